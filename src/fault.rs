@@ -1,0 +1,33 @@
+//! The pure centre: which fault a request or a connection gets, decided by arithmetic alone.
+//!
+//! Nothing here sleeps, logs, locks, reads the environment or knows of sockets. Time comes in as a
+//! [`Duration`](std::time::Duration) since the start of the process, a request as its number. The same plan, seed,
+//! number and time give the same [`Decision`] on every machine, in the service as in a prediction.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Rule`] | when something happens to whom, and what |
+//! | [`Plan`] | an ordered list of rules with unique names |
+//! | [`ActivePlan`] | a plan with a seed, and for each rule the [`Origin`] its conditions are measured from |
+//! | [`Attempt`] | one request: its target, client class, number and time |
+//! | [`Decision`] | what that request gets |
+//! | [`Link`] | what the listener as a whole does at an instant |
+
+mod active;
+mod delay;
+mod draw;
+mod mode;
+mod normal;
+mod plan;
+mod rule;
+mod target;
+mod trigger;
+
+pub use active::{ActivePlan, Attempt, Cause, Counts, Decision, Link, LinkCut, Origin, Verdict};
+pub use delay::{Delay, DelayError, MAX_DELAY};
+pub use draw::{Draws, Seed};
+pub use mode::{Cut, Mode, Partial};
+pub use plan::{MAX_RULES, Plan, PlanError};
+pub use rule::{Action, MAX_BODY, Networks, Rule, RuleError, RuleName};
+pub use target::{Client, ClientFilter, Target, Targets};
+pub use trigger::{Burst, MAX_BURST, Rate, RequestWindow, TimeWindow, Trigger, TriggerError};

@@ -1,0 +1,315 @@
+//! The decision.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::draw::{Draws, Purpose, Seed};
+use super::mode::{Cut, Mode};
+use super::plan::Plan;
+use super::rule::{Action, Rule};
+use super::target::{Client, ClientFilter, Target};
+
+/// How many requests of each target and client class there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([[u64; Client::COUNT]; Target::COUNT]);
+
+impl Counts {
+    /// The count of one target and class.
+    pub fn get(&self, target: Target, client: Client) -> u64 {
+        self.0[target.index()][client.index()]
+    }
+
+    /// The count of one target and class, to change it.
+    pub fn get_mut(&mut self, target: Target, client: Client) -> &mut u64 {
+        &mut self.0[target.index()][client.index()]
+    }
+}
+
+/// The instant and the counts at which a rule appeared; its conditions are measured from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Time since the start of the process.
+    pub elapsed: Duration,
+    /// Requests since the start of the process.
+    pub counts: Counts,
+}
+
+/// One request, as the decision sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was asked for.
+    pub target: Target,
+    /// By whom.
+    pub client: Client,
+    /// Time since the start of the process.
+    pub elapsed: Duration,
+    /// Its number among the requests of its target and client class, from 1 on.
+    pub number: u64,
+}
+
+/// What a request gets. Rules are named by their position in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How long it waits before anything else: the sum over all rules that fired.
+    pub delay: Duration,
+    /// What it gets then.
+    pub verdict: Verdict,
+}
+
+/// The fault of a request, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its ordinary answer.
+    Pass,
+    /// The mode of this rule.
+    Inject(usize),
+    /// 500, as readiness gives it while its dependency fails by this rule.
+    DependencyFailed(usize),
+}
+
+/// That a rule was asked for a request, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The rule's position in the plan.
+    pub rule: usize,
+    /// Whether it fired.
+    pub fired: bool,
+}
+
+/// A partition in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCut {
+    /// The rule's position in the plan.
+    pub rule: usize,
+    /// What it does.
+    pub cut: Cut,
+}
+
+/// The state of the probe listener at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The cut of every connection, which acts before the accept.
+    pub whole: Option<LinkCut>,
+    /// Whether some connections are cut, by network or client class; [`ActivePlan::cut`] tells which.
+    pub partial: bool,
+}
+
+/// A plan at work: with its seed and, for each rule, its origin.
+#[derive(Clone, Debug)]
+pub struct ActivePlan {
+    seed: Seed,
+    checks_dependency: bool,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    rule: Rule,
+    origin: Origin,
+    key: u64,
+}
+
+impl ActivePlan {
+    /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
+    pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
+        Self { seed, checks_dependency, entries: Vec::new() }.successor(plan, seed, Origin::default())
+    }
+
+    /// The plan that follows this one at `now`. A rule unchanged in name and content keeps its origin.
+    #[must_use]
+    pub fn successor(&self, plan: Plan, seed: Seed, now: Origin) -> Self {
+        let entries = plan
+            .into_rules()
+            .into_iter()
+            .map(|rule| Entry {
+                origin: self.entries.iter().find(|old| old.rule == rule).map_or(now, |old| old.origin),
+                key: seed.rule_key(rule.name().as_str()),
+                rule,
+            })
+            .collect();
+        Self { seed, checks_dependency: self.checks_dependency, entries }
+    }
+
+    /// The seed of all draws.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The rule at a position.
+    pub fn rule(&self, position: usize) -> &Rule {
+        &self.entries[position].rule
+    }
+
+    /// The origin of the rule at a position.
+    pub fn origin(&self, position: usize) -> &Origin {
+        &self.entries[position].origin
+    }
+
+    /// All rules in their order.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.entries.iter().map(|entry| &entry.rule)
+    }
+
+    /// What a request gets. `observe` is told of each rule that was eligible.
+    ///
+    /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
+    /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
+    /// both readiness and dependency acts on a readiness request as readiness's own.
+    pub fn decide(&self, attempt: &Attempt, mut observe: impl FnMut(Cause)) -> Decision {
+        let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
+        for (position, entry) in self.entries.iter().enumerate() {
+            let Action::Requests { targets, delay, mode } = &entry.rule.action() else { continue };
+            if !entry.rule.client().admits(attempt.client) {
+                continue;
+            }
+            let own = targets.contains(attempt.target);
+            if !own && !self.fails_dependency_of(attempt, entry) {
+                continue;
+            }
+            if mode.is_some() && decision.verdict != Verdict::Pass {
+                continue;
+            }
+            let Some(fired) = entry.fires(attempt, if own { attempt.target } else { Target::Dependency })
+            else {
+                continue;
+            };
+            observe(Cause { rule: position, fired });
+            if !fired {
+                continue;
+            }
+            if mode.is_some() {
+                decision.verdict =
+                    if own { Verdict::Inject(position) } else { Verdict::DependencyFailed(position) };
+            }
+            if let (true, Some(delay)) = (own, delay) {
+                let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
+                decision.delay =
+                    decision.delay.saturating_add(delay.quantile(draws.quantile(attempt.number)));
+            }
+        }
+        decision
+    }
+
+    fn fails_dependency_of(&self, attempt: &Attempt, entry: &Entry) -> bool {
+        self.checks_dependency
+            && attempt.target == Target::Readiness
+            && entry.rule.targets().contains(Target::Dependency)
+            && entry.rule.mode().is_some_and(Mode::fails)
+    }
+
+    /// The state of the listener.
+    pub fn link(&self, elapsed: Duration) -> Link {
+        let mut link = Link::default();
+        for (position, entry) in self.entries.iter().enumerate() {
+            let Action::Listener { cut, from } = entry.rule.action() else { continue };
+            if entry.open_for(elapsed).is_none() {
+                continue;
+            }
+            if from.is_all() && entry.rule.client() == ClientFilter::Any {
+                link.whole = Some(LinkCut { rule: position, cut: *cut });
+                break;
+            }
+            link.partial = true;
+        }
+        link
+    }
+
+    /// What happens to the connection of `peer`. Before its first request the client class is unknown; cuts of one
+    /// class act only when it is.
+    pub fn cut(&self, elapsed: Duration, peer: IpAddr, client: Option<Client>) -> Option<LinkCut> {
+        self.entries.iter().enumerate().find_map(|(position, entry)| {
+            let Action::Listener { cut, from } = entry.rule.action() else { return None };
+            let admits = match (entry.rule.client(), client) {
+                (ClientFilter::Any, _) => true,
+                (filter, Some(client)) => filter.admits(client),
+                (_, None) => false,
+            };
+            (admits && from.contains(peer) && entry.open_for(elapsed).is_some())
+                .then_some(LinkCut { rule: position, cut: *cut })
+        })
+    }
+
+    /// The next instant at which a window in time opens or closes.
+    pub fn next_change(&self, elapsed: Duration) -> Option<Duration> {
+        self.entries.iter().filter_map(|entry| entry.next_change(elapsed)).min()
+    }
+
+    /// Whether a rule is in its window in time.
+    pub fn is_in_time(&self, position: usize, elapsed: Duration) -> bool {
+        self.entries[position].open_for(elapsed).is_some()
+    }
+
+    /// Whether a rule is in its window: in time and, for one of its targets and clients, in requests, with `counts`
+    /// requests before.
+    pub fn is_active(&self, position: usize, elapsed: Duration, counts: &Counts) -> bool {
+        let entry = &self.entries[position];
+        if entry.rule.trigger().requests.is_none() {
+            return entry.open_for(elapsed).is_some();
+        }
+        entry.rule.targets().iter().any(|target| entry.is_open_for(target, elapsed, counts))
+    }
+
+    /// Whether a rule that fails every request of `target` is in its window: the target's own, one of its dependency
+    /// where it checks that, or a cut of the whole listener.
+    pub fn is_down(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
+        let checked = target == Target::Readiness && self.checks_dependency;
+        self.link(elapsed).whole.is_some()
+            || self.entries.iter().any(|entry| {
+                let targets = entry.rule.targets();
+                let acts = targets.contains(target) || (checked && targets.contains(Target::Dependency));
+                acts && entry.rule.fails_all() && entry.is_open_for(target, elapsed, counts)
+            })
+    }
+
+    /// How long the window in time of a rule was open, from its origin to `elapsed`.
+    pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
+        let entry = &self.entries[position];
+        let since = elapsed.saturating_sub(entry.origin.elapsed);
+        entry.rule.trigger().time.map_or(since, |time| time.open_time(since))
+    }
+}
+
+impl Entry {
+    fn open_for(&self, elapsed: Duration) -> Option<Duration> {
+        self.rule.trigger().open_for(elapsed.saturating_sub(self.origin.elapsed))
+    }
+
+    /// Whether the next request to `target`, of one of the rule's clients, is in the window.
+    fn is_open_for(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
+        let since = elapsed.saturating_sub(self.origin.elapsed);
+        Client::ALL.into_iter().filter(|client| self.rule.client().admits(*client)).any(|client| {
+            let before = counts.get(target, client).saturating_sub(self.origin.counts.get(target, client));
+            self.rule.trigger().is_open(since, before + 1)
+        })
+    }
+
+    /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
+    fn fires(&self, attempt: &Attempt, target: Target) -> Option<bool> {
+        let trigger = self.rule.trigger();
+        let open_for = self.open_for(attempt.elapsed)?;
+        if let Some(window) = trigger.requests {
+            let before = self.origin.counts.get(attempt.target, attempt.client);
+            if !window.is_open(attempt.number.saturating_sub(before)) {
+                return None;
+            }
+        }
+        let draws = Draws::of_rule(self.key, target, attempt.client, Purpose::Fire);
+        Some(trigger.hits(open_for, &draws, attempt.number))
+    }
+
+    fn next_change(&self, elapsed: Duration) -> Option<Duration> {
+        let window = self.rule.trigger().time?;
+        let next = window.next_change(elapsed.saturating_sub(self.origin.elapsed))?;
+        self.origin.elapsed.checked_add(next)
+    }
+}

@@ -1,0 +1,162 @@
+//! Randomness as a function of a counter.
+//!
+//! A draw needs no state: the value for request *n* is computed from a key and *n* alone, so it is the same
+//! whatever was asked before, by whichever thread. The generator is `SplitMix64` (Steele, Lea and Flood, "Fast
+//! splittable pseudorandom number generators", OOPSLA 2014), whose *n*-th output is a fixed mix of key + *n* · γ.
+
+use std::convert::Infallible;
+
+use rand::TryRng;
+
+use super::{Client, Target};
+
+/// The odd increment of `SplitMix64`, 2⁶⁴ divided by the golden ratio.
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// `SplitMix64`'s output function: a bijection in which each input bit touches each output bit.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// FNV-1a, spread by [`mix`]: a fixed hash of a name, since the standard library's may change with its version.
+fn hash(name: &str) -> u64 {
+    mix(name
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)))
+}
+
+/// What all draws of one process are derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// The seed of one replica: mixed with its name, so that replicas do not fail in step.
+    #[must_use]
+    pub fn for_pod(self, name: &str) -> Self {
+        Self(mix(self.0 ^ hash(name)))
+    }
+
+    /// The key of a rule's draws.
+    pub(super) fn rule_key(self, rule: &str) -> u64 {
+        mix(self.0.wrapping_add(GAMMA) ^ hash(rule))
+    }
+}
+
+/// What a draw is for. Firing and delay are drawn apart, so that one does not tell the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Fire,
+    Delay,
+}
+
+/// The draws of one rule for one target, client class and purpose: the value of request *n* is [`at(n)`](Self::at).
+///
+/// As one of rand's generators it yields the values of 1, 2, 3 and so on.
+///
+/// ```
+/// use kube_probesim::fault::{Draws, Seed};
+/// use rand::Rng;
+///
+/// let mut draws = Draws::of(Seed(42), "drill");
+/// let third = draws.at(3);
+/// assert_eq!([draws.next_u64(), draws.next_u64(), draws.next_u64()][2], third);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Draws {
+    key: u64,
+    counter: u64,
+}
+
+impl Draws {
+    /// Draws for a use of its own, such as names of simulated Pods.
+    pub fn of(seed: Seed, purpose: &str) -> Self {
+        Self { key: seed.rule_key(purpose), counter: 0 }
+    }
+
+    pub(super) fn of_rule(key: u64, target: Target, client: Client, purpose: Purpose) -> Self {
+        let lane = 1 + (target.index() * Client::COUNT + client.index()) * 2 + purpose as usize;
+        Self { key: mix(key ^ (lane as u64).wrapping_mul(GAMMA)), counter: 0 }
+    }
+
+    /// The value for `number`.
+    pub fn at(&self, number: u64) -> u64 {
+        mix(self.key.wrapping_add(number.wrapping_mul(GAMMA)))
+    }
+
+    /// The value for `number` as a share in [0, 1): 0 lies below every positive rate, none reaches 1.
+    pub fn share(&self, number: u64) -> f64 {
+        (self.at(number) >> 11) as f64 * SHARE_STEP
+    }
+
+    /// The value for `number` as a quantile in (0, 1), the ends left out, where distributions are infinite.
+    pub fn quantile(&self, number: u64) -> f64 {
+        ((self.at(number) >> 12) as f64 + 0.5) * (SHARE_STEP * 2.0)
+    }
+}
+
+/// 2⁻⁵³, the distance between neighbouring shares.
+const SHARE_STEP: f64 = 1.0 / (1_u64 << 53) as f64;
+
+impl TryRng for Draws {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|value| (value >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.counter = self.counter.wrapping_add(1);
+        Ok(self.at(self.counter))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            let value = self.try_next_u64()?.to_le_bytes();
+            chunk.copy_from_slice(&value[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_splitmix64_with_its_published_values() {
+        // The first outputs for state 0, as every implementation of SplitMix64 gives them.
+        let draws = Draws { key: 0, counter: 0 };
+        assert_eq!(
+            [draws.at(1), draws.at(2), draws.at(3)],
+            [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]
+        );
+    }
+
+    #[test]
+    fn another_seed_rule_target_class_or_purpose_gives_other_draws() {
+        let of = |seed, rule, target, client, purpose| {
+            Draws::of_rule(Seed(seed).rule_key(rule), target, client, purpose).at(7)
+        };
+        let values = [
+            of(1, "a", Target::Liveness, Client::Kubelet, Purpose::Fire),
+            of(2, "a", Target::Liveness, Client::Kubelet, Purpose::Fire),
+            of(1, "b", Target::Liveness, Client::Kubelet, Purpose::Fire),
+            of(1, "a", Target::Readiness, Client::Kubelet, Purpose::Fire),
+            of(1, "a", Target::Liveness, Client::Other, Purpose::Fire),
+            of(1, "a", Target::Liveness, Client::Kubelet, Purpose::Delay),
+        ];
+        for (i, value) in values.iter().enumerate() {
+            assert!(!values[..i].contains(value), "draw {i} repeats");
+        }
+    }
+
+    #[test]
+    fn quantiles_never_reach_the_ends() {
+        let lowest = 0.5 * (SHARE_STEP * 2.0);
+        let highest = ((u64::MAX >> 12) as f64 + 0.5) * (SHARE_STEP * 2.0);
+        assert!(lowest > 0.0 && highest < 1.0);
+        assert!(((u64::MAX >> 11) as f64 * SHARE_STEP) < 1.0);
+    }
+}

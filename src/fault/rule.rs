@@ -1,0 +1,334 @@
+//! One rule: when something happens to whom, and what.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::delay::{Delay, MAX_DELAY};
+use super::mode::{Cut, Mode};
+use super::target::{ClientFilter, Targets};
+use super::trigger::Trigger;
+
+/// The largest body that a body fault sends before it strikes, in bytes.
+pub const MAX_BODY: u64 = 64 << 20;
+
+/// The longest name: that of a DNS label (RFC 1123).
+const MAX_NAME: usize = 63;
+
+/// The name of a rule: a DNS label, so that it fits a metric label, a header and a log field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleName(Arc<str>);
+
+impl RuleName {
+    /// A name of 1 to 63 lower-case letters, digits and inner hyphens.
+    pub fn new(name: &str) -> Result<Self, RuleError> {
+        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let bytes = name.as_bytes();
+        let ends = bytes.first().copied().is_some_and(inner) && bytes.last().copied().is_some_and(inner);
+        if ends && bytes.len() <= MAX_NAME && bytes.iter().all(|c| inner(*c) || *c == b'-') {
+            Ok(Self(name.into()))
+        } else {
+            Err(RuleError::Name(name.chars().take(MAX_NAME + 1).collect()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wrong with a rule as a whole. The text says what would be right.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleError {
+    /// Not a DNS label.
+    Name(String),
+    /// No target.
+    NoTarget,
+    /// Neither a mode nor a delay.
+    Nothing,
+    /// A condition of requests on a rule for the listener.
+    ListenerCondition(&'static str),
+    /// A status outside 200 to 599.
+    Status(u16),
+    /// A body fault with a status that has no body.
+    NoBody {
+        /// The mode.
+        mode: &'static str,
+        /// The status.
+        status: u16,
+    },
+    /// More bytes than [`MAX_BODY`].
+    Body(u64),
+    /// A drip that takes no time, or longer than any delay.
+    Drip(Duration),
+    /// A location that does not fit a header.
+    Location(String),
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(
+                f,
+                "the name {name:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
+            ),
+            Self::NoTarget => f.write_str("`target` names nothing; name at least one"),
+            Self::Nothing => f.write_str("the rule does nothing: give it a `mode`, a `delay` or both"),
+            Self::ListenerCondition(field) => write!(
+                f,
+                "`{field}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"
+            ),
+            Self::Status(status) => write!(f, "status {status} is not between 200 and 599"),
+            Self::NoBody { mode, status } => {
+                write!(f, "mode {mode} needs a body, which an answer with status {status} cannot have")
+            }
+            Self::Body(body) => write!(f, "a body of {body} bytes is above the limit of {MAX_BODY}"),
+            Self::Drip(over) => write!(f, "`drip` ({over:?}) must be more than 0 and at most {MAX_DELAY:?}"),
+            Self::Location(location) => {
+                write!(f, "the location {location:?} is not a URL of printable ASCII characters")
+            }
+        }
+    }
+}
+
+/// The networks a cut acts on: those that are named, less the ones that are excepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Networks that are cut; empty: all.
+    pub within: Vec<IpNet>,
+    /// Networks that are spared.
+    pub except: Vec<IpNet>,
+}
+
+impl Networks {
+    /// Whether every address is meant.
+    pub fn is_all(&self) -> bool {
+        self.within.is_empty() && self.except.is_empty()
+    }
+
+    /// Whether `peer` is meant. An IPv4 address in IPv6 form (`::ffff:10.0.0.1`) counts as IPv4.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let holds = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
+        (self.within.is_empty() || holds(&self.within)) && !holds(&self.except)
+    }
+}
+
+/// What a rule acts on, and what it does there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Requests to some targets.
+    Requests {
+        /// The targets.
+        targets: Targets,
+        /// Waits before the answer or the fault.
+        delay: Option<Delay>,
+        /// What replaces the answer; absent: the answer comes, late.
+        mode: Option<Mode>,
+    },
+    /// The probe listener: a partition.
+    Listener {
+        /// What happens to connections.
+        cut: Cut,
+        /// Whose.
+        from: Networks,
+    },
+}
+
+/// One rule of a plan, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    name: RuleName,
+    client: ClientFilter,
+    trigger: Trigger,
+    action: Action,
+}
+
+impl Rule {
+    /// A rule, if its parts go together.
+    pub fn new(
+        name: RuleName,
+        client: ClientFilter,
+        trigger: Trigger,
+        action: Action,
+    ) -> Result<Self, RuleError> {
+        match &action {
+            Action::Requests { targets, delay, mode } => {
+                if targets.is_empty() {
+                    return Err(RuleError::NoTarget);
+                }
+                match mode {
+                    Some(mode) => check_mode(mode)?,
+                    None if delay.is_none() => return Err(RuleError::Nothing),
+                    None => {}
+                }
+            }
+            Action::Listener { .. } => check_listener(&trigger)?,
+        }
+        Ok(Self { name, client, trigger, action })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &RuleName {
+        &self.name
+    }
+
+    /// Whose requests or connections it acts on.
+    pub fn client(&self) -> ClientFilter {
+        self.client
+    }
+
+    /// When it fires.
+    pub fn trigger(&self) -> &Trigger {
+        &self.trigger
+    }
+
+    /// What it does.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// The targets whose requests it acts on; none for a partition.
+    pub fn targets(&self) -> Targets {
+        match &self.action {
+            Action::Requests { targets, .. } => *targets,
+            Action::Listener { .. } => Targets::NONE,
+        }
+    }
+
+    /// What replaces the answer of a request.
+    pub fn mode(&self) -> Option<&Mode> {
+        match &self.action {
+            Action::Requests { mode, .. } => mode.as_ref(),
+            Action::Listener { .. } => None,
+        }
+    }
+
+    /// Whether, inside its window, every request of the client class it is for fails.
+    pub fn fails_all(&self) -> bool {
+        self.trigger.is_certain() && self.mode().is_some_and(Mode::fails)
+    }
+
+    /// What it does in one word, as in the metric label `mode`: its mode, or `delay`.
+    pub fn effect(&self) -> &'static str {
+        match &self.action {
+            Action::Requests { mode, .. } => mode.as_ref().map_or("delay", Mode::name),
+            Action::Listener { cut, .. } => cut.name(),
+        }
+    }
+}
+
+fn check_mode(mode: &Mode) -> Result<(), RuleError> {
+    if let Some(status) = mode.status()
+        && !(200..=599).contains(&status)
+    {
+        return Err(RuleError::Status(status));
+    }
+    if let Some(partial) = mode.partial() {
+        if matches!(partial.status, 204 | 304) {
+            return Err(RuleError::NoBody { mode: mode.name(), status: partial.status });
+        }
+        if partial.body > MAX_BODY {
+            return Err(RuleError::Body(partial.body));
+        }
+    }
+    match mode {
+        Mode::Drip { over, .. } if over.is_zero() || *over > MAX_DELAY => Err(RuleError::Drip(*over)),
+        Mode::Redirect(location)
+            if location.is_empty() || !location.bytes().all(|c| c.is_ascii_graphic()) =>
+        {
+            Err(RuleError::Location(location.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
+    let Trigger { time: _, requests, rate, burst, ramp } = trigger;
+    let given = [
+        ("requests", requests.is_some()),
+        ("rate", !rate.is_always()),
+        ("burst", burst.is_some()),
+        ("ramp", ramp.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(RuleError::ListenerCondition(field)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Partial, Rate, Target};
+
+    fn requests(mode: Mode) -> Action {
+        Action::Requests { targets: Targets::NONE.with(Target::Liveness), delay: None, mode: Some(mode) }
+    }
+
+    fn error(trigger: Trigger, action: Action) -> String {
+        let name = RuleName::new("drill").unwrap();
+        Rule::new(name, ClientFilter::Any, trigger, action).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_is_a_dns_label() {
+        for good in ["a", "readiness-flaps", "0", "a--b"] {
+            assert!(RuleName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "ä", &"a".repeat(64)] {
+            assert!(RuleName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused_with_the_reason() {
+        assert_eq!(
+            error(Trigger::ALWAYS, requests(Mode::Status(103))),
+            "status 103 is not between 200 and 599"
+        );
+        assert_eq!(
+            error(Trigger::ALWAYS, requests(Mode::Truncate(Partial { status: 204, body: 16 }))),
+            "mode truncate needs a body, which an answer with status 204 cannot have"
+        );
+        let nothing =
+            Action::Requests { targets: Targets::NONE.with(Target::Traffic), delay: None, mode: None };
+        assert_eq!(
+            error(Trigger::ALWAYS, nothing),
+            "the rule does nothing: give it a `mode`, a `delay` or both"
+        );
+        let half = Trigger { rate: Rate::from_percent(50.0).unwrap(), ..Trigger::ALWAYS };
+        let cut = Action::Listener { cut: Cut::Drop, from: Networks::default() };
+        assert!(error(half, cut).starts_with("`rate` does not go with target listener"));
+        assert!(error(Trigger::ALWAYS, requests(Mode::Redirect("a\r\nb".into()))).contains("not a URL"));
+    }
+
+    #[test]
+    fn networks_spare_their_exceptions_and_take_mapped_addresses_for_ipv4() {
+        let networks = Networks {
+            within: vec!["10.0.0.0/8".parse().unwrap()],
+            except: vec!["10.1.2.3/32".parse().unwrap()],
+        };
+        for (peer, meant) in [
+            ("10.0.0.1", true),
+            ("10.1.2.3", false),
+            ("::ffff:10.0.0.1", true),
+            ("192.168.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(networks.contains(peer.parse().unwrap()), meant, "{peer}");
+        }
+        let others = Networks { within: vec![], except: networks.within };
+        assert!(others.contains("::1".parse().unwrap()) && !others.contains("10.9.9.9".parse().unwrap()));
+    }
+}

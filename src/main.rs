@@ -1,0 +1,3 @@
+//! The `kube-probesim` command.
+
+fn main() {}

@@ -6,6 +6,10 @@
 //!
 //! | modules | what they do |
 //! |---|---|
+//! | [`config`] | from the environment to a checked configuration |
 //! | [`fault`] | rules, plans and the decision; pure |
+//! | [`units`] | durations, percentages and sizes as people write them |
 
+pub mod config;
 pub mod fault;
+pub mod units;

@@ -1,5 +1,8 @@
 //! Quantiles of the normal distribution in portable arithmetic.
 
+// The coefficients stand as published.
+#![allow(clippy::excessive_precision)]
+
 /// The number of standard deviations below which a share `p` of a normal distribution lies, `p` in (0, 1).
 ///
 /// Algorithm AS 241 (`PPND16`) of Wichura, Applied Statistics 37 (1988), 477–484: about 16 digits. It needs a logarithm

@@ -1,0 +1,108 @@
+//! From the environment to a checked configuration.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::fault::{Plan, Target};
+
+/// Everything the service needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The rules of the environment: those of `FAULTS` first, then those of the groups of variables.
+    pub plan: Plan,
+    /// Where the draws come from.
+    pub seed: SeedChoice,
+    /// Whether readiness fails while its dependency does.
+    pub readiness_checks_dependency: bool,
+    /// Where the probe listener listens.
+    pub probe_address: Address,
+    /// How long nothing listens on the probe address after the start.
+    pub listen_delay: Duration,
+    /// Where the admin listener listens.
+    pub admin_address: Address,
+    /// Which path of the probe listener belongs to which target: exact paths, or prefixes that end in `/*`.
+    pub paths: Vec<(String, Target)>,
+    /// What a client may take up.
+    pub limits: Limits,
+    /// Life of the process.
+    pub process: Process,
+    /// Who this replica is.
+    pub identity: Identity,
+}
+
+/// The seed as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedChoice {
+    /// `SEED`, or the `seed` of the plan; absent: drawn at start.
+    pub seed: Option<u64>,
+    /// Whether the Pod's name is mixed in.
+    pub scope: SeedScope,
+}
+
+/// What shares a seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeedScope {
+    /// Each Pod has draws of its own.
+    #[default]
+    Pod,
+    /// All replicas draw the same.
+    Fleet,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address; absent: all, IPv6 with IPv4, IPv4 alone where there is no IPv6.
+    pub ip: Option<IpAddr>,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// What one client, or all together, may take up on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Time from the first byte of a request's head to its last.
+    pub head_time: Duration,
+    /// Time between two requests of a connection, and before its first.
+    pub idle_time: Duration,
+    /// Bytes of a request's head.
+    pub head_size: usize,
+}
+
+/// Life of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// How long the service goes on after a signal, not ready.
+    pub shutdown_delay: Duration,
+    /// How long requests under way may take after that.
+    pub shutdown_grace: Duration,
+    /// Threads that serve.
+    pub worker_threads: usize,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// What goes to the log.
+    pub log_level: tracing::Level,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// A line of text for people.
+    Text,
+}
+
+/// Who this replica is, from the downward API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `POD_NAME`.
+    pub pod: Option<String>,
+    /// `POD_NAMESPACE`.
+    pub namespace: Option<String>,
+    /// `NODE_NAME`.
+    pub node: Option<String>,
+}

@@ -102,7 +102,10 @@ impl TimeWindow {
     pub fn next_change(&self, since: Duration) -> Option<Duration> {
         let Some(position) = self.position(since) else { return Some(self.after) };
         let length = self.length?;
-        let left = if position < length { length - position } else { self.period? - position };
+        let left = match length.checked_sub(position).filter(|left| !left.is_zero()) {
+            Some(open) => open,
+            None => self.period?.checked_sub(position)?,
+        };
         since.checked_add(left)
     }
 
@@ -111,23 +114,23 @@ impl TimeWindow {
         let Some(running) = since.checked_sub(self.after) else { return Duration::ZERO };
         let Some(length) = self.length else { return running };
         let Some(period) = self.period else { return running.min(length) };
-        let rounds = running.as_nanos() / period.as_nanos();
-        let in_round = Duration::from_nanos_u128(running.as_nanos() % period.as_nanos()).min(length);
-        Duration::from_nanos_u128(rounds * length.as_nanos()) + in_round
+        let (running, length, period) = (nanos(running), nanos(length), nanos(period));
+        Duration::from_nanos(running / period * length + (running % period).min(length))
     }
 
     /// The time since the last opening, windows that have closed again included.
     fn position(&self, since: Duration) -> Option<Duration> {
         let running = since.checked_sub(self.after)?;
         Some(match self.period {
-            // Nanoseconds in 64 bits last for 584 years; the division by 128 bits is four times as slow.
-            Some(period) => match (u64::try_from(running.as_nanos()), u64::try_from(period.as_nanos())) {
-                (Ok(running), Ok(period)) => Duration::from_nanos(running % period),
-                _ => running,
-            },
+            Some(period) => Duration::from_nanos(nanos(running) % nanos(period)),
             None => running,
         })
     }
+}
+
+/// Nanoseconds in 64 bits last for 584 years; a division by 128 bits is four times as slow.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A window in requests, measured from the rule's origin: the first `after` pass, the next `length` are in the window,

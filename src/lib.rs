@@ -11,5 +11,16 @@
 //! | [`units`] | durations, percentages and sizes as people write them |
 
 pub mod config;
+pub mod engine;
 pub mod fault;
+pub mod metrics;
 pub mod units;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The source revision of this build; `unknown` where the build was not told.
+pub const REVISION: &str = match option_env!("PROBESIM_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

@@ -1,0 +1,63 @@
+//! The `process_*` family, from `/proc`.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use prometheus::proto::MetricFamily;
+
+use super::exposition::Family;
+
+/// Ticks of the CPU times in `/proc`, part of Linux's interface to user space (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What `/proc` tells; what it does not tell is left out.
+pub(super) fn collect() -> Vec<MetricFamily> {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in parentheses, may hold blanks.
+    let fields: Vec<f64> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| {
+        rest.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
+    });
+    // Field numbers of proc(5), which counts from 1 and has two before the parenthesis.
+    let field = |number: usize| fields.get(number - 3).copied();
+    let ticks = |number| field(number).map(|ticks| ticks / TICKS_PER_SECOND);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = line(&status, "VmRSS:").map(|kib| kib * 1024.0);
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64 - 1.0);
+
+    let cpu = ticks(14).zip(ticks(15)).map(|(user, system)| user + system);
+    let gauge = Family::gauge;
+    [
+        (Family::counter("process_cpu_seconds_total", "User and system CPU time in seconds."), cpu),
+        (gauge("process_resident_memory_bytes", "Resident memory in bytes."), resident),
+        (gauge("process_virtual_memory_bytes", "Virtual memory in bytes."), field(23)),
+        (gauge("process_open_fds", "Open file descriptors."), open),
+        (
+            gauge("process_max_fds", "Most file descriptors the process may open."),
+            line(&limits, "Max open files"),
+        ),
+        (gauge("process_threads", "Threads of the process."), field(20)),
+        (
+            gauge("process_start_time_seconds", "Start of the process in seconds since the Unix epoch."),
+            start_time(ticks(22)),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(mut family, value)| {
+        family.add(&[], value?);
+        Some(family.done())
+    })
+    .collect()
+}
+
+/// The first number after `label`.
+fn line(text: &str, label: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(label)?.split_ascii_whitespace().next()?.parse().ok())
+}
+
+/// Read once: the time of boot moves when the wall clock is set.
+fn start_time(since_boot: Option<f64>) -> Option<f64> {
+    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| line(&fs::read_to_string("/proc/stat").ok()?, "btime "));
+    Some((*boot)? + since_boot?)
+}

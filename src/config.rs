@@ -106,3 +106,16 @@ pub struct Identity {
     /// `NODE_NAME`.
     pub node: Option<String>,
 }
+
+/// The seed of this replica's draws.
+pub fn effective_seed(
+    choice: SeedChoice,
+    pod: Option<&str>,
+    draw: impl FnOnce() -> u64,
+) -> crate::fault::Seed {
+    let seed = crate::fault::Seed(choice.seed.unwrap_or_else(draw));
+    match (choice.scope, pod) {
+        (SeedScope::Pod, Some(pod)) => seed.for_pod(pod),
+        _ => seed,
+    }
+}

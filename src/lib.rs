@@ -13,8 +13,12 @@
 pub mod config;
 pub mod engine;
 pub mod fault;
+pub mod http;
+pub mod log;
 pub mod metrics;
+pub mod server;
 pub mod units;
+pub mod wire;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

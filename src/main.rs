@@ -1,3 +1,2 @@
-//! The `kube-probesim` command.
-
+//! x
 fn main() {}

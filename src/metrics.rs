@@ -6,7 +6,6 @@ mod process;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 
 use crate::engine::Engine;

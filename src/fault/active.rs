@@ -135,6 +135,11 @@ impl ActivePlan {
         self.seed
     }
 
+    /// Whether readiness fails while its dependency does.
+    pub fn checks_dependency(&self) -> bool {
+        self.checks_dependency
+    }
+
     /// How many rules there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -3,8 +3,11 @@
 use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::*;
-use crate::metrics::process;
+use prometheus::core::Collector;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Limit, Metrics, process};
+use crate::fault::Target;
 
 /// Version and source revision of this build.
 const BUILD: [(&str, &str); 2] = [("version", crate::VERSION), ("revision", crate::REVISION)];

@@ -1,0 +1,150 @@
+//! Answers.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION};
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use super::drip::Drip;
+use crate::config::Identity;
+use crate::fault::{Mode, Partial, Rule};
+use crate::wire::{Ending, Script};
+
+/// Names the rule that an answer comes from.
+pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
+
+/// How much longer a body is announced than it is, where it is cut short.
+const MISSING: u64 = 1024;
+
+/// Bytes that are not HTTP: neither a version nor a line.
+const GARBAGE: &[u8] = b"\x00\xff\x16\x03probesim: this is not HTTP\x00\r\n\r\n";
+
+pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", body.into())
+}
+
+pub(super) fn metrics(body: String) -> Response<Body> {
+    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+}
+
+/// What a stand-in answers its callers.
+pub(super) fn identity(identity: &Identity) -> Response<Body> {
+    let body = json!({
+        "service": "kube-probesim",
+        "version": crate::VERSION,
+        "pod": identity.pod,
+        "namespace": identity.namespace,
+        "node": identity.node,
+    });
+    with_type(StatusCode::OK, "application/json", body.to_string())
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {
+    // These two never have a body, and a length would be wrong.
+    let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut response = Response::new(if empty { Body::empty() } else { Body::from(body) });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Marks an answer as the work of a rule.
+pub(super) fn mark(response: &mut Response<Body>, rule: &Rule) {
+    if let Ok(name) = HeaderValue::from_str(rule.name().as_str()) {
+        response.headers_mut().insert(FAULT_HEADER.clone(), name);
+    }
+}
+
+/// The line that names the fault.
+pub(super) fn line(rule: &Rule) -> String {
+    match rule.mode() {
+        Some(Mode::Status(status)) => format!("fault {}: status {status}", rule.name()),
+        _ => format!("fault {}: {}", rule.name(), rule.effect()),
+    }
+}
+
+pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
+    let mut response = text(StatusCode::FOUND, line(rule));
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+pub(super) fn drip(partial: Partial, over: Duration) -> Response<Body> {
+    let mut response = text(status(partial.status), "");
+    *response.body_mut() = Body::new(Drip::new(partial.body, over));
+    response
+}
+
+/// The status of a rule, which has been checked to be one.
+pub(super) fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// What a mode does on the bare socket; `None` for those that are ordinary answers.
+pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script> {
+    let bare = |opening: &'static [u8], ending| Script {
+        opening: Bytes::from_static(opening),
+        filling: 0,
+        closing: b"",
+        ending,
+        has_head: false,
+    };
+    let framed = |partial: &Partial, framing: String, closing, ending| {
+        let head = head(rule, partial.status, &framing);
+        // A HEAD request has no body to cut: its head is all that comes before the fault.
+        let has_body = method != Method::HEAD;
+        Script {
+            opening: if has_body { head } else { head.slice(..head_end(&head)) },
+            filling: if has_body { partial.body } else { 0 },
+            closing: if has_body { closing } else { b"" },
+            ending,
+            has_head: true,
+        }
+    };
+    let sized = |partial: &Partial, ending| {
+        framed(partial, format!("{CONTENT_LENGTH}: {}\r\n\r\n", partial.body + MISSING), &b""[..], ending)
+    };
+    Some(match mode {
+        Mode::Status(_) | Mode::Redirect(_) | Mode::Drip { .. } => return None,
+        Mode::Hang => bare(b"", Ending::Never),
+        Mode::Close => bare(b"", Ending::Fin),
+        Mode::Reset => bare(b"", Ending::Rst),
+        Mode::Garbage => bare(GARBAGE, Ending::Fin),
+        Mode::Truncate(partial) => sized(partial, Ending::Fin),
+        Mode::BodyHang(partial) => sized(partial, Ending::Never),
+        Mode::BodyReset(partial) => sized(partial, Ending::Rst),
+        Mode::Malformed(partial) => {
+            let size = if partial.body > 0 { format!("{:x}\r\n", partial.body) } else { String::new() };
+            let closing: &[u8] = if partial.body > 0 { b"\r\nnot a size\r\n" } else { b"not a size\r\n" };
+            framed(partial, format!("transfer-encoding: chunked\r\n\r\n{size}"), closing, Ending::Fin)
+        }
+    })
+}
+
+/// A head as hyper would write it, up to the field that frames the body.
+fn head(rule: &Rule, code: u16, framing: &str) -> Bytes {
+    let status = status(code);
+    let reason = status.canonical_reason().unwrap_or("");
+    let name = rule.name();
+    let date = httpdate::fmt_http_date(now());
+    let head = format!(
+        "HTTP/1.1 {code} {reason}\r\n{CONTENT_TYPE}: text/plain; charset=utf-8\r\n{}: {name}\r\n{DATE}: {date}\r\n{framing}",
+        FAULT_HEADER.as_str()
+    );
+    Bytes::from(head)
+}
+
+#[allow(clippy::disallowed_methods)] // A Date is a date.
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+fn head_end(head: &[u8]) -> usize {
+    head.windows(4).position(|end| end == b"\r\n\r\n").map_or(head.len(), |at| at + 4)
+}

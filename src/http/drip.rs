@@ -1,0 +1,52 @@
+//! A whole body in small pieces.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The most pieces of a body, so that a large one does not come byte by byte.
+const MOST_PIECES: u64 = 100;
+
+/// A body that takes `over` from its first piece to its last.
+pub(super) struct Drip {
+    left: u64,
+    pieces_left: u64,
+    gap: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+impl Drip {
+    pub(super) fn new(size: u64, over: Duration) -> Self {
+        let pieces = size.clamp(1, MOST_PIECES);
+        // The first piece comes after a gap, too: a body of one byte takes its time like any other.
+        let gap = over / pieces as u32;
+        Self { left: size, pieces_left: pieces, gap, next: Box::pin(sleep_until(Instant::now() + gap)) }
+    }
+}
+
+impl Body for Drip {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.pieces_left == 0 {
+            return Poll::Ready(None);
+        }
+        ready!(self.next.as_mut().poll(cx));
+        let piece = self.left / self.pieces_left;
+        self.left -= piece;
+        self.pieces_left -= 1;
+        let next = self.next.deadline() + self.gap;
+        self.next.as_mut().reset(next);
+        let filling = vec![crate::wire::FILLING; piece as usize];
+        Poll::Ready(Some(Ok(Frame::data(filling.into()))))
+    }
+}

@@ -1,0 +1,59 @@
+//! The page at `/`.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+
+use super::{App, answer};
+use crate::fault::Target;
+use crate::units::Show;
+
+/// Identity, uptime, seed, targets and rules in plain text.
+pub(super) fn page(app: &App) -> Response<Body> {
+    answer::text(StatusCode::OK, text(app).unwrap_or_default())
+}
+
+fn text(app: &App) -> Result<String, std::fmt::Error> {
+    let snapshot = app.engine.snapshot();
+    let plan = &snapshot.active.plan;
+    let conditions = *app.conditions.borrow();
+    let mut page = String::new();
+    writeln!(page, "kube-probesim {} ({})", crate::VERSION, crate::REVISION)?;
+    let identity = &app.identity;
+    for (name, value) in
+        [("pod", &identity.pod), ("namespace", &identity.namespace), ("node", &identity.node)]
+    {
+        writeln!(page, "{name:<10} {}", value.as_deref().unwrap_or("-"))?;
+    }
+    let uptime = std::time::Duration::from_secs(snapshot.elapsed.as_secs());
+    writeln!(page, "{:<10} {}", "uptime", Show(uptime))?;
+    writeln!(page, "{:<10} {}", "seed", plan.seed().0)?;
+    let listener = match conditions.link.whole {
+        Some(cut) => format!("cut by {} ({})", plan.rule(cut.rule).name(), cut.cut.name()),
+        None if conditions.link.partial => "cut for some".to_owned(),
+        None => "open".to_owned(),
+    };
+    writeln!(page, "{:<10} {listener}", "listener")?;
+
+    writeln!(page, "\ntargets")?;
+    for target in Target::ALL {
+        let down = plan.is_down(target, snapshot.elapsed, &snapshot.counts)
+            || (target == Target::Readiness && app.is_leaving());
+        let paths: Vec<&str> =
+            app.paths.iter().filter(|(_, of)| *of == target).map(|(path, _)| path.as_str()).collect();
+        writeln!(page, "{:<10} {:<5} {}", target.name(), if down { "down" } else { "up" }, paths.join(" "))?;
+    }
+
+    writeln!(page, "\nrules (generation {})", snapshot.active.generation)?;
+    for (position, rule) in plan.rules().enumerate() {
+        let active = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        let state = if active { "active" } else { "idle" };
+        writeln!(page, "{state:<6} {} {}", rule.name(), rule.effect())?;
+    }
+    if plan.is_empty() {
+        writeln!(page, "none")?;
+    }
+    Ok(page)
+}

@@ -1,0 +1,232 @@
+//! The layer that asks the engine about each request and does what it says.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::USER_AGENT;
+use tokio::time::{Instant, sleep_until};
+use tower::{Layer, Service};
+use tracing::debug;
+
+use super::{App, answer, verbose};
+use crate::engine::Ruling;
+use crate::fault::{Client, Mode, Rule, Target, Verdict};
+use crate::metrics::Outcome;
+use crate::wire::{ConnectionHandle, Ended, Takeover};
+
+/// Wraps the route of a target.
+#[derive(Clone, Debug)]
+pub struct FaultLayer {
+    target: Target,
+    app: Arc<App>,
+}
+
+impl FaultLayer {
+    /// Faults for requests to `target`.
+    pub fn new(target: Target, app: Arc<App>) -> Self {
+        Self { target, app }
+    }
+}
+
+impl<S> Layer<S> for FaultLayer {
+    type Service = Faulted<S>;
+
+    fn layer(&self, inner: S) -> Faulted<S> {
+        Faulted { inner, target: self.target, app: self.app.clone() }
+    }
+}
+
+/// A route whose answers come late, wrong or not at all.
+#[derive(Clone, Debug)]
+pub struct Faulted<S> {
+    inner: S,
+    target: Target,
+    app: Arc<App>,
+}
+
+impl<S> Service<Request> for Faulted<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The service that is ready is the one to call; the clone stays for the next request.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(serve(self.app.clone(), self.target, inner, request))
+    }
+}
+
+/// One request, from the decision to the answer.
+async fn serve<S>(
+    app: Arc<App>,
+    target: Target,
+    mut inner: S,
+    request: Request,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+    let client = Client::from_user_agent(agent);
+    let connection = request.extensions().get::<ConnectionHandle>().cloned();
+    let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
+
+    let ruling = served.app.engine.decide(target, client);
+    log(&ruling, target, client);
+    served.wait(served.arrived + ruling.decision.delay).await;
+
+    let plan = &ruling.active.plan;
+    let mut response = match ruling.decision.verdict {
+        Verdict::Pass => inner.call(request).await?,
+        Verdict::Inject(position) => match inject(&served, plan.rule(position), &request) {
+            Injection::Answer(response) => response,
+            Injection::Script(script) => {
+                let Some(connection) = served.connection.clone() else {
+                    // Called without a connection of ours, as in a test of the router alone.
+                    return Ok(answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into"));
+                };
+                let status = plan.rule(position).mode().and_then(Mode::status);
+                let report = Box::new(move |ended| served.end(outcome(ended, status)));
+                match connection.take_over(Takeover { script, report }).await {}
+            }
+        },
+        Verdict::DependencyFailed(position) => {
+            let name = plan.rule(position).name();
+            let failure = verbose::Failure { check: "dependency", reason: format!("fault {name}") };
+            served.failure(StatusCode::INTERNAL_SERVER_ERROR, &failure, failure.to_string(), &request)
+        }
+    };
+    let fault = match ruling.decision.verdict {
+        Verdict::Pass => ruling.first,
+        Verdict::Inject(position) | Verdict::DependencyFailed(position) => Some(position),
+    };
+    if let Some(position) = fault {
+        answer::mark(&mut response, plan.rule(position));
+    }
+    served.end(Outcome::Answered(response.status().as_u16()));
+    Ok(response)
+}
+
+enum Injection {
+    Answer(Response),
+    Script(crate::wire::Script),
+}
+
+fn inject(served: &Served, rule: &Rule, request: &Request) -> Injection {
+    let Some(mode) = rule.mode() else { return Injection::Answer(Response::new(Body::empty())) };
+    if let Some(script) = answer::script(rule, mode, request.method()) {
+        return Injection::Script(script);
+    }
+    Injection::Answer(match mode {
+        Mode::Redirect(location) => answer::redirect(rule, location),
+        Mode::Drip { partial, over } => {
+            if let Some(connection) = &served.connection {
+                connection.waits_until(Instant::now() + *over);
+            }
+            answer::drip(*partial, *over)
+        }
+        _ => {
+            let status = answer::status(mode.status().unwrap_or(500));
+            let failure = verbose::Failure {
+                check: rule.name().as_str(),
+                reason: format!("status {}", status.as_u16()),
+            };
+            served.failure(status, &failure, answer::line(rule), request)
+        }
+    })
+}
+
+fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
+    match (ended, status) {
+        (Ended::HeadSent, Some(status)) => Outcome::Answered(status),
+        (Ended::ClientGone, _) => Outcome::Gone,
+        _ => Outcome::Unanswered,
+    }
+}
+
+fn log(ruling: &Ruling, target: Target, client: Client) {
+    let Some(first) = ruling.first else { return };
+    let decided = match ruling.decision.verdict {
+        Verdict::Pass => first,
+        Verdict::Inject(position) | Verdict::DependencyFailed(position) => position,
+    };
+    let rule = ruling.active.plan.rule(decided);
+    debug!(
+        fault = %rule.name(),
+        target = target.name(),
+        client = client.name(),
+        number = ruling.number,
+        mode = rule.effect(),
+        delay_ms = ruling.decision.delay.as_secs_f64() * 1e3,
+        "injected"
+    );
+}
+
+/// A request under way. Dropped before its end, it was left by its client, or ended by the server.
+struct Served {
+    app: Arc<App>,
+    target: Target,
+    client: Client,
+    arrived: Instant,
+    connection: Option<ConnectionHandle>,
+    ended: bool,
+}
+
+impl Served {
+    async fn wait(&self, until: Instant) {
+        if until > self.arrived {
+            if let Some(connection) = &self.connection {
+                connection.waits_until(until);
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    fn failure(
+        &self,
+        status: StatusCode,
+        failure: &verbose::Failure<'_>,
+        line: String,
+        request: &Request,
+    ) -> Response {
+        if verbose::is_wanted(request.uri()) {
+            answer::text(status, verbose::body(&self.app, self.target, request.uri().path(), Some(failure)))
+        } else {
+            answer::text(status, line)
+        }
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.ended = true;
+        self.count(outcome);
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.app.metrics.request(self.target, self.client, outcome, self.arrived.elapsed());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if !self.ended {
+            let by_server = self.connection.as_ref().is_some_and(ConnectionHandle::ended_by_server);
+            self.count(if by_server { Outcome::Unanswered } else { Outcome::Gone });
+        }
+    }
+}

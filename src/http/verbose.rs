@@ -1,0 +1,47 @@
+//! `?verbose`, in the format of the Kubernetes API server's health endpoints.
+
+use std::fmt::{self, Write as _};
+
+use hyper::Uri;
+
+use super::App;
+use crate::fault::Target;
+
+/// The check that failed.
+pub(super) struct Failure<'a> {
+    pub(super) check: &'a str,
+    pub(super) reason: String,
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.check, self.reason)
+    }
+}
+
+/// Whether the query asks for it; as for the API server, the bare name does.
+pub(super) fn is_wanted(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")))
+}
+
+/// A line for each check of `target`, in the order of the plan, and one for all.
+pub(super) fn body(app: &App, target: Target, path: &str, failure: Option<&Failure<'_>>) -> String {
+    let active = app.engine.active();
+    let own = active.plan.rules().filter(|rule| rule.mode().is_some() && rule.targets().contains(target));
+    let dependency = active.plan.checks_dependency() && target == Target::Readiness;
+    let checks = std::iter::once("ping")
+        .chain(own.map(|rule| rule.name().as_str()))
+        .chain(dependency.then_some("dependency"))
+        .chain((target == Target::Readiness).then_some("shutdown"));
+    let mut text = String::new();
+    for check in checks {
+        // Writing to a string cannot fail.
+        let _ = match failure.filter(|failure| failure.check == check) {
+            Some(failure) => writeln!(text, "[-]{failure}"),
+            None => writeln!(text, "[+]{check} ok"),
+        };
+    }
+    let result = if failure.is_some() { "failed" } else { "passed" };
+    let _ = writeln!(text, "{} check {result}", path.trim_matches('/'));
+    text
+}

@@ -1,0 +1,124 @@
+//! The service: binds, serves, watches windows open and close, drains.
+
+mod supervisor;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use crate::config::{Config, Limits, effective_seed};
+use crate::engine::Engine;
+use crate::fault::ActivePlan;
+use crate::http::{self, App};
+use crate::metrics::Metrics;
+use crate::wire::{self, BindError, Conditions, Gate, Stage};
+
+/// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long the admin listener may take to end, once the probe listener has.
+const ADMIN_GRACE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// A service that has bound its ports and serves nobody yet.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    probe: Gate,
+    admin: Gate,
+}
+
+impl Server {
+    /// Binds both listeners.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let probe = Gate::bind(config.probe_address)?;
+        let admin = Gate::bind(config.admin_address)?;
+        Ok(Self { config, probe, admin })
+    }
+
+    /// Where the probe listener is bound.
+    pub fn probe_addr(&self) -> std::net::SocketAddr {
+        self.probe.local_addr()
+    }
+
+    /// Where the admin listener is bound.
+    pub fn admin_addr(&self) -> std::net::SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown` ends, then fails readiness for the delay, drains for at most the grace and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
+        let Self { config, probe, admin } = self;
+        let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
+        let seed = effective_seed(config.seed, config.identity.pod.as_deref(), draw_seed);
+        let engine = Engine::new(ActivePlan::new(config.plan, seed, config.readiness_checks_dependency));
+        let metrics = Arc::new(Metrics::new(engine.clone())?);
+        let conditions = watch::Sender::new(supervisor::conditions(&engine));
+        let admin_conditions = watch::Sender::new(Conditions::default());
+        let app = Arc::new(App {
+            engine: engine.clone(),
+            metrics: metrics.clone(),
+            identity: config.identity,
+            paths: config.paths,
+            conditions: conditions.subscribe(),
+        });
+        let active = engine.active();
+        info!(
+            version = crate::VERSION,
+            revision = crate::REVISION,
+            probe = %probe_addr,
+            admin = %admin_addr,
+            seed = seed.0,
+            pod = app.identity.pod.as_deref(),
+            namespace = app.identity.namespace.as_deref(),
+            node = app.identity.node.as_deref(),
+            rules = active.plan.len(),
+            faults = %supervisor::summary(&active.plan),
+            "started"
+        );
+
+        let probe_service = wire::Service {
+            router: http::probe_router(&app),
+            limits: config.limits,
+            metrics: metrics.clone(),
+            faulted: Some(engine.clone()),
+            conditions: conditions.subscribe(),
+        };
+        let admin_service = wire::Service {
+            router: http::admin_router(&app),
+            limits: Limits { connections: ADMIN_CONNECTIONS, ..config.limits },
+            metrics: metrics.clone(),
+            faulted: None,
+            conditions: admin_conditions.subscribe(),
+        };
+        let serving = tokio::spawn(wire::serve(probe, probe_service));
+        let watching = tokio::spawn(wire::serve(admin, admin_service));
+        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone()));
+
+        shutdown.await;
+        metrics.set_draining();
+        conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
+        info!(delay = ?config.process.shutdown_delay, grace = ?config.process.shutdown_grace, "ending: readiness fails");
+        sleep(config.process.shutdown_delay).await;
+        let until = Instant::now() + config.process.shutdown_grace;
+        conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        // A task that panicked has said so itself; the rest of the end goes on.
+        let _ = serving.await;
+        supervising.abort();
+        admin_conditions.send_modify(|conditions| {
+            conditions.stage = Stage::Draining(Instant::now() + ADMIN_GRACE);
+        });
+        let _ = watching.await;
+        supervisor::log_totals(&engine, &metrics);
+        Ok(())
+    }
+}
+
+/// A seed from the system's randomness, where none was given.
+fn draw_seed() -> u64 {
+    use rand::TryRng;
+    // The system's generator fails on no kernel this runs on; the address of a fresh allocation still differs by run.
+    rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| std::ptr::from_ref(&*Box::new(0_u8)).addr() as u64)
+}

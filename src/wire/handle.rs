@@ -1,0 +1,239 @@
+//! What a connection's task and the handlers of its requests tell each other.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::script::Script;
+use crate::config::Limits;
+use crate::fault::Client;
+use crate::metrics::Limit;
+
+/// A handler's view of the connection that its request came in on.
+#[derive(Clone, Debug)]
+pub struct ConnectionHandle(pub(super) Arc<ConnectionState>);
+
+/// How a request ended that a [`Script`] answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The head was sent.
+    HeadSent,
+    /// The connection was ended without a head.
+    NoHead,
+    /// The client left before a head.
+    ClientGone,
+}
+
+/// A fault that HTTP cannot express: the script replaces the answer, and the connection ends with it.
+pub struct Takeover {
+    /// What is done on the socket.
+    pub script: Script,
+    /// Told once what became of the request.
+    pub report: Box<dyn FnOnce(Ended) + Send>,
+}
+
+impl fmt::Debug for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Takeover").field("script", &self.script).finish_non_exhaustive()
+    }
+}
+
+impl ConnectionHandle {
+    /// Whose connection it is.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer()
+    }
+
+    /// Says that the request waits at least until then, so that a drain that ends earlier need not wait for it.
+    pub fn waits_until(&self, instant: Instant) {
+        self.0.lock().waits_until = Some(instant);
+    }
+
+    /// Hands the connection over. Earlier answers are sent first; the handler never goes on.
+    pub async fn take_over(&self, takeover: Takeover) -> std::convert::Infallible {
+        {
+            let mut inner = self.0.lock();
+            inner.takeover = Some(takeover);
+            inner.flushed = false;
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the server, not the client, has ended the connection.
+    pub fn ended_by_server(&self) -> bool {
+        self.0.lock().ended_by_server
+    }
+}
+
+/// State shared by hyper's stream, the handlers and the connection's task. All three run in that task, one after the
+/// other; the lock is never waited for.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    peer: SocketAddr,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Inner {
+    phase: Phase,
+    head_noticed: bool,
+    waits_until: Option<Instant>,
+    takeover: Option<Takeover>,
+    flushed: bool,
+    client: Option<Client>,
+    admission: Admission,
+    unread_body: bool,
+    ended_by_server: bool,
+}
+
+/// What the client is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing, since then.
+    Idle(Instant),
+    /// It sends the head of a request, since then.
+    Head(Instant),
+    /// It waits for us.
+    Waiting,
+    /// It takes none of its answer, since then.
+    Stalled(Instant),
+}
+
+/// Whether a request may go on to its handler, where cuts of one client class are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Free,
+    Asked,
+    Granted,
+}
+
+impl ConnectionState {
+    pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
+        let inner = Inner {
+            phase: Phase::Idle(Instant::now()),
+            head_noticed: false,
+            waits_until: None,
+            takeover: None,
+            flushed: false,
+            client: None,
+            admission: Admission::Free,
+            unread_body: false,
+            ended_by_server: false,
+        };
+        Arc::new(Self { peer, inner: Mutex::new(inner) })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn head_begins(&self) {
+        let mut inner = self.lock();
+        if let Phase::Idle(_) = inner.phase {
+            inner.phase = Phase::Head(Instant::now());
+            inner.head_noticed = false;
+        }
+    }
+
+    /// Whether a head is under way of which this has not told yet.
+    pub(super) fn notice_head(&self) -> bool {
+        let mut inner = self.lock();
+        let under_way = matches!(inner.phase, Phase::Head(_));
+        under_way && !std::mem::replace(&mut inner.head_noticed, true)
+    }
+
+    pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Waiting;
+        inner.client = Some(client);
+        inner.unread_body |= unread_body;
+        inner.waits_until = None;
+    }
+
+    pub(super) fn request_ends(&self) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Idle(Instant::now());
+        inner.waits_until = None;
+    }
+
+    pub(super) fn write_waits(&self, waits: bool) {
+        let mut inner = self.lock();
+        inner.phase = match (inner.phase, waits) {
+            (Phase::Waiting, true) => Phase::Stalled(Instant::now()),
+            (Phase::Stalled(_), false) => Phase::Waiting,
+            (phase, _) => phase,
+        };
+    }
+
+    pub(super) fn flushed(&self) {
+        self.lock().flushed = true;
+    }
+
+    /// The takeover that was asked for, once earlier answers are out.
+    pub(super) fn take_over(&self) -> Option<Takeover> {
+        let mut inner = self.lock();
+        if inner.flushed { inner.takeover.take() } else { None }
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.lock().client
+    }
+
+    /// A request asks whether it may go on; true once [`admit`](Self::admit) has said so.
+    pub(super) fn is_admitted(&self) -> bool {
+        let mut inner = self.lock();
+        let granted = inner.admission == Admission::Granted;
+        inner.admission = if granted { Admission::Free } else { Admission::Asked };
+        granted
+    }
+
+    pub(super) fn asks_admission(&self) -> bool {
+        self.lock().admission == Admission::Asked
+    }
+
+    pub(super) fn admit(&self) {
+        let mut inner = self.lock();
+        if inner.admission == Admission::Asked {
+            inner.admission = Admission::Granted;
+        }
+    }
+
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.lock().unread_body
+    }
+
+    pub(super) fn end_by_server(&self) {
+        self.lock().ended_by_server = true;
+    }
+
+    pub(super) fn waits_beyond(&self, instant: Instant) -> bool {
+        self.lock().waits_until.is_some_and(|until| until > instant)
+    }
+
+    /// Leaves a silence out of the client's time.
+    pub(super) fn forgive(&self, silence: Duration) {
+        let mut inner = self.lock();
+        match &mut inner.phase {
+            Phase::Idle(since) | Phase::Head(since) | Phase::Stalled(since) => *since += silence,
+            Phase::Waiting => {}
+        }
+    }
+
+    /// When the client's time runs out, and by which limit.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
+        match self.lock().phase {
+            Phase::Idle(since) => Some((since + limits.idle_time, Limit::IdleTime)),
+            Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
+            Phase::Stalled(since) => Some((since + limits.idle_time, Limit::WriteTime)),
+            Phase::Waiting => None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers that HTTP cannot express, written on the bare socket.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::gate::reset_on_close;
+use super::handle::Ended;
+
+/// What is sent instead of an answer.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Bytes that come first: a head, or what looks like none.
+    pub opening: Bytes,
+    /// How many bytes of filling follow.
+    pub filling: u64,
+    /// Bytes that come last.
+    pub closing: &'static [u8],
+    /// How the connection ends.
+    pub ending: Ending,
+    /// Whether the opening is the head of an answer.
+    pub has_head: bool,
+}
+
+/// How a script's connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// FIN.
+    Fin,
+    /// RST.
+    Rst,
+    /// Not before the client ends it.
+    Never,
+}
+
+/// What the filling of a body is made of.
+pub(crate) const FILLING: u8 = b'.';
+
+/// Space that is filled at a time.
+const PIECE: [u8; 4096] = [FILLING; 4096];
+
+/// How long the last bytes before a reset may take to the client, who loses those that the reset overtakes.
+const LAST_BYTES: Duration = Duration::from_millis(20);
+
+/// How long, and how much, is read from a client that still sends when its connection is closed. Without it, the
+/// kernel answers unread input with a reset, and the client may lose what was sent before.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+impl Script {
+    /// Runs the script to the end of the connection.
+    pub(super) async fn run(self, socket: &TcpStream, sent: impl FnOnce(Ended)) {
+        if self.ending == Ending::Rst && self.has_head {
+            // What is written is then nearly what is sent: a reset discards the rest.
+            let _ = SockRef::from(socket).set_send_buffer_size(PIECE.len());
+        }
+        let written = self.write(socket).await;
+        let head_sent = self.has_head && written.is_ok();
+        match (self.ending, written) {
+            (_, Err(_)) => sent(Ended::ClientGone),
+            (Ending::Fin, Ok(())) => {
+                sent(if head_sent { Ended::HeadSent } else { Ended::NoHead });
+                linger(socket).await;
+            }
+            (Ending::Rst, Ok(())) => {
+                sent(if head_sent { Ended::HeadSent } else { Ended::NoHead });
+                if head_sent {
+                    tokio::time::sleep(LAST_BYTES).await;
+                }
+                reset_on_close(socket);
+            }
+            (Ending::Never, Ok(())) => {
+                if head_sent {
+                    sent(Ended::HeadSent);
+                    discard(socket, usize::MAX).await;
+                } else {
+                    discard(socket, usize::MAX).await;
+                    sent(Ended::ClientGone);
+                }
+            }
+        }
+    }
+
+    async fn write(&self, socket: &TcpStream) -> io::Result<()> {
+        write_all(socket, &self.opening).await?;
+        let mut left = self.filling;
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE.len());
+            write_all(socket, &PIECE[..piece]).await?;
+            left -= piece as u64;
+        }
+        write_all(socket, self.closing).await
+    }
+}
+
+async fn write_all(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends FIN and gives the client time to read what came before it.
+pub(super) async fn linger(socket: &TcpStream) {
+    let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+    let _ = tokio::time::timeout(LINGER_TIME, discard(socket, LINGER_BYTES)).await;
+}
+
+/// Reads and forgets until the client ends the connection or has sent `most` bytes.
+async fn discard(socket: &TcpStream, most: usize) {
+    let mut buffer = [0; 1024];
+    let mut read = 0;
+    while read < most {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => read = read.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

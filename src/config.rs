@@ -1,9 +1,22 @@
 //! From the environment to a checked configuration.
 
+pub mod document;
+mod environment;
+mod error;
+mod groups;
+mod names;
+mod plan;
+mod variables;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::fault::{Plan, Target};
+
+pub use environment::{Loaded, Setting, Warning, load};
+pub use error::{ConfigError, Errors, Reason};
+pub use plan::{DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, RawPlan, read_plan, read_rule};
+pub use variables::{FAULT_VARIABLES, Kind, SERVICE_VARIABLES, Variable};
 
 /// Everything the service needs to know, checked.
 #[derive(Clone, Debug)]
@@ -16,8 +29,6 @@ pub struct Config {
     pub readiness_checks_dependency: bool,
     /// Where the probe listener listens.
     pub probe_address: Address,
-    /// How long nothing listens on the probe address after the start.
-    pub listen_delay: Duration,
     /// Where the admin listener listens.
     pub admin_address: Address,
     /// Which path of the probe listener belongs to which target: exact paths, or prefixes that end in `/*`.

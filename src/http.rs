@@ -59,6 +59,8 @@ pub fn probe_router(app: &Arc<App>) -> Router {
                 .route_layer(layer::FaultLayer::new(target, app.clone()))
         };
         router = match path.strip_suffix('*') {
+            // The index keeps its place where everything below is a target.
+            Some("/") => router.route("/{*rest}", route()),
             Some(prefix) => router.route(prefix, route()).route(&format!("{prefix}{{*rest}}"), route()),
             None => router.route(path, route()),
         };

@@ -10,6 +10,7 @@
 //! | [`fault`] | rules, plans and the decision; pure |
 //! | [`units`] | durations, percentages and sizes as people write them |
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod fault;

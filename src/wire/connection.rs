@@ -182,8 +182,8 @@ impl Connection {
     }
 
     fn script(&self, takeover: Takeover) -> Driver {
-        let socket = self.socket.clone();
-        Driver::Script(Box::pin(async move { takeover.script.run(&socket, takeover.report).await }))
+        let (socket, state) = (self.socket.clone(), self.state.clone());
+        Driver::Script(Box::pin(async move { takeover.script.run(&socket, &state, takeover.report).await }))
     }
 
     /// Does what the partition in force says of this connection.

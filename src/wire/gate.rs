@@ -200,10 +200,23 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
 
 /// Takes the one place that a backlog of 0 leaves.
 fn fill(local: SocketAddr) -> io::Result<Socket> {
-    let mut to = local;
-    if local.ip().is_unspecified() {
-        to.set_ip(if local.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    let loopbacks: &[IpAddr] = match local.ip() {
+        ip if !ip.is_unspecified() => &[ip],
+        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        // Loopback may have no IPv6 where the kernel has it.
+        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for ip in loopbacks {
+        result = knock(SocketAddr::new(*ip, local.port()));
+        if result.is_ok() {
+            break;
+        }
     }
+    result
+}
+
+fn knock(to: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),

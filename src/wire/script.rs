@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::gate::reset_on_close;
-use super::handle::Ended;
+use super::handle::{ConnectionState, Ended};
 
 /// What is sent instead of an answer.
 #[derive(Clone, Debug)]
@@ -48,17 +48,17 @@ const LAST_BYTES: Duration = Duration::from_millis(20);
 
 /// How long, and how much, is read from a client that still sends when its connection is closed. Without it, the
 /// kernel answers unread input with a reset, and the client may lose what was sent before.
-const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Script {
     /// Runs the script to the end of the connection.
-    pub(super) async fn run(self, socket: &TcpStream, sent: impl FnOnce(Ended)) {
+    pub(super) async fn run(self, socket: &TcpStream, state: &ConnectionState, sent: impl FnOnce(Ended)) {
         if self.ending == Ending::Rst && self.has_head {
             // What is written is then nearly what is sent: a reset discards the rest.
             let _ = SockRef::from(socket).set_send_buffer_size(PIECE.len());
         }
-        let written = self.write(socket).await;
+        let written = self.write(socket, state).await;
         let head_sent = self.has_head && written.is_ok();
         match (self.ending, written) {
             (_, Err(_)) => sent(Ended::ClientGone),
@@ -85,24 +85,27 @@ impl Script {
         }
     }
 
-    async fn write(&self, socket: &TcpStream) -> io::Result<()> {
-        write_all(socket, &self.opening).await?;
+    async fn write(&self, socket: &TcpStream, state: &ConnectionState) -> io::Result<()> {
+        write_all(socket, state, &self.opening).await?;
         let mut left = self.filling;
         while left > 0 {
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE.len());
-            write_all(socket, &PIECE[..piece]).await?;
+            write_all(socket, state, &PIECE[..piece]).await?;
             left -= piece as u64;
         }
-        write_all(socket, self.closing).await
+        write_all(socket, state, self.closing).await
     }
 }
 
-async fn write_all(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(socket: &TcpStream, state: &ConnectionState, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        socket.writable().await?;
         match socket.try_write(bytes) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                state.write_waits(true);
+                socket.writable().await?;
+                state.write_waits(false);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -198,8 +198,7 @@ impl ActivePlan {
             }
             if let (true, Some(delay)) = (own, delay) {
                 let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
-                decision.delay =
-                    decision.delay.saturating_add(delay.quantile(draws.quantile(attempt.number)));
+                decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
             }
         }
         decision

@@ -8,6 +8,10 @@ use super::draw::Draws;
 /// The longest mean run of a [`Burst`]; it bounds how far a decision reads back.
 pub const MAX_BURST: f64 = 100.0;
 
+/// By how much a burst may lie below its minimum, so that one can be written down: 1/(1−0.9) is a little above 10 in
+/// binary.
+const TOLERANCE: f64 = 1e-9;
+
 /// What is wrong with a condition. The text says what would be right.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TriggerError {
@@ -35,8 +39,8 @@ pub enum TriggerError {
     },
     /// A burst above [`MAX_BURST`], or not a number.
     BurstOutOfRange(f64),
-    /// A burst where every request is hit anyway.
-    BurstAtFullRate,
+    /// A burst at a rate, in percent, whose runs are longer than [`MAX_BURST`] anyway.
+    BurstAtHighRate(f64),
 }
 
 impl fmt::Display for TriggerError {
@@ -48,12 +52,18 @@ impl fmt::Display for TriggerError {
             }
             Self::Zero(field) => write!(f, "`{field}` must be more than 0; leave it out for none"),
             Self::Rate(percent) => write!(f, "a rate of {percent}% is not between 0% and 100%"),
-            Self::BurstTooShort { burst, percent, minimum } => write!(
-                f,
-                "a burst of {burst} is too short for a rate of {percent}%: {minimum:.3} is the least, where draws are independent"
-            ),
+            Self::BurstTooShort { burst, percent, minimum } => {
+                // Rounded up, so that what the message names is accepted.
+                let minimum = ((minimum - TOLERANCE) * 1e3).ceil() / 1e3;
+                write!(
+                    f,
+                    "a burst of {burst} is too short for a rate of {percent}%: {minimum} is the least, where draws are independent"
+                )
+            }
             Self::BurstOutOfRange(burst) => write!(f, "a burst of {burst} is not between 1 and {MAX_BURST}"),
-            Self::BurstAtFullRate => f.write_str("a burst needs a rate below 100%"),
+            Self::BurstAtHighRate(percent) => {
+                write!(f, "a burst needs a rate of at most {}%, not {percent}%", 100.0 - 100.0 / MAX_BURST)
+            }
         }
     }
 }
@@ -194,32 +204,32 @@ fn check_window<T: PartialOrd + Copy>(
     }
 }
 
-/// The share of the eligible requests that a rule hits.
+/// The share of the eligible requests that a rule hits, kept in percent as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rate(f64);
 
 impl Rate {
     /// Every request.
-    pub const ALWAYS: Self = Self(1.0);
+    pub const ALWAYS: Self = Self(100.0);
 
     /// A rate from a percentage between 0 and 100.
     pub fn from_percent(percent: f64) -> Result<Self, TriggerError> {
         // The comparison is false for NaN, too.
-        if (0.0..=100.0).contains(&percent) {
-            Ok(Self(percent / 100.0))
-        } else {
-            Err(TriggerError::Rate(percent))
-        }
+        if (0.0..=100.0).contains(&percent) { Ok(Self(percent)) } else { Err(TriggerError::Rate(percent)) }
     }
 
     /// The rate in percent.
     pub fn percent(self) -> f64 {
-        self.0 * 100.0
+        self.0
     }
 
     /// Whether every eligible request is hit.
     pub fn is_always(self) -> bool {
-        self.0 >= 1.0
+        self.0 >= 100.0
+    }
+
+    fn share(self) -> f64 {
+        self.0 / 100.0
     }
 }
 
@@ -239,12 +249,11 @@ impl Burst {
         if !(1.0..=MAX_BURST).contains(&mean) {
             return Err(TriggerError::BurstOutOfRange(mean));
         }
-        if rate.is_always() {
-            return Err(TriggerError::BurstAtFullRate);
+        let minimum = 1.0 / (1.0 - rate.share());
+        if minimum - TOLERANCE > MAX_BURST {
+            return Err(TriggerError::BurstAtHighRate(rate.percent()));
         }
-        let minimum = 1.0 / (1.0 - rate.0);
-        // The tolerance lets a minimum be written down: 1/(1−0.9) is a little above 10 in binary.
-        if mean < minimum - 1e-9 {
+        if mean < minimum - TOLERANCE {
             return Err(TriggerError::BurstTooShort { burst: mean, percent: rate.percent(), minimum });
         }
         Ok(Self(mean))
@@ -282,15 +291,26 @@ pub struct Trigger {
     pub requests: Option<RequestWindow>,
     /// The share of the requests in the window.
     pub rate: Rate,
-    /// The mean run of hits; absent: each draw stands alone. [`Burst::new`] has checked it against the rate.
+    /// The mean run of hits; absent: each draw stands alone. It fits the rate, as [`Burst::new`] has it.
     pub burst: Option<Burst>,
-    /// How long the rate rises from 0 after the window in time opens.
+    /// How long the rate rises from 0 after the window in time opens; more than 0.
     pub ramp: Option<Duration>,
 }
 
 impl Trigger {
     /// Fires for every request, at any time.
     pub const ALWAYS: Self = Self { time: None, requests: None, rate: Rate::ALWAYS, burst: None, ramp: None };
+
+    /// Whether burst and rate fit, and the ramp takes time.
+    pub(super) fn check(&self) -> Result<(), TriggerError> {
+        if let Some(burst) = self.burst {
+            Burst::new(burst.mean(), self.rate)?;
+        }
+        if self.ramp.is_some_and(|ramp| ramp.is_zero()) {
+            return Err(TriggerError::Zero("ramp"));
+        }
+        Ok(())
+    }
 
     /// How long the window in time has been open at `since`, the time from the origin; `None` while it is closed.
     pub fn open_for(&self, since: Duration) -> Option<Duration> {
@@ -310,12 +330,15 @@ impl Trigger {
     /// Whether the eligible request `number`, at `open_for` since the window opened, is hit.
     pub(super) fn hits(&self, open_for: Duration, draws: &Draws, number: u64) -> bool {
         let rate = match self.ramp {
-            Some(ramp) if open_for < ramp => self.rate.0 * (open_for.as_secs_f64() / ramp.as_secs_f64()),
-            _ => self.rate.0,
+            Some(ramp) if open_for < ramp => {
+                self.rate.share() * (open_for.as_secs_f64() / ramp.as_secs_f64())
+            }
+            _ => self.rate.share(),
         };
         match self.burst {
             Some(burst) => burst.hits(rate, draws, number),
-            None => rate >= 1.0 || (rate > 0.0 && draws.share(number) < rate),
+            // A share is at least 0 and below 1, so that 0 % never hits and 100 % always does.
+            None => draws.share(number) < rate,
         }
     }
 }
@@ -359,11 +382,33 @@ mod tests {
         assert!(Burst::new(2.0, half).is_ok());
         assert_eq!(
             Burst::new(1.5, half).unwrap_err().to_string(),
-            "a burst of 1.5 is too short for a rate of 50%: 2.000 is the least, where draws are independent"
+            "a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"
         );
         assert!(Burst::new(10.0, Rate::from_percent(90.0).unwrap()).is_ok());
-        assert_eq!(Burst::new(5.0, Rate::ALWAYS), Err(TriggerError::BurstAtFullRate));
         assert_eq!(Burst::new(101.0, half), Err(TriggerError::BurstOutOfRange(101.0)));
+        assert!(matches!(Burst::new(f64::NAN, half), Err(TriggerError::BurstOutOfRange(_))));
+    }
+
+    #[test]
+    fn the_minimum_that_is_named_is_accepted() {
+        for percent in [1.0, 7.0, 25.0, 29.0, 33.3, 80.0, 90.0, 98.7, 99.0] {
+            let rate = Rate::from_percent(percent).unwrap();
+            let error = Burst::new(1.0, rate).unwrap_err().to_string();
+            let named = error.split_once("%: ").unwrap().1.split_once(" is the least").unwrap().0;
+            assert!(Burst::new(named.parse().unwrap(), rate).is_ok(), "{error}");
+            assert!(error.contains(&format!("for a rate of {percent}%")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_burst_where_the_rate_alone_makes_longer_runs_names_the_highest_rate() {
+        for percent in [99.1, 100.0] {
+            assert_eq!(
+                Burst::new(100.0, Rate::from_percent(percent).unwrap()).unwrap_err().to_string(),
+                format!("a burst needs a rate of at most 99%, not {percent}%")
+            );
+        }
+        assert!(Burst::new(100.0, Rate::from_percent(99.0).unwrap()).is_ok());
     }
 
     #[test]

@@ -165,20 +165,23 @@ impl ActivePlan {
         self.entries.iter().map(|entry| &entry.rule)
     }
 
-    /// What a request gets. `observe` is told of each rule that was eligible.
+    /// What a request gets. `observe` is told of each rule that was eligible; of the dependency's, asked by readiness,
+    /// only of those that can fail it.
     ///
     /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
     /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
     /// both readiness and dependency acts on a readiness request as readiness's own.
     pub fn decide(&self, attempt: &Attempt, mut observe: impl FnMut(Cause)) -> Decision {
         let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
+        let mut asks_dependency = self.checks_dependency && attempt.target == Target::Readiness;
         for (position, entry) in self.entries.iter().enumerate() {
-            let Action::Requests { targets, delay, mode } = &entry.rule.action() else { continue };
+            let Action::Requests { targets, delay, mode } = entry.rule.action() else { continue };
             if !entry.rule.client().admits(attempt.client) {
                 continue;
             }
             let own = targets.contains(attempt.target);
-            if !own && !self.fails_dependency_of(attempt, entry) {
+            let asked = asks_dependency && targets.contains(Target::Dependency) && mode.is_some();
+            if !own && !asked {
                 continue;
             }
             if mode.is_some() && decision.verdict != Verdict::Pass {
@@ -188,6 +191,11 @@ impl ActivePlan {
             else {
                 continue;
             };
+            if !own && !mode.as_ref().is_some_and(Mode::fails) {
+                // It does nothing to readiness, but is what the dependency answers: no later rule is asked for that.
+                asks_dependency &= !fired;
+                continue;
+            }
             observe(Cause { rule: position, fired });
             if !fired {
                 continue;
@@ -202,13 +210,6 @@ impl ActivePlan {
             }
         }
         decision
-    }
-
-    fn fails_dependency_of(&self, attempt: &Attempt, entry: &Entry) -> bool {
-        self.checks_dependency
-            && attempt.target == Target::Readiness
-            && entry.rule.targets().contains(Target::Dependency)
-            && entry.rule.mode().is_some_and(Mode::fails)
     }
 
     /// The state of the listener.

@@ -25,7 +25,7 @@ fn golden_plan() -> ActivePlan {
         on(wait("uniform", Delay::uniform(ms(50), ms(60)).unwrap()).rate(10.0)),
         on(wait("normal", Delay::normal(ms(20), ms(15)).unwrap()).rate(20.0).burst(5.0)),
         on(wait("lognormal", Delay::log_normal(ms(20), ms(400)).unwrap()).rate(7.0)),
-        on(wait("exponential", Delay::exponential(ms(100)).unwrap()).rate(1.0).burst(100.0)),
+        on(wait("exponential", Delay::exponential(ms(100)).unwrap()).rate(5.0).burst(100.0)),
         on(wait("table", Delay::percentiles(vec![(50.0, ms(20)), (90.0, ms(80)), (99.0, ms(400))]).unwrap())
             .rate(50.0)),
         on(fault("hang", Mode::Hang).requests(100, 10, 1_000)),
@@ -118,6 +118,18 @@ fn golden_decisions_are_those_of_the_file() {
         .find(|(old, new)| old != new)
         .unwrap_or(("the file ends elsewhere", "than the decisions"));
     assert!(pinned == now, "decisions changed; the first line that differs:\n{old}\n{new}");
+}
+
+#[test]
+fn golden_decisions_have_each_rule_of_the_plan_fire() {
+    let plan = golden_plan();
+    let mut fired = vec![false; plan.len()];
+    for number in 1..=DECISIONS {
+        plan.decide(&golden_attempt(number), |cause| fired[cause.rule] |= cause.fired);
+    }
+    for (rule, fired) in plan.rules().zip(fired) {
+        assert_eq!(fired, !rule.targets().is_empty(), "{}", rule.name());
+    }
 }
 
 #[test]

@@ -26,7 +26,6 @@ fn main() {
 fn rules(count: usize, rate: f64, burst: Option<f64>, delay: &Delay) -> Vec<Rule> {
     let rate = Rate::from_percent(rate).expect("a rate");
     let trigger = Trigger {
-        time: Some(TimeWindow::new(Duration::from_secs(1), None, None).expect("a window")),
         rate,
         burst: burst.map(|mean| Burst::new(mean, rate).expect("a burst")),
         ..Trigger::ALWAYS
@@ -81,6 +80,18 @@ fn independent(bencher: Bencher, count: usize) {
 #[divan::bench(args = [0.0, 1.0, 20.0, 50.0, 100.0])]
 fn ten_independent_at(bencher: Bencher, rate: f64) {
     decide_each(bencher, &active(rules(10, rate, None, &fixed())));
+}
+
+/// Ten rules in a window that opens again and again.
+#[divan::bench]
+fn ten_in_windows(bencher: Bencher) {
+    let s = Duration::from_secs;
+    let window = TimeWindow::new(s(10), Some(s(20)), Some(s(40))).expect("a window");
+    let rules = rules(10, 20.0, None, &fixed()).into_iter().map(|rule| {
+        let trigger = Trigger { time: Some(window), ..rule.trigger().clone() };
+        Rule::new(rule.name().clone(), rule.client(), trigger, rule.action().clone()).expect("a rule")
+    });
+    decide_each(bencher, &active(rules.collect()));
 }
 
 /// Bursts of mean 5 at 20 %: four draws are read back on average.

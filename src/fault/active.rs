@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::draw::{Draws, Purpose, Seed};
-use super::mode::{Cut, Mode};
+use super::mode::Cut;
 use super::plan::Plan;
 use super::rule::{Action, Rule};
 use super::target::{Client, ClientFilter, Target};
@@ -179,34 +179,36 @@ impl ActivePlan {
             if !entry.rule.client().admits(attempt.client) {
                 continue;
             }
-            let own = targets.contains(attempt.target);
-            let asked = asks_dependency && targets.contains(Target::Dependency) && mode.is_some();
-            if !own && !asked {
-                continue;
-            }
             if mode.is_some() && decision.verdict != Verdict::Pass {
                 continue;
             }
-            let Some(fired) = entry.fires(attempt, if own { attempt.target } else { Target::Dependency })
-            else {
-                continue;
-            };
-            if !own && !mode.as_ref().is_some_and(Mode::fails) {
-                // It does nothing to readiness, but is what the dependency answers: no later rule is asked for that.
-                asks_dependency &= !fired;
-                continue;
-            }
-            observe(Cause { rule: position, fired });
-            if !fired {
-                continue;
-            }
-            if mode.is_some() {
-                decision.verdict =
-                    if own { Verdict::Inject(position) } else { Verdict::DependencyFailed(position) };
-            }
-            if let (true, Some(delay)) = (own, delay) {
-                let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
-                decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
+            if targets.contains(attempt.target) {
+                let Some(fired) = entry.fires(attempt, attempt.target) else { continue };
+                observe(Cause { rule: position, fired });
+                if !fired {
+                    continue;
+                }
+                if mode.is_some() {
+                    decision.verdict = Verdict::Inject(position);
+                }
+                if let Some(delay) = delay {
+                    let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
+                    decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
+                }
+            } else if asks_dependency
+                && targets.contains(Target::Dependency)
+                && let Some(mode) = mode
+                && let Some(fired) = entry.fires(attempt, Target::Dependency)
+            {
+                if mode.fails() {
+                    observe(Cause { rule: position, fired });
+                    if fired {
+                        decision.verdict = Verdict::DependencyFailed(position);
+                    }
+                } else if fired {
+                    // This is what the dependency answers; no later rule is asked for it.
+                    asks_dependency = false;
+                }
             }
         }
         decision
@@ -299,6 +301,7 @@ impl Entry {
     }
 
     /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
+    #[inline]
     fn fires(&self, attempt: &Attempt, target: Target) -> Option<bool> {
         let trigger = self.rule.trigger();
         let open_for = self.open_for(attempt.elapsed)?;

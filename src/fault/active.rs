@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::draw::{Draws, Purpose, Seed};
-use super::mode::{Cut, Mode};
+use super::mode::Cut;
 use super::plan::Plan;
 use super::rule::{Action, Rule};
 use super::target::{Client, ClientFilter, Target};
@@ -165,51 +165,53 @@ impl ActivePlan {
         self.entries.iter().map(|entry| &entry.rule)
     }
 
-    /// What a request gets. `observe` is told of each rule that was eligible.
+    /// What a request gets. `observe` is told of each rule that was eligible; of the dependency's, asked by readiness,
+    /// only of those that can fail it.
     ///
     /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
     /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
     /// both readiness and dependency acts on a readiness request as readiness's own.
     pub fn decide(&self, attempt: &Attempt, mut observe: impl FnMut(Cause)) -> Decision {
         let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
+        let mut asks_dependency = self.checks_dependency && attempt.target == Target::Readiness;
         for (position, entry) in self.entries.iter().enumerate() {
-            let Action::Requests { targets, delay, mode } = &entry.rule.action() else { continue };
+            let Action::Requests { targets, delay, mode } = entry.rule.action() else { continue };
             if !entry.rule.client().admits(attempt.client) {
-                continue;
-            }
-            let own = targets.contains(attempt.target);
-            if !own && !self.fails_dependency_of(attempt, entry) {
                 continue;
             }
             if mode.is_some() && decision.verdict != Verdict::Pass {
                 continue;
             }
-            let Some(fired) = entry.fires(attempt, if own { attempt.target } else { Target::Dependency })
-            else {
-                continue;
-            };
-            observe(Cause { rule: position, fired });
-            if !fired {
-                continue;
-            }
-            if mode.is_some() {
-                decision.verdict =
-                    if own { Verdict::Inject(position) } else { Verdict::DependencyFailed(position) };
-            }
-            if let (true, Some(delay)) = (own, delay) {
-                let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
-                decision.delay =
-                    decision.delay.saturating_add(delay.quantile(draws.quantile(attempt.number)));
+            if targets.contains(attempt.target) {
+                let Some(fired) = entry.fires(attempt, attempt.target) else { continue };
+                observe(Cause { rule: position, fired });
+                if !fired {
+                    continue;
+                }
+                if mode.is_some() {
+                    decision.verdict = Verdict::Inject(position);
+                }
+                if let Some(delay) = delay {
+                    let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
+                    decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
+                }
+            } else if asks_dependency
+                && targets.contains(Target::Dependency)
+                && let Some(mode) = mode
+                && let Some(fired) = entry.fires(attempt, Target::Dependency)
+            {
+                if mode.fails() {
+                    observe(Cause { rule: position, fired });
+                    if fired {
+                        decision.verdict = Verdict::DependencyFailed(position);
+                    }
+                } else if fired {
+                    // This is what the dependency answers; no later rule is asked for it.
+                    asks_dependency = false;
+                }
             }
         }
         decision
-    }
-
-    fn fails_dependency_of(&self, attempt: &Attempt, entry: &Entry) -> bool {
-        self.checks_dependency
-            && attempt.target == Target::Readiness
-            && entry.rule.targets().contains(Target::Dependency)
-            && entry.rule.mode().is_some_and(Mode::fails)
     }
 
     /// The state of the listener.
@@ -299,6 +301,7 @@ impl Entry {
     }
 
     /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
+    #[inline]
     fn fires(&self, attempt: &Attempt, target: Target) -> Option<bool> {
         let trigger = self.rule.trigger();
         let open_for = self.open_for(attempt.elapsed)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::draw::Draws;
 use super::normal;
 
 /// The longest delay; what a distribution draws above it is cut to it.
@@ -128,6 +129,14 @@ impl Delay {
             }
         }
         Ok(Self(Distribution::Percentiles(table)))
+    }
+
+    /// The delay of request `number`; one that is always the same needs no draw.
+    pub(super) fn draw(&self, draws: &Draws, number: u64) -> Duration {
+        match self.0 {
+            Distribution::Fixed(delay) => delay,
+            _ => self.quantile(draws.quantile(number)),
+        }
     }
 
     /// The delay below which a share `p` of all delays lies, `p` in (0, 1). With an evenly drawn `p` it is a draw.

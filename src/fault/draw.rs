@@ -53,6 +53,10 @@ pub(super) enum Purpose {
 
 /// The draws of one rule for one target, client class and purpose: the value of request *n* is [`at(n)`](Self::at).
 ///
+/// All draws are stretches of the one cycle that the generator has. Where a rule's stretches begin is a hash of seed
+/// and name; those of its targets, classes and purposes are a fixed distance further on, far more than any number of
+/// requests.
+///
 /// As one of rand's generators it yields the values of 1, 2, 3 and so on.
 ///
 /// ```
@@ -77,7 +81,7 @@ impl Draws {
 
     pub(super) fn of_rule(key: u64, target: Target, client: Client, purpose: Purpose) -> Self {
         let lane = 1 + (target.index() * Client::COUNT + client.index()) * 2 + purpose as usize;
-        Self { key: mix(key ^ (lane as u64).wrapping_mul(GAMMA)), counter: 0 }
+        Self { key: key.wrapping_add(mix(lane as u64)), counter: 0 }
     }
 
     /// The value for `number`.
@@ -150,6 +154,27 @@ mod tests {
         for (i, value) in values.iter().enumerate() {
             assert!(!values[..i].contains(value), "draw {i} repeats");
         }
+    }
+
+    #[test]
+    fn the_stretches_of_a_rule_never_meet() {
+        let mut inverse = 1_u64;
+        for _ in 0..6 {
+            // Newton's iteration for 1/γ modulo 2⁶⁴.
+            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(GAMMA.wrapping_mul(inverse)));
+        }
+        assert_eq!(GAMMA.wrapping_mul(inverse), 1);
+        let mut begins = Vec::new();
+        for target in Target::ALL {
+            for client in Client::ALL {
+                for purpose in [Purpose::Fire, Purpose::Delay] {
+                    begins.push(Draws::of_rule(0, target, client, purpose).key.wrapping_mul(inverse));
+                }
+            }
+        }
+        begins.sort_unstable();
+        let closest = begins.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(closest > Some(1 << 48), "{closest:?} requests apart");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An ordered list of rules with unique names.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use super::rule::{Rule, RuleName};
@@ -48,11 +48,11 @@ impl Plan {
         if rules.len() > MAX_RULES {
             errors.push(PlanError::TooMany(rules.len()));
         }
-        let mut seen = HashSet::new();
-        for (second, rule) in rules.iter().enumerate() {
-            if !seen.insert(rule.name()) {
-                let first = rules.iter().position(|other| other.name() == rule.name()).unwrap_or(second);
-                errors.push(PlanError::Duplicate { name: rule.name().clone(), at: [first, second] });
+        let mut seen = HashMap::new();
+        for (position, rule) in rules.iter().enumerate() {
+            let first = *seen.entry(rule.name()).or_insert(position);
+            if first != position {
+                errors.push(PlanError::Duplicate { name: rule.name().clone(), at: [first, position] });
             }
         }
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
@@ -66,5 +66,45 @@ impl Plan {
     /// The rules, taken out.
     pub fn into_rules(self) -> Vec<Rule> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Action, ClientFilter, Mode, Target, Targets, Trigger};
+
+    fn rules(names: &[&str]) -> Vec<Rule> {
+        let targets = Targets::NONE.with(Target::Liveness);
+        let action = Action::Requests { targets, delay: None, mode: Some(Mode::Hang) };
+        names
+            .iter()
+            .map(|name| {
+                let name = RuleName::new(name).unwrap();
+                Rule::new(name, ClientFilter::Any, Trigger::ALWAYS, action.clone()).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_name_used_again_is_told_with_where_it_was_first() {
+        let errors = Plan::new(rules(&["a", "b", "a", "b", "a"])).unwrap_err();
+        let texts: Vec<String> = errors.iter().map(PlanError::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "the name a is used by rules 0 and 2; each needs a name of its own",
+                "the name b is used by rules 1 and 3; each needs a name of its own",
+                "the name a is used by rules 0 and 4; each needs a name of its own",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_holds_as_many_rules_as_it_says() {
+        let names: Vec<String> = (0..=MAX_RULES).map(|i| format!("rule-{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(Plan::new(rules(&names[1..])).is_ok());
+        assert_eq!(Plan::new(rules(&names)), Err(vec![PlanError::TooMany(MAX_RULES + 1)]));
     }
 }

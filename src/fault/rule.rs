@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::delay::{Delay, MAX_DELAY};
 use super::mode::{Cut, Mode};
 use super::target::{ClientFilter, Targets};
-use super::trigger::Trigger;
+use super::trigger::{Trigger, TriggerError};
 
 /// The largest body that a body fault sends before it strikes, in bytes.
 pub const MAX_BODY: u64 = 64 << 20;
@@ -56,6 +56,8 @@ pub enum RuleError {
     NoTarget,
     /// Neither a mode nor a delay.
     Nothing,
+    /// Conditions that do not go together.
+    Trigger(TriggerError),
     /// A condition of requests on a rule for the listener.
     ListenerCondition(&'static str),
     /// A status outside 200 to 599.
@@ -84,6 +86,7 @@ impl fmt::Display for RuleError {
             ),
             Self::NoTarget => f.write_str("`target` names nothing; name at least one"),
             Self::Nothing => f.write_str("the rule does nothing: give it a `mode`, a `delay` or both"),
+            Self::Trigger(error) => error.fmt(f),
             Self::ListenerCondition(field) => write!(
                 f,
                 "`{field}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"
@@ -162,6 +165,7 @@ impl Rule {
         trigger: Trigger,
         action: Action,
     ) -> Result<Self, RuleError> {
+        trigger.check().map_err(RuleError::Trigger)?;
         match &action {
             Action::Requests { targets, delay, mode } => {
                 if targets.is_empty() {
@@ -270,7 +274,7 @@ fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Partial, Rate, Target};
+    use crate::fault::{Burst, Partial, Rate, Target};
 
     fn requests(mode: Mode) -> Action {
         Action::Requests { targets: Targets::NONE.with(Target::Liveness), delay: None, mode: Some(mode) }
@@ -311,6 +315,18 @@ mod tests {
         let cut = Action::Listener { cut: Cut::Drop, from: Networks::default() };
         assert!(error(half, cut).starts_with("`rate` does not go with target listener"));
         assert!(error(Trigger::ALWAYS, requests(Mode::Redirect("a\r\nb".into()))).contains("not a URL"));
+    }
+
+    #[test]
+    fn conditions_that_were_checked_apart_are_checked_together() {
+        let percent = |percent| Rate::from_percent(percent).unwrap();
+        let burst = Some(Burst::new(2.0, percent(50.0)).unwrap());
+        let torn = Trigger { rate: percent(90.0), burst, ..Trigger::ALWAYS };
+        assert!(
+            error(torn, requests(Mode::Hang)).contains("a burst of 2 is too short for a rate of 90%: 10")
+        );
+        let steep = Trigger { ramp: Some(Duration::ZERO), ..Trigger::ALWAYS };
+        assert_eq!(error(steep, requests(Mode::Hang)), "`ramp` must be more than 0; leave it out for none");
     }
 
     #[test]

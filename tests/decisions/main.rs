@@ -1,0 +1,16 @@
+//! What a plan decides: rates, bursts, delays, the combination of rules, windows, readiness and the listener.
+
+// Helpers outside the test functions unwrap, too.
+#![allow(clippy::unwrap_used)]
+
+mod bursts;
+mod combination;
+mod delays;
+mod draft;
+mod golden;
+mod independence;
+mod listener;
+mod rates;
+mod readiness;
+mod statistics;
+mod windows;

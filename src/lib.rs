@@ -6,16 +6,20 @@
 //!
 //! | modules | what they do |
 //! |---|---|
+//! | [`cli`] | what the command's verbs do |
+//! | [`prober`] | one kubelet-faithful attempt of a probe |
 //! | [`config`] | from the environment to a checked configuration |
 //! | [`fault`] | rules, plans and the decision; pure |
 //! | [`units`] | durations, percentages and sizes as people write them |
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod fault;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod prober;
 pub mod server;
 pub mod units;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! What the command's verbs do.
+
+pub mod probe;

@@ -70,7 +70,7 @@ impl fmt::Display for AddressError {
             Self::Https => write!(f, "has the scheme https, which is not supported yet; write {FORMS}"),
             Self::User => f.write_str("has a user or password; send --header 'Authorization: ...' instead"),
             Self::Host(host) if host.is_empty() => write!(f, "has no host; write {FORMS}"),
-            Self::Host(host) => write!(f, "has the host {host}, which is neither a name nor an IP address"),
+            Self::Host(host) => write!(f, "has the host {host:?}, which is neither a name nor an IP address"),
             Self::Port => write!(f, "needs a port from 1 to 65535; write {FORMS}"),
             Self::Path(form) => write!(f, "has too much after its port; write {form}"),
             Self::Headers(scheme) => write!(f, "takes no --header: a {scheme} probe sends none"),
@@ -117,7 +117,7 @@ impl Endpoint {
     pub(super) fn of(url: &Url, default_port: Option<u16>) -> Result<Self, AddressError> {
         let host = url.host();
         let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
-        let valid = if host.contains(':') {
+        let valid = if url.authority.starts_with('[') {
             host.parse::<Ipv6Addr>().is_ok()
         } else {
             !host.is_empty() && host.bytes().all(is_name)

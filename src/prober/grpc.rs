@@ -257,7 +257,7 @@ impl Connection {
                     }
                     block.extend_from_slice(frame.content()?);
                     if frame.flags & flag::END_HEADERS != 0 {
-                        *phase = Phase::Body;
+                        *phase = if last { Phase::Complete } else { Phase::Body };
                         let headers = hpack::decode(&std::mem::take(&mut block))
                             .map_err(|_| Status::new(code::INTERNAL, "malformed block of headers"))?;
                         check(&headers, last)?;

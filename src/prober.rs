@@ -8,7 +8,6 @@ mod body;
 mod dial;
 mod grpc;
 mod head;
-mod hpack;
 mod http;
 mod quote;
 mod url;

@@ -322,4 +322,15 @@ mod tests {
         }
         assert_eq!((Url::parse("/x"), Url::parse("mailto:x")), (Ok(None), Ok(None)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_location_makes_it_panic_and_what_comes_out_can_be_sent(location in "[a:/?#%\\[\\]@.é 0-9]{0,12}|.{0,12}") {
+            if let Ok((url, _)) = url("http://a:1/b?q").join(&location) {
+                let path = url.request_target();
+                let path = path.split('?').next().unwrap();
+                proptest::prop_assert!(path.bytes().all(|c| c.is_ascii_graphic()), "{path}");
+            }
+        }
+    }
 }

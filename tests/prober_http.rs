@@ -200,6 +200,14 @@ fn a_body_of_10_kib_is_enough_even_if_its_end_never_comes() {
 }
 
 #[test]
+fn answers_without_a_body_end_with_their_head_whatever_their_length_says() {
+    for (status, result) in [(204, Success), (304, Warning)] {
+        let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+        assert_eq!(judged(answer.as_bytes(), Hang).result, result);
+    }
+}
+
+#[test]
 fn garbage_is_failure() {
     for (bytes, message) in [
         (&b"\x8f\x9a\x00abc"[..], r#"malformed HTTP response "\x8f\x9a\x00abc""#),

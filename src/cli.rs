@@ -1,5 +1,7 @@
 //! The command line: verbs, signals and exit codes.
 
+pub mod probe;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -20,14 +22,19 @@ pub const EXIT_CONFIG: u8 = 78;
 const HELP: &str = "\
 A probe and fault simulator for Kubernetes
 
-Usage: kube-probesim [serve]    serve probes with the faults of the environment
-       kube-probesim --help     print this
-       kube-probesim --version  print the version
+Usage: kube-probesim [serve]      serve probes with the faults of the environment
+       kube-probesim probe ...    probe like the kubelet; see probe --help
+       kube-probesim --help       print this
+       kube-probesim --version    print the version
 ";
 
 /// Runs the program.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().skip(1).collect();
+    if args.first().is_some_and(|verb| verb == "probe") {
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        return ExitCode::from(probe::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
+    }
     let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or("\u{fffd}")).collect();
     match words.as_slice() {
         [] | ["serve"] => serve(),

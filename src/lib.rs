@@ -6,9 +6,13 @@
 //!
 //! | modules | what they do |
 //! |---|---|
-//! | [`config`] | from the environment to a checked configuration |
-//! | [`fault`] | rules, plans and the decision; pure |
+//! | [`cli`] | verbs, signals, exit codes |
+//! | [`server`] | binds, watches windows, drains |
+//! | [`http`] | routes, and the layer that obeys a decision |
+//! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
+//! | [`engine`], [`config`], [`metrics`] | counts and asks; environment and plans; what Prometheus sees |
 //! | [`units`] | durations, percentages and sizes as people write them |
+//! | [`fault`] | rules, plans and the decision; pure |
 
 pub mod cli;
 pub mod config;
@@ -17,6 +21,7 @@ pub mod fault;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod prober;
 pub mod server;
 pub mod units;
 pub mod wire;

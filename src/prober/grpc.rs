@@ -1,0 +1,120 @@
+//! The gRPC probe: one unary call over plaintext HTTP/2.
+//!
+//! One call on one stream needs a few kinds of frames; the general implementation would cost far more than it.
+
+mod frame;
+mod health;
+mod hpack;
+mod status;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::address::Endpoint;
+use super::dial::dial;
+use super::quote::quoted;
+use super::{Ended, Phase, ProbeResult};
+use crate::units::Show;
+use frame::Connection;
+use health::{serving_name, serving_status};
+use status::{Status, code};
+
+/// Pause after the first failed connection, and its growth, as in gRPC's back-off (without its jitter).
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_FACTOR: f64 = 1.6;
+
+/// A gRPC probe: `grpc.health.v1.Health/Check`.
+#[derive(Clone, Debug)]
+pub struct Check {
+    endpoint: Endpoint,
+    service: String,
+}
+
+/// How far an attempt is, for the case that its time runs out.
+struct Progress {
+    phase: Phase,
+    connected: bool,
+}
+
+impl Check {
+    pub(super) const fn new(endpoint: Endpoint, service: String) -> Self {
+        Self { endpoint, service }
+    }
+
+    pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> Ended {
+        let mut progress = Progress { phase: Phase::Connect, connected: false };
+        let ended = timeout_at(deadline, self.run(&mut progress, deadline)).await;
+        let (message, status) = match ended {
+            Ok(Ok(1)) => return Ended::success(Some(0)),
+            Ok(Ok(serving)) => {
+                progress.phase = Phase::Complete;
+                (
+                    format!(
+                        "service unhealthy (responded with {})",
+                        quoted(serving_name(serving).as_bytes())
+                    ),
+                    0,
+                )
+            }
+            Err(_) if !progress.connected => {
+                let address = quoted(self.endpoint.to_string().as_bytes());
+                let within = Show(timeout);
+                let message = format!(
+                    "timeout: failed to connect service {address} within {within}: context deadline exceeded"
+                );
+                return Ended::failure(progress.phase, message);
+            }
+            Err(_) => (late(timeout), code::DEADLINE_EXCEEDED),
+            Ok(Err(status)) => {
+                let message = match status.code {
+                    code::UNIMPLEMENTED => format!(
+                        "error: this server does not implement the grpc health protocol \
+                         (grpc.health.v1.Health): {}",
+                        status.message
+                    ),
+                    code::DEADLINE_EXCEEDED => late(timeout),
+                    _ => format!(
+                        "error: health rpc probe failed: rpc error: code = {} desc = {}",
+                        status.name(),
+                        status.message
+                    ),
+                };
+                (message, status.code)
+            }
+        };
+        Ended { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
+    }
+
+    /// The serving status that the server gave.
+    async fn run(&self, progress: &mut Progress, deadline: Instant) -> Result<u64, Status> {
+        let mut connection = self.connect(progress).await;
+        progress.connected = true;
+        progress.phase = Phase::Head;
+        let left = deadline.saturating_duration_since(Instant::now());
+        connection.call(&self.endpoint.to_string(), &self.service, left).await?;
+        let answer = connection.answer(&mut progress.phase).await?;
+        serving_status(&answer)
+            .ok_or_else(|| Status::new(code::INTERNAL, "grpc: failed to unmarshal the received message"))
+    }
+
+    /// A connection whose other side has sent its settings; tries until there is one.
+    async fn connect(&self, progress: &mut Progress) -> Connection {
+        let mut pause = BACKOFF;
+        loop {
+            if let Ok(stream) = dial(&self.endpoint, &mut progress.phase).await {
+                let mut connection = Connection::new(stream);
+                if connection.greet().await.is_ok() {
+                    return connection;
+                }
+            }
+            progress.phase = Phase::Connect;
+            sleep(pause).await;
+            pause = pause.mul_f64(BACKOFF_FACTOR);
+        }
+    }
+}
+
+fn late(timeout: Duration) -> String {
+    format!("timeout: health rpc did not complete within {}", Show(timeout))
+}

@@ -1,0 +1,81 @@
+//! The messages of `grpc.health.v1`, in gRPC's framing.
+
+use super::status::{Status, code};
+
+/// A `HealthCheckRequest`.
+pub(super) fn request(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        varint_into(&mut message, service.len());
+        message.extend_from_slice(service.as_bytes());
+    }
+    let mut framed = vec![0];
+    framed.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    framed.extend_from_slice(&message);
+    framed
+}
+
+/// The only message of a stream.
+pub(super) fn message(data: &[u8]) -> Result<Vec<u8>, Status> {
+    match data {
+        [0, a, b, c, d, message @ ..] if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() => {
+            Ok(message.to_owned())
+        }
+        [1, ..] => Err(Status::new(code::INTERNAL, "a compressed message, which was not asked for")),
+        [] => Err(Status::new(code::INTERNAL, "EOF")),
+        _ => Err(Status::new(code::INTERNAL, "unexpected EOF")),
+    }
+}
+
+/// Field 1 of a `HealthCheckResponse`, 0 where it is absent; `None` if the message is malformed.
+pub(super) fn serving_status(mut message: &[u8]) -> Option<u64> {
+    let mut status = 0;
+    while !message.is_empty() {
+        let tag = varint(&mut message)?;
+        match (tag, tag & 7) {
+            (0x08, _) => status = varint(&mut message)?,
+            (_, 0) => drop(varint(&mut message)?),
+            (_, 1) => message = message.get(8..)?,
+            (_, 2) => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                message = message.get(length..)?;
+            }
+            (_, 5) => message = message.get(4..)?,
+            _ => return None,
+        }
+    }
+    Some(status)
+}
+
+/// The name of a serving status.
+pub(super) fn serving_name(status: u64) -> String {
+    match status {
+        0 => "UNKNOWN".to_owned(),
+        1 => "SERVING".to_owned(),
+        2 => "NOT_SERVING".to_owned(),
+        3 => "SERVICE_UNKNOWN".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 127) << shift;
+        if *first < 128 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn varint_into(bytes: &mut Vec<u8>, mut value: usize) {
+    while value >= 128 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}

@@ -285,3 +285,16 @@ async fn the_environment_cuts_the_network_in_minutes() {
         assert_eq!(attempt, kind, "{mode}");
     }
 }
+
+#[tokio::test]
+async fn a_service_listens_again_on_a_port_with_connections_that_have_just_closed() {
+    let first = Service::start(&[]).await;
+    let port = first.probe.port().to_string();
+    // The side that closes first keeps the port's name for a minute.
+    for _ in 0..20 {
+        assert_eq!(first.get("/healthz").await.status(), 200);
+    }
+    first.stop().await;
+    let second = Service::start(&[("PORT", &port)]).await;
+    assert_eq!(second.get("/healthz").await.status(), 200);
+}

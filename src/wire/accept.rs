@@ -29,7 +29,7 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
         if let Stage::Draining(until) = conditions.stage {
             break until;
         }
-        apply(&mut gate, &service, conditions.link.whole.map(|cut| cut.cut));
+        let obeys = apply(&mut gate, &service, conditions.link.whole.map(|cut| cut.cut));
         tokio::select! {
             biased;
             changed = service.conditions.changed() => {
@@ -38,6 +38,7 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
+            () = sleep(REST), if !obeys => {}
             accepted = gate.accept() => match accepted {
                 Ok((socket, peer)) => {
                     if connections.len() >= service.limits.connections {
@@ -59,13 +60,16 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
     }
 }
 
-fn apply(gate: &mut Gate, service: &Service, cut: Option<crate::fault::Cut>) {
-    if let Err(error) = gate.set(cut) {
+/// Whether the gate does what the partition says; otherwise it is to be tried again.
+fn apply(gate: &mut Gate, service: &Service, cut: Option<crate::fault::Cut>) -> bool {
+    let result = gate.set(cut);
+    if let Err(error) = &result {
         error!(%error, address = %gate.local_addr(), "the listening socket does not obey");
     }
     if service.faulted.is_some() {
         service.metrics.set_listener_up(cut.is_none() && gate.is_open());
     }
+    result.is_ok()
 }
 
 fn spawn(connections: &mut JoinSet<()>, socket: TcpStream, service: &Service) {

@@ -107,16 +107,17 @@ impl Gate {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        let filler = match std::mem::replace(&mut self.state, State::Open) {
-            State::Dropping(filler) => filler,
-            _ => None,
-        };
         // Closed before the queue is read: what is accepted from it has ended already.
-        drop(filler);
+        if let State::Dropping(filler) = &mut self.state {
+            filler.take();
+        }
         self.reregister(|socket| {
-            socket.listen(BACKLOG)?;
-            socket.set_reuse_address(true)
-        })
+            // To listen is to claim the port once more, against what closed connections have left of it.
+            socket.set_reuse_address(true)?;
+            socket.listen(BACKLOG)
+        })?;
+        self.state = State::Open;
+        Ok(())
     }
 
     fn ignore(&mut self) -> io::Result<()> {
@@ -133,12 +134,13 @@ impl Gate {
     }
 
     fn refuse(&mut self) -> io::Result<()> {
-        self.state = State::Refusing;
         self.reregister(|socket| {
             // Two sockets with the option may share a port while neither listens.
             socket.set_reuse_address(false)?;
             socket.shutdown(std::net::Shutdown::Read)
-        })
+        })?;
+        self.state = State::Refusing;
+        Ok(())
     }
 
     fn reregister(&mut self, change: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<()> {

@@ -23,7 +23,8 @@ pub const SILENCE: Duration = Duration::from_millis(400);
 /// The configuration of these variables, on free ports.
 pub fn config(vars: &[(&str, &str)]) -> Config {
     let basics = [("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("SEED", "42")];
-    let pairs = basics.iter().chain(vars).map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let basics = basics.iter().filter(|(name, _)| vars.iter().all(|(other, _)| other != name));
+    let pairs = basics.chain(vars).map(|(name, value)| (OsString::from(name), OsString::from(value)));
     config::load(pairs).unwrap_or_else(|errors| panic!("{errors}")).config
 }
 

@@ -284,3 +284,51 @@ fn a_container_that_is_not_running_is_not_ready() {
     let (_, events) = run(container, s(14));
     assert_eq!(pod_ready(&events), [(1.005, true), (12.0, false), (12.005, true)]);
 }
+
+fn pair(us: ContainerSpec, app: ContainerSpec) -> PodSpec {
+    PodSpec { containers: vec![us, app], ..spec(ContainerSpec::new("none")) }
+}
+
+#[test]
+fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
+    let sidecar = ContainerSpec { sidecar: true, ..ours(vec![]) };
+    let app = ContainerSpec { stops_after: Some(s(5)), ..ContainerSpec::new("app") };
+    let (mut pod, _) = run_with(pair(sidecar, app), 1, s(10));
+    let mut events = Vec::new();
+    pod.delete(&mut |event| events.push(event));
+    pod.run(s(60), &mut |event| events.push(event));
+    assert_eq!(kills(&events), [10.0, 15.0]);
+    assert_eq!(exits(&events), [(15.0, 0), (15.0, 0)]);
+}
+
+#[test]
+fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
+    let us = ContainerSpec { ends: Some(End { after: s(3), code: 1 }), ..ours(vec![always(Mode::Hang)]) };
+    let probe = Probe { timeout: 10, ..probe(Target::Liveness, 2, 99) };
+    let app = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("app") };
+    let (_, events) = run_with(pair(us, app), 1, s(5));
+    let first = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap();
+    assert_eq!((first.at, first.message("app").as_str()), (s(4), "Liveness probe failed: EOF"));
+}
+
+#[test]
+fn a_pods_containers_are_killed_one_after_the_other() {
+    let us = ContainerSpec { liveness: liveness(10, 1), ..ours(vec![always(BROKEN)]) };
+    let app =
+        ContainerSpec { liveness: liveness(7, 1), stops_after: Some(s(10)), ..ContainerSpec::new("app") };
+    let (_, events) = run_with(pair(us, app), 1, s(19));
+    assert_eq!(failures(&events, ProbeKind::Liveness), [7.0, 10.0]);
+    assert_eq!(kills(&events), [7.0, 17.0]);
+}
+
+#[test]
+fn the_result_of_an_attempt_does_not_outlive_its_container() {
+    // Asked at 2 s, failed at 7 s; meanwhile, at 6 s, the app has ended and started again.
+    let rules = vec![rule("first", requests(0, Some(1), None), None, Some(Mode::Hang))];
+    let probe = Probe { timeout: 5, ..probe(Target::Liveness, 2, 1) };
+    let ends = Some(End { after: s(5), code: 1 });
+    let app = ContainerSpec { liveness: Some(probe), ends, ..ContainerSpec::new("app") };
+    let (_, events) = run_with(pair(ours(rules), app), 1, s(10));
+    assert_eq!(failures(&events, ProbeKind::Liveness), [7.0]);
+    assert!(kills(&events).is_empty());
+}

@@ -40,11 +40,16 @@ fn ticks_count_from_when_the_pod_was_added_and_not_from_a_start() {
 
 #[test]
 fn a_slow_attempt_may_be_followed_by_the_next_at_once() {
-    // Attempts of 2.5 s at a period of 1 s: one tick is held, the others are lost.
+    // Attempts of 5 s at a period of 2 s: one tick is held, the others are lost.
     let rules = vec![always(Mode::Hang)];
     let probe = Probe { timeout: 5, ..probe(Target::Liveness, 2, 99) };
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(21));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0, 12.0, 17.0]);
+    // Once alone: the tick at 4 s is held, the one at 6 s is lost.
+    let rules = vec![rule("first", requests(0, Some(1), None), None, Some(Mode::Hang)), always(BROKEN)];
+    let probe = Probe { timeout: 5, ..super::probe(Target::Liveness, 2, 99) };
+    let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(11));
+    assert_eq!(failures(&events, ProbeKind::Liveness), [7.0, 7.0, 8.0, 10.0]);
     // 2 s into the period of 4 s the next tick comes in its time.
     let rules = vec![rule("slow", Trigger::ALWAYS, Some(s(2)), Some(BROKEN))];
     let probe = Probe { timeout: 5, ..super::probe(Target::Liveness, 4, 99) };

@@ -7,7 +7,7 @@ use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Aim, Program};
 use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Target, Verdict};
 
-/// What readiness answers from SIGTERM on.
+/// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
 
 /// One request to a process.
@@ -133,9 +133,6 @@ impl Process {
             Aim::Target(target) => target,
             Aim::Status(status) => return at_once(status),
         };
-        if at >= self.stopping_from && target == Target::Readiness {
-            return at_once(STOPPING);
-        }
         let count = self.counts.get_mut(target, client);
         *count += 1;
         let attempt = Attempt { target, client, elapsed: duration(at - self.started), number: *count };
@@ -146,15 +143,17 @@ impl Process {
             return (deadline, Reply { at: deadline, outcome: timeout });
         }
         let status = |status| Reply { at: head, outcome: Outcome::of_status(status) };
+        let stopping = at >= self.stopping_from && target == Target::Readiness;
+        let ordinary = if stopping { STOPPING } else { 200 };
         let reply = match decision.verdict {
-            Verdict::Pass => status(200),
+            Verdict::Pass => status(ordinary),
             Verdict::DependencyFailed(_) => status(500),
             Verdict::Inject(position) => match self.plan.rule(position).mode() {
                 Some(mode) => {
                     let followed = self.followed.iter().find(|(rule, _)| *rule == position);
                     faulted(mode, head, deadline, followed.map(|(_, aim)| *aim))
                 }
-                None => status(200),
+                None => status(ordinary),
             },
         };
         (head, reply)

@@ -165,6 +165,11 @@ fn during_the_grace_period_readiness_goes_on_being_probed() {
     // Readiness fails from SIGTERM on: the attempts at 13.005 and 16.005.
     assert_eq!(failures(&events, ProbeKind::Readiness)[..2], [13.005, 16.005]);
     assert_eq!(pod_ready(&events), [(1.005, true), (16.005, false)]);
+    let text = events.iter().find(|event| event.what.reason() == Some("Unhealthy") && event.at > s(12));
+    assert_eq!(
+        text.unwrap().message("app"),
+        "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    );
 }
 
 #[test]

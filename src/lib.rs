@@ -11,6 +11,7 @@
 //! | [`http`] | routes, and the layer that obeys a decision |
 //! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`engine`], [`config`], [`metrics`] | counts and asks; environment and plans; what Prometheus sees |
+//! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`] | durations, percentages and sizes as people write them |
 //! | [`fault`] | rules, plans and the decision; pure |
 
@@ -19,6 +20,7 @@ pub mod config;
 pub mod engine;
 pub mod fault;
 pub mod http;
+pub mod kubelet;
 pub mod log;
 pub mod metrics;
 pub mod prober;

@@ -1,0 +1,94 @@
+//! The wait before a container starts again.
+
+use super::clock::{Nanos, SECOND};
+
+const FIRST: Nanos = 10 * SECOND;
+const LONGEST: Nanos = 300 * SECOND;
+/// An entry that old is collected.
+const EXPIRY: Nanos = 600 * SECOND;
+
+/// The back-off of one container.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BackOff {
+    entry: Option<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    delay: Nanos,
+    /// When the kubelet last let the container start.
+    updated: Nanos,
+}
+
+/// A start that is put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) delay: Nanos,
+    pub(super) remaining: Nanos,
+}
+
+impl BackOff {
+    /// Asks for a start at `now`, judged from the exit at `exited`; granted, the next wait is twice as long.
+    pub(super) fn ask(&mut self, now: Nanos, exited: Option<Nanos>) -> Result<(), Wait> {
+        // Without an exited container the kubelet does not even open an entry: the first kill is not counted.
+        let Some(exited) = exited else { return Ok(()) };
+        // Housekeeping drops old entries, even while the container waits.
+        self.entry = self.entry.filter(|entry| now - entry.updated <= EXPIRY);
+        let delay = match self.entry {
+            Some(Entry { delay, .. }) if now - exited < delay => {
+                return Err(Wait { delay, remaining: delay - (now - exited) });
+            }
+            Some(Entry { delay, .. }) => (delay * 2).min(LONGEST),
+            None => FIRST,
+        };
+        self.entry = Some(Entry { delay, updated: now });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The waits of a container that runs for `run` seconds each time and starts as soon as it may.
+    fn waits(run: u64, starts: usize) -> Vec<u64> {
+        let (mut backoff, mut now) = (BackOff::default(), 0);
+        (0..starts)
+            .map(|_| {
+                let exited = now + run * SECOND;
+                now = exited;
+                if let Err(wait) = backoff.ask(now, Some(exited)) {
+                    now += wait.remaining;
+                    assert_eq!(backoff.ask(now, Some(exited)), Ok(()));
+                }
+                (now - exited) / SECOND
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_wait_is_10_s_and_doubles_to_300_s() {
+        assert_eq!(waits(3, 9), [0, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn it_resets_once_a_container_has_run_for_10_minutes() {
+        assert_eq!(waits(601, 4), [0, 0, 0, 0]);
+        let mut backoff = BackOff::default();
+        for exit in [0, 20, 60] {
+            assert_eq!(backoff.ask(exit * SECOND, Some(0)), Ok(()));
+        }
+        let late = 661 * SECOND;
+        assert_eq!(backoff.ask(late, Some(late)), Ok(()));
+        assert_eq!(backoff.ask(late + 1, Some(late)).unwrap_err().delay, FIRST);
+    }
+
+    #[test]
+    fn the_first_kill_leaves_no_entry() {
+        let mut backoff = BackOff::default();
+        assert_eq!(backoff.ask(6 * SECOND, None), Ok(()));
+        assert_eq!(backoff.ask(12 * SECOND, Some(6 * SECOND)), Ok(()));
+        let wait = backoff.ask(18 * SECOND, Some(12 * SECOND)).unwrap_err();
+        assert_eq!(wait, Wait { delay: FIRST, remaining: 4 * SECOND });
+    }
+}

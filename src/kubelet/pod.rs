@@ -1,0 +1,309 @@
+//! The simulation of one Pod.
+
+mod probing;
+mod sync;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::backoff::BackOff;
+use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
+use super::event::{Event, Happening, SpamFilter};
+use super::process::Process;
+use super::spec::{ContainerSpec, PodSpec, ProbeKind, RestartPolicy, Timing};
+use super::stats::{ContainerStats, Readiness, Stats};
+use super::worker::{State, Worker};
+use crate::fault::{ActivePlan, Draws};
+
+/// The slot of the Pod's next sync in the table of what is due; two for each container follow, then the workers.
+const SYNC: usize = 0;
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not created yet.
+    Gated,
+    Creating,
+    Running,
+    /// SIGTERM was sent.
+    Stopping,
+    Exited,
+    /// Exited, and will not start again.
+    Done,
+}
+
+#[derive(Clone, Debug)]
+struct Container {
+    sidecar: bool,
+    policy: RestartPolicy,
+    stops_after: Nanos,
+    ends_after: Nanos,
+    end_code: u8,
+    /// The code that the next exit leaves.
+    exit_code: u8,
+    /// By kind of probe.
+    grace: [Nanos; ProbeKind::COUNT],
+    workers: [Option<usize>; ProbeKind::COUNT],
+    process: Option<Process>,
+    phase: Phase,
+    /// Whether the startup probe, if any, has succeeded.
+    started: bool,
+    started_at: Nanos,
+    starts: u64,
+    /// The latest exit.
+    exited_at: Option<Nanos>,
+    /// Whether the kubelet's list of containers shows that exit.
+    exit_known: bool,
+    /// The exit since which its restart is put off.
+    held_since: Option<Nanos>,
+    /// How many of the syncs that follow a start there were.
+    syncs: usize,
+    backoff: BackOff,
+    readiness: Readiness,
+    stats: ContainerStats,
+}
+
+/// A Pod on a node, on a virtual clock that begins when the kubelet gets to know of it.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    containers: Vec<Container>,
+    workers: Vec<Worker>,
+    /// When each slot is due. A few entries, so the next is found by looking at all.
+    due: Vec<Nanos>,
+    now: Nanos,
+    grace: Nanos,
+    node: IpAddr,
+    timing: Timing,
+    /// Where in a second of the wall clock the virtual clock began: the API server keeps whole seconds.
+    phase: Nanos,
+    /// The container for whose end the Pod's sync waits; others wait for that.
+    killing: Option<usize>,
+    sync_wanted: bool,
+    deleted: bool,
+    draws: Draws,
+    drawn: u64,
+    filter: SpamFilter,
+    readiness: Readiness,
+}
+
+impl Pod {
+    /// A Pod that the kubelet has just got. `jitter` is what the node does by chance.
+    ///
+    /// # Panics
+    ///
+    /// If a probe's handler names a container that is not there.
+    pub fn new(spec: PodSpec, jitter: Draws) -> Self {
+        let grace = effective_grace(spec.grace);
+        let mut workers = Vec::new();
+        for (position, container) in spec.containers.iter().enumerate() {
+            for kind in ProbeKind::ALL {
+                let Some(probe) = container.probe(kind) else { continue };
+                assert!(
+                    probe.handler.server().is_none_or(|server| server < spec.containers.len()),
+                    "a probe of container {} names a container that is not there",
+                    container.name
+                );
+                workers.push(Worker::new(position, kind, probe));
+            }
+        }
+        let mut due = vec![NEVER; 1 + 2 * spec.containers.len()];
+        due[SYNC] = nanos(spec.timing.pod_start);
+        due.extend(workers.iter().map(|worker| worker.next_tick));
+        let containers = spec
+            .containers
+            .into_iter()
+            .enumerate()
+            .map(|(position, container)| {
+                let worker = |kind| workers.iter().position(|w| w.container == position && w.kind == kind);
+                Container::new(container, spec.restart_policy, grace, ProbeKind::ALL.map(worker))
+            })
+            .collect();
+        let mut pod = Self {
+            containers,
+            workers,
+            due,
+            now: 0,
+            grace,
+            node: spec.node,
+            timing: spec.timing,
+            phase: 0,
+            killing: None,
+            sync_wanted: false,
+            deleted: false,
+            draws: jitter,
+            drawn: 0,
+            filter: SpamFilter::new(),
+            readiness: Readiness::default(),
+        };
+        pod.phase = pod.draw(SECOND);
+        pod
+    }
+
+    /// Runs until the virtual clock shows `until`, and tells `observe` of all that happens, in order of time.
+    pub fn run(&mut self, until: Duration, observe: &mut dyn FnMut(Event)) {
+        let until = nanos(until);
+        loop {
+            let (slot, at) = self.next();
+            if at > until {
+                break;
+            }
+            self.now = at;
+            let first_worker = 1 + 2 * self.containers.len();
+            if slot >= first_worker {
+                self.wake(slot - first_worker, observe);
+            } else if slot == SYNC {
+                self.sync(observe);
+            } else if slot % 2 == 1 {
+                self.live(slot / 2, observe);
+            } else {
+                self.look(slot / 2 - 1, observe);
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Deletes the Pod now: liveness and startup probes stop, its containers get SIGTERM, sidecars after the others.
+    pub fn delete(&mut self, observe: &mut dyn FnMut(Event)) {
+        if !self.deleted {
+            self.deleted = true;
+            self.due[SYNC] = NEVER;
+            self.stop_all(observe);
+        }
+    }
+
+    /// What the virtual clock shows.
+    pub fn now(&self) -> Duration {
+        duration(self.now)
+    }
+
+    /// Whether the Pod is Ready.
+    pub fn is_ready(&self) -> bool {
+        self.readiness.ready
+    }
+
+    /// Whether the process of a container accepts connections, as far as no partition keeps them away. A container
+    /// that does not run this program accepts while it runs.
+    pub fn accepts(&self, container: usize) -> bool {
+        let container = &self.containers[container];
+        match &container.process {
+            Some(process) => process.accepts(self.now),
+            None => container.runs(),
+        }
+    }
+
+    /// The plan of a container, if it runs this program, and when its process last started.
+    pub fn plan(&self, container: usize) -> Option<(&ActivePlan, Duration)> {
+        let container = &self.containers[container];
+        container.process.as_ref().map(|process| (process.plan(), duration(container.started_at)))
+    }
+
+    /// Counts and times until now.
+    pub fn stats(&self) -> Stats {
+        let containers = self.containers.iter().map(|container| {
+            let waits = container.held_since.map_or(Duration::ZERO, |since| duration(self.now - since));
+            ContainerStats {
+                back_off: container.stats.back_off + waits,
+                unready: duration(container.readiness.unready_at(self.now)),
+                ..container.stats
+            }
+        });
+        self.readiness.stats(self.now, containers.collect())
+    }
+
+    fn next(&self) -> (usize, Nanos) {
+        let mut next = (0, NEVER);
+        for (slot, at) in self.due.iter().enumerate() {
+            if *at < next.1 {
+                next = (slot, *at);
+            }
+        }
+        next
+    }
+
+    fn life(&mut self, container: usize) -> &mut Nanos {
+        &mut self.due[1 + 2 * container]
+    }
+
+    fn next_look(&mut self, container: usize) -> &mut Nanos {
+        &mut self.due[2 + 2 * container]
+    }
+
+    fn wakes(&mut self, worker: usize) -> &mut Nanos {
+        let first = 1 + 2 * self.containers.len();
+        &mut self.due[first + worker]
+    }
+
+    /// An even draw below `range`.
+    fn draw(&mut self, range: Nanos) -> Nanos {
+        self.drawn += 1;
+        (range as f64 * self.draws.share(self.drawn)) as Nanos
+    }
+
+    /// Between once and one and a half times `interval`.
+    fn jitter(&mut self, interval: Nanos) -> Nanos {
+        interval + self.draw(interval / 2)
+    }
+
+    fn tell(&mut self, container: usize, what: Happening, observe: &mut dyn FnMut(Event)) {
+        let recorded = self.filter.passes(self.now, &what);
+        observe(Event { at: duration(self.now), container, what, recorded });
+    }
+
+    /// Sets what follows for readiness from the state of a container.
+    fn update_ready(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        let container = &self.containers[position];
+        let probed = container.workers[ProbeKind::Readiness as usize]
+            .is_none_or(|worker| self.workers[worker].state == State::Success);
+        let ready = container.runs() && container.started && probed;
+        if self.containers[position].readiness.set(self.now, ready) {
+            self.tell(position, Happening::Ready(ready), observe);
+        }
+        let ready = self.containers.iter().all(|container| container.readiness.ready);
+        if self.readiness.set(self.now, ready) {
+            self.tell(position, Happening::PodReady(ready), observe);
+        }
+    }
+}
+
+impl Container {
+    fn new(
+        spec: ContainerSpec,
+        policy: RestartPolicy,
+        grace: Nanos,
+        workers: [Option<usize>; ProbeKind::COUNT],
+    ) -> Self {
+        let own = |kind| spec.probe(kind).and_then(|probe| probe.grace).map_or(grace, effective_grace);
+        let default = if spec.sidecar { RestartPolicy::Always } else { policy };
+        Self {
+            sidecar: spec.sidecar,
+            policy: spec.restart_policy.unwrap_or(default),
+            stops_after: spec.stops_after.map_or(NEVER, nanos),
+            ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
+            end_code: spec.ends.map_or(0, |end| end.code),
+            exit_code: 0,
+            grace: ProbeKind::ALL.map(own),
+            workers,
+            process: spec.program.map(Process::new),
+            phase: Phase::Gated,
+            started: false,
+            started_at: 0,
+            starts: 0,
+            exited_at: None,
+            exit_known: false,
+            held_since: None,
+            syncs: 0,
+            backoff: BackOff::default(),
+            readiness: Readiness::default(),
+            stats: ContainerStats::default(),
+        }
+    }
+
+    const fn runs(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopping)
+    }
+}
+
+/// The kubelet leaves every container at least 2 s.
+fn effective_grace(seconds: u32) -> Nanos {
+    u64::from(seconds.max(2)) * SECOND
+}

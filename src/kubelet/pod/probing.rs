@@ -1,0 +1,194 @@
+//! Attempts and what their results set off.
+
+use super::super::attempt::{Outcome, Reply};
+use super::super::clock::{NEVER, Nanos, SECOND};
+use super::super::event::{Event, Happening};
+use super::super::process::{Process, Request};
+use super::super::spec::{Aim, Handler, ProbeKind};
+use super::super::worker::{Flight, Next, State};
+use super::{Phase, Pod, SYNC};
+use crate::fault::Client;
+
+impl Pod {
+    /// A worker's tick, a trigger, or the end of a request under way.
+    pub(super) fn wake(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        let now = self.now;
+        let worker = &mut self.workers[position];
+        if let Some(flight) = worker.flight.take() {
+            self.land(position, flight, observe);
+        } else {
+            worker.wake(now);
+            if self.deleted && worker.kind != ProbeKind::Readiness {
+                *self.wakes(position) = NEVER;
+                return;
+            }
+            if self.may_probe(position) {
+                let worker = &self.workers[position];
+                let flight = worker.flight(now, self.containers[worker.container].starts);
+                self.send(position, flight, None, observe);
+            }
+        }
+        if self.workers[position].flight.is_none() {
+            *self.wakes(position) = self.workers[position].wakes(now);
+        }
+    }
+
+    fn may_probe(&mut self, position: usize) -> bool {
+        let worker = &mut self.workers[position];
+        let container = &self.containers[worker.container];
+        if worker.on_hold || container.starts == 0 {
+            return false;
+        }
+        if !container.runs() {
+            worker.state = State::Failure;
+            return false;
+        }
+        // The status of a container keeps its start in whole seconds of the wall clock.
+        let started_at = (container.started_at + self.phase) / SECOND * SECOND;
+        let since = (self.now + self.phase - started_at) / SECOND;
+        since >= worker.initial_delay && container.started == (worker.kind != ProbeKind::Startup)
+    }
+
+    /// Sends a request of an attempt, and what follows it at the same instant.
+    fn send(
+        &mut self,
+        position: usize,
+        mut flight: Flight,
+        mut aim: Option<Aim>,
+        observe: &mut dyn FnMut(Event),
+    ) {
+        let now = self.now;
+        let worker = &self.workers[position];
+        let (handler, timeout) = (worker.handler, worker.timeout);
+        loop {
+            let reply = self.ask(handler, aim, flight.deadline);
+            flight.outcome = reply.outcome;
+            if reply.at > now {
+                self.workers[position].flight = Some(flight);
+                *self.wakes(position) = reply.at;
+                return;
+            }
+            match flight.next(now, timeout, matches!(handler, Handler::Exec { .. })) {
+                Next::Request(next) => aim = Some(next),
+                Next::Again => aim = None,
+                Next::Done(outcome) => return self.conclude(position, outcome, flight.start, observe),
+            }
+        }
+    }
+
+    /// The end of a request under way.
+    fn land(&mut self, position: usize, mut flight: Flight, observe: &mut dyn FnMut(Event)) {
+        let worker = &self.workers[position];
+        match flight.next(self.now, worker.timeout, matches!(worker.handler, Handler::Exec { .. })) {
+            Next::Request(aim) => self.send(position, flight, Some(aim), observe),
+            Next::Again => self.send(position, flight, None, observe),
+            Next::Done(outcome) => self.conclude(position, outcome, flight.start, observe),
+        }
+    }
+
+    fn ask(&mut self, handler: Handler, redirected: Option<Aim>, deadline: Nanos) -> Reply {
+        let now = self.now;
+        let success = Reply { at: now, outcome: Outcome::Success };
+        let peer = self.node;
+        let request = |process: &mut Process, aim, client| {
+            let aim = redirected.unwrap_or(aim);
+            process.request(Request { at: now, deadline, aim, client, peer })
+        };
+        let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
+        match (handler, process) {
+            (Handler::Http { aim, client, .. }, Some(process)) => request(process, aim, client),
+            (Handler::Exec { aim, .. }, Some(process)) => request(process, aim, Client::Kubelet),
+            (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
+            (_, None) | (Handler::Healthy, _) => success,
+        }
+    }
+
+    /// An attempt is over. `start` is the start of the container it began under.
+    fn conclude(&mut self, position: usize, outcome: Outcome, start: u64, observe: &mut dyn FnMut(Event)) {
+        let worker = &self.workers[position];
+        let (container, probe) = (worker.container, worker.kind);
+        let stats = &mut self.containers[container].stats.probes[probe as usize];
+        let success = match outcome {
+            Outcome::Success => {
+                stats.successful += 1;
+                true
+            }
+            Outcome::Warning(symptom) => {
+                stats.successful += 1;
+                stats.warnings += 1;
+                self.tell(container, Happening::Warning { probe, symptom }, observe);
+                true
+            }
+            Outcome::Failure(symptom) => {
+                stats.failed += 1;
+                self.tell(container, Happening::Unhealthy { probe, symptom, error: false }, observe);
+                false
+            }
+            Outcome::Error(symptom) => {
+                stats.errors += 1;
+                self.tell(container, Happening::Unhealthy { probe, symptom, error: true }, observe);
+                return;
+            }
+            Outcome::Redirect(_) => return,
+        };
+        let worker = &mut self.workers[position];
+        let Some(reached) = worker.record(success) else { return };
+        if self.containers[container].starts != start {
+            // The result is that of a container that is gone; what counts on is the run.
+            worker.on_hold = false;
+            return;
+        }
+        if worker.state != reached {
+            worker.state = reached;
+            self.react(container, probe, success, observe);
+        }
+    }
+
+    /// A probe's state changed.
+    fn react(&mut self, container: usize, probe: ProbeKind, success: bool, observe: &mut dyn FnMut(Event)) {
+        self.tell(container, Happening::Result { probe, success }, observe);
+        match probe {
+            ProbeKind::Startup => {
+                self.containers[container].started = success && self.containers[container].runs();
+                self.update_ready(container, observe);
+            }
+            ProbeKind::Readiness => self.update_ready(container, observe),
+            ProbeKind::Liveness => {}
+        }
+        if !self.deleted {
+            self.due[SYNC] = self.now;
+        }
+    }
+
+    /// A sync of the Pod asks at once for the readiness of each started container that is not Ready.
+    pub(super) fn trigger_readiness(&mut self) {
+        for position in 0..self.workers.len() {
+            let worker = &mut self.workers[position];
+            let container = &self.containers[worker.container];
+            let asked = worker.kind == ProbeKind::Readiness
+                && worker.state != State::Success
+                && container.started
+                && matches!(container.phase, Phase::Running | Phase::Stopping);
+            if !asked {
+                continue;
+            }
+            worker.triggered = true;
+            if worker.flight.is_none() {
+                *self.wakes(position) = self.now;
+            }
+        }
+    }
+
+    /// Ends what is under way to a process that is gone.
+    pub(super) fn abort_requests(&mut self, server: usize) {
+        for position in 0..self.workers.len() {
+            let worker = &mut self.workers[position];
+            if worker.handler.server() == Some(server)
+                && let Some(flight) = &mut worker.flight
+            {
+                flight.outcome = Outcome::Failure(super::super::attempt::Symptom::Closed);
+                *self.wakes(position) = self.now;
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The kubelet's own loop: starts, kills, exits and the wait in between.
+
+use super::super::backoff::Wait;
+use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
+use super::super::event::{Event, Happening};
+use super::super::spec::{ProbeKind, RestartPolicy};
+use super::super::worker::State;
+use super::{Phase, Pod, SYNC};
+
+/// A Pod is synced again after 1.0 to 1.5 times this, and no wait is put down as a longer one.
+const RESYNC: Nanos = 60 * SECOND;
+/// The exit code after SIGKILL.
+const KILLED: u8 = 137;
+
+impl Pod {
+    /// One sync of the Pod.
+    pub(super) fn sync(&mut self, observe: &mut dyn FnMut(Event)) {
+        self.due[SYNC] = NEVER;
+        if self.deleted {
+            return;
+        }
+        if self.killing.is_some() {
+            self.sync_wanted = true;
+            return;
+        }
+        self.trigger_readiness();
+        if let Some((container, probe)) = self.failed_container() {
+            self.kill(container, probe, observe);
+            return;
+        }
+        self.start_what_may(observe);
+    }
+
+    /// A container that a probe's result condemns.
+    fn failed_container(&self) -> Option<(usize, ProbeKind)> {
+        self.workers.iter().find_map(|worker| {
+            let condemned = worker.kind != ProbeKind::Readiness
+                && worker.state == State::Failure
+                && self.containers[worker.container].phase == Phase::Running;
+            condemned.then_some((worker.container, worker.kind))
+        })
+    }
+
+    /// Starts every container whose time has come, and sets the next sync.
+    fn start_what_may(&mut self, observe: &mut dyn FnMut(Event)) {
+        let mut next = RESYNC;
+        let mut created_by = self.now;
+        let mut gates_open = true;
+        for position in 0..self.containers.len() {
+            let container = &mut self.containers[position];
+            let starts = match container.phase {
+                Phase::Gated => gates_open,
+                Phase::Exited if container.exit_known => {
+                    match container.backoff.ask(self.now, container.exited_at) {
+                        Ok(()) => true,
+                        Err(wait) => {
+                            next = next.min(wait.remaining);
+                            self.hold(position, wait, observe);
+                            false
+                        }
+                    }
+                }
+                _ => false,
+            };
+            gates_open &= !self.containers[position].sidecar || self.containers[position].started;
+            if starts {
+                created_by = created_by.saturating_add(nanos(self.timing.container_start));
+                self.create(position, created_by);
+            }
+        }
+        self.due[SYNC] = self.now + self.jitter(next);
+    }
+
+    fn create(&mut self, position: usize, at: Nanos) {
+        self.containers[position].phase = Phase::Creating;
+        *self.life(position) = at;
+    }
+
+    /// The restart of a container is put off.
+    fn hold(&mut self, position: usize, wait: Wait, observe: &mut dyn FnMut(Event)) {
+        let container = &mut self.containers[position];
+        if container.held_since.is_none() {
+            container.held_since = container.exited_at;
+            let delay = duration(wait.delay);
+            self.tell(position, Happening::BackOff { delay }, observe);
+        }
+    }
+
+    fn kill(&mut self, position: usize, probe: ProbeKind, observe: &mut dyn FnMut(Event)) {
+        let container = &mut self.containers[position];
+        container.stats.kills += 1;
+        let grace = container.grace[probe as usize];
+        let restart = container.policy != RestartPolicy::Never;
+        self.killing = Some(position);
+        let what = Happening::Killing { probe: Some(probe), grace: duration(grace), restart };
+        self.terminate(position, grace);
+        self.tell(position, what, observe);
+    }
+
+    fn terminate(&mut self, position: usize, grace: Nanos) {
+        let now = self.now;
+        let container = &mut self.containers[position];
+        container.phase = Phase::Stopping;
+        container.exit_code = if container.stops_after > grace { KILLED } else { 0 };
+        if let Some(process) = &mut container.process {
+            process.stop(now);
+        }
+        let after = container.stops_after.min(grace);
+        *self.life(position) = now.saturating_add(after);
+    }
+
+    /// A container starts or ends.
+    pub(super) fn live(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        *self.life(position) = NEVER;
+        match self.containers[position].phase {
+            Phase::Creating => self.start(position, observe),
+            Phase::Running => {
+                let container = &mut self.containers[position];
+                container.exit_code = container.end_code;
+                self.exit(position, observe);
+            }
+            Phase::Stopping => self.exit(position, observe),
+            Phase::Gated | Phase::Exited | Phase::Done => {}
+        }
+    }
+
+    fn start(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        let now = self.now;
+        let container = &mut self.containers[position];
+        if let Some(since) = container.held_since.take() {
+            container.stats.back_off += duration(now - since);
+        }
+        container.phase = Phase::Running;
+        container.started = container.workers[ProbeKind::Startup as usize].is_none();
+        container.started_at = now;
+        let restarts = container.starts;
+        container.stats.restarts = restarts;
+        container.starts += 1;
+        container.syncs = 0;
+        if let Some(process) = &mut container.process {
+            process.start(now);
+        }
+        let (workers, ends) = (container.workers, now.saturating_add(container.ends_after));
+        for worker in workers.into_iter().flatten() {
+            self.workers[worker].reset();
+        }
+        *self.life(position) = ends;
+        *self.next_look(position) = now + nanos(self.timing.syncs_after_start[0]);
+        self.tell(position, Happening::Started { restarts }, observe);
+        self.update_ready(position, observe);
+    }
+
+    /// The kubelet's list of containers shows a start or an exit.
+    pub(super) fn look(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        let container = &mut self.containers[position];
+        let started_at = container.started_at;
+        let mut next = NEVER;
+        if container.phase == Phase::Exited {
+            container.exit_known = true;
+        } else {
+            container.syncs += 1;
+            if let Some(after) = self.timing.syncs_after_start.get(container.syncs) {
+                next = started_at + nanos(*after);
+            }
+        }
+        *self.next_look(position) = next.max(self.now);
+        self.sync(observe);
+    }
+
+    fn exit(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+        let now = self.now;
+        let container = &mut self.containers[position];
+        let previous = container.exited_at.replace(now);
+        let killed = self.killing == Some(position);
+        let code = container.exit_code;
+        let again = !self.deleted
+            && match container.policy {
+                RestartPolicy::Always => true,
+                RestartPolicy::OnFailure => killed || code != 0,
+                RestartPolicy::Never => false,
+            };
+        container.phase = if again { Phase::Exited } else { Phase::Done };
+        container.started = false;
+        container.exit_known = false;
+        if let Some(process) = &mut container.process {
+            process.end();
+        }
+        self.abort_requests(position);
+        self.tell(position, Happening::Exited { code }, observe);
+        self.update_ready(position, observe);
+        *self.next_look(position) = if again {
+            let relist = nanos(self.timing.relist);
+            now + self.draw(relist)
+        } else {
+            NEVER
+        };
+        if killed {
+            self.killing = None;
+            if again {
+                self.restart_killed(position, previous, observe);
+            }
+            self.due[SYNC] = if self.sync_wanted { now } else { now + self.jitter(RESYNC) };
+            self.sync_wanted = false;
+        }
+        if self.deleted {
+            self.stop_all(observe);
+        } else if self.containers.iter().all(|container| container.sidecar || container.phase == Phase::Done)
+        {
+            // The Pod has run to its end: what is left of it is ended, too.
+            self.delete(observe);
+        }
+    }
+
+    /// The sync that killed a container goes on to its restart, with what it knew of before: the previous exit.
+    fn restart_killed(&mut self, position: usize, previous: Option<Nanos>, observe: &mut dyn FnMut(Event)) {
+        match self.containers[position].backoff.ask(self.now, previous) {
+            Ok(()) => {
+                let at = self.now.saturating_add(nanos(self.timing.container_start));
+                self.create(position, at);
+                *self.next_look(position) = NEVER;
+            }
+            Err(wait) => {
+                self.hold(position, wait, observe);
+                let container = &mut self.containers[position];
+                if container.policy == RestartPolicy::OnFailure && container.exit_code == 0 {
+                    // The next sync finds a container that has ended well, and forgets why it was killed.
+                    container.phase = Phase::Done;
+                    container.held_since = None;
+                    *self.next_look(position) = NEVER;
+                }
+            }
+        }
+    }
+
+    /// Stops what still runs of a deleted Pod: the containers, and when they are gone the sidecars.
+    pub(super) fn stop_all(&mut self, observe: &mut dyn FnMut(Event)) {
+        let grace = self.grace;
+        let mains_run = self.containers.iter().any(|container| !container.sidecar && container.runs());
+        for position in 0..self.containers.len() {
+            let container = &mut self.containers[position];
+            match container.phase {
+                Phase::Running if container.sidecar && mains_run => {}
+                Phase::Running => {
+                    self.terminate(position, grace);
+                    let what = Happening::Killing { probe: None, grace: duration(grace), restart: false };
+                    self.tell(position, what, observe);
+                }
+                Phase::Gated | Phase::Creating | Phase::Exited => {
+                    container.phase = Phase::Done;
+                    container.held_since = None;
+                    *self.life(position) = NEVER;
+                }
+                Phase::Stopping | Phase::Done => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! This program as a probe sees it, from the start of the process to its end.
+
+use std::net::IpAddr;
+
+use super::attempt::{Outcome, Reply, Symptom, faulted};
+use super::clock::{NEVER, Nanos, duration, nanos};
+use super::spec::{Aim, Program};
+use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Target, Verdict};
+
+/// What readiness answers from SIGTERM on, where no rule replaces it.
+const STOPPING: u16 = 503;
+
+/// One request to a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) at: Nanos,
+    pub(super) deadline: Nanos,
+    pub(super) aim: Aim,
+    pub(super) client: Client,
+    pub(super) peer: IpAddr,
+}
+
+/// The process of a container, run or not.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    plan: ActivePlan,
+    followed: Vec<(usize, Aim)>,
+    listen_delay: Nanos,
+    shutdown_delay: Nanos,
+    /// Spares plans without partitions from looking for one at each request.
+    has_cuts: bool,
+    counts: Counts,
+    started: Nanos,
+    accepts_from: Nanos,
+    accepts_until: Nanos,
+    stopping_from: Nanos,
+}
+
+impl Process {
+    pub(super) fn new(program: Program) -> Self {
+        let has_cuts = program.plan.rules().any(|rule| matches!(rule.action(), Action::Listener { .. }));
+        Self {
+            followed: program.followed,
+            listen_delay: nanos(program.listen_delay),
+            shutdown_delay: nanos(program.shutdown_delay),
+            has_cuts,
+            plan: program.plan,
+            counts: Counts::default(),
+            started: 0,
+            accepts_from: NEVER,
+            accepts_until: NEVER,
+            stopping_from: NEVER,
+        }
+    }
+
+    pub(super) fn plan(&self) -> &ActivePlan {
+        &self.plan
+    }
+
+    pub(super) fn accepts(&self, now: Nanos) -> bool {
+        now >= self.accepts_from && now < self.accepts_until
+    }
+
+    /// A new process, whose counts and origins begin anew.
+    pub(super) fn start(&mut self, now: Nanos) {
+        self.counts = Counts::default();
+        self.started = now;
+        self.accepts_from = now.saturating_add(self.listen_delay);
+        self.accepts_until = NEVER;
+        self.stopping_from = NEVER;
+    }
+
+    /// SIGTERM.
+    pub(super) fn stop(&mut self, now: Nanos) {
+        self.stopping_from = now;
+        self.accepts_until = now.saturating_add(self.shutdown_delay);
+    }
+
+    /// The end of the process.
+    pub(super) fn end(&mut self) {
+        self.accepts_from = NEVER;
+    }
+
+    /// What a connection gets that is closed as soon as it stands.
+    pub(super) fn connect(&self, at: Nanos, deadline: Nanos) -> Result<(), Reply> {
+        if !self.accepts(at) {
+            return Err(Reply { at, outcome: Outcome::Failure(Symptom::Refused) });
+        }
+        if !self.has_cuts {
+            return Ok(());
+        }
+        match self.plan.link(duration(at - self.started)).whole.map(|whole| whole.cut) {
+            None | Some(Cut::Reset) => Ok(()),
+            Some(Cut::Refuse) => Err(Reply { at, outcome: Outcome::Failure(Symptom::Refused) }),
+            // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
+            Some(Cut::Drop) => {
+                Err(Reply { at: deadline, outcome: Outcome::Failure(Symptom::ConnectTimeout) })
+            }
+        }
+    }
+
+    /// What a request gets.
+    pub(super) fn request(&mut self, mut request: Request) -> Reply {
+        if let Err(mut reply) = self.connect(request.at, request.deadline) {
+            if reply.outcome == Outcome::Failure(Symptom::ConnectTimeout) {
+                // The client's timeout speaks before the dialer's.
+                reply.outcome = Outcome::Failure(Symptom::HeadTimeout);
+            }
+            return reply;
+        }
+        if self.has_cuts {
+            match self.cut(&request, request.at) {
+                None => {}
+                Some(Cut::Refuse | Cut::Reset) => {
+                    return Reply { at: request.at, outcome: Outcome::Failure(Symptom::Reset) };
+                }
+                Some(Cut::Drop) => match self.healed(&request, request.at) {
+                    // The request was sent into the silence; it counts and is answered once that ends.
+                    Ok(healed) => request.at = healed,
+                    Err(timeout) => return timeout,
+                },
+            }
+        }
+        let (head, reply) = self.answer(&request);
+        if self.has_cuts && reply.at > request.at { self.interrupt(&request, head, reply) } else { reply }
+    }
+
+    /// The answer of a network without cuts, and when its head comes.
+    fn answer(&mut self, request: &Request) -> (Nanos, Reply) {
+        let Request { at, deadline, aim, client, .. } = *request;
+        let at_once = |status| (at, Reply { at, outcome: Outcome::of_status(status) });
+        let target = match aim {
+            Aim::Target(target) => target,
+            Aim::Status(status) => return at_once(status),
+        };
+        let count = self.counts.get_mut(target, client);
+        *count += 1;
+        let attempt = Attempt { target, client, elapsed: duration(at - self.started), number: *count };
+        let decision = self.plan.decide(&attempt, |_| {});
+        let head = at.saturating_add(nanos(decision.delay));
+        if head >= deadline {
+            let timeout = Outcome::Failure(Symptom::HeadTimeout);
+            return (deadline, Reply { at: deadline, outcome: timeout });
+        }
+        let status = |status| Reply { at: head, outcome: Outcome::of_status(status) };
+        let stopping = at >= self.stopping_from && target == Target::Readiness;
+        let ordinary = if stopping { STOPPING } else { 200 };
+        let reply = match decision.verdict {
+            Verdict::Pass => status(ordinary),
+            Verdict::DependencyFailed(_) => status(500),
+            Verdict::Inject(position) => match self.plan.rule(position).mode() {
+                Some(mode) => {
+                    let followed = self.followed.iter().find(|(rule, _)| *rule == position);
+                    faulted(mode, head, deadline, followed.map(|(_, aim)| *aim))
+                }
+                None => status(ordinary),
+            },
+        };
+        (head, reply)
+    }
+
+    fn cut(&self, request: &Request, at: Nanos) -> Option<Cut> {
+        let elapsed = duration(at - self.started);
+        self.plan.cut(elapsed, request.peer, Some(request.client)).map(|cut| cut.cut)
+    }
+
+    fn next_change(&self, at: Nanos) -> Option<Nanos> {
+        let next = self.plan.next_change(duration(at - self.started))?;
+        Some(self.started.saturating_add(nanos(next)))
+    }
+
+    /// When the silence that holds at `at` ends, or what comes first: the timeout or an RST.
+    fn healed(&self, request: &Request, mut at: Nanos) -> Result<Nanos, Reply> {
+        while let Some(next) = self.next_change(at).filter(|next| *next < request.deadline) {
+            at = next;
+            match self.cut(request, at) {
+                None => return Ok(at),
+                Some(Cut::Drop) => {}
+                Some(Cut::Refuse | Cut::Reset) => {
+                    return Err(Reply { at, outcome: Outcome::Failure(Symptom::Reset) });
+                }
+            }
+        }
+        Err(Reply { at: request.deadline, outcome: Outcome::Failure(Symptom::HeadTimeout) })
+    }
+
+    /// What is left of an answer when a partition begins before its end.
+    fn interrupt(&self, request: &Request, head: Nanos, mut reply: Reply) -> Reply {
+        let mut at = request.at;
+        while let Some(next) = self.next_change(at).filter(|next| *next < reply.at) {
+            at = next;
+            let lost = match self.cut(request, at) {
+                None => continue,
+                Some(Cut::Refuse | Cut::Reset) => Reply { at, outcome: Outcome::Failure(Symptom::Reset) },
+                Some(Cut::Drop) => match self.healed(request, at) {
+                    Ok(healed) => {
+                        at = healed;
+                        reply.at = reply.at.max(healed);
+                        continue;
+                    }
+                    Err(lost) => lost,
+                },
+            };
+            return if head < at { Reply { outcome: within_body(lost.outcome), ..lost } } else { lost };
+        }
+        reply
+    }
+}
+
+/// The loss of a connection whose head had come.
+const fn within_body(lost: Outcome) -> Outcome {
+    Outcome::Error(match lost {
+        Outcome::Failure(Symptom::Reset) => Symptom::BodyReset,
+        _ => Symptom::BodyTimeout,
+    })
+}

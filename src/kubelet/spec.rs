@@ -1,0 +1,263 @@
+//! What is simulated: a Pod as its manifest describes it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::fault::{ActivePlan, Client, Target};
+
+/// Which of a container's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// Gates the other two.
+    Startup,
+    /// Restarts the container.
+    Liveness,
+    /// Decides on traffic.
+    Readiness,
+}
+
+impl ProbeKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 3;
+    /// All kinds, in the order of their index.
+    pub const ALL: [Self; Self::COUNT] = [Self::Startup, Self::Liveness, Self::Readiness];
+
+    /// The name in events and in the label `probe_type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+}
+
+/// What a request of a probe asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// A path of a target.
+    Target(Target),
+    /// A path that always answers with this status: the index, the metrics, an unknown path.
+    Status(u16),
+}
+
+/// How a probe is done. `server` is the position of the container that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// `httpGet` to this program.
+    Http {
+        /// Who answers.
+        server: usize,
+        /// What is asked for.
+        aim: Aim,
+        /// The client class, which a `User-Agent` among `httpHeaders` changes.
+        client: Client,
+    },
+    /// `tcpSocket` on the probe listener of this program.
+    Tcp {
+        /// Who answers.
+        server: usize,
+    },
+    /// `exec` of this program's own `probe`: errors are failures there, since only the exit code counts.
+    Exec {
+        /// Who answers.
+        server: usize,
+        /// What is asked for.
+        aim: Aim,
+    },
+    /// Somebody else's port or command, taken to be healthy.
+    Healthy,
+}
+
+impl Handler {
+    /// The position of the container that answers, if it runs this program.
+    pub const fn server(&self) -> Option<usize> {
+        match self {
+            Self::Http { server, .. } | Self::Tcp { server } | Self::Exec { server, .. } => Some(*server),
+            Self::Healthy => None,
+        }
+    }
+}
+
+/// A probe, with the fields and defaults of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What an attempt does.
+    pub handler: Handler,
+    /// `initialDelaySeconds`.
+    pub initial_delay: u32,
+    /// `timeoutSeconds`.
+    pub timeout: u32,
+    /// `periodSeconds`, at least 1.
+    pub period: u32,
+    /// `successThreshold`.
+    pub success_threshold: u32,
+    /// `failureThreshold`.
+    pub failure_threshold: u32,
+    /// `terminationGracePeriodSeconds`; absent: the Pod's.
+    pub grace: Option<u32>,
+}
+
+impl Probe {
+    /// A probe with the defaults of the API.
+    pub const fn new(handler: Handler) -> Self {
+        Self {
+            handler,
+            initial_delay: 0,
+            timeout: 1,
+            period: 10,
+            success_threshold: 1,
+            failure_threshold: 3,
+            grace: None,
+        }
+    }
+}
+
+/// Whether a container that ended starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Always.
+    #[default]
+    Always,
+    /// Unless it ended with code 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// This program in a container.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its plan with this replica's effective seed; each start of the process begins it anew.
+    pub plan: ActivePlan,
+    /// Nothing listens before.
+    pub listen_delay: Duration,
+    /// How long it goes on after SIGTERM, readiness failing, before it stops to accept.
+    pub shutdown_delay: Duration,
+    /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
+    /// Any other redirect is taken to lead to another host.
+    pub followed: Vec<(usize, Aim)>,
+}
+
+impl Program {
+    /// A program without delays at its start and end.
+    pub const fn new(plan: ActivePlan) -> Self {
+        Self { plan, listen_delay: Duration::ZERO, shutdown_delay: Duration::ZERO, followed: Vec::new() }
+    }
+}
+
+/// That a container ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How long after its start.
+    pub after: Duration,
+    /// Its exit code.
+    pub code: u8,
+}
+
+/// A container.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a native sidecar: an init container with `restartPolicy: Always`. Sidecars come before the
+    /// containers they gate.
+    pub sidecar: bool,
+    /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// This program, if the container runs it.
+    pub program: Option<Program>,
+    /// The time from SIGTERM to its exit; absent: it ignores SIGTERM and takes the whole grace period.
+    pub stops_after: Option<Duration>,
+    /// Whether it ends by itself.
+    pub ends: Option<End>,
+    /// `startupProbe`.
+    pub startup: Option<Probe>,
+    /// `livenessProbe`.
+    pub liveness: Option<Probe>,
+    /// `readinessProbe`.
+    pub readiness: Option<Probe>,
+}
+
+impl ContainerSpec {
+    /// A container without probes that runs for ever and stops at once.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            sidecar: false,
+            restart_policy: None,
+            program: None,
+            stops_after: Some(Duration::ZERO),
+            ends: None,
+            startup: None,
+            liveness: None,
+            readiness: None,
+        }
+    }
+
+    /// A container that runs this program, and stops when that stops to accept: nothing is left to drain.
+    pub fn ours(name: &str, program: Program) -> Self {
+        Self { stops_after: Some(program.shutdown_delay), program: Some(program), ..Self::new(name) }
+    }
+
+    /// The probe of a kind.
+    pub const fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+            ProbeKind::Readiness => self.readiness.as_ref(),
+        }
+    }
+}
+
+/// What a node takes its time for. The defaults are those of an unhurried node with the image at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// From the Pod's arrival at the kubelet to its first container, which is created then. An assumption.
+    pub pod_start: Duration,
+    /// To create and start one container. An assumption.
+    pub container_start: Duration,
+    /// How often the kubelet lists what runs: it notices an exit up to this much later.
+    pub relist: Duration,
+    /// When the kubelet syncs the Pod after a container's start, from that start; rising. As seen on a node.
+    pub syncs_after_start: [Duration; 3],
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            pod_start: Duration::from_millis(800),
+            container_start: Duration::from_millis(200),
+            relist: Duration::from_secs(1),
+            syncs_after_start: [5, 256, 405].map(Duration::from_millis),
+        }
+    }
+}
+
+/// A Pod.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    /// Its containers: sidecars first, in their order.
+    pub containers: Vec<ContainerSpec>,
+    /// `restartPolicy`.
+    pub restart_policy: RestartPolicy,
+    /// `terminationGracePeriodSeconds`.
+    pub grace: u32,
+    /// The address that probes come from, for cuts of some networks only.
+    pub node: IpAddr,
+    /// What the node takes its time for.
+    pub timing: Timing,
+}
+
+impl PodSpec {
+    /// A Pod with the defaults of the API.
+    pub fn new(containers: Vec<ContainerSpec>) -> Self {
+        Self {
+            containers,
+            restart_policy: RestartPolicy::Always,
+            grace: 30,
+            node: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            timing: Timing::default(),
+        }
+    }
+}

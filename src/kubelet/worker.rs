@@ -1,0 +1,158 @@
+//! The worker of one container and probe: when it asks, and what a run of results means.
+
+use super::attempt::Outcome;
+use super::clock::{Nanos, SECOND};
+use super::spec::{Handler, Probe, ProbeKind};
+
+/// Attempts in all when each is an error.
+const TRIES: u8 = 3;
+/// Redirects that are followed.
+const REDIRECTS: u8 = 9;
+
+/// The state of a probe for the container of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Unknown,
+    Success,
+    Failure,
+}
+
+/// An attempt under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) deadline: Nanos,
+    pub(super) outcome: Outcome,
+    /// Which start of the container it began under.
+    pub(super) start: u64,
+    tries: u8,
+    redirects: u8,
+}
+
+/// What follows the end of a request.
+pub(super) enum Next {
+    /// Another request of the attempt.
+    Request(super::spec::Aim),
+    /// The attempt anew.
+    Again,
+    /// The attempt is over.
+    Done(Outcome),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) container: usize,
+    pub(super) kind: ProbeKind,
+    pub(super) handler: Handler,
+    pub(super) initial_delay: u64,
+    pub(super) timeout: Nanos,
+    pub(super) period: Nanos,
+    success_threshold: u32,
+    failure_threshold: u32,
+    pub(super) next_tick: Nanos,
+    /// A sync asked for an attempt at once.
+    pub(super) triggered: bool,
+    pub(super) flight: Option<Flight>,
+    pub(super) on_hold: bool,
+    pub(super) state: State,
+    last: Option<bool>,
+    run: u32,
+}
+
+impl Worker {
+    pub(super) fn new(container: usize, kind: ProbeKind, probe: &Probe) -> Self {
+        let period = u64::from(probe.period.max(1)) * SECOND;
+        Self {
+            container,
+            kind,
+            handler: probe.handler,
+            initial_delay: u64::from(probe.initial_delay),
+            timeout: u64::from(probe.timeout.max(1)) * SECOND,
+            period,
+            success_threshold: probe.success_threshold,
+            failure_threshold: probe.failure_threshold,
+            next_tick: period,
+            triggered: false,
+            flight: None,
+            on_hold: false,
+            state: State::Unknown,
+            last: None,
+            run: 0,
+        }
+    }
+
+    /// A new container: the state begins anew, the run of results goes on.
+    pub(super) fn reset(&mut self) {
+        self.on_hold = false;
+        self.state = match self.kind {
+            ProbeKind::Startup => State::Unknown,
+            ProbeKind::Liveness => State::Success,
+            ProbeKind::Readiness => State::Failure,
+        };
+    }
+
+    /// When the worker wakes if nothing is under way.
+    pub(super) fn wakes(&self, now: Nanos) -> Nanos {
+        if self.triggered { now } else { self.next_tick.max(now) }
+    }
+
+    /// Takes what woke it. A trigger restarts the period; of several ticks missed one is held, the others are lost.
+    pub(super) fn wake(&mut self, now: Nanos) {
+        if self.triggered {
+            self.triggered = false;
+            self.next_tick = now + self.period;
+        } else {
+            let late = now.saturating_sub(self.next_tick);
+            self.next_tick += (late / self.period + 1) * self.period;
+        }
+    }
+
+    /// An attempt begins.
+    pub(super) const fn flight(&self, now: Nanos, start: u64) -> Flight {
+        let deadline = now + self.timeout;
+        Flight { deadline, outcome: Outcome::Success, start, tries: 1, redirects: 0 }
+    }
+
+    /// Records a success or failure. Returns the new state where the threshold is reached.
+    pub(super) fn record(&mut self, success: bool) -> Option<State> {
+        if self.last == Some(success) {
+            self.run = self.run.saturating_add(1);
+        } else {
+            self.last = Some(success);
+            self.run = 1;
+        }
+        if self.run < if success { self.success_threshold } else { self.failure_threshold } {
+            return None;
+        }
+        // Both wait for a new container then, and count anew.
+        if self.kind == ProbeKind::Startup || (self.kind == ProbeKind::Liveness && !success) {
+            self.on_hold = true;
+            self.run = 0;
+        }
+        Some(if success { State::Success } else { State::Failure })
+    }
+}
+
+impl Flight {
+    /// What follows the end of a request at `now`, with the timeout of an attempt.
+    pub(super) fn next(&mut self, now: Nanos, timeout: Nanos, exec: bool) -> Next {
+        use super::attempt::Symptom;
+        match self.outcome {
+            Outcome::Redirect(_) if self.redirects == REDIRECTS => {
+                Next::Done(Outcome::Failure(Symptom::TooManyRedirects))
+            }
+            Outcome::Redirect(aim) => {
+                self.redirects += 1;
+                Next::Request(aim)
+            }
+            Outcome::Error(symptom) if exec => Next::Done(Outcome::Failure(symptom)),
+            Outcome::Warning(_) if exec => Next::Done(Outcome::Success),
+            Outcome::Error(_) if self.tries < TRIES => {
+                self.tries += 1;
+                self.redirects = 0;
+                self.deadline = now + timeout;
+                Next::Again
+            }
+            done => Next::Done(done),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! What an attempt comes to.
+
+use std::time::Duration;
+
+use kube_probesim::fault::{
+    Action, Client, ClientFilter, Cut, Mode, Networks, Partial, Rule, RuleName, Target,
+};
+use kube_probesim::fault::{Targets, Trigger};
+use kube_probesim::kubelet::{
+    Aim, ContainerSpec, Handler, Happening, Probe, ProbeKind, ProbeStats, Program, Symptom,
+};
+
+use super::*;
+
+/// The table's probes: liveness with period 3, timeout 1, threshold 3, and readiness.
+fn table(rules: Vec<Rule>) -> (u64, bool, Vec<String>) {
+    let (pod, events) =
+        run(ContainerSpec { liveness: liveness(3, 3), readiness: readiness(3, 3), ..ours(rules) }, s(30));
+    let mut texts: Vec<String> = events
+        .iter()
+        .filter(|event| matches!(event.what, Happening::Unhealthy { .. } | Happening::Warning { .. }))
+        .map(|event| event.message("app").split_once(' ').unwrap().1.to_owned())
+        .collect();
+    texts.dedup();
+    texts.sort();
+    texts.dedup();
+    (pod.stats().containers[0].restarts, pod.stats().first_ready.is_some(), texts)
+}
+
+fn partial(status: u16, body: u64) -> Partial {
+    Partial { status, body }
+}
+
+#[test]
+fn each_row_of_the_table_of_results_comes_out() {
+    let rows: Vec<(&str, Mode, bool, bool, &str)> = vec![
+        ("2xx", Mode::Status(204), false, true, ""),
+        ("4xx", Mode::Status(404), true, false, "probe failed: HTTP probe failed with statuscode: 404"),
+        ("5xx", Mode::Status(503), true, false, "probe failed: HTTP probe failed with statuscode: 503"),
+        (
+            "nothing before the timeout",
+            Mode::Hang,
+            true,
+            false,
+            "probe failed: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+        ),
+        ("FIN before the head", Mode::Close, true, false, "probe failed: EOF"),
+        (
+            "RST before the head",
+            Mode::Reset,
+            true,
+            false,
+            "probe failed: read tcp: read: connection reset by peer",
+        ),
+        (
+            "not HTTP",
+            Mode::Garbage,
+            true,
+            false,
+            "probe failed: net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+        ),
+        (
+            "200, then cut short",
+            Mode::Truncate(partial(200, 16)),
+            false,
+            false,
+            "probe errored and resulted in failure state: unexpected EOF",
+        ),
+        (
+            "200, then silence",
+            Mode::BodyHang(partial(200, 16)),
+            false,
+            false,
+            "probe errored and resulted in failure state: context deadline exceeded (Client.Timeout or context cancellation while reading body)",
+        ),
+        (
+            "200, then RST",
+            Mode::BodyReset(partial(200, 16)),
+            false,
+            false,
+            "probe errored and resulted in failure state: read tcp: read: connection reset by peer",
+        ),
+        (
+            "500, then cut short",
+            Mode::Truncate(partial(500, 16)),
+            false,
+            false,
+            "probe errored and resulted in failure state: unexpected EOF",
+        ),
+        (
+            "500, then an invalid chunk",
+            Mode::Malformed(partial(500, 16)),
+            false,
+            false,
+            "probe errored and resulted in failure state: invalid byte in chunk length",
+        ),
+        (
+            "302 to another host",
+            Mode::Redirect("http://elsewhere/".into()),
+            false,
+            true,
+            "probe warning: Probe terminated redirects",
+        ),
+        ("304", Mode::Status(304), false, true, "probe warning: Probe terminated redirects"),
+    ];
+    for (what, mode, restarted, ready, text) in rows {
+        let (restarts, was_ready, texts) = table(vec![always(mode)]);
+        assert_eq!((restarts > 0, was_ready), (restarted, ready), "{what}");
+        let expected: Vec<&str> = if text.is_empty() { vec![] } else { vec![text] };
+        assert_eq!(texts, expected, "{what}");
+    }
+}
+
+#[test]
+fn reaching_the_10_kib_limit_of_the_body_is_not_an_error() {
+    for (body, error) in [((10 << 10) - 1, true), (10 << 10, false), (11 << 10, false)] {
+        for mode in [
+            Mode::Truncate(partial(200, body)),
+            Mode::BodyHang(partial(200, body)),
+            Mode::BodyReset(partial(200, body)),
+            Mode::Malformed(partial(200, body)),
+        ] {
+            let name = mode.name();
+            let (_, ready, texts) = table(vec![always(mode)]);
+            assert_eq!((ready, texts.is_empty()), (!error, !error), "{name} after {body} bytes");
+        }
+    }
+    let (restarts, _, _) = table(vec![always(Mode::Truncate(partial(500, 11 << 10)))]);
+    assert!(restarts > 0, "beyond the limit the status decides");
+}
+
+#[test]
+fn one_timeout_covers_head_and_body() {
+    let drip = |over, body| always(Mode::Drip { partial: partial(200, body), over: ms(over) });
+    let slow = |delay, mode| vec![rule("slow", Trigger::ALWAYS, Some(ms(delay)), mode)];
+    for (what, rules, ready, text) in [
+        ("a delay below the timeout", slow(999, None), true, None),
+        ("a delay of the timeout", slow(1000, None), false, Some("awaiting headers")),
+        ("a drip below it", vec![drip(999, 16)], true, None),
+        ("a drip of it", vec![drip(1000, 16)], false, Some("reading body")),
+        ("a long drip of which 10 KiB come in time", vec![drip(2000, 40 << 10)], true, None),
+        (
+            "a delay and a drip that are too slow together",
+            slow(500, Some(Mode::Drip { partial: partial(200, 16), over: ms(600) })),
+            false,
+            Some("reading body"),
+        ),
+    ] {
+        let (_, was_ready, texts) = table(rules);
+        assert_eq!(was_ready, ready, "{what}");
+        assert_eq!(texts.len(), usize::from(text.is_some()), "{what}: {texts:?}");
+        assert!(text.is_none_or(|text| texts[0].contains(text)), "{what}: {texts:?}");
+    }
+}
+
+fn redirected(aim: Option<Aim>, trigger: Trigger) -> (bool, Vec<String>, u64) {
+    let targets = Targets::NONE.with(Target::Readiness);
+    let rules = vec![rule_of("away", targets, trigger, None, Some(Mode::Redirect("/x".into())))];
+    let program = Program { followed: aim.map(|aim| (0, aim)).into_iter().collect(), ..program(rules) };
+    let container = ContainerSpec { readiness: readiness(10, 3), ..ContainerSpec::ours("app", program) };
+    let (pod, events) = run(container, s(9));
+    let texts = events
+        .iter()
+        .filter(|event| event.what.reason().is_some_and(|reason| reason != "Started"))
+        .map(|event| event.message("app"))
+        .collect();
+    (pod.is_ready(), texts, pod.stats().containers[0].probe(ProbeKind::Readiness).warnings)
+}
+
+#[test]
+fn nine_redirects_on_the_same_host_are_followed_and_the_tenth_is_a_failure() {
+    let to_itself = Some(Aim::Target(Target::Readiness));
+    let (ready, texts, _) = redirected(to_itself, requests(0, Some(9), None));
+    assert!(ready && texts.is_empty(), "nine redirects, then 200: {texts:?}");
+    let (ready, texts, _) = redirected(to_itself, requests(0, Some(30), None));
+    assert!(!ready);
+    assert_eq!(texts[0], "Readiness probe failed: stopped after 10 redirects");
+}
+
+#[test]
+fn a_redirect_leads_to_the_answer_of_the_other_path_unless_it_leaves_the_host() {
+    let always = || Trigger::ALWAYS;
+    assert_eq!(redirected(Some(Aim::Status(200)), always()), (true, vec![], 0));
+    assert_eq!(redirected(Some(Aim::Target(Target::Startup)), always()), (true, vec![], 0));
+    let (ready, texts, _) = redirected(Some(Aim::Status(404)), always());
+    assert_eq!(
+        (ready, texts[0].as_str()),
+        (false, "Readiness probe failed: HTTP probe failed with statuscode: 404")
+    );
+    let (ready, texts, warnings) = redirected(None, always());
+    assert!(ready && warnings > 0);
+    assert_eq!(texts[0], "Readiness probe warning: Probe terminated redirects");
+}
+
+/// Statistics of a readiness probe, a second apart, for which the first `count` requests get `mode`.
+fn first_requests(count: u64, mode: Mode) -> ProbeStats {
+    let rules = vec![rule("first", requests(0, Some(count), None), None, Some(mode))];
+    let (pod, _) = run(ContainerSpec { liveness: liveness(1, 3), ..ours(rules) }, s(10));
+    *pod.stats().containers[0].probe(ProbeKind::Liveness)
+}
+
+#[test]
+fn an_error_is_retried_at_once_up_to_three_attempts_and_then_thrown_away() {
+    let truncate = || Mode::Truncate(partial(200, 16));
+    let healthy = first_requests(1, Mode::Status(200));
+    assert_eq!(first_requests(2, truncate()), healthy, "two errors are mended by the third attempt");
+    let one = ProbeStats { errors: 1, successful: healthy.successful - 1, ..healthy };
+    assert_eq!(first_requests(3, truncate()), one, "three are one error, and take three requests");
+    assert_eq!(first_requests(5, truncate()), one);
+    assert_eq!(first_requests(6, truncate()).errors, 2);
+}
+
+#[test]
+fn an_error_resets_no_run() {
+    // Two failures, an error of three requests, one failure: the third in the run.
+    let rules = vec![
+        rule("errors", requests(2, Some(3), None), None, Some(Mode::Truncate(partial(200, 16)))),
+        always(Mode::Status(500)),
+    ];
+    let (_, events) = run(ContainerSpec { liveness: liveness(2, 3), ..ours(rules) }, s(12));
+    assert_eq!(kills(&events)[..1], [8.0]);
+}
+
+#[test]
+fn a_pod_that_is_ready_and_then_errors_stays_ready() {
+    let rules = vec![rule("later", window(s(20), None), None, Some(Mode::BodyHang(partial(200, 16))))];
+    let (pod, _) = run(ContainerSpec { readiness: readiness(5, 1), ..ours(rules) }, s(300));
+    let stats = pod.stats();
+    assert!(pod.is_ready() && stats.outages == 0);
+    assert!(stats.containers[0].probe(ProbeKind::Readiness).errors > 10);
+}
+
+#[test]
+fn a_hanging_body_takes_the_timeout_three_times() {
+    let rules = vec![always(Mode::BodyHang(partial(200, 16)))];
+    let (_, events) = run(ContainerSpec { liveness: liveness(10, 3), ..ours(rules) }, s(14));
+    let errors = times(&events, |what| matches!(what, Happening::Unhealthy { error: true, .. }));
+    assert_eq!(errors, [13.0]);
+}
+
+#[test]
+fn a_tcp_probe_sees_only_cuts_of_the_listener() {
+    let tcp = |rules| {
+        let probe = Probe { period: 2, failure_threshold: 1, ..Probe::new(Handler::Tcp { server: 0 }) };
+        let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(4));
+        let text = events.iter().find(|event| matches!(event.what, Happening::Unhealthy { .. }));
+        text.map(|event| (event.at, event.message("app")))
+    };
+    assert_eq!(tcp(vec![always(Mode::Hang)]), None);
+    assert_eq!(tcp(vec![cut(Cut::Reset, Trigger::ALWAYS)]), None, "it is accepted first");
+    let failed = |at, text: &str| Some((at, format!("Liveness probe failed: {text}")));
+    assert_eq!(
+        tcp(vec![cut(Cut::Refuse, Trigger::ALWAYS)]),
+        failed(s(2), "dial tcp: connect: connection refused")
+    );
+    assert_eq!(tcp(vec![cut(Cut::Drop, Trigger::ALWAYS)]), failed(s(3), "dial tcp: i/o timeout"));
+}
+
+fn first_failure(rules: Vec<Rule>) -> Option<(Duration, Symptom)> {
+    let (_, events) = run(ContainerSpec { liveness: liveness(2, 9), ..ours(rules) }, s(4));
+    events.iter().find_map(|event| match event.what {
+        Happening::Unhealthy { symptom, .. } => Some((event.at, symptom)),
+        _ => None,
+    })
+}
+
+#[test]
+fn cuts_of_the_listener_fail_an_attempt_each_in_its_way() {
+    let of = |mode| first_failure(vec![cut(mode, Trigger::ALWAYS)]);
+    assert_eq!(of(Cut::Refuse), Some((s(2), Symptom::Refused)));
+    assert_eq!(of(Cut::Reset), Some((s(2), Symptom::Reset)));
+    assert_eq!(of(Cut::Drop), Some((s(3), Symptom::HeadTimeout)));
+}
+
+#[test]
+fn a_cut_of_one_class_or_network_acts_after_the_accept() {
+    let one_sided = |mode, client, from: &str| {
+        let from = Networks { within: vec![from.parse().unwrap()], except: vec![] };
+        let action = Action::Listener { cut: mode, from };
+        first_failure(vec![
+            Rule::new(RuleName::new("cut").unwrap(), client, Trigger::ALWAYS, action).unwrap(),
+        ])
+    };
+    let kubelet = ClientFilter::Only(Client::Kubelet);
+    assert_eq!(one_sided(Cut::Refuse, kubelet, "0.0.0.0/0"), Some((s(2), Symptom::Reset)));
+    assert_eq!(one_sided(Cut::Drop, ClientFilter::Any, "0.0.0.0/8"), Some((s(3), Symptom::HeadTimeout)));
+    assert_eq!(one_sided(Cut::Drop, ClientFilter::Any, "10.0.0.0/8"), None);
+    assert_eq!(one_sided(Cut::Drop, ClientFilter::Only(Client::Other), "0.0.0.0/0"), None);
+}
+
+#[test]
+fn a_cut_that_begins_during_an_answer_breaks_it_or_holds_it_up() {
+    // The first attempt is at 1 s of the process and answered at 1.5 s.
+    let with = |mode, after, length: Option<u64>| {
+        let slow = rule("slow", Trigger::ALWAYS, Some(ms(500)), None);
+        first_failure(vec![slow, cut(mode, window(ms(after), length.map(ms)))])
+    };
+    assert_eq!(with(Cut::Refuse, 1200, None), Some((ms(2200), Symptom::Reset)));
+    assert_eq!(with(Cut::Drop, 1200, None), Some((s(3), Symptom::HeadTimeout)));
+    assert_eq!(with(Cut::Drop, 1200, Some(600)), None, "healed in time");
+}
+
+#[test]
+fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
+    let handler = Handler::Exec { server: 0, aim: Aim::Target(Target::Liveness) };
+    let probe = Probe { period: 2, ..Probe::new(handler) };
+    let rules = vec![always(Mode::Truncate(partial(200, 16)))];
+    let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(7));
+    assert_eq!(kills(&events), [6.0]);
+}
+
+#[test]
+fn readiness_fails_with_its_dependency_at_once() {
+    let targets = Targets::NONE.with(Target::Dependency);
+    let rules = vec![rule_of("db", targets, Trigger::ALWAYS, None, Some(Mode::Hang))];
+    let (pod, events) = run(ContainerSpec { readiness: readiness(5, 1), ..ours(rules) }, s(9));
+    assert!(!pod.is_ready());
+    assert_eq!(events[1].message("app"), "Readiness probe failed: HTTP probe failed with statuscode: 500");
+}
+
+#[test]
+fn nothing_listens_before_the_listen_delay() {
+    let program = Program { listen_delay: s(4), ..program(vec![]) };
+    let container = ContainerSpec { liveness: liveness(2, 9), ..ContainerSpec::ours("app", program) };
+    let (_, events) = run(container, s(12));
+    assert_eq!(failures(&events, ProbeKind::Liveness), [2.0, 4.0]);
+    let first = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap();
+    assert!(first.message("app").ends_with("connect: connection refused"));
+}

@@ -23,6 +23,7 @@ pub mod http;
 pub mod kubelet;
 pub mod log;
 pub mod metrics;
+pub mod predict;
 pub mod prober;
 pub mod server;
 pub mod units;

@@ -1,7 +1,12 @@
 //! From the environment to a checked configuration.
 
+pub mod document;
+mod error;
+
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use error::{ConfigError, Errors, Reason};
 
 use crate::fault::{Plan, Target};
 

@@ -1,0 +1,308 @@
+//! What is wrong with a configuration, a line for each thing.
+
+use std::fmt;
+
+use super::document::DocumentError;
+use crate::fault::{DelayError, RuleError, RuleName, TriggerError};
+use crate::units::UnitError;
+
+/// How much of a value an error shows, in characters.
+const SHOWN: usize = 80;
+
+/// One thing that is wrong. As text it is a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
+/// `faults[1] (flaps): when.for="x": is not a duration …`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigError {
+    /// The variable, or the position in the plan.
+    pub place: String,
+    /// The field inside that place, such as `when.for`; empty: the place itself.
+    pub field: String,
+    /// The value, shortened and without control characters; absent where it is long, secret or not there.
+    pub value: Option<String>,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+impl ConfigError {
+    /// An error of a whole variable or rule.
+    pub fn new(place: impl Into<String>, reason: impl Into<Reason>) -> Self {
+        Self { place: place.into(), field: String::new(), value: None, reason: reason.into() }
+    }
+
+    /// The error of a field.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// The error with the value it is about.
+    #[must_use]
+    pub fn value(mut self, value: &str) -> Self {
+        self.value = Some(shown(value));
+        self
+    }
+}
+
+/// At most 80 characters of `value`, control characters escaped.
+pub(super) fn shown(value: &str) -> String {
+    let mut text: String = value.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if value.chars().nth(SHOWN).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place)?;
+        if !self.field.is_empty() {
+            let separator = if self.place.is_empty() { "" } else { ": " };
+            write!(f, "{separator}{}", self.field)?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, "=\"{value}\"")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Everything that is wrong, a line each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Errors(pub Vec<ConfigError>);
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// What is wrong with a value. The text says what would be right.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// Not a quantity.
+    Unit(UnitError),
+    /// A condition that cannot be.
+    Trigger(TriggerError),
+    /// A delay that cannot be.
+    Delay(DelayError),
+    /// Parts of a rule that do not go together.
+    Rule(RuleError),
+    /// Not YAML or JSON.
+    Document(DocumentError),
+    /// Bytes that are not UTF-8.
+    NotUtf8,
+    /// A value of another type.
+    Expected(&'static str),
+    /// A whole number outside its range.
+    Whole {
+        /// The least.
+        low: u64,
+        /// The most.
+        high: u64,
+    },
+    /// A size outside its range, in bytes.
+    SizeRange(&'static str),
+    /// None of the words that stand for something here.
+    Choice {
+        /// The words.
+        of: Vec<&'static str>,
+        /// The one that is meant, perhaps.
+        nearest: Option<&'static str>,
+    },
+    /// A mode that the target does not have.
+    ModeOfTarget {
+        /// The target.
+        target: &'static str,
+        /// Its modes.
+        modes: Vec<&'static str>,
+    },
+    /// A target that cannot stand beside others.
+    ListenerWithOthers,
+    /// A field that does not exist.
+    UnknownField {
+        /// The field.
+        field: String,
+        /// The one that is meant, perhaps.
+        nearest: Option<&'static str>,
+    },
+    /// A field that must be there.
+    Missing(&'static str),
+    /// A variable without which this one has no meaning.
+    Needs(String),
+    /// Something this field or variable does not go with.
+    NotWith(String),
+    /// A length that is not below a period.
+    NotBelow {
+        /// The variable of the period.
+        name: String,
+        /// The period.
+        value: String,
+    },
+    /// A name for the same thing that is given, too.
+    SameAs(String),
+    /// Two rules of one name.
+    NameTaken {
+        /// The name.
+        name: RuleName,
+        /// Where the first has it.
+        by: String,
+    },
+    /// More rules than allowed.
+    TooManyRules(usize),
+    /// Neither rules nor a seed.
+    EmptyPlan,
+    /// A path that cannot be.
+    Path,
+    /// A path that no target may have.
+    ReservedPath,
+    /// A path of another target.
+    PathTaken(&'static str),
+    /// Not an IP address.
+    Ip,
+    /// Not an address with a port.
+    SocketAddress,
+    /// A port that two listeners want.
+    PortTaken(String),
+    /// Not a network.
+    Network,
+    /// Part of the design, not of this version.
+    NotBuilt(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(error) => error.fmt(f),
+            Self::Trigger(error) => error.fmt(f),
+            Self::Delay(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
+            Self::Document(error) => error.fmt(f),
+            Self::NotUtf8 => f.write_str("is not UTF-8"),
+            Self::Expected(what) => write!(f, "is not {what}"),
+            Self::Whole { low, high: u64::MAX } => write!(f, "is not a whole number from {low} to 2^64-1"),
+            Self::Whole { low, high } => write!(f, "is not a whole number from {low} to {high}"),
+            Self::SizeRange(range) => write!(f, "is not a size {range}"),
+            Self::Choice { of, nearest } => {
+                write!(f, "is not one of {}", of.join(", "))?;
+                meant(f, *nearest)
+            }
+            Self::ModeOfTarget { target, modes } => {
+                write!(f, "is not a mode of {target}, which has {}", modes.join(", "))
+            }
+            Self::ListenerWithOthers => f.write_str(
+                "listener cannot stand beside other targets: a cut takes them all; write a rule for each",
+            ),
+            Self::UnknownField { field, nearest } => {
+                write!(f, "unknown field \"{}\"", shown(field))?;
+                meant(f, *nearest)
+            }
+            Self::Missing(what) => write!(f, "`{what}` is missing"),
+            Self::Needs(what) => write!(f, "needs {what}"),
+            Self::NotWith(what) => write!(f, "does not go with {what}"),
+            Self::NotBelow { name, value } => write!(f, "must be shorter than {name} ({value})"),
+            Self::SameAs(name) => write!(f, "is another name for {name}, which is set, too; keep one"),
+            Self::NameTaken { name, by } => {
+                write!(f, "the name {name} is taken by {by}; each rule needs a name of its own")
+            }
+            Self::TooManyRules(count) => {
+                write!(f, "{count} rules are more than the {} allowed", crate::fault::MAX_RULES)
+            }
+            Self::EmptyPlan => f.write_str("is an empty plan: it has neither `faults` nor a `seed`"),
+            Self::Path => f.write_str(
+                "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, { and }",
+            ),
+            Self::ReservedPath => f.write_str("is reserved: / and /metrics are never faulted"),
+            Self::PathTaken(target) => write!(f, "belongs to {target} already"),
+            Self::Ip => f.write_str("is not an IP address such as 127.0.0.1 or ::1"),
+            Self::SocketAddress => {
+                f.write_str("is not an address with a port, such as 0.0.0.0:8081, [::1]:8081 or :8081")
+            }
+            Self::PortTaken(by) => write!(f, "is the port of {by}, too; each listener needs its own"),
+            Self::Network => f.write_str(
+                "is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it",
+            ),
+            Self::NotBuilt(what) => write!(f, "{what} is not built yet"),
+        }
+    }
+}
+
+fn meant(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
+    match nearest {
+        Some(nearest) => write!(f, "; did you mean \"{nearest}\"?"),
+        None => Ok(()),
+    }
+}
+
+impl From<UnitError> for Reason {
+    fn from(error: UnitError) -> Self {
+        Self::Unit(error)
+    }
+}
+
+impl From<TriggerError> for Reason {
+    fn from(error: TriggerError) -> Self {
+        Self::Trigger(error)
+    }
+}
+
+impl From<DelayError> for Reason {
+    fn from(error: DelayError) -> Self {
+        Self::Delay(error)
+    }
+}
+
+impl From<RuleError> for Reason {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl From<DocumentError> for Reason {
+    fn from(error: DocumentError) -> Self {
+        Self::Document(error)
+    }
+}
+
+/// The word that is meant by a misspelt one: the nearest, if a third of its letters or fewer differ.
+pub(super) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
+    // The distance costs the product of both lengths.
+    if word.len() > 64 {
+        return None;
+    }
+    of.iter()
+        .map(|known| (strsim::damerau_levenshtein(word, known), *known))
+        .filter(|(distance, known)| *distance <= (word.len().max(known.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_value_is_short_and_has_no_control_characters() {
+        assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown(&"ä".repeat(100)), format!("{}…", "ä".repeat(80)));
+        let error = ConfigError::new("PORT", Reason::Whole { low: 0, high: 65_535 }).value("x\"\n");
+        assert_eq!(error.to_string(), r#"PORT="x\"\n": is not a whole number from 0 to 65535"#);
+    }
+
+    #[test]
+    fn only_a_near_word_is_meant() {
+        assert_eq!(nearest("fro", &["after", "for", "every"]), Some("for"));
+        assert_eq!(nearest("dealy", &["delay", "mode"]), Some("delay"));
+        assert_eq!(nearest("colour", &["delay", "mode"]), None);
+    }
+}

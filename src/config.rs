@@ -1,7 +1,9 @@
 //! From the environment to a checked configuration.
 
 pub mod document;
+pub mod environment;
 mod error;
+pub mod plan;
 
 use std::net::IpAddr;
 use std::time::Duration;

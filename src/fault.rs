@@ -24,7 +24,7 @@ mod target;
 mod trigger;
 
 pub use active::{ActivePlan, Attempt, Cause, Counts, Decision, Link, LinkCut, Origin, Verdict};
-pub use delay::{Delay, DelayError, MAX_DELAY};
+pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
 pub use mode::{Cut, Mode, Partial};
 pub use plan::{MAX_RULES, Plan, PlanError};

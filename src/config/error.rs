@@ -63,7 +63,10 @@ impl fmt::Display for ConfigError {
         if let Some(value) = &self.value {
             write!(f, "=\"{value}\"")?;
         }
-        write!(f, ": {}", self.reason)
+        if !(self.place.is_empty() && self.field.is_empty()) {
+            f.write_str(": ")?;
+        }
+        self.reason.fmt(f)
     }
 }
 
@@ -104,6 +107,8 @@ pub enum Reason {
     NotUtf8,
     /// A value of another type.
     Expected(&'static str),
+    /// No mapping where one should be; with its fields.
+    ExpectedMapping(Vec<&'static str>),
     /// A whole number outside its range.
     Whole {
         /// The least.
@@ -162,6 +167,8 @@ pub enum Reason {
     TooManyRules(usize),
     /// Neither rules nor a seed.
     EmptyPlan,
+    /// No boolean as the original reads them.
+    Bool,
     /// A path that cannot be.
     Path,
     /// A path that no target may have.
@@ -176,8 +183,8 @@ pub enum Reason {
     PortTaken(String),
     /// Not a network.
     Network,
-    /// Part of the design, not of this version.
-    NotBuilt(String),
+    /// Known, but not part of this version.
+    NotBuilt,
 }
 
 impl fmt::Display for Reason {
@@ -190,6 +197,7 @@ impl fmt::Display for Reason {
             Self::Document(error) => error.fmt(f),
             Self::NotUtf8 => f.write_str("is not UTF-8"),
             Self::Expected(what) => write!(f, "is not {what}"),
+            Self::ExpectedMapping(fields) => write!(f, "is not a mapping with {}", fields.join(", ")),
             Self::Whole { low, high: u64::MAX } => write!(f, "is not a whole number from {low} to 2^64-1"),
             Self::Whole { low, high } => write!(f, "is not a whole number from {low} to {high}"),
             Self::SizeRange(range) => write!(f, "is not a size {range}"),
@@ -219,6 +227,7 @@ impl fmt::Display for Reason {
                 write!(f, "{count} rules are more than the {} allowed", crate::fault::MAX_RULES)
             }
             Self::EmptyPlan => f.write_str("is an empty plan: it has neither `faults` nor a `seed`"),
+            Self::Bool => f.write_str("is not one of 1, t, T, true, True, TRUE, 0, f, F, false, False, FALSE"),
             Self::Path => f.write_str(
                 "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, { and }",
             ),
@@ -232,7 +241,7 @@ impl fmt::Display for Reason {
             Self::Network => f.write_str(
                 "is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it",
             ),
-            Self::NotBuilt(what) => write!(f, "{what} is not built yet"),
+            Self::NotBuilt => f.write_str("is not built yet"),
         }
     }
 }

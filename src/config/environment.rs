@@ -1,0 +1,320 @@
+//! From the variables of the environment to a configuration.
+//!
+//! Names are exact: upper case, as documented. Everything that is wrong is found at once.
+
+mod faults;
+mod given;
+mod groups;
+mod latency;
+mod near;
+mod raw;
+mod service;
+mod variables;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use faults::FaultSettings;
+use given::{Given, Reader, duration, word};
+use groups::{Groups, Partition};
+use raw::{FaultVariables, ServiceVariables};
+use variables::prefix;
+pub use variables::{VARIABLES, Variable};
+
+use super::error::{ConfigError, Errors, Reason};
+use super::plan::{self, RawPlan};
+use super::{Config, SeedChoice, SeedScope, document};
+use crate::fault::{Action, Cut, MAX_RULES, Mode, Plan, Rule, Target};
+use crate::units::Bare;
+
+/// A checked configuration, and what is worth telling about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is odd, but not wrong.
+    pub warnings: Vec<Warning>,
+    /// Each variable that is set, as it was understood, by name.
+    pub effective: Vec<Setting>,
+}
+
+/// A variable as it was understood.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Setting {
+    /// The variable.
+    pub name: String,
+    /// Its value with its unit.
+    pub value: String,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+/// Something odd about the environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// A name that is none of ours, but near one.
+    Unknown {
+        /// The name.
+        name: String,
+        /// The one that is meant, perhaps.
+        nearest: String,
+    },
+    /// A variable that does nothing without another one.
+    NoEffect {
+        /// The variable.
+        name: String,
+        /// What it needs.
+        needs: String,
+    },
+    /// A variable that hides a value of the plan.
+    Overrides {
+        /// The variable.
+        name: String,
+        /// What it hides.
+        what: String,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name, nearest } => {
+                write!(f, "{}: unknown variable, ignored; did you mean {nearest}?", super::error::shown(name))
+            }
+            Self::NoEffect { name, needs } => write!(f, "{name}: has no effect without {needs}"),
+            Self::Overrides { name, what } => write!(f, "{name}: wins over {what}"),
+        }
+    }
+}
+
+/// A rule and where it comes from.
+struct Made {
+    rule: Rule,
+    /// The variable or the position that made it.
+    place: String,
+    /// The error if its mode is not built yet.
+    not_built: ConfigError,
+}
+
+/// The configuration that the variables ask for, or everything that is wrong with them.
+pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
+    let mut reader = Reader::default();
+    let ours = ours(variables, &mut reader);
+    let pairs = || ours.iter().map(|(name, value)| (name.clone(), value.clone()));
+    // Texts that may be absent: there is nothing in them that could fail.
+    let mut raw: ServiceVariables = envy::from_iter(pairs()).unwrap_or_default();
+    let shared: FaultVariables = envy::from_iter(pairs()).unwrap_or_default();
+    let shared = FaultSettings::read(&mut reader, "", shared);
+    let own = Target::ALL.map(|target| {
+        let raw = envy::prefixed(prefix(target)).from_iter(pairs()).unwrap_or_default();
+        FaultSettings::read(&mut reader, prefix(target), raw)
+    });
+
+    let (probe_address, admin_address) = service::addresses(&mut reader, &mut raw);
+    let paths = service::paths(&mut reader, &mut raw);
+    let limits = service::limits(&mut reader, &mut raw);
+    let process = service::process(&mut reader, &mut raw);
+    let identity = service::identity(&mut reader, &mut raw);
+    let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw);
+    let listen_delay = listen_delay(&mut reader, &mut raw);
+    refuse_what_is_not_built(&mut reader, &raw);
+
+    let inline = inline_plan(&mut reader, &mut raw);
+    let seed = seed(&mut reader, &mut raw, inline.seed);
+    let partition = partition(&mut reader, &mut raw);
+    let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), given::boolean);
+    let mut made = from_plan(inline);
+    made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
+    let plan = joined(&mut reader, made);
+
+    let Reader { mut errors, warnings, mut effective } = reader;
+    // By variable; of one plan in its own order.
+    errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
+    effective.sort();
+    if !errors.is_empty() {
+        return Err(Errors(errors));
+    }
+    let config = Config {
+        plan,
+        seed,
+        readiness_checks_dependency,
+        probe_address,
+        listen_delay,
+        admin_address,
+        paths,
+        limits,
+        process,
+        identity,
+    };
+    Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
+}
+
+/// The variables of ours, each once. Others are looked at for slips of the pen.
+fn ours(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    reader: &mut Reader,
+) -> HashMap<String, String> {
+    let known: HashSet<String> = VARIABLES.iter().flat_map(Variable::names).collect();
+    let mut ours = HashMap::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        if !known.contains(&name) {
+            if let Some(nearest) = near::meant(&name, &value.to_string_lossy()) {
+                reader.warnings.insert(Warning::Unknown { name, nearest });
+            }
+            continue;
+        }
+        match value.into_string() {
+            // Of a name that stands there twice, the first counts, as for getenv.
+            Ok(value) => {
+                ours.entry(name).or_insert(value);
+            }
+            Err(value) => {
+                let error = ConfigError::new(&name, Reason::NotUtf8);
+                let secret = name == "ADMIN_TOKEN";
+                reader.fail(if secret { error } else { error.value(&value.to_string_lossy()) });
+            }
+        }
+    }
+    ours
+}
+
+/// The plan of `FAULTS`, empty if there is none or it is wrong.
+fn inline_plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
+    const NAME: &str = "FAULTS";
+    let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {
+        return RawPlan::default();
+    };
+    let value = match document::parse(&text, document::MAX_PLAN) {
+        Ok(value) => value,
+        Err(error) => {
+            reader.fail(ConfigError::new(NAME, error));
+            return RawPlan::default();
+        }
+    };
+    match plan::read_plan(&value, NAME) {
+        Ok(RawPlan { seed: None, rules }) if rules.is_empty() => {
+            reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
+            RawPlan::default()
+        }
+        Ok(plan) => {
+            let count = plan.rules.len();
+            let value = format!("{count} {}", if count == 1 { "rule" } else { "rules" });
+            reader.effective.push(Setting { name: NAME.to_owned(), value });
+            plan
+        }
+        Err(errors) => {
+            reader.errors.extend(errors);
+            RawPlan::default()
+        }
+    }
+}
+
+fn from_plan(plan: RawPlan) -> Vec<Made> {
+    let made = |(i, rule): (usize, Rule)| {
+        let place = format!("FAULTS: faults[{i}] ({})", rule.name());
+        let not_built = ConfigError::new(place.clone(), Reason::NotBuilt).field("mode").value(rule.effect());
+        Made { rule, place, not_built }
+    };
+    plan.rules.into_iter().enumerate().map(made).collect()
+}
+
+fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Option<u64>) -> SeedChoice {
+    let given = reader.read("SEED", raw.seed.take(), |text| {
+        let seed = plan::whole(text, 0, u64::MAX)?;
+        Ok((Some(seed), seed.to_string()))
+    });
+    let scopes = &[("pod", SeedScope::Pod), ("fleet", SeedScope::Fleet)];
+    let scope = reader.read_or("SEED_SCOPE", raw.seed_scope.take(), SeedScope::Pod, word(scopes));
+    let seed = given::on(given.as_ref()).copied();
+    if seed.is_some() && of_plan.is_some() && seed != of_plan {
+        let what = "the seed of FAULTS".to_owned();
+        reader.warnings.insert(Warning::Overrides { name: "SEED".to_owned(), what });
+    }
+    SeedChoice { seed: seed.or(of_plan), scope }
+}
+
+fn partition(reader: &mut Reader, raw: &mut ServiceVariables) -> Partition {
+    const CUTS: &[(&str, Option<Cut>)] = &[
+        ("status", None),
+        ("drop", Some(Cut::Drop)),
+        ("refuse", Some(Cut::Refuse)),
+        ("reset", Some(Cut::Reset)),
+    ];
+    let minutes = duration(Bare::Minutes);
+    let after = reader.read("PARTITION_AFTER", raw.partition_after.take(), &minutes);
+    let disconnect = reader.read("DISCONNECT_AFTER", raw.disconnect_after.take(), &minutes);
+    let length = reader.read("PARTITION_FOR", raw.partition_for.take(), &minutes);
+    let reconnect = reader.read("RECONNECT_AFTER", raw.reconnect_after.take(), &minutes);
+    Partition {
+        after: reader.either(after, disconnect),
+        length: reader.either(length, reconnect),
+        cut: reader.read("PARTITION_MODE", raw.partition_mode.take(), word(CUTS)),
+    }
+}
+
+/// All rules as one plan. Without a name twice, and of what is built.
+fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
+    if made.len() > MAX_RULES {
+        reader.fail(ConfigError::new("FAULTS", Reason::TooManyRules(made.len())));
+    }
+    let mut places = HashMap::new();
+    let mut rules = Vec::new();
+    for Made { rule, place, not_built } in made {
+        if self::not_built(&rule).is_some() {
+            reader.fail(not_built);
+        }
+        match places.get(rule.name()) {
+            Some(by) => {
+                let reason = Reason::NameTaken { name: rule.name().clone(), by: String::clone(by) };
+                reader.fail(ConfigError::new(place, reason));
+            }
+            None => {
+                places.insert(rule.name().clone(), place);
+            }
+        }
+        rules.push(rule);
+    }
+    // What can be wrong with it has been said.
+    Plan::new(rules).unwrap_or_default()
+}
+
+/// The mode of a rule, if this version cannot carry it out.
+pub fn not_built(rule: &Rule) -> Option<&'static str> {
+    match rule.action() {
+        Action::Requests { mode: None | Some(Mode::Status(_) | Mode::Redirect(_)), .. } => None,
+        Action::Requests { .. } | Action::Listener { .. } => Some(rule.effect()),
+    }
+}
+
+fn listen_delay(reader: &mut Reader, raw: &mut ServiceVariables) -> Duration {
+    let given = reader.read("LISTEN_DELAY", raw.listen_delay.take(), duration(Bare::Seconds));
+    if let Some(given) = given.as_ref().filter(|given| given.on().is_some()) {
+        reader.fail(given.error(Reason::NotBuilt));
+    }
+    given.as_ref().and_then(Given::on).copied().unwrap_or_default()
+}
+
+/// Names that are kept for what comes.
+fn refuse_what_is_not_built(reader: &mut Reader, raw: &ServiceVariables) {
+    for (name, text) in [
+        ("ADMIN_TOKEN", &raw.admin_token),
+        ("ADMIN_TOKEN_FILE", &raw.admin_token_file),
+        ("ANNOTATION_FILE", &raw.annotation_file),
+        ("FAULTS_FILE", &raw.faults_file),
+        ("STATE_DIR", &raw.state_dir),
+    ] {
+        if text.as_ref().is_some_and(|text| !text.trim().is_empty()) {
+            reader.fail(ConfigError::new(name, Reason::NotBuilt));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

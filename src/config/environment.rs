@@ -5,6 +5,7 @@
 mod faults;
 mod given;
 mod groups;
+mod inline;
 mod latency;
 mod near;
 mod raw;
@@ -17,16 +18,15 @@ use std::fmt;
 use std::time::Duration;
 
 use faults::FaultSettings;
-use given::{Given, Reader, duration, word};
+use given::{Given, Reader, duration};
 use groups::{Groups, Partition};
 use raw::{FaultVariables, ServiceVariables};
 use variables::prefix;
 pub use variables::{VARIABLES, Variable};
 
+use super::Config;
 use super::error::{ConfigError, Errors, Reason};
-use super::plan::{self, RawPlan};
-use super::{Config, SeedChoice, SeedScope, document};
-use crate::fault::{Action, Cut, MAX_RULES, Mode, Plan, Rule, Target};
+use crate::fault::{Action, MAX_RULES, Mode, Plan, Rule, Target};
 use crate::units::Bare;
 
 /// A checked configuration, and what is worth telling about it.
@@ -125,11 +125,11 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
     let listen_delay = listen_delay(&mut reader, &mut raw);
     refuse_what_is_not_built(&mut reader, &raw);
 
-    let inline = inline_plan(&mut reader, &mut raw);
-    let seed = seed(&mut reader, &mut raw, inline.seed);
-    let partition = partition(&mut reader, &mut raw);
+    let plan = inline::plan(&mut reader, &mut raw);
+    let seed = inline::seed(&mut reader, &mut raw, plan.seed);
+    let partition = Partition::read(&mut reader, &mut raw);
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), given::boolean);
-    let mut made = from_plan(inline);
+    let mut made = inline::rules(plan);
     made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
     let plan = joined(&mut reader, made);
 
@@ -183,80 +183,6 @@ fn ours(
         }
     }
     ours
-}
-
-/// The plan of `FAULTS`, empty if there is none or it is wrong.
-fn inline_plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
-    const NAME: &str = "FAULTS";
-    let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {
-        return RawPlan::default();
-    };
-    let value = match document::parse(&text, document::MAX_PLAN) {
-        Ok(value) => value,
-        Err(error) => {
-            reader.fail(ConfigError::new(NAME, error));
-            return RawPlan::default();
-        }
-    };
-    match plan::read_plan(&value, NAME) {
-        Ok(RawPlan { seed: None, rules }) if rules.is_empty() => {
-            reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
-            RawPlan::default()
-        }
-        Ok(plan) => {
-            let count = plan.rules.len();
-            let value = format!("{count} {}", if count == 1 { "rule" } else { "rules" });
-            reader.effective.push(Setting { name: NAME.to_owned(), value });
-            plan
-        }
-        Err(errors) => {
-            reader.errors.extend(errors);
-            RawPlan::default()
-        }
-    }
-}
-
-fn from_plan(plan: RawPlan) -> Vec<Made> {
-    let made = |(i, rule): (usize, Rule)| {
-        let place = format!("FAULTS: faults[{i}] ({})", rule.name());
-        let not_built = ConfigError::new(place.clone(), Reason::NotBuilt).field("mode").value(rule.effect());
-        Made { rule, place, not_built }
-    };
-    plan.rules.into_iter().enumerate().map(made).collect()
-}
-
-fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Option<u64>) -> SeedChoice {
-    let given = reader.read("SEED", raw.seed.take(), |text| {
-        let seed = plan::whole(text, 0, u64::MAX)?;
-        Ok((Some(seed), seed.to_string()))
-    });
-    let scopes = &[("pod", SeedScope::Pod), ("fleet", SeedScope::Fleet)];
-    let scope = reader.read_or("SEED_SCOPE", raw.seed_scope.take(), SeedScope::Pod, word(scopes));
-    let seed = given::on(given.as_ref()).copied();
-    if seed.is_some() && of_plan.is_some() && seed != of_plan {
-        let what = "the seed of FAULTS".to_owned();
-        reader.warnings.insert(Warning::Overrides { name: "SEED".to_owned(), what });
-    }
-    SeedChoice { seed: seed.or(of_plan), scope }
-}
-
-fn partition(reader: &mut Reader, raw: &mut ServiceVariables) -> Partition {
-    const CUTS: &[(&str, Option<Cut>)] = &[
-        ("status", None),
-        ("drop", Some(Cut::Drop)),
-        ("refuse", Some(Cut::Refuse)),
-        ("reset", Some(Cut::Reset)),
-    ];
-    let minutes = duration(Bare::Minutes);
-    let after = reader.read("PARTITION_AFTER", raw.partition_after.take(), &minutes);
-    let disconnect = reader.read("DISCONNECT_AFTER", raw.disconnect_after.take(), &minutes);
-    let length = reader.read("PARTITION_FOR", raw.partition_for.take(), &minutes);
-    let reconnect = reader.read("RECONNECT_AFTER", raw.reconnect_after.take(), &minutes);
-    Partition {
-        after: reader.either(after, disconnect),
-        length: reader.either(length, reconnect),
-        cut: reader.read("PARTITION_MODE", raw.partition_mode.take(), word(CUTS)),
-    }
 }
 
 /// All rules as one plan. Without a name twice, and of what is built.

@@ -1,14 +1,14 @@
 //! Plans and rules as values, read and written.
 
 mod delay;
+mod listener;
 mod mode;
 mod reader;
+mod trigger;
 mod write;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Map, Value};
 
 pub use mode::{DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS};
@@ -17,11 +17,7 @@ use reader::{Fields, Reader};
 pub use write::write_rule;
 
 use super::error::{ConfigError, Reason, nearest};
-use crate::fault::{
-    Action, Burst, ClientFilter, Cut, MAX_RULES, Mode, Networks, Rate, RequestWindow, Rule, RuleError,
-    RuleName, Target, TimeWindow, Trigger, TriggerError,
-};
-use crate::units;
+use crate::fault::{Action, ClientFilter, MAX_RULES, Mode, Rule, RuleError, RuleName, Target, Targets};
 
 const RULE: &[&str] = &[
     "name", "target", "client", "from", "when", "rate", "burst", "ramp", "delay", "mode", "status",
@@ -125,7 +121,7 @@ fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
             ClientFilter::from_name(text).ok_or_else(|| choice(text, CLIENTS.to_vec()))
         })
         .unwrap_or_default();
-    let trigger = trigger(reader, &fields);
+    let trigger = trigger::read(reader, &fields);
     let delay = fields.get("delay").and_then(|value| delay::read(reader, value));
     let action = match target? {
         Subject::Requests(targets) => {
@@ -139,7 +135,7 @@ fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
             let mode = mode::read(reader, &fields);
             Action::Requests { targets, delay, mode }
         }
-        Subject::Listener => listener(reader, &fields)?,
+        Subject::Listener => listener::read(reader, &fields)?,
     };
     if !reader.errors.is_empty() {
         return None;
@@ -162,7 +158,7 @@ const fn field_of(error: &RuleError) -> &'static str {
 
 /// What a rule acts on.
 enum Subject {
-    Requests(crate::fault::Targets),
+    Requests(Targets),
     Listener,
 }
 
@@ -171,7 +167,7 @@ fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
         let value = reader.required(fields, "target")?;
         reader.texts(value, "target")?
     };
-    let mut targets = crate::fault::Targets::NONE;
+    let mut targets = Targets::NONE;
     let mut listener = false;
     let before = reader.errors.len();
     for name in &names {
@@ -196,116 +192,6 @@ fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
             reader.fail("target", RuleError::NoTarget);
             None
         }
-    }
-}
-
-fn trigger(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
-    let (mut time, mut requests) = (None, None);
-    if let Some(value) = fields.get("when")
-        && let Some(when) = reader.mapping(value, "when", &["after", "for", "every", "requests"])
-    {
-        let before = reader.errors.len();
-        let [after, length, period] = ["after", "for", "every"].map(|field| reader.duration(&when, field));
-        if reader.errors.len() == before && [after, length, period].iter().any(Option::is_some) {
-            time = TimeWindow::new(after.unwrap_or_default(), length, period)
-                .map_err(|error| reader.fail("when", error))
-                .ok();
-        }
-        if let Some(value) = when.get("requests") {
-            requests = request_window(reader, value);
-        }
-    }
-    let before = reader.errors.len();
-    let rate = reader.parsed(fields, "rate", "a percentage such as 20%", |text| {
-        Ok::<_, Reason>(Rate::from_percent(units::percent(text)?)?)
-    });
-    let rate_is_bad = reader.errors.len() > before;
-    let rate = rate.unwrap_or(Rate::ALWAYS);
-    let burst = reader.parsed(fields, "burst", "a number", |text| {
-        let mean: f64 = text.parse().map_err(|_| Reason::Expected("a number"))?;
-        match Burst::new(mean, rate) {
-            Ok(burst) => Ok::<_, Reason>(Some(burst)),
-            Err(error @ TriggerError::BurstOutOfRange(_)) => Err(error.into()),
-            // Whether it fits the rate cannot be said.
-            Err(_) if rate_is_bad => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    });
-    let ramp = reader.duration(fields, "ramp");
-    if ramp.is_some_and(|ramp| ramp.is_zero()) {
-        reader.fail("ramp", Reason::Trigger(TriggerError::Zero("ramp")));
-    }
-    Trigger { time, requests, rate, burst: burst.flatten(), ramp }
-}
-
-fn request_window(reader: &mut Reader, value: &Value) -> Option<RequestWindow> {
-    let fields = reader.mapping(value, "when.requests", &["after", "for", "every"])?;
-    let before = reader.errors.len();
-    let [after, length, period] = ["after", "for", "every"]
-        .map(|field| reader.parsed(&fields, field, "a whole number", |text| whole(text, 0, u64::MAX)));
-    if reader.errors.len() > before {
-        return None;
-    }
-    RequestWindow::new(after.unwrap_or(0), length, period)
-        .map_err(|error| reader.fail("when.requests", error))
-        .ok()
-}
-
-fn listener(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
-    let of_requests = ["rate", "burst", "ramp", "delay", "status", "location", "body", "drip"];
-    for field in of_requests {
-        if fields.get(field).is_some() {
-            reader.fail(field, Reason::NotWith("target listener, which knows no requests, only time".into()));
-        }
-    }
-    if fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
-        reader.fail(
-            "when.requests",
-            Reason::NotWith("target listener, which knows no requests, only time".into()),
-        );
-    }
-    let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
-    reader.required(fields, "mode");
-    let cut = reader.parsed(fields, "mode", "text", |text| {
-        Cut::from_name(text).ok_or_else(|| Reason::ModeOfTarget {
-            target: "target listener",
-            modes: Cut::ALL.iter().map(|cut| cut.name()).collect(),
-        })
-    });
-    Some(Action::Listener { cut: cut?, from: from? })
-}
-
-fn networks(reader: &mut Reader, value: &Value) -> Option<Networks> {
-    let mut networks = Networks::default();
-    let texts = reader.texts(value, "from")?;
-    if texts.is_empty() {
-        reader.fail("from", Reason::Expected("a network; leave it out for all"));
-    }
-    for text in texts {
-        let (list, address) = match text.strip_prefix('!') {
-            Some(address) => (&mut networks.except, address),
-            None => (&mut networks.within, text.as_str()),
-        };
-        match network(address.trim()) {
-            Some(network) => list.push(network),
-            None => reader.errors.push(reader.error("from", Reason::Network).value(&text)),
-        }
-    }
-    Some(networks)
-}
-
-/// A network or a single address. Peers count as IPv4 where they are, so networks do, too.
-fn network(text: &str) -> Option<IpNet> {
-    let network = match text.parse::<IpNet>() {
-        Ok(network) => network.trunc(),
-        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
-    };
-    match network {
-        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
-            Some(v4) => Ipv4Net::new(v4, v6.prefix_len() - 96).ok().map(IpNet::from),
-            None => Some(network),
-        },
-        _ => Some(network),
     }
 }
 

@@ -181,11 +181,6 @@ pub(super) fn boolean(text: &str) -> Understood<bool> {
     Ok((Some(value), value.to_string()))
 }
 
-/// Any text.
-pub(super) fn text(text: &str) -> Understood<String> {
-    Ok((Some(text.to_owned()), crate::config::error::shown(text)))
-}
-
 pub(super) fn ip(text: &str) -> Understood<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let ip: IpAddr = bare.parse().map_err(|_| Reason::Ip)?;

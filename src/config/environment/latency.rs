@@ -30,7 +30,9 @@ impl<'a> Latency<'a> {
         let mut mark = |name: Option<&'a str>| used.extend(name);
         if is_bad(self.shape) || durations.iter().any(|given| is_bad(*given)) {
             mark(self.shape.map(|shape| shape.name.as_str()));
-            durations.iter().for_each(|given| mark(given.map(|given| given.name.as_str())));
+            for given in durations {
+                mark(given.map(|given| given.name.as_str()));
+            }
             return None;
         }
         let base = self.base.filter(|given| given.on().is_some());

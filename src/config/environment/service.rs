@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::given::{Given, Reader, Understood, boolean, duration, ip, on, text, up_to, word};
+use super::given::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
 use super::raw::ServiceVariables;
 use crate::config::error::{ConfigError, Reason};
 use crate::config::plan::whole;
@@ -73,7 +73,10 @@ pub(super) fn process(reader: &mut Reader, raw: &mut ServiceVariables) -> Proces
 }
 
 pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Identity {
-    let mut read = |name, raw| reader.read(name, raw, text).and_then(|given| given.on().cloned());
+    let mut read = |name, raw| {
+        let any = |text: &str| Ok((Some(text.to_owned()), crate::config::error::shown(text)));
+        reader.read(name, raw, any).and_then(|given| given.on().cloned())
+    };
     Identity {
         pod: read("POD_NAME", raw.pod_name.take()),
         namespace: read("POD_NAMESPACE", raw.pod_namespace.take()),
@@ -108,10 +111,10 @@ pub(super) fn addresses(reader: &mut Reader, raw: &mut ServiceVariables) -> (Add
     {
         match (&port, &admin) {
             (Some(port), _) => {
-                reader.fail(port.error(Reason::PortTaken("the admin listener (ADMIN_ADDRESS)".into())))
+                reader.fail(port.error(Reason::PortTaken("the admin listener (ADMIN_ADDRESS)".into())));
             }
             (None, Some(admin)) => {
-                reader.fail(admin.error(Reason::PortTaken("the probe listener (PORT)".into())))
+                reader.fail(admin.error(Reason::PortTaken("the probe listener (PORT)".into())));
             }
             (None, None) => {}
         }

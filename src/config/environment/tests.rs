@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::plan::write_rule;
-use crate::config::{Address, LogFormat};
+use crate::config::{Address, LogFormat, SeedChoice, SeedScope, document};
 
 fn load_pairs(pairs: &[(&str, &str)]) -> Result<Loaded, Errors> {
     load(pairs.iter().map(|(name, value)| (name.into(), value.into())))

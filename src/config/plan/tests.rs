@@ -1,11 +1,13 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::config::document;
-use crate::fault::{Client, Delay, Partial, Targets};
+use crate::fault::{Burst, Client, Cut, Delay, Networks, Partial, Rate, RequestWindow, TimeWindow, Trigger};
 
 fn plan(text: &str) -> Result<RawPlan, Vec<ConfigError>> {
     read_plan(&document::parse(text, document::MAX_PLAN).unwrap(), "")

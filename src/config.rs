@@ -126,3 +126,22 @@ pub fn effective_seed(
         _ => seed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Seed;
+
+    #[test]
+    fn replicas_share_a_seed_only_in_a_fleet_or_without_a_name() {
+        let seed = |scope, seed, pod| effective_seed(SeedChoice { seed, scope }, pod, || 7);
+        assert_eq!(seed(SeedScope::Fleet, Some(42), Some("web-0")), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, Some(42), None), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, None, None), Seed(7));
+        assert_eq!(seed(SeedScope::Pod, Some(42), Some("web-0")), Seed(42).for_pod("web-0"));
+        assert_ne!(
+            seed(SeedScope::Pod, Some(42), Some("web-0")),
+            seed(SeedScope::Pod, Some(42), Some("web-1"))
+        );
+    }
+}

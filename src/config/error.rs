@@ -97,7 +97,7 @@ pub(super) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
         return None;
     }
     of.iter()
-        .map(|known| (strsim::damerau_levenshtein(word, known), *known))
+        .map(|known| (strsim::osa_distance(word, known), *known))
         .filter(|(distance, known)| *distance <= (word.len().max(known.len()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -24,6 +24,11 @@ fn yaml_and_json_give_the_same_values() {
 }
 
 #[test]
+fn escapes_of_json_are_read() {
+    assert_eq!(value(r#"["a\/b\u00e9\n", "x"]"#), json!(["a/b\u{e9}\n", "x"]));
+}
+
+#[test]
 fn documents_of_a_stream_know_their_line() {
     let documents = parse_all("# first\na: 1\n---\n\nb: 2\n---\n...\n---\n- c\n", MAX_PLAN).unwrap();
     let lines: Vec<_> = documents.iter().map(|document| document.line).collect();

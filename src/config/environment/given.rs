@@ -118,12 +118,18 @@ impl Reader {
         }
     }
 
-    /// A variable under its name or an older one; both are an error.
+    /// A variable under its name or an older one; both are an error, unless one is 0 and so unset.
     pub(super) fn either<T>(&mut self, new: Option<Given<T>>, old: Option<Given<T>>) -> Option<Given<T>> {
-        if let (Some(new), Some(old)) = (&new, &old) {
-            self.errors.push(old.error(Reason::SameAs(new.name.clone())));
+        match (new, old) {
+            (Some(new), Some(old)) if new.is_off() => Some(if old.is_off() { new } else { old }),
+            (Some(new), Some(old)) => {
+                if !old.is_off() {
+                    self.errors.push(old.error(Reason::SameAs(new.name.clone())));
+                }
+                Some(new)
+            }
+            (new, old) => new.or(old),
         }
-        new.or(old)
     }
 
     /// Reports something once, however many targets it is wrong for.

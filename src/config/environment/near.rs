@@ -29,11 +29,18 @@ pub(super) fn meant(name: &str, value: &str) -> Option<String> {
     VARIABLES
         .iter()
         .flat_map(super::Variable::names)
-        .map(|known| {
-            let distance = if stem == Some(&known) { 0 } else { strsim::damerau_levenshtein(&upper, &known) };
-            (distance, known)
+        .filter_map(|known| {
+            if stem == Some(&known) {
+                return Some((0, known));
+            }
+            let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
+            // Thousands of names may stand there, and most differ in length alone.
+            if upper.len().abs_diff(known.len()) > allowed {
+                return None;
+            }
+            let distance = strsim::osa_distance(&upper, &known);
+            (distance <= allowed).then_some((distance, known))
         })
-        .filter(|(distance, known)| *distance <= (upper.len().max(known.len()) / 4).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }

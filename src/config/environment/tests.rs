@@ -111,6 +111,16 @@ mod as_the_original_did {
         assert_eq!(rules(&[("RECOVERY_PERIOD", "3")]), both(json!({"for": 3})));
         assert_eq!(rules(&[("FAIL_COUNT", "5")]), json!([]));
         assert_eq!(warnings(&[("FAIL_COUNT", "5")]), ["FAIL_COUNT: has no effect without RECOVERY_PERIOD"]);
+        // A new name that is 0 is not there.
+        assert_eq!(
+            rules(&[
+                ("FAIL_COUNT", "5"),
+                ("FAIL_AFTER_REQUESTS", "0"),
+                ("RECOVERY_PERIOD", "3"),
+                ("FAIL_REQUESTS", "0")
+            ]),
+            both(json!({"after": 5, "for": 3}))
+        );
         // The new names stand for themselves.
         assert_eq!(rules(&[("FAIL_AFTER_REQUESTS", "5")]), both(json!({"after": 5})));
         assert_eq!(rules(&[("FAIL_REQUESTS", "3")]), both(json!({"for": 3})));

@@ -82,6 +82,13 @@ pub enum Reason {
     },
     /// More rules than allowed.
     TooManyRules(usize),
+    /// More entries than allowed.
+    TooManyItems {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// Neither rules nor a seed.
     EmptyPlan,
     /// No boolean as the original reads them.
@@ -143,6 +150,7 @@ impl fmt::Display for Reason {
             Self::TooManyRules(count) => {
                 write!(f, "{count} rules are more than the {MAX_RULES} allowed")
             }
+            Self::TooManyItems { count, most } => write!(f, "{count} entries are more than the {most} allowed"),
             Self::EmptyPlan => f.write_str("is an empty plan: it has neither `faults` nor a `seed`"),
             Self::Bool => f.write_str("is not one of 1, t, T, true, True, TRUE, 0, f, F, false, False, FALSE"),
             Self::Path => f.write_str(

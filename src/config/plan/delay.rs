@@ -9,6 +9,8 @@ use crate::fault::{Delay, DelayError};
 use crate::units::{self, Bare};
 
 const KNOWN: &[&str] = &["fixed", "jitter", "distribution", "median", "p99", "mean", "p50", "p90"];
+/// More percentiles than anybody measures.
+const MAX_FIELDS: usize = 100;
 const DISTRIBUTIONS: &[&str] = &["uniform", "normal", "lognormal", "exponential"];
 
 /// `50ms`, `{fixed, jitter, distribution}`, `{distribution: lognormal, median, p99}`,
@@ -57,6 +59,11 @@ fn long(reader: &mut Reader, value: &Value) -> Option<Delay> {
             format!("distribution {name}"),
         ),
     };
+    let count = fields.names().count();
+    if count > MAX_FIELDS {
+        reader.fail("delay", Reason::TooManyItems { count, most: MAX_FIELDS });
+        return None;
+    }
     for field in fields.names() {
         let known = KNOWN.contains(&field) || percentile(field).is_some();
         if !known {

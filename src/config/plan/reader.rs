@@ -8,6 +8,12 @@ use super::Map;
 use crate::config::error::{ConfigError, Reason, nearest};
 use crate::units::{self, Bare};
 
+/// The most entries of a list inside a rule.
+const MAX_LIST: usize = 1_000;
+
+/// The most unknown fields of one mapping that are reported; each is compared with all that are known.
+const MAX_UNKNOWN: usize = 20;
+
 /// One mapping and the path that leads to it.
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
@@ -66,7 +72,7 @@ impl Reader {
         known: &[&'static str],
     ) -> Option<Fields<'a>> {
         let fields = self.open(value, path, known)?;
-        for field in fields.names().filter(|field| !known.contains(field)) {
+        for field in fields.names().filter(|field| !known.contains(field)).take(MAX_UNKNOWN) {
             let reason = Reason::UnknownField { field: field.to_owned(), nearest: nearest(field, known) };
             self.fail(path, reason);
         }
@@ -122,6 +128,10 @@ impl Reader {
     pub(super) fn texts(&mut self, value: &Value, field: &str) -> Option<Vec<String>> {
         let single = std::slice::from_ref(value);
         let items = value.as_array().map_or(single, Vec::as_slice);
+        if items.len() > MAX_LIST {
+            self.fail(field, Reason::TooManyItems { count: items.len(), most: MAX_LIST });
+            return None;
+        }
         let texts: Option<Vec<_>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         if texts.is_none() {
             self.fail_value(field, value, Reason::Expected("text, or a list of texts"));

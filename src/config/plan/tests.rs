@@ -299,6 +299,27 @@ fn a_plan_of_a_thousand_rules_is_read_and_one_more_is_too_many() {
 }
 
 #[test]
+fn a_megabyte_of_nonsense_is_refused_with_few_errors() {
+    let many = |entry: fn(usize) -> String| (0..60_000).map(entry).collect::<Vec<_>>().join(",");
+    let fields = many(|i| format!("f{i}: 1"));
+    let errors_of_fields = errors(&format!("faults: [{{name: a, target: liveness, mode: hang, {fields}}}]"));
+    assert_eq!(
+        (errors_of_fields.len(), errors_of_fields[0].as_str()),
+        (20, r#"faults[0] (a): unknown field "f0""#)
+    );
+    let names = many(|i| format!("t{i}"));
+    assert_eq!(
+        errors(&format!("faults: [{{name: a, target: [{names}], mode: hang}}]")),
+        ["faults[0] (a): target: 60000 entries are more than the 1000 allowed"]
+    );
+    let table = many(|i| format!("p0.{i}: 1s"));
+    assert_eq!(
+        errors(&format!("faults: [{{name: a, target: liveness, delay: {{{table}}}}}]")),
+        ["faults[0] (a): delay: 60000 entries are more than the 100 allowed"]
+    );
+}
+
+#[test]
 fn a_seed_keeps_all_its_bits() {
     assert_eq!(plan("seed: 18446744073709551615").unwrap().seed, Some(u64::MAX));
     assert_eq!(plan(r#"{"seed": "18446744073709551615"}"#).unwrap().seed, Some(u64::MAX));

@@ -1,22 +1,17 @@
 //! From the environment to a checked configuration.
 
 pub mod document;
-mod environment;
+pub mod environment;
 mod error;
-mod groups;
-mod names;
-mod plan;
-mod variables;
+pub mod plan;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::fault::{Plan, Target};
-
-pub use environment::{Loaded, Setting, Warning, load};
+pub use environment::load;
 pub use error::{ConfigError, Errors, Reason};
-pub use plan::{DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, RawPlan, read_plan, read_rule};
-pub use variables::{FAULT_VARIABLES, Kind, SERVICE_VARIABLES, Variable};
+
+use crate::fault::{Plan, Target};
 
 /// Everything the service needs to know, checked.
 #[derive(Clone, Debug)]
@@ -128,5 +123,24 @@ pub fn effective_seed(
     match (choice.scope, pod) {
         (SeedScope::Pod, Some(pod)) => seed.for_pod(pod),
         _ => seed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Seed;
+
+    #[test]
+    fn replicas_share_a_seed_only_in_a_fleet_or_without_a_name() {
+        let seed = |scope, seed, pod| effective_seed(SeedChoice { seed, scope }, pod, || 7);
+        assert_eq!(seed(SeedScope::Fleet, Some(42), Some("web-0")), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, Some(42), None), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, None, None), Seed(7));
+        assert_eq!(seed(SeedScope::Pod, Some(42), Some("web-0")), Seed(42).for_pod("web-0"));
+        assert_ne!(
+            seed(SeedScope::Pod, Some(42), Some("web-0")),
+            seed(SeedScope::Pod, Some(42), Some("web-1"))
+        );
     }
 }

@@ -26,7 +26,7 @@ mod trigger;
 mod window;
 
 pub use active::{ActivePlan, Attempt, Cause, Counts, Decision, Link, LinkCut, Origin, Verdict};
-pub use delay::{Delay, DelayError, MAX_DELAY};
+pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
 pub use mode::{Cut, Mode, Partial};
 pub use plan::{MAX_RULES, Plan, PlanError};

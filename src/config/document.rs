@@ -1,308 +1,315 @@
-//! YAML or JSON text to a tree, within a budget.
+//! YAML or JSON text to values.
+//!
+//! JSON is read as the YAML it is. The tree is built from the parser's events with a stack of our own, so that neither
+//! depth nor aliases cost more than the budget allows.
 
-use std::collections::HashMap;
-use std::fmt;
+mod error;
+mod scalar;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
-use serde_json::{Map, Number, Value};
+use std::collections::{HashMap, HashSet};
 
-/// The deepest nesting of a document.
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+use serde_json::{Map, Value};
+
+pub use error::{DocumentError, Problem};
+
+/// The largest plan, in bytes.
+pub const MAX_PLAN: usize = 1 << 20;
+
+/// How deep lists and mappings may be nested.
 const MAX_DEPTH: usize = 64;
 
-/// The most values of a document, those that aliases repeat included.
-const MAX_VALUES: usize = 200_000;
-
-/// How many bytes of text weigh as much as one more value, where an alias repeats them.
-const BYTES_PER_VALUE: usize = 16;
-
-/// The longest text of a plan, in bytes.
-pub const MAX_PLAN: usize = 1 << 20;
+/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
+const BYTES_PER_NODE: usize = 8;
 
 /// One document of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The line it starts at, from 1 on.
+    /// The line on which its content starts, from 1 on.
     pub line: usize,
-    /// What it says.
+    /// Its content; null where it is empty.
     pub value: Value,
 }
 
-/// Why a text is no document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentError {
-    /// Line and column, from 1 on; absent where it is about the whole.
-    pub at: Option<(usize, usize)>,
-    /// What is wrong.
-    pub problem: Problem,
+/// The one document of `text`, which may have `limit` bytes.
+pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
+    let mut documents = parse_all(text, limit)?;
+    match (documents.pop(), documents.len()) {
+        (Some(document), 0) => Ok(document.value),
+        (None, _) => Err(DocumentError::whole(Problem::Count(0))),
+        (_, others) => Err(DocumentError::whole(Problem::Count(others + 1))),
+    }
 }
 
-/// What is wrong with a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// It breaks the grammar.
-    Syntax(String),
-    /// It has more bytes than allowed.
-    TooLong {
-        /// Its bytes.
-        bytes: usize,
-        /// The bytes allowed.
-        most: usize,
-    },
-    /// It nests deeper than allowed.
-    TooDeep,
-    /// It has more values than allowed; aliases repeat what they stand for.
-    TooMany,
-    /// An alias of a value that contains it, or that is not there.
-    Alias,
-    /// A key that is not a string, number or boolean.
-    Key,
-    /// A key that is there already.
-    KeyTwice(String),
-    /// A merge key.
-    Merge,
-    /// A tag of an application.
-    Tag(String),
-    /// A scalar that is not what its tag says.
-    TagValue,
-    /// Several documents where one is wanted.
-    Several,
-}
-
-impl fmt::Display for DocumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((line, column)) = self.at {
-            write!(f, "line {line}, column {column}: ")?;
+/// All documents of `text`, which may have `limit` bytes.
+pub fn parse_all(text: &str, limit: usize) -> Result<Vec<Document>, DocumentError> {
+    if text.len() > limit {
+        return Err(DocumentError::whole(Problem::TooLong { length: text.len(), limit }));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_characters(text)?;
+    let mut builder = Builder::new(limit);
+    let mut parser = Parser::new_from_str(text);
+    // Events are pulled: the parser's own `load` calls itself for each level of nesting.
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event
+            .map_err(|error| DocumentError::at(error.marker(), Problem::Syntax(error.info().to_owned())))?;
+        if event == Event::StreamEnd {
+            break;
         }
-        match &self.problem {
-            Problem::Syntax(text) => write!(f, "not YAML or JSON: {text}"),
-            Problem::TooLong { bytes, most } => write!(f, "{bytes} bytes are more than the {most} allowed"),
-            Problem::TooDeep => write!(f, "nested deeper than {MAX_DEPTH} levels"),
-            Problem::TooMany => write!(f, "more than {MAX_VALUES} values, aliases written out"),
-            Problem::Alias => f.write_str("an alias of a value that is not complete"),
-            Problem::Key => f.write_str("a key must be a string"),
-            Problem::KeyTwice(key) => write!(f, "the key {key:?} is there twice"),
-            Problem::Merge => f.write_str("merge keys (<<) are not supported; write the fields out"),
-            Problem::Tag(tag) => write!(f, "the tag {tag} is not supported"),
-            Problem::TagValue => f.write_str("the value is not what its tag says"),
-            Problem::Several => f.write_str("a second document; one is wanted"),
-        }
+        builder.take(event, &span)?;
     }
+    Ok(builder.documents)
 }
 
-impl std::error::Error for DocumentError {}
-
-/// The one document of a text; null where there is none.
-pub fn parse(text: &str, most_bytes: usize) -> Result<Value, DocumentError> {
-    let mut documents = parse_all(text, most_bytes)?;
-    if let Some(second) = documents.get(1) {
-        return Err(DocumentError { at: Some((second.line, 1)), problem: Problem::Several });
-    }
-    Ok(documents.pop().map_or(Value::Null, |document| document.value))
-}
-
-/// All documents of a text, without those that are empty.
-pub fn parse_all(text: &str, most_bytes: usize) -> Result<Vec<Document>, DocumentError> {
-    if text.len() > most_bytes {
-        let problem = Problem::TooLong { bytes: text.len(), most: most_bytes };
-        return Err(DocumentError { at: None, problem });
-    }
-    let mut documents = Vec::new();
-    let mut builder = Builder::default();
-    // Event by event, on a stack of our own: the parser's loader recurses as deep as the text says.
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let marker = error.marker();
-            DocumentError {
-                at: Some((marker.line(), marker.col() + 1)),
-                problem: Problem::Syntax(error.info().to_owned()),
+/// The parser takes a NUL for the end of the text and lets other characters through.
+fn check_characters(text: &str) -> Result<(), DocumentError> {
+    let (mut line, mut column) = (1, 1);
+    for c in text.chars() {
+        match c {
+            '\n' => (line, column) = (line + 1, 0),
+            '\t' | '\r' | '\u{85}' => {}
+            '\u{fffe}' | '\u{ffff}' | '\u{feff}' => {
+                return Err(DocumentError { line, column, problem: Problem::Character(c) });
             }
-        })?;
-        match event {
-            Event::DocumentStart(_) => builder = Builder::default(),
-            Event::DocumentEnd => {
-                if let Some(value) = builder.root.take().filter(|value| !value.is_null()) {
-                    documents.push(Document { line: builder.line, value });
-                }
+            c if c.is_control() => {
+                return Err(DocumentError { line, column, problem: Problem::Character(c) });
             }
-            event => builder
-                .take(event, &span)
-                .map_err(|problem| DocumentError { at: Some(position(&span)), problem })?,
+            _ => {}
         }
+        column += 1;
     }
-    Ok(documents)
+    Ok(())
 }
 
-fn position(span: &Span) -> (usize, usize) {
-    (span.start.line(), span.start.col() + 1)
+/// What a value costs once it is copied.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    nodes: usize,
+    bytes: usize,
+    depth: usize,
 }
 
-#[derive(Default)]
-struct Builder {
-    line: usize,
-    root: Option<Value>,
-    open: Vec<Open>,
-    anchors: HashMap<usize, (Value, usize)>,
-    values: usize,
-    weight: usize,
-    repeated: usize,
+impl Cost {
+    fn add(&mut self, part: Self) {
+        self.nodes += part.nodes;
+        self.bytes += part.bytes;
+        self.depth = self.depth.max(part.depth + 1);
+    }
 }
 
-/// A sequence or mapping that has not ended.
-struct Open {
+/// A list or mapping that is not complete.
+struct Frame {
+    content: Content,
     anchor: usize,
-    /// Weight before it, so that its own can be told.
-    before: usize,
-    kind: Kind,
+    cost: Cost,
 }
 
-enum Kind {
-    Sequence(Vec<Value>),
-    Mapping(Map<String, Value>, Option<String>),
+enum Content {
+    List(Vec<Value>),
+    Mapping { fields: Map<String, Value>, key: Option<String> },
+}
+
+struct Builder {
+    limit: usize,
+    spent: Cost,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, (Value, Cost)>,
+    open: HashSet<usize>,
+    line: Option<usize>,
+    root: Value,
+    documents: Vec<Document>,
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
-        if self.line == 0 {
-            self.line = span.start.line();
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            spent: Cost::default(),
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            open: HashSet::new(),
+            line: None,
+            root: Value::Null,
+            documents: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), DocumentError> {
+        let mark = &span.start;
+        if !matches!(event, Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd) {
+            self.line.get_or_insert(mark.line());
         }
         match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
+            Event::DocumentStart(_) => {
+                self.anchors.clear();
+                self.line = None;
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                let line = self.line.take().unwrap_or(mark.line());
+                self.documents.push(Document { line, value: self.root.take() });
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(&text, style, tag.as_deref())?;
-                let weight = 1 + text.len() / BYTES_PER_VALUE;
-                self.count(weight)?;
-                self.anchor(anchor, &value, weight);
-                self.put(value)
+                self.scalar(&text, style, anchor, tag.as_deref(), mark)
             }
-            Event::Alias(anchor) => {
-                let weight = self.anchors.get(&anchor).ok_or(Problem::Alias)?.1;
-                self.repeated += weight;
-                if self.repeated > MAX_VALUES {
-                    return Err(Problem::TooMany);
-                }
-                self.count(weight)?;
-                let value = self.anchors.get(&anchor).map_or(Value::Null, |(value, _)| value.clone());
-                self.put(value)
-            }
+            Event::Alias(id) => self.alias(id, mark),
             Event::SequenceStart(anchor, tag) => {
-                self.open(anchor, tag.as_deref(), Kind::Sequence(Vec::new()))
+                self.start(Content::List(Vec::new()), anchor, tag.as_deref(), "seq", mark)
             }
             Event::MappingStart(anchor, tag) => {
-                self.open(anchor, tag.as_deref(), Kind::Mapping(Map::new(), None))
+                let content = Content::Mapping { fields: Map::new(), key: None };
+                self.start(content, anchor, tag.as_deref(), "map", mark)
             }
-            Event::SequenceEnd | Event::MappingEnd => {
-                let Some(Open { anchor, before, kind }) = self.open.pop() else { return Ok(()) };
-                let value = match kind {
-                    Kind::Sequence(values) => Value::Array(values),
-                    Kind::Mapping(map, _) => Value::Object(map),
-                };
-                let weight = self.weight - before;
-                self.anchor(anchor, &value, weight);
-                self.put(value)
-            }
-            _ => Ok(()),
+            Event::SequenceEnd | Event::MappingEnd => self.end(mark),
         }
     }
 
-    fn open(&mut self, anchor: usize, tag: Option<&Tag>, kind: Kind) -> Result<(), Problem> {
-        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            return Err(Problem::Tag(tag.to_string()));
+    fn start(
+        &mut self,
+        content: Content,
+        anchor: usize,
+        tag: Option<&Tag>,
+        kind: &str,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        if let Some(tag) = tag
+            && !(tag.is_yaml_core_schema() && tag.suffix == kind)
+        {
+            return Err(DocumentError::at(mark, Problem::Tag(tag.to_string())));
         }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(Problem::TooDeep);
+        if self.expects_key() {
+            return Err(DocumentError::at(mark, Problem::ComplexKey));
         }
-        self.open.push(Open { anchor, before: self.weight, kind });
-        self.count(1)
-    }
-
-    fn count(&mut self, weight: usize) -> Result<(), Problem> {
-        self.values += 1;
-        self.weight += weight;
-        if self.values > MAX_VALUES { Err(Problem::TooMany) } else { Ok(()) }
-    }
-
-    fn anchor(&mut self, anchor: usize, value: &Value, size: usize) {
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(DocumentError::at(mark, Problem::TooDeep));
+        }
         if anchor > 0 {
-            self.anchors.insert(anchor, (value.clone(), size));
+            self.open.insert(anchor);
         }
+        self.stack.push(Frame { content, anchor, cost: Cost { nodes: 1, bytes: 0, depth: 1 } });
+        Ok(())
     }
 
-    fn put(&mut self, value: Value) -> Result<(), Problem> {
-        match self.open.last_mut().map(|open| &mut open.kind) {
-            None => self.root = Some(value),
-            Some(Kind::Sequence(values)) => values.push(value),
-            Some(Kind::Mapping(map, key)) => {
-                if let Some(name) = key.take() {
-                    map.insert(name, value);
-                } else {
-                    let name = match value {
-                        Value::String(name) => name,
-                        Value::Number(number) => number.to_string(),
-                        Value::Bool(flag) => flag.to_string(),
-                        _ => return Err(Problem::Key),
-                    };
-                    if name == "<<" {
-                        return Err(Problem::Merge);
-                    }
-                    if map.contains_key(&name) {
-                        return Err(Problem::KeyTwice(name));
-                    }
-                    *key = Some(name);
+    fn end(&mut self, mark: &Marker) -> Result<(), DocumentError> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let value = match frame.content {
+            Content::List(items) => Value::Array(items),
+            Content::Mapping { fields, .. } => Value::Object(fields),
+        };
+        self.open.remove(&frame.anchor);
+        self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
+        self.complete(value, frame.anchor, frame.cost, mark)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        let cost = Cost { nodes: 1, bytes: text.len(), depth: 0 };
+        if let Some(Frame {
+            content: Content::Mapping { fields, key: key @ None }, cost: of_mapping, ..
+        }) = self.stack.last_mut()
+        {
+            if text == "<<" && style == ScalarStyle::Plain {
+                return Err(DocumentError::at(mark, Problem::MergeKey));
+            }
+            if fields.contains_key(text) {
+                return Err(DocumentError::at(
+                    mark,
+                    Problem::DuplicateKey(crate::config::error::shown(text)),
+                ));
+            }
+            of_mapping.bytes += text.len();
+            *key = Some(text.to_owned());
+            return if anchor > 0 { self.remember(Value::from(text), anchor, cost, mark) } else { Ok(()) };
+        }
+        let value = scalar::resolve(text, style, tag).ok_or_else(|| {
+            DocumentError::at(mark, Problem::Tag(tag.map_or_else(String::new, Tag::to_string)))
+        })?;
+        self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
+        self.complete(value, anchor, cost, mark)
+    }
+
+    fn alias(&mut self, id: usize, mark: &Marker) -> Result<(), DocumentError> {
+        if self.open.contains(&id) {
+            return Err(DocumentError::at(mark, Problem::RecursiveAlias));
+        }
+        if self.expects_key() {
+            return Err(DocumentError::at(mark, Problem::ComplexKey));
+        }
+        // An anchor of an earlier document: the parser knows it still, we do not.
+        let unknown = || DocumentError::at(mark, Problem::Syntax("the alias stands for nothing".to_owned()));
+        let cost = self.anchors.get(&id).ok_or_else(unknown)?.1;
+        if self.stack.len() + cost.depth > MAX_DEPTH {
+            return Err(DocumentError::at(mark, Problem::TooDeep));
+        }
+        self.spend(cost, mark)?;
+        let value = self.anchors.get(&id).ok_or_else(unknown)?.0.clone();
+        self.complete(value, 0, cost, mark)
+    }
+
+    /// Puts a complete value where it belongs.
+    fn complete(
+        &mut self,
+        value: Value,
+        anchor: usize,
+        cost: Cost,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        if anchor > 0 {
+            self.remember(value.clone(), anchor, cost, mark)?;
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = value;
+            return Ok(());
+        };
+        frame.cost.add(cost);
+        match &mut frame.content {
+            Content::List(items) => items.push(value),
+            Content::Mapping { fields, key } => {
+                if let Some(key) = key.take() {
+                    fields.insert(key, value);
                 }
             }
         }
         Ok(())
     }
-}
 
-/// A scalar by the core schema of YAML 1.2 (section 10.3.2).
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Problem> {
-    match tag {
-        Some(tag) if !tag.is_yaml_core_schema() => Err(Problem::Tag(tag.to_string())),
-        Some(tag) if tag.suffix == "str" => Ok(Value::from(text)),
-        Some(tag) => {
-            let value = plain(text);
-            let fits = match tag.suffix.as_str() {
-                "null" => value.is_null(),
-                "bool" => value.is_boolean(),
-                "int" => value.is_i64() || value.is_u64(),
-                "float" => value.is_number(),
-                _ => return Err(Problem::Tag(tag.to_string())),
-            };
-            if fits { Ok(value) } else { Err(Problem::TagValue) }
+    /// Keeps a copy for aliases, which costs as much as using it.
+    fn remember(
+        &mut self,
+        value: Value,
+        anchor: usize,
+        cost: Cost,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        self.spend(cost, mark)?;
+        self.anchors.insert(anchor, (value, cost));
+        Ok(())
+    }
+
+    /// Counts values, and the bytes of copies.
+    fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
+        self.spent.nodes += cost.nodes;
+        self.spent.bytes += cost.bytes;
+        let most = self.limit / BYTES_PER_NODE;
+        if self.spent.nodes > most || self.spent.bytes > self.limit {
+            return Err(DocumentError::at(mark, Problem::TooManyNodes(most)));
         }
-        None if style == ScalarStyle::Plain => Ok(plain(text)),
-        None => Ok(Value::from(text)),
+        Ok(())
+    }
+
+    fn expects_key(&self) -> bool {
+        matches!(self.stack.last(), Some(Frame { content: Content::Mapping { key: None, .. }, .. }))
     }
 }
 
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" => Value::Bool(true),
-        "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => number(text).map_or_else(|| Value::from(text), Value::Number),
-    }
-}
-
-fn number(text: &str) -> Option<Number> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if let Some(hex) = text.strip_prefix("0x") {
-        return u64::from_str_radix(hex, 16).ok().map(Number::from);
-    }
-    if let Some(octal) = text.strip_prefix("0o") {
-        return u64::from_str_radix(octal, 8).ok().map(Number::from);
-    }
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return None;
-    }
-    if digits.bytes().all(|c| c.is_ascii_digit()) {
-        let positive = text.strip_prefix('+').unwrap_or(text);
-        return positive
-            .parse::<u64>()
-            .map(Number::from)
-            .or_else(|_| positive.parse::<i64>().map(Number::from))
-            .ok();
-    }
-    let is_float = digits.bytes().all(|c| matches!(c, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
-    is_float.then(|| text.parse().ok().and_then(Number::from_f64)).flatten()
-}
+#[cfg(test)]
+mod tests;

@@ -1,166 +1,76 @@
-//! What can be wrong with a configuration.
+//! What is wrong with a configuration, a line for each thing.
+
+mod reason;
 
 use std::fmt;
 
-use super::document::DocumentError;
-use crate::fault::{DelayError, PlanError, RuleError, TriggerError};
-use crate::units::UnitError;
+pub use reason::Reason;
 
-/// The longest value that an error repeats, in characters.
-const MAX_SHOWN: usize = 80;
+/// How much of a value an error shows, in characters.
+const SHOWN: usize = 80;
 
-/// One thing that is wrong: where, with which value, and what would be right.
+/// One thing that is wrong. As text it is a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
+/// `faults[1] (flaps): when.for="x": is not a duration …`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigError {
-    /// The variable, or the place in a plan.
+    /// The variable, or the position in the plan.
     pub place: String,
-    /// The value as it was given; absent where it is missing, too large or secret.
+    /// The field inside that place, such as `when.for`; empty: the place itself.
+    pub field: String,
+    /// The value, shortened and without control characters; absent where it is long, secret or not there.
     pub value: Option<String>,
     /// What is wrong with it.
     pub reason: Reason,
 }
 
-/// What is wrong with a value. The text says what would be right.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reason {
-    /// Not a quantity.
-    Unit(UnitError),
-    /// Not a condition.
-    Trigger(TriggerError),
-    /// Not a delay.
-    Delay(DelayError),
-    /// Parts of a rule that do not go together.
-    Rule(RuleError),
-    /// Rules that do not go together.
-    Plan(PlanError),
-    /// Not a document.
-    Document(DocumentError),
-    /// A field that does not exist.
-    UnknownField {
-        /// Its name.
-        field: String,
-        /// The nearest that does.
-        nearest: Option<&'static str>,
-    },
-    /// A field that is missing.
-    Missing(&'static str),
-    /// A value of another type.
-    Type(&'static str),
-    /// None of the words that are allowed.
-    OneOf(&'static [&'static str]),
-    /// A mode that acts on something else.
-    ModeForTarget {
-        /// The mode.
-        mode: String,
-        /// The target.
-        target: &'static str,
-        /// Modes of that target.
-        allowed: &'static [&'static str],
-    },
-    /// The listener together with something else.
-    ListenerWithOthers,
-    /// A field that says nothing for the mode or target of its rule.
-    NotFor {
-        /// The field.
-        field: &'static str,
-        /// The mode or target.
-        what: String,
-    },
-    /// Outside a range of whole numbers.
-    Range {
-        /// The least.
-        least: u64,
-        /// The most.
-        most: u64,
-    },
-    /// Not a truth value as Go's `ParseBool` takes it.
-    Bool,
-    /// Not an address.
-    Address(&'static str),
-    /// Not a network.
-    Network,
-    /// Not a path.
-    Path,
-    /// A path that belongs to something else.
-    PathTaken(&'static str),
-    /// Bytes that are not UTF-8.
-    NotUtf8,
-    /// Says nothing without another.
-    Needs(String),
-    /// Contradicts another.
-    Conflict(String),
-    /// A plan without a rule and without a seed.
-    EmptyPlan,
-    /// Known, and not there yet.
-    NotBuilt,
-    /// An error of the reader of variables.
-    Reader(String),
+impl ConfigError {
+    /// An error of a whole variable or rule.
+    pub fn new(place: impl Into<String>, reason: impl Into<Reason>) -> Self {
+        Self { place: place.into(), field: String::new(), value: None, reason: reason.into() }
+    }
+
+    /// The error of a field.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// The error with the value it is about.
+    #[must_use]
+    pub fn value(mut self, value: &str) -> Self {
+        self.value = Some(shown(value));
+        self
+    }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unit(error) => error.fmt(f),
-            Self::Trigger(error) => error.fmt(f),
-            Self::Delay(error) => error.fmt(f),
-            Self::Rule(error) => error.fmt(f),
-            Self::Plan(error) => error.fmt(f),
-            Self::Document(error) => error.fmt(f),
-            Self::UnknownField { field, nearest } => {
-                write!(f, "unknown field `{}`", shown(field))?;
-                nearest.map_or(Ok(()), |nearest| write!(f, "; did you mean `{nearest}`?"))
-            }
-            Self::Missing(field) => write!(f, "`{field}` is missing"),
-            Self::Type(expected) => write!(f, "is not {expected}"),
-            Self::OneOf(words) => write!(f, "is none of {}", words.join(", ")),
-            Self::ModeForTarget { mode, target, allowed } => {
-                write!(f, "mode {mode} does not act on {target}; its modes are {}", allowed.join(", "))
-            }
-            Self::ListenerWithOthers => f.write_str("`listener` stands alone; give requests a rule of their own"),
-            Self::NotFor { field, what } => write!(f, "`{field}` says nothing for {what}; leave it out"),
-            Self::Range { least, most } => write!(f, "is not a whole number from {least} to {most}"),
-            Self::Bool => f.write_str("is not true or false (1, t, T, TRUE, true, True, 0, f, F, FALSE, false, False)"),
-            Self::Address(form) => write!(f, "is not an address such as {form}"),
-            Self::Network => f.write_str("is not an address or network such as 10.0.0.0/8 or !10.1.2.3"),
-            Self::Path => f.write_str(
-                "is not a path such as /ready or /api/*: printable ASCII without ? # { }, `*` only as last segment",
-            ),
-            Self::PathTaken(owner) => write!(f, "belongs to {owner} already"),
-            Self::NotUtf8 => f.write_str("holds bytes that are not UTF-8"),
-            Self::Needs(other) => write!(f, "says nothing without {other}"),
-            Self::Conflict(other) => write!(f, "contradicts {other}; give one of them"),
-            Self::EmptyPlan => f.write_str("a plan without rules and seed; leave it out, or name rules under `faults`"),
-            Self::NotBuilt => f.write_str("is not built yet"),
-            Self::Reader(error) => f.write_str(error),
-        }
+/// At most 80 characters of `value`, control characters escaped.
+pub(super) fn shown(value: &str) -> String {
+    let mut text: String = value.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if value.chars().nth(SHOWN).is_some() {
+        text.push('…');
     }
+    text
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{}={}: {}", self.place, Quoted(value), self.reason),
-            None => write!(f, "{}: {}", self.place, self.reason),
+        f.write_str(&self.place)?;
+        if !self.field.is_empty() {
+            let separator = if self.place.is_empty() { "" } else { ": " };
+            write!(f, "{separator}{}", self.field)?;
         }
+        if let Some(value) = &self.value {
+            write!(f, "=\"{value}\"")?;
+        }
+        if !(self.place.is_empty() && self.field.is_empty()) {
+            f.write_str(": ")?;
+        }
+        self.reason.fmt(f)
     }
 }
 
-/// A value in quotes, on one line, cut to a length.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", shown(self.0))
-    }
-}
-
-fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(MAX_SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
-}
+impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong, a line each.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,10 +79,46 @@ pub struct Errors(pub Vec<ConfigError>);
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if i == 0 { "" } else { "\n" })?;
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Errors {}
+
+/// The word that is meant by a misspelt one: the nearest, if a third of its letters or fewer differ.
+pub(super) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
+    // The distance costs the product of both lengths.
+    if word.len() > 64 {
+        return None;
+    }
+    of.iter()
+        .map(|known| (strsim::osa_distance(word, known), *known))
+        .filter(|(distance, known)| *distance <= (word.len().max(known.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_value_is_short_and_has_no_control_characters() {
+        assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown(&"ä".repeat(100)), format!("{}…", "ä".repeat(80)));
+        let error = ConfigError::new("PORT", Reason::Whole { low: 0, high: 65_535 }).value("x\"\n");
+        assert_eq!(error.to_string(), r#"PORT="x\"\n": is not a whole number from 0 to 65535"#);
+    }
+
+    #[test]
+    fn only_a_near_word_is_meant() {
+        assert_eq!(nearest("fro", &["after", "for", "every"]), Some("for"));
+        assert_eq!(nearest("dealy", &["delay", "mode"]), Some("delay"));
+        assert_eq!(nearest("colour", &["delay", "mode"]), None);
+    }
+}

@@ -58,13 +58,38 @@ impl fmt::Display for DelayError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delay(Distribution);
 
+/// The shape of a [`Delay`] and its parameters.
 #[derive(Clone, Debug, PartialEq)]
-enum Distribution {
+pub enum Distribution {
+    /// Always the same.
     Fixed(Duration),
-    Uniform { mean: Duration, jitter: Duration },
-    Normal { mean: Duration, deviation: Duration },
-    LogNormal { median: Duration, p99: Duration },
-    Exponential { mean: Duration },
+    /// Even.
+    Uniform {
+        /// The middle.
+        mean: Duration,
+        /// The distance from the middle to both ends.
+        jitter: Duration,
+    },
+    /// Normal.
+    Normal {
+        /// The mean.
+        mean: Duration,
+        /// The standard deviation.
+        deviation: Duration,
+    },
+    /// Log-normal.
+    LogNormal {
+        /// The 50th percentile.
+        median: Duration,
+        /// The 99th percentile.
+        p99: Duration,
+    },
+    /// Exponential.
+    Exponential {
+        /// The mean.
+        mean: Duration,
+    },
+    /// Percentiles (0 to 100) and their delays, rising.
     Percentiles(Vec<(f64, Duration)>),
 }
 
@@ -137,6 +162,11 @@ impl Delay {
             Distribution::Fixed(delay) => delay,
             _ => self.quantile(draws.quantile(number)),
         }
+    }
+
+    /// Its shape and parameters.
+    pub fn distribution(&self) -> &Distribution {
+        &self.0
     }
 
     /// The delay below which a share `p` of all delays lies, `p` in (0, 1). With an evenly drawn `p` it is a draw.

@@ -106,27 +106,3 @@ proptest! {
         prop_assert!((stats.longest_outage.as_secs_f64() - longest).abs() < 1e-3);
     }
 }
-
-/// Run with `cargo test --release --test kubelet -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, of a release build alone"]
-fn a_thousand_pods_for_a_day_take_under_two_seconds() {
-    let begin = Instant::now();
-    let mut attempts = 0;
-    for pod in 0..1000 {
-        let rate = Rate::from_percent(5.0).unwrap();
-        let bursts = Trigger { rate, burst: Some(Burst::new(3.0, rate).unwrap()), ..Trigger::ALWAYS };
-        let rules = vec![
-            rule("rate", Trigger { burst: None, ..bursts }, None, Some(Mode::Status(500))),
-            rule("latency", Trigger::ALWAYS, Some(ms(20)), None),
-        ];
-        let container =
-            ContainerSpec { liveness: liveness(10, 3), readiness: readiness(10, 3), ..ours(rules) };
-        let mut pod = Pod::new(spec(container), Draws::of(Seed(pod), "kubelet"));
-        pod.run(s(24 * 60 * 60), &mut |_| {});
-        attempts += pod.stats().containers[0].probes.iter().map(|p| p.successful + p.failed).sum::<u64>();
-    }
-    let took = begin.elapsed();
-    println!("{attempts} attempts in {took:?}");
-    assert!(attempts > 17_000_000 && took < s(2));
-}

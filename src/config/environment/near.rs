@@ -1,0 +1,174 @@
+//! Names that look like misspelt ones of ours.
+
+use super::VARIABLES;
+
+/// Units that people append to a name.
+const UNITS: &[&str] = &[
+    "MS",
+    "S",
+    "SEC",
+    "SECS",
+    "SECONDS",
+    "MIN",
+    "MINS",
+    "MINUTES",
+    "MILLIS",
+    "MILLISECONDS",
+    "PERCENT",
+    "PCT",
+    "BYTES",
+];
+
+/// The name that is meant by one that is not ours, if it is near enough to be a slip.
+pub(super) fn meant(name: &str, value: &str) -> Option<String> {
+    if name.len() > 64 || is_of_service(name, value) {
+        return None;
+    }
+    let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
+    VARIABLES
+        .iter()
+        .flat_map(super::Variable::names)
+        .filter_map(|known| {
+            if stem == Some(&known) {
+                return Some((0, known));
+            }
+            let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
+            // Thousands of names may stand there, and most differ in length alone.
+            if upper.len().abs_diff(known.len()) > allowed {
+                return None;
+            }
+            let distance = strsim::osa_distance(&upper, &known);
+            (distance <= allowed).then_some((distance, known))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Whether Kubernetes makes such a variable for a Service of whatever name: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// `X_SERVICE_PORT_NAME`, `X_PORT=tcp://…`, `X_PORT_80_TCP`, `X_PORT_80_TCP_ADDR`.
+pub(super) fn is_of_service(name: &str, value: &str) -> bool {
+    if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return true;
+    }
+    if name.ends_with("_PORT") && value.contains("://") {
+        return true;
+    }
+    name.match_indices("_PORT_").any(|(at, infix)| {
+        let rest = &name[at + infix.len()..];
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let rest = &rest[digits..];
+        let protocol = ["_TCP", "_UDP", "_SCTP"].iter().find_map(|protocol| rest.strip_prefix(protocol));
+        digits > 0 && matches!(protocol, Some("" | "_PROTO" | "_PORT" | "_ADDR"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_the_name_that_was_meant() {
+        for (name, known) in [
+            ("port", "PORT"),
+            ("PORTS", "PORT"),
+            ("FAILURE_RATES", "FAILURE_RATE"),
+            ("FAIL_RATE", "FAILURE_RATE"),
+            ("FAILURE-RATE", "FAILURE_RATE"),
+            ("LATENCY_MS", "LATENCY"),
+            ("STARTUP_DELAY_SECONDS", "STARTUP_DELAY"),
+            ("LIVENESS_FAILURE_RATE_PERCENT", "LIVENESS_FAILURE_RATE"),
+            ("READYNESS_LATENCY", "READINESS_LATENCY"),
+            ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_FOR"),
+            ("LOGLEVEL", "LOG_LEVEL"),
+            ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
+        ] {
+            assert_eq!(meant(name, "1").as_deref(), Some(known), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_others_put_into_the_environment_is_left_alone() {
+        for name in [
+            "PATH",
+            "HOME",
+            "HOSTNAME",
+            "LANG",
+            "LC_ALL",
+            "TERM",
+            "SHLVL",
+            "PWD",
+            "OLDPWD",
+            "USER",
+            "LOGNAME",
+            "MAIL",
+            "SHELL",
+            "TZ",
+            "_",
+            "PS1",
+            "LS_COLORS",
+            "EDITOR",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "http_proxy",
+            "no_proxy",
+            "SSL_CERT_FILE",
+            "SSH_AUTH_SOCK",
+            "XDG_RUNTIME_DIR",
+            "DISPLAY",
+            "TMPDIR",
+            "RUST_LOG",
+            "RUST_BACKTRACE",
+            "GOMAXPROCS",
+            "JAVA_HOME",
+            "NODE_ENV",
+            "NODE_OPTIONS",
+            "NODE_IP",
+            "HOST_IP",
+            "HOST_NAME",
+            "POD_IP",
+            "POD_UID",
+            "APP_NAME",
+            "NAMESPACE",
+            "DEBIAN_FRONTEND",
+            "container",
+            "INVOCATION_ID",
+            "KUBECONFIG",
+            "KUBERNETES_SERVICE_HOST",
+            "KUBERNETES_PORT_443_TCP_PROTO",
+            "OTEL_SERVICE_NAME",
+            "DATABASE_URL",
+            "AWS_REGION",
+        ] {
+            assert_eq!(meant(name, "x"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_of_services_are_told_from_ours() {
+        for name in [
+            "DEPENDENCY_SERVICE_HOST",
+            "DEPENDENCY_SERVICE_PORT",
+            "DEPENDENCY_SERVICE_PORT_HTTP",
+            "READINESS_SERVICE_HOST",
+            "FAILURE_PORT",
+            "LIVENESS_PORT_80_TCP",
+            "LIVENESS_PORT_80_TCP_ADDR",
+            "LIVENESS_PORT_80_TCP_PORT",
+            "LIVENESS_PORT_80_TCP_PROTO",
+            "FAIL_PORT_53_UDP",
+            "A_PORT_B_PORT_1_SCTP",
+            "LATENCY_PORT",
+            "PORT_PORT",
+            "FAIL_PORT",
+        ] {
+            assert_eq!(meant(name, "tcp://10.0.0.1:80"), None, "{name}");
+            assert!(is_of_service(name, "tcp://10.0.0.1:80"), "{name}");
+        }
+        // No Service can be named so that one of ours is overwritten.
+        for name in VARIABLES.iter().flat_map(super::super::Variable::names) {
+            assert!(!is_of_service(&name, "tcp://10.0.0.1:80"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The one table of variables.
+
+use crate::fault::Target;
+
+/// A variable of the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name, without a prefix.
+    pub name: &'static str,
+    /// The targets whose name may stand before it as a prefix (`LIVENESS_`).
+    pub prefixes: &'static [Target],
+    /// The unit of a bare number, or the kind of value.
+    pub unit: &'static str,
+    /// What holds without it; empty: nothing.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+impl Variable {
+    /// All names it goes by: its own, then those with a prefix.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let prefixed = self.prefixes.iter().map(|target| format!("{}{}", prefix(*target), self.name));
+        std::iter::once(self.name.to_owned()).chain(prefixed)
+    }
+}
+
+/// What stands before a variable that acts on one target.
+pub(super) const fn prefix(target: Target) -> &'static str {
+    match target {
+        Target::Liveness => "LIVENESS_",
+        Target::Readiness => "READINESS_",
+        Target::Startup => "STARTUP_",
+        Target::Dependency => "DEPENDENCY_",
+        Target::Traffic => "TRAFFIC_",
+    }
+}
+
+const EACH: &[Target] = &Target::ALL;
+/// `STARTUP_STARTUP_DELAY` would be `STARTUP_DELAY` said twice.
+const BUT_STARTUP: &[Target] = &[Target::Liveness, Target::Readiness, Target::Dependency, Target::Traffic];
+
+const fn each(
+    name: &'static str,
+    unit: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, prefixes: EACH, unit, default, meaning }
+}
+
+const fn one(
+    name: &'static str,
+    unit: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, prefixes: &[], unit, default, meaning }
+}
+
+/// All variables. 0 and empty mean unset, but for `PORT`, `SEED`, `FAILURE_BODY` and booleans.
+pub const VARIABLES: &[Variable] = &[
+    each("FAILURE_RATE", "%", "", "share of the requests that fail; unprefixed: all targets but dependency"),
+    each("FAILURE_BURST", "requests", "", "mean run of consecutive failures of `FAILURE_RATE`"),
+    each("FAIL_AFTER_TIME", "s", "", "fails from then on; unprefixed: liveness, readiness"),
+    each("FAIL_FOR", "s", "", "length of the failing window; alone, from the start"),
+    each("FAIL_EVERY", "s", "", "the window repeats with this period; needs `FAIL_FOR`"),
+    each(
+        "FAIL_AFTER_REQUESTS",
+        "requests",
+        "",
+        "fails after so many requests; unprefixed: liveness, readiness",
+    ),
+    each(
+        "FAIL_COUNT",
+        "requests",
+        "",
+        "the original's name of `FAIL_AFTER_REQUESTS`; needs `RECOVERY_PERIOD`",
+    ),
+    each("FAIL_REQUESTS", "requests", "", "how many requests fail; alone, the first ones"),
+    each("RECOVERY_PERIOD", "requests", "", "the original's name of `FAIL_REQUESTS`"),
+    each("LATENCY", "ms", "", "delay of each answer; unprefixed: all targets"),
+    each("LATENCY_JITTER", "ms", "", "half width (uniform) or standard deviation (normal) of the delay"),
+    each(
+        "LATENCY_DISTRIBUTION",
+        "word",
+        "",
+        "uniform, normal, lognormal (`LATENCY` is the median, with `LATENCY_P99`) or exponential (`LATENCY` is the mean)",
+    ),
+    each("LATENCY_P50", "ms", "", "50th percentile of the delay"),
+    each("LATENCY_P90", "ms", "", "90th percentile of the delay"),
+    each("LATENCY_P99", "ms", "", "99th percentile of the delay"),
+    Variable {
+        prefixes: BUT_STARTUP,
+        ..each("STARTUP_DELAY", "s", "", "startup, readiness and liveness fail until then")
+    },
+    one("FAIL_DEPENDENCY", "bool", "", "the dependency fails, and readiness with it"),
+    each("FAILURE_MODE", "word", "status", "mode of every failure"),
+    each("FAILURE_STATUS", "code", "500", "status code of every failure"),
+    each("FAILURE_BODY", "size", "16B", "bytes of the body before a body fault strikes; 0 is none"),
+    each("FAILURE_DRIP", "s", "5s", "how long a body takes in mode drip"),
+    each("FAILURE_LOCATION", "URL", "http://probesim.invalid/", "where mode redirect leads"),
+    one("PARTITION_AFTER", "min", "", "the network is cut from then on"),
+    one("DISCONNECT_AFTER", "min", "", "the original's name of `PARTITION_AFTER`"),
+    one("PARTITION_FOR", "min", "", "how long the cut lasts; alone, from the start"),
+    one("RECONNECT_AFTER", "min", "", "the original's name of `PARTITION_FOR`; needs a beginning"),
+    one("PARTITION_MODE", "word", "status", "status (readiness fails), drop, refuse or reset"),
+    one("LISTEN_DELAY", "s", "", "nothing listens on the probe address until then"),
+    one("FAULTS", "plan", "", "a whole plan, YAML or JSON; its rules come first"),
+    one("FAULTS_FILE", "path", "", "a file with a plan, watched"),
+    one("ANNOTATION_FILE", "path", "", "the Pod's annotations as a file, watched"),
+    one("STATE_DIR", "path", "", "where the start of faults outlives the container"),
+    one("SEED", "number", "drawn at start", "seed of all draws; wins over the plan's"),
+    one("SEED_SCOPE", "word", "pod", "pod (the Pod's name is mixed in) or fleet"),
+    one("PORT", "port", "8080", "port of the probe listener; 0 takes a free one"),
+    one("BIND_ADDRESS", "address", "all", "address of the probe listener"),
+    one("ADMIN_ADDRESS", "address", ":8081", "address and port of the admin listener"),
+    one("ADMIN_TOKEN", "secret", "", "token that `/v1` wants"),
+    one("ADMIN_TOKEN_FILE", "path", "", "a file with that token"),
+    one("READINESS_CHECKS_DEPENDENCY", "bool", "true", "whether readiness fails while its dependency does"),
+    one("LIVENESS_PATHS", "paths", "", "more paths, comma-separated: /x, or /x/* for all below"),
+    one("READINESS_PATHS", "paths", "", "the same for readiness"),
+    one("STARTUP_PATHS", "paths", "", "the same for startup"),
+    one("DEPENDENCY_PATHS", "paths", "", "the same for the dependency"),
+    one("TRAFFIC_PATHS", "paths", "", "the same for traffic, which has no others"),
+    one("MAX_CONNECTIONS", "number", "4096", "open connections of the probe listener"),
+    one("HEAD_TIMEOUT", "s", "10s", "time for a request's head"),
+    one("IDLE_TIMEOUT", "s", "75s", "time between two requests of a connection"),
+    one("MAX_HEAD_SIZE", "size", "16KiB", "size of a request's head, 1KiB to 1MiB"),
+    one("SHUTDOWN_DELAY", "s", "0s", "how long the service goes on after a signal, not ready"),
+    one("SHUTDOWN_GRACE", "s", "5s", "how long requests under way may take after that"),
+    one("WORKER_THREADS", "number", "1", "threads that serve, 1 to 64"),
+    one("LOG_FORMAT", "word", "json", "json or text"),
+    one("LOG_LEVEL", "word", "info", "error, warn, info, debug or trace"),
+    one("POD_NAME", "text", "", "name of this Pod, from the downward API"),
+    one("POD_NAMESPACE", "text", "", "its namespace"),
+    one("NODE_NAME", "text", "", "its node"),
+];

@@ -1,0 +1,139 @@
+//! Rules as values.
+
+use serde_json::{Map, Number, Value};
+
+use super::mode::{ModeParts, fields_of, percent_of};
+use crate::fault::{
+    Action, ClientFilter, Delay, Distribution, Mode, Networks, Rate, RequestWindow, Rule, TimeWindow, Trigger,
+};
+use crate::units::Show;
+
+/// A rule as a plan has it, without what is at its default. [`read_rule`](super::read_rule) gives the rule back.
+pub fn write_rule(rule: &Rule) -> Value {
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), value);
+        }
+    };
+    let (targets, from) = match rule.action() {
+        Action::Requests { targets, .. } => {
+            (targets.iter().map(|target| target.name().into()).collect(), None)
+        }
+        Action::Listener { from, .. } => (vec![Value::from(super::LISTENER)], networks(from)),
+    };
+    put("name", Some(rule.name().as_str().into()));
+    put("target", Some(Value::Array(targets)));
+    put("client", (rule.client() != ClientFilter::Any).then(|| rule.client().name().into()));
+    put("from", from);
+    let Trigger { time, requests, rate, burst, ramp } = rule.trigger();
+    put("when", when(*time, *requests));
+    put("rate", (*rate != Rate::ALWAYS).then(|| format!("{}%", percent_of(*rate)).into()));
+    put("burst", burst.map(|burst| decimal(burst.mean())));
+    put("ramp", ramp.map(duration));
+    match rule.action() {
+        Action::Requests { delay, mode, .. } => {
+            put("delay", delay.as_ref().map(write_delay));
+            put("mode", mode.as_ref().map(|mode| mode.name().into()));
+            if let Some(mode) = mode {
+                for (name, value) in mode_fields(mode) {
+                    put(name, Some(value));
+                }
+            }
+        }
+        Action::Listener { cut, .. } => put("mode", Some(cut.name().into())),
+    }
+    Value::Object(fields)
+}
+
+fn when(time: Option<TimeWindow>, requests: Option<RequestWindow>) -> Option<Value> {
+    let mut when = Map::new();
+    if let Some(time) = time {
+        when = window(
+            duration(time.after()),
+            time.after().is_zero(),
+            time.length().map(duration),
+            time.period().map(duration),
+        );
+    }
+    if let Some(requests) = requests {
+        let (after, length, period) = (requests.after(), requests.length(), requests.period());
+        let fields = window(after.into(), after == 0, length.map(Value::from), period.map(Value::from));
+        when.insert("requests".to_owned(), Value::Object(fields));
+    }
+    (!when.is_empty()).then_some(Value::Object(when))
+}
+
+/// An `after` of zero is left out, unless nothing else would tell that there is a window.
+fn window(
+    after: Value,
+    after_is_zero: bool,
+    length: Option<Value>,
+    period: Option<Value>,
+) -> Map<String, Value> {
+    let after = (!after_is_zero || length.is_none()).then_some(after);
+    let fields = [("after", after), ("for", length), ("every", period)];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn networks(from: &Networks) -> Option<Value> {
+    let within = from.within.iter().map(ToString::to_string);
+    let except = from.except.iter().map(|network| format!("!{network}"));
+    (!from.is_all()).then(|| within.chain(except).collect())
+}
+
+fn write_delay(delay: &Delay) -> Value {
+    let mapping = |distribution: Option<&str>, fields: &[(&str, std::time::Duration)]| {
+        let named = distribution.map(|name| ("distribution".to_owned(), Value::from(name)));
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), duration(*value)));
+        Value::Object(named.into_iter().chain(fields).collect())
+    };
+    match delay.distribution() {
+        Distribution::Fixed(delay) => duration(*delay),
+        Distribution::Uniform { mean, jitter } => mapping(None, &[("fixed", *mean), ("jitter", *jitter)]),
+        Distribution::Normal { mean, deviation } => {
+            mapping(Some("normal"), &[("fixed", *mean), ("jitter", *deviation)])
+        }
+        Distribution::LogNormal { median, p99 } => {
+            mapping(Some("lognormal"), &[("median", *median), ("p99", *p99)])
+        }
+        Distribution::Exponential { mean } => mapping(Some("exponential"), &[("mean", *mean)]),
+        Distribution::Percentiles(table) => {
+            table.iter().map(|(percentile, delay)| (format!("p{percentile}"), duration(*delay))).collect()
+        }
+    }
+}
+
+fn mode_fields(mode: &Mode) -> Vec<(&'static str, Value)> {
+    let default = ModeParts::default();
+    let mut fields = Vec::new();
+    if fields_of(mode.name()).contains(&"status")
+        && let Some(status) = mode.status().filter(|status| *status != default.status)
+    {
+        fields.push(("status", status.into()));
+    }
+    if let Some(partial) = mode.partial().filter(|partial| partial.body != default.body) {
+        fields.push(("body", partial.body.into()));
+    }
+    match mode {
+        Mode::Redirect(location) if *location != default.location => {
+            fields.push(("location", location.clone().into()));
+        }
+        Mode::Drip { over, .. } if *over != default.drip => fields.push(("drip", duration(*over))),
+        _ => {}
+    }
+    fields
+}
+
+fn duration(value: std::time::Duration) -> Value {
+    Show(value).to_string().into()
+}
+
+/// A whole number without a fraction.
+fn decimal(value: f64) -> Value {
+    if value.fract() == 0.0 {
+        (value as u64).into()
+    } else {
+        Number::from_f64(value).map_or(Value::Null, Value::Number)
+    }
+}

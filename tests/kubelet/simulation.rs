@@ -1,8 +1,6 @@
 //! What holds for every plan and Pod.
 
-use std::time::Instant;
-
-use kube_probesim::fault::{Burst, Mode, Partial, Rate, Target, Trigger};
+use kube_probesim::fault::{Mode, Partial, Rate, Target, Trigger};
 use kube_probesim::kubelet::{ContainerSpec, Happening, PodSpec, Probe, ProbeKind};
 use proptest::prelude::*;
 

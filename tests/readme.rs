@@ -1,0 +1,107 @@
+//! What the README says is what there is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use kube_probesim::config;
+use kube_probesim::config::environment::{VARIABLES, Variable};
+
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+
+fn readme() -> String {
+    std::fs::read_to_string(README).unwrap()
+}
+
+/// Whether this version refuses the variable whatever it says.
+fn is_refused(variable: &Variable) -> bool {
+    let pair = (OsString::from(variable.name), OsString::from("1"));
+    let errors = config::load(std::iter::once(pair)).err().map(|errors| errors.to_string());
+    errors.is_some_and(|errors| errors.ends_with("is not built yet"))
+}
+
+fn table() -> String {
+    let mut table =
+        "| variable | unit of a bare number | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for variable in VARIABLES.iter().filter(|variable| !is_refused(variable)) {
+        let star = if variable.prefixes.is_empty() { "" } else { "\\*" };
+        let Variable { name, unit, default, meaning, .. } = variable;
+        writeln!(table, "| `{name}`{star} | {unit} | {default} | {meaning} |").unwrap();
+    }
+    table
+}
+
+/// Rewritten by `UPDATE_README=1 cargo test --test readme`.
+#[test]
+fn the_table_of_variables_is_that_of_the_program() {
+    const BEGIN: &str = "<!-- variables -->\n";
+    const END: &str = "<!-- /variables -->";
+    let readme = readme();
+    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let (block, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(README, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+        return;
+    }
+    assert_eq!(block, table());
+}
+
+#[tokio::test]
+async fn the_table_of_metrics_is_what_a_scrape_has() {
+    let service = support::Service::start(&[("FAILURE_RATE", "50")]).await;
+    service.get("/healthz").await;
+    let scraped: BTreeSet<String> = service
+        .metrics()
+        .await
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
+        .filter(|name| name.starts_with("probesim_"))
+        .collect();
+    let written: BTreeSet<String> = readme()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `probesim_"))
+        .map(|line| format!("probesim_{}", line.split(['{', '`']).next().unwrap()))
+        .collect();
+    assert_eq!(written, scraped);
+}
+
+/// The YAML blocks of the README and the short plans in its tables are read as the service reads them.
+#[test]
+fn the_plan_of_the_readme_is_read() {
+    let readme = readme();
+    let plans: Vec<&str> =
+        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!plans.is_empty());
+    for plan in plans {
+        let config = support::config(&[("FAULTS", plan)]);
+        assert_eq!(config.plan.rules()[0].name().as_str(), "readiness-flaps");
+    }
+    let delays =
+        readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(delay, _)| delay));
+    let delays: Vec<&str> = delays.filter(|delay| delay.starts_with('{') || *delay == "50ms").collect();
+    assert_eq!(delays.len(), 6);
+    for delay in delays {
+        let plan = format!("{{faults: [{{name: slow, target: liveness, delay: {delay}}}]}}");
+        assert_eq!(support::config(&[("FAULTS", &plan)]).plan.rules().len(), 1, "{delay}");
+    }
+}
+
+/// The variables of the manifests are known, and what they say is accepted.
+#[test]
+fn the_manifest_names_variables_that_exist() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/base/deployment.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let deployment = config::document::parse(&text, 1 << 20).unwrap();
+    let env = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+    let pairs = env.as_array().unwrap().iter().map(|var| {
+        let value = var["value"].as_str().unwrap_or("by-the-downward-api");
+        (OsString::from(var["name"].as_str().unwrap()), OsString::from(value))
+    });
+    let loaded = config::load(pairs).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.effective.len(), env.as_array().unwrap().len());
+}

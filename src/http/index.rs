@@ -7,6 +7,7 @@ use axum::response::Response;
 use hyper::StatusCode;
 
 use super::{App, answer};
+use crate::config::plan::write_rule;
 use crate::fault::Target;
 use crate::units::Show;
 
@@ -50,7 +51,7 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
     for (position, rule) in plan.rules().enumerate() {
         let active = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
         let state = if active { "active" } else { "idle" };
-        writeln!(page, "{state:<6} {} {}", rule.name(), rule.effect())?;
+        writeln!(page, "{state:<6} {}", write_rule(rule))?;
     }
     if plan.is_empty() {
         writeln!(page, "none")?;

@@ -90,6 +90,13 @@ fn a_long_text_copied_by_aliases_is_held_by_the_budget() {
 }
 
 #[test]
+fn anchors_inside_anchors_are_held_by_the_budget() {
+    let open = (0..60).fold(String::new(), |open, i| open + &format!("&a{i} ["));
+    let text = format!("{open}{}{}", "a,".repeat(60_000), "]".repeat(60));
+    assert!(matches!(parse(&text, MAX_PLAN), Err(DocumentError { problem: Problem::TooManyNodes(_), .. })));
+}
+
+#[test]
 fn a_recursive_anchor_is_refused() {
     assert_eq!(error("a: &a [*a]"), "line 1 column 8: an alias stands inside what it stands for");
 }

@@ -242,6 +242,10 @@ fn a_prefix_wins_over_the_unprefixed_name() {
     );
     // Either half of a pair may come from either.
     assert_eq!(
+        rules(&[("FAIL_EVERY", "5m"), ("LIVENESS_FAIL_FOR", "20")]),
+        json!([status("liveness-time", &json!({"when": {"for": "20s", "every": "5m"}}))])
+    );
+    assert_eq!(
         rules(&[("FAILURE_BURST", "5"), ("TRAFFIC_FAILURE_RATE", "20")]),
         json!([status("traffic-rate", &json!({"rate": "20%", "burst": 5}))])
     );
@@ -534,6 +538,20 @@ fn bytes_that_are_not_utf_8_matter_only_in_our_variables() {
     assert!(load([pair("LS_COLORS"), (bytes(), "1".into())].into_iter()).is_ok());
     let errors = load([pair("LATENCY"), pair("ADMIN_TOKEN")].into_iter()).unwrap_err();
     assert_eq!(errors.to_string(), "ADMIN_TOKEN: is not UTF-8\nLATENCY=\"a\u{fffd}\": is not UTF-8");
+}
+
+#[test]
+fn of_a_variable_that_is_there_twice_the_first_counts() {
+    assert_eq!(loaded(&[("PORT", "9000"), ("PORT", "9001")]).config.probe_address.port, 9000);
+}
+
+#[test]
+fn no_route_is_there_twice() {
+    for list in ["/api/*,/api/", "/api/,/api/*", "/api/*,/api/*"] {
+        let paths = loaded(&[("TRAFFIC_PATHS", list)]).config.paths;
+        let traffic: Vec<_> = paths.iter().filter(|(_, target)| *target == Target::Traffic).collect();
+        assert_eq!(traffic, [&("/api/*".to_owned(), Target::Traffic)], "{list}");
+    }
 }
 
 #[test]

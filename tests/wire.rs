@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::{End, PATIENCE, Reply, Service, eventually, read_to_end, request};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -258,5 +258,53 @@ async fn curl_says_what_went_wrong() {
             .await
             .unwrap();
         assert_eq!(curl.code(), Some(code), "{fields}");
+    }
+}
+
+/// Reads `most` bytes of a faulted body of 64 MiB, and leaves.
+async fn leave_within_the_body(service: &Service, most: usize) {
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(request("/healthz").as_bytes()).await.unwrap();
+    let mut bytes = vec![0; most];
+    stream.read_exact(&mut bytes).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_body_has_had_its_head() {
+    for mode in ["truncate", "body-hang", "body-reset", "malformed"] {
+        let service = service(&format!("mode: {mode}, status: 200, body: 64MiB")).await;
+        leave_within_the_body(&service, 10_000).await;
+        eventually("it is noticed", || async { service.metric("probesim_connections", &[]).await == 0.0 })
+            .await;
+        assert_eq!(service.metric("probesim_requests_total", &["code=\"200\""]).await, 1.0, "{mode}");
+        assert_eq!(service.metric("probesim_clients_gone_total", &[]).await, 0.0, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_half_closes_gets_what_is_answered_at_once() {
+    let service = Service::start(&[]).await;
+    for (requests, answers) in [(1, 1), (5, 5)] {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        let pipeline = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n".repeat(requests);
+        stream.write_all(pipeline.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let reply = read_to_end(&mut stream).await;
+        assert_eq!((reply.text().matches("HTTP/1.1 200 OK").count(), reply.end), (answers, End::Fin));
+    }
+    assert_eq!(service.metric("probesim_requests_total", &["code=\"200\""]).await, 6.0);
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_while_its_request_waits_is_gone() {
+    for requests in [1, 3] {
+        let service = service("delay: 60s").await;
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        let pipeline = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n".repeat(requests);
+        stream.write_all(pipeline.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await.end, End::Fin);
+        assert_eq!(service.metric("probesim_requests_total", &["code=\"none\""]).await, 1.0);
+        assert_eq!(service.metric("probesim_clients_gone_total", &["liveness"]).await, 1.0);
     }
 }

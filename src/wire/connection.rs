@@ -45,6 +45,9 @@ enum Event {
     Takeover(Takeover),
     /// The client has begun a head and not ended it.
     Head,
+    /// The client has ended its side while its request waits. Half a close looks like a whole one, so it is taken for
+    /// the leave of a client that has lost patience.
+    ClientGone,
     /// A request wants to know whether its class of clients is cut.
     Admission,
 }
@@ -121,12 +124,13 @@ impl Connection {
                         fate => return fate,
                     }
                 }
-                event = driver.drive(&self.state), if !frozen => match event {
+                event = driver.drive(&self.socket, &self.state), if !frozen => match event {
                     Event::Takeover(takeover) => {
                         self.endless = takeover.script.ending == Ending::Never;
                         // Dropping hyper drops the handler, whose request the script reports on from here.
                         driver = self.script(takeover);
                     }
+                    Event::ClientGone => return Fate::Closes,
                     Event::Head => timer.as_mut().reset(self.next_check()),
                     Event::Admission => match self.obey_link() {
                         Fate::GoesOn => {}
@@ -253,7 +257,7 @@ enum Driver {
 }
 
 impl Driver {
-    async fn drive(&mut self, state: &ConnectionState) -> Event {
+    async fn drive(&mut self, socket: &TcpStream, state: &ConnectionState) -> Event {
         poll_fn(|cx| match self {
             Self::Http(connection, metrics) => match connection.as_mut().poll(cx) {
                 Poll::Ready(result) => {
@@ -267,6 +271,7 @@ impl Driver {
                     Some(takeover) => Poll::Ready(Event::Takeover(takeover)),
                     None if state.asks_admission() => Poll::Ready(Event::Admission),
                     None if state.notice_head() => Poll::Ready(Event::Head),
+                    None if state.is_unanswered() && is_at_end(socket, cx) => Poll::Ready(Event::ClientGone),
                     None => Poll::Pending,
                 },
             },
@@ -281,6 +286,14 @@ impl Driver {
             connection.as_mut().graceful_shutdown();
         }
     }
+}
+
+/// Whether nothing is left to read; if not, the task is woken when there is. hyper does not look while it has a further
+/// request in its buffer.
+fn is_at_end(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked = socket.poll_peek(cx, &mut tokio::io::ReadBuf::uninit(&mut byte));
+    matches!(peeked, Poll::Ready(Ok(0) | Err(_)))
 }
 
 /// Waits until the client has closed a connection of which nothing is read.
@@ -319,6 +332,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
                 poll_fn(|_| if state.is_admitted() { Poll::Ready(()) } else { Poll::Pending }).await;
             }
             let response = router.call(request.map(Body::new)).await?;
+            state.answer_begins();
             Ok(response.map(|body| Tracked { body, state }))
         })
     }

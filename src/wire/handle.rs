@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -81,6 +82,8 @@ pub(super) struct ConnectionState {
 struct Inner {
     phase: Phase,
     head_noticed: bool,
+    answering: bool,
+    end_deferred: Option<Waker>,
     waits_until: Option<Instant>,
     takeover: Option<Takeover>,
     flushed: bool,
@@ -116,6 +119,8 @@ impl ConnectionState {
         let inner = Inner {
             phase: Phase::Idle(Instant::now()),
             head_noticed: false,
+            answering: false,
+            end_deferred: None,
             waits_until: None,
             takeover: None,
             flushed: false,
@@ -153,15 +158,40 @@ impl ConnectionState {
     pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
         let mut inner = self.lock();
         inner.phase = Phase::Waiting;
+        inner.answering = false;
         inner.client = Some(client);
         inner.unread_body |= unread_body;
         inner.waits_until = None;
+    }
+
+    /// The handler has answered; the body is on its way.
+    pub(super) fn answer_begins(&self) {
+        self.lock().answering = true;
+    }
+
+    /// Whether the end of input is to be told only after the request under way; `waker` is woken then.
+    pub(super) fn defers_end(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        let defers = matches!(inner.phase, Phase::Waiting | Phase::Stalled(_));
+        if defers {
+            inner.end_deferred = Some(waker.clone());
+        }
+        defers
+    }
+
+    /// Whether a request has no answer yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let inner = self.lock();
+        !inner.answering && matches!(inner.phase, Phase::Waiting | Phase::Stalled(_))
     }
 
     pub(super) fn request_ends(&self) {
         let mut inner = self.lock();
         inner.phase = Phase::Idle(Instant::now());
         inner.waits_until = None;
+        if let Some(waker) = inner.end_deferred.take() {
+            waker.wake();
+        }
     }
 
     pub(super) fn write_waits(&self, waits: bool) {

@@ -58,35 +58,34 @@ impl Script {
             // What is written is then nearly what is sent: a reset discards the rest.
             let _ = SockRef::from(socket).set_send_buffer_size(PIECE.len());
         }
-        let written = self.write(socket, state).await;
-        let head_sent = self.has_head && written.is_ok();
-        match (self.ending, written) {
-            (_, Err(_)) => sent(Ended::ClientGone),
-            (Ending::Fin, Ok(())) => {
-                sent(if head_sent { Ended::HeadSent } else { Ended::NoHead });
-                linger(socket).await;
+        let opened = write_all(socket, state, &self.opening).await;
+        let ended = match (&opened, self.ending) {
+            (Err(_), _) => Ended::ClientGone,
+            (Ok(()), _) if self.has_head => Ended::HeadSent,
+            (Ok(()), Ending::Never) => {
+                discard(socket, usize::MAX).await;
+                Ended::ClientGone
             }
-            (Ending::Rst, Ok(())) => {
-                sent(if head_sent { Ended::HeadSent } else { Ended::NoHead });
-                if head_sent {
+            (Ok(()), _) => Ended::NoHead,
+        };
+        // Before the body: whoever leaves in the middle of it has had the head.
+        sent(ended);
+        if ended == Ended::ClientGone || self.write_body(socket, state).await.is_err() {
+            return;
+        }
+        match self.ending {
+            Ending::Fin => linger(socket).await,
+            Ending::Rst => {
+                if self.has_head {
                     tokio::time::sleep(LAST_BYTES).await;
                 }
                 reset_on_close(socket);
             }
-            (Ending::Never, Ok(())) => {
-                if head_sent {
-                    sent(Ended::HeadSent);
-                    discard(socket, usize::MAX).await;
-                } else {
-                    discard(socket, usize::MAX).await;
-                    sent(Ended::ClientGone);
-                }
-            }
+            Ending::Never => discard(socket, usize::MAX).await,
         }
     }
 
-    async fn write(&self, socket: &TcpStream, state: &ConnectionState) -> io::Result<()> {
-        write_all(socket, state, &self.opening).await?;
+    async fn write_body(&self, socket: &TcpStream, state: &ConnectionState) -> io::Result<()> {
         let mut left = self.filling;
         while left > 0 {
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE.len());

@@ -22,6 +22,9 @@ impl AsyncRead for Stream {
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
             match self.socket.try_read_buf(buf) {
+                // hyper would drop the handler before its first poll. Whether this is the client's leave is judged
+                // by the connection's task, after the handler had its chance to answer.
+                Ok(0) if self.state.defers_end(cx.waker()) => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {
                     self.state.head_begins();

@@ -67,16 +67,17 @@ fn serve() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    log::init(&loaded.config.process);
+    let log = log::init(&loaded.config.process);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     for setting in &loaded.effective {
         tracing::info!(variable = setting.name, value = setting.value, "set");
     }
-    match runtime(loaded.config.process.worker_threads)
-        .and_then(|runtime| runtime.block_on(serve_on(loaded.config)))
-    {
+    let served = runtime(loaded.config.process.worker_threads)
+        .and_then(|runtime| runtime.block_on(serve_on(loaded.config)));
+    log.flush();
+    match served {
         Ok(code) => code,
         Err(error) => {
             eprintln!("kube-probesim: {error}");

@@ -309,3 +309,16 @@ fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
     let hits: u64 = hits.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!((1..500).contains(&hits), "{hits}");
 }
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_service_nor_its_end() {
+    let mut process = Process::start(&[("LOG_LEVEL", "debug"), ("FAILURE_RATE", "100")]);
+    // A pipe holds 64 KiB, and each of these requests is a line of about 200 bytes.
+    for _ in 0..1000 {
+        assert_eq!(process.status("/healthz"), Some(500));
+    }
+    process.signal("TERM");
+    let (status, took) = process.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}

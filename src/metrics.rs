@@ -163,6 +163,11 @@ impl Metrics {
     }
 }
 
+/// How many more file descriptors the process may open; `None` where `/proc` does not tell.
+pub fn spare_files() -> Option<usize> {
+    process::spare_files()
+}
+
 fn place(target: Target, client: Client) -> usize {
     (target.index() * Client::COUNT + client.index()) * CODES
 }

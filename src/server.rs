@@ -13,11 +13,15 @@ use crate::config::{Config, Limits, effective_seed};
 use crate::engine::Engine;
 use crate::fault::ActivePlan;
 use crate::http::{self, App};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::wire::{self, BindError, Conditions, Gate, Stage};
 
 /// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
 const ADMIN_CONNECTIONS: usize = 64;
+
+/// File descriptors kept from the probe listener, where there are that many: for the admin listener, its reading of
+/// `/proc` and the filler of a cut.
+const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 16;
 
 /// How long the admin listener may take to end, once the probe listener has.
 const ADMIN_GRACE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -79,9 +83,11 @@ impl Server {
             "started"
         );
 
+        let spare = metrics::spare_files().unwrap_or(usize::MAX);
         let probe_service = wire::Service {
             router: http::probe_router(&app),
             limits: config.limits,
+            files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
             metrics: metrics.clone(),
             faulted: Some(engine.clone()),
             conditions: conditions.subscribe(),
@@ -89,6 +95,7 @@ impl Server {
         let admin_service = wire::Service {
             router: http::admin_router(&app),
             limits: Limits { connections: ADMIN_CONNECTIONS, ..config.limits },
+            files: usize::MAX,
             metrics: metrics.clone(),
             faulted: None,
             conditions: admin_conditions.subscribe(),

@@ -58,6 +58,8 @@ pub struct Service {
     pub router: Router,
     /// What clients may take up.
     pub limits: Limits,
+    /// How many connections leave enough file descriptors to others; above, none is accepted.
+    pub files: usize,
     /// Counts what the limits cut, and connections where `faulted`.
     pub metrics: Arc<Metrics>,
     /// Decides on partitions; absent on the admin listener, which has none.

@@ -292,18 +292,16 @@ fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
         .envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0")]);
     let mut process = Process::of(shell);
     let crowd: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(process.probe).ok()).collect();
-    assert_eq!(
-        event(&mut process.log, "cannot accept; waiting")["error"],
-        "Too many open files (os error 24)"
-    );
+    event(&mut process.log, "no file descriptors to spare; waiting");
     let before = process.cpu_ticks();
     sleep(Duration::from_secs(2));
     // A tick is a hundredth of a second; a loop that spins takes two hundred.
     let spent = process.cpu_ticks() - before;
     assert!(spent < 100, "{spent} ticks of CPU time");
+    // The admin listener has descriptors of its own, so that a drill can be watched and ended.
+    let metrics = process.get(process.admin, "/metrics").unwrap();
     drop(crowd);
     process.until(|| process.status("/healthz") == Some(200));
-    let metrics = process.get(process.admin, "/metrics").unwrap();
     let hits =
         metrics.lines().find(|line| line.starts_with("probesim_limits_hit_total{limit=\"descriptors\"}"));
     let hits: u64 = hits.unwrap().rsplit(' ').next().unwrap().parse().unwrap();

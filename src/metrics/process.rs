@@ -22,8 +22,7 @@ pub(super) fn collect() -> Vec<MetricFamily> {
     let ticks = |number| field(number).map(|ticks| ticks / TICKS_PER_SECOND);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = line(&status, "VmRSS:").map(|kib| kib * 1024.0);
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64 - 1.0);
+    let (open, most) = (open_files(), most_files());
 
     let cpu = ticks(14).zip(ticks(15)).map(|(user, system)| user + system);
     let gauge = Family::gauge;
@@ -32,10 +31,7 @@ pub(super) fn collect() -> Vec<MetricFamily> {
         (gauge("process_resident_memory_bytes", "Resident memory in bytes."), resident),
         (gauge("process_virtual_memory_bytes", "Virtual memory in bytes."), field(23)),
         (gauge("process_open_fds", "Open file descriptors."), open),
-        (
-            gauge("process_max_fds", "Most file descriptors the process may open."),
-            line(&limits, "Max open files"),
-        ),
+        (gauge("process_max_fds", "Most file descriptors the process may open."), most),
         (gauge("process_threads", "Threads of the process."), field(20)),
         (
             gauge("process_start_time_seconds", "Start of the process in seconds since the Unix epoch."),
@@ -48,6 +44,19 @@ pub(super) fn collect() -> Vec<MetricFamily> {
         Some(family.done())
     })
     .collect()
+}
+
+/// How many more file descriptors the process may open.
+pub(super) fn spare_files() -> Option<usize> {
+    most_files().zip(open_files()).map(|(most, open)| (most - open).max(0.0) as usize)
+}
+
+fn open_files() -> Option<f64> {
+    fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64 - 1.0)
+}
+
+fn most_files() -> Option<f64> {
+    line(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
 }
 
 /// The first number after `label`.

@@ -39,12 +39,16 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
             }
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(REST), if !obeys => {}
-            accepted = gate.accept() => match accepted {
+            accepted = gate.accept(), if connections.len() < service.files => match accepted {
                 Ok((socket, peer)) => {
                     if connections.len() >= service.limits.connections {
                         refuse(&socket, peer, &service.metrics);
                     } else {
                         spawn(&mut connections, socket, &service);
+                        if connections.len() == service.files {
+                            service.metrics.limit(Limit::Descriptors);
+                            warn!(connections = service.files, "no file descriptors to spare; waiting");
+                        }
                     }
                 }
                 Err(error) => rest(&error, &service.metrics, &mut connections).await,

@@ -117,6 +117,20 @@ async fn an_idle_connection_is_ended_by_the_idle_time() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_time() {
+    let rules: Vec<String> =
+        (0..100).map(|rule| format!("{{name: r{rule}, target: liveness, mode: status, rate: 1%}}")).collect();
+    let faults = format!("{{faults: [{}]}}", rules.join(","));
+    let service = Service::start(&[("FAULTS", &faults), ("IDLE_TIMEOUT", "500ms")]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    // More than the buffers of both kernels take.
+    stream.write_all("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500).as_bytes()).await.unwrap();
+    eventually("it is cut off", || async { service.metric("probesim_connections", &[]).await == 0.0 }).await;
+    assert_eq!(service.metric("probesim_limits_hit_total", &["write_time"]).await, 1.0);
+    assert_eq!(read_to_end(&mut stream).await.end, End::Reset);
+}
+
+#[tokio::test]
 async fn connections_above_the_limit_are_reset_and_counted() {
     let service = Service::start(&[("MAX_CONNECTIONS", "10")]).await;
     let mut streams = Vec::new();

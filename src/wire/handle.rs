@@ -83,6 +83,8 @@ struct Inner {
     phase: Phase,
     head_noticed: bool,
     answering: bool,
+    /// Since when it takes none of what is sent, which may be the buffered rest of an answer that has ended.
+    stalled: Option<Instant>,
     end_deferred: Option<Waker>,
     waits_until: Option<Instant>,
     takeover: Option<Takeover>,
@@ -102,8 +104,6 @@ enum Phase {
     Head(Instant),
     /// It waits for us.
     Waiting,
-    /// It takes none of its answer, since then.
-    Stalled(Instant),
 }
 
 /// Whether a request may go on to its handler, where cuts of one client class are in force.
@@ -120,6 +120,7 @@ impl ConnectionState {
             phase: Phase::Idle(Instant::now()),
             head_noticed: false,
             answering: false,
+            stalled: None,
             end_deferred: None,
             waits_until: None,
             takeover: None,
@@ -172,7 +173,7 @@ impl ConnectionState {
     /// Whether the end of input is to be told only after the request under way; `waker` is woken then.
     pub(super) fn defers_end(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
-        let defers = matches!(inner.phase, Phase::Waiting | Phase::Stalled(_));
+        let defers = inner.phase == Phase::Waiting;
         if defers {
             inner.end_deferred = Some(waker.clone());
         }
@@ -182,7 +183,7 @@ impl ConnectionState {
     /// Whether a request has no answer yet.
     pub(super) fn is_unanswered(&self) -> bool {
         let inner = self.lock();
-        !inner.answering && matches!(inner.phase, Phase::Waiting | Phase::Stalled(_))
+        !inner.answering && inner.phase == Phase::Waiting
     }
 
     pub(super) fn request_ends(&self) {
@@ -196,11 +197,14 @@ impl ConnectionState {
 
     pub(super) fn write_waits(&self, waits: bool) {
         let mut inner = self.lock();
-        inner.phase = match (inner.phase, waits) {
-            (Phase::Waiting, true) => Phase::Stalled(Instant::now()),
-            (Phase::Stalled(_), false) => Phase::Waiting,
-            (phase, _) => phase,
-        };
+        if waits {
+            inner.stalled.get_or_insert_with(Instant::now);
+        } else if inner.stalled.take().is_some()
+            && let Phase::Idle(since) = &mut inner.phase
+        {
+            // It was at the rest of its answer.
+            *since = Instant::now();
+        }
     }
 
     pub(super) fn flushed(&self) {
@@ -251,18 +255,24 @@ impl ConnectionState {
     /// Leaves a silence out of the client's time.
     pub(super) fn forgive(&self, silence: Duration) {
         let mut inner = self.lock();
+        if let Some(since) = &mut inner.stalled {
+            *since += silence;
+        }
         match &mut inner.phase {
-            Phase::Idle(since) | Phase::Head(since) | Phase::Stalled(since) => *since += silence,
+            Phase::Idle(since) | Phase::Head(since) => *since += silence,
             Phase::Waiting => {}
         }
     }
 
     /// When the client's time runs out, and by which limit.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
-        match self.lock().phase {
+        let inner = self.lock();
+        if let Some(since) = inner.stalled {
+            return Some((since + limits.idle_time, Limit::WriteTime));
+        }
+        match inner.phase {
             Phase::Idle(since) => Some((since + limits.idle_time, Limit::IdleTime)),
             Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
-            Phase::Stalled(since) => Some((since + limits.idle_time, Limit::WriteTime)),
             Phase::Waiting => None,
         }
     }

@@ -5,6 +5,9 @@
 //!
 //! A connection is one task that owns its socket and polls hyper. It stops polling while a partition has frozen it, and
 //! drops hyper for a [`Script`] when a handler asks for a fault that HTTP cannot express.
+//!
+//! A client that ends its side while its request waits counts as gone, since half a close cannot be told from a whole
+//! one. What can be answered at once, it still gets.
 
 mod accept;
 mod connection;

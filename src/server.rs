@@ -4,6 +4,7 @@ mod supervisor;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -23,8 +24,12 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// `/proc` and the filler of a cut.
 const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 16;
 
+/// How long a connection to the admin listener may be idle, so that nobody keeps its few places: longer than the usual
+/// pauses between scrapes are not worth a place.
+const ADMIN_IDLE: Duration = Duration::from_secs(10);
+
 /// How long the admin listener may take to end, once the probe listener has.
-const ADMIN_GRACE: std::time::Duration = std::time::Duration::from_millis(200);
+const ADMIN_GRACE: Duration = Duration::from_millis(200);
 
 /// A service that has bound its ports and serves nobody yet.
 #[derive(Debug)]
@@ -94,7 +99,11 @@ impl Server {
         };
         let admin_service = wire::Service {
             router: http::admin_router(&app),
-            limits: Limits { connections: ADMIN_CONNECTIONS, ..config.limits },
+            limits: Limits {
+                connections: ADMIN_CONNECTIONS,
+                idle_time: config.limits.idle_time.min(ADMIN_IDLE),
+                ..config.limits
+            },
             files: usize::MAX,
             metrics: metrics.clone(),
             faulted: None,

@@ -62,7 +62,6 @@ enum Fate {
 /// Serves one connection.
 pub(super) async fn serve(socket: TcpStream, service: Service) {
     let Ok(peer) = socket.peer_addr() else { return };
-    let _ = socket.set_nodelay(true);
     let state = ConnectionState::new(peer);
     let mut connection = Connection {
         socket: Arc::new(socket),

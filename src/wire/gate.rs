@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
@@ -13,6 +14,9 @@ use crate::fault::Cut;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long a connection is silent before the kernel asks whether its client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A port that cannot be had.
 #[derive(Debug)]
@@ -191,6 +195,9 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
         // A specific IPv6 address has no IPv4 side.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
+    // Accepted sockets have both from here. A client that has vanished without a FIN is noticed in two minutes.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -232,5 +239,29 @@ const EINPROGRESS: i32 = 115;
 /// Makes the close of `stream` a reset.
 pub(super) fn reset_on_close(stream: &TcpStream) {
     // Fails only where the connection has ended already.
-    let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once_and_ask_after_silent_clients() {
+        let mut gate = Gate::bind(Address { ip: None, port: 0 }).unwrap();
+        gate.set(None).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, gate.local_addr().port()));
+        let (client, accepted) = tokio::join!(TcpStream::connect(to), gate.accept());
+        let (accepted, peer) = accepted.unwrap();
+        assert_eq!(peer.port(), client.unwrap().local_addr().unwrap().port());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
+
+    #[tokio::test]
+    async fn an_ipv4_address_is_ipv4_alone() {
+        let gate = Gate::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }).unwrap();
+        assert!(gate.local_addr().is_ipv4());
+    }
 }

@@ -1,0 +1,325 @@
+//! The environment of a container, as the kubelet makes it.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::error::Problem;
+use super::node::{Node, Report, shown, wrong};
+use super::object::Object;
+use crate::config::environment::{VARIABLES, Variable};
+
+/// The most bytes of an environment. `$(VAR)` could double a value with each variable.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
+/// Stands for the Pod's name, which is not known yet. No value of a manifest's author looks like it.
+const POD_NAME: &str = "\u{0}metadata.name\u{0}";
+
+const NEEDS_QUOTES: &str = "needs quotes; without them the API server refuses it";
+
+/// Stands for addresses that only a running Pod has (TEST-NET-1 of RFC 5737).
+const SOME_ADDRESS: &str = "192.0.2.1";
+
+/// What references can lead to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sources<'a> {
+    /// All objects of the input; each ConfigMap among them can be referred to.
+    pub(super) objects: &'a [Object],
+    /// The object that the Pods come from.
+    pub(super) owner: &'a Object,
+    /// The Pod's `metadata`.
+    pub(super) metadata: Option<&'a Node<'a>>,
+    /// The Pod's `spec`.
+    pub(super) spec: &'a Node<'a>,
+}
+
+impl<'a> Sources<'a> {
+    fn config_map(&self, name: &str) -> Option<&'a Object> {
+        let namespace = self.owner.namespace.as_deref();
+        self.objects
+            .iter()
+            .find(|object| object.kind == "ConfigMap" && object.name == name && object.is_near(namespace))
+    }
+}
+
+/// A container's variables.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    values: HashMap<String, String>,
+    order: Vec<String>,
+    bytes: usize,
+}
+
+impl Environment {
+    /// Reads `envFrom`, then `env`, which wins.
+    pub(super) fn read(container: &Node, sources: &Sources, report: &mut Report) -> Self {
+        let mut environment = Self::default();
+        for source in container.items("envFrom", report) {
+            environment.take_all(&source, sources, report);
+        }
+        for variable in container.items("env", report) {
+            environment.take(&variable, sources, report);
+        }
+        if environment.bytes > MAX_BYTES {
+            report.error(&container.field("env"), Problem::EnvironmentTooLong);
+        }
+        environment
+    }
+
+    /// Name and value of each variable, in the order in which they were first set; the Pod's name replaced by `name`.
+    pub(super) fn pairs(&self, name: &str) -> impl Iterator<Item = (String, String)> {
+        self.order.iter().filter_map(move |variable| {
+            self.values.get(variable).map(|value| (variable.clone(), value.replace(POD_NAME, name)))
+        })
+    }
+
+    /// A variable's value, if it holds the Pod's name and nothing else.
+    pub(super) fn is_pod_name(&self, variable: &str) -> bool {
+        self.values.get(variable).is_some_and(|value| value == POD_NAME)
+    }
+
+    /// The variables of ours whose value holds the Pod's name, and more.
+    pub(super) fn with_pod_name(&self) -> impl Iterator<Item = &str> {
+        let holds = |name: &&String| self.values.get(*name).is_some_and(|value| value.contains(POD_NAME));
+        self.order.iter().filter(|name| is_ours(name)).filter(holds).map(String::as_str)
+    }
+
+    fn set(&mut self, name: String, value: String) {
+        self.bytes += name.len() + value.len();
+        if self.bytes > MAX_BYTES {
+            return;
+        }
+        if self.values.insert(name.clone(), value).is_none() {
+            self.order.push(name);
+        }
+    }
+
+    /// One entry of `envFrom`.
+    fn take_all(&mut self, source: &Node, sources: &Sources, report: &mut Report) {
+        let prefix = source.text("prefix", report).unwrap_or_default();
+        if let Some(secret) = source.child("secretRef", report) {
+            let name = secret.text("name", report).unwrap_or_default();
+            let container = container(report);
+            report.assume(format!(
+                "{container}: the variables of Secret {name:?} are taken as unset: Secrets are not read"
+            ));
+        }
+        let Some(reference) = source.child("configMapRef", report) else { return };
+        let Some(name) = reference.needed("name", report) else { return };
+        let optional = reference.flag("optional", report).unwrap_or(false);
+        let Some(config_map) = sources.config_map(name) else {
+            if !optional {
+                report.error(&reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+            }
+            return;
+        };
+        for (key, value) in data(config_map, report) {
+            // The kubelet leaves out what cannot be a name.
+            if let Some(text) = datum(config_map, key, value, report).filter(|_| !key.contains('=')) {
+                self.set(format!("{prefix}{key}"), text);
+            }
+        }
+    }
+
+    /// One entry of `env`.
+    fn take(&mut self, variable: &Node, sources: &Sources, report: &mut Report) {
+        let Some(name) = variable.needed("name", report) else { return };
+        let literal = variable.value("value").and_then(|value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => {
+                report.warn(&format!("env {}: the value {value} {NEEDS_QUOTES}", shown(name)));
+                Some(value.to_string())
+            }
+            value => {
+                report.error(&variable.field("value"), wrong("a string", value));
+                None
+            }
+        });
+        let value = match literal.filter(|text| !text.is_empty()) {
+            Some(text) => {
+                // What it may grow to is bounded by what is there times the references in it.
+                let room = MAX_BYTES.saturating_sub(self.bytes);
+                expand(&text, room, |name| self.values.get(name).map(String::as_str))
+            }
+            None => match variable.child("valueFrom", report) {
+                Some(source) => match referred(name, &source, sources, report) {
+                    Some(value) => Some(value),
+                    // What is optional and not there leaves an earlier value alone.
+                    None => return,
+                },
+                None => Some(String::new()),
+            },
+        };
+        match value {
+            Some(value) => self.set(name.to_owned(), value),
+            None => self.bytes = MAX_BYTES + 1,
+        }
+    }
+}
+
+/// What `valueFrom` leads to.
+fn referred(variable: &str, source: &Node, sources: &Sources, report: &mut Report) -> Option<String> {
+    if let Some(field) = source.child("fieldRef", report) {
+        let path = field.needed("fieldPath", report)?;
+        return Some(of_pod(path, sources, report));
+    }
+    if let Some(reference) = source.child("configMapKeyRef", report) {
+        let (name, key) = (reference.needed("name", report), reference.needed("key", report));
+        let (name, key) = (name?, key?);
+        let optional = reference.flag("optional", report).unwrap_or(false);
+        let Some(config_map) = sources.config_map(name) else {
+            if !optional {
+                report.error(&reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+            }
+            return None;
+        };
+        let found = data(config_map, report).into_iter().find(|(known, _)| *known == key);
+        if found.is_none() && !optional {
+            let problem = Problem::NoKey { config_map: name.to_owned(), key: key.to_owned() };
+            report.error(&reference.field("key"), problem);
+        }
+        return found.and_then(|(key, value)| datum(config_map, key, value, report));
+    }
+    let what = if source.has("secretKeyRef") {
+        "Secrets are not read"
+    } else {
+        "only fields and ConfigMaps are read"
+    };
+    if is_ours(variable) {
+        report.assume(format!("{}: {variable} is taken as unset: {what}", container(report)));
+    }
+    None
+}
+
+/// A field of the Pod, by the downward API.
+fn of_pod(path: &str, sources: &Sources, report: &mut Report) -> String {
+    let entry = |field: &str, key: &str, report: &mut Report| {
+        let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
+        let entries = sources.metadata.map(|metadata| metadata.texts(field, report)).unwrap_or_default();
+        entries
+            .into_iter()
+            .find(|(known, _)| *known == key)
+            .map_or_else(String::new, |(_, text)| text.to_owned())
+    };
+    match path {
+        "metadata.name" => POD_NAME.to_owned(),
+        "metadata.namespace" => sources.owner.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        "spec.nodeName" => sources.spec.text("nodeName", report).unwrap_or("node").to_owned(),
+        "spec.serviceAccountName" => {
+            sources.spec.text("serviceAccountName", report).unwrap_or("default").to_owned()
+        }
+        "status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs" => SOME_ADDRESS.to_owned(),
+        _ => match path.split_once(['\'', '"']) {
+            Some(("metadata.labels[", key)) => entry("labels", key, report),
+            Some(("metadata.annotations[", key)) => entry("annotations", key, report),
+            _ => format!("<{path}>"),
+        },
+    }
+}
+
+/// The `data` of a ConfigMap.
+fn data<'a>(config_map: &'a Object, report: &mut Report) -> Vec<(&'a str, &'a Value)> {
+    let mut own = Report::new(config_map.place.clone());
+    let data = config_map.node().child("data", &mut own);
+    report.adopt(own);
+    data.iter().flat_map(Node::entries).collect()
+}
+
+/// A value of a ConfigMap. What lacks quotes is taken as it is written, with a warning.
+fn datum(config_map: &Object, key: &str, value: &Value, report: &mut Report) -> Option<String> {
+    let mut own = Report::new(config_map.place.clone());
+    let field = format!("data.{}", shown(key));
+    let text = match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => {
+            own.warn(&format!("{field}: the value {value} {NEEDS_QUOTES}"));
+            Some(value.to_string())
+        }
+        value => {
+            own.error(&field, wrong("a string", value));
+            None
+        }
+    };
+    report.adopt(own);
+    text
+}
+
+/// Whether a variable is one of this program's.
+pub(super) fn is_ours(name: &str) -> bool {
+    VARIABLES.iter().flat_map(Variable::names).any(|known| known == name)
+}
+
+fn container(report: &Report) -> String {
+    format!("container {}", report.place.container.as_deref().unwrap_or_default())
+}
+
+/// Replaces `$(NAME)` as Kubernetes does: a name that is not known stays as it is, `$$` is a `$`. None where it grows
+/// beyond `most` bytes.
+fn expand<'a>(text: &str, most: usize, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            match value(name) {
+                Some(value) => out.push_str(value),
+                None => out.extend(["$(", name, ")"]),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+        if out.len() > most {
+            return None;
+        }
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(text: &str) -> String {
+        let value = |name: &str| (name == "A").then_some("one");
+        expand(text, 1000, value).unwrap()
+    }
+
+    #[test]
+    fn references_are_replaced_as_kubernetes_replaces_them() {
+        for (text, result) in [
+            ("$(A)", "one"),
+            ("x$(A)y$(A)", "xoneyone"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$$$(A)", "$one"),
+            ("$A", "$A"),
+            ("$", "$"),
+            ("$(A", "$(A"),
+            ("$()", "$()"),
+            ("a$$", "a$"),
+        ] {
+            assert_eq!(expanded(text), result, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expansion_stops_at_its_limit() {
+        assert_eq!(expand("$(A)$(A)", 5, |_| Some("four")), None);
+    }
+
+    #[test]
+    fn variables_of_ours_are_known_with_and_without_a_prefix() {
+        for name in ["FAILURE_RATE", "LIVENESS_FAILURE_RATE", "PORT", "FAULTS", "TRAFFIC_LATENCY_P99"] {
+            assert!(is_ours(name), "{name}");
+        }
+        for name in ["LIVENESS_PORT", "HOME", "failure_rate", "LIVENESSFAILURE_RATE"] {
+            assert!(!is_ours(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The objects of the input.
+
+use serde_json::{Map, Value};
+
+use super::Input;
+use super::error::{ManifestError, Place, Problem};
+use super::node::{Node, Report, shown, wrong};
+use crate::config::document::{self, Document};
+
+/// The longest input, in bytes.
+pub const MAX_INPUT: usize = 32 << 20;
+
+/// One object, read as far as its kind and name.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) place: Place,
+    /// Its kind if its API group is that of Kubernetes itself, else group and kind.
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) map: Map<String, Value>,
+}
+
+impl Object {
+    pub(super) fn node(&self) -> Node<'_> {
+        Node::root(&self.map)
+    }
+
+    /// Whether something in the namespace `other` can refer to it; who names no namespace is in any.
+    pub(super) fn is_near(&self, other: Option<&str>) -> bool {
+        match (self.namespace.as_deref(), other) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
+    }
+}
+
+/// The objects of all inputs, lists taken apart.
+pub(super) fn objects(inputs: &[Input], errors: &mut Vec<ManifestError>) -> Vec<Object> {
+    let mut objects = Vec::new();
+    for input in inputs {
+        let place = Place { file: input.name.clone(), ..Place::default() };
+        match document::parse_all(&input.text, MAX_INPUT) {
+            Ok(documents) => {
+                for (i, Document { line, value }) in documents.into_iter().enumerate() {
+                    let place = Place { document: Some((i + 1, line)), ..place.clone() };
+                    flatten(value, None, place, &mut objects, errors);
+                }
+            }
+            Err(error) => {
+                let number = (error.line > 0).then(|| (number_at(&input.text, error.line), 0));
+                let place = Place { document: number, ..place };
+                errors.push(ManifestError { place, field: String::new(), problem: Problem::Document(error) });
+            }
+        }
+    }
+    objects
+}
+
+/// The number of the document that a line belongs to, counted without the parser, which gave up there.
+fn number_at(text: &str, line: usize) -> usize {
+    let (mut number, mut begun) = (1, false);
+    for line in text.lines().take(line.saturating_sub(1)) {
+        if line == "---" || line.starts_with("--- ") {
+            number += usize::from(begun);
+            begun = true;
+        } else {
+            begun |= !line.trim_start().is_empty() && !line.trim_start().starts_with('#');
+        }
+    }
+    number
+}
+
+/// Takes lists apart. `kind` is that of a typed list, whose items may leave theirs out.
+fn flatten(
+    value: Value,
+    kind: Option<&str>,
+    mut place: Place,
+    objects: &mut Vec<Object>,
+    errors: &mut Vec<ManifestError>,
+) {
+    let mut report = Report::new(place.clone());
+    match value {
+        Value::Object(map) => {
+            let node = Node::root(&map);
+            let named = if node.has("kind") { node.text("kind", &mut report) } else { kind };
+            if named.is_none() && report.errors.is_empty() {
+                report.error("kind", Problem::Missing);
+            }
+            let named = named.unwrap_or_default().to_owned();
+            match (named.strip_suffix("List"), map.get("items")) {
+                (Some(of), Some(Value::Array(_))) => {
+                    let of = (!of.is_empty()).then_some(of);
+                    let Some(Value::Array(items)) = { map }.remove("items") else { return };
+                    for (i, item) in items.into_iter().enumerate() {
+                        // A list in a list keeps the position of the outer one.
+                        let place = Place { item: place.item.or(Some(i + 1)), ..place.clone() };
+                        flatten(item, of, place, objects, errors);
+                    }
+                }
+                _ if named.is_empty() => {}
+                _ => {
+                    let group = match node.text("apiVersion", &mut report) {
+                        Some(version) => version.split_once('/').map_or("", |(group, _)| group),
+                        None if kind.is_some() => own_group(&named).unwrap_or(""),
+                        None => {
+                            report.error("apiVersion", Problem::Missing);
+                            ""
+                        }
+                    };
+                    // Another group's Service or Job is another thing.
+                    let full = match own_group(&named) {
+                        Some(own) if own != group => format!("{group}/{named}"),
+                        _ => named,
+                    };
+                    let metadata = node.child("metadata", &mut report);
+                    let text = |name, report: &mut Report| {
+                        metadata.as_ref().and_then(|metadata| metadata.text(name, report))
+                    };
+                    let name = text("name", &mut report).or(text("generateName", &mut report));
+                    let namespace = text("namespace", &mut report).map(str::to_owned);
+                    let name = name.unwrap_or_default().to_owned();
+                    place.object = Some(if name.is_empty() {
+                        shown(&full)
+                    } else {
+                        format!("{}/{}", shown(&full), shown(&name))
+                    });
+                    objects.push(Object { place, kind: full, name, namespace, map });
+                }
+            }
+        }
+        // An empty document.
+        Value::Null if place.item.is_none() => {}
+        value => report.error("", wrong("an object with `kind`", &value)),
+    }
+    errors.append(&mut report.errors);
+}
+
+/// The API group of the kinds that are read.
+fn own_group(kind: &str) -> Option<&'static str> {
+    match kind {
+        "Pod" | "ConfigMap" | "Service" => Some(""),
+        "Deployment" | "StatefulSet" | "DaemonSet" => Some("apps"),
+        "Job" | "CronJob" => Some("batch"),
+        _ => None,
+    }
+}

@@ -1,0 +1,96 @@
+//! What listens in a Pod.
+
+use std::net::IpAddr;
+
+use super::error::Problem;
+use super::node::Report;
+use crate::config::Config;
+use crate::fault::Target;
+use crate::kubelet::{Aim, ContainerSpec};
+
+/// A listener of one of our containers.
+#[derive(Clone, Debug)]
+pub(super) struct Listener {
+    /// The container's position.
+    pub(super) container: usize,
+    /// The address it listens on; absent: all.
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: u16,
+    /// The paths of the probe listener; absent: the admin listener.
+    pub(super) paths: Option<Vec<(String, Target)>>,
+}
+
+/// What listens in the Pod.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ports {
+    pub(super) listeners: Vec<Listener>,
+    /// What the containers that do not run this program declare.
+    pub(super) others: Vec<u16>,
+    /// Whether a listener is missing above because its configuration is wrong; then no port is refused.
+    pub(super) incomplete: bool,
+}
+
+impl Ports {
+    /// Adds the listeners of a container. `before` are the containers before it.
+    pub(super) fn add(
+        &mut self,
+        container: usize,
+        config: &Config,
+        before: &[ContainerSpec],
+        report: &mut Report,
+    ) {
+        for (address, paths) in
+            [(config.probe_address, Some(config.paths.clone())), (config.admin_address, None)]
+        {
+            // 0 takes a free port, which no probe can know.
+            if address.port == 0 {
+                continue;
+            }
+            let taken = self.listeners.iter().find(|other| other.port == address.port);
+            if let Some(by) = taken.and_then(|other| before.get(other.container)) {
+                report.error("env", Problem::PortTaken { port: address.port, by: by.name.clone() });
+            }
+            self.listeners.push(Listener { container, ip: address.ip, port: address.port, paths });
+        }
+    }
+
+    pub(super) fn of(&self, port: u16) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.port == port)
+    }
+
+    /// All ports that are known, for an error.
+    pub(super) fn list(&self) -> String {
+        let ours = self.listeners.iter().map(|listener| {
+            let variable = if listener.paths.is_some() { "PORT" } else { "ADMIN_ADDRESS" };
+            format!("{} ({variable})", listener.port)
+        });
+        let others = self.others.iter().map(|port| format!("{port} (another container)"));
+        ours.chain(others).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Listener {
+    /// What a path leads to.
+    pub(super) fn aim(&self, path: &str) -> Aim {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        match &self.paths {
+            Some(paths) => aim(paths, &path),
+            None if matches!(path.as_str(), "/healthz" | "/metrics") => Aim::Status(200),
+            None => Aim::Status(404),
+        }
+    }
+}
+
+/// What a path of the probe listener leads to: an exact path first, then the longest prefix.
+pub(super) fn aim(paths: &[(String, Target)], path: &str) -> Aim {
+    if matches!(path, "/" | "/metrics") {
+        return Aim::Status(200);
+    }
+    let below = |pattern: &str| pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix));
+    let exact = paths.iter().find(|(pattern, _)| pattern == path);
+    let found = exact.or_else(|| {
+        paths.iter().filter(|(pattern, _)| below(pattern)).max_by_key(|(pattern, _)| pattern.len())
+    });
+    found.map_or(Aim::Status(404), |(_, target)| Aim::Target(*target))
+}

@@ -1,0 +1,217 @@
+//! Probes and who answers them.
+
+use super::*;
+
+/// The liveness probe of a Pod whose readiness probe is in order.
+fn liveness(probe: &str) -> (Probe, Workload) {
+    let web =
+        workload(&probed(&format!("ports: [{{name: http, containerPort: 8080}}]\nlivenessProbe: {probe}")));
+    let probe = web.pod.containers[0].liveness.clone();
+    (probe.unwrap_or_else(|| panic!("no liveness probe: {web:?}")), web)
+}
+
+const fn http(aim: Aim) -> Handler {
+    Handler::Http { server: 0, aim, client: Client::Kubelet }
+}
+
+#[test]
+fn what_a_probe_leaves_out_has_the_defaults_of_the_api() {
+    let (probe, _) = liveness("{httpGet: {path: /healthz, port: http}, timeoutSeconds: 0, periodSeconds: 0}");
+    assert_eq!(probe, Probe::new(http(Aim::Target(Target::Liveness))));
+    assert_eq!((probe.initial_delay, probe.timeout, probe.period), (0, 1, 10));
+    assert_eq!((probe.success_threshold, probe.failure_threshold, probe.grace), (1, 3, None));
+}
+
+#[test]
+fn each_field_of_a_probe_is_read() {
+    let (probe, _) = liveness(
+        "{tcpSocket: {port: 8080}, initialDelaySeconds: 5, timeoutSeconds: 2, periodSeconds: 3, failureThreshold: 4, terminationGracePeriodSeconds: 7}",
+    );
+    let tcp = Probe::new(Handler::Tcp { server: 0 });
+    let wanted =
+        Probe { initial_delay: 5, timeout: 2, period: 3, failure_threshold: 4, grace: Some(7), ..tcp };
+    assert_eq!(probe, wanted);
+    let web = workload(&pod("readinessProbe: {tcpSocket: {port: 8080}, successThreshold: 2}"));
+    assert_eq!(readiness(&web, 0).success_threshold, 2);
+}
+
+#[test]
+fn a_path_leads_to_its_target_or_to_a_fixed_status() {
+    for (path, aim) in [
+        ("/healthz", Aim::Target(Target::Liveness)),
+        ("/livez?verbose", Aim::Target(Target::Liveness)),
+        ("readyz", Aim::Target(Target::Readiness)),
+        ("/startupz", Aim::Target(Target::Startup)),
+        ("/dependency", Aim::Target(Target::Dependency)),
+        ("/", Aim::Status(200)),
+        ("/metrics", Aim::Status(200)),
+        ("/healthz/", Aim::Status(404)),
+        ("/nothing", Aim::Status(404)),
+    ] {
+        assert_eq!(
+            liveness(&format!("{{httpGet: {{path: {path}, port: 8080}}}}")).0.handler,
+            http(aim),
+            "{path}"
+        );
+    }
+    assert_eq!(liveness("{httpGet: {port: 8080}}").0.handler, http(Aim::Status(200)), "the default is /");
+}
+
+#[test]
+fn paths_of_the_environment_count() {
+    let text =
+        "env:\n- {name: TRAFFIC_PATHS, value: '/api/*'}\n- {name: LIVENESS_PATHS, value: '/api/live'}\n";
+    for (path, target) in [("/api/x", Target::Traffic), ("/api/live", Target::Liveness)] {
+        let probe = format!("livenessProbe: {{httpGet: {{path: {path}, port: 8080}}}}");
+        let web = workload(&probed(&(text.to_owned() + &probe)));
+        assert_eq!(
+            web.pod.containers[0].liveness.as_ref().unwrap().handler,
+            http(Aim::Target(target)),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_port_of_the_environment_counts() {
+    let text = "env: [{name: PORT, value: '9090'}]\nlivenessProbe: {tcpSocket: {port: 9090}}";
+    let web = workload(&pod(text));
+    assert_eq!(web.pod.containers[0].liveness.as_ref().unwrap().handler, Handler::Tcp { server: 0 });
+}
+
+#[test]
+fn a_user_agent_among_the_headers_changes_the_client() {
+    let with = |agent: &str| {
+        let headers = format!("httpHeaders: [{{name: user-agent, value: {agent}}}]");
+        match liveness(&format!("{{httpGet: {{path: /healthz, port: 8080, {headers}}}}}")).0.handler {
+            Handler::Http { client, .. } => client,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with("curl"), Client::Other);
+    assert_eq!(with("kube-probe/1.36"), Client::Kubelet);
+}
+
+#[test]
+fn the_admin_listener_is_never_faulted() {
+    for (handler, aim) in [
+        ("httpGet: {path: /healthz, port: 8081}", Handler::Healthy),
+        ("httpGet: {path: /metrics, port: 8081}", Handler::Healthy),
+        ("tcpSocket: {port: 8081}", Handler::Healthy),
+        ("httpGet: {path: /readyz, port: 8081}", http(Aim::Status(404))),
+    ] {
+        assert_eq!(liveness(&format!("{{{handler}}}")).0.handler, aim, "{handler}");
+    }
+    // It asks this program all the same.
+    assert!(workload(&pod("livenessProbe: {tcpSocket: {port: 8081}}")).assumptions.is_empty());
+}
+
+#[test]
+fn a_host_leads_away_and_says_so() {
+    let (probe, web) = liveness("{httpGet: {path: /healthz, port: 8080, host: example.com}}");
+    assert_eq!(probe.handler, Handler::Healthy);
+    assert!(web.assumptions[0].contains("host \"example.com\" is not modelled"), "{:?}", web.assumptions);
+}
+
+#[test]
+fn the_own_probe_as_a_command_is_known() {
+    let exec = |words: &str| {
+        liveness(&format!("{{exec: {{command: [/kube-probesim, probe{words}]}}, timeoutSeconds: 5}}"))
+    };
+    let own = |target| Handler::Exec { server: 0, aim: Aim::Target(target) };
+    for (words, handler, timeout) in [
+        ("", own(Target::Readiness), 1),
+        (", liveness", own(Target::Liveness), 1),
+        (", --timeout, 3s, startup", own(Target::Startup), 3),
+        (", startup, --timeout=9s", own(Target::Startup), 5),
+        (", 'http://127.0.0.1:8080/healthz'", own(Target::Liveness), 1),
+        (", 'http://[::1]:8080/nothing'", Handler::Exec { server: 0, aim: Aim::Status(404) }, 1),
+        (", 'tcp://localhost:8080'", Handler::Tcp { server: 0 }, 1),
+        (", 'http://localhost:8081/healthz'", Handler::Healthy, 1),
+        (", 'http://other:8080/healthz'", Handler::Healthy, 1),
+        (", --until, success", Handler::Healthy, 5),
+    ] {
+        let (probe, _) = exec(words);
+        assert_eq!((probe.handler, probe.timeout), (handler, timeout), "{words}");
+    }
+    let wrong = |words: &str| {
+        refusal(&probed(&format!("livenessProbe: {{exec: {{command: [/kube-probesim, probe, {words}]}}}}")))
+    };
+    assert!(wrong("'grpc://localhost:8080'").contains("speaks no gRPC"));
+    assert!(wrong("livenes").contains("is \"livenes\", not a target or a URL"));
+}
+
+#[test]
+fn another_command_is_taken_to_succeed() {
+    let (probe, web) = liveness("{exec: {command: [cat, /tmp/healthy]}}");
+    assert_eq!(probe.handler, Handler::Healthy);
+    assert_eq!(
+        web.assumptions,
+        ["container probesim, livenessProbe: the command \"cat\" is taken to succeed"]
+    );
+}
+
+/// A Pod whose application is probed through our port.
+const SIDECAR: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+  - name: app
+    image: example/app
+    ports: [{name: app, containerPort: 80}]
+    livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 2}
+    readinessProbe: {httpGet: {path: /, port: app}}
+  - name: probesim
+    image: kube-probesim
+    startupProbe: {tcpSocket: {port: 80}}
+";
+
+#[test]
+fn another_containers_probe_of_our_port_is_answered_by_us() {
+    let web = workload(SIDECAR);
+    let [app, ours] = web.pod.containers.as_slice() else { panic!("{:?}", web.pod) };
+    let aim = Aim::Target(Target::Liveness);
+    let handler = Handler::Http { server: 1, aim, client: Client::Kubelet };
+    assert_eq!(app.liveness.as_ref().unwrap().handler, handler);
+    assert_eq!(app.readiness.as_ref().unwrap().handler, Handler::Healthy);
+    assert!(app.program.is_none() && ours.program.is_some());
+    assert_eq!(ours.startup.as_ref().unwrap().handler, Handler::Healthy);
+    assert_eq!(web.ours[0].position, 1);
+    assert_eq!(
+        web.assumptions,
+        [
+            "container app is taken to be healthy and to run on",
+            "container app, readinessProbe: port 80 is not this program's, and is taken to be healthy",
+            "container probesim, startupProbe: port 80 is not this program's, and is taken to be healthy",
+        ]
+    );
+}
+
+#[test]
+fn another_container_need_not_declare_the_port_that_it_is_probed_on() {
+    let web = workload(&SIDECAR.replace("port: app", "port: 3000"));
+    assert_eq!(readiness(&web, 0).handler, Handler::Healthy);
+}
+
+#[test]
+fn probes_of_others_alone_are_no_probe_of_ours() {
+    assert!(
+        refusal(&SIDECAR.replace("path: /healthz, port: 8080", "port: 80"))
+            .contains("no probe asks this program")
+    );
+}
+
+#[test]
+fn a_named_port_is_that_of_the_same_container() {
+    let text = SIDECAR.replace(
+        "image: kube-probesim",
+        "image: kube-probesim\n    ports: [{name: http, containerPort: 8080}]",
+    );
+    let line = refusal(&text.replace("path: /healthz, port: 8080", "path: /healthz, port: http"));
+    assert!(
+        line.contains("port \"http\" does not exist in the Pod; there is app in this container"),
+        "{line}"
+    );
+}

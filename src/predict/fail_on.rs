@@ -16,7 +16,7 @@ pub enum Figure {
     Restarts,
     /// Time a Pod was not Ready, its start included.
     Unready,
-    /// The longest time a Pod was not Ready after it had been.
+    /// The longest time a Pod was not Ready after it had been; all the time, if it never was.
     Outage,
     /// Time in back-off.
     BackOff,
@@ -45,7 +45,7 @@ impl Figure {
         match self {
             Self::Restarts => pod.restarts() as f64,
             Self::Unready => pod.stats.unready.as_secs_f64(),
-            Self::Outage => pod.stats.longest_outage.as_secs_f64(),
+            Self::Outage => pod.longest_outage().as_secs_f64(),
             Self::BackOff => pod.back_off().as_secs_f64(),
             Self::Availability => pod.availability() * 100.0,
         }

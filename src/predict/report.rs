@@ -14,7 +14,10 @@ use super::rollout::Milestone;
 use super::run::{Observation, Options, Prediction, Replicas, run};
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
-use super::workload::Workload;
+use super::workload::{Kind, Workload};
+
+/// Where paragraphs are broken, in characters.
+const WIDTH: usize = 120;
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +73,7 @@ fn text(
     summary(&prediction, options, out)?;
     let advice: Vec<String> = advice(workload).into_iter().map(|advice| advice.text).collect();
     section("Advice", &advice, out)?;
-    section("Taken for granted", &workload.assumptions, out)?;
+    section("Taken for granted", &assumptions(workload, replicas), out)?;
     section("Warnings", &workload.warnings, out)?;
     Ok(prediction)
 }
@@ -88,6 +91,9 @@ fn origin(workload: &Workload, replicas: &Replicas) -> String {
 }
 
 fn summary(prediction: &Prediction, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    if prediction.pods.is_empty() {
+        return Ok(());
+    }
     let summary = Summary::of(prediction);
     writeln!(out, "\n{:<20} {:>12} {:>12} {:>12}", "Over the Pods", "p50", "p95", "worst")?;
     if let Some(Spread { p50, p95, worst }) = summary.restarts {
@@ -145,7 +151,45 @@ fn section(title: &str, lines: &[String], out: &mut dyn Write) -> io::Result<()>
         return Ok(());
     }
     writeln!(out, "\n{title}")?;
-    lines.iter().try_for_each(|line| writeln!(out, "  - {line}"))
+    for line in lines {
+        let mut width = 3;
+        write!(out, "  -")?;
+        for word in line.split(' ') {
+            if width + 1 + word.chars().count() > WIDTH {
+                write!(out, "\n   ")?;
+                width = 3;
+            }
+            write!(out, " {word}")?;
+            width += 1 + word.chars().count();
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// What the manifest's reader and the run take for granted.
+fn assumptions(workload: &Workload, replicas: &Replicas) -> Vec<String> {
+    let mut all = workload.assumptions.clone();
+    if replicas.seeds_drawn {
+        all.push(
+            "Without a SEED the service draws one at each start of its process; here each Pod keeps one."
+                .to_owned(),
+        );
+    }
+    if replicas.pods.len() > 1 {
+        let how = match workload.kind {
+            Kind::StatefulSet => " (podManagementPolicy: Parallel)",
+            Kind::Deployment => " (no old Pods, no maxSurge or maxUnavailable)",
+            _ => "",
+        };
+        all.push(format!("All Pods come to their nodes at once{how}."));
+        all.push(
+            "Calls come evenly and are spread evenly over the endpoints. A call to a container that runs succeeds: \
+             faults of the traffic and partitions are not counted."
+                .to_owned(),
+        );
+    }
+    all
 }
 
 fn json_lines(
@@ -256,7 +300,7 @@ fn json_summary(
     }));
     line["advice"] =
         advice(workload).into_iter().map(|it| json!({ "code": it.code, "text": it.text })).collect();
-    line["assumptions"] = json!(workload.assumptions);
+    line["assumptions"] = json!(assumptions(workload, replicas));
     line["warnings"] = json!(workload.warnings);
     line
 }

@@ -123,6 +123,11 @@ impl Outcome {
         self.stats.containers.iter().map(|container| container.back_off).sum()
     }
 
+    /// The longest time it was not Ready after it had been; all the time, if it never was.
+    pub fn longest_outage(&self) -> Duration {
+        self.stats.first_ready.map_or(self.stats.elapsed, |_| self.stats.longest_outage)
+    }
+
     /// Share of the time, from the first time it was Ready on, in which it was: 0 to 1, 0 if it never was.
     pub fn availability(&self) -> f64 {
         let Some(first) = self.stats.first_ready else { return 0.0 };

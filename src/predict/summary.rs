@@ -48,7 +48,7 @@ impl Summary {
             times: vec![
                 ("time not Ready", "unready_seconds", times(&|pod| Some(pod.stats.unready))),
                 ("time in back-off", "back_off_seconds", times(&|pod| Some(pod.back_off()))),
-                ("longest outage", "longest_outage_seconds", times(&|pod| Some(pod.stats.longest_outage))),
+                ("longest outage", "longest_outage_seconds", times(&|pod| Some(pod.longest_outage()))),
                 ("fault to reaction", "reaction_seconds", times(&|pod| pod.reaction)),
             ],
             reacted: pods.iter().filter(|pod| pod.reaction.is_some()).count(),

@@ -10,9 +10,11 @@ use crate::units::Show;
 use super::rollout::Milestone;
 
 /// Lines kept from the beginning.
-const HEAD: usize = 32;
+const HEAD: usize = 16;
 /// Lines kept from the end.
-const TAIL: usize = 8;
+const RECENT: usize = 26;
+/// The longest round of lines that is recognised when it comes again.
+const MAX_ROUND: usize = 12;
 
 /// What attempts that failed alike have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +29,38 @@ struct Attempts {
 struct Line {
     at: Duration,
     text: String,
-    /// Of attempts: how many, and when the last was.
-    attempts: Option<(Attempts, u64, Duration)>,
+    /// The number of the restart, which two lines that are like each other may differ in.
+    restart: Option<u64>,
+    what: What,
 }
 
-/// The course of one Pod, in bounded memory: attempts that fail alike are one line until something changes, and of many
-/// lines the first and the last are kept.
+#[derive(Clone, Debug)]
+enum What {
+    Change,
+    /// Attempts that failed alike: how many, and when the last was.
+    Attempts(Attempts, u64, Duration),
+    /// The round of so many lines before came again: how often, and when it ended.
+    Again(usize, u64, Duration),
+}
+
+impl Line {
+    /// Whether two lines say the same of different times.
+    fn is_like(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            (What::Change, What::Change) => self.text == other.text,
+            (What::Attempts(mine, ..), What::Attempts(others, ..)) => mine == others,
+            _ => false,
+        }
+    }
+}
+
+/// The course of one Pod, in bounded memory: attempts that fail alike are one line until something changes, a round of
+/// lines that comes again is counted, and of many lines the first and the last are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     containers: Vec<String>,
     head: Vec<Line>,
-    tail: VecDeque<Line>,
+    recent: VecDeque<Line>,
     left_out: u64,
     /// How many of the latest lines are attempts, with no change among them.
     open: usize,
@@ -55,17 +78,19 @@ impl Timeline {
             event.what
         else {
             if let Some(text) = self.text(event) {
-                self.open = 0;
-                self.push(Line { at: event.at, text, attempts: None });
+                let restart = match event.what {
+                    Happening::Started { restarts } if restarts > 0 => Some(restarts),
+                    _ => None,
+                };
+                self.change(event.at, text, restart);
             }
             return;
         };
         let error = matches!(event.what, Happening::Unhealthy { error: true, .. });
         let alike = Attempts { container: event.container, probe, symptom, error };
         let open = self.open;
-        let latest = self.tail.iter_mut().rev().chain(self.head.iter_mut().rev()).take(open);
-        for line in latest {
-            if let Some((attempts, count, last)) = &mut line.attempts
+        for line in self.recent.iter_mut().rev().take(open) {
+            if let What::Attempts(attempts, count, last) = &mut line.what
                 && *attempts == alike
             {
                 *count += 1;
@@ -75,7 +100,7 @@ impl Timeline {
         }
         let text = self.named(event, event.message(self.container(event)));
         self.open += 1;
-        self.push(Line { at: event.at, text, attempts: Some((alike, 1, event.at)) });
+        self.push(Line { at: event.at, text, restart: None, what: What::Attempts(alike, 1, event.at) });
     }
 
     /// Adds what became of the rollout.
@@ -86,8 +111,7 @@ impl Timeline {
                 (at, format!("Rollout stalls: ProgressDeadlineExceeded with {available} Pods available"))
             }
         };
-        self.open = 0;
-        self.push(Line { at, text, attempts: None });
+        self.change(at, text, None);
     }
 
     fn container(&self, event: &Event) -> &str {
@@ -103,9 +127,6 @@ impl Timeline {
     fn text(&self, event: &Event) -> Option<String> {
         let message = || event.message(self.container(event));
         match event.what {
-            Happening::Started { restarts } if restarts > 0 => {
-                Some(format!("{} (restart {restarts})", message()))
-            }
             Happening::Result { probe: ProbeKind::Startup, success: true } => {
                 Some(self.named(event, "Startup probe succeeded".to_owned()))
             }
@@ -119,16 +140,61 @@ impl Timeline {
         }
     }
 
+    fn change(&mut self, at: Duration, text: String, restart: Option<u64>) {
+        self.open = 0;
+        self.push(Line { at, text, restart, what: What::Change });
+        self.fold(at);
+    }
+
     fn push(&mut self, line: Line) {
+        self.recent.push_back(line);
+        while self.recent.len() > RECENT
+            && let Some(line) = self.recent.pop_front()
+        {
+            self.keep(line);
+        }
+    }
+
+    fn keep(&mut self, line: Line) {
         if self.head.len() < HEAD {
             self.head.push(line);
             return;
         }
-        self.tail.push_back(line);
-        if self.tail.len() > TAIL {
-            self.tail.pop_front();
-            self.left_out += 1;
-            self.open = self.open.min(TAIL);
+        self.left_out += match line.what {
+            What::Again(lines, times, _) => lines as u64 * times,
+            _ => 1,
+        };
+    }
+
+    /// If the latest lines are the round before them again, they are counted instead.
+    fn fold(&mut self, until: Duration) {
+        let lines = self.recent.make_contiguous();
+        for round in 1..=MAX_ROUND {
+            let Some((before, latest)) = lines.len().checked_sub(round).map(|at| lines.split_at(at)) else {
+                return;
+            };
+            let counted =
+                matches!(before.last(), Some(Line { what: What::Again(lines, ..), .. }) if *lines == round);
+            let Some(first) = before.len().checked_sub(round + usize::from(counted)) else { return };
+            let before = &before[first..first + round];
+            if !latest.iter().zip(before).all(|(new, old)| new.is_like(old)) {
+                continue;
+            }
+            let begun = latest[0].at;
+            self.recent.truncate(first + round + usize::from(counted));
+            match self.recent.back_mut() {
+                Some(Line { what: What::Again(_, times, last), .. }) if counted => {
+                    *times += 1;
+                    *last = until;
+                }
+                _ => self.push(Line {
+                    at: begun,
+                    text: String::new(),
+                    restart: None,
+                    what: What::Again(round, 1, until),
+                }),
+            }
+            return;
         }
     }
 }
@@ -138,22 +204,50 @@ impl fmt::Display for Timeline {
         for line in &self.head {
             writeln!(f, "  {line}")?;
         }
-        if self.left_out > 0 {
-            writeln!(f, "  {:>12}  … {} more", "", self.left_out)?;
+        let mut left_out = self.left_out;
+        let mut recent = self.recent.iter().peekable();
+        // What it counts is not there to be seen.
+        while left_out > 0
+            && let Some(Line { what: What::Again(lines, times, _), .. }) =
+                recent.next_if(|line| matches!(line.what, What::Again(..)))
+        {
+            left_out += *lines as u64 * times;
         }
-        for line in &self.tail {
-            writeln!(f, "  {line}")?;
+        if left_out > 0 {
+            writeln!(f, "  {:>12}  … {left_out} more", "")?;
         }
-        Ok(())
+        recent.try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>12}  {}", format!("+{}", Short(self.at)), self.text)?;
-        match self.attempts {
-            Some((_, count, last)) if count > 1 => write!(f, " ({count} times until +{})", Short(last)),
+        if let Some(restart) = self.restart {
+            write!(f, " (restart {restart})")?;
+        }
+        match self.what {
+            What::Attempts(_, count, last) if count > 1 => {
+                write!(f, " ({count} times until +{})", Short(last))
+            }
+            What::Again(1, times, last) => {
+                write!(f, "… the same again, {} until +{}", Times(times), Short(last))
+            }
+            What::Again(lines, times, last) => {
+                write!(f, "… the last {lines} lines again, {} until +{}", Times(times), Short(last))
+            }
             _ => Ok(()),
+        }
+    }
+}
+
+struct Times(u64);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("once"),
+            times => write!(f, "{times} times"),
         }
     }
 }
@@ -165,6 +259,9 @@ pub struct Short(pub Duration);
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = (self.0.as_millis() + 50) / 100;
+        if tenths == 0 {
+            return f.write_str("0s");
+        }
         Show(Duration::from_millis(tenths as u64 * 100)).fmt(f)
     }
 }

@@ -1,5 +1,5 @@
 //! Predictions of workloads.
-#![allow(clippy::unwrap_used, reason = "in helpers of tests, a panic is the failure")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in helpers of tests, a panic is the failure")]
 
 mod advice;
 mod engine;
@@ -19,7 +19,6 @@ use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
-
 
 fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
     let handler = Handler::Http { server: 0, aim: Aim::Target(target), client: Client::Kubelet };

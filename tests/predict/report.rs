@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use kube_probesim::cli;
+use kube_probesim::kubelet::{Event, Happening, ProbeKind, Symptom};
 use kube_probesim::predict::report::{Output, predict};
+use kube_probesim::predict::timeline::Timeline;
 use serde_json::Value;
 
 use super::*;
@@ -118,4 +120,62 @@ fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own
     let (code, out, err) = command(&["-"], "kind: [");
     assert_eq!((code, out.as_str()), (65, ""));
     assert!(!err.is_empty());
+}
+
+fn started(at: u64) -> Event {
+    Event { at: s(at), container: 0, what: Happening::Started { restarts: at }, recorded: true }
+}
+
+fn ready(at: u64, ready: bool) -> Event {
+    Event { at: s(at), container: 0, what: Happening::PodReady(ready), recorded: true }
+}
+
+fn failed(at: u64) -> Event {
+    let what = Happening::Unhealthy { probe: ProbeKind::Readiness, symptom: Symptom::Refused, error: false };
+    Event { at: s(at), container: 0, what, recorded: true }
+}
+
+fn timeline(events: impl IntoIterator<Item = Event>) -> String {
+    let mut timeline = Timeline::new(vec!["app".to_owned()]);
+    for event in events {
+        timeline.see(&event);
+    }
+    timeline.to_string().lines().map(|line| line.trim().to_owned() + "\n").collect()
+}
+
+#[test]
+fn attempts_that_fail_alike_are_one_line_until_something_changes() {
+    let refused = "Readiness probe failed: dial tcp: connect: connection refused";
+    let seen = timeline([started(1), failed(2), failed(3), ready(4, true), failed(5), failed(6)]);
+    let expected = format!(
+        "+1s  Started container app (restart 1)\n+2s  {refused} (2 times until +3s)\n+4s  Pod is ready\n+5s  {refused} (2 times until +6s)\n"
+    );
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_round_of_lines_that_comes_again_is_counted() {
+    let round =
+        |at: u64| [started(at), ready(at + 1, true), failed(at + 2), failed(at + 3), ready(at + 4, false)];
+    let seen = timeline((0..7).flat_map(|number| round(number * 10)).chain([started(70), ready(71, true)]));
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.len(), 7, "{seen}");
+    assert_eq!(lines[4], "+10s  … the last 4 lines again, 6 times until +1m4s");
+    assert_eq!(lines[5..], ["+1m10s  Started container app (restart 70)", "+1m11s  Pod is ready"]);
+}
+
+#[test]
+fn of_many_different_lines_the_first_and_the_last_are_kept() {
+    let exit = |code: u8| Event {
+        at: s(u64::from(code)),
+        container: 0,
+        what: Happening::Exited { code },
+        recorded: false,
+    };
+    let seen = timeline((1..=200).map(exit));
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.len(), 16 + 1 + 26);
+    assert_eq!(lines[15], "+16s  Container app exited with code 16");
+    assert_eq!(lines[16], "… 158 more");
+    assert_eq!(lines[17], "+2m55s  Container app exited with code 175");
 }

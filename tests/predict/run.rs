@@ -269,6 +269,16 @@ fn a_deployment_that_is_never_ready_stalls() {
 }
 
 #[test]
+fn a_pod_that_is_never_ready_is_an_outage_from_end_to_end() {
+    let never = workload(Kind::Pod, 1, &[("READINESS_FAILURE_RATE", "100")]);
+    let pods = predicted(&never, &for_time(s(600))).pods;
+    assert_eq!((pods[0].longest_outage(), pods[0].availability()), (s(600), 0.0));
+    for text in ["outage > 1m", "availability < 0.1%", "unready >= 10m"] {
+        assert!(text.parse::<Condition>().unwrap().check(&pods).is_some(), "{text}");
+    }
+}
+
+#[test]
 fn percentiles_are_of_the_nearest_rank() {
     let spread = Spread::of((1..=100).rev().collect()).unwrap();
     assert_eq!((spread.p50, spread.p95, spread.worst), (50, 95, 100));
@@ -299,7 +309,7 @@ fn conditions_take_each_figure_with_its_unit_and_say_what_is_wrong() {
 
 #[test]
 fn a_condition_holds_if_it_does_for_one_pod_and_names_the_worst() {
-    // Pod 1 alone is taken out: its draws fail, those of the others do not.
+    // Some are taken out, as their draws have it.
     let flaky = workload(Kind::StatefulSet, 40, &[("READINESS_FAILURE_RATE", "20")]);
     let pods = predicted(&flaky, &for_time(s(600))).pods;
     let worst = pods.iter().max_by_key(|pod| pod.stats.longest_outage).unwrap();

@@ -2,21 +2,17 @@
 
 mod arguments;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use crate::predict::Workload;
-use crate::predict::manifest::{self, Input};
-use crate::predict::report;
+use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
+use crate::predict::report::{self, Output, View};
 use crate::predict::run::Replicas;
 
 use arguments::{Arguments, Request};
 
 use super::{EXIT_DATA, EXIT_USAGE};
-
-/// The most bytes of one file.
-const MAX_FILE: u64 = 16 << 20;
 
 const HELP: &str = "\
 Predict what the kubelet will do with the faults of a manifest.
@@ -75,14 +71,15 @@ pub fn run(
     let inputs = match read(&arguments.files, stdin) {
         Ok(inputs) => inputs,
         Err(errors) => {
+            let unreadable = errors.iter().any(|(_, error)| error.kind() != io::ErrorKind::InvalidData);
             for (file, error) in errors {
-                let _ = writeln!(stderr, "kube-probesim predict: {}: {error}", file.display());
+                let _ = writeln!(stderr, "kube-probesim predict: {file}: {error}");
             }
-            return EXIT_NO_INPUT;
+            return if unreadable { EXIT_NO_INPUT } else { EXIT_DATA };
         }
     };
     match manifest::read(&inputs) {
-        Ok(manifests) => predict(&arguments, &manifests.workloads, stdout, stderr),
+        Ok(manifests) => predict(&arguments, &manifests, stdout, stderr),
         Err(errors) => {
             let _ = writeln!(stderr, "{errors}");
             EXIT_DATA
@@ -90,38 +87,43 @@ pub fn run(
     }
 }
 
-fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(OsString, io::Error)>> {
+fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, io::Error)>> {
     let mut inputs = Vec::new();
     let mut errors = Vec::new();
     for file in files {
-        let text =
-            if file == "-" { text(stdin) } else { File::open(file).and_then(|mut opened| text(&mut opened)) };
+        let (name, text) = if file == "-" {
+            ("standard input".to_owned(), text(stdin))
+        } else {
+            let text = File::open(file).and_then(|mut opened| text(&mut opened));
+            (file.to_string_lossy().into_owned(), text)
+        };
         match text {
-            Ok(text) => inputs.push(Input { name: name(file), text }),
-            Err(error) => errors.push((file.clone(), error)),
+            Ok(text) => inputs.push(Input { name, text }),
+            Err(error) => errors.push((name, error)),
         }
     }
     if errors.is_empty() { Ok(inputs) } else { Err(errors) }
 }
 
-fn name(file: &OsStr) -> String {
-    if file == "-" { "standard input".to_owned() } else { file.to_string_lossy().into_owned() }
-}
-
+/// All of a text; of one that is too long, enough for its reader to see that.
 fn text(from: &mut dyn Read) -> io::Result<String> {
-    let mut text = String::new();
-    if from.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {} MiB", MAX_FILE >> 20)));
+    let mut bytes = Vec::new();
+    if from.take(MAX_INPUT as u64 + 1).read_to_end(&mut bytes)? > MAX_INPUT {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, format!("is not valid UTF-8 after {at} bytes"))
+    })
 }
 
 fn predict(
     arguments: &Arguments,
-    workloads: &[Workload],
+    manifests: &Manifests,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
+    let Manifests { workloads, services, .. } = manifests;
     let options = &arguments.options;
     let replicas: Vec<Replicas> = workloads.iter().map(|workload| Replicas::new(workload, options)).collect();
     if let Some(wanted) = &arguments.shown
@@ -137,12 +139,22 @@ fn predict(
     let mut code = 0;
     let mut stdout = io::BufWriter::new(stdout);
     for (number, (workload, replicas)) in workloads.iter().zip(&replicas).enumerate() {
-        if number > 0 && arguments.output == report::Output::Text {
+        if number > 0 && arguments.output == Output::Text {
             let _ = writeln!(stdout);
         }
         let shown = arguments.shown.as_deref();
         let shown = replicas.pods.iter().position(|pod| Some(pod.name.as_str()) == shown).unwrap_or_default();
-        let predicted = report::predict(workload, replicas, options, shown, arguments.output, &mut stdout);
+        let selecting = services.iter().filter(|service| service.workloads.contains(&number));
+        let names = selecting.map(|service| {
+            let despite = if service.publishes_not_ready {
+                " (as if it did not publish what is not Ready)"
+            } else {
+                ""
+            };
+            format!("{}{despite}", service.name)
+        });
+        let view = View { output: arguments.output, shown, services: names.collect() };
+        let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
         // Whoever closed the output has read enough.
         let Ok(prediction) = predicted else { return code };
         for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {

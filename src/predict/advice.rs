@@ -92,17 +92,24 @@ impl<'a> Subject<'a> {
     }
 
     fn timeout(&self, kind: ProbeKind, probe: &Probe) -> Option<Advice> {
-        let p99: Duration = self.rules(probe).filter_map(high_delay).sum();
-        let timeout = seconds(probe.timeout);
+        let latency = |share| self.rules(probe).filter_map(|rule| delay(rule, share)).sum::<Duration>();
+        let (p99, timeout) = (latency(QUANTILE), seconds(probe.timeout));
         if p99 < timeout {
             return None;
         }
+        let how_many = if latency(1.0 - QUANTILE) >= timeout {
+            "nearly every attempt fails"
+        } else if latency(0.5) >= timeout {
+            "half of the attempts or more fail"
+        } else {
+            "one attempt in 100 or more fails"
+        };
         let better = p99.as_secs() + 1;
         Some(Advice {
             code: "timeout-below-p99",
             text: format!(
-                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}; at least one attempt in 100 \
-                 fails for that alone. Set timeoutSeconds to {better} or more.",
+                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}: {how_many} for that alone. Set \
+                 timeoutSeconds to {better} or more.",
                 self.name(kind),
                 probe.timeout,
                 Short(p99),
@@ -266,12 +273,12 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The 99th percentile of what a rule adds to the latency: rules that rarely fire do not reach it.
-fn high_delay(rule: &Rule) -> Option<Duration> {
+/// What a rule adds to the latency at a quantile. Requests that it does not hit are the lower ones.
+fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
     let Action::Requests { delay: Some(delay), .. } = rule.action() else { return None };
     let rate = rule.trigger().rate.percent() / 100.0;
-    let quantile = 1.0 - (1.0 - QUANTILE) / rate;
-    (quantile > 0.0).then(|| delay.quantile(quantile.min(QUANTILE)))
+    let among_hits = 1.0 - (1.0 - quantile) / rate;
+    (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
 }
 
 /// Why the kubelet takes a mode for an error, and what to do instead.

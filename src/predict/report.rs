@@ -11,7 +11,7 @@ use crate::units::Show;
 use super::advice::advice;
 use super::fail_on::Percent;
 use super::rollout::Milestone;
-use super::run::{Observation, Options, Prediction, Replicas, run};
+use super::run::{MAX_PODS, Observation, Options, Prediction, Replicas, run};
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
 use super::workload::{Kind, Workload};
@@ -29,18 +29,28 @@ pub enum Output {
     Json,
 }
 
-/// Runs the Pods of a workload and writes about it; the timeline is that of the Pod at position `shown`.
+/// What to print of a prediction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// In which form.
+    pub output: Output,
+    /// The position of the Pod whose timeline is printed.
+    pub shown: usize,
+    /// The Services that select the Pods, by name.
+    pub services: Vec<String>,
+}
+
+/// Runs the Pods of a workload and writes about it.
 pub fn predict(
     workload: &Workload,
     replicas: &Replicas,
     options: &Options,
-    shown: usize,
-    output: Output,
+    view: &View,
     out: &mut dyn Write,
 ) -> io::Result<Prediction> {
-    match output {
-        Output::Text => text(workload, replicas, options, shown, out),
-        Output::Json => json_lines(workload, replicas, options, out),
+    match view.output {
+        Output::Text => text(workload, replicas, options, view, out),
+        Output::Json => json_lines(workload, replicas, options, view, out),
     }
 }
 
@@ -48,13 +58,13 @@ fn text(
     workload: &Workload,
     replicas: &Replicas,
     options: &Options,
-    shown: usize,
+    view: &View,
     out: &mut dyn Write,
 ) -> io::Result<Prediction> {
     let containers = workload.pod.containers.iter().map(|container| container.name.clone()).collect();
     let mut timeline = Timeline::new(containers);
     let prediction = run(workload, replicas, options, &mut |observation| match observation {
-        Observation::Pod { pod, event } if pod == shown => timeline.see(&event),
+        Observation::Pod { pod, event } if pod == view.shown => timeline.see(&event),
         Observation::Pod { .. } => {}
         Observation::Rollout(milestone) => timeline.milestone(milestone),
     });
@@ -65,12 +75,12 @@ fn text(
         Show(options.horizon)
     )?;
     writeln!(out, "{}", origin(workload, replicas))?;
-    if let Some(pod) = replicas.pods.get(shown) {
+    if let Some(pod) = replicas.pods.get(view.shown) {
         let seeds: Vec<String> = pod.seeds.iter().map(|seed| seed.0.to_string()).collect();
         writeln!(out, "\nPod {}, effective seed {}", pod.name, seeds.join(", "))?;
         write!(out, "{timeline}")?;
     }
-    summary(&prediction, options, out)?;
+    summary(&prediction, options, view, out)?;
     let advice: Vec<String> = advice(workload).into_iter().map(|advice| advice.text).collect();
     section("Advice", &advice, out)?;
     section("Taken for granted", &assumptions(workload, replicas), out)?;
@@ -90,7 +100,7 @@ fn origin(workload: &Workload, replicas: &Replicas) -> String {
     format!("A sample: {drawn} drawn here from seed {seed} (--seed gives another sample)")
 }
 
-fn summary(prediction: &Prediction, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dyn Write) -> io::Result<()> {
     if prediction.pods.is_empty() {
         return Ok(());
     }
@@ -118,17 +128,21 @@ fn summary(prediction: &Prediction, options: &Options, out: &mut dyn Write) -> i
         Percent(summary.worst_availability)
     )?;
     let service = &prediction.service;
+    let name = match view.services.as_slice() {
+        [] => "A Service over all of them".to_owned(),
+        names => format!("Service {}", names.join(", ")),
+    };
     match service.since {
         Some(since) => writeln!(
             out,
-            "Service over all of them, from its first endpoint at +{} on: no ready endpoint for {} of the time; {} of \
+            "{name}, from its first endpoint at +{} on: no ready endpoint for {} of the time; {} of \
              the calls\nfail (no endpoint, or a container that is down, up to {} after it was ready)",
             Short(since),
             Percent(service.no_endpoint),
             Percent(service.failed_calls),
             Show(options.endpoint_lag),
         )?,
-        None => writeln!(out, "Service over all of them: there is never a ready endpoint")?,
+        None => writeln!(out, "{name}: there is never a ready endpoint")?,
     }
     if let Some(rollout) = prediction.rollout {
         match (rollout.complete, rollout.stalled) {
@@ -170,6 +184,9 @@ fn section(title: &str, lines: &[String], out: &mut dyn Write) -> io::Result<()>
 /// What the manifest's reader and the run take for granted.
 fn assumptions(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     let mut all = workload.assumptions.clone();
+    if replicas.pods.len() == MAX_PODS as usize && workload.replicas > MAX_PODS {
+        all.push(format!("Of {} replicas {MAX_PODS} are run.", workload.replicas));
+    }
     if replicas.seeds_drawn {
         all.push(
             "Without a SEED the service draws one at each start of its process; here each Pod keeps one."
@@ -196,6 +213,7 @@ fn json_lines(
     workload: &Workload,
     replicas: &Replicas,
     options: &Options,
+    view: &View,
     out: &mut dyn Write,
 ) -> io::Result<Prediction> {
     let name = format!("{}/{}", workload.kind, workload.name);
@@ -215,7 +233,9 @@ fn json_lines(
         }
     });
     written?;
-    writeln!(out, "{}", json!({ "summary": json_summary(&name, workload, replicas, options, &prediction) }))?;
+    let mut summary = json_summary(&name, workload, replicas, options, &prediction);
+    summary["service"]["names"] = json!(view.services);
+    writeln!(out, "{}", json!({ "summary": summary }))?;
     Ok(prediction)
 }
 

@@ -15,12 +15,15 @@ use super::workload::{PodName, Workload};
 /// All Pods run this much of the virtual time before any goes further: what they tell is put in order and let go.
 const STEP: Duration = Duration::from_secs(300);
 
+/// The most Pods that are run: each takes a few kilobytes.
+pub const MAX_PODS: u32 = 100_000;
+
 /// How to run a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How much virtual time to run.
     pub horizon: Duration,
-    /// How many Pods; absent: as many as the workload asks for.
+    /// How many Pods; absent: as many as the workload asks for; at most [`MAX_PODS`].
     pub pods: Option<u32>,
     /// Where names, the node's chances, and seeds that are not given are drawn from; absent: from the workload's seed.
     pub seed: Option<u64>,
@@ -68,7 +71,7 @@ impl Replicas {
     pub fn new(workload: &Workload, options: &Options) -> Self {
         let given = workload.ours.iter().find_map(|ours| ours.config.seed.seed);
         let seed = Seed(options.seed.or(given).unwrap_or_default());
-        let count = options.pods.unwrap_or(workload.replicas);
+        let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
         let pods = names(workload, count, seed)
             .into_iter()
             .enumerate()

@@ -36,11 +36,12 @@ fn a_timeout_below_the_p99_of_the_latency_is_told_with_both() {
         ("READINESS_LATENCY_P90", "300"),
         ("READINESS_LATENCY_P99", "2500"),
     ]);
-    let text = text(&slow, "timeout-below-p99");
-    assert!(
-        text.contains("readiness probe") && text.contains("2.5s") && text.contains("3 or more"),
-        "{text}"
-    );
+    let told = text(&slow, "timeout-below-p99");
+    for part in ["readiness probe", "2.5s", "3 or more", "one attempt in 100"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let always = sound(&[("READINESS_LATENCY", "1500")]);
+    assert!(text(&always, "timeout-below-p99").contains("nearly every"));
     assert_eq!(codes(&sound(&[("LATENCY", "900")])), [""; 0]);
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use kube_probesim::cli;
 use kube_probesim::kubelet::{Event, Happening, ProbeKind, Symptom};
-use kube_probesim::predict::report::{Output, predict};
+use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
 use serde_json::Value;
 
@@ -14,7 +14,8 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/predict.tx
 
 fn printed(workload: &Workload, options: &Options, output: Output) -> String {
     let mut out = Vec::new();
-    predict(workload, &Replicas::new(workload, options), options, 0, output, &mut out).unwrap();
+    let view = View { output, ..View::default() };
+    predict(workload, &Replicas::new(workload, options), options, &view, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -120,6 +121,10 @@ fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own
     let (code, out, err) = command(&["-"], "kind: [");
     assert_eq!((code, out.as_str()), (65, ""));
     assert!(!err.is_empty());
+    let mut err = Vec::new();
+    let code = cli::predict::run(["-".into()], &mut [b'a', 0xff].as_slice(), true, &mut Vec::new(), &mut err);
+    assert_eq!(code, 65);
+    assert!(String::from_utf8(err).unwrap().contains("not valid UTF-8 after 1 bytes"));
 }
 
 fn started(at: u64) -> Event {

@@ -6,6 +6,7 @@ use kube_probesim::config::effective_seed;
 use kube_probesim::kubelet::Happening;
 use kube_probesim::predict::fail_on::Condition;
 use kube_probesim::predict::rollout::{Milestone, Progress};
+use kube_probesim::predict::run::MAX_PODS;
 use kube_probesim::predict::service::Service;
 use kube_probesim::predict::summary::Spread;
 use proptest::prelude::*;
@@ -48,6 +49,9 @@ fn drawn_names_differ_repeat_by_seed_and_stay_within_63_characters() {
     assert_eq!(first, names(&large, &one));
     assert_ne!(first, names(&large, &two));
     assert_eq!(first.iter().collect::<HashSet<_>>().len(), 1_000);
+    large.replicas = u32::MAX;
+    assert_eq!(Replicas::new(&large, &one).pods.len(), MAX_PODS as usize);
+    large.replicas = 1_000;
     large.name = "a".repeat(60);
     let long = names(&large, &one);
     assert!(long.iter().all(|name| name.len() == 63));

@@ -8,11 +8,8 @@ use lexopt::{Arg, Parser};
 
 use crate::predict::fail_on::{Condition, ConditionError};
 use crate::predict::report::Output;
-use crate::predict::run::Options;
+use crate::predict::run::{MAX_PODS, Options};
 use crate::units::{self, Bare, UnitError};
-
-/// The most Pods: each takes a few kilobytes.
-const MAX_PODS: u32 = 100_000;
 
 const OPTIONS: [&str; 7] = ["--for", "--pods", "--pod", "--seed", "--endpoint-lag", "--output", "--fail-on"];
 

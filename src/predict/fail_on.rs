@@ -196,7 +196,30 @@ pub struct Percent(pub f64);
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.0 * 100.0;
-        let rounded = if percent > 50.0 { (percent * 1e3).floor() } else { (percent * 1e3).ceil() } / 1e3;
+        // What arithmetic leaves behind is no part of the share.
+        let (scaled, noise) = (percent * 1e3, 1e-9);
+        let rounded =
+            if percent > 50.0 { (scaled + noise).floor() } else { (scaled - noise).max(0.0).ceil() } / 1e3;
         write!(f, "{rounded}%")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Percent;
+
+    #[test]
+    fn only_all_and_nothing_are_shown_as_100_and_0_percent() {
+        for (share, text) in [
+            (1.0, "100%"),
+            (0.999_999_9, "99.999%"),
+            (0.999, "99.9%"),
+            (0.999 - 1e-14, "99.9%"),
+            (0.001, "0.1%"),
+            (1e-9, "0.001%"),
+            (0.0, "0%"),
+        ] {
+            assert_eq!(Percent(share).to_string(), text);
+        }
     }
 }

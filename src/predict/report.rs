@@ -132,18 +132,18 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
         [] => "A Service over all of them".to_owned(),
         names => format!("Service {}", names.join(", ")),
     };
-    match service.since {
-        Some(since) => writeln!(
-            out,
-            "{name}, from its first endpoint at +{} on: no ready endpoint for {} of the time; {} of \
-             the calls\nfail (no endpoint, or a container that is down, up to {} after it was ready)",
+    let seen = match service.since {
+        Some(since) => format!(
+            "from its first endpoint at +{} on, there was no ready endpoint for {} of the time, and {} of the calls \
+             failed: those without an endpoint, and those to a container that was down, up to {} after its Pod was Ready.",
             Short(since),
             Percent(service.no_endpoint),
             Percent(service.failed_calls),
             Show(options.endpoint_lag),
-        )?,
-        None => writeln!(out, "{name}: there is never a ready endpoint")?,
-    }
+        ),
+        None => "there is never a ready endpoint.".to_owned(),
+    };
+    paragraph(&format!("{name}:"), " ", &seen, out)?;
     if let Some(rollout) = prediction.rollout {
         match (rollout.complete, rollout.stalled) {
             (Some(at), None) => writeln!(out, "Rollout: all Pods available at +{}", Short(at))?,
@@ -165,20 +165,23 @@ fn section(title: &str, lines: &[String], out: &mut dyn Write) -> io::Result<()>
         return Ok(());
     }
     writeln!(out, "\n{title}")?;
-    for line in lines {
-        let mut width = 3;
-        write!(out, "  -")?;
-        for word in line.split(' ') {
-            if width + 1 + word.chars().count() > WIDTH {
-                write!(out, "\n   ")?;
-                width = 3;
-            }
-            write!(out, " {word}")?;
-            width += 1 + word.chars().count();
+    lines.iter().try_for_each(|line| paragraph("  -", "   ", line, out))
+}
+
+/// Writes a text in lines of at most [`WIDTH`]. `first` begins the first, `others` those after it; a space follows.
+fn paragraph(first: &str, others: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{first}")?;
+    let mut width = first.len();
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width + 1 + length > WIDTH {
+            write!(out, "\n{others}")?;
+            width = others.len();
         }
-        writeln!(out)?;
+        write!(out, " {word}")?;
+        width += 1 + length;
     }
-    Ok(())
+    writeln!(out)
 }
 
 /// What the manifest's reader and the run take for granted.

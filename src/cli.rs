@@ -1,5 +1,6 @@
 //! The command line: verbs, signals and exit codes.
 
+pub mod predict;
 pub mod probe;
 
 use std::ffi::OsString;
@@ -14,6 +15,8 @@ use crate::{config, log};
 
 /// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
+/// Exit code of input that is wrong (`EX_DATAERR`).
+pub const EXIT_DATA: u8 = 65;
 /// Exit code where the system refuses what is needed, such as a port (`EX_OSERR`).
 pub const EXIT_OS: u8 = 71;
 /// Exit code of a wrong configuration (`EX_CONFIG`).
@@ -24,6 +27,7 @@ A probe and fault simulator for Kubernetes
 
 Usage: kube-probesim [serve]      serve probes with the faults of the environment
        kube-probesim probe ...    probe like the kubelet; see probe --help
+       kube-probesim predict ...  tell what the kubelet will do; see predict --help
        kube-probesim --help       print this
        kube-probesim --version    print the version
 ";
@@ -34,6 +38,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.first().is_some_and(|verb| verb == "probe") {
         let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
         return ExitCode::from(probe::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
+    }
+    if args.first().is_some_and(|verb| verb == "predict") {
+        use std::io::IsTerminal;
+        let mut stdin = std::io::stdin();
+        let is_terminal = stdin.is_terminal();
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        let args = args.into_iter().skip(1);
+        return ExitCode::from(predict::run(args, &mut stdin, is_terminal, &mut out, &mut err));
     }
     let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or("\u{fffd}")).collect();
     match words.as_slice() {

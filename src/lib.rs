@@ -7,7 +7,7 @@
 //! | modules | what they do |
 //! |---|---|
 //! | [`cli`] | verbs, signals, exit codes |
-//! | [`server`] | binds, watches windows, drains |
+//! | [`server`], [`predict`] | binds, watches windows, drains; runs the Pods of a manifest on a virtual clock |
 //! | [`http`] | routes, and the layer that obeys a decision |
 //! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`engine`], [`config`], [`metrics`] | counts and asks; environment and plans; what Prometheus sees |

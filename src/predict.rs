@@ -3,7 +3,16 @@
 //! Manifests become [`Workload`]s; each of their Pods runs under the [`kubelet`](crate::kubelet) model, with the seed that
 //! the service would have in it.
 
+pub mod advice;
+pub mod fail_on;
 pub mod manifest;
+pub mod name;
+pub mod report;
+pub mod rollout;
+pub mod run;
+pub mod service;
+pub mod summary;
+pub mod timeline;
 pub mod workload;
 
 pub use workload::{Kind, PodName, Rollout, Workload};

@@ -1,0 +1,305 @@
+//! What a manifest could do better, each with its reason and the figure behind it.
+
+use std::time::Duration;
+
+use crate::fault::{Action, Client, Mode, Plan, Rule, Target};
+use crate::kubelet::{Aim, ContainerSpec, Handler, Probe, ProbeKind};
+use crate::units::Show;
+
+use super::timeline::Short;
+use super::workload::Workload;
+
+/// The share of attempts that a timeout should let through.
+const QUANTILE: f64 = 0.99;
+/// How much of a body the kubelet reads, in bytes.
+const BODY_LIMIT: u64 = 10 << 10;
+
+/// A piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Which, for machines: a word that stays.
+    pub code: &'static str,
+    /// What is the matter, with the figure, and what would be better.
+    pub text: String,
+}
+
+/// All advice on a workload.
+pub fn advice(workload: &Workload) -> Vec<Advice> {
+    let mut found = Vec::new();
+    for container in &workload.pod.containers {
+        let subject = Subject { workload, container };
+        for kind in ProbeKind::ALL {
+            if let Some(probe) = container.probe(kind) {
+                found.extend(subject.timeout(kind, probe));
+                found.extend(subject.thrown_away(kind, probe));
+            }
+        }
+        if let (Some(liveness), Some(readiness)) = (&container.liveness, &container.readiness) {
+            found.extend(subject.order(liveness, readiness));
+        }
+        if let Some(liveness) = &container.liveness {
+            found.extend(subject.slow_start(liveness));
+            found.extend(subject.partition(liveness));
+        }
+    }
+    found
+}
+
+struct Subject<'a> {
+    workload: &'a Workload,
+    container: &'a ContainerSpec,
+}
+
+/// The target that a probe asks of us, and as which client.
+fn asked(probe: &Probe) -> Option<(usize, Target, Client)> {
+    match probe.handler {
+        Handler::Http { server, aim: Aim::Target(target), client } => Some((server, target, client)),
+        // The program's own client gives the kubelet's name.
+        Handler::Exec { server, aim: Aim::Target(target) } => Some((server, target, Client::Kubelet)),
+        _ => None,
+    }
+}
+
+/// From the first failed attempt to the one at the threshold.
+fn run_length(probe: &Probe) -> Duration {
+    seconds(probe.period) * (probe.failure_threshold.max(1) - 1)
+}
+
+/// How long a fault lasts until the threshold is reached at the latest: a period is waited for the first attempt.
+fn reaction(probe: &Probe) -> Duration {
+    seconds(probe.period) * probe.failure_threshold.max(1)
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+impl<'a> Subject<'a> {
+    fn plan(&self, server: usize) -> Option<&'a Plan> {
+        let ours = self.workload.ours.iter().find(|ours| ours.position == server)?;
+        Some(&ours.config.plan)
+    }
+
+    /// The rules on the requests of a probe.
+    fn rules(&self, probe: &Probe) -> impl Iterator<Item = &'a Rule> + use<'a> {
+        let asked = asked(probe);
+        let plan = asked.and_then(|(server, _, _)| self.plan(server));
+        plan.into_iter().flat_map(Plan::rules).filter(move |rule| {
+            asked.is_some_and(|(_, target, client)| {
+                rule.targets().contains(target) && rule.client().admits(client)
+            })
+        })
+    }
+
+    fn timeout(&self, kind: ProbeKind, probe: &Probe) -> Option<Advice> {
+        let latency = |share| self.rules(probe).filter_map(|rule| delay(rule, share)).sum::<Duration>();
+        let (p99, timeout) = (latency(QUANTILE), seconds(probe.timeout));
+        if p99 < timeout {
+            return None;
+        }
+        let how_many = if latency(1.0 - QUANTILE) >= timeout {
+            "nearly every attempt fails"
+        } else if latency(0.5) >= timeout {
+            "half of the attempts or more fail"
+        } else {
+            "one attempt in 100 or more fails"
+        };
+        let better = p99.as_secs() + 1;
+        Some(Advice {
+            code: "timeout-below-p99",
+            text: format!(
+                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}: {how_many} for that alone. Set \
+                 timeoutSeconds to {better} or more.",
+                self.name(kind),
+                probe.timeout,
+                Short(p99),
+            ),
+        })
+    }
+
+    /// Errors are thrown away; only in an HTTP probe there are any.
+    fn thrown_away(&self, kind: ProbeKind, probe: &Probe) -> Vec<Advice> {
+        if !matches!(probe.handler, Handler::Http { .. }) {
+            return Vec::new();
+        }
+        let timeout = seconds(probe.timeout);
+        let follows = match kind {
+            ProbeKind::Liveness => "it will never restart the container",
+            ProbeKind::Startup => "it never ends the start, and never restarts the container",
+            ProbeKind::Readiness => "a Pod that is Ready stays Ready",
+        };
+        self.rules(probe)
+            .filter_map(|rule| Some((rule, rule.mode()?)))
+            .filter_map(|(rule, mode)| {
+                let (why, better) = error(mode, timeout)?;
+                Some(Advice {
+                    code: "fault-thrown-away",
+                    text: format!(
+                        "{}: fault {} ({}) {why}, which the kubelet takes for an error and throws away: {follows}. {better}",
+                        self.name(kind),
+                        rule.name(),
+                        mode.name(),
+                    ),
+                })
+            })
+            .collect()
+    }
+
+    fn order(&self, liveness: &Probe, readiness: &Probe) -> Option<Advice> {
+        let (kills, takes_out) = (reaction(liveness), reaction(readiness));
+        let same = liveness.handler == readiness.handler && liveness.handler != Handler::Healthy;
+        if same && kills == takes_out {
+            return Some(Advice {
+                code: "same-probe",
+                text: format!(
+                    "{}: liveness and readiness ask for the same and both act after {} (period {} x threshold {}); \
+                     whatever takes the Pod out of its Service restarts it, too. Give liveness a path of its own or a \
+                     higher failureThreshold.",
+                    self.container.name,
+                    Show(kills),
+                    liveness.period,
+                    liveness.failure_threshold,
+                ),
+            });
+        }
+        (kills < takes_out).then(|| Advice {
+            code: "liveness-before-readiness",
+            text: format!(
+                "{}: liveness kills after {} (period {} x threshold {}), readiness takes the Pod out of its Service only \
+                 after {} (period {} x threshold {}); calls go on to a container that is being killed. Let readiness be \
+                 the faster one.",
+                self.container.name,
+                Show(kills),
+                liveness.period,
+                liveness.failure_threshold,
+                Show(takes_out),
+                readiness.period,
+                readiness.failure_threshold,
+            ),
+        })
+    }
+
+    fn slow_start(&self, liveness: &Probe) -> Option<Advice> {
+        let (start, what) = self.start(liveness)?;
+        let (probe, name) = match &self.container.startup {
+            Some(startup) => (startup, "the startup probe gives up"),
+            None => (liveness, "liveness kills"),
+        };
+        let end = seconds(probe.initial_delay) + run_length(probe);
+        if self.container.startup.is_some() && start <= end || start <= seconds(probe.initial_delay) {
+            return None;
+        }
+        let attempts = start.as_secs_f64() / f64::from(probe.period.max(1));
+        let threshold = attempts.ceil() as u64 + 1;
+        let better =
+            format!("a startupProbe with periodSeconds {} and failureThreshold {threshold}", probe.period);
+        let text = if start > end {
+            format!(
+                "{}: the start takes {} ({what}), but {name} after {} already: the container is restarted before its \
+                 first success, again and again. Set {better} or more.",
+                self.container.name,
+                Show(start),
+                Show(end),
+            )
+        } else {
+            format!(
+                "{}: the start takes {} ({what}) and there is no startup probe; {name} after {}, {} later. Set {better} \
+                 or more.",
+                self.container.name,
+                Show(start),
+                Show(end),
+                Show(end.saturating_sub(start)),
+            )
+        };
+        Some(Advice { code: "slow-start", text })
+    }
+
+    /// How long the probes fail from the start of the process on, and why.
+    fn start(&self, liveness: &Probe) -> Option<(Duration, String)> {
+        let server = liveness.handler.server()?;
+        let listen = self.workload.pod.containers.get(server)?.program.as_ref()?.listen_delay;
+        let windows = self
+            .rules(liveness)
+            .filter(|rule| rule.fails_all() && rule.trigger().requests.is_none())
+            .chain(self.plan(server)?.rules().iter().filter(|rule| rule.targets().is_empty()));
+        let longest = windows
+            .filter_map(|rule| {
+                let window = rule.trigger().time.filter(|window| window.after().is_zero())?;
+                Some((window.length()?, format!("fault {}", rule.name())))
+            })
+            .max();
+        longest
+            .into_iter()
+            .chain([(listen, "nothing listens before".to_owned())])
+            .max()
+            .filter(|it| !it.0.is_zero())
+    }
+
+    fn partition(&self, liveness: &Probe) -> Vec<Advice> {
+        let Some(server) = liveness.handler.server() else { return Vec::new() };
+        let client = asked(liveness).map_or(Client::Kubelet, |(_, _, client)| client);
+        let kills = reaction(liveness);
+        let rules = self.plan(server).into_iter().flat_map(Plan::rules);
+        rules
+            .filter_map(|rule| {
+                let Action::Listener { from, .. } = rule.action() else { return None };
+                let window = rule.trigger().time;
+                // From the start on it is a slow start.
+                let after = window.map(|window| window.after()).filter(|after| !after.is_zero())?;
+                let length = window.and_then(|window| window.length());
+                let reaches = rule.client().admits(client) && from.contains(self.workload.pod.node);
+                (reaches && length.is_none_or(|length| length >= kills)).then(|| Advice {
+                    code: "partition-restarts",
+                    text: format!(
+                        "{}: partition {} lasts {}, and liveness fails with it and kills after {} (period {} x threshold \
+                         {}); the new process counts from its own start, so the partition ends early and comes again {} \
+                         after each restart. Let `client: other` or `from` spare the kubelet, or raise liveness' \
+                         failureThreshold.",
+                        self.container.name,
+                        rule.name(),
+                        length.map_or_else(|| "for ever".to_owned(), |length| Show(length).to_string()),
+                        Show(kills),
+                        liveness.period,
+                        liveness.failure_threshold,
+                        Show(after),
+                    ),
+                })
+            })
+            .collect()
+    }
+
+    fn name(&self, kind: ProbeKind) -> String {
+        format!("{}, {} probe", self.container.name, kind.name().to_ascii_lowercase())
+    }
+}
+
+/// What a rule adds to the latency at a quantile. Requests that it does not hit are the lower ones.
+fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
+    let Action::Requests { delay: Some(delay), .. } = rule.action() else { return None };
+    let rate = rule.trigger().rate.percent() / 100.0;
+    let among_hits = 1.0 - (1.0 - quantile) / rate;
+    (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
+}
+
+/// Why the kubelet takes a mode for an error, and what to do instead.
+fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
+    let partial = mode.partial()?;
+    match mode {
+        Mode::Drip { over, .. } => {
+            let share = (BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
+            (over.mul_f64(share) >= timeout).then(|| {
+                let why = format!(
+                    "sends its body over {}, longer than the timeout of {}",
+                    Show(*over),
+                    Show(timeout)
+                );
+                (why, "Use the mode hang for a failure.")
+            })
+        }
+        _ if partial.body < BODY_LIMIT => Some((
+            format!("breaks off within the body, {} bytes into it", partial.body),
+            "Use status, hang, close or reset for a failure, or a body of 10KiB or more.",
+        )),
+        _ => None,
+    }
+}

@@ -1,0 +1,225 @@
+//! Conditions under which a prediction fails a pipeline.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::units::{self, Bare, UnitError};
+
+use super::run::Outcome;
+use super::timeline::Short;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Restarts of a Pod's containers.
+    Restarts,
+    /// Time a Pod was not Ready, its start included.
+    Unready,
+    /// The longest time a Pod was not Ready after it had been; all the time, if it never was.
+    Outage,
+    /// Time in back-off.
+    BackOff,
+    /// Share of the time, from the first time Ready on, in which a Pod was Ready.
+    Availability,
+}
+
+impl Figure {
+    /// All figures.
+    pub const ALL: [Self; 5] =
+        [Self::Restarts, Self::Unready, Self::Outage, Self::BackOff, Self::Availability];
+
+    /// The name in a condition.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Restarts => "restarts",
+            Self::Unready => "unready",
+            Self::Outage => "outage",
+            Self::BackOff => "backoff",
+            Self::Availability => "availability",
+        }
+    }
+
+    /// The figure of a Pod: a count, seconds, or percent.
+    fn of(self, pod: &Outcome) -> f64 {
+        match self {
+            Self::Restarts => pod.restarts() as f64,
+            Self::Unready => pod.stats.unready.as_secs_f64(),
+            Self::Outage => pod.longest_outage().as_secs_f64(),
+            Self::BackOff => pod.back_off().as_secs_f64(),
+            Self::Availability => pod.availability() * 100.0,
+        }
+    }
+
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Restarts => format!("{value}"),
+            Self::Availability => Percent(value / 100.0).to_string(),
+            Self::Unready | Self::Outage | Self::BackOff => {
+                Short(Duration::try_from_secs_f64(value).unwrap_or_default()).to_string()
+            }
+        }
+    }
+}
+
+/// How it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `>`
+    Above,
+    /// `>=`
+    AtLeast,
+    /// `<`
+    Below,
+    /// `<=`
+    AtMost,
+}
+
+impl Comparison {
+    /// Longer signs before those they begin with.
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::AtLeast, ">="), (Self::AtMost, "<="), (Self::Above, ">"), (Self::Below, "<")];
+
+    const fn upwards(self) -> bool {
+        matches!(self, Self::Above | Self::AtLeast)
+    }
+
+    fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Above => value > limit,
+            Self::AtLeast => value >= limit,
+            Self::Below => value < limit,
+            Self::AtMost => value <= limit,
+        }
+    }
+}
+
+/// Why a condition cannot be read. The text says what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConditionError {
+    /// No comparison.
+    Form,
+    /// An unknown figure.
+    Figure(String),
+    /// Not a count.
+    Count(String),
+    /// Not a duration or percentage.
+    Unit(String, UnitError),
+}
+
+impl fmt::Display for ConditionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form => {
+                f.write_str("is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0'")
+            }
+            Self::Figure(name) => {
+                let names = Figure::ALL.map(Figure::name).join(", ");
+                write!(f, "compares {name:?}, which is not one of {names}")
+            }
+            Self::Count(value) => write!(f, "has the limit {value:?}, which is not a whole number"),
+            Self::Unit(value, error) => write!(f, "has the limit {value:?}, which {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConditionError {}
+
+/// A condition under which the prediction fails, such as `restarts > 0`. One Pod for which it holds is enough.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    text: String,
+    figure: Figure,
+    comparison: Comparison,
+    /// A count, seconds, or percent.
+    limit: f64,
+}
+
+impl FromStr for Condition {
+    type Err = ConditionError;
+
+    fn from_str(text: &str) -> Result<Self, ConditionError> {
+        let (name, comparison, limit) = Comparison::ALL
+            .into_iter()
+            .find_map(|(comparison, sign)| {
+                let (name, limit) = text.split_once(sign)?;
+                Some((name.trim(), comparison, limit.trim()))
+            })
+            .ok_or(ConditionError::Form)?;
+        let figure = Figure::ALL
+            .into_iter()
+            .find(|figure| figure.name() == name)
+            .ok_or_else(|| ConditionError::Figure(name.to_owned()))?;
+        let unit = |error| ConditionError::Unit(limit.to_owned(), error);
+        let limit = match figure {
+            Figure::Restarts => {
+                limit.parse::<u32>().map(f64::from).map_err(|_| ConditionError::Count(limit.to_owned()))?
+            }
+            Figure::Availability => units::percent(limit).map_err(unit)?,
+            Figure::Unready | Figure::Outage | Figure::BackOff => {
+                units::duration(limit, Bare::Refused).map_err(unit)?.as_secs_f64()
+            }
+        };
+        Ok(Self { text: text.trim().to_owned(), figure, comparison, limit })
+    }
+}
+
+impl Condition {
+    /// The reason to fail, if the condition holds for a Pod: the worst of them is named.
+    pub fn check(&self, pods: &[Outcome]) -> Option<String> {
+        let value = |pod: &Outcome| self.figure.of(pod);
+        let order = |a: &&Outcome, b: &&Outcome| {
+            let order = value(a).total_cmp(&value(b));
+            if self.comparison.upwards() { order.reverse() } else { order }
+        };
+        // The first of those that are equally bad.
+        let worst = pods.iter().min_by(order)?;
+        if !self.comparison.holds(value(worst), self.limit) {
+            return None;
+        }
+        let count = pods.iter().filter(|pod| self.comparison.holds(value(pod), self.limit)).count();
+        Some(format!(
+            "{}: {} is {} in {} (holds for {count} of {} Pods)",
+            self.text,
+            self.figure.name(),
+            self.figure.show(value(worst)),
+            worst.name,
+            pods.len()
+        ))
+    }
+}
+
+/// A share as a percentage. 0 % and 100 % are said only where nothing or everything is meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Percent(pub f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.0 * 100.0;
+        // What arithmetic leaves behind is no part of the share.
+        let (scaled, noise) = (percent * 1e3, 1e-9);
+        let rounded =
+            if percent > 50.0 { (scaled + noise).floor() } else { (scaled - noise).max(0.0).ceil() } / 1e3;
+        write!(f, "{rounded}%")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Percent;
+
+    #[test]
+    fn only_all_and_nothing_are_shown_as_100_and_0_percent() {
+        for (share, text) in [
+            (1.0, "100%"),
+            (0.999_999_9, "99.999%"),
+            (0.999, "99.9%"),
+            (0.999 - 1e-14, "99.9%"),
+            (0.001, "0.1%"),
+            (1e-9, "0.001%"),
+            (0.0, "0%"),
+        ] {
+            assert_eq!(Percent(share).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the callers of a Service see.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// What the callers of a Service saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Availability {
+    /// When the first endpoint was ready; what follows is measured from here. `None`: there never was one.
+    pub since: Option<Duration>,
+    /// Share of the time with no ready endpoint, 0 to 1.
+    pub no_endpoint: f64,
+    /// Share of the calls that fail, 0 to 1.
+    pub failed_calls: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Unlist,
+    Accepts(bool),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Endpoint {
+    ready: bool,
+    /// Whether callers still send calls here.
+    listed: bool,
+    accepts: bool,
+    /// Which listing and which process a pending change is about: the latest, or it is void.
+    listing: u64,
+    process: u64,
+}
+
+/// The endpoints of a Service over some Pods, and what calls that come evenly, and are spread evenly, meet.
+///
+/// An endpoint is listed from the moment its Pod is Ready until some time (`lag`) after it no longer is. A call fails
+/// when no endpoint is listed, or when it goes to one that is but accepts no connection.
+///
+/// ```
+/// use std::time::Duration;
+/// use kube_probesim::predict::service::Service;
+///
+/// let s = Duration::from_secs;
+/// let mut service = Service::new(2, s(1));
+/// for pod in 0..2 {
+///     service.set_accepts(s(0), pod, true);
+///     service.set_ready(s(0), pod, true);
+/// }
+/// service.set_accepts(s(50), 0, false);
+/// service.set_ready(s(50), 0, false);
+/// // One second of a hundred, half of the calls.
+/// assert_eq!(service.finish(s(100)).failed_calls, 0.005);
+/// ```
+#[derive(Debug)]
+pub struct Service {
+    lag: Duration,
+    now: Duration,
+    endpoints: Vec<Endpoint>,
+    pending: BinaryHeap<Reverse<(Duration, usize, u64, Change)>>,
+    ready: usize,
+    listed: usize,
+    /// Listed, but do not accept.
+    broken: usize,
+    since: Option<Duration>,
+    no_endpoint: Duration,
+    /// Seconds, weighed with the share of the calls that failed in them.
+    failed: f64,
+}
+
+impl Service {
+    /// A Service over Pods none of which is ready.
+    pub fn new(pods: usize, lag: Duration) -> Self {
+        Self {
+            lag,
+            now: Duration::ZERO,
+            endpoints: vec![Endpoint::default(); pods],
+            pending: BinaryHeap::new(),
+            ready: 0,
+            listed: 0,
+            broken: 0,
+            since: None,
+            no_endpoint: Duration::ZERO,
+            failed: 0.0,
+        }
+    }
+
+    /// A Pod becomes Ready, or not. Calls come in the order of `at`.
+    pub fn set_ready(&mut self, at: Duration, pod: usize, ready: bool) {
+        self.advance(at);
+        let endpoint = &mut self.endpoints[pod];
+        if endpoint.ready == ready {
+            return;
+        }
+        endpoint.ready = ready;
+        endpoint.listing += 1;
+        let listing = endpoint.listing;
+        if ready {
+            self.ready += 1;
+            self.since.get_or_insert(at);
+            self.change(pod, |endpoint| endpoint.listed = true);
+        } else {
+            self.ready -= 1;
+            self.schedule(at.saturating_add(self.lag), pod, listing, Change::Unlist);
+        }
+    }
+
+    /// A Pod accepts connections from `at` on, or no longer does; `at` may lie ahead.
+    pub fn set_accepts(&mut self, at: Duration, pod: usize, accepts: bool) {
+        let process = self.endpoints[pod].process;
+        self.schedule(at, pod, process, Change::Accepts(accepts));
+    }
+
+    /// The process of a Pod ended: it accepts nothing, and what lay ahead for it is void.
+    pub fn set_dead(&mut self, at: Duration, pod: usize) {
+        self.advance(at);
+        self.endpoints[pod].process += 1;
+        self.change(pod, |endpoint| endpoint.accepts = false);
+    }
+
+    /// What callers saw until `at`.
+    pub fn finish(&mut self, at: Duration) -> Availability {
+        self.advance(at);
+        let span = self.since.map_or(0.0, |since| at.saturating_sub(since).as_secs_f64());
+        let share = |part: f64| if span > 0.0 { part / span } else { 1.0 };
+        let (no_endpoint, failed_calls) = match self.since {
+            Some(_) => (share(self.no_endpoint.as_secs_f64()), share(self.failed)),
+            None => (1.0, 1.0),
+        };
+        Availability { since: self.since, no_endpoint, failed_calls }
+    }
+
+    fn schedule(&mut self, at: Duration, pod: usize, version: u64, change: Change) {
+        self.pending.push(Reverse((at, pod, version, change)));
+    }
+
+    /// Moves the clock, and does on the way what was due.
+    fn advance(&mut self, to: Duration) {
+        while let Some(Reverse((at, pod, version, change))) = self.pending.peek().copied() {
+            if at > to {
+                break;
+            }
+            self.pending.pop();
+            self.pass(at);
+            let endpoint = self.endpoints[pod];
+            match change {
+                Change::Unlist if endpoint.listing == version => self.change(pod, |e| e.listed = false),
+                Change::Accepts(accepts) if endpoint.process == version => {
+                    self.change(pod, |e| e.accepts = accepts);
+                }
+                _ => {}
+            }
+        }
+        self.pass(to);
+    }
+
+    /// Adds up the time until `to`, in which nothing changes.
+    fn pass(&mut self, to: Duration) {
+        let passed = to.saturating_sub(self.now);
+        self.now = self.now.max(to);
+        if self.since.is_none() {
+            return;
+        }
+        if self.ready == 0 {
+            self.no_endpoint += passed;
+        }
+        let failing = if self.listed == 0 { 1.0 } else { self.broken as f64 / self.listed as f64 };
+        self.failed += passed.as_secs_f64() * failing;
+    }
+
+    fn change(&mut self, pod: usize, change: impl FnOnce(&mut Endpoint)) {
+        let endpoint = &mut self.endpoints[pod];
+        let before = *endpoint;
+        change(endpoint);
+        let broken = |endpoint: Endpoint| usize::from(endpoint.listed && !endpoint.accepts);
+        self.listed = self.listed + usize::from(endpoint.listed) - usize::from(before.listed);
+        self.broken = self.broken + broken(*endpoint) - broken(before);
+    }
+}

@@ -1,0 +1,125 @@
+//! What is advised, and what is not.
+
+use kube_probesim::predict::advice::advice;
+
+use super::*;
+
+fn codes(workload: &Workload) -> Vec<&'static str> {
+    advice(workload).into_iter().map(|advice| advice.code).collect()
+}
+
+/// The only text with this code.
+fn text(workload: &Workload, code: &str) -> String {
+    let mut found: Vec<String> =
+        advice(workload).into_iter().filter(|advice| advice.code == code).map(|advice| advice.text).collect();
+    assert_eq!(found.len(), 1, "{code}: {:?}", codes(workload));
+    found.remove(0)
+}
+
+/// A Pod whose probes give no reason for advice: liveness is slower than readiness.
+fn sound(env: &[(&str, &str)]) -> Workload {
+    let mut workload = workload(Kind::Pod, 1, env);
+    liveness(&mut workload).failure_threshold = 6;
+    workload
+}
+
+#[test]
+fn a_sound_manifest_gets_no_advice() {
+    assert_eq!(codes(&sound(&[])), [""; 0]);
+    assert_eq!(codes(&sound(&[("FAILURE_RATE", "20")])), [""; 0]);
+}
+
+#[test]
+fn a_timeout_below_the_p99_of_the_latency_is_told_with_both() {
+    let slow = sound(&[
+        ("READINESS_LATENCY_P50", "100"),
+        ("READINESS_LATENCY_P90", "300"),
+        ("READINESS_LATENCY_P99", "2500"),
+    ]);
+    let told = text(&slow, "timeout-below-p99");
+    for part in ["readiness probe", "2.5s", "3 or more", "one attempt in 100"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let always = sound(&[("READINESS_LATENCY", "1500")]);
+    assert!(text(&always, "timeout-below-p99").contains("nearly every"));
+    assert_eq!(codes(&sound(&[("LATENCY", "900")])), [""; 0]);
+}
+
+#[test]
+fn latencies_of_several_rules_add_up_and_rare_ones_do_not_count() {
+    let two =
+        "faults: [{name: a, target: [liveness], delay: 600ms}, {name: b, target: [liveness], delay: 500ms}]";
+    assert_eq!(codes(&sound(&[("FAULTS", two)])), ["timeout-below-p99"]);
+    let rare = "faults: [{name: a, target: [liveness], rate: 0.5%, delay: 5s}]";
+    assert_eq!(codes(&sound(&[("FAULTS", rare)])), [""; 0]);
+    let others = "faults: [{name: a, target: [liveness], client: other, delay: 5s}]";
+    assert_eq!(codes(&sound(&[("FAULTS", others)])), [""; 0]);
+}
+
+#[test]
+fn liveness_that_kills_before_readiness_takes_out_is_told_with_both_times() {
+    let mut hasty = sound(&[]);
+    *liveness(&mut hasty) = probe(Target::Liveness, 2, 3);
+    let text = text(&hasty, "liveness-before-readiness");
+    assert!(text.contains("after 6s") && text.contains("after 30s"), "{text}");
+}
+
+#[test]
+fn the_same_probe_for_both_is_told() {
+    let mut same = sound(&[]);
+    *liveness(&mut same) = probe(Target::Readiness, 10, 3);
+    assert!(text(&same, "same-probe").contains("30s"));
+    liveness(&mut same).failure_threshold = 4;
+    assert_eq!(codes(&same), [""; 0], "liveness is the slower one");
+}
+
+#[test]
+fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
+    for env in [[("STARTUP_DELAY", "80")], [("LISTEN_DELAY", "80")]] {
+        let mut slow = sound(&env);
+        let told = text(&slow, "slow-start");
+        assert!(told.contains("1m20s") && told.contains("50s") && told.contains("again and again"), "{told}");
+        assert!(told.contains("failureThreshold 9"), "{told}");
+        // What is advised ends it, and the prediction agrees.
+        assert!(predicted(&slow, &for_time(s(600))).pods[0].restarts() > 0);
+        slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 9));
+        assert_eq!(codes(&slow), [""; 0]);
+        assert_eq!(predicted(&slow, &for_time(s(600))).pods[0].restarts(), 0);
+        slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 3));
+        assert!(text(&slow, "slow-start").contains("startup probe gives up"));
+    }
+    assert!(!text(&sound(&[("STARTUP_DELAY", "30")]), "slow-start").contains("again and again"));
+    let mut waits = sound(&[("STARTUP_DELAY", "30")]);
+    liveness(&mut waits).initial_delay = 30;
+    assert_eq!(codes(&waits), [""; 0]);
+}
+
+#[test]
+fn a_fault_that_is_thrown_away_as_an_error_is_told() {
+    for mode in ["truncate", "body-hang", "body-reset", "malformed"] {
+        let rule =
+            |body: &str| format!("faults: [{{name: cut, target: [liveness], mode: {mode}, body: {body}}}]");
+        let short = sound(&[("FAULTS", &rule("9KiB"))]);
+        let told = text(&short, "fault-thrown-away");
+        assert!(
+            told.contains("cut") && told.contains("never restart") && told.contains("9216 bytes"),
+            "{told}"
+        );
+        assert_eq!(predicted(&short, &for_time(s(600))).pods[0].restarts(), 0);
+        let long = sound(&[("FAULTS", &rule("10KiB"))]);
+        assert_eq!(codes(&long), [""; 0], "{mode}");
+    }
+    let drip = "faults: [{name: slow, target: [liveness], mode: drip, drip: 5s}]";
+    assert!(text(&sound(&[("FAULTS", drip)]), "fault-thrown-away").contains("5s"));
+}
+
+#[test]
+fn a_partition_that_outlasts_liveness_is_told() {
+    let partition = |more: &str| format!("faults: [{{name: cut, target: listener, mode: drop, {more}}}]");
+    let of = |more: &str| sound(&[("FAULTS", &partition(more))]);
+    let told = text(&of("when: {after: 5m, for: 2m}"), "partition-restarts");
+    assert!(told.contains("lasts 2m") && told.contains("after 1m ") && told.contains("5m after"), "{told}");
+    assert_eq!(codes(&of("when: {after: 5m, for: 50s}")), [""; 0], "it heals before");
+    assert_eq!(codes(&of("client: other, when: {after: 5m, for: 2m}")), [""; 0], "the kubelet is spared");
+    assert_eq!(codes(&of("from: [192.0.2.0/24], when: {after: 5m}")), [""; 0], "another network");
+}

@@ -1,0 +1,186 @@
+//! What is printed, and exit codes.
+
+use std::ffi::OsString;
+
+use kube_probesim::cli;
+use kube_probesim::kubelet::{Event, Happening, ProbeKind, Symptom};
+use kube_probesim::predict::report::{Output, View, predict};
+use kube_probesim::predict::timeline::Timeline;
+use serde_json::Value;
+
+use super::*;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/predict.txt");
+
+fn printed(workload: &Workload, options: &Options, output: Output) -> String {
+    let mut out = Vec::new();
+    let view = View { output, ..View::default() };
+    predict(workload, &Replicas::new(workload, options), options, &view, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Fails for good after 5 minutes, and answers slowly.
+fn example() -> Workload {
+    let env = [("SEED", "42"), ("LIVENESS_FAIL_AFTER_TIME", "300"), ("READINESS_LATENCY", "1200")];
+    Workload {
+        assumptions: vec!["The image is at hand.".to_owned()],
+        warnings: vec!["app.yaml, document 1: SEED=42 lacks quotes".to_owned()],
+        ..workload(Kind::Deployment, 3, &env)
+    }
+}
+
+#[test]
+fn the_text_is_that_of_the_file() {
+    let mut text = printed(&example(), &Options::default(), Output::Text);
+    text += "\n";
+    text += &printed(
+        &workload(Kind::StatefulSet, 2, &[("FAILURE_RATE", "30"), ("FAILURE_BURST", "4")]),
+        &Options::default(),
+        Output::Text,
+    );
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        std::fs::write(FILE, &text).unwrap();
+    }
+    let pinned = std::fs::read_to_string(FILE).unwrap();
+    assert!(pinned == text, "the text changed (UPDATE_GOLDEN=1 writes it anew):\n{text}");
+}
+
+#[test]
+fn a_day_of_trouble_stays_readable() {
+    let day = Options { horizon: s(86_400), ..Options::default() };
+    for env in [("LIVENESS_FAILURE_RATE", "100"), ("FAILURE_RATE", "50")] {
+        let text = printed(&workload(Kind::Pod, 1, &[env]), &day, Output::Text);
+        assert!(text.lines().count() < 70, "{text}");
+        assert!(text.contains(" more\n"), "{text}");
+    }
+}
+
+#[test]
+fn json_has_an_object_a_line_each_event_and_a_summary() {
+    let options = for_time(s(900));
+    let text = printed(&example(), &options, Output::Json);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (_, events) = observed(&example(), &options);
+    assert_eq!(lines.len(), events.len() + 1);
+    let names: Vec<String> =
+        Replicas::new(&example(), &options).pods.into_iter().map(|pod| pod.name).collect();
+    for name in &names {
+        assert!(lines.iter().any(|line| line["pod"] == **name), "events of every Pod");
+    }
+    let killing = lines.iter().find(|line| line["event"] == "Killing").unwrap();
+    assert_eq!((&killing["probe"], &killing["grace_seconds"]), (&"Liveness".into(), &30.0.into()));
+    let summary = &lines.last().unwrap()["summary"];
+    assert_eq!(
+        (&summary["pods"], &summary["seed"], &summary["sample"]),
+        (&3.into(), &42.into(), &true.into())
+    );
+    assert!(summary["restarts"]["worst"].as_u64().unwrap() > 0);
+    assert!(summary["advice"].as_array().unwrap().iter().any(|it| it["code"] == "timeout-below-p99"));
+}
+
+fn command(args: &[&str], stdin: &str) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code =
+        cli::predict::run(args.iter().map(OsString::from), &mut stdin.as_bytes(), true, &mut out, &mut err);
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
+    let args =
+        ["--for", "soon", "--pods", "0", "--seed", "-1", "--output", "xml", "--fail-on", "x > 1", "--color"];
+    let (code, out, err) = command(&args, "");
+    assert_eq!((code, out.as_str()), (64, ""));
+    for part in [
+        "--for \"soon\"",
+        "--pods \"0\"",
+        "--seed \"-1\"",
+        "--output \"xml\"",
+        "--fail-on \"x > 1\"",
+        "--color",
+    ] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert!(err.contains("there is no file to read"), "a terminal is not read from: {err}");
+}
+
+#[test]
+fn the_help_names_every_option() {
+    let (code, out, _) = command(&["--help"], "");
+    assert_eq!(code, 0);
+    for option in ["--for", "--pods", "--pod ", "--seed", "--endpoint-lag", "--output", "--fail-on"] {
+        assert!(out.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own() {
+    let (code, _, err) = command(&["/nowhere/a.yaml", "/nowhere/b.yaml"], "");
+    assert_eq!(code, 66);
+    assert!(err.contains("/nowhere/a.yaml") && err.contains("/nowhere/b.yaml"), "{err}");
+    let (code, out, err) = command(&["-"], "kind: [");
+    assert_eq!((code, out.as_str()), (65, ""));
+    assert!(!err.is_empty());
+    let mut err = Vec::new();
+    let code = cli::predict::run(["-".into()], &mut [b'a', 0xff].as_slice(), true, &mut Vec::new(), &mut err);
+    assert_eq!(code, 65);
+    assert!(String::from_utf8(err).unwrap().contains("not valid UTF-8 after 1 bytes"));
+}
+
+fn started(at: u64) -> Event {
+    Event { at: s(at), container: 0, what: Happening::Started { restarts: at }, recorded: true }
+}
+
+fn ready(at: u64, ready: bool) -> Event {
+    Event { at: s(at), container: 0, what: Happening::PodReady(ready), recorded: true }
+}
+
+fn failed(at: u64) -> Event {
+    let what = Happening::Unhealthy { probe: ProbeKind::Readiness, symptom: Symptom::Refused, error: false };
+    Event { at: s(at), container: 0, what, recorded: true }
+}
+
+fn timeline(events: impl IntoIterator<Item = Event>) -> String {
+    let mut timeline = Timeline::new(vec!["app".to_owned()]);
+    for event in events {
+        timeline.see(&event);
+    }
+    timeline.to_string().lines().map(|line| line.trim().to_owned() + "\n").collect()
+}
+
+#[test]
+fn attempts_that_fail_alike_are_one_line_until_something_changes() {
+    let refused = "Readiness probe failed: dial tcp: connect: connection refused";
+    let seen = timeline([started(1), failed(2), failed(3), ready(4, true), failed(5), failed(6)]);
+    let expected = format!(
+        "+1s  Started container app (restart 1)\n+2s  {refused} (2 times until +3s)\n+4s  Pod is ready\n+5s  {refused} (2 times until +6s)\n"
+    );
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_round_of_lines_that_comes_again_is_counted() {
+    let round =
+        |at: u64| [started(at), ready(at + 1, true), failed(at + 2), failed(at + 3), ready(at + 4, false)];
+    let seen = timeline((0..7).flat_map(|number| round(number * 10)).chain([started(70), ready(71, true)]));
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.len(), 7, "{seen}");
+    assert_eq!(lines[4], "+10s  … the last 4 lines again, 6 times until +1m4s");
+    assert_eq!(lines[5..], ["+1m10s  Started container app (restart 70)", "+1m11s  Pod is ready"]);
+}
+
+#[test]
+fn of_many_different_lines_the_first_and_the_last_are_kept() {
+    let exit = |code: u8| Event {
+        at: s(u64::from(code)),
+        container: 0,
+        what: Happening::Exited { code },
+        recorded: false,
+    };
+    let seen = timeline((1..=200).map(exit));
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.len(), 16 + 1 + 26);
+    assert_eq!(lines[15], "+16s  Container app exited with code 16");
+    assert_eq!(lines[16], "… 158 more");
+    assert_eq!(lines[17], "+2m55s  Container app exited with code 175");
+}

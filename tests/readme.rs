@@ -7,7 +7,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 
+use kube_probesim::cli::predict;
 use kube_probesim::config;
 use kube_probesim::config::environment::{VARIABLES, Variable};
 
@@ -35,19 +37,35 @@ fn table() -> String {
     table
 }
 
-/// Rewritten by `UPDATE_README=1 cargo test --test readme`.
+/// Compares what stands between two marks with what should; rewrites it by `UPDATE_README=1 cargo test --test readme`.
+fn hold(mark: &str, expected: &str) {
+    static FILE: Mutex<()> = Mutex::new(());
+    let _guard = FILE.lock().unwrap();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let readme = readme();
+    let (before, rest) = readme.split_once(&begin).unwrap();
+    let (block, after) = rest.split_once(&end).unwrap();
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(README, format!("{before}{begin}{expected}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(block, expected);
+    }
+}
+
 #[test]
 fn the_table_of_variables_is_that_of_the_program() {
-    const BEGIN: &str = "<!-- variables -->\n";
-    const END: &str = "<!-- /variables -->";
-    let readme = readme();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (block, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(README, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
-        return;
-    }
-    assert_eq!(block, table());
+    hold("variables", &table());
+}
+
+#[test]
+fn the_prediction_is_what_predict_prints() {
+    const ARGS: [&str; 4] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml", "--for", "5m"];
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let args = ARGS.iter().map(OsString::from);
+    let code = predict::run(args, &mut std::io::empty(), true, &mut output, &mut errors);
+    assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
+    let output = String::from_utf8(output).unwrap();
+    hold("predict", &format!("```console\n$ kube-probesim predict {}\n{output}```\n", ARGS.join(" ")));
 }
 
 #[tokio::test]

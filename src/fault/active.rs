@@ -130,6 +130,14 @@ impl ActivePlan {
         Self { seed, checks_dependency: self.checks_dependency, entries }
     }
 
+    /// Draws from another seed from here on; origins stay.
+    pub fn reseed(&mut self, seed: Seed) {
+        self.seed = seed;
+        for entry in &mut self.entries {
+            entry.key = seed.rule_key(entry.rule.name().as_str());
+        }
+    }
+
     /// The seed of all draws.
     pub fn seed(&self) -> Seed {
         self.seed

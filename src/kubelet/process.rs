@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attempt::{Outcome, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Aim, Program};
-use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Target, Verdict};
+use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Draws, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -25,7 +25,8 @@ pub(super) struct Request {
 pub(super) struct Process {
     plan: ActivePlan,
     followed: Vec<(usize, Aim)>,
-    listen_delay: Nanos,
+    reseeds: Option<Draws>,
+    starts: u64,
     shutdown_delay: Nanos,
     /// Spares plans without partitions from looking for one at each request.
     has_cuts: bool,
@@ -41,7 +42,8 @@ impl Process {
         let has_cuts = program.plan.rules().any(|rule| matches!(rule.action(), Action::Listener { .. }));
         Self {
             followed: program.followed,
-            listen_delay: nanos(program.listen_delay),
+            reseeds: program.reseeds,
+            starts: 0,
             shutdown_delay: nanos(program.shutdown_delay),
             has_cuts,
             plan: program.plan,
@@ -63,9 +65,13 @@ impl Process {
 
     /// A new process, whose counts and origins begin anew.
     pub(super) fn start(&mut self, now: Nanos) {
+        self.starts += 1;
+        if let Some(draws) = self.reseeds.as_ref().filter(|_| self.starts > 1) {
+            self.plan.reseed(Seed(draws.at(self.starts)));
+        }
         self.counts = Counts::default();
         self.started = now;
-        self.accepts_from = now.saturating_add(self.listen_delay);
+        self.accepts_from = now;
         self.accepts_until = NEVER;
         self.stopping_from = NEVER;
     }

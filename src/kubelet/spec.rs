@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::fault::{ActivePlan, Client, Target};
+use crate::fault::{ActivePlan, Client, Draws, Target};
 
 /// Which of a container's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,19 +130,19 @@ pub enum RestartPolicy {
 pub struct Program {
     /// Its plan with this replica's effective seed; each start of the process begins it anew.
     pub plan: ActivePlan,
-    /// Nothing listens before.
-    pub listen_delay: Duration,
     /// How long it goes on after SIGTERM, readiness failing, before it stops to accept.
     pub shutdown_delay: Duration,
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
     /// Any other redirect is taken to lead to another host.
     pub followed: Vec<(usize, Aim)>,
+    /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
+    pub reseeds: Option<Draws>,
 }
 
 impl Program {
     /// A program without delays at its start and end.
     pub const fn new(plan: ActivePlan) -> Self {
-        Self { plan, listen_delay: Duration::ZERO, shutdown_delay: Duration::ZERO, followed: Vec::new() }
+        Self { plan, shutdown_delay: Duration::ZERO, followed: Vec::new(), reseeds: None }
     }
 }
 

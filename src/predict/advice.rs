@@ -217,22 +217,16 @@ impl<'a> Subject<'a> {
     /// How long the probes fail from the start of the process on, and why.
     fn start(&self, liveness: &Probe) -> Option<(Duration, String)> {
         let server = liveness.handler.server()?;
-        let listen = self.workload.pod.containers.get(server)?.program.as_ref()?.listen_delay;
         let windows = self
             .rules(liveness)
             .filter(|rule| rule.fails_all() && rule.trigger().requests.is_none())
             .chain(self.plan(server)?.rules().iter().filter(|rule| rule.targets().is_empty()));
-        let longest = windows
+        windows
             .filter_map(|rule| {
                 let window = rule.trigger().time.filter(|window| window.after().is_zero())?;
                 Some((window.length()?, format!("fault {}", rule.name())))
             })
-            .max();
-        longest
-            .into_iter()
-            .chain([(listen, "nothing listens before".to_owned())])
             .max()
-            .filter(|it| !it.0.is_zero())
     }
 
     fn partition(&self, liveness: &Probe) -> Vec<Advice> {

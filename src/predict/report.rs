@@ -192,7 +192,7 @@ fn assumptions(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     }
     if replicas.seeds_drawn {
         all.push(
-            "Without a SEED the service draws one at each start of its process; here each Pod keeps one."
+            "Without a SEED each start of the process draws one, here as in the service; the one shown is the first."
                 .to_owned(),
         );
     }

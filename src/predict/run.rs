@@ -91,13 +91,14 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed) -> Replic
             PodName::OfPod => Some(name.as_str()),
             PodName::Fixed(text) => Some(text.as_str()),
         };
-        let draws = || Draws::of(seed, &format!("seed-{}", ours.position)).at(number + 1);
+        let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
         let config = &ours.config;
-        let effective = effective_seed(config.seed, own_name, draws);
+        let effective = effective_seed(config.seed, own_name, || draws.at(1));
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
             program.plan =
                 ActivePlan::new(config.plan.clone(), effective, config.readiness_checks_dependency);
+            program.reseeds = config.seed.seed.is_none().then_some(draws);
         }
         seeds.push(effective);
     }
@@ -222,7 +223,6 @@ struct Watch {
     service: Service,
     progress: Option<Progress>,
     serving: usize,
-    listen_delay: Duration,
     shutdown_delay: Option<Duration>,
     onsets: Vec<Onset>,
     faults: Vec<Fault>,
@@ -249,7 +249,6 @@ impl Watch {
             service: Service::new(pods, lag),
             progress: workload.rollout.map(|rollout| Progress::new(rollout, pods)),
             serving,
-            listen_delay: program.map_or(Duration::ZERO, |program| program.listen_delay),
             shutdown_delay: program.map(|program| program.shutdown_delay),
             onsets: vec![Onset::default(); pods],
             faults: faults(workload),
@@ -268,7 +267,7 @@ impl Watch {
         if event.container == self.serving {
             match event.what {
                 Happening::Started { .. } => {
-                    self.service.set_accepts(event.at.saturating_add(self.listen_delay), pod, true);
+                    self.service.set_accepts(event.at, pod, true);
                 }
                 Happening::Killing { .. } => {
                     if let Some(delay) = self.shutdown_delay {

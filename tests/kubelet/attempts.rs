@@ -320,8 +320,9 @@ fn readiness_fails_with_its_dependency_at_once() {
 
 #[test]
 fn nothing_listens_before_the_listen_delay() {
-    let program = Program { listen_delay: s(4), ..program(vec![]) };
-    let container = ContainerSpec { liveness: liveness(2, 9), ..ContainerSpec::ours("app", program) };
+    // What LISTEN_DELAY makes of itself: a partition from the start.
+    let rules = vec![cut(Cut::Refuse, window(s(0), Some(s(4))))];
+    let container = ContainerSpec { liveness: liveness(2, 9), ..ours(rules) };
     let (_, events) = run(container, s(12));
     assert_eq!(failures(&events, ProbeKind::Liveness), [2.0, 4.0]);
     let first = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap();

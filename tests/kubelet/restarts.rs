@@ -337,3 +337,22 @@ fn the_result_of_an_attempt_does_not_outlive_its_container() {
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0]);
     assert!(kills(&events).is_empty());
 }
+
+#[test]
+fn a_program_without_a_seed_of_its_own_draws_another_at_each_start() {
+    let rate = Trigger { rate: kube_probesim::fault::Rate::from_percent(30.0).unwrap(), ..Trigger::ALWAYS };
+    let times = |reseeds: Option<Draws>| {
+        let rules = vec![rule("rate", rate.clone(), None, Some(BROKEN))];
+        let program = Program { reseeds, ..program(rules) };
+        let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::ours("app", program) };
+        let (_, events) = run(container, s(3600));
+        let (starts, kills) = (starts(&events), kills(&events));
+        starts.into_iter().zip(kills).map(|(start, kill)| (kill - start).round() as u64).collect::<Vec<_>>()
+    };
+    let fixed = times(None);
+    assert!(fixed.len() > 5 && fixed.windows(2).all(|pair| pair[0].abs_diff(pair[1]) <= 2), "{fixed:?}");
+    let drawn = times(Some(Draws::of(Seed(7), "seeds")));
+    assert_eq!(drawn[0], fixed[0]);
+    assert!(drawn.windows(2).any(|pair| pair[0].abs_diff(pair[1]) > 2), "{drawn:?}");
+    assert_eq!(drawn, times(Some(Draws::of(Seed(7), "seeds"))));
+}

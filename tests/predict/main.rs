@@ -28,10 +28,7 @@ fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
 /// A workload of one container with this environment, liveness and readiness with period 10 and threshold 3.
 fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
     let config = support::config(env);
-    let listen_delay = env.iter().find(|(name, _)| *name == "LISTEN_DELAY");
-    let listen_delay = listen_delay.map_or(0, |(_, seconds)| seconds.parse().unwrap());
     let program = Program {
-        listen_delay: s(listen_delay),
         shutdown_delay: config.process.shutdown_delay,
         ..Program::new(ActivePlan::new(Plan::default(), Seed(0), true))
     };

@@ -197,7 +197,6 @@ fn program(config: &Config) -> Program {
         Some(Mode::Redirect(location)) => Some((position, on_this_host(config, location)?)),
         _ => None,
     });
-    // LISTEN_DELAY is a rule of the plan already.
     Program {
         followed: followed.collect(),
         shutdown_delay: config.process.shutdown_delay,

@@ -1,0 +1,124 @@
+//! `predict` as a command: what it reads, what it prints, how it exits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+const FILES: [&str; 2] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml"];
+
+fn predict(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kube-probesim"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("predict")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn manifest(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn files_and_standard_input_give_the_same_prediction() {
+    let of_files = predict(&[FILES[0], FILES[1], "--for", "10m"], "");
+    assert_eq!(of_files.status.code(), Some(0), "{}", text(&of_files.stderr));
+    let both = FILES.map(manifest).join("---\n");
+    for args in [&["--for", "10m"][..], &["-", "--for", "10m"]] {
+        let of_input = predict(args, &both);
+        let body = |output: &Output| text(&output.stdout).split_once('\n').unwrap().1.to_owned();
+        assert_eq!(body(&of_input), body(&of_files));
+        assert!(text(&of_input.stdout).starts_with("standard input, document 1: Deployment kube-probesim\n"));
+    }
+}
+
+#[test]
+fn a_condition_that_holds_fails_the_check_and_says_why() {
+    for (condition, code) in [
+        ("restarts > 0", 1),
+        ("restarts > 1000", 0),
+        ("unready > 30s", 1),
+        ("unready > 9h", 0),
+        ("availability < 99.9%", 1),
+        ("availability < 1%", 0),
+        ("outage >= 1ms", 1),
+        ("backoff > 9h", 0),
+    ] {
+        let output = predict(&[FILES[0], "--for", "10m", "--fail-on", condition], "");
+        assert_eq!(output.status.code(), Some(code), "{condition}");
+        assert_eq!(
+            text(&output.stderr).contains(condition),
+            code == 1,
+            "{condition}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn every_line_of_json_is_an_object_and_the_last_is_the_summary() {
+    let run = || predict(&[FILES[0], "--output", "json", "--for", "10m"], "").stdout;
+    let output = text(&run());
+    let lines: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["event"] == "Killing"), "{output}");
+    let summary = &lines.last().unwrap()["summary"];
+    assert_eq!((summary["pods"].as_u64(), summary["kubernetes"].as_str()), (Some(2), Some("1.36")));
+    assert_eq!(text(&run()), output, "another run differs");
+}
+
+#[test]
+fn what_is_wrong_has_its_exit_code_and_its_place() {
+    let deployment = manifest(FILES[0]);
+    let wrong_env = deployment.replace("value: \"20\"", "value: \"120\"");
+    let no_probe = deployment.replace("Probe:", "Prober:");
+    let no_port = deployment.replace("port: http", "port: 9");
+    for (args, input, code, words) in [
+        (&["--fail-on", "restarts >> 1"][..], "", 64, "--fail-on"),
+        (&["--nothing"], "", 64, "--nothing"),
+        (&["--for", "abc"], "", 64, "--for"),
+        (&["missing.yaml"], "", 66, "missing.yaml"),
+        (&["-"], "a: [", 65, "standard input, document 1: line 2"),
+        (&["-"], "a: &a [*a]", 65, "standard input, document 1: line 1"),
+        (
+            &["-"],
+            wrong_env.as_str(),
+            65,
+            "container probesim, env FAILURE_RATE=\"120\": is not between 0% and 100%",
+        ),
+        (&["-"], no_probe.as_str(), 65, "Deployment/kube-probesim"),
+        (&["-"], no_port.as_str(), 65, "port"),
+    ] {
+        let output = predict(args, input);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+        assert!(errors.contains(words), "{words:?} is missing in {errors}");
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kube-probesim"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["predict", FILES[0], "--output", "json", "--for", "24h"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}

@@ -117,12 +117,10 @@ pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
 
 /// A percentage with its sign, such as `20%`, from 0 to 100.
 pub fn percent(text: &str) -> Result<f64, UnitError> {
-    match text.trim().strip_suffix('%') {
+    let text = text.trim();
+    match text.strip_suffix('%') {
         Some(number) => in_percent(number.trim_end()),
-        None => match finite(text.trim()) {
-            Some(number) => Err(UnitError::PercentSign(format!("{number}%"))),
-            None => Err(UnitError::Percent),
-        },
+        None => Err(UnitError::PercentSign(meant(in_percent(text)?))),
     }
 }
 
@@ -133,13 +131,18 @@ pub fn bare_percent(text: &str) -> Result<f64, UnitError> {
     if text.ends_with('%') {
         return percent(text);
     }
-    match finite(text) {
-        Some(number) if number > 0.0 && number < 1.0 => {
-            // Rounded, since 0.29 * 100.0 is 28.999999999999996.
-            let share = (number * 1e14).round() / 1e12;
-            Err(UnitError::PercentSign(format!("{number}% or {share}%")))
-        }
-        _ => in_percent(text),
+    let number = in_percent(text)?;
+    if number > 0.0 && number < 1.0 { Err(UnitError::PercentSign(meant(number))) } else { Ok(number) }
+}
+
+/// What a number without a sign can have been meant to be.
+fn meant(number: f64) -> String {
+    if number > 0.0 && number < 1.0 {
+        // Rounded, since 0.29 * 100.0 is 28.999999999999996.
+        let share = (number * 1e14).round() / 1e12;
+        format!("{number}% or {share}%")
+    } else {
+        format!("{number}%")
     }
 }
 
@@ -245,6 +248,8 @@ mod tests {
             assert_eq!(bare_percent(text), Err(UnitError::Percent), "{text}");
         }
         assert_eq!(percent("20"), Err(UnitError::PercentSign("20%".into())));
+        assert_eq!(percent("0.2"), Err(UnitError::PercentSign("0.2% or 20%".into())));
+        assert_eq!(percent("150"), Err(UnitError::PercentRange));
         assert_eq!(percent("99.9 %"), Ok(99.9));
     }
 

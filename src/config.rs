@@ -6,6 +6,7 @@ mod error;
 pub mod plan;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use environment::load;
@@ -34,6 +35,49 @@ pub struct Config {
     pub process: Process,
     /// Who this replica is.
     pub identity: Identity,
+    /// What is read and kept besides.
+    pub files: Files,
+}
+
+/// Files and directories of plans and of what outlives the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `FAULTS_FILE`: a plan, watched.
+    pub faults: Option<PathBuf>,
+    /// `ANNOTATION_FILE`: a plan from an annotation of the Pod, watched.
+    pub annotation: PathBuf,
+    /// Whether that was set; otherwise it is read only where its directory exists.
+    pub annotation_is_set: bool,
+    /// `STATE_DIR`: where origins and counts outlive the container.
+    pub state: Option<PathBuf>,
+}
+
+/// Where a rule comes from, from weak to strong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The variables of the environment.
+    Environment,
+    /// `FAULTS_FILE`.
+    File,
+    /// `ANNOTATION_FILE`.
+    Annotation,
+    /// The admin API.
+    Api,
+}
+
+impl Source {
+    /// All sources, from weak to strong.
+    pub const ALL: [Self; 4] = [Self::Environment, Self::File, Self::Annotation, Self::Api];
+
+    /// The metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Annotation => "annotation",
+            Self::Api => "api",
+        }
+    }
 }
 
 /// The seed as it was asked for.

@@ -1,5 +1,6 @@
 //! The plan at work: counts requests, asks [`fault`](crate::fault) for decisions and keeps score of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,13 +9,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::fault::{ActivePlan, Attempt, Client, Counts, Decision, Rule, Target};
+use crate::config::Source;
+use crate::events::{Events, What};
+use crate::fault::{
+    ActivePlan, Attempt, Client, Counts, Decision, MAX_RULES, Origin, Replica, Rule, RuleName, Target,
+    Targets,
+};
 
-/// What a score counts: requests of each target, and connections.
+/// What is counted of a rule: requests of each target, and connections.
 const SUBJECTS: usize = Target::COUNT + 1;
 
 /// The subject that stands for the listener.
 const LISTENER: usize = Target::COUNT;
+
+/// How long the counts of a rule that is gone are told: longer than anybody scrapes apart.
+const RETIREMENT: Duration = Duration::from_secs(600);
 
 /// A cheap-clone handle on the active plan and the counts of requests.
 #[derive(Clone, Debug)]
@@ -23,26 +32,43 @@ pub struct Engine(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     started: Instant,
+    /// Where the clock stood when the process started: at zero, or where an earlier start of the container left it.
+    before: Duration,
     active: watch::Sender<Arc<Active>>,
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT],
+    events: Events,
 }
 
-/// A plan with the scores of its rules.
+/// A plan with the score of its rules, and of those before it.
 #[derive(Debug)]
 pub struct Active {
     /// The plan.
     pub plan: ActivePlan,
     /// Which plan of the process this is, from 1 on.
     pub generation: u64,
-    scores: Vec<Score>,
+    /// Where each rule comes from, in the order of the plan.
+    pub sources: Vec<Source>,
+    /// In the order of the plan.
+    ledgers: Vec<Ledger>,
+    /// Of rules that are gone, the last one last.
+    retired: Vec<(Instant, Ledger)>,
     has_request_windows: bool,
 }
 
-/// How often a rule was asked and fired, by subject.
-#[derive(Debug, Default)]
-struct Score {
-    eligible: [AtomicU64; SUBJECTS],
-    injected: [AtomicU64; SUBJECTS],
+/// Counts by subject.
+type Tallies = Arc<[AtomicU64; SUBJECTS]>;
+
+/// The score of all rules that had a name. Counters never go back, whatever becomes of the rule.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    name: RuleName,
+    targets: Targets,
+    eligible: Tallies,
+    /// By mode, the present one first.
+    injected: Vec<(&'static str, Tallies)>,
+    /// For how long windows in time were open until `since`, on the engine's clock.
+    open: Duration,
+    since: Duration,
 }
 
 /// One line of a rule's score.
@@ -52,7 +78,7 @@ pub struct Tally {
     pub subject: &'static str,
     /// Requests, or connections, for which the rule was in its window and not passed over.
     pub eligible: u64,
-    /// Those it acted on.
+    /// Those it acted on, in its present mode.
     pub injected: u64,
 }
 
@@ -61,7 +87,8 @@ pub struct Tally {
 pub struct Snapshot {
     /// The plan.
     pub active: Arc<Active>,
-    /// Time since the start of the process.
+    /// The engine's clock: time since the start of the process, or since the container's first start where a state is
+    /// kept.
     pub elapsed: Duration,
     /// Requests since then.
     pub counts: Counts,
@@ -80,51 +107,185 @@ pub struct Ruling {
     pub number: u64,
 }
 
-impl Active {
-    fn new(plan: ActivePlan, generation: u64) -> Arc<Self> {
-        let scores = plan.rules().map(|_| Score::default()).collect();
-        let has_request_windows = plan.rules().any(|rule| rule.trigger().requests.is_some());
-        Arc::new(Self { plan, generation, scores, has_request_windows })
+impl Ledger {
+    fn new(rule: &Rule, now: Duration) -> Self {
+        Self {
+            name: rule.name().clone(),
+            targets: rule.targets(),
+            eligible: Tallies::default(),
+            injected: vec![(rule.effect(), Tallies::default())],
+            open: Duration::ZERO,
+            since: now,
+        }
     }
 
-    /// The score of a rule: a line for each of its targets, readiness included where it acts there for its dependency.
-    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
-        let score = &self.scores[position];
-        let targets = self.plan.rule(position).targets();
-        (0..SUBJECTS).filter_map(move |subject| {
-            let eligible = score.eligible[subject].load(Ordering::Relaxed);
+    /// Goes on for a rule of the same name.
+    fn continued(mut self, rule: &Rule, now: Duration) -> Self {
+        let mode = rule.effect();
+        match self.injected.iter().position(|(known, _)| *known == mode) {
+            Some(position) => self.injected.swap(0, position),
+            None => self.injected.insert(0, (mode, Tallies::default())),
+        }
+        Self { targets: rule.targets(), since: now, ..self }
+    }
+
+    /// The rules' name.
+    pub fn name(&self) -> &RuleName {
+        &self.name
+    }
+
+    /// By subject: a line for each target, readiness included where it was asked for its dependency.
+    pub fn eligible(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.lines(&self.eligible)
+    }
+
+    /// By mode and subject.
+    pub fn injected(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.injected
+            .iter()
+            .flat_map(|(mode, tallies)| self.lines(tallies).map(|(subject, count)| (*mode, subject, count)))
+    }
+
+    /// For how long windows in time had been open when the rule went.
+    pub fn open(&self) -> Duration {
+        self.open
+    }
+
+    fn lines(&self, tallies: &Tallies) -> impl Iterator<Item = (&'static str, u64)> {
+        (0..SUBJECTS).filter_map(|subject| {
             let target = Target::ALL.get(subject);
-            let own = target.map_or(targets.is_empty(), |target| targets.contains(*target));
-            (own || eligible > 0).then(|| Tally {
-                subject: target.map_or("listener", |target| target.name()),
-                eligible,
-                injected: score.injected[subject].load(Ordering::Relaxed),
+            let own = target.map_or(self.targets.is_empty(), |target| self.targets.contains(*target));
+            (own || self.eligible[subject].load(Ordering::Relaxed) > 0).then(|| {
+                (target.map_or("listener", |target| target.name()), tallies[subject].load(Ordering::Relaxed))
             })
         })
     }
 
-    fn score(&self, position: usize, subject: usize, fired: bool) {
-        let score = &self.scores[position];
-        score.eligible[subject].fetch_add(1, Ordering::Relaxed);
+    fn score(&self, subject: usize, fired: bool) {
+        self.eligible[subject].fetch_add(1, Ordering::Relaxed);
         if fired {
-            score.injected[subject].fetch_add(1, Ordering::Relaxed);
+            self.injected[0].1[subject].fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Active {
+    fn new(plan: ActivePlan, sources: Vec<Source>, now: Duration) -> Self {
+        let ledgers = plan.rules().map(|rule| Ledger::new(rule, now)).collect();
+        let has_request_windows = has_request_windows(&plan);
+        Self { plan, generation: 1, sources, ledgers, retired: Vec::new(), has_request_windows }
+    }
+
+    /// The plan that follows, with what was counted for rules of the same names.
+    fn followed(&self, plan: ActivePlan, sources: Vec<Source>, generation: u64, now: Duration) -> Self {
+        let closed = self
+            .ledgers
+            .iter()
+            .enumerate()
+            .map(|(position, ledger)| Ledger { open: self.open_time(position, now), ..ledger.clone() });
+        let mut left: HashMap<RuleName, (Instant, Ledger)> = self
+            .retired()
+            .cloned()
+            .chain(closed.map(|ledger| (Instant::now(), ledger)))
+            .map(|(at, ledger)| (ledger.name.clone(), (at, ledger)))
+            .collect();
+        let ledgers = plan
+            .rules()
+            .map(|rule| match left.remove(rule.name()) {
+                Some((_, ledger)) => ledger.continued(rule, now),
+                None => Ledger::new(rule, now),
+            })
+            .collect();
+        let mut retired: Vec<(Instant, Ledger)> = left.into_values().collect();
+        retired.sort_by_key(|(at, _)| *at);
+        retired.drain(..retired.len().saturating_sub(MAX_RULES));
+        let has_request_windows = has_request_windows(&plan);
+        Self { plan, generation, sources, ledgers, retired, has_request_windows }
+    }
+
+    /// The score of the rule at a position.
+    pub fn ledger(&self, position: usize) -> &Ledger {
+        &self.ledgers[position]
+    }
+
+    /// The scores of rules that are gone, for ten minutes.
+    pub fn retired_ledgers(&self) -> impl Iterator<Item = &Ledger> {
+        self.retired().map(|(_, ledger)| ledger)
+    }
+
+    fn retired(&self) -> impl Iterator<Item = &(Instant, Ledger)> {
+        self.retired.iter().filter(|(at, _)| at.elapsed() < RETIREMENT)
+    }
+
+    /// For how long windows in time of rules of this one's name were open in this process.
+    pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
+        let Ledger { open, since, .. } = &self.ledgers[position];
+        *open + self.plan.open_time(position, *since, elapsed)
+    }
+
+    /// The score of a rule: a line for each of its targets, readiness included where it acts there for its dependency.
+    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
+        let ledger = &self.ledgers[position];
+        let injected = ledger.lines(&ledger.injected[0].1);
+        ledger.eligible().zip(injected).map(|((subject, eligible), (_, injected))| Tally {
+            subject,
+            eligible,
+            injected,
+        })
     }
 
     /// Counts a connection that a partition acted on.
     pub fn score_cut(&self, position: usize) {
-        self.score(position, LISTENER, true);
+        self.ledgers[position].score(LISTENER, true);
     }
 }
 
 impl Engine {
-    /// An engine that begins now.
+    /// An engine that begins now, with rules of the environment.
     pub fn new(plan: ActivePlan) -> Self {
+        let sources = vec![Source::Environment; plan.len()];
+        Self::resumed(plan, sources, Duration::ZERO, &Counts::default())
+    }
+
+    /// An engine that goes on where an earlier start of the container left off. `sources` has one entry for each rule.
+    pub fn resumed(plan: ActivePlan, sources: Vec<Source>, elapsed: Duration, counts: &Counts) -> Self {
+        let numbers =
+            Target::ALL.map(|target| Client::ALL.map(|client| AtomicU64::new(counts.get(target, client))));
         Self(Arc::new(Shared {
             started: Instant::now(),
-            active: watch::Sender::new(Active::new(plan, 1)),
-            numbers: Default::default(),
+            before: elapsed,
+            active: watch::Sender::new(Arc::new(Active::new(plan, sources, elapsed))),
+            numbers,
+            events: Events::default(),
         }))
+    }
+
+    /// What happens, for those who watch.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// Puts another plan in force: what `plan` makes of the present one and of now. Whoever calls this sees to it that
+    /// nobody else does at the same time. Gives the plan's generation.
+    pub fn apply(&self, sources: Vec<Source>, plan: impl FnOnce(&ActivePlan, Origin) -> ActivePlan) -> u64 {
+        let Snapshot { active, elapsed, counts } = self.snapshot();
+        let starts = active.plan.replica().starts.saturating_sub(1);
+        let plan = plan(&active.plan, Origin { elapsed, counts, starts });
+        let generation = active.generation + 1;
+        self.replace(active.followed(plan, sources, generation, elapsed));
+        generation
+    }
+
+    /// Puts the same rules in force elsewhere, such as on a clock that was set; the generation stays.
+    pub fn relocate(&self, replica: Replica) {
+        let active = self.active();
+        let plan = active.plan.clone().at(replica);
+        self.replace(active.followed(plan, active.sources.clone(), active.generation, self.elapsed()));
+    }
+
+    /// Those who decide wait for the exchange alone: what is exchanged has been made before.
+    fn replace(&self, active: Active) {
+        self.0.active.send_replace(Arc::new(active));
     }
 
     /// The plan in force.
@@ -137,14 +298,19 @@ impl Engine {
         self.0.active.subscribe()
     }
 
-    /// Time since the start of the process.
+    /// Time on the engine's clock, as in [`Snapshot::elapsed`].
     pub fn elapsed(&self) -> Duration {
+        self.0.before + self.0.started.elapsed()
+    }
+
+    /// How long the process has been up.
+    pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
 
-    /// The instant that lies `elapsed` after the start of the process.
+    /// The instant at which the engine's clock shows `elapsed`, at the earliest that of the start.
     pub fn instant(&self, elapsed: Duration) -> Instant {
-        self.0.started + elapsed
+        self.0.started + elapsed.saturating_sub(self.0.before)
     }
 
     /// Everything at once.
@@ -166,26 +332,30 @@ impl Engine {
         let attempt = Attempt { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
         let decision = active.plan.decide(&attempt, |cause| {
-            active.score(cause.rule, target.index(), cause.fired);
+            active.ledgers[cause.rule].score(target.index(), cause.fired);
             if cause.fired {
                 first = first.or(Some(cause.rule));
             }
         });
         if active.has_request_windows {
-            log_request_windows(&active.plan, &attempt);
+            tell_request_windows(&self.0.events, &active.plan, &attempt);
         }
         Ruling { decision, active, first, number }
     }
 }
 
-fn log_request_windows(plan: &ActivePlan, attempt: &Attempt) {
+fn has_request_windows(plan: &ActivePlan) -> bool {
+    plan.rules().any(|rule| rule.trigger().requests.is_some())
+}
+
+fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &Attempt) {
     for (position, rule) in plan.rules().enumerate() {
         let Some(window) = window_of(rule, attempt) else { continue };
         let count =
             attempt.number.saturating_sub(plan.origin(position).counts.get(attempt.target, attempt.client));
         match (window.is_open(count.saturating_sub(1)), window.is_open(count)) {
-            (false, true) => log_window(rule, attempt, "opened"),
-            (true, false) => log_window(rule, attempt, "closed"),
+            (false, true) => tell_window(events, rule, attempt, true),
+            (true, false) => tell_window(events, rule, attempt, false),
             _ => {}
         }
     }
@@ -196,7 +366,9 @@ fn window_of<'a>(rule: &'a Rule, attempt: &Attempt) -> Option<&'a crate::fault::
     rule.trigger().requests.as_ref().filter(|_| acts)
 }
 
-fn log_window(rule: &Rule, attempt: &Attempt, change: &str) {
+fn tell_window(events: &Events, rule: &Rule, attempt: &Attempt, open: bool) {
+    events.push(What::Window { fault: rule.name().to_string(), open, mode: rule.effect() });
+    let change = if open { "opened" } else { "closed" };
     info!(
         fault = %rule.name(),
         target = attempt.target.name(),
@@ -209,7 +381,7 @@ fn log_window(rule: &Rule, attempt: &Attempt, change: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Action, ClientFilter, Mode, Plan, RuleName, Seed, Targets, Trigger, Verdict};
+    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
 
     fn engine() -> Engine {
         let action = Action::Requests {

@@ -9,6 +9,7 @@
 //! | [`Rule`] | when something happens to whom, and what |
 //! | [`Plan`] | an ordered list of rules with unique names |
 //! | [`ActivePlan`] | a plan with a seed, and for each rule the [`Origin`] its conditions are measured from |
+//! | [`Replica`] | where a plan runs: which of all Pods, in which start of its container |
 //! | [`Attempt`] | one request: its target, client class, number and time |
 //! | [`Decision`] | what that request gets |
 //! | [`Link`] | what the listener as a whole does at an instant |
@@ -20,6 +21,7 @@ mod mode;
 mod normal;
 mod plan;
 mod rate;
+mod replica;
 mod rule;
 mod target;
 mod trigger;
@@ -31,6 +33,7 @@ pub use draw::{Draws, Seed};
 pub use mode::{Cut, Mode, Partial};
 pub use plan::{MAX_RULES, Plan, PlanError};
 pub use rate::{Burst, MAX_BURST, Rate};
+pub use replica::{Pods, Replica, Timestamp};
 pub use rule::{Action, MAX_BODY, Networks, Rule, RuleError, RuleName};
 pub use target::{Client, ClientFilter, Target, Targets};
 pub use trigger::{Trigger, TriggerError};

@@ -8,16 +8,19 @@
 //! |---|---|
 //! | [`cli`] | verbs, signals, exit codes |
 //! | [`server`], [`predict`] | binds, watches windows, drains; runs the Pods of a manifest on a virtual clock |
-//! | [`http`] | routes, and the layer that obeys a decision |
+//! | [`http`], [`control`] | routes, and the layer that obeys a decision; plan changes |
 //! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`engine`], [`config`], [`metrics`] | counts and asks; environment and plans; what Prometheus sees |
+//! | [`events`] | what happened, for those who watch |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`] | durations, percentages and sizes as people write them |
 //! | [`fault`] | rules, plans and the decision; pure |
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod engine;
+pub mod events;
 pub mod fault;
 pub mod http;
 pub mod kubelet;

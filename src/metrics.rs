@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 
+use crate::config::Source;
 use crate::engine::Engine;
 use crate::fault::{Client, Target};
 
@@ -73,6 +74,13 @@ pub enum Outcome {
     Gone,
 }
 
+/// Plans that were read, by source.
+#[derive(Debug, Default)]
+struct Reloads {
+    ok: [AtomicU64; Source::ALL.len()],
+    failed: [AtomicU64; Source::ALL.len()],
+}
+
 /// The counters of requests and connections. Those of the rules are the [`Engine`]'s.
 #[derive(Debug)]
 pub struct Metrics {
@@ -82,6 +90,7 @@ pub struct Metrics {
     by_target: [Histogram; Target::COUNT],
     gone: [AtomicU64; Target::COUNT],
     limits: [AtomicU64; Limit::ALL.len()],
+    reloads: Reloads,
     connections: AtomicI64,
     listener_up: AtomicBool,
     draining: AtomicBool,
@@ -102,6 +111,7 @@ impl Metrics {
             durations,
             gone: Default::default(),
             limits: Default::default(),
+            reloads: Reloads::default(),
             connections: AtomicI64::new(0),
             listener_up: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -127,6 +137,12 @@ impl Metrics {
     /// Counts a limit that cut somebody short.
     pub fn limit(&self, limit: Limit) {
         self.limits[limit as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a plan that was read from a source, `ok` or not.
+    pub fn reload(&self, source: Source, ok: bool) {
+        let counts = if ok { &self.reloads.ok } else { &self.reloads.failed };
+        counts[source as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a connection to the probe listener in (1) or out (−1).

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use crate::config::{Config, Limits, effective_seed};
+use crate::config::{Config, Limits, Source};
+use crate::control::{self, Control, Layers, Setting};
 use crate::engine::Engine;
-use crate::fault::ActivePlan;
+use crate::fault::{ActivePlan, Counts};
 use crate::http::{self, App};
 use crate::metrics::{self, Metrics};
 use crate::wire::{self, BindError, Conditions, Gate, Stage};
@@ -61,9 +62,17 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
         let Self { config, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
-        let seed = effective_seed(config.seed, config.identity.pod.as_deref(), draw_seed);
-        let engine = Engine::new(ActivePlan::new(config.plan, seed, config.readiness_checks_dependency));
+        let layers = Layers::new(&config);
+        let setting = Setting {
+            pod: config.identity.pod.clone(),
+            scope: config.seed.scope,
+            drawn: draw_seed(),
+            starts: 1,
+        };
+        let (plan, sources) = first_plan(&layers, &setting, config.readiness_checks_dependency);
+        let engine = Engine::resumed(plan, sources, Duration::ZERO, &Counts::default());
         let metrics = Arc::new(Metrics::new(engine.clone())?);
+        let control = Control::new(engine.clone(), metrics.clone(), layers, setting);
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let app = Arc::new(App {
@@ -79,12 +88,12 @@ impl Server {
             revision = crate::REVISION,
             probe = %probe_addr,
             admin = %admin_addr,
-            seed = seed.0,
+            seed = active.plan.seed().0,
             pod = app.identity.pod.as_deref(),
             namespace = app.identity.namespace.as_deref(),
             node = app.identity.node.as_deref(),
             rules = active.plan.len(),
-            faults = %supervisor::summary(&active.plan),
+            faults = control::summary(active.plan.rules()),
             "started"
         );
 
@@ -112,6 +121,7 @@ impl Server {
         let serving = tokio::spawn(wire::serve(probe, probe_service));
         let watching = tokio::spawn(wire::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone()));
+        let controlling = tokio::spawn(control.clone().run());
 
         shutdown.await;
         metrics.set_draining();
@@ -123,6 +133,7 @@ impl Server {
         // A task that panicked has said so itself; the rest of the end goes on.
         let _ = serving.await;
         supervising.abort();
+        controlling.abort();
         admin_conditions.send_modify(|conditions| {
             conditions.stage = Stage::Draining(Instant::now() + ADMIN_GRACE);
         });
@@ -130,6 +141,14 @@ impl Server {
         supervisor::log_totals(&engine, &metrics);
         Ok(())
     }
+}
+
+/// The plan that the process begins with.
+fn first_plan(layers: &Layers, setting: &Setting, checks_dependency: bool) -> (ActivePlan, Vec<Source>) {
+    let merged = layers.merged();
+    let (plan, sources) = merged.plan().unwrap_or_default();
+    let (seed, replica) = setting.place(&merged, control::began(Duration::ZERO));
+    (ActivePlan::new(plan, seed, checks_dependency).at(replica), sources)
 }
 
 /// A seed from the system's randomness, where none was given.

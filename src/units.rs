@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fault::MAX_DELAY;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::fault::{MAX_DELAY, Timestamp};
 
 /// The unit of a number that has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub enum UnitError {
     PercentRange,
     /// Not a size.
     Size,
+    /// Not an instant.
+    Timestamp,
 }
 
 impl fmt::Display for UnitError {
@@ -73,12 +78,34 @@ impl fmt::Display for UnitError {
             Self::Percent => f.write_str("is not a percentage such as 20%"),
             Self::PercentSign(number) => write!(f, "is ambiguous; write {number}"),
             Self::PercentRange => f.write_str("is not between 0% and 100%"),
+            Self::Timestamp => f.write_str(
+                "is not a time such as 2026-11-23T12:00:00Z or 2026-11-23T13:00:00+01:00 (RFC 3339)",
+            ),
             Self::Size => f.write_str("is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB)"),
         }
     }
 }
 
 impl std::error::Error for UnitError {}
+
+/// An instant such as `2026-11-23T12:00:00Z` (RFC 3339), not before 1970.
+pub fn timestamp(text: &str) -> Result<Timestamp, UnitError> {
+    let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| UnitError::Timestamp)?;
+    let nanos = instant.unix_timestamp_nanos();
+    let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| UnitError::Timestamp)?;
+    let rest = u32::try_from(nanos % 1_000_000_000).map_err(|_| UnitError::Timestamp)?;
+    Ok(Timestamp(Duration::new(seconds, rest)))
+}
+
+/// An instant as [`timestamp`] reads it, in UTC.
+pub fn show_timestamp(instant: Timestamp) -> String {
+    i128::try_from(instant.0.as_nanos())
+        .ok()
+        .and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok())
+        .and_then(|instant| instant.format(&Rfc3339).ok())
+        // No instant that was read lies beyond the year 9999.
+        .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
+}
 
 /// A duration such as `250ms` or `1m30s`; a number alone has the unit `bare`. At most 365 days, rounded to nanoseconds.
 pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
@@ -209,6 +236,29 @@ impl fmt::Display for Show {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_instant_is_read_in_any_offset_and_shown_in_utc() {
+        for (text, shown) in [
+            ("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"),
+            ("2026-11-23T13:30:00.25+01:30", "2026-11-23T12:00:00.25Z"),
+            ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp(text).map(show_timestamp).as_deref(), Ok(shown), "{text}");
+        }
+        for bad in [
+            "",
+            "12:00",
+            "2026-11-23",
+            "2026-13-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "now",
+            "2026-11-23T12:00:00",
+        ] {
+            assert_eq!(timestamp(bad), Err(UnitError::Timestamp), "{bad}");
+        }
+    }
 
     #[test]
     fn durations_take_units_and_a_bare_number_the_unit_of_its_variable() {

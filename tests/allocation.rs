@@ -31,6 +31,7 @@ fn ten_rules(burst: Option<f64>) -> ActivePlan {
         rate,
         burst: burst.map(|mean| Burst::new(mean, rate).unwrap()),
         ramp: Some(ms(20)),
+        ..Trigger::ALWAYS
     };
     let delays = [
         Delay::fixed(ms(5)),

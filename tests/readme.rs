@@ -70,7 +70,8 @@ fn the_prediction_is_what_predict_prints() {
 
 #[tokio::test]
 async fn the_table_of_metrics_is_what_a_scrape_has() {
-    let service = support::Service::start(&[("FAILURE_RATE", "50")]).await;
+    let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 50%}]}";
+    let service = support::Service::start(&[("FAULTS", plan), ("POD_NAME", "web-0")]).await;
     service.get("/healthz").await;
     let scraped: BTreeSet<String> = service
         .metrics()

@@ -25,7 +25,8 @@ pub use variables::{VARIABLES, Variable};
 
 use super::Config;
 use super::error::{ConfigError, Errors, Reason};
-use crate::fault::{MAX_RULES, Plan, Rule, Target};
+use super::plan::check_replica;
+use crate::fault::{MAX_RULES, Plan, Replica, Rule, Target};
 
 /// A checked configuration, and what is worth telling about it.
 #[derive(Clone, Debug)]
@@ -117,6 +118,7 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
     let limits = service::limits(&mut reader, &mut raw);
     let process = service::process(&mut reader, &mut raw);
     let identity = service::identity(&mut reader, &mut raw);
+    let files = service::files(&mut reader, &mut raw);
     let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw);
     refuse_what_is_not_built(&mut reader, &raw);
 
@@ -124,6 +126,8 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
     let partition = Partition::read(&mut reader, &mut raw);
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), given::boolean);
+    let replica = Replica::named(seed.seed, identity.pod.as_deref());
+    reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut made = inline::rules(plan);
     made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
     let plan = joined(&mut reader, made);
@@ -145,6 +149,7 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
         limits,
         process,
         identity,
+        files,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }
@@ -204,13 +209,7 @@ fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
 
 /// Names that are kept for what comes.
 fn refuse_what_is_not_built(reader: &mut Reader, raw: &ServiceVariables) {
-    for (name, text) in [
-        ("ADMIN_TOKEN", &raw.admin_token),
-        ("ADMIN_TOKEN_FILE", &raw.admin_token_file),
-        ("ANNOTATION_FILE", &raw.annotation_file),
-        ("FAULTS_FILE", &raw.faults_file),
-        ("STATE_DIR", &raw.state_dir),
-    ] {
+    for (name, text) in [("ADMIN_TOKEN", &raw.admin_token), ("ADMIN_TOKEN_FILE", &raw.admin_token_file)] {
         if text.as_ref().is_some_and(|text| !text.trim().is_empty()) {
             reader.fail(ConfigError::new(name, Reason::NotBuilt));
         }

@@ -17,11 +17,13 @@ use reader::{Fields, Reader};
 pub use write::write_rule;
 
 use super::error::{ConfigError, Reason, nearest};
-use crate::fault::{Action, ClientFilter, MAX_RULES, Mode, Rule, RuleError, RuleName, Target, Targets};
+use crate::fault::{
+    Action, ClientFilter, MAX_RULES, Mode, Replica, Rule, RuleError, RuleName, Target, Targets,
+};
 
 const RULE: &[&str] = &[
-    "name", "target", "client", "from", "when", "rate", "burst", "ramp", "delay", "mode", "status",
-    "location", "body", "drip",
+    "name", "disabled", "target", "client", "from", "pods", "when", "start", "until", "stagger", "rate",
+    "burst", "ramp", "delay", "mode", "status", "location", "body", "drip",
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 const LISTENER: &str = "listener";
@@ -33,6 +35,8 @@ pub struct RawPlan {
     pub seed: Option<u64>,
     /// The rules in their order.
     pub rules: Vec<Rule>,
+    /// Names of rules that are `disabled`: those of weaker sources are hidden.
+    pub disabled: Vec<RuleName>,
 }
 
 /// A plan `{seed, faults: […]}`, or everything that is wrong with it. `place` (a variable, a file; may be empty) stands
@@ -52,8 +56,9 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
                     if place.is_empty() { format!("faults[{i}]") } else { format!("{place}: faults[{i}]") }
                 };
                 for (i, fault) in faults.iter().enumerate() {
-                    match read_rule(fault, &place(i)) {
-                        Ok(rule) => plan.rules.push(rule),
+                    match read_entry(fault, &place(i)) {
+                        Ok(Entry::Rule(rule)) => plan.rules.push(rule),
+                        Ok(Entry::Disabled(name)) => plan.disabled.push(name),
                         Err(errors) => reader.errors.extend(errors),
                     }
                 }
@@ -87,6 +92,32 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigE
     errors
 }
 
+/// One entry of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A rule.
+    Rule(Rule),
+    /// A rule that is switched off, and hides those of its name in weaker sources.
+    Disabled(RuleName),
+}
+
+/// A rule that may be `disabled`; if it is, its name is enough. Everything that is wrong with it otherwise, as by
+/// [`read_rule`].
+pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>> {
+    let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
+    let has_name_alone =
+        value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
+    if is_disabled && has_name_alone {
+        let mut reader = Reader::new(place_of(place, value));
+        return match value.get("name").and_then(|value| name(&mut reader, value)) {
+            Some(name) => Ok(Entry::Disabled(name)),
+            None => Err(reader.errors),
+        };
+    }
+    let rule = read_rule(value, place)?;
+    Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(rule) })
+}
+
 /// One rule, or everything that is wrong with it. `place` stands before each error, followed by the rule's name.
 pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Vec<ConfigError>> {
     let mut reader = Reader::new(place_of(place, value));
@@ -107,14 +138,10 @@ fn place_of(place: &str, rule: &Value) -> String {
 
 fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
     let fields = reader.mapping(value, "", RULE)?;
-    let name = match reader.required(&fields, "name") {
-        Some(Value::String(name)) => RuleName::new(name).map_err(|error| reader.fail("name", error)).ok(),
-        Some(other) => {
-            reader.fail_value("name", other, Reason::Expected("text"));
-            None
-        }
-        None => None,
-    };
+    let name = reader.required(&fields, "name").and_then(|value| name(reader, value));
+    if let Some(value) = fields.get("disabled").filter(|value| !value.is_boolean()) {
+        reader.fail_value("disabled", value, Reason::Expected("true or false"));
+    }
     let target = target(reader, &fields);
     let client = reader
         .parsed(&fields, "client", "text", |text| {
@@ -143,6 +170,31 @@ fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
     Rule::new(name?, client, trigger, action).map_err(|error| reader.fail(field_of(&error), error)).ok()
 }
 
+fn name(reader: &mut Reader, value: &Value) -> Option<RuleName> {
+    match value {
+        Value::String(name) => RuleName::new(name).map_err(|error| reader.fail("name", error)).ok(),
+        other => {
+            reader.fail_value("name", other, Reason::Expected("text"));
+            None
+        }
+    }
+}
+
+/// What of a plan cannot be told in this replica.
+pub fn check_replica<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    replica: &Replica,
+    place: &str,
+) -> Vec<ConfigError> {
+    let error = |rule: &Rule| {
+        let error = rule.check_replica(replica).err()?;
+        let place =
+            if place.is_empty() { rule.name().to_string() } else { format!("{place}: {}", rule.name()) };
+        Some(ConfigError::new(place, error.clone()).field(field_of(&error)))
+    };
+    rules.into_iter().filter_map(error).collect()
+}
+
 /// The field an error of the model is about.
 const fn field_of(error: &RuleError) -> &'static str {
     match error {
@@ -152,6 +204,8 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Body(_) => "body",
         RuleError::Drip(_) => "drip",
         RuleError::Location(_) => "location",
+        RuleError::NoReplica(field) => field,
+        RuleError::NoOrdinal => "pods",
         RuleError::Nothing | RuleError::ListenerCondition(_) | RuleError::Trigger(_) => "",
     }
 }

@@ -1,12 +1,14 @@
 //! The decision.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::draw::{Draws, Purpose, Seed};
 use super::mode::Cut;
 use super::plan::Plan;
-use super::rule::{Action, Rule};
+use super::replica::Replica;
+use super::rule::{Action, Rule, RuleName};
 use super::target::{Client, ClientFilter, Target};
 
 /// How many requests of each target and client class there were.
@@ -28,10 +30,13 @@ impl Counts {
 /// The instant and the counts at which a rule appeared; its conditions are measured from here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Time since the start of the process.
+    /// Time on the clock of the process, which begins with it or, where a state is kept, with the container's first
+    /// start.
     pub elapsed: Duration,
-    /// Requests since the start of the process.
+    /// Requests since then.
     pub counts: Counts,
+    /// Starts of the container before the one in which it appeared.
+    pub starts: u64,
 }
 
 /// One request, as the decision sees it.
@@ -41,7 +46,7 @@ pub struct Attempt {
     pub target: Target,
     /// By whom.
     pub client: Client,
-    /// Time since the start of the process.
+    /// Time on the clock of the process.
     pub elapsed: Duration,
     /// Its number among the requests of its target and client class, from 1 on.
     pub number: u64,
@@ -99,6 +104,7 @@ pub struct Link {
 pub struct ActivePlan {
     seed: Seed,
     checks_dependency: bool,
+    replica: Replica,
     entries: Vec<Entry>,
 }
 
@@ -107,27 +113,64 @@ struct Entry {
     rule: Rule,
     origin: Origin,
     key: u64,
+    span: Span,
+}
+
+/// What of a rule's conditions is the same for all requests of a process: whether it acts on this replica at all, and
+/// from when to when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    is_here: bool,
+    /// How long before the process its conditions began to be measured.
+    lead: Duration,
+    /// Time on the clock of the process from which they are measured.
+    begin: Duration,
+    /// Time on that clock at which it ends for good.
+    end: Option<Duration>,
 }
 
 impl ActivePlan {
     /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
     pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
-        Self { seed, checks_dependency, entries: Vec::new() }.successor(plan, seed, Origin::default())
+        let replica = Replica::default();
+        Self { seed, checks_dependency, replica, entries: Vec::new() }.successor(
+            plan,
+            seed,
+            Origin::default(),
+        )
     }
 
     /// The plan that follows this one at `now`. A rule unchanged in name and content keeps its origin.
     #[must_use]
     pub fn successor(&self, plan: Plan, seed: Seed, now: Origin) -> Self {
-        let entries = plan
-            .into_rules()
-            .into_iter()
-            .map(|rule| Entry {
-                origin: self.entries.iter().find(|old| old.rule == rule).map_or(now, |old| old.origin),
-                key: seed.rule_key(rule.name().as_str()),
-                rule,
-            })
-            .collect();
-        Self { seed, checks_dependency: self.checks_dependency, entries }
+        let before: HashMap<&RuleName, &Entry> =
+            self.entries.iter().map(|entry| (entry.rule.name(), entry)).collect();
+        let entry = |rule: Rule| {
+            let same = before.get(rule.name()).filter(|old| old.rule == rule);
+            Entry::new(rule, same.map_or(now, |old| old.origin), seed, &self.replica)
+        };
+        let entries = plan.into_rules().into_iter().map(entry).collect();
+        Self { seed, checks_dependency: self.checks_dependency, replica: self.replica, entries }
+    }
+
+    /// The same rules in another replica, or in another start of it.
+    #[must_use]
+    pub fn at(mut self, replica: Replica) -> Self {
+        self.replica = replica;
+        for entry in &mut self.entries {
+            entry.span = Span::new(&entry.rule, &entry.origin, &replica);
+        }
+        self
+    }
+
+    /// The same rules, each with the origin that `origin` gives for it.
+    #[must_use]
+    pub fn with_origins(mut self, origin: impl Fn(&Rule) -> Origin) -> Self {
+        for entry in &mut self.entries {
+            entry.origin = origin(&entry.rule);
+            entry.span = Span::new(&entry.rule, &entry.origin, &self.replica);
+        }
+        self
     }
 
     /// Draws from another seed from here on; origins stay.
@@ -136,6 +179,17 @@ impl ActivePlan {
         for entry in &mut self.entries {
             entry.key = seed.rule_key(entry.rule.name().as_str());
         }
+    }
+
+    /// Where it runs.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Whether the rule at a position acts on this replica at all, whatever the time and the start.
+    pub fn is_selected(&self, position: usize) -> bool {
+        let pods = self.entries[position].rule.trigger().pods.as_ref();
+        pods.is_none_or(|pods| self.replica.is_one_of(pods))
     }
 
     /// The seed of all draws.
@@ -286,22 +340,57 @@ impl ActivePlan {
             })
     }
 
-    /// How long the window in time of a rule was open, from its origin to `elapsed`.
-    pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
+    /// How long the window in time of a rule was open between `from` and `elapsed`, its time before it appeared left out.
+    pub fn open_time(&self, position: usize, from: Duration, elapsed: Duration) -> Duration {
         let entry = &self.entries[position];
-        let since = elapsed.saturating_sub(entry.origin.elapsed);
-        entry.rule.trigger().time.map_or(since, |time| time.open_time(since))
+        let from = from.max(entry.origin.elapsed);
+        entry.open_time(elapsed).saturating_sub(entry.open_time(from))
+    }
+}
+
+impl Span {
+    fn new(rule: &Rule, origin: &Origin, replica: &Replica) -> Self {
+        let trigger = rule.trigger();
+        // On the clock of the process; what lies before that is the second.
+        let clock = |instant: super::Timestamp| {
+            (instant.0.saturating_sub(replica.began.0), replica.began.0.saturating_sub(instant.0))
+        };
+        let (begin, lead) = trigger.start.map_or((origin.elapsed, Duration::ZERO), clock);
+        let starts = replica.starts.saturating_sub(origin.starts);
+        Self {
+            is_here: trigger.pods.as_ref().is_none_or(|pods| replica.is_one_of(pods))
+                && trigger.starts.is_none_or(|window| window.is_open(starts)),
+            lead,
+            begin: begin.saturating_add(trigger.stagger.map_or(Duration::ZERO, |most| replica.stagger(most))),
+            end: trigger.until.map(|until| clock(until).0),
+        }
     }
 }
 
 impl Entry {
+    fn new(rule: Rule, origin: Origin, seed: Seed, replica: &Replica) -> Self {
+        let key = seed.rule_key(rule.name().as_str());
+        Self { span: Span::new(&rule, &origin, replica), key, origin, rule }
+    }
+
+    /// How long the conditions have been measured; `None` where they are not, or not any more.
+    #[inline]
+    fn since(&self, elapsed: Duration) -> Option<Duration> {
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here || end.is_some_and(|end| elapsed >= end) {
+            return None;
+        }
+        (elapsed + lead).checked_sub(begin)
+    }
+
+    #[inline]
     fn open_for(&self, elapsed: Duration) -> Option<Duration> {
-        self.rule.trigger().open_for(elapsed.saturating_sub(self.origin.elapsed))
+        self.rule.trigger().open_for(self.since(elapsed)?)
     }
 
     /// Whether the next request to `target`, of one of the rule's clients, is in the window.
     fn is_open_for(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
-        let since = elapsed.saturating_sub(self.origin.elapsed);
+        let Some(since) = self.since(elapsed) else { return false };
         Client::ALL.into_iter().filter(|client| self.rule.client().admits(*client)).any(|client| {
             let before = counts.get(target, client).saturating_sub(self.origin.counts.get(target, client));
             self.rule.trigger().is_open(since, before + 1)
@@ -324,8 +413,32 @@ impl Entry {
     }
 
     fn next_change(&self, elapsed: Duration) -> Option<Duration> {
-        let window = self.rule.trigger().time?;
-        let next = window.next_change(elapsed.saturating_sub(self.origin.elapsed))?;
-        self.origin.elapsed.checked_add(next)
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here || end.is_some_and(|end| elapsed >= end) {
+            return None;
+        }
+        let window = self.rule.trigger().time;
+        let next = match (elapsed + lead).checked_sub(begin) {
+            // The window is not measured yet.
+            None => Some(window.map_or(Duration::ZERO, |window| window.after())),
+            Some(since) => window.and_then(|window| window.next_change(since)),
+        };
+        let next = next.and_then(|next| begin.checked_add(next)).map(|next| next.saturating_sub(lead));
+        match (next, end) {
+            (Some(next), Some(end)) if next >= end => self.open_for(elapsed).map(|_| end),
+            (None, Some(end)) => self.open_for(elapsed).map(|_| end),
+            (next, _) => next,
+        }
+    }
+
+    /// For how much of the time up to `elapsed` the window in time was open.
+    fn open_time(&self, elapsed: Duration) -> Duration {
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here {
+            return Duration::ZERO;
+        }
+        let until = end.map_or(elapsed, |end| end.min(elapsed));
+        let Some(since) = (until + lead).checked_sub(begin) else { return Duration::ZERO };
+        self.rule.trigger().time.map_or(since, |time| time.open_time(since))
     }
 }

@@ -38,6 +38,13 @@ impl Seed {
         Self(mix(self.0 ^ hash(name)))
     }
 
+    /// The seed of one start of a container, of which the first keeps the seed: a Pod whose draws once led to its end
+    /// would otherwise end in the same way each time.
+    #[must_use]
+    pub fn for_start(self, start: u64) -> Self {
+        if start <= 1 { self } else { Self(mix(self.0 ^ mix(start))) }
+    }
+
     /// The key of a rule's draws.
     pub(super) fn rule_key(self, rule: &str) -> u64 {
         mix(self.0.wrapping_add(GAMMA) ^ hash(rule))

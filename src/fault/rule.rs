@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::delay::{Delay, MAX_DELAY};
 use super::mode::{Cut, Mode};
+use super::replica::{Pods, Replica};
 use super::target::{ClientFilter, Targets};
 use super::trigger::{Trigger, TriggerError};
 
@@ -75,6 +76,10 @@ pub enum RuleError {
     Drip(Duration),
     /// A location that does not fit a header.
     Location(String),
+    /// A share of the replicas, or a stagger, where there is nothing to tell replicas apart.
+    NoReplica(&'static str),
+    /// Ordinals in a Pod that has none.
+    NoOrdinal,
 }
 
 impl fmt::Display for RuleError {
@@ -100,6 +105,13 @@ impl fmt::Display for RuleError {
             Self::Location(location) => {
                 write!(f, "the location {location:?} is not a URL of printable ASCII characters")
             }
+            Self::NoReplica(field) => write!(
+                f,
+                "`{field}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant"
+            ),
+            Self::NoOrdinal => f.write_str(
+                "ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0",
+            ),
         }
     }
 }
@@ -182,6 +194,17 @@ impl Rule {
         Ok(Self { name, client, trigger, action })
     }
 
+    /// Whether what it asks of its replica can be told there.
+    pub fn check_replica(&self, replica: &Replica) -> Result<(), RuleError> {
+        let Trigger { pods, stagger, .. } = &self.trigger;
+        match pods {
+            Some(Pods::Share(_)) if replica.key.is_none() => Err(RuleError::NoReplica("pods")),
+            Some(Pods::Ordinals(_)) if replica.ordinal.is_none() => Err(RuleError::NoOrdinal),
+            _ if stagger.is_some() && replica.key.is_none() => Err(RuleError::NoReplica("stagger")),
+            _ => Ok(()),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &RuleName {
         &self.name
@@ -258,7 +281,7 @@ fn check_mode(mode: &Mode) -> Result<(), RuleError> {
 }
 
 fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
-    let Trigger { time: _, requests, rate, burst, ramp } = trigger;
+    let Trigger { requests, rate, burst, ramp, .. } = trigger;
     let given = [
         ("requests", requests.is_some()),
         ("rate", !rate.is_always()),

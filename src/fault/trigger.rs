@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::draw::Draws;
 use super::rate::{Burst, MAX_BURST, Rate, TOLERANCE};
+use super::replica::{Pods, Timestamp};
 use super::window::{RequestWindow, TimeWindow};
 
 /// What is wrong with a condition. The text says what would be right.
@@ -36,6 +37,8 @@ pub enum TriggerError {
     BurstOutOfRange(f64),
     /// A burst at a rate, in percent, whose runs are longer than [`MAX_BURST`] anyway.
     BurstAtHighRate(f64),
+    /// An `until` that is not after `start`.
+    UntilBeforeStart,
 }
 
 impl fmt::Display for TriggerError {
@@ -59,6 +62,7 @@ impl fmt::Display for TriggerError {
             Self::BurstAtHighRate(percent) => {
                 write!(f, "a burst needs a rate of at most {}%, not {percent}%", 100.0 - 100.0 / MAX_BURST)
             }
+            Self::UntilBeforeStart => f.write_str("`until` must be after `start`"),
         }
     }
 }
@@ -76,21 +80,47 @@ pub struct Trigger {
     pub burst: Option<Burst>,
     /// How long the rate rises from 0 after the window in time opens; more than 0.
     pub ramp: Option<Duration>,
+    /// The window in starts of the container, counted from the one in which the rule appeared.
+    pub starts: Option<RequestWindow>,
+    /// From when on the window in time is measured, instead of the rule's origin; closed before.
+    pub start: Option<Timestamp>,
+    /// When it ends for good; after `start`.
+    pub until: Option<Timestamp>,
+    /// By how much at most a replica begins later than another; more than 0. Each has a stable share of it.
+    pub stagger: Option<Duration>,
+    /// The replicas it acts on; absent: all.
+    pub pods: Option<Pods>,
 }
 
 impl Trigger {
     /// Fires for every request, at any time.
-    pub const ALWAYS: Self = Self { time: None, requests: None, rate: Rate::ALWAYS, burst: None, ramp: None };
+    pub const ALWAYS: Self = Self {
+        time: None,
+        requests: None,
+        rate: Rate::ALWAYS,
+        burst: None,
+        ramp: None,
+        starts: None,
+        start: None,
+        until: None,
+        stagger: None,
+        pods: None,
+    };
 
-    /// Whether burst and rate fit, and the ramp takes time.
+    /// Whether burst and rate fit, ramp and stagger take time, and the end comes after the beginning.
     pub(super) fn check(&self) -> Result<(), TriggerError> {
         if let Some(burst) = self.burst {
             Burst::new(burst.mean(), self.rate)?;
         }
-        if self.ramp.is_some_and(|ramp| ramp.is_zero()) {
-            return Err(TriggerError::Zero("ramp"));
+        for (field, value) in [("ramp", self.ramp), ("stagger", self.stagger)] {
+            if value.is_some_and(|value| value.is_zero()) {
+                return Err(TriggerError::Zero(field));
+            }
         }
-        Ok(())
+        match (self.start, self.until) {
+            (Some(start), Some(until)) if until <= start => Err(TriggerError::UntilBeforeStart),
+            _ => Ok(()),
+        }
     }
 
     /// How long the window in time has been open at `since`, the time from the origin; `None` while it is closed.

@@ -28,7 +28,7 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
     {
         writeln!(page, "{name:<10} {}", value.as_deref().unwrap_or("-"))?;
     }
-    let uptime = std::time::Duration::from_secs(snapshot.elapsed.as_secs());
+    let uptime = std::time::Duration::from_secs(app.engine.uptime().as_secs());
     writeln!(page, "{:<10} {}", "uptime", Show(uptime))?;
     writeln!(page, "{:<10} {}", "seed", plan.seed().0)?;
     let listener = match conditions.link.whole {
@@ -51,7 +51,8 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
     for (position, rule) in plan.rules().enumerate() {
         let active = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
         let state = if active { "active" } else { "idle" };
-        writeln!(page, "{state:<6} {}", write_rule(rule))?;
+        let source = snapshot.active.sources[position].name();
+        writeln!(page, "{state:<6} {source:<11} {}", write_rule(rule))?;
     }
     if plan.is_empty() {
         writeln!(page, "none")?;

@@ -16,7 +16,8 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use super::{App, answer, verbose};
-use crate::engine::Ruling;
+use crate::engine::{Engine, Ruling};
+use crate::events::What;
 use crate::fault::{Client, Mode, Rule, Target, Verdict};
 use crate::metrics::Outcome;
 use crate::wire::{ConnectionHandle, Ended, Takeover};
@@ -88,7 +89,7 @@ where
     let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
 
     let ruling = served.app.engine.decide(target, client);
-    log(&ruling, target, client);
+    tell(&served.app.engine, &ruling, target, client);
     served.wait(served.arrived + ruling.decision.delay).await;
 
     let plan = &ruling.active.plan;
@@ -160,20 +161,29 @@ fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
     }
 }
 
-fn log(ruling: &Ruling, target: Target, client: Client) {
+fn tell(engine: &Engine, ruling: &Ruling, target: Target, client: Client) {
     let Some(first) = ruling.first else { return };
     let decided = match ruling.decision.verdict {
         Verdict::Pass => first,
         Verdict::Inject(position) | Verdict::DependencyFailed(position) => position,
     };
     let rule = ruling.active.plan.rule(decided);
+    let delay_ms = ruling.decision.delay.as_secs_f64() * 1e3;
+    engine.events().sample(engine.elapsed(), || What::Injection {
+        fault: rule.name().to_string(),
+        target: target.name(),
+        client: client.name(),
+        number: ruling.number,
+        mode: rule.effect(),
+        delay_ms,
+    });
     debug!(
         fault = %rule.name(),
         target = target.name(),
         client = client.name(),
         number = ruling.number,
         mode = rule.effect(),
-        delay_ms = ruling.decision.delay.as_secs_f64() * 1e3,
+        delay_ms,
         "injected"
     );
 }

@@ -5,8 +5,11 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use prometheus::core::Collector;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{Limit, Metrics, process};
+use crate::config::Source;
+use crate::engine::Ledger;
 use crate::fault::Target;
 
 /// Version and source revision of this build.
@@ -60,16 +63,32 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_fault_active_seconds_total",
         "Seconds in which a rule's window in time was open.",
     );
-    for (position, rule) in plan.rules().enumerate() {
-        let fault = rule.name().as_str();
-        for tally in snapshot.active.tallies(position) {
-            eligible.add(&[("fault", fault), ("target", tally.subject)], tally.eligible as f64);
-            let labels = [("fault", fault), ("target", tally.subject), ("mode", rule.effect())];
-            injected.add(&labels, tally.injected as f64);
+    let mut selected = Family::gauge(
+        "probesim_fault_selected",
+        "1 if this Pod is one of those that a rule with `pods` acts on.",
+    );
+    let mut told = |ledger: &Ledger, open: bool, seconds_open: Duration| {
+        let fault = ledger.name().as_str();
+        for (target, count) in ledger.eligible() {
+            eligible.add(&[("fault", fault), ("target", target)], count as f64);
         }
-        let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        for (mode, target, count) in ledger.injected() {
+            injected.add(&[("fault", fault), ("target", target), ("mode", mode)], count as f64);
+        }
         active.add(&[("fault", fault)], f64::from(u8::from(open)));
-        seconds.add(&[("fault", fault)], plan.open_time(position, snapshot.elapsed).as_secs_f64());
+        seconds.add(&[("fault", fault)], seconds_open.as_secs_f64());
+    };
+    for (position, rule) in plan.rules().enumerate() {
+        let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        let seconds_open = snapshot.active.open_time(position, snapshot.elapsed);
+        told(snapshot.active.ledger(position), open, seconds_open);
+        if rule.trigger().pods.is_some() {
+            let is_selected = f64::from(u8::from(plan.is_selected(position)));
+            selected.add(&[("fault", rule.name().as_str())], is_selected);
+        }
+    }
+    for ledger in snapshot.active.retired_ledgers() {
+        told(ledger, false, ledger.open());
     }
     let mut up = Family::gauge(
         "probesim_target_up",
@@ -89,7 +108,12 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     let mut generation =
         Family::gauge("probesim_plan_generation", "Which plan of the process is active, from 1 on.");
     generation.add(&[], snapshot.active.generation as f64);
-    let families = [eligible, injected, active, seconds, up, info, generation];
+    let mut starts = Family::gauge(
+        "probesim_container_starts",
+        "Which start of the container this is, from 1 on; more than 1 only where STATE_DIR keeps count.",
+    );
+    starts.add(&[], plan.replica().starts as f64);
+    let families = [eligible, injected, active, seconds, selected, up, info, generation, starts];
     families.into_iter().map(Family::done).collect()
 }
 
@@ -108,7 +132,11 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
         limits.add(&[("limit", limit.name())], load(&metrics.limits[limit as usize]));
     }
     let mut reloads = Family::counter("probesim_plan_reloads_total", "Plans read, by source and result.");
-    reloads.add(&[("source", "environment"), ("result", "ok")], 1.0);
+    for source in Source::ALL {
+        for (result, counts) in [("ok", &metrics.reloads.ok), ("error", &metrics.reloads.failed)] {
+            reloads.add(&[("source", source.name()), ("result", result)], load(&counts[source as usize]));
+        }
+    }
     let families = [build, connections, up, limits, reloads];
     families.into_iter().map(Family::done).collect()
 }

@@ -5,7 +5,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use crate::engine::Engine;
-use crate::fault::{ActivePlan, Client, Target};
+use crate::events::What;
+use crate::fault::{Client, Target};
 use crate::metrics::Metrics;
 use crate::wire::Conditions;
 
@@ -29,7 +30,9 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>) {
             let was_open = if generation == active.generation { open.get(position) } else { Some(is_open) };
             if was_open != Some(is_open) {
                 let rule = active.plan.rule(position);
-                let change = if *is_open { "opened" } else { "closed" };
+                let (fault, open) = (rule.name().to_string(), *is_open);
+                engine.events().push(What::Window { fault, open, mode: rule.effect() });
+                let change = if open { "opened" } else { "closed" };
                 info!(fault = %rule.name(), mode = rule.effect(), elapsed_s = elapsed.as_secs_f64(), "window {change}");
             }
         }
@@ -41,6 +44,10 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>) {
             if changed {
                 let name = |position: usize| active.plan.rule(position).name().to_string();
                 let (before, after) = (conditions.link.whole.is_some(), link.whole);
+                if before || after.is_some() {
+                    let fault = after.map(|cut| name(cut.rule));
+                    engine.events().push(What::Partition { open: fault.is_some(), fault });
+                }
                 match after {
                     Some(cut) => info!(fault = name(cut.rule), mode = cut.cut.name(), "partition begins"),
                     None if before => info!("partition ends"),
@@ -67,12 +74,6 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// The rules in one line.
-pub(super) fn summary(plan: &ActivePlan) -> String {
-    let rules: Vec<String> = plan.rules().map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
-    rules.join(", ")
-}
-
 /// What is gone with the process: nobody scrapes it any more.
 pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
     for (target, client, code, count) in metrics.totals() {
@@ -89,7 +90,7 @@ pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
     let total =
         |client| -> u64 { Target::ALL.iter().map(|target| snapshot.counts.get(*target, client)).sum() };
     info!(
-        uptime_s = snapshot.elapsed.as_secs_f64(),
+        uptime_s = engine.uptime().as_secs_f64(),
         kubelet = total(Client::Kubelet),
         other = total(Client::Other),
         "ended"

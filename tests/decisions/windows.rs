@@ -109,7 +109,9 @@ fn the_next_change_is_that_of_the_earliest_window_of_any_rule() {
 #[test]
 fn the_open_time_adds_up_windows_since_the_origin() {
     let rules = || [failure("window").window(10, 5, 20), failure("always"), failure("once").window(10, 5, 0)];
-    let open = |plan: &ActivePlan, elapsed| [0, 1, 2].map(|rule| plan.open_time(rule, s(elapsed)).as_secs());
+    let open = |plan: &ActivePlan, elapsed| {
+        [0, 1, 2].map(|rule| plan.open_time(rule, std::time::Duration::ZERO, s(elapsed)).as_secs())
+    };
     let plan = active(rules());
     for (elapsed, expected) in [(0, [0, 0, 0]), (12, [2, 12, 2]), (30, [5, 30, 5]), (32, [7, 32, 5])] {
         assert_eq!(open(&plan, elapsed), expected, "at {elapsed} s");

@@ -22,7 +22,7 @@ pub(super) fn plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
         }
     };
     match plan::read_plan(&value, NAME) {
-        Ok(RawPlan { seed: None, rules }) if rules.is_empty() => {
+        Ok(RawPlan { seed: None, rules, disabled }) if rules.is_empty() && disabled.is_empty() => {
             reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
             RawPlan::default()
         }

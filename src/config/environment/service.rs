@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::given::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
 use super::raw::ServiceVariables;
 use crate::config::error::{ConfigError, Reason};
 use crate::config::plan::whole;
-use crate::config::{Address, Identity, Limits, LogFormat, Process};
+use crate::config::{Address, Files, Identity, Limits, LogFormat, Process};
 use crate::fault::Target;
 use crate::units::{self, Bare};
 
@@ -81,6 +82,23 @@ pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Ident
         pod: read("POD_NAME", raw.pod_name.take()),
         namespace: read("POD_NAMESPACE", raw.pod_namespace.take()),
         node: read("NODE_NAME", raw.node_name.take()),
+    }
+}
+
+/// Where an annotation of the Pod is found, unless told otherwise.
+const ANNOTATION_FILE: &str = "/etc/downwardapi/faults";
+
+pub(super) fn files(reader: &mut Reader, raw: &mut ServiceVariables) -> Files {
+    let mut read = |name, raw| {
+        let path = |text: &str| Ok((Some(PathBuf::from(text)), crate::config::error::shown(text)));
+        reader.read(name, raw, path).and_then(|given| given.on().cloned())
+    };
+    let annotation = read("ANNOTATION_FILE", raw.annotation_file.take());
+    Files {
+        faults: read("FAULTS_FILE", raw.faults_file.take()),
+        annotation_is_set: annotation.is_some(),
+        annotation: annotation.unwrap_or_else(|| ANNOTATION_FILE.into()),
+        state: read("STATE_DIR", raw.state_dir.take()),
     }
 }
 

@@ -80,6 +80,8 @@ pub enum Reason {
         /// Where the first has it.
         by: String,
     },
+    /// A name that differs from that of the request.
+    OtherName(RuleName),
     /// More rules than allowed.
     TooManyRules(usize),
     /// More entries than allowed.
@@ -147,6 +149,7 @@ impl fmt::Display for Reason {
             Self::NameTaken { name, by } => {
                 write!(f, "the name {name} is taken by {by}; each rule needs a name of its own")
             }
+            Self::OtherName(name) => write!(f, "is not {name}, the name in the path; leave it out"),
             Self::TooManyRules(count) => {
                 write!(f, "{count} rules are more than the {MAX_RULES} allowed")
             }

@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::*;
 use crate::config::document;
-use crate::fault::{Burst, Client, Cut, Delay, Networks, Partial, Rate, RequestWindow, TimeWindow, Trigger};
+use crate::fault::{
+    Burst, Client, Cut, Delay, Networks, Partial, Pods, Rate, RequestWindow, TimeWindow, Timestamp, Trigger,
+};
+use crate::units;
 
 fn plan(text: &str) -> Result<RawPlan, Vec<ConfigError>> {
     read_plan(&document::parse(text, document::MAX_PLAN).unwrap(), "")
@@ -69,6 +72,7 @@ faults:
             rate,
             burst: Some(Burst::new(5.0, rate).unwrap()),
             ramp: Some(s(120)),
+            ..Trigger::ALWAYS
         },
         Action::Requests {
             targets: Targets::NONE.with(Target::Readiness),
@@ -200,8 +204,8 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "when: {requests: {for: 1.5}}, mode: hang",
             r#"when.requests.for="1.5": is not a whole number from 0 to 2^64-1"#,
         ),
-        ("when: 5s, mode: hang", r#"when="5s": is not a mapping with after, for, every, requests"#),
-        ("when: , mode: hang", r#"when="null": is not a mapping with after, for, every, requests"#),
+        ("when: 5s, mode: hang", r#"when="5s": is not a mapping with after, for, every, requests, starts"#),
+        ("when: , mode: hang", r#"when="null": is not a mapping with after, for, every, requests, starts"#),
         (
             "rate: 50%, burst: 1.5, mode: hang",
             r#"burst="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"#,
@@ -279,7 +283,7 @@ fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() 
             r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
             "faults[1]: `name` is missing",
             r#"faults[2] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener; did you mean "liveness"?"#,
-            r#"faults[3]="5": is not a mapping with name, target, client, from, when, rate, burst, ramp, delay, mode, status, location, body, drip"#,
+            r#"faults[3]="5": is not a mapping with name, disabled, target, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
             "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ]
@@ -374,6 +378,93 @@ fn modes() -> impl Strategy<Value = Mode> {
     )
 }
 
+#[test]
+fn conditions_of_replicas_starts_and_the_calendar_are_read() {
+    let rule = |fields: Value| {
+        let mut rule = json!({"name": "drill", "target": "readiness", "mode": "status"});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        read_rule(&rule, "")
+            .map(|rule| rule.trigger().clone())
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    let share = Pods::Share(Rate::from_percent(30.0).unwrap());
+    let trigger = rule(json!({
+        "pods": "30%", "stagger": "60s", "when": {"starts": {"after": 2, "for": 1}},
+        "start": "2026-11-23T12:00:00Z", "until": "2026-11-23T13:00:00+00:30"
+    }));
+    let start = units::timestamp("2026-11-23T12:00:00Z").unwrap();
+    let until = units::timestamp("2026-11-23T12:30:00Z").unwrap();
+    assert_eq!(
+        trigger,
+        Ok(Trigger {
+            pods: Some(share),
+            stagger: Some(Duration::from_secs(60)),
+            starts: Some(RequestWindow::new(2, Some(1), None).unwrap()),
+            start: Some(start),
+            until: Some(until),
+            ..Trigger::ALWAYS
+        })
+    );
+    assert_eq!(
+        rule(json!({"pods": [0, 2]})).map(|trigger| trigger.pods),
+        Ok(Some(Pods::Ordinals(vec![0, 2])))
+    );
+    for (fields, error) in [
+        (json!({"pods": 30}), "drill: pods=\"30\": is ambiguous; write 30%"),
+        (
+            json!({"pods": []}),
+            "drill: pods: is not a share such as 30%, or a list of ordinals such as [0, 2]",
+        ),
+        (
+            json!({"pods": ["web-0"]}),
+            "drill: pods: is not a share such as 30%, or a list of ordinals such as [0, 2]",
+        ),
+        (json!({"stagger": "0s"}), "drill: stagger: `stagger` must be more than 0; leave it out for none"),
+        (
+            json!({"until": "tomorrow"}),
+            "drill: until=\"tomorrow\": is not a time such as 2026-11-23T12:00:00Z or 2026-11-23T13:00:00+01:00 (RFC 3339)",
+        ),
+        (
+            json!({"start": "2026-11-23T12:00:00Z", "until": "2026-11-23T12:00:00Z"}),
+            "drill: until: `until` must be after `start`",
+        ),
+        (
+            json!({"when": {"starts": {"every": 3}}}),
+            "drill: when.starts: `every` needs a `for`, the length of each window",
+        ),
+    ] {
+        assert_eq!(rule(fields), Err(error.to_owned()));
+    }
+}
+
+#[test]
+fn a_disabled_rule_needs_no_more_than_its_name_and_what_else_it_has_is_checked() {
+    let read = |text: &str| {
+        read_plan(&document::parse(text, 1000).unwrap(), "")
+            .map(|plan| (plan.rules.len(), plan.disabled))
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    let name = |name| RuleName::new(name).unwrap();
+    assert_eq!(read("faults: [{name: a, disabled: true}]"), Ok((0, vec![name("a")])));
+    assert_eq!(
+        read("faults: [{name: a, disabled: true, target: liveness, mode: hang}]"),
+        Ok((0, vec![name("a")]))
+    );
+    assert_eq!(read("faults: [{name: a, disabled: false, target: liveness, mode: hang}]"), Ok((1, vec![])));
+    assert_eq!(
+        read("faults: [{name: a, disabled: true, mod: hang}]"),
+        Err("faults[0] (a): unknown field \"mod\"; did you mean \"mode\"?; faults[0] (a): `target` is missing".into())
+    );
+    assert_eq!(
+        read("faults: [{name: a, disabled: yes-please, target: liveness, mode: hang}]"),
+        Err("faults[0] (a): disabled=\"yes-please\": is not true or false".into())
+    );
+    assert_eq!(
+        read("faults: [{name: A, disabled: true}]").unwrap_err().split(':').next(),
+        Some("faults[0] (A)")
+    );
+}
+
 prop_compose! {
     fn windows()(after in 0..1000_u64, length in 1..1000_u64, more in 1..1000_u64, kind in 0..3)
         -> (u64, Option<u64>, Option<u64>) {
@@ -383,22 +474,50 @@ prop_compose! {
 
 fn triggers() -> impl Strategy<Value = Trigger> {
     use prop::option::of;
-    (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(1..100_000))).prop_map(
-        |(time, requests, permille, burst, ramp)| {
-            let ms = Duration::from_millis;
-            let rate = Rate::from_percent(f64::from(permille) / 10.0).unwrap();
-            Trigger {
-                time: time.map(|(after, length, period)| {
-                    TimeWindow::new(ms(after), length.map(ms), period.map(ms)).unwrap()
-                }),
-                requests: requests
-                    .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),
-                rate,
-                burst: burst.and_then(|mean| Burst::new(mean, rate).ok()),
-                ramp,
-            }
-        },
+    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(1..100_000)));
+    (plain, fleets()).prop_map(|((time, requests, permille, burst, ramp), fleet)| {
+        let ms = Duration::from_millis;
+        let rate = Rate::from_percent(f64::from(permille) / 10.0).unwrap();
+        Trigger {
+            time: time.map(|(after, length, period)| {
+                TimeWindow::new(ms(after), length.map(ms), period.map(ms)).unwrap()
+            }),
+            requests: requests
+                .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),
+            rate,
+            burst: burst.and_then(|mean| Burst::new(mean, rate).ok()),
+            ramp,
+            ..fleet
+        }
+    })
+}
+
+/// Conditions of replicas, starts and the calendar alone.
+fn fleets() -> impl Strategy<Value = Trigger> {
+    use prop::option::of;
+    let share = (0..=1000_u32)
+        .prop_map(|permille| Pods::Share(Rate::from_percent(f64::from(permille) / 10.0).unwrap()));
+    let ordinals = prop::collection::vec(any::<u32>(), 1..5).prop_map(Pods::Ordinals);
+    let instants = (0..4_000_000_000_000_u64, 1..1_000_000_000_u64);
+    (
+        of(prop_oneof![share, ordinals]),
+        of(windows()),
+        of(instants),
+        any::<[bool; 2]>(),
+        of(millis(1..100_000)),
     )
+        .prop_map(|(pods, starts, instants, [from, to], stagger)| {
+            let instant = |ms| Timestamp(Duration::from_millis(ms));
+            Trigger {
+                pods,
+                starts: starts
+                    .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),
+                start: instants.filter(|_| from).map(|(start, _)| instant(start)),
+                until: instants.filter(|_| to).map(|(start, length)| instant(start + length)),
+                stagger,
+                ..Trigger::ALWAYS
+            }
+        })
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
@@ -412,8 +531,8 @@ fn rules() -> impl Strategy<Value = Rule> {
                 let name = RuleName::new("drill").unwrap();
                 Rule::new(name, client, trigger, Action::Requests { targets, delay, mode }).ok()
             });
-    let listeners = (clients, windows(), prop::sample::select(&Cut::ALL[..]), networks).prop_map(
-        |(client, (after, length, period), cut, networks)| {
+    let listeners = (clients, windows(), fleets(), prop::sample::select(&Cut::ALL[..]), networks).prop_map(
+        |(client, (after, length, period), fleet, cut, networks)| {
             let s = Duration::from_secs;
             let time = TimeWindow::new(s(after), length.map(s), period.map(s)).unwrap();
             let mut from = Networks::default();
@@ -421,7 +540,7 @@ fn rules() -> impl Strategy<Value = Rule> {
                 let network = IpNet::new(address, prefix).unwrap().trunc();
                 if spared { &mut from.except } else { &mut from.within }.push(network);
             }
-            let trigger = Trigger { time: Some(time), ..Trigger::ALWAYS };
+            let trigger = Trigger { time: Some(time), ..fleet };
             Rule::new(RuleName::new("cut").unwrap(), client, trigger, Action::Listener { cut, from }).unwrap()
         },
     );

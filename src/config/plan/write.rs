@@ -4,9 +4,10 @@ use serde_json::{Map, Number, Value};
 
 use super::mode::{ModeParts, fields_of, percent_of};
 use crate::fault::{
-    Action, ClientFilter, Delay, Distribution, Mode, Networks, Rate, RequestWindow, Rule, TimeWindow, Trigger,
+    Action, ClientFilter, Delay, Distribution, Mode, Networks, Pods, Rate, RequestWindow, Rule, TimeWindow,
+    Trigger,
 };
-use crate::units::Show;
+use crate::units::{Show, show_timestamp};
 
 /// A rule as a plan has it, without what is at its default. [`read_rule`](super::read_rule) gives the rule back.
 pub fn write_rule(rule: &Rule) -> Value {
@@ -26,8 +27,12 @@ pub fn write_rule(rule: &Rule) -> Value {
     put("target", Some(Value::Array(targets)));
     put("client", (rule.client() != ClientFilter::Any).then(|| rule.client().name().into()));
     put("from", from);
-    let Trigger { time, requests, rate, burst, ramp } = rule.trigger();
-    put("when", when(*time, *requests));
+    let Trigger { time, requests, rate, burst, ramp, starts, start, until, stagger, pods } = rule.trigger();
+    put("when", when(*time, *requests, *starts));
+    put("start", start.map(|start| show_timestamp(start).into()));
+    put("until", until.map(|until| show_timestamp(until).into()));
+    put("pods", pods.as_ref().map(write_pods));
+    put("stagger", stagger.map(duration));
     put("rate", (*rate != Rate::ALWAYS).then(|| format!("{}%", percent_of(*rate)).into()));
     put("burst", burst.map(|burst| decimal(burst.mean())));
     put("ramp", ramp.map(duration));
@@ -46,7 +51,18 @@ pub fn write_rule(rule: &Rule) -> Value {
     Value::Object(fields)
 }
 
-fn when(time: Option<TimeWindow>, requests: Option<RequestWindow>) -> Option<Value> {
+fn write_pods(pods: &Pods) -> Value {
+    match pods {
+        Pods::Share(rate) => format!("{}%", percent_of(*rate)).into(),
+        Pods::Ordinals(ordinals) => ordinals.iter().copied().map(Value::from).collect(),
+    }
+}
+
+fn when(
+    time: Option<TimeWindow>,
+    requests: Option<RequestWindow>,
+    starts: Option<RequestWindow>,
+) -> Option<Value> {
     let mut when = Map::new();
     if let Some(time) = time {
         when = window(
@@ -56,10 +72,12 @@ fn when(time: Option<TimeWindow>, requests: Option<RequestWindow>) -> Option<Val
             time.period().map(duration),
         );
     }
-    if let Some(requests) = requests {
-        let (after, length, period) = (requests.after(), requests.length(), requests.period());
-        let fields = window(after.into(), after == 0, length.map(Value::from), period.map(Value::from));
-        when.insert("requests".to_owned(), Value::Object(fields));
+    for (name, counts) in [("requests", requests), ("starts", starts)] {
+        if let Some(counts) = counts {
+            let (after, length, period) = (counts.after(), counts.length(), counts.period());
+            let fields = window(after.into(), after == 0, length.map(Value::from), period.map(Value::from));
+            when.insert(name.to_owned(), Value::Object(fields));
+        }
     }
     (!when.is_empty()).then_some(Value::Object(when))
 }

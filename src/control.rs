@@ -3,26 +3,30 @@
 //! Each source keeps the plan it gave last. What follows from all of them is merged by rule name, checked, and put in
 //! force at once or not at all. A rule that is unchanged in name and content goes on as if nothing had happened.
 
+mod change;
+mod layers;
 mod merge;
 mod overlay;
+mod status;
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+pub use change::{Change, Changed, Refusal};
+pub use layers::Layers;
 pub use merge::{Hidden, Layer, Merged, merge};
 use overlay::{Overlay, Unknown};
+pub use status::{RuleStatus, SourceStatus, Status};
 
-use crate::config::plan::{RawPlan, check_replica, read_plan};
-use crate::config::{Config, ConfigError, Reason, SeedChoice, SeedScope, Source, document, effective_seed};
-use crate::engine::{Engine, Snapshot};
+use crate::config::plan::check_replica;
+use crate::config::{ConfigError, SeedChoice, SeedScope, Source, effective_seed};
+use crate::engine::Engine;
 use crate::events::{Events, What, wall_clock};
-use crate::fault::{Plan, PlanError, Replica, Rule, RuleName, Seed, Timestamp};
+use crate::fault::{Replica, Rule, RuleName, Seed, Timestamp};
 use crate::metrics::Metrics;
 
 /// How often the wall clock is compared with the engine's, where rules depend on it.
@@ -78,245 +82,6 @@ struct Inner {
     layers: Layers,
     overlay: Overlay,
     merged: Merged,
-}
-
-/// The sources that are not the API.
-#[derive(Clone, Debug)]
-pub struct Layers {
-    pod: Option<String>,
-    environment: RawPlan,
-    file: Option<FileLayer>,
-    annotation: Option<FileLayer>,
-}
-
-/// A plan in a file.
-#[derive(Clone, Debug)]
-struct FileLayer {
-    path: PathBuf,
-    /// Whether somebody asked for this very file.
-    is_wanted: bool,
-    /// The last one that could be read.
-    plan: RawPlan,
-    /// What is wrong with the present content.
-    errors: Vec<String>,
-}
-
-/// A change through the API.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// `{seed, faults: […]}`, which replaces everything beneath it.
-    PutPlan(Value),
-    /// Creates a rule or replaces the one of that name.
-    PutFault {
-        /// Its name.
-        name: String,
-        /// Its content; the name in it may be left out.
-        rule: Value,
-    },
-    /// Changes fields of the rule in force (RFC 7396).
-    PatchFault {
-        /// Its name.
-        name: String,
-        /// The fields.
-        patch: Value,
-    },
-    /// Takes a rule out of force, whatever source it comes from.
-    DeleteFault {
-        /// Its name.
-        name: String,
-    },
-    /// Forgets all changes through the API.
-    Reset {
-        /// Whether the conditions of every rule are measured from now on.
-        renew: bool,
-    },
-}
-
-/// A change that is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The plan's generation.
-    pub generation: u64,
-    /// Whether there was no rule of that name.
-    pub created: bool,
-}
-
-/// Why a change was refused. The plan before goes on.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Refusal {
-    /// Everything that is wrong with it.
-    Invalid(Vec<ConfigError>),
-    /// It was meant for another generation.
-    Stale {
-        /// The present one.
-        generation: u64,
-    },
-    /// No rule in force has that name.
-    NotFound {
-        /// The name.
-        name: String,
-    },
-}
-
-/// What holds, in one piece.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Plan, clock and counts.
-    pub snapshot: Snapshot,
-    /// In the order of the plan.
-    pub rules: Vec<RuleStatus>,
-    /// Rules that something stronger hides.
-    pub hidden: Vec<Hidden>,
-    /// The seed that was given, before the Pod's name is mixed in.
-    pub seed: Option<(u64, Source)>,
-    /// The sources in use.
-    pub sources: Vec<SourceStatus>,
-    /// Which start of the container this is.
-    pub starts: u64,
-}
-
-/// What is known of a rule besides the plan.
-#[derive(Clone, Debug)]
-pub struct RuleStatus {
-    /// Where it comes from.
-    pub source: Source,
-    /// After how long it ends by itself.
-    pub expires_in: Option<Duration>,
-    /// Whether this Pod is one of the rule's `pods`.
-    pub selected: bool,
-}
-
-/// A source in use.
-#[derive(Clone, Debug)]
-pub struct SourceStatus {
-    /// Which.
-    pub source: Source,
-    /// The file it is read from.
-    pub path: Option<PathBuf>,
-    /// How many rules it has.
-    pub rules: usize,
-    /// What is wrong with what it holds now; the plan that it held before goes on.
-    pub errors: Vec<String>,
-}
-
-impl Layers {
-    /// What the environment says, and where more is to be found.
-    pub fn new(config: &Config) -> Self {
-        let environment =
-            RawPlan { seed: config.seed.seed, rules: config.plan.rules().to_vec(), disabled: Vec::new() };
-        let file = |path: &Path, is_wanted| FileLayer {
-            path: path.to_owned(),
-            is_wanted,
-            plan: RawPlan::default(),
-            errors: Vec::new(),
-        };
-        let files = &config.files;
-        let is_set = files.annotation_is_set;
-        // A volume that is not there at the start never comes.
-        let annotation = is_set || files.annotation.parent().is_some_and(Path::is_dir);
-        Self {
-            pod: config.identity.pod.clone(),
-            environment,
-            file: files.faults.as_deref().map(|path| file(path, true)),
-            annotation: annotation.then(|| file(&files.annotation, is_set)),
-        }
-    }
-
-    /// The files in use, from weak to strong.
-    pub fn paths(&self) -> impl Iterator<Item = (Source, &Path)> {
-        self.files().map(|(source, file)| (source, file.path.as_path()))
-    }
-
-    fn files(&self) -> impl Iterator<Item = (Source, &FileLayer)> {
-        [(Source::File, &self.file), (Source::Annotation, &self.annotation)]
-            .into_iter()
-            .filter_map(|(source, file)| Some((source, file.as_ref()?)))
-    }
-
-    /// Takes a file's content for its plan: `None` where there is no file, which then has no rules, `Err` where it
-    /// cannot be read. Gives whether the plan has changed; what is wrong leaves the plan before in its place.
-    pub fn read(
-        &mut self,
-        source: Source,
-        content: Result<Option<&str>, String>,
-    ) -> Result<bool, Vec<String>> {
-        let (below, pod) = (self.seed_below(source), self.pod.clone());
-        let Some(file) = self.file(source) else { return Ok(false) };
-        let place = file.path.display().to_string();
-        let read = match &content {
-            Err(reason) => Err(vec![format!("{place}: {reason}")]),
-            Ok(None) => Ok(RawPlan::default()),
-            Ok(Some(text)) => read_text(text, &place, below, pod.as_deref()),
-        };
-        match read {
-            Ok(plan) => {
-                file.errors.clear();
-                if content == Ok(None) && file.is_wanted {
-                    file.errors.push(format!("{place}: is not there; it has no rules until it is"));
-                }
-                let changed = file.plan != plan;
-                file.plan = plan;
-                Ok(changed)
-            }
-            Err(errors) => {
-                file.errors.clone_from(&errors);
-                Err(errors)
-            }
-        }
-    }
-
-    /// The strongest seed of the sources beneath `source`.
-    fn seed_below(&self, source: Source) -> Option<u64> {
-        let file = self.file.as_ref().filter(|_| source > Source::File).and_then(|file| file.plan.seed);
-        file.or(self.environment.seed)
-    }
-
-    /// What follows from all of them without the API.
-    pub fn merged(&self) -> Merged {
-        merge(&self.layers())
-    }
-
-    fn file_of(&self, source: Source) -> Option<&FileLayer> {
-        match source {
-            Source::File => self.file.as_ref(),
-            Source::Annotation => self.annotation.as_ref(),
-            Source::Environment | Source::Api => None,
-        }
-    }
-
-    fn file(&mut self, source: Source) -> Option<&mut FileLayer> {
-        match source {
-            Source::File => self.file.as_mut(),
-            Source::Annotation => self.annotation.as_mut(),
-            Source::Environment | Source::Api => None,
-        }
-    }
-
-    fn layers(&self) -> Vec<Layer<'_>> {
-        let layer = |source, plan| Layer { source, plan, replaces: false };
-        let mut layers = vec![layer(Source::Environment, &self.environment)];
-        layers.extend(self.file.as_ref().map(|file| layer(Source::File, &file.plan)));
-        layers.extend(self.annotation.as_ref().map(|file| layer(Source::Annotation, &file.plan)));
-        layers
-    }
-}
-
-impl Merged {
-    /// The rules as a plan, and where each comes from.
-    pub fn plan(&self) -> Result<(Plan, Vec<Source>), Vec<ConfigError>> {
-        let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();
-        let sources = self.rules.iter().map(|(_, source)| *source).collect();
-        let reason = |error: PlanError| match error {
-            PlanError::TooMany(count) => {
-                ConfigError::new("all sources together", Reason::TooManyRules(count))
-            }
-            PlanError::Duplicate { name, at } => {
-                ConfigError::new(name.to_string(), Reason::NameTaken { name, by: format!("rule {}", at[0]) })
-            }
-        };
-        let plan = Plan::new(rules).map_err(|errors| errors.into_iter().map(reason).collect::<Vec<_>>())?;
-        Ok((plan, sources))
-    }
 }
 
 impl Control {
@@ -380,12 +145,10 @@ impl Control {
             return Err(Refusal::Stale { generation });
         }
         let result = self.try_change(&mut inner, by, change);
-        if let Err(refusal) = &result {
+        if let Err(Refusal::Invalid(errors)) = &result {
             self.0.metrics.reload(Source::Api, false);
-            if let Refusal::Invalid(errors) = refusal {
-                let errors = errors.iter().map(ToString::to_string).collect();
-                self.events().push(What::Refused { source: Source::Api.name(), by: by.to_owned(), errors });
-            }
+            let errors = errors.iter().map(ToString::to_string).collect();
+            self.events().push(What::Refused { source: Source::Api.name(), by: by.to_owned(), errors });
         }
         result
     }
@@ -444,7 +207,7 @@ impl Control {
     }
 
     /// Takes a file's content, as [`Layers::read`] has it.
-    pub fn read(&self, source: Source, content: Result<Option<&str>, String>) {
+    pub fn read(&self, source: Source, content: Result<Option<&str>, &str>) {
         let mut inner = self.lock();
         let is_missing = content == Ok(None);
         let mut layers = inner.layers.clone();
@@ -603,24 +366,5 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// The plan in a text; an empty one has no rules.
-fn read_text(
-    text: &str,
-    place: &str,
-    seed_below: Option<u64>,
-    pod: Option<&str>,
-) -> Result<RawPlan, Vec<String>> {
-    let lines = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if text.trim().is_empty() {
-        return Ok(RawPlan::default());
-    }
-    let value = document::parse(text, document::MAX_PLAN)
-        .map_err(|error| lines(vec![ConfigError::new(place, error)]))?;
-    if value.is_null() {
-        return Ok(RawPlan::default());
-    }
-    let plan = read_plan(&value, place).map_err(lines)?;
-    let replica = Replica::named(plan.seed.or(seed_below), pod);
-    let errors = check_replica(&plan.rules, &replica, place);
-    if errors.is_empty() { Ok(plan) } else { Err(lines(errors)) }
-}
+#[cfg(test)]
+mod tests;

@@ -60,10 +60,12 @@ impl fmt::Display for ConfigError {
             let separator = if self.place.is_empty() { "" } else { ": " };
             write!(f, "{separator}{}", self.field)?;
         }
+        let is_nameless = self.place.is_empty() && self.field.is_empty();
         if let Some(value) = &self.value {
-            write!(f, "=\"{value}\"")?;
+            let equals = if is_nameless { "" } else { "=" };
+            write!(f, "{equals}\"{value}\"")?;
         }
-        if !(self.place.is_empty() && self.field.is_empty()) {
+        if !is_nameless || self.value.is_some() {
             f.write_str(": ")?;
         }
         self.reason.fmt(f)

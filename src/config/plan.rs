@@ -57,7 +57,7 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
                 };
                 for (i, fault) in faults.iter().enumerate() {
                     match read_entry(fault, &place(i)) {
-                        Ok(Entry::Rule(rule)) => plan.rules.push(rule),
+                        Ok(Entry::Rule(rule)) => plan.rules.push(*rule),
                         Ok(Entry::Disabled(name)) => plan.disabled.push(name),
                         Err(errors) => reader.errors.extend(errors),
                     }
@@ -96,7 +96,7 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigE
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     /// A rule.
-    Rule(Rule),
+    Rule(Box<Rule>),
     /// A rule that is switched off, and hides those of its name in weaker sources.
     Disabled(RuleName),
 }
@@ -115,7 +115,7 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>>
         };
     }
     let rule = read_rule(value, place)?;
-    Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(rule) })
+    Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(Box::new(rule)) })
 }
 
 /// One rule, or everything that is wrong with it. `place` stands before each error, followed by the rule's name.

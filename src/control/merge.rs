@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::Source;
 use crate::config::plan::RawPlan;
-use crate::fault::{Rule, RuleName};
+use crate::config::{ConfigError, Reason, Source};
+use crate::fault::{Plan, PlanError, Rule, RuleName};
 
 /// A plan and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,24 @@ pub struct Hidden {
     pub source: Source,
     /// What hides it.
     pub by: Source,
+}
+
+impl Merged {
+    /// The rules as a plan, and where each comes from.
+    pub fn plan(&self) -> Result<(Plan, Vec<Source>), Vec<ConfigError>> {
+        let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();
+        let sources = self.rules.iter().map(|(_, source)| *source).collect();
+        let reason = |error: PlanError| match error {
+            PlanError::TooMany(count) => {
+                ConfigError::new("all sources together", Reason::TooManyRules(count))
+            }
+            PlanError::Duplicate { name, at } => {
+                ConfigError::new(name.to_string(), Reason::NameTaken { name, by: format!("rule {}", at[0]) })
+            }
+        };
+        let plan = Plan::new(rules).map_err(|errors| errors.into_iter().map(reason).collect::<Vec<_>>())?;
+        Ok((plan, sources))
+    }
 }
 
 /// Merges layers that stand from weak to strong. A rule hides those of its name beneath it, and so does one that is

@@ -112,6 +112,12 @@ impl Draft {
         self
     }
 
+    /// Changes conditions that have no word of their own.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Trigger)) -> Self {
+        change(&mut self.trigger);
+        self
+    }
+
     pub(crate) fn rule(self) -> Rule {
         let Self { name, client, trigger, targets, delay, mode, listener } = self;
         let action = match listener {

@@ -12,5 +12,6 @@ mod independence;
 mod listener;
 mod rates;
 mod readiness;
+mod replicas;
 mod statistics;
 mod windows;

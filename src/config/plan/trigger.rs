@@ -73,13 +73,11 @@ fn pods(reader: &mut Reader, fields: &Fields<'_>, value: &Value) -> Option<Pods>
     };
     let ordinals: Option<Vec<u32>> =
         items.iter().map(|item| item.as_u64().and_then(|number| number.try_into().ok())).collect();
-    match ordinals.filter(|ordinals| (1..=MAX_ORDINALS).contains(&ordinals.len())) {
-        Some(ordinals) => Some(Pods::Ordinals(ordinals)),
-        None => {
-            reader.fail_value("pods", value, Reason::Expected(EXPECTED));
-            None
-        }
+    let ordinals = ordinals.filter(|ordinals| (1..=MAX_ORDINALS).contains(&ordinals.len()));
+    if ordinals.is_none() {
+        reader.fail_value("pods", value, Reason::Expected(EXPECTED));
     }
+    ordinals.map(Pods::Ordinals)
 }
 
 fn count_window(reader: &mut Reader, value: &Value, path: &'static str) -> Option<RequestWindow> {

@@ -5,6 +5,8 @@
 
 mod merge;
 mod overlay;
+pub mod state;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -75,8 +75,8 @@ fn try_read(path: &Path) -> io::Result<Content> {
 /// Watches `paths` until the handle is dropped. `tell(index, content)` is called in a thread of its own for each difference
 /// from what [`read`] gave at the start (the second part of each pair) or from what was told last.
 ///
-/// What is not text is told when two looks in a row have found it, so that a file on its way (removed and written again,
-/// half a character at its end) is not. Without paths there is no thread.
+/// What is not text is told when two looks in a row have found the same, so that a file on its way (removed and written
+/// again, half a character at its end) is not. Without paths there is no thread.
 ///
 /// # Errors
 ///
@@ -162,8 +162,8 @@ struct Watched {
     told: Content,
     /// To be told, changed or not.
     due: bool,
-    /// The look before found no text where there was something else to tell.
-    doubtful: bool,
+    /// What is not text, at the look that found it first.
+    doubted: Option<Content>,
     /// The stamp that the last looks found, and when the first of them was.
     stamp: Option<(Stamp, Instant)>,
     /// No more to be read under this stamp.
@@ -172,7 +172,7 @@ struct Watched {
 
 impl Watched {
     fn new(path: PathBuf, first: Content) -> Self {
-        Self { path, told: first, due: false, doubtful: false, stamp: None, settled: false }
+        Self { path, told: first, due: false, doubted: None, stamp: None, settled: false }
     }
 
     fn refresh(&mut self) {
@@ -202,7 +202,7 @@ impl Watched {
         // What cannot be read may become readable without a change that `stat` shows.
         self.settled = is_text && now.duration_since(since) >= SETTLING;
         if content == self.told && !self.due {
-            self.doubtful = false;
+            self.doubted = None;
             return None;
         }
         if is_text {
@@ -211,12 +211,12 @@ impl Watched {
                 self.settled = false;
                 return None;
             }
-        } else if !self.doubtful {
-            self.doubtful = true;
+        } else if self.doubted.as_ref() != Some(&content) {
+            self.doubted = Some(content);
             return None;
         }
         self.due = false;
-        self.doubtful = false;
+        self.doubted = None;
         self.told.clone_from(&content);
         Some(content)
     }

@@ -177,8 +177,10 @@ fn half_a_character_at_the_end_is_not_told_if_the_rest_follows() {
     let mut looks = Looks::at(&directory.file());
     fs::write(directory.file(), b"gr\xc3").unwrap();
     assert_eq!(looks.look(), None);
-    fs::write(directory.file(), "grün").unwrap();
-    assert_eq!(looks.look(), Some(text("grün")));
+    fs::write(directory.file(), b"gr\xc3\xbcn\xc3").unwrap();
+    assert_eq!(looks.look(), None);
+    fs::write(directory.file(), "grünü").unwrap();
+    assert_eq!(looks.look(), Some(text("grünü")));
 }
 
 #[test]

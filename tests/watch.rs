@@ -69,7 +69,7 @@ fn text(text: &str) -> Content {
     Content::Text(text.to_owned())
 }
 
-/// A volume as the kubelet's atomic writer keeps it, for ConfigMaps, Secrets and the downward API alike.
+/// A volume as the kubelet's atomic writer keeps it: of a ConfigMap, a Secret, the downward API.
 struct Volume {
     path: PathBuf,
     updates: u32,

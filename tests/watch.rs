@@ -133,6 +133,7 @@ fn updates_faster_than_the_looks_end_in_the_last_one_without_a_missing_file() {
     while Instant::now() < until {
         number += 1;
         volume.update(Some(format!("seed: {number}").as_bytes()));
+        sleep(Duration::from_millis(1));
     }
     let told = watched.until(&text(&format!("seed: {number}")));
     assert!(told.iter().all(|content| matches!(content, Content::Text(_))), "{told:?}");

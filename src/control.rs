@@ -7,7 +7,9 @@ mod change;
 mod layers;
 mod merge;
 mod overlay;
+pub mod state;
 mod status;
+pub mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

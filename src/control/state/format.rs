@@ -1,0 +1,176 @@
+//! The state as text: one JSON document of one line, in which the checksum goes over the bytes of `state`.
+//!
+//! ```json
+//! {"version":1,"checksum":"84ff6eb36fd0e9cc","state":{"starts":2,"saved_ns":…,"elapsed_ns":…,"counts":{"readiness":{"kubelet":7}},
+//!  "origins":[{"rule":{…},"elapsed_ns":…,"counts":{…}}]}}
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{MAX_STATE, Present};
+use crate::fault::{Client, Counts, Origin, Target};
+
+/// The version that is written and read.
+const VERSION: u64 = 1;
+
+/// Hexadecimal digits of the checksum.
+const DIGITS: usize = 16;
+
+const BEFORE_STATE: &str = "\",\"state\":";
+
+const END: &str = "}\n";
+
+/// The longest time since the first start, and the last date (in 2070): 100 years, less than 64 bits of nanoseconds.
+pub(super) const MAX_ELAPSED: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// The largest number of requests or starts: nobody gets there by counting, and adding to it does not overflow.
+const MAX_COUNT: u64 = 1 << 60;
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Record {
+    pub(super) starts: u64,
+    pub(super) saved: SystemTime,
+    pub(super) present: Present,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawState {
+    starts: u64,
+    saved_ns: u64,
+    elapsed_ns: u64,
+    counts: RawCounts,
+    origins: Vec<RawOrigin>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawOrigin {
+    rule: Value,
+    elapsed_ns: u64,
+    counts: RawCounts,
+}
+
+/// Counts by target and client class, those above zero.
+type RawCounts = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// The text of a state; numbers beyond their bounds are at their bounds.
+pub(super) fn encode(starts: u64, saved: SystemTime, present: &Present) -> io::Result<String> {
+    let raw = RawState {
+        starts: starts.min(MAX_COUNT),
+        saved_ns: nanos(saved.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        elapsed_ns: nanos(present.elapsed),
+        counts: write_counts(&present.counts),
+        origins: present.origins.iter().map(|(rule, origin)| write_origin(rule, origin)).collect(),
+    };
+    let state = serde_json::to_string(&raw)?;
+    let checksum = checksum(state.as_bytes());
+    let text = format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{state}{END}", start(VERSION));
+    if text.len() > MAX_STATE {
+        let reason = format!("{} bytes are more than the {MAX_STATE} allowed", text.len());
+        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
+}
+
+/// The state of a text. Err: why there is none.
+pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
+    if bytes.len() > MAX_STATE {
+        return Err(format!("is damaged: larger than {MAX_STATE} bytes"));
+    }
+    if bytes.is_empty() {
+        return Err("is damaged: empty".to_owned());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is damaged: not UTF-8")?;
+    let Some(rest) = text.strip_prefix(&start(VERSION)) else {
+        return Err(other_version(text).unwrap_or_else(|| "is damaged: its head is unknown".to_owned()));
+    };
+    let (expected, state) = rest
+        .split_at_checked(DIGITS)
+        .and_then(|(digits, rest)| Some((digits, rest.strip_prefix(BEFORE_STATE)?.strip_suffix(END)?)))
+        .ok_or("is damaged: cut short")?;
+    if expected != format!("{:0DIGITS$x}", checksum(state.as_bytes())) {
+        return Err("is damaged: its checksum does not match".to_owned());
+    }
+    let raw: RawState = serde_json::from_str(state).map_err(|error| format!("is damaged: {error}"))?;
+    record(&raw).ok_or_else(|| "is damaged: a number is out of bounds".to_owned())
+}
+
+fn start(version: u64) -> String {
+    format!("{{\"version\":{version},\"checksum\":\"")
+}
+
+fn other_version(text: &str) -> Option<String> {
+    let (version, _) = text.strip_prefix("{\"version\":")?.split_once(',')?;
+    let version: u64 = version.parse().ok().filter(|version| *version != VERSION)?;
+    Some(format!("is of version {version}, not {VERSION}"))
+}
+
+/// FNV-1a, 64 bits: any single byte that changes changes it.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn record(raw: &RawState) -> Option<Record> {
+    let origin = |raw: &RawOrigin| {
+        let origin = Origin { elapsed: elapsed(raw.elapsed_ns)?, counts: read_counts(&raw.counts)? };
+        Some((raw.rule.clone(), origin))
+    };
+    Some(Record {
+        starts: bounded(raw.starts)?,
+        saved: UNIX_EPOCH.checked_add(elapsed(raw.saved_ns)?)?,
+        present: Present {
+            elapsed: elapsed(raw.elapsed_ns)?,
+            counts: read_counts(&raw.counts)?,
+            origins: raw.origins.iter().map(origin).collect::<Option<_>>()?,
+        },
+    })
+}
+
+fn write_origin(rule: &Value, origin: &Origin) -> RawOrigin {
+    RawOrigin { rule: rule.clone(), elapsed_ns: nanos(origin.elapsed), counts: write_counts(&origin.counts) }
+}
+
+fn write_counts(counts: &Counts) -> RawCounts {
+    let of = |target| {
+        let above_zero = Client::ALL.into_iter().map(move |client| (client, counts.get(target, client)));
+        above_zero
+            .filter(|(_, count)| *count > 0)
+            .map(|(client, count)| (client.name().to_owned(), count.min(MAX_COUNT)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let all = Target::ALL.into_iter().map(|target| (target.name().to_owned(), of(target)));
+    all.filter(|(_, counts)| !counts.is_empty()).collect()
+}
+
+fn read_counts(raw: &RawCounts) -> Option<Counts> {
+    let mut counts = Counts::default();
+    for target in Target::ALL {
+        for client in Client::ALL {
+            let count = raw.get(target.name()).and_then(|counts| counts.get(client.name()));
+            *counts.get_mut(target, client) = bounded(count.copied().unwrap_or(0))?;
+        }
+    }
+    Some(counts)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.min(MAX_ELAPSED).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn elapsed(nanos: u64) -> Option<Duration> {
+    Some(Duration::from_nanos(nanos)).filter(|elapsed| *elapsed <= MAX_ELAPSED)
+}
+
+fn bounded(count: u64) -> Option<u64> {
+    Some(count).filter(|count| *count <= MAX_COUNT)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::json;
+
+use super::*;
+
+fn counts() -> impl Strategy<Value = Counts> {
+    vec(prop_oneof![Just(0), 0..=MAX_COUNT], Target::COUNT * Client::COUNT).prop_map(|numbers| {
+        let mut counts = Counts::default();
+        for (position, number) in numbers.into_iter().enumerate() {
+            let (target, client) = (position / Client::COUNT, position % Client::COUNT);
+            *counts.get_mut(Target::ALL[target], Client::ALL[client]) = number;
+        }
+        counts
+    })
+}
+
+fn elapsed() -> impl Strategy<Value = Duration> {
+    (0..=MAX_ELAPSED.as_nanos() as u64).prop_map(Duration::from_nanos)
+}
+
+fn rule() -> impl Strategy<Value = Value> {
+    (any::<String>(), any::<f64>().prop_filter("JSON has no other numbers", |number| number.is_finite()))
+        .prop_map(|(name, burst)| json!({ "name": name, "burst": burst, "when": { "after": "1m" } }))
+}
+
+fn present() -> impl Strategy<Value = Present> {
+    let origin = (elapsed(), counts()).prop_map(|(elapsed, counts)| Origin { elapsed, counts });
+    (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| Present {
+        elapsed,
+        counts,
+        origins,
+    })
+}
+
+fn instant() -> impl Strategy<Value = SystemTime> {
+    elapsed().prop_map(|since| UNIX_EPOCH + since)
+}
+
+/// A state with numbers and a rule in it.
+fn example() -> String {
+    let mut counts = Counts::default();
+    *counts.get_mut(Target::Readiness, Client::Kubelet) = 7;
+    let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
+    let origins = vec![(rule, Origin { elapsed: Duration::from_secs(60), counts })];
+    let present = Present { elapsed: Duration::from_secs(90), counts, origins };
+    encode(3, UNIX_EPOCH + Duration::from_secs(1_800_000_000), &present).unwrap()
+}
+
+/// `state` with the checksum it should have.
+fn sealed(state: &Value) -> String {
+    let state = state.to_string();
+    format!("{}{:016x}{BEFORE_STATE}{state}{END}", start(VERSION), checksum(state.as_bytes()))
+}
+
+#[test]
+fn the_format_is_one_line_of_json_with_a_version() {
+    let text = example();
+    let state = r#"{"starts":3,"saved_ns":1800000000000000000,"elapsed_ns":90000000000,"counts":{"readiness":{"kubelet":7}},"origins":[{"rule":{"name":"readiness-down","target":["readiness"],"mode":"status"},"elapsed_ns":60000000000,"counts":{"readiness":{"kubelet":7}}}]}"#;
+    let checksum = &text[start(VERSION).len()..][..DIGITS];
+    assert_eq!(
+        text,
+        format!("{{\"version\":1,\"checksum\":\"{checksum}\",\"state\":{state}}}\n"),
+        "a change of the format is a new version"
+    );
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["state"]["starts"], 3);
+}
+
+#[test]
+fn the_checksum_is_fnv_1a() {
+    // Test vectors of its authors.
+    assert_eq!(checksum(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(checksum(b"a"), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(checksum(b"foobar"), 0x8594_4171_f739_67e8);
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_damaged() {
+    let text = example();
+    for length in 0..text.len() {
+        let error = decode(&text.as_bytes()[..length]).unwrap_err();
+        assert!(error.starts_with("is damaged: "), "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_recognised() {
+    let text = example();
+    for position in 0..text.len() {
+        for bit in 0..8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[position] ^= 1 << bit;
+            assert!(decode(&bytes).is_err(), "bit {bit} of byte {position}");
+        }
+    }
+}
+
+#[test]
+fn each_damage_has_its_words() {
+    let words = |bytes: &[u8]| decode(bytes).unwrap_err();
+    assert_eq!(words(b""), "is damaged: empty");
+    assert_eq!(words(b"{}"), "is damaged: its head is unknown");
+    assert_eq!(words(b"\xff"), "is damaged: not UTF-8");
+    assert_eq!(words(&vec![b'{'; MAX_STATE + 1]), "is damaged: larger than 8388608 bytes");
+    assert_eq!(words(example().trim_end().as_bytes()), "is damaged: cut short");
+    let other = example().replace("\"version\":1", "\"version\":2");
+    assert_eq!(words(other.as_bytes()), "is of version 2, not 1");
+    let other = example().replace("\"starts\":3", "\"starts\":4");
+    assert_eq!(words(other.as_bytes()), "is damaged: its checksum does not match");
+    assert_eq!(words(sealed(&json!({})).as_bytes()), "is damaged: missing field `starts` at line 1 column 2");
+}
+
+#[test]
+fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
+    let with = |field: &str, value: Value| {
+        let mut state = json!({ "starts": 0, "saved_ns": 0, "elapsed_ns": 0, "counts": {}, "origins": [] });
+        assert!(decode(sealed(&state).as_bytes()).is_ok());
+        state[field] = value;
+        decode(sealed(&state).as_bytes())
+    };
+    let out_of_bounds = Err("is damaged: a number is out of bounds".to_owned());
+    for field in ["starts", "saved_ns", "elapsed_ns"] {
+        assert_eq!(with(field, u64::MAX.into()), out_of_bounds, "{field}");
+        assert!(with(field, json!(-1)).is_err(), "{field}");
+        assert!(with(field, json!(1e30)).is_err(), "{field}");
+    }
+    let counts = json!({ "traffic": { "other": MAX_COUNT + 1 } });
+    assert_eq!(with("counts", counts.clone()), out_of_bounds);
+    assert_eq!(with("origins", json!([{ "rule": {}, "elapsed_ns": 0, "counts": counts }])), out_of_bounds);
+    let late = MAX_ELAPSED.as_nanos() as u64 + 1;
+    assert_eq!(with("origins", json!([{ "rule": {}, "elapsed_ns": late, "counts": {} }])), out_of_bounds);
+}
+
+#[test]
+fn numbers_beyond_the_bounds_are_written_at_them() {
+    let mut present = Present { elapsed: Duration::MAX, ..Present::default() };
+    *present.counts.get_mut(Target::Traffic, Client::Other) = u64::MAX;
+    let record =
+        decode(encode(u64::MAX, UNIX_EPOCH + MAX_ELAPSED * 2, &present).unwrap().as_bytes()).unwrap();
+    assert_eq!((record.starts, record.saved), (MAX_COUNT, UNIX_EPOCH + MAX_ELAPSED));
+    assert_eq!(record.present.elapsed, MAX_ELAPSED);
+    assert_eq!(record.present.counts.get(Target::Traffic, Client::Other), MAX_COUNT);
+    let early = encode(0, UNIX_EPOCH - Duration::from_secs(1), &present).unwrap();
+    assert_eq!(decode(early.as_bytes()).unwrap().saved, UNIX_EPOCH);
+}
+
+#[test]
+fn a_state_that_could_not_be_read_again_is_not_written() {
+    let rule = Value::from("#".repeat(MAX_STATE));
+    let present = Present { origins: vec![(rule, Origin::default())], ..Present::default() };
+    let error = encode(1, UNIX_EPOCH, &present).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(starts in 0..=MAX_COUNT, saved in instant(), present in present()) {
+        let text = encode(starts, saved, &present).unwrap();
+        prop_assert_eq!(decode(text.as_bytes()), Ok(Record { starts, saved, present }));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..512)) {
+        prop_assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_bytes_under_a_right_checksum_make_it_panic(state in "[\\[{}\\]\":,a-z0-9_.e-]{0,64}") {
+        let text = format!("{}{:016x}{BEFORE_STATE}{state}{END}", start(VERSION), checksum(state.as_bytes()));
+        prop_assert!(decode(text.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_mutated_file_is_recognised(
+        present in present(),
+        changes in vec((any::<Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<Index>()),
+    ) {
+        let text = encode(1, UNIX_EPOCH, &present).unwrap();
+        let mut bytes = text.clone().into_bytes();
+        for (position, byte) in changes {
+            let position = position.index(bytes.len());
+            bytes[position] = byte;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+        prop_assert_eq!(decode(&bytes).is_ok(), bytes == text.as_bytes());
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_read_or_refused(numbers in vec(any::<u64>(), 6)) {
+        let counts = json!({ "readiness": { "kubelet": numbers[3] } });
+        let state = json!({
+            "starts": numbers[0], "saved_ns": numbers[1], "elapsed_ns": numbers[2], "counts": counts,
+            "origins": [{ "rule": {}, "elapsed_ns": numbers[4], "counts": { "traffic": { "other": numbers[5] } } }],
+        });
+        let within = |position: usize, most: u64| numbers[position] <= most;
+        let late = MAX_ELAPSED.as_nanos() as u64;
+        let fits = [0, 3, 5].iter().all(|i| within(*i, MAX_COUNT)) && [1, 2, 4].iter().all(|i| within(*i, late));
+        prop_assert_eq!(decode(sealed(&state).as_bytes()).is_ok(), fits);
+    }
+}

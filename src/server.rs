@@ -1,5 +1,6 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
+mod sources;
 mod supervisor;
 
 use std::future::Future;
@@ -10,12 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use crate::config::{Config, Limits, Source};
-use crate::control::{self, Control, Layers, Setting};
-use crate::engine::Engine;
-use crate::fault::{ActivePlan, Counts};
+use crate::config::{Config, Limits};
+use crate::control;
 use crate::http::{self, App};
-use crate::metrics::{self, Metrics};
+use crate::metrics;
 use crate::wire::{self, BindError, Conditions, Gate, Stage};
 
 /// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
@@ -62,17 +61,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
         let Self { config, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
-        let layers = Layers::new(&config);
-        let setting = Setting {
-            pod: config.identity.pod.clone(),
-            scope: config.seed.scope,
-            drawn: draw_seed(),
-            starts: 1,
-        };
-        let (plan, sources) = first_plan(&layers, &setting, config.readiness_checks_dependency);
-        let engine = Engine::resumed(plan, sources, Duration::ZERO, &Counts::default());
-        let metrics = Arc::new(Metrics::new(engine.clone())?);
-        let control = Control::new(engine.clone(), metrics.clone(), layers, setting);
+        let sources::Started { control, engine, metrics, saver, watcher } =
+            sources::start(&config, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let app = Arc::new(App {
@@ -121,7 +111,8 @@ impl Server {
         let serving = tokio::spawn(wire::serve(probe, probe_service));
         let watching = tokio::spawn(wire::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone()));
-        let controlling = tokio::spawn(control.clone().run());
+        let controlling = tokio::spawn(control.run());
+        let reloading = tokio::spawn(sources::reload(watcher));
 
         shutdown.await;
         metrics.set_draining();
@@ -134,6 +125,10 @@ impl Server {
         let _ = serving.await;
         supervising.abort();
         controlling.abort();
+        reloading.abort();
+        if let Some(saver) = saver {
+            saver.finish();
+        }
         admin_conditions.send_modify(|conditions| {
             conditions.stage = Stage::Draining(Instant::now() + ADMIN_GRACE);
         });
@@ -141,14 +136,6 @@ impl Server {
         supervisor::log_totals(&engine, &metrics);
         Ok(())
     }
-}
-
-/// The plan that the process begins with.
-fn first_plan(layers: &Layers, setting: &Setting, checks_dependency: bool) -> (ActivePlan, Vec<Source>) {
-    let merged = layers.merged();
-    let (plan, sources) = merged.plan().unwrap_or_default();
-    let (seed, replica) = setting.place(&merged, control::began(Duration::ZERO));
-    (ActivePlan::new(plan, seed, checks_dependency).at(replica), sources)
 }
 
 /// A seed from the system's randomness, where none was given.

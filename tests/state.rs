@@ -45,7 +45,7 @@ fn requests(counts: &Counts) -> u64 {
 
 fn present(elapsed: Duration, requests: u64) -> Present {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
-    let origins = vec![(rule, Origin { elapsed: Duration::from_millis(1), counts: counts(3) })];
+    let origins = vec![(rule, Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 })];
     Present { elapsed, counts: counts(requests), origins }
 }
 

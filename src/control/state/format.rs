@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"version":1,"checksum":"84ff6eb36fd0e9cc","state":{"starts":2,"saved_ns":…,"elapsed_ns":…,"counts":{"readiness":{"kubelet":7}},
-//!  "origins":[{"rule":{…},"elapsed_ns":…,"counts":{…}}]}}
+//!  "origins":[{"rule":{…},"elapsed_ns":…,"counts":{…},"starts":0}]}}
 //! ```
 
 use std::collections::BTreeMap;
@@ -53,6 +53,7 @@ struct RawOrigin {
     rule: Value,
     elapsed_ns: u64,
     counts: RawCounts,
+    starts: u64,
 }
 
 /// Counts by target and client class, those above zero.
@@ -119,7 +120,8 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 fn record(raw: &RawState) -> Option<Record> {
     let origin = |raw: &RawOrigin| {
-        let origin = Origin { elapsed: elapsed(raw.elapsed_ns)?, counts: read_counts(&raw.counts)? };
+        let (elapsed, counts) = (elapsed(raw.elapsed_ns)?, read_counts(&raw.counts)?);
+        let origin = Origin { elapsed, counts, starts: bounded(raw.starts)? };
         Some((raw.rule.clone(), origin))
     };
     Some(Record {
@@ -134,7 +136,12 @@ fn record(raw: &RawState) -> Option<Record> {
 }
 
 fn write_origin(rule: &Value, origin: &Origin) -> RawOrigin {
-    RawOrigin { rule: rule.clone(), elapsed_ns: nanos(origin.elapsed), counts: write_counts(&origin.counts) }
+    RawOrigin {
+        rule: rule.clone(),
+        elapsed_ns: nanos(origin.elapsed),
+        counts: write_counts(&origin.counts),
+        starts: origin.starts.min(MAX_COUNT),
+    }
 }
 
 fn write_counts(counts: &Counts) -> RawCounts {

@@ -26,7 +26,11 @@ fn rule() -> impl Strategy<Value = Value> {
 }
 
 fn present() -> impl Strategy<Value = Present> {
-    let origin = (elapsed(), counts()).prop_map(|(elapsed, counts)| Origin { elapsed, counts });
+    let origin = (elapsed(), counts(), 0..=MAX_COUNT).prop_map(|(elapsed, counts, starts)| Origin {
+        elapsed,
+        counts,
+        starts,
+    });
     (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| Present {
         elapsed,
         counts,
@@ -43,7 +47,7 @@ fn example() -> String {
     let mut counts = Counts::default();
     *counts.get_mut(Target::Readiness, Client::Kubelet) = 7;
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
-    let origins = vec![(rule, Origin { elapsed: Duration::from_secs(60), counts })];
+    let origins = vec![(rule, Origin { elapsed: Duration::from_secs(60), counts, starts: 2 })];
     let present = Present { elapsed: Duration::from_secs(90), counts, origins };
     encode(3, UNIX_EPOCH + Duration::from_secs(1_800_000_000), &present).unwrap()
 }
@@ -57,7 +61,7 @@ fn sealed(state: &Value) -> String {
 #[test]
 fn the_format_is_one_line_of_json_with_a_version() {
     let text = example();
-    let state = r#"{"starts":3,"saved_ns":1800000000000000000,"elapsed_ns":90000000000,"counts":{"readiness":{"kubelet":7}},"origins":[{"rule":{"name":"readiness-down","target":["readiness"],"mode":"status"},"elapsed_ns":60000000000,"counts":{"readiness":{"kubelet":7}}}]}"#;
+    let state = r#"{"starts":3,"saved_ns":1800000000000000000,"elapsed_ns":90000000000,"counts":{"readiness":{"kubelet":7}},"origins":[{"rule":{"name":"readiness-down","target":["readiness"],"mode":"status"},"elapsed_ns":60000000000,"counts":{"readiness":{"kubelet":7}},"starts":2}]}"#;
     let checksum = &text[start(VERSION).len()..][..DIGITS];
     assert_eq!(
         text,

@@ -2,124 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+#[path = "support/process.rs"]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn command(vars: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));
-    command.env_clear().envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("SEED", "42")]);
-    command.envs(vars.iter().copied());
-    command
-}
+use support::{Process, command, event};
 
 fn refused(vars: &[(&str, &str)]) -> Output {
     command(vars).output().unwrap()
-}
-
-/// A process that serves.
-struct Process {
-    child: Child,
-    log: BufReader<ChildStdout>,
-    started: serde_json::Value,
-    probe: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    fn start(vars: &[(&str, &str)]) -> Self {
-        Self::of(command(vars))
-    }
-
-    fn of(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stdout.take().unwrap());
-        let started = event(&mut log, "started");
-        let port = |name: &str| -> u16 {
-            started[name].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
-        };
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (probe, admin) = (local(port("probe")), local(port("admin")));
-        let process = Self { child, log, started, probe, admin };
-        process.until(|| process.get(process.admin, "/healthz").is_some());
-        process
-    }
-
-    #[allow(clippy::unused_self)]
-    fn until(&self, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition() {
-            assert!(Instant::now() < deadline, "never");
-            sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn open(&self, path: &str) -> Option<TcpStream> {
-        let mut stream = TcpStream::connect(self.probe).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ok()?;
-        Some(stream)
-    }
-
-    #[allow(clippy::unused_self)]
-    fn get(&self, addr: SocketAddr, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(addr).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn status(&self, path: &str) -> Option<u16> {
-        self.get(self.probe, path)?.get(9..12)?.parse().ok()
-    }
-
-    fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Its exit, and how long that took from now.
-    fn end(&mut self) -> (ExitStatus, Duration) {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return (status, began.elapsed());
-            }
-            assert!(began.elapsed() < PATIENCE, "it does not end");
-            sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The next line of the log with this message.
-fn event(log: &mut impl BufRead, message: &str) -> serde_json::Value {
-    loop {
-        let mut line = String::new();
-        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without {message:?}");
-        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if value["message"] == message {
-            return value;
-        }
-    }
 }
 
 #[test]

@@ -59,8 +59,8 @@ pub(super) fn start(config: &Config, drawn: u64) -> Result<Started, prometheus::
     let engine = Engine::resumed(plan, sources, remembered.elapsed, &remembered.counts);
     let metrics = Arc::new(Metrics::new(engine.clone())?);
     let control = Control::new(engine.clone(), metrics.clone(), layers, setting);
-    let watched = paths.iter().map(|(_, path)| path.clone()).zip(contents).collect();
-    let watcher = watch(&control, paths.iter().map(|(source, _)| *source).collect(), watched);
+    let files = paths.iter().map(|(_, path)| path.clone()).zip(contents).collect();
+    let watcher = watch(&control, paths.iter().map(|(source, _)| *source).collect(), files);
     let saver = state.and_then(|state| save(state, engine.clone()));
     Ok(Started { control, engine, metrics, saver, watcher })
 }

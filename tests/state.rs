@@ -1,7 +1,7 @@
 //! What survives the restarts of a container, also those in the middle of a write.
 
 // Helpers outside the test functions unwrap, too.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used)]
 
 mod unprivileged;
 
@@ -13,9 +13,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use kube_probesim::control::state::{self, Present, Remembered, StateDir};
+use kube_probesim::events::wall_clock;
 use kube_probesim::fault::{Client, Counts, Origin, Target};
 use serde_json::json;
 
@@ -51,7 +52,7 @@ fn present(elapsed: Duration, requests: u64) -> Present {
 
 /// A start that has to find nothing wrong.
 fn start(path: &Path) -> (StateDir, Remembered) {
-    let (dir, remembered, wrong) = StateDir::open(path, SystemTime::now());
+    let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
     assert_eq!(wrong, None);
     (dir, remembered)
 }
@@ -100,7 +101,7 @@ fn saves_until_it_is_killed() {
     state.origins.push((json!("#".repeat(4 << 20)), Origin::default()));
     loop {
         *state.counts.get_mut(Target::Readiness, Client::Kubelet) += 1;
-        dir.save(&state, SystemTime::now()).unwrap();
+        dir.save(&state, wall_clock()).unwrap();
         println!("\nsaved {}", requests(&state.counts));
     }
 }
@@ -185,18 +186,18 @@ fn a_damaged_file_is_told_and_the_start_goes_on() {
     let path = directory("damaged");
     for requests in [1, 2] {
         let (mut dir, _) = start(&path);
-        dir.save(&present(Duration::ZERO, requests), SystemTime::now()).unwrap();
+        dir.save(&present(Duration::ZERO, requests), wall_clock()).unwrap();
     }
     let file = path.join("state.json");
     let mut bytes = fs::read(&file).unwrap();
     bytes.truncate(bytes.len() / 2);
     fs::write(&file, &bytes).unwrap();
-    let (mut dir, remembered, wrong) = StateDir::open(&path, SystemTime::now());
+    let (mut dir, remembered, wrong) = StateDir::open(&path, wall_clock());
     let wrong = wrong.unwrap();
     assert!(wrong.contains("state.json is damaged: cut short; kept as state.json.damaged"), "{wrong}");
     assert_eq!((remembered.starts, requests(&remembered.counts)), (2, 1));
     assert_eq!(fs::read(path.join("state.json.damaged")).unwrap(), bytes);
-    dir.save(&present(Duration::ZERO, 3), SystemTime::now()).unwrap();
+    dir.save(&present(Duration::ZERO, 3), wall_clock()).unwrap();
     assert_eq!(requests(&start(&path).1.counts), 3);
 }
 
@@ -205,10 +206,10 @@ fn a_directory_without_permission_is_told_and_used_once_it_may_be() {
     unprivileged::run("a_directory_without_permission_is_told_and_used_once_it_may_be", |path| {
         let allow = |mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let (mut dir, _) = start(path);
-        dir.save(&present(Duration::ZERO, 1), SystemTime::now()).unwrap();
+        dir.save(&present(Duration::ZERO, 1), wall_clock()).unwrap();
 
         allow(0o500);
-        let (dir, remembered, wrong) = StateDir::open(path, SystemTime::now());
+        let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
         assert_eq!((remembered.starts, requests(&remembered.counts)), (1, 1), "it can still be read");
         assert!(wrong.unwrap().ends_with("cannot be written: Permission denied (os error 13)"));
 
@@ -235,14 +236,14 @@ fn two_containers_over_one_directory_never_fail_for_good() {
     let path = directory("two");
     let savers: Vec<_> = (0..2)
         .map(|_| {
-            let (mut dir, _, _) = StateDir::open(&path, SystemTime::now());
+            let (mut dir, _, _) = StateDir::open(&path, wall_clock());
             let path = path.clone();
             std::thread::spawn(move || {
                 for number in 0..500 {
                     // One takes away what the other is about to rename.
-                    let _ = dir.save(&present(Duration::ZERO, number), SystemTime::now());
+                    let _ = dir.save(&present(Duration::ZERO, number), wall_clock());
                     if number % 50 == 0 {
-                        StateDir::open(&path, SystemTime::now());
+                        StateDir::open(&path, wall_clock());
                     }
                 }
                 dir
@@ -250,7 +251,7 @@ fn two_containers_over_one_directory_never_fail_for_good() {
         })
         .collect();
     for saver in savers {
-        saver.join().unwrap().save(&present(Duration::ZERO, 7), SystemTime::now()).unwrap();
+        saver.join().unwrap().save(&present(Duration::ZERO, 7), wall_clock()).unwrap();
     }
     assert_eq!(requests(&start(&path).1.counts), 7);
 }

@@ -19,11 +19,11 @@ mod saver;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::fault::{Counts, Origin};
+use crate::fault::{Counts, Origin, Timestamp};
 
 use format::Record;
 pub use saver::{Saver, spawn};
@@ -75,7 +75,7 @@ impl StateDir {
     ///
     /// Whatever is wrong comes back as text and never stops the start: a damaged file (its predecessor is used instead, or
     /// nothing), a directory that cannot be written.
-    pub fn open(dir: &Path, now: SystemTime) -> (Self, Remembered, Option<String>) {
+    pub fn open(dir: &Path, now: Timestamp) -> (Self, Remembered, Option<String>) {
         let mut this = Self { path: dir.to_owned(), starts: 1 };
         if let Err(error) = this.create() {
             let wrong = format!("{} cannot be created: {error}", dir.display());
@@ -84,7 +84,7 @@ impl StateDir {
         let mut wrong = Vec::new();
         let mut remembered = Remembered::default();
         if let Some(Record { starts, saved, present }) = this.recall(&mut wrong) {
-            let since = now.duration_since(saved).unwrap_or_default();
+            let since = now.0.saturating_sub(saved.0);
             let elapsed = present.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
             remembered = Remembered { starts, elapsed, counts: present.counts, origins: present.origins };
         }
@@ -101,7 +101,7 @@ impl StateDir {
     /// # Errors
     ///
     /// It could not be written, or has more than 8 MiB.
-    pub fn save(&mut self, state: &Present, now: SystemTime) -> io::Result<()> {
+    pub fn save(&mut self, state: &Present, now: Timestamp) -> io::Result<()> {
         let text = format::encode(self.starts, now, state)?;
         let temporary = self.file(TEMPORARY);
         let written = File::create(&temporary).and_then(|mut file| file.write_all(text.as_bytes()));

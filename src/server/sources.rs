@@ -12,6 +12,7 @@ use crate::control::state::{self, Present, Remembered, Saver, StateDir};
 use crate::control::watch::{self, Content, Watcher};
 use crate::control::{Control, Layers, Setting, began};
 use crate::engine::Engine;
+use crate::events::wall_clock;
 use crate::fault::{ActivePlan, Origin, Rule};
 use crate::metrics::Metrics;
 
@@ -93,7 +94,7 @@ pub(super) async fn reload(watcher: Option<Watcher>) {
 /// What an earlier start of the container has left.
 fn remember(config: &Config) -> (Option<StateDir>, Remembered) {
     let Some(dir) = &config.files.state else { return (None, Remembered::default()) };
-    let (state, remembered, damage) = StateDir::open(dir, now());
+    let (state, remembered, damage) = StateDir::open(dir, wall_clock());
     if let Some(damage) = damage {
         warn!(variable = "STATE_DIR", "{damage}");
     }
@@ -119,9 +120,4 @@ fn save(state: StateDir, engine: Engine) -> Option<Saver> {
     state::spawn(state, present, failed)
         .inspect_err(|error| error!(%error, variable = "STATE_DIR", "the state is not saved"))
         .ok()
-}
-
-#[allow(clippy::disallowed_methods)] // The time between two processes is told by no other clock.
-fn now() -> std::time::SystemTime {
-    std::time::SystemTime::now()
 }

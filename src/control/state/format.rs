@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{MAX_STATE, Present};
-use crate::fault::{Client, Counts, Origin, Target};
+use crate::fault::{Client, Counts, Origin, Target, Timestamp};
 
 /// The version that is written and read.
 const VERSION: u64 = 1;
@@ -35,7 +35,7 @@ const MAX_COUNT: u64 = 1 << 60;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) starts: u64,
-    pub(super) saved: SystemTime,
+    pub(super) saved: Timestamp,
     pub(super) present: Present,
 }
 
@@ -60,10 +60,10 @@ struct RawOrigin {
 type RawCounts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// The text of a state; numbers beyond their bounds are at their bounds.
-pub(super) fn encode(starts: u64, saved: SystemTime, present: &Present) -> io::Result<String> {
+pub(super) fn encode(starts: u64, saved: Timestamp, present: &Present) -> io::Result<String> {
     let raw = RawState {
         starts: starts.min(MAX_COUNT),
-        saved_ns: nanos(saved.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        saved_ns: nanos(saved.0),
         elapsed_ns: nanos(present.elapsed),
         counts: write_counts(&present.counts),
         origins: present.origins.iter().map(|(rule, origin)| write_origin(rule, origin)).collect(),
@@ -126,7 +126,7 @@ fn record(raw: &RawState) -> Option<Record> {
     };
     Some(Record {
         starts: bounded(raw.starts)?,
-        saved: UNIX_EPOCH.checked_add(elapsed(raw.saved_ns)?)?,
+        saved: Timestamp(elapsed(raw.saved_ns)?),
         present: Present {
             elapsed: elapsed(raw.elapsed_ns)?,
             counts: read_counts(&raw.counts)?,

@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Present, StateDir};
+use crate::events::wall_clock;
 
 /// Time between two looks at the present state: what a kill may cost.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -81,7 +82,7 @@ impl Saving {
 
     /// Saves; an error is given back only if it is to be told.
     fn save(&mut self, present: Present) -> Option<io::Error> {
-        match self.dir.save(&present, now()) {
+        match self.dir.save(&present, wall_clock()) {
             Ok(()) => {
                 self.last = Some(present);
                 self.told.clear();
@@ -97,11 +98,6 @@ impl Saving {
             }
         }
     }
-}
-
-#[allow(clippy::disallowed_methods)] // No other clock goes on while there is no process.
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ fn present() -> impl Strategy<Value = Present> {
     })
 }
 
-fn instant() -> impl Strategy<Value = SystemTime> {
-    elapsed().prop_map(|since| UNIX_EPOCH + since)
+fn instant() -> impl Strategy<Value = Timestamp> {
+    elapsed().prop_map(Timestamp)
 }
 
 /// A state with numbers and a rule in it.
@@ -49,7 +49,7 @@ fn example() -> String {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
     let origins = vec![(rule, Origin { elapsed: Duration::from_secs(60), counts, starts: 2 })];
     let present = Present { elapsed: Duration::from_secs(90), counts, origins };
-    encode(3, UNIX_EPOCH + Duration::from_secs(1_800_000_000), &present).unwrap()
+    encode(3, Timestamp(Duration::from_secs(1_800_000_000)), &present).unwrap()
 }
 
 /// `state` with the checksum it should have.
@@ -132,29 +132,32 @@ fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
     }
     let counts = json!({ "traffic": { "other": MAX_COUNT + 1 } });
     assert_eq!(with("counts", counts.clone()), out_of_bounds);
-    assert_eq!(with("origins", json!([{ "rule": {}, "elapsed_ns": 0, "counts": counts }])), out_of_bounds);
+    assert_eq!(
+        with("origins", json!([{ "rule": {}, "elapsed_ns": 0, "counts": counts, "starts": 0 }])),
+        out_of_bounds
+    );
     let late = MAX_ELAPSED.as_nanos() as u64 + 1;
-    assert_eq!(with("origins", json!([{ "rule": {}, "elapsed_ns": late, "counts": {} }])), out_of_bounds);
+    let origin = |elapsed: u64, starts: u64| json!([{ "rule": {}, "elapsed_ns": elapsed, "counts": {}, "starts": starts }]);
+    assert!(with("origins", origin(late - 1, MAX_COUNT)).is_ok());
+    assert_eq!(with("origins", origin(late, 0)), out_of_bounds);
+    assert_eq!(with("origins", origin(0, MAX_COUNT + 1)), out_of_bounds);
 }
 
 #[test]
 fn numbers_beyond_the_bounds_are_written_at_them() {
     let mut present = Present { elapsed: Duration::MAX, ..Present::default() };
     *present.counts.get_mut(Target::Traffic, Client::Other) = u64::MAX;
-    let record =
-        decode(encode(u64::MAX, UNIX_EPOCH + MAX_ELAPSED * 2, &present).unwrap().as_bytes()).unwrap();
-    assert_eq!((record.starts, record.saved), (MAX_COUNT, UNIX_EPOCH + MAX_ELAPSED));
+    let record = decode(encode(u64::MAX, Timestamp(Duration::MAX), &present).unwrap().as_bytes()).unwrap();
+    assert_eq!((record.starts, record.saved), (MAX_COUNT, Timestamp(MAX_ELAPSED)));
     assert_eq!(record.present.elapsed, MAX_ELAPSED);
     assert_eq!(record.present.counts.get(Target::Traffic, Client::Other), MAX_COUNT);
-    let early = encode(0, UNIX_EPOCH - Duration::from_secs(1), &present).unwrap();
-    assert_eq!(decode(early.as_bytes()).unwrap().saved, UNIX_EPOCH);
 }
 
 #[test]
 fn a_state_that_could_not_be_read_again_is_not_written() {
     let rule = Value::from("#".repeat(MAX_STATE));
     let present = Present { origins: vec![(rule, Origin::default())], ..Present::default() };
-    let error = encode(1, UNIX_EPOCH, &present).unwrap_err();
+    let error = encode(1, Timestamp::default(), &present).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
 }
 
@@ -182,7 +185,7 @@ proptest! {
         changes in vec((any::<Index>(), any::<u8>()), 1..4),
         cut in proptest::option::of(any::<Index>()),
     ) {
-        let text = encode(1, UNIX_EPOCH, &present).unwrap();
+        let text = encode(1, Timestamp::default(), &present).unwrap();
         let mut bytes = text.clone().into_bytes();
         for (position, byte) in changes {
             let position = position.index(bytes.len());
@@ -193,15 +196,16 @@ proptest! {
     }
 
     #[test]
-    fn numbers_of_any_size_are_read_or_refused(numbers in vec(any::<u64>(), 6)) {
+    fn numbers_of_any_size_are_read_or_refused(numbers in vec(any::<u64>(), 7)) {
         let counts = json!({ "readiness": { "kubelet": numbers[3] } });
         let state = json!({
             "starts": numbers[0], "saved_ns": numbers[1], "elapsed_ns": numbers[2], "counts": counts,
-            "origins": [{ "rule": {}, "elapsed_ns": numbers[4], "counts": { "traffic": { "other": numbers[5] } } }],
+            "origins": [{ "rule": {}, "elapsed_ns": numbers[4], "counts": { "traffic": { "other": numbers[5] } },
+                "starts": numbers[6] }],
         });
         let within = |position: usize, most: u64| numbers[position] <= most;
         let late = MAX_ELAPSED.as_nanos() as u64;
-        let fits = [0, 3, 5].iter().all(|i| within(*i, MAX_COUNT)) && [1, 2, 4].iter().all(|i| within(*i, late));
+        let fits = [0, 3, 5, 6].iter().all(|i| within(*i, MAX_COUNT)) && [1, 2, 4].iter().all(|i| within(*i, late));
         prop_assert_eq!(decode(sealed(&state).as_bytes()).is_ok(), fits);
     }
 }

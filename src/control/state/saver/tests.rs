@@ -6,7 +6,7 @@ use crate::control::state::tests::Directory;
 use crate::fault::{Client, Counts, Target};
 
 fn saving(path: &Path) -> Saving {
-    let (dir, _, wrong) = StateDir::open(path, now());
+    let (dir, _, wrong) = StateDir::open(path, wall_clock());
     assert_eq!(wrong, None);
     Saving { dir, last: None, told: Vec::new() }
 }

@@ -244,3 +244,15 @@ fn without_paths_there_is_no_thread() {
     assert_eq!(receiver.recv(), Err(mpsc::RecvError));
     watcher.refresh();
 }
+
+#[test]
+fn half_the_stack_of_the_thread_is_enough_for_the_deepest_document() {
+    let depth = 64;
+    let deepest = "[".repeat(depth) + &"]".repeat(depth);
+    let read = move || {
+        let value = crate::config::document::parse(&deepest, MAX_PLAN).unwrap();
+        value.clone() == value && value.to_string() == deepest
+    };
+    let thread = thread::Builder::new().stack_size(STACK / 2).spawn(read).unwrap();
+    assert!(thread.join().unwrap());
+}

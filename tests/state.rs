@@ -46,7 +46,8 @@ fn requests(counts: &Counts) -> u64 {
 
 fn present(elapsed: Duration, requests: u64) -> Present {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
-    let origins = vec![(rule, Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 })];
+    let origin = Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 };
+    let origins = [(rule.to_string(), origin)].into();
     Present { elapsed, counts: counts(requests), origins }
 }
 
@@ -98,7 +99,7 @@ fn saves_until_it_is_killed() {
     println!("\nstart {} {}", remembered.starts, requests(&remembered.counts));
     let mut state = present(Duration::ZERO, requests(&remembered.counts));
     // Large, so that much of the time is spent on writing.
-    state.origins.push((json!("#".repeat(4 << 20)), Origin::default()));
+    state.origins = state.origins.iter().cloned().chain([("#".repeat(4 << 20), Origin::default())]).collect();
     loop {
         *state.counts.get_mut(Target::Readiness, Client::Kubelet) += 1;
         dir.save(&state, wall_clock()).unwrap();

@@ -19,9 +19,8 @@ mod saver;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use crate::fault::{Counts, Origin, Timestamp};
 
@@ -36,6 +35,9 @@ const DAMAGED: &str = "state.json.damaged";
 /// The largest state, in bytes: several times that of a thousand rules.
 const MAX_STATE: usize = 8 << 20;
 
+/// Rules and their origins. Rules are texts, since a number may not come back from one as it was.
+pub type Origins = Arc<[(String, Origin)]>;
+
 /// What earlier starts of the container have left; nothing at the first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
@@ -46,8 +48,8 @@ pub struct Remembered {
     pub elapsed: Duration,
     /// Requests before this start.
     pub counts: Counts,
-    /// Each rule that was in force, as [`write_rule`](crate::config::plan::write_rule) gives it, with its origin.
-    pub origins: Vec<(Value, Origin)>,
+    /// Each rule that was in force, as JSON of [`write_rule`](crate::config::plan::write_rule), with its origin.
+    pub origins: Origins,
 }
 
 /// What is to survive.
@@ -57,8 +59,8 @@ pub struct Present {
     pub elapsed: Duration,
     /// Requests since then.
     pub counts: Counts,
-    /// Each rule in force, as [`write_rule`](crate::config::plan::write_rule) gives it, with its origin.
-    pub origins: Vec<(Value, Origin)>,
+    /// Each rule in force, as JSON of [`write_rule`](crate::config::plan::write_rule), with its origin.
+    pub origins: Origins,
 }
 
 /// The directory, at one start of the container.

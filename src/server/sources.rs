@@ -1,14 +1,14 @@
 //! Where plans come from while the service runs, and what outlives it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::config::plan::write_rule;
 use crate::config::{Config, Source};
-use crate::control::state::{self, Present, Remembered, Saver, StateDir};
+use crate::control::state::{self, Origins, Present, Remembered, Saver, StateDir};
 use crate::control::watch::{self, Content, Watcher};
 use crate::control::{Control, Layers, Setting, began};
 use crate::engine::Engine;
@@ -104,17 +104,23 @@ fn remember(config: &Config) -> (Option<StateDir>, Remembered) {
 }
 
 fn remembered_origin(remembered: &Remembered, rule: &Rule) -> Option<Origin> {
-    let value = write_rule(rule);
-    remembered.origins.iter().find(|(known, _)| *known == value).map(|(_, origin)| *origin)
+    let text = write_rule(rule).to_string();
+    remembered.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| *origin)
 }
 
 fn save(state: StateDir, engine: Engine) -> Option<Saver> {
+    // A thousand rules take milliseconds to write, and seldom change.
+    let written: Mutex<(u64, Origins)> = Mutex::default();
     let present = move || {
         let snapshot = engine.snapshot();
-        let plan = &snapshot.active.plan;
-        let origins =
-            plan.rules().enumerate().map(|(at, rule)| (write_rule(rule), *plan.origin(at))).collect();
-        Present { elapsed: snapshot.elapsed, counts: snapshot.counts, origins }
+        let (plan, generation) = (&snapshot.active.plan, snapshot.active.generation);
+        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.0 != generation {
+            let rules = plan.rules().enumerate();
+            let origins = rules.map(|(at, rule)| (write_rule(rule).to_string(), *plan.origin(at))).collect();
+            *written = (generation, origins);
+        }
+        Present { elapsed: snapshot.elapsed, counts: snapshot.counts, origins: written.1.clone() }
     };
     let failed = |error| warn!(variable = "STATE_DIR", %error, "the state is not saved");
     state::spawn(state, present, failed)

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"version":1,"checksum":"84ff6eb36fd0e9cc","state":{"starts":2,"saved_ns":…,"elapsed_ns":…,"counts":{"readiness":{"kubelet":7}},
-//!  "origins":[{"rule":{…},"elapsed_ns":…,"counts":{…},"starts":0}]}}
+//!  "origins":[{"rule":"{…}","elapsed_ns":…,"counts":{…},"starts":0}]}}
 //! ```
 
 use std::collections::BTreeMap;
@@ -10,7 +10,6 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{MAX_STATE, Present};
 use crate::fault::{Client, Counts, Origin, Target, Timestamp};
@@ -50,7 +49,7 @@ struct RawState {
 
 #[derive(Serialize, Deserialize)]
 struct RawOrigin {
-    rule: Value,
+    rule: String,
     elapsed_ns: u64,
     counts: RawCounts,
     starts: u64,
@@ -135,9 +134,9 @@ fn record(raw: &RawState) -> Option<Record> {
     })
 }
 
-fn write_origin(rule: &Value, origin: &Origin) -> RawOrigin {
+fn write_origin(rule: &str, origin: &Origin) -> RawOrigin {
     RawOrigin {
-        rule: rule.clone(),
+        rule: rule.to_owned(),
         elapsed_ns: nanos(origin.elapsed),
         counts: write_counts(&origin.counts),
         starts: origin.starts.min(MAX_COUNT),

@@ -1,6 +1,7 @@
 //! Saves what has changed, in a thread of its own.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl Saving {
     fn is_due(&self, present: &Present) -> bool {
         self.last.as_ref().is_none_or(|last| {
             last.counts != present.counts
-                || last.origins != present.origins
+                || !(Arc::ptr_eq(&last.origins, &present.origins) || last.origins == present.origins)
                 || present.elapsed.saturating_sub(last.elapsed) >= CLOCK_PERIOD
         })
     }

@@ -52,7 +52,7 @@ fn present(seconds: u64, requests: u64) -> Present {
     let mut counts = Counts::default();
     *counts.get_mut(Target::Readiness, Client::Kubelet) = requests;
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
-    let origins = vec![(rule, Origin { elapsed: Duration::from_secs(2), counts, starts: 1 })];
+    let origins = [(rule.to_string(), Origin { elapsed: Duration::from_secs(2), counts, starts: 1 })].into();
     Present { elapsed: Duration::from_secs(seconds), counts, origins }
 }
 

@@ -251,7 +251,8 @@ fn half_the_stack_of_the_thread_is_enough_for_the_deepest_document() {
     let deepest = "[".repeat(depth) + &"]".repeat(depth);
     let read = move || {
         let value = crate::config::document::parse(&deepest, MAX_PLAN).unwrap();
-        value.clone() == value && value.to_string() == deepest
+        let text = value.to_string();
+        value.clone() == value && text == deepest
     };
     let thread = thread::Builder::new().stack_size(STACK / 2).spawn(read).unwrap();
     assert!(thread.join().unwrap());

@@ -1,0 +1,170 @@
+//! What is fuzzed, and what must hold whatever comes in. The seeds run through this as ordinary tests, too.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube_probesim::config::plan::{RawPlan, read_plan, read_rule, write_rule};
+use kube_probesim::config::{self, Config, ConfigError, Source, document};
+use kube_probesim::control::{Change, Control, Layers, Refusal, Setting, began};
+use kube_probesim::engine::Engine;
+use kube_probesim::fault::{ActivePlan, Client, Counts, Rule, Target};
+use kube_probesim::metrics::Metrics;
+use kube_probesim::predict::manifest::{self, Input};
+use kube_probesim::predict::run::{Options, Replicas, run};
+
+/// More than this is not worth a message: it would be a flood in a log.
+const MOST_TEXT: usize = 1 << 20;
+
+/// The name of a replica, so that rules for a part of a fleet are allowed.
+const POD: &str = "web-1";
+
+/// A plan in YAML or JSON: read, written and read again it is the same, and its engine answers.
+pub fn plan(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match document::parse(text, document::MAX_PLAN) {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(value) => match read_plan(&value, "plan") {
+            Ok(RawPlan { rules, .. }) => rules.iter().for_each(holds),
+            Err(errors) => told(&errors),
+        },
+    }
+}
+
+/// Lines `NAME=value`: understood or refused with the name of what is wrong.
+pub fn environment(data: &[u8]) {
+    match config::load(variables(data)) {
+        Ok(loaded) => {
+            loaded.config.plan.rules().iter().for_each(holds);
+            ask(&control(&loaded.config).0);
+        }
+        Err(errors) => told(&errors.0),
+    }
+}
+
+/// Manifests of any kind: understood or refused; what is understood can be predicted.
+pub fn manifest(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let input = Input { name: "fuzz.yaml".to_owned(), text: text.to_owned() };
+    let Ok(manifests) = manifest::read(&[input]) else { return };
+    let options = Options { horizon: Duration::from_secs(120), pods: Some(2), ..Options::default() };
+    for workload in manifests.workloads.iter().take(3) {
+        run(workload, &Replicas::new(workload, &options), &options, &mut |_| {});
+    }
+}
+
+/// Lines of `operation name body`, as the admin API hands them on: each is done as a whole or not at all, and after a
+/// reset there is what was before.
+pub fn api(data: &[u8]) {
+    let loaded = config::load(variables(b"LIVENESS_FAILURE_RATE=20\nSEED=1\nPOD_NAME=web-1"))
+        .expect("a configuration");
+    let (engine, control) = control(&loaded.config);
+    let first: Vec<Rule> = engine.active().plan.rules().cloned().collect();
+    for line in data.split(|byte| *byte == b'\n').take(50) {
+        let Ok(line) = std::str::from_utf8(line) else { continue };
+        let mut words = line.splitn(3, ' ');
+        let (operation, name) =
+            (words.next().unwrap_or_default(), words.next().unwrap_or_default().to_owned());
+        let body = serde_json::from_str(words.next().unwrap_or("null")).unwrap_or_default();
+        let change = match operation {
+            "plan" => Change::PutPlan(body),
+            "put" => Change::PutFault { name, rule: body },
+            "patch" => Change::PatchFault { name, patch: body },
+            "delete" => Change::DeleteFault { name },
+            _ => Change::Reset { renew: name == "renew" },
+        };
+        let before = engine.active();
+        match control.change("fuzz", None, change) {
+            Ok(changed) => assert_eq!(changed.generation, before.generation + 1),
+            Err(refusal) => {
+                if let Refusal::Invalid(errors) = refusal {
+                    told(&errors);
+                }
+                assert!(Arc::ptr_eq(&before, &engine.active()), "a refused change left a trace");
+            }
+        }
+        engine.active().plan.rules().for_each(holds);
+        ask(&engine);
+        let status = control.status();
+        assert_eq!(status.rules.len(), status.snapshot.active.plan.len());
+    }
+    control.change("fuzz", None, Change::Reset { renew: false }).expect("a reset is never refused");
+    assert_eq!(engine.active().plan.rules().cloned().collect::<Vec<_>>(), first);
+}
+
+/// The content of an annotation: taken over, or the plan before goes on.
+pub fn annotation(data: &[u8]) {
+    let loaded = config::load(variables(b"ANNOTATION_FILE=/annotation\nSEED=1\nPOD_NAME=web-1"))
+        .expect("a configuration");
+    let (engine, control) = control(&loaded.config);
+    control.read(Source::Annotation, Ok(Some("{faults: [{name: before, target: traffic, mode: hang}]}")));
+    let before = engine.active();
+    let content = std::str::from_utf8(data).map(Some).map_err(|_| "is not UTF-8");
+    control.read(Source::Annotation, content);
+    let errors = control.status().sources.iter().map(|source| source.errors.len()).sum::<usize>();
+    assert!(errors == 0 || Arc::ptr_eq(&before, &engine.active()), "a broken annotation left a trace");
+    ask(&engine);
+    control.read(Source::Annotation, Ok(None));
+    assert!(engine.active().plan.is_empty());
+}
+
+fn variables(data: &[u8]) -> impl Iterator<Item = (OsString, OsString)> {
+    let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let pairs: Vec<_> = data
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let equals = line.iter().position(|byte| *byte == b'=')?;
+            Some((os(&line[..equals]), os(&line[equals + 1..])))
+        })
+        .collect();
+    pairs.into_iter()
+}
+
+/// A rule is the same after it was written and read.
+fn holds(rule: &Rule) {
+    let value = write_rule(rule);
+    assert_eq!(read_rule(&value, "").as_ref(), Ok(rule), "{value}");
+}
+
+/// Errors say something, and not too much.
+fn told(errors: &[ConfigError]) {
+    assert!(!errors.is_empty());
+    let text: usize = errors.iter().map(|error| error.to_string().len()).sum();
+    assert!(text < MOST_TEXT, "{text} bytes of errors");
+    assert!(errors.iter().all(|error| !error.reason.to_string().is_empty()));
+}
+
+fn control(config: &Config) -> (Engine, Control) {
+    let layers = Layers::new(config);
+    let pod = config.identity.pod.clone().or(Some(POD.to_owned()));
+    let setting = Setting { pod, scope: config.seed.scope, drawn: 7, starts: 1 };
+    let merged = layers.merged();
+    let (plan, sources) = merged.plan().expect("a plan of one source");
+    let (seed, replica) = setting.place(&merged, began(Duration::ZERO));
+    let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency).at(replica);
+    let engine = Engine::resumed(plan, sources, Duration::ZERO, &Counts::default());
+    let metrics = Arc::new(Metrics::new(engine.clone()).expect("metrics"));
+    (engine.clone(), Control::new(engine, metrics, layers, setting))
+}
+
+/// Whatever the plan, each target gets a decision and the future is known.
+fn ask(engine: &Engine) {
+    for target in Target::ALL {
+        for client in Client::ALL {
+            engine.decide(target, client);
+        }
+    }
+    let active = engine.active();
+    let mut now = Duration::ZERO;
+    for _ in 0..10 {
+        active.plan.link(now);
+        match active.plan.next_change(now) {
+            Some(next) => {
+                assert!(next > now, "the next change is not in the future");
+                now = next;
+            }
+            None => break,
+        }
+    }
+}

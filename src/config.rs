@@ -5,6 +5,7 @@ pub mod environment;
 mod error;
 pub mod plan;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Config {
     pub process: Process,
     /// Who this replica is.
     pub identity: Identity,
+    /// What the admin API wants of those who steer.
+    pub admin_token: Option<Token>,
     /// What is read and kept besides.
     pub files: Files,
 }
@@ -50,6 +53,24 @@ pub struct Files {
     pub annotation_is_set: bool,
     /// `STATE_DIR`: where origins and counts outlive the container.
     pub state: Option<PathBuf>,
+}
+
+/// The token that everybody needs.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Token {
+    /// `ADMIN_TOKEN`.
+    Text(String),
+    /// `ADMIN_TOKEN_FILE`, read for each request, so that it can be changed.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Where a rule comes from, from weak to strong.
@@ -174,6 +195,11 @@ pub fn effective_seed(
 mod tests {
     use super::*;
     use crate::fault::Seed;
+
+    #[test]
+    fn a_token_is_not_shown() {
+        assert_eq!(format!("{:?}", Token::Text("hunter2".to_owned())), "Text(…)");
+    }
 
     #[test]
     fn replicas_share_a_seed_only_in_a_fleet_or_without_a_name() {

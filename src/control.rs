@@ -3,6 +3,7 @@
 //! Each source keeps the plan it gave last. What follows from all of them is merged by rule name, checked, and put in
 //! force at once or not at all. A rule that is unchanged in name and content goes on as if nothing had happened.
 
+pub mod api;
 mod change;
 mod layers;
 mod merge;
@@ -102,7 +103,7 @@ impl Control {
     }
 
     /// What happens.
-    pub fn events(&self) -> &Events {
+    pub fn events(&self) -> &Arc<Events> {
         self.0.engine.events()
     }
 

@@ -36,7 +36,7 @@ struct Shared {
     before: Duration,
     active: watch::Sender<Arc<Active>>,
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT],
-    events: Events,
+    events: Arc<Events>,
 }
 
 /// A plan with the score of its rules, and of those before it.
@@ -256,12 +256,12 @@ impl Engine {
             before: elapsed,
             active: watch::Sender::new(Arc::new(Active::new(plan, sources, elapsed))),
             numbers,
-            events: Events::default(),
+            events: Arc::default(),
         }))
     }
 
     /// What happens, for those who watch.
-    pub fn events(&self) -> &Events {
+    pub fn events(&self) -> &Arc<Events> {
         &self.0.events
     }
 

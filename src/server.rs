@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::config::{Config, Limits};
-use crate::control;
+use crate::control::{self, api};
 use crate::http::{self, App};
 use crate::metrics;
 use crate::wire::{self, BindError, Conditions, Gate, Stage};
@@ -97,7 +97,11 @@ impl Server {
             conditions: conditions.subscribe(),
         };
         let admin_service = wire::Service {
-            router: http::admin_router(&app),
+            router: http::admin_router(&app).merge(api::router(
+                control.clone(),
+                app.identity.clone(),
+                config.admin_token,
+            )),
             limits: Limits {
                 connections: ADMIN_CONNECTIONS,
                 idle_time: config.limits.idle_time.min(ADMIN_IDLE),

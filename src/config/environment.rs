@@ -120,7 +120,7 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
     let identity = service::identity(&mut reader, &mut raw);
     let files = service::files(&mut reader, &mut raw);
     let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw);
-    refuse_what_is_not_built(&mut reader, &raw);
+    let admin_token = service::admin_token(&mut reader, &mut raw);
 
     let plan = inline::plan(&mut reader, &mut raw);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
@@ -149,6 +149,7 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
         limits,
         process,
         identity,
+        admin_token,
         files,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
@@ -205,15 +206,6 @@ fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
     }
     // What can be wrong with it has been said.
     Plan::new(rules).unwrap_or_default()
-}
-
-/// Names that are kept for what comes.
-fn refuse_what_is_not_built(reader: &mut Reader, raw: &ServiceVariables) {
-    for (name, text) in [("ADMIN_TOKEN", &raw.admin_token), ("ADMIN_TOKEN_FILE", &raw.admin_token_file)] {
-        if text.as_ref().is_some_and(|text| !text.trim().is_empty()) {
-            reader.fail(ConfigError::new(name, Reason::NotBuilt));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::given::{Given, Reader, Understood, boolean, duration, ip, on, up_to, 
 use super::raw::ServiceVariables;
 use crate::config::error::{ConfigError, Reason};
 use crate::config::plan::whole;
-use crate::config::{Address, Files, Identity, Limits, LogFormat, Process};
+use crate::config::{Address, Files, Identity, Limits, LogFormat, Process, Token};
 use crate::fault::Target;
 use crate::units::{self, Bare};
 
@@ -82,6 +82,28 @@ pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Ident
         pod: read("POD_NAME", raw.pod_name.take()),
         namespace: read("POD_NAMESPACE", raw.pod_namespace.take()),
         node: read("NODE_NAME", raw.node_name.take()),
+    }
+}
+
+/// `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`, not both.
+pub(super) fn admin_token(reader: &mut Reader, raw: &mut ServiceVariables) -> Option<Token> {
+    let text = raw.admin_token.take().filter(|text| !text.trim().is_empty());
+    let file = reader.read("ADMIN_TOKEN_FILE", raw.admin_token_file.take(), |text| {
+        Ok((Some(PathBuf::from(text)), crate::config::error::shown(text)))
+    });
+    let file = on(file.as_ref()).cloned();
+    match (text, file) {
+        (Some(_), Some(_)) => {
+            let reason = Reason::NotWith("ADMIN_TOKEN_FILE, which is set, too; keep one".to_owned());
+            reader.fail(ConfigError::new("ADMIN_TOKEN", reason));
+            None
+        }
+        (Some(text), None) => {
+            let value = "a token".to_owned();
+            reader.effective.push(super::Setting { name: "ADMIN_TOKEN".to_owned(), value });
+            Some(Token::Text(text.trim().to_owned()))
+        }
+        (None, file) => file.map(Token::File),
     }
 }
 

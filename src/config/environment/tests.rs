@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::plan::write_rule;
-use crate::config::{Address, LogFormat, SeedChoice, SeedScope, document};
+use crate::config::{Address, LogFormat, SeedChoice, SeedScope, Token, document};
 
 fn load_pairs(pairs: &[(&str, &str)]) -> Result<Loaded, Errors> {
     load(pairs.iter().map(|(name, value)| (name.into(), value.into())))
@@ -356,8 +356,17 @@ fn the_mode_of_failures_can_be_chosen() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused() {
-    assert_eq!(errors(&[("ADMIN_TOKEN", "hunter2")]), ["ADMIN_TOKEN: is not built yet"]);
+fn a_token_is_told_by_no_message_and_has_one_place() {
+    let token = |pairs: &[(&str, &str)]| loaded(pairs).config.admin_token;
+    assert_eq!(token(&[("ADMIN_TOKEN", "hunter2\n")]), Some(Token::Text("hunter2".to_owned())));
+    assert_eq!(token(&[("ADMIN_TOKEN_FILE", "/token")]), Some(Token::File("/token".into())));
+    assert_eq!(token(&[("ADMIN_TOKEN", "")]), None);
+    let told = loaded(&[("ADMIN_TOKEN", "hunter2")]).effective;
+    assert!(told.iter().all(|setting| !setting.value.contains("hunter2")) && !told.is_empty());
+    assert_eq!(
+        errors(&[("ADMIN_TOKEN", "hunter2"), ("ADMIN_TOKEN_FILE", "/token")]),
+        ["ADMIN_TOKEN: does not go with ADMIN_TOKEN_FILE, which is set, too; keep one"]
+    );
 }
 
 #[test]

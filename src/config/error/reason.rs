@@ -109,8 +109,6 @@ pub enum Reason {
     PortTaken(String),
     /// Not a network.
     Network,
-    /// Known, but not part of this version.
-    NotBuilt,
 }
 
 impl fmt::Display for Reason {
@@ -169,7 +167,6 @@ impl fmt::Display for Reason {
             Self::Network => f.write_str(
                 "is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it",
             ),
-            Self::NotBuilt => f.write_str("is not built yet"),
         }
     }
 }

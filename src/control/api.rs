@@ -92,7 +92,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
     let by = format!("api {peer}");
     let change = |change| {
-        let expected = generations(&parts.headers);
+        let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
     };
     match (&segments[1..], method) {
@@ -189,20 +189,27 @@ fn rounded_up(left: Duration) -> Duration {
     Duration::from_millis((left.as_micros().div_ceil(1000) as u64).max(1))
 }
 
-/// The generations of `If-Match`; `None` where any will do. What is no generation matches none.
-fn generations(headers: &HeaderMap) -> Option<Vec<u64>> {
+/// The generations of `If-Match`; `None` where any will do.
+fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     let mut expected = None;
     for header in headers.get_all(IF_MATCH) {
         let generations = expected.get_or_insert_with(Vec::new);
         for tag in header.to_str().unwrap_or_default().split(',').map(str::trim) {
             if tag == "*" {
-                return None;
+                return Ok(None);
             }
             let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            generations.extend(quoted.and_then(|generation| generation.parse::<u64>().ok()));
+            let digits = quoted.filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
+            let generation = digits.and_then(|generation| generation.parse().ok()).ok_or_else(|| {
+                let shown: String = tag.chars().take(40).collect();
+                let detail =
+                    format!("If-Match: {shown:?} is not a generation in quotes, as ETag has it, nor *");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            })?;
+            generations.push(generation);
         }
     }
-    expected
+    Ok(expected)
 }
 
 /// A body that is JSON of one of these types.

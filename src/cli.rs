@@ -1,5 +1,6 @@
 //! The command line: verbs, signals and exit codes.
 
+pub mod fault;
 pub mod predict;
 pub mod probe;
 
@@ -27,6 +28,7 @@ A probe and fault simulator for Kubernetes
 
 Usage: kube-probesim [serve]      serve probes with the faults of the environment
        kube-probesim probe ...    probe like the kubelet; see probe --help
+       kube-probesim fault ...    change the faults of a running service; see fault --help
        kube-probesim predict ...  tell what the kubelet will do; see predict --help
        kube-probesim --help       print this
        kube-probesim --version    print the version
@@ -38,6 +40,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.first().is_some_and(|verb| verb == "probe") {
         let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
         return ExitCode::from(probe::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
+    }
+    if args.first().is_some_and(|verb| verb == "fault") {
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        return ExitCode::from(fault::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
     }
     if args.first().is_some_and(|verb| verb == "predict") {
         use std::io::IsTerminal;

@@ -1,6 +1,6 @@
 //! The admin API: `/v1` to steer and to watch, and `/openapi.json`, which describes it.
 //!
-//! One request goes through [`serve`]: who asks is checked first, then the path and the method choose what is done.
+//! One request goes through one function: who asks is checked first, then the path and the method choose what is done.
 
 mod answer;
 mod events;
@@ -63,7 +63,7 @@ pub fn router(control: Control, identity: Identity, token: Option<Token>) -> Rou
     });
     let handler = move |request: Request| {
         let api = api.clone();
-        async move { serve(&api, request).await.unwrap_or_else(|problem| problem.answer()) }
+        async move { serve(&api, request).await.unwrap_or_else(Problem::answer) }
     };
     Router::new()
         .route("/v1/{*rest}", any(handler.clone()))
@@ -107,7 +107,6 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             plan.shift_remove("seed");
             Ok(answer::json(StatusCode::OK, &plan, Some(generation(api))))
         }
-        (["faults"], _) => Err(Problem::method(&["GET", "HEAD"])),
         (["faults", name], &Method::GET) => {
             let status = api.control.status();
             let rules = rules(&status);
@@ -121,8 +120,8 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         }
         (["faults", name], &Method::PATCH) => {
             let types = &["application/merge-patch+json", "application/json"];
-            let patch = read(&parts.headers, body, types).await?;
-            Ok(answer::changed(change(Change::PatchFault { name: (*name).to_owned(), patch })?))
+            let fields = read(&parts.headers, body, types).await?;
+            Ok(answer::changed(change(Change::PatchFault { name: (*name).to_owned(), patch: fields })?))
         }
         (["faults", name], &Method::DELETE) => {
             Ok(answer::changed(change(Change::DeleteFault { name: (*name).to_owned() })?))
@@ -138,7 +137,6 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             let state = state::json(&status, &api.identity);
             Ok(answer::json(StatusCode::OK, &state, Some(status.snapshot.active.generation)))
         }
-        (["state"], _) => Err(Problem::method(&["GET", "HEAD"])),
         (["events"], &Method::GET) => {
             let query = parts.uri.query().unwrap_or_default();
             events::serve(
@@ -149,7 +147,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
                 parts.method == Method::HEAD,
             )
         }
-        (["events"], _) => Err(Problem::method(&["GET", "HEAD"])),
+        (["faults" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "there is nothing at this path; /openapi.json lists what there is",

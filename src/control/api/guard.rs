@@ -22,7 +22,7 @@ impl Guard {
     pub(super) fn check(&self, peer: SocketAddr, request: &Request) -> Result<(), Problem> {
         let headers = request.headers();
         let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, detail);
-        let host = request.uri().authority().map(|authority| authority.as_str());
+        let host = request.uri().authority().map(hyper::http::uri::Authority::as_str);
         let host = host.or_else(|| headers.get(HOST)?.to_str().ok()).unwrap_or_default();
         if !has_own_origin(headers, host) {
             return Err(forbidden("the Origin is not this service's: pages of others may not steer it"));
@@ -53,7 +53,7 @@ impl Guard {
                 "ADMIN_TOKEN_FILE is empty: nobody may steer",
             ));
         }
-        let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let given = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
         let Some(given) = given.and_then(bearer) else {
             return Err(Problem::unauthorized("a token is needed: Authorization: Bearer TOKEN"));
         };

@@ -225,6 +225,17 @@ fn each_alert_says_what_it_is_and_is_tested_to_fire_and_to_stay_silent() {
 }
 
 #[test]
+fn the_readme_has_each_alert() {
+    let rules = rules();
+    let alerts: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["alert"].as_str()).collect();
+    let readme = text("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `Probesim"));
+    let written: Vec<String> =
+        rows.map(|row| format!("Probesim{}", row.split('`').next().unwrap())).collect();
+    assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), alerts);
+}
+
+#[test]
 fn panels_have_ids_of_their_own_and_do_not_overlap() {
     let dashboard = dashboard();
     let panels = list(&dashboard, "panels");

@@ -84,7 +84,7 @@ class Drawing:
                 self.parts.append(text(LEFT - 8, y + 4, f"{value}/s", "end", 11))
         x = WIDTH - RIGHT
         for label, colour, _ in reversed(series):
-            x -= 9 * len(label) + 20
+            x -= 7 * len(label) + 24
             self.parts.append(f'<rect x="{x}" y="{self.y - 17}" width="10" height="10" fill="{colour}"/>')
             self.parts.append(text(x + 14, self.y - 8, label, size=11))
         self.y = ground + GAP

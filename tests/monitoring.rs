@@ -237,6 +237,14 @@ fn the_readme_has_each_alert() {
 }
 
 #[test]
+fn the_picture_of_the_readme_is_there_and_small() {
+    let picture = text("docs/drill.svg");
+    assert!(picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"));
+    assert!(picture.len() < 30_000, "{} bytes", picture.len());
+    assert!(text("README.md").contains("](docs/drill.svg)"));
+}
+
+#[test]
 fn panels_have_ids_of_their_own_and_do_not_overlap() {
     let dashboard = dashboard();
     let panels = list(&dashboard, "panels");

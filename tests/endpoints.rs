@@ -99,6 +99,14 @@ async fn a_failure_names_its_rule() {
 }
 
 #[tokio::test]
+async fn the_rate_of_a_rule_is_shown_while_its_window_is_open() {
+    let vars = [("FAILURE_RATE", "20"), ("READINESS_FAIL_AFTER_TIME", "1h")];
+    let metrics = Service::start(&vars).await.metrics().await;
+    assert!(metrics.contains("probesim_fault_rate{fault=\"liveness-rate\"} 0.2\n"), "{metrics}");
+    assert!(!metrics.contains("probesim_fault_rate{fault=\"readiness-time\"}"), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_status_without_a_body_has_none() {
     for status in ["204", "304"] {
         let service = Service::start(&[("LIVENESS_FAILURE_RATE", "100"), ("FAILURE_STATUS", status)]).await;
@@ -288,7 +296,7 @@ async fn prometheus_accepts_the_metrics() {
         service.get(path).await;
     }
     let metrics = service.metrics().await;
-    assert_eq!(metrics.lines().filter(|line| line.starts_with("# TYPE probesim_")).count(), 16, "{metrics}");
+    assert_eq!(metrics.lines().filter(|line| line.starts_with("# TYPE probesim_")).count(), 17, "{metrics}");
     let Ok(mut promtool) = tokio::process::Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())

@@ -328,6 +328,12 @@ impl ActivePlan {
         entry.rule.targets().iter().any(|target| entry.is_open_for(target, elapsed, counts))
     }
 
+    /// The share of the eligible requests that a rule acts on, 0 to 1; `None` outside its window in time.
+    pub fn share(&self, position: usize, elapsed: Duration) -> Option<f64> {
+        let entry = &self.entries[position];
+        Some(entry.rule.trigger().share_at(entry.open_for(elapsed)?))
+    }
+
     /// Whether a rule that fails every request of `target` is in its window: the target's own, one of its dependency
     /// where it checks that, or a cut of the whole listener.
     pub fn is_down(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {

@@ -138,14 +138,19 @@ impl Trigger {
         self.rate.is_always() && self.ramp.is_none()
     }
 
-    /// Whether the eligible request `number`, at `open_for` since the window opened, is hit.
-    pub(super) fn hits(&self, open_for: Duration, draws: &Draws, number: u64) -> bool {
-        let rate = match self.ramp {
+    /// The share of the requests that is hit, 0 to 1, at `open_for` since the window in time opened.
+    pub fn share_at(&self, open_for: Duration) -> f64 {
+        match self.ramp {
             Some(ramp) if open_for < ramp => {
                 self.rate.share() * (open_for.as_secs_f64() / ramp.as_secs_f64())
             }
             _ => self.rate.share(),
-        };
+        }
+    }
+
+    /// Whether the eligible request `number`, at `open_for` since the window opened, is hit.
+    pub(super) fn hits(&self, open_for: Duration, draws: &Draws, number: u64) -> bool {
+        let rate = self.share_at(open_for);
         match self.burst {
             Some(burst) => burst.hits(rate, draws, number),
             // A share is at least 0 and below 1, so that 0 % never hits and 100 % always does.

@@ -55,6 +55,10 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_faults_injected_total",
         "Requests, or connections of a partition, that a rule acted on; divided by the eligible ones, its rate.",
     );
+    let mut rate = Family::gauge(
+        "probesim_fault_rate",
+        "Share of the eligible requests that a rule means to act on, 0 to 1; absent outside its window in time.",
+    );
     let mut active = Family::gauge(
         "probesim_fault_active",
         "1 while a rule is in its window: in time and, for the next request of one of its targets, in requests.",
@@ -82,6 +86,9 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
         let seconds_open = snapshot.active.open_time(position, snapshot.elapsed);
         told(snapshot.active.ledger(position), open, seconds_open);
+        if let Some(share) = plan.share(position, snapshot.elapsed) {
+            rate.add(&[("fault", rule.name().as_str())], share);
+        }
         if rule.trigger().pods.is_some() {
             let is_selected = f64::from(u8::from(plan.is_selected(position)));
             selected.add(&[("fault", rule.name().as_str())], is_selected);
@@ -113,7 +120,7 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "Which start of the container this is, from 1 on; more than 1 only where STATE_DIR keeps count.",
     );
     starts.add(&[], plan.replica().starts as f64);
-    let families = [eligible, injected, active, seconds, selected, up, info, generation, starts];
+    let families = [eligible, injected, rate, active, seconds, selected, up, info, generation, starts];
     families.into_iter().map(Family::done).collect()
 }
 

@@ -62,6 +62,17 @@ fn half_way_up_the_ramp_the_rate_is_half() {
 }
 
 #[test]
+fn the_share_that_is_shown_is_the_one_meant() {
+    let ramp = failure("ramp").rate(60.0).window(60, 200, 1_000).ramp(s(120));
+    let plan = ActivePlan::new(plan([ramp, failure("rate").rate(20.0)]), Seed(3), true);
+    for (elapsed, expected) in [(59, None), (60, Some(0.0)), (120, Some(0.3)), (200, Some(0.6)), (260, None)]
+    {
+        assert_eq!(plan.share(0, s(elapsed)), expected, "at {elapsed} s");
+        assert_eq!(plan.share(1, s(elapsed)), Some(0.2), "at {elapsed} s");
+    }
+}
+
+#[test]
 fn without_a_window_the_ramp_rises_from_the_origin() {
     let plan = ActivePlan::new(plan([failure("ramp").ramp(s(100))]), Seed(3), true);
     let hits = |elapsed| (1..=100_000).filter(|n| fires(&plan, &probe(*n, s(elapsed)))).count() as u64;

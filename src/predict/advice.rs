@@ -77,7 +77,7 @@ fn seconds(seconds: u32) -> Duration {
 impl<'a> Subject<'a> {
     fn plan(&self, server: usize) -> Option<&'a Plan> {
         let ours = self.workload.ours.iter().find(|ours| ours.position == server)?;
-        Some(&ours.config.plan)
+        Some(&ours.plan)
     }
 
     /// The rules on the requests of a probe.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::effective_seed;
-use crate::fault::{Action, ActivePlan, ClientFilter, Draws, Mode, Seed};
-use crate::kubelet::{Event, Happening, Pod, PodSpec, Stats};
+use crate::control::Setting;
+use crate::fault::{Action, ActivePlan, ClientFilter, Draws, Mode, Seed, Timestamp};
+use crate::kubelet::{Event, Happening, Pod, PodSpec, Program, Stats};
 
 use super::name::names;
 use super::rollout::{Milestone, Progress};
@@ -29,6 +29,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// How long an endpoint goes on to get calls after its Pod is no longer Ready.
     pub endpoint_lag: Duration,
+    /// The instant at which the prediction begins, for rules with `start` or `until`.
+    pub at: Timestamp,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             pods: None,
             seed: None,
             endpoint_lag: Duration::from_secs(1),
+            at: Timestamp::default(),
         }
     }
 }
@@ -69,20 +72,20 @@ pub struct Replicas {
 impl Replicas {
     /// The Pods of a workload.
     pub fn new(workload: &Workload, options: &Options) -> Self {
-        let given = workload.ours.iter().find_map(|ours| ours.config.seed.seed);
+        let given = workload.ours.iter().find_map(|ours| ours.merged.seed.map(|(seed, _)| seed));
         let seed = Seed(options.seed.or(given).unwrap_or_default());
         let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
         let pods = names(workload, count, seed)
             .into_iter()
             .enumerate()
-            .map(|(number, name)| replica(workload, name, number as u64, seed))
+            .map(|(number, name)| replica(workload, name, number as u64, seed, options.at))
             .collect();
-        let seeds_drawn = workload.ours.iter().any(|ours| ours.config.seed.seed.is_none());
+        let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
         Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
     }
 }
 
-fn replica(workload: &Workload, name: String, number: u64, seed: Seed) -> Replica {
+fn replica(workload: &Workload, name: String, number: u64, seed: Seed, at: Timestamp) -> Replica {
     let mut pod = workload.pod.clone();
     let mut seeds = Vec::new();
     for ours in &workload.ours {
@@ -92,13 +95,20 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed) -> Replic
             PodName::Fixed(text) => Some(text.as_str()),
         };
         let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
-        let config = &ours.config;
-        let effective = effective_seed(config.seed, own_name, || draws.at(1));
+        let setting = Setting {
+            pod: own_name.map(str::to_owned),
+            scope: ours.config.seed.scope,
+            drawn: draws.at(1),
+            starts: 1,
+        };
+        let (effective, place) = setting.place(&ours.merged, at);
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
-            program.plan =
-                ActivePlan::new(config.plan.clone(), effective, config.readiness_checks_dependency);
-            program.reseeds = config.seed.seed.is_none().then_some(draws);
+            let checks_dependency = ours.config.readiness_checks_dependency;
+            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
+            program.reseeds = ours.merged.seed.is_none().then_some(draws);
+            program.keeps_state = ours.keeps_state;
+            program.epoch = at;
         }
         seeds.push(effective);
     }
@@ -200,7 +210,7 @@ pub fn run(
             Pod::new(replica.pod.clone(), node)
         })
         .collect();
-    let mut watch = Watch::new(workload, pods.len(), options.endpoint_lag);
+    let mut watch = Watch::new(workload, replicas, options.endpoint_lag);
     let mut events: Vec<(Event, usize)> = Vec::new();
     let mut until = Duration::ZERO;
     while until < options.horizon {
@@ -215,11 +225,12 @@ pub fn run(
         }
         watch.advance(until, observe);
     }
-    watch.finish(&pods, replicas, options.horizon)
+    watch.finish(&pods, options.horizon)
 }
 
 /// What is made of the events.
-struct Watch {
+struct Watch<'a> {
+    replicas: &'a Replicas,
     service: Service,
     progress: Option<Progress>,
     serving: usize,
@@ -228,24 +239,30 @@ struct Watch {
     faults: Vec<Fault>,
 }
 
-/// A failing rule of a container: when it begins.
+/// A failing rule of a container.
 struct Fault {
     container: usize,
-    /// After the start of the process; `None`: by the number of requests.
-    after: Option<Duration>,
+    /// Its position in the container's plan.
+    rule: usize,
+    /// Whether it begins by the number of requests.
+    by_requests: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Onset {
     begins: Option<Duration>,
+    /// The first start of each container that keeps a state: its plan's clock goes on from there.
+    zeros: Vec<(usize, Duration)>,
     reaction: Option<Duration>,
 }
 
-impl Watch {
-    fn new(workload: &Workload, pods: usize, lag: Duration) -> Self {
+impl<'a> Watch<'a> {
+    fn new(workload: &Workload, replicas: &'a Replicas, lag: Duration) -> Self {
+        let pods = replicas.pods.len();
         let serving = serving(&workload.pod);
         let program = workload.pod.containers.get(serving).and_then(|container| container.program.as_ref());
         Self {
+            replicas,
             service: Service::new(pods, lag),
             progress: workload.rollout.map(|rollout| Progress::new(rollout, pods)),
             serving,
@@ -278,7 +295,7 @@ impl Watch {
                 _ => {}
             }
         }
-        self.onsets[pod].see(&event, &self.faults);
+        self.onsets[pod].see(&event, &self.faults, &self.replicas.pods[pod].pod);
         observe(Observation::Pod { pod, event });
     }
 
@@ -288,14 +305,14 @@ impl Watch {
         }
     }
 
-    fn finish(mut self, pods: &[Pod], replicas: &Replicas, end: Duration) -> Prediction {
+    fn finish(mut self, pods: &[Pod], end: Duration) -> Prediction {
         let outcome = |((pod, replica), onset): ((&Pod, &Replica), &Onset)| Outcome {
             name: replica.name.clone(),
             stats: pod.stats(),
             reaction: onset.reaction,
         };
         Prediction {
-            pods: pods.iter().zip(&replicas.pods).zip(&self.onsets).map(outcome).collect(),
+            pods: pods.iter().zip(&self.replicas.pods).zip(&self.onsets).map(outcome).collect(),
             service: self.service.finish(end),
             rollout: self.progress.map(|progress| RolloutOutcome {
                 stalled: progress.stalled(),
@@ -306,19 +323,21 @@ impl Watch {
 }
 
 impl Onset {
-    fn see(&mut self, event: &Event, faults: &[Fault]) {
+    fn see(&mut self, event: &Event, faults: &[Fault], pod: &PodSpec) {
         if self.reaction.is_some() {
             return;
         }
         match event.what {
-            // A new process begins its plan anew, where none of its faults had begun.
-            Happening::Started { .. } if self.begins.is_none_or(|begins| begins > event.at) => {
-                let first = faults.iter().filter(|fault| fault.container == event.container);
-                if let Some(after) = first.filter_map(|fault| fault.after).min() {
-                    self.begins = Some(event.at.saturating_add(after));
+            Happening::Started { restarts } => {
+                let Some(program) = &pod.containers[event.container].program else { return };
+                let zero = self.zero(event, program.keeps_state);
+                // Unless a fault has begun, a new process may begin its plan anew.
+                if self.begins.is_none_or(|begins| begins > event.at) {
+                    let own = faults.iter().filter(|fault| fault.container == event.container);
+                    self.begins = opening(program, own, restarts, zero, event.at);
                 }
             }
-            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.after.is_none()) => {
+            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.by_requests) => {
                 self.begins = Some(self.begins.map_or(event.at, |begins| begins.min(event.at)));
             }
             Happening::Killing { .. } | Happening::PodReady(false) => {
@@ -329,11 +348,46 @@ impl Onset {
     }
 }
 
+impl Onset {
+    /// When the plan's clock stood at zero, of a container that starts.
+    fn zero(&mut self, started: &Event, keeps_state: bool) -> Duration {
+        if !keeps_state {
+            return started.at;
+        }
+        let known = self.zeros.iter().find(|(container, _)| *container == started.container);
+        let zero = known.map_or(started.at, |(_, zero)| *zero);
+        if known.is_none() {
+            self.zeros.push((started.container, zero));
+        }
+        zero
+    }
+}
+
+/// When the first of some faults begins, in a process that starts at `at` with the plan's clock at zero at `zero`.
+fn opening<'a>(
+    program: &Program,
+    faults: impl Iterator<Item = &'a Fault>,
+    restarts: u64,
+    zero: Duration,
+    at: Duration,
+) -> Option<Duration> {
+    let plan = program.plan.clone().at(program.replica(restarts + 1, zero));
+    let elapsed = at.saturating_sub(zero);
+    let begin = |fault: &Fault| {
+        if plan.is_in_time(fault.rule, elapsed) {
+            Some(elapsed)
+        } else {
+            plan.next_change_of(fault.rule, elapsed)
+        }
+    };
+    faults.filter(|fault| !fault.by_requests).filter_map(begin).min().map(|begin| zero.saturating_add(begin))
+}
+
 /// The rules of a workload that make probes fail.
 fn faults(workload: &Workload) -> Vec<Fault> {
     let mut faults = Vec::new();
     for ours in &workload.ours {
-        for rule in ours.config.plan.rules() {
+        for (position, rule) in ours.plan.rules().iter().enumerate() {
             let fails = match rule.action() {
                 Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
                 Action::Listener { .. } => true,
@@ -341,12 +395,8 @@ fn faults(workload: &Workload) -> Vec<Fault> {
             if !fails || rule.client() == ClientFilter::Only(crate::fault::Client::Other) {
                 continue;
             }
-            let trigger = rule.trigger();
-            let after = match trigger.requests {
-                Some(window) if window.after() > 0 => None,
-                _ => Some(trigger.time.map_or(Duration::ZERO, |window| window.after())),
-            };
-            faults.push(Fault { container: ours.position, after });
+            let by_requests = rule.trigger().requests.is_some_and(|window| window.after() > 0);
+            faults.push(Fault { container: ours.position, rule: position, by_requests });
         }
     }
     faults

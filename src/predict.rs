@@ -10,6 +10,7 @@ pub mod name;
 pub mod report;
 pub mod rollout;
 pub mod run;
+pub mod selection;
 pub mod service;
 pub mod summary;
 pub mod timeline;

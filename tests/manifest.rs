@@ -11,8 +11,12 @@ mod environment;
 mod errors;
 #[path = "manifest/objects.rs"]
 mod objects;
+#[path = "manifest/plans.rs"]
+mod plans;
 #[path = "manifest/probes.rs"]
 mod probes;
+#[path = "manifest/state.rs"]
+mod state;
 
 fn input(name: &str, text: &str) -> Input {
     Input { name: name.to_owned(), text: text.to_owned() }

@@ -3,6 +3,7 @@
 
 mod advice;
 mod engine;
+mod replicas;
 mod report;
 mod run;
 #[path = "../support/mod.rs"]
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use kube_probesim::control::Layers;
 use kube_probesim::fault::{ActivePlan, Client, Plan, Seed, Target};
-use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, Program};
+use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, ProbeKind, Program};
 use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
 use kube_probesim::predict::workload::OurContainer;
 use kube_probesim::predict::{Kind, PodName, Rollout, Workload};

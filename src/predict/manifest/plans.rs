@@ -17,8 +17,10 @@ pub(super) fn layers<'a>(
     report: &mut Report,
 ) -> Layers {
     let files = &config.files;
-    let file = files.faults.as_deref().map(|path| (path, find(path, container, sources, report)));
-    let annotation = find(&files.annotation, container, sources, report);
+    let file = files.faults.as_deref().map(|path| (path, find(path, container, sources, report).0));
+    let (annotation, depth) = find(&files.annotation, container, sources, report);
+    // A volume further up is for something else.
+    let is_meant = depth <= 1;
     // Without a file there, the directory makes no difference: nobody asked for it.
     let has_annotation = matches!(annotation, Content::Text { .. });
     let mut layers = Layers::elsewhere(config, has_annotation);
@@ -27,7 +29,9 @@ pub(super) fn layers<'a>(
     }
     if has_annotation || files.annotation_is_set {
         take(&mut layers, Source::Annotation, &files.annotation, annotation, report);
-    } else if let Content::Unknown(why) = annotation {
+    } else if let Content::Unknown(why) = annotation
+        && is_meant
+    {
         report.assume(format!(
             "{}: {} is taken as not there: {why}",
             name(report),
@@ -37,15 +41,21 @@ pub(super) fn layers<'a>(
     layers
 }
 
-/// What is at a path in a container.
-fn find<'a>(path: &Path, container: &Node<'a>, sources: &Sources<'a>, report: &mut Report) -> Content {
+/// What is at a path in a container, and how far below the mount of its volume.
+fn find<'a>(
+    path: &Path,
+    container: &Node<'a>,
+    sources: &Sources<'a>,
+    report: &mut Report,
+) -> (Content, usize) {
     let path = absolute(&path.to_string_lossy(), container, report);
     match Mount::of(&path, container, sources, report) {
-        Ok(Some(mount)) => mount.content(sources, report),
-        Ok(None) => {
-            Content::Absent("no volume is mounted there, and the image is not looked into".to_owned())
-        }
-        Err(()) => Content::Wrong,
+        Ok(Some(mount)) => (mount.content(sources, report), mount.depth),
+        Ok(None) => (
+            Content::Absent("no volume is mounted there, and the image is not looked into".to_owned()),
+            path.len(),
+        ),
+        Err(()) => (Content::Wrong, 0),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Manifests as `predict` reads them.
+#![allow(clippy::unwrap_used, reason = "in helpers of tests, a panic is the failure")]
 
 use kube_probesim::fault::{Client, Target};
 use kube_probesim::kubelet::{Aim, Handler, Probe, RestartPolicy};

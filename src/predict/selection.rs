@@ -56,8 +56,7 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
         if source == Source::Environment && !selects {
             continue;
         }
-        let mut line = format!("{container}: fault {}, from the {}", rule.name(), source.name());
-        if selects {
+        let acts = if selects {
             let names: Vec<&str> =
                 pods.iter().take(NAMED).map(|pod| replicas.pods[*pod].name.as_str()).collect();
             let which = match (names.join(", "), pods.len().saturating_sub(NAMED)) {
@@ -65,9 +64,11 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
                 (names, 0) => format!(": {names}"),
                 (names, more) => format!(": {names} and {more} more"),
             };
-            line += &format!(", acts on {} of {replicas} (pods: {}){which}", pods.len(), asked(rule));
-        }
-        lines.push(line);
+            format!(", acts on {} of {replicas} (pods: {}){which}", pods.len(), asked(rule))
+        } else {
+            String::new()
+        };
+        lines.push(format!("{container}: fault {}, from the {}{acts}", rule.name(), source.name()));
     }
     for ours in &workload.ours {
         let container = name(workload, ours);

@@ -42,7 +42,7 @@ fn a_claim_of_the_stateful_set_keeps_it_too() {
     );
     let web = workload(&text);
     assert!(
-        web.ours[0].keeps_state && web.assumptions[0].contains("is empty at first"),
+        web.ours[0].keeps_state && web.assumptions[0].contains("is taken as empty at first"),
         "{:?}",
         web.assumptions
     );
@@ -65,4 +65,22 @@ fn what_goes_with_the_container_or_cannot_be_written_is_a_warning() {
         assert!(warning.contains(part) && warning.contains("the state goes with the container"), "{warning}");
     }
     assert!(!workload(&probed("")).ours[0].keeps_state);
+}
+
+#[test]
+fn two_containers_with_one_directory_are_a_warning() {
+    let one = probed(&format!("env: [{{name: STATE_DIR, value: /state}}]\nvolumeMounts: [{MOUNT}]"));
+    let two = |path: &str| {
+        format!(
+            "{one}  - name: other\n    image: kube-probesim\n    \
+             env: [{{name: STATE_DIR, value: {path}}}, {{name: PORT, value: '1'}}, {{name: ADMIN_ADDRESS, value: ':2'}}]\n    \
+             volumeMounts: [{{name: state, mountPath: /elsewhere}}]\n  volumes: [{{name: state, emptyDir: {{}}}}]\n"
+        )
+    };
+    let warnings = workload(&two("/elsewhere")).warnings;
+    assert!(
+        warnings[0].contains("container other, STATE_DIR is that of container probesim, too"),
+        "{warnings:?}"
+    );
+    assert_eq!(workload(&two("/elsewhere/own")).warnings, [""; 0]);
 }

@@ -66,10 +66,8 @@ fn take(layers: &mut Layers, source: Source, path: &Path, content: Content, repo
         Content::Text { text, place, field } => {
             let Err(errors) = layers.read(source, Ok(Some(&text))) else { return };
             for error in errors {
-                let mut of = report.place.object.clone().unwrap_or_default();
-                if let Some(container) = &report.place.container {
-                    of += &format!(", container {container}");
-                }
+                let object = report.place.object.as_deref().unwrap_or_default();
+                let of = format!("{object}, {}", name(report));
                 let problem = Problem::Plan { variable, of, error: shown_error(&error) };
                 let mut own = Report::default();
                 own.errors.push(ManifestError { place: place.clone(), field: field.clone(), problem });
@@ -77,10 +75,10 @@ fn take(layers: &mut Layers, source: Source, path: &Path, content: Content, repo
             }
         }
         Content::Absent(why) => {
-            report.warn(&format!("{what} is not there: {why}; the service runs without it"))
+            report.warn(&format!("{what} is not there: {why}; the service runs without it"));
         }
         Content::Unknown(why) => {
-            report.assume(format!("{}: {what} is taken as not there: {why}", name(report)))
+            report.assume(format!("{}: {what} is taken as not there: {why}", name(report)));
         }
         Content::Wrong => {}
     }

@@ -11,7 +11,7 @@ use super::node::{Node, Report, shown};
 use super::plans;
 use super::ports::{Ports, aim};
 use super::probe::{self, Owner};
-use super::state;
+use super::state::{self, Kept};
 use crate::config::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
@@ -51,13 +51,21 @@ pub(super) fn read(
     let members = members(spec, report);
     let mut ports = Ports::default();
     let mut ours = Vec::new();
+    let mut states: Vec<(Kept, &str)> = Vec::new();
     let mut containers = Vec::new();
     for (position, member) in members.iter().enumerate() {
         report.place.container = Some(member.name.to_owned());
         let mut container = ContainerSpec::new(member.name);
         if member.ours {
             match configured(position, &member.node, sources, report) {
-                Some(found) => {
+                Some((found, place)) => {
+                    let other = states.iter().find(|(other, _)| place.as_ref() == Some(other));
+                    if let Some((_, other)) = other {
+                        report.warn(&format!(
+                            "STATE_DIR is that of container {other}, too: each needs its own"
+                        ));
+                    }
+                    states.extend(place.map(|place| (place, member.name)));
                     ports.add(position, &found.config, &containers, report);
                     container = ContainerSpec::ours(member.name, program(&found));
                     ours.push(found);
@@ -156,7 +164,7 @@ fn configured(
     container: &Node,
     sources: &Sources,
     report: &mut Report,
-) -> Option<OurContainer> {
+) -> Option<(OurContainer, Option<Kept>)> {
     let before = report.errors.len();
     let environment = Environment::read(container, sources, report);
     let name = report.place.container.clone().unwrap_or_default();
@@ -185,7 +193,7 @@ fn configured(
     }
     let mut config = loaded.config;
     let layers = plans::layers(&config, container, sources, report);
-    let keeps_state = state::outlives(&config, container, sources, report);
+    let kept = state::kept(&config, container, sources, report);
     let pod_name = match config.identity.pod.take_if(|_| of_pod) {
         Some(_) => PodName::OfPod,
         None => config.identity.pod.clone().map_or(PodName::Unset, PodName::Fixed),
@@ -196,7 +204,10 @@ fn configured(
         ));
     }
     match OurContainer::new(position, config, pod_name, &layers) {
-        Ok(ours) => (report.errors.len() == before).then_some(OurContainer { keeps_state, ..ours }),
+        Ok(ours) => {
+            let ours = OurContainer { keeps_state: kept.is_some(), ..ours };
+            (report.errors.len() == before).then_some((ours, kept))
+        }
         Err(errors) => {
             for error in errors {
                 report.error("", Problem::Config(error));

@@ -11,26 +11,28 @@ const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected",
 /// Volumes that are empty when the Pod starts.
 const FRESH: [&str; 2] = ["emptyDir", "ephemeral"];
 
-/// Whether clock, counts and starts go on over restarts of a container: whether `STATE_DIR` lies on a volume that keeps
-/// what is written there.
-pub(super) fn outlives<'a>(
+/// Where clock, counts and starts outlive a container: the volume that `STATE_DIR` lies on, and the directory there.
+pub(super) type Kept = (String, Option<Vec<String>>);
+
+/// Where a container keeps its state, if that outlives it.
+pub(super) fn kept<'a>(
     config: &Config,
     container: &Node<'a>,
     sources: &Sources<'a>,
     report: &mut Report,
-) -> bool {
-    let Some(dir) = &config.files.state else { return false };
+) -> Option<Kept> {
+    let dir = config.files.state.as_ref()?;
     let dir = dir.to_string_lossy();
     let path = absolute(&dir, container, report);
     let what = subject("STATE_DIR", &dir);
     let lost = |why: &str, report: &mut Report| {
         report.warn(&format!("{what} {why}: the state goes with the container, as if it were not set"));
-        false
+        None
     };
     let mount = match Mount::of(&path, container, sources, report) {
         Ok(Some(mount)) => mount,
         Ok(None) => return lost("is on no volume", report),
-        Err(()) => return false,
+        Err(()) => return None,
     };
     let (name, kind) = (mount.name, mount.kind());
     if READ_ONLY.contains(&kind) {
@@ -50,9 +52,9 @@ pub(super) fn outlives<'a>(
         }
     } else {
         report.assume(format!(
-            "{}: {what} is empty at first, though volume {name} may outlive the Pod",
+            "{}: {what} is taken as empty at first, and each Pod's own, though volume {name} may outlive the Pod",
             of(report)
         ));
     }
-    true
+    Some((name.to_owned(), mount.inside))
 }

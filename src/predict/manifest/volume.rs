@@ -144,13 +144,12 @@ fn volume<'a>(
             }
         }
     }
-    match sources.spec.items("volumes", report).into_iter().find(|volume| named(volume, report)) {
-        Some(volume) => Ok(Some(volume)),
-        None => {
-            report.error(&mount.field("name"), Problem::NoVolume(shown(name)));
-            Err(())
-        }
+    let volume = sources.spec.items("volumes", report).into_iter().find(|volume| named(volume, report));
+    if volume.is_none() {
+        report.error(&mount.field("name"), Problem::NoVolume(shown(name)));
+        return Err(());
     }
+    Ok(volume)
 }
 
 /// What a ConfigMap puts at a path. `None`: nothing.
@@ -240,9 +239,8 @@ fn projected(source: &Node, path: &str, sources: &Sources, report: &mut Report) 
         found = match (here, found) {
             (Some(Content::Wrong), _) | (_, Content::Wrong) => Content::Wrong,
             // What may be there does not hide what is.
-            (Some(Content::Unknown(_)), found @ Content::Text { .. }) => found,
+            (Some(Content::Unknown(_)), found @ Content::Text { .. }) | (None, found) => found,
             (Some(here), _) => here,
-            (None, found) => found,
         };
     }
     found

@@ -7,6 +7,7 @@ pub mod advice;
 pub mod fail_on;
 pub mod manifest;
 pub mod name;
+mod reaction;
 pub mod report;
 pub mod rollout;
 pub mod run;

@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::control::Setting;
-use crate::fault::{Action, ActivePlan, ClientFilter, Draws, Mode, Seed, Timestamp};
-use crate::kubelet::{Event, Happening, Pod, PodSpec, Program, Stats};
+use crate::fault::{ActivePlan, Draws, Seed, Timestamp};
+use crate::kubelet::{Event, Happening, Pod, PodSpec, Stats};
 
 use super::name::names;
+use super::reaction::{Fault, Onset, faults};
 use super::rollout::{Milestone, Progress};
 use super::service::{Availability, Service};
 use super::workload::{PodName, Workload};
@@ -239,23 +240,6 @@ struct Watch<'a> {
     faults: Vec<Fault>,
 }
 
-/// A failing rule of a container.
-struct Fault {
-    container: usize,
-    /// Its position in the container's plan.
-    rule: usize,
-    /// Whether it begins by the number of requests.
-    by_requests: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Onset {
-    begins: Option<Duration>,
-    /// The first start of each container that keeps a state: its plan's clock goes on from there.
-    zeros: Vec<(usize, Duration)>,
-    reaction: Option<Duration>,
-}
-
 impl<'a> Watch<'a> {
     fn new(workload: &Workload, replicas: &'a Replicas, lag: Duration) -> Self {
         let pods = replicas.pods.len();
@@ -320,86 +304,6 @@ impl<'a> Watch<'a> {
             }),
         }
     }
-}
-
-impl Onset {
-    fn see(&mut self, event: &Event, faults: &[Fault], pod: &PodSpec) {
-        if self.reaction.is_some() {
-            return;
-        }
-        match event.what {
-            Happening::Started { restarts } => {
-                let Some(program) = &pod.containers[event.container].program else { return };
-                let zero = self.zero(event, program.keeps_state);
-                // Unless a fault has begun, a new process may begin its plan anew.
-                if self.begins.is_none_or(|begins| begins > event.at) {
-                    let own = faults.iter().filter(|fault| fault.container == event.container);
-                    self.begins = opening(program, own, restarts, zero, event.at);
-                }
-            }
-            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.by_requests) => {
-                self.begins = Some(self.begins.map_or(event.at, |begins| begins.min(event.at)));
-            }
-            Happening::Killing { .. } | Happening::PodReady(false) => {
-                self.reaction = self.begins.and_then(|begins| event.at.checked_sub(begins));
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Onset {
-    /// When the plan's clock stood at zero, of a container that starts.
-    fn zero(&mut self, started: &Event, keeps_state: bool) -> Duration {
-        if !keeps_state {
-            return started.at;
-        }
-        let known = self.zeros.iter().find(|(container, _)| *container == started.container);
-        let zero = known.map_or(started.at, |(_, zero)| *zero);
-        if known.is_none() {
-            self.zeros.push((started.container, zero));
-        }
-        zero
-    }
-}
-
-/// When the first of some faults begins, in a process that starts at `at` with the plan's clock at zero at `zero`.
-fn opening<'a>(
-    program: &Program,
-    faults: impl Iterator<Item = &'a Fault>,
-    restarts: u64,
-    zero: Duration,
-    at: Duration,
-) -> Option<Duration> {
-    let plan = program.plan.clone().at(program.replica(restarts + 1, zero));
-    let elapsed = at.saturating_sub(zero);
-    let begin = |fault: &Fault| {
-        if plan.is_in_time(fault.rule, elapsed) {
-            Some(elapsed)
-        } else {
-            plan.next_change_of(fault.rule, elapsed)
-        }
-    };
-    faults.filter(|fault| !fault.by_requests).filter_map(begin).min().map(|begin| zero.saturating_add(begin))
-}
-
-/// The rules of a workload that make probes fail.
-fn faults(workload: &Workload) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for ours in &workload.ours {
-        for (position, rule) in ours.plan.rules().iter().enumerate() {
-            let fails = match rule.action() {
-                Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
-                Action::Listener { .. } => true,
-            };
-            if !fails || rule.client() == ClientFilter::Only(crate::fault::Client::Other) {
-                continue;
-            }
-            let by_requests = rule.trigger().requests.is_some_and(|window| window.after() > 0);
-            faults.push(Fault { container: ours.position, rule: position, by_requests });
-        }
-    }
-    faults
 }
 
 impl fmt::Display for Replicas {

@@ -297,3 +297,22 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
     assert!(starts > 4, "{starts}");
     assert_eq!(fired.len(), 5, "each rule has fired: {fired:?}");
 }
+
+#[test]
+fn the_reaction_is_to_the_container_whose_fault_began_first() {
+    let fault = |after: u64| {
+        format!("faults: [{{name: down, target: readiness, mode: status, when: {{after: {after}s}}}}]")
+    };
+    for (first, second) in [(300, 600), (600, 300)] {
+        let (mut web, other) = (fleet(1, &fault(first)), fleet(1, &fault(second)));
+        let mut container = other.pod.containers[0].clone();
+        for probe in [&mut container.liveness, &mut container.readiness].into_iter().flatten() {
+            let Handler::Http { server, .. } = &mut probe.handler else { panic!("{probe:?}") };
+            *server = 1;
+        }
+        web.pod.containers.push(container);
+        web.ours.push(OurContainer { position: 1, ..other.ours[0].clone() });
+        let reaction = predicted(&web, &for_time(s(900))).pods[0].reaction.unwrap();
+        assert!(reaction > s(19) && reaction < s(31), "{first} {second}: {reaction:?}");
+    }
+}

@@ -1,4 +1,5 @@
 //! Manifests as `predict` reads them.
+#![allow(clippy::unwrap_used, reason = "in helpers of tests, a panic is the failure")]
 
 use kube_probesim::fault::{Client, Target};
 use kube_probesim::kubelet::{Aim, Handler, Probe, RestartPolicy};
@@ -11,8 +12,12 @@ mod environment;
 mod errors;
 #[path = "manifest/objects.rs"]
 mod objects;
+#[path = "manifest/plans.rs"]
+mod plans;
 #[path = "manifest/probes.rs"]
 mod probes;
+#[path = "manifest/state.rs"]
+mod state;
 
 fn input(name: &str, text: &str) -> Input {
     Input { name: name.to_owned(), text: text.to_owned() }

@@ -5,10 +5,13 @@ mod arguments;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
+use crate::events::wall_clock;
+use crate::fault::Timestamp;
 use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::report::{self, Output, View};
-use crate::predict::run::Replicas;
+use crate::predict::run::{Options, Replicas};
 
 use arguments::{Arguments, Request};
 
@@ -20,10 +23,11 @@ Predict what the kubelet will do with the faults of a manifest.
 Usage: kube-probesim predict [OPTIONS] [FILE]...
 
 FILE  YAML or JSON with Pods, Deployments, StatefulSets, DaemonSets, Jobs or Lists whose Pods run this program, and the
-      ConfigMaps that they name; - or none: standard input
+      ConfigMaps that they name, for variables or as volumes; - or none: standard input
 
 OPTIONS
   --for DURATION           virtual time to run [default: 1h]
+  --at INSTANT             when it begins, such as 2026-11-23T12:00:00Z, for faults with `start` or `until` [default: now]
   --pods N                 Pods of each workload [default: its replicas]
   --pod NAME               print the timeline of this Pod [default: the first]
   --seed N                 draw names, the node's chances, and seeds that are not given, from here
@@ -124,7 +128,9 @@ fn predict(
     stderr: &mut dyn Write,
 ) -> u8 {
     let Manifests { workloads, services, .. } = manifests;
-    let options = &arguments.options;
+    // Whole seconds, so that what is printed can be given back.
+    let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
+    let options = &Options { at, ..arguments.options.clone() };
     let replicas: Vec<Replicas> = workloads.iter().map(|workload| Replicas::new(workload, options)).collect();
     if let Some(wanted) = &arguments.shown
         && !replicas.iter().flat_map(|replicas| &replicas.pods).any(|pod| pod.name == *wanted)

@@ -31,6 +31,13 @@ pub(super) struct FileLayer {
 impl Layers {
     /// What the environment says, and where more is to be found.
     pub fn new(config: &Config) -> Self {
+        // A volume that is not there at the start never comes.
+        Self::elsewhere(config, config.files.annotation.parent().is_some_and(Path::is_dir))
+    }
+
+    /// The same on another file system than this machine's, which is not looked at. `has_annotation`: whether the
+    /// directory of `ANNOTATION_FILE` is there.
+    pub fn elsewhere(config: &Config, has_annotation: bool) -> Self {
         let environment =
             RawPlan { seed: config.seed.seed, rules: config.plan.rules().to_vec(), disabled: Vec::new() };
         let file = |path: &Path, is_wanted| FileLayer {
@@ -41,8 +48,7 @@ impl Layers {
         };
         let files = &config.files;
         let is_set = files.annotation_is_set;
-        // A volume that is not there at the start never comes.
-        let annotation = is_set || files.annotation.parent().is_some_and(Path::is_dir);
+        let annotation = is_set || has_annotation;
         Self {
             pod: config.identity.pod.clone(),
             environment,

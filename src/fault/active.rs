@@ -156,11 +156,16 @@ impl ActivePlan {
     /// The same rules in another replica, or in another start of it.
     #[must_use]
     pub fn at(mut self, replica: Replica) -> Self {
+        self.relocate(replica);
+        self
+    }
+
+    /// Goes on in another replica, or in another start of it; origins stay.
+    pub fn relocate(&mut self, replica: Replica) {
         self.replica = replica;
         for entry in &mut self.entries {
             entry.span = Span::new(&entry.rule, &entry.origin, &replica);
         }
-        self
     }
 
     /// The same rules, each with the origin that `origin` gives for it.
@@ -311,6 +316,11 @@ impl ActivePlan {
     /// The next instant at which a window in time opens or closes.
     pub fn next_change(&self, elapsed: Duration) -> Option<Duration> {
         self.entries.iter().filter_map(|entry| entry.next_change(elapsed)).min()
+    }
+
+    /// The next instant at which the window in time of the rule at a position opens or closes.
+    pub fn next_change_of(&self, position: usize, elapsed: Duration) -> Option<Duration> {
+        self.entries[position].next_change(elapsed)
     }
 
     /// Whether a rule is in its window in time.

@@ -191,10 +191,11 @@ impl Pod {
         }
     }
 
-    /// The plan of a container, if it runs this program, and when its process last started.
+    /// The plan of a container, if it runs this program, and when the plan's clock stood at zero: when its process last
+    /// started or, where a state is kept, first did.
     pub fn plan(&self, container: usize) -> Option<(&ActivePlan, Duration)> {
         let container = &self.containers[container];
-        container.process.as_ref().map(|process| (process.plan(), duration(container.started_at)))
+        container.process.as_ref().map(|process| (process.plan(), duration(process.zero())))
     }
 
     /// Counts and times until now.

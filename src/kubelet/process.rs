@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attempt::{Outcome, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Aim, Program};
-use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Draws, Seed, Target, Verdict};
+use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -23,15 +23,16 @@ pub(super) struct Request {
 /// The process of a container, run or not.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
-    plan: ActivePlan,
-    followed: Vec<(usize, Aim)>,
-    reseeds: Option<Draws>,
+    program: Program,
+    /// The effective seed of the first start.
+    seed: Seed,
     starts: u64,
     shutdown_delay: Nanos,
     /// Spares plans without partitions from looking for one at each request.
     has_cuts: bool,
     counts: Counts,
-    started: Nanos,
+    /// When the plan's clock stood at zero.
+    zero: Nanos,
     accepts_from: Nanos,
     accepts_until: Nanos,
     stopping_from: Nanos,
@@ -41,14 +42,13 @@ impl Process {
     pub(super) fn new(program: Program) -> Self {
         let has_cuts = program.plan.rules().any(|rule| matches!(rule.action(), Action::Listener { .. }));
         Self {
-            followed: program.followed,
-            reseeds: program.reseeds,
+            seed: program.plan.seed(),
             starts: 0,
             shutdown_delay: nanos(program.shutdown_delay),
             has_cuts,
-            plan: program.plan,
+            program,
             counts: Counts::default(),
-            started: 0,
+            zero: 0,
             accepts_from: NEVER,
             accepts_until: NEVER,
             stopping_from: NEVER,
@@ -56,21 +56,32 @@ impl Process {
     }
 
     pub(super) fn plan(&self) -> &ActivePlan {
-        &self.plan
+        &self.program.plan
+    }
+
+    /// When the plan's clock stood at zero.
+    pub(super) fn zero(&self) -> Nanos {
+        self.zero
     }
 
     pub(super) fn accepts(&self, now: Nanos) -> bool {
         now >= self.accepts_from && now < self.accepts_until
     }
 
-    /// A new process, whose counts and origins begin anew.
+    /// A new process. Counts and clock begin anew, or go on where a state is kept.
     pub(super) fn start(&mut self, now: Nanos) {
         self.starts += 1;
-        if let Some(draws) = self.reseeds.as_ref().filter(|_| self.starts > 1) {
-            self.plan.reseed(Seed(draws.at(self.starts)));
+        if self.starts == 1 || !self.program.keeps_state {
+            self.counts = Counts::default();
+            self.zero = now;
         }
-        self.counts = Counts::default();
-        self.started = now;
+        let replica = self.program.replica(self.starts, duration(self.zero));
+        self.program.plan.relocate(replica);
+        let seed = match &self.program.reseeds {
+            Some(draws) if self.starts > 1 => Seed(draws.at(self.starts)),
+            _ => self.seed,
+        };
+        self.program.plan.reseed(seed.for_start(replica.starts));
         self.accepts_from = now;
         self.accepts_until = NEVER;
         self.stopping_from = NEVER;
@@ -95,7 +106,7 @@ impl Process {
         if !self.has_cuts {
             return Ok(());
         }
-        match self.plan.link(duration(at - self.started)).whole.map(|whole| whole.cut) {
+        match self.program.plan.link(duration(at - self.zero)).whole.map(|whole| whole.cut) {
             None | Some(Cut::Reset) => Ok(()),
             Some(Cut::Refuse) => Err(Reply { at, outcome: Outcome::Failure(Symptom::Refused) }),
             // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
@@ -141,8 +152,8 @@ impl Process {
         };
         let count = self.counts.get_mut(target, client);
         *count += 1;
-        let attempt = Attempt { target, client, elapsed: duration(at - self.started), number: *count };
-        let decision = self.plan.decide(&attempt, |_| {});
+        let attempt = Attempt { target, client, elapsed: duration(at - self.zero), number: *count };
+        let decision = self.program.plan.decide(&attempt, |_| {});
         let head = at.saturating_add(nanos(decision.delay));
         if head >= deadline {
             let timeout = Outcome::Failure(Symptom::HeadTimeout);
@@ -154,9 +165,9 @@ impl Process {
         let reply = match decision.verdict {
             Verdict::Pass => status(ordinary),
             Verdict::DependencyFailed(_) => status(500),
-            Verdict::Inject(position) => match self.plan.rule(position).mode() {
+            Verdict::Inject(position) => match self.program.plan.rule(position).mode() {
                 Some(mode) => {
-                    let followed = self.followed.iter().find(|(rule, _)| *rule == position);
+                    let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
                     faulted(mode, head, deadline, followed.map(|(_, aim)| *aim))
                 }
                 None => status(ordinary),
@@ -166,13 +177,13 @@ impl Process {
     }
 
     fn cut(&self, request: &Request, at: Nanos) -> Option<Cut> {
-        let elapsed = duration(at - self.started);
-        self.plan.cut(elapsed, request.peer, Some(request.client)).map(|cut| cut.cut)
+        let elapsed = duration(at - self.zero);
+        self.program.plan.cut(elapsed, request.peer, Some(request.client)).map(|cut| cut.cut)
     }
 
     fn next_change(&self, at: Nanos) -> Option<Nanos> {
-        let next = self.plan.next_change(duration(at - self.started))?;
-        Some(self.started.saturating_add(nanos(next)))
+        let next = self.program.plan.next_change(duration(at - self.zero))?;
+        Some(self.zero.saturating_add(nanos(next)))
     }
 
     /// When the silence that holds at `at` ends, or what comes first: the timeout or an RST.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::fault::{ActivePlan, Client, Draws, Target};
+use crate::fault::{ActivePlan, Client, Draws, Replica, Target, Timestamp};
 
 /// Which of a container's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ pub enum RestartPolicy {
 /// This program in a container.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Its plan with this replica's effective seed; each start of the process begins it anew.
+    /// Its plan in this replica, with the effective seed of the container's first start.
     pub plan: ActivePlan,
     /// How long it goes on after SIGTERM, readiness failing, before it stops to accept.
     pub shutdown_delay: Duration,
@@ -137,12 +137,34 @@ pub struct Program {
     pub followed: Vec<(usize, Aim)>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
     pub reseeds: Option<Draws>,
+    /// Whether clock, counts and the number of starts outlive the container (`STATE_DIR` on a volume of the Pod).
+    /// Otherwise each start of the process is the first, and begins the plan anew.
+    pub keeps_state: bool,
+    /// The instant at which the virtual clock stands at zero.
+    pub epoch: Timestamp,
 }
 
 impl Program {
     /// A program without delays at its start and end.
     pub const fn new(plan: ActivePlan) -> Self {
-        Self { plan, shutdown_delay: Duration::ZERO, followed: Vec::new(), reseeds: None }
+        Self {
+            plan,
+            shutdown_delay: Duration::ZERO,
+            followed: Vec::new(),
+            reseeds: None,
+            keeps_state: false,
+            epoch: Timestamp(Duration::ZERO),
+        }
+    }
+
+    /// Where the plan runs in start `starts` of the container (from 1 on), its clock at zero at `zero` of the virtual
+    /// one.
+    pub fn replica(&self, starts: u64, zero: Duration) -> Replica {
+        Replica {
+            starts: if self.keeps_state { starts } else { 1 },
+            began: Timestamp(self.epoch.0.saturating_add(zero)),
+            ..*self.plan.replica()
+        }
     }
 }
 

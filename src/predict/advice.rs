@@ -77,7 +77,11 @@ fn seconds(seconds: u32) -> Duration {
 impl<'a> Subject<'a> {
     fn plan(&self, server: usize) -> Option<&'a Plan> {
         let ours = self.workload.ours.iter().find(|ours| ours.position == server)?;
-        Some(&ours.config.plan)
+        Some(&ours.plan)
+    }
+
+    fn keeps_state(&self, server: usize) -> bool {
+        self.workload.ours.iter().any(|ours| ours.position == server && ours.keeps_state)
     }
 
     /// The rules on the requests of a probe.
@@ -193,10 +197,13 @@ impl<'a> Subject<'a> {
         let threshold = attempts.ceil() as u64 + 1;
         let better =
             format!("a startupProbe with periodSeconds {} and failureThreshold {threshold}", probe.period);
+        // A clock that goes on over restarts gets there.
+        let goes_on = liveness.handler.server().is_some_and(|server| self.keeps_state(server));
+        let again = if goes_on { "until that time is over" } else { "again and again" };
         let text = if start > end {
             format!(
                 "{}: the start takes {} ({what}), but {name} after {} already: the container is restarted before its \
-                 first success, again and again. Set {better} or more.",
+                 first success, {again}. Set {better} or more.",
                 self.container.name,
                 Show(start),
                 Show(end),
@@ -223,7 +230,9 @@ impl<'a> Subject<'a> {
             .chain(self.plan(server)?.rules().iter().filter(|rule| rule.targets().is_empty()));
         windows
             .filter_map(|rule| {
-                let window = rule.trigger().time.filter(|window| window.after().is_zero())?;
+                let trigger = rule.trigger();
+                let window =
+                    trigger.time.filter(|window| window.after().is_zero() && trigger.start.is_none())?;
                 Some((window.length()?, format!("fault {}", rule.name())))
             })
             .max()
@@ -237,17 +246,29 @@ impl<'a> Subject<'a> {
         rules
             .filter_map(|rule| {
                 let Action::Listener { from, .. } = rule.action() else { return None };
-                let window = rule.trigger().time;
+                let (window, start) = (rule.trigger().time, rule.trigger().start);
+                let after = window.map_or(Duration::ZERO, |window| window.after());
                 // From the start on it is a slow start.
-                let after = window.map(|window| window.after()).filter(|after| !after.is_zero())?;
+                if after.is_zero() && start.is_none() {
+                    return None;
+                }
+                // Otherwise its clock is not that of the process.
+                let again = if start.is_none() && !self.keeps_state(server) {
+                    format!(
+                        "the new process counts from its own start, so the partition ends early and comes again {} after \
+                         each restart",
+                        Show(after)
+                    )
+                } else {
+                    "it restarts the container again and again for as long as it lasts".to_owned()
+                };
                 let length = window.and_then(|window| window.length());
                 let reaches = rule.client().admits(client) && from.contains(self.workload.pod.node);
                 (reaches && length.is_none_or(|length| length >= kills)).then(|| Advice {
                     code: "partition-restarts",
                     text: format!(
                         "{}: partition {} lasts {}, and liveness fails with it and kills after {} (period {} x threshold \
-                         {}); the new process counts from its own start, so the partition ends early and comes again {} \
-                         after each restart. Let `client: other` or `from` spare the kubelet, or raise liveness' \
+                         {}); {again}. Let `client: other` or `from` spare the kubelet, or raise liveness' \
                          failureThreshold.",
                         self.container.name,
                         rule.name(),
@@ -255,7 +276,6 @@ impl<'a> Subject<'a> {
                         Show(kills),
                         liveness.period,
                         liveness.failure_threshold,
-                        Show(after),
                     ),
                 })
             })

@@ -10,9 +10,12 @@ mod environment;
 mod error;
 mod node;
 mod object;
+mod plans;
 mod pod;
 mod ports;
 mod probe;
+mod state;
+mod volume;
 
 use std::time::Duration;
 
@@ -139,7 +142,7 @@ fn workload<'a>(object: &'a Object, objects: &'a [Object], report: &mut Report) 
     }
     let metadata = template.as_ref().and_then(|template| template.child("metadata", report));
     let labels = metadata.as_ref().map(|metadata| metadata.texts("labels", report)).unwrap_or_default();
-    let sources = Sources { objects, owner: object, metadata: metadata.as_ref(), spec: &spec };
+    let sources = Sources { objects, kind, owner: object, metadata: metadata.as_ref(), spec: &spec };
     let policy = policy(kind, &spec, report);
     let (pod, ours) = pod::read(&spec, &sources, policy, report);
     let owner = owner.unwrap_or(root);

@@ -6,15 +6,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::kubelet::{Event, Happening, ProbeKind, RULES};
-use crate::units::Show;
+use crate::units::{Show, show_timestamp};
 
-use super::advice::advice;
+use super::advice::{Advice, advice};
 use super::fail_on::Percent;
 use super::rollout::Milestone;
 use super::run::{MAX_PODS, Observation, Options, Prediction, Replicas, run};
+use super::selection::{self, Selection, selections};
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
-use super::workload::{Kind, Workload};
+use super::workload::{Kind, OurContainer, Workload};
 
 /// Where paragraphs are broken, in characters.
 const WIDTH: usize = 120;
@@ -75,17 +76,32 @@ fn text(
         Show(options.horizon)
     )?;
     writeln!(out, "{}", origin(workload, replicas))?;
+    if follows_calendar(workload) {
+        writeln!(out, "It begins at {} (--at sets another instant)", show_timestamp(options.at))?;
+    }
+    section("Faults", &selection::lines(workload, replicas), out)?;
     if let Some(pod) = replicas.pods.get(view.shown) {
         let seeds: Vec<String> = pod.seeds.iter().map(|seed| seed.0.to_string()).collect();
         writeln!(out, "\nPod {}, effective seed {}", pod.name, seeds.join(", "))?;
         write!(out, "{timeline}")?;
     }
     summary(&prediction, options, view, out)?;
-    let advice: Vec<String> = advice(workload).into_iter().map(|advice| advice.text).collect();
+    let advice: Vec<String> =
+        all_advice(workload, replicas, options).into_iter().map(|advice| advice.text).collect();
     section("Advice", &advice, out)?;
     section("Taken for granted", &assumptions(workload, replicas), out)?;
     section("Warnings", &workload.warnings, out)?;
     Ok(prediction)
+}
+
+fn all_advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<Advice> {
+    let mut all = advice(workload);
+    all.extend(selection::advice(workload, replicas, options));
+    all
+}
+
+fn follows_calendar(workload: &Workload) -> bool {
+    workload.ours.iter().any(OurContainer::follows_calendar)
 }
 
 /// What was drawn, and from where.
@@ -321,8 +337,19 @@ fn json_summary(
     line["rollout"] = json!(prediction.rollout.map(|rollout| {
         json!({ "complete_seconds": seconds(rollout.complete), "stalled_seconds": seconds(rollout.stalled) })
     }));
-    line["advice"] =
-        advice(workload).into_iter().map(|it| json!({ "code": it.code, "text": it.text })).collect();
+    if follows_calendar(workload) {
+        line["begins_at"] = json!(show_timestamp(options.at));
+    }
+    let of_rule = |it: Selection| {
+        json!({
+            "container": it.container, "name": it.rule.name().as_str(), "source": it.source.name(), "pods": it.pods.len()
+        })
+    };
+    line["rules"] = selections(workload, replicas).into_iter().map(of_rule).collect();
+    line["advice"] = all_advice(workload, replicas, options)
+        .into_iter()
+        .map(|it| json!({ "code": it.code, "text": it.text }))
+        .collect();
     line["assumptions"] = json!(assumptions(workload, replicas));
     line["warnings"] = json!(workload.warnings);
     line

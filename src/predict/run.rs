@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::effective_seed;
-use crate::fault::{Action, ActivePlan, ClientFilter, Draws, Mode, Seed};
+use crate::control::Setting;
+use crate::fault::{ActivePlan, Draws, Seed, Timestamp};
 use crate::kubelet::{Event, Happening, Pod, PodSpec, Stats};
 
 use super::name::names;
+use super::reaction::{Fault, Onset, faults};
 use super::rollout::{Milestone, Progress};
 use super::service::{Availability, Service};
 use super::workload::{PodName, Workload};
@@ -29,6 +30,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// How long an endpoint goes on to get calls after its Pod is no longer Ready.
     pub endpoint_lag: Duration,
+    /// The instant at which the prediction begins, for rules with `start` or `until`.
+    pub at: Timestamp,
 }
 
 impl Default for Options {
@@ -38,6 +41,7 @@ impl Default for Options {
             pods: None,
             seed: None,
             endpoint_lag: Duration::from_secs(1),
+            at: Timestamp::default(),
         }
     }
 }
@@ -69,20 +73,20 @@ pub struct Replicas {
 impl Replicas {
     /// The Pods of a workload.
     pub fn new(workload: &Workload, options: &Options) -> Self {
-        let given = workload.ours.iter().find_map(|ours| ours.config.seed.seed);
+        let given = workload.ours.iter().find_map(|ours| ours.merged.seed.map(|(seed, _)| seed));
         let seed = Seed(options.seed.or(given).unwrap_or_default());
         let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
         let pods = names(workload, count, seed)
             .into_iter()
             .enumerate()
-            .map(|(number, name)| replica(workload, name, number as u64, seed))
+            .map(|(number, name)| replica(workload, name, number as u64, seed, options.at))
             .collect();
-        let seeds_drawn = workload.ours.iter().any(|ours| ours.config.seed.seed.is_none());
+        let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
         Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
     }
 }
 
-fn replica(workload: &Workload, name: String, number: u64, seed: Seed) -> Replica {
+fn replica(workload: &Workload, name: String, number: u64, seed: Seed, at: Timestamp) -> Replica {
     let mut pod = workload.pod.clone();
     let mut seeds = Vec::new();
     for ours in &workload.ours {
@@ -92,13 +96,20 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed) -> Replic
             PodName::Fixed(text) => Some(text.as_str()),
         };
         let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
-        let config = &ours.config;
-        let effective = effective_seed(config.seed, own_name, || draws.at(1));
+        let setting = Setting {
+            pod: own_name.map(str::to_owned),
+            scope: ours.config.seed.scope,
+            drawn: draws.at(1),
+            starts: 1,
+        };
+        let (effective, place) = setting.place(&ours.merged, at);
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
-            program.plan =
-                ActivePlan::new(config.plan.clone(), effective, config.readiness_checks_dependency);
-            program.reseeds = config.seed.seed.is_none().then_some(draws);
+            let checks_dependency = ours.config.readiness_checks_dependency;
+            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
+            program.reseeds = ours.merged.seed.is_none().then_some(draws);
+            program.keeps_state = ours.keeps_state;
+            program.epoch = at;
         }
         seeds.push(effective);
     }
@@ -200,7 +211,7 @@ pub fn run(
             Pod::new(replica.pod.clone(), node)
         })
         .collect();
-    let mut watch = Watch::new(workload, pods.len(), options.endpoint_lag);
+    let mut watch = Watch::new(workload, replicas, options.endpoint_lag);
     let mut events: Vec<(Event, usize)> = Vec::new();
     let mut until = Duration::ZERO;
     while until < options.horizon {
@@ -215,11 +226,12 @@ pub fn run(
         }
         watch.advance(until, observe);
     }
-    watch.finish(&pods, replicas, options.horizon)
+    watch.finish(&pods, options.horizon)
 }
 
 /// What is made of the events.
-struct Watch {
+struct Watch<'a> {
+    replicas: &'a Replicas,
     service: Service,
     progress: Option<Progress>,
     serving: usize,
@@ -228,24 +240,13 @@ struct Watch {
     faults: Vec<Fault>,
 }
 
-/// A failing rule of a container: when it begins.
-struct Fault {
-    container: usize,
-    /// After the start of the process; `None`: by the number of requests.
-    after: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Onset {
-    begins: Option<Duration>,
-    reaction: Option<Duration>,
-}
-
-impl Watch {
-    fn new(workload: &Workload, pods: usize, lag: Duration) -> Self {
+impl<'a> Watch<'a> {
+    fn new(workload: &Workload, replicas: &'a Replicas, lag: Duration) -> Self {
+        let pods = replicas.pods.len();
         let serving = serving(&workload.pod);
         let program = workload.pod.containers.get(serving).and_then(|container| container.program.as_ref());
         Self {
+            replicas,
             service: Service::new(pods, lag),
             progress: workload.rollout.map(|rollout| Progress::new(rollout, pods)),
             serving,
@@ -278,7 +279,7 @@ impl Watch {
                 _ => {}
             }
         }
-        self.onsets[pod].see(&event, &self.faults);
+        self.onsets[pod].see(&event, &self.faults, &self.replicas.pods[pod].pod);
         observe(Observation::Pod { pod, event });
     }
 
@@ -288,14 +289,14 @@ impl Watch {
         }
     }
 
-    fn finish(mut self, pods: &[Pod], replicas: &Replicas, end: Duration) -> Prediction {
+    fn finish(mut self, pods: &[Pod], end: Duration) -> Prediction {
         let outcome = |((pod, replica), onset): ((&Pod, &Replica), &Onset)| Outcome {
             name: replica.name.clone(),
             stats: pod.stats(),
             reaction: onset.reaction,
         };
         Prediction {
-            pods: pods.iter().zip(&replicas.pods).zip(&self.onsets).map(outcome).collect(),
+            pods: pods.iter().zip(&self.replicas.pods).zip(&self.onsets).map(outcome).collect(),
             service: self.service.finish(end),
             rollout: self.progress.map(|progress| RolloutOutcome {
                 stalled: progress.stalled(),
@@ -303,53 +304,6 @@ impl Watch {
             }),
         }
     }
-}
-
-impl Onset {
-    fn see(&mut self, event: &Event, faults: &[Fault]) {
-        if self.reaction.is_some() {
-            return;
-        }
-        match event.what {
-            // A new process begins its plan anew, where none of its faults had begun.
-            Happening::Started { .. } if self.begins.is_none_or(|begins| begins > event.at) => {
-                let first = faults.iter().filter(|fault| fault.container == event.container);
-                if let Some(after) = first.filter_map(|fault| fault.after).min() {
-                    self.begins = Some(event.at.saturating_add(after));
-                }
-            }
-            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.after.is_none()) => {
-                self.begins = Some(self.begins.map_or(event.at, |begins| begins.min(event.at)));
-            }
-            Happening::Killing { .. } | Happening::PodReady(false) => {
-                self.reaction = self.begins.and_then(|begins| event.at.checked_sub(begins));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The rules of a workload that make probes fail.
-fn faults(workload: &Workload) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for ours in &workload.ours {
-        for rule in ours.config.plan.rules() {
-            let fails = match rule.action() {
-                Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
-                Action::Listener { .. } => true,
-            };
-            if !fails || rule.client() == ClientFilter::Only(crate::fault::Client::Other) {
-                continue;
-            }
-            let trigger = rule.trigger();
-            let after = match trigger.requests {
-                Some(window) if window.after() > 0 => None,
-                _ => Some(trigger.time.map_or(Duration::ZERO, |window| window.after())),
-            };
-            faults.push(Fault { container: ours.position, after });
-        }
-    }
-    faults
 }
 
 impl fmt::Display for Replicas {

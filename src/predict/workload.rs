@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::control::{Layers, Merged};
+use crate::fault::Plan;
 use crate::kubelet::PodSpec;
 
 /// The kind of object that makes the Pods.
@@ -33,6 +35,15 @@ impl Kind {
             Self::StatefulSet => "StatefulSet",
             Self::DaemonSet => "DaemonSet",
             Self::Job => "Job",
+        }
+    }
+
+    /// A name that a Pod of it may have, for what is the same in all of them.
+    pub fn some_pod(self, name: &str) -> String {
+        match self {
+            Self::Pod => name.to_owned(),
+            Self::StatefulSet => format!("{name}-0"),
+            Self::Deployment | Self::DaemonSet | Self::Job => format!("{name}-bcdfg"),
         }
     }
 
@@ -77,6 +88,33 @@ pub struct OurContainer {
     pub config: Config,
     /// What its `POD_NAME` says.
     pub pod_name: PodName,
+    /// What follows from the environment, the file and the annotation, as in the service.
+    pub merged: Merged,
+    /// The rules of that.
+    pub plan: Plan,
+    /// Whether clock, counts and the number of starts outlive the container: `STATE_DIR` is on a volume that does.
+    pub keeps_state: bool,
+}
+
+impl OurContainer {
+    /// A container whose `layers` hold what its files say; otherwise what is wrong with all of them together.
+    pub fn new(
+        position: usize,
+        config: Config,
+        pod_name: PodName,
+        layers: &Layers,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let merged = layers.merged();
+        let (plan, _) = merged.plan()?;
+        Ok(Self { position, config, pod_name, merged, plan, keeps_state: false })
+    }
+
+    /// Whether an instant of the calendar decides about a rule.
+    pub fn follows_calendar(&self) -> bool {
+        let calendar =
+            |rule: &crate::fault::Rule| rule.trigger().start.is_some() || rule.trigger().until.is_some();
+        self.plan.rules().iter().any(calendar)
+    }
 }
 
 /// One object of the input whose Pods run this program, or are probed through it.

@@ -3,6 +3,7 @@
 
 mod advice;
 mod engine;
+mod replicas;
 mod report;
 mod run;
 #[path = "../support/mod.rs"]
@@ -10,8 +11,9 @@ mod support;
 
 use std::time::Duration;
 
+use kube_probesim::control::Layers;
 use kube_probesim::fault::{ActivePlan, Client, Plan, Seed, Target};
-use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, Program};
+use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, ProbeKind, Program};
 use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
 use kube_probesim::predict::workload::OurContainer;
 use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
@@ -28,6 +30,8 @@ fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
 /// A workload of one container with this environment, liveness and readiness with period 10 and threshold 3.
 fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
     let config = support::config(env);
+    let layers = Layers::elsewhere(&config, false);
+    let ours = OurContainer::new(0, config.clone(), PodName::OfPod, &layers).unwrap();
     let program = Program {
         shutdown_delay: config.process.shutdown_delay,
         ..Program::new(ActivePlan::new(Plan::default(), Seed(0), true))
@@ -44,7 +48,7 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
         name: "app".to_owned(),
         replicas,
         pod: PodSpec::new(vec![container]),
-        ours: vec![OurContainer { position: 0, config, pod_name: PodName::OfPod }],
+        ours: vec![ours],
         rollout: (kind == Kind::Deployment).then_some(rollout),
         assumptions: Vec::new(),
         warnings: Vec::new(),

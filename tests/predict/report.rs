@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use kube_probesim::cli;
-use kube_probesim::kubelet::{Event, Happening, ProbeKind, Symptom};
+use kube_probesim::kubelet::{Event, Happening, Symptom};
 use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
 use serde_json::Value;
@@ -87,12 +87,26 @@ fn command(args: &[&str], stdin: &str) -> (u8, String, String) {
 
 #[test]
 fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
-    let args =
-        ["--for", "soon", "--pods", "0", "--seed", "-1", "--output", "xml", "--fail-on", "x > 1", "--color"];
+    let args = [
+        "--for",
+        "soon",
+        "--at",
+        "noon",
+        "--pods",
+        "0",
+        "--seed",
+        "-1",
+        "--output",
+        "xml",
+        "--fail-on",
+        "x > 1",
+        "--color",
+    ];
     let (code, out, err) = command(&args, "");
     assert_eq!((code, out.as_str()), (64, ""));
     for part in [
         "--for \"soon\"",
+        "--at \"noon\" is not a time such as 2026-11-23T12:00:00Z",
         "--pods \"0\"",
         "--seed \"-1\"",
         "--output \"xml\"",
@@ -108,7 +122,7 @@ fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
 fn the_help_names_every_option() {
     let (code, out, _) = command(&["--help"], "");
     assert_eq!(code, 0);
-    for option in ["--for", "--pods", "--pod ", "--seed", "--endpoint-lag", "--output", "--fail-on"] {
+    for option in ["--for", "--at", "--pods", "--pod ", "--seed", "--endpoint-lag", "--output", "--fail-on"] {
         assert!(out.contains(option), "{option}");
     }
 }
@@ -183,4 +197,47 @@ fn of_many_different_lines_the_first_and_the_last_are_kept() {
     assert_eq!(lines[15], "+16s  Container app exited with code 16");
     assert_eq!(lines[16], "… 158 more");
     assert_eq!(lines[17], "+2m55s  Container app exited with code 175");
+}
+
+/// A Pod whose plan is in a ConfigMap volume; `rule` is its rule.
+fn in_a_file(rule: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: web}}, spec: {{containers: [{{name: app, image: kube-probesim, \
+         env: [{{name: FAULTS_FILE, value: /f/plan}}, {{name: SEED, value: '1'}}, {{name: FAILURE_RATE, value: '1'}}], \
+         volumeMounts: [{{name: f, mountPath: /f}}], readinessProbe: {{httpGet: {{port: 8080, path: /readyz}}}}}}], \
+         volumes: [{{name: f, configMap: {{name: plans}}}}]}}}}\n---\n\
+         {{apiVersion: v1, kind: ConfigMap, metadata: {{name: plans}}, data: {{plan: \"faults: [{rule}]\"}}}}\n"
+    )
+}
+
+#[test]
+fn rules_of_a_file_are_named_with_their_source_and_the_instant_where_it_matters() {
+    let drill = in_a_file("{name: drill, target: readiness, mode: status, start: '2026-11-23T12:10:00Z'}");
+    let (code, out, err) = command(&["-", "--at", "2026-11-23T13:00:00+01:00"], &drill);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for part in [
+        "It begins at 2026-11-23T12:00:00Z (--at sets another instant)\n",
+        "\nFaults\n  - app: fault drill, from the file\n",
+        "+10m",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (_, out, _) = command(&["-", "--at", "2026-11-23T12:00:00Z", "--output", "json"], &drill);
+    let summary: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let summary = &summary["summary"];
+    assert_eq!(summary["begins_at"], "2026-11-23T12:00:00Z");
+    let source = |name: &str| {
+        let rules = summary["rules"].as_array().unwrap().iter();
+        rules.filter(|rule| rule["name"] == name).map(|rule| rule["source"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (source("drill"), source("readiness-rate")),
+        (vec!["file".into()], vec!["environment".into()])
+    );
+
+    let (_, out, _) = command(&["-"], &in_a_file("{name: readiness-rate, target: readiness, mode: hang}"));
+    assert!(!out.contains("It begins at"), "no instant decides anything: {out}");
+    assert!(out.contains("fault readiness-rate, from the environment, is hidden by the file"), "{out}");
+    let (_, out, _) = command(&["-"], &drill.replace("'2026-11-23T12:10:00Z'", "'1999-01-01T00:00:00Z'"));
+    assert!(out.contains("It begins at 2"), "the present is taken: {out}");
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 
+use crate::fault::Timestamp;
 use crate::predict::fail_on::{Condition, ConditionError};
 use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
 use crate::units::{self, Bare, UnitError};
 
-const OPTIONS: [&str; 7] = ["--for", "--pods", "--pod", "--seed", "--endpoint-lag", "--output", "--fail-on"];
+const OPTIONS: [&str; 8] =
+    ["--for", "--at", "--pods", "--pod", "--seed", "--endpoint-lag", "--output", "--fail-on"];
 
 /// What to do.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Arguments {
     /// Files; `-` is standard input.
     pub(super) files: Vec<OsString>,
     pub(super) options: Options,
+    /// When the prediction begins; absent: now.
+    pub(super) at: Option<Timestamp>,
     /// Whose timeline is printed; absent: the first Pod's.
     pub(super) shown: Option<String>,
     pub(super) output: Output,
@@ -43,6 +47,7 @@ pub(super) enum UsageError {
     Unicode(String),
     Duration(&'static str, String, UnitError),
     Zero(&'static str, String),
+    At(String, UnitError),
     Pods(String),
     Seed(String),
     Output(String),
@@ -61,6 +66,7 @@ impl fmt::Display for UsageError {
             Self::Unicode(name) => write!(f, "{name} is not valid UTF-8"),
             Self::Duration(option, value, error) => write!(f, "{option} {value:?} {error}"),
             Self::Zero(option, value) => write!(f, "{option} {value:?} has to be above 0"),
+            Self::At(value, error) => write!(f, "--at {value:?} {error}"),
             Self::Pods(value) => write!(f, "--pods {value:?} is not a number from 1 to {MAX_PODS}"),
             Self::Seed(value) => {
                 write!(f, "--seed {value:?} is not a whole number from 0 to {}", u64::MAX)
@@ -132,6 +138,9 @@ impl Arguments {
                     return Err(UsageError::Zero(option, value));
                 }
                 self.options.horizon = horizon;
+            }
+            "--at" => {
+                self.at = Some(units::timestamp(&value).map_err(|error| UsageError::At(value, error))?);
             }
             "--endpoint-lag" => self.options.endpoint_lag = duration(option, &value)?,
             "--pods" => {

@@ -8,6 +8,7 @@ use super::error::Problem;
 use super::node::{Node, Report, shown, wrong};
 use super::object::Object;
 use crate::config::environment::{VARIABLES, Variable};
+use crate::predict::Kind;
 
 /// The most bytes of an environment. `$(VAR)` could double a value with each variable.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -25,6 +26,8 @@ const SOME_ADDRESS: &str = "192.0.2.1";
 pub(super) struct Sources<'a> {
     /// All objects of the input; each ConfigMap among them can be referred to.
     pub(super) objects: &'a [Object],
+    /// What kind of object the Pods come from.
+    pub(super) kind: Kind,
     /// The object that the Pods come from.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.
@@ -34,7 +37,7 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    fn config_map(&self, name: &str) -> Option<&'a Object> {
+    pub(super) fn config_map(&self, name: &str) -> Option<&'a Object> {
         let namespace = self.owner.namespace.as_deref();
         self.objects
             .iter()
@@ -191,16 +194,27 @@ fn referred(variable: &str, source: &Node, sources: &Sources, report: &mut Repor
     None
 }
 
+/// A label or an annotation of the Pod, by a path such as `metadata.annotations['key']`: field, key and value, which is
+/// empty where there is none. `None`: the path is another.
+pub(super) fn entry_of_pod<'a>(
+    path: &'a str,
+    sources: &Sources,
+    report: &mut Report,
+) -> Option<(&'static str, &'a str, String)> {
+    let (start, key) = path.split_once(['\'', '"'])?;
+    let field = match start {
+        "metadata.labels[" => "labels",
+        "metadata.annotations[" => "annotations",
+        _ => return None,
+    };
+    let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
+    let entries = sources.metadata.map(|metadata| metadata.texts(field, report)).unwrap_or_default();
+    let entry = entries.into_iter().find(|(known, _)| *known == key);
+    Some((field, key, entry.map_or_else(String::new, |(_, text)| text.to_owned())))
+}
+
 /// A field of the Pod, by the downward API.
 fn of_pod(path: &str, sources: &Sources, report: &mut Report) -> String {
-    let entry = |field: &str, key: &str, report: &mut Report| {
-        let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
-        let entries = sources.metadata.map(|metadata| metadata.texts(field, report)).unwrap_or_default();
-        entries
-            .into_iter()
-            .find(|(known, _)| *known == key)
-            .map_or_else(String::new, |(_, text)| text.to_owned())
-    };
     match path {
         "metadata.name" => POD_NAME.to_owned(),
         "metadata.namespace" => sources.owner.namespace.clone().unwrap_or_else(|| "default".to_owned()),
@@ -209,16 +223,12 @@ fn of_pod(path: &str, sources: &Sources, report: &mut Report) -> String {
             sources.spec.text("serviceAccountName", report).unwrap_or("default").to_owned()
         }
         "status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs" => SOME_ADDRESS.to_owned(),
-        _ => match path.split_once(['\'', '"']) {
-            Some(("metadata.labels[", key)) => entry("labels", key, report),
-            Some(("metadata.annotations[", key)) => entry("annotations", key, report),
-            _ => format!("<{path}>"),
-        },
+        _ => entry_of_pod(path, sources, report).map_or_else(|| format!("<{path}>"), |(_, _, value)| value),
     }
 }
 
 /// The `data` of a ConfigMap.
-fn data<'a>(config_map: &'a Object, report: &mut Report) -> Vec<(&'a str, &'a Value)> {
+pub(super) fn data<'a>(config_map: &'a Object, report: &mut Report) -> Vec<(&'a str, &'a Value)> {
     let mut own = Report::new(config_map.place.clone());
     let data = config_map.node().child("data", &mut own);
     report.adopt(own);
@@ -226,7 +236,7 @@ fn data<'a>(config_map: &'a Object, report: &mut Report) -> Vec<(&'a str, &'a Va
 }
 
 /// A value of a ConfigMap. What lacks quotes is taken as it is written, with a warning.
-fn datum(config_map: &Object, key: &str, value: &Value, report: &mut Report) -> Option<String> {
+pub(super) fn datum(config_map: &Object, key: &str, value: &Value, report: &mut Report) -> Option<String> {
     let mut own = Report::new(config_map.place.clone());
     let field = format!("data.{}", shown(key));
     let text = match value {
@@ -249,7 +259,7 @@ pub(super) fn is_ours(name: &str) -> bool {
     VARIABLES.iter().flat_map(Variable::names).any(|known| known == name)
 }
 
-fn container(report: &Report) -> String {
+pub(super) fn container(report: &Report) -> String {
     format!("container {}", report.place.container.as_deref().unwrap_or_default())
 }
 

@@ -127,6 +127,24 @@ pub enum Problem {
         /// The key.
         key: String,
     },
+    /// A mount of a volume that the Pod has not.
+    NoVolume(String),
+    /// An item of a ConfigMap volume whose key its ConfigMap has not: the Pod would never start.
+    NoItem {
+        /// The ConfigMap.
+        config_map: String,
+        /// The key.
+        key: String,
+    },
+    /// A plan that the service would not take. It would go on without.
+    Plan {
+        /// The variable that names its file.
+        variable: &'static str,
+        /// The container, with its object.
+        of: String,
+        /// What is wrong, after the file's path.
+        error: String,
+    },
     /// Variables that grow beyond what a process can be given.
     EnvironmentTooLong,
     /// Arguments that the service does not take.
@@ -181,6 +199,16 @@ impl fmt::Display for Problem {
                 write!(f, "ConfigMap {name:?} is not in the input; add its manifest, or mark it optional")
             }
             Self::NoKey { config_map, key } => write!(f, "ConfigMap {config_map:?} has no key {key:?}"),
+            Self::NoVolume(name) => write!(f, "the Pod has no volume {name:?}"),
+            Self::NoItem { config_map, key } => write!(
+                f,
+                "ConfigMap {config_map:?} has no key {key:?}: the Pod would wait for it and never start; add the key, or \
+                 mark the volume optional"
+            ),
+            Self::Plan { variable, of, error } => write!(
+                f,
+                "{error} ({variable} of {of}; the service would say so in its log and go on without this plan)"
+            ),
             Self::EnvironmentTooLong => {
                 write!(f, "the environment has more than {} bytes", super::environment::MAX_BYTES)
             }

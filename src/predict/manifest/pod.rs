@@ -8,8 +8,10 @@ use super::container::{Role, role};
 use super::environment::{Environment, Sources};
 use super::error::Problem;
 use super::node::{Node, Report, shown};
+use super::plans;
 use super::ports::{Ports, aim};
 use super::probe::{self, Owner};
+use super::state::{self, Kept};
 use crate::config::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
@@ -49,16 +51,24 @@ pub(super) fn read(
     let members = members(spec, report);
     let mut ports = Ports::default();
     let mut ours = Vec::new();
+    let mut states: Vec<(Kept, &str)> = Vec::new();
     let mut containers = Vec::new();
     for (position, member) in members.iter().enumerate() {
         report.place.container = Some(member.name.to_owned());
         let mut container = ContainerSpec::new(member.name);
         if member.ours {
-            match configured(&member.node, sources, report) {
-                Some((config, pod_name)) => {
-                    ports.add(position, &config, &containers, report);
-                    container = ContainerSpec::ours(member.name, program(&config));
-                    ours.push(OurContainer { position, config, pod_name });
+            match configured(position, &member.node, sources, report) {
+                Some((found, place)) => {
+                    let other = states.iter().find(|(other, _)| place.as_ref() == Some(other));
+                    if let Some((_, other)) = other {
+                        report.warn(&format!(
+                            "STATE_DIR is that of container {other}, too: each needs its own"
+                        ));
+                    }
+                    states.extend(place.map(|place| (place, member.name)));
+                    ports.add(position, &found.config, &containers, report);
+                    container = ContainerSpec::ours(member.name, program(&found));
+                    ours.push(found);
                 }
                 None => ports.incomplete = true,
             }
@@ -148,22 +158,25 @@ pub(super) fn restart_policy(node: &Node, report: &mut Report) -> Option<Restart
     })
 }
 
-/// The configuration of a container of ours.
-fn configured(container: &Node, sources: &Sources, report: &mut Report) -> Option<(Config, PodName)> {
+/// A container of ours at a position, with its configuration.
+fn configured(
+    position: usize,
+    container: &Node,
+    sources: &Sources,
+    report: &mut Report,
+) -> Option<(OurContainer, Option<Kept>)> {
     let before = report.errors.len();
-    // A plan in a ConfigMap volume would be found here, by `volumeMounts` and the path in FAULTS_FILE; until that
-    // is built, `config::load` refuses the variable.
     let environment = Environment::read(container, sources, report);
     let name = report.place.container.clone().unwrap_or_default();
-    let owner = &sources.owner.name;
+    let some_pod = sources.kind.some_pod(&sources.owner.name);
     for variable in environment.with_pod_name() {
         if !matches!(variable, "POD_NAME" | "POD_NAMESPACE" | "NODE_NAME") {
             report.assume(format!(
-                "container {name}: {variable} holds the Pod's name; {owner:?} is taken for it"
+                "container {name}: {variable} holds the Pod's name; {some_pod:?} is taken for it"
             ));
         }
     }
-    let pairs: Vec<(String, String)> = environment.pairs(owner).collect();
+    let pairs: Vec<(String, String)> = environment.pairs(&some_pod).collect();
     let of_pod = environment.is_pod_name("POD_NAME");
     let loaded =
         match config::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
@@ -179,6 +192,8 @@ fn configured(container: &Node, sources: &Sources, report: &mut Report) -> Optio
         report.warn(&format!("env {warning}"));
     }
     let mut config = loaded.config;
+    let layers = plans::layers(&config, container, sources, report);
+    let kept = state::kept(&config, container, sources, report);
     let pod_name = match config.identity.pod.take_if(|_| of_pod) {
         Some(_) => PodName::OfPod,
         None => config.identity.pod.clone().map_or(PodName::Unset, PodName::Fixed),
@@ -188,18 +203,31 @@ fn configured(container: &Node, sources: &Sources, report: &mut Report) -> Optio
             "container {name}: POD_NAME holds more than the Pod's name; all Pods are taken to share one"
         ));
     }
-    (report.errors.len() == before).then_some((config, pod_name))
+    match OurContainer::new(position, config, pod_name, &layers) {
+        Ok(ours) => {
+            let ours = OurContainer { keeps_state: kept.is_some(), ..ours };
+            (report.errors.len() == before).then_some((ours, kept))
+        }
+        Err(errors) => {
+            for error in errors {
+                report.error("", Problem::Config(error));
+            }
+            None
+        }
+    }
 }
 
-fn program(config: &Config) -> Program {
-    let plan = ActivePlan::new(config.plan.clone(), Seed(0), config.readiness_checks_dependency);
-    let followed = config.plan.rules().iter().enumerate().filter_map(|(position, rule)| match rule.mode() {
+fn program(ours: &OurContainer) -> Program {
+    let OurContainer { config, plan: rules, .. } = ours;
+    let plan = ActivePlan::new(rules.clone(), Seed(0), config.readiness_checks_dependency);
+    let followed = rules.rules().iter().enumerate().filter_map(|(position, rule)| match rule.mode() {
         Some(Mode::Redirect(location)) => Some((position, on_this_host(config, location)?)),
         _ => None,
     });
     Program {
         followed: followed.collect(),
         shutdown_delay: config.process.shutdown_delay,
+        keeps_state: ours.keeps_state,
         ..Program::new(plan)
     }
 }

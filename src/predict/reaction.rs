@@ -1,0 +1,116 @@
+//! How long the kubelet takes to react to a fault.
+
+use std::time::Duration;
+
+use super::workload::Workload;
+use crate::fault::{Action, Client, ClientFilter, Mode};
+use crate::kubelet::{Event, Happening, PodSpec, Program};
+
+/// A failing rule of a container.
+pub(super) struct Fault {
+    container: usize,
+    /// Its position in the container's plan.
+    rule: usize,
+    /// Whether it begins by the number of requests.
+    by_requests: bool,
+}
+
+/// When the faults of a Pod began, and what came of the first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Onset {
+    lives: Vec<Life>,
+    /// The first failure, where a fault begins by the number of requests.
+    failed: Option<Duration>,
+    /// From the first beginning to the first kill or the first time the Pod was no longer Ready.
+    pub(super) reaction: Option<Duration>,
+}
+
+/// A container of ours since its latest start.
+#[derive(Clone, Debug)]
+struct Life {
+    container: usize,
+    /// When its plan's clock stood at zero: at that start or, where a state is kept, at its first.
+    zero: Duration,
+    begins: Option<Duration>,
+}
+
+impl Onset {
+    /// Takes note of what happens in the Pod.
+    pub(super) fn see(&mut self, event: &Event, faults: &[Fault], pod: &PodSpec) {
+        if self.reaction.is_some() {
+            return;
+        }
+        match event.what {
+            Happening::Started { restarts } => {
+                let Some(program) = &pod.containers[event.container].program else { return };
+                let life = self.life(event);
+                if !program.keeps_state {
+                    life.zero = event.at;
+                }
+                // Unless a fault has begun, a new process may begin its plan anew.
+                if life.begins.is_none_or(|begins| begins > event.at) {
+                    let own = faults.iter().filter(|fault| fault.container == event.container);
+                    life.begins = opening(program, own, restarts, life.zero, event.at);
+                }
+            }
+            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.by_requests) => {
+                self.failed.get_or_insert(event.at);
+            }
+            Happening::Killing { .. } | Happening::PodReady(false) => {
+                let begins = self.lives.iter().filter_map(|life| life.begins).chain(self.failed).min();
+                self.reaction = begins.and_then(|begins| event.at.checked_sub(begins));
+            }
+            _ => {}
+        }
+    }
+
+    /// The container that starts.
+    fn life(&mut self, started: &Event) -> &mut Life {
+        let container = started.container;
+        let known = self.lives.iter().position(|life| life.container == container);
+        let position = known.unwrap_or(self.lives.len());
+        if known.is_none() {
+            self.lives.push(Life { container, zero: started.at, begins: None });
+        }
+        &mut self.lives[position]
+    }
+}
+
+/// When the first of some faults begins, in a process that starts at `at` with the plan's clock at zero at `zero`.
+fn opening<'a>(
+    program: &Program,
+    faults: impl Iterator<Item = &'a Fault>,
+    restarts: u64,
+    zero: Duration,
+    at: Duration,
+) -> Option<Duration> {
+    let plan = program.plan.clone().at(program.replica(restarts + 1, zero));
+    let elapsed = at.saturating_sub(zero);
+    let begin = |fault: &Fault| {
+        if plan.is_in_time(fault.rule, elapsed) {
+            Some(elapsed)
+        } else {
+            plan.next_change_of(fault.rule, elapsed)
+        }
+    };
+    faults.filter(|fault| !fault.by_requests).filter_map(begin).min().map(|begin| zero.saturating_add(begin))
+}
+
+/// The rules of a workload that make probes fail.
+pub(super) fn faults(workload: &Workload) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for ours in &workload.ours {
+        for (position, rule) in ours.plan.rules().iter().enumerate() {
+            let fails = match rule.action() {
+                Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
+                Action::Listener { .. } => true,
+            };
+            if !fails || rule.client() == ClientFilter::Only(Client::Other) {
+                continue;
+            }
+            let by_requests = rule.trigger().requests.is_some_and(|window| window.after() > 0);
+            faults.push(Fault { container: ours.position, rule: position, by_requests });
+        }
+    }
+    faults
+}

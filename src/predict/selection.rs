@@ -1,0 +1,155 @@
+//! Where each rule comes from, and which Pods it acts on.
+
+use serde_json::Value;
+
+use crate::config::Source;
+use crate::config::plan::write_rule;
+use crate::fault::{Pods, Rule, Timestamp};
+use crate::units::{Show, show_timestamp};
+
+use super::advice::Advice;
+use super::run::{Options, Replicas};
+use super::workload::{OurContainer, Workload};
+
+/// How many Pods a line names.
+const NAMED: usize = 10;
+
+/// A rule of a container, over all Pods.
+#[derive(Clone, Debug)]
+pub struct Selection<'a> {
+    /// The container that has it.
+    pub container: &'a str,
+    /// The rule.
+    pub rule: &'a Rule,
+    /// Where it comes from.
+    pub source: Source,
+    /// The positions of the Pods that it acts on.
+    pub pods: Vec<usize>,
+}
+
+/// All rules of a workload, in the order of the plans.
+pub fn selections<'a>(workload: &'a Workload, replicas: &Replicas) -> Vec<Selection<'a>> {
+    let mut all = Vec::new();
+    for ours in &workload.ours {
+        for (position, (rule, source)) in ours.merged.rules.iter().enumerate() {
+            let selects = |pod: &usize| {
+                let container = replicas.pods[*pod].pod.containers.get(ours.position);
+                let program = container.and_then(|container| container.program.as_ref());
+                program.is_some_and(|program| program.plan.is_selected(position))
+            };
+            let pods = (0..replicas.pods.len()).filter(selects).collect();
+            all.push(Selection { container: name(workload, ours), rule, source: *source, pods });
+        }
+    }
+    all
+}
+
+fn name<'a>(workload: &'a Workload, ours: &OurContainer) -> &'a str {
+    workload.pod.containers.get(ours.position).map_or("", |container| container.name.as_str())
+}
+
+/// A sentence for each rule that is not the environment's or does not act on every Pod, and for each that is hidden.
+pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Selection { container, rule, source, pods } in selections(workload, replicas) {
+        let selects = rule.trigger().pods.is_some();
+        if source == Source::Environment && !selects {
+            continue;
+        }
+        let acts = if selects {
+            let names: Vec<&str> =
+                pods.iter().take(NAMED).map(|pod| replicas.pods[*pod].name.as_str()).collect();
+            let which = match (names.join(", "), pods.len().saturating_sub(NAMED)) {
+                (names, _) if names.is_empty() => String::new(),
+                (names, 0) => format!(": {names}"),
+                (names, more) => format!(": {names} and {more} more"),
+            };
+            format!(", acts on {} of {replicas} (pods: {}){which}", pods.len(), asked(rule))
+        } else {
+            String::new()
+        };
+        lines.push(format!("{container}: fault {}, from the {}{acts}", rule.name(), source.name()));
+    }
+    for ours in &workload.ours {
+        let container = name(workload, ours);
+        lines.extend(ours.merged.hidden.iter().map(|hidden| {
+            let (source, by) = (hidden.source.name(), hidden.by.name());
+            format!("{container}: fault {}, from the {source}, is hidden by the {by}", hidden.name)
+        }));
+    }
+    lines
+}
+
+/// The `pods` of a rule as they are written.
+fn asked(rule: &Rule) -> String {
+    match write_rule(rule).get("pods") {
+        Some(Value::String(share)) => share.clone(),
+        Some(ordinals) => ordinals.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Advice on rules that act on no Pod, at no time or in no start.
+pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<Advice> {
+    let mut found = Vec::new();
+    for Selection { container, rule, pods, .. } in selections(workload, replicas) {
+        let subject = format!("{container}: fault {}", rule.name());
+        if let Some(asked_for) = &rule.trigger().pods
+            && pods.is_empty()
+            && !replicas.pods.is_empty()
+        {
+            let why = none(asked_for, replicas.pods.len());
+            let text = format!("{subject} (pods: {}) acts on none of {replicas}: {why}", asked(rule));
+            found.push(Advice { code: "pods-select-none", text });
+        }
+        found.extend(past_or_future(&subject, rule, options));
+    }
+    for ours in workload.ours.iter().filter(|ours| !ours.keeps_state) {
+        for rule in ours.plan.rules() {
+            if rule.trigger().starts.is_some_and(|window| !window.is_open(1)) {
+                let text = format!(
+                    "{}: fault {} waits for a later start of the container (when.starts), but each is the first as long as \
+                     no state is kept: it never acts. Set STATE_DIR to a directory on an emptyDir.",
+                    name(workload, ours),
+                    rule.name(),
+                );
+                found.push(Advice { code: "starts-without-state", text });
+            }
+        }
+    }
+    found
+}
+
+/// Why a rule acts on none of `count` Pods.
+fn none(pods: &Pods, count: usize) -> String {
+    match pods {
+        Pods::Share(rate) => {
+            let chance = 100.0 * (1.0 - rate.percent() / 100.0).powf(count as f64);
+            format!(
+                "each is drawn by itself, and with {count} of them the share is none in {chance:.1}% of all seeds. Take \
+                 another seed, a larger share or more replicas, or name ordinals of a StatefulSet."
+            )
+        }
+        Pods::Ordinals(_) => "none has such an ordinal. Name ordinals of the Pods that there are.".to_owned(),
+    }
+}
+
+/// That a rule's time is not within that of the prediction.
+fn past_or_future(subject: &str, rule: &Rule, options: &Options) -> Option<Advice> {
+    let (begin, end) = (options.at, Timestamp(options.at.0.saturating_add(options.horizon)));
+    let (start, until) = (rule.trigger().start, rule.trigger().until);
+    let (field, instant) = if let Some(until) = until.filter(|until| *until <= begin) {
+        ("ends for good (until) at", until)
+    } else if let Some(start) = start.filter(|start| *start >= end) {
+        ("does not begin (start) before", start)
+    } else {
+        return None;
+    };
+    let text = format!(
+        "{subject} {field} {}, and the prediction covers {} from {} on: it never acts here. Set --at or --for.",
+        show_timestamp(instant),
+        Show(options.horizon),
+        show_timestamp(begin),
+    );
+    Some(Advice { code: "outside-prediction", text })
+}

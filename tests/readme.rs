@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
-use kube_probesim::cli::predict;
+use kube_probesim::cli::{fault, predict};
 use kube_probesim::config;
 use kube_probesim::config::environment::{VARIABLES, Variable};
 
@@ -59,6 +59,36 @@ fn the_prediction_is_what_predict_prints() {
     assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
     let output = String::from_utf8(output).unwrap();
     hold("predict", &format!("```console\n$ kube-probesim predict {}\n{output}```\n", ARGS.join(" ")));
+}
+
+#[test]
+fn the_help_of_fault_is_what_it_prints() {
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let code = fault::run([OsString::from("--help")], [], &mut output, &mut errors);
+    assert_eq!((code, errors.len()), (0, 0));
+    let help = String::from_utf8(output).unwrap();
+    hold("fault", &format!("```console\n$ kube-probesim fault --help\n{help}```\n"));
+}
+
+/// Each curl of the README is run; a stream is left after its first bytes.
+#[tokio::test]
+async fn the_calls_of_the_readme_do_what_they_say() {
+    let service = support::Service::start(&[]).await;
+    let readme = readme();
+    let calls: Vec<&str> = readme.lines().filter(|line| line.contains("localhost:8081/v1/")).collect();
+    assert_eq!(calls.len(), 6);
+    for call in calls {
+        let call = call.replace("localhost:8081", &service.admin.to_string());
+        let limit = if call.contains("event-stream") { "--max-time 1" } else { "--fail" };
+        let line = call.replacen("curl", &format!("curl -s -S {limit} -w '%{{http_code}}'"), 1);
+        let output = tokio::process::Command::new("sh").args(["-c", &line]).output().await.unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            told.ends_with("200") || told.ends_with("201"),
+            "{line}: {told} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }
 
 #[tokio::test]

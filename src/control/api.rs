@@ -90,7 +90,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     let path = parts.uri.path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    let by = format!("api {peer}");
+    let by = format!("api {}", SocketAddr::new(peer.ip().to_canonical(), peer.port()));
     let change = |change| {
         let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::merge::{Layer, Merged, merge};
+use serde_json::Value;
+
+use crate::config::document::{DocumentError, Problem};
 use crate::config::plan::{RawPlan, check_replica, read_plan};
 use crate::config::{Config, ConfigError, Source, document};
 use crate::fault::Replica;
@@ -140,14 +143,14 @@ fn read_text(
     pod: Option<&str>,
 ) -> Result<RawPlan, Vec<String>> {
     let lines = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if text.trim().is_empty() {
-        return Ok(RawPlan::default());
-    }
-    let value = document::parse(text, document::MAX_PLAN)
-        .map_err(|error| lines(vec![ConfigError::new(place, error)]))?;
-    if value.is_null() {
-        return Ok(RawPlan::default());
-    }
+    let value = match document::parse(text, document::MAX_PLAN) {
+        // A comment is nothing, too.
+        Ok(Value::Null) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
+            return Ok(RawPlan::default());
+        }
+        Ok(value) => value,
+        Err(error) => return Err(lines(vec![ConfigError::new(place, error)])),
+    };
     let plan = read_plan(&value, place).map_err(lines)?;
     let replica = Replica::named(plan.seed.or(seed_below), pod);
     let errors = check_replica(&plan.rules, &replica, place);

@@ -252,13 +252,21 @@ async fn a_file_is_beneath_the_api_and_a_broken_one_leaves_the_plan_before() {
     )));
     assert_eq!(control.status().snapshot.active.generation, generation, "another spelling is no change");
     assert!(file(&control).errors.is_empty());
+    for nothing in ["", "\n", "# nothing\n", "null", "{}", "faults: []"] {
+        read(Ok(Some(nothing)));
+        assert_eq!(
+            (control.shown().as_str(), file(&control).errors.len()),
+            ("liveness-rate:environment", 0),
+            "{nothing:?}"
+        );
+    }
     control.must(put("a", down("readiness")));
-    assert_eq!(control.shown(), "a:api");
+    assert_eq!(control.shown(), "a:api liveness-rate:environment");
     read(Ok(None));
     assert_eq!(control.shown(), "a:api liveness-rate:environment");
     assert_eq!(file(&control).errors, ["/faults: is not there; it has no rules until it is"]);
     let metrics = control.scrape();
-    for line in [r#"{source="file",result="ok"} 3"#, r#"{source="file",result="error"} 3"#] {
+    for line in [r#"{source="file",result="ok"} 9"#, r#"{source="file",result="error"} 3"#] {
         assert!(metrics.contains(&format!("probesim_plan_reloads_total{line}\n")), "{line} in {metrics}");
     }
 }

@@ -96,16 +96,19 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
     };
     match (&segments[1..], method) {
-        (["plan"], &Method::GET) => Ok(answer::json(StatusCode::OK, &plan(api), Some(generation(api)))),
+        (["plan"], &Method::GET) => {
+            let status = api.control.status();
+            Ok(answer::json(StatusCode::OK, &plan(&status), Some(status.snapshot.active.generation)))
+        }
         (["plan"], &Method::PUT) => {
             let plan = read(&parts.headers, body, &["application/json"]).await?;
             Ok(answer::changed(change(Change::PutPlan(plan))?))
         }
         (["plan"], _) => Err(Problem::method(&["GET", "HEAD", "PUT"])),
         (["faults"], &Method::GET) => {
-            let mut plan = plan(api);
-            plan.shift_remove("seed");
-            Ok(answer::json(StatusCode::OK, &plan, Some(generation(api))))
+            let status = api.control.status();
+            let faults = json!({ "faults": rules(&status) });
+            Ok(answer::json(StatusCode::OK, &faults, Some(status.snapshot.active.generation)))
         }
         (["faults", name], &Method::GET) => {
             let status = api.control.status();
@@ -155,18 +158,13 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     }
 }
 
-fn generation(api: &Api) -> u64 {
-    api.control.status().snapshot.active.generation
-}
-
 /// The plan in force, as it may be put.
-fn plan(api: &Api) -> Map<String, Value> {
-    let status = api.control.status();
+fn plan(status: &super::Status) -> Map<String, Value> {
     let mut plan = Map::new();
     if let Some((seed, _)) = status.seed {
         plan.insert("seed".to_owned(), seed.into());
     }
-    plan.insert("faults".to_owned(), rules(&status).into());
+    plan.insert("faults".to_owned(), rules(status).into());
     plan
 }
 
@@ -196,12 +194,13 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
             if tag == "*" {
                 return Ok(None);
             }
-            let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            let digits = quoted.filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
+            // Who leaves the quotes out is understood all the same.
+            let tag = tag.strip_prefix('"').unwrap_or(tag);
+            let tag = tag.strip_suffix('"').unwrap_or(tag);
+            let digits = Some(tag).filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
             let generation = digits.and_then(|generation| generation.parse().ok()).ok_or_else(|| {
                 let shown: String = tag.chars().take(40).collect();
-                let detail =
-                    format!("If-Match: {shown:?} is not a generation in quotes, as ETag has it, nor *");
+                let detail = format!("If-Match: {shown:?} is neither a generation, as ETag has it, nor *");
                 Problem::new(StatusCode::BAD_REQUEST, detail)
             })?;
             generations.push(generation);

@@ -3,7 +3,9 @@
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,16 +18,16 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<ConfigError>,
-    header: Option<(HeaderName, String)>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), header: None }
+        Self { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
     fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -35,7 +37,10 @@ impl Problem {
     }
 
     pub(super) fn busy(why: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again")).header(RETRY_AFTER, "1")
+        // The admin listener has few places: who cannot be served leaves his to others.
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again"))
+            .header(RETRY_AFTER, "1")
+            .header(CONNECTION, "close")
     }
 
     pub(super) fn unauthorized(detail: &str) -> Self {
@@ -82,10 +87,10 @@ impl Problem {
             problem["errors"] = self.errors.iter().map(error).collect();
         }
         let mut response = with_type(self.status, "application/problem+json", problem.to_string());
-        if let Some((name, value)) = self.header
-            && let Ok(value) = HeaderValue::from_str(&value)
-        {
-            response.headers_mut().insert(name, value);
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }

@@ -14,7 +14,7 @@ use hyper::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer::{self, Problem};
 use crate::events::{Event, Events};
@@ -83,7 +83,7 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
         if let Some(after) = after {
             for event in events.page(Some(after), MAX_PAGE).events {
                 last = event.id;
-                if sender.send(text(&event)).await.is_err() {
+                if !matches!(timeout(ALIVE, sender.send(text(&event))).await, Ok(Ok(()))) {
                     return;
                 }
             }

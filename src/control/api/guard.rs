@@ -1,6 +1,5 @@
 //! Who may steer.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::Request;
@@ -9,6 +8,7 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::answer::Problem;
 use crate::config::Token;
+use crate::control::watch::{self, Content};
 
 /// Decides who is answered.
 pub(super) struct Guard(Option<Token>);
@@ -41,17 +41,15 @@ impl Guard {
         };
         let expected = match token {
             Token::Text(token) => token.clone(),
-            Token::File(path) => fs::read_to_string(path).map_err(|error| {
-                tracing::warn!(variable = "ADMIN_TOKEN_FILE", path = %path.display(), %error, "the token cannot be read: nobody may steer");
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN_TOKEN_FILE cannot be read: nobody may steer")
-            })?,
+            Token::File(path) => match watch::read(path) {
+                Content::Text(token) => token,
+                Content::Missing => return Err(no_token("is not there")),
+                Content::Unreadable(reason) => return Err(no_token(&reason)),
+            },
         };
         let expected = expected.trim();
         if expected.is_empty() {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ADMIN_TOKEN_FILE is empty: nobody may steer",
-            ));
+            return Err(no_token("is empty"));
         }
         let given = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
         let Some(given) = given.and_then(bearer) else {
@@ -63,6 +61,10 @@ impl Guard {
             Err(Problem::unauthorized("the token is not the right one"))
         }
     }
+}
+
+fn no_token(reason: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("ADMIN_TOKEN_FILE {reason}: nobody may steer"))
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -86,7 +88,9 @@ fn has_own_origin(headers: &HeaderMap, host: &str) -> bool {
 
 fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
+        Some((address, "")) => address,
+        Some((address, port)) if port.starts_with(':') => address,
+        Some(_) => return false,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -119,6 +123,7 @@ mod tests {
             "127.0.0.1.example.org",
             "10.0.0.1:8081",
             "[fe80::1]",
+            "[::1]evil",
             "localhost.example",
             "0.0.0.0",
         ] {

@@ -23,6 +23,7 @@ use crate::config::Identity;
 use crate::engine::Engine;
 use crate::fault::Target;
 use crate::metrics::Metrics;
+use crate::timer::Timer;
 use crate::wire::{Conditions, Stage};
 
 /// What handlers know.
@@ -32,6 +33,8 @@ pub struct App {
     pub engine: Engine,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Delays.
+    pub timer: Timer,
     /// Who this replica is.
     pub identity: Identity,
     /// Which path belongs to which target; a prefix ends in `/*`.

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::drip::Drip;
 use crate::config::Identity;
 use crate::fault::{Mode, Partial, Rule};
+use crate::timer::Timer;
 use crate::wire::{Ending, Script};
 
 /// Names the rule that an answer comes from.
@@ -75,9 +76,9 @@ pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
     response
 }
 
-pub(super) fn drip(partial: Partial, over: Duration) -> Response<Body> {
+pub(super) fn drip(partial: Partial, over: Duration, timer: &Timer) -> Response<Body> {
     let mut response = text(status(partial.status), "");
-    *response.body_mut() = Body::new(Drip::new(partial.body, over));
+    *response.body_mut() = Body::new(Drip::new(partial.body, over, timer));
     response
 }
 

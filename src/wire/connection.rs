@@ -330,7 +330,10 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
                 // The connection's task answers, and polls again.
                 poll_fn(|_| if state.is_admitted() { Poll::Ready(()) } else { Poll::Pending }).await;
             }
-            let response = router.call(request.map(Body::new)).await?;
+            // A body that is none takes no allocation.
+            let request =
+                request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+            let response = router.call(request).await?;
             state.answer_begins();
             Ok(response.map(|body| Tracked { body, state }))
         })

@@ -34,8 +34,8 @@ pub(super) fn meant(name: &str, value: &str) -> Option<String> {
                 return Some((0, known));
             }
             let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
-            // Thousands of names may stand there, and most differ in length alone.
-            if upper.len().abs_diff(known.len()) > allowed {
+            // Thousands of names may stand there, and most differ in length or letters alone.
+            if upper.len().abs_diff(known.len()) > allowed || least_distance(&upper, &known) > allowed {
                 return None;
             }
             let distance = strsim::osa_distance(&upper, &known);
@@ -43,6 +43,17 @@ pub(super) fn meant(name: &str, value: &str) -> Option<String> {
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// A lower bound of the distance at a fraction of its cost: the letters that are too many on one side or the other,
+/// wherever they stand.
+fn least_distance(a: &str, b: &str) -> usize {
+    let mut surplus = [0_i8; 256];
+    a.bytes().for_each(|byte| surplus[usize::from(byte)] += 1);
+    b.bytes().for_each(|byte| surplus[usize::from(byte)] -= 1);
+    let of_a: usize = surplus.iter().map(|count| (*count).max(0) as usize).sum();
+    // Each change of a letter makes two of them.
+    of_a.max(of_a + b.len() - a.len())
 }
 
 /// Whether Kubernetes makes such a variable for a Service of whatever name: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
@@ -85,6 +96,20 @@ mod tests {
         ] {
             assert_eq!(meant(name, "1").as_deref(), Some(known), "{name}");
         }
+    }
+
+    #[test]
+    fn the_bound_of_a_distance_is_never_above_it() {
+        let names: Vec<String> = VARIABLES.iter().flat_map(super::super::Variable::names).collect();
+        let mut sharp = 0;
+        for a in names.iter().step_by(3) {
+            for b in names.iter().map(String::as_str).chain(["PATH", "", "LIVENESS_LATNECY"]) {
+                let (least, distance) = (least_distance(a, b), strsim::osa_distance(a, b));
+                assert!(least <= distance, "{a} {b}: {least} > {distance}");
+                sharp += usize::from(least > 3);
+            }
+        }
+        assert!(sharp > names.len(), "it spares {sharp} distances");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -15,10 +16,22 @@ use super::handle::ConnectionState;
 pub(super) struct Stream {
     pub(super) socket: Arc<TcpStream>,
     pub(super) state: Arc<ConnectionState>,
+    /// What comes before what the socket has.
+    pub(super) unread: Bytes,
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(count));
+            self.state.head_begins();
+            return Poll::Ready(Ok(()));
+        }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
             match self.read(buf) {

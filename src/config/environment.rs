@@ -103,10 +103,15 @@ struct Made {
 pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
     let mut reader = Reader::default();
     let ours = ours(variables, &mut reader);
+    read(reader, &ours)
+}
+
+/// Apart from [`load`], which is made anew for each kind of iterator.
+fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Errors> {
     let pairs = || ours.iter().map(|(name, value)| (name.clone(), value.clone()));
     // Texts that may be absent: there is nothing in them that could fail.
     let mut raw: ServiceVariables = envy::from_iter(pairs()).unwrap_or_default();
-    let shared: FaultVariables = envy::from_iter(pairs()).unwrap_or_default();
+    let shared: FaultVariables = envy::prefixed("").from_iter(pairs()).unwrap_or_default();
     let shared = FaultSettings::read(&mut reader, "", shared);
     let own = Target::ALL.map(|target| {
         let raw = envy::prefixed(prefix(target)).from_iter(pairs()).unwrap_or_default();

@@ -11,6 +11,7 @@ ARG TARGETARCH
 ARG REVISION=unknown
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY src src
 COPY bench bench
 RUN case "$TARGETARCH" in \
@@ -19,7 +20,7 @@ RUN case "$TARGETARCH" in \
       *) echo "no target for $TARGETARCH" >&2; exit 1 ;; \
     esac \
  && rustup target add "$target" \
- && PROBESIM_REVISION="$REVISION" RUSTFLAGS="-C linker=rust-lld" \
+ && PROBESIM_REVISION="$REVISION" \
       cargo build --release --locked --target "$target" \
  && cp "target/$target/release/kube-probesim" /kube-probesim
 

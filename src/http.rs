@@ -9,20 +9,25 @@ mod index;
 pub mod layer;
 mod verbose;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, get_service};
 use hyper::StatusCode;
 use tokio::sync::watch;
+use tower::{Layer, Service};
 
 use crate::config::Identity;
 use crate::engine::Engine;
 use crate::fault::Target;
 use crate::metrics::Metrics;
+use crate::timer::Timer;
 use crate::wire::{Conditions, Stage};
 
 /// What handlers know.
@@ -32,6 +37,8 @@ pub struct App {
     pub engine: Engine,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Delays.
+    pub timer: Timer,
     /// Who this replica is.
     pub identity: Identity,
     /// Which path belongs to which target; a prefix ends in `/*`.
@@ -52,11 +59,9 @@ pub fn probe_router(app: &Arc<App>) -> Router {
     let mut router = Router::new().without_v07_checks();
     for (path, target) in &app.paths {
         let route = || {
-            let app_of_handler = app.clone();
-            let target = *target;
-            get(move |request: Request| std::future::ready(ordinary(&app_of_handler, target, &request)))
-                // Around GET and HEAD alone: another method is refused, not faulted.
-                .route_layer(layer::FaultLayer::new(target, app.clone()))
+            let ordinary = Ordinary { app: app.clone(), target: *target };
+            // Around GET and HEAD alone: another method is refused, not faulted.
+            get_service(layer::FaultLayer::new(*target, app.clone()).layer(ordinary))
         };
         router = match path.strip_suffix('*') {
             // The index keeps its place where everything below is a target.
@@ -67,26 +72,50 @@ pub fn probe_router(app: &Arc<App>) -> Router {
     }
     let of_index = app.clone();
     router
-        .route("/", get(move || std::future::ready(index::page(&of_index))))
+        .route("/", get(move || ready(index::page(&of_index))))
         .route("/metrics", metrics(app))
         .fallback(not_found)
+        // Without it, axum would make the routes anew for each request.
+        .with_state(())
 }
 
 /// `/metrics` and `/healthz`, never faulted.
 pub fn admin_router(app: &Arc<App>) -> Router {
     Router::new()
-        .route("/healthz", get(|| std::future::ready(answer::text(StatusCode::OK, "ok"))))
+        .route("/healthz", get(|| ready(answer::text(StatusCode::OK, "ok"))))
         .route("/metrics", metrics(app))
         .fallback(not_found)
+        .with_state(())
 }
 
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
     let app = app.clone();
-    get(move || std::future::ready(answer::metrics(app.metrics.encode())))
+    get(move || ready(answer::metrics(app.metrics.encode())))
 }
 
 async fn not_found() -> Response<Body> {
     answer::text(StatusCode::NOT_FOUND, "not found")
+}
+
+/// Answers for a target where no rule does. A service, since a handler of axum's costs a request some allocations.
+#[derive(Clone)]
+struct Ordinary {
+    app: Arc<App>,
+    target: Target,
+}
+
+impl Service<Request> for Ordinary {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        ready(Ok(ordinary(&self.app, self.target, &request)))
+    }
 }
 
 /// The answer of a target that no rule replaces.
@@ -101,5 +130,8 @@ fn ordinary(app: &App, target: Target, request: &Request) -> Response<Body> {
     if verbose::is_wanted(request.uri()) {
         return answer::text(status, verbose::body(app, target, request.uri().path(), failure.as_ref()));
     }
-    answer::text(status, failure.map_or_else(|| "ok".to_owned(), |failure| failure.to_string()))
+    match failure {
+        None => answer::text(status, "ok"),
+        Some(failure) => answer::text(status, failure.to_string()),
+    }
 }

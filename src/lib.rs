@@ -10,7 +10,7 @@
 //! | [`server`], [`predict`] | binds, watches windows, drains; runs the Pods of a manifest on a virtual clock |
 //! | [`http`], [`control`] | routes, and the layer that obeys a decision; plan changes |
 //! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
-//! | [`engine`], [`config`], [`metrics`] | counts and asks; environment and plans; what Prometheus sees |
+//! | [`engine`], [`config`], [`metrics`], [`timer`] | counts and asks; environment and plans; what Prometheus sees; exact waits |
 //! | [`events`] | what happened, for those who watch |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`] | durations, percentages and sizes as people write them |
@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod predict;
 pub mod prober;
 pub mod server;
+pub mod timer;
 pub mod units;
 pub mod wire;
 

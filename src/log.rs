@@ -1,12 +1,13 @@
 //! The log: JSON or text, on standard output.
 //!
 //! Lines go through a queue to a thread of their own. A pipe that nobody reads would otherwise stop the service, and
-//! with it the drill that somebody wants to watch.
+//! with it the drill that somebody wants to watch. The thread ends when there is nothing to write: memory is had without
+//! locks in a process of one thread, which a request notices.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -20,9 +21,12 @@ const QUEUE: usize = 4096;
 /// How long the end of the process waits for the last lines.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 
+/// How long the thread waits for a further line before it ends.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// The log in use.
 #[derive(Debug)]
-pub struct Log(SyncSender<Message>);
+pub struct Log(Arc<Queue>);
 
 #[derive(Debug)]
 enum Message {
@@ -33,13 +37,16 @@ enum Message {
 /// Sends events to standard output from here on. A second call changes nothing.
 pub fn init(process: &Process) -> Log {
     let (lines, messages) = sync_channel(QUEUE);
-    let lost = Arc::new(AtomicU64::new(0));
-    let queue = Queue { lines: lines.clone(), lost: lost.clone() };
-    std::thread::spawn(move || write(&messages, &lost));
+    let queue = Arc::new(Queue {
+        lines,
+        messages: Mutex::new(messages),
+        writing: Mutex::new(false),
+        lost: AtomicU64::new(0),
+    });
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(process.log_level))
         .with_target(false)
-        .with_writer(queue);
+        .with_writer(Lines(queue.clone()));
     // Fails only where somebody else, such as a test, has set one.
     let _ = match process.log_format {
         LogFormat::Json => tracing::subscriber::set_global_default(
@@ -47,56 +54,94 @@ pub fn init(process: &Process) -> Log {
         ),
         LogFormat::Text => tracing::subscriber::set_global_default(builder.with_ansi(false).finish()),
     };
-    Log(lines)
+    Log(queue)
 }
 
 impl Log {
     /// Waits until what was logged is written, or for half a second where nobody reads it.
     pub fn flush(&self) {
         let (done, written) = channel();
-        if self.0.try_send(Message::Flush(done)).is_ok() {
+        if self.0.send(Message::Flush(done)) {
             let _ = written.recv_timeout(FLUSH_TIME);
         }
     }
 }
 
-fn write(messages: &Receiver<Message>, lost: &AtomicU64) {
-    let mut out = io::stdout();
-    while let Ok(message) = messages.recv() {
-        match message {
-            // A reader that has left is no failure of ours.
-            Message::Line(line) => drop(out.write_all(&line)),
-            Message::Flush(done) => drop(done.send(())),
+/// Lines on their way to the thread that writes them, if there is one.
+#[derive(Debug)]
+struct Queue {
+    lines: SyncSender<Message>,
+    /// Held by the thread.
+    messages: Mutex<Receiver<Message>>,
+    /// Whether there is a thread that will find what is sent.
+    writing: Mutex<bool>,
+    /// Lines that found the queue full since the last that was written.
+    lost: AtomicU64,
+}
+
+impl Queue {
+    /// Whether there was room for the message.
+    fn send(self: &Arc<Self>, message: Message) -> bool {
+        let sent = self.lines.try_send(message).is_ok();
+        let mut writing = lock(&self.writing);
+        if !*writing {
+            let queue = self.clone();
+            // Where there can be no thread, the lines wait for the next try.
+            *writing = std::thread::Builder::new().spawn(move || queue.write()).is_ok();
         }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            tracing::warn!(lines = lost, "lines of the log were lost, since nobody read it");
+        sent
+    }
+
+    /// Writes until there has been nothing to write for a while.
+    fn write(self: Arc<Self>) {
+        let messages = lock(&self.messages);
+        let mut out = io::stdout();
+        while let Some(message) = self.next(&messages) {
+            match message {
+                // A reader that has left is no failure of ours.
+                Message::Line(line) => drop(out.write_all(&line)),
+                Message::Flush(done) => drop(done.send(())),
+            }
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                tracing::warn!(lines = lost, "lines of the log were lost, since nobody read it");
+            }
         }
+    }
+
+    fn next(&self, messages: &Receiver<Message>) -> Option<Message> {
+        messages.recv_timeout(IDLE).ok().or_else(|| {
+            // Whoever sends from here on sees that another thread is needed.
+            let mut writing = lock(&self.writing);
+            let last = messages.try_recv().ok();
+            *writing = last.is_some();
+            last
+        })
     }
 }
 
-/// Makes a writer for each line.
-struct Queue {
-    lines: SyncSender<Message>,
-    /// Lines that found the queue full since the last that was written.
-    lost: Arc<AtomicU64>,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A line on its way into the queue.
-struct Line<'a>(&'a Queue);
+/// Makes a writer for each line.
+struct Lines(Arc<Queue>);
 
-impl<'a> MakeWriter<'a> for Queue {
+/// A line on its way into the queue.
+struct Line<'a>(&'a Arc<Queue>);
+
+impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+        Line(&self.0)
     }
 }
 
 impl io::Write for Line<'_> {
     /// A line comes in one piece.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.lines.try_send(Message::Line(line.to_vec())).is_err() {
+        if !self.0.send(Message::Line(line.to_vec())) {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -104,5 +149,36 @@ impl io::Write for Line<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than a slow, shared machine keeps a thread waiting.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn flush(queue: &Arc<Queue>) {
+        let (done, written) = channel();
+        assert!(queue.send(Message::Flush(done)));
+        written.recv_timeout(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn the_thread_ends_when_idle_and_comes_back_for_the_next_line() {
+        let (lines, messages) = sync_channel(QUEUE);
+        let (messages, writing) = (Mutex::new(messages), Mutex::new(false));
+        let queue = Arc::new(Queue { lines, messages, writing, lost: AtomicU64::new(0) });
+        for _ in 0..2 {
+            assert!(!*lock(&queue.writing));
+            flush(&queue);
+            flush(&queue);
+            let ended = || !*lock(&queue.writing);
+            assert!((0..PATIENCE.as_millis()).step_by(10).any(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                ended()
+            }));
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::config::{Config, Limits};
 use crate::control::{self, api};
 use crate::http::{self, App};
 use crate::metrics;
+use crate::timer::Timer;
 use crate::wire::{self, BindError, Conditions, Gate, Stage};
 
 /// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
@@ -65,9 +66,11 @@ impl Server {
             sources::start(&config, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
+        let timer = Timer::new();
         let app = Arc::new(App {
             engine: engine.clone(),
             metrics: metrics.clone(),
+            timer: timer.clone(),
             identity: config.identity,
             paths: config.paths,
             conditions: conditions.subscribe(),
@@ -114,7 +117,7 @@ impl Server {
         };
         let serving = tokio::spawn(wire::serve(probe, probe_service));
         let watching = tokio::spawn(wire::serve(admin, admin_service));
-        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone()));
+        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer));
         let controlling = tokio::spawn(control.run());
         let reloading = tokio::spawn(sources::reload(watcher));
 

@@ -155,3 +155,58 @@ async fn many_pipelined_requests_are_all_answered() {
     assert_eq!(reply.text().matches("HTTP/1.1 200 OK").count(), 500);
     assert_eq!(service.metric("probesim_requests_total", &["code=\"200\""]).await, 500.0);
 }
+
+/// Longer than a connection may be idle before its buffers are let go.
+const REST: Duration = Duration::from_millis(1500);
+
+async fn read_answers(stream: &mut TcpStream, count: usize) -> String {
+    let mut text = String::new();
+    let mut buffer = vec![0; 4096];
+    while text.matches("\r\n\r\nok").count() < count {
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "{text:?}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_serves_on() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    for _ in 0..2 {
+        sleep(REST).await;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = read_answers(&mut stream, 1).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+    }
+    assert_eq!(service.metric("probesim_connections", &[]).await, 1.0);
+    drop(stream);
+    eventually("it is closed", || async { service.metric("probesim_connections", &[]).await == 0.0 }).await;
+}
+
+#[tokio::test]
+async fn a_head_that_began_together_with_the_last_request_is_not_forgotten() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HT").await.unwrap();
+    read_answers(&mut stream, 1).await;
+    sleep(REST).await;
+    stream.write_all(b"TP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let answer = read_answers(&mut stream, 1).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_the_service() {
+    let service = Service::start(&[]).await;
+    let mut unused = TcpStream::connect(service.probe).await.unwrap();
+    let mut used = TcpStream::connect(service.probe).await.unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    read_answers(&mut used, 1).await;
+    sleep(REST).await;
+    assert!(service.stop().await < PATIENCE / 8);
+    for stream in [&mut unused, &mut used] {
+        assert_eq!(read_to_end(stream).await.end, End::Fin);
+    }
+}

@@ -103,10 +103,15 @@ struct Made {
 pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
     let mut reader = Reader::default();
     let ours = ours(variables, &mut reader);
+    read(reader, &ours)
+}
+
+/// Apart from [`load`], which is made anew for each kind of iterator.
+fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Errors> {
     let pairs = || ours.iter().map(|(name, value)| (name.clone(), value.clone()));
     // Texts that may be absent: there is nothing in them that could fail.
     let mut raw: ServiceVariables = envy::from_iter(pairs()).unwrap_or_default();
-    let shared: FaultVariables = envy::from_iter(pairs()).unwrap_or_default();
+    let shared: FaultVariables = envy::prefixed("").from_iter(pairs()).unwrap_or_default();
     let shared = FaultSettings::read(&mut reader, "", shared);
     let own = Target::ALL.map(|target| {
         let raw = envy::prefixed(prefix(target)).from_iter(pairs()).unwrap_or_default();
@@ -155,17 +160,24 @@ pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loa
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }
 
+/// All names of variables of ours.
+fn names() -> Vec<String> {
+    VARIABLES.iter().flat_map(Variable::names).collect()
+}
+
 /// The variables of ours, each once. Others are looked at for slips of the pen.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
     reader: &mut Reader,
 ) -> HashMap<String, String> {
-    let known: HashSet<String> = VARIABLES.iter().flat_map(Variable::names).collect();
+    let names = names();
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
     let mut ours = HashMap::new();
     for (name, value) in variables {
         let Ok(name) = name.into_string() else { continue };
-        if !known.contains(&name) {
-            if let Some(nearest) = near::meant(&name, &value.to_string_lossy()) {
+        if !known.contains(name.as_str()) {
+            if let Some(nearest) = near::meant(&name, &value.to_string_lossy(), &names) {
+                let nearest = nearest.to_owned();
                 reader.warnings.insert(Warning::Unknown { name, nearest });
             }
             continue;

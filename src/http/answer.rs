@@ -12,6 +12,7 @@ use serde_json::json;
 use super::drip::Drip;
 use crate::config::Identity;
 use crate::fault::{Mode, Partial, Rule};
+use crate::timer::Timer;
 use crate::wire::{Ending, Script};
 
 /// Names the rule that an answer comes from.
@@ -23,12 +24,12 @@ const MISSING: u64 = 1024;
 /// Bytes that are not HTTP: neither a version nor a line.
 const GARBAGE: &[u8] = b"\x00\xff\x16\x03probesim: this is not HTTP\x00\r\n\r\n";
 
-pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", body.into())
 }
 
 pub(super) fn metrics(body: String) -> Response<Body> {
-    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
 }
 
 /// What a stand-in answers its callers.
@@ -40,10 +41,10 @@ pub(super) fn identity(identity: &Identity) -> Response<Body> {
         "namespace": identity.namespace,
         "node": identity.node,
     });
-    with_type(StatusCode::OK, "application/json", body.to_string())
+    with_type(StatusCode::OK, "application/json", body.to_string().into())
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {
+fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
     // These two never have a body, and a length would be wrong.
     let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut response = Response::new(if empty { Body::empty() } else { Body::from(body) });
@@ -75,9 +76,9 @@ pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
     response
 }
 
-pub(super) fn drip(partial: Partial, over: Duration) -> Response<Body> {
+pub(super) fn drip(partial: Partial, over: Duration, timer: &Timer) -> Response<Body> {
     let mut response = text(status(partial.status), "");
-    *response.body_mut() = Body::new(Drip::new(partial.body, over));
+    *response.body_mut() = Body::new(Drip::new(partial.body, over, timer));
     response
 }
 

@@ -1,13 +1,16 @@
 //! A whole body in small pieces.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::timer::{Sleep, Timer};
 
 /// The most pieces of a body, so that a large one does not come byte by byte.
 const MOST_PIECES: u64 = 100;
@@ -17,15 +20,15 @@ pub(super) struct Drip {
     left: u64,
     pieces_left: u64,
     gap: Duration,
-    next: Pin<Box<Sleep>>,
+    next: Sleep,
 }
 
 impl Drip {
-    pub(super) fn new(size: u64, over: Duration) -> Self {
+    pub(super) fn new(size: u64, over: Duration, timer: &Timer) -> Self {
         let pieces = size.clamp(1, MOST_PIECES);
         // The first piece comes after a gap, too: a body of one byte takes its time like any other.
         let gap = over / pieces as u32;
-        Self { left: size, pieces_left: pieces, gap, next: Box::pin(sleep_until(Instant::now() + gap)) }
+        Self { left: size, pieces_left: pieces, gap, next: timer.sleep_until(Instant::now() + gap) }
     }
 }
 
@@ -40,12 +43,12 @@ impl Body for Drip {
         if self.pieces_left == 0 {
             return Poll::Ready(None);
         }
-        ready!(self.next.as_mut().poll(cx));
+        ready!(Pin::new(&mut self.next).poll(cx));
         let piece = self.left / self.pieces_left;
         self.left -= piece;
         self.pieces_left -= 1;
         let next = self.next.deadline() + self.gap;
-        self.next.as_mut().reset(next);
+        self.next.reset(next);
         let filling = vec![crate::wire::FILLING; piece as usize];
         Poll::Ready(Some(Ok(Frame::data(filling.into()))))
     }

@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::USER_AGENT;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::debug;
 
@@ -140,7 +140,7 @@ fn inject(served: &Served, rule: &Rule, request: &Request) -> Injection {
             if let Some(connection) = &served.connection {
                 connection.waits_until(Instant::now() + *over);
             }
-            answer::drip(*partial, *over)
+            answer::drip(*partial, *over, &served.app.timer)
         }
         _ => {
             let status = answer::status(mode.status().unwrap_or(500));
@@ -204,7 +204,7 @@ impl Served {
             if let Some(connection) = &self.connection {
                 connection.waits_until(until);
             }
-            sleep_until(until).await;
+            self.app.timer.sleep_until(until).await;
         }
     }
 

@@ -1,13 +1,14 @@
 //! Watches the windows of the rules: tells the listener of partitions and the log of every change.
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::engine::Engine;
 use crate::events::What;
 use crate::fault::{Client, Target};
 use crate::metrics::Metrics;
+use crate::timer::Timer;
 use crate::wire::Conditions;
 
 /// The conditions of connections as of now, before any signal.
@@ -16,7 +17,7 @@ pub(super) fn conditions(engine: &Engine) -> Conditions {
 }
 
 /// Runs until it is aborted.
-pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>) {
+pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, timer: Timer) {
     let mut plans = engine.subscribe();
     let mut open: Vec<bool> = Vec::new();
     let mut generation = 0;
@@ -61,15 +62,15 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>) {
 
         let next = active.plan.next_change(elapsed).map(|next| engine.instant(next));
         tokio::select! {
-            () = at(next) => {}
+            () = at(&timer, next) => {}
             changed = plans.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn at(instant: Option<Instant>) {
+async fn at(timer: &Timer, instant: Option<Instant>) {
     match instant {
-        Some(instant) => sleep_until(instant).await,
+        Some(instant) => timer.sleep_until(instant).await,
         None => std::future::pending().await,
     }
 }

@@ -4,28 +4,34 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::routing::future::RouteFuture;
+use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::header::USER_AGENT;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tower::Service as _;
 
 use super::gate::reset_on_close;
-use super::handle::{ConnectionState, Takeover};
+use super::handle::{ConnectionState, Takeover, Wish};
 use super::script::{Ending, linger};
 use super::stream::Stream;
 use super::{ConnectionHandle, Service, Stage};
 use crate::fault::{Client, Cut};
 use crate::metrics::Limit;
+
+/// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
+const REST: Duration = Duration::from_secs(1);
 
 /// How often a frozen connection with unread input is looked at: whether its client has closed it shows no other way.
 const PEER_CHECK: Duration = Duration::from_millis(100);
@@ -39,6 +45,8 @@ const REQUEST_TIMEOUT: &[u8] =
 
 /// Why a connection stops being driven for a moment.
 enum Event {
+    /// The client of an idle connection sends something, or leaves.
+    Input,
     /// hyper, or the script, is done.
     Done { bad_request: bool },
     /// A handler wants the socket.
@@ -99,17 +107,17 @@ impl Connection {
             Fate::GoesOn => {}
             fate => return fate,
         }
-        let mut driver = self.http();
-        let mut timer = pin!(sleep(self.service.limits.idle_time));
+        let mut driver = Driver::Idle { asked: false };
+        let mut timer = pin!(sleep(REST.min(self.service.limits.idle_time)));
         loop {
             let stage = conditions.borrow_and_update().stage;
             if let Stage::Draining(until) = stage {
-                if self.is_hopeless(until) {
+                if self.is_hopeless(until) || matches!(driver, Driver::Idle { .. }) {
                     return self.ends();
                 }
                 self.drain_until = Some(until);
                 driver.drain();
-                timer.as_mut().reset(self.next_check());
+                timer.as_mut().reset(self.next_check(&driver));
             }
             let frozen = self.frozen.is_some();
             tokio::select! {
@@ -124,13 +132,20 @@ impl Connection {
                     }
                 }
                 event = driver.drive(&self.socket, &self.state), if !frozen => match event {
+                    Event::Input => {
+                        driver = self.http(Bytes::new());
+                        let next = self.next_check(&driver);
+                        if next < timer.deadline() {
+                            timer.as_mut().reset(next);
+                        }
+                    }
                     Event::Takeover(takeover) => {
                         self.endless = takeover.script.ending == Ending::Never;
                         // Dropping hyper drops the handler, whose request the script reports on from here.
                         driver = self.script(takeover);
                     }
                     Event::ClientGone => return Fate::Closes,
-                    Event::Head => timer.as_mut().reset(self.next_check()),
+                    Event::Head => timer.as_mut().reset(self.next_check(&driver)),
                     Event::Admission => match self.obey_link() {
                         Fate::GoesOn => {}
                         fate => return fate,
@@ -151,7 +166,12 @@ impl Connection {
                     }
                     match self.state.deadline(&self.service.limits) {
                         Some((deadline, limit)) if deadline <= now && !frozen => return self.times_out(driver, limit).await,
-                        _ => timer.as_mut().reset(self.next_check()),
+                        _ => {
+                            if self.state.rests_since(now - REST) {
+                                driver = self.rest(driver);
+                            }
+                            timer.as_mut().reset(self.next_check(&driver));
+                        }
                     }
                 }
             }
@@ -159,15 +179,29 @@ impl Connection {
     }
 
     /// When to look at the client's time again. Phases change without a word to the timer, but for the begin of a head.
-    fn next_check(&self) -> Instant {
+    fn next_check(&self, driver: &Driver) -> Instant {
         let limits = &self.service.limits;
         let deadline = self.state.deadline(limits).filter(|_| self.frozen.is_none());
-        let next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
+        let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
+        if let Driver::Http(..) = driver {
+            next = next.min(Instant::now() + REST);
+        }
         self.drain_until.map_or(next, |until| next.min(until))
     }
 
-    fn http(&self) -> Driver {
-        let stream = Stream { socket: self.socket.clone(), state: self.state.clone() };
+    /// Lets hyper go. What it has read already of a request to come, another one reads again.
+    fn rest(&self, driver: Driver) -> Driver {
+        match driver {
+            Driver::Http(connection, _) => match connection.into_parts().read_buf {
+                unread if unread.is_empty() => Driver::Idle { asked: true },
+                unread => self.http(unread),
+            },
+            other => other,
+        }
+    }
+
+    fn http(&self, unread: Bytes) -> Driver {
+        let stream = Stream { socket: self.socket.clone(), state: self.state.clone(), unread };
         let handler = Handler {
             router: self.service.router.clone(),
             state: self.state.clone(),
@@ -181,7 +215,7 @@ impl Connection {
             // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), handler);
-        Driver::Http(Box::pin(connection), self.service.metrics.clone())
+        Driver::Http(Box::new(connection), self.service.metrics.clone())
     }
 
     fn script(&self, takeover: Takeover) -> Driver {
@@ -251,14 +285,26 @@ type Http = http1::Connection<TokioIo<Stream>, Handler>;
 
 /// What moves a connection on.
 enum Driver {
-    Http(Pin<Box<Http>>, Arc<crate::metrics::Metrics>),
+    /// Nothing, while the client asks for nothing. tokio takes a new socket for readable until it was `asked`.
+    Idle {
+        asked: bool,
+    },
+    Http(Box<Http>, Arc<crate::metrics::Metrics>),
     Script(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 impl Driver {
     async fn drive(&mut self, socket: &TcpStream, state: &ConnectionState) -> Event {
         poll_fn(|cx| match self {
-            Self::Http(connection, metrics) => match connection.as_mut().poll(cx) {
+            Self::Idle { asked } => {
+                let input = if std::mem::replace(asked, true) {
+                    socket.poll_read_ready(cx).map(drop)
+                } else {
+                    peek(socket, cx).map(drop)
+                };
+                input.map(|()| Event::Input)
+            }
+            Self::Http(connection, metrics) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     let error = result.err();
                     if error.as_ref().is_some_and(hyper::Error::is_parse_too_large) {
@@ -266,12 +312,12 @@ impl Driver {
                     }
                     Poll::Ready(Event::Done { bad_request: error.is_some_and(|error| error.is_parse()) })
                 }
-                Poll::Pending => match state.take_over() {
-                    Some(takeover) => Poll::Ready(Event::Takeover(takeover)),
-                    None if state.asks_admission() => Poll::Ready(Event::Admission),
-                    None if state.notice_head() => Poll::Ready(Event::Head),
-                    None if state.is_unanswered() && is_at_end(socket, cx) => Poll::Ready(Event::ClientGone),
-                    None => Poll::Pending,
+                Poll::Pending => match state.wish() {
+                    Some(Wish::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
+                    Some(Wish::Admission) => Poll::Ready(Event::Admission),
+                    Some(Wish::HeadTime) => Poll::Ready(Event::Head),
+                    Some(Wish::Answer) if is_at_end(socket, cx) => Poll::Ready(Event::ClientGone),
+                    _ => Poll::Pending,
                 },
             },
             Self::Script(script) => script.as_mut().poll(cx).map(|()| Event::Done { bad_request: false }),
@@ -282,7 +328,7 @@ impl Driver {
     /// Takes no further request; ends the connection if it is at none.
     fn drain(&mut self) {
         if let Self::Http(connection, _) = self {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut **connection).graceful_shutdown();
         }
     }
 }
@@ -290,9 +336,12 @@ impl Driver {
 /// Whether nothing is left to read; if not, the task is woken when there is. hyper does not look while it has a further
 /// request in its buffer.
 fn is_at_end(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
+    matches!(peek(socket, cx), Poll::Ready(Ok(0) | Err(_)))
+}
+
+fn peek(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
     let mut byte = [std::mem::MaybeUninit::uninit()];
-    let peeked = socket.poll_peek(cx, &mut tokio::io::ReadBuf::uninit(&mut byte));
-    matches!(peeked, Poll::Ready(Ok(0) | Err(_)))
+    socket.poll_peek(cx, &mut tokio::io::ReadBuf::uninit(&mut byte))
 }
 
 /// Waits until the client has closed a connection of which nothing is read.
@@ -316,24 +365,47 @@ struct Handler {
 impl hyper::service::Service<Request<Incoming>> for Handler {
     type Response = Response<Tracked>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
         let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
         self.state.request_begins(Client::from_user_agent(agent), !request.body().is_end_stream());
         request.extensions_mut().insert(ConnectionHandle(self.state.clone()));
-        let state = self.state.clone();
-        let mut router = self.router.clone();
-        let cut = self.faulted && self.conditions.borrow().link.partial;
-        Box::pin(async move {
-            if cut {
-                // The connection's task answers, and polls again.
-                poll_fn(|_| if state.is_admitted() { Poll::Ready(()) } else { Poll::Pending }).await;
-            }
-            let response = router.call(request.map(Body::new)).await?;
-            state.answer_begins();
-            Ok(response.map(|body| Tracked { body, state }))
-        })
+        // A body that is none takes no allocation.
+        let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        Answer {
+            state: self.state.clone(),
+            asks: self.faulted && self.conditions.borrow().link.partial,
+            route: self.router.clone().call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer to a request under way.
+    struct Answer {
+        state: Arc<ConnectionState>,
+        // Whether it has to wait for admission.
+        asks: bool,
+        #[pin]
+        route: RouteFuture<Infallible>,
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The connection's task answers, and polls again.
+        if *this.asks && !this.state.is_admitted() {
+            return Poll::Pending;
+        }
+        *this.asks = false;
+        let response = ready!(this.route.poll(cx))?;
+        this.state.answer_begins();
+        let state = this.state.clone();
+        Poll::Ready(Ok(response.map(|body| Tracked { body, state })))
     }
 }
 

@@ -69,6 +69,19 @@ impl ConnectionHandle {
     }
 }
 
+/// What a connection's task is wanted for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// A fault on the bare socket; earlier answers are out.
+    Takeover(Takeover),
+    /// A request wants to know whether its class of clients is cut.
+    Admission,
+    /// A head has begun whose time is to be limited.
+    HeadTime,
+    /// A request has no answer yet; its client may lose patience.
+    Answer,
+}
+
 /// State shared by hyper's stream, the handlers and the connection's task. All three run in that task, one after the
 /// other; the lock is never waited for.
 #[derive(Debug)]
@@ -149,13 +162,6 @@ impl ConnectionState {
         }
     }
 
-    /// Whether a head is under way of which this has not told yet.
-    pub(super) fn notice_head(&self) -> bool {
-        let mut inner = self.lock();
-        let under_way = matches!(inner.phase, Phase::Head(_));
-        under_way && !std::mem::replace(&mut inner.head_noticed, true)
-    }
-
     pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
         let mut inner = self.lock();
         inner.phase = Phase::Waiting;
@@ -178,12 +184,6 @@ impl ConnectionState {
             inner.end_deferred = Some(waker.clone());
         }
         defers
-    }
-
-    /// Whether a request has no answer yet.
-    pub(super) fn is_unanswered(&self) -> bool {
-        let inner = self.lock();
-        !inner.answering && inner.phase == Phase::Waiting
     }
 
     pub(super) fn request_ends(&self) {
@@ -211,10 +211,33 @@ impl ConnectionState {
         self.lock().flushed = true;
     }
 
-    /// The takeover that was asked for, once earlier answers are out.
-    pub(super) fn take_over(&self) -> Option<Takeover> {
+    /// What the connection's task is wanted for.
+    pub(super) fn wish(&self) -> Option<Wish> {
         let mut inner = self.lock();
-        if inner.flushed { inner.takeover.take() } else { None }
+        if inner.flushed
+            && let Some(takeover) = inner.takeover.take()
+        {
+            return Some(Wish::Takeover(takeover));
+        }
+        if inner.admission == Admission::Asked {
+            return Some(Wish::Admission);
+        }
+        match inner.phase {
+            Phase::Head(_) if !inner.head_noticed => {
+                inner.head_noticed = true;
+                Some(Wish::HeadTime)
+            }
+            Phase::Waiting if !inner.answering => Some(Wish::Answer),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing has happened since `instant` and nothing is left to do.
+    pub(super) fn rests_since(&self, instant: Instant) -> bool {
+        let inner = self.lock();
+        inner.stalled.is_none()
+            && !inner.unread_body
+            && matches!(inner.phase, Phase::Idle(since) if since <= instant)
     }
 
     pub(super) fn client(&self) -> Option<Client> {
@@ -227,10 +250,6 @@ impl ConnectionState {
         let granted = inner.admission == Admission::Granted;
         inner.admission = if granted { Admission::Free } else { Admission::Asked };
         granted
-    }
-
-    pub(super) fn asks_admission(&self) -> bool {
-        self.lock().admission == Admission::Asked
     }
 
     pub(super) fn admit(&self) {

@@ -119,7 +119,8 @@ pub(super) async fn linger(socket: &TcpStream) {
 
 /// Reads and forgets until the client ends the connection or has sent `most` bytes.
 async fn discard(socket: &TcpStream, most: usize) {
-    let mut buffer = [0; 1024];
+    // Not in the future, which each connection has the room for.
+    let mut buffer = vec![0; 1024];
     let mut read = 0;
     while read < most {
         if socket.readable().await.is_err() {

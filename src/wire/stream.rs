@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::handle::ConnectionState;
@@ -15,13 +16,25 @@ use super::handle::ConnectionState;
 pub(super) struct Stream {
     pub(super) socket: Arc<TcpStream>,
     pub(super) state: Arc<ConnectionState>,
+    /// What comes before what the socket has.
+    pub(super) unread: Bytes,
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(count));
+            self.state.head_begins();
+            return Poll::Ready(Ok(()));
+        }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read_buf(buf) {
+            match self.read(buf) {
                 // hyper would drop the handler before its first poll. Whether this is the client's leave is judged
                 // by the connection's task, after the handler had its chance to answer.
                 Ok(0) if self.state.defers_end(cx.waker()) => return Poll::Pending,
@@ -38,6 +51,22 @@ impl AsyncRead for Stream {
 }
 
 impl Stream {
+    /// Reads once. Where less came than there was room for, nothing is left to read, and the next read waits for the
+    /// reactor instead of asking the kernel in vain.
+    fn read(&self, mut buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let room = buf.remaining();
+        let mut result = Err(io::ErrorKind::WouldBlock.into());
+        // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
+        let _ = self.socket.try_io(Interest::READABLE, || {
+            result = self.socket.try_read_buf(&mut buf);
+            match result {
+                Ok(count) if 0 < count && count < room => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        result
+    }
+
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,

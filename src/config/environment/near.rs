@@ -1,7 +1,5 @@
 //! Names that look like misspelt ones of ours.
 
-use super::VARIABLES;
-
 /// Units that people append to a name.
 const UNITS: &[&str] = &[
     "MS",
@@ -19,30 +17,41 @@ const UNITS: &[&str] = &[
     "BYTES",
 ];
 
-/// The name that is meant by one that is not ours, if it is near enough to be a slip.
-pub(super) fn meant(name: &str, value: &str) -> Option<String> {
+/// Which of `ours` is meant by a name that is none, if it is near enough to be a slip.
+pub(super) fn meant<'a>(name: &str, value: &str, ours: &'a [String]) -> Option<&'a str> {
     if name.len() > 64 || is_of_service(name, value) {
         return None;
     }
     let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
     let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
-    VARIABLES
-        .iter()
-        .flat_map(super::Variable::names)
+    ours.iter()
+        .map(String::as_str)
         .filter_map(|known| {
-            if stem == Some(&known) {
+            if stem == Some(known) {
                 return Some((0, known));
             }
             let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
-            // Thousands of names may stand there, and most differ in length alone.
-            if upper.len().abs_diff(known.len()) > allowed {
+            // Thousands of names may stand there, and most differ in length or letters alone.
+            if upper.len().abs_diff(known.len()) > allowed || least_distance(&upper, known) > allowed {
                 return None;
             }
-            let distance = strsim::osa_distance(&upper, &known);
+            let distance = strsim::osa_distance(&upper, known);
             (distance <= allowed).then_some((distance, known))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// A lower bound of the distance at a fraction of its cost: the letters that are too many on one side or the other,
+/// wherever they stand.
+fn least_distance(a: &str, b: &str) -> usize {
+    // Letters that share a place make the bound lower, not wrong; those of our names share none.
+    let mut surplus = [0_i8; 64];
+    a.bytes().for_each(|byte| surplus[usize::from(byte % 64)] += 1);
+    b.bytes().for_each(|byte| surplus[usize::from(byte % 64)] -= 1);
+    let of_a: usize = surplus.iter().map(|count| (*count).max(0) as usize).sum();
+    // Each change of a letter makes two of them.
+    of_a.max(of_a + b.len() - a.len())
 }
 
 /// Whether Kubernetes makes such a variable for a Service of whatever name: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
@@ -66,6 +75,7 @@ pub(super) fn is_of_service(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::names;
 
     #[test]
     fn a_slip_finds_the_name_that_was_meant() {
@@ -83,8 +93,22 @@ mod tests {
             ("LOGLEVEL", "LOG_LEVEL"),
             ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
         ] {
-            assert_eq!(meant(name, "1").as_deref(), Some(known), "{name}");
+            assert_eq!(meant(name, "1", &names()), Some(known), "{name}");
         }
+    }
+
+    #[test]
+    fn the_bound_of_a_distance_is_never_above_it() {
+        let names = names();
+        let mut sharp = 0;
+        for a in names.iter().step_by(3) {
+            for b in names.iter().map(String::as_str).chain(["PATH", "", "LIVENESS_LATNECY"]) {
+                let (least, distance) = (least_distance(a, b), strsim::osa_distance(a, b));
+                assert!(least <= distance, "{a} {b}: {least} > {distance}");
+                sharp += usize::from(least > 3);
+            }
+        }
+        assert!(sharp > names.len(), "it spares {sharp} distances");
     }
 
     #[test]
@@ -141,7 +165,7 @@ mod tests {
             "DATABASE_URL",
             "AWS_REGION",
         ] {
-            assert_eq!(meant(name, "x"), None, "{name}");
+            assert_eq!(meant(name, "x", &names()), None, "{name}");
         }
     }
 
@@ -163,11 +187,11 @@ mod tests {
             "PORT_PORT",
             "FAIL_PORT",
         ] {
-            assert_eq!(meant(name, "tcp://10.0.0.1:80"), None, "{name}");
+            assert_eq!(meant(name, "tcp://10.0.0.1:80", &names()), None, "{name}");
             assert!(is_of_service(name, "tcp://10.0.0.1:80"), "{name}");
         }
         // No Service can be named so that one of ours is overwritten.
-        for name in VARIABLES.iter().flat_map(super::super::Variable::names) {
+        for name in names() {
             assert!(!is_of_service(&name, "tcp://10.0.0.1:80"), "{name}");
         }
     }

@@ -57,7 +57,7 @@ pub struct Conditions {
 /// What a listener serves, and how.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Answers requests. Each carries a [`ConnectionHandle`] among its extensions.
+    /// Answers requests, each with a [current connection](ConnectionHandle::current).
     pub router: Router,
     /// What clients may take up.
     pub limits: Limits,

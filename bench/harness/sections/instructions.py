@@ -48,7 +48,8 @@ def count(service, requests, options):
 
 
 def report(data):
-    rows = [[name, *(number(figures[mode]) if mode in figures else "" for mode in MODES)] for name, figures in data.items()]
+    rows = [[name, *(number(figures[mode]) if mode in figures else "" for mode in MODES)]
+            for name, figures in data.items()]
     return markdown(["instructions in user space per request", *MODES], rows) + """
 By callgrind, as the difference of two runs that differ in the number of requests alone, so that the start does not
 count. What the kernel does is not in it.

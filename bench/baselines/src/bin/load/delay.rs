@@ -16,7 +16,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::Goal;
 use super::connection::{Connection, Received};
 
-/// Answers that come in this share of a run are not counted: the server warms up.
+/// Requests of this share of a run, and of its first delay, are not counted: the server warms up, and the requests that
+/// are to be under way are not yet.
 const WARM_UP: u32 = 10;
 
 /// How to ask.
@@ -56,9 +57,10 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
     let mut due: BinaryHeap<_> = (0..load.connections)
         .map(|index| Reverse((began + cycle.mul_f64(index as f64 / load.connections as f64), index)))
         .collect();
-    let counted = began + load.length / WARM_UP;
+    let counted = began + (load.length / WARM_UP).max(load.asked);
     let end = began + load.length;
     let (mut samples, mut failed, mut under_way) = (Vec::new(), 0_u64, Duration::ZERO);
+    let mut waiting = vec![false; load.connections];
     let mut events = Vec::with_capacity(1024);
     let mut last = Instant::now();
     loop {
@@ -71,6 +73,7 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
         {
             due.pop();
             connections[index].send(&request)?;
+            waiting[index] = true;
         }
         epoll::wait(&epoll, spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
         let look = Instant::now();
@@ -84,14 +87,18 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
                 Received::End => return Err("the server closed a connection that was to be kept".into()),
             }
             let took = look - connection.sent;
+            under_way += look.saturating_duration_since(connection.sent.max(counted));
+            waiting[index] = false;
             if connection.sent >= counted {
-                under_way += took;
                 let error = took.as_nanos() as i64 - load.asked.as_nanos() as i64;
                 samples.push(Sample { error, gap: (look - last).as_nanos() as i64 });
             }
             due.push(Reverse((connection.sent + cycle, index)));
         }
         last = look;
+    }
+    for (connection, _) in connections.iter().zip(waiting).filter(|(_, waiting)| *waiting) {
+        under_way += end.saturating_duration_since(connection.sent.max(counted));
     }
     Ok(report(&mut samples, failed, under_way, end - counted)?)
 }

@@ -6,6 +6,8 @@ import unittest
 from pathlib import Path
 
 from harness import goals, results, services
+from harness.exposition import Scrape
+from harness.ledger import Ledger, differences
 from harness.sections import cost, delay, engine
 from harness.stats import mostly, number, spread, summary
 from harness.table import markdown
@@ -69,8 +71,9 @@ class Tables(unittest.TestCase):
 
 class Readers(unittest.TestCase):
     def test_medians_of_divan_are_read_with_their_group(self):
-        self.assertEqual(engine.medians(DIVAN), {
-            "ten_in_windows": 118.4e-6, "scrape 0": 46.53e-6, "scrape 100": 1.5e-3, "ten_independent_at 50": 5e-7})
+        found = {name: round(seconds * 1e9) for name, seconds in engine.medians(DIVAN).items()}
+        self.assertEqual(found, {
+            "ten_in_windows": 118_400, "scrape 0": 46_530, "scrape 100": 1_500_000, "ten_independent_at 50": 500})
 
     def test_a_service_from_elsewhere_is_a_name_and_a_url(self):
         plain = services.external("podinfo=http://localhost:9898/healthz")
@@ -121,6 +124,61 @@ class Report(unittest.TestCase):
             merged = results.merged(file, {"engine": {"data": "new"}}, quick=True)["sections"]
         self.assertEqual((merged["predict"]["data"], merged["engine"]["data"]), ("old", "new"))
         self.assertEqual(list(merged), ["engine", "predict"])
+
+
+class Accounts(unittest.TestCase):
+    """One request each was answered 200 and 503, cut, and left alone by its client."""
+
+    COUNTED = """\
+# TYPE probesim_requests_total counter
+probesim_requests_total{target="traffic",client="other",code="200"} 11
+probesim_requests_total{target="traffic",client="kubelet",code="503"} 1
+probesim_requests_total{target="traffic",client="other",code="none"} 2
+probesim_clients_gone_total{target="traffic"} 1
+probesim_faults_injected_total{fault="x",target="traffic",mode="status"} 1
+"""
+
+    def setUp(self):
+        self.ledger = Ledger()
+        account = self.ledger["traffic"]
+        account.sent, account.cut, account.left = 4, 1, 1
+        account.answered.update([200, 503])
+        account.faults["x"] += 1
+        self.before = Scrape('probesim_requests_total{target="traffic",client="other",code="200"} 10')
+
+    def wrong(self, counted=COUNTED):
+        return "; ".join(differences(self.ledger, self.before, Scrape(counted)))
+
+    def test_samples_are_summed_by_labels(self):
+        scrape = Scrape(self.COUNTED)
+        self.assertEqual(scrape.sum("probesim_requests_total", target="traffic"), 14)
+        self.assertEqual(scrape.sum("probesim_requests_total", target="liveness"), 0)
+        self.assertEqual(scrape.by("probesim_requests_total", "code", client="other"), {"200": 11, "none": 2})
+
+    def test_what_adds_up_is_fine(self):
+        self.assertEqual(self.wrong(), "")
+
+    def test_a_request_that_is_not_counted_is_found(self):
+        self.ledger["traffic"].sent += 1
+        self.assertIn("5 requests were sent, 4 counted", self.wrong())
+
+    def test_a_request_that_is_counted_twice_is_found(self):
+        self.assertIn("4 requests were sent, 5 counted", self.wrong(self.COUNTED.replace("} 11", "} 12")))
+
+    def test_an_answer_under_another_code_is_found(self):
+        self.assertIn("1 answers of 503 came, 0 were counted", self.wrong(self.COUNTED.replace('"503"', '"500"')))
+
+    def test_a_cut_that_is_not_counted_is_found(self):
+        text = self.COUNTED.replace('code="none"} 2', 'code="none"} 0').replace("} 11", "} 13")
+        self.assertIn("1 requests were cut, 0 counted without a head", self.wrong(text))
+
+    def test_more_clients_gone_than_left_are_found(self):
+        self.assertIn("1 clients left, 2 were counted", self.wrong(self.COUNTED.replace('total{target="traffic"} 1',
+                                                                                        'total{target="traffic"} 2')))
+
+    def test_an_injection_that_nobody_saw_is_found(self):
+        text = self.COUNTED.replace('mode="status"} 1', 'mode="status"} 3')
+        self.assertIn("1 answers named x, 3 were counted", self.wrong(text))
 
 
 if __name__ == "__main__":

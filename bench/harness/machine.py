@@ -85,12 +85,13 @@ def envoy():
     return str(found[0]) if found else tool("envoy")
 
 
-def build():
+def build(baselines_only=False):
     """Builds the program and the baselines, all in the same way."""
     environment = {**os.environ, "RUSTFLAGS": "-C linker=rust-lld", "PROBESIM_REVISION": revision()}
     release = ["cargo", "build", "--quiet", "--locked", "--release", "--target", TARGET]
-    say("build kube-probesim")
-    check(*release, cwd=ROOT, env=environment)
+    if not baselines_only:
+        say("build kube-probesim")
+        check(*release, cwd=ROOT, env=environment)
     say("build the baselines")
     own = {**environment, "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
     check(*release, cwd=ROOT / "bench" / "baselines", env=own)

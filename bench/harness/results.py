@@ -56,8 +56,8 @@ def machines(taken):
             different.append(section["machine"])
     lines = []
     for found in different:
-        lines.append(f"{found['cpu']}, {found['cores']} cores, {found['memory_mib']:,} MiB, Linux {found['kernel']}; server on "
-                     f"core {found['server_core']}, client on core {found['client_core']}.\n")
+        lines.append(f"{found['cpu']}, {found['cores']} cores, {found['memory_mib']:,} MiB, Linux {found['kernel']}; "
+                     f"server on core {found['server_core']}, client on core {found['client_core']}.\n")
         lines += [f"- {name}: {version}" for name, version in found["versions"].items()]
         lines.append("")
     return "\n".join(lines)

@@ -95,12 +95,12 @@ def rendered(name, port, **more):
     return file
 
 
-def probesim(**environment):
+def probesim(program, **environment):
     def launch(port, delay_ms):
         own = {**ROOMY, "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "ADMIN_ADDRESS": "127.0.0.1:0", "SEED": "42"}
         if delay_ms:
             own["LATENCY"] = f"{delay_ms}ms"
-        return Launch([machine.PROGRAM], {**own, **environment})
+        return Launch([program], {**own, **environment})
     return launch
 
 
@@ -147,12 +147,28 @@ OURS_TEN = "kube-probesim, ten rules"
 EPOLL, AXUM, GO = "bare epoll", "bare axum", "Go handler"
 
 
-def available(against=()):
-    """All services that can be started here, ours first."""
+def build(name, program):
+    """A build of kube-probesim, without a rule and with ten."""
+    return [
+        Service(name, program, probesim(program), all_delays=True),
+        Service(f"{name}, ten rules", program, probesim(program, FAULTS=TEN_RULES), delays=False, crowd=False),
+    ]
+
+
+def other_build(text):
+    """Reads NAME=BINARY."""
+    name, equals, path = text.partition("=")
+    program = Path(path).resolve()
+    if not name or not equals or not program.is_file():
+        raise ValueError(f"{text!r}: NAME=BINARY is expected, of a file that is there")
+    return build(name, program)
+
+
+def available(more=()):
+    """All services that can be started here, ours first, then more."""
     tool = machine.tool
     services = [
-        Service(OURS, machine.PROGRAM, probesim(), all_delays=True),
-        Service(OURS_TEN, machine.PROGRAM, probesim(FAULTS=TEN_RULES), delays=False, crowd=False),
+        *build(OURS, machine.PROGRAM),
         Service(EPOLL, machine.BASELINES / "epoll-server", baseline("epoll-server"), all_delays=True),
         Service(AXUM, machine.BASELINES / "axum-server", baseline("axum-server"), all_delays=True),
     ]
@@ -164,4 +180,4 @@ def available(against=()):
         services.append(Service("HAProxy", Path(tool("haproxy")), haproxy, crowd=False))
     if machine.envoy():
         services.append(Service("Envoy", Path(machine.envoy()), envoy, valgrind=False))
-    return [*services, *against]
+    return [*services, *more]

@@ -221,14 +221,14 @@ class Soak:
         await asyncio.sleep(max(0, start + CYCLE - self.now()))
 
 
-def run(seconds):
+def run(seconds, program):
     """Soaks for about so long, two cycles beyond the warm-up at least; raises Drift."""
     cycles = max(WARM_UP + 2, round(seconds / CYCLE))
     port, admin_port = server.free_port(), server.free_port()
     environment = {"PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "ADMIN_ADDRESS": f"127.0.0.1:{admin_port}",
                    "TRAFFIC_PATHS": "/api/*", "READINESS_CHECKS_DEPENDENCY": "false", "FAULTS": json.dumps(plan())}
     began = time.monotonic()
-    with server.running([machine.PROGRAM], port, environment, path="/livez") as running:
+    with server.running([program], port, environment, path="/livez") as running:
         soak = Soak(running, admin_port, began)
 
         async def all_cycles():

@@ -46,13 +46,11 @@ impl Connection {
             Ok(0) => Ok(Received::End),
             Ok(count) if self.partial.is_empty() => {
                 let bytes = &buffer[..count];
-                Ok(match status(bytes)? {
-                    Some(status) => Received::Answer(status),
-                    None => {
-                        self.partial.extend_from_slice(bytes);
-                        Received::Part
-                    }
-                })
+                if let Some(status) = status(bytes)? {
+                    return Ok(Received::Answer(status));
+                }
+                self.partial.extend_from_slice(bytes);
+                Ok(Received::Part)
             }
             Ok(count) => {
                 self.partial.extend_from_slice(&buffer[..count]);

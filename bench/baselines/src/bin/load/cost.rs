@@ -61,7 +61,7 @@ pub fn run(goal: &Goal, count: usize, end: End, close: bool) -> Result<String, B
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let busy = (cpu_time()? - cpu).as_secs_f64() / seconds;
+    let busy = cpu_time()?.saturating_sub(cpu).as_secs_f64() / seconds;
     Ok(format!(r#"{{"requests": {answered}, "failed": {failed}, "seconds": {seconds}, "busy": {busy}}}"#))
 }
 

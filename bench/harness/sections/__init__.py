@@ -1,6 +1,6 @@
 """What bench/run measures. A section has a TITLE, `run(context)` for raw figures and `report(data)` for Markdown."""
 
-from . import cost, delay, engine, footprint, instructions, predict
+from . import cost, crates, delay, engine, footprint, instructions, predict
 
 ALL = {
     "cost": cost,
@@ -9,4 +9,5 @@ ALL = {
     "footprint": footprint,
     "engine": engine,
     "predict": predict,
+    "crates": crates,
 }

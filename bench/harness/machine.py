@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +88,9 @@ def envoy():
 
 def build(baselines_only=False):
     """Builds the program and the baselines, all in the same way."""
-    environment = {**os.environ, "RUSTFLAGS": "-C linker=rust-lld", "PROBESIM_REVISION": revision()}
+    # The revision as the pipeline gives it, so that one binary serves both.
+    commit = output("git", "-C", ROOT, "rev-parse", "--short", "HEAD") if tool("git") else "unknown"
+    environment = {**os.environ, "RUSTFLAGS": "-C linker=rust-lld", "PROBESIM_REVISION": commit}
     release = ["cargo", "build", "--quiet", "--locked", "--release", "--target", TARGET]
     if not baselines_only:
         say("build kube-probesim")
@@ -100,7 +103,15 @@ def build(baselines_only=False):
         check("go", "build", *flags, cwd=ROOT / "bench" / "baselines" / "go", env={**os.environ, "CGO_ENABLED": "0"})
 
 
+def tidy():
+    """Removes what earlier runs have left in the working directory, but nothing that may be in use."""
+    for left in [*WORK.glob("*-[0-9]*")]:
+        if time.time() - left.stat().st_mtime > 3600:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
 def revision():
+    """The commit of the source, and whether it was changed since."""
     return output("git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=8") if tool("git") else "unknown"
 
 

@@ -84,7 +84,7 @@ class Server:
 @contextlib.contextmanager
 def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE):
     """Starts a server on a core, gives it once it answers, and ends it."""
-    log = machine.WORK / "server.log"
+    log = machine.WORK / f"server-{port}.log"
     pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
     machine.note(pinned, environment)
     with open(log, "w") as out:

@@ -78,9 +78,10 @@ def external(text):
     parts = urlsplit(url)
     if not equals or not match or parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{text!r}: NAME=http://HOST:PORT/PATH is expected, or NAME:50ms=… if it delays by that")
+    delay = float(match[2] or 0)
     # The load client wants an address.
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-    return External(match[1], host, parts.port or 80, parts.path or "/", float(match[2] or 0))
+    return External(match[1], host, parts.port or 80, parts.path or "/", int(delay) if delay.is_integer() else delay)
 
 
 def rendered(name, port, **more):

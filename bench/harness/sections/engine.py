@@ -14,7 +14,7 @@ BATCH = 1_000
 
 
 def run(context):
-    command = ["cargo", "bench", "--quiet", "--bench", "decide", "--", "--max-time", str(0.2 * context.pace)]
+    command = ["cargo", "bench", "--quiet", "--bench", "decide", "--", "--max-time", str(0.1 * context.pace)]
     machine.note(command)
     # Built first, so that the compiler is not held to one core.
     machine.check("cargo", "bench", "--quiet", "--bench", "decide", "--no-run", cwd=machine.ROOT)

@@ -50,6 +50,10 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
         let connection = Connection::open(goal.address)?;
         epoll::add(&epoll, &connection.socket, EventData::new_u64(index as u64), EventFlags::IN)?;
         connections.push(connection);
+        // Else the server's backlog is full, and the kernel tries again after a second.
+        if index % 64 == 63 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
     // Each client asks once in a cycle, or as soon as it has its answer where that takes longer.
     let cycle = Duration::from_secs_f64(load.connections as f64 / load.rate);

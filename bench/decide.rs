@@ -1,4 +1,4 @@
-//! What a decision costs: `cargo bench --bench decide`.
+//! What the engine costs without a network: decisions, plans, a scrape. `cargo bench --bench decide`.
 
 #![allow(clippy::expect_used)]
 
@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use kube_probesim::engine::Engine;
 use kube_probesim::fault::{
     Action, ActivePlan, Attempt, Burst, Client, ClientFilter, Decision, Delay, Mode, Origin, Plan, Rate,
     Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
+use kube_probesim::metrics::{Metrics, Outcome};
 
 /// Decisions per sample; their numbers run on, as those of requests do.
 const BATCH: u64 = 1_000;
@@ -135,4 +137,19 @@ fn succeed_1000_rules(bencher: Bencher) {
     let plan = Plan::new(rules).expect("a plan");
     let now = Origin { elapsed: Duration::from_secs(60), ..Origin::default() };
     bencher.with_inputs(|| plan.clone()).bench_local_values(|plan| before.successor(plan, Seed(42), now));
+}
+
+/// The text of `/metrics` once every target has been asked by every client.
+#[divan::bench(args = COUNTS)]
+fn scrape(bencher: Bencher, count: usize) {
+    let engine = Engine::new(active(rules(count, 20.0, None, &fixed())));
+    let metrics = Metrics::new(engine).expect("metrics");
+    for target in Target::ALL {
+        for client in Client::ALL {
+            for status in [200, 500] {
+                metrics.request(target, client, Outcome::Answered(status), Duration::from_millis(50));
+            }
+        }
+    }
+    bencher.bench_local(|| metrics.encode());
 }

@@ -1,0 +1,3 @@
+core.register_action("wait", { "http-req" }, function()
+    core.msleep(@DELAY@)
+end)

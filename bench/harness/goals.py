@@ -1,0 +1,91 @@
+"""The figures to reach, each as a ratio of two figures of one run."""
+
+from dataclasses import dataclass
+
+from .services import AXUM, GO, OURS, OURS_TEN
+from .stats import number
+from .table import markdown
+
+
+@dataclass
+class Goal:
+    """`what` must be at most `most` times (or units of) what it is compared with."""
+
+    what: str
+    most: float
+    ours: tuple
+    theirs: tuple = None
+    unit: str = ""
+    scale: float = 1.0
+    # The goal is "below", not "at most".
+    below: bool = False
+
+
+KEEP, EACH = ("cost", "keep-alive"), ("cost", "one connection per request")
+
+GOALS = [
+    Goal("binary", 3.0, ("footprint", OURS, "binary"), unit="MB", scale=1e-6),
+    Goal("resident, idle", 2.0, ("footprint", OURS, "idle"), unit="MiB", scale=1 / (1 << 20)),
+    Goal("resident, after load", 3.0, ("footprint", OURS, "after_load"), unit="MiB", scale=1 / (1 << 20)),
+    Goal("CPU per request, ten rules, to bare axum", 1.15, (*KEEP, OURS_TEN, "cpu_us"), (*KEEP, AXUM, "cpu_us")),
+    Goal("CPU per request, ten rules, to a Go handler", 0.65, (*KEEP, OURS_TEN, "cpu_us"), (*KEEP, GO, "cpu_us")),
+    Goal("CPU per request, ten rules, to nginx", 1.0, (*KEEP, OURS_TEN, "cpu_us"), (*KEEP, "nginx", "cpu_us")),
+    Goal("one connection per request, to bare axum", 1.1, (*EACH, OURS_TEN, "cpu_us"), (*EACH, AXUM, "cpu_us")),
+    Goal("one connection per request, to a Go handler", 1.0, (*EACH, OURS_TEN, "cpu_us"), (*EACH, GO, "cpu_us"),
+         below=True),
+    Goal("50 ms, one client, p50", 0.3, ("delay", "50", "1", OURS, "p50"), unit="ms", scale=1e-3),
+    Goal("50 ms, one client, p99", 0.8, ("delay", "50", "1", OURS, "p99"), unit="ms", scale=1e-3),
+    Goal("50 ms, 1,000 clients, p50 to a Go handler", 0.5, ("delay", "50", "1000", OURS, "p50"),
+         ("delay", "50", "1000", GO, "p50"), below=True),
+    Goal("50 ms, 1,000 clients, p99 to a Go handler", 1.0, ("delay", "50", "1000", OURS, "p99"),
+         ("delay", "50", "1000", GO, "p99"), below=True),
+    Goal("1 ms, one client, p50", 0.3, ("delay", "1", "1", OURS, "p50"), unit="ms", scale=1e-3, below=True),
+    Goal("exec to first 200, to bare axum", 1.25, ("footprint", OURS, "start_ms"), ("footprint", AXUM, "start_ms")),
+    Goal("connection never used, to bare axum", 1.0, ("footprint", OURS, "unused"), ("footprint", AXUM, "unused")),
+    Goal("connection after a request, to bare axum", 0.5, ("footprint", OURS, "used"), ("footprint", AXUM, "used")),
+]
+
+
+def value(sections, path):
+    """The figure at a path, or its median; None where it was not measured."""
+    section, *keys = path
+    at = sections.get(section, {}).get("data", {})
+    for key in keys:
+        if not isinstance(at, dict) or key not in at:
+            return None
+        at = at[key]
+    return at["median"] if isinstance(at, dict) else at
+
+
+def outcome(goal, sections):
+    """What was reached, and whether that is enough; None where something was not measured."""
+    ours = value(sections, goal.ours)
+    theirs = value(sections, goal.theirs) if goal.theirs else 1.0
+    if ours is None or not theirs:
+        return None
+    reached = ours * goal.scale / theirs
+    return reached, reached < goal.most or (reached == goal.most and not goal.below)
+
+
+def early(sections):
+    """How many answers of ours came early; None where no delay was measured."""
+    if "delay" not in sections:
+        return None
+    return sum(services[OURS]["early"] for by_clients in sections["delay"]["data"].values()
+               for services in by_clients.values() if OURS in services)
+
+
+def report(sections):
+    """The table of goals."""
+    rows = []
+    for goal in GOALS:
+        found = outcome(goal, sections)
+        bound = f"{'below' if goal.below else 'at most'} {goal.most:g} {goal.unit}".strip()
+        if found is None:
+            rows.append([goal.what, bound, "not measured", ""])
+        else:
+            rows.append([goal.what, bound, f"{number(found[0])} {goal.unit}".strip(), "yes" if found[1] else "**no**"])
+    count = early(sections)
+    if count is not None:
+        rows.append(["early answers", "0", count, "yes" if count == 0 else "**no**"])
+    return markdown(["", "to reach", "reached", ""], rows)

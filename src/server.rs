@@ -32,6 +32,17 @@ const ADMIN_IDLE: Duration = Duration::from_secs(10);
 /// How long the admin listener may take to end, once the probe listener has.
 const ADMIN_GRACE: Duration = Duration::from_millis(200);
 
+/// Memory that is not for connections to the probe listener: the process itself, and the admin listener.
+const OWN_MEMORY: u64 = 6 << 20;
+
+/// Memory that a connection may take with a request under way, the kernel's part included.
+const CONNECTION_MEMORY: u64 = 32 << 10;
+
+/// How many connections fit into a container's memory, a few in any case.
+fn fitting_connections(memory: u64) -> usize {
+    (memory.saturating_sub(OWN_MEMORY) / CONNECTION_MEMORY).max(16) as usize
+}
+
 /// A service that has bound its ports and serves nobody yet.
 #[derive(Debug)]
 pub struct Server {
@@ -91,9 +102,13 @@ impl Server {
         );
 
         let spare = metrics::spare_files().unwrap_or(usize::MAX);
+        let fitting = metrics::memory_limit().map_or(usize::MAX, fitting_connections);
+        if fitting < config.limits.connections {
+            info!(connections = fitting, "the container's memory has room for no more");
+        }
         let probe_service = wire::Service {
             router: http::probe_router(&app),
-            limits: config.limits,
+            limits: Limits { connections: config.limits.connections.min(fitting), ..config.limits },
             files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
             metrics: metrics.clone(),
             faulted: Some(engine.clone()),
@@ -150,4 +165,16 @@ fn draw_seed() -> u64 {
     use rand::TryRng;
     // The system's generator fails on no kernel this runs on; the address of a fresh allocation still differs by run.
     rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| std::ptr::from_ref(&*Box::new(0_u8)).addr() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_the_memory_of_the_container() {
+        for (mebibytes, connections) in [(0, 16), (6, 16), (16, 320), (32, 832), (1024, 32_576)] {
+            assert_eq!(fitting_connections(mebibytes << 20), connections, "{mebibytes} MiB");
+        }
+    }
 }

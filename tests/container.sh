@@ -65,6 +65,34 @@ expect "exit code" 0 "$(podman inspect --format '{{.State.ExitCode}}' "$name")"
 expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
 printf 'binary %s bytes, resident when idle %s bytes, stopped in %s ms\n' "$bytes" "$resident" "$took"
 
+say "more connections than fit into 16 MiB are refused and counted, and nothing is killed"
+start --env LATENCY=2000
+python3 - "$port" <<'PYTHON'
+import socket, sys, time
+sockets = []
+for _ in range(2000):
+    try:
+        one = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)
+        one.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        sockets.append(one)
+    except OSError:
+        pass
+time.sleep(3)
+answered = 0
+for one in sockets:
+    one.settimeout(0.1)
+    try:
+        answered += one.recv(12) == b"HTTP/1.1 200"
+    except OSError:
+        pass
+print(f"{answered} of {len(sockets)} were answered")
+sys.exit(0 if answered >= 300 else 1)
+PYTHON
+[ "$(metric 'probesim_limits_hit_total{limit="connections"}')" -ge 500 ] || fail "the excess was not refused"
+expect "after the crowd" 200 "$(status /healthz)"
+expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
+took=$(stop)
+
 say "it stops within a second while 100 requests are delayed for a minute"
 start --env LATENCY=60000
 for _ in $(seq 100); do curl --silent --max-time 30 --output /dev/null "http://127.0.0.1:$port/healthz" & done

@@ -204,6 +204,25 @@ fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
 }
 
 #[test]
+fn a_process_that_was_stopped_for_a_while_goes_on_where_the_clock_is() {
+    let process = Process::start(&[("READINESS_LATENCY", "300"), ("LIVENESS_FAIL_AFTER_TIME", "1500ms")]);
+    assert_eq!(process.status("/healthz"), Some(200));
+    let mut waiting = process.open("/readyz").unwrap();
+    let mut idle = TcpStream::connect(process.probe).unwrap();
+    process.signal("STOP");
+    sleep(Duration::from_secs(2));
+    process.signal("CONT");
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(process.status("/healthz"), Some(500), "the window opened meanwhile");
+    idle.write_all(b"GET /dependency HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    answer.clear();
+    idle.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
 fn a_log_that_nobody_reads_stops_neither_the_service_nor_its_end() {
     let mut process = Process::start(&[("LOG_LEVEL", "debug"), ("FAILURE_RATE", "100")]);
     // A pipe holds 64 KiB, and each of these requests is a line of about 200 bytes.

@@ -168,8 +168,13 @@ fn the_table_of_the_readme_has_every_scenario() {
 fn no_manifest_names_a_variable_that_there_is_not() {
     let known: BTreeSet<String> = VARIABLES.iter().flat_map(Variable::names).collect();
     let mut seen = 0;
-    for folder in folders("scenarios").into_iter().chain([root().join("manifests/base")]) {
-        for object in objects(&rendered(&folder)) {
+    let texts = folders("scenarios").into_iter().chain([root().join("manifests/base")]);
+    let rendered = texts.map(|folder| (name(&folder).to_owned(), objects(&rendered(&folder))));
+    let sidecars =
+        ["sidecar", "sidecar-plain"].map(|component| (component.to_owned(), vec![with(&[component])]));
+    let controlled = ("control".to_owned(), objects(&controlled()));
+    for (of, objects) in rendered.chain(sidecars).chain([controlled]) {
+        for object in objects {
             let spec = &object["spec"]["template"]["spec"];
             for list in ["containers", "initContainers"] {
                 for container in spec[list].as_array().into_iter().flatten() {
@@ -178,7 +183,7 @@ fn no_manifest_names_a_variable_that_there_is_not() {
                     }
                     for variable in container["env"].as_array().into_iter().flatten() {
                         let variable = variable["name"].as_str().unwrap();
-                        assert!(known.contains(variable), "{}: {variable}", folder.display());
+                        assert!(known.contains(variable), "{of}: {variable}");
                         seen += 1;
                     }
                 }
@@ -210,11 +215,8 @@ spec:
 
 /// A foreign Deployment with some components.
 fn with(components: &[&str]) -> Value {
-    let folder = std::env::temp_dir().join(format!(
-        "probesim-components-{}-{}",
-        std::process::id(),
-        components.join("-")
-    ));
+    let of = format!("{}-{:?}-{}", std::process::id(), std::thread::current().id(), components.join("-"));
+    let folder = std::env::temp_dir().join(format!("probesim-components-{of}"));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("app.yaml"), APPLICATION).unwrap();
@@ -269,14 +271,20 @@ fn with_the_sidecars_probes_only_probes_of_the_application_change() {
     }
 }
 
-#[test]
-fn components_for_control_and_state_are_known_to_the_prediction() {
-    let folder = root().join("target").join(format!("components-{}", std::process::id()));
+/// The base with all components that act on it.
+fn controlled() -> String {
+    let folder = root().join("target").join(format!("components-{:?}", std::thread::current().id()));
     fs::create_dir_all(&folder).unwrap();
     let list = "resources: [../../manifests/base]\ncomponents:\n  - ../../manifests/components/configmap-control\n  - ../../manifests/components/annotation-control\n  - ../../manifests/components/state\n  - ../../manifests/components/prometheus-annotations\n";
     fs::write(folder.join("kustomization.yaml"), list).unwrap();
     let text = rendered(&folder);
     fs::remove_dir_all(&folder).unwrap();
+    text
+}
+
+#[test]
+fn components_for_control_and_state_are_known_to_the_prediction() {
+    let text = controlled();
     assert!(text.contains("name: probesim-faults\n") && text.contains("prometheus.io/scrape: \"true\""));
     let plan = "faults: [{name: from-file, target: traffic, mode: hang}]";
     let text = text.replace("faults: []", plan);

@@ -51,6 +51,16 @@ pub(super) fn spare_files() -> Option<usize> {
     most_files().zip(open_files()).map(|(most, open)| (most - open).max(0.0) as usize)
 }
 
+/// Where the kernel says how much memory the container may have, in versions 2 and 1 of cgroups.
+const MEMORY_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
+/// How much memory the container may have, in bytes; `None` without a limit.
+pub(super) fn memory_limit() -> Option<u64> {
+    // Version 2 says `max` for none, version 1 a number that no machine has.
+    let limits = MEMORY_LIMITS.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    limits.min().filter(|limit| *limit < 1 << 50)
+}
+
 fn open_files() -> Option<f64> {
     fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64 - 1.0)
 }

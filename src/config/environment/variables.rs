@@ -128,7 +128,12 @@ pub const VARIABLES: &[Variable] = &[
     one("STARTUP_PATHS", "paths", "", "the same for startup"),
     one("DEPENDENCY_PATHS", "paths", "", "the same for the dependency"),
     one("TRAFFIC_PATHS", "paths", "", "the same for traffic, which has no others"),
-    one("MAX_CONNECTIONS", "number", "4096", "open connections of the probe listener"),
+    one(
+        "MAX_CONNECTIONS",
+        "number",
+        "4096",
+        "open connections of the probe listener; fewer where the container's memory has no room for them",
+    ),
     one("HEAD_TIMEOUT", "s", "10s", "time for a request's head"),
     one("IDLE_TIMEOUT", "s", "75s", "time between two requests of a connection"),
     one("MAX_HEAD_SIZE", "size", "16KiB", "size of a request's head, 1KiB to 1MiB"),

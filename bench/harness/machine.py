@@ -90,7 +90,9 @@ def build(baselines_only=False):
     """Builds the program and the baselines, all in the same way."""
     # The revision as the pipeline gives it, so that one binary serves both.
     commit = output("git", "-C", ROOT, "rev-parse", "--short", "HEAD") if tool("git") else "unknown"
-    environment = {**os.environ, "RUSTFLAGS": "-C linker=rust-lld", "PROBESIM_REVISION": commit}
+    # The flags of .cargo/config.toml are those of the image; others would be another program.
+    environment = {**os.environ, "PROBESIM_REVISION": commit}
+    environment.pop("RUSTFLAGS", None)
     release = ["cargo", "build", "--quiet", "--locked", "--release", "--target", TARGET]
     if not baselines_only:
         say("build kube-probesim")

@@ -98,7 +98,8 @@ def build(baselines_only=False):
         say("build kube-probesim")
         check(*release, cwd=ROOT, env=environment)
     say("build the baselines")
-    own = {**environment, "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
+    # The others have the flags that anybody's build has.
+    own = {**environment, "RUSTFLAGS": "-C linker=rust-lld", "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
     check(*release, cwd=ROOT / "bench" / "baselines", env=own)
     if tool("go"):
         flags = ["-trimpath", "-ldflags", "-s -w", "-o", GO_HANDLER, "."]

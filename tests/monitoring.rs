@@ -286,8 +286,10 @@ fn the_pod_monitor_scrapes_a_port_that_the_manifest_has() {
     let deployment = yaml("manifests/base/deployment.yaml");
     let template = &deployment["spec"]["template"];
     let ports = list(&list(&template["spec"], "containers")[0], "ports");
+    let sidecar = yaml("manifests/components/sidecar/sidecar.yaml");
+    let of_sidecar = list(&list(&sidecar["spec"]["template"]["spec"], "initContainers")[0], "ports");
     for endpoint in list(&monitor["spec"], "podMetricsEndpoints") {
-        assert!(ports.iter().any(|port| port["name"] == endpoint["port"]), "{endpoint}");
+        assert!(ports.iter().chain(of_sidecar).any(|port| port["name"] == endpoint["port"]), "{endpoint}");
     }
     for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
         assert_eq!(template["metadata"]["labels"][label], *value, "{label}");

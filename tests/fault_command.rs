@@ -153,7 +153,7 @@ fn watch_prints_a_line_for_each_thing_that_happens() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The stream begins some time after the process; a change is made until it is seen.
     let done = &std::sync::atomic::AtomicBool::new(false);
-    let seen = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 run(&service, "add readiness --name down");
@@ -161,16 +161,17 @@ fn watch_prints_a_line_for_each_thing_that_happens() {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
         });
-        let mut seen = Vec::new();
-        while seen.len() < 40
-            && !seen.iter().any(|line: &String| line.contains(" down injects status into readiness request "))
-        {
+        let wanted =
+            [" plan: put fault down by api 127.0.0.1:", " down injects status into readiness request "];
+        let mut seen: Vec<String> = Vec::new();
+        while seen.len() < 200 && !wanted.iter().all(|wanted| seen.iter().any(|line| line.contains(wanted))) {
             seen.push(lines.next().unwrap().unwrap());
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
-        seen
+        for wanted in wanted {
+            assert!(seen.iter().any(|line| line.contains(wanted)), "{wanted} in {seen:?}");
+        }
     });
-    assert!(seen.iter().any(|line| line.contains(" plan: put fault down by api 127.0.0.1:")), "{seen:?}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -4,10 +4,11 @@
 //! with it the drill that somebody wants to watch. The thread ends when there is nothing to write: memory is had without
 //! locks in a process of one thread, which a request notices.
 
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -36,13 +37,7 @@ enum Message {
 
 /// Sends events to standard output from here on. A second call changes nothing.
 pub fn init(process: &Process) -> Log {
-    let (lines, messages) = sync_channel(QUEUE);
-    let queue = Arc::new(Queue {
-        lines,
-        messages: Mutex::new(messages),
-        writing: Mutex::new(false),
-        lost: AtomicU64::new(0),
-    });
+    let queue = Arc::new(Queue::default());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(process.log_level))
         .with_target(false)
@@ -68,35 +63,43 @@ impl Log {
 }
 
 /// Lines on their way to the thread that writes them, if there is one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
-    lines: SyncSender<Message>,
-    /// Held by the thread.
-    messages: Mutex<Receiver<Message>>,
-    /// Whether there is a thread that will find what is sent.
-    writing: Mutex<bool>,
+    waiting: Mutex<Waiting>,
+    /// Something has been added.
+    more: Condvar,
     /// Lines that found the queue full since the last that was written.
     lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Message>,
+    /// Whether there is a thread that will find what is added.
+    writing: bool,
 }
 
 impl Queue {
     /// Whether there was room for the message.
     fn send(self: &Arc<Self>, message: Message) -> bool {
-        let sent = self.lines.try_send(message).is_ok();
-        let mut writing = lock(&self.writing);
-        if !*writing {
+        let mut waiting = self.lock();
+        let has_room = waiting.messages.len() < QUEUE;
+        if has_room {
+            waiting.messages.push_back(message);
+            self.more.notify_one();
+        }
+        if !waiting.writing {
             let queue = self.clone();
             // Where there can be no thread, the lines wait for the next try.
-            *writing = std::thread::Builder::new().spawn(move || queue.write()).is_ok();
+            waiting.writing = std::thread::Builder::new().spawn(move || queue.write()).is_ok();
         }
-        sent
+        has_room
     }
 
     /// Writes until there has been nothing to write for a while.
     fn write(self: Arc<Self>) {
-        let messages = lock(&self.messages);
         let mut out = io::stdout();
-        while let Some(message) = self.next(&messages) {
+        while let Some(message) = self.next() {
             match message {
                 // A reader that has left is no failure of ours.
                 Message::Line(line) => drop(out.write_all(&line)),
@@ -109,19 +112,21 @@ impl Queue {
         }
     }
 
-    fn next(&self, messages: &Receiver<Message>) -> Option<Message> {
-        messages.recv_timeout(IDLE).ok().or_else(|| {
+    fn next(&self) -> Option<Message> {
+        let empty = |waiting: &mut Waiting| waiting.messages.is_empty();
+        let (mut waiting, _) =
+            self.more.wait_timeout_while(self.lock(), IDLE, empty).unwrap_or_else(PoisonError::into_inner);
+        let message = waiting.messages.pop_front();
+        if message.is_none() {
             // Whoever sends from here on sees that another thread is needed.
-            let mut writing = lock(&self.writing);
-            let last = messages.try_recv().ok();
-            *writing = last.is_some();
-            last
-        })
+            *waiting = Waiting::default();
+        }
+        message
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Makes a writer for each line.
@@ -167,14 +172,12 @@ mod tests {
 
     #[test]
     fn the_thread_ends_when_idle_and_comes_back_for_the_next_line() {
-        let (lines, messages) = sync_channel(QUEUE);
-        let (messages, writing) = (Mutex::new(messages), Mutex::new(false));
-        let queue = Arc::new(Queue { lines, messages, writing, lost: AtomicU64::new(0) });
+        let queue = Arc::new(Queue::default());
         for _ in 0..2 {
-            assert!(!*lock(&queue.writing));
+            assert!(!queue.lock().writing);
             flush(&queue);
             flush(&queue);
-            let ended = || !*lock(&queue.writing);
+            let ended = || !queue.lock().writing;
             assert!((0..PATIENCE.as_millis()).step_by(10).any(|_| {
                 std::thread::sleep(Duration::from_millis(10));
                 ended()

@@ -101,7 +101,8 @@ def report(data):
 The client takes the time before the first byte of a request goes out, and looks for answers without ever sleeping. A
 `*` marks a figure of which the client's own pauses may be half or more. `{OURS}` is asked for the delay by `LATENCY`, bare
 epoll has one timerfd and a heap, bare axum tokio's timer, nginx `echo_sleep`, HAProxy Lua's `msleep`, Envoy its
-fault filter. Clients ask in turn, each again when its turn has come and it has its answer; with 1,000 and 10,000 clients at
-100 ms and 1 s every client waits for an answer all the time.
+fault filter. Clients begin at scattered instants, the same for each service, and ask again when their turn has come and
+they have their answer: at even distances, each request would wake the server just when another's answer is due. With
+1,000 and 10,000 clients at 100 ms and 1 s every client waits for an answer all the time.
 """)
     return "\n".join(parts)

@@ -59,7 +59,7 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
     let cycle = Duration::from_secs_f64(load.connections as f64 / load.rate);
     let began = Instant::now();
     let mut due: BinaryHeap<_> = (0..load.connections)
-        .map(|index| Reverse((began + cycle.mul_f64(index as f64 / load.connections as f64), index)))
+        .map(|index| Reverse((began + cycle.mul_f64(scattered(index as u64)), index)))
         .collect();
     let counted = began + (load.length / WARM_UP).max(load.asked);
     let end = began + load.length;
@@ -107,6 +107,15 @@ pub fn run(goal: &Goal, load: &Load) -> Result<String, Box<dyn Error>> {
     report(&mut samples, failed, under_way, end - counted)
 }
 
+/// A number from 0 to 1 that looks drawn and is the same in each run (SplitMix64). Clients at even distances would wake
+/// the server just when an answer is due: a delay of 50 ms is a hundred times the 0.5 ms between 2,000 requests/s.
+fn scattered(index: u64) -> f64 {
+    let mut bits = (index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (bits ^ (bits >> 31)) as f64 / u64::MAX as f64
+}
+
 fn report(
     samples: &mut [Sample],
     failed: u64,
@@ -142,7 +151,7 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, report};
+    use super::{Sample, report, scattered};
     use std::time::Duration;
 
     fn text(samples: &mut [Sample]) -> String {
@@ -159,6 +168,16 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("true"), "{text}");
+    }
+
+    #[test]
+    fn clients_are_spread_over_their_cycle_but_not_evenly() {
+        let mut starts: Vec<_> = (0..1000).map(scattered).collect();
+        starts.sort_by(f64::total_cmp);
+        let near = starts.windows(2).filter(|pair| pair[1] - pair[0] < 0.5e-3).count();
+        // Of exponential distances, 39 % are below half of the mean.
+        assert!((340..450).contains(&near), "{near}");
+        assert!((480..520).contains(&starts.iter().filter(|start| **start < 0.5).count()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod index;
 pub mod layer;
 mod verbose;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::engine::Engine;
 use crate::fault::Target;
 use crate::metrics::Metrics;
 use crate::timer::Timer;
-use crate::wire::{Conditions, Stage};
+use crate::wire::{Conditions, Handle, Routes, Stage};
 
 /// What handlers know.
 #[derive(Debug)]
@@ -55,37 +56,43 @@ impl App {
 }
 
 /// Targets, `/metrics` and the index.
-pub fn probe_router(app: &Arc<App>) -> Router {
+pub fn probe_routes(app: &Arc<App>) -> Routes {
     let mut router = Router::new().without_v07_checks();
+    let mut direct: HashMap<String, Handle> = HashMap::new();
     for (path, target) in &app.paths {
-        let route = || {
-            let ordinary = Ordinary { app: app.clone(), target: *target };
-            // Around GET and HEAD alone: another method is refused, not faulted.
-            get_service(layer::FaultLayer::new(*target, app.clone()).layer(ordinary))
-        };
+        let faulted = layer::FaultLayer::new(*target, app.clone())
+            .layer(Ordinary { app: app.clone(), target: *target });
+        // Around GET and HEAD alone: another method is refused, not faulted.
+        let route = || get_service(faulted.clone());
         router = match path.strip_suffix('*') {
             // The index keeps its place where everything below is a target.
             Some("/") => router.route("/{*rest}", route()),
             Some(prefix) => router.route(prefix, route()).route(&format!("{prefix}{{*rest}}"), route()),
             None => router.route(path, route()),
         };
+        if !path.ends_with('*') {
+            direct.insert(path.clone(), Box::new(move |request| faulted.clone().call(request)));
+        }
     }
     let of_index = app.clone();
-    router
+    let router = router
         .route("/", get(move || ready(index::page(&of_index))))
         .route("/metrics", metrics(app))
         .fallback(not_found)
         // Without it, axum would make the routes anew for each request.
-        .with_state(())
+        .with_state(());
+    Routes::new(router, direct)
 }
 
-/// `/metrics` and `/healthz`, never faulted.
-pub fn admin_router(app: &Arc<App>) -> Router {
-    Router::new()
+/// `/metrics` and `/healthz`, never faulted, and the admin API.
+pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
+    let router = Router::new()
         .route("/healthz", get(|| ready(answer::text(StatusCode::OK, "ok"))))
         .route("/metrics", metrics(app))
         .fallback(not_found)
         .with_state(())
+        .merge(api);
+    Routes::new(router, HashMap::new())
 }
 
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {

@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::config::{Config, Limits};
 use crate::control::{self, api};
+use crate::fault::{Action, Rule};
 use crate::http::{self, App};
 use crate::metrics;
 use crate::timer::Timer;
@@ -52,10 +53,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both listeners.
+    /// Binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let probe = Gate::bind(config.probe_address)?;
-        let admin = Gate::bind(config.admin_address)?;
+        let probe = Gate::bind(config.probe_address, !may_be_cut(&config))?;
+        let admin = Gate::bind(config.admin_address, true)?;
         Ok(Self { config, probe, admin })
     }
 
@@ -107,7 +108,7 @@ impl Server {
             info!(connections = fitting, "the container's memory has room for no more");
         }
         let probe_service = wire::Service {
-            router: http::probe_router(&app),
+            routes: http::probe_routes(&app),
             limits: Limits { connections: config.limits.connections.min(fitting), ..config.limits },
             files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
             metrics: metrics.clone(),
@@ -115,11 +116,10 @@ impl Server {
             conditions: conditions.subscribe(),
         };
         let admin_service = wire::Service {
-            router: http::admin_router(&app).merge(api::router(
-                control.clone(),
-                app.identity.clone(),
-                config.admin_token,
-            )),
+            routes: http::admin_routes(
+                &app,
+                api::router(control.clone(), app.identity.clone(), config.admin_token),
+            ),
             limits: Limits {
                 connections: ADMIN_CONNECTIONS,
                 idle_time: config.limits.idle_time.min(ADMIN_IDLE),
@@ -158,6 +158,13 @@ impl Server {
         supervisor::log_totals(&engine, &metrics);
         Ok(())
     }
+}
+
+/// Whether there may be a rule that cuts the probe listener; what files say is not known yet.
+fn may_be_cut(config: &Config) -> bool {
+    let is_cut = |rule: &Rule| matches!(rule.action(), Action::Listener { .. });
+    let files = &config.files;
+    files.faults.is_some() || files.annotation.exists() || config.plan.rules().iter().any(is_cut)
 }
 
 /// A seed from the system's randomness, where none was given.

@@ -13,12 +13,12 @@ mod accept;
 mod connection;
 mod gate;
 mod handle;
+mod routes;
 mod script;
 mod stream;
 
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 pub use accept::serve;
 pub use gate::{BindError, Gate};
 pub use handle::{ConnectionHandle, Ended, Takeover};
+pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script};
 
@@ -58,7 +59,7 @@ pub struct Conditions {
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Answers requests, each with a [current connection](ConnectionHandle::current).
-    pub router: Router,
+    pub routes: Routes,
     /// What clients may take up.
     pub limits: Limits,
     /// How many connections leave enough file descriptors to others; above, none is accepted.

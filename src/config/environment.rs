@@ -172,11 +172,12 @@ fn ours(
 ) -> HashMap<String, String> {
     let names = names();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let near = near::known(&names);
     let mut ours = HashMap::new();
     for (name, value) in variables {
         let Ok(name) = name.into_string() else { continue };
         if !known.contains(name.as_str()) {
-            if let Some(nearest) = near::meant(&name, &value.to_string_lossy(), &names) {
+            if let Some(nearest) = near::meant(&name, &value.to_string_lossy(), &near) {
                 let nearest = nearest.to_owned();
                 reader.warnings.insert(Warning::Unknown { name, nearest });
             }

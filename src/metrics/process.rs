@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::OnceLock;
 
 use prometheus::proto::MetricFamily;
+use rustix::process::{Resource, getrlimit};
 
 use super::exposition::Family;
 
@@ -66,7 +67,7 @@ fn open_files() -> Option<f64> {
 }
 
 fn most_files() -> Option<f64> {
-    line(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
+    getrlimit(Resource::Nofile).current.map(|most| most as f64)
 }
 
 /// The first number after `label`.

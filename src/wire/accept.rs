@@ -44,7 +44,7 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
                     if connections.len() >= service.limits.connections {
                         refuse(&socket, peer, &service.metrics);
                     } else {
-                        spawn(&mut connections, socket, &service);
+                        spawn(&mut connections, socket, peer, &service);
                         if connections.len() == service.files {
                             service.metrics.limit(Limit::Descriptors);
                             warn!(connections = service.files, "no file descriptors to spare; waiting");
@@ -76,13 +76,9 @@ fn apply(gate: &mut Gate, service: &Service, cut: Option<crate::fault::Cut>) -> 
     result.is_ok()
 }
 
-fn spawn(connections: &mut JoinSet<()>, socket: TcpStream, service: &Service) {
+fn spawn(connections: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr, service: &Service) {
     let counted = service.faulted.is_some().then(|| Counted::new(service.metrics.clone()));
-    let connection = connection::serve(socket, service.clone());
-    connections.spawn(async move {
-        connection.await;
-        drop(counted);
-    });
+    connections.spawn(connection::serve(socket, peer, service.clone(), counted));
 }
 
 fn refuse(socket: &TcpStream, peer: SocketAddr, metrics: &Metrics) {
@@ -113,7 +109,7 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// One open connection in the metrics.
-struct Counted(Arc<Metrics>);
+pub(super) struct Counted(Arc<Metrics>);
 
 impl Counted {
     fn new(metrics: Arc<Metrics>) -> Self {

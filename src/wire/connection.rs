@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -20,10 +20,11 @@ use pin_project_lite::pin_project;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
-use tower::Service as _;
 
+use super::accept::Counted;
 use super::gate::reset_on_close;
 use super::handle::{ConnectionState, Takeover, Wish};
+use super::routes::{Route, Routes};
 use super::script::{Ending, linger};
 use super::stream::Stream;
 use super::{ConnectionHandle, Service, Stage};
@@ -67,9 +68,9 @@ enum Fate {
     Resets,
 }
 
-/// Serves one connection.
-pub(super) async fn serve(socket: TcpStream, service: Service) {
-    let Ok(peer) = socket.peer_addr() else { return };
+/// Serves one connection, `counted` for as long. Not a future around this one: each level would have the room for all
+/// below it twice.
+pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, service: Service, _counted: Option<Counted>) {
     let state = ConnectionState::new(peer);
     let mut connection = Connection {
         socket: Arc::new(socket),
@@ -204,7 +205,7 @@ impl Connection {
     fn http(&self, unread: Bytes) -> Driver {
         let stream = Stream { socket: self.socket.clone(), state: self.state.clone(), unread };
         let handler = Handler {
-            router: self.service.router.clone(),
+            routes: self.service.routes.clone(),
             state: self.state.clone(),
             faulted: self.service.faulted.is_some(),
             conditions: self.service.conditions.clone(),
@@ -355,9 +356,9 @@ async fn peer_closed(socket: &TcpStream) {
     }
 }
 
-/// Hands hyper's requests to the router.
+/// Hands hyper's requests on.
 struct Handler {
-    router: axum::Router,
+    routes: Routes,
     state: Arc<ConnectionState>,
     faulted: bool,
     conditions: tokio::sync::watch::Receiver<super::Conditions>,
@@ -376,7 +377,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         Answer {
             state: self.state.clone(),
             asks: self.faulted && self.conditions.borrow().link.partial,
-            route: self.router.clone().call(request),
+            route: self.routes.call(request),
         }
     }
 }
@@ -388,7 +389,7 @@ pin_project! {
         // Whether it has to wait for admission.
         asks: bool,
         #[pin]
-        route: RouteFuture<Infallible>,
+        route: Route,
     }
 }
 

@@ -56,13 +56,15 @@ enum State {
 }
 
 impl Gate {
-    /// Binds without listening; nobody can connect yet, and nobody else can take the port.
-    pub fn bind(address: Address) -> Result<Self, BindError> {
+    /// Binds, so that nobody else can take the port. Where `open`, whoever connects from now on waits to be accepted;
+    /// otherwise nobody can connect yet.
+    pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
         let mut last = None;
         for candidate in candidates(address) {
-            match bind(candidate) {
+            match bind(candidate, open) {
                 Ok((listener, local)) => {
-                    return Ok(Self { listener: Some(listener), local, state: State::Refusing });
+                    let state = if open { State::Open } else { State::Refusing };
+                    return Ok(Self { listener: Some(listener), local, state });
                 }
                 Err(source) => {
                     let no_ipv6 = candidate.is_ipv6() && is_unsupported(&source);
@@ -170,7 +172,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(97)) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+fn bind(address: SocketAddr, open: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = bound(address)?;
     let mut local = local_addr(&socket)?;
     let socket = if address.port() == 0 {
@@ -182,10 +184,13 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     } else {
         socket
     };
-    // Finds out about a port in use, which a bind with SO_REUSEADDR may miss, and leaves the gate shut.
+    // Finds out about a port in use, too, which a bind with SO_REUSEADDR may miss.
     socket.listen(BACKLOG)?;
-    socket.set_reuse_address(false)?;
-    socket.shutdown(std::net::Shutdown::Read)?;
+    if !open {
+        // The SYN of whoever comes at this very moment may be lost, and is sent again a second later.
+        socket.set_reuse_address(false)?;
+        socket.shutdown(std::net::Shutdown::Read)?;
+    }
     Ok((TcpListener::from_std(socket.into())?, local))
 }
 
@@ -248,8 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_sockets_send_at_once_and_ask_after_silent_clients() {
-        let mut gate = Gate::bind(Address { ip: None, port: 0 }).unwrap();
-        gate.set(None).unwrap();
+        let gate = Gate::bind(Address { ip: None, port: 0 }, true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, gate.local_addr().port()));
         let (client, accepted) = tokio::join!(TcpStream::connect(to), gate.accept());
         let (accepted, peer) = accepted.unwrap();
@@ -261,7 +265,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_ipv4_address_is_ipv4_alone() {
-        let gate = Gate::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }).unwrap();
+        let gate = Gate::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true).unwrap();
         assert!(gate.local_addr().is_ipv4());
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_is_bound_shut_refuses_until_it_is_set() {
+        let loopback = Some(Ipv4Addr::LOCALHOST.into());
+        let mut gate = Gate::bind(Address { ip: loopback, port: 0 }, false).unwrap();
+        let refused = TcpStream::connect(gate.local_addr()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        gate.set(None).unwrap();
+        assert!(gate.is_open());
+        TcpStream::connect(gate.local_addr()).await.unwrap();
     }
 }

@@ -17,35 +17,56 @@ const UNITS: &[&str] = &[
     "BYTES",
 ];
 
+/// A name of ours, and which letters are in it.
+pub(super) struct Known<'a> {
+    name: &'a str,
+    letters: u64,
+}
+
+/// Names of ours, made ready for [`meant`].
+pub(super) fn known(names: &[String]) -> Vec<Known<'_>> {
+    names.iter().map(|name| Known { name, letters: letters(name) }).collect()
+}
+
 /// Which of `ours` is meant by a name that is none, if it is near enough to be a slip.
-pub(super) fn meant<'a>(name: &str, value: &str, ours: &'a [String]) -> Option<&'a str> {
+pub(super) fn meant<'a>(name: &str, value: &str, ours: &[Known<'a>]) -> Option<&'a str> {
     if name.len() > 64 || is_of_service(name, value) {
         return None;
     }
     let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
     let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
+    let in_upper = letters(&upper);
     ours.iter()
-        .map(String::as_str)
-        .filter_map(|known| {
-            if stem == Some(known) {
-                return Some((0, known));
+        .filter_map(|Known { name: known, letters }| {
+            if stem == Some(*known) {
+                return Some((0, *known));
             }
             let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
-            // Thousands of names may stand there, and most differ in length or letters alone.
-            if upper.len().abs_diff(known.len()) > allowed || least_distance(&upper, known) > allowed {
+            // Thousands of names may stand there, and most differ in length or letters alone. A change of a letter
+            // makes up for one letter that the other name does not have.
+            let foreign = (in_upper & !letters).count_ones().max((letters & !in_upper).count_ones());
+            if upper.len().abs_diff(known.len()) > allowed
+                || foreign as usize > allowed
+                || least_distance(&upper, known) > allowed
+            {
                 return None;
             }
             let distance = strsim::osa_distance(&upper, known);
-            (distance <= allowed).then_some((distance, known))
+            (distance <= allowed).then_some((distance, *known))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
+/// A bit for each letter. Letters that share a bit make bounds of a distance lower, not wrong; those of our names share
+/// none.
+fn letters(name: &str) -> u64 {
+    name.bytes().fold(0, |letters, byte| letters | 1 << (byte % 64))
+}
+
 /// A lower bound of the distance at a fraction of its cost: the letters that are too many on one side or the other,
 /// wherever they stand.
 fn least_distance(a: &str, b: &str) -> usize {
-    // Letters that share a place make the bound lower, not wrong; those of our names share none.
     let mut surplus = [0_i8; 64];
     a.bytes().for_each(|byte| surplus[usize::from(byte % 64)] += 1);
     b.bytes().for_each(|byte| surplus[usize::from(byte % 64)] -= 1);
@@ -93,7 +114,7 @@ mod tests {
             ("LOGLEVEL", "LOG_LEVEL"),
             ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
         ] {
-            assert_eq!(meant(name, "1", &names()), Some(known), "{name}");
+            assert_eq!(meant(name, "1", &super::known(&names())), Some(known), "{name}");
         }
     }
 
@@ -105,6 +126,8 @@ mod tests {
             for b in names.iter().map(String::as_str).chain(["PATH", "", "LIVENESS_LATNECY"]) {
                 let (least, distance) = (least_distance(a, b), strsim::osa_distance(a, b));
                 assert!(least <= distance, "{a} {b}: {least} > {distance}");
+                let foreign = (letters(a) & !letters(b)).count_ones() as usize;
+                assert!(foreign <= distance, "{a} {b}: {foreign} > {distance}");
                 sharp += usize::from(least > 3);
             }
         }
@@ -165,7 +188,7 @@ mod tests {
             "DATABASE_URL",
             "AWS_REGION",
         ] {
-            assert_eq!(meant(name, "x", &names()), None, "{name}");
+            assert_eq!(meant(name, "x", &known(&names())), None, "{name}");
         }
     }
 
@@ -187,7 +210,7 @@ mod tests {
             "PORT_PORT",
             "FAIL_PORT",
         ] {
-            assert_eq!(meant(name, "tcp://10.0.0.1:80", &names()), None, "{name}");
+            assert_eq!(meant(name, "tcp://10.0.0.1:80", &known(&names())), None, "{name}");
             assert!(is_of_service(name, "tcp://10.0.0.1:80"), "{name}");
         }
         // No Service can be named so that one of ours is overwritten.

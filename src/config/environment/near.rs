@@ -35,33 +35,37 @@ pub(super) fn meant<'a>(name: &str, value: &str, ours: &[Known<'a>]) -> Option<&
     }
     let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
     let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
-    let in_upper = letters(&upper);
-    ours.iter()
-        .filter_map(|Known { name: known, letters }| {
-            if stem == Some(*known) {
-                return Some((0, *known));
-            }
-            let allowed = (upper.len().max(known.len()) / 4).clamp(1, 3);
-            // Thousands of names may stand there, and most differ in length or letters alone. A change of a letter
-            // makes up for one letter that the other name does not have.
-            let foreign = (in_upper & !letters).count_ones().max((letters & !in_upper).count_ones());
-            if upper.len().abs_diff(known.len()) > allowed
-                || foreign as usize > allowed
-                || least_distance(&upper, known) > allowed
-            {
-                return None;
-            }
-            let distance = strsim::osa_distance(&upper, known);
-            (distance <= allowed).then_some((distance, *known))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    if let Some(known) = ours.iter().find(|known| stem == Some(known.name)) {
+        return Some(known.name);
+    }
+    let letters = letters(&upper);
+    let mut nearest = None;
+    for known in ours {
+        let most = (upper.len().max(known.name.len()) / 4).clamp(1, 3);
+        // Thousands of names may stand there, and most differ in length or letters alone.
+        if upper.len().abs_diff(known.name.len()) > most
+            || foreign(letters, known.letters) > most
+            || least_distance(&upper, known.name) > most
+        {
+            continue;
+        }
+        let distance = strsim::osa_distance(&upper, known.name);
+        if distance <= most && nearest.is_none_or(|(least, _)| distance < least) {
+            nearest = Some((distance, known.name));
+        }
+    }
+    nearest.map(|(_, name)| name)
 }
 
 /// A bit for each letter. Letters that share a bit make bounds of a distance lower, not wrong; those of our names share
 /// none.
 fn letters(name: &str) -> u64 {
     name.bytes().fold(0, |letters, byte| letters | 1 << (byte % 64))
+}
+
+/// A lower bound of the distance: a change makes up for one letter that the other name does not have.
+fn foreign(a: u64, b: u64) -> usize {
+    (a & !b).count_ones().max((b & !a).count_ones()) as usize
 }
 
 /// A lower bound of the distance at a fraction of its cost: the letters that are too many on one side or the other,
@@ -126,8 +130,7 @@ mod tests {
             for b in names.iter().map(String::as_str).chain(["PATH", "", "LIVENESS_LATNECY"]) {
                 let (least, distance) = (least_distance(a, b), strsim::osa_distance(a, b));
                 assert!(least <= distance, "{a} {b}: {least} > {distance}");
-                let foreign = (letters(a) & !letters(b)).count_ones() as usize;
-                assert!(foreign <= distance, "{a} {b}: {foreign} > {distance}");
+                assert!(foreign(letters(a), letters(b)) <= distance, "{a} {b}");
                 sharp += usize::from(least > 3);
             }
         }

@@ -130,6 +130,7 @@ impl Server {
             faulted: None,
             conditions: admin_conditions.subscribe(),
         };
+        let spare_memory = wire::spare_memory();
         let serving = tokio::spawn(wire::serve(probe, probe_service));
         let watching = tokio::spawn(wire::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer));
@@ -145,6 +146,7 @@ impl Server {
         conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
         // A task that panicked has said so itself; the rest of the end goes on.
         let _ = serving.await;
+        drop(spare_memory);
         supervising.abort();
         controlling.abort();
         reloading.abort();

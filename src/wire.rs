@@ -28,6 +28,7 @@ use crate::fault::Link;
 use crate::metrics::Metrics;
 
 pub use accept::serve;
+pub use connection::spare_memory;
 pub use gate::{BindError, Gate};
 pub use handle::{ConnectionHandle, Ended, Takeover};
 pub use routes::{Answering, Handle, Routes};

@@ -42,7 +42,8 @@ GOALS = [
     Goal("1 ms, one client, p50", 0.3, ("delay", "1", "1", OURS, "p50"), unit="ms", scale=1e-3, below=True),
     Goal("exec to first 200, to bare axum", 1.25, ("footprint", OURS, "start_ms"), ("footprint", AXUM, "start_ms")),
     Goal("connection never used, to bare axum", 1.0, ("footprint", OURS, "unused"), ("footprint", AXUM, "unused")),
-    Goal("connection after a request, to bare axum", 0.5, ("footprint", OURS, "used"), ("footprint", AXUM, "used")),
+    Goal("connection idle after a request, to bare axum", 0.5, ("footprint", OURS, "rested"),
+         ("footprint", AXUM, "rested")),
 ]
 
 

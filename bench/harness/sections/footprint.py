@@ -18,8 +18,9 @@ from ..table import markdown
 TITLE = "Footprint"
 CROWD = 10_000
 STARTS = 5
-# Time in which a server comes to rest.
+# Time in which a server comes to rest, in seconds; and in which it may let go what an idle connection does not need.
 REST = 0.2
+LONG_REST = 2.5
 MIB, KIB = 1 << 20, 1 << 10
 
 
@@ -53,7 +54,7 @@ def run(context):
 
 
 def crowd(service):
-    """Resident bytes for each of many connections: never used, and after a request."""
+    """Resident bytes for each of many connections: never used, just after a request, and idle for a while since."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most < CROWD + 100:
         machine.say(f"only {most} files may be open: {CROWD} connections are left out")
@@ -80,7 +81,10 @@ def crowd(service):
                     raise RuntimeError(f"{service.name} does not serve {CROWD} connections")
         time.sleep(REST)
         used = server.resident_bytes()
-    return {"unused": (unused - before) / CROWD, "used": (used - before) / CROWD}
+        time.sleep(LONG_REST)
+        rested = server.resident_bytes()
+    return {name: (bytes_then - before) / CROWD
+            for name, bytes_then in (("unused", unused), ("used", used), ("rested", rested))}
 
 
 def settle(server, files):
@@ -116,11 +120,11 @@ def report(data):
             number(figures["binary"] / 1e6),
             number(figures["image"] / 1e6) if "image" in figures else "",
             *(spread(figures[figure], 1 / unit) if figure in figures else ""
-              for figure, unit in (("idle", MIB), ("after_load", MIB), ("unused", KIB), ("used", KIB))),
+              for figure, unit in (("idle", MIB), ("after_load", MIB), ("unused", KIB), ("used", KIB), ("rested", KIB))),
             spread(figures["start_ms"]) if "start_ms" in figures else "",
         ])
     head = ["", "binary, MB", "image, MB", "resident idle, MiB", "after load, MiB", "per connection never used, KiB",
-            "after a request, KiB", "exec to first 200, ms"]
+            f"{REST} s after a request, KiB", f"{REST + LONG_REST} s after, KiB", "exec to first 200, ms"]
     return markdown(head, rows) + f"""
 Resident memory is `Rss` of `/proc/PID/smaps_rollup`. Load is half a second of 64 connections. Per connection: with
 {CROWD:,} of them open, in a fresh process, less what the process had before; the kernel's share is not in it. Of the

@@ -53,7 +53,7 @@ pub(super) struct FaultSettings {
 
 impl FaultSettings {
     pub(super) fn read(reader: &mut Reader, prefix: &str, raw: FaultVariables) -> Self {
-        let name = |name: &str| format!("{prefix}{name}");
+        let name = |name: &str| [prefix, name].concat();
         let (s, ms) = (duration(Bare::Seconds), duration(Bare::Milliseconds));
         let after_requests = reader.read(&name("FAIL_AFTER_REQUESTS"), raw.fail_after_requests, count);
         let fail_count = reader.read(&name("FAIL_COUNT"), raw.fail_count, count);

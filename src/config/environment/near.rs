@@ -30,26 +30,31 @@ pub(super) fn known(names: &[String]) -> Vec<Known<'_>> {
 
 /// Which of `ours` is meant by a name that is none, if it is near enough to be a slip.
 pub(super) fn meant<'a>(name: &str, value: &str, ours: &[Known<'a>]) -> Option<&'a str> {
-    if name.len() > 64 || is_of_service(name, value) {
+    if is_of_service(name, value) {
         return None;
     }
-    let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let mut upper = [0; 64];
+    let upper = upper.get_mut(..name.len())?;
+    for (upper, byte) in upper.iter_mut().zip(name.bytes()) {
+        *upper = if matches!(byte, b'-' | b'.') { b'_' } else { byte.to_ascii_uppercase() };
+    }
+    let upper = str::from_utf8(upper).ok()?;
     let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
     if let Some(known) = ours.iter().find(|known| stem == Some(known.name)) {
         return Some(known.name);
     }
-    let letters = letters(&upper);
+    let letters = letters(upper);
     let mut nearest = None;
     for known in ours {
         let most = (upper.len().max(known.name.len()) / 4).clamp(1, 3);
         // Thousands of names may stand there, and most differ in length or letters alone.
         if upper.len().abs_diff(known.name.len()) > most
             || foreign(letters, known.letters) > most
-            || least_distance(&upper, known.name) > most
+            || least_distance(upper, known.name) > most
         {
             continue;
         }
-        let distance = strsim::osa_distance(&upper, known.name);
+        let distance = strsim::osa_distance(upper, known.name);
         if distance <= most && nearest.is_none_or(|(least, _)| distance < least) {
             nearest = Some((distance, known.name));
         }

@@ -20,7 +20,7 @@ pub struct Variable {
 impl Variable {
     /// All names it goes by: its own, then those with a prefix.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let prefixed = self.prefixes.iter().map(|target| format!("{}{}", prefix(*target), self.name));
+        let prefixed = self.prefixes.iter().map(|target| [prefix(*target), self.name].concat());
         std::iter::once(self.name.to_owned()).chain(prefixed)
     }
 }

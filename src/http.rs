@@ -7,6 +7,7 @@ mod answer;
 mod drip;
 mod index;
 pub mod layer;
+mod unread;
 mod verbose;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
+use self::unread::Unread;
 use crate::config::Identity;
 use crate::engine::Engine;
 use crate::fault::Target;
@@ -74,9 +76,10 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
             direct.insert(path.clone(), Box::new(move |request| faulted.clone().call(request)));
         }
     }
-    let of_index = app.clone();
+    let (of_index, pages) = (app.clone(), Arc::new(Unread::default()));
+    let index = move || ready(answer::text(StatusCode::OK, pages.text(|| index::page(&of_index))));
     let router = router
-        .route("/", get(move || ready(index::page(&of_index))))
+        .route("/", get(index))
         .route("/metrics", metrics(app))
         .fallback(not_found)
         // Without it, axum would make the routes anew for each request.
@@ -96,8 +99,9 @@ pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
 }
 
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
-    let app = app.clone();
-    get(move || ready(answer::metrics(app.metrics.encode())))
+    // One for each listener: who does not read at one takes nothing from the other.
+    let (app, scrapes) = (app.clone(), Arc::new(Unread::default()));
+    get(move || ready(answer::metrics(scrapes.text(|| app.metrics.encode()))))
 }
 
 async fn not_found() -> Response<Body> {

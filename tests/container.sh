@@ -104,6 +104,31 @@ expect "after the crowd" 200 "$(status /healthz)"
 expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
 took=$(stop)
 
+say "clients that do not read their metrics are cut off, and nothing is killed"
+rules=$(for i in $(seq 500); do printf '{"name": "rule-%s", "target": "startup", "mode": "status"},' "$i"; done)
+start --env FAULTS="{\"faults\": [${rules%,}]}" --env IDLE_TIMEOUT=2
+python3 - "$port" <<'PYTHON'
+import socket, sys, time
+sockets = []
+for path in 200 * [b"/metrics", b"/"]:
+    one = socket.socket()
+    # As far as the next machine, and not longer: in itself, a machine hands over all of it at once.
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    one.settimeout(2)
+    try:
+        one.connect(("127.0.0.1", int(sys.argv[1])))
+        one.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: a\r\n\r\n")
+        sockets.append(one)
+    except OSError:
+        pass
+time.sleep(5)
+PYTHON
+expect "after those who do not read" 200 "$(status /healthz)"
+[ "$(metric 'probesim_limits_hit_total{limit="write_time"}')" -ge 100 ] || fail "who did not read was not cut off"
+expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
+took=$(stop)
+
 say "it stops within a second while 100 requests are delayed for a minute"
 start --env LATENCY=60000
 for _ in $(seq 100); do curl --silent --max-time 30 --output /dev/null "http://127.0.0.1:$port/healthz" & done

@@ -28,8 +28,8 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
     with_type(status, "text/plain; charset=utf-8", body.into())
 }
 
-pub(super) fn metrics(body: String) -> Response<Body> {
-    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
+pub(super) fn metrics(body: Bytes) -> Response<Body> {
+    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
 /// What a stand-in answers its callers.

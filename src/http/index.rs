@@ -2,18 +2,14 @@
 
 use std::fmt::Write as _;
 
-use axum::body::Body;
-use axum::response::Response;
-use hyper::StatusCode;
-
-use super::{App, answer};
+use super::App;
 use crate::config::plan::write_rule;
 use crate::fault::Target;
 use crate::units::Show;
 
 /// Identity, uptime, seed, targets and rules in plain text.
-pub(super) fn page(app: &App) -> Response<Body> {
-    answer::text(StatusCode::OK, text(app).unwrap_or_default())
+pub(super) fn page(app: &App) -> String {
+    text(app).unwrap_or_default()
 }
 
 fn text(app: &App) -> Result<String, std::fmt::Error> {

@@ -251,8 +251,10 @@ fn two_containers_over_one_directory_never_fail_for_good() {
             })
         })
         .collect();
-    for saver in savers {
-        saver.join().unwrap().save(&present(Duration::ZERO, 7), wall_clock()).unwrap();
+    // Both have ended before either saves alone: a save beside the other's may fail.
+    let dirs: Vec<_> = savers.into_iter().map(|saver| saver.join().unwrap()).collect();
+    for mut dir in dirs {
+        dir.save(&present(Duration::ZERO, 7), wall_clock()).unwrap();
     }
     assert_eq!(requests(&start(&path).1.counts), 7);
 }

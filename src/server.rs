@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::config::{Config, Limits};
 use crate::control::{self, api};
-use crate::fault::{Action, Rule};
+use crate::fault::Rule;
 use crate::http::{self, App};
 use crate::metrics;
 use crate::timer::Timer;
@@ -164,9 +164,8 @@ impl Server {
 
 /// Whether there may be a rule that cuts the probe listener; what files say is not known yet.
 fn may_be_cut(config: &Config) -> bool {
-    let is_cut = |rule: &Rule| matches!(rule.action(), Action::Listener { .. });
     let files = &config.files;
-    files.faults.is_some() || files.annotation.exists() || config.plan.rules().iter().any(is_cut)
+    files.faults.is_some() || files.annotation.exists() || config.plan.rules().iter().any(Rule::is_partition)
 }
 
 /// A seed from the system's randomness, where none was given.

@@ -233,6 +233,11 @@ impl Rule {
         }
     }
 
+    /// Whether it is a partition: it acts on the listener, not on requests.
+    pub fn is_partition(&self) -> bool {
+        matches!(self.action, Action::Listener { .. })
+    }
+
     /// What replaces the answer of a request.
     pub fn mode(&self) -> Option<&Mode> {
         match &self.action {

@@ -33,8 +33,8 @@ impl Unread {
         texts.retain(|text| text.strong_count() > 0);
         let waiting: Vec<Arc<Text>> = texts.iter().filter_map(Weak::upgrade).collect();
         let bytes: usize = waiting.iter().map(|text| text.0.capacity()).sum();
-        let text = match waiting.into_iter().last() {
-            Some(newest) if bytes > MOST_UNREAD => newest,
+        let text = match waiting.last() {
+            Some(newest) if bytes > MOST_UNREAD => newest.clone(),
             _ => {
                 let text = Arc::new(Text(make()));
                 texts.push(Arc::downgrade(&text));

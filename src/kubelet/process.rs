@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attempt::{Outcome, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Aim, Program};
-use crate::fault::{Action, ActivePlan, Attempt, Client, Counts, Cut, Seed, Target, Verdict};
+use crate::fault::{ActivePlan, Attempt, Client, Counts, Cut, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -40,7 +40,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(program: Program) -> Self {
-        let has_cuts = program.plan.rules().any(|rule| matches!(rule.action(), Action::Listener { .. }));
+        let has_cuts = program.plan.rules().any(Rule::is_partition);
         Self {
             seed: program.plan.seed(),
             starts: 0,

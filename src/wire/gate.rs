@@ -61,11 +61,8 @@ impl Gate {
     pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
         let mut last = None;
         for candidate in candidates(address) {
-            match bind(candidate, open) {
-                Ok((listener, local)) => {
-                    let state = if open { State::Open } else { State::Refusing };
-                    return Ok(Self { listener: Some(listener), local, state });
-                }
+            match Self::bind_to(candidate, open) {
+                Ok(gate) => return Ok(gate),
                 Err(source) => {
                     let no_ipv6 = candidate.is_ipv6() && is_unsupported(&source);
                     last = Some(BindError { address: candidate, source });
@@ -79,6 +76,16 @@ impl Gate {
             address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port),
             source: io::ErrorKind::AddrNotAvailable.into(),
         }))
+    }
+
+    fn bind_to(address: SocketAddr, open: bool) -> io::Result<Self> {
+        let (listener, local) = bind(address)?;
+        let mut gate = Self { listener: Some(listener), local, state: State::Open };
+        if !open {
+            // The SYN of whoever comes at this very moment may be lost, and is sent again a second later.
+            gate.refuse()?;
+        }
+        Ok(gate)
     }
 
     /// The address it is bound to.
@@ -172,7 +179,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(97)) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-fn bind(address: SocketAddr, open: bool) -> io::Result<(TcpListener, SocketAddr)> {
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = bound(address)?;
     let mut local = local_addr(&socket)?;
     let socket = if address.port() == 0 {
@@ -186,11 +193,6 @@ fn bind(address: SocketAddr, open: bool) -> io::Result<(TcpListener, SocketAddr)
     };
     // Finds out about a port in use, too, which a bind with SO_REUSEADDR may miss.
     socket.listen(BACKLOG)?;
-    if !open {
-        // The SYN of whoever comes at this very moment may be lost, and is sent again a second later.
-        socket.set_reuse_address(false)?;
-        socket.shutdown(std::net::Shutdown::Read)?;
-    }
     Ok((TcpListener::from_std(socket.into())?, local))
 }
 

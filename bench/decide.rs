@@ -12,7 +12,7 @@ use kube_probesim::fault::{
     Action, ActivePlan, Attempt, Burst, Client, ClientFilter, Decision, Delay, Mode, Origin, Plan, Rate,
     Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
-use kube_probesim::metrics::{Metrics, Outcome};
+use kube_probesim::telemetry::metrics::{Metrics, Outcome};
 
 /// Decisions per sample; their numbers run on, as those of requests do.
 const BATCH: u64 = 1_000;

@@ -5,14 +5,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube_probesim::config::plan::{RawPlan, read_plan, read_rule, write_rule};
-use kube_probesim::config::{self, Config, ConfigError, Source, document};
-use kube_probesim::control::{Change, Control, Layers, Refusal, Setting, began};
 use kube_probesim::engine::Engine;
+use kube_probesim::env::{self, Config};
 use kube_probesim::fault::{ActivePlan, Client, Counts, Rule, Target};
-use kube_probesim::metrics::Metrics;
+use kube_probesim::plan::{ConfigError, Source, document};
+use kube_probesim::plan::{RawPlan, read_plan, read_rule, write_rule};
 use kube_probesim::predict::manifest::{self, Input};
 use kube_probesim::predict::run::{Options, Replicas, run};
+use kube_probesim::sources::{Change, Control, Layers, Refusal, Setting, began};
+use kube_probesim::telemetry::metrics::Metrics;
 
 /// More than this is not worth a message: it would be a flood in a log.
 const MOST_TEXT: usize = 1 << 20;
@@ -34,7 +35,7 @@ pub fn plan(data: &[u8]) {
 
 /// Lines `NAME=value`: understood or refused with the name of what is wrong.
 pub fn environment(data: &[u8]) {
-    match config::load(variables(data)) {
+    match env::load(variables(data)) {
         Ok(loaded) => {
             loaded.config.plan.rules().iter().for_each(holds);
             ask(&control(&loaded.config).0);
@@ -57,8 +58,8 @@ pub fn manifest(data: &[u8]) {
 /// Lines of `operation name body`, as the admin API hands them on: each is done as a whole or not at all, and after a
 /// reset there is what was before.
 pub fn api(data: &[u8]) {
-    let loaded = config::load(variables(b"LIVENESS_FAILURE_RATE=20\nSEED=1\nPOD_NAME=web-1"))
-        .expect("a configuration");
+    let loaded =
+        env::load(variables(b"LIVENESS_FAILURE_RATE=20\nSEED=1\nPOD_NAME=web-1")).expect("a configuration");
     let (engine, control) = control(&loaded.config);
     let first: Vec<Rule> = engine.active().plan.rules().cloned().collect();
     for line in data.split(|byte| *byte == b'\n').take(50) {
@@ -95,7 +96,7 @@ pub fn api(data: &[u8]) {
 
 /// The content of an annotation: taken over, or the plan before goes on.
 pub fn annotation(data: &[u8]) {
-    let loaded = config::load(variables(b"ANNOTATION_FILE=/annotation\nSEED=1\nPOD_NAME=web-1"))
+    let loaded = env::load(variables(b"ANNOTATION_FILE=/annotation\nSEED=1\nPOD_NAME=web-1"))
         .expect("a configuration");
     let (engine, control) = control(&loaded.config);
     control.read(Source::Annotation, Ok(Some("{faults: [{name: before, target: traffic, mode: hang}]}")));

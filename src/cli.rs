@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::env;
+use crate::env::Config;
 use crate::server::Server;
-use crate::{config, log};
+use crate::telemetry::log;
 
 /// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -78,7 +79,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn serve() -> ExitCode {
-    let loaded = match config::load(std::env::vars_os()) {
+    let loaded = match env::load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");

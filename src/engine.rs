@@ -1,5 +1,7 @@
 //! The plan at work: counts requests, asks [`fault`](crate::fault) for decisions and keeps score of them.
 
+pub mod events;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +11,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::config::Source;
-use crate::events::{Events, What};
+use crate::engine::events::{Events, What};
 use crate::fault::{
     ActivePlan, Attempt, Client, Counts, Decision, MAX_RULES, Origin, Replica, Rule, RuleName, Target,
     Targets,
 };
+use crate::plan::Source;
 
 /// What is counted of a rule: requests of each target, and connections.
 const SUBJECTS: usize = Target::COUNT + 1;

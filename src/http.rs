@@ -26,12 +26,12 @@ use tokio::sync::watch;
 use tower::{Layer, Service};
 
 use self::unread::Unread;
-use crate::config::Identity;
+use crate::clock::Timer;
 use crate::engine::Engine;
+use crate::env::Identity;
 use crate::fault::Target;
-use crate::metrics::Metrics;
-use crate::timer::Timer;
-use crate::wire::{Conditions, Handle, Routes, Stage};
+use crate::listener::{Conditions, Handle, Routes, Stage};
+use crate::telemetry::metrics::Metrics;
 
 /// What handlers know.
 #[derive(Debug)]

@@ -7,31 +7,33 @@
 //! | modules | what they do |
 //! |---|---|
 //! | [`cli`] | verbs, signals, exit codes |
-//! | [`server`], [`predict`] | binds, watches windows, drains; runs the Pods of a manifest on a virtual clock |
-//! | [`http`], [`control`] | routes, and the layer that obeys a decision; plan changes |
-//! | [`wire`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
-//! | [`engine`], [`config`], [`metrics`], [`timer`] | counts and asks; environment and plans; what Prometheus sees; exact waits |
-//! | [`events`] | what happened, for those who watch |
+//! | [`server`], [`predict`] | binds, supervises, drains; runs the Pods of a manifest on a virtual clock |
+//! | [`admin`], [`http`] | the admin API; routes, and the layer that obeys a decision |
+//! | [`sources`] | files, annotation, API and kept state, merged: how the plan in force comes about |
+//! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
+//! | [`telemetry`] | metrics and the log |
+//! | [`engine`] | the active plan, counters of rules, events |
+//! | [`env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
-//! | [`units`] | durations, percentages and sizes as people write them |
+//! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
 //! | [`fault`] | rules, plans and the decision; pure |
 
+pub mod admin;
 pub mod cli;
-pub mod config;
-pub mod control;
+pub mod clock;
 pub mod engine;
-pub mod events;
+pub mod env;
 pub mod fault;
 pub mod http;
 pub mod kubelet;
-pub mod log;
-pub mod metrics;
+pub mod listener;
+pub mod plan;
 pub mod predict;
 pub mod prober;
 pub mod server;
-pub mod timer;
+pub mod sources;
+pub mod telemetry;
 pub mod units;
-pub mod wire;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,6 +1,5 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
-mod sources;
 mod supervisor;
 
 use std::future::Future;
@@ -11,13 +10,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use crate::config::{Config, Limits};
-use crate::control::{self, api};
+use crate::admin;
+use crate::clock::Timer;
+use crate::env::{Config, Limits};
 use crate::fault::Rule;
 use crate::http::{self, App};
-use crate::metrics;
-use crate::timer::Timer;
-use crate::wire::{self, BindError, Conditions, Gate, Stage};
+use crate::listener::{self, BindError, Conditions, Gate, Stage};
+use crate::sources::{self, start};
+use crate::telemetry::metrics;
 
 /// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -74,8 +74,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
         let Self { config, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
-        let sources::Started { control, engine, metrics, saver, watcher } =
-            sources::start(&config, draw_seed())?;
+        let start::Started { control, engine, metrics, saver, watcher } = start::start(&config, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let timer = Timer::new();
@@ -98,7 +97,7 @@ impl Server {
             namespace = app.identity.namespace.as_deref(),
             node = app.identity.node.as_deref(),
             rules = active.plan.len(),
-            faults = control::summary(active.plan.rules()),
+            faults = sources::summary(active.plan.rules()),
             "started"
         );
 
@@ -107,7 +106,7 @@ impl Server {
         if fitting < config.limits.connections {
             info!(connections = fitting, "the container's memory has room for no more");
         }
-        let probe_service = wire::Service {
+        let probe_service = listener::Service {
             routes: http::probe_routes(&app),
             limits: Limits { connections: config.limits.connections.min(fitting), ..config.limits },
             files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
@@ -115,10 +114,10 @@ impl Server {
             faulted: Some(engine.clone()),
             conditions: conditions.subscribe(),
         };
-        let admin_service = wire::Service {
+        let admin_service = listener::Service {
             routes: http::admin_routes(
                 &app,
-                api::router(control.clone(), app.identity.clone(), config.admin_token),
+                admin::router(control.clone(), app.identity.clone(), config.admin_token),
             ),
             limits: Limits {
                 connections: ADMIN_CONNECTIONS,
@@ -130,12 +129,12 @@ impl Server {
             faulted: None,
             conditions: admin_conditions.subscribe(),
         };
-        let spare_memory = wire::spare_memory();
-        let serving = tokio::spawn(wire::serve(probe, probe_service));
-        let watching = tokio::spawn(wire::serve(admin, admin_service));
+        let spare_memory = listener::spare_memory();
+        let serving = tokio::spawn(listener::serve(probe, probe_service));
+        let watching = tokio::spawn(listener::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer));
         let controlling = tokio::spawn(control.run());
-        let reloading = tokio::spawn(sources::reload(watcher));
+        let reloading = tokio::spawn(start::reload(watcher));
 
         shutdown.await;
         metrics.set_draining();

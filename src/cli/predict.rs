@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crate::events::wall_clock;
+use crate::clock::wall_clock;
 use crate::fault::Timestamp;
 use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::report::{self, Output, View};

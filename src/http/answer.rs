@@ -10,10 +10,10 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::drip::Drip;
-use crate::config::Identity;
+use crate::clock::Timer;
+use crate::env::Identity;
 use crate::fault::{Mode, Partial, Rule};
-use crate::timer::Timer;
-use crate::wire::{Ending, Script};
+use crate::listener::{Ending, Script};
 
 /// Names the rule that an answer comes from.
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");

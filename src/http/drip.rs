@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
-use crate::timer::{Sleep, Timer};
+use crate::clock::{Sleep, Timer};
 
 /// The most pieces of a body, so that a large one does not come byte by byte.
 const MOST_PIECES: u64 = 100;
@@ -49,7 +49,7 @@ impl Body for Drip {
         self.pieces_left -= 1;
         let next = self.next.deadline() + self.gap;
         self.next.reset(next);
-        let filling = vec![crate::wire::FILLING; piece as usize];
+        let filling = vec![crate::listener::FILLING; piece as usize];
         Poll::Ready(Some(Ok(Frame::data(filling.into()))))
     }
 }

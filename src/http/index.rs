@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::App;
-use crate::config::plan::write_rule;
 use crate::fault::Target;
+use crate::plan::write_rule;
 use crate::units::Show;
 
 /// Identity, uptime, seed, targets and rules in plain text.

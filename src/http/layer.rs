@@ -16,11 +16,11 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use super::{App, answer, verbose};
+use crate::engine::events::What;
 use crate::engine::{Engine, Ruling};
-use crate::events::What;
 use crate::fault::{Client, Mode, Rule, Target, Verdict};
-use crate::metrics::Outcome;
-use crate::wire::{ConnectionHandle, Ended, Takeover};
+use crate::listener::{ConnectionHandle, Ended, Takeover};
+use crate::telemetry::metrics::Outcome;
 
 /// Wraps the route of a target.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ where
 
 enum Injection {
     Answer(Response),
-    Script(crate::wire::Script),
+    Script(crate::listener::Script),
 }
 
 fn inject(served: &Served, rule: &Rule, request: &Request) -> Injection {

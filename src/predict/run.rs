@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::control::Setting;
 use crate::fault::{ActivePlan, Draws, Seed, Timestamp};
 use crate::kubelet::{Event, Happening, Pod, PodSpec, Stats};
+use crate::sources::Setting;
 
 use super::name::names;
 use super::reaction::{Fault, Onset, faults};

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::config::Source;
-use crate::config::plan::write_rule;
 use crate::fault::{Pods, Rule, Timestamp};
+use crate::plan::Source;
+use crate::plan::write_rule;
 use crate::units::{Show, show_timestamp};
 
 use super::advice::Advice;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError};
-use crate::control::{Layers, Merged};
+use crate::env::Config;
 use crate::fault::Plan;
 use crate::kubelet::PodSpec;
+use crate::plan::ConfigError;
+use crate::sources::{Layers, Merged};
 
 /// The kind of object that makes the Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

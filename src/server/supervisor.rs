@@ -4,12 +4,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::clock::Timer;
 use crate::engine::Engine;
-use crate::events::What;
+use crate::engine::events::What;
 use crate::fault::{Client, Target};
-use crate::metrics::Metrics;
-use crate::timer::Timer;
-use crate::wire::Conditions;
+use crate::listener::Conditions;
+use crate::telemetry::metrics::Metrics;
 
 /// The conditions of connections as of now, before any signal.
 pub(super) fn conditions(engine: &Engine) -> Conditions {

@@ -9,7 +9,7 @@ use std::io::Read;
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Map, Value};
 
-use crate::config::document;
+use crate::plan::document;
 use crate::units::{self, Bare, UnitError};
 
 /// How long a rule is in force, unless told otherwise: a drill whose operator has left ends.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::Problem;
 use super::node::{Node, Report, shown, wrong};
 use super::object::Object;
-use crate::config::environment::{VARIABLES, Variable};
+use crate::env::{VARIABLES, Variable};
 use crate::predict::Kind;
 
 /// The most bytes of an environment. `$(VAR)` could double a value with each variable.

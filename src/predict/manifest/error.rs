@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::config::ConfigError;
-use crate::config::document::DocumentError;
+use crate::plan::ConfigError;
+use crate::plan::document::DocumentError;
 
 /// Where something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

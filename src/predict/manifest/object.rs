@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Input;
 use super::error::{ManifestError, Place, Problem};
 use super::node::{Node, Report, shown, wrong};
-use crate::config::document::{self, Document};
+use crate::plan::document::{self, Document};
 
 /// The longest input, in bytes.
 pub const MAX_INPUT: usize = 32 << 20;

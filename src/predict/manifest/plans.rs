@@ -6,8 +6,9 @@ use super::environment::{Sources, container as name};
 use super::error::{ManifestError, Problem};
 use super::node::{Node, Report};
 use super::volume::{Content, Mount, absolute, subject};
-use crate::config::{Config, Source};
-use crate::control::Layers;
+use crate::env::Config;
+use crate::plan::Source;
+use crate::sources::Layers;
 
 /// What environment, file and annotation say. Where something is wrong, errors go to the report.
 pub(super) fn layers<'a>(

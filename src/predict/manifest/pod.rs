@@ -12,7 +12,7 @@ use super::plans;
 use super::ports::{Ports, aim};
 use super::probe::{self, Owner};
 use super::state::{self, Kept};
-use crate::config::{self, Config};
+use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
 use crate::predict::PodName;
@@ -178,16 +178,16 @@ fn configured(
     }
     let pairs: Vec<(String, String)> = environment.pairs(&some_pod).collect();
     let of_pod = environment.is_pod_name("POD_NAME");
-    let loaded =
-        match config::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
-            Ok(loaded) => loaded,
-            Err(errors) => {
-                for error in errors.0 {
-                    report.error("", Problem::Config(error));
-                }
-                return None;
+    let loaded = match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into())))
+    {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            for error in errors.0 {
+                report.error("", Problem::Config(error));
             }
-        };
+            return None;
+        }
+    };
     for warning in &loaded.warnings {
         report.warn(&format!("env {warning}"));
     }

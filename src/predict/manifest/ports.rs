@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::error::Problem;
 use super::node::Report;
-use crate::config::Config;
+use crate::env::Config;
 use crate::fault::Target;
 use crate::kubelet::{Aim, ContainerSpec};
 

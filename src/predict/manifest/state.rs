@@ -3,7 +3,7 @@
 use super::environment::{Sources, container as of};
 use super::node::{Node, Report};
 use super::volume::{Mount, absolute, subject};
-use crate::config::Config;
+use crate::env::Config;
 
 /// Volumes that nobody can write to.
 const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected", "image"];

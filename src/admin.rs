@@ -1,0 +1,265 @@
+//! The admin API: `/v1` to steer and to watch, and `/openapi.json`, which describes it.
+//!
+//! One request goes through one function: who asks is checked first, then the path and the method choose what is done.
+
+mod answer;
+mod events;
+mod guard;
+mod state;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::any;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use hyper::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::env::{Identity, Token};
+use crate::listener::ConnectionHandle;
+use crate::plan::document;
+use crate::plan::write_rule;
+use crate::sources::{Change, Control};
+use crate::units::Show;
+use answer::Problem;
+use guard::Guard;
+
+/// The largest body of a request: that of a plan.
+const MAX_BODY: usize = document::MAX_PLAN;
+
+/// How long a body may take to come in.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Requests at once.
+const REQUESTS: usize = 32;
+
+/// Listeners to events at once, fewer than the admin listener has places.
+const LISTENERS: usize = 16;
+
+/// What the handlers know.
+struct Api {
+    control: Control,
+    identity: Identity,
+    guard: Guard,
+    requests: Semaphore,
+    listeners: Arc<Semaphore>,
+}
+
+/// `/v1` and `/openapi.json`. With a `token`, everybody needs it for `/v1`; without one, only loopback peers are answered.
+pub fn router(control: Control, identity: Identity, token: Option<Token>) -> Router {
+    let api = Arc::new(Api {
+        control,
+        identity,
+        guard: Guard::new(token),
+        requests: Semaphore::new(REQUESTS),
+        listeners: Arc::new(Semaphore::new(LISTENERS)),
+    });
+    let handler = move |request: Request| {
+        let api = api.clone();
+        async move { serve(&api, request).await.unwrap_or_else(Problem::answer) }
+    };
+    Router::new()
+        .route("/v1/{*rest}", any(handler.clone()))
+        .route("/v1", any(handler))
+        .route("/openapi.json", any(|request: Request| std::future::ready(openapi(request.method()))))
+}
+
+fn openapi(method: &Method) -> Response {
+    match *method {
+        Method::GET | Method::HEAD => answer::document(include_str!("admin/openapi.json")),
+        _ => Problem::method(&["GET", "HEAD"]).answer(),
+    }
+}
+
+/// One request, from who asks to the answer.
+async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
+    // Every connection has its handle; a router called without one answers nobody.
+    let peer = ConnectionHandle::current().map(|connection| connection.peer());
+    let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    api.guard.check(peer, &request)?;
+    let _place = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are under way"))?;
+
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let by = format!("api {}", SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+    let change = |change| {
+        let expected = generations(&parts.headers)?;
+        api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
+    };
+    match (&segments[1..], method) {
+        (["plan"], &Method::GET) => {
+            let status = api.control.status();
+            Ok(answer::json(StatusCode::OK, &plan(&status), Some(status.snapshot.active.generation)))
+        }
+        (["plan"], &Method::PUT) => {
+            let plan = read(&parts.headers, body, &["application/json"]).await?;
+            Ok(answer::changed(change(Change::PutPlan(plan))?))
+        }
+        (["plan"], _) => Err(Problem::method(&["GET", "HEAD", "PUT"])),
+        (["faults"], &Method::GET) => {
+            let status = api.control.status();
+            let faults = json!({ "faults": rules(&status) });
+            Ok(answer::json(StatusCode::OK, &faults, Some(status.snapshot.active.generation)))
+        }
+        (["faults", name], &Method::GET) => {
+            let status = api.control.status();
+            let rules = rules(&status);
+            let rule = rules.iter().find(|rule| rule["name"] == *name);
+            let rule = rule.ok_or_else(|| Problem::no_fault(name))?;
+            Ok(answer::json(StatusCode::OK, rule, Some(status.snapshot.active.generation)))
+        }
+        (["faults", name], &Method::PUT) => {
+            let rule = read(&parts.headers, body, &["application/json"]).await?;
+            Ok(answer::changed(change(Change::PutFault { name: (*name).to_owned(), rule })?))
+        }
+        (["faults", name], &Method::PATCH) => {
+            let types = &["application/merge-patch+json", "application/json"];
+            let fields = read(&parts.headers, body, types).await?;
+            Ok(answer::changed(change(Change::PatchFault { name: (*name).to_owned(), patch: fields })?))
+        }
+        (["faults", name], &Method::DELETE) => {
+            Ok(answer::changed(change(Change::DeleteFault { name: (*name).to_owned() })?))
+        }
+        (["faults", _], _) => Err(Problem::method(&["GET", "HEAD", "PUT", "PATCH", "DELETE"])),
+        (["reset"], &Method::POST) => {
+            let renew = renewal(&parts.headers, body).await?;
+            Ok(answer::changed(change(Change::Reset { renew })?))
+        }
+        (["reset"], _) => Err(Problem::method(&["POST"])),
+        (["state"], &Method::GET) => {
+            let status = api.control.status();
+            let state = state::json(&status, &api.identity);
+            Ok(answer::json(StatusCode::OK, &state, Some(status.snapshot.active.generation)))
+        }
+        (["events"], &Method::GET) => {
+            let query = parts.uri.query().unwrap_or_default();
+            events::serve(
+                api.control.events(),
+                &api.listeners,
+                &parts.headers,
+                query,
+                parts.method == Method::HEAD,
+            )
+        }
+        (["faults" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
+        _ => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "there is nothing at this path; /openapi.json lists what there is",
+        )),
+    }
+}
+
+/// The plan in force, as it may be put.
+fn plan(status: &crate::sources::Status) -> Map<String, Value> {
+    let mut plan = Map::new();
+    if let Some((seed, _)) = status.seed {
+        plan.insert("seed".to_owned(), seed.into());
+    }
+    plan.insert("faults".to_owned(), rules(status).into());
+    plan
+}
+
+/// The rules in force, each with what is left of its time.
+fn rules(status: &crate::sources::Status) -> Vec<Value> {
+    let rule = |(rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)| {
+        let mut value = write_rule(rule);
+        if let Some(left) = of_rule.expires_in {
+            value["ttl"] = Show(rounded_up(left)).to_string().into();
+        }
+        value
+    };
+    status.snapshot.active.plan.rules().zip(&status.rules).map(rule).collect()
+}
+
+/// To whole milliseconds, and not to nothing.
+fn rounded_up(left: Duration) -> Duration {
+    Duration::from_millis((left.as_micros().div_ceil(1000) as u64).max(1))
+}
+
+/// The generations of `If-Match`; `None` where any will do.
+fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
+    let mut expected = None;
+    for header in headers.get_all(IF_MATCH) {
+        let generations = expected.get_or_insert_with(Vec::new);
+        for tag in header.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            // Who leaves the quotes out is understood all the same.
+            let tag = tag.strip_prefix('"').unwrap_or(tag);
+            let tag = tag.strip_suffix('"').unwrap_or(tag);
+            let digits = Some(tag).filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
+            let generation = digits.and_then(|generation| generation.parse().ok()).ok_or_else(|| {
+                let shown: String = tag.chars().take(40).collect();
+                let detail = format!("If-Match: {shown:?} is neither a generation, as ETag has it, nor *");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            })?;
+            generations.push(generation);
+        }
+    }
+    Ok(expected)
+}
+
+/// A body that is JSON of one of these types.
+async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, Problem> {
+    let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    if !types.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+        let wanted = types.join(" or ");
+        let detail = format!("the Content-Type is {given:?}; send {wanted}");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let bytes = bytes(headers, body).await?;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))
+}
+
+async fn bytes(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body is larger than the {MAX_BODY} bytes allowed");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body ended before its end")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 seconds")),
+    }
+}
+
+/// What the body of a reset asks for; it may be empty.
+async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
+    let bytes = bytes(headers, body).await?;
+    if bytes.is_empty() {
+        return Ok(false);
+    }
+    let wrong =
+        || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not {} or {\"renew\": true or false}");
+    let value = parse(&bytes)?;
+    let fields = value.as_object().ok_or_else(wrong)?;
+    let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;
+    if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }
+}
+
+/// A generation as an answer tells it.
+fn generation_body(generation: u64) -> Value {
+    json!({ "generation": generation })
+}

@@ -1,0 +1,129 @@
+//! Answers and problems (RFC 9457).
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::plan::ConfigError;
+use crate::sources::{Changed, Refusal};
+
+/// Why a request is not done.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+    errors: Vec<ConfigError>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+    }
+
+    fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn method(allowed: &[&str]) -> Self {
+        let allowed = allowed.join(", ");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("allowed are {allowed}")).header(ALLOW, allowed)
+    }
+
+    pub(super) fn busy(why: &str) -> Self {
+        // The admin listener has few places: who cannot be served leaves his to others.
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again"))
+            .header(RETRY_AFTER, "1")
+            .header(CONNECTION, "close")
+    }
+
+    pub(super) fn unauthorized(detail: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail).header(WWW_AUTHENTICATE, "Bearer realm=\"probesim\"")
+    }
+
+    pub(super) fn no_fault(name: &str) -> Self {
+        let shown: String = name.chars().take(64).collect();
+        Self::new(StatusCode::NOT_FOUND, format!("no rule in force is called {shown:?}"))
+    }
+
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound { name } => Self::no_fault(&name),
+            Refusal::Stale { generation } => {
+                let detail = format!("the plan is at generation {generation}, which If-Match does not name");
+                Self::new(StatusCode::PRECONDITION_FAILED, detail).header(ETAG, etag(generation))
+            }
+            Refusal::Invalid(errors) => {
+                let things = if errors.len() == 1 { "thing is" } else { "things are" };
+                let detail = format!("{} {things} wrong; the plan before goes on", errors.len());
+                Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+            }
+        }
+    }
+
+    pub(super) fn answer(self) -> Response {
+        let error = |error: &ConfigError| {
+            json!({
+                "place": error.place,
+                "field": error.field,
+                "value": error.value,
+                "reason": error.reason.to_string(),
+                "message": error.to_string(),
+            })
+        };
+        let mut problem = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if !self.errors.is_empty() {
+            problem["errors"] = self.errors.iter().map(error).collect();
+        }
+        let mut response = with_type(self.status, "application/problem+json", problem.to_string());
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// The present generation as a tag.
+fn etag(generation: u64) -> String {
+    format!("\"{generation}\"")
+}
+
+pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Option<u64>) -> Response {
+    // Values of ours can all be written.
+    let mut response =
+        with_type(status, "application/json", serde_json::to_string(value).unwrap_or_default() + "\n");
+    if let Some(tag) = generation.and_then(|generation| HeaderValue::from_str(&etag(generation)).ok()) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+pub(super) fn changed(changed: Changed) -> Response {
+    let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
+    let body: Value = super::generation_body(changed.generation);
+    json(status, &body, Some(changed.generation))
+}
+
+pub(super) fn document(text: &'static str) -> Response {
+    with_type(StatusCode::OK, "application/json", text)
+}
+
+pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,131 @@
+//! `/v1/events`: a page, or a stream of server-sent events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::Frame;
+use hyper::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::answer::{self, Problem};
+use crate::engine::events::{Event, Events};
+
+/// The most events of a page, and as many as are kept.
+const MAX_PAGE: usize = 512;
+
+/// Events of a page, unless told otherwise.
+const PAGE: usize = 100;
+
+/// Events that may wait for a listener to take them; one that takes none is dropped.
+const WAITING: usize = 64;
+
+/// How often a silent stream says that it is alive.
+const ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) fn serve(
+    events: &Arc<Events>,
+    listeners: &Arc<Semaphore>,
+    headers: &HeaderMap,
+    query: &str,
+    is_head: bool,
+) -> Result<Response, Problem> {
+    let (mut after, mut limit) = (None, PAGE);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let wrong = |range: &str| {
+            let shown: String = value.chars().take(40).collect();
+            Problem::new(StatusCode::BAD_REQUEST, format!("{name}={shown:?} is not a whole number {range}"))
+        };
+        let number = Some(value).filter(|value| value.bytes().all(|c| c.is_ascii_digit()));
+        let number = number.and_then(|value| value.parse::<u64>().ok());
+        match name {
+            "after" => after = Some(number.ok_or_else(|| wrong("of at most 64 bits"))?),
+            "limit" => {
+                let number = number.filter(|number| (1..=MAX_PAGE as u64).contains(number));
+                limit = number.ok_or_else(|| wrong("from 1 to 512"))? as usize;
+            }
+            _ => {}
+        }
+    }
+    let wants_stream = headers
+        .get_all(ACCEPT)
+        .iter()
+        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream")));
+    if wants_stream && !is_head {
+        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        return stream(events, listeners, last.or(after));
+    }
+    let page = events.page(after, limit);
+    let events: Vec<&Event> = page.events.iter().map(AsRef::as_ref).collect();
+    Ok(answer::json(StatusCode::OK, &json!({ "events": events, "next": page.next, "lost": page.lost }), None))
+}
+
+fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) -> Result<Response, Problem> {
+    let place =
+        listeners.clone().try_acquire_owned().map_err(|_| Problem::busy("16 listen to events already"))?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let events = events.clone();
+    tokio::spawn(async move {
+        let _place = place;
+        let mut next = events.subscribe();
+        let mut alive = interval(ALIVE);
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = after.unwrap_or(u64::MAX);
+        // Between the page and the subscription nothing is lost, and nothing is told twice.
+        if let Some(after) = after {
+            for event in events.page(Some(after), MAX_PAGE).events {
+                last = event.id;
+                if !matches!(timeout(ALIVE, sender.send(text(&event))).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        }
+        loop {
+            let told = tokio::select! {
+                event = next.recv() => match event {
+                    Ok(event) if last != u64::MAX && event.id <= last => continue,
+                    Ok(event) => text(&event),
+                    // It was too slow; it may come again with the number of the last event it has.
+                    Err(_) => return,
+                },
+                _ = alive.tick() => Bytes::from_static(b": alive\n\n"),
+                () = sender.closed() => return,
+            };
+            if sender.try_send(told).is_err() {
+                return;
+            }
+        }
+    });
+    let mut response =
+        answer::with_type(StatusCode::OK, "text/event-stream", Body::new(EventStream(receiver)));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// An event in the format of the HTML standard, section 9.2.
+fn text(event: &Event) -> Bytes {
+    let data = serde_json::to_string(event).unwrap_or_default();
+    Bytes::from(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.what.kind()))
+}
+
+struct EventStream(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}

@@ -1,0 +1,80 @@
+//! `/v1/state`.
+
+use serde_json::{Value, json};
+
+use super::rounded_up;
+use crate::env::Identity;
+use crate::fault::{Client, Rule, Target};
+use crate::plan::write_rule;
+use crate::sources::{RuleStatus, Status};
+use crate::units::Show;
+
+/// Everything that is known, in one piece.
+pub(super) fn json(status: &Status, identity: &Identity) -> Value {
+    let snapshot = &status.snapshot;
+    let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
+    let show = |duration| Value::from(Show(rounded_up(duration)).to_string());
+    let target = |target: Target| {
+        let of = |client| snapshot.counts.get(target, client);
+        json!({
+            "name": target.name(),
+            "up": !plan.is_down(target, elapsed, &snapshot.counts),
+            "requests": { "kubelet": of(Client::Kubelet), "other": of(Client::Other) },
+        })
+    };
+    let rule = |(position, (rule, of_rule)): (usize, (&Rule, &RuleStatus))| {
+        let tallies: Vec<Value> = snapshot
+            .active
+            .tallies(position)
+            .map(|tally| json!({ "target": tally.subject, "eligible": tally.eligible, "injected": tally.injected }))
+            .collect();
+        without_null(json!({
+            "name": rule.name().as_str(),
+            "source": of_rule.source.name(),
+            "active": plan.is_active(position, elapsed, &snapshot.counts),
+            "selected": of_rule.selected,
+            "mode": rule.effect(),
+            "age": show(elapsed.saturating_sub(plan.origin(position).elapsed)),
+            "expires_in": of_rule.expires_in.map(show),
+            "tallies": tallies,
+            "rule": write_rule(rule),
+        }))
+    };
+    let hidden = |hidden: &crate::sources::Hidden| json!({ "name": hidden.name.as_str(), "source": hidden.source.name(), "by": hidden.by.name() });
+    let source = |source: &crate::sources::SourceStatus| {
+        without_null(json!({
+            "source": source.source.name(),
+            "path": source.path.as_ref().map(|path| path.display().to_string()),
+            "rules": source.rules,
+            "errors": (!source.errors.is_empty()).then_some(&source.errors),
+        }))
+    };
+    without_null(json!({
+        "generation": snapshot.active.generation,
+        "seed": without_null(json!({
+            "given": status.seed.map(|(seed, _)| seed),
+            "source": status.seed.map(|(_, source)| source.name()),
+            "effective": plan.seed().0,
+        })),
+        "elapsed": show(elapsed),
+        "starts": status.starts,
+        "next_change": plan.next_change(elapsed).map(|next| show(next.saturating_sub(elapsed))),
+        "identity": without_null(json!({
+            "pod": identity.pod,
+            "namespace": identity.namespace,
+            "node": identity.node,
+        })),
+        "targets": Target::ALL.map(target),
+        "rules": plan.rules().zip(&status.rules).enumerate().map(rule).collect::<Vec<_>>(),
+        "hidden": status.hidden.iter().map(hidden).collect::<Vec<_>>(),
+        "sources": status.sources.iter().map(source).collect::<Vec<_>>(),
+    }))
+}
+
+/// What is not there is left out.
+fn without_null(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !value.is_null());
+    }
+    value
+}

@@ -1,0 +1,180 @@
+//! The checked configuration.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fault::{Plan, Target};
+
+/// Everything the service needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The rules of the environment: those of `FAULTS` first, then those of the groups of variables.
+    pub plan: Plan,
+    /// Where the draws come from.
+    pub seed: SeedChoice,
+    /// Whether readiness fails while its dependency does.
+    pub readiness_checks_dependency: bool,
+    /// Where the probe listener listens.
+    pub probe_address: Address,
+    /// Where the admin listener listens.
+    pub admin_address: Address,
+    /// Which path of the probe listener belongs to which target: exact paths, or prefixes that end in `/*`.
+    pub paths: Vec<(String, Target)>,
+    /// What a client may take up.
+    pub limits: Limits,
+    /// Life of the process.
+    pub process: Process,
+    /// Who this replica is.
+    pub identity: Identity,
+    /// What the admin API wants of those who steer.
+    pub admin_token: Option<Token>,
+    /// What is read and kept besides.
+    pub files: Files,
+}
+
+/// Files and directories of plans and of what outlives the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `FAULTS_FILE`: a plan, watched.
+    pub faults: Option<PathBuf>,
+    /// `ANNOTATION_FILE`: a plan from an annotation of the Pod, watched.
+    pub annotation: PathBuf,
+    /// Whether that was set; otherwise it is read only where its directory exists.
+    pub annotation_is_set: bool,
+    /// `STATE_DIR`: where origins and counts outlive the container.
+    pub state: Option<PathBuf>,
+}
+
+/// The token that everybody needs.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Token {
+    /// `ADMIN_TOKEN`.
+    Text(String),
+    /// `ADMIN_TOKEN_FILE`, read for each request, so that it can be changed.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// The seed as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedChoice {
+    /// `SEED`, or the `seed` of the plan; absent: drawn at start.
+    pub seed: Option<u64>,
+    /// Whether the Pod's name is mixed in.
+    pub scope: SeedScope,
+}
+
+/// What shares a seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeedScope {
+    /// Each Pod has draws of its own.
+    #[default]
+    Pod,
+    /// All replicas draw the same.
+    Fleet,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address; absent: all, IPv6 with IPv4, IPv4 alone where there is no IPv6.
+    pub ip: Option<IpAddr>,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// What one client, or all together, may take up on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Time from the first byte of a request's head to its last.
+    pub head_time: Duration,
+    /// Time between two requests of a connection, and before its first.
+    pub idle_time: Duration,
+    /// Bytes of a request's head.
+    pub head_size: usize,
+}
+
+/// Life of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// How long the service goes on after a signal, not ready.
+    pub shutdown_delay: Duration,
+    /// How long requests under way may take after that.
+    pub shutdown_grace: Duration,
+    /// Threads that serve.
+    pub worker_threads: usize,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// What goes to the log.
+    pub log_level: tracing::Level,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// A line of text for people.
+    Text,
+}
+
+/// Who this replica is, from the downward API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `POD_NAME`.
+    pub pod: Option<String>,
+    /// `POD_NAMESPACE`.
+    pub namespace: Option<String>,
+    /// `NODE_NAME`.
+    pub node: Option<String>,
+}
+
+/// The seed of this replica's draws.
+pub fn effective_seed(
+    choice: SeedChoice,
+    pod: Option<&str>,
+    draw: impl FnOnce() -> u64,
+) -> crate::fault::Seed {
+    let seed = crate::fault::Seed(choice.seed.unwrap_or_else(draw));
+    match (choice.scope, pod) {
+        (SeedScope::Pod, Some(pod)) => seed.for_pod(pod),
+        _ => seed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Seed;
+
+    #[test]
+    fn a_token_is_not_shown() {
+        assert_eq!(format!("{:?}", Token::Text("hunter2".to_owned())), "Text(…)");
+    }
+
+    #[test]
+    fn replicas_share_a_seed_only_in_a_fleet_or_without_a_name() {
+        let seed = |scope, seed, pod| effective_seed(SeedChoice { seed, scope }, pod, || 7);
+        assert_eq!(seed(SeedScope::Fleet, Some(42), Some("web-0")), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, Some(42), None), Seed(42));
+        assert_eq!(seed(SeedScope::Pod, None, None), Seed(7));
+        assert_eq!(seed(SeedScope::Pod, Some(42), Some("web-0")), Seed(42).for_pod("web-0"));
+        assert_ne!(
+            seed(SeedScope::Pod, Some(42), Some("web-0")),
+            seed(SeedScope::Pod, Some(42), Some("web-1"))
+        );
+    }
+}

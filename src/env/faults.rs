@@ -1,0 +1,130 @@
+//! The variables that act on targets, understood.
+
+use std::time::Duration;
+
+use super::given::{Given, Reader, Understood, count, duration, percent, word};
+use super::raw::FaultVariables;
+use crate::fault::{Burst, Cut, MAX_BODY, Mode, Rate, RuleError};
+use crate::plan;
+use crate::plan::error::Reason;
+use crate::units::{self, Bare};
+
+/// The shape of a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Uniform,
+    Normal,
+    LogNormal,
+    Exponential,
+}
+
+const SHAPES: &[(&str, Shape)] = &[
+    ("uniform", Shape::Uniform),
+    ("normal", Shape::Normal),
+    ("lognormal", Shape::LogNormal),
+    ("exponential", Shape::Exponential),
+];
+
+type Set<T> = Option<Given<T>>;
+
+/// What is set without a prefix, or with one.
+#[derive(Debug)]
+pub(super) struct FaultSettings {
+    pub(super) rate: Set<f64>,
+    pub(super) burst: Set<f64>,
+    pub(super) after_time: Set<Duration>,
+    pub(super) length: Set<Duration>,
+    pub(super) period: Set<Duration>,
+    pub(super) after_requests: Set<u64>,
+    pub(super) requests: Set<u64>,
+    pub(super) latency: Set<Duration>,
+    pub(super) jitter: Set<Duration>,
+    pub(super) shape: Set<Shape>,
+    pub(super) p50: Set<Duration>,
+    pub(super) p90: Set<Duration>,
+    pub(super) p99: Set<Duration>,
+    pub(super) startup: Set<Duration>,
+    pub(super) mode: Set<&'static str>,
+    pub(super) status: Set<u16>,
+    pub(super) body: Set<u64>,
+    pub(super) drip: Set<Duration>,
+    pub(super) location: Set<String>,
+}
+
+impl FaultSettings {
+    pub(super) fn read(reader: &mut Reader, prefix: &str, raw: FaultVariables) -> Self {
+        let name = |name: &str| [prefix, name].concat();
+        let (s, ms) = (duration(Bare::Seconds), duration(Bare::Milliseconds));
+        let after_requests = reader.read(&name("FAIL_AFTER_REQUESTS"), raw.fail_after_requests, count);
+        let fail_count = reader.read(&name("FAIL_COUNT"), raw.fail_count, count);
+        let requests = reader.read(&name("FAIL_REQUESTS"), raw.fail_requests, count);
+        let recovery_period = reader.read(&name("RECOVERY_PERIOD"), raw.recovery_period, count);
+        Self {
+            rate: reader.read(&name("FAILURE_RATE"), raw.failure_rate, percent),
+            burst: reader.read(&name("FAILURE_BURST"), raw.failure_burst, burst),
+            after_time: reader.read(&name("FAIL_AFTER_TIME"), raw.fail_after_time, &s),
+            length: reader.read(&name("FAIL_FOR"), raw.fail_for, &s),
+            period: reader.read(&name("FAIL_EVERY"), raw.fail_every, &s),
+            after_requests: reader.either(after_requests, fail_count),
+            requests: reader.either(requests, recovery_period),
+            latency: reader.read(&name("LATENCY"), raw.latency, &ms),
+            jitter: reader.read(&name("LATENCY_JITTER"), raw.latency_jitter, &ms),
+            shape: reader.read(&name("LATENCY_DISTRIBUTION"), raw.latency_distribution, word(SHAPES)),
+            p50: reader.read(&name("LATENCY_P50"), raw.latency_p50, &ms),
+            p90: reader.read(&name("LATENCY_P90"), raw.latency_p90, &ms),
+            p99: reader.read(&name("LATENCY_P99"), raw.latency_p99, &ms),
+            startup: reader.read(&name("STARTUP_DELAY"), raw.startup_delay, &s),
+            mode: reader.read(&name("FAILURE_MODE"), raw.failure_mode, mode),
+            status: reader.read(&name("FAILURE_STATUS"), raw.failure_status, status),
+            body: reader.read(&name("FAILURE_BODY"), raw.failure_body, body),
+            drip: reader.read(&name("FAILURE_DRIP"), raw.failure_drip, &s),
+            location: reader.read(&name("FAILURE_LOCATION"), raw.failure_location, location),
+        }
+    }
+}
+
+fn burst(text: &str) -> Understood<f64> {
+    let mean: f64 = text.parse().map_err(|_| Reason::Expected("a number of requests such as 5"))?;
+    if mean == 0.0 {
+        return Ok((None, String::new()));
+    }
+    // Whether it fits the rate is seen later; at a rate of nothing only its range counts.
+    Burst::new(mean, Rate::from_percent(0.0)?)?;
+    Ok((Some(mean), format!("{mean} requests")))
+}
+
+fn mode(text: &str) -> Understood<&'static str> {
+    match Mode::NAMES.into_iter().find(|name| *name == text) {
+        Some(name) => Ok((Some(name), name.to_owned())),
+        None if text == "0" => Ok((None, String::new())),
+        None if Cut::from_name(text).is_some() => Err(Reason::ModeOfTarget {
+            target: "requests (only PARTITION_MODE has it)",
+            modes: Mode::NAMES.to_vec(),
+        }),
+        None => Err(plan::choice(text, Mode::NAMES.to_vec())),
+    }
+}
+
+fn status(text: &str) -> Understood<u16> {
+    if text == "0" {
+        return Ok((None, String::new()));
+    }
+    let status = plan::status(text)?;
+    Ok((Some(status), status.to_string()))
+}
+
+fn body(text: &str) -> Understood<u64> {
+    let bytes = units::size(text)?;
+    if bytes > MAX_BODY {
+        return Err(RuleError::Body(bytes).into());
+    }
+    Ok((Some(bytes), format!("{bytes}B")))
+}
+
+fn location(text: &str) -> Understood<String> {
+    if text.bytes().all(|c| c.is_ascii_graphic()) {
+        Ok((Some(text.to_owned()), text.to_owned()))
+    } else {
+        Err(Reason::Expected("a URL of printable ASCII characters"))
+    }
+}

@@ -1,0 +1,194 @@
+//! Variables that are set, and what was understood.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Setting, VARIABLES, Warning};
+use crate::plan::error::{ConfigError, Reason};
+use crate::plan::{choice, whole};
+use crate::units::{self, Bare, Show};
+
+/// A variable that is set.
+#[derive(Clone, Debug)]
+pub(super) struct Given<T> {
+    pub(super) name: String,
+    text: String,
+    state: State<T>,
+}
+
+#[derive(Clone, Debug)]
+enum State<T> {
+    On(T),
+    /// Explicitly 0.
+    Off,
+    /// Wrong, and reported.
+    Bad,
+}
+
+impl<T> Given<T> {
+    /// The value, unless it is 0 or wrong.
+    pub(super) const fn on(&self) -> Option<&T> {
+        match &self.state {
+            State::On(value) => Some(value),
+            State::Off | State::Bad => None,
+        }
+    }
+
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self.state, State::Off)
+    }
+
+    pub(super) const fn is_bad(&self) -> bool {
+        matches!(self.state, State::Bad)
+    }
+
+    /// The value as it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// An error of this variable.
+    pub(super) fn error(&self, reason: impl Into<Reason>) -> ConfigError {
+        ConfigError::new(self.name.clone(), reason).value(&self.text)
+    }
+}
+
+/// Whether a value is there that is wrong: what depends on it cannot be judged.
+pub(super) fn is_bad<T>(given: Option<&Given<T>>) -> bool {
+    given.is_some_and(Given::is_bad)
+}
+
+/// The value that holds.
+pub(super) fn on<T>(given: Option<&Given<T>>) -> Option<&T> {
+    given.and_then(Given::on)
+}
+
+/// A value as it was understood: `None` is 0; with its unit.
+pub(super) type Understood<T> = Result<(Option<T>, String), Reason>;
+
+/// Collects what is set, wrong or odd.
+#[derive(Default)]
+pub(super) struct Reader {
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) warnings: BTreeSet<Warning>,
+    pub(super) effective: Vec<Setting>,
+}
+
+impl Reader {
+    /// A variable's value. Empty is the same as not set.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &str,
+        text: Option<String>,
+        understand: impl FnOnce(&str) -> Understood<T>,
+    ) -> Option<Given<T>> {
+        let text = text.filter(|text| !text.trim().is_empty())?;
+        let state = match understand(text.trim()) {
+            Ok((value, shown)) => {
+                let default = || match VARIABLES.iter().find(|variable| variable.name == name) {
+                    Some(variable) if !variable.default.is_empty() => {
+                        format!("{} (default)", variable.default)
+                    }
+                    _ => "off".to_owned(),
+                };
+                let value_shown = if value.is_some() { shown } else { default() };
+                self.effective.push(Setting { name: name.to_owned(), value: value_shown });
+                value.map_or(State::Off, State::On)
+            }
+            Err(reason) => {
+                self.errors.push(ConfigError::new(name, reason).value(&text));
+                State::Bad
+            }
+        };
+        Some(Given { name: name.to_owned(), text, state })
+    }
+
+    /// The value, or what holds without it.
+    pub(super) fn read_or<T>(
+        &mut self,
+        name: &str,
+        text: Option<String>,
+        default: T,
+        understand: impl FnOnce(&str) -> Understood<T>,
+    ) -> T {
+        match self.read(name, text, understand).map(|given| given.state) {
+            Some(State::On(value)) => value,
+            _ => default,
+        }
+    }
+
+    /// A variable under its name or an older one; both are an error, unless one is 0 and so unset.
+    pub(super) fn either<T>(&mut self, new: Option<Given<T>>, old: Option<Given<T>>) -> Option<Given<T>> {
+        match (new, old) {
+            (Some(new), Some(old)) if new.is_off() => Some(if old.is_off() { new } else { old }),
+            (Some(new), Some(old)) => {
+                if !old.is_off() {
+                    self.errors.push(old.error(Reason::SameAs(new.name.clone())));
+                }
+                Some(new)
+            }
+            (new, old) => new.or(old),
+        }
+    }
+
+    /// Reports something once, however many targets it is wrong for.
+    pub(super) fn fail(&mut self, error: ConfigError) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+}
+
+pub(super) fn duration(bare: Bare) -> impl Fn(&str) -> Understood<Duration> {
+    move |text| {
+        let value = units::duration(text, bare)?;
+        Ok(((!value.is_zero()).then_some(value), Show(value).to_string()))
+    }
+}
+
+pub(super) fn percent(text: &str) -> Understood<f64> {
+    let value = units::bare_percent(text)?;
+    Ok(((value > 0.0).then_some(value), format!("{value}%")))
+}
+
+pub(super) fn count(text: &str) -> Understood<u64> {
+    let value = whole(text, 0, u64::MAX)?;
+    Ok(((value > 0).then_some(value), format!("{value} requests")))
+}
+
+/// A whole number up to `high`; 0 is unset.
+pub(super) fn up_to(high: u64) -> impl Fn(&str) -> Understood<usize> {
+    move |text| {
+        if text == "0" {
+            return Ok((None, String::new()));
+        }
+        let value = whole(text, 1, high)?;
+        Ok((Some(value as usize), value.to_string()))
+    }
+}
+
+/// One of some words.
+pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Understood<T> {
+    move |text| match words.iter().find(|(word, _)| *word == text) {
+        Some((word, value)) => Ok((Some(*value), (*word).to_owned())),
+        None if text == "0" => Ok((None, String::new())),
+        None => Err(choice(text, words.iter().map(|(word, _)| *word).collect())),
+    }
+}
+
+/// A boolean as Go's `ParseBool` reads it.
+pub(super) fn boolean(text: &str) -> Understood<bool> {
+    let value = match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+        _ => return Err(Reason::Bool),
+    };
+    Ok((Some(value), value.to_string()))
+}
+
+pub(super) fn ip(text: &str) -> Understood<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let ip: IpAddr = bare.parse().map_err(|_| Reason::Ip)?;
+    Ok((Some(ip), ip.to_string()))
+}

@@ -1,0 +1,66 @@
+//! The plan and the seed in variables.
+
+use super::given::{self, Reader, word};
+use super::raw::ServiceVariables;
+use super::{Made, Setting, Warning};
+use crate::env::{SeedChoice, SeedScope};
+use crate::fault::Rule;
+use crate::plan::document;
+use crate::plan::error::{ConfigError, Reason};
+use crate::plan::{self, RawPlan};
+
+/// The plan of `FAULTS`, empty if there is none or it is wrong.
+pub(super) fn plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
+    const NAME: &str = "FAULTS";
+    let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {
+        return RawPlan::default();
+    };
+    let value = match document::parse(&text, document::MAX_PLAN) {
+        Ok(value) => value,
+        Err(error) => {
+            reader.fail(ConfigError::new(NAME, error));
+            return RawPlan::default();
+        }
+    };
+    match plan::read_plan(&value, NAME) {
+        Ok(RawPlan { seed: None, rules, disabled }) if rules.is_empty() && disabled.is_empty() => {
+            reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
+            RawPlan::default()
+        }
+        Ok(plan) => {
+            let count = plan.rules.len();
+            let value = format!("{count} {}", if count == 1 { "rule" } else { "rules" });
+            reader.effective.push(Setting { name: NAME.to_owned(), value });
+            plan
+        }
+        Err(errors) => {
+            reader.errors.extend(errors);
+            RawPlan::default()
+        }
+    }
+}
+
+/// The rules of the plan, each with its position.
+pub(super) fn rules(plan: RawPlan) -> Vec<Made> {
+    let made = |(i, rule): (usize, Rule)| {
+        let place = format!("FAULTS: faults[{i}] ({})", rule.name());
+        Made { rule, place }
+    };
+    plan.rules.into_iter().enumerate().map(made).collect()
+}
+
+/// `SEED` and its scope.
+pub(super) fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Option<u64>) -> SeedChoice {
+    let given = reader.read("SEED", raw.seed.take(), |text| {
+        let seed = plan::whole(text, 0, u64::MAX)?;
+        Ok((Some(seed), seed.to_string()))
+    });
+    let scopes = &[("pod", SeedScope::Pod), ("fleet", SeedScope::Fleet)];
+    let scope = reader.read_or("SEED_SCOPE", raw.seed_scope.take(), SeedScope::Pod, word(scopes));
+    let seed = given::on(given.as_ref()).copied();
+    if seed.is_some() && of_plan.is_some() && seed != of_plan {
+        let what = "the seed of FAULTS".to_owned();
+        reader.warnings.insert(Warning::Overrides { name: "SEED".to_owned(), what });
+    }
+    SeedChoice { seed: seed.or(of_plan), scope }
+}

@@ -1,0 +1,244 @@
+//! The variables that no rule comes from.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::given::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
+use super::raw::ServiceVariables;
+use crate::env::{Address, Files, Identity, Limits, LogFormat, Process, Token};
+use crate::fault::Target;
+use crate::plan::error::{ConfigError, Reason};
+use crate::plan::whole;
+use crate::units::{self, Bare};
+
+/// Paths that a target has without being told.
+const PATHS: &[(&str, Target)] = &[
+    ("/healthz", Target::Liveness),
+    ("/livez", Target::Liveness),
+    ("/liveness", Target::Liveness),
+    ("/readyz", Target::Readiness),
+    ("/readiness", Target::Readiness),
+    ("/startupz", Target::Startup),
+    ("/dependency", Target::Dependency),
+];
+
+/// What is never faulted.
+const RESERVED: &[&str] = &["/", "/metrics"];
+
+const LEVELS: &[(&str, tracing::Level)] = &[
+    ("error", tracing::Level::ERROR),
+    ("warn", tracing::Level::WARN),
+    ("info", tracing::Level::INFO),
+    ("debug", tracing::Level::DEBUG),
+    ("trace", tracing::Level::TRACE),
+];
+
+/// The least and the most size of a head.
+const HEAD_SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
+
+pub(super) fn limits(reader: &mut Reader, raw: &mut ServiceVariables) -> Limits {
+    let s = duration(Bare::Seconds);
+    Limits {
+        connections: reader.read_or("MAX_CONNECTIONS", raw.max_connections.take(), 4096, up_to(1 << 20)),
+        head_time: reader.read_or("HEAD_TIMEOUT", raw.head_timeout.take(), Duration::from_secs(10), &s),
+        idle_time: reader.read_or("IDLE_TIMEOUT", raw.idle_timeout.take(), Duration::from_secs(75), &s),
+        head_size: reader.read_or("MAX_HEAD_SIZE", raw.max_head_size.take(), 16 << 10, head_size),
+    }
+}
+
+fn head_size(text: &str) -> Understood<usize> {
+    match units::size(text)? {
+        0 => Ok((None, String::new())),
+        bytes if HEAD_SIZES.contains(&bytes) => Ok((Some(bytes as usize), format!("{bytes}B"))),
+        _ => Err(Reason::SizeRange("from 1KiB to 1MiB")),
+    }
+}
+
+pub(super) fn process(reader: &mut Reader, raw: &mut ServiceVariables) -> Process {
+    let s = duration(Bare::Seconds);
+    let formats = &[("json", LogFormat::Json), ("text", LogFormat::Text)];
+    Process {
+        shutdown_delay: reader.read_or("SHUTDOWN_DELAY", raw.shutdown_delay.take(), Duration::ZERO, &s),
+        shutdown_grace: reader.read_or(
+            "SHUTDOWN_GRACE",
+            raw.shutdown_grace.take(),
+            Duration::from_secs(5),
+            &s,
+        ),
+        worker_threads: reader.read_or("WORKER_THREADS", raw.worker_threads.take(), 1, up_to(64)),
+        log_format: reader.read_or("LOG_FORMAT", raw.log_format.take(), LogFormat::Json, word(formats)),
+        log_level: reader.read_or("LOG_LEVEL", raw.log_level.take(), tracing::Level::INFO, word(LEVELS)),
+    }
+}
+
+pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Identity {
+    let mut read = |name, raw| {
+        let any = |text: &str| Ok((Some(text.to_owned()), crate::plan::error::shown(text)));
+        reader.read(name, raw, any).and_then(|given| given.on().cloned())
+    };
+    Identity {
+        pod: read("POD_NAME", raw.pod_name.take()),
+        namespace: read("POD_NAMESPACE", raw.pod_namespace.take()),
+        node: read("NODE_NAME", raw.node_name.take()),
+    }
+}
+
+/// `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`, not both.
+pub(super) fn admin_token(reader: &mut Reader, raw: &mut ServiceVariables) -> Option<Token> {
+    let text = raw.admin_token.take().filter(|text| !text.trim().is_empty());
+    let file = reader.read("ADMIN_TOKEN_FILE", raw.admin_token_file.take(), |text| {
+        Ok((Some(PathBuf::from(text)), crate::plan::error::shown(text)))
+    });
+    let file = on(file.as_ref()).cloned();
+    match (text, file) {
+        (Some(_), Some(_)) => {
+            let reason = Reason::NotWith("ADMIN_TOKEN_FILE, which is set, too; keep one".to_owned());
+            reader.fail(ConfigError::new("ADMIN_TOKEN", reason));
+            None
+        }
+        (Some(text), None) => {
+            let value = "a token".to_owned();
+            reader.effective.push(super::Setting { name: "ADMIN_TOKEN".to_owned(), value });
+            Some(Token::Text(text.trim().to_owned()))
+        }
+        (None, file) => file.map(Token::File),
+    }
+}
+
+/// Where an annotation of the Pod is found, unless told otherwise.
+const ANNOTATION_FILE: &str = "/etc/downwardapi/faults";
+
+pub(super) fn files(reader: &mut Reader, raw: &mut ServiceVariables) -> Files {
+    let mut read = |name, raw| {
+        let path = |text: &str| Ok((Some(PathBuf::from(text)), crate::plan::error::shown(text)));
+        reader.read(name, raw, path).and_then(|given| given.on().cloned())
+    };
+    let annotation = read("ANNOTATION_FILE", raw.annotation_file.take());
+    Files {
+        faults: read("FAULTS_FILE", raw.faults_file.take()),
+        annotation_is_set: annotation.is_some(),
+        annotation: annotation.unwrap_or_else(|| ANNOTATION_FILE.into()),
+        state: read("STATE_DIR", raw.state_dir.take()),
+    }
+}
+
+pub(super) fn checks_dependency(reader: &mut Reader, raw: &mut ServiceVariables) -> bool {
+    reader.read_or("READINESS_CHECKS_DEPENDENCY", raw.readiness_checks_dependency.take(), true, boolean)
+}
+
+/// The addresses of the probe listener and of the admin listener.
+pub(super) fn addresses(reader: &mut Reader, raw: &mut ServiceVariables) -> (Address, Address) {
+    let port = reader.read("PORT", raw.port.take(), |text| {
+        let port = whole(text, 0, u64::from(u16::MAX))? as u16;
+        Ok((Some(port), if port == 0 { "a free one".to_owned() } else { port.to_string() }))
+    });
+    let bind = reader.read("BIND_ADDRESS", raw.bind_address.take(), ip);
+    let admin = reader.read("ADMIN_ADDRESS", raw.admin_address.take(), socket_address);
+    let probe_address =
+        Address { ip: on(bind.as_ref()).copied(), port: on(port.as_ref()).copied().unwrap_or(8080) };
+    let admin_address = on(admin.as_ref()).copied().unwrap_or(Address { ip: None, port: 8081 });
+    let judged = [
+        port.as_ref().is_some_and(Given::is_bad),
+        bind.as_ref().is_some_and(Given::is_bad),
+        admin.as_ref().is_some_and(Given::is_bad),
+    ];
+    if probe_address.port != 0
+        && probe_address.port == admin_address.port
+        && !judged.contains(&true)
+        && overlap(probe_address.ip, admin_address.ip)
+    {
+        match (&port, &admin) {
+            (Some(port), _) => {
+                reader.fail(port.error(Reason::PortTaken("the admin listener (ADMIN_ADDRESS)".into())));
+            }
+            (None, Some(admin)) => {
+                reader.fail(admin.error(Reason::PortTaken("the probe listener (PORT)".into())));
+            }
+            (None, None) => {}
+        }
+    }
+    (probe_address, admin_address)
+}
+
+fn overlap(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else { return true };
+    let covers = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a == b || covers(a, b) || covers(b, a)
+}
+
+fn socket_address(text: &str) -> Understood<Address> {
+    let address = match text.strip_prefix(':') {
+        Some(port) if port.bytes().all(|c| c.is_ascii_digit()) => {
+            Address { ip: None, port: port.parse().map_err(|_| Reason::SocketAddress)? }
+        }
+        _ => {
+            let address: SocketAddr = text.parse().map_err(|_| Reason::SocketAddress)?;
+            Address { ip: Some(address.ip()), port: address.port() }
+        }
+    };
+    Ok((Some(address), text.to_owned()))
+}
+
+/// All paths of targets.
+pub(super) fn paths(reader: &mut Reader, raw: &mut ServiceVariables) -> Vec<(String, Target)> {
+    let mut paths: Vec<(String, Target)> =
+        PATHS.iter().map(|(path, target)| ((*path).to_owned(), *target)).collect();
+    // What each path of the router belongs to: a prefix takes its own path without the asterisk, too.
+    let mut owners: HashMap<String, Target> = paths.iter().cloned().collect();
+    for (name, given, target) in [
+        ("LIVENESS_PATHS", raw.liveness_paths.take(), Target::Liveness),
+        ("READINESS_PATHS", raw.readiness_paths.take(), Target::Readiness),
+        ("STARTUP_PATHS", raw.startup_paths.take(), Target::Startup),
+        ("DEPENDENCY_PATHS", raw.dependency_paths.take(), Target::Dependency),
+        ("TRAFFIC_PATHS", raw.traffic_paths.take(), Target::Traffic),
+    ] {
+        // Paths with errors of their own are not shown as understood.
+        let Some(list) = given.filter(|list| !list.trim().is_empty()) else { continue };
+        let mut understood = Vec::new();
+        for path in list.split(',').map(str::trim) {
+            match claim(path, target, &mut owners) {
+                Ok(is_new) => {
+                    understood.push(path);
+                    if is_new {
+                        paths.push((path.to_owned(), target));
+                    }
+                }
+                Err(reason) => reader.fail(ConfigError::new(name, reason).value(path)),
+            }
+        }
+        if !understood.is_empty() {
+            let value = crate::plan::error::shown(&understood.join(", "));
+            reader.effective.push(super::Setting { name: name.to_owned(), value });
+        }
+    }
+    // A prefix takes the path without the asterisk: `/x/` beside `/x/*` would be the same route twice.
+    let prefixes: Vec<String> =
+        paths.iter().filter_map(|(path, _)| path.strip_suffix('*').map(str::to_owned)).collect();
+    paths.retain(|(path, _)| !prefixes.contains(path));
+    paths
+}
+
+/// Gives a path to a target; whether it was nobody's.
+fn claim(path: &str, target: Target, owners: &mut HashMap<String, Target>) -> Result<bool, Reason> {
+    let exact = path.strip_suffix("/*").unwrap_or(path);
+    let allowed = |c: u8| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'{' | b'}' | b'*');
+    if !path.starts_with('/') || !exact.bytes().all(allowed) {
+        return Err(Reason::Path);
+    }
+    if RESERVED.contains(&path) {
+        return Err(Reason::ReservedPath);
+    }
+    let routes = match path.strip_suffix('*') {
+        Some(prefix) => vec![path, prefix],
+        None => vec![path],
+    };
+    if let Some(other) = routes.iter().filter_map(|route| owners.get(*route)).find(|owner| **owner != target)
+    {
+        return Err(Reason::PathTaken(other.name()));
+    }
+    let is_new = !owners.contains_key(path);
+    owners.extend(routes.iter().map(|route| ((*route).to_owned(), target)));
+    Ok(is_new)
+}

@@ -1,0 +1,284 @@
+//! A listening socket that can refuse or ignore those who connect, without giving its port away.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+use crate::env::Address;
+use crate::fault::Cut;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// How long a connection is silent before the kernel asks whether its client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A port that cannot be had.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.source)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A bound socket and whether it listens.
+#[derive(Debug)]
+pub struct Gate {
+    /// In `Some` but for the moment of a change; tokio's registration is renewed at each, since it remembers a
+    /// shutdown for ever.
+    listener: Option<TcpListener>,
+    local: SocketAddr,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The accept queue is full with a connection of our own, so the kernel drops whoever knocks.
+    Dropping(Option<Socket>),
+    Refusing,
+}
+
+impl Gate {
+    /// Binds, so that nobody else can take the port. Where `open`, whoever connects from now on waits to be accepted;
+    /// otherwise nobody can connect yet.
+    pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
+        let mut last = None;
+        for candidate in candidates(address) {
+            match Self::bind_to(candidate, open) {
+                Ok(gate) => return Ok(gate),
+                Err(source) => {
+                    let no_ipv6 = candidate.is_ipv6() && is_unsupported(&source);
+                    last = Some(BindError { address: candidate, source });
+                    if !no_ipv6 {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| BindError {
+            address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port),
+            source: io::ErrorKind::AddrNotAvailable.into(),
+        }))
+    }
+
+    fn bind_to(address: SocketAddr, open: bool) -> io::Result<Self> {
+        let (listener, local) = bind(address)?;
+        let mut gate = Self { listener: Some(listener), local, state: State::Open };
+        if !open {
+            // The SYN of whoever comes at this very moment may be lost, and is sent again a second later.
+            gate.refuse()?;
+        }
+        Ok(gate)
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Obeys a partition of everybody, or the end of one.
+    pub fn set(&mut self, cut: Option<Cut>) -> io::Result<()> {
+        match (cut, &self.state) {
+            // A connection that is to be reset must be accepted first.
+            (None | Some(Cut::Reset), State::Open)
+            | (Some(Cut::Drop), State::Dropping(_))
+            | (Some(Cut::Refuse), State::Refusing) => Ok(()),
+            (None | Some(Cut::Reset), _) => self.open(),
+            (Some(Cut::Drop), _) => self.ignore(),
+            (Some(Cut::Refuse), _) => self.refuse(),
+        }
+    }
+
+    /// Whether it accepts.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// The next connection. Waits for ever while the gate is not open.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.listener {
+            Some(listener) if self.is_open() => listener.accept().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        // Closed before the queue is read: what is accepted from it has ended already.
+        if let State::Dropping(filler) = &mut self.state {
+            filler.take();
+        }
+        self.reregister(|socket| {
+            // To listen is to claim the port once more, against what closed connections have left of it.
+            socket.set_reuse_address(true)?;
+            socket.listen(BACKLOG)
+        })?;
+        self.state = State::Open;
+        Ok(())
+    }
+
+    fn ignore(&mut self) -> io::Result<()> {
+        self.reregister(|socket| {
+            socket.set_reuse_address(true)?;
+            socket.listen(0)
+        })?;
+        let filler = fill(self.local);
+        if let Err(error) = &filler {
+            warn!(%error, "the accept queue could not be filled; one connection may get through the partition");
+        }
+        self.state = State::Dropping(filler.ok());
+        Ok(())
+    }
+
+    fn refuse(&mut self) -> io::Result<()> {
+        self.reregister(|socket| {
+            // Two sockets with the option may share a port while neither listens.
+            socket.set_reuse_address(false)?;
+            socket.shutdown(std::net::Shutdown::Read)
+        })?;
+        self.state = State::Refusing;
+        Ok(())
+    }
+
+    fn reregister(&mut self, change: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<()> {
+        let Some(listener) = self.listener.take() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let socket = Socket::from(listener.into_std()?);
+        let result = change(&socket);
+        self.listener = Some(TcpListener::from_std(socket.into())?);
+        result
+    }
+}
+
+/// IPv6 with IPv4 first where no address is given.
+fn candidates(address: Address) -> Vec<SocketAddr> {
+    let ips: Vec<IpAddr> = match address.ip {
+        Some(ip) => vec![ip],
+        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+    };
+    ips.into_iter().map(|ip| SocketAddr::new(ip, address.port)).collect()
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    // EAFNOSUPPORT where the kernel has no IPv6, EADDRNOTAVAIL where it is switched off.
+    matches!(error.raw_os_error(), Some(97)) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = bound(address)?;
+    let mut local = local_addr(&socket)?;
+    let socket = if address.port() == 0 {
+        // The kernel keeps a port through `refuse` only if it was asked for by number.
+        drop(socket);
+        let socket = bound(local)?;
+        local = local_addr(&socket)?;
+        socket
+    } else {
+        socket
+    };
+    // Finds out about a port in use, too, which a bind with SO_REUSEADDR may miss.
+    socket.listen(BACKLOG)?;
+    Ok((TcpListener::from_std(socket.into())?, local))
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // A specific IPv6 address has no IPv4 side.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Accepted sockets have both from here. A client that has vanished without a FIN is noticed in two minutes.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Takes the one place that a backlog of 0 leaves.
+fn fill(local: SocketAddr) -> io::Result<Socket> {
+    let loopbacks: &[IpAddr] = match local.ip() {
+        ip if !ip.is_unspecified() => &[ip],
+        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        // Loopback may have no IPv6 where the kernel has it.
+        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for ip in loopbacks {
+        result = knock(SocketAddr::new(*ip, local.port()));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn knock(to: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// A connection attempt that goes on in the background.
+const EINPROGRESS: i32 = 115;
+
+/// Makes the close of `stream` a reset.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    // Fails only where the connection has ended already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once_and_ask_after_silent_clients() {
+        let gate = Gate::bind(Address { ip: None, port: 0 }, true).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, gate.local_addr().port()));
+        let (client, accepted) = tokio::join!(TcpStream::connect(to), gate.accept());
+        let (accepted, peer) = accepted.unwrap();
+        assert_eq!(peer.port(), client.unwrap().local_addr().unwrap().port());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
+
+    #[tokio::test]
+    async fn an_ipv4_address_is_ipv4_alone() {
+        let gate = Gate::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true).unwrap();
+        assert!(gate.local_addr().is_ipv4());
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_is_bound_shut_refuses_until_it_is_set() {
+        let loopback = Some(Ipv4Addr::LOCALHOST.into());
+        let mut gate = Gate::bind(Address { ip: loopback, port: 0 }, false).unwrap();
+        let refused = TcpStream::connect(gate.local_addr()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        gate.set(None).unwrap();
+        assert!(gate.is_open());
+        TcpStream::connect(gate.local_addr()).await.unwrap();
+    }
+}

@@ -1,0 +1,315 @@
+//! What a connection's task and the handlers of its requests tell each other.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::task::futures::TaskLocalFuture;
+use tokio::task_local;
+use tokio::time::Instant;
+
+use super::script::Script;
+use crate::env::Limits;
+use crate::fault::Client;
+use crate::telemetry::metrics::Limit;
+
+task_local! {
+    /// The connection that the task serves. An extension would cost each request an allocation and a hash.
+    static CURRENT: ConnectionHandle;
+}
+
+/// A handler's view of the connection that its request came in on.
+#[derive(Clone, Debug)]
+pub struct ConnectionHandle(pub(super) Arc<ConnectionState>);
+
+/// How a request ended that a [`Script`] answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The head was sent.
+    HeadSent,
+    /// The connection was ended without a head.
+    NoHead,
+    /// The client left before a head.
+    ClientGone,
+}
+
+/// A fault that HTTP cannot express: the script replaces the answer, and the connection ends with it.
+pub struct Takeover {
+    /// What is done on the socket.
+    pub script: Script,
+    /// Told once what became of the request.
+    pub report: Box<dyn FnOnce(Ended) + Send>,
+}
+
+impl fmt::Debug for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Takeover").field("script", &self.script).finish_non_exhaustive()
+    }
+}
+
+impl ConnectionHandle {
+    /// That of the request under way; `None` where it came in on no connection, as in a test of a router.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Makes this the current connection for the time that `connection` is polled.
+    pub(super) fn serves<F: Future>(self, connection: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self, connection)
+    }
+
+    /// Whose connection it is.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer()
+    }
+
+    /// Says that the request waits at least until then, so that a drain that ends earlier need not wait for it.
+    pub fn waits_until(&self, instant: Instant) {
+        self.0.lock().waits_until = Some(instant);
+    }
+
+    /// Hands the connection over. Earlier answers are sent first; the handler never goes on.
+    pub async fn take_over(&self, takeover: Takeover) -> std::convert::Infallible {
+        {
+            let mut inner = self.0.lock();
+            inner.takeover = Some(takeover);
+            inner.flushed = false;
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the server, not the client, has ended the connection.
+    pub fn ended_by_server(&self) -> bool {
+        self.0.lock().ended_by_server
+    }
+}
+
+/// What a connection's task is wanted for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// A fault on the bare socket; earlier answers are out.
+    Takeover(Takeover),
+    /// A request wants to know whether its class of clients is cut.
+    Admission,
+    /// A head has begun whose time is to be limited.
+    HeadTime,
+    /// A request has no answer yet; its client may lose patience.
+    Answer,
+}
+
+/// State shared by hyper's stream, the handlers and the connection's task. All three run in that task, one after the
+/// other; the lock is never waited for.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    peer: SocketAddr,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Inner {
+    phase: Phase,
+    head_noticed: bool,
+    answering: bool,
+    /// Since when it takes none of what is sent, which may be the buffered rest of an answer that has ended.
+    stalled: Option<Instant>,
+    end_deferred: Option<Waker>,
+    waits_until: Option<Instant>,
+    takeover: Option<Takeover>,
+    flushed: bool,
+    client: Option<Client>,
+    admission: Admission,
+    unread_body: bool,
+    ended_by_server: bool,
+}
+
+/// What the client is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing, since then.
+    Idle(Instant),
+    /// It sends the head of a request, since then.
+    Head(Instant),
+    /// It waits for us.
+    Waiting,
+}
+
+/// Whether a request may go on to its handler, where cuts of one client class are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Free,
+    Asked,
+    Granted,
+}
+
+impl ConnectionState {
+    pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
+        let inner = Inner {
+            phase: Phase::Idle(Instant::now()),
+            head_noticed: false,
+            answering: false,
+            stalled: None,
+            end_deferred: None,
+            waits_until: None,
+            takeover: None,
+            flushed: false,
+            client: None,
+            admission: Admission::Free,
+            unread_body: false,
+            ended_by_server: false,
+        };
+        Arc::new(Self { peer, inner: Mutex::new(inner) })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn head_begins(&self) {
+        let mut inner = self.lock();
+        if let Phase::Idle(_) = inner.phase {
+            inner.phase = Phase::Head(Instant::now());
+            inner.head_noticed = false;
+        }
+    }
+
+    pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Waiting;
+        inner.answering = false;
+        inner.client = Some(client);
+        inner.unread_body |= unread_body;
+        inner.waits_until = None;
+    }
+
+    /// The handler has answered; the body is on its way.
+    pub(super) fn answer_begins(&self) {
+        self.lock().answering = true;
+    }
+
+    /// Whether the end of input is to be told only after the request under way; `waker` is woken then.
+    pub(super) fn defers_end(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        let defers = inner.phase == Phase::Waiting;
+        if defers {
+            inner.end_deferred = Some(waker.clone());
+        }
+        defers
+    }
+
+    pub(super) fn request_ends(&self) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Idle(Instant::now());
+        inner.waits_until = None;
+        if let Some(waker) = inner.end_deferred.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn write_waits(&self, waits: bool) {
+        let mut inner = self.lock();
+        if waits {
+            inner.stalled.get_or_insert_with(Instant::now);
+        } else if inner.stalled.take().is_some()
+            && let Phase::Idle(since) = &mut inner.phase
+        {
+            // It was at the rest of its answer.
+            *since = Instant::now();
+        }
+    }
+
+    pub(super) fn flushed(&self) {
+        self.lock().flushed = true;
+    }
+
+    /// What the connection's task is wanted for.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        let mut inner = self.lock();
+        if inner.flushed
+            && let Some(takeover) = inner.takeover.take()
+        {
+            return Some(Wish::Takeover(takeover));
+        }
+        if inner.admission == Admission::Asked {
+            return Some(Wish::Admission);
+        }
+        match inner.phase {
+            Phase::Head(_) if !inner.head_noticed => {
+                inner.head_noticed = true;
+                Some(Wish::HeadTime)
+            }
+            Phase::Waiting if !inner.answering => Some(Wish::Answer),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing has happened since `instant` and nothing is left to do.
+    pub(super) fn rests_since(&self, instant: Instant) -> bool {
+        let inner = self.lock();
+        inner.stalled.is_none()
+            && !inner.unread_body
+            && matches!(inner.phase, Phase::Idle(since) if since <= instant)
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.lock().client
+    }
+
+    /// A request asks whether it may go on; true once [`admit`](Self::admit) has said so.
+    pub(super) fn is_admitted(&self) -> bool {
+        let mut inner = self.lock();
+        let granted = inner.admission == Admission::Granted;
+        inner.admission = if granted { Admission::Free } else { Admission::Asked };
+        granted
+    }
+
+    pub(super) fn admit(&self) {
+        let mut inner = self.lock();
+        if inner.admission == Admission::Asked {
+            inner.admission = Admission::Granted;
+        }
+    }
+
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.lock().unread_body
+    }
+
+    pub(super) fn end_by_server(&self) {
+        self.lock().ended_by_server = true;
+    }
+
+    pub(super) fn waits_beyond(&self, instant: Instant) -> bool {
+        self.lock().waits_until.is_some_and(|until| until > instant)
+    }
+
+    /// Leaves a silence out of the client's time.
+    pub(super) fn forgive(&self, silence: Duration) {
+        let mut inner = self.lock();
+        if let Some(since) = &mut inner.stalled {
+            *since += silence;
+        }
+        match &mut inner.phase {
+            Phase::Idle(since) | Phase::Head(since) => *since += silence,
+            Phase::Waiting => {}
+        }
+    }
+
+    /// When the client's time runs out, and by which limit.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
+        let inner = self.lock();
+        if let Some(since) = inner.stalled {
+            return Some((since + limits.idle_time, Limit::WriteTime));
+        }
+        match inner.phase {
+            Phase::Idle(since) => Some((since + limits.idle_time, Limit::IdleTime)),
+            Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
+            Phase::Waiting => None,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Plans and rules as values, read and written.
+
+mod delay;
+pub mod document;
+pub(crate) mod error;
+mod listener;
+mod mode;
+mod reader;
+mod source;
+mod trigger;
+mod write;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+pub use error::{ConfigError, Errors, Reason};
+pub use mode::{DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS};
+pub(crate) use mode::{ModeParts, build, fields_of, status};
+use reader::{Fields, Reader};
+pub use source::Source;
+pub use write::write_rule;
+
+use crate::fault::{
+    Action, ClientFilter, MAX_RULES, Mode, Replica, Rule, RuleError, RuleName, Target, Targets,
+};
+use error::nearest;
+
+const RULE: &[&str] = &[
+    "name", "disabled", "target", "client", "from", "pods", "when", "start", "until", "stagger", "rate",
+    "burst", "ramp", "delay", "mode", "status", "location", "body", "drip",
+];
+const CLIENTS: &[&str] = &["kubelet", "other", "any"];
+const LISTENER: &str = "listener";
+
+/// A plan as it was written. The rules are checked, each for itself and their names among each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawPlan {
+    /// The seed, if it has one.
+    pub seed: Option<u64>,
+    /// The rules in their order.
+    pub rules: Vec<Rule>,
+    /// Names of rules that are `disabled`: those of weaker sources are hidden.
+    pub disabled: Vec<RuleName>,
+}
+
+/// A plan `{seed, faults: […]}`, or everything that is wrong with it. `place` (a variable, a file; may be empty) stands
+/// before each error.
+pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>> {
+    let mut reader = Reader::new(place.to_owned());
+    let mut plan = RawPlan::default();
+    if let Some(fields) = reader.mapping(value, "", &["seed", "faults"]) {
+        plan.seed = reader.parsed(&fields, "seed", "a whole number", |text| whole(text, 0, u64::MAX));
+        match fields.get("faults") {
+            None => {}
+            Some(Value::Array(faults)) if faults.len() > MAX_RULES => {
+                reader.fail("faults", Reason::TooManyRules(faults.len()));
+            }
+            Some(Value::Array(faults)) => {
+                let place = |i| {
+                    if place.is_empty() { format!("faults[{i}]") } else { format!("{place}: faults[{i}]") }
+                };
+                for (i, fault) in faults.iter().enumerate() {
+                    match read_entry(fault, &place(i)) {
+                        Ok(Entry::Rule(rule)) => plan.rules.push(*rule),
+                        Ok(Entry::Disabled(name)) => plan.disabled.push(name),
+                        Err(errors) => reader.errors.extend(errors),
+                    }
+                }
+                reader.errors.extend(taken_names(faults, place));
+            }
+            Some(other) => reader.fail_value("faults", other, Reason::Expected("a list of rules")),
+        }
+    }
+    if reader.errors.is_empty() { Ok(plan) } else { Err(reader.errors) }
+}
+
+/// The errors of rules whose name an earlier one has, faulty as either may be.
+fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigError> {
+    let mut first = HashMap::new();
+    let mut errors = Vec::new();
+    for (i, fault) in faults.iter().enumerate() {
+        let Some(name) = fault.get("name").and_then(Value::as_str).and_then(|name| RuleName::new(name).ok())
+        else {
+            continue;
+        };
+        match first.get(&name) {
+            Some(by) => errors.push(ConfigError::new(
+                place_of(&place(i), fault),
+                Reason::NameTaken { name, by: format!("faults[{by}]") },
+            )),
+            None => {
+                first.insert(name, i);
+            }
+        }
+    }
+    errors
+}
+
+/// One entry of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A rule.
+    Rule(Box<Rule>),
+    /// A rule that is switched off, and hides those of its name in weaker sources.
+    Disabled(RuleName),
+}
+
+/// A rule that may be `disabled`; if it is, its name is enough. Everything that is wrong with it otherwise, as by
+/// [`read_rule`].
+pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>> {
+    let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
+    let has_name_alone =
+        value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
+    if is_disabled && has_name_alone {
+        let mut reader = Reader::new(place_of(place, value));
+        return match value.get("name").and_then(|value| name(&mut reader, value)) {
+            Some(name) => Ok(Entry::Disabled(name)),
+            None => Err(reader.errors),
+        };
+    }
+    let rule = read_rule(value, place)?;
+    Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(Box::new(rule)) })
+}
+
+/// One rule, or everything that is wrong with it. `place` stands before each error, followed by the rule's name.
+pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Vec<ConfigError>> {
+    let mut reader = Reader::new(place_of(place, value));
+    let rule = rule(&mut reader, value);
+    match rule {
+        Some(rule) if reader.errors.is_empty() => Ok(rule),
+        _ => Err(reader.errors),
+    }
+}
+
+fn place_of(place: &str, rule: &Value) -> String {
+    match rule.get("name").and_then(Value::as_str) {
+        Some(name) if !place.is_empty() => format!("{place} ({})", error::shown(name)),
+        Some(name) => error::shown(name),
+        None => place.to_owned(),
+    }
+}
+
+fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
+    let fields = reader.mapping(value, "", RULE)?;
+    let name = reader.required(&fields, "name").and_then(|value| name(reader, value));
+    if let Some(value) = fields.get("disabled").filter(|value| !value.is_boolean()) {
+        reader.fail_value("disabled", value, Reason::Expected("true or false"));
+    }
+    let target = target(reader, &fields);
+    let client = reader
+        .parsed(&fields, "client", "text", |text| {
+            ClientFilter::from_name(text).ok_or_else(|| choice(text, CLIENTS.to_vec()))
+        })
+        .unwrap_or_default();
+    let trigger = trigger::read(reader, &fields);
+    let delay = fields.get("delay").and_then(|value| delay::read(reader, value));
+    let action = match target? {
+        Subject::Requests(targets) => {
+            if let Some(from) = fields.get("from") {
+                reader.fail_value(
+                    "from",
+                    from,
+                    Reason::NotWith("requests; it is for target listener".into()),
+                );
+            }
+            let mode = mode::read(reader, &fields);
+            Action::Requests { targets, delay, mode }
+        }
+        Subject::Listener => listener::read(reader, &fields)?,
+    };
+    if !reader.errors.is_empty() {
+        return None;
+    }
+    Rule::new(name?, client, trigger, action).map_err(|error| reader.fail(field_of(&error), error)).ok()
+}
+
+fn name(reader: &mut Reader, value: &Value) -> Option<RuleName> {
+    match value {
+        Value::String(name) => RuleName::new(name).map_err(|error| reader.fail("name", error)).ok(),
+        other => {
+            reader.fail_value("name", other, Reason::Expected("text"));
+            None
+        }
+    }
+}
+
+/// What of a plan cannot be told in this replica.
+pub fn check_replica<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    replica: &Replica,
+    place: &str,
+) -> Vec<ConfigError> {
+    let error = |rule: &Rule| {
+        let error = rule.check_replica(replica).err()?;
+        let place =
+            if place.is_empty() { rule.name().to_string() } else { format!("{place}: {}", rule.name()) };
+        Some(ConfigError::new(place, error.clone()).field(field_of(&error)))
+    };
+    rules.into_iter().filter_map(error).collect()
+}
+
+/// The field an error of the model is about.
+const fn field_of(error: &RuleError) -> &'static str {
+    match error {
+        RuleError::Name(_) => "name",
+        RuleError::NoTarget => "target",
+        RuleError::Status(_) | RuleError::NoBody { .. } => "status",
+        RuleError::Body(_) => "body",
+        RuleError::Drip(_) => "drip",
+        RuleError::Location(_) => "location",
+        RuleError::NoReplica(field) => field,
+        RuleError::NoOrdinal => "pods",
+        RuleError::Nothing | RuleError::ListenerCondition(_) | RuleError::Trigger(_) => "",
+    }
+}
+
+/// What a rule acts on.
+enum Subject {
+    Requests(Targets),
+    Listener,
+}
+
+fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
+    let names = {
+        let value = reader.required(fields, "target")?;
+        reader.texts(value, "target")?
+    };
+    let mut targets = Targets::NONE;
+    let mut listener = false;
+    let before = reader.errors.len();
+    for name in &names {
+        match Target::from_name(name) {
+            Some(target) => targets = targets.with(target),
+            None if name == LISTENER => listener = true,
+            None => {
+                let known = Target::ALL.iter().map(|target| target.name()).chain([LISTENER]).collect();
+                reader.errors.push(reader.error("target", choice(name, known)).value(name));
+            }
+        }
+    }
+    match (listener, targets.is_empty()) {
+        _ if reader.errors.len() > before => None,
+        (true, true) => Some(Subject::Listener),
+        (false, false) => Some(Subject::Requests(targets)),
+        (true, false) => {
+            reader.fail("target", Reason::ListenerWithOthers);
+            None
+        }
+        (false, true) => {
+            reader.fail("target", RuleError::NoTarget);
+            None
+        }
+    }
+}
+
+/// A whole number in a range.
+pub(super) fn whole(text: &str, low: u64, high: u64) -> Result<u64, Reason> {
+    let digits = text.bytes().all(|c| c.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && (low..=high).contains(&number) => Ok(number),
+        _ => Err(Reason::Whole { low, high }),
+    }
+}
+
+/// That `text` is none of some words.
+pub(super) fn choice(text: &str, of: Vec<&'static str>) -> Reason {
+    Reason::Choice { nearest: nearest(text, &of), of }
+}
+
+/// The modes of requests, as an error lists them.
+fn request_modes() -> Vec<&'static str> {
+    Mode::NAMES.to_vec()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What a rule for the listener does.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde_json::Value;
+
+use super::reader::{Fields, Reader};
+use crate::fault::{Action, Cut, Networks};
+use crate::plan::error::Reason;
+
+/// `mode` and `from`; fields of requests are errors.
+pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
+    let of_requests = ["rate", "burst", "ramp", "delay", "status", "location", "body", "drip"];
+    for field in of_requests {
+        if fields.get(field).is_some() {
+            reader.fail(field, Reason::NotWith("target listener, which knows no requests, only time".into()));
+        }
+    }
+    if fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
+        reader.fail(
+            "when.requests",
+            Reason::NotWith("target listener, which knows no requests, only time".into()),
+        );
+    }
+    let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
+    reader.required(fields, "mode");
+    let cut = reader.parsed(fields, "mode", "text", |text| {
+        Cut::from_name(text).ok_or_else(|| Reason::ModeOfTarget {
+            target: "target listener",
+            modes: Cut::ALL.iter().map(|cut| cut.name()).collect(),
+        })
+    });
+    Some(Action::Listener { cut: cut?, from: from? })
+}
+
+fn networks(reader: &mut Reader, value: &Value) -> Option<Networks> {
+    let mut networks = Networks::default();
+    let texts = reader.texts(value, "from")?;
+    if texts.is_empty() {
+        reader.fail("from", Reason::Expected("a network; leave it out for all"));
+    }
+    for text in texts {
+        let (list, address) = match text.strip_prefix('!') {
+            Some(address) => (&mut networks.except, address),
+            None => (&mut networks.within, text.as_str()),
+        };
+        match network(address.trim()) {
+            Some(network) => list.push(network),
+            None => reader.errors.push(reader.error("from", Reason::Network).value(&text)),
+        }
+    }
+    Some(networks)
+}
+
+/// A network or a single address. Peers count as IPv4 where they are, so networks do, too.
+fn network(text: &str) -> Option<IpNet> {
+    let network = match text.parse::<IpNet>() {
+        Ok(network) => network.trunc(),
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+            Some(v4) => Ipv4Net::new(v4, v6.prefix_len() - 96).ok().map(IpNet::from),
+            None => Some(network),
+        },
+        _ => Some(network),
+    }
+}

@@ -1,0 +1,153 @@
+//! Plans of several sources as one.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::fault::{Plan, PlanError, Rule, RuleName};
+use crate::plan::RawPlan;
+use crate::plan::{ConfigError, Reason, Source};
+
+/// A plan and where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// Where it comes from.
+    pub source: Source,
+    /// What it says.
+    pub plan: &'a RawPlan,
+    /// Whether it hides everything beneath it, whatever the names.
+    pub replaces: bool,
+}
+
+/// What follows from all layers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    /// The strongest seed that is given.
+    pub seed: Option<(u64, Source)>,
+    /// The rules in force, those of stronger sources first.
+    pub rules: Vec<(Rule, Source)>,
+    /// The rules that are hidden.
+    pub hidden: Vec<Hidden>,
+}
+
+/// A rule that a stronger source hides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Its name.
+    pub name: RuleName,
+    /// Where it comes from.
+    pub source: Source,
+    /// What hides it.
+    pub by: Source,
+}
+
+impl Merged {
+    /// The rules as a plan, and where each comes from.
+    pub fn plan(&self) -> Result<(Plan, Vec<Source>), Vec<ConfigError>> {
+        let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();
+        let sources = self.rules.iter().map(|(_, source)| *source).collect();
+        let reason = |error: PlanError| match error {
+            PlanError::TooMany(count) => {
+                ConfigError::new("all sources together", Reason::TooManyRules(count))
+            }
+            PlanError::Duplicate { name, at } => {
+                ConfigError::new(name.to_string(), Reason::NameTaken { name, by: format!("rule {}", at[0]) })
+            }
+        };
+        let plan = Plan::new(rules).map_err(|errors| errors.into_iter().map(reason).collect::<Vec<_>>())?;
+        Ok((plan, sources))
+    }
+}
+
+/// Merges layers that stand from weak to strong. A rule hides those of its name beneath it, and so does one that is
+/// disabled; of seeds, the strongest counts.
+pub fn merge(layers: &[Layer]) -> Merged {
+    let mut merged = Merged::default();
+    let mut taken: HashMap<&RuleName, Source> = HashMap::new();
+    let mut replaced: Option<Source> = None;
+    for Layer { source, plan, replaces } in layers.iter().rev() {
+        merged.seed = merged.seed.or(plan.seed.map(|seed| (seed, *source)));
+        let mut of_layer = HashSet::new();
+        for rule in &plan.rules {
+            match replaced.or_else(|| taken.get(rule.name()).copied()) {
+                Some(by) => merged.hidden.push(Hidden { name: rule.name().clone(), source: *source, by }),
+                None => merged.rules.push((rule.clone(), *source)),
+            }
+            of_layer.insert(rule.name());
+        }
+        for name in of_layer.into_iter().chain(&plan.disabled) {
+            taken.entry(name).or_insert(*source);
+        }
+        if *replaces {
+            replaced = replaced.or(Some(*source));
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::document;
+    use crate::plan::read_plan;
+
+    fn plan(text: &str) -> RawPlan {
+        read_plan(&document::parse(text, 10_000).unwrap(), "").unwrap()
+    }
+
+    fn rules(names: &str) -> RawPlan {
+        let rules: Vec<String> = names
+            .split_whitespace()
+            .map(|name| format!("{{name: {name}, target: liveness, mode: hang}}"))
+            .collect();
+        plan(&format!("faults: [{}]", rules.join(", ")))
+    }
+
+    fn shown(layers: &[(Source, &RawPlan)], replaces: bool) -> (String, String) {
+        let last = layers.len() - 1;
+        let layers: Vec<Layer> = layers
+            .iter()
+            .enumerate()
+            .map(|(i, (source, plan))| Layer { source: *source, plan, replaces: replaces && i == last })
+            .collect();
+        let Merged { rules, hidden, .. } = merge(&layers);
+        let rules: Vec<String> =
+            rules.iter().map(|(rule, source)| format!("{}:{}", rule.name(), source.name())).collect();
+        let hidden: Vec<String> = hidden
+            .iter()
+            .map(|hidden| format!("{}:{}<{}", hidden.name, hidden.source.name(), hidden.by.name()))
+            .collect();
+        (rules.join(" "), hidden.join(" "))
+    }
+
+    #[test]
+    fn stronger_rules_come_first_and_replace_those_of_their_name() {
+        let (environment, file, api) = (rules("a b c"), rules("c d"), rules("e a"));
+        let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
+        let (rules, hidden) = shown(&layers, false);
+        assert_eq!(rules, "e:api a:api c:file d:file b:environment");
+        assert_eq!(hidden, "a:environment<api c:environment<file");
+    }
+
+    #[test]
+    fn a_disabled_rule_hides_weaker_ones_of_its_name_and_no_stronger_one() {
+        let (environment, api) = (rules("a b"), rules("b"));
+        let file = plan("faults: [{name: a, disabled: true}, {name: b, disabled: true}]");
+        let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
+        assert_eq!(
+            shown(&layers, false),
+            ("b:api".to_owned(), "a:environment<file b:environment<api".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_layer_that_replaces_hides_everything_beneath_but_the_seed() {
+        let (environment, file, api) = (plan("seed: 1"), rules("a b"), rules("c"));
+        let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
+        assert_eq!(shown(&layers, true), ("c:api".to_owned(), "a:file<api b:file<api".to_owned()));
+        let merged = merge(&[
+            Layer { source: Source::Environment, plan: &environment, replaces: false },
+            Layer { source: Source::File, plan: &plan("seed: 2"), replaces: false },
+            Layer { source: Source::Api, plan: &api, replaces: true },
+        ]);
+        assert_eq!(merged.seed, Some((2, Source::File)));
+    }
+}

@@ -1,0 +1,64 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::fault::{Client, Counts, Target};
+use crate::sources::state::tests::Directory;
+
+fn saving(path: &Path) -> Saving {
+    let (dir, _, wrong) = StateDir::open(path, wall_clock());
+    assert_eq!(wrong, None);
+    Saving { dir, last: None, told: Vec::new() }
+}
+
+fn after(millis: u64) -> Present {
+    Present { elapsed: Duration::from_millis(millis), ..Present::default() }
+}
+
+#[test]
+fn time_alone_is_written_once_a_second() {
+    let directory = Directory::new();
+    let mut saving = saving(&directory.0);
+    let mut written = Vec::new();
+    for millis in (0..3_000).step_by(100) {
+        if saving.is_due(&after(millis)) {
+            assert!(saving.save(after(millis)).is_none());
+            written.push(millis);
+        }
+    }
+    assert_eq!(written, [0, 1_000, 2_000]);
+}
+
+#[test]
+fn a_request_or_another_plan_is_written_at_the_next_look() {
+    let directory = Directory::new();
+    let mut saving = saving(&directory.0);
+    assert!(saving.save(after(0)).is_none());
+    let mut counts = Counts::default();
+    *counts.get_mut(Target::Liveness, Client::Other) = 1;
+    assert!(saving.is_due(&Present { counts, ..after(100) }));
+    let origins = [("{}".to_owned(), crate::fault::Origin::default())].into();
+    assert!(saving.is_due(&Present { origins, ..after(100) }));
+    assert!(!saving.is_due(&after(100)));
+}
+
+#[test]
+fn each_kind_of_error_is_told_once_until_saving_works_again() {
+    let directory = Directory::new();
+    let mut saving = saving(&directory.0);
+    let temporary = directory.0.join("state.json.tmp");
+    for _ in 0..2 {
+        // No space: what is written to this device never fits.
+        std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+        let error = saving.save(after(0)).unwrap();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        fs::create_dir(&temporary).unwrap();
+        let error = saving.save(after(0)).unwrap();
+        assert_eq!(error.kind(), ErrorKind::IsADirectory);
+        assert!(saving.save(after(0)).is_none(), "told already");
+        assert!(saving.last.is_none());
+        fs::remove_dir(&temporary).unwrap();
+        assert!(saving.save(after(0)).is_none());
+        assert_eq!(saving.last.take(), Some(after(0)));
+    }
+}

@@ -1,0 +1,226 @@
+//! Files that are watched by looking at them often.
+//!
+//! Looking costs two system calls per file, knows of no limit that a node can exhaust (inotify instances), works on file
+//! systems that tell of nothing, and follows symbolic links however they are swapped, as those of a ConfigMap or a
+//! downward API volume are.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::plan::document::MAX_PLAN;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a file is read at each look although `stat` shows no change: two writes within one tick of the file system's
+/// clock look alike, and the coarsest tick is 2 s. Measured on our own clock, since that of the file may be off.
+const SETTLING: Duration = Duration::from_millis(2_500);
+
+/// Enough to read and apply a plan, far less than the default of 2 MiB.
+const STACK: usize = 256 << 10;
+
+/// What a look at a file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// There is nothing at that path, or a symbolic link to nothing.
+    Missing,
+    /// All of it.
+    Text(String),
+    /// The reason why it is no text: too large, not UTF-8, a directory, no permission.
+    Unreadable(String),
+}
+
+/// Reads the file once, as the watcher does: at most [`MAX_PLAN`] bytes of UTF-8.
+pub fn read(path: &Path) -> Content {
+    match try_read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => Content::Missing,
+        Err(error) => Content::Unreadable(error.to_string()),
+    }
+}
+
+fn try_read(path: &Path) -> io::Result<Content> {
+    let unreadable = |reason: &str| Ok(Content::Unreadable(reason.to_owned()));
+    // Opening a pipe would wait for its writer.
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return unreadable("is a directory");
+    }
+    if !metadata.is_file() {
+        return unreadable("is not a regular file");
+    }
+    let too_large = || Ok(Content::Unreadable(format!("is larger than the {MAX_PLAN} bytes allowed")));
+    if metadata.len() > MAX_PLAN as u64 {
+        return too_large();
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_PLAN as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_PLAN {
+        return too_large();
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Content::Text(text)),
+        Err(error) => {
+            let position = error.utf8_error().valid_up_to();
+            Ok(Content::Unreadable(format!("is not UTF-8 from byte {position} on")))
+        }
+    }
+}
+
+/// Watches `paths` until the handle is dropped. `tell(index, content)` is called in a thread of its own for each difference
+/// from what [`read`] gave at the start (the second part of each pair) or from what was told last.
+///
+/// What is not text is told when two looks in a row have found the same, so that a file on its way (removed and written
+/// again, half a character at its end) is not. Without paths there is no thread.
+///
+/// # Errors
+///
+/// The thread could not be started.
+pub fn spawn(
+    paths: Vec<(PathBuf, Content)>,
+    mut tell: impl FnMut(usize, Content) + Send + 'static,
+) -> io::Result<Watcher> {
+    if paths.is_empty() {
+        return Ok(Watcher { refresh: None });
+    }
+    let mut files: Vec<_> = paths.into_iter().map(|(path, first)| Watched::new(path, first)).collect();
+    let (refresh, asked) = mpsc::channel();
+    let watch = move || {
+        loop {
+            for (index, file) in files.iter_mut().enumerate() {
+                if let Some(content) = file.look(Instant::now()) {
+                    tell(index, content);
+                }
+            }
+            match asked.recv_timeout(LOOK) {
+                Ok(()) => {
+                    // However often it was asked for by now.
+                    while asked.try_recv().is_ok() {}
+                    files.iter_mut().for_each(Watched::refresh);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    };
+    thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(watch)?;
+    Ok(Watcher { refresh: Some(refresh) })
+}
+
+/// Watches until it is dropped. A telling that has begun by then ends by itself.
+#[derive(Debug)]
+pub struct Watcher {
+    refresh: Option<Sender<()>>,
+}
+
+impl Watcher {
+    /// Reads all files again now and tells of each, changed or not.
+    pub fn refresh(&self) {
+        if let Some(refresh) = &self.refresh {
+            // The thread ends with this handle, not before.
+            let _ = refresh.send(());
+        }
+    }
+}
+
+/// What changes with the content of a file, or with the file at its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// One file and what is known of it.
+struct Watched {
+    path: PathBuf,
+    told: Content,
+    /// To be told, changed or not.
+    due: bool,
+    /// What is not text, at the look that found it first.
+    doubted: Option<Content>,
+    /// The stamp that the last looks found, and when the first of them was.
+    stamp: Option<(Stamp, Instant)>,
+    /// No more to be read under this stamp.
+    settled: bool,
+}
+
+impl Watched {
+    fn new(path: PathBuf, first: Content) -> Self {
+        Self { path, told: first, due: false, doubted: None, stamp: None, settled: false }
+    }
+
+    fn refresh(&mut self) {
+        self.due = true;
+        self.settled = false;
+    }
+
+    /// Looks at the file, and gives what there is to tell.
+    fn look(&mut self, now: Instant) -> Option<Content> {
+        self.look_by(Stamp::of, now)
+    }
+
+    fn look_by(&mut self, stamp_of: impl Fn(&Path) -> Option<Stamp>, now: Instant) -> Option<Content> {
+        let stamp = stamp_of(&self.path);
+        let since = match self.stamp {
+            Some((last, since)) if Some(last) == stamp => {
+                if self.settled {
+                    return None;
+                }
+                since
+            }
+            _ => now,
+        };
+        self.stamp = stamp.map(|stamp| (stamp, since));
+        let content = read(&self.path);
+        let is_text = matches!(content, Content::Text(_));
+        // What cannot be read may become readable without a change that `stat` shows.
+        self.settled = is_text && now.duration_since(since) >= SETTLING;
+        if content == self.told && !self.due {
+            self.doubted = None;
+            return None;
+        }
+        if is_text {
+            if stamp_of(&self.path) != stamp {
+                // Written while it was read: the next look finds the whole of it.
+                self.settled = false;
+                return None;
+            }
+        } else if self.doubted.as_ref() != Some(&content) {
+            self.doubted = Some(content);
+            return None;
+        }
+        self.due = false;
+        self.doubted = None;
+        self.told.clone_from(&content);
+        Some(content)
+    }
+}
+
+#[cfg(test)]
+mod tests;

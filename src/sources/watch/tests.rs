@@ -1,0 +1,259 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// An empty directory that is gone after the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("probesim-watch-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("plan.yaml")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file under looks, 50 ms apart on a clock of its own.
+struct Looks {
+    file: Watched,
+    start: Instant,
+    count: u32,
+}
+
+impl Looks {
+    fn at(path: &Path) -> Self {
+        Self { file: Watched::new(path.to_owned(), read(path)), start: Instant::now(), count: 0 }
+    }
+
+    fn now(&mut self) -> Instant {
+        self.count += 1;
+        self.start + LOOK * self.count
+    }
+
+    fn look(&mut self) -> Option<Content> {
+        let now = self.now();
+        self.file.look(now)
+    }
+
+    fn settle(&mut self) {
+        while !self.file.settled {
+            assert_eq!(self.look(), None);
+        }
+    }
+}
+
+fn text(text: &str) -> Content {
+    Content::Text(text.to_owned())
+}
+
+#[test]
+fn a_change_is_told_once_at_the_next_look() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    assert_eq!(looks.look(), None);
+    fs::write(directory.file(), "bb").unwrap();
+    assert_eq!(looks.look(), Some(text("bb")));
+    assert_eq!(looks.look(), None);
+}
+
+#[test]
+fn a_change_between_the_reading_at_the_start_and_the_first_look_is_told() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    fs::write(directory.file(), "b").unwrap();
+    assert_eq!(looks.look(), Some(text("b")));
+}
+
+#[test]
+fn the_same_content_written_again_is_no_difference() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    looks.settle();
+    fs::write(directory.file(), "a").unwrap();
+    looks.settle();
+}
+
+#[test]
+fn a_second_write_that_stat_does_not_show_is_found_within_two_seconds() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let frozen = Stamp::of(&directory.file());
+    let mut looks = Looks::at(&directory.file());
+    for _ in 0..(Duration::from_secs(2).as_millis() / LOOK.as_millis()) {
+        let now = looks.now();
+        assert_eq!(looks.file.look_by(|_| frozen, now), None);
+    }
+    fs::write(directory.file(), "b").unwrap();
+    let now = looks.now();
+    assert_eq!(looks.file.look_by(|_| frozen, now), Some(text("b")));
+}
+
+#[test]
+fn a_file_that_has_not_changed_for_three_seconds_is_not_read() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let frozen = Stamp::of(&directory.file());
+    let mut looks = Looks::at(&directory.file());
+    for _ in 0..(Duration::from_secs(3).as_millis() / LOOK.as_millis()) {
+        let now = looks.now();
+        assert_eq!(looks.file.look_by(|_| frozen, now), None);
+    }
+    fs::write(directory.file(), "b").unwrap();
+    let now = looks.now();
+    assert_eq!(looks.file.look_by(|_| frozen, now), None);
+    assert_eq!(looks.look(), Some(text("b")), "once stat shows the change, it is read");
+}
+
+#[test]
+fn what_was_read_while_it_was_written_waits_for_the_next_look() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    looks.settle();
+    fs::write(directory.file(), "").unwrap();
+    let calls = std::cell::Cell::new(0);
+    let stamp_of = |path: &Path| {
+        // The writer goes on between the reading and the second stamp.
+        if calls.replace(calls.get() + 1) == 1 {
+            fs::write(path, "the whole of it").unwrap();
+        }
+        Stamp::of(path)
+    };
+    let now = looks.now();
+    assert_eq!(looks.file.look_by(stamp_of, now), None);
+    assert_eq!(looks.look(), Some(text("the whole of it")));
+}
+
+#[test]
+fn what_is_missing_is_told_at_the_second_look() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    looks.settle();
+    fs::remove_file(directory.file()).unwrap();
+    assert_eq!(looks.look(), None);
+    assert_eq!(looks.look(), Some(Content::Missing));
+    assert_eq!(looks.look(), None);
+}
+
+#[test]
+fn a_file_that_is_back_at_the_second_look_was_never_missing() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    for _ in 0..3 {
+        fs::remove_file(directory.file()).unwrap();
+        assert_eq!(looks.look(), None);
+        fs::write(directory.file(), "a").unwrap();
+        assert_eq!(looks.look(), None);
+    }
+    fs::remove_file(directory.file()).unwrap();
+    assert_eq!(looks.look(), None);
+    fs::write(directory.file(), "b").unwrap();
+    assert_eq!(looks.look(), Some(text("b")));
+}
+
+#[test]
+fn half_a_character_at_the_end_is_not_told_if_the_rest_follows() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    fs::write(directory.file(), b"gr\xc3").unwrap();
+    assert_eq!(looks.look(), None);
+    fs::write(directory.file(), b"gr\xc3\xbcn\xc3").unwrap();
+    assert_eq!(looks.look(), None);
+    fs::write(directory.file(), "grünü").unwrap();
+    assert_eq!(looks.look(), Some(text("grünü")));
+}
+
+#[test]
+fn each_kind_of_unreadable_file_has_its_reason() {
+    let directory = Directory::new();
+    let reason = || match read(&directory.file()) {
+        Content::Unreadable(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    fs::write(directory.file(), b"gr\xfcn").unwrap();
+    assert_eq!(reason(), "is not UTF-8 from byte 2 on");
+    fs::write(directory.file(), vec![b'#'; 2 << 20]).unwrap();
+    assert_eq!(reason(), "is larger than the 1048576 bytes allowed");
+    fs::remove_file(directory.file()).unwrap();
+    fs::create_dir(directory.file()).unwrap();
+    assert_eq!(reason(), "is a directory");
+    fs::remove_dir(directory.file()).unwrap();
+    symlink("plan.yaml", directory.file()).unwrap();
+    assert!(reason().contains("symbolic link"), "{}", reason());
+    fs::remove_file(directory.file()).unwrap();
+    symlink("/dev/null", directory.file()).unwrap();
+    assert_eq!(reason(), "is not a regular file");
+}
+
+#[test]
+fn the_largest_plan_is_read_whole() {
+    let directory = Directory::new();
+    let largest = "#".repeat(MAX_PLAN);
+    fs::write(directory.file(), &largest).unwrap();
+    assert_eq!(read(&directory.file()), Content::Text(largest));
+}
+
+#[test]
+fn a_link_to_nothing_and_an_absent_directory_are_missing() {
+    let directory = Directory::new();
+    assert_eq!(read(&directory.0.join("absent").join("plan.yaml")), Content::Missing);
+    symlink("nowhere", directory.file()).unwrap();
+    assert_eq!(read(&directory.file()), Content::Missing);
+}
+
+#[test]
+fn a_refresh_tells_what_has_not_changed() {
+    let directory = Directory::new();
+    fs::write(directory.file(), "a").unwrap();
+    let mut looks = Looks::at(&directory.file());
+    looks.settle();
+    looks.file.refresh();
+    assert_eq!(looks.look(), Some(text("a")));
+    assert_eq!(looks.look(), None);
+    fs::remove_file(directory.file()).unwrap();
+    looks.file.refresh();
+    assert_eq!(looks.look(), None);
+    assert_eq!(looks.look(), Some(Content::Missing));
+}
+
+#[test]
+fn without_paths_there_is_no_thread() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let watcher = spawn(Vec::new(), move |_, _| sender.send(()).unwrap()).unwrap();
+    // A thread would hold the sender.
+    assert_eq!(receiver.recv(), Err(mpsc::RecvError));
+    watcher.refresh();
+}
+
+#[test]
+fn half_the_stack_of_the_thread_is_enough_for_the_deepest_document() {
+    let depth = 64;
+    let deepest = "[".repeat(depth) + &"]".repeat(depth);
+    let read = move || {
+        let value = crate::plan::document::parse(&deepest, MAX_PLAN).unwrap();
+        let text = value.to_string();
+        value.clone() == value && text == deepest
+    };
+    let thread = thread::Builder::new().stack_size(STACK / 2).spawn(read).unwrap();
+    assert!(thread.join().unwrap());
+}

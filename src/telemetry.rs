@@ -1,0 +1,4 @@
+//! What leaves the process for those who watch it: metrics and the log.
+
+pub mod log;
+pub mod metrics;

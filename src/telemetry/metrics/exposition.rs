@@ -1,0 +1,199 @@
+//! The families of metrics, built when somebody asks for them.
+
+use prometheus::TextEncoder;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use prometheus::core::Collector;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Limit, Metrics, process};
+use crate::engine::Ledger;
+use crate::fault::Target;
+use crate::plan::Source;
+
+/// Version and source revision of this build.
+const BUILD: [(&str, &str); 2] = [("version", crate::VERSION), ("revision", crate::REVISION)];
+
+pub(super) fn encode(metrics: &Metrics) -> String {
+    let mut families = requests(metrics);
+    families.extend(metrics.durations.collect());
+    families.extend(faults(metrics));
+    families.extend(state(metrics));
+    families.extend(process::collect());
+    // The encoder refuses families without a metric.
+    families.retain(|family| !family.get_metric().is_empty());
+    TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+fn requests(metrics: &Metrics) -> Vec<MetricFamily> {
+    let mut requests = Family::counter(
+        "probesim_requests_total",
+        "Requests to a target that have ended, by status code; code is none where no head was sent.",
+    );
+    for (target, client, code, count) in metrics.totals() {
+        requests.add(&[("target", target.name()), ("client", client.name()), ("code", &code)], count as f64);
+    }
+    let mut gone = Family::counter(
+        "probesim_clients_gone_total",
+        "Requests whose client left before the head of its answer: a probe timeout.",
+    );
+    for target in Target::ALL {
+        gone.add(&[("target", target.name())], load(&metrics.gone[target.index()]));
+    }
+    vec![requests.done(), gone.done()]
+}
+
+fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
+    let snapshot = metrics.engine.snapshot();
+    let plan = &snapshot.active.plan;
+    let mut eligible = Family::counter(
+        "probesim_faults_eligible_total",
+        "Requests, or connections of a partition, for which a rule was in its window and not passed over.",
+    );
+    let mut injected = Family::counter(
+        "probesim_faults_injected_total",
+        "Requests, or connections of a partition, that a rule acted on; divided by the eligible ones, its rate.",
+    );
+    let mut rate = Family::gauge(
+        "probesim_fault_rate",
+        "Share of the eligible requests that a rule means to act on, 0 to 1; absent outside its window in time.",
+    );
+    let mut active = Family::gauge(
+        "probesim_fault_active",
+        "1 while a rule is in its window: in time and, for the next request of one of its targets, in requests.",
+    );
+    let mut seconds = Family::counter(
+        "probesim_fault_active_seconds_total",
+        "Seconds in which a rule's window in time was open.",
+    );
+    let mut selected = Family::gauge(
+        "probesim_fault_selected",
+        "1 if this Pod is one of those that a rule with `pods` acts on.",
+    );
+    let mut told = |ledger: &Ledger, open: bool, seconds_open: Duration| {
+        let fault = ledger.name().as_str();
+        for (target, count) in ledger.eligible() {
+            eligible.add(&[("fault", fault), ("target", target)], count as f64);
+        }
+        for (mode, target, count) in ledger.injected() {
+            injected.add(&[("fault", fault), ("target", target), ("mode", mode)], count as f64);
+        }
+        active.add(&[("fault", fault)], f64::from(u8::from(open)));
+        seconds.add(&[("fault", fault)], seconds_open.as_secs_f64());
+    };
+    for (position, rule) in plan.rules().enumerate() {
+        let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        let seconds_open = snapshot.active.open_time(position, snapshot.elapsed);
+        told(snapshot.active.ledger(position), open, seconds_open);
+        if let Some(share) = plan.share(position, snapshot.elapsed) {
+            rate.add(&[("fault", rule.name().as_str())], share);
+        }
+        if rule.trigger().pods.is_some() {
+            let is_selected = f64::from(u8::from(plan.is_selected(position)));
+            selected.add(&[("fault", rule.name().as_str())], is_selected);
+        }
+    }
+    for ledger in snapshot.active.retired_ledgers() {
+        told(ledger, false, ledger.open());
+    }
+    let mut up = Family::gauge(
+        "probesim_target_up",
+        "0 while a rule that fails every request of the target is in its window, or a partition cuts everybody, or, for readiness, the process ends; else 1.",
+    );
+    let draining = metrics.draining.load(Ordering::Relaxed);
+    for target in Target::ALL {
+        let down = plan.is_down(target, snapshot.elapsed, &snapshot.counts)
+            || (draining && target == Target::Readiness);
+        up.add(&[("target", target.name())], f64::from(u8::from(!down)));
+    }
+    let mut info = Family::gauge(
+        "probesim_plan_info",
+        "The effective seed; with SEED_SCOPE=fleet it replays this replica.",
+    );
+    info.add(&[("seed", &plan.seed().0.to_string())], 1.0);
+    let mut generation =
+        Family::gauge("probesim_plan_generation", "Which plan of the process is active, from 1 on.");
+    generation.add(&[], snapshot.active.generation as f64);
+    let mut starts = Family::gauge(
+        "probesim_container_starts",
+        "Which start of the container this is, from 1 on; more than 1 only where STATE_DIR keeps count.",
+    );
+    starts.add(&[], plan.replica().starts as f64);
+    let families = [eligible, injected, rate, active, seconds, selected, up, info, generation, starts];
+    families.into_iter().map(Family::done).collect()
+}
+
+fn state(metrics: &Metrics) -> Vec<MetricFamily> {
+    let mut build = Family::gauge("probesim_build_info", "Version and source revision of this build.");
+    build.add(&BUILD, 1.0);
+    let mut connections = Family::gauge("probesim_connections", "Open connections to the probe listener.");
+    connections.add(&[], metrics.connections.load(Ordering::Relaxed) as f64);
+    let mut up = Family::gauge(
+        "probesim_listener_up",
+        "1 while the probe listener takes connections and a partition does not cut all of them.",
+    );
+    up.add(&[], f64::from(u8::from(metrics.listener_up.load(Ordering::Relaxed))));
+    let mut limits = Family::counter("probesim_limits_hit_total", "How often a limit cut a client short.");
+    for limit in Limit::ALL {
+        limits.add(&[("limit", limit.name())], load(&metrics.limits[limit as usize]));
+    }
+    let mut reloads = Family::counter("probesim_plan_reloads_total", "Plans read, by source and result.");
+    for source in Source::ALL {
+        for (result, counts) in [("ok", &metrics.reloads.ok), ("error", &metrics.reloads.failed)] {
+            reloads.add(&[("source", source.name()), ("result", result)], load(&counts[source as usize]));
+        }
+    }
+    let families = [build, connections, up, limits, reloads];
+    families.into_iter().map(Family::done).collect()
+}
+
+fn load(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
+}
+
+/// A family under construction.
+pub(super) struct Family(MetricFamily);
+
+impl Family {
+    pub(super) fn counter(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::COUNTER)
+    }
+
+    pub(super) fn gauge(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::GAUGE)
+    }
+
+    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        Self(family)
+    }
+
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut metric = Metric::default();
+        let pairs = labels.iter().map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        metric.set_label(pairs.collect());
+        if self.0.get_field_type() == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.0.mut_metric().push(metric);
+    }
+
+    pub(super) fn done(self) -> MetricFamily {
+        self.0
+    }
+}

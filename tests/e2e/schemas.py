@@ -1,0 +1,212 @@
+"""Validates every manifest against the schemas of the Kubernetes versions in support, and against the Pod Security
+Standard `restricted`.
+
+Every folder under manifests/ with a kustomization.yaml is rendered; a component, upon manifests/base.
+
+    tests/e2e/schemas.py [FOLDER...]
+"""
+
+import copy
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import kubernetes_validate
+import yaml
+from kubernetes_validate.utils import all_versions, major_minor
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "manifests"
+BASE = MANIFESTS / "base"
+
+# How many versions count as in support: the project supports the newest three, and clusters lag behind by one.
+VERSIONS = 4
+
+# Custom resources, whose schemas are not part of Kubernetes.
+NOT_COVERED = {("monitoring.coreos.com/v1", "PodMonitor"), ("monitoring.coreos.com/v1", "PrometheusRule")}
+
+# What `restricted` allows, https://kubernetes.io/docs/concepts/security/pod-security-standards/.
+VOLUMES = {
+    "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+}
+SYSCTLS = {
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
+}
+SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+
+
+def kustomize(folder):
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"does not render: {done.stderr.strip()}")
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def render(folder):
+    """The objects of a kustomization, or of a component upon the base."""
+    kind = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("kind", "Kustomization")
+    if kind != "Component":
+        return kustomize(folder)
+    # Kustomize takes relative folders only.
+    place = ROOT / "target"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as upon:
+        up = pathlib.Path("../..")
+        text = {
+            "resources": [str(up / BASE.relative_to(ROOT))],
+            "components": [str(up / folder.relative_to(ROOT))],
+        }
+        (pathlib.Path(upon) / "kustomization.yaml").write_text(yaml.safe_dump(text))
+        return kustomize(upon)
+
+
+def pod(document):
+    """The metadata and spec of the Pods that an object makes, if any."""
+    kind, spec = document["kind"], document.get("spec", {})
+    if kind == "Pod":
+        return document["metadata"], spec
+    if kind == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    template = spec.get("template") if kind != "PodTemplate" else document["template"]
+    return (template.get("metadata", {}), template["spec"]) if isinstance(template, dict) and "spec" in template else None
+
+
+def restricted(metadata, spec):
+    """What the profile `restricted`, with `baseline` in it, forbids."""
+    ours = spec.get("securityContext", {})
+    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(field):
+            yield f"{field} is set"
+    if ours.get("windowsOptions", {}).get("hostProcess"):
+        yield "it is a host process"
+    for volume in spec.get("volumes", []):
+        for kind in volume.keys() - VOLUMES:
+            yield f"volume {volume['name']}: {kind} is not allowed"
+    for sysctl in ours.get("sysctls", []):
+        if sysctl["name"] not in SYSCTLS:
+            yield f"sysctl {sysctl['name']} is not allowed"
+    for name, value in metadata.get("annotations", {}).items():
+        if name.startswith("container.apparmor.security.beta.kubernetes.io/") and value == "unconfined":
+            yield "AppArmor is off"
+    containers = [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]
+    for container in containers:
+        name, own = container["name"], container.get("securityContext", {})
+        of_both = {**ours, **own}
+        capabilities = own.get("capabilities", {})
+        if own.get("privileged"):
+            yield f"{name}: it is privileged"
+        if own.get("allowPrivilegeEscalation") is not False:
+            yield f"{name}: allowPrivilegeEscalation is not false"
+        if of_both.get("runAsNonRoot") is not True:
+            yield f"{name}: runAsNonRoot is not true"
+        if of_both.get("runAsUser") == 0:
+            yield f"{name}: runAsUser is 0"
+        if "ALL" not in capabilities.get("drop", []):
+            yield f"{name}: it does not drop ALL capabilities"
+        for capability in set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
+            yield f"{name}: it adds the capability {capability}"
+        if of_both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+            yield f"{name}: seccompProfile is neither RuntimeDefault nor Localhost"
+        if of_both.get("appArmorProfile", {}).get("type") == "Unconfined":
+            yield f"{name}: AppArmor is off"
+        if of_both.get("procMount", "Default") != "Default":
+            yield f"{name}: procMount is not Default"
+        selinux = of_both.get("seLinuxOptions", {})
+        if selinux.get("type", "") not in SELINUX_TYPES or selinux.get("user") or selinux.get("role"):
+            yield f"{name}: its SELinux options are not allowed"
+        for port in container.get("ports", []):
+            if port.get("hostPort"):
+                yield f"{name}: port {port['containerPort']} is a port of the host"
+        handlers = [container.get(f"{kind}Probe", {}) for kind in ("liveness", "readiness", "startup")]
+        handlers += container.get("lifecycle", {}).values()
+        for handler in handlers:
+            for kind in ("httpGet", "tcpSocket"):
+                if isinstance(handler, dict) and handler.get(kind, {}).get("host"):
+                    yield f"{name}: a probe or hook names a host"
+
+
+def errors(document, versions):
+    """What is wrong with an object."""
+    name = (document["apiVersion"], document["kind"])
+    if name not in NOT_COVERED:
+        for version in versions:
+            try:
+                kubernetes_validate.validate(document, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                yield f"{version}: {'.'.join(map(str, error.path))}: {error.message}"
+            except kubernetes_validate.SchemaNotFoundError as error:
+                yield error.message
+    found = pod(document)
+    if found:
+        yield from (f"restricted: {error}" for error in restricted(*found))
+
+
+def unnoticed(versions):
+    """Mistakes in the base that the checks do not notice: there should be none."""
+    def container(deployment):
+        return deployment["spec"]["template"]["spec"]["containers"][0]
+
+    mistakes = {
+        "an unknown field": lambda it: it["spec"].update(replica=2),
+        "a wrong type": lambda it: it["spec"].update(replicas="two"),
+        "a field of an older API": lambda it: it.update(apiVersion="apps/v1beta1"),
+        "a capability kept": lambda it: container(it)["securityContext"].pop("capabilities"),
+        "a capability added": lambda it: container(it)["securityContext"]["capabilities"].update(add=["NET_ADMIN"]),
+        "escalation": lambda it: container(it)["securityContext"].pop("allowPrivilegeEscalation"),
+        "privilege": lambda it: container(it)["securityContext"].update(privileged=True),
+        "root": lambda it: container(it)["securityContext"].update(runAsNonRoot=False),
+        "user 0": lambda it: container(it)["securityContext"].update(runAsUser=0),
+        "no seccomp profile": lambda it: it["spec"]["template"]["spec"]["securityContext"].pop("seccompProfile"),
+        "the host's network": lambda it: it["spec"]["template"]["spec"].update(hostNetwork=True),
+        "the host's port": lambda it: container(it)["ports"][0].update(hostPort=80),
+        "the host's files": lambda it: it["spec"]["template"]["spec"].update(
+            volumes=[{"name": "host", "hostPath": {"path": "/"}}]
+        ),
+        "an init container without restrictions": lambda it: it["spec"]["template"]["spec"].update(
+            initContainers=[{"name": "init", "image": "init"}]
+        ),
+    }
+    base = next(document for document in render(BASE) if document["kind"] == "Deployment")
+    for name, mistake in mistakes.items():
+        deployment = copy.deepcopy(base)
+        mistake(deployment)
+        if not list(errors(deployment, versions)):
+            yield f"the checks do not notice {name}"
+
+
+def main():
+    known = {major_minor(version) for version in all_versions()}
+    versions = sorted(known, key=lambda version: [int(part) for part in version.split(".")])[-VERSIONS:]
+    given = [pathlib.Path(folder).resolve() for folder in sys.argv[1:]]
+    folders = given or sorted(file.parent for file in MANIFESTS.rglob("kustomization.yaml"))
+    seen, failures, left_out = 0, list(unnoticed(versions)), set()
+    for folder in folders:
+        try:
+            documents = render(folder)
+        except ValueError as error:
+            failures.append(f"{folder}: {error}")
+            continue
+        if not documents:
+            failures.append(f"{folder}: it renders nothing")
+        for document in documents:
+            seen += 1
+            where = f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}"
+            where = f"{where}: {document['kind']} {document['metadata']['name']}"
+            failures.extend(f"{where}: {error}" for error in errors(document, versions))
+            if (document["apiVersion"], document["kind"]) in NOT_COVERED:
+                left_out.add(document["kind"])
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    print(f"Kubernetes {', '.join(versions)}: {seen} objects of {len(folders)} folders")
+    print(f"not covered: {', '.join(sorted(left_out)) or 'none'}")
+    if not folders:
+        print("no kustomization was found", file=sys.stderr)
+    return 1 if failures or not folders else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+//! Delays as a client sees them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+
+use std::time::Duration;
+
+use crate::support::{PATIENCE, Service, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// From before a request is written to the first bytes of its answer.
+async fn time_of_a_request(stream: &mut TcpStream) -> Duration {
+    let began = Instant::now();
+    stream.write_all(REQUEST).await.unwrap();
+    let mut buffer = [0; 1024];
+    let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+    let took = began.elapsed();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 200 OK"));
+    took
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_requests_that_wait_at_once_are_answered_and_none_early() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let service = Service::start(&[("LATENCY", "300ms")]).await;
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        clients.push(tokio::spawn(async move { time_of_a_request(&mut stream).await }));
+    }
+    for client in clients {
+        let took = client.await.unwrap();
+        assert!(took >= DELAY, "{took:?}");
+        assert!(took < DELAY + PATIENCE / 4, "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_delay_of_a_millisecond_is_no_two() {
+    const DELAY: Duration = Duration::from_millis(1);
+    let service = Service::start(&[("LATENCY", "1ms")]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut medians = Vec::new();
+    // The machine is noisy: one quiet moment of several is enough, and none comes if the timer ticks in milliseconds.
+    for _ in 0..20 {
+        let mut late = Vec::new();
+        for _ in 0..51 {
+            let took = time_of_a_request(&mut stream).await;
+            late.push(took.checked_sub(DELAY).unwrap_or_else(|| panic!("{took:?} is early")));
+        }
+        late.sort();
+        medians.push(late[25]);
+        if late[25] < Duration::from_micros(800) {
+            return;
+        }
+    }
+    panic!("{medians:?}");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_wait_for_their_delay_are_forgotten() {
+    let service = Service::start(&[("LATENCY", "1h")]).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        clients.push(stream);
+    }
+    eventually("they wait", || async { service.metric("probesim_connections", &[]).await == 200.0 }).await;
+    drop(clients);
+    eventually("they are gone", || async {
+        service.metric("probesim_clients_gone_total", &["liveness"]).await == 200.0
+            && service.metric("probesim_connections", &[]).await == 0.0
+    })
+    .await;
+}

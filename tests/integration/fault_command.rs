@@ -1,0 +1,174 @@
+//! The `fault` verb, as `kubectl exec` runs it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Output, Stdio};
+
+use crate::support::process::Process;
+
+fn fault(service: &Process, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));
+    command.env_clear().env("ADMIN_ADDRESS", format!(":{}", service.admin.port()));
+    command.arg("fault").args(args.split_whitespace());
+    command
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(service: &Process, args: &str) -> (i32, String, String) {
+    text(&fault(service, args).output().unwrap())
+}
+
+#[test]
+fn a_drill_is_begun_watched_and_ended_from_a_shell() {
+    let service = Process::start(&[("LIVENESS_FAIL_AFTER_TIME", "1h"), ("ADMIN_ADDRESS", ":0")]);
+    assert_eq!(
+        run(&service, "add readiness --status 503 --for 2m"),
+        (
+            0,
+            "readiness-status is in force for 2m (generation 2)\nremove it: kube-probesim fault rm readiness-status\n".into(),
+            String::new()
+        )
+    );
+    assert_eq!(service.status("/readyz"), Some(503));
+    let (code, again, _) = run(&service, "add readiness --mode status --for ever");
+    assert_eq!(
+        (code, again.lines().next()),
+        (0, Some("readiness-status-2 is in force until it is removed (generation 3)"))
+    );
+    let (_, list, _) = run(&service, "list");
+    let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"]);
+    assert_eq!(rows[1][..8], ["readiness-status", "api", "readiness", "status", "503", "active", "1", "of"]);
+    assert_eq!(rows[2].last(), Some(&"-"));
+    assert_eq!(rows[3][..5], ["liveness-time", "environment", "liveness", "status", "idle"]);
+    let (_, json, _) = run(&service, "list --output json");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["generation"], 3);
+    assert_eq!(
+        run(&service, "rm readiness-status liveness-time"),
+        (
+            0,
+            "readiness-status is no longer in force (generation 4)\nliveness-time is no longer in force (generation 5)\n".into(),
+            String::new()
+        )
+    );
+    assert_eq!(
+        run(&service, "reset"),
+        (0, "all changes are forgotten, and windows begin anew (generation 6)\n".into(), String::new())
+    );
+    assert_eq!(service.status("/readyz"), Some(200));
+}
+
+#[test]
+fn a_failure_after_some_requests_stays_until_a_reset_and_comes_again_after_it() {
+    let service = Process::start(&[("LIVENESS_FAIL_AFTER_REQUESTS", "1"), ("ADMIN_ADDRESS", ":0")]);
+    let statuses = || [(); 3].map(|()| service.status("/healthz").unwrap());
+    assert_eq!(statuses(), [200, 500, 500]);
+    assert_eq!(run(&service, "reset --keep-origins").0, 0);
+    assert_eq!(statuses(), [500, 500, 500]);
+    assert_eq!(run(&service, "reset").0, 0);
+    assert_eq!(statuses(), [200, 500, 500]);
+}
+
+#[test]
+fn what_goes_wrong_has_its_exit_code_and_its_reason() {
+    let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
+    for (args, code, told) in [
+        ("add", 64, "kube-probesim fault: add needs a target"),
+        (
+            "add readines --rate 120%",
+            65,
+            "kube-probesim fault: readines-status: target=\"readines\": is not one of",
+        ),
+        ("rm nobody", 65, "kube-probesim fault: no rule in force is called \"nobody\"\n"),
+        (
+            "list --admin 127.0.0.1:1",
+            69,
+            "kube-probesim fault: the admin listener at 127.0.0.1:1 does not answer: Connection refused",
+        ),
+        ("list --admin nowhere", 64, "kube-probesim fault: \"nowhere\" is not an address with a port"),
+    ] {
+        let (got, out, err) = run(&service, args);
+        assert_eq!((got, out.as_str()), (code, ""), "{args}: {err}");
+        assert!(err.starts_with(told), "{args}: {err}");
+    }
+    let (_, _, err) = run(&service, "add readiness --rate 120% --body 5");
+    assert_eq!(err.lines().count(), 2, "one line for each thing: {err}");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        let _ = stream.write_all(b"SSH-2.0-x\r\n");
+    });
+    let (code, _, err) = run(&service, &format!("list --admin {address}"));
+    assert_eq!(code, 69, "{err}");
+    stranger.join().unwrap();
+}
+
+#[test]
+fn the_token_is_found_as_the_service_finds_it() {
+    let service = Process::start(&[("ADMIN_TOKEN", "secret"), ("ADMIN_ADDRESS", ":0")]);
+    let (code, _, err) = run(&service, "list");
+    assert_eq!(
+        (code, err.as_str()),
+        (77, "kube-probesim fault: a token is needed: Authorization: Bearer TOKEN\n")
+    );
+    let with = |name: &str, value: &str| text(&fault(&service, "list").env(name, value).output().unwrap());
+    assert_eq!(with("ADMIN_TOKEN", "wrong").0, 77);
+    assert_eq!(with("ADMIN_TOKEN", "secret"), (0, "no rule is in force\n".into(), String::new()));
+    let file = std::env::temp_dir().join(format!("probesim-verb-token-{}", std::process::id()));
+    std::fs::write(&file, "secret\n").unwrap();
+    assert_eq!(with("ADMIN_TOKEN_FILE", file.to_str().unwrap()).0, 0);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(with("ADMIN_TOKEN_FILE", file.to_str().unwrap()).0, 78);
+}
+
+#[test]
+fn a_plan_in_a_file_is_added_rule_by_rule_and_a_share_says_whether_this_pod_is_in_it() {
+    let service = Process::start(&[("ADMIN_ADDRESS", ":0"), ("POD_NAME", "web-0")]);
+    let mut child =
+        fault(&service, "add --file -").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let plan = "faults:\n- {name: a, target: traffic, mode: hang}\n- {name: b, target: liveness, delay: 5ms, ttl: 1m}\n";
+    child.stdin.take().unwrap().write_all(plan.as_bytes()).unwrap();
+    let (code, out, _) = text(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0);
+    assert!(out.contains("a is in force for 15m") && out.contains("b is in force for 1m"), "{out}");
+    let (_, all, _) = run(&service, "add traffic --pods 100%");
+    assert!(all.contains("this Pod is one of its pods"), "{all}");
+    let (_, none, _) = run(&service, "add traffic --pods 5,6");
+    assert!(none.contains("this Pod is not one of its pods"), "{none}");
+}
+
+#[test]
+fn watch_prints_a_line_for_each_thing_that_happens() {
+    let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
+    let mut child = fault(&service, "watch").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The stream begins some time after the process; a change is made until it is seen.
+    let done = &std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                run(&service, "add readiness --name down");
+                service.status("/readyz");
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        let wanted =
+            [" plan: put fault down by api 127.0.0.1:", " down injects status into readiness request "];
+        let mut seen: Vec<String> = Vec::new();
+        while seen.len() < 200 && !wanted.iter().all(|wanted| seen.iter().any(|line| line.contains(wanted))) {
+            seen.push(lines.next().unwrap().unwrap());
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        for wanted in wanted {
+            assert!(seen.iter().any(|line| line.contains(wanted)), "{wanted} in {seen:?}");
+        }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,210 @@
+//! Requests that are wrong, and clients that are slow.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+
+use std::time::Duration;
+
+use crate::support::{End, PATIENCE, Service, eventually, exchange, read_to_end, request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Sends until the server has enough, then reads what it said.
+async fn flood(service: &Service, start: &str, filling: &str, total: usize) -> String {
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    let mut sent = start.len();
+    let mut alive = stream.write_all(start.as_bytes()).await.is_ok();
+    while alive && sent < total {
+        alive = matches!(timeout(PATIENCE, stream.write_all(filling.as_bytes())).await, Ok(Ok(())));
+        sent += filling.len();
+    }
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 4096];
+    while let Ok(Ok(count @ 1..)) = timeout(PATIENCE, stream.read(&mut buffer)).await {
+        bytes.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_and_counted() {
+    let service = Service::start(&[]).await;
+    let megabyte =
+        flood(&service, "GET /healthz HTTP/1.1\r\nhost: a\r\nx: ", &"y".repeat(10_000), 1 << 20).await;
+    assert!(megabyte.starts_with("HTTP/1.1 431"), "{megabyte:?}");
+    let line = flood(&service, "GET /", &"x".repeat(10_000), 1 << 20).await;
+    assert!(line.starts_with("HTTP/1.1 4"), "{line:?}");
+    let path = exchange(service.probe, request(&format!("/{}", "p".repeat(100_000)))).await;
+    assert!([400, 414, 431].contains(&path.status()), "{:?}", path.text());
+    assert_eq!(service.metric("probesim_limits_hit_total", &["head_size"]).await, 3.0);
+    assert_eq!(service.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    let service = Service::start(&[]).await;
+    for bytes in [
+        "\r\n\r\nhello\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03",
+        "GET /healthz HTTP/1.1\r\nbad header\r\n\r\n",
+    ] {
+        let reply = exchange(service.probe, bytes).await;
+        assert_eq!((reply.status(), reply.end), (400, End::Fin), "{bytes:?}");
+    }
+    assert_eq!(service.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_nobody_asked_for_is_ignored() {
+    let service = Service::start(&[]).await;
+    let with_body = "GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
+    let answer = flood(&service, with_body, &"b".repeat(10_000), 1_000_000).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+    let chunked =
+        "POST /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(exchange(service.probe, chunked).await.status(), 405);
+    assert_eq!(service.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn half_a_head_and_then_silence_is_ended_by_the_head_time() {
+    let service = Service::start(&[("HEAD_TIMEOUT", "1s")]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nho").await.unwrap();
+    let began = Instant::now();
+    timeout(PATIENCE, stream.readable()).await.unwrap().unwrap();
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+    let reply = read_to_end(&mut stream).await;
+    assert_eq!((reply.status(), reply.end), (408, End::Fin));
+    assert_eq!(service.metric("probesim_limits_hit_total", &["head_time"]).await, 1.0);
+    // One that trickles is no better off: the time is for the whole head.
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    let began = Instant::now();
+    for byte in request("/healthz").bytes() {
+        if stream.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+        if began.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+    }
+    assert_eq!(service.metric("probesim_limits_hit_total", &["head_time"]).await, 2.0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_ended_by_the_idle_time() {
+    let service = Service::start(&[("IDLE_TIMEOUT", "500ms")]).await;
+    let mut never_used = TcpStream::connect(service.probe).await.unwrap();
+    let mut used = TcpStream::connect(service.probe).await.unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    for stream in [&mut never_used, &mut used] {
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("it is ended").unwrap();
+    }
+    assert_eq!(service.metric("probesim_limits_hit_total", &["idle_time"]).await, 2.0);
+    // Whoever waits for a slow answer is not idle.
+    let slow = Service::start(&[("IDLE_TIMEOUT", "300ms"), ("LATENCY", "1000")]).await;
+    let mut stream = TcpStream::connect(slow.probe).await.unwrap();
+    stream.write_all(request("/healthz").as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_time() {
+    let rules: Vec<String> =
+        (0..100).map(|rule| format!("{{name: r{rule}, target: liveness, mode: status, rate: 1%}}")).collect();
+    let faults = format!("{{faults: [{}]}}", rules.join(","));
+    let service = Service::start(&[("FAULTS", &faults), ("IDLE_TIMEOUT", "500ms")]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    // More than the buffers of both kernels take.
+    stream.write_all("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500).as_bytes()).await.unwrap();
+    eventually("it is cut off", || async { service.metric("probesim_connections", &[]).await == 0.0 }).await;
+    assert_eq!(service.metric("probesim_limits_hit_total", &["write_time"]).await, 1.0);
+    assert_eq!(read_to_end(&mut stream).await.end, End::Reset);
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_reset_and_counted() {
+    let service = Service::start(&[("MAX_CONNECTIONS", "10")]).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(TcpStream::connect(service.probe).await.unwrap());
+    }
+    eventually("they are accepted", || async { service.metric("probesim_connections", &[]).await == 10.0 })
+        .await;
+    assert_eq!(service.get("/healthz").await.end, End::Reset);
+    assert_eq!(service.metric("probesim_limits_hit_total", &["connections"]).await, 1.0);
+    drop(streams.pop());
+    eventually("there is room again", || async { service.get("/healthz").await.ok_status() == Some(200) })
+        .await;
+}
+
+#[tokio::test]
+async fn many_pipelined_requests_are_all_answered() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500).as_bytes()).await.unwrap();
+    let reply = read_to_end(&mut stream).await;
+    assert_eq!(reply.text().matches("HTTP/1.1 200 OK").count(), 500);
+    assert_eq!(service.metric("probesim_requests_total", &["code=\"200\""]).await, 500.0);
+}
+
+/// Longer than a connection may be idle before its buffers are let go.
+const REST: Duration = Duration::from_millis(1500);
+
+async fn read_answers(stream: &mut TcpStream, count: usize) -> String {
+    let mut text = String::new();
+    let mut buffer = vec![0; 4096];
+    while text.matches("\r\n\r\nok").count() < count {
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "{text:?}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_serves_on() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    for _ in 0..2 {
+        sleep(REST).await;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = read_answers(&mut stream, 1).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+    }
+    assert_eq!(service.metric("probesim_connections", &[]).await, 1.0);
+    drop(stream);
+    eventually("it is closed", || async { service.metric("probesim_connections", &[]).await == 0.0 }).await;
+}
+
+#[tokio::test]
+async fn a_head_that_began_together_with_the_last_request_is_not_forgotten() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HT").await.unwrap();
+    read_answers(&mut stream, 1).await;
+    sleep(REST).await;
+    stream.write_all(b"TP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let answer = read_answers(&mut stream, 1).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_the_service() {
+    let service = Service::start(&[]).await;
+    let mut unused = TcpStream::connect(service.probe).await.unwrap();
+    let mut used = TcpStream::connect(service.probe).await.unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    read_answers(&mut used, 1).await;
+    sleep(REST).await;
+    assert!(service.stop().await < PATIENCE / 8);
+    for stream in [&mut unused, &mut used] {
+        assert_eq!(read_to_end(stream).await.end, End::Fin);
+    }
+}

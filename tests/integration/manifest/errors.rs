@@ -1,0 +1,283 @@
+//! Manifests that are wrong, each with file, document and field.
+
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// One value of a manifest in order is replaced; whatever comes of it, each error names the file on a line.
+    #[test]
+    fn no_value_brings_the_reader_down(
+        at in 0_usize..200,
+        value in prop_oneof![
+            Just("[]"), Just("{}"), Just("~"), Just("-1"), Just("1e400"), Just("99999999999999999999"), Just("''"),
+            Just("[[]]"), Just("{a: 1}"), Just("\"\\0\\n\""), Just("$($("), Just("*x"), Just("true"), Just("é"),
+        ],
+    ) {
+        let text = include_str!("../../../manifests/base/deployment.yaml");
+        let fields: Vec<usize> = text.match_indices(": ").map(|(at, _)| at).collect();
+        let start = fields[at % fields.len()] + 2;
+        let end = start + text[start..].find('\n').unwrap_or_default();
+        let broken = format!("{}{value}{}", &text[..start], &text[end..]);
+        if let Err(errors) = read(&[input("deployment.yaml", &broken)]) {
+            prop_assert!(!errors.0.is_empty());
+            for line in errors.to_string().lines() {
+                prop_assert!(line.starts_with("deployment.yaml"), "{}", line);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_not_yaml_is_an_error_with_document_and_line() {
+    let broken = "kind: {a: }}\n";
+    for (before, number) in [
+        ("", 1),
+        ("# A comment.\n---\n", 1),
+        ("---\n---\n", 2),
+        ("a: 1\n---\n", 2),
+        ("---\na: 1\n---\n\n---\n", 3),
+    ] {
+        let error = refusal(&(before.to_owned() + broken));
+        let wanted = format!("pod.yaml, document {number}: line {} ", before.lines().count() + 1);
+        assert!(error.starts_with(&wanted), "{error}");
+    }
+    let error = refusal(broken);
+    assert!(error.contains("is not YAML or JSON"), "{error}");
+}
+
+#[test]
+fn a_document_that_is_no_object_is_an_error() {
+    assert_eq!(
+        refusal(&(probed("") + "---\njust text\n")),
+        "pod.yaml, document 2 (line 10): is \"just text\", not an object with `kind`"
+    );
+    assert_eq!(refusals("a: 1"), ["pod.yaml, document 1 (line 1), kind: is missing"]);
+    let lines = refusals("kind: Pod");
+    assert_eq!(lines[0], "pod.yaml, document 1 (line 1), apiVersion: is missing");
+    assert_eq!(lines[1], "pod.yaml, document 1 (line 1), Pod, spec: is missing");
+}
+
+#[test]
+fn a_recursion_of_anchors_is_an_error() {
+    let error = refusal("apiVersion: v1\nkind: Pod\nmetadata: &a {name: web, labels: *a}\n");
+    assert!(error.contains("an alias stands inside what it stands for"), "{error}");
+    let line = |i: u32| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", "));
+    let laughs: String = std::iter::once("a0: &a0 [x, x]\n".to_owned()).chain((1..9).map(line)).collect();
+    assert!(refusal(&laughs).contains("those of aliases counted each time"));
+}
+
+#[test]
+fn a_hundred_megabytes_are_an_error_at_once() {
+    let text = "#".repeat(100_000_000);
+    let errors = read(&[input("big.yaml", &text)]).expect_err("it is taken");
+    assert_eq!(
+        errors.to_string(),
+        format!("big.yaml: 100000000 bytes are more than the {MAX_INPUT} allowed")
+    );
+}
+
+#[test]
+fn no_probe_is_an_error() {
+    assert_eq!(
+        refusal(&pod("")),
+        "pod.yaml, document 1 (line 1), Pod/web, container probesim, spec.containers[0]: \
+         no probe asks this program, so there is nothing to predict; add a probe of its port"
+    );
+}
+
+#[test]
+fn a_probe_of_a_port_that_does_not_exist_is_an_error() {
+    assert_eq!(
+        refusal(&pod("livenessProbe: {httpGet: {path: /healthz, port: 9090}}")),
+        "pod.yaml, document 1 (line 1), Pod/web, container probesim, spec.containers[0].livenessProbe.httpGet.port: \
+         port 9090 does not exist in the Pod; there is 8080 (PORT), 8081 (ADMIN_ADDRESS)"
+    );
+    let named =
+        refusal(&pod("ports: [{name: web, containerPort: 8080}]\nlivenessProbe: {tcpSocket: {port: http}}"));
+    assert!(
+        named.contains("tcpSocket.port: port \"http\" does not exist in the Pod; there is web"),
+        "{named}"
+    );
+    let declared = "ports: [{name: http, containerPort: 9090}]\nlivenessProbe: {tcpSocket: {port: http}}";
+    assert!(refusal(&pod(declared)).contains("port 9090 does not exist"), "declaring a port opens none");
+}
+
+#[test]
+fn a_variable_that_does_not_parse_is_an_error_with_its_container() {
+    assert_eq!(
+        refusal(&probed("env: [{name: LIVENESS_FAILURE_RATE, value: '120'}]")).split(": ").next(),
+        Some("pod.yaml, document 1 (line 1), Pod/web, container probesim, env LIVENESS_FAILURE_RATE=\"120\"")
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_comes_at_once() {
+    let lines = refusals(&pod(
+        "env: [{name: SEED, value: x}, {name: A, valueFrom: {configMapKeyRef: {name: gone, key: k}}}]\n\
+         livenessProbe: {httpGet: {port: 8080}, periodSeconds: -1, successThreshold: 2}\n\
+         readinessProbe: {}",
+    ));
+    for part in [
+        "SEED=\"x\"",
+        "ConfigMap \"gone\"",
+        "periodSeconds: -1",
+        "successThreshold: 2",
+        "readinessProbe: has no",
+    ] {
+        assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{part}: {lines:#?}");
+    }
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn errors_of_several_files_come_together() {
+    let errors = read(&[
+        input("one.yaml", &pod("")),
+        input("two.yaml", "kind: {"),
+        input("three.yaml", &probed("env: 5")),
+    ])
+    .expect_err("it is taken");
+    let lines = errors.to_string();
+    for part in [
+        "one.yaml, document 1 (line 1), Pod/web",
+        "two.yaml, document 1: line",
+        "spec.containers[0].env: is 5, not a list",
+    ] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+}
+
+#[test]
+fn values_of_another_type_are_errors() {
+    for (rest, error) in [
+        (
+            "livenessProbe: {tcpSocket: {port: 8080}, periodSeconds: '10'}",
+            "periodSeconds: is \"10\", not a whole number",
+        ),
+        ("livenessProbe: [1]", "livenessProbe: is a list, not a mapping"),
+        ("livenessProbe: {tcpSocket: {port: true}}", "tcpSocket.port: is true, not a whole number"),
+        (
+            "livenessProbe: {tcpSocket: {port: '8080'}}",
+            "tcpSocket.port: is \"8080\", not a number, or the name",
+        ),
+        ("livenessProbe: {tcpSocket: {port: 70000}}", "port: 70000 is not a whole number from 1 to 65535"),
+        ("livenessProbe: {exec: {command: [1]}}", "exec.command[0]: is 1, not a string"),
+        ("livenessProbe: {httpGet: {port: 8080, scheme: http}}", "scheme: \"http\" is none of HTTP, HTTPS"),
+        ("env: [{name: A, value: [1]}]", "env[0].value: is a list, not a string"),
+        ("env: [{value: a}]", "env[0].name: is missing"),
+        ("restartPolicy: Sometimes", "restartPolicy: \"Sometimes\" is none of Always"),
+    ] {
+        let lines = refusals(&probed(rest));
+        assert!(lines.iter().any(|line| line.contains(error)), "{error}: {lines:#?}");
+    }
+}
+
+#[test]
+fn probes_that_the_api_server_refuses_are_errors() {
+    for (rest, error) in [
+        ("livenessProbe: {tcpSocket: {port: 8080}, httpGet: {port: 8080}}", "has 2 handlers; give one"),
+        ("startupProbe: {tcpSocket: {port: 8080}, successThreshold: 3}", "successThreshold: 3 is not"),
+        (
+            "livenessProbe: {tcpSocket: {port: 8080}, terminationGracePeriodSeconds: 0}",
+            "terminationGracePeriodSeconds: 0",
+        ),
+        ("livenessProbe: {tcpSocket: {}}", "tcpSocket.port: is missing"),
+        ("livenessProbe: {exec: {}}", "exec.command: is missing"),
+    ] {
+        let line = refusal(&probed(rest));
+        assert!(line.contains(error), "{error}: {line}");
+    }
+    let readiness = "readinessProbe: {tcpSocket: {port: 8080}, terminationGracePeriodSeconds: 5}";
+    assert!(refusal(&pod(readiness)).contains("a readiness probe kills nothing"));
+}
+
+#[test]
+fn protocols_that_the_service_does_not_speak_are_errors() {
+    for (handler, name) in [("grpc: {port: 8080}", "gRPC"), ("httpGet: {port: 8080, scheme: HTTPS}", "TLS")] {
+        let line = refusal(&probed(&format!("livenessProbe: {{{handler}}}")));
+        assert!(line.contains(&format!("the service speaks no {name}")), "{line}");
+    }
+}
+
+#[test]
+fn an_input_without_this_program_says_what_was_looked_for_and_found() {
+    let other = probed("").replace("kube-probesim", "nginx")
+        + "---\napiVersion: example.com/v1\nkind: Job\nmetadata: {name: j}\n";
+    assert_eq!(
+        refusal(&other),
+        "pod.yaml: no container runs this program: none has an image named kube-probesim, or kube-probesim as its \
+         command; found Pod/web (nginx:0.1.0), example.com/Job/j"
+    );
+    assert!(refusal("").ends_with("the input is empty"));
+}
+
+#[test]
+fn a_config_map_that_is_wrong_is_named_once_for_all_who_read_it() {
+    let one = probed("envFrom: [{configMapRef: {name: faults}}]");
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: faults}\ndata: {SEED: [1]}\n";
+    let line = refusal(&[&one, &one.replace("name: web", "name: second"), config_map].join("---\n"));
+    assert!(line.ends_with("ConfigMap/faults, data.SEED: is a list, not a string"), "{line}");
+}
+
+#[test]
+fn a_pod_that_never_starts_is_an_error() {
+    let text =
+        probed("").replace("spec:\n", "spec:\n  initContainers: [{name: first, image: kube-probesim}]\n");
+    assert!(refusal(&text).contains("container first, spec.initContainers[0]: the service never ends"));
+}
+
+#[test]
+fn two_of_ours_on_one_port_are_an_error() {
+    let second = "  - {name: second, image: kube-probesim, env: [{name: ADMIN_ADDRESS, value: ':9091'}]}\n";
+    let line = refusal(&(probed("") + second));
+    assert!(
+        line.contains("container second, env: port 8080 is that of container probesim already"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_listener_that_the_kubelet_does_not_reach_is_an_error() {
+    let line = refusal(&probed("env: [{name: BIND_ADDRESS, value: 127.0.0.1}]"));
+    assert!(line.contains("httpGet.port: port 8080 listens on the loopback address"), "{line}");
+}
+
+#[test]
+fn arguments_that_the_service_does_not_take_are_an_error() {
+    assert!(
+        refusal(&probed("args: [--port, '80']"))
+            .contains("spec.containers[0].args: \"--port 80\" is nothing")
+    );
+}
+
+#[test]
+fn each_problem_can_be_told_apart() {
+    let errors = read(&[input("pod.yaml", &pod(""))]).expect_err("it is taken").0;
+    assert_eq!(errors[0].problem, Problem::NoProbe);
+    assert_eq!(errors[0].place.document, Some((1, 1)));
+    assert_eq!(errors[0].place.object.as_deref(), Some("Pod/web"));
+}
+
+#[test]
+fn names_that_no_object_can_have_are_errors_on_one_line() {
+    let line = refusal(&probed("").replace("name: probesim", "name: \"a\\nb\""));
+    assert!(line.ends_with(
+        "spec.containers[0].name: \"a\\nb\" is not a name of lower-case letters, digits, `-` and `.`"
+    ));
+    assert!(
+        refusal(&probed("").replace("name: web", "name: Web"))
+            .contains("metadata.name: \"Web\" is not a name")
+    );
+    assert!(refusal(&probed("").replace("name: web, ", "")).contains("metadata.name: is missing"));
+}
+
+#[test]
+fn what_cannot_be_looked_at_for_this_program_is_an_error() {
+    let line = refusal("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: web}\n");
+    assert!(line.contains("Pod/web, spec.containers: is \"web\", not a list"), "{line}");
+    let line = refusal(&probed("").replace("kube-probesim:0.1.0", "5"));
+    assert!(line.contains("spec.containers[0].image: is 5, not a string"), "{line}");
+}

@@ -1,0 +1,73 @@
+//! Predictions of workloads.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in helpers of tests, a panic is the failure")]
+
+mod advice;
+mod engine;
+mod replicas;
+mod report;
+mod run;
+use std::time::Duration;
+
+use kube_probesim::fault::{ActivePlan, Client, Plan, Seed, Target};
+use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, ProbeKind, Program};
+use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
+use kube_probesim::predict::workload::OurContainer;
+use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
+use kube_probesim::sources::Layers;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
+    let handler = Handler::Http { server: 0, aim: Aim::Target(target), client: Client::Kubelet };
+    Probe { period, failure_threshold, ..Probe::new(handler) }
+}
+
+/// A workload of one container with this environment, liveness and readiness with period 10 and threshold 3.
+fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
+    let config = crate::support::config(env);
+    let layers = Layers::elsewhere(&config, false);
+    let ours = OurContainer::new(0, config.clone(), PodName::OfPod, &layers).unwrap();
+    let program = Program {
+        shutdown_delay: config.process.shutdown_delay,
+        ..Program::new(ActivePlan::new(Plan::default(), Seed(0), true))
+    };
+    let container = ContainerSpec {
+        liveness: Some(probe(Target::Liveness, 10, 3)),
+        readiness: Some(probe(Target::Readiness, 10, 3)),
+        ..ContainerSpec::ours("app", program)
+    };
+    let rollout = Rollout { min_ready: s(0), progress_deadline: s(600) };
+    Workload {
+        place: "app.yaml, document 1".to_owned(),
+        kind,
+        name: "app".to_owned(),
+        replicas,
+        pod: PodSpec::new(vec![container]),
+        ours: vec![ours],
+        rollout: (kind == Kind::Deployment).then_some(rollout),
+        assumptions: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// The liveness probe of the container.
+fn liveness(workload: &mut Workload) -> &mut Probe {
+    workload.pod.containers[0].liveness.as_mut().unwrap()
+}
+
+fn observed(workload: &Workload, options: &Options) -> (Prediction, Vec<Observation>) {
+    let mut seen = Vec::new();
+    let replicas = Replicas::new(workload, options);
+    let prediction = run(workload, &replicas, options, &mut |observation| seen.push(observation));
+    (prediction, seen)
+}
+
+fn predicted(workload: &Workload, options: &Options) -> Prediction {
+    observed(workload, options).0
+}
+
+fn for_time(horizon: Duration) -> Options {
+    Options { horizon, ..Options::default() }
+}

@@ -1,0 +1,261 @@
+//! What survives the restarts of a container, also those in the middle of a write.
+
+// Helpers outside the test functions unwrap, too.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kube_probesim::clock::wall_clock;
+use kube_probesim::fault::{Client, Counts, Origin, Target};
+use kube_probesim::sources::state::{self, Present, Remembered, StateDir};
+use serde_json::json;
+
+/// Longer than anything that should happen takes on a slow, shared machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Several looks of the thread that saves.
+const LOOKS: Duration = Duration::from_millis(400);
+
+/// An empty directory for the test of that name.
+fn directory(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("state").join(test);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn counts(requests: u64) -> Counts {
+    let mut counts = Counts::default();
+    *counts.get_mut(Target::Readiness, Client::Kubelet) = requests;
+    counts
+}
+
+fn requests(counts: &Counts) -> u64 {
+    counts.get(Target::Readiness, Client::Kubelet)
+}
+
+fn present(elapsed: Duration, requests: u64) -> Present {
+    let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
+    let origin = Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 };
+    let origins = [(rule.to_string(), origin)].into();
+    Present { elapsed, counts: counts(requests), origins }
+}
+
+/// A start that has to find nothing wrong.
+fn start(path: &Path) -> (StateDir, Remembered) {
+    let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
+    assert_eq!(wrong, None);
+    (dir, remembered)
+}
+
+/// Asks again and again, so that the answer is not old.
+fn wait_for(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn counts_origins_and_time_go_on_over_ten_starts() {
+    let path = directory("ten_starts");
+    let first = Instant::now();
+    let mut elapsed = Duration::ZERO;
+    for number in 0..10 {
+        let (dir, remembered) = start(&path);
+        assert_eq!(remembered.starts, number);
+        assert_eq!(requests(&remembered.counts), number * 10);
+        if number > 0 {
+            assert_eq!(remembered.origins, present(Duration::ZERO, 0).origins);
+        }
+        assert!(remembered.elapsed >= elapsed, "{:?} after {elapsed:?}", remembered.elapsed);
+        let begun = Instant::now();
+        let served = remembered.counts;
+        let now = move || present(remembered.elapsed + begun.elapsed(), requests(&served) + 10);
+        let saver = state::spawn(dir, now, |error| panic!("{error}")).unwrap();
+        sleep(Duration::from_millis(20));
+        saver.finish();
+        elapsed = remembered.elapsed + Duration::from_millis(20);
+    }
+    // The wall clock may have been adjusted meanwhile, but not by much.
+    assert!(elapsed < first.elapsed() + Duration::from_secs(60), "{elapsed:?}");
+}
+
+/// What runs until it is killed: saves as often as it can, and tells each save that is done.
+#[test]
+#[ignore = "runs within another test"]
+fn saves_until_it_is_killed() {
+    let (mut dir, remembered) = start(Path::new(&std::env::var_os("DIRECTORY").unwrap()));
+    println!("\nstart {} {}", remembered.starts, requests(&remembered.counts));
+    let mut state = present(Duration::ZERO, requests(&remembered.counts));
+    // Large, so that much of the time is spent on writing.
+    state.origins = state.origins.iter().cloned().chain([("#".repeat(4 << 20), Origin::default())]).collect();
+    loop {
+        *state.counts.get_mut(Target::Readiness, Client::Kubelet) += 1;
+        dir.save(&state, wall_clock()).unwrap();
+        println!("\nsaved {}", requests(&state.counts));
+    }
+}
+
+#[test]
+fn nothing_saved_is_lost_by_ten_kills_in_the_middle_of_writes() {
+    let path = directory("ten_kills");
+    let temporary = path.join("state.json.tmp");
+    let (mut saved, mut left) = (0, 0);
+    for number in 0..10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "state::saves_until_it_is_killed", "--ignored", "--nocapture"])
+            .env("DIRECTORY", &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut lines = lines.filter(|line| line.starts_with("start ") || line.starts_with("saved "));
+        let begin = lines.next().unwrap();
+        let in_flight = saved + 1;
+        assert!(
+            [format!("start {number} {saved}"), format!("start {number} {in_flight}")].contains(&begin),
+            "{begin}, {saved} had been saved"
+        );
+        let third = lines.nth(2).unwrap();
+        wait_for(|| fs::metadata(&temporary).is_ok_and(|metadata| metadata.len() > 0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = lines.last().unwrap_or(third);
+        saved = last.rsplit(' ').next().unwrap().parse().unwrap();
+        left += u32::from(temporary.exists());
+    }
+    println!("{left} of 10 kills left a temporary file");
+    assert!(left > 0, "no kill was in the middle of a write");
+    let (_, remembered) = start(&path);
+    assert_eq!(remembered.starts, 10);
+    assert!((saved..=saved + 1).contains(&requests(&remembered.counts)));
+    assert_eq!(remembered.origins[0], present(Duration::ZERO, 0).origins[0]);
+    let mut names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["state.json", "state.json.old"]);
+}
+
+#[test]
+fn what_changes_is_saved_without_an_end() {
+    let path = directory("without_end");
+    let (dir, _) = start(&path);
+    let served = Arc::new(AtomicU64::new(0));
+    let now = {
+        let served = served.clone();
+        move || present(Duration::ZERO, served.load(Ordering::Relaxed))
+    };
+    let saver = state::spawn(dir, now, |error| panic!("{error}")).unwrap();
+    served.store(42, Ordering::Relaxed);
+    let file = path.join("state.json");
+    wait_for(|| fs::read_to_string(&file).unwrap().contains(r#""counts":{"readiness":{"kubelet":42}}"#));
+    let written = || fs::metadata(&file).unwrap().modified().unwrap();
+    let before = written();
+    sleep(LOOKS);
+    assert_eq!(written(), before, "nothing has changed, nothing was written");
+    served.store(43, Ordering::Relaxed);
+    saver.finish();
+    assert_eq!(requests(&start(&path).1.counts), 43);
+}
+
+#[test]
+fn a_saver_that_is_dropped_saves_a_last_time_and_ends() {
+    let path = directory("dropped");
+    let (dir, _) = start(&path);
+    let (alive, ended) = mpsc::channel::<()>();
+    let failed = move |error: std::io::Error| {
+        let _ = &alive;
+        panic!("{error}");
+    };
+    drop(state::spawn(dir, || present(Duration::ZERO, 5), failed).unwrap());
+    assert_eq!(ended.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(requests(&start(&path).1.counts), 5);
+}
+
+#[test]
+fn a_damaged_file_is_told_and_the_start_goes_on() {
+    let path = directory("damaged");
+    for requests in [1, 2] {
+        let (mut dir, _) = start(&path);
+        dir.save(&present(Duration::ZERO, requests), wall_clock()).unwrap();
+    }
+    let file = path.join("state.json");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&file, &bytes).unwrap();
+    let (mut dir, remembered, wrong) = StateDir::open(&path, wall_clock());
+    let wrong = wrong.unwrap();
+    assert!(wrong.contains("state.json is damaged: cut short; kept as state.json.damaged"), "{wrong}");
+    assert_eq!((remembered.starts, requests(&remembered.counts)), (2, 1));
+    assert_eq!(fs::read(path.join("state.json.damaged")).unwrap(), bytes);
+    dir.save(&present(Duration::ZERO, 3), wall_clock()).unwrap();
+    assert_eq!(requests(&start(&path).1.counts), 3);
+}
+
+#[test]
+fn a_directory_without_permission_is_told_and_used_once_it_may_be() {
+    crate::unprivileged::run(
+        "state::a_directory_without_permission_is_told_and_used_once_it_may_be",
+        |path| {
+            let allow = |mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            let (mut dir, _) = start(path);
+            dir.save(&present(Duration::ZERO, 1), wall_clock()).unwrap();
+
+            allow(0o500);
+            let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
+            assert_eq!((remembered.starts, requests(&remembered.counts)), (1, 1), "it can still be read");
+            assert!(wrong.unwrap().ends_with("cannot be written: Permission denied (os error 13)"));
+
+            let (sender, failed) = mpsc::channel();
+            let served = Arc::new(AtomicU64::new(1));
+            let now = {
+                let served = served.clone();
+                move || present(Duration::ZERO, served.fetch_add(1, Ordering::Relaxed))
+            };
+            let saver = state::spawn(dir, now, move |error| sender.send(error.kind()).unwrap()).unwrap();
+            assert_eq!(failed.recv_timeout(PATIENCE), Ok(std::io::ErrorKind::PermissionDenied));
+            sleep(LOOKS);
+            assert_eq!(failed.try_recv(), Err(mpsc::TryRecvError::Empty), "told once");
+            allow(0o700);
+            saver.finish();
+            let (_, remembered) = start(path);
+            assert_eq!(remembered.starts, 2);
+            assert_eq!(requests(&remembered.counts), served.load(Ordering::Relaxed) - 1);
+        },
+    );
+}
+
+#[test]
+fn two_containers_over_one_directory_never_fail_for_good() {
+    let path = directory("two");
+    let savers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut dir, _, _) = StateDir::open(&path, wall_clock());
+            let path = path.clone();
+            std::thread::spawn(move || {
+                for number in 0..500 {
+                    // One takes away what the other is about to rename.
+                    let _ = dir.save(&present(Duration::ZERO, number), wall_clock());
+                    if number % 50 == 0 {
+                        StateDir::open(&path, wall_clock());
+                    }
+                }
+                dir
+            })
+        })
+        .collect();
+    // Both have ended before either saves alone: a save beside the other's may fail.
+    let dirs: Vec<_> = savers.into_iter().map(|saver| saver.join().unwrap()).collect();
+    for mut dir in dirs {
+        dir.save(&present(Duration::ZERO, 7), wall_clock()).unwrap();
+    }
+    assert_eq!(requests(&start(&path).1.counts), 7);
+}

@@ -1,0 +1,205 @@
+//! A service on free ports, and clients that see bytes and socket errors.
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+pub mod process;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kube_probesim::env::{self, Config};
+use kube_probesim::server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longer than anything that should happen takes on a slow, shared machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long nothing must come for a connection to count as silent.
+pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// The configuration of these variables, on free ports.
+pub fn config(vars: &[(&str, &str)]) -> Config {
+    let basics = [("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("SEED", "42")];
+    let basics = basics.iter().filter(|(name, _)| vars.iter().all(|(other, _)| other != name));
+    let pairs = basics.chain(vars).map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    env::load(pairs).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+/// A running service.
+pub struct Service {
+    pub probe: SocketAddr,
+    pub admin: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Service {
+    pub async fn start(vars: &[(&str, &str)]) -> Self {
+        Self::start_with(config(vars)).await
+    }
+
+    pub async fn start_with(config: Config) -> Self {
+        let server = Server::bind(config).unwrap();
+        let local = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 1], addr.port()));
+        let (probe, admin) = (local(server.probe_addr()), local(server.admin_addr()));
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            server.run(shutdown).await.unwrap();
+        });
+        let service = Self { probe, admin, stop, running };
+        // Both listeners open in turn; the admin listener is the later one.
+        eventually("the admin listener answers", || async {
+            get(admin, "/healthz").await.ok_status() == Some(200)
+        })
+        .await;
+        service
+    }
+
+    /// A service in a process of its own, whose memory and descriptors are nobody else's.
+    pub async fn start_process(vars: &[(&str, &str)]) -> Self {
+        let command = process::command(vars);
+        let mut process = tokio::task::spawn_blocking(|| process::Process::of(command)).await.unwrap();
+        let (probe, admin) = (process.probe, process.admin);
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            let _ = stopped.await;
+            process.signal("TERM");
+            tokio::task::spawn_blocking(move || process.end()).await.unwrap();
+        });
+        Self { probe, admin, stop, running }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        get(self.probe, path).await
+    }
+
+    pub async fn metrics(&self) -> String {
+        get(self.admin, "/metrics").await.body()
+    }
+
+    /// The sum of all series whose line begins with `name` and holds each of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        sum(&self.metrics().await, name, labels)
+    }
+
+    /// Ends the service and says how long that took.
+    pub async fn stop(self) -> Duration {
+        let began = Instant::now();
+        self.stop.send(()).unwrap();
+        timeout(PATIENCE, self.running).await.expect("the service ends").unwrap();
+        began.elapsed()
+    }
+}
+
+/// The sum of all series of `metrics` called `name` that have each of `labels`, such as `code="200"`.
+pub fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+    let series = metrics.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    });
+    series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// How a connection ended, as its client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Fin,
+    Reset,
+    /// Nothing came for [`SILENCE`].
+    Silence,
+}
+
+/// Everything a client received.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub bytes: Vec<u8>,
+    pub end: End,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub fn ok_status(&self) -> Option<u16> {
+        self.text().strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+    }
+
+    pub fn status(&self) -> u16 {
+        self.ok_status().unwrap_or_else(|| panic!("no status in {:?}", self.text()))
+    }
+
+    pub fn head(&self) -> String {
+        self.text().split_once("\r\n\r\n").map(|(head, _)| head.to_owned()).expect("a whole head")
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        let head = self.head();
+        let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    }
+
+    pub fn body(&self) -> String {
+        self.text().split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).expect("a whole head")
+    }
+}
+
+pub fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+}
+
+/// A request as the kubelet makes it.
+pub fn kubelet_request(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    )
+}
+
+pub async fn get(addr: SocketAddr, path: &str) -> Reply {
+    exchange(addr, request(path)).await
+}
+
+/// Sends bytes on a new connection and reads to its end. A connection that cannot be had counts as reset.
+pub async fn exchange(addr: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
+    match TcpStream::connect(addr).await {
+        Ok(mut stream) => {
+            // The server may have reset it before it was written to.
+            let _ = stream.write_all(request.as_ref()).await;
+            read_to_end(&mut stream).await
+        }
+        Err(_) => Reply { bytes: Vec::new(), end: End::Reset },
+    }
+}
+
+/// Reads until the connection ends or falls silent.
+pub async fn read_to_end(stream: &mut TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 65_536];
+    let end = loop {
+        match timeout(SILENCE, stream.read(&mut buffer)).await {
+            Err(_) => break End::Silence,
+            Ok(Ok(0)) => break End::Fin,
+            Ok(Ok(count)) => bytes.extend_from_slice(&buffer[..count]),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => break End::Reset,
+            Ok(Err(error)) => panic!("{error}"),
+        }
+    };
+    Reply { bytes, end }
+}
+
+/// Waits for a condition, at most [`PATIENCE`].
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

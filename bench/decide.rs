@@ -9,7 +9,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kube_probesim::engine::Engine;
 use kube_probesim::fault::{
-    Action, ActivePlan, Attempt, Burst, Client, ClientFilter, Decision, Delay, Mode, Origin, Plan, Rate,
+    Action, ActivePlan, Burst, Client, ClientFilter, Decision, Delay, Mode, Origin, Plan, Rate, RequestInfo,
     Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use kube_probesim::telemetry::metrics::{Metrics, Outcome};
@@ -66,7 +66,7 @@ fn decide_each(bencher: Bencher, plan: &ActivePlan) {
 
 fn decide(plan: &ActivePlan, number: u64) -> Decision {
     let elapsed = Duration::from_secs(60);
-    let attempt = Attempt { target: Target::Liveness, client: Client::Kubelet, elapsed, number };
+    let attempt = RequestInfo { target: Target::Liveness, client: Client::Kubelet, elapsed, number };
     plan.decide(&attempt, |cause| {
         black_box(cause);
     })

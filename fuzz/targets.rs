@@ -12,7 +12,7 @@ use kube_probesim::plan::{ConfigError, Source, document};
 use kube_probesim::plan::{RawPlan, read_plan, read_rule, write_rule};
 use kube_probesim::predict::manifest::{self, Input};
 use kube_probesim::predict::run::{Options, Replicas, run};
-use kube_probesim::sources::{Change, Control, Layers, Refusal, Setting, began};
+use kube_probesim::sources::{Change, Control, Layers, Refusal, Setting, epoch};
 use kube_probesim::telemetry::metrics::Metrics;
 
 /// More than this is not worth a message: it would be a flood in a log.
@@ -142,7 +142,7 @@ fn control(config: &Config) -> (Engine, Control) {
     let setting = Setting { pod, scope: config.seed.scope, drawn: 7, starts: 1 };
     let merged = layers.merged();
     let (plan, sources) = merged.plan().expect("a plan of one source");
-    let (seed, replica) = setting.place(&merged, began(Duration::ZERO));
+    let (seed, replica) = setting.place(&merged, epoch(Duration::ZERO));
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency).at(replica);
     let engine = Engine::resumed(plan, sources, Duration::ZERO, &Counts::default());
     let metrics = Arc::new(Metrics::new(engine.clone()).expect("metrics"));

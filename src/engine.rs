@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::engine::events::{Events, What};
+use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Attempt, Client, Counts, Decision, MAX_RULES, Origin, Replica, Rule, RuleName, Target,
+    ActivePlan, Client, Counts, Decision, MAX_RULES, Origin, Replica, RequestInfo, Rule, RuleName, Target,
     Targets,
 };
 use crate::plan::Source;
@@ -51,9 +51,9 @@ pub struct Active {
     /// Where each rule comes from, in the order of the plan.
     pub sources: Vec<Source>,
     /// In the order of the plan.
-    ledgers: Vec<Ledger>,
+    ledgers: Vec<RuleCounters>,
     /// Of rules that are gone, the last one last.
-    retired: Vec<(Instant, Ledger)>,
+    retired: Vec<(Instant, RuleCounters)>,
     has_request_windows: bool,
 }
 
@@ -62,7 +62,7 @@ type Tallies = Arc<[AtomicU64; SUBJECTS]>;
 
 /// The score of all rules that had a name. Counters never go back, whatever becomes of the rule.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct RuleCounters {
     name: RuleName,
     targets: Targets,
     eligible: Tallies,
@@ -98,7 +98,7 @@ pub struct Snapshot {
 
 /// What the engine says of a request.
 #[derive(Debug)]
-pub struct Ruling {
+pub struct Injection {
     /// What the request gets.
     pub decision: Decision,
     /// The plan that decided.
@@ -109,7 +109,7 @@ pub struct Ruling {
     pub number: u64,
 }
 
-impl Ledger {
+impl RuleCounters {
     fn new(rule: &Rule, now: Duration) -> Self {
         Self {
             name: rule.name().clone(),
@@ -173,7 +173,7 @@ impl Ledger {
 
 impl Active {
     fn new(plan: ActivePlan, sources: Vec<Source>, now: Duration) -> Self {
-        let ledgers = plan.rules().map(|rule| Ledger::new(rule, now)).collect();
+        let ledgers = plan.rules().map(|rule| RuleCounters::new(rule, now)).collect();
         let has_request_windows = has_request_windows(&plan);
         Self { plan, generation: 1, sources, ledgers, retired: Vec::new(), has_request_windows }
     }
@@ -184,8 +184,8 @@ impl Active {
             .ledgers
             .iter()
             .enumerate()
-            .map(|(position, ledger)| Ledger { open: self.open_time(position, now), ..ledger.clone() });
-        let mut left: HashMap<RuleName, (Instant, Ledger)> = self
+            .map(|(position, ledger)| RuleCounters { open: self.open_time(position, now), ..ledger.clone() });
+        let mut left: HashMap<RuleName, (Instant, RuleCounters)> = self
             .retired()
             .cloned()
             .chain(closed.map(|ledger| (Instant::now(), ledger)))
@@ -195,10 +195,10 @@ impl Active {
             .rules()
             .map(|rule| match left.remove(rule.name()) {
                 Some((_, ledger)) => ledger.continued(rule, now),
-                None => Ledger::new(rule, now),
+                None => RuleCounters::new(rule, now),
             })
             .collect();
-        let mut retired: Vec<(Instant, Ledger)> = left.into_values().collect();
+        let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
         retired.sort_by_key(|(at, _)| *at);
         retired.drain(..retired.len().saturating_sub(MAX_RULES));
         let has_request_windows = has_request_windows(&plan);
@@ -206,22 +206,22 @@ impl Active {
     }
 
     /// The score of the rule at a position.
-    pub fn ledger(&self, position: usize) -> &Ledger {
+    pub fn ledger(&self, position: usize) -> &RuleCounters {
         &self.ledgers[position]
     }
 
     /// The scores of rules that are gone, for ten minutes.
-    pub fn retired_ledgers(&self) -> impl Iterator<Item = &Ledger> {
+    pub fn retired_ledgers(&self) -> impl Iterator<Item = &RuleCounters> {
         self.retired().map(|(_, ledger)| ledger)
     }
 
-    fn retired(&self) -> impl Iterator<Item = &(Instant, Ledger)> {
+    fn retired(&self) -> impl Iterator<Item = &(Instant, RuleCounters)> {
         self.retired.iter().filter(|(at, _)| at.elapsed() < RETIREMENT)
     }
 
     /// For how long windows in time of rules of this one's name were open in this process.
     pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
-        let Ledger { open, since, .. } = &self.ledgers[position];
+        let RuleCounters { open, since, .. } = &self.ledgers[position];
         *open + self.plan.open_time(position, *since, elapsed)
     }
 
@@ -328,10 +328,10 @@ impl Engine {
     }
 
     /// Gives a request its number and decides what it gets.
-    pub fn decide(&self, target: Target, client: Client) -> Ruling {
+    pub fn decide(&self, target: Target, client: Client) -> Injection {
         let number = 1 + self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
         let active = self.active();
-        let attempt = Attempt { target, client, elapsed: self.elapsed(), number };
+        let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
         let decision = active.plan.decide(&attempt, |cause| {
             active.ledgers[cause.rule].score(target.index(), cause.fired);
@@ -342,7 +342,7 @@ impl Engine {
         if active.has_request_windows {
             tell_request_windows(&self.0.events, &active.plan, &attempt);
         }
-        Ruling { decision, active, first, number }
+        Injection { decision, active, first, number }
     }
 }
 
@@ -350,7 +350,7 @@ fn has_request_windows(plan: &ActivePlan) -> bool {
     plan.rules().any(|rule| rule.trigger().requests.is_some())
 }
 
-fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &Attempt) {
+fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
     for (position, rule) in plan.rules().enumerate() {
         let Some(window) = window_of(rule, attempt) else { continue };
         let count =
@@ -363,13 +363,13 @@ fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &Attempt) {
     }
 }
 
-fn window_of<'a>(rule: &'a Rule, attempt: &Attempt) -> Option<&'a crate::fault::RequestWindow> {
+fn window_of<'a>(rule: &'a Rule, attempt: &RequestInfo) -> Option<&'a crate::fault::RequestWindow> {
     let acts = rule.targets().contains(attempt.target) && rule.client().admits(attempt.client);
     rule.trigger().requests.as_ref().filter(|_| acts)
 }
 
-fn tell_window(events: &Events, rule: &Rule, attempt: &Attempt, open: bool) {
-    events.push(What::Window { fault: rule.name().to_string(), open, mode: rule.effect() });
+fn tell_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool) {
+    events.push(EventKind::Window { fault: rule.name().to_string(), open, mode: rule.effect() });
     let change = if open { "opened" } else { "closed" };
     info!(
         fault = %rule.name(),

@@ -4,13 +4,13 @@
 
 mod config;
 mod faults;
-mod given;
 mod groups;
 mod inline;
 mod latency;
-mod near;
 mod raw;
+mod reader;
 mod service;
+mod suggest;
 mod variables;
 
 use std::collections::{HashMap, HashSet};
@@ -22,9 +22,9 @@ pub use config::{
     effective_seed,
 };
 use faults::FaultSettings;
-use given::Reader;
 use groups::{Groups, Partition};
 use raw::{FaultVariables, ServiceVariables};
+use reader::Reader;
 use variables::prefix;
 pub use variables::{VARIABLES, Variable};
 
@@ -137,7 +137,7 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     let plan = inline::plan(&mut reader, &mut raw);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
     let partition = Partition::read(&mut reader, &mut raw);
-    let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), given::boolean);
+    let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
     reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut made = inline::rules(plan);
@@ -179,12 +179,12 @@ fn ours(
 ) -> HashMap<String, String> {
     let names = names();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
-    let near = near::known(&names);
+    let near = suggest::known(&names);
     let mut ours = HashMap::new();
     for (name, value) in variables {
         let Ok(name) = name.into_string() else { continue };
         if !known.contains(name.as_str()) {
-            if let Some(nearest) = near::meant(&name, &value.to_string_lossy(), &near) {
+            if let Some(nearest) = suggest::meant(&name, &value.to_string_lossy(), &near) {
                 let nearest = nearest.to_owned();
                 reader.warnings.insert(Warning::Unknown { name, nearest });
             }

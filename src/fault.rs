@@ -10,7 +10,7 @@
 //! | [`Plan`] | an ordered list of rules with unique names |
 //! | [`ActivePlan`] | a plan with a seed, and for each rule the [`Origin`] its conditions are measured from |
 //! | [`Replica`] | where a plan runs: which of all Pods, in which start of its container |
-//! | [`Attempt`] | one request: its target, client class, number and time |
+//! | [`RequestInfo`] | one request: its target, client class, number and time |
 //! | [`Decision`] | what that request gets |
 //! | [`Link`] | what the listener as a whole does at an instant |
 
@@ -27,7 +27,7 @@ mod target;
 mod trigger;
 mod window;
 
-pub use active::{ActivePlan, Attempt, Cause, Counts, Decision, Link, LinkCut, Origin, Verdict};
+pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInfo, RuleHit, Verdict};
 pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
 pub use mode::{Cut, Mode, Partial};

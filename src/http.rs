@@ -7,7 +7,7 @@ mod answer;
 mod drip;
 mod index;
 pub mod layer;
-mod unread;
+mod shared_bodies;
 mod verbose;
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
-use self::unread::Unread;
+use self::shared_bodies::SharedBodies;
 use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::env::Identity;
@@ -76,7 +76,7 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
             direct.insert(path.clone(), Box::new(move |request| faulted.clone().call(request)));
         }
     }
-    let (of_index, pages) = (app.clone(), Arc::new(Unread::default()));
+    let (of_index, pages) = (app.clone(), Arc::new(SharedBodies::default()));
     let index = move || ready(answer::text(StatusCode::OK, pages.text(|| index::page(&of_index))));
     let router = router
         .route("/", get(index))
@@ -100,7 +100,7 @@ pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
 
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
     // One for each listener: who does not read at one takes nothing from the other.
-    let (app, scrapes) = (app.clone(), Arc::new(Unread::default()));
+    let (app, scrapes) = (app.clone(), Arc::new(SharedBodies::default()));
     get(move || ready(answer::metrics(scrapes.text(|| app.metrics.encode()))))
 }
 

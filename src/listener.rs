@@ -11,8 +11,8 @@
 
 mod accept;
 mod connection;
-mod gate;
 mod handle;
+mod partitioned;
 mod routes;
 mod script;
 mod stream;
@@ -29,8 +29,8 @@ use crate::telemetry::metrics::Metrics;
 
 pub use accept::serve;
 pub use connection::spare_memory;
-pub use gate::{BindError, Gate};
 pub use handle::{ConnectionHandle, Ended, Takeover};
+pub use partitioned::{BindError, PartitionedListener};
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script};

@@ -15,7 +15,7 @@ use crate::clock::Timer;
 use crate::env::{Config, Limits};
 use crate::fault::Rule;
 use crate::http::{self, App};
-use crate::listener::{self, BindError, Conditions, Gate, Stage};
+use crate::listener::{self, BindError, Conditions, PartitionedListener, Stage};
 use crate::sources::{self, start};
 use crate::telemetry::metrics;
 
@@ -48,15 +48,15 @@ fn fitting_connections(memory: u64) -> usize {
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    probe: Gate,
-    admin: Gate,
+    probe: PartitionedListener,
+    admin: PartitionedListener,
 }
 
 impl Server {
     /// Binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let probe = Gate::bind(config.probe_address, !may_be_cut(&config))?;
-        let admin = Gate::bind(config.admin_address, true)?;
+        let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
+        let admin = PartitionedListener::bind(config.admin_address, true)?;
         Ok(Self { config, probe, admin })
     }
 

@@ -27,7 +27,7 @@ pub use status::{RuleStatus, SourceStatus, Status};
 
 use crate::clock::wall_clock;
 use crate::engine::Engine;
-use crate::engine::events::{Events, What};
+use crate::engine::events::{EventKind, Events};
 use crate::env::{SeedChoice, SeedScope, effective_seed};
 use crate::fault::{Replica, Rule, RuleName, Seed, Timestamp};
 use crate::plan::check_replica;
@@ -153,7 +153,7 @@ impl Control {
         if let Err(Refusal::Invalid(errors)) = &result {
             self.0.metrics.reload(Source::Api, false);
             let errors = errors.iter().map(ToString::to_string).collect();
-            self.events().push(What::Refused { source: Source::Api.name(), by: by.to_owned(), errors });
+            self.events().push(EventKind::Refused { source: Source::Api.name(), by: by.to_owned(), errors });
         }
         result
     }
@@ -245,7 +245,7 @@ impl Control {
                 if let Some(file) = inner.layers.file(source) {
                     file.errors.clone_from(&errors);
                 }
-                self.events().push(What::Refused { source: source.name(), by: path, errors });
+                self.events().push(EventKind::Refused { source: source.name(), by: path, errors });
             }
         }
     }
@@ -291,7 +291,7 @@ impl Control {
     fn follow_clock(&self) {
         let inner = self.lock();
         let replica = *self.0.engine.active().plan.replica();
-        let began = self.began();
+        let began = self.epoch();
         let off = began.0.abs_diff(replica.began.0);
         if off > CLOCK_SLACK {
             warn!(by_s = off.as_secs_f64(), "the wall clock was set: `start` and `until` are measured anew");
@@ -301,8 +301,8 @@ impl Control {
     }
 
     /// Where the engine's clock stood at zero, by the wall clock.
-    fn began(&self) -> Timestamp {
-        began(self.0.engine.elapsed())
+    fn epoch(&self) -> Timestamp {
+        epoch(self.0.engine.elapsed())
     }
 
     fn put_in_force(
@@ -315,7 +315,7 @@ impl Control {
         renew: bool,
     ) -> Result<u64, Vec<ConfigError>> {
         let (plan, sources) = merged.plan()?;
-        let (seed, replica) = self.0.setting.place(&merged, self.began());
+        let (seed, replica) = self.0.setting.place(&merged, self.epoch());
         let rules = plan.rules().len();
         let faults = summary(plan.rules().iter());
         let generation = self.0.engine.apply(sources, |before, now| {
@@ -324,7 +324,7 @@ impl Control {
         });
         inner.merged = merged;
         info!(source = source.name(), by, change, generation, rules, faults, "plan changed");
-        self.events().push(What::Plan {
+        self.events().push(EventKind::Plan {
             generation,
             source: source.name(),
             by: by.to_owned(),
@@ -351,7 +351,7 @@ impl Inner {
 }
 
 /// Where a clock that shows `elapsed` now stood at zero, by the wall clock.
-pub fn began(elapsed: Duration) -> Timestamp {
+pub fn epoch(elapsed: Duration) -> Timestamp {
     Timestamp(wall_clock().0.saturating_sub(elapsed))
 }
 

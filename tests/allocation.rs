@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, ActivePlan, Attempt, Burst, Client, ClientFilter, Delay, Mode, Plan, Rate, RequestWindow, Rule,
-    RuleName, Seed, Target, Targets, TimeWindow, Trigger,
+    Action, ActivePlan, Burst, Client, ClientFilter, Delay, Mode, Plan, Rate, RequestInfo, RequestWindow,
+    Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -62,8 +62,12 @@ fn count(plan: &ActivePlan, mut within: impl FnMut()) -> ([u32; 10], usize) {
     let mut fired = [0; 10];
     let region = Region::new(ALLOCATOR);
     for number in 1..=10_000 {
-        let attempt =
-            Attempt { target: Target::Readiness, client: Client::Kubelet, elapsed: ms(number * 7), number };
+        let attempt = RequestInfo {
+            target: Target::Readiness,
+            client: Client::Kubelet,
+            elapsed: ms(number * 7),
+            number,
+        };
         black_box(plan.decide(&attempt, |cause| fired[cause.rule] += u32::from(cause.fired)));
         within();
     }

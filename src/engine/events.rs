@@ -30,13 +30,13 @@ pub struct Event {
     pub time: String,
     /// What.
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum What {
+pub enum EventKind {
     /// Another plan is in force.
     Plan {
         /// Its generation.
@@ -93,7 +93,7 @@ pub enum What {
     },
 }
 
-impl What {
+impl EventKind {
     /// Its kind, as in the field `kind`.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl Default for Events {
 
 impl Events {
     /// Tells of something.
-    pub fn push(&self, what: What) {
+    pub fn push(&self, what: EventKind) {
         let mut kept = self.kept();
         kept.last += 1;
         let event = Arc::new(Event { id: kept.last, time: show_time(wall_clock()), what });
@@ -157,7 +157,7 @@ impl Events {
     }
 
     /// Tells of something frequent, ten times a second at most. `now` is any clock that goes on.
-    pub fn sample(&self, now: Duration, what: impl FnOnce() -> What) {
+    pub fn sample(&self, now: Duration, what: impl FnOnce() -> EventKind) {
         let second = now.as_secs() << 8;
         let sampled = self.sampled.load(Ordering::Relaxed);
         let next = if sampled & !0xff == second { sampled + 1 } else { second + 1 };
@@ -199,8 +199,8 @@ fn show_time(instant: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn partition() -> What {
-        What::Partition { fault: None, open: false }
+    fn partition() -> EventKind {
+        EventKind::Partition { fault: None, open: false }
     }
 
     fn ids(page: &Page) -> Vec<u64> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::given::{Given, Reader, Understood, count, duration, percent, word};
 use super::raw::FaultVariables;
+use super::reader::{Given, Reader, Understood, count, duration, percent, word};
 use crate::fault::{Burst, Cut, MAX_BODY, Mode, Rate, RuleError};
 use crate::plan;
 use crate::plan::error::Reason;

@@ -7,8 +7,8 @@ mod windows;
 pub(super) use partition::Partition;
 
 use super::faults::FaultSettings;
-use super::given::{Given, Reader, is_bad, on};
 use super::latency::Latency;
+use super::reader::{Given, Reader, is_bad, on};
 use super::{Made, Warning};
 use crate::fault::{
     Action, Burst, ClientFilter, Mode, Rate, Rule, RuleError, RuleName, Target, Targets, Trigger,

@@ -1,7 +1,7 @@
 //! The plan and the seed in variables.
 
-use super::given::{self, Reader, word};
 use super::raw::ServiceVariables;
+use super::reader::{self, Reader, word};
 use super::{Made, Setting, Warning};
 use crate::env::{SeedChoice, SeedScope};
 use crate::fault::Rule;
@@ -57,7 +57,7 @@ pub(super) fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Opt
     });
     let scopes = &[("pod", SeedScope::Pod), ("fleet", SeedScope::Fleet)];
     let scope = reader.read_or("SEED_SCOPE", raw.seed_scope.take(), SeedScope::Pod, word(scopes));
-    let seed = given::on(given.as_ref()).copied();
+    let seed = reader::on(given.as_ref()).copied();
     if seed.is_some() && of_plan.is_some() && seed != of_plan {
         let what = "the seed of FAULTS".to_owned();
         reader.warnings.insert(Warning::Overrides { name: "SEED".to_owned(), what });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::Shape;
-use super::given::{Given, Reader, is_bad, on};
+use super::reader::{Given, Reader, is_bad, on};
 use crate::fault::{Delay, DelayError};
 use crate::plan::error::{ConfigError, Reason};
 

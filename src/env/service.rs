@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::given::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
 use super::raw::ServiceVariables;
+use super::reader::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
 use crate::env::{Address, Files, Identity, Limits, LogFormat, Process, Token};
 use crate::fault::Target;
 use crate::plan::error::{ConfigError, Reason};

@@ -41,7 +41,7 @@ pub struct Origin {
 
 /// One request, as the decision sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct RequestInfo {
     /// What was asked for.
     pub target: Target,
     /// By whom.
@@ -74,7 +74,7 @@ pub enum Verdict {
 
 /// That a rule was asked for a request, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cause {
+pub struct RuleHit {
     /// The rule's position in the plan.
     pub rule: usize,
     /// Whether it fired.
@@ -238,7 +238,7 @@ impl ActivePlan {
     /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
     /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
     /// both readiness and dependency acts on a readiness request as readiness's own.
-    pub fn decide(&self, attempt: &Attempt, mut observe: impl FnMut(Cause)) -> Decision {
+    pub fn decide(&self, attempt: &RequestInfo, mut observe: impl FnMut(RuleHit)) -> Decision {
         let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
         let mut asks_dependency = self.checks_dependency && attempt.target == Target::Readiness;
         for (position, entry) in self.entries.iter().enumerate() {
@@ -251,7 +251,7 @@ impl ActivePlan {
             }
             if targets.contains(attempt.target) {
                 let Some(fired) = entry.fires(attempt, attempt.target) else { continue };
-                observe(Cause { rule: position, fired });
+                observe(RuleHit { rule: position, fired });
                 if !fired {
                     continue;
                 }
@@ -268,7 +268,7 @@ impl ActivePlan {
                 && let Some(fired) = entry.fires(attempt, Target::Dependency)
             {
                 if mode.fails() {
-                    observe(Cause { rule: position, fired });
+                    observe(RuleHit { rule: position, fired });
                     if fired {
                         decision.verdict = Verdict::DependencyFailed(position);
                     }
@@ -415,7 +415,7 @@ impl Entry {
 
     /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
     #[inline]
-    fn fires(&self, attempt: &Attempt, target: Target) -> Option<bool> {
+    fn fires(&self, attempt: &RequestInfo, target: Target) -> Option<bool> {
         let trigger = self.rule.trigger();
         let open_for = self.open_for(attempt.elapsed)?;
         if let Some(window) = trigger.requests {

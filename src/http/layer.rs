@@ -16,8 +16,8 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use super::{App, answer, verbose};
-use crate::engine::events::What;
-use crate::engine::{Engine, Ruling};
+use crate::engine::events::EventKind;
+use crate::engine::{Engine, Injection};
 use crate::fault::{Client, Mode, Rule, Target, Verdict};
 use crate::listener::{ConnectionHandle, Ended, Takeover};
 use crate::telemetry::metrics::Outcome;
@@ -96,8 +96,8 @@ where
     let mut response = match ruling.decision.verdict {
         Verdict::Pass => inner.call(request).await?,
         Verdict::Inject(position) => match inject(&served, plan.rule(position), &request) {
-            Injection::Answer(response) => response,
-            Injection::Script(script) => {
+            Performed::Answer(response) => response,
+            Performed::Script(script) => {
                 let Some(connection) = served.connection.clone() else {
                     // Called without a connection of ours, as in a test of the router alone.
                     return Ok(answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into"));
@@ -124,17 +124,17 @@ where
     Ok(response)
 }
 
-enum Injection {
+enum Performed {
     Answer(Response),
     Script(crate::listener::Script),
 }
 
-fn inject(served: &Served, rule: &Rule, request: &Request) -> Injection {
-    let Some(mode) = rule.mode() else { return Injection::Answer(Response::new(Body::empty())) };
+fn inject(served: &Served, rule: &Rule, request: &Request) -> Performed {
+    let Some(mode) = rule.mode() else { return Performed::Answer(Response::new(Body::empty())) };
     if let Some(script) = answer::script(rule, mode, request.method()) {
-        return Injection::Script(script);
+        return Performed::Script(script);
     }
-    Injection::Answer(match mode {
+    Performed::Answer(match mode {
         Mode::Redirect(location) => answer::redirect(rule, location),
         Mode::Drip { partial, over } => {
             if let Some(connection) = &served.connection {
@@ -161,7 +161,7 @@ fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
     }
 }
 
-fn tell(engine: &Engine, ruling: &Ruling, target: Target, client: Client) {
+fn tell(engine: &Engine, ruling: &Injection, target: Target, client: Client) {
     let Some(first) = ruling.first else { return };
     let decided = match ruling.decision.verdict {
         Verdict::Pass => first,
@@ -169,7 +169,7 @@ fn tell(engine: &Engine, ruling: &Ruling, target: Target, client: Client) {
     };
     let rule = ruling.active.plan.rule(decided);
     let delay_ms = ruling.decision.delay.as_secs_f64() * 1e3;
-    engine.events().sample(engine.elapsed(), || What::Injection {
+    engine.events().sample(engine.elapsed(), || EventKind::Injection {
         fault: rule.name().to_string(),
         target: target.name(),
         client: client.name(),

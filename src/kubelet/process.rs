@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attempt::{Outcome, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Aim, Program};
-use crate::fault::{ActivePlan, Attempt, Client, Counts, Cut, Rule, Seed, Target, Verdict};
+use crate::fault::{ActivePlan, Client, Counts, Cut, RequestInfo, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -152,7 +152,7 @@ impl Process {
         };
         let count = self.counts.get_mut(target, client);
         *count += 1;
-        let attempt = Attempt { target, client, elapsed: duration(at - self.zero), number: *count };
+        let attempt = RequestInfo { target, client, elapsed: duration(at - self.zero), number: *count };
         let decision = self.program.plan.decide(&attempt, |_| {});
         let head = at.saturating_add(nanos(decision.delay));
         if head >= deadline {

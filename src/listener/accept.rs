@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
-use super::gate::{Gate, reset_on_close};
+use super::partitioned::{PartitionedListener, reset_on_close};
 use super::{Service, Stage, connection};
 use crate::telemetry::metrics::{Limit, Metrics};
 
@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_millis(200);
 
 /// Serves connections until the stage is [`Stage::Draining`], then waits for those that are open, at most until the
 /// drain's end.
-pub async fn serve(mut gate: Gate, mut service: Service) {
+pub async fn serve(mut gate: PartitionedListener, mut service: Service) {
     let mut connections = JoinSet::new();
     let until = loop {
         let conditions = *service.conditions.borrow_and_update();
@@ -65,7 +65,7 @@ pub async fn serve(mut gate: Gate, mut service: Service) {
 }
 
 /// Whether the gate does what the partition says; otherwise it is to be tried again.
-fn apply(gate: &mut Gate, service: &Service, cut: Option<crate::fault::Cut>) -> bool {
+fn apply(gate: &mut PartitionedListener, service: &Service, cut: Option<crate::fault::Cut>) -> bool {
     let result = gate.set(cut);
     if let Err(error) = &result {
         error!(%error, address = %gate.local_addr(), "the listening socket does not obey");

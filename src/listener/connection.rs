@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::accept::Counted;
-use super::gate::reset_on_close;
 use super::handle::{ConnectionState, Takeover, Wish};
+use super::partitioned::reset_on_close;
 use super::routes::{Route, Routes};
 use super::script::{Ending, linger};
 use super::stream::Stream;

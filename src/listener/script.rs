@@ -8,8 +8,8 @@ use bytes::Bytes;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::gate::reset_on_close;
 use super::handle::{ConnectionState, Ended};
+use super::partitioned::reset_on_close;
 
 /// What is sent instead of an answer.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::clock::Timer;
 use crate::engine::Engine;
-use crate::engine::events::What;
+use crate::engine::events::EventKind;
 use crate::fault::{Client, Target};
 use crate::listener::Conditions;
 use crate::telemetry::metrics::Metrics;
@@ -32,7 +32,7 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, t
             if was_open != Some(is_open) {
                 let rule = active.plan.rule(position);
                 let (fault, open) = (rule.name().to_string(), *is_open);
-                engine.events().push(What::Window { fault, open, mode: rule.effect() });
+                engine.events().push(EventKind::Window { fault, open, mode: rule.effect() });
                 let change = if open { "opened" } else { "closed" };
                 info!(fault = %rule.name(), mode = rule.effect(), elapsed_s = elapsed.as_secs_f64(), "window {change}");
             }
@@ -47,7 +47,7 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, t
                 let (before, after) = (conditions.link.whole.is_some(), link.whole);
                 if before || after.is_some() {
                     let fault = after.map(|cut| name(cut.rule));
-                    engine.events().push(What::Partition { open: fault.is_some(), fault });
+                    engine.events().push(EventKind::Partition { open: fault.is_some(), fault });
                 }
                 match after {
                     Some(cut) => info!(fault = name(cut.rule), mode = cut.cut.name(), "partition begins"),

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::state::{self, Origins, Present, Remembered, Saver, StateDir};
 use super::watch::{self, Content, Watcher};
-use super::{Control, Layers, Setting, began};
+use super::{Control, Layers, Setting, epoch};
 use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::env::Config;
@@ -56,7 +56,7 @@ pub fn start(config: &Config, drawn: u64) -> Result<Started, prometheus::Error> 
         }
         Default::default()
     });
-    let (seed, replica) = setting.place(&merged, began(remembered.elapsed));
+    let (seed, replica) = setting.place(&merged, epoch(remembered.elapsed));
     let now = Origin { elapsed: remembered.elapsed, counts: remembered.counts, starts: remembered.starts };
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency)
         .at(replica)

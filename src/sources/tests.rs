@@ -17,7 +17,7 @@ fn control(vars: &[(&str, &str)]) -> Control {
     let setting = Setting { pod: config.identity.pod.clone(), scope: config.seed.scope, drawn: 7, starts: 1 };
     let merged = layers.merged();
     let (plan, sources) = merged.plan().unwrap();
-    let (seed, replica) = setting.place(&merged, began(Duration::ZERO));
+    let (seed, replica) = setting.place(&merged, epoch(Duration::ZERO));
     let counts = crate::fault::Counts::default();
     let engine =
         Engine::resumed(ActivePlan::new(plan, seed, true).at(replica), sources, Duration::ZERO, &counts);

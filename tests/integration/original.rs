@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Mode, Seed, Target, Verdict};
+use kube_probesim::fault::{ActivePlan, Client, Mode, RequestInfo, Seed, Target, Verdict};
 
 /// The service under a virtual clock, asked as the kubelet asks.
 struct Drill {
@@ -23,7 +23,7 @@ impl Drill {
     fn ask(&mut self, target: Target, elapsed: Duration) -> (u16, Duration) {
         let number = &mut self.numbers[target.index()];
         *number += 1;
-        let attempt = Attempt { target, client: Client::Kubelet, elapsed, number: *number };
+        let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number: *number };
         let decision = self.plan.decide(&attempt, |_| {});
         let status = match decision.verdict {
             Verdict::Pass => 200,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Groups, OF_ALL};
-use crate::env::given::{Given, Reader, duration, is_bad, on, word};
 use crate::env::raw::ServiceVariables;
+use crate::env::reader::{Given, Reader, duration, is_bad, on, word};
 use crate::fault::{Action, Cut, Mode, Networks, Target, Targets, TimeWindow, Trigger};
 use crate::plan::ModeParts;
 use crate::units::Bare;

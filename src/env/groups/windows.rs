@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Groups, OF_STARTUP, OF_WINDOWS};
-use crate::env::given::{is_bad, on};
+use crate::env::reader::{is_bad, on};
 use crate::fault::{RequestWindow, Target, TimeWindow, Trigger};
 use crate::plan::error::Reason;
 use crate::units::Show;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Limit, Metrics, process};
-use crate::engine::Ledger;
+use crate::engine::RuleCounters;
 use crate::fault::Target;
 use crate::plan::Source;
 
@@ -71,7 +71,7 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_fault_selected",
         "1 if this Pod is one of those that a rule with `pods` acts on.",
     );
-    let mut told = |ledger: &Ledger, open: bool, seconds_open: Duration| {
+    let mut told = |ledger: &RuleCounters, open: bool, seconds_open: Duration| {
         let fault = ledger.name().as_str();
         for (target, count) in ledger.eligible() {
             eligible.add(&[("fault", fault), ("target", target)], count as f64);

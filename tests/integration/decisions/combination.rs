@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Delay, Mode, Seed, Target, Verdict};
+use kube_probesim::fault::{ActivePlan, Client, Delay, Mode, RequestInfo, Seed, Target, Verdict};
 use proptest::prelude::*;
 
 use crate::decisions::draft::{Draft, active, explain, failure, fault, fixed, ms, plan, probe, s, wait};
@@ -63,7 +63,7 @@ fn delays_without_end_add_up_without_overflow() {
 fn a_rule_acts_on_its_targets_alone() {
     let plan = active([failure("two").on(&[Target::Startup, Target::Traffic])]);
     for target in Target::ALL {
-        let (decision, causes) = explain(&plan, &Attempt { target, ..probe(1, s(0)) });
+        let (decision, causes) = explain(&plan, &RequestInfo { target, ..probe(1, s(0)) });
         let acts = matches!(target, Target::Startup | Target::Traffic);
         assert_eq!(decision.verdict == Verdict::Inject(0), acts, "{target}");
         assert_eq!(causes.is_empty(), !acts, "{target}");
@@ -76,7 +76,7 @@ fn a_rule_acts_on_its_client_class_alone() {
     let other = fault("other", Mode::Hang).client(Client::Other);
     let plan = active([kubelet, other]);
     for (client, position) in [(Client::Kubelet, 0), (Client::Other, 1)] {
-        let (decision, causes) = explain(&plan, &Attempt { client, ..probe(1, s(0)) });
+        let (decision, causes) = explain(&plan, &RequestInfo { client, ..probe(1, s(0)) });
         assert_eq!(decision.verdict, Verdict::Inject(position));
         assert_eq!(causes, [(position, true)]);
     }

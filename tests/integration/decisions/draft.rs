@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, ActivePlan, Attempt, Burst, Cause, Client, ClientFilter, Cut, Decision, Delay, Mode, Networks,
-    Origin, Plan, Rate, RequestWindow, Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
+    Action, ActivePlan, Burst, Client, ClientFilter, Cut, Decision, Delay, Mode, Networks, Origin, Plan,
+    Rate, RequestInfo, RequestWindow, Rule, RuleHit, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 
 pub(crate) const fn s(seconds: u64) -> Duration {
@@ -152,19 +152,19 @@ pub(crate) fn followed(
 }
 
 /// The kubelet's request `number` to liveness, at `elapsed`.
-pub(crate) fn probe(number: u64, elapsed: Duration) -> Attempt {
-    Attempt { target: Target::Liveness, client: Client::Kubelet, elapsed, number }
+pub(crate) fn probe(number: u64, elapsed: Duration) -> RequestInfo {
+    RequestInfo { target: Target::Liveness, client: Client::Kubelet, elapsed, number }
 }
 
 /// What an attempt gets, and of each rule that was eligible its position and whether it fired.
-pub(crate) fn explain(plan: &ActivePlan, attempt: &Attempt) -> (Decision, Vec<(usize, bool)>) {
+pub(crate) fn explain(plan: &ActivePlan, attempt: &RequestInfo) -> (Decision, Vec<(usize, bool)>) {
     let mut causes = Vec::new();
-    let decision = plan.decide(attempt, |Cause { rule, fired }| causes.push((rule, fired)));
+    let decision = plan.decide(attempt, |RuleHit { rule, fired }| causes.push((rule, fired)));
     (decision, causes)
 }
 
 /// Whether the first rule fires for an attempt.
-pub(crate) fn fires(plan: &ActivePlan, attempt: &Attempt) -> bool {
+pub(crate) fn fires(plan: &ActivePlan, attempt: &RequestInfo) -> bool {
     let mut first = false;
     plan.decide(attempt, |cause| first |= cause.rule == 0 && cause.fired);
     first

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Cut, Decision, Delay, Mode, Target, Verdict};
+use kube_probesim::fault::{ActivePlan, Client, Cut, Decision, Delay, Mode, RequestInfo, Target, Verdict};
 
 use crate::decisions::draft::{Draft, active, explain, failure, fault, fixed, ms, partition, s, wait};
 
@@ -37,11 +37,11 @@ fn golden_plan() -> ActivePlan {
 }
 
 /// A hundred requests a second.
-fn attempt(target: Target, client: Client, number: u64) -> Attempt {
-    Attempt { target, client, elapsed: ms(number * 10), number }
+fn attempt(target: Target, client: Client, number: u64) -> RequestInfo {
+    RequestInfo { target, client, elapsed: ms(number * 10), number }
 }
 
-fn golden_attempt(number: u64) -> Attempt {
+fn golden_attempt(number: u64) -> RequestInfo {
     attempt(Target::Readiness, Client::Kubelet, number)
 }
 

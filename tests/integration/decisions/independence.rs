@@ -1,6 +1,6 @@
 //! What does not depend on each other.
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Seed, Target};
+use kube_probesim::fault::{ActivePlan, Client, RequestInfo, Seed, Target};
 
 use crate::decisions::draft::{Draft, active, explain, failure, fires, fixed, plan, probe, s, wait};
 use crate::decisions::statistics::{MILLION, assert_independent, correlation, series};
@@ -12,7 +12,7 @@ fn everywhere(percent: f64) -> Draft {
 }
 
 fn hits(plan: &ActivePlan, target: Target, client: Client) -> impl Iterator<Item = bool> {
-    (1..=MILLION).map(move |number| fires(plan, &Attempt { target, client, elapsed: s(0), number }))
+    (1..=MILLION).map(move |number| fires(plan, &RequestInfo { target, client, elapsed: s(0), number }))
 }
 
 #[test]

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Counts, Mode, Partial, Seed, Target, Verdict};
+use kube_probesim::fault::{ActivePlan, Client, Counts, Mode, Partial, RequestInfo, Seed, Target, Verdict};
 
 use crate::decisions::draft::{active, explain, failure, fault, fixed, followed, ms, plan, probe, s, wait};
 
 const DEPENDENCY: &[Target] = &[Target::Dependency];
 
-fn readiness(number: u64) -> Attempt {
-    Attempt { target: Target::Readiness, ..probe(number, s(0)) }
+fn readiness(number: u64) -> RequestInfo {
+    RequestInfo { target: Target::Readiness, ..probe(number, s(0)) }
 }
 
-fn dependency(number: u64) -> Attempt {
-    Attempt { target: Target::Dependency, ..probe(number, s(0)) }
+fn dependency(number: u64) -> RequestInfo {
+    RequestInfo { target: Target::Dependency, ..probe(number, s(0)) }
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn readiness_fails_with_its_dependency_at_once() {
 fn no_other_target_asks_the_dependency() {
     let plan = active([failure("broken").on(DEPENDENCY)]);
     for target in [Target::Liveness, Target::Startup, Target::Traffic] {
-        let (decision, causes) = explain(&plan, &Attempt { target, ..probe(1, s(0)) });
+        let (decision, causes) = explain(&plan, &RequestInfo { target, ..probe(1, s(0)) });
         assert!(decision.verdict == Verdict::Pass && causes.is_empty(), "{target}");
     }
 }
@@ -137,8 +137,8 @@ fn the_dependency_is_drawn_with_the_number_of_the_readiness_request() {
     let plan = active([failure("flaky").on(DEPENDENCY).rate(30.0).burst(5.0)]);
     for client in Client::ALL {
         for number in 1..=1_000 {
-            let failed = explain(&plan, &Attempt { client, ..readiness(number) }).0.verdict;
-            let injected = explain(&plan, &Attempt { client, ..dependency(number) }).0.verdict;
+            let failed = explain(&plan, &RequestInfo { client, ..readiness(number) }).0.verdict;
+            let injected = explain(&plan, &RequestInfo { client, ..dependency(number) }).0.verdict;
             assert_eq!(failed != Verdict::Pass, injected != Verdict::Pass, "request {number}");
         }
     }
@@ -157,6 +157,6 @@ fn a_window_of_the_dependency_counts_readiness_requests() {
 fn the_client_class_of_the_dependency_rule_is_that_of_the_readiness_request() {
     let plan = active([failure("broken").on(DEPENDENCY).client(Client::Other)]);
     assert_eq!(explain(&plan, &readiness(1)).0.verdict, Verdict::Pass);
-    let other = Attempt { client: Client::Other, ..readiness(1) };
+    let other = RequestInfo { client: Client::Other, ..readiness(1) };
     assert_eq!(explain(&plan, &other).0.verdict, Verdict::DependencyFailed(0));
 }

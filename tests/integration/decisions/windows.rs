@@ -1,6 +1,6 @@
 //! When rules act: windows, origins, and what is told of them.
 
-use kube_probesim::fault::{ActivePlan, Attempt, Client, Counts, Cut, Mode, Target};
+use kube_probesim::fault::{ActivePlan, Client, Counts, Cut, Mode, RequestInfo, Target};
 
 use crate::decisions::draft::{
     Draft, active, explain, failure, fault, fires, fixed, followed, ms, partition, probe, s, wait,
@@ -51,7 +51,7 @@ fn requests_are_counted_by_target_and_class_from_the_origin_on() {
     // The kubelet had 5 requests to each target before, others none.
     let later = followed(&active([]), [rule()], s(0), 5);
     assert_eq!(numbers(&later, 40), [16, 17, 18, 36, 37, 38]);
-    let other = |number| Attempt { client: Client::Other, ..probe(number, s(0)) };
+    let other = |number| RequestInfo { client: Client::Other, ..probe(number, s(0)) };
     let numbers: Vec<u64> = (1..=40).filter(|number| fires(&later, &other(*number))).collect();
     assert_eq!(numbers, [11, 12, 13, 31, 32, 33]);
 }

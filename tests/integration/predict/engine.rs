@@ -1,6 +1,6 @@
 //! That the service and the prediction decide alike.
 
-use kube_probesim::fault::{Attempt, Verdict};
+use kube_probesim::fault::{RequestInfo, Verdict};
 use kube_probesim::predict::run::Replicas;
 
 use super::*;
@@ -16,8 +16,12 @@ async fn the_service_decides_a_thousand_requests_as_the_prediction_does() {
     let plan = &replicas.pods[0].pod.containers[0].program.as_ref().unwrap().plan;
     let expected: Vec<u16> = (1..=REQUESTS)
         .map(|number| {
-            let attempt =
-                Attempt { target: Target::Readiness, client: Client::Kubelet, elapsed: s(number), number };
+            let attempt = RequestInfo {
+                target: Target::Readiness,
+                client: Client::Kubelet,
+                elapsed: s(number),
+                number,
+            };
             match plan.decide(&attempt, |_| {}).verdict {
                 Verdict::Pass => 200,
                 Verdict::DependencyFailed(_) => 500,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use kube_probesim::env::Config;
-use kube_probesim::fault::{Attempt, Draws, Origin, Replica, Timestamp};
+use kube_probesim::fault::{Draws, Origin, Replica, RequestInfo, Timestamp};
 use kube_probesim::kubelet::{Event, Happening, Pod};
 use kube_probesim::plan::write_rule;
 use kube_probesim::predict::advice::Advice;
@@ -285,7 +285,7 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
         for number in 1..=400 {
             let target = if number % 2 == 0 { Target::Liveness } else { Target::Readiness };
             let elapsed = present.elapsed + s(3 * number);
-            let attempt = Attempt { target, client: Client::Kubelet, elapsed, number };
+            let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number };
             let decision = plan.decide(&attempt, |cause| {
                 if cause.fired {
                     fired.insert(plan.rule(cause.rule).name().to_string());

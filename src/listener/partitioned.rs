@@ -39,7 +39,7 @@ impl std::error::Error for BindError {
 
 /// A bound socket and whether it listens.
 #[derive(Debug)]
-pub struct Gate {
+pub struct PartitionedListener {
     /// In `Some` but for the moment of a change; tokio's registration is renewed at each, since it remembers a
     /// shutdown for ever.
     listener: Option<TcpListener>,
@@ -55,7 +55,7 @@ enum State {
     Refusing,
 }
 
-impl Gate {
+impl PartitionedListener {
     /// Binds, so that nobody else can take the port. Where `open`, whoever connects from now on waits to be accepted;
     /// otherwise nobody can connect yet.
     pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
@@ -255,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_sockets_send_at_once_and_ask_after_silent_clients() {
-        let gate = Gate::bind(Address { ip: None, port: 0 }, true).unwrap();
+        let gate = PartitionedListener::bind(Address { ip: None, port: 0 }, true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, gate.local_addr().port()));
         let (client, accepted) = tokio::join!(TcpStream::connect(to), gate.accept());
         let (accepted, peer) = accepted.unwrap();
@@ -267,14 +267,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_ipv4_address_is_ipv4_alone() {
-        let gate = Gate::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true).unwrap();
+        let gate = PartitionedListener::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
+            .unwrap();
         assert!(gate.local_addr().is_ipv4());
     }
 
     #[tokio::test]
     async fn a_gate_that_is_bound_shut_refuses_until_it_is_set() {
         let loopback = Some(Ipv4Addr::LOCALHOST.into());
-        let mut gate = Gate::bind(Address { ip: loopback, port: 0 }, false).unwrap();
+        let mut gate = PartitionedListener::bind(Address { ip: loopback, port: 0 }, false).unwrap();
         let refused = TcpStream::connect(gate.local_addr()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         gate.set(None).unwrap();

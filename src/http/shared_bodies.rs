@@ -10,7 +10,7 @@ const MOST_UNREAD: usize = 1 << 20;
 /// The texts of one page that are on their way to clients. A text of a thousand rules has a third of a mebibyte, so a
 /// crowd that does not read would take up the memory of the container with a text for each.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub(super) struct SharedBodies {
     texts: Mutex<Vec<Weak<Text>>>,
 }
 
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Share {
     }
 }
 
-impl Unread {
+impl SharedBodies {
     /// A text from `make`, or the newest that waits to be read, where too much does.
     pub(super) fn text(&self, make: impl FnOnce() -> String) -> Bytes {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn each_client_gets_a_text_of_its_own_until_too_much_waits_to_be_read() {
-        let unread = Unread::default();
+        let unread = SharedBodies::default();
         let quarter = |first: char| format!("{first}{}", " ".repeat(MOST_UNREAD / 4));
         let mut clients: Vec<Bytes> = "abcd".chars().map(|first| unread.text(|| quarter(first))).collect();
         assert!(clients.iter().map(|text| text[0]).eq(*b"abcd"));
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_text_is_gone_with_the_last_client_that_reads_it() {
-        let unread = Unread::default();
+        let unread = SharedBodies::default();
         let first = unread.text(|| "a".repeat(2 * MOST_UNREAD));
         let second = unread.text(String::new);
         assert_eq!(first, second);

@@ -4,6 +4,7 @@
 mod api;
 mod decisions;
 mod delays;
+mod docs;
 mod endpoints;
 mod fault_command;
 mod fuzz_seeds;
@@ -20,7 +21,6 @@ mod probe_signals;
 mod prober_grpc;
 mod prober_http;
 mod process;
-mod readme;
 mod rust_version;
 mod scenarios;
 mod scripted;

@@ -224,11 +224,11 @@ fn each_alert_says_what_it_is_and_is_tested_to_fire_and_to_stay_silent() {
 }
 
 #[test]
-fn the_readme_has_each_alert() {
+fn the_page_on_metrics_has_each_alert() {
     let rules = rules();
     let alerts: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["alert"].as_str()).collect();
-    let readme = text("README.md");
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `Probesim"));
+    let page = text("docs/metrics.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `Probesim"));
     let written: Vec<String> =
         rows.map(|row| format!("Probesim{}", row.split('`').next().unwrap())).collect();
     assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), alerts);

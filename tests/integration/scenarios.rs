@@ -1,6 +1,6 @@
-//! The scenarios: each renders, has its README and its row in the table, and what is predicted of it is what is expected.
+//! Scenarios and components: each renders, and what `predict` says of a scenario is what is expected.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp, unreachable_pub)]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -30,8 +30,10 @@ fn objects(text: &str) -> Vec<Value> {
     document::parse_all(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
 }
 
-fn folders(of: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("manifests").join(of)).unwrap().map(|entry| entry.unwrap().path());
+/// The folders of the scenarios.
+pub fn folders() -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(root().join("manifests/scenarios")).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
@@ -70,10 +72,10 @@ fn predicted(manifests: &str, arguments: &[&str]) -> Value {
 /// Compares with `expected.json`, which has the arguments of `predict`, the folder where it is not the scenario's own, and
 /// the outcome: restarts over the Pods, how often the worst Pod became Ready or no longer Ready, its availability from
 /// the first Ready on, the share of time without an endpoint, and when the rollout stalled. Rewrites it by
-/// `UPDATE_SCENARIOS=1 cargo test --test scenarios`.
+/// `UPDATE_SCENARIOS=1 cargo test --test integration scenarios::`.
 #[test]
 fn each_scenario_has_the_outcome_that_is_expected_of_it() {
-    let folders = folders("scenarios");
+    let folders = folders();
     assert!(folders.len() >= 18);
     for folder in folders {
         let path = folder.join("expected.json");
@@ -140,37 +142,12 @@ fn the_outcomes_are_what_the_texts_say() {
     assert_eq!(outcome("bad-replicas")["restarts"]["p50"], 0, "most replicas are well");
 }
 
-/// The README's table of scenarios; rewritten by `UPDATE_SCENARIOS=1`.
-#[test]
-fn the_table_of_the_readme_has_every_scenario() {
-    let mut table = "| scenario | shows |\n|---|---|\n".to_owned();
-    for folder in folders("scenarios") {
-        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
-        let title = readme.lines().next().unwrap().strip_prefix("# ").unwrap();
-        let (of, shows) = title.split_once(": ").unwrap();
-        assert_eq!(of, name(&folder));
-        for part in ["**Run:**", "**See:**", "**Learn:**"] {
-            assert!(readme.contains(part), "{of} lacks {part}");
-        }
-        writeln!(table, "| [`{of}`](manifests/scenarios/{of}) | {shows} |").unwrap();
-    }
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once("<!-- scenarios -->\n").unwrap();
-    let (block, after) = rest.split_once("<!-- /scenarios -->").unwrap();
-    if std::env::var_os("UPDATE_SCENARIOS").is_some() {
-        fs::write(&path, format!("{before}<!-- scenarios -->\n{table}<!-- /scenarios -->{after}")).unwrap();
-    } else {
-        assert_eq!(block, table);
-    }
-}
-
 /// Variables of containers of this image are those of the program.
 #[test]
 fn no_manifest_names_a_variable_that_there_is_not() {
     let known: BTreeSet<String> = VARIABLES.iter().flat_map(Variable::names).collect();
     let mut seen = 0;
-    let texts = folders("scenarios").into_iter().chain([root().join("manifests/base")]);
+    let texts = folders().into_iter().chain([root().join("manifests/base")]);
     let rendered = texts.map(|folder| (name(&folder).to_owned(), objects(&rendered(&folder))));
     let sidecars =
         ["sidecar", "sidecar-plain"].map(|component| (component.to_owned(), vec![with(&[component])]));

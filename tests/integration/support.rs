@@ -6,6 +6,7 @@ pub mod process;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube_probesim::env::{self, Config};
@@ -21,6 +22,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long nothing must come for a connection to count as silent.
 pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// A path of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
 
 /// The configuration of these variables, on free ports.
 pub fn config(vars: &[(&str, &str)]) -> Config {

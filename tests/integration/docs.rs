@@ -1,0 +1,200 @@
+//! What the documentation says is what the program does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+
+mod links;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+
+use kube_probesim::cli::{fault, predict};
+use kube_probesim::env;
+use kube_probesim::env::{VARIABLES, Variable};
+
+use crate::support::repository;
+
+fn page(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap()
+}
+
+/// Compares what a page has between two marks with what it should have. `UPDATE_DOCS=1 cargo test --test integration
+/// docs::` rewrites it.
+fn check_block(path: &str, mark: &str, expected: &str) {
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let text = page(path);
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (block, after) = rest.split_once(&end).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(repository(path), format!("{before}{begin}{expected}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(block, expected, "{path}: UPDATE_DOCS=1 rewrites it");
+    }
+}
+
+/// The first column of the rows of a page's tables that begin with `prefix`, without backticks.
+fn rows(path: &str, prefix: &str) -> BTreeSet<String> {
+    let page = page(path);
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    cells.filter(|cell| cell.starts_with(prefix)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_variables_is_that_of_the_program() {
+    let mut table =
+        "| variable | unit of a bare number | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for variable in VARIABLES {
+        let star = if variable.prefixes.is_empty() { "" } else { "\\*" };
+        let Variable { name, unit, default, meaning, .. } = variable;
+        writeln!(table, "| `{name}`{star} | {unit} | {default} | {meaning} |").unwrap();
+    }
+    check_block("docs/variables.md", "variables", &table);
+}
+
+#[test]
+fn the_prediction_is_what_predict_prints() {
+    const ARGS: [&str; 4] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml", "--for", "5m"];
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let args = ARGS.iter().map(OsString::from);
+    let code = predict::run(args, &mut std::io::empty(), true, &mut output, &mut errors);
+    assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
+    let output = String::from_utf8(output).unwrap();
+    let block = format!("```console\n$ kube-probesim predict {}\n{output}```\n", ARGS.join(" "));
+    check_block("docs/predict.md", "predict", &block);
+}
+
+#[test]
+fn the_help_of_fault_is_what_it_prints() {
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let code = fault::run([OsString::from("--help")], [], &mut output, &mut errors);
+    assert_eq!((code, errors.len()), (0, 0));
+    let help = String::from_utf8(output).unwrap();
+    check_block(
+        "docs/steering.md",
+        "fault",
+        &format!("```console\n$ kube-probesim fault --help\n{help}```\n"),
+    );
+}
+
+#[test]
+fn the_table_of_scenarios_has_every_scenario() {
+    let mut table = "| scenario | shows |\n|---|---|\n".to_owned();
+    for folder in crate::scenarios::folders() {
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        let title = readme.lines().next().unwrap().strip_prefix("# ").unwrap();
+        let (named, shows) = title.split_once(": ").unwrap();
+        assert_eq!(named, name);
+        for part in ["**Run:**", "**See:**", "**Learn:**"] {
+            assert!(readme.contains(part), "{name} lacks {part}");
+        }
+        writeln!(table, "| [`{name}`](../manifests/scenarios/{name}) | {shows} |").unwrap();
+    }
+    check_block("docs/kubernetes.md", "scenarios", &table);
+    let count = crate::scenarios::folders().len();
+    assert!(page("README.md").contains(&format!("one of {count} drills")), "the README has another number");
+}
+
+#[test]
+fn the_table_of_components_has_every_component() {
+    let entries = fs::read_dir(repository("manifests/components")).unwrap();
+    let components: BTreeSet<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let page = page("docs/kubernetes.md");
+    let table = page.split_once("| component | does |\n|---|---|\n").unwrap().1;
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let first_cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let written: BTreeSet<String> =
+        first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned)).collect();
+    assert_eq!(written, components);
+}
+
+#[test]
+fn the_readme_is_one_page_and_each_page_begins_with_an_example() {
+    assert!(page("README.md").lines().count() <= 150);
+    for entry in fs::read_dir(repository("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let example = text.find("```").unwrap_or(usize::MAX);
+        let section = text.find("\n## ").unwrap_or(usize::MAX);
+        let named = path.file_name().unwrap().to_str().unwrap();
+        assert!(text.starts_with("# "), "{named} has no title");
+        assert!(example < section || named == "getting-started.md", "{named} does not begin with an example");
+    }
+}
+
+/// Runs each curl of the page; a stream is left after its first bytes.
+#[tokio::test]
+async fn the_calls_of_the_api_do_what_they_say() {
+    let service = crate::support::Service::start(&[]).await;
+    let page = page("docs/steering.md");
+    let calls: Vec<&str> = page.lines().filter(|line| line.contains("localhost:8081/v1/")).collect();
+    assert!(calls.len() >= 6, "{calls:?}");
+    for call in calls {
+        let call = call.replace("localhost:8081", &service.admin.to_string());
+        let limit = if call.contains("event-stream") { "--max-time 1" } else { "--fail" };
+        let line = call.replacen("curl", &format!("curl -s -S {limit} -w '%{{http_code}}'"), 1);
+        let output = tokio::process::Command::new("sh").args(["-c", &line]).output().await.unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            printed.ends_with("200") || printed.ends_with("201"),
+            "{line}: {printed} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_metrics_is_what_a_scrape_has() {
+    let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 50%}]}";
+    let service = crate::support::Service::start(&[("FAULTS", plan), ("POD_NAME", "web-0")]).await;
+    service.get("/healthz").await;
+    let metrics = service.metrics().await;
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let scraped: BTreeSet<&str> = names.filter(|name| name.starts_with("probesim_")).collect();
+    let rows = rows("docs/metrics.md", "probesim_");
+    let written: BTreeSet<&str> = rows.iter().map(|row| row.split('{').next().unwrap()).collect();
+    assert_eq!(written, scraped);
+}
+
+/// The YAML blocks of the page and the short plans in its tables are read as the service reads them.
+#[test]
+fn the_plans_of_the_page_on_rules_are_accepted() {
+    let page = page("docs/rules.md");
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let plans: Vec<&str> = blocks.filter(|block| block.contains("faults:\n")).collect();
+    assert!(!plans.is_empty());
+    for plan in plans {
+        let config = crate::support::config(&[("FAULTS", plan), ("POD_NAME", "web-0")]);
+        assert_eq!(config.plan.rules()[0].name().as_str(), "readiness-flaps");
+    }
+    let inline = page.lines().find_map(|line| line.strip_prefix("FAULTS='")?.split('\'').next()).unwrap();
+    assert_eq!(crate::support::config(&[("FAULTS", inline)]).plan.rules().len(), 1);
+    let first_cells =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(cell, _)| cell));
+    let delays: Vec<&str> = first_cells.filter(|cell| cell.starts_with('{') || *cell == "50ms").collect();
+    assert_eq!(delays.len(), 6);
+    for delay in delays {
+        let plan = format!("{{faults: [{{name: slow, target: liveness, delay: {delay}}}]}}");
+        assert_eq!(crate::support::config(&[("FAULTS", &plan)]).plan.rules().len(), 1, "{delay}");
+    }
+}
+
+/// The variables of the base are known, and their values are accepted.
+#[test]
+fn the_manifest_names_variables_that_exist() {
+    let text = page("manifests/base/deployment.yaml");
+    let deployment = kube_probesim::plan::document::parse(&text, 1 << 20).unwrap();
+    let env = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+    let pairs = env.as_array().unwrap().iter().map(|var| {
+        let value = var["value"].as_str().unwrap_or("by-the-downward-api");
+        (OsString::from(var["name"].as_str().unwrap()), OsString::from(value))
+    });
+    let loaded = env::load(pairs).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.effective.len(), env.as_array().unwrap().len());
+}

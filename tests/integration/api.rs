@@ -238,7 +238,8 @@ async fn one_answer(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_token_is_needed_by_everybody_and_may_change_in_its_file() {
-    let file = std::env::temp_dir().join(format!("probesim-token-{}", std::process::id()));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
     std::fs::write(&file, "first\n").unwrap();
     let service = Service::start(&[("ADMIN_TOKEN_FILE", file.to_str().unwrap())]).await;
     let with = |header: &str| {

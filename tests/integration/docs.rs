@@ -9,11 +9,12 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 
-use kube_probesim::cli::{fault, predict};
+use kube_probesim::cli::fault;
 use kube_probesim::env;
 use kube_probesim::env::{VARIABLES, Variable};
 
-use crate::support::repository;
+use crate::support::manifests::{name, scenarios};
+use crate::support::{predict, repository, tools};
 
 fn page(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap()
@@ -55,11 +56,7 @@ fn the_table_of_variables_is_that_of_the_program() {
 #[test]
 fn the_prediction_is_what_predict_prints() {
     const ARGS: [&str; 4] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml", "--for", "5m"];
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let args = ARGS.iter().map(OsString::from);
-    let code = predict::run(args, &mut std::io::empty(), true, &mut output, &mut errors);
-    assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
-    let output = String::from_utf8(output).unwrap();
+    let output = predict(&ARGS, "");
     let block = format!("```console\n$ kube-probesim predict {}\n{output}```\n", ARGS.join(" "));
     check_block("docs/predict.md", "predict", &block);
 }
@@ -80,8 +77,8 @@ fn the_help_of_fault_is_what_it_prints() {
 #[test]
 fn the_table_of_scenarios_has_every_scenario() {
     let mut table = "| scenario | shows |\n|---|---|\n".to_owned();
-    for folder in crate::scenarios::folders() {
-        let name = folder.file_name().unwrap().to_str().unwrap();
+    for folder in scenarios() {
+        let name = name(&folder);
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         let title = readme.lines().next().unwrap().strip_prefix("# ").unwrap();
         let (named, shows) = title.split_once(": ").unwrap();
@@ -92,7 +89,7 @@ fn the_table_of_scenarios_has_every_scenario() {
         writeln!(table, "| [`{name}`](../manifests/scenarios/{name}) | {shows} |").unwrap();
     }
     check_block("docs/kubernetes.md", "scenarios", &table);
-    let count = crate::scenarios::folders().len();
+    let count = scenarios().len();
     assert!(page("README.md").contains(&format!("one of {count} drills")), "the README has another number");
 }
 
@@ -130,6 +127,9 @@ fn the_readme_is_one_page_and_each_page_begins_with_an_example() {
 /// Runs each curl of the page; a stream is left after its first bytes.
 #[tokio::test]
 async fn the_calls_of_the_api_do_what_they_say() {
+    if !tools::are_there(&["sh", "curl"]) {
+        return;
+    }
     let service = crate::support::Service::start(&[]).await;
     let page = page("docs/steering.md");
     let calls: Vec<&str> = page.lines().filter(|line| line.contains("localhost:8081/v1/")).collect();

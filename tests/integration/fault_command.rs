@@ -5,11 +5,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::process::Process;
+use crate::support::process::{Process, program};
 
 fn fault(service: &Process, args: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));
-    command.env_clear().env("ADMIN_ADDRESS", format!(":{}", service.admin.port()));
+    let mut command = program();
+    command.env("ADMIN_ADDRESS", format!(":{}", service.admin.port()));
     command.arg("fault").args(args.split_whitespace());
     command
 }
@@ -120,7 +120,8 @@ fn the_token_is_found_as_the_service_finds_it() {
     let with = |name: &str, value: &str| text(&fault(&service, "list").env(name, value).output().unwrap());
     assert_eq!(with("ADMIN_TOKEN", "wrong").0, 77);
     assert_eq!(with("ADMIN_TOKEN", "secret"), (0, "no rule is in force\n".into(), String::new()));
-    let file = std::env::temp_dir().join(format!("probesim-verb-token-{}", std::process::id()));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
     std::fs::write(&file, "secret\n").unwrap();
     assert_eq!(with("ADMIN_TOKEN_FILE", file.to_str().unwrap()).0, 0);
     std::fs::remove_file(&file).unwrap();

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
+
+use crate::support::process::program;
 
 const FILES: [&str; 2] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml"];
 
 fn predict(args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kube-probesim"))
+    let mut child = program()
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .arg("predict")
         .args(args)
@@ -110,7 +112,7 @@ fn what_is_wrong_has_its_exit_code_and_its_place() {
 
 #[test]
 fn a_reader_that_leaves_is_no_panic() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kube-probesim"))
+    let mut child = program()
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["predict", FILES[0], "--output", "json", "--for", "24h"])
         .stdin(Stdio::null())

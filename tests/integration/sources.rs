@@ -4,61 +4,52 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::support::process::{PATIENCE, Process, command, event};
 
 const DOWN: &str = "faults: [{name: down, target: liveness, mode: status, status: 503}]";
 const BROKEN: &str = "faults: [{name: down, target: livenes";
 
-/// A directory that goes with the test.
-struct Dir(PathBuf);
+/// A directory that is removed at the end of the test.
+struct Dir(TempDir);
 
 impl Dir {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("probesim-sources-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
+        self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// What the kubelet does to a volume of a ConfigMap: a new directory, then another `..data` by a rename.
     fn publish(&self, files: &[(&str, &str)]) {
         static VERSION: AtomicU32 = AtomicU32::new(0);
         let stamp = format!("..2026_11_23_12_00_00.{:09}", VERSION.fetch_add(1, Ordering::Relaxed));
-        let version = self.0.join(&stamp);
+        let version = self.0.path().join(&stamp);
         fs::create_dir(&version).unwrap();
         for (name, text) in files {
             fs::write(version.join(name), text).unwrap();
         }
-        let (data, temporary) = (self.0.join("..data"), self.0.join("..data_tmp"));
+        let (data, temporary) = (self.0.path().join("..data"), self.0.path().join("..data_tmp"));
         let before = fs::read_link(&data).ok();
         symlink(&stamp, &temporary).unwrap();
         fs::rename(&temporary, &data).unwrap();
         for (name, _) in files {
-            if !self.0.join(name).is_symlink() {
-                symlink(Path::new("..data").join(name), self.0.join(name)).unwrap();
+            if !self.0.path().join(name).is_symlink() {
+                symlink(Path::new("..data").join(name), self.0.path().join(name)).unwrap();
             }
         }
         if let Some(before) = before {
-            fs::remove_dir_all(self.0.join(before)).unwrap();
+            fs::remove_dir_all(self.0.path().join(before)).unwrap();
         }
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -277,7 +268,7 @@ fn a_window_in_time_goes_on_over_a_restart() {
 #[test]
 fn a_damaged_state_is_reported_and_stops_nothing() {
     let dir = Dir::new();
-    let state = dir.0.join("state");
+    let state = dir.0.path().join("state");
     fs::create_dir(&state).unwrap();
     fs::write(state.join("state.json"), "{\"version\":1,\"checks").unwrap();
     let mut command = command(&[("STATE_DIR", state.to_str().unwrap())]);

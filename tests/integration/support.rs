@@ -1,7 +1,9 @@
 //! A service on free ports, and clients that see bytes and socket errors.
 #![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
 
+pub mod manifests;
 pub mod process;
+pub mod tools;
 
 use std::ffi::OsString;
 use std::io;
@@ -26,6 +28,16 @@ pub const SILENCE: Duration = Duration::from_millis(400);
 /// A path of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What `predict` prints in this process. Fails the test unless it exits with 0 and prints no error.
+pub fn predict(arguments: &[&str], input: &str) -> String {
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let arguments = arguments.iter().map(OsString::from);
+    let code =
+        kube_probesim::cli::predict::run(arguments, &mut input.as_bytes(), false, &mut output, &mut errors);
+    assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
+    String::from_utf8(output).unwrap()
 }
 
 /// The configuration of these variables, on free ports.

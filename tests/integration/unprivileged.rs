@@ -18,25 +18,22 @@ pub fn run(test: &str, body: fn(&Path)) {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return body(Path::new(&directory));
     }
-    let directory = std::env::temp_dir().join(format!("probesim-{test}-{}", std::process::id()));
-    fs::create_dir(&directory).unwrap();
-    if fs::metadata(&directory).unwrap().uid() == 0 {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    if fs::metadata(directory).unwrap().uid() == 0 {
         // Where the build is, nobody may not be allowed to go.
         let (program, inner) = (directory.join("test"), directory.join("directory"));
         fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         fs::create_dir(&inner).unwrap();
-        for entry in [&directory, &program, &inner] {
+        for entry in [directory, &program, &inner] {
             chown(entry, Some(NOBODY), Some(NOBODY)).unwrap();
         }
         let mut again = Command::new(&program);
         again.args(["--exact", test]).env(DIRECTORY, &inner).current_dir("/").uid(NOBODY).gid(NOBODY);
-        let output = again.output();
-        fs::remove_dir_all(&directory).unwrap();
-        let output = output.unwrap();
+        let output = again.output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && told.contains("1 passed"), "{told}");
     } else {
-        body(&directory);
-        fs::remove_dir_all(&directory).unwrap();
+        body(directory);
     }
 }

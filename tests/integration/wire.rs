@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::support::{End, PATIENCE, Reply, Service, eventually, read_to_end, request};
+use crate::support::{End, PATIENCE, Reply, Service, eventually, read_to_end, request, tools};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -234,6 +234,9 @@ async fn the_service_ends_within_a_second_in_each_mode() {
 /// Exit codes are those of curl(1).
 #[tokio::test]
 async fn curl_says_what_went_wrong() {
+    if !tools::are_there(&["curl"]) {
+        return;
+    }
     for (fields, code) in [
         ("mode: status", 22),
         ("mode: hang", 28),

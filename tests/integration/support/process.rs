@@ -7,11 +7,21 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use rustix::process::{Pid, Signal, kill_process};
 
-pub fn command(vars: &[(&str, &str)]) -> Command {
+pub use super::PATIENCE;
+
+/// The program, without any variable.
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));
-    command.env_clear().envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("SEED", "42")]);
+    command.env_clear();
+    command
+}
+
+/// The service on free ports, with these variables.
+pub fn command(vars: &[(&str, &str)]) -> Command {
+    let mut command = program();
+    command.envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("SEED", "42")]);
     command.envs(vars.iter().copied());
     command
 }
@@ -81,8 +91,7 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Its exit, and how long that took from now.
@@ -103,6 +112,20 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal, which is named without `SIG`.
+pub fn signal(child: &Child, name: &str) {
+    let signal = match name {
+        "CONT" => Signal::CONT,
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "TERM" => Signal::TERM,
+        _ => panic!("no signal {name}"),
+    };
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// The next line of the log with this message.

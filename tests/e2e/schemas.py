@@ -1,13 +1,16 @@
-"""Validates every manifest against the schemas of the Kubernetes versions in support, and against the Pod Security
-Standard `restricted`.
+"""Validates every manifest against the schemas of the supported Kubernetes versions, against the Pod Security Standard
+`restricted`, and against rules of the API server that no schema has, such as one handler per probe.
 
-Every folder under manifests/ with a kustomization.yaml is rendered; a component, upon manifests/base.
+Renders every folder under manifests/ that has a kustomization.yaml. A component for sidecars is applied to workloads.yaml,
+which has each kind of workload and of probe, after each sidecar; another component is applied to manifests/base, too.
 
     tests/e2e/schemas.py [FOLDER...]
 """
 
+import collections
 import copy
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,8 +22,13 @@ from kubernetes_validate.utils import all_versions, major_minor
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
 BASE = MANIFESTS / "base"
+WORKLOADS = ROOT / "tests/e2e/workloads.yaml"
 
-# How many versions count as in support: the project supports the newest three, and clusters lag behind by one.
+# Components that add the sidecar, and the one that needs it.
+SIDECARS = ("sidecar", "sidecar-plain")
+ONLY_WITH_SIDECAR = ("sidecar-probes", "sidecar-networkpolicy")
+
+# Kubernetes supports its newest three versions, and clusters are often one behind.
 VERSIONS = 4
 
 # Custom resources, whose schemas are not part of Kubernetes.
@@ -47,21 +55,32 @@ def kustomize(folder):
 
 
 def render(folder):
-    """The objects of a kustomization, or of a component upon the base."""
+    """The objects of a kustomization, or those of each composition with a component: pairs of a name and the objects."""
     kind = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("kind", "Kustomization")
     if kind != "Component":
-        return kustomize(folder)
+        return [("", kustomize(folder))]
+    name = folder.name
+    if name in SIDECARS:
+        return [("upon workloads", compose(WORKLOADS, [name]))]
+    upon_sidecars = [(f"upon {sidecar}", compose(WORKLOADS, [sidecar, name])) for sidecar in SIDECARS]
+    return upon_sidecars + ([] if name in ONLY_WITH_SIDECAR else [("upon the base", compose(BASE, [name]))])
+
+
+def compose(resource, components):
+    """The objects that components make of a folder or file."""
     # Kustomize takes relative folders only.
     place = ROOT / "target"
     place.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place) as upon:
-        up = pathlib.Path("../..")
-        text = {
-            "resources": [str(up / BASE.relative_to(ROOT))],
-            "components": [str(up / folder.relative_to(ROOT))],
-        }
-        (pathlib.Path(upon) / "kustomization.yaml").write_text(yaml.safe_dump(text))
-        return kustomize(upon)
+    with tempfile.TemporaryDirectory(dir=place) as inside:
+        inside = pathlib.Path(inside)
+        if resource.is_dir():
+            listed = str(pathlib.Path("../..") / resource.relative_to(ROOT))
+        else:
+            listed = shutil.copy(resource, inside) and resource.name
+        folders = [str(pathlib.Path("../../manifests/components") / component) for component in components]
+        text = yaml.safe_dump({"resources": [listed], "components": folders})
+        (inside / "kustomization.yaml").write_text(text)
+        return kustomize(inside)
 
 
 def pod(document):
@@ -129,6 +148,39 @@ def restricted(metadata, spec):
                     yield f"{name}: a probe or hook names a host"
 
 
+HANDLERS = {"exec", "grpc", "httpGet", "tcpSocket"}
+
+
+def twice(names):
+    """The names that are there more than once."""
+    return sorted(name for name, count in collections.Counter(names).items() if count > 1)
+
+
+def refused(spec):
+    """What the API server refuses although the schema allows it."""
+    containers = [*spec.get("initContainers", []), *spec["containers"]]
+    volumes = [volume["name"] for volume in spec.get("volumes", [])]
+    for name in twice(container["name"] for container in containers):
+        yield f"two containers are called {name}"
+    for name in twice(volumes):
+        yield f"two volumes are called {name}"
+    for container in containers:
+        name = container["name"]
+        for kind in ("liveness", "readiness", "startup"):
+            probe = container.get(f"{kind}Probe")
+            if probe is not None and len(HANDLERS & probe.keys()) != 1:
+                yield f"{name}: its {kind} probe has the handlers {sorted(HANDLERS & probe.keys())} instead of one"
+            if kind != "readiness" and (probe or {}).get("successThreshold", 1) != 1:
+                yield f"{name}: its {kind} probe has a successThreshold other than 1"
+        for mount in container.get("volumeMounts", []):
+            if mount["name"] not in volumes:
+                yield f"{name}: there is no volume {mount['name']} to mount"
+        for path in twice(mount["mountPath"] for mount in container.get("volumeMounts", [])):
+            yield f"{name}: two volumes are mounted at {path}"
+        for port in twice(port["name"] for port in container.get("ports", []) if "name" in port):
+            yield f"{name}: two ports are called {port}"
+
+
 def errors(document, versions):
     """What is wrong with an object."""
     name = (document["apiVersion"], document["kind"])
@@ -143,6 +195,7 @@ def errors(document, versions):
     found = pod(document)
     if found:
         yield from (f"restricted: {error}" for error in restricted(*found))
+        yield from (f"refused: {error}" for error in refused(found[1]))
 
 
 def unnoticed(versions):
@@ -169,8 +222,12 @@ def unnoticed(versions):
         "an init container without restrictions": lambda it: it["spec"]["template"]["spec"].update(
             initContainers=[{"name": "init", "image": "init"}]
         ),
+        "two handlers": lambda it: container(it)["livenessProbe"].update(tcpSocket={"port": 80}),
+        "no handler": lambda it: container(it)["livenessProbe"].pop("httpGet"),
+        "two containers of one name": lambda it: it["spec"]["template"]["spec"]["containers"].append(container(it)),
+        "a mount without a volume": lambda it: container(it).update(volumeMounts=[{"name": "none", "mountPath": "/x"}]),
     }
-    base = next(document for document in render(BASE) if document["kind"] == "Deployment")
+    base = next(document for document in kustomize(BASE) if document["kind"] == "Deployment")
     for name, mistake in mistakes.items():
         deployment = copy.deepcopy(base)
         mistake(deployment)
@@ -185,20 +242,21 @@ def main():
     folders = given or sorted(file.parent for file in MANIFESTS.rglob("kustomization.yaml"))
     seen, failures, left_out = 0, list(unnoticed(versions)), set()
     for folder in folders:
+        place = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
         try:
-            documents = render(folder)
+            rendered = render(folder)
         except ValueError as error:
-            failures.append(f"{folder}: {error}")
+            failures.append(f"{place}: {error}")
             continue
-        if not documents:
-            failures.append(f"{folder}: it renders nothing")
-        for document in documents:
-            seen += 1
-            where = f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}"
-            where = f"{where}: {document['kind']} {document['metadata']['name']}"
-            failures.extend(f"{where}: {error}" for error in errors(document, versions))
-            if (document["apiVersion"], document["kind"]) in NOT_COVERED:
-                left_out.add(document["kind"])
+        for name, documents in rendered:
+            if not documents:
+                failures.append(f"{place} {name}: it renders nothing")
+            for document in documents:
+                seen += 1
+                where = f"{place} {name}: {document['kind']} {document['metadata']['name']}"
+                failures.extend(f"{where}: {error}" for error in errors(document, versions))
+                if (document["apiVersion"], document["kind"]) in NOT_COVERED:
+                    left_out.add(document["kind"])
     for failure in failures:
         print(failure, file=sys.stderr)
     print(f"Kubernetes {', '.join(versions)}: {seen} objects of {len(folders)} folders")

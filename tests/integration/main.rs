@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in test helpers, a panic is the failure")]
 
 mod api;
+mod components;
 mod decisions;
 mod delays;
 mod docs;

@@ -1,0 +1,262 @@
+//! Components: what they make of workloads that are not ours.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use kube_probesim::env::{VARIABLES, Variable};
+use serde_json::{Value, json};
+
+use crate::support::manifests::{KUBECTL, composed, name, objects, rendered, scenarios};
+use crate::support::{predict, repository, tools};
+
+/// A Deployment, a StatefulSet, a DaemonSet and a Job, each with probes of another sort.
+const WORKLOADS: &str = include_str!("../e2e/workloads.yaml");
+
+const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
+
+/// The workloads with components, by kind.
+fn with(components: &[&str]) -> Vec<(String, Value)> {
+    workloads(&composed(Some(WORKLOADS), components))
+}
+
+fn workloads(text: &str) -> Vec<(String, Value)> {
+    let objects = objects(text).into_iter().filter(|object| object["spec"]["template"].is_object());
+    let mut workloads: Vec<(String, Value)> =
+        objects.map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect();
+    workloads.sort_by(|(one, _), (other, _)| one.cmp(other));
+    workloads
+}
+
+fn list<'a>(workload: &'a Value, containers: &str) -> &'a [Value] {
+    workload["spec"]["template"]["spec"][containers].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Our container, and the list that it is in.
+fn sidecar(workload: &Value) -> Option<(&'static str, &Value)> {
+    let mut found = ["containers", "initContainers"].into_iter().flat_map(|containers| {
+        let ours = list(workload, containers).iter().filter(|container| container["name"] == "probesim");
+        ours.map(move |container| (containers, container))
+    });
+    let first = found.next();
+    assert!(found.next().is_none(), "two containers of one name: {workload}");
+    first
+}
+
+/// Whether a sidecar of this sort is meant for workloads of this kind: with a plain one, a Job would never complete.
+fn is_meant(component: &str, kind: &str) -> bool {
+    component == "sidecar" || kind != "Job"
+}
+
+#[test]
+fn a_sidecar_leaves_the_containers_of_each_kind_of_workload_as_they_were() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let own = workloads(WORKLOADS);
+    assert_eq!(
+        own.iter().map(|(kind, _)| kind).collect::<Vec<_>>(),
+        ["DaemonSet", "Deployment", "Job", "StatefulSet"]
+    );
+    for component in ["sidecar", "sidecar-plain"] {
+        for ((kind, before), (_, after)) in own.iter().zip(with(&[component])) {
+            let count = list(before, "containers").len();
+            assert_eq!(
+                list(&after, "containers")[..count],
+                list(before, "containers")[..],
+                "{component}: {kind}"
+            );
+            if !is_meant(component, kind) {
+                assert_eq!(after, *before, "{component}: {kind}");
+                continue;
+            }
+            let (containers, sidecar) = sidecar(&after).unwrap();
+            if component == "sidecar" {
+                assert_eq!((containers, &sidecar["restartPolicy"]), ("initContainers", &json!("Always")));
+            } else {
+                assert_eq!((containers, &list(&after, "containers")[count]), ("containers", sidecar));
+            }
+            let ports: Vec<&Value> =
+                sidecar["ports"].as_array().unwrap().iter().map(|port| &port["containerPort"]).collect();
+            assert_eq!(ports, [&json!(18080), &json!(18081)]);
+        }
+    }
+}
+
+#[test]
+fn the_sidecars_probes_keep_the_timings_of_each_probe_and_have_one_handler() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let mut replaced = BTreeSet::new();
+    for component in ["sidecar", "sidecar-plain"] {
+        for ((kind, before), (_, after)) in
+            workloads(WORKLOADS).iter().zip(with(&[component, "sidecar-probes"]))
+        {
+            if !is_meant(component, kind) {
+                assert_eq!(after, *before, "{component}: {kind}");
+                continue;
+            }
+            let (mut expected, first) =
+                (list(before, "containers")[0].clone(), &list(&after, "containers")[0]);
+            for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+                let mut timings = expected[probe].as_object().cloned().unwrap_or_default();
+                for handler in HANDLERS {
+                    if timings.shift_remove(handler).is_some() {
+                        replaced.insert(handler);
+                    }
+                }
+                timings.insert("httpGet".to_owned(), json!({"path": path, "port": 18080}));
+                expected[probe] = Value::Object(timings);
+            }
+            assert_eq!(*first, expected, "{component}: {kind}");
+            for other in &list(before, "containers")[1..] {
+                assert!(list(&after, "containers").contains(other), "{component}: {kind}");
+            }
+        }
+    }
+    assert_eq!(replaced, BTreeSet::from(HANDLERS), "the workloads have not every handler");
+}
+
+#[test]
+fn components_for_control_and_state_find_the_sidecar_whichever_it_is() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    for component in ["sidecar", "sidecar-plain"] {
+        for (kind, workload) in
+            with(&[component, "sidecar-probes", "configmap-control", "annotation-control", "state"])
+        {
+            let Some((_, sidecar)) = sidecar(&workload) else {
+                assert!(!is_meant(component, &kind), "{component}: {kind}");
+                continue;
+            };
+            assert_eq!(sidecar["image"], "kube-probesim:0.1.0");
+            let mounts = sidecar["volumeMounts"].as_array().unwrap().iter();
+            let mounts: BTreeSet<&str> = mounts.map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+            assert_eq!(mounts, BTreeSet::from(["/etc/downwardapi", "/etc/probesim", "/var/lib/probesim"]));
+            let variables = sidecar["env"].as_array().unwrap().iter();
+            let variables: BTreeSet<&str> =
+                variables.map(|variable| variable["name"].as_str().unwrap()).collect();
+            for variable in ["FAULTS_FILE", "STATE_DIR", "PORT"] {
+                assert!(variables.contains(variable), "{component}: {kind}: {variable}");
+            }
+        }
+    }
+}
+
+/// What finds or leaves out the admin port has the number that it has in that Pod.
+#[test]
+fn scraping_the_mesh_and_the_network_policy_know_the_admin_port_of_a_sidecar() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let components = ["prometheus-annotations", "mesh", "sidecar-networkpolicy", "monitoring"];
+    for sidecar_component in ["sidecar", "sidecar-plain"] {
+        let text = composed(Some(WORKLOADS), &[&[sidecar_component][..], &components].concat());
+        let objects = objects(&text);
+        let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+        let monitor = &of_kind("PodMonitor")["spec"];
+        let policy = &of_kind("NetworkPolicy")["spec"];
+        assert_eq!(
+            policy["podSelector"]["matchExpressions"],
+            json!([{"key": "probesim.io/sidecar", "operator": "Exists"}])
+        );
+        for (kind, workload) in workloads(&text) {
+            let Some((_, sidecar)) = sidecar(&workload) else { continue };
+            let admin = &sidecar["ports"][1];
+            let metadata = &workload["spec"]["template"]["metadata"];
+            let port = admin["containerPort"].as_u64().unwrap();
+            for annotation in [
+                "prometheus.io/port",
+                "traffic.sidecar.istio.io/excludeInboundPorts",
+                "config.linkerd.io/skip-inbound-ports",
+            ] {
+                assert_eq!(metadata["annotations"][annotation], port.to_string(), "{kind}: {annotation}");
+            }
+            for (label, value) in monitor["selector"]["matchLabels"].as_object().unwrap() {
+                assert_eq!(metadata["labels"][label], *value, "{kind}: {label}");
+            }
+            let endpoints = monitor["podMetricsEndpoints"].as_array().unwrap();
+            assert!(endpoints.iter().any(|endpoint| endpoint["port"] == admin["name"]), "{kind}");
+            assert!(metadata["labels"]["probesim.io/sidecar"].is_string(), "{kind}");
+            assert!(!everybody_reaches(policy, port) && everybody_reaches(policy, port - 1), "{kind}");
+            assert!(everybody_reaches(policy, 80) && everybody_reaches(policy, port + 1), "{kind}");
+        }
+    }
+}
+
+/// Whether a rule of the policy opens this TCP port to all sources.
+fn everybody_reaches(policy: &Value, port: u64) -> bool {
+    let rules = policy["ingress"].as_array().unwrap().iter().filter(|rule| rule["from"].is_null());
+    rules.flat_map(|rule| rule["ports"].as_array().unwrap()).any(|ports| {
+        let first = ports["port"].as_u64().unwrap();
+        ports["protocol"] == "TCP" && (first..=ports["endPort"].as_u64().unwrap_or(first)).contains(&port)
+    })
+}
+
+#[test]
+fn the_same_components_know_the_admin_port_of_the_base() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let text = composed(None, &["prometheus-annotations", "mesh", "monitoring"]);
+    let (_, workload) = workloads(&text).remove(0);
+    let metadata = &workload["spec"]["template"]["metadata"];
+    for annotation in ["prometheus.io/port", "traffic.sidecar.istio.io/excludeInboundPorts"] {
+        assert_eq!(metadata["annotations"][annotation], "8081");
+    }
+    assert_eq!(metadata["labels"]["probesim.io/scrape"], "true");
+}
+
+#[test]
+fn components_for_control_and_state_are_known_to_the_prediction() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let text = composed(None, &["configmap-control", "annotation-control", "state"]);
+    assert!(text.contains("name: probesim-faults\n"));
+    let text = text.replace("faults: []", "faults: [{name: from-file, target: traffic, mode: hang}]");
+    let output = predict(&["--output", "json", "--for", "1m", "-"], &text);
+    assert!(output.contains(r#""name":"from-file","source":"file""#), "{}", output.lines().last().unwrap());
+}
+
+/// Variables of containers of this image are those of the program.
+#[test]
+fn no_manifest_names_a_variable_that_does_not_exist() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let known: BTreeSet<String> = VARIABLES.iter().flat_map(Variable::names).collect();
+    let folders = scenarios().into_iter().chain([repository("manifests/base")]);
+    let rendered = folders.map(|folder| (name(&folder).to_owned(), rendered(&folder)));
+    let control = ["configmap-control", "annotation-control", "state"];
+    let composed = ["sidecar", "sidecar-plain"].map(|component| {
+        (component.to_owned(), composed(Some(WORKLOADS), &[&[component][..], &control].concat()))
+    });
+    let mut seen = 0;
+    for (of, text) in rendered.chain(composed) {
+        for (_, workload) in workloads(&text) {
+            let containers =
+                ["containers", "initContainers"].into_iter().flat_map(|which| list(&workload, which));
+            let ours = containers
+                .filter(|container| container["image"].as_str().unwrap().starts_with("kube-probesim"));
+            for variable in ours.flat_map(|container| container["env"].as_array().into_iter().flatten()) {
+                let variable = variable["name"].as_str().unwrap();
+                assert!(known.contains(variable), "{of}: {variable}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50);
+}
+
+#[test]
+fn each_component_says_what_it_does() {
+    for entry in fs::read_dir(repository("manifests/components")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(path.join("kustomization.yaml")).unwrap();
+        assert!(text.contains("\n# ") || name(&path) == "monitoring", "{}", path.display());
+    }
+}

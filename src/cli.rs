@@ -1,5 +1,6 @@
 //! The command line: verbs, signals and exit codes.
 
+pub mod exit;
 pub mod fault;
 pub mod predict;
 pub mod probe;
@@ -14,15 +15,6 @@ use crate::env;
 use crate::env::Config;
 use crate::server::Server;
 use crate::telemetry::log;
-
-/// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
-pub const EXIT_USAGE: u8 = 64;
-/// Exit code of input that is wrong (`EX_DATAERR`).
-pub const EXIT_DATA: u8 = 65;
-/// Exit code where the system refuses what is needed, such as a port (`EX_OSERR`).
-pub const EXIT_OS: u8 = 71;
-/// Exit code of a wrong configuration (`EX_CONFIG`).
-pub const EXIT_CONFIG: u8 = 78;
 
 const HELP: &str = "\
 A probe and fault simulator for Kubernetes
@@ -66,7 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             eprintln!(
                 "kube-probesim: unexpected argument {wrong:?}; serve takes its settings from the environment\n\n{HELP}"
             );
-            ExitCode::from(EXIT_USAGE)
+            ExitCode::from(exit::USAGE)
         }
     }
 }
@@ -83,7 +75,7 @@ fn serve() -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
-            return ExitCode::from(EXIT_CONFIG);
+            return ExitCode::from(exit::CONFIG);
         }
     };
     let log = log::init(&loaded.config.process);
@@ -100,7 +92,7 @@ fn serve() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("kube-probesim: {error}");
-            ExitCode::from(EXIT_OS)
+            ExitCode::from(exit::OS)
         }
     }
 }

@@ -9,14 +9,9 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{EXIT_DATA, EXIT_USAGE};
+use super::exit;
 use arguments::{Output, Verb};
 use client::{Client, ClientError, Reply};
-
-/// Exit code where nothing answers that is a service of ours (`EX_UNAVAILABLE` of sysexits.h).
-pub const EXIT_UNAVAILABLE: u8 = 69;
-/// Exit code where the service answers others alone (`EX_NOPERM`).
-pub const EXIT_PERMISSION: u8 = 77;
 
 /// How often a name is drawn anew when others make changes at the same time.
 const TRIES: usize = 5;
@@ -82,7 +77,7 @@ pub fn run(
                 let _ = writeln!(err, "kube-probesim fault: {error}");
             }
             let _ = writeln!(err, "\nkube-probesim fault --help lists what there is");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     let done = Client::new(request.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
@@ -105,7 +100,7 @@ pub fn run(
             for line in reply.problem() {
                 let _ = writeln!(err, "kube-probesim fault: {line}");
             }
-            if matches!(reply.status, 401 | 403) { EXIT_PERMISSION } else { EXIT_DATA }
+            if matches!(reply.status, 401 | 403) { exit::PERMISSION } else { exit::DATA }
         }
     }
 }

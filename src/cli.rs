@@ -1,144 +1,139 @@
-//! The command line: verbs, signals and exit codes.
+//! The command line: the table of verbs, and what they share.
 
+pub mod exit;
 pub mod fault;
 pub mod predict;
 pub mod probe;
+pub mod serve;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use crate::plan::error::nearest;
 
-use crate::env;
-use crate::env::Config;
-use crate::server::Server;
-use crate::telemetry::log;
+/// A verb of the command line.
+struct Verb {
+    name: &'static str,
+    /// Its arguments, as the help shows them.
+    arguments: &'static str,
+    /// What it does, in a few words.
+    about: &'static str,
+    /// Runs it with the arguments that follow its name; returns the exit code.
+    run: fn(Vec<OsString>) -> u8,
+}
 
-/// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
-pub const EXIT_USAGE: u8 = 64;
-/// Exit code of input that is wrong (`EX_DATAERR`).
-pub const EXIT_DATA: u8 = 65;
-/// Exit code where the system refuses what is needed, such as a port (`EX_OSERR`).
-pub const EXIT_OS: u8 = 71;
-/// Exit code of a wrong configuration (`EX_CONFIG`).
-pub const EXIT_CONFIG: u8 = 78;
-
-const HELP: &str = "\
-A probe and fault simulator for Kubernetes
-
-Usage: kube-probesim [serve]      serve probes with the faults of the environment
-       kube-probesim probe ...    probe like the kubelet; see probe --help
-       kube-probesim fault ...    change the faults of a running service; see fault --help
-       kube-probesim predict ...  tell what the kubelet will do; see predict --help
-       kube-probesim --help       print this
-       kube-probesim --version    print the version
-";
+/// All verbs. The first is taken where none is given.
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "serve",
+        arguments: "[OPTIONS]",
+        about: "serve probes with the faults of the environment",
+        run: |args| serve::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "probe",
+        arguments: "...",
+        about: "probe like the kubelet",
+        run: |args| probe::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "fault",
+        arguments: "...",
+        about: "change the faults of a running service",
+        run: |args| fault::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "predict",
+        arguments: "...",
+        about: "tell what the kubelet will do with a manifest",
+        run: |args| {
+            let is_terminal = stdin().is_terminal();
+            predict::run(args, &mut stdin(), is_terminal, &mut stdout(), &mut stderr())
+        },
+    },
+];
 
 /// Runs the program.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().skip(1).collect();
-    if args.first().is_some_and(|verb| verb == "probe") {
-        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-        return ExitCode::from(probe::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
-    }
-    if args.first().is_some_and(|verb| verb == "fault") {
-        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-        return ExitCode::from(fault::run(args.into_iter().skip(1), std::env::vars_os(), &mut out, &mut err));
-    }
-    if args.first().is_some_and(|verb| verb == "predict") {
-        use std::io::IsTerminal;
-        let mut stdin = std::io::stdin();
-        let is_terminal = stdin.is_terminal();
-        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-        let args = args.into_iter().skip(1);
-        return ExitCode::from(predict::run(args, &mut stdin, is_terminal, &mut out, &mut err));
-    }
-    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or("\u{fffd}")).collect();
-    match words.as_slice() {
-        [] | ["serve"] => serve(),
-        ["--help" | "-h" | "help", ..] => print(HELP),
-        ["--version" | "-V", ..] => {
-            print(&format!("kube-probesim {} ({})\n", crate::VERSION, crate::REVISION))
-        }
-        [first, ..] => {
-            let wrong = if *first == "serve" { words[1] } else { first };
-            eprintln!(
-                "kube-probesim: unexpected argument {wrong:?}; serve takes its settings from the environment\n\n{HELP}"
-            );
-            ExitCode::from(EXIT_USAGE)
-        }
-    }
+    ExitCode::from(dispatch(args.into_iter().skip(1).collect(), &mut stdout(), &mut stderr()))
 }
 
-fn print(text: &str) -> ExitCode {
-    use std::io::Write;
-    // A reader that has left is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
-}
-
-fn serve() -> ExitCode {
-    let loaded = match env::load(std::env::vars_os()) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::from(EXIT_CONFIG);
+/// Write errors are ignored here and in the verbs: the reader closed the pipe, and the exit code still has to be right.
+fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let first = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
+    match first.as_str() {
+        "--help" | "-h" | "help" => {
+            let _ = out.write_all(help().as_bytes());
+            exit::OK
         }
-    };
-    let log = log::init(&loaded.config.process);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    for setting in &loaded.effective {
-        tracing::info!(variable = setting.name, value = setting.value, "set");
-    }
-    let served = runtime(loaded.config.process.worker_threads)
-        .and_then(|runtime| runtime.block_on(serve_on(loaded.config)));
-    log.flush();
-    match served {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("kube-probesim: {error}");
-            ExitCode::from(EXIT_OS)
+        "--version" | "-V" => {
+            let _ = writeln!(out, "kube-probesim {} ({})", crate::VERSION, crate::REVISION);
+            exit::OK
         }
-    }
-}
-
-fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Box<dyn std::error::Error>> {
-    let mut builder = if threads == 1 {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-    };
-    if threads > 1 {
-        builder.worker_threads(threads);
-    }
-    Ok(builder.enable_all().build()?)
-}
-
-async fn serve_on(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::bind(config)?;
-    let (count, mut counted) = watch::channel(0_u32);
-    let counting = async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        name if name.is_empty() && args.is_empty() || name.starts_with('-') => (VERBS[0].run)(args),
+        name => {
+            if let Some(verb) = VERBS.iter().find(|verb| verb.name == name) {
+                args.remove(0);
+                return (verb.run)(args);
             }
-            count.send_modify(|count| *count += 1);
+            let names: Vec<&'static str> = VERBS.iter().map(|verb| verb.name).collect();
+            let meant = nearest(name, &names).map(|nearest| format!("; did you mean {nearest}?"));
+            let (names, meant) = (names.join(", "), meant.unwrap_or_default());
+            let _ = writeln!(err, "kube-probesim: {name:?} is not one of {names}{meant}\n\n{}", help());
+            exit::USAGE
         }
-    };
-    tokio::spawn(counting);
-    let mut second = counted.clone();
-    let shutdown = async move {
-        let _ = counted.wait_for(|count| *count >= 1).await;
-    };
-    tokio::select! {
-        ended = server.run(shutdown) => ended?,
-        _ = second.wait_for(|count| *count >= 2) => tracing::warn!("a second signal: ending at once"),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn help() -> String {
+    use std::fmt::Write as _;
+    let mut text =
+        "A probe and fault simulator for Kubernetes\n\nUsage: kube-probesim [VERB] [ARGUMENTS]\n\n"
+            .to_owned();
+    for (i, Verb { name, arguments, about, .. }) in VERBS.iter().enumerate() {
+        let default = if i == 0 { " (the default)" } else { "" };
+        let _ = writeln!(text, "  {:17}  {about}{default}", format!("{name} {arguments}"));
+    }
+    text + "\nOPTIONS\n  -h, --help         print this; each verb has its own: kube-probesim serve --help\n  -V, --version      print the version\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dispatched(words: &[&str]) -> (u8, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = dispatch(words.iter().map(OsString::from).collect(), &mut out, &mut err);
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_help_names_every_verb() {
+        let (code, out, err) = dispatched(&["--help"]);
+        assert_eq!((code, err.as_str()), (exit::OK, ""));
+        for verb in VERBS {
+            assert!(out.contains(&format!("\n  {} ", verb.name)) && out.contains(verb.about), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_verb_gets_a_suggestion() {
+        for (word, error) in [
+            (
+                "prdict",
+                "kube-probesim: \"prdict\" is not one of serve, probe, fault, predict; did you mean predict?",
+            ),
+            (
+                "sreve",
+                "kube-probesim: \"sreve\" is not one of serve, probe, fault, predict; did you mean serve?",
+            ),
+            ("dance", "kube-probesim: \"dance\" is not one of serve, probe, fault, predict"),
+            ("", "kube-probesim: \"\" is not one of serve, probe, fault, predict"),
+        ] {
+            let (code, out, err) = dispatched(&[word]);
+            assert_eq!((code, out.as_str(), err.lines().next()), (exit::USAGE, "", Some(error)));
+            assert!(err.contains("Usage:"), "{err}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! From the variables of the environment to a configuration.
+//! From the variables of the environment, and the flags that set some, to a configuration.
 //!
 //! Names are exact: upper case, as documented. Everything that is wrong is found at once.
 
@@ -10,8 +10,10 @@ mod latency;
 mod raw;
 mod reader;
 mod service;
+mod service_link;
 mod suggest;
 mod variables;
+mod warning;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -25,10 +27,11 @@ use faults::FaultSettings;
 use groups::{Groups, Partition};
 use raw::{FaultVariables, ServiceVariables};
 use reader::Reader;
-use variables::prefix;
-pub use variables::{VARIABLES, Variable};
+pub use variables::{FLAGS, VARIABLES, Variable};
+use variables::{SYNONYMS, prefix};
+pub use warning::{Problem, Warning};
 
-use crate::fault::{MAX_RULES, Plan, Replica, Rule, Target};
+use crate::fault::{MAX_RULES, Plan, Replica, Rule, Target, Targets};
 use crate::plan::{ConfigError, Errors, Reason, check_replica};
 
 /// A checked configuration, and what is worth telling about it.
@@ -38,11 +41,11 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd, but not wrong.
     pub warnings: Vec<Warning>,
-    /// Each variable that is set, as it was understood, by name.
+    /// The effective value of each variable that is set, by name.
     pub effective: Vec<Setting>,
 }
 
-/// A variable as it was understood.
+/// The effective value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
     /// The variable.
@@ -57,45 +60,24 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Something odd about the environment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Warning {
-    /// A name that is none of ours, but near one.
-    Unknown {
-        /// The name.
-        name: String,
-        /// The one that is meant, perhaps.
-        nearest: String,
-    },
-    /// A variable that does nothing without another one.
-    NoEffect {
-        /// The variable.
-        name: String,
-        /// What it needs.
-        needs: String,
-    },
-    /// A variable that hides a value of the plan.
-    Overrides {
-        /// The variable.
-        name: String,
-        /// What it hides.
-        what: String,
-    },
+/// A variable that the command line sets. It wins over the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag as errors name it: `--port`, `--set PORT`.
+    pub written: String,
+    /// The variable.
+    pub variable: String,
+    /// Its value; empty unsets the variable.
+    pub value: String,
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown { name, nearest } => {
-                write!(
-                    f,
-                    "{}: unknown variable, ignored; did you mean {nearest}?",
-                    crate::plan::error::shown(name)
-                )
-            }
-            Self::NoEffect { name, needs } => write!(f, "{name}: has no effect without {needs}"),
-            Self::Overrides { name, what } => write!(f, "{name}: wins over {what}"),
-        }
+impl Flag {
+    /// Whether it replaces a variable: the one that it sets, or another name for the same thing.
+    fn replaces(&self, variable: &str) -> bool {
+        self.variable == variable
+            || SYNONYMS.iter().any(|(a, b)| {
+                (*a == self.variable && *b == variable) || (*b == self.variable && *a == variable)
+            })
     }
 }
 
@@ -108,9 +90,40 @@ struct Made {
 
 /// The configuration that the variables ask for, or everything that is wrong with them.
 pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
+    load_with(variables, &[])
+}
+
+/// The configuration that flags ask for, then variables; or everything that is wrong with either. Of a flag that is given
+/// twice, the last counts.
+pub fn load_with(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    flags: &[Flag],
+) -> Result<Loaded, Errors> {
     let mut reader = Reader::default();
-    let ours = ours(variables, &mut reader);
-    read(reader, &ours)
+    let set = flags.iter().rev().map(|flag| (flag.variable.clone().into(), flag.value.clone().into()));
+    let is_left =
+        |name: &OsString| !name.to_str().is_some_and(|name| flags.iter().any(|flag| flag.replaces(name)));
+    let ours = ours(set.chain(variables.filter(|(name, _)| is_left(name))), &mut reader);
+    let written = |place: &mut String| {
+        let end = place.find(':').unwrap_or(place.len());
+        if let Some(flag) = flags.iter().find(|flag| flag.variable == place[..end]) {
+            place.replace_range(..end, &flag.written);
+        }
+    };
+    match read(reader, &ours) {
+        Ok(mut loaded) => {
+            for warning in &mut loaded.warnings {
+                written(&mut warning.name);
+            }
+            Ok(loaded)
+        }
+        Err(Errors(mut errors)) => {
+            for error in &mut errors {
+                written(&mut error.place);
+            }
+            Err(Errors(errors))
+        }
+    }
 }
 
 /// Apart from [`load`], which is made anew for each kind of iterator.
@@ -142,10 +155,17 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut made = inline::rules(plan);
     made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
+    if !paths.iter().any(|(_, target)| *target == Target::Traffic) {
+        warn_of_traffic(&mut reader, &made);
+    }
+    let is_strict = reader.read_or("STRICT", raw.strict.take(), false, reader::boolean);
     let plan = joined(&mut reader, made);
 
-    let Reader { mut errors, warnings, mut effective } = reader;
-    // By variable; of one plan in its own order.
+    let Reader { mut errors, mut warnings, mut effective } = reader;
+    if is_strict {
+        errors.extend(std::mem::take(&mut warnings).into_iter().map(Warning::into_error));
+    }
+    // By variable; the errors of one plan stay in its order.
     errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
     effective.sort();
     if !errors.is_empty() {
@@ -167,31 +187,53 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }
 
+/// Warns of variables and rules for traffic alone, where no path is traffic.
+fn warn_of_traffic(reader: &mut Reader, made: &[Made]) {
+    let variables = reader
+        .effective
+        .iter()
+        .filter(|setting| setting.name.starts_with(prefix(Target::Traffic)) && setting.value != reader::OFF);
+    let only_traffic = Targets::NONE.with(Target::Traffic);
+    let rules =
+        made.iter().filter(|made| made.place.starts_with("FAULTS:") && made.rule.targets() == only_traffic);
+    let names = variables.map(|setting| &setting.name).chain(rules.map(|made| &made.place));
+    let warnings: Vec<Warning> = names.map(|name| Warning::no_effect(name, "TRAFFIC_PATHS")).collect();
+    reader.warnings.extend(warnings);
+}
+
 /// All names of variables of ours.
 fn names() -> Vec<String> {
     VARIABLES.iter().flat_map(Variable::names).collect()
 }
 
-/// The variables of ours, each once. Others are looked at for slips of the pen.
+/// The variable that a name is probably meant to be.
+pub fn nearest_variable(name: &str) -> Option<String> {
+    let names = names();
+    suggest::meant(name, &suggest::candidates(&names)).map(str::to_owned)
+}
+
+/// The variables of ours, each once. Others are checked for misspellings.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
     reader: &mut Reader,
 ) -> HashMap<String, String> {
     let names = names();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
-    let near = suggest::known(&names);
+    let candidates = suggest::candidates(&names);
     let mut ours = HashMap::new();
     for (name, value) in variables {
         let Ok(name) = name.into_string() else { continue };
+        if value.to_str().is_some_and(|value| service_link::is_service_link(&name, value)) {
+            continue;
+        }
         if !known.contains(name.as_str()) {
-            if let Some(nearest) = suggest::meant(&name, &value.to_string_lossy(), &near) {
-                let nearest = nearest.to_owned();
-                reader.warnings.insert(Warning::Unknown { name, nearest });
+            if let Some(problem) = suggest::diagnose(&name, &candidates) {
+                reader.warnings.insert(Warning { name, problem });
             }
             continue;
         }
         match value.into_string() {
-            // Of a name that stands there twice, the first counts, as for getenv.
+            // Of a name that is set twice, the first counts, as for getenv.
             Ok(value) => {
                 ours.entry(name).or_insert(value);
             }
@@ -205,7 +247,7 @@ fn ours(
     ours
 }
 
-/// All rules as one plan. Without a name twice.
+/// All rules as one plan, in which each name stands once.
 fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
     if made.len() > MAX_RULES {
         reader.fail(ConfigError::new("FAULTS", Reason::TooManyRules(made.len())));
@@ -224,7 +266,7 @@ fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
         }
         rules.push(rule);
     }
-    // What can be wrong with it has been said.
+    // Everything that can be wrong with it has been reported.
     Plan::new(rules).unwrap_or_default()
 }
 

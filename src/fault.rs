@@ -30,7 +30,10 @@ mod window;
 pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInfo, RuleHit, Verdict};
 pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
-pub use mode::{Cut, Mode, Partial};
+pub use mode::{
+    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, MODES, Mode, ModeField,
+    ModeInfo, ModeParts, Partial, StatusEffect,
+};
 pub use plan::{MAX_RULES, Plan, PlanError};
 pub use rate::{Burst, MAX_BURST, Rate};
 pub use replica::{Pods, Replica, Timestamp};

@@ -18,6 +18,8 @@
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
 //! | [`fault`] | rules, plans and the decision; pure |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the stream is closed.
+
 pub mod admin;
 pub mod cli;
 pub mod clock;

@@ -15,15 +15,14 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 pub use error::{ConfigError, Errors, Reason};
-pub use mode::{DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS};
-pub(crate) use mode::{ModeParts, build, fields_of, status};
+use mode::listener_modes;
+pub(crate) use mode::{request_mode, status};
 use reader::{Fields, Reader};
 pub use source::Source;
 pub use write::write_rule;
 
-use crate::fault::{
-    Action, ClientFilter, MAX_RULES, Mode, Replica, Rule, RuleError, RuleName, Target, Targets,
-};
+use crate::fault::{Action, ClientFilter, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets};
+use crate::units;
 use error::nearest;
 
 const RULE: &[&str] = &[
@@ -150,7 +149,7 @@ fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
     let target = target(reader, &fields);
     let client = reader
         .parsed(&fields, "client", "text", |text| {
-            ClientFilter::from_name(text).ok_or_else(|| choice(text, CLIENTS.to_vec()))
+            ClientFilter::from_name(&text.to_ascii_lowercase()).ok_or_else(|| choice(text, CLIENTS.to_vec()))
         })
         .unwrap_or_default();
     let trigger = trigger::read(reader, &fields);
@@ -230,9 +229,10 @@ fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
     let mut listener = false;
     let before = reader.errors.len();
     for name in &names {
-        match Target::from_name(name) {
+        let lower = name.to_ascii_lowercase();
+        match Target::from_name(&lower) {
             Some(target) => targets = targets.with(target),
-            None if name == LISTENER => listener = true,
+            None if lower == LISTENER => listener = true,
             None => {
                 let known = Target::ALL.iter().map(|target| target.name()).chain([LISTENER]).collect();
                 reader.errors.push(reader.error("target", choice(name, known)).value(name));
@@ -256,9 +256,10 @@ fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
 
 /// A whole number in a range.
 pub(super) fn whole(text: &str, low: u64, high: u64) -> Result<u64, Reason> {
-    let digits = text.bytes().all(|c| c.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if digits && (low..=high).contains(&number) => Ok(number),
+    let digits = units::unsigned(text);
+    let is_number = digits.bytes().all(|c| c.is_ascii_digit());
+    match digits.parse() {
+        Ok(number) if is_number && (low..=high).contains(&number) => Ok(number),
         _ => Err(Reason::Whole { low, high }),
     }
 }
@@ -266,11 +267,6 @@ pub(super) fn whole(text: &str, low: u64, high: u64) -> Result<u64, Reason> {
 /// That `text` is none of some words.
 pub(super) fn choice(text: &str, of: Vec<&'static str>) -> Reason {
     Reason::Choice { nearest: nearest(text, &of), of }
-}
-
-/// The modes of requests, as an error lists them.
-fn request_modes() -> Vec<&'static str> {
-    Mode::NAMES.to_vec()
 }
 
 #[cfg(test)]

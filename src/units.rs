@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -11,8 +12,6 @@ use crate::fault::{MAX_DELAY, Timestamp};
 /// The unit of a number that has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bare {
-    /// A bare number is refused.
-    Refused,
     /// Milliseconds.
     Milliseconds,
     /// Seconds.
@@ -22,71 +21,49 @@ pub enum Bare {
 }
 
 impl Bare {
-    const fn nanos(self) -> Option<u64> {
+    const fn nanos(self) -> u64 {
         match self {
-            Self::Refused => None,
-            Self::Milliseconds => Some(1_000_000),
-            Self::Seconds => Some(1_000_000_000),
-            Self::Minutes => Some(60_000_000_000),
+            Self::Milliseconds => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+            Self::Minutes => 60_000_000_000,
         }
     }
 
-    /// The suffix of the unit; `None` where a bare number is refused.
-    pub const fn suffix(self) -> Option<&'static str> {
+    /// The suffix of the unit.
+    pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Refused => None,
-            Self::Milliseconds => Some("ms"),
-            Self::Seconds => Some("s"),
-            Self::Minutes => Some("m"),
+            Self::Milliseconds => "ms",
+            Self::Seconds => "s",
+            Self::Minutes => "m",
         }
     }
 }
 
 /// What is wrong with a quantity. The text says what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
     /// Not a duration.
+    #[error("is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in {}", .0.suffix())]
     Duration(Bare),
-    /// A duration without a unit where one is needed.
-    NoUnit(String),
     /// A duration above [`MAX_DELAY`].
+    #[error("is above the limit of 365d")]
     TooLong,
     /// Not a percentage.
+    #[error("is not a percentage such as 20%")]
     Percent,
-    /// A percentage without its sign where it is needed, or a number between 0 and 1 that may be meant as a share.
+    /// A number between 0 and 1 without the sign, which may be meant as a share.
+    #[error("is ambiguous; write {0}")]
     PercentSign(String),
     /// A percentage outside 0 to 100.
+    #[error("is not between 0% and 100%")]
     PercentRange,
     /// Not a size.
+    #[error("is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB, GB, GiB)")]
     Size,
     /// Not an instant.
+    #[error("is not a time such as 2026-11-23T12:00:00Z or 2026-11-23T13:00:00+01:00 (RFC 3339)")]
     Timestamp,
 }
-
-impl fmt::Display for UnitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duration(bare) => {
-                f.write_str("is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d)")?;
-                match bare.suffix() {
-                    Some(suffix) => write!(f, "; a bare number is in {suffix}"),
-                    None => Ok(()),
-                }
-            }
-            Self::NoUnit(number) => write!(f, "has no unit; write {number}s or {number}ms"),
-            Self::TooLong => f.write_str("is above the limit of 365d"),
-            Self::Percent => f.write_str("is not a percentage such as 20%"),
-            Self::PercentSign(number) => write!(f, "is ambiguous; write {number}"),
-            Self::PercentRange => f.write_str("is not between 0% and 100%"),
-            Self::Timestamp => f.write_str(
-                "is not a time such as 2026-11-23T12:00:00Z or 2026-11-23T13:00:00+01:00 (RFC 3339)",
-            ),
-            Self::Size => f.write_str("is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB)"),
-        }
-    }
-}
-
-impl std::error::Error for UnitError {}
 
 /// An instant such as `2026-11-23T12:00:00Z` (RFC 3339), not before 1970.
 pub fn timestamp(text: &str) -> Result<Timestamp, UnitError> {
@@ -110,27 +87,26 @@ pub fn show_timestamp(instant: Timestamp) -> String {
 /// A duration such as `250ms` or `1m30s`; a number alone has the unit `bare`. At most 365 days, rounded to nanoseconds.
 pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
     let invalid = || UnitError::Duration(bare);
-    let mut rest = text.trim();
+    let whole = unsigned(text);
+    let mut rest = whole;
     if rest.is_empty() {
         return Err(invalid());
     }
     let mut nanos = 0.0;
     while !rest.is_empty() {
         let (number, after) = split_number(rest).ok_or_else(invalid)?;
-        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
         let (unit, next) = after.split_at(letters);
-        let alone = rest.len() == text.trim().len() && next.is_empty();
+        let is_alone = rest.len() == whole.len() && next.is_empty();
         let scale = match unit {
             "ns" => 1,
-            "us" => 1_000,
+            "us" | "µs" | "μs" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             "d" => 86_400_000_000_000,
-            // Zero is the same in every unit.
-            "" if alone && number.bytes().all(|c| matches!(c, b'0' | b'.')) => 1,
-            "" if alone => bare.nanos().ok_or_else(|| UnitError::NoUnit(number.to_owned()))?,
+            "" if is_alone => bare.nanos(),
             _ => return Err(invalid()),
         };
         nanos += number.parse::<f64>().map_err(|_| invalid())? * scale as f64;
@@ -142,35 +118,20 @@ pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
-/// A percentage with its sign, such as `20%`, from 0 to 100.
+/// A percentage from 0 to 100 such as `20%` or `20`. A number between 0 and 1 needs the sign: without it, it may be meant
+/// as a share.
 pub fn percent(text: &str) -> Result<f64, UnitError> {
     let text = text.trim();
-    match text.strip_suffix('%') {
-        Some(number) => in_percent(number.trim_end()),
-        None => Err(UnitError::PercentSign(meant(in_percent(text)?))),
-    }
-}
-
-/// A percentage from 0 to 100 whose sign may be left out. A bare number between 0 and 1 is refused: it may be meant as
-/// a share.
-pub fn bare_percent(text: &str) -> Result<f64, UnitError> {
-    let text = text.trim();
-    if text.ends_with('%') {
-        return percent(text);
+    if let Some(number) = text.strip_suffix('%') {
+        return in_percent(number.trim_end());
     }
     let number = in_percent(text)?;
-    if number > 0.0 && number < 1.0 { Err(UnitError::PercentSign(meant(number))) } else { Ok(number) }
-}
-
-/// What a number without a sign can have been meant to be.
-fn meant(number: f64) -> String {
     if number > 0.0 && number < 1.0 {
         // Rounded, since 0.29 * 100.0 is 28.999999999999996.
         let share = (number * 1e14).round() / 1e12;
-        format!("{number}% or {share}%")
-    } else {
-        format!("{number}%")
+        return Err(UnitError::PercentSign(format!("{number}% or {share}%")));
     }
+    Ok(number)
 }
 
 fn in_percent(number: &str) -> Result<f64, UnitError> {
@@ -189,18 +150,26 @@ fn finite(number: &str) -> Option<f64> {
 
 /// A size in bytes, such as `16`, `512B` or `11KiB`.
 pub fn size(text: &str) -> Result<u64, UnitError> {
-    let (number, unit) = split_number(text.trim()).ok_or(UnitError::Size)?;
+    let (number, unit) = split_number(unsigned(text)).ok_or(UnitError::Size)?;
     let scale: u64 = match unit.trim_start() {
         "" | "B" => 1,
-        "KB" | "kB" => 1_000,
+        "KB" | "kB" | "k" => 1_000,
         "KiB" | "Ki" => 1 << 10,
-        "MB" => 1_000_000,
+        "MB" | "M" => 1_000_000,
         "MiB" | "Mi" => 1 << 20,
+        "GB" | "G" => 1_000_000_000,
+        "GiB" | "Gi" => 1 << 30,
         _ => return Err(UnitError::Size),
     };
     let bytes = number.parse::<f64>().map_err(|_| UnitError::Size)? * scale as f64;
-    // A size of a part of a byte is a slip, such as a wrong unit.
+    // A fraction of a byte is a mistake, such as a wrong unit.
     if bytes.fract() == 0.0 { Ok(bytes as u64) } else { Err(UnitError::Size) }
+}
+
+/// The text without space around it and without a plus sign, which Go's `Atoi` takes.
+pub(crate) fn unsigned(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('+').unwrap_or(text)
 }
 
 /// The decimal number at the beginning, and what follows it.
@@ -263,14 +232,16 @@ mod tests {
     #[test]
     fn durations_take_units_and_a_bare_number_the_unit_of_its_variable() {
         for (text, bare, millis) in [
-            ("250ms", Bare::Refused, 250),
-            ("1m30s", Bare::Refused, 90_000),
-            ("1.5s", Bare::Refused, 1_500),
+            ("250ms", Bare::Seconds, 250),
+            ("1m30s", Bare::Seconds, 90_000),
+            ("1.5s", Bare::Seconds, 1_500),
             ("50", Bare::Milliseconds, 50),
             ("60", Bare::Seconds, 60_000),
             ("30", Bare::Minutes, 1_800_000),
             (" 2h ", Bare::Seconds, 7_200_000),
-            ("0", Bare::Refused, 0),
+            ("0", Bare::Seconds, 0),
+            ("+50", Bare::Milliseconds, 50),
+            ("5000µs", Bare::Seconds, 5),
         ] {
             assert_eq!(duration(text, bare), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -278,34 +249,51 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in
-            ["", "abc", "-1", "5 parsecs", "1x", "1m30", "NaN", "inf", ".", "1..5s", "1e3", "s", "5s 5"]
-        {
+        for text in [
+            "",
+            "abc",
+            "-1",
+            "5 parsecs",
+            "1x",
+            "1m30",
+            "NaN",
+            "inf",
+            ".",
+            "1..5s",
+            "1e3",
+            "s",
+            "5s 5",
+            "++5",
+            "+-5",
+            "5µ",
+        ] {
             assert_eq!(duration(text, Bare::Seconds), Err(UnitError::Duration(Bare::Seconds)), "{text}");
         }
-        assert_eq!(duration("60", Bare::Refused), Err(UnitError::NoUnit("60".into())));
         assert_eq!(duration("99999999999999999999", Bare::Milliseconds), Err(UnitError::TooLong));
     }
 
     #[test]
     fn a_percentage_below_one_needs_its_sign() {
-        assert_eq!(bare_percent("20"), Ok(20.0));
-        assert_eq!(bare_percent("0.2%"), Ok(0.2));
-        assert_eq!(bare_percent("0.2"), Err(UnitError::PercentSign("0.2% or 20%".into())));
-        assert_eq!(bare_percent("120"), Err(UnitError::PercentRange));
-        assert_eq!(bare_percent("-1"), Err(UnitError::PercentRange));
-        for text in ["abc", "NaN", "", "%", "1e1"] {
-            assert_eq!(bare_percent(text), Err(UnitError::Percent), "{text}");
-        }
-        assert_eq!(percent("20"), Err(UnitError::PercentSign("20%".into())));
+        assert_eq!(
+            (percent("20"), percent("20%"), percent("99.9 %"), percent("+5")),
+            (Ok(20.0), Ok(20.0), Ok(99.9), Ok(5.0))
+        );
+        assert_eq!((percent("0"), percent("1"), percent("0.2%")), (Ok(0.0), Ok(1.0), Ok(0.2)));
         assert_eq!(percent("0.2"), Err(UnitError::PercentSign("0.2% or 20%".into())));
-        assert_eq!(percent("150"), Err(UnitError::PercentRange));
-        assert_eq!(percent("99.9 %"), Ok(99.9));
+        for text in ["120", "150%", "-1"] {
+            assert_eq!(percent(text), Err(UnitError::PercentRange), "{text}");
+        }
+        for text in ["abc", "NaN", "", "%", "1e1"] {
+            assert_eq!(percent(text), Err(UnitError::Percent), "{text}");
+        }
     }
 
     #[test]
     fn sizes_take_binary_and_decimal_units() {
-        assert_eq!((size("16"), size("11KiB"), size("1.5KB")), (Ok(16), Ok(11_264), Ok(1_500)));
+        assert_eq!(
+            (size("16"), size("11KiB"), size("1.5KB"), size("2Gi")),
+            (Ok(16), Ok(11_264), Ok(1_500), Ok(2 << 30))
+        );
         for text in ["", "-1", "1.5", "KiB", "1TB", "1 parsec"] {
             assert_eq!(size(text), Err(UnitError::Size), "{text}");
         }
@@ -315,7 +303,7 @@ mod tests {
         #[test]
         fn a_shown_duration_reads_back(seconds in 0..100_000_u64, millis in 0..1000_u64) {
             let value = Duration::from_millis(seconds * 1000 + millis);
-            prop_assert_eq!(duration(&Show(value).to_string(), Bare::Refused), Ok(value));
+            prop_assert_eq!(duration(&Show(value).to_string(), Bare::Seconds), Ok(value));
         }
     }
 }

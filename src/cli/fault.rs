@@ -9,14 +9,10 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{EXIT_DATA, EXIT_USAGE};
+use super::exit;
+use crate::fault::ModeInfo;
 use arguments::{Output, Verb};
 use client::{Client, ClientError, Reply};
-
-/// Exit code where nothing answers that is a service of ours (`EX_UNAVAILABLE` of sysexits.h).
-pub const EXIT_UNAVAILABLE: u8 = 69;
-/// Exit code where the service answers others alone (`EX_NOPERM`).
-pub const EXIT_PERMISSION: u8 = 77;
 
 /// How often a name is drawn anew when others make changes at the same time.
 const TRIES: usize = 5;
@@ -35,8 +31,8 @@ TARGET  liveness, readiness, startup, dependency, traffic; or listener alone
 OPTIONS of add
   --for DURATION|ever        when the rule is gone [default: 15m]
   --name NAME                [default: made of target and mode]; replaces the rule of that name
-  --mode MODE                status, redirect, hang, close, reset, garbage, truncate, body-hang, body-reset, malformed,
-                             drip; of listener: drop, refuse, reset [default: status, unless there is a delay]
+  --mode MODE                {modes}
+                             [default: status, unless there is a delay]
   --status CODE  --location URL  --body SIZE  --drip DURATION
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION
   --p50 DURATION  --p90 DURATION  --p99 DURATION
@@ -62,6 +58,27 @@ The token, if the service wants one, is taken from ADMIN_TOKEN or ADMIN_TOKEN_FI
 Exit code: 0 done; 64 wrong usage; 65 refused by the service; 69 nothing answers there; 77 not allowed.
 ";
 
+/// The help, with the modes of the table.
+fn help() -> String {
+    let requests = ModeInfo::all_of_requests().map(|info| info.name);
+    let listener = ModeInfo::all_of_listener().map(|info| info.name);
+    let requests = requests.collect::<Vec<_>>().join(", ");
+    let listener = listener.collect::<Vec<_>>().join(", ");
+    let mut modes = String::new();
+    let mut width = 0;
+    for word in format!("{requests}; of listener: {listener}").split(' ') {
+        let separator = match width {
+            0 => "",
+            60.. => "\n                             ",
+            _ => " ",
+        };
+        width = if width >= 60 { word.len() } else { width + separator.len() + word.len() };
+        modes.push_str(separator);
+        modes.push_str(word);
+    }
+    HELP.replace("{modes}", &modes)
+}
+
 /// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit code.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
@@ -74,7 +91,7 @@ pub fn run(
         Ok(Some(request)) => request,
         Ok(None) => {
             // A reader that has left is no failure of ours.
-            let _ = out.write_all(HELP.as_bytes());
+            let _ = out.write_all(help().as_bytes());
             return 0;
         }
         Err(errors) => {
@@ -82,7 +99,7 @@ pub fn run(
                 let _ = writeln!(err, "kube-probesim fault: {error}");
             }
             let _ = writeln!(err, "\nkube-probesim fault --help lists what there is");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     let done = Client::new(request.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
@@ -105,7 +122,7 @@ pub fn run(
             for line in reply.problem() {
                 let _ = writeln!(err, "kube-probesim fault: {line}");
             }
-            if matches!(reply.status, 401 | 403) { EXIT_PERMISSION } else { EXIT_DATA }
+            if matches!(reply.status, 401 | 403) { exit::PERMISSION } else { exit::DATA }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::predict::run::{Options, Replicas};
 
 use arguments::{Arguments, Request};
 
-use super::{EXIT_DATA, EXIT_USAGE};
+use super::exit;
 
 const HELP: &str = "\
 Predict what the kubelet will do with the faults of a manifest.
@@ -44,11 +44,6 @@ Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 something is 
 cannot be read.
 ";
 
-/// Exit code of a prediction that fails a condition.
-const EXIT_FAILED: u8 = 1;
-/// Exit code of a file that cannot be read (`EX_NOINPUT` of sysexits.h).
-const EXIT_NO_INPUT: u8 = 66;
-
 /// Runs the command with the arguments that follow its name. Returns the exit code.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
@@ -69,7 +64,7 @@ pub fn run(
                 let _ = writeln!(stderr, "kube-probesim predict: {error}");
             }
             let _ = writeln!(stderr, "See kube-probesim predict --help");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     let inputs = match read(&arguments.files, stdin) {
@@ -79,14 +74,14 @@ pub fn run(
             for (file, error) in errors {
                 let _ = writeln!(stderr, "kube-probesim predict: {file}: {error}");
             }
-            return if unreadable { EXIT_NO_INPUT } else { EXIT_DATA };
+            return if unreadable { exit::NO_INPUT } else { exit::DATA };
         }
     };
     match manifest::read(&inputs) {
         Ok(manifests) => predict(&arguments, &manifests, stdout, stderr),
         Err(errors) => {
             let _ = writeln!(stderr, "{errors}");
-            EXIT_DATA
+            exit::DATA
         }
     }
 }
@@ -140,7 +135,7 @@ fn predict(
             "kube-probesim predict: --pod {wanted:?} is none of the Pods{}",
             some(&replicas)
         );
-        return EXIT_USAGE;
+        return exit::USAGE;
     }
     let mut code = 0;
     let mut stdout = io::BufWriter::new(stdout);
@@ -165,7 +160,7 @@ fn predict(
         let Ok(prediction) = predicted else { return code };
         for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {
             let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
-            code = EXIT_FAILED;
+            code = exit::FAILED;
         }
     }
     let _ = stdout.flush();

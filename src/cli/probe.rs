@@ -13,14 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::prober::{Outcome, ProbeResult};
 
+use super::exit;
+
 use arguments::{Arguments, Request, Schedule};
 use report::{Report, Tally};
-
-/// Exit code of wrong usage.
-pub const EXIT_USAGE: u8 = 64;
-
-/// Exit code where the runtime cannot be started.
-const EXIT_OS: u8 = 71;
 
 const HELP: &str = "\
 Probe like the kubelet, once, until a result, or for ever.
@@ -76,7 +72,7 @@ pub fn run(
                 let _ = writeln!(stderr, "kube-probesim probe: {error}");
             }
             let _ = writeln!(stderr, "See kube-probesim probe --help");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -88,7 +84,7 @@ pub fn run(
         }
         Err(error) => {
             let _ = writeln!(stderr, "kube-probesim probe: cannot start: {error}");
-            EXIT_OS
+            exit::OS
         }
     }
 }

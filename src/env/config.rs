@@ -115,17 +115,16 @@ pub struct Process {
     pub shutdown_grace: Duration,
     /// Threads that serve.
     pub worker_threads: usize,
-    /// Form of the log.
-    pub log_format: LogFormat,
-    /// What goes to the log.
+    /// Format of the log; absent: text on a terminal, JSON elsewhere.
+    pub log_format: Option<LogFormat>,
+    /// Least severe level that goes to the log.
     pub log_level: tracing::Level,
 }
 
-/// Form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
-    #[default]
     Json,
     /// A line of text for people.
     Text,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::raw::FaultVariables;
 use super::reader::{Given, Reader, Understood, count, duration, percent, word};
-use crate::fault::{Burst, Cut, MAX_BODY, Mode, Rate, RuleError};
+use crate::fault::{Burst, MAX_BODY, ModeInfo, Rate, RuleError};
 use crate::plan;
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
@@ -44,7 +44,7 @@ pub(super) struct FaultSettings {
     pub(super) p90: Set<Duration>,
     pub(super) p99: Set<Duration>,
     pub(super) startup: Set<Duration>,
-    pub(super) mode: Set<&'static str>,
+    pub(super) mode: Set<&'static ModeInfo>,
     pub(super) status: Set<u16>,
     pub(super) body: Set<u64>,
     pub(super) drip: Set<Duration>,
@@ -93,16 +93,12 @@ fn burst(text: &str) -> Understood<f64> {
     Ok((Some(mean), format!("{mean} requests")))
 }
 
-fn mode(text: &str) -> Understood<&'static str> {
-    match Mode::NAMES.into_iter().find(|name| *name == text) {
-        Some(name) => Ok((Some(name), name.to_owned())),
-        None if text == "0" => Ok((None, String::new())),
-        None if Cut::from_name(text).is_some() => Err(Reason::ModeOfTarget {
-            target: "requests (only PARTITION_MODE has it)",
-            modes: Mode::NAMES.to_vec(),
-        }),
-        None => Err(plan::choice(text, Mode::NAMES.to_vec())),
+fn mode(text: &str) -> Understood<&'static ModeInfo> {
+    if text == "0" {
+        return Ok((None, String::new()));
     }
+    let info = plan::request_mode(text, "requests (only PARTITION_MODE has it)")?;
+    Ok((Some(info), info.name.to_owned()))
 }
 
 fn status(text: &str) -> Understood<u16> {

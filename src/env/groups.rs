@@ -11,11 +11,10 @@ use super::latency::Latency;
 use super::reader::{Given, Reader, is_bad, on};
 use super::{Made, Warning};
 use crate::fault::{
-    Action, Burst, ClientFilter, Mode, Rate, Rule, RuleError, RuleName, Target, Targets, Trigger,
-    TriggerError,
+    Action, Burst, ClientFilter, Mode, ModeInfo, ModeParts, Rate, Rule, RuleError, RuleName, Target, Targets,
+    Trigger, TriggerError,
 };
 use crate::plan::error::ConfigError;
-use crate::plan::{ModeParts, build};
 
 const OF_RATE: &[Target] = &[Target::Liveness, Target::Readiness, Target::Startup, Target::Traffic];
 const OF_WINDOWS: &[Target] = &[Target::Liveness, Target::Readiness];
@@ -136,9 +135,10 @@ impl<'a> Groups<'a> {
         }
     }
 
-    fn mode_name(&self, target: Target) -> Option<&'static str> {
+    /// The row of the mode of a target's failures; `None` if its variable is wrong.
+    fn mode_info(&self, target: Target) -> Option<&'static ModeInfo> {
         let given = self.held(target, OF_ALL, |of| &of.mode);
-        if is_bad(given) { None } else { Some(on(given).copied().unwrap_or("status")) }
+        if is_bad(given) { None } else { on(given).copied().or_else(|| ModeInfo::of_requests("status")) }
     }
 
     /// The mode of a target's failures; `None` if a variable for it is wrong.
@@ -157,7 +157,7 @@ impl<'a> Groups<'a> {
             drip: on(drip).copied().unwrap_or(default.drip),
             location: on(location).cloned().unwrap_or(default.location),
         };
-        build(self.mode_name(target)?, parts)
+        self.mode_info(target)?.mode(parts)
     }
 
     /// A rule that makes requests fail in the target's mode.
@@ -187,8 +187,7 @@ impl<'a> Groups<'a> {
     }
 
     fn warn(&mut self, name: &str, needs: &str) {
-        let warning = Warning::NoEffect { name: name.to_owned(), needs: needs.to_owned() };
-        self.reader.warnings.insert(warning);
+        self.reader.warnings.insert(Warning::no_effect(name, needs));
     }
 }
 

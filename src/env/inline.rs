@@ -2,7 +2,7 @@
 
 use super::raw::ServiceVariables;
 use super::reader::{self, Reader, word};
-use super::{Made, Setting, Warning};
+use super::{Made, Problem, Setting, Warning};
 use crate::env::{SeedChoice, SeedScope};
 use crate::fault::Rule;
 use crate::plan::document;
@@ -60,7 +60,7 @@ pub(super) fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Opt
     let seed = reader::on(given.as_ref()).copied();
     if seed.is_some() && of_plan.is_some() && seed != of_plan {
         let what = "the seed of FAULTS".to_owned();
-        reader.warnings.insert(Warning::Overrides { name: "SEED".to_owned(), what });
+        reader.warnings.insert(Warning { name: "SEED".to_owned(), problem: Problem::Overrides { what } });
     }
     SeedChoice { seed: seed.or(of_plan), scope }
 }

@@ -66,6 +66,7 @@ pub(super) struct ServiceVariables {
     pub(super) shutdown_delay: Option<String>,
     pub(super) shutdown_grace: Option<String>,
     pub(super) worker_threads: Option<String>,
+    pub(super) strict: Option<String>,
     pub(super) log_format: Option<String>,
     pub(super) log_level: Option<String>,
     pub(super) pod_name: Option<String>,

@@ -9,6 +9,9 @@ use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{choice, whole};
 use crate::units::{self, Bare, Show};
 
+/// How the effective value of a variable that is 0 is shown, where nothing else holds.
+pub(super) const OFF: &str = "off";
+
 /// A variable that is set.
 #[derive(Clone, Debug)]
 pub(super) struct Given<T> {
@@ -90,7 +93,7 @@ impl Reader {
                     Some(variable) if !variable.default.is_empty() => {
                         format!("{} (default)", variable.default)
                     }
-                    _ => "off".to_owned(),
+                    _ => OFF.to_owned(),
                 };
                 let value_shown = if value.is_some() { shown } else { default() };
                 self.effective.push(Setting { name: name.to_owned(), value: value_shown });
@@ -148,7 +151,7 @@ pub(super) fn duration(bare: Bare) -> impl Fn(&str) -> Understood<Duration> {
 }
 
 pub(super) fn percent(text: &str) -> Understood<f64> {
-    let value = units::bare_percent(text)?;
+    let value = units::percent(text)?;
     Ok(((value > 0.0).then_some(value), format!("{value}%")))
 }
 
@@ -168,9 +171,9 @@ pub(super) fn up_to(high: u64) -> impl Fn(&str) -> Understood<usize> {
     }
 }
 
-/// One of some words.
-pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Understood<T> {
-    move |text| match words.iter().find(|(word, _)| *word == text) {
+/// One of some words, in any case.
+pub(super) fn word<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Understood<T> {
+    move |text| match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
         Some((word, value)) => Ok((Some(*value), (*word).to_owned())),
         None if text == "0" => Ok((None, String::new())),
         None => Err(choice(text, words.iter().map(|(word, _)| *word).collect())),

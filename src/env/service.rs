@@ -68,9 +68,14 @@ pub(super) fn process(reader: &mut Reader, raw: &mut ServiceVariables) -> Proces
             &s,
         ),
         worker_threads: reader.read_or("WORKER_THREADS", raw.worker_threads.take(), 1, up_to(64)),
-        log_format: reader.read_or("LOG_FORMAT", raw.log_format.take(), LogFormat::Json, word(formats)),
-        log_level: reader.read_or("LOG_LEVEL", raw.log_level.take(), tracing::Level::INFO, word(LEVELS)),
+        log_format: on(reader.read("LOG_FORMAT", raw.log_format.take(), word(formats)).as_ref()).copied(),
+        log_level: reader.read_or("LOG_LEVEL", raw.log_level.take(), tracing::Level::INFO, log_level),
     }
+}
+
+/// A level in any case. Some loggers write `warning`.
+fn log_level(text: &str) -> Understood<tracing::Level> {
+    word(LEVELS)(if text.eq_ignore_ascii_case("warning") { "warn" } else { text })
 }
 
 pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Identity {

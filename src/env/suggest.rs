@@ -1,7 +1,11 @@
 //! Names that look like misspelt ones of ours.
 
-/// Units that people append to a name.
-const UNITS: &[&str] = &[
+use super::variables::{VARIABLES, prefix};
+use super::warning::Problem;
+use crate::fault::Target;
+
+/// Words that people append to a name: the unit, or what kind of value it is.
+const TAILS: &[&str] = &[
     "MS",
     "S",
     "SEC",
@@ -13,93 +17,108 @@ const UNITS: &[&str] = &[
     "MILLIS",
     "MILLISECONDS",
     "PERCENT",
+    "PERCENTAGE",
     "PCT",
     "BYTES",
+    "CODE",
+    "DURATION",
 ];
 
+/// Words of which one is never a misspelling of another: they mean different things.
+const DISTINCT: &[&str] = &["AFTER", "FOR", "EVERY"];
+
+/// Longer names are nobody's misspelling of ours, and distances cost the product of both lengths.
+const MAX_LENGTH: usize = 64;
+
 /// A name of ours, and which letters are in it.
-pub(super) struct Known<'a> {
+pub(super) struct Candidate<'a> {
     name: &'a str,
     letters: u64,
 }
 
-/// Names of ours, made ready for [`meant`].
-pub(super) fn known(names: &[String]) -> Vec<Known<'_>> {
-    names.iter().map(|name| Known { name, letters: letters(name) }).collect()
+/// Names of ours, made ready for [`diagnose`].
+pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
+    names.iter().map(|name| Candidate { name, letters: letters(name) }).collect()
 }
 
-/// Which of `ours` is meant by a name that is none, if it is near enough to be a slip.
-pub(super) fn meant<'a>(name: &str, value: &str, ours: &[Known<'a>]) -> Option<&'a str> {
-    if is_of_service(name, value) {
-        return None;
+/// What is probably wrong with a name that is none of ours; `None` if it has nothing to do with them.
+pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<Problem> {
+    let upper = normalized(name)?;
+    if let Some(problem) = prefixed(&upper, |rest, variable| rest == variable) {
+        return Some(problem);
     }
-    let mut upper = [0; 64];
-    let upper = upper.get_mut(..name.len())?;
-    for (upper, byte) in upper.iter_mut().zip(name.bytes()) {
-        *upper = if matches!(byte, b'-' | b'.') { b'_' } else { byte.to_ascii_uppercase() };
+    if let Some(nearest) = nearest(&upper, ours) {
+        return Some(Problem::Unknown { nearest: nearest.to_owned() });
     }
-    let upper = str::from_utf8(upper).ok()?;
-    let stem = upper.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map(|(stem, _)| stem);
-    if let Some(known) = ours.iter().find(|known| stem == Some(known.name)) {
-        return Some(known.name);
+    prefixed(&upper, is_misspelling)
+}
+
+/// The one of `ours` that a name is probably meant to be.
+pub(super) fn meant<'a>(name: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
+    nearest(&normalized(name)?, ours)
+}
+
+fn normalized(name: &str) -> Option<String> {
+    (name.len() <= MAX_LENGTH && name.is_ascii()).then(|| name.to_ascii_uppercase().replace(['-', '.'], "_"))
+}
+
+/// A target's prefix before a variable that does not take it.
+fn prefixed(upper: &str, is_meant: impl Fn(&str, &str) -> bool) -> Option<Problem> {
+    Target::ALL.into_iter().find_map(|target| {
+        let rest = upper.strip_prefix(prefix(target))?;
+        let takes_none = VARIABLES.iter().filter(|variable| !variable.prefixes.contains(&target));
+        let variable = takes_none.map(|variable| variable.name).find(|variable| is_meant(rest, variable))?;
+        Some(Problem::Prefix { prefix: prefix(target), variable })
+    })
+}
+
+fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
+    let stem = upper.rsplit_once('_').filter(|(_, tail)| TAILS.contains(tail)).map(|(stem, _)| stem);
+    for name in [Some(upper), stem].into_iter().flatten() {
+        let exact = ours.iter().find(|candidate| candidate.name == name);
+        if let Some(found) =
+            exact.or_else(|| ours.iter().find(|candidate| is_beginning(name, candidate.name)))
+        {
+            return Some(found.name);
+        }
     }
     let letters = letters(upper);
-    let mut nearest = None;
-    for known in ours {
-        let most = (upper.len().max(known.name.len()) / 4).clamp(1, 3);
-        // Thousands of names may stand there, and most differ in length or letters alone.
-        if upper.len().abs_diff(known.name.len()) > most
-            || foreign(letters, known.letters) > most
-            || least_distance(upper, known.name) > most
-        {
-            continue;
-        }
-        let distance = strsim::osa_distance(upper, known.name);
-        if distance <= most && nearest.is_none_or(|(least, _)| distance < least) {
-            nearest = Some((distance, known.name));
-        }
-    }
-    nearest.map(|(_, name)| name)
+    ours.iter()
+        // Thousands of names may stand there, and most differ in their letters alone.
+        .filter(|candidate| foreign(letters, candidate.letters) <= tolerance(upper, candidate.name))
+        .filter(|candidate| is_misspelling(upper, candidate.name))
+        .min_by_key(|candidate| strsim::osa_distance(upper, candidate.name))
+        .map(|candidate| candidate.name)
 }
 
-/// A bit for each letter. Letters that share a bit make bounds of a distance lower, not wrong; those of our names share
-/// none.
+/// Whether a name of several words is how a longer one begins, such as `FAIL_AFTER` for `FAIL_AFTER_TIME`.
+fn is_beginning(name: &str, longer: &str) -> bool {
+    name.contains('_') && longer.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
+}
+
+fn is_misspelling(name: &str, of: &str) -> bool {
+    let tolerance = tolerance(name, of);
+    name.len().abs_diff(of.len()) <= tolerance
+        && strsim::osa_distance(name, of) <= tolerance
+        && !name
+            .split('_')
+            .zip(of.split('_'))
+            .any(|(a, b)| a != b && DISTINCT.contains(&a) && DISTINCT.contains(&b))
+}
+
+/// How many letters of a misspelling may differ.
+fn tolerance(a: &str, b: &str) -> usize {
+    (a.len().max(b.len()) / 4).clamp(1, 3)
+}
+
+/// A bit for each letter.
 fn letters(name: &str) -> u64 {
     name.bytes().fold(0, |letters, byte| letters | 1 << (byte % 64))
 }
 
-/// A lower bound of the distance: a change makes up for one letter that the other name does not have.
+/// A lower bound of the distance: each change makes up for at most one letter that the other name does not have.
 fn foreign(a: u64, b: u64) -> usize {
     (a & !b).count_ones().max((b & !a).count_ones()) as usize
-}
-
-/// A lower bound of the distance at a fraction of its cost: the letters that are too many on one side or the other,
-/// wherever they stand.
-fn least_distance(a: &str, b: &str) -> usize {
-    let mut surplus = [0_i8; 64];
-    a.bytes().for_each(|byte| surplus[usize::from(byte % 64)] += 1);
-    b.bytes().for_each(|byte| surplus[usize::from(byte % 64)] -= 1);
-    let of_a: usize = surplus.iter().map(|count| (*count).max(0) as usize).sum();
-    // Each change of a letter makes two of them.
-    of_a.max(of_a + b.len() - a.len())
-}
-
-/// Whether Kubernetes makes such a variable for a Service of whatever name: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
-/// `X_SERVICE_PORT_NAME`, `X_PORT=tcp://…`, `X_PORT_80_TCP`, `X_PORT_80_TCP_ADDR`.
-pub(super) fn is_of_service(name: &str, value: &str) -> bool {
-    if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
-        return true;
-    }
-    if name.ends_with("_PORT") && value.contains("://") {
-        return true;
-    }
-    name.match_indices("_PORT_").any(|(at, infix)| {
-        let rest = &name[at + infix.len()..];
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let rest = &rest[digits..];
-        let protocol = ["_TCP", "_UDP", "_SCTP"].iter().find_map(|protocol| rest.strip_prefix(protocol));
-        digits > 0 && matches!(protocol, Some("" | "_PROTO" | "_PORT" | "_ADDR"))
-    })
 }
 
 #[cfg(test)]
@@ -107,43 +126,71 @@ mod tests {
     use super::*;
     use crate::env::names;
 
+    fn diagnosis(name: &str) -> Option<String> {
+        diagnose(name, &candidates(&names())).map(|problem| problem.to_string())
+    }
+
     #[test]
-    fn a_slip_finds_the_name_that_was_meant() {
-        for (name, known) in [
+    fn a_misspelling_finds_the_name_that_was_meant() {
+        for (name, meant) in [
             ("port", "PORT"),
             ("PORTS", "PORT"),
             ("FAILURE_RATES", "FAILURE_RATE"),
             ("FAIL_RATE", "FAILURE_RATE"),
             ("FAILURE-RATE", "FAILURE_RATE"),
+            ("FAILURE_STATUS_CODE", "FAILURE_STATUS"),
             ("LATENCY_MS", "LATENCY"),
             ("STARTUP_DELAY_SECONDS", "STARTUP_DELAY"),
             ("LIVENESS_FAILURE_RATE_PERCENT", "LIVENESS_FAILURE_RATE"),
             ("READYNESS_LATENCY", "READINESS_LATENCY"),
-            ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_FOR"),
+            ("FAIL_AFTER", "FAIL_AFTER_TIME"),
+            ("READINESS_FAIL_AFTER", "READINESS_FAIL_AFTER_TIME"),
+            ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_AFTER_TIME"),
+            ("LIVENESS_FAIL_AFTER_SECONDS", "LIVENESS_FAIL_AFTER_TIME"),
             ("LOGLEVEL", "LOG_LEVEL"),
             ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
+            ("MAX_HEAD", "MAX_HEAD_SIZE"),
         ] {
-            assert_eq!(meant(name, "1", &super::known(&names())), Some(known), "{name}");
+            let expected = format!("unknown variable, ignored; did you mean {meant}?");
+            assert_eq!(diagnosis(name), Some(expected), "{name}");
         }
     }
 
     #[test]
-    fn the_bound_of_a_distance_is_never_above_it() {
+    fn a_prefix_that_a_variable_does_not_take_is_named() {
+        for (name, prefix, variable) in [
+            ("LIVENESS_PARTITION_AFTER", "LIVENESS_", "PARTITION_AFTER"),
+            ("LIVENESS_PARTITON_AFTER", "LIVENESS_", "PARTITION_AFTER"),
+            ("READINESS_DISCONNECT_AFTER", "READINESS_", "DISCONNECT_AFTER"),
+            ("STARTUP_STARTUP_DELAY", "STARTUP_", "STARTUP_DELAY"),
+            ("LIVENESS_PORT", "LIVENESS_", "PORT"),
+            ("TRAFFIC_LISTEN_DELAY", "TRAFFIC_", "LISTEN_DELAY"),
+        ] {
+            let expected =
+                format!("ignored: {variable} does not take the prefix {prefix}; did you mean {variable}?");
+            assert_eq!(diagnosis(name), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_another_meaning_is_no_misspelling() {
+        assert!(!is_misspelling("RECONNECT_FOR", "RECONNECT_AFTER"));
+        assert!(!is_misspelling("FAIL_EVERY", "FAIL_FOR"));
+        assert!(is_misspelling("FAIL_EVRY", "FAIL_EVERY"));
+    }
+
+    #[test]
+    fn letters_that_differ_are_never_more_than_the_distance() {
         let names = names();
-        let mut sharp = 0;
         for a in names.iter().step_by(3) {
             for b in names.iter().map(String::as_str).chain(["PATH", "", "LIVENESS_LATNECY"]) {
-                let (least, distance) = (least_distance(a, b), strsim::osa_distance(a, b));
-                assert!(least <= distance, "{a} {b}: {least} > {distance}");
-                assert!(foreign(letters(a), letters(b)) <= distance, "{a} {b}");
-                sharp += usize::from(least > 3);
+                assert!(foreign(letters(a), letters(b)) <= strsim::osa_distance(a, b), "{a} {b}");
             }
         }
-        assert!(sharp > names.len(), "it spares {sharp} distances");
     }
 
     #[test]
-    fn what_others_put_into_the_environment_is_left_alone() {
+    fn variables_of_other_programs_are_left_alone() {
         for name in [
             "PATH",
             "HOME",
@@ -180,6 +227,8 @@ mod tests {
             "NODE_ENV",
             "NODE_OPTIONS",
             "NODE_IP",
+            "NODE",
+            "POD",
             "HOST_IP",
             "HOST_NAME",
             "POD_IP",
@@ -195,35 +244,12 @@ mod tests {
             "OTEL_SERVICE_NAME",
             "DATABASE_URL",
             "AWS_REGION",
+            "LOG",
+            "SEED_URL",
+            "NO_COLOR",
+            "COLORTERM",
         ] {
-            assert_eq!(meant(name, "x", &known(&names())), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn variables_of_services_are_told_from_ours() {
-        for name in [
-            "DEPENDENCY_SERVICE_HOST",
-            "DEPENDENCY_SERVICE_PORT",
-            "DEPENDENCY_SERVICE_PORT_HTTP",
-            "READINESS_SERVICE_HOST",
-            "FAILURE_PORT",
-            "LIVENESS_PORT_80_TCP",
-            "LIVENESS_PORT_80_TCP_ADDR",
-            "LIVENESS_PORT_80_TCP_PORT",
-            "LIVENESS_PORT_80_TCP_PROTO",
-            "FAIL_PORT_53_UDP",
-            "A_PORT_B_PORT_1_SCTP",
-            "LATENCY_PORT",
-            "PORT_PORT",
-            "FAIL_PORT",
-        ] {
-            assert_eq!(meant(name, "tcp://10.0.0.1:80", &known(&names())), None, "{name}");
-            assert!(is_of_service(name, "tcp://10.0.0.1:80"), "{name}");
-        }
-        // No Service can be named so that one of ours is overwritten.
-        for name in names() {
-            assert!(!is_of_service(&name, "tcp://10.0.0.1:80"), "{name}");
+            assert_eq!(diagnosis(name), None, "{name}");
         }
     }
 }

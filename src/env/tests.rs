@@ -1,3 +1,8 @@
+//! What the variables mean, one module per subject.
+
+mod flags;
+mod warnings;
+
 use std::time::Duration;
 
 use std::collections::BTreeSet;
@@ -132,7 +137,22 @@ mod as_the_original_did {
     #[test]
     fn a_partition_lasts_from_its_beginning_to_its_end() {
         let partition = |when: Value| json!([status("readiness-partition", &json!({"when": when}))]);
-        assert_eq!(rules(&[("DISCONNECT_AFTER", "30")]), partition(json!({"after": "30m"})));
+        assert_eq!(
+            rules(&[("DISCONNECT_AFTER", "30"), ("RECONNECT_AFTER", "10")]),
+            partition(json!({"after": "30m", "for": "10m"}))
+        );
+        assert_eq!(rules(&[("PARTITION_AFTER", "30")]), partition(json!({"after": "30m"})));
+        for pairs in
+            [&[("DISCONNECT_AFTER", "30")][..], &[("DISCONNECT_AFTER", "30"), ("RECONNECT_AFTER", "0")]]
+        {
+            assert_eq!(rules(pairs), json!([]), "{pairs:?}");
+            assert_eq!(
+                warnings(pairs),
+                [
+                    "DISCONNECT_AFTER: has no effect without RECONNECT_AFTER, as in the original; PARTITION_AFTER alone lasts for ever"
+                ]
+            );
+        }
         assert_eq!(rules(&[("RECONNECT_AFTER", "10")]), json!([]));
         assert_eq!(
             warnings(&[("RECONNECT_AFTER", "10")]),
@@ -570,45 +590,6 @@ fn port_and_its_lower_case_do_not_collide() {
 }
 
 #[test]
-fn what_kubernetes_injects_for_services_neither_breaks_the_start_nor_warns() {
-    let loaded = loaded(&[
-        ("DEPENDENCY_PORT", "tcp://10.0.0.1:80"),
-        ("DEPENDENCY_SERVICE_HOST", "10.0.0.1"),
-        ("READINESS_SERVICE_HOST", "10.0.0.2"),
-        ("READINESS_SERVICE_PORT", "80"),
-        ("LIVENESS_PORT_80_TCP", "tcp://10.0.0.3:80"),
-        ("LIVENESS_PORT_80_TCP_PROTO", "tcp"),
-        ("FAILURE_PORT", "tcp://10.0.0.4:80"),
-        ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
-        ("PATH", "/usr/bin"),
-        ("HOSTNAME", "web-0"),
-    ]);
-    assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.effective, []);
-    assert_eq!(loaded.config.plan, Plan::default());
-}
-
-#[test]
-fn slips_of_the_pen_and_variables_in_vain_are_warned_about() {
-    assert_eq!(
-        warnings(&[("FAILURE_RATES", "20"), ("READYNESS_LATENCY", "5")]),
-        [
-            "FAILURE_RATES: unknown variable, ignored; did you mean FAILURE_RATE?",
-            "READYNESS_LATENCY: unknown variable, ignored; did you mean READINESS_LATENCY?",
-        ]
-    );
-    assert_eq!(
-        warnings(&[("FAILURE_BODY", "5"), ("FAILURE_MODE", "status"), ("PARTITION_MODE", "drop")]),
-        [
-            "FAILURE_BODY: has no effect without FAILURE_MODE=truncate, body-hang, body-reset, malformed or drip",
-            "FAILURE_MODE: has no effect without a failure, such as FAILURE_RATE",
-            "PARTITION_MODE: has no effect without PARTITION_AFTER or PARTITION_FOR",
-        ]
-    );
-    assert_eq!(warnings(&[("SEED", "1"), ("FAULTS", "seed: 2")]), ["SEED: wins over the seed of FAULTS"]);
-}
-
-#[test]
 fn the_effective_value_and_unit_of_each_variable_that_is_set_is_told() {
     let loaded = loaded(&[
         ("LATENCY", "50"),
@@ -655,7 +636,7 @@ fn the_service_has_defaults_and_takes_what_is_given() {
         (4096, s(10), s(75), 16 << 10)
     );
     assert_eq!((config.process.shutdown_delay, config.process.shutdown_grace), (s(0), s(5)));
-    assert_eq!((config.process.worker_threads, config.process.log_format), (1, LogFormat::Json));
+    assert_eq!((config.process.worker_threads, config.process.log_format), (1, None));
     assert_eq!(config.seed, SeedChoice { seed: None, scope: SeedScope::Pod });
     assert_eq!(config.paths.len(), 7);
 
@@ -676,7 +657,7 @@ fn the_service_has_defaults_and_takes_what_is_given() {
     assert_eq!(config.admin_address.ip, Some("::1".parse().unwrap()));
     assert_eq!(
         (config.process.log_level, config.process.log_format),
-        (tracing::Level::DEBUG, LogFormat::Text)
+        (tracing::Level::DEBUG, Some(LogFormat::Text))
     );
     let more: Vec<_> = config.paths[7..].iter().map(|(path, target)| (path.as_str(), *target)).collect();
     assert_eq!(more, [("/alive", Target::Liveness), ("/api/*", Target::Traffic)]);
@@ -754,7 +735,6 @@ fn every_default_of_the_table_is_the_default() {
             | "SHUTDOWN_DELAY"
             | "SHUTDOWN_GRACE"
             | "WORKER_THREADS"
-            | "LOG_FORMAT"
             | "LOG_LEVEL"
             | "SEED_SCOPE"
             | "READINESS_CHECKS_DEPENDENCY" => variable.default,

@@ -58,6 +58,25 @@ const fn one(
     Variable { name, prefixes: &[], unit, default, meaning }
 }
 
+/// Options of `serve` that set a variable: the option without its dashes, the variable, what the help calls its value.
+pub const FLAGS: &[(&str, &str, &str)] = &[
+    ("port", "PORT", "PORT"),
+    ("bind", "BIND_ADDRESS", "ADDRESS"),
+    ("admin", "ADMIN_ADDRESS", "ADDRESS:PORT"),
+    ("faults", "FAULTS_FILE", "FILE"),
+    ("seed", "SEED", "NUMBER"),
+    ("log-format", "LOG_FORMAT", "json|text"),
+];
+
+/// Pairs of names for the same thing, of which only one may be set.
+pub(super) const SYNONYMS: &[(&str, &str)] = &[
+    ("FAIL_AFTER_REQUESTS", "FAIL_COUNT"),
+    ("FAIL_REQUESTS", "RECOVERY_PERIOD"),
+    ("PARTITION_AFTER", "DISCONNECT_AFTER"),
+    ("PARTITION_FOR", "RECONNECT_AFTER"),
+    ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE"),
+];
+
 /// All variables. 0 and empty mean unset, but for `PORT`, `SEED`, `FAILURE_BODY` and booleans.
 pub const VARIABLES: &[Variable] = &[
     each("FAILURE_RATE", "%", "", "share of the requests that fail; unprefixed: all targets but dependency"),
@@ -101,7 +120,7 @@ pub const VARIABLES: &[Variable] = &[
     each("FAILURE_DRIP", "s", "5s", "how long a body takes in mode drip"),
     each("FAILURE_LOCATION", "URL", "http://probesim.invalid/", "where mode redirect leads"),
     one("PARTITION_AFTER", "min", "", "the network is cut from then on"),
-    one("DISCONNECT_AFTER", "min", "", "the original's name of `PARTITION_AFTER`"),
+    one("DISCONNECT_AFTER", "min", "", "the original's name of `PARTITION_AFTER`; needs `RECONNECT_AFTER`"),
     one("PARTITION_FOR", "min", "", "how long the cut lasts; alone, from the start"),
     one("RECONNECT_AFTER", "min", "", "the original's name of `PARTITION_FOR`; needs a beginning"),
     one("PARTITION_MODE", "word", "status", "status (readiness fails), drop, refuse or reset"),
@@ -140,7 +159,8 @@ pub const VARIABLES: &[Variable] = &[
     one("SHUTDOWN_DELAY", "s", "0s", "how long the service goes on after a signal, not ready"),
     one("SHUTDOWN_GRACE", "s", "5s", "how long requests under way may take after that"),
     one("WORKER_THREADS", "number", "1", "threads that serve, 1 to 64"),
-    one("LOG_FORMAT", "word", "json", "json or text"),
+    one("STRICT", "bool", "false", "whether a warning about a variable is an error, and nothing starts"),
+    one("LOG_FORMAT", "word", "text on a terminal, json elsewhere", "json or text"),
     one("LOG_LEVEL", "word", "info", "error, warn, info, debug or trace"),
     one("POD_NAME", "text", "", "name of this Pod, from the downward API"),
     one("POD_NAMESPACE", "text", "", "its namespace"),

@@ -1,5 +1,12 @@
 //! What a faulted request or connection gets.
 
+mod table;
+
+pub use table::{
+    ActsOn, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, MODES, ModeField, ModeInfo,
+    ModeParts, StatusEffect,
+};
+
 /// What a request gets instead of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -42,48 +49,37 @@ pub struct Partial {
 }
 
 impl Mode {
-    /// The names of all modes of a request, in plans and metric labels.
-    pub const NAMES: [&'static str; 11] = [
-        "status",
-        "redirect",
-        "hang",
-        "close",
-        "reset",
-        "garbage",
-        "truncate",
-        "body-hang",
-        "body-reset",
-        "malformed",
-        "drip",
-    ];
+    /// Its row in the table of modes.
+    pub const fn info(&self) -> &'static ModeInfo {
+        match self {
+            Self::Status(_) => &table::STATUS,
+            Self::Redirect(_) => &table::REDIRECT,
+            Self::Hang => &table::HANG,
+            Self::Close => &table::CLOSE,
+            Self::Reset => &table::RESET,
+            Self::Garbage => &table::GARBAGE,
+            Self::Truncate(_) => &table::TRUNCATE,
+            Self::BodyHang(_) => &table::BODY_HANG,
+            Self::BodyReset(_) => &table::BODY_RESET,
+            Self::Malformed(_) => &table::MALFORMED,
+            Self::Drip { .. } => &table::DRIP,
+        }
+    }
 
     /// The name in plans and metric labels.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Status(_) => "status",
-            Self::Redirect(_) => "redirect",
-            Self::Hang => "hang",
-            Self::Close => "close",
-            Self::Reset => "reset",
-            Self::Garbage => "garbage",
-            Self::Truncate(_) => "truncate",
-            Self::BodyHang(_) => "body-hang",
-            Self::BodyReset(_) => "body-reset",
-            Self::Malformed(_) => "malformed",
-            Self::Drip { .. } => "drip",
-        }
+        self.info().name
     }
 
     /// Whether a client takes what it gets for a failure: anything but a whole answer below 400.
     pub const fn fails(&self) -> bool {
-        match self {
-            Self::Status(status) | Self::Drip { partial: Partial { status, .. }, .. } => *status >= 400,
-            Self::Redirect(_) => false,
-            _ => true,
+        match self.status() {
+            Some(status) => status >= 400 || !self.info().is_whole,
+            None => true,
         }
     }
 
-    /// The status and body size of a body mode.
+    /// The status and body size of a mode that strikes within a body.
     pub const fn partial(&self) -> Option<Partial> {
         match self {
             Self::Truncate(partial)
@@ -91,20 +87,35 @@ impl Mode {
             | Self::BodyReset(partial)
             | Self::Malformed(partial)
             | Self::Drip { partial, .. } => Some(*partial),
-            _ => None,
+            Self::Status(_) | Self::Redirect(_) | Self::Hang | Self::Close | Self::Reset | Self::Garbage => {
+                None
+            }
         }
     }
 
     /// The status code of the head that is sent, if one is.
     pub const fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status(status) => Some(*status),
-            Self::Redirect(_) => Some(302),
-            _ => match self.partial() {
-                Some(partial) => Some(partial.status),
-                None => None,
-            },
+        match (self, self.partial(), self.info().status) {
+            (Self::Status(status), ..) => Some(*status),
+            (_, Some(partial), _) => Some(partial.status),
+            (_, _, StatusEffect::Fixed(status)) => Some(status),
+            _ => None,
         }
+    }
+
+    /// The values of its fields; those that it does not take are the defaults.
+    pub fn parts(&self) -> ModeParts {
+        let mut parts = ModeParts::default();
+        if let Some(partial) = self.partial() {
+            (parts.status, parts.body) = (partial.status, partial.body);
+        }
+        match self {
+            Self::Status(status) => parts.status = *status,
+            Self::Redirect(location) => parts.location.clone_from(location),
+            Self::Drip { over, .. } => parts.drip = *over,
+            _ => {}
+        }
+        parts
     }
 }
 
@@ -123,17 +134,22 @@ impl Cut {
     /// All modes of the listener.
     pub const ALL: [Self; 3] = [Self::Drop, Self::Refuse, Self::Reset];
 
-    /// The name in plans and metric labels.
-    pub const fn name(self) -> &'static str {
+    /// Its row in the table of modes.
+    pub const fn info(self) -> &'static ModeInfo {
         match self {
-            Self::Drop => "drop",
-            Self::Refuse => "refuse",
-            Self::Reset => "reset",
+            Self::Drop => &table::CUT_DROP,
+            Self::Refuse => &table::CUT_REFUSE,
+            Self::Reset => &table::CUT_RESET,
         }
     }
 
-    /// The cut of that name.
+    /// The name in plans and metric labels.
+    pub const fn name(self) -> &'static str {
+        self.info().name
+    }
+
+    /// The cut of that name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cut| cut.name() == name)
+        Self::ALL.into_iter().find(|cut| cut.name().eq_ignore_ascii_case(name))
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn read(reader: &mut Reader, value: &Value) -> Option<Delay> {
 
 fn short(reader: &mut Reader, value: &Value) -> Option<Delay> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let delay = units::duration(&text, Bare::Refused)
+    let delay = units::duration(&text, Bare::Milliseconds)
         .map_err(Reason::from)
         .and_then(|delay| Delay::fixed(delay).map_err(|_| Reason::Delay(DelayError::Zero("delay"))));
     delay.map_err(|reason| reader.fail_value("delay", value, reason)).ok()
@@ -37,7 +37,7 @@ fn long(reader: &mut Reader, value: &Value) -> Option<Delay> {
     let distribution = reader.parsed(&fields, "distribution", "text", |text| {
         DISTRIBUTIONS
             .iter()
-            .find(|name| **name == text)
+            .find(|name| name.eq_ignore_ascii_case(text))
             .copied()
             .ok_or_else(|| choice(text, DISTRIBUTIONS.to_vec()))
     });
@@ -81,7 +81,7 @@ fn table(reader: &mut Reader, fields: &Fields<'_>) -> Option<Result<Delay, Delay
     let mut table = Vec::new();
     for name in fields.names() {
         if let Some(percentile) = percentile(name) {
-            table.push((percentile, reader.duration(fields, name)?));
+            table.push((percentile, reader.duration(fields, name, Bare::Milliseconds)?));
         }
     }
     Some(Delay::percentiles(table))
@@ -94,7 +94,7 @@ fn shaped(
 ) -> Option<Result<Delay, DelayError>> {
     let mut required = |field| {
         reader.required(fields, field)?;
-        reader.duration(fields, field)
+        reader.duration(fields, field, Bare::Milliseconds)
     };
     Some(match distribution {
         Some("lognormal") => {

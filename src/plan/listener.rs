@@ -26,10 +26,8 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
     let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
     reader.required(fields, "mode");
     let cut = reader.parsed(fields, "mode", "text", |text| {
-        Cut::from_name(text).ok_or_else(|| Reason::ModeOfTarget {
-            target: "target listener",
-            modes: Cut::ALL.iter().map(|cut| cut.name()).collect(),
-        })
+        Cut::from_name(text)
+            .ok_or_else(|| Reason::ModeOfTarget { target: "target listener", modes: super::listener_modes() })
     });
     Some(Action::Listener { cut: cut?, from: from? })
 }

@@ -119,9 +119,9 @@ impl Reader {
         parsed.map_err(|reason| self.fail_value(&fields.path_to(field), value, reason)).ok()
     }
 
-    /// A field's duration, which must have a unit.
-    pub(super) fn duration(&mut self, fields: &Fields<'_>, field: &str) -> Option<Duration> {
-        self.parsed(fields, field, "a duration such as 30s", |text| units::duration(text, Bare::Refused))
+    /// A field's duration; a number alone has the unit `bare`.
+    pub(super) fn duration(&mut self, fields: &Fields<'_>, field: &str, bare: Bare) -> Option<Duration> {
+        self.parsed(fields, field, "a duration such as 30s", |text| units::duration(text, bare))
     }
 
     /// A list of texts, or a single one.

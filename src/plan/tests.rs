@@ -5,12 +5,13 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::mode::request_modes;
 use super::*;
 use crate::fault::{
-    Burst, Client, Cut, Delay, Networks, Partial, Pods, Rate, RequestWindow, TimeWindow, Timestamp, Trigger,
+    Burst, Client, Cut, Delay, Mode, ModeInfo, ModeParts, Networks, Partial, Pods, Rate, RequestWindow,
+    TimeWindow, Timestamp, Trigger,
 };
 use crate::plan::document;
-use crate::units;
 
 fn plan(text: &str) -> Result<RawPlan, Vec<ConfigError>> {
     read_plan(&document::parse(text, document::MAX_PLAN).unwrap(), "")
@@ -191,13 +192,16 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ),
         (
             "mode: truncate, body: 1parsec",
-            r#"body="1parsec": is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB)"#,
+            r#"body="1parsec": is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB, GB, GiB)"#,
         ),
         ("client: kublet", r#"client="kublet": is not one of kubelet, other, any; did you mean "kubelet"?"#),
-        ("rate: 20, mode: hang", r#"rate="20": is ambiguous; write 20%"#),
+        ("rate: 0.2, mode: hang", r#"rate="0.2": is ambiguous; write 0.2% or 20%"#),
         ("rate: 120%, mode: hang", r#"rate="120%": is not between 0% and 100%"#),
         ("rate: [], mode: hang", "rate: is not a percentage such as 20%"),
-        ("when: {after: 60}, mode: hang", r#"when.after="60": has no unit; write 60s or 60ms"#),
+        (
+            "when: {after: 60x}, mode: hang",
+            r#"when.after="60x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s"#,
+        ),
         ("when: {for: 10s, every: 5s}, mode: hang", "when: `for` (10s) must be shorter than `every` (5s)"),
         ("when: {every: 5s}, mode: hang", "when: `every` needs a `for`, the length of each window"),
         (
@@ -212,7 +216,10 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ),
         ("burst: 5, mode: hang", r#"burst="5": a burst needs a rate of at most 99%, not 100%"#),
         ("ramp: 0s, mode: hang", "ramp: `ramp` must be more than 0; leave it out for none"),
-        ("delay: 50", r#"delay="50": has no unit; write 50s or 50ms"#),
+        (
+            "delay: 50x",
+            r#"delay="50x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in ms"#,
+        ),
         ("delay: 0s", r#"delay="0s": `delay` must be more than 0"#),
         ("delay: {jitter: 5ms}", "delay: `fixed` is missing"),
         ("delay: {fixed: 5ms, distribution: normal}", "delay: `jitter` is missing"),
@@ -370,10 +377,11 @@ fn delays() -> impl Strategy<Value = Delay> {
 }
 
 fn modes() -> impl Strategy<Value = Mode> {
-    (0..Mode::NAMES.len(), 200..600_u16, 0..100_000_u64, millis(1..100_000), "[!-~]{1,20}").prop_map(
+    (0..request_modes().len(), 200..600_u16, 0..100_000_u64, millis(1..100_000), "[!-~]{1,20}").prop_map(
         |(kind, status, body, drip, location)| {
             let status = if matches!(status, 204 | 304) { 500 } else { status };
-            build(Mode::NAMES[kind], ModeParts { status, body, drip, location }).unwrap()
+            let info = ModeInfo::of_requests(request_modes()[kind]).unwrap();
+            info.mode(ModeParts { status, body, drip, location }).unwrap()
         },
     )
 }
@@ -410,7 +418,10 @@ fn conditions_of_replicas_starts_and_the_calendar_are_read() {
         Ok(Some(Pods::Ordinals(vec![0, 2])))
     );
     for (fields, error) in [
-        (json!({"pods": 30}), "drill: pods=\"30\": is ambiguous; write 30%"),
+        (
+            json!({"pods": 30}),
+            "drill: pods=\"30\": is not a share such as 30%, or a list of ordinals such as [0, 2]",
+        ),
         (
             json!({"pods": []}),
             "drill: pods: is not a share such as 30%, or a list of ordinals such as [0, 2]",
@@ -552,5 +563,41 @@ proptest! {
     fn a_written_rule_reads_back(rule in rules()) {
         let value = write_rule(&rule);
         prop_assert_eq!(read_rule(&value, ""), Ok(rule), "{}", value);
+    }
+}
+
+#[test]
+fn a_bare_number_and_a_word_in_any_case_read_as_in_a_variable() {
+    let written = |fields: &str| {
+        let text = format!("faults: [{{name: a, {fields}}}]");
+        plan(&text)
+            .unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
+            .rules
+            .iter()
+            .map(write_rule)
+            .collect::<Vec<_>>()
+    };
+    for (bare, full) in [
+        ("target: traffic, rate: 20, mode: hang", "target: traffic, rate: 20%, mode: hang"),
+        ("target: traffic, rate: '20', mode: hang", "target: traffic, rate: 20%, mode: hang"),
+        ("target: traffic, delay: 50", "target: traffic, delay: 50ms"),
+        (
+            "target: traffic, delay: {fixed: 50, jitter: 5}",
+            "target: traffic, delay: {fixed: 50ms, jitter: 5ms}",
+        ),
+        ("target: traffic, delay: {p50: 5, p99: 50}", "target: traffic, delay: {p50: 5ms, p99: 50ms}"),
+        ("target: traffic, mode: drip, drip: 9", "target: traffic, mode: drip, drip: 9s"),
+        (
+            "target: traffic, mode: hang, when: {after: 60, for: 20, every: 300}, ramp: 10, stagger: 5",
+            "target: traffic, mode: hang, when: {after: 60s, for: 20s, every: 300s}, ramp: 10s, stagger: 5s",
+        ),
+        ("target: Traffic, mode: HANG, client: Kubelet", "target: traffic, mode: hang, client: kubelet"),
+        ("target: LISTENER, mode: Drop", "target: listener, mode: drop"),
+        (
+            "target: traffic, delay: {fixed: 9ms, jitter: 5ms, distribution: Normal}",
+            "target: traffic, delay: {fixed: 9ms, jitter: 5ms, distribution: normal}",
+        ),
+    ] {
+        assert_eq!(written(bare), written(full), "{bare}");
     }
 }

@@ -6,7 +6,7 @@ use super::reader::{Fields, Reader};
 use super::whole;
 use crate::fault::{Burst, Pods, Rate, RequestWindow, TimeWindow, Trigger, TriggerError};
 use crate::plan::error::Reason;
-use crate::units;
+use crate::units::{self, Bare};
 
 /// The most ordinals of a rule.
 const MAX_ORDINALS: usize = 1_000;
@@ -18,7 +18,8 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
         && let Some(when) = reader.mapping(value, "when", &["after", "for", "every", "requests", "starts"])
     {
         let before = reader.errors.len();
-        let [after, length, period] = ["after", "for", "every"].map(|field| reader.duration(&when, field));
+        let [after, length, period] =
+            ["after", "for", "every"].map(|field| reader.duration(&when, field, Bare::Seconds));
         if reader.errors.len() == before && [after, length, period].iter().any(Option::is_some) {
             time = TimeWindow::new(after.unwrap_or_default(), length, period)
                 .map_err(|error| reader.fail("when", error))
@@ -48,7 +49,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
         }
     });
     let [ramp, stagger] = ["ramp", "stagger"].map(|field| {
-        let value = reader.duration(fields, field);
+        let value = reader.duration(fields, field, Bare::Seconds);
         if value.is_some_and(|value| value.is_zero()) {
             reader.fail(field, Reason::Trigger(TriggerError::Zero(field)));
         }
@@ -68,7 +69,11 @@ fn pods(reader: &mut Reader, fields: &Fields<'_>, value: &Value) -> Option<Pods>
     const EXPECTED: &str = "a share such as 30%, or a list of ordinals such as [0, 2]";
     let Value::Array(items) = value else {
         return reader.parsed(fields, "pods", EXPECTED, |text| {
-            Ok::<_, Reason>(Pods::Share(Rate::from_percent(units::percent(text)?)?))
+            // A number alone may be meant as an ordinal.
+            if !text.ends_with('%') {
+                return Err(Reason::Expected(EXPECTED));
+            }
+            Ok(Pods::Share(Rate::from_percent(units::percent(text)?)?))
         });
     };
     let ordinals: Option<Vec<u32>> =

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::mode::{ModeParts, fields_of, percent_of};
+use super::mode::percent_of;
 use crate::fault::{
-    Action, ClientFilter, Delay, Distribution, Mode, Networks, Pods, Rate, RequestWindow, Rule, TimeWindow,
-    Trigger,
+    Action, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
+    RequestWindow, Rule, TimeWindow, Trigger,
 };
 use crate::units::{Show, show_timestamp};
 
@@ -122,25 +122,19 @@ fn write_delay(delay: &Delay) -> Value {
     }
 }
 
-fn mode_fields(mode: &Mode) -> Vec<(&'static str, Value)> {
-    let default = ModeParts::default();
-    let mut fields = Vec::new();
-    if fields_of(mode.name()).contains(&"status")
-        && let Some(status) = mode.status().filter(|status| *status != default.status)
-    {
-        fields.push(("status", status.into()));
-    }
-    if let Some(partial) = mode.partial().filter(|partial| partial.body != default.body) {
-        fields.push(("body", partial.body.into()));
-    }
-    match mode {
-        Mode::Redirect(location) if *location != default.location => {
-            fields.push(("location", location.clone().into()));
-        }
-        Mode::Drip { over, .. } if *over != default.drip => fields.push(("drip", duration(*over))),
-        _ => {}
-    }
-    fields
+fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
+    let (parts, default) = (mode.parts(), ModeParts::default());
+    ModeField::ALL.into_iter().filter_map(move |field| {
+        let value = match field {
+            ModeField::Status => (parts.status != default.status).then(|| parts.status.into()),
+            ModeField::Location => {
+                (parts.location != default.location).then(|| parts.location.clone().into())
+            }
+            ModeField::Body => (parts.body != default.body).then(|| parts.body.into()),
+            ModeField::Drip => (parts.drip != default.drip).then(|| duration(parts.drip)),
+        };
+        Some((field.name(), value?))
+    })
 }
 
 fn duration(value: std::time::Duration) -> Value {

@@ -157,7 +157,7 @@ impl FromStr for Condition {
             }
             Figure::Availability => units::percent(limit).map_err(unit)?,
             Figure::Unready | Figure::Outage | Figure::BackOff => {
-                units::duration(limit, Bare::Refused).map_err(unit)?.as_secs_f64()
+                units::duration(limit, Bare::Seconds).map_err(unit)?.as_secs_f64()
             }
         };
         Ok(Self { text: text.trim().to_owned(), figure, comparison, limit })

@@ -161,7 +161,7 @@ fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Vec<Confi
         other => other.to_string(),
     };
     let error = |reason: Reason| vec![ConfigError::new(place, reason).field("ttl").value(&text)];
-    match units::duration(&text, Bare::Refused) {
+    match units::duration(&text, Bare::Seconds) {
         Ok(ttl) if ttl.is_zero() => Err(error(Reason::Expected("more than 0; leave it out for ever"))),
         Ok(ttl) => Ok(Some(ttl)),
         Err(wrong) => Err(error(wrong.into())),

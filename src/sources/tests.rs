@@ -169,8 +169,8 @@ async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
             ],
         ),
         (
-            put("down", json!({"target": "traffic", "mode": "hang", "ttl": 5})),
-            vec!["down: ttl=\"5\": has no unit; write 5s or 5ms"],
+            put("down", json!({"target": "traffic", "mode": "hang", "ttl": "5 parsecs"})),
+            vec!["down: ttl=\"5 parsecs\": is not a duration"],
         ),
         (
             put("down", json!({"name": "up", "target": "traffic", "mode": "hang"})),

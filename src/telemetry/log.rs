@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::env::{LogFormat, Process};
+use crate::env::LogFormat;
 
 /// How many lines may wait to be written: about a megabyte.
 const QUEUE: usize = 4096;
@@ -35,19 +35,30 @@ enum Message {
     Flush(Sender<()>),
 }
 
-/// Sends events to standard output from here on. A second call changes nothing.
-pub fn init(process: &Process) -> Log {
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// JSON or text.
+    pub format: LogFormat,
+    /// Whether text is in colour.
+    pub colour: bool,
+}
+
+/// Sends events of this level and above to standard output from here on. A second call changes nothing.
+pub fn init(level: tracing::Level, style: Style) -> Log {
     let queue = Arc::new(Queue::default());
     let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(process.log_level))
+        .with_max_level(LevelFilter::from_level(level))
         .with_target(false)
+        // They would go to standard error, which may be closed.
+        .log_internal_errors(false)
         .with_writer(Lines(queue.clone()));
     // Fails only where somebody else, such as a test, has set one.
-    let _ = match process.log_format {
+    let _ = match style.format {
         LogFormat::Json => tracing::subscriber::set_global_default(
             builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
         ),
-        LogFormat::Text => tracing::subscriber::set_global_default(builder.with_ansi(false).finish()),
+        LogFormat::Text => tracing::subscriber::set_global_default(builder.with_ansi(style.colour).finish()),
     };
     Log(queue)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in test helpers, a panic is the failure")]
 
 mod api;
+mod command_line;
 mod components;
 mod decisions;
 mod delays;
@@ -12,6 +13,7 @@ mod fuzz_seeds;
 mod kubelet;
 mod limits;
 mod manifest;
+mod modes;
 mod monitoring;
 mod original;
 mod partition;

@@ -209,7 +209,7 @@ impl Raw {
             ("file", _) => self.file = Some(value),
             ("for", _) if value == "ever" => self.forever = true,
             ("for", Some((_, path))) => {
-                if let Err(error) = units::duration(&value, Bare::Refused) {
+                if let Err(error) = units::duration(&value, Bare::Seconds) {
                     return Err(UsageError::For(value, error));
                 }
                 put(&mut self.rule, path, value.into());
@@ -401,7 +401,10 @@ mod tests {
             ("add", "add needs a target: liveness, readiness, startup, dependency, traffic or listener"),
             ("add readiness --code 5", "--code is not an option of fault add"),
             ("add readiness --status", "--status needs a value"),
-            ("add readiness --for 5", "--for \"5\" has no unit; write 5s or 5ms; ever is for ever"),
+            (
+                "add readiness --for x",
+                "--for \"x\" is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s; ever is for ever",
+            ),
             ("list --status 500", "--status is not an option of fault list"),
             ("list x", "\"x\" is one argument too many"),
             ("rm", "rm needs the name of a rule; fault list shows them"),

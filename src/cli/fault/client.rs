@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::EXIT_UNAVAILABLE;
-use crate::cli::{EXIT_CONFIG, EXIT_USAGE};
+use crate::cli::exit;
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +40,9 @@ pub(super) enum ClientError {
 impl ClientError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Address(_) => EXIT_USAGE,
-            Self::Token(..) => EXIT_CONFIG,
-            Self::Unreachable(..) | Self::NotOurs(_) => EXIT_UNAVAILABLE,
+            Self::Address(_) => exit::USAGE,
+            Self::Token(..) => exit::CONFIG,
+            Self::Unreachable(..) | Self::NotOurs(_) => exit::UNAVAILABLE,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Variables that are set in vain.
 
 use super::Groups;
+use super::partition::PARTITION;
 use crate::env::faults::FaultSettings;
-use crate::fault::Target;
+use crate::fault::{ModeField, ModeInfo, Target};
 use crate::plan::error::Reason;
-use crate::plan::fields_of;
 
 impl<'a> Groups<'a> {
     /// What is set in vain.
@@ -37,36 +37,58 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Warns of fields of a mode that is not the mode of any failure, and of a mode without a failure.
-    pub(super) fn modes_without_effect(&mut self, of: &'a FaultSettings, of_target: Option<Target>) {
+    /// Warns of fields that no failure's mode takes, and of a mode or a status without a failure.
+    fn modes_without_effect(&mut self, of: &'a FaultSettings, of_target: Option<Target>) {
         let targets = Target::ALL.into_iter().filter(|target| of_target.is_none_or(|own| own == *target));
-        let modes: Vec<&str> = targets.clone().filter_map(|target| self.mode_name(target)).collect();
-        let names = [
-            ("location", of.location.as_ref().map(|given| &given.name), "FAILURE_MODE=redirect"),
-            (
-                "body",
-                of.body.as_ref().map(|given| &given.name),
-                "FAILURE_MODE=truncate, body-hang, body-reset, malformed or drip",
-            ),
-            ("drip", of.drip.as_ref().map(|given| &given.name), "FAILURE_MODE=drip"),
-        ];
-        for (field, name, needs) in names {
-            if let Some(name) = name
-                && !modes.iter().any(|mode| fields_of(mode).contains(&field))
-            {
-                self.warn(name, needs);
+        let modes: Vec<&ModeInfo> = targets.clone().filter_map(|target| self.mode_info(target)).collect();
+        let name_of = |field| match field {
+            // A partition by status has no other mode.
+            ModeField::Status if self.is_used_by_partition(of_target) => None,
+            ModeField::Status => {
+                of.status.as_ref().filter(|given| given.on().is_some()).map(|given| &given.name)
             }
+            ModeField::Location => of.location.as_ref().map(|given| &given.name),
+            ModeField::Body => of.body.as_ref().map(|given| &given.name),
+            ModeField::Drip => of.drip.as_ref().map(|given| &given.name),
+        };
+        let untaken: Vec<_> = ModeField::ALL
+            .into_iter()
+            .filter(|field| !modes.iter().any(|mode| mode.takes(*field)))
+            .filter_map(|field| Some((field, name_of(field)?)))
+            .collect();
+        let status = name_of(ModeField::Status)
+            .filter(|_| untaken.iter().all(|(field, _)| *field != ModeField::Status));
+        for (field, name) in untaken {
+            self.warn(name, &format!("FAILURE_MODE={}", modes_with(field)));
         }
         let fails = |target: Target| {
-            self.made.iter().any(|made| made.rule.targets().contains(target) && made.rule.mode().is_some())
+            self.made
+                .iter()
+                .filter(|made| made.rule.name().as_str() != PARTITION)
+                .any(|made| made.rule.targets().contains(target) && made.rule.mode().is_some())
         };
-        if let Some(mode) = &of.mode
-            && mode.on().is_some()
-            && self.reader.errors.is_empty()
-            && !targets.clone().any(fails)
-        {
-            self.warn(&mode.name, "a failure, such as FAILURE_RATE");
+        if self.reader.errors.is_empty() && !targets.clone().any(fails) {
+            let mode = of.mode.as_ref().filter(|mode| mode.on().is_some()).map(|mode| &mode.name);
+            for name in mode.into_iter().chain(status) {
+                self.warn(name, "a failure, such as FAILURE_RATE");
+            }
         }
+    }
+
+    /// Whether readiness fails in a partition, with the status of these variables.
+    fn is_used_by_partition(&self, of_target: Option<Target>) -> bool {
+        of_target.is_none_or(|target| target == Target::Readiness)
+            && self.made.iter().any(|made| made.rule.name().as_str() == PARTITION)
+    }
+}
+
+/// The modes that take a field: `truncate, malformed or drip`.
+fn modes_with(field: ModeField) -> String {
+    let names: Vec<&str> =
+        ModeInfo::all_of_requests().filter(|info| info.takes(field)).map(|info| info.name).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::{Groups, OF_ALL};
 use crate::env::raw::ServiceVariables;
 use crate::env::reader::{Given, Reader, duration, is_bad, on, word};
-use crate::fault::{Action, Cut, Mode, Networks, Target, Targets, TimeWindow, Trigger};
-use crate::plan::ModeParts;
+use crate::fault::{Action, Cut, Mode, ModeParts, Networks, Target, Targets, TimeWindow, Trigger};
 use crate::units::Bare;
+
+/// The rule of a partition that fails readiness alone.
+pub(super) const PARTITION: &str = "readiness-partition";
 
 /// The cut of the network, and how long nothing listens at first, as the variables have it.
 pub(in crate::env) struct Partition {
@@ -20,12 +22,8 @@ pub(in crate::env) struct Partition {
 
 impl Partition {
     pub(in crate::env) fn read(reader: &mut Reader, raw: &mut ServiceVariables) -> Self {
-        const CUTS: &[(&str, Option<Cut>)] = &[
-            ("status", None),
-            ("drop", Some(Cut::Drop)),
-            ("refuse", Some(Cut::Refuse)),
-            ("reset", Some(Cut::Reset)),
-        ];
+        let cuts: Vec<_> = Cut::ALL.iter().map(|cut| (cut.name(), Some(*cut))).collect();
+        let cuts = [vec![("status", None)], cuts].concat();
         let minutes = duration(Bare::Minutes);
         let after = reader.read("PARTITION_AFTER", raw.partition_after.take(), &minutes);
         let disconnect = reader.read("DISCONNECT_AFTER", raw.disconnect_after.take(), &minutes);
@@ -35,7 +33,7 @@ impl Partition {
             listen: reader.read("LISTEN_DELAY", raw.listen_delay.take(), duration(Bare::Seconds)),
             after: reader.either(after, disconnect),
             length: reader.either(length, reconnect),
-            cut: reader.read("PARTITION_MODE", raw.partition_mode.take(), word(CUTS)),
+            cut: reader.read("PARTITION_MODE", raw.partition_mode.take(), word(&cuts)),
         }
     }
 }
@@ -78,6 +76,14 @@ impl<'a> Groups<'a> {
             self.warn(&main.name, "DISCONNECT_AFTER");
             return;
         }
+        if main.name == "DISCONNECT_AFTER" && on(length).is_none() {
+            // The original never cuts then, and its manifests have to keep their meaning.
+            self.warn(
+                &main.name,
+                "RECONNECT_AFTER, as in the original; PARTITION_AFTER alone lasts for ever",
+            );
+            return;
+        }
         let time = TimeWindow::new(on(after).copied().unwrap_or_default(), on(length).copied(), None);
         let time = match time {
             Ok(time) => Some(time),
@@ -96,6 +102,6 @@ impl<'a> Groups<'a> {
         let mode = Mode::Status(on(status).copied().unwrap_or(ModeParts::default().status));
         let targets = Targets::NONE.with(Target::Readiness);
         let action = Action::Requests { targets, delay: None, mode: Some(mode) };
-        self.rule("readiness-partition", trigger, action, &main.name);
+        self.rule(PARTITION, trigger, action, &main.name);
     }
 }

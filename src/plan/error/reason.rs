@@ -109,6 +109,8 @@ pub enum Reason {
     PortTaken(String),
     /// Not a network.
     Network,
+    /// A warning that `STRICT=true` makes an error.
+    Strict(String),
 }
 
 impl fmt::Display for Reason {
@@ -164,6 +166,7 @@ impl fmt::Display for Reason {
                 f.write_str("is not an address with a port, such as 0.0.0.0:8081, [::1]:8081 or :8081")
             }
             Self::PortTaken(by) => write!(f, "is the port of {by}, too; each listener needs its own"),
+            Self::Strict(warning) => write!(f, "{warning} (an error, since STRICT=true)"),
             Self::Network => f.write_str(
                 "is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it",
             ),

@@ -292,8 +292,15 @@ fn percentiles_are_of_the_nearest_rank() {
 
 #[test]
 fn conditions_take_each_figure_with_its_unit_and_say_what_is_wrong() {
-    for text in ["restarts > 0", "unready>=30s", " outage < 1m30s ", "backoff <= 5m", "availability < 99.9%"]
-    {
+    for text in [
+        "restarts > 0",
+        "unready>=30s",
+        " outage < 1m30s ",
+        "backoff <= 5m",
+        "availability < 99.9%",
+        "unready > 30",
+        "availability < 99.9",
+    ] {
         assert!(text.parse::<Condition>().is_ok(), "{text}");
     }
     for (text, part) in [
@@ -301,8 +308,8 @@ fn conditions_take_each_figure_with_its_unit_and_say_what_is_wrong() {
         ("crashes > 0", "is not one of restarts, unready"),
         ("restarts > some", "not a whole number"),
         ("restarts > -1", "not a whole number"),
-        ("unready > 30", "write 30s or 30ms"),
-        ("availability < 99.9", "99.9%"),
+        ("unready > 30x", "a bare number is in s"),
+        ("availability < 0.9", "write 0.9% or 90%"),
         ("availability < 101%", "between 0% and 100%"),
         ("restarts == 0", "such as 'restarts > 0'"),
     ] {

@@ -1,0 +1,27 @@
+//! Exit codes of all verbs, those of `sysexits.h` where one fits.
+
+/// Everything went well.
+pub const OK: u8 = 0;
+/// The answer is no: a probe failed, or a condition of `predict` holds.
+pub const FAILED: u8 = 1;
+/// A probe ended with an error, which is neither success nor failure.
+pub const ERROR: u8 = 3;
+/// The command line is wrong (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// The input is wrong (`EX_DATAERR`).
+pub const DATA: u8 = 65;
+/// An input file cannot be read (`EX_NOINPUT`).
+pub const NO_INPUT: u8 = 66;
+/// Nothing answers that is a service of ours (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+/// The system refuses what is needed, such as a port (`EX_OSERR`).
+pub const OS: u8 = 71;
+/// The service does not let this caller steer it (`EX_NOPERM`).
+pub const PERMISSION: u8 = 77;
+/// The configuration is wrong (`EX_CONFIG`).
+pub const CONFIG: u8 = 78;
+
+/// Exit code of a process that a signal ended, as a shell reports it.
+pub const fn signalled(signal: u8) -> u8 {
+    128_u8.saturating_add(signal)
+}

@@ -1,0 +1,140 @@
+//! `kube-probesim serve`: serves probes with the faults that the environment asks for.
+
+mod arguments;
+mod help;
+mod welcome;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write, stdout};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit;
+use crate::env;
+use crate::env::{Config, LogFormat};
+use crate::server::Server;
+use crate::telemetry::log::{self, Style};
+use arguments::Request;
+
+/// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit code.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let flags = match arguments::parse(args) {
+        Ok(Request::Serve(flags)) => flags,
+        Ok(Request::Help) => {
+            let _ = out.write_all(help::text().as_bytes());
+            return exit::OK;
+        }
+        Err(errors) => {
+            for error in errors {
+                let _ = writeln!(err, "kube-probesim: {error}");
+            }
+            let _ = writeln!(err, "\nkube-probesim serve --help lists the options and variables");
+            return exit::USAGE;
+        }
+    };
+    let env: Vec<(OsString, OsString)> = env.into_iter().collect();
+    let is_plain = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    let loaded = match env::load_with(env.into_iter(), &flags) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let _ = writeln!(err, "{errors}");
+            return exit::CONFIG;
+        }
+    };
+    let process = &loaded.config.process;
+    let is_terminal = stdout().is_terminal();
+    let style = style(process.log_format, is_terminal, is_plain);
+    let log = log::init(process.log_level, style);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    for setting in &loaded.effective {
+        tracing::info!(variable = setting.name, value = setting.value, "set");
+    }
+    let is_welcome = is_terminal && style.format == LogFormat::Text;
+    let served = runtime(process.worker_threads)
+        .and_then(|runtime| runtime.block_on(serve(loaded.config, is_welcome.then_some(out))));
+    log.flush();
+    match served {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            let _ = writeln!(err, "kube-probesim: {error}");
+            exit::OS
+        }
+    }
+}
+
+/// The style of the log: what was asked for, else text on a terminal, for people, and JSON elsewhere, for programs.
+fn style(asked: Option<LogFormat>, is_terminal: bool, is_plain: bool) -> Style {
+    let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
+    Style { format: asked.unwrap_or(default), colour: is_terminal && !is_plain }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn runtime(threads: usize) -> Result<Runtime, Failure> {
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+async fn serve(config: Config, welcome: Option<&mut dyn Write>) -> Result<(), Failure> {
+    // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let server = Server::bind(config)?;
+    if let Some(out) = welcome {
+        let _ = out.write_all(welcome::text(server.probe_addr(), server.admin_addr()).as_bytes());
+    }
+    let (count, mut counted) = watch::channel(0_u32);
+    let counting = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            count.send_modify(|count| *count += 1);
+        }
+    };
+    tokio::spawn(counting);
+    let mut second = counted.clone();
+    let shutdown = async move {
+        let _ = counted.wait_for(|count| *count >= 1).await;
+    };
+    tokio::select! {
+        ended = server.run(shutdown) => ended?,
+        _ = second.wait_for(|count| *count >= 2) => tracing::warn!("a second signal: ending at once"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_text_on_a_terminal_unless_a_format_is_asked_for() {
+        use LogFormat::{Json, Text};
+        for (asked, is_terminal, is_plain, format, colour) in [
+            (None, false, false, Json, false),
+            (None, true, false, Text, true),
+            (None, true, true, Text, false),
+            (Some(Json), true, false, Json, true),
+            (Some(Text), false, false, Text, false),
+        ] {
+            assert_eq!(
+                style(asked, is_terminal, is_plain),
+                Style { format, colour },
+                "{asked:?} {is_terminal}"
+            );
+        }
+    }
+}

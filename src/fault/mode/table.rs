@@ -1,0 +1,377 @@
+//! The one table of modes. Parser, writer, API description, command line, metrics and documentation read it.
+
+use std::time::Duration;
+
+use super::{Cut, Mode, Partial};
+
+/// The status of every mode that sends the rule's status, unless given.
+pub const DEFAULT_STATUS: u16 = 500;
+/// The bytes of the body before a body fault strikes, unless given.
+pub const DEFAULT_BODY: u64 = 16;
+/// The time that a drip takes, unless given.
+pub const DEFAULT_DRIP: Duration = Duration::from_secs(5);
+/// Where a redirect leads, unless given: to a host that never exists (RFC 2606).
+pub const DEFAULT_LOCATION: &str = "http://probesim.invalid/";
+
+/// A field of a rule that only some modes take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeField {
+    /// `status`: the status code.
+    Status,
+    /// `location`: where a redirect leads.
+    Location,
+    /// `body`: bytes of the body before the fault.
+    Body,
+    /// `drip`: the time that a body takes.
+    Drip,
+}
+
+impl ModeField {
+    /// All fields.
+    pub const ALL: [Self; 4] = [Self::Status, Self::Location, Self::Body, Self::Drip];
+
+    /// The name in plans.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Location => "location",
+            Self::Body => "body",
+            Self::Drip => "drip",
+        }
+    }
+}
+
+/// Values of the fields; each mode takes those that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeParts {
+    /// The status code.
+    pub status: u16,
+    /// Bytes of the body before the fault.
+    pub body: u64,
+    /// The time that a body takes.
+    pub drip: Duration,
+    /// Where a redirect leads.
+    pub location: String,
+}
+
+impl Default for ModeParts {
+    fn default() -> Self {
+        Self {
+            status: DEFAULT_STATUS,
+            body: DEFAULT_BODY,
+            drip: DEFAULT_DRIP,
+            location: DEFAULT_LOCATION.to_owned(),
+        }
+    }
+}
+
+impl ModeParts {
+    const fn partial(&self) -> Partial {
+        Partial { status: self.status, body: self.body }
+    }
+}
+
+/// What a mode acts on, and how it is made.
+#[derive(Clone, Copy, Debug)]
+pub enum ActsOn {
+    /// Requests to a target.
+    Requests(fn(ModeParts) -> Mode),
+    /// Connections to the listener.
+    Listener(Cut),
+}
+
+/// What a mode does to the status code of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusEffect {
+    /// The field `status` replaces it.
+    Given,
+    /// This one replaces it.
+    Fixed(u16),
+    /// No status is sent.
+    None,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ModeInfo {
+    /// The name in plans, variables and metric labels.
+    pub name: &'static str,
+    /// What it acts on.
+    pub acts_on: ActsOn,
+    /// The fields that it takes.
+    pub fields: &'static [ModeField],
+    /// What it does to the status.
+    pub status: StatusEffect,
+    /// Whether it needs an answer with a body.
+    pub needs_body: bool,
+    /// Whether the client gets a whole answer, so that its status decides whether the request failed.
+    pub is_whole: bool,
+    /// What a client sees.
+    pub client: &'static str,
+    /// What curl exits with.
+    pub curl: &'static str,
+    /// What the kubelet makes of it.
+    pub kubelet: &'static str,
+    /// How many requests the kubelet makes for one probe.
+    pub requests: &'static str,
+}
+
+impl ModeInfo {
+    /// Whether it takes a field.
+    pub fn takes(&self, field: ModeField) -> bool {
+        self.fields.contains(&field)
+    }
+
+    /// The row of a mode of requests.
+    pub fn of_requests(name: &str) -> Option<&'static Self> {
+        Self::all_of_requests().find(|info| info.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The rows of all modes of requests.
+    pub fn all_of_requests() -> impl Iterator<Item = &'static Self> {
+        MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Requests(_)))
+    }
+
+    /// The rows of all modes of the listener.
+    pub fn all_of_listener() -> impl Iterator<Item = &'static Self> {
+        MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Listener(_)))
+    }
+
+    /// The mode, if it is one of requests.
+    pub fn mode(&self, parts: ModeParts) -> Option<Mode> {
+        match self.acts_on {
+            ActsOn::Requests(make) => Some(make(parts)),
+            ActsOn::Listener(_) => None,
+        }
+    }
+}
+
+/// All modes, in the order of the documentation.
+pub const MODES: &[&ModeInfo] = &[
+    &STATUS,
+    &REDIRECT,
+    &HANG,
+    &CLOSE,
+    &RESET,
+    &GARBAGE,
+    &TRUNCATE,
+    &BODY_HANG,
+    &BODY_RESET,
+    &MALFORMED,
+    &DRIP,
+    &CUT_DROP,
+    &CUT_REFUSE,
+    &CUT_RESET,
+];
+
+/// What most modes have: no fields, no status, no whole answer, one request per probe.
+const BARE: ModeInfo = ModeInfo {
+    name: "",
+    acts_on: ActsOn::Requests(|_| Mode::Hang),
+    fields: &[],
+    status: StatusEffect::None,
+    needs_body: false,
+    is_whole: false,
+    client: "",
+    curl: "",
+    kubelet: "failure",
+    requests: "1",
+};
+
+/// What modes have that strike within a body.
+const BODY: ModeInfo = ModeInfo {
+    fields: &[ModeField::Status, ModeField::Body],
+    status: StatusEffect::Given,
+    needs_body: true,
+    kubelet: "**error**",
+    requests: "3",
+    ..BARE
+};
+
+pub(super) const STATUS: ModeInfo = ModeInfo {
+    name: "status",
+    acts_on: ActsOn::Requests(|parts| Mode::Status(parts.status)),
+    fields: &[ModeField::Status],
+    status: StatusEffect::Given,
+    is_whole: true,
+    client: "the status code (500)",
+    curl: "0 (22 with `--fail`)",
+    kubelet: "failure from 400 on, else success",
+    ..BARE
+};
+
+pub(super) const REDIRECT: ModeInfo = ModeInfo {
+    name: "redirect",
+    acts_on: ActsOn::Requests(|parts| Mode::Redirect(parts.location)),
+    fields: &[ModeField::Location],
+    status: StatusEffect::Fixed(302),
+    is_whole: true,
+    client: "302 to `location`, another host unless given",
+    curl: "0",
+    kubelet: "warning: counts as success",
+    requests: "1; up to 10 where it leads back",
+    ..BARE
+};
+
+pub(super) const HANG: ModeInfo = ModeInfo {
+    name: "hang",
+    acts_on: ActsOn::Requests(|_| Mode::Hang),
+    client: "nothing, until it gives up",
+    curl: "28",
+    kubelet: "failure, after the timeout",
+    ..BARE
+};
+
+pub(super) const CLOSE: ModeInfo = ModeInfo {
+    name: "close",
+    acts_on: ActsOn::Requests(|_| Mode::Close),
+    client: "FIN, no response",
+    curl: "52",
+    ..BARE
+};
+
+pub(super) const RESET: ModeInfo = ModeInfo {
+    name: "reset",
+    acts_on: ActsOn::Requests(|_| Mode::Reset),
+    client: "RST, no response",
+    curl: "56",
+    ..BARE
+};
+
+pub(super) const GARBAGE: ModeInfo = ModeInfo {
+    name: "garbage",
+    acts_on: ActsOn::Requests(|_| Mode::Garbage),
+    client: "bytes that are not HTTP, then FIN",
+    curl: "1",
+    ..BARE
+};
+
+pub(super) const TRUNCATE: ModeInfo = ModeInfo {
+    name: "truncate",
+    acts_on: ActsOn::Requests(|parts| Mode::Truncate(parts.partial())),
+    client: "`status`, `body` bytes of a longer body, FIN",
+    curl: "18",
+    ..BODY
+};
+
+pub(super) const BODY_HANG: ModeInfo = ModeInfo {
+    name: "body-hang",
+    acts_on: ActsOn::Requests(|parts| Mode::BodyHang(parts.partial())),
+    client: "`status`, `body` bytes, then nothing",
+    curl: "28",
+    kubelet: "**error**, after three timeouts",
+    ..BODY
+};
+
+pub(super) const BODY_RESET: ModeInfo = ModeInfo {
+    name: "body-reset",
+    acts_on: ActsOn::Requests(|parts| Mode::BodyReset(parts.partial())),
+    client: "`status`, `body` bytes, RST",
+    curl: "56",
+    ..BODY
+};
+
+pub(super) const MALFORMED: ModeInfo = ModeInfo {
+    name: "malformed",
+    acts_on: ActsOn::Requests(|parts| Mode::Malformed(parts.partial())),
+    client: "`status`, `body` bytes, an invalid chunk",
+    curl: "56",
+    ..BODY
+};
+
+pub(super) const DRIP: ModeInfo = ModeInfo {
+    name: "drip",
+    acts_on: ActsOn::Requests(|parts| Mode::Drip { partial: parts.partial(), over: parts.drip }),
+    fields: &[ModeField::Status, ModeField::Body, ModeField::Drip],
+    is_whole: true,
+    client: "`status`, a whole body in pieces over `drip`",
+    curl: "0, or 28",
+    kubelet: "by its status; **error** where it outlasts the timeout",
+    requests: "1; 3 on error",
+    ..BODY
+};
+
+pub(super) const CUT_DROP: ModeInfo = ModeInfo {
+    name: "drop",
+    acts_on: ActsOn::Listener(Cut::Drop),
+    client: "new connections time out; open ones fall silent, and go on once it heals",
+    curl: "28",
+    kubelet: "failure, after the timeout",
+    ..BARE
+};
+
+pub(super) const CUT_REFUSE: ModeInfo = ModeInfo {
+    name: "refuse",
+    acts_on: ActsOn::Listener(Cut::Refuse),
+    client: "new connections are refused; open ones are reset",
+    curl: "7",
+    ..BARE
+};
+
+pub(super) const CUT_RESET: ModeInfo = ModeInfo {
+    name: "reset",
+    acts_on: ActsOn::Listener(Cut::Reset),
+    client: "new connections are accepted, then reset; open ones are reset",
+    curl: "56, or 7 where the reset is faster than the client",
+    ..BARE
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that differ from the defaults.
+    fn parts() -> ModeParts {
+        ModeParts { status: 418, body: 7, drip: Duration::from_secs(9), location: "/x".to_owned() }
+    }
+
+    #[test]
+    fn every_mode_knows_its_row_and_keeps_its_fields() {
+        for info in ModeInfo::all_of_requests() {
+            let mode = info.mode(parts()).unwrap();
+            assert_eq!(mode.name(), info.name);
+            let kept = mode.parts();
+            let default = ModeParts::default();
+            for field in ModeField::ALL {
+                let takes = match field {
+                    ModeField::Status => kept.status == 418 && default.status != 418,
+                    ModeField::Location => kept.location == "/x",
+                    ModeField::Body => kept.body == 7,
+                    ModeField::Drip => kept.drip == Duration::from_secs(9),
+                };
+                assert_eq!(takes, info.takes(field), "{} {}", info.name, field.name());
+            }
+        }
+        for info in ModeInfo::all_of_listener() {
+            let ActsOn::Listener(cut) = info.acts_on else { panic!("{}", info.name) };
+            assert_eq!(Cut::from_name(info.name), Some(cut));
+        }
+    }
+
+    #[test]
+    fn a_row_agrees_with_what_its_mode_does() {
+        for info in ModeInfo::all_of_requests() {
+            let mode = info.mode(parts()).unwrap();
+            let status = match info.status {
+                StatusEffect::Given => Some(418),
+                StatusEffect::Fixed(status) => Some(status),
+                StatusEffect::None => None,
+            };
+            assert_eq!(mode.status(), status, "{}", info.name);
+            assert_eq!(mode.partial().is_some(), info.needs_body, "{}", info.name);
+            assert_eq!(info.takes(ModeField::Status), info.status == StatusEffect::Given, "{}", info.name);
+            assert!(!info.client.is_empty() && !info.curl.is_empty(), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn no_name_stands_there_twice_for_the_same_subject() {
+        for names in [
+            ModeInfo::all_of_requests().map(|info| info.name).collect::<Vec<_>>(),
+            ModeInfo::all_of_listener().map(|info| info.name).collect(),
+        ] {
+            let unique: std::collections::BTreeSet<_> = names.iter().collect();
+            assert_eq!(unique.len(), names.len(), "{names:?}");
+        }
+    }
+}

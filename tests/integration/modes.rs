@@ -1,0 +1,188 @@
+//! What is made of the table of modes and of the units: documentation and the description of the API.
+//! `UPDATE_DOCS=1 cargo test --test integration modes::` rewrites both.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use kube_probesim::fault::{ModeField, ModeInfo};
+use serde_json::{Value, json};
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn is_update() -> bool {
+    std::env::var_os("UPDATE_DOCS").is_some()
+}
+
+/// Compares what a page has between two marks with what should be there, or rewrites it.
+fn check_block(mark: &str, expected: &str) {
+    let page = [root("docs/modes.md"), root("README.md")].into_iter().find(|page| {
+        std::fs::read_to_string(page).is_ok_and(|text| text.contains(&format!("<!-- {mark} -->")))
+    });
+    let page = page.unwrap_or_else(|| panic!("no page has <!-- {mark} -->"));
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (block, after) = rest.split_once(&end).unwrap();
+    if is_update() {
+        std::fs::write(&page, format!("{before}{begin}{expected}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(block, expected, "{}: UPDATE_DOCS=1 rewrites it", page.display());
+    }
+}
+
+#[test]
+fn the_documentation_has_the_table_of_modes() {
+    let mut requests = "\
+| mode | fields | the client sees | curl exits with | the kubelet sees | requests per probe |
+|---|---|---|---|---|---|
+"
+    .to_owned();
+    for ModeInfo { name, fields, client, curl, kubelet, requests: per_probe, .. } in
+        ModeInfo::all_of_requests()
+    {
+        let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name())).collect();
+        let fields = fields.join(", ");
+        writeln!(requests, "| `{name}` | {fields} | {client} | {curl} | {kubelet} | {per_probe} |").unwrap();
+    }
+    let mut listener =
+        "| mode | the client sees | curl exits with | the kubelet sees |\n|---|---|---|---|\n".to_owned();
+    for ModeInfo { name, client, curl, kubelet, .. } in ModeInfo::all_of_listener() {
+        writeln!(listener, "| `{name}` | {client} | {curl} | {kubelet} |").unwrap();
+    }
+    check_block("modes", &requests);
+    check_block("partition-modes", &listener);
+}
+
+const OPENAPI: &str = "src/admin/openapi.json";
+
+fn openapi() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(root(OPENAPI)).unwrap()).unwrap()
+}
+
+/// Compares schemas of the description of the API with what they should be, or rewrites them.
+fn check_schemas(expected: &[(&str, Value)]) {
+    static FILE: Mutex<()> = Mutex::new(());
+    let _guard = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut openapi = openapi();
+    for (pointer, schema) in expected {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = openapi.pointer_mut(&format!("/components/schemas{parent}")).unwrap();
+        if is_update() {
+            parent[name] = schema.clone();
+        } else {
+            assert_eq!(parent[name], *schema, "{pointer}: UPDATE_DOCS=1 rewrites it");
+        }
+    }
+    if is_update() {
+        std::fs::write(root(OPENAPI), format!("{openapi}\n")).unwrap();
+    }
+}
+
+#[test]
+fn the_description_of_the_api_has_the_modes_and_their_fields() {
+    let mut names: Vec<&str> = Vec::new();
+    for name in ModeInfo::all_of_requests().chain(ModeInfo::all_of_listener()).map(|info| info.name) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let listener: Vec<&str> = ModeInfo::all_of_listener().map(|info| info.name).collect();
+    let mode = json!({
+        "type": "string",
+        "enum": names,
+        "description": format!("What replaces the answer. Target listener has {}.", listener.join(", ")),
+    });
+    let openapi = openapi();
+    for field in ModeField::ALL {
+        let pointer = format!("/components/schemas/Rule/properties/{}", field.name());
+        assert!(openapi.pointer(&pointer).is_some(), "{pointer}");
+    }
+    check_schemas(&[
+        ("/Rule/properties/mode", mode.clone()),
+        ("/Patch/properties/mode", json!({"anyOf": [mode, {"type": "null"}]})),
+    ]);
+}
+
+#[test]
+fn the_description_of_the_api_takes_numbers_without_a_unit() {
+    let duration = |unit: &str, example: &str| {
+        json!({
+            "description": format!("Such as 250ms, 30s or 1m30s; a bare number is in {unit}; at most 365d."),
+            "anyOf": [
+                {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h|d))+$|^[0-9]+(\\.[0-9]+)?$"},
+                {"type": "number", "minimum": 0},
+            ],
+            "examples": [example],
+        })
+    };
+    let part =
+        |description: &str| json!({"$ref": "#/components/schemas/Milliseconds", "description": description});
+    let rate = json!({
+        "description": "Share of the requests in the window, in percent. Between 0 and 1 the sign is needed.",
+        "anyOf": [
+            {"type": "string", "pattern": "^[0-9]{1,2}(\\.[0-9]{1,4})?%$|^100%$|^[1-9][0-9]?$|^100$|^0$"},
+            {"type": "number", "minimum": 1, "maximum": 100},
+            {"const": 0},
+        ],
+        "examples": ["20%"],
+    });
+    let delay = json!({
+        "description": "Waits before the answer or the fault.",
+        "oneOf": [{"$ref": "#/components/schemas/Milliseconds"}, {"$ref": "#/components/schemas/Delay"}],
+        "examples": ["50ms"],
+    });
+    let body = json!({
+        "description": "Bytes of the body before a body fault strikes; at most 64MiB.",
+        "oneOf": [
+            {"type": "integer", "minimum": 0, "maximum": 67_108_864},
+            {"type": "string", "pattern": "^[0-9]+(B|k|KB|Ki|KiB|M|MB|Mi|MiB)?$"},
+        ],
+        "examples": ["11KiB"],
+    });
+    let or_null = |schema: &Value| json!({"anyOf": [schema, {"type": "null"}]});
+    check_schemas(&[
+        ("/Duration", duration("seconds", "30s")),
+        ("/Milliseconds", duration("milliseconds", "50ms")),
+        ("/Delay/properties/fixed", part("The mean.")),
+        ("/Delay/properties/jitter", part("Half width, or standard deviation.")),
+        ("/Delay/properties/median", part("Of lognormal.")),
+        ("/Delay/properties/mean", part("Of exponential.")),
+        ("/Delay/patternProperties/^p[0-9]{1,2}(\\.[0-9]+)?$", part("A percentile.")),
+        ("/Rule/properties/rate", rate.clone()),
+        ("/Patch/properties/rate", or_null(&rate)),
+        ("/Rule/properties/delay", delay.clone()),
+        ("/Patch/properties/delay", or_null(&delay)),
+        ("/Rule/properties/body", body.clone()),
+        ("/Patch/properties/body", or_null(&body)),
+    ]);
+    let read = |rule: Value| kube_probesim::plan::read_rule(&rule, "");
+    let rule = |fields: Value| {
+        let mut rule = json!({"name": "a", "target": "traffic", "mode": "hang"});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        rule
+    };
+    for (bare, full) in [
+        (json!({"rate": 20}), json!({"rate": "20%"})),
+        (json!({"delay": 50}), json!({"delay": "50ms"})),
+        (json!({"when": {"for": 20}}), json!({"when": {"for": "20s"}})),
+    ] {
+        assert_eq!(read(rule(bare)).unwrap(), read(rule(full)).unwrap());
+    }
+}
+
+#[test]
+fn the_help_of_fault_names_every_mode() {
+    let mut help = Vec::new();
+    kube_probesim::cli::fault::run(["--help".into()], [], &mut help, &mut Vec::new());
+    let help = String::from_utf8(help).unwrap();
+    let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
+    for info in ModeInfo::all_of_requests().chain(ModeInfo::all_of_listener()) {
+        assert!(words.contains(&info.name), "{} is missing in\n{help}", info.name);
+    }
+    for field in ModeField::ALL {
+        assert!(help.contains(&format!("--{} ", field.name())), "{}", field.name());
+    }
+}

@@ -27,7 +27,7 @@ fn rendered(folder: &Path) -> String {
 }
 
 fn objects(text: &str) -> Vec<Value> {
-    document::parse_all(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
+    document::parse_manifests(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
 }
 
 fn folders(of: &str) -> Vec<PathBuf> {

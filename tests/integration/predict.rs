@@ -41,7 +41,7 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
     let rollout = Rollout { min_ready: s(0), progress_deadline: s(600) };
     Workload {
         place: "app.yaml, document 1".to_owned(),
-        kind,
+        kind: kind.clone(),
         name: "app".to_owned(),
         replicas,
         pod: PodSpec::new(vec![container]),

@@ -106,7 +106,10 @@ fn json_objects_one_after_the_other_are_documents() {
         "line 2 column 10: the key \"b\" is given twice"
     );
     assert_eq!(manifest_error("{} {\"b\": 1, \"b\": 2}"), "line 1 column 13: the key \"b\" is given twice");
-    assert_eq!(manifest_error("{\"a\": 1}\n{\"b\": [}\n"), "line 2 column 7: is not YAML or JSON: mismatched bracket '[' closed by '}'");
+    assert_eq!(
+        manifest_error("{\"a\": 1}\n{\"b\": [}\n"),
+        "line 2 column 7: is not YAML or JSON: mismatched bracket '[' closed by '}'"
+    );
 }
 
 #[test]

@@ -139,8 +139,8 @@ fn flatten(
 /// The API group of the kinds that are read.
 fn own_group(kind: &str) -> Option<&'static str> {
     match kind {
-        "Pod" | "ConfigMap" | "Service" => Some(""),
-        "Deployment" | "StatefulSet" | "DaemonSet" => Some("apps"),
+        "Pod" | "ConfigMap" | "Service" | "ReplicationController" => Some(""),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps"),
         "Job" | "CronJob" => Some("batch"),
         _ => None,
     }

@@ -160,13 +160,13 @@ fn what_keeps_the_pod_from_starting_is_an_error() {
     assert!(refusal(&projected).contains("spec.volumes[0].projected.sources[0].configMap.name: ConfigMap"));
     let item = |more: &str| {
         let volume = format!(
-            "{{name: faults, configMap: {{name: plans, items: [{{key: no, path: plan.yaml}}]{more}}}}}"
+            "{{name: faults, configMap: {{name: plans, items: [{{key: none, path: plan.yaml}}]{more}}}}}"
         );
         with(FILE, MOUNT, &volume) + &plan_map()
     };
     let error = refusal(&item(""));
     assert!(
-        error.contains("spec.volumes[0].configMap.items[0].key: ConfigMap \"plans\" has no key \"no\""),
+        error.contains("spec.volumes[0].configMap.items[0].key: ConfigMap \"plans\" has no key \"none\""),
         "{error}"
     );
     assert!(error.contains("never start"), "{error}");

@@ -81,6 +81,13 @@ pub enum Warning {
         /// What it hides.
         what: String,
     },
+    /// A scalar in a plan that other YAML readers understand differently.
+    Ambiguous {
+        /// The variable.
+        name: String,
+        /// The scalar, its place and its meanings.
+        scalar: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -95,6 +102,7 @@ impl fmt::Display for Warning {
             }
             Self::NoEffect { name, needs } => write!(f, "{name}: has no effect without {needs}"),
             Self::Overrides { name, what } => write!(f, "{name}: wins over {what}"),
+            Self::Ambiguous { name, scalar } => write!(f, "{name}: {scalar}"),
         }
     }
 }

@@ -609,6 +609,18 @@ fn slips_of_the_pen_and_variables_in_vain_are_warned_about() {
 }
 
 #[test]
+fn a_scalar_of_the_plan_that_yaml_1_1_reads_differently_is_a_warning() {
+    assert_eq!(loaded(&[("FAULTS", "seed: 010")]).config.seed.seed, Some(10));
+    assert_eq!(
+        warnings(&[("FAULTS", "seed: 010")]),
+        [
+            "FAULTS: line 1 column 7: 010 is read as YAML 1.2; YAML 1.1 reads 8: write the value that is meant, or put text \
+             in quotes"
+        ]
+    );
+}
+
+#[test]
 fn the_effective_value_and_unit_of_each_variable_that_is_set_is_told() {
     let loaded = loaded(&[
         ("LATENCY", "50"),

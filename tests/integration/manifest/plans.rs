@@ -436,3 +436,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_scalar_of_a_plan_that_yaml_1_1_reads_differently_is_a_warning() {
+    let map = config_map("data: {plan.yaml: 'seed: 010'}");
+    let web = workload(&(with(FILE, MOUNT, "{name: faults, configMap: {name: plans}}") + &map));
+    assert_eq!(web.ours[0].merged.seed.map(|(seed, _)| seed), Some(10));
+    let [warning] = web.warnings.as_slice() else { panic!("{:?}", web.warnings) };
+    assert!(warning.contains("/etc/faults/plan.yaml: line 1 column 7: 010 is read as YAML 1.2"), "{warning}");
+}

@@ -432,7 +432,11 @@ fn bad_values_are_refused_with_what_would_be_right() {
             "faults: [{name: a, target: readiness, mode: status}, {name: a, target: liveness, mode: status}]",
             "FAULTS: faults[1] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ),
-        ("FAULTS", "a: &a [*a]", "FAULTS: line 1 column 8: an alias stands inside what it stands for"),
+        (
+            "FAULTS",
+            "a: &a [*a]",
+            "FAULTS: line 1 column 8: an alias stands inside the value that it refers to",
+        ),
         ("SEED", "-1", r#"SEED="-1": is not a whole number from 0 to 2^64-1"#),
         ("SEED_SCOPE", "fleets", r#"SEED_SCOPE="fleets": is not one of pod, fleet; did you mean "fleet"?"#),
         ("LOG_LEVEL", "loud", r#"LOG_LEVEL="loud": is not one of error, warn, info, debug, trace"#),

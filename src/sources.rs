@@ -99,6 +99,9 @@ impl Control {
             for error in &file.errors {
                 warn!(source = source.name(), "{error}");
             }
+            for warning in layers.warnings(source) {
+                warn!(source = source.name(), "{warning}");
+            }
         }
         let inner = Mutex::new(Inner { layers, overlay: Overlay::default(), merged });
         Self(Arc::new(Shared { engine, metrics, setting, inner, changed: Notify::new() }))
@@ -232,8 +235,8 @@ impl Control {
             Ok(()) => {
                 let missing = layers.file_of(source).map(|file| file.errors.clone()).unwrap_or_default();
                 self.0.metrics.reload(source, missing.is_empty());
-                for error in missing {
-                    warn!(source = source.name(), "{error}");
+                for warning in missing.iter().chain(layers.warnings(source)) {
+                    warn!(source = source.name(), "{warning}");
                 }
                 inner.layers = layers;
             }

@@ -5,6 +5,7 @@ mod arguments;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::wall_clock;
@@ -22,8 +23,9 @@ Predict what the kubelet will do with the faults of a manifest.
 
 Usage: kube-probesim predict [OPTIONS] [FILE]...
 
-FILE  YAML or JSON with Pods, Deployments, StatefulSets, DaemonSets, Jobs or Lists whose Pods run this program, and the
-      ConfigMaps that they name, for variables or as volumes; - or none: standard input
+FILE  YAML or JSON with Pods, or with anything that has a Pod template (Deployments, Jobs, Rollouts, Lists, ...), that
+      run this program, and the ConfigMaps that they name, for variables or as volumes; a directory stands for its
+      .yaml, .yml and .json files; - or none: standard input
 
 OPTIONS
   --for DURATION           virtual time to run [default: 1h]
@@ -89,19 +91,53 @@ pub fn run(
 fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, io::Error)>> {
     let mut inputs = Vec::new();
     let mut errors = Vec::new();
-    for file in files {
-        let (name, text) = if file == "-" {
-            ("standard input".to_owned(), text(stdin))
-        } else {
-            let text = File::open(file).and_then(|mut opened| text(&mut opened));
-            (file.to_string_lossy().into_owned(), text)
+    for argument in files {
+        if argument == "-" {
+            let name = "standard input".to_owned();
+            match text(stdin) {
+                Ok(text) => inputs.push(Input { name, text }),
+                Err(error) => errors.push((name, error)),
+            }
+            continue;
+        }
+        let path = Path::new(argument);
+        let files = match if path.is_dir() { manifests_in(path) } else { Ok(vec![path.to_owned()]) } {
+            Ok(files) => files,
+            Err(error) => {
+                errors.push((path.display().to_string(), error));
+                continue;
+            }
         };
-        match text {
-            Ok(text) => inputs.push(Input { name, text }),
-            Err(error) => errors.push((name, error)),
+        for file in files {
+            let name = file.display().to_string();
+            match File::open(&file).and_then(|mut opened| text(&mut opened)) {
+                Ok(text) => inputs.push(Input { name, text }),
+                Err(error) => errors.push((name, error)),
+            }
         }
     }
     if errors.is_empty() { Ok(inputs) } else { Err(errors) }
+}
+
+/// The manifests of a directory by name, without those below it, as `kubectl -f` takes them. A kustomization is none.
+fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in directory.read_dir()? {
+        let path = entry?.path();
+        let is_manifest = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json");
+        let is_kustomization = path.file_stem().is_some_and(|stem| stem == "kustomization");
+        if is_manifest && !is_kustomization && path.is_file() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        let what = "is a directory without .yaml, .yml or .json files";
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// All of a text; of one that is too long, enough for its reader to see that.

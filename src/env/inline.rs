@@ -5,7 +5,7 @@ use super::reader::{self, Reader, word};
 use super::{Made, Problem, Setting, Warning};
 use crate::env::{SeedChoice, SeedScope};
 use crate::fault::Rule;
-use crate::plan::document;
+use crate::plan::document::{self, AmbiguousScalar};
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{self, RawPlan};
 
@@ -15,8 +15,15 @@ pub(super) fn plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
     let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {
         return RawPlan::default();
     };
-    let value = match document::parse(&text, document::MAX_PLAN) {
-        Ok(value) => value,
+    let value = match document::parse_document(&text, document::MAX_PLAN) {
+        Ok(document) => {
+            let warning = |scalar: &AmbiguousScalar| Warning {
+                name: NAME.to_owned(),
+                problem: Problem::Ambiguous(scalar.to_string()),
+            };
+            reader.warnings.extend(document.ambiguous.iter().map(warning));
+            document.value
+        }
         Err(error) => {
             reader.fail(ConfigError::new(NAME, error));
             return RawPlan::default();

@@ -452,7 +452,11 @@ fn bad_values_are_refused_with_what_would_be_right() {
             "faults: [{name: a, target: readiness, mode: status}, {name: a, target: liveness, mode: status}]",
             "FAULTS: faults[1] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ),
-        ("FAULTS", "a: &a [*a]", "FAULTS: line 1 column 8: an alias stands inside what it stands for"),
+        (
+            "FAULTS",
+            "a: &a [*a]",
+            "FAULTS: line 1 column 8: an alias stands inside the value that it refers to",
+        ),
         ("SEED", "-1", r#"SEED="-1": is not a whole number from 0 to 2^64-1"#),
         ("SEED_SCOPE", "fleets", r#"SEED_SCOPE="fleets": is not one of pod, fleet; did you mean "fleet"?"#),
         ("LOG_LEVEL", "loud", r#"LOG_LEVEL="loud": is not one of error, warn, info, debug, trace"#),
@@ -587,6 +591,18 @@ fn port_and_its_lower_case_do_not_collide() {
         let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings, ["port: unknown variable, ignored; did you mean PORT?"]);
     }
+}
+
+#[test]
+fn a_scalar_of_the_plan_that_yaml_1_1_reads_differently_is_a_warning() {
+    assert_eq!(loaded(&[("FAULTS", "seed: 010")]).config.seed.seed, Some(10));
+    assert_eq!(
+        warnings(&[("FAULTS", "seed: 010")]),
+        [
+            "FAULTS: line 1 column 7: 010 is read as YAML 1.2; YAML 1.1 reads 8: write the value that is meant, or put text \
+             in quotes"
+        ]
+    );
 }
 
 #[test]

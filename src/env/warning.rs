@@ -37,6 +37,9 @@ pub enum Problem {
         /// What it needs.
         needs: String,
     },
+    /// A scalar in a plan that other YAML readers understand differently.
+    #[error("{0}")]
+    Ambiguous(String),
     /// A variable that replaces a value of the plan.
     #[error("wins over {what}")]
     Overrides {

@@ -1,17 +1,23 @@
-//! YAML or JSON text to values.
+//! Reads YAML and JSON into values.
 //!
-//! JSON is read as the YAML it is. The tree is built from the parser's events with a stack of our own, so that neither
-//! depth nor aliases cost more than the budget allows.
+//! JSON is read as the YAML it is. The tree is built from the parser's events with an explicit stack, so that neither
+//! nesting nor aliases cost more than the budget allows.
+//!
+//! Plans follow YAML 1.2. Manifests follow what `kubectl` does (sigs.k8s.io/yaml, which is go-yaml v2): the scalars and
+//! merge keys of YAML 1.1, keys turned into text, and JSON objects one after the other.
 
+mod builder;
 mod error;
 mod scalar;
+mod text;
 
-use std::collections::{HashMap, HashSet};
+use granit_parser::{Event, Parser, options};
+use serde_json::Value;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
-use serde_json::{Map, Value};
+pub use error::{AmbiguousScalar, DocumentError, Problem};
 
-pub use error::{DocumentError, Problem};
+use builder::Builder;
+use text::Chunk;
 
 /// The largest plan, in bytes.
 pub const MAX_PLAN: usize = 1 << 20;
@@ -20,7 +26,19 @@ pub const MAX_PLAN: usize = 1 << 20;
 const MAX_DEPTH: usize = 64;
 
 /// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
-const BYTES_PER_NODE: usize = 8;
+const BYTES_PER_VALUE: usize = 8;
+
+/// How many ambiguous scalars a document reports.
+const MAX_AMBIGUOUS: usize = 20;
+
+/// Whose rules decide what a plain scalar means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// The core schema of YAML 1.2: `yes` is text, `010` is ten.
+    Plan,
+    /// What `kubectl` reads: `yes` is true, `010` is eight.
+    Manifest,
+}
 
 /// One document of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,283 +47,62 @@ pub struct Document {
     pub line: usize,
     /// Its content; null where it is empty.
     pub value: Value,
+    /// Scalars of a plan that YAML 1.1 reads as something else, the first 20.
+    pub ambiguous: Vec<AmbiguousScalar>,
 }
 
-/// The one document of `text`, which may have `limit` bytes.
+/// Reads `text`, which must hold one document in at most `limit` bytes, as YAML 1.2.
 pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
-    let mut documents = parse_all(text, limit)?;
+    parse_document(text, limit).map(|document| document.value)
+}
+
+/// Like [`parse`], with the scalars that other YAML readers may understand differently.
+pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentError> {
+    let mut documents = documents(text, limit, Dialect::Plan)?;
     match (documents.pop(), documents.len()) {
-        (Some(document), 0) => Ok(document.value),
+        (Some(document), 0) => Ok(document),
         (None, _) => Err(DocumentError::whole(Problem::Count(0))),
         (_, others) => Err(DocumentError::whole(Problem::Count(others + 1))),
     }
 }
 
-/// All documents of `text`, which may have `limit` bytes.
-pub fn parse_all(text: &str, limit: usize) -> Result<Vec<Document>, DocumentError> {
+/// Reads all documents of `text`, which may have `limit` bytes, as `kubectl` does.
+pub fn parse_manifests(text: &str, limit: usize) -> Result<Vec<Document>, DocumentError> {
+    documents(text, limit, Dialect::Manifest)
+}
+
+fn documents(text: &str, limit: usize, dialect: Dialect) -> Result<Vec<Document>, DocumentError> {
     if text.len() > limit {
         return Err(DocumentError::whole(Problem::TooLong { length: text.len(), limit }));
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    check_characters(text)?;
-    let mut builder = Builder::new(limit);
-    let mut parser = Parser::new_from_str(text);
+    let text = text::without_byte_order_marks(text);
+    text::check_characters(&text)?;
+    let mut builder = Builder::new(limit, dialect);
+    let chunks = match dialect {
+        Dialect::Plan => vec![Chunk { line: 1, column: 1, text: &text }],
+        Dialect::Manifest => text::split_json(&text),
+    };
+    for chunk in chunks {
+        read(&chunk, &mut builder).map_err(|error| error.or_template(chunk.text).moved(&chunk))?;
+    }
+    Ok(builder.into_documents())
+}
+
+fn read(chunk: &Chunk, builder: &mut Builder) -> Result<(), DocumentError> {
+    builder.start_chunk(chunk.line);
+    // A block scalar that ends the text without a line break gets none, as in libyaml and go-yaml.
+    let options = options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
+    let mut parser = Parser::new_from_str_with_options(chunk.text, options);
     // Events are pulled: the parser's own `load` calls itself for each level of nesting.
     while let Some(event) = parser.next_event() {
-        let (event, span) = event
-            .map_err(|error| DocumentError::at(error.marker(), Problem::Syntax(error.info().to_owned())))?;
+        let (event, span) =
+            event.map_err(|error| DocumentError::at(error.marker(), Problem::Syntax(error.info())))?;
         if event == Event::StreamEnd {
             break;
         }
         builder.take(event, &span)?;
     }
-    Ok(builder.documents)
-}
-
-/// The parser takes a NUL for the end of the text and lets other characters through.
-fn check_characters(text: &str) -> Result<(), DocumentError> {
-    let (mut line, mut column) = (1, 1);
-    for c in text.chars() {
-        match c {
-            '\n' => (line, column) = (line + 1, 0),
-            '\t' | '\r' | '\u{85}' => {}
-            '\u{fffe}' | '\u{ffff}' | '\u{feff}' => {
-                return Err(DocumentError { line, column, problem: Problem::Character(c) });
-            }
-            c if c.is_control() => {
-                return Err(DocumentError { line, column, problem: Problem::Character(c) });
-            }
-            _ => {}
-        }
-        column += 1;
-    }
     Ok(())
-}
-
-/// What a value costs once it is copied.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    nodes: usize,
-    bytes: usize,
-    depth: usize,
-}
-
-impl Cost {
-    fn add(&mut self, part: Self) {
-        self.nodes += part.nodes;
-        self.bytes += part.bytes;
-        self.depth = self.depth.max(part.depth + 1);
-    }
-}
-
-/// A list or mapping that is not complete.
-struct Frame {
-    content: Content,
-    anchor: usize,
-    cost: Cost,
-}
-
-enum Content {
-    List(Vec<Value>),
-    Mapping { fields: Map<String, Value>, key: Option<String> },
-}
-
-struct Builder {
-    limit: usize,
-    spent: Cost,
-    stack: Vec<Frame>,
-    anchors: HashMap<usize, (Value, Cost)>,
-    open: HashSet<usize>,
-    line: Option<usize>,
-    root: Value,
-    documents: Vec<Document>,
-}
-
-impl Builder {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            spent: Cost::default(),
-            stack: Vec::new(),
-            anchors: HashMap::new(),
-            open: HashSet::new(),
-            line: None,
-            root: Value::Null,
-            documents: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), DocumentError> {
-        let mark = &span.start;
-        if !matches!(event, Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd) {
-            self.line.get_or_insert(mark.line());
-        }
-        match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
-            Event::DocumentStart(_) => {
-                self.anchors.clear();
-                self.line = None;
-                Ok(())
-            }
-            Event::DocumentEnd => {
-                let line = self.line.take().unwrap_or(mark.line());
-                self.documents.push(Document { line, value: self.root.take() });
-                Ok(())
-            }
-            Event::Scalar(text, style, anchor, tag) => {
-                self.scalar(&text, style, anchor, tag.as_deref(), mark)
-            }
-            Event::Alias(id) => self.alias(id, mark),
-            Event::SequenceStart(anchor, tag) => {
-                self.start(Content::List(Vec::new()), anchor, tag.as_deref(), "seq", mark)
-            }
-            Event::MappingStart(anchor, tag) => {
-                let content = Content::Mapping { fields: Map::new(), key: None };
-                self.start(content, anchor, tag.as_deref(), "map", mark)
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.end(mark),
-        }
-    }
-
-    fn start(
-        &mut self,
-        content: Content,
-        anchor: usize,
-        tag: Option<&Tag>,
-        kind: &str,
-        mark: &Marker,
-    ) -> Result<(), DocumentError> {
-        if let Some(tag) = tag
-            && !(tag.is_yaml_core_schema() && tag.suffix == kind)
-        {
-            return Err(DocumentError::at(mark, Problem::Tag(tag.to_string())));
-        }
-        if self.expects_key() {
-            return Err(DocumentError::at(mark, Problem::ComplexKey));
-        }
-        if self.stack.len() >= MAX_DEPTH {
-            return Err(DocumentError::at(mark, Problem::TooDeep));
-        }
-        if anchor > 0 {
-            self.open.insert(anchor);
-        }
-        self.stack.push(Frame { content, anchor, cost: Cost { nodes: 1, bytes: 0, depth: 1 } });
-        Ok(())
-    }
-
-    fn end(&mut self, mark: &Marker) -> Result<(), DocumentError> {
-        let Some(frame) = self.stack.pop() else { return Ok(()) };
-        let value = match frame.content {
-            Content::List(items) => Value::Array(items),
-            Content::Mapping { fields, .. } => Value::Object(fields),
-        };
-        self.open.remove(&frame.anchor);
-        self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
-        self.complete(value, frame.anchor, frame.cost, mark)
-    }
-
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
-        mark: &Marker,
-    ) -> Result<(), DocumentError> {
-        let cost = Cost { nodes: 1, bytes: text.len(), depth: 0 };
-        if let Some(Frame {
-            content: Content::Mapping { fields, key: key @ None }, cost: of_mapping, ..
-        }) = self.stack.last_mut()
-        {
-            if text == "<<" && style == ScalarStyle::Plain {
-                return Err(DocumentError::at(mark, Problem::MergeKey));
-            }
-            if fields.contains_key(text) {
-                return Err(DocumentError::at(mark, Problem::DuplicateKey(crate::plan::error::shown(text))));
-            }
-            of_mapping.bytes += text.len();
-            *key = Some(text.to_owned());
-            return if anchor > 0 { self.remember(Value::from(text), anchor, cost, mark) } else { Ok(()) };
-        }
-        let value = scalar::resolve(text, style, tag).ok_or_else(|| {
-            DocumentError::at(mark, Problem::Tag(tag.map_or_else(String::new, Tag::to_string)))
-        })?;
-        self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
-        self.complete(value, anchor, cost, mark)
-    }
-
-    fn alias(&mut self, id: usize, mark: &Marker) -> Result<(), DocumentError> {
-        if self.open.contains(&id) {
-            return Err(DocumentError::at(mark, Problem::RecursiveAlias));
-        }
-        if self.expects_key() {
-            return Err(DocumentError::at(mark, Problem::ComplexKey));
-        }
-        // An anchor of an earlier document: the parser knows it still, we do not.
-        let unknown = || DocumentError::at(mark, Problem::Syntax("the alias stands for nothing".to_owned()));
-        let cost = self.anchors.get(&id).ok_or_else(unknown)?.1;
-        if self.stack.len() + cost.depth > MAX_DEPTH {
-            return Err(DocumentError::at(mark, Problem::TooDeep));
-        }
-        self.spend(cost, mark)?;
-        let value = self.anchors.get(&id).ok_or_else(unknown)?.0.clone();
-        self.complete(value, 0, cost, mark)
-    }
-
-    /// Puts a complete value where it belongs.
-    fn complete(
-        &mut self,
-        value: Value,
-        anchor: usize,
-        cost: Cost,
-        mark: &Marker,
-    ) -> Result<(), DocumentError> {
-        if anchor > 0 {
-            self.remember(value.clone(), anchor, cost, mark)?;
-        }
-        let Some(frame) = self.stack.last_mut() else {
-            self.root = value;
-            return Ok(());
-        };
-        frame.cost.add(cost);
-        match &mut frame.content {
-            Content::List(items) => items.push(value),
-            Content::Mapping { fields, key } => {
-                if let Some(key) = key.take() {
-                    fields.insert(key, value);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a copy for aliases, which costs as much as using it.
-    fn remember(
-        &mut self,
-        value: Value,
-        anchor: usize,
-        cost: Cost,
-        mark: &Marker,
-    ) -> Result<(), DocumentError> {
-        self.spend(cost, mark)?;
-        self.anchors.insert(anchor, (value, cost));
-        Ok(())
-    }
-
-    /// Counts values, and the bytes of copies.
-    fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
-        self.spent.nodes += cost.nodes;
-        self.spent.bytes += cost.bytes;
-        let most = self.limit / BYTES_PER_NODE;
-        if self.spent.nodes > most || self.spent.bytes > self.limit {
-            return Err(DocumentError::at(mark, Problem::TooManyNodes(most)));
-        }
-        Ok(())
-    }
-
-    fn expects_key(&self) -> bool {
-        matches!(self.stack.last(), Some(Frame { content: Content::Mapping { key: None, .. }, .. }))
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod command;
 mod container;
 mod environment;
 mod error;
+mod known;
 mod node;
 mod object;
 mod plans;
@@ -106,32 +107,28 @@ enum Read<'a> {
 }
 
 fn workload<'a>(object: &'a Object, objects: &'a [Object], report: &mut Report) -> Read<'a> {
-    let other = |images: &str| {
+    let other = |why: &str| {
         let object = object.place.object.clone().unwrap_or_default();
-        Read::Other(if images.is_empty() { object } else { format!("{object} ({images})") })
+        Read::Other(if why.is_empty() { object } else { format!("{object} ({why})") })
     };
     let root = object.node();
-    let (kind, path): (Kind, &[&str]) = match object.kind.as_str() {
-        "Pod" => (Kind::Pod, &[]),
-        "Deployment" => (Kind::Deployment, &["spec", "template"]),
-        "StatefulSet" => (Kind::StatefulSet, &["spec", "template"]),
-        "DaemonSet" => (Kind::DaemonSet, &["spec", "template"]),
-        "Job" => (Kind::Job, &["spec", "template"]),
-        "CronJob" => (Kind::Job, &["spec", "jobTemplate", "spec", "template"]),
-        _ => return other(""),
-    };
+    let Some((kind, path)) = template_of(object) else { return other("no Pod template") };
     // The object that has `replicas` or `parallelism`: around the template.
     let owner = root.descend(path.split_last().map_or(&[], |(_, names)| names), report);
     let template = root.descend(path, report);
     let Some(spec) = template.as_ref().and_then(|template| template.child("spec", report)) else {
-        if report.errors.is_empty() {
+        if report.errors.is_empty() && !matches!(kind, Kind::Other(_)) {
             let field: Vec<&str> = path.iter().copied().chain(["spec"]).collect();
             report.error(&field.join("."), Problem::Missing);
         }
         return other("");
     };
     if !pod::runs_this_program(&spec, report) {
-        return other(&images(&spec));
+        let images = images(&spec);
+        if node::is_template(&images) {
+            report.error(&spec.field("containers"), Problem::Template(images.clone()));
+        }
+        return other(&images);
     }
     match root.child("metadata", report) {
         Some(metadata) if metadata.has("name") || !metadata.has("generateName") => {
@@ -142,12 +139,14 @@ fn workload<'a>(object: &'a Object, objects: &'a [Object], report: &mut Report) 
     }
     let metadata = template.as_ref().and_then(|template| template.child("metadata", report));
     let labels = metadata.as_ref().map(|metadata| metadata.texts("labels", report)).unwrap_or_default();
-    let sources = Sources { objects, kind, owner: object, metadata: metadata.as_ref(), spec: &spec };
-    let policy = policy(kind, &spec, report);
+    let sources = Sources { objects, kind: &kind, owner: object, metadata: metadata.as_ref(), spec: &spec };
+    let policy = policy(&kind, &spec, report);
     let (pod, ours) = pod::read(&spec, &sources, policy, report);
-    let owner = owner.unwrap_or(root);
-    let replicas = replicas(kind, &owner, report);
-    let rollout = rollout(kind, &owner, report);
+    let owner = owner.unwrap_or_else(|| root.clone());
+    let suspended = is_suspended(&kind, &root, &owner, report);
+    let asked_for = replicas(&kind, &owner, report);
+    let replicas = if suspended { 0 } else { asked_for };
+    let rollout = rollout(&kind, &owner, report).filter(|_| !suspended);
     if object.kind == "CronJob" {
         report.assume("of a CronJob one run is predicted".to_owned());
     }
@@ -171,6 +170,52 @@ fn workload<'a>(object: &'a Object, objects: &'a [Object], report: &mut Report) 
     Read::Workload(Box::new(workload), labels)
 }
 
+/// The path of the Pod template, or that of the Pod itself. Kinds that other controllers bring are not listed: any
+/// object with containers where a template has them makes Pods.
+fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
+    const PLAIN: &[&str] = &["spec", "template"];
+    const OF_JOB: &[&str] = &["spec", "jobTemplate", "spec", "template"];
+    Some(match object.kind.as_str() {
+        "Pod" => (Kind::Pod, &[]),
+        "Deployment" => (Kind::Deployment, PLAIN),
+        "StatefulSet" => (Kind::StatefulSet, PLAIN),
+        "DaemonSet" => (Kind::DaemonSet, PLAIN),
+        "Job" => (Kind::Job, PLAIN),
+        "CronJob" => (Kind::Job, OF_JOB),
+        kind => {
+            let has_containers = |path: &&'static [&'static str]| {
+                let mut ignored = Report::default();
+                let spec = object
+                    .node()
+                    .descend(path, &mut ignored)
+                    .and_then(|template| template.child("spec", &mut ignored));
+                spec.is_some_and(|spec| !spec.items("containers", &mut ignored).is_empty())
+            };
+            // Without the group: that is part of the place already.
+            let name = kind.rsplit('/').next().unwrap_or(kind);
+            (Kind::Other(name.into()), [PLAIN, OF_JOB].into_iter().find(has_containers)?)
+        }
+    })
+}
+
+/// Whether the object makes no Pods until somebody resumes it.
+fn is_suspended(kind: &Kind, root: &Node, owner: &Node, report: &mut Report) -> bool {
+    let field = match kind {
+        Kind::Deployment => "paused",
+        Kind::Job => "suspend",
+        _ => return false,
+    };
+    // That of a CronJob is beside its template, and that of each Job in it.
+    let places = [root.child("spec", report), Some(owner.clone())];
+    let suspended = places.into_iter().flatten().any(|place| place.flag(field, report) == Some(true));
+    if suspended {
+        report.assume(format!(
+            "{field}: true: the {kind} makes no Pod; --pods predicts those it would make once resumed"
+        ));
+    }
+    suspended
+}
+
 fn images(spec: &Node) -> String {
     let mut ignored = Report::default();
     let containers = spec.items("containers", &mut ignored);
@@ -179,7 +224,7 @@ fn images(spec: &Node) -> String {
 }
 
 /// The Pod's `restartPolicy`, as far as its owner leaves a choice.
-fn policy(kind: Kind, spec: &Node, report: &mut Report) -> RestartPolicy {
+fn policy(kind: &Kind, spec: &Node, report: &mut Report) -> RestartPolicy {
     let policy = pod::restart_policy(spec, report);
     let field = spec.field("restartPolicy");
     match (kind, policy.unwrap_or_default()) {
@@ -196,12 +241,12 @@ fn policy(kind: Kind, spec: &Node, report: &mut Report) -> RestartPolicy {
 }
 
 /// How many Pods there are, and what is left out of how they come to be.
-fn replicas(kind: Kind, owner: &Node, report: &mut Report) -> u32 {
+fn replicas(kind: &Kind, owner: &Node, report: &mut Report) -> u32 {
     let most = i32::MAX as u32;
     match kind {
         Kind::Pod => 1,
         Kind::Deployment | Kind::StatefulSet => {
-            if kind == Kind::StatefulSet {
+            if *kind == Kind::StatefulSet {
                 if owner.has("ordinals") {
                     report.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
                 }
@@ -215,6 +260,14 @@ fn replicas(kind: Kind, owner: &Node, report: &mut Report) -> u32 {
             report.assume("of a DaemonSet the Pod of one node is predicted".to_owned());
             1
         }
+        Kind::Other(name) => {
+            if !matches!(&**name, "ReplicaSet" | "ReplicationController") {
+                report.assume(format!(
+                    "how the controller of a {name} makes and replaces its Pods is left out: they begin together"
+                ));
+            }
+            owner.number("replicas", 0, most, report).unwrap_or(1)
+        }
         Kind::Job => {
             report.assume("a Job's backoffLimit and deadlines are left out: no Pod is replaced".to_owned());
             let parallelism = owner.number("parallelism", 0, most, report).unwrap_or(1);
@@ -223,8 +276,8 @@ fn replicas(kind: Kind, owner: &Node, report: &mut Report) -> u32 {
     }
 }
 
-fn rollout(kind: Kind, owner: &Node, report: &mut Report) -> Option<Rollout> {
-    if kind != Kind::Deployment {
+fn rollout(kind: &Kind, owner: &Node, report: &mut Report) -> Option<Rollout> {
+    if *kind != Kind::Deployment {
         return None;
     }
     let most = i32::MAX as u32;

@@ -24,7 +24,7 @@ pub fn names(workload: &Workload, count: u32, seed: Seed) -> Vec<String> {
             Kind::Pod if count == 1 => name.clone(),
             // A bare Pod has one name; copies of it are numbered here, since none is given.
             Kind::Pod | Kind::StatefulSet => format!("{name}-{number}"),
-            Kind::Deployment | Kind::DaemonSet | Kind::Job => drawn(&base, &draws, number),
+            _ => drawn(&base, &draws, number),
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use crate::plan::ConfigError;
 use crate::sources::{Layers, Merged};
 
 /// The kind of object that makes the Pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A Pod by itself.
     Pod,
@@ -22,35 +22,35 @@ pub enum Kind {
     DaemonSet,
     /// Its Pods run to an end.
     Job,
+    /// Any other kind with a Pod template, such as `ReplicaSet` or a `Rollout` of Argo, by its name.
+    Other(Box<str>),
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Pod, Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job];
-
     /// The kind in a manifest.
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Pod => "Pod",
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
             Self::DaemonSet => "DaemonSet",
             Self::Job => "Job",
+            Self::Other(name) => name,
         }
     }
 
-    /// A name that a Pod of it may have, for what is the same in all of them.
-    pub fn some_pod(self, name: &str) -> String {
+    /// A name that one of its Pods may have, for values that are the same in all of them.
+    pub fn some_pod(&self, name: &str) -> String {
         match self {
             Self::Pod => name.to_owned(),
             Self::StatefulSet => format!("{name}-0"),
-            Self::Deployment | Self::DaemonSet | Self::Job => format!("{name}-bcdfg"),
+            _ => format!("{name}-bcdfg"),
         }
     }
 
     /// Whether the names of its Pods, and so their seeds, are drawn: then the prediction is a sample.
-    pub const fn draws_names(self) -> bool {
-        matches!(self, Self::Deployment | Self::DaemonSet | Self::Job)
+    pub const fn draws_names(&self) -> bool {
+        !matches!(self, Self::Pod | Self::StatefulSet)
     }
 }
 
@@ -123,7 +123,7 @@ impl OurContainer {
 pub struct Workload {
     /// File and document it stands in, such as `deployment.yaml, document 2`.
     pub place: String,
-    /// What it is.
+    /// The kind of the object.
     pub kind: Kind,
     /// Its name.
     pub name: String,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::env::Config;
 use crate::fault::Replica;
-use crate::plan::document::{DocumentError, Problem};
+use crate::plan::document::{Document, DocumentError, Problem};
 use crate::plan::{ConfigError, Source, document};
 use crate::plan::{RawPlan, check_replica, read_plan};
 
@@ -30,6 +30,8 @@ pub(super) struct FileLayer {
     plan: RawPlan,
     /// What is wrong with the present content.
     pub(super) errors: Vec<String>,
+    /// What is odd about the last content that could be read.
+    warnings: Vec<String>,
 }
 
 impl Layers {
@@ -49,6 +51,7 @@ impl Layers {
             is_wanted,
             plan: RawPlan::default(),
             errors: Vec::new(),
+            warnings: Vec::new(),
         };
         let files = &config.files;
         let is_set = files.annotation_is_set;
@@ -80,12 +83,13 @@ impl Layers {
         let place = file.path.display().to_string();
         let read = match content {
             Err(reason) => Err(vec![format!("{place}: {reason}")]),
-            Ok(None) => Ok(RawPlan::default()),
+            Ok(None) => Ok((RawPlan::default(), Vec::new())),
             Ok(Some(text)) => read_text(text, &place, below, pod.as_deref()),
         };
         match read {
-            Ok(plan) => {
+            Ok((plan, warnings)) => {
                 file.errors.clear();
+                file.warnings = warnings;
                 if content == Ok(None) && file.is_wanted {
                     file.errors.push(format!("{place}: is not there; it has no rules until it is"));
                 }
@@ -98,6 +102,11 @@ impl Layers {
                 Err(errors)
             }
         }
+    }
+
+    /// What is odd about a file's content, a line each.
+    pub fn warnings(&self, source: Source) -> &[String] {
+        self.file_of(source).map_or(&[], |file| &file.warnings)
     }
 
     /// The strongest seed of the sources beneath `source`.
@@ -136,24 +145,25 @@ impl Layers {
     }
 }
 
-/// The plan in a text; an empty one has no rules.
+/// The plan in a text, with warnings; an empty one has no rules.
 fn read_text(
     text: &str,
     place: &str,
     seed_below: Option<u64>,
     pod: Option<&str>,
-) -> Result<RawPlan, Vec<String>> {
+) -> Result<(RawPlan, Vec<String>), Vec<String>> {
     let lines = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let value = match document::parse(text, document::MAX_PLAN) {
-        // A comment is nothing, too.
-        Ok(Value::Null) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
-            return Ok(RawPlan::default());
+    let Document { value, ambiguous, .. } = match document::parse_document(text, document::MAX_PLAN) {
+        // A comment alone is an empty plan.
+        Ok(Document { value: Value::Null, .. }) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
+            return Ok((RawPlan::default(), Vec::new()));
         }
-        Ok(value) => value,
+        Ok(document) => document,
         Err(error) => return Err(lines(vec![ConfigError::new(place, error)])),
     };
     let plan = read_plan(&value, place).map_err(lines)?;
     let replica = Replica::named(plan.seed.or(seed_below), pod);
     let errors = check_replica(&plan.rules, &replica, place);
-    if errors.is_empty() { Ok(plan) } else { Err(lines(errors)) }
+    let warnings = ambiguous.iter().map(|scalar| format!("{place}: {scalar}")).collect();
+    if errors.is_empty() { Ok((plan, warnings)) } else { Err(lines(errors)) }
 }

@@ -8,9 +8,11 @@ use kube_probesim::predict::{Kind, PodName, Workload};
 
 mod environment;
 mod errors;
+mod kinds;
 mod objects;
 mod plans;
 mod probes;
+mod reading;
 mod state;
 
 fn input(name: &str, text: &str) -> Input {

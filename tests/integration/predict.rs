@@ -38,7 +38,8 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
         readiness: Some(probe(Target::Readiness, 10, 3)),
         ..ContainerSpec::ours("app", program)
     };
-    let rollout = Rollout { min_ready: s(0), progress_deadline: s(600) };
+    let rollout =
+        (kind == Kind::Deployment).then_some(Rollout { min_ready: s(0), progress_deadline: s(600) });
     Workload {
         place: "app.yaml, document 1".to_owned(),
         kind,
@@ -46,7 +47,7 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
         replicas,
         pod: PodSpec::new(vec![container]),
         ours: vec![ours],
-        rollout: (kind == Kind::Deployment).then_some(rollout),
+        rollout,
         assumptions: Vec::new(),
         warnings: Vec::new(),
     }

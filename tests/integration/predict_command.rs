@@ -91,7 +91,7 @@ fn what_is_wrong_has_its_exit_code_and_its_place() {
         (&["--nothing"], "", 64, "--nothing"),
         (&["--for", "abc"], "", 64, "--for"),
         (&["missing.yaml"], "", 66, "missing.yaml"),
-        (&["-"], "a: [", 65, "standard input, document 1: line 2"),
+        (&["-"], "a: [", 65, "standard input, document 1: line 1 column 4"),
         (&["-"], "a: &a [*a]", 65, "standard input, document 1: line 1"),
         (
             &["-"],
@@ -123,4 +123,31 @@ fn a_reader_that_leaves_is_no_panic() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_directory_stands_for_its_manifests() {
+    let output = predict(&["manifests/base", "--for", "10m"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(
+        printed.starts_with("manifests/base/deployment.yaml, document 1: Deployment kube-probesim\n"),
+        "{printed}"
+    );
+    let empty = predict(&["src/predict"], "");
+    assert_eq!(empty.status.code(), Some(66));
+    assert_eq!(
+        text(&empty.stderr),
+        "kube-probesim predict: src/predict: is a directory without .yaml, .yml or .json files\n"
+    );
+}
+
+#[test]
+fn a_paused_deployment_has_no_pods_and_no_rollout() {
+    let paused = manifest(FILES[0]).replace("\nspec:\n", "\nspec:\n  paused: true\n");
+    let output = predict(&["--for", "10m"], &paused);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(printed.contains("0 Pods for 10m") && !printed.contains("Rollout complete"), "{printed}");
+    assert!(printed.contains("paused: true: the Deployment makes no Pod"), "{printed}");
 }

@@ -293,8 +293,12 @@ fn from_file(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> 
         std::fs::read_to_string(path).map(|content| text = content)
     };
     read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let value = document::parse(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
-    let rules = match value {
+    let document =
+        document::parse_document(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
+    for scalar in &document.ambiguous {
+        eprintln!("kube-probesim fault: warning: {path}: {scalar}");
+    }
+    let rules = match document.value {
         Value::Object(mut plan) if plan.contains_key("faults") => match plan.remove("faults") {
             Some(Value::Array(rules)) => rules,
             _ => return Err(wrong("has `faults` that are no list of rules".to_owned())),

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use saphyr_parser::Marker;
+use granit_parser::Marker;
 
 use super::MAX_DEPTH;
+use super::text::Chunk;
 
-/// Text that is not a document, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A text that is not a document, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DocumentError {
     /// The line, from 1 on; 0 where the text as a whole is wrong.
     pub line: usize,
@@ -17,10 +18,20 @@ pub struct DocumentError {
     pub problem: Problem,
 }
 
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {} column {}: ", self.line, self.column)?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
 /// What is wrong with a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// More bytes than allowed.
+    #[error("{length} bytes are more than the {limit} allowed")]
     TooLong {
         /// The length.
         length: usize,
@@ -28,54 +39,54 @@ pub enum Problem {
         limit: usize,
     },
     /// A character that no document may have.
+    #[error("the character {} is not allowed", .0.escape_unicode())]
     Character(char),
     /// Not YAML, in the words of its parser.
+    #[error("is not YAML or JSON: {0}")]
     Syntax(String),
+    /// A template instead of its output.
+    #[error(
+        "is a template that has not been rendered ({{{{ … }}}}); give the output of `helm template`, or of what renders it"
+    )]
+    Template,
     /// A key that its mapping has already.
+    #[error("the key \"{0}\" is given twice")]
     DuplicateKey(String),
-    /// A key that is a list, a mapping or an alias.
+    /// A key that is a list, a mapping, an alias or nothing.
+    #[error("a key must be plain text")]
     ComplexKey,
-    /// `<<`.
+    /// `<<` in a plan.
+    #[error("merge keys (<<) are not supported; write the fields out")]
     MergeKey,
+    /// `<<` with another value than mappings.
+    #[error("a merge key (<<) needs a mapping or a list of mappings")]
+    MergeValue,
+    /// A number that JSON, and so the API server, does not have.
+    #[error("{0} is not a number that JSON can hold")]
+    NotJson(String),
     /// A tag outside the core schema, or one that does not fit its value.
+    #[error("the tag {0} is not supported here")]
     Tag(String),
     /// Lists and mappings nested too deep.
+    #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
     /// More values than allowed, those of aliases counted each time.
-    TooManyNodes(usize),
-    /// An alias inside what it stands for.
+    #[error("holds more than {0} values, those of aliases counted each time")]
+    TooManyValues(usize),
+    /// An alias inside the value that it refers to.
+    #[error("an alias stands inside the value that it refers to")]
     RecursiveAlias,
     /// Another number of documents than one.
+    #[error("{}", count(*.0))]
     Count(usize),
 }
 
-impl fmt::Display for DocumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "line {} column {}: ", self.line, self.column)?;
-        }
-        match &self.problem {
-            Problem::TooLong { length, limit } => {
-                write!(f, "{length} bytes are more than the {limit} allowed")
-            }
-            Problem::Character(c) => write!(f, "the character {} is not allowed", c.escape_unicode()),
-            Problem::Syntax(info) => write!(f, "is not YAML or JSON: {info}"),
-            Problem::DuplicateKey(key) => write!(f, "the key \"{key}\" is given twice"),
-            Problem::ComplexKey => f.write_str("a key must be plain text"),
-            Problem::MergeKey => f.write_str("merge keys (<<) are not supported; write the fields out"),
-            Problem::Tag(tag) => write!(f, "the tag {tag} is not supported here"),
-            Problem::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
-            Problem::TooManyNodes(limit) => {
-                write!(f, "holds more than {limit} values, those of aliases counted each time")
-            }
-            Problem::RecursiveAlias => f.write_str("an alias stands inside what it stands for"),
-            Problem::Count(0) => f.write_str("holds nothing"),
-            Problem::Count(count) => write!(f, "holds {count} documents instead of one"),
-        }
+fn count(documents: usize) -> String {
+    match documents {
+        0 => "holds nothing".to_owned(),
+        count => format!("holds {count} documents instead of one"),
     }
 }
-
-impl std::error::Error for DocumentError {}
 
 impl DocumentError {
     pub(super) const fn whole(problem: Problem) -> Self {
@@ -84,5 +95,54 @@ impl DocumentError {
 
     pub(super) fn at(mark: &Marker, problem: Problem) -> Self {
         Self { line: mark.line(), column: mark.col() + 1, problem }
+    }
+
+    /// The error at its place in the whole text, of which `chunk` was parsed.
+    pub(super) fn moved(mut self, chunk: &Chunk) -> Self {
+        if self.line == 1 {
+            self.column += chunk.column - 1;
+        }
+        self.line += chunk.line - 1;
+        self
+    }
+
+    /// Says so where the error comes from a template that was not rendered.
+    pub(super) fn or_template(mut self, text: &str) -> Self {
+        let is_suspect = matches!(
+            self.problem,
+            Problem::Syntax(_) | Problem::ComplexKey | Problem::DuplicateKey(_) | Problem::Tag(_)
+        );
+        // The parser may notice an action only at the line after it.
+        let near = text.lines().enumerate().skip(self.line.saturating_sub(2)).take(2);
+        if is_suspect && let Some((number, line)) = { near }.find(|(_, line)| line.contains("{{")) {
+            self.line = number + 1;
+            self.column = line.find("{{").map_or(1, |at| line[..at].chars().count() + 1);
+            self.problem = Problem::Template;
+        }
+        self
+    }
+}
+
+/// A plain scalar of a plan that a reader of YAML 1.1 understands differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmbiguousScalar {
+    /// Its line, from 1 on.
+    pub line: usize,
+    /// Its column, from 1 on.
+    pub column: usize,
+    /// The scalar as it is written, shortened.
+    pub text: String,
+    /// Its value in YAML 1.1, as JSON.
+    pub elsewhere: String,
+}
+
+impl fmt::Display for AmbiguousScalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, text, elsewhere } = self;
+        write!(
+            f,
+            "line {line} column {column}: {text} is read as YAML 1.2; YAML 1.1 reads {elsewhere}: write the value that is \
+             meant, or put text in quotes"
+        )
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Sources<'a> {
     /// All objects of the input; each ConfigMap among them can be referred to.
     pub(super) objects: &'a [Object],
     /// What kind of object the Pods come from.
-    pub(super) kind: Kind,
+    pub(super) kind: &'a Kind,
     /// The object that the Pods come from.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.

@@ -112,6 +112,8 @@ pub enum Problem {
     },
     /// Not a name of an object or container.
     Name(String),
+    /// A text of a template that was not rendered.
+    Template(String),
     /// A field that may not stand here.
     NotHere(&'static str),
     /// A probe with no handler, or with several.
@@ -183,6 +185,9 @@ impl fmt::Display for Problem {
         match self {
             Self::Document(error) => error.fmt(f),
             Self::Missing => f.write_str("is missing"),
+            Self::Type { expected: expected @ "a string", found } if matches!(&**found, "true" | "false") => {
+                write!(f, "is {found}, not {expected}; unquoted, y, yes, on, n, no and off are true or false")
+            }
             Self::Type { expected, found } => write!(f, "is {found}, not {expected}"),
             Self::Range { value, least, most } => {
                 write!(f, "{value} is not a whole number from {least} to {most}")
@@ -190,6 +195,9 @@ impl fmt::Display for Problem {
             Self::OneOf { value, words } => write!(f, "\"{value}\" is none of {}", words.join(", ")),
             Self::Name(name) => {
                 write!(f, "\"{name}\" is not a name of lower-case letters, digits, `-` and `.`")
+            }
+            Self::Template(text) => {
+                write!(f, "\"{text}\" is a template that has not been rendered; give the output of `helm template`")
             }
             Self::NotHere(why) => f.write_str(why),
             Self::Handlers(0) => f.write_str("has no handler; give one of httpGet, tcpSocket, grpc and exec"),

@@ -122,6 +122,10 @@ impl<'a> Node<'a> {
     /// A name that has to be there, of the characters that names of objects and containers have.
     pub(super) fn name(&self, name: &str, report: &mut Report) -> Option<&'a str> {
         let text = self.needed(name, report)?;
+        if is_template(text) {
+            report.error(&self.field(name), Problem::Template(shown(text)));
+            return Some(text);
+        }
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
         if text.is_empty() || text.len() > 253 || !text.bytes().all(plain) {
             report.error(&self.field(name), Problem::Name(shown(text)));
@@ -210,6 +214,11 @@ impl<'a> Node<'a> {
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
         self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
     }
+}
+
+/// Whether a text holds an action of Go's templates, which no name or image does.
+pub(super) fn is_template(text: &str) -> bool {
+    text.split_once("{{").is_some_and(|(_, rest)| rest.contains("}}"))
 }
 
 /// A value of a wrong type.

@@ -40,9 +40,9 @@ pub(super) fn objects(inputs: &[Input], errors: &mut Vec<ManifestError>) -> Vec<
     let mut objects = Vec::new();
     for input in inputs {
         let place = Place { file: input.name.clone(), ..Place::default() };
-        match document::parse_all(&input.text, MAX_INPUT) {
+        match document::parse_manifests(&input.text, MAX_INPUT) {
             Ok(documents) => {
-                for (i, Document { line, value }) in documents.into_iter().enumerate() {
+                for (i, Document { line, value, .. }) in documents.into_iter().enumerate() {
                     let place = Place { document: Some((i + 1, line)), ..place.clone() };
                     flatten(value, None, place, &mut objects, errors);
                 }
@@ -139,8 +139,8 @@ fn flatten(
 /// The API group of the kinds that are read.
 fn own_group(kind: &str) -> Option<&'static str> {
     match kind {
-        "Pod" | "ConfigMap" | "Service" => Some(""),
-        "Deployment" | "StatefulSet" | "DaemonSet" => Some("apps"),
+        "Pod" | "ConfigMap" | "Service" | "ReplicationController" => Some(""),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps"),
         "Job" | "CronJob" => Some("batch"),
         _ => None,
     }

@@ -65,7 +65,12 @@ fn take(layers: &mut Layers, source: Source, path: &Path, content: Content, repo
     let what = subject(variable, &path.to_string_lossy());
     match content {
         Content::Text { text, place, field } => {
-            let Err(errors) = layers.read(source, Ok(Some(&text))) else { return };
+            let Err(errors) = layers.read(source, Ok(Some(&text))) else {
+                for warning in layers.warnings(source) {
+                    report.warn(&format!("{variable} ({warning})"));
+                }
+                return;
+            };
             for error in errors {
                 let object = report.place.object.as_deref().unwrap_or_default();
                 let of = format!("{object}, {}", name(report));

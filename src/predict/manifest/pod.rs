@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::container::{Role, role};
 use super::environment::{Environment, Sources};
 use super::error::Problem;
+use super::known;
 use super::node::{Node, Report, shown};
 use super::plans;
 use super::ports::{Ports, aim};
@@ -15,10 +16,13 @@ use super::state::{self, Kept};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
-use crate::predict::PodName;
 use crate::predict::workload::OurContainer;
+use crate::predict::{Kind, PodName};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+
+/// The name of a container without one, where another controller fills it in.
+const UNNAMED: &str = "user-container";
 
 /// A container that runs beside the others, with its position in the Pod.
 struct Member<'a> {
@@ -48,7 +52,7 @@ pub(super) fn read(
     policy: RestartPolicy,
     report: &mut Report,
 ) -> (PodSpec, Vec<OurContainer>) {
-    let members = members(spec, report);
+    let members = members(spec, sources.kind, report);
     let mut ports = Ports::default();
     let mut ours = Vec::new();
     let mut states: Vec<(Kept, &str)> = Vec::new();
@@ -73,6 +77,7 @@ pub(super) fn read(
                 None => ports.incomplete = true,
             }
         } else {
+            ports.has_others = true;
             for port in member.node.items("ports", report) {
                 let number = port.number("containerPort", 1, u32::from(u16::MAX), report);
                 ports.others.extend(number.and_then(|number| u16::try_from(number).ok()));
@@ -85,11 +90,19 @@ pub(super) fn read(
         containers.push(container);
         report.place.container = None;
     }
+    let host_network = spec.flag("hostNetwork", report) == Some(true);
+    let is_foreign = matches!(sources.kind, Kind::Other(_));
     let mut asked = false;
     for (position, (member, container)) in members.iter().zip(&mut containers).enumerate() {
         report.place.container = Some(member.name.to_owned());
-        let owner =
-            Owner { container: &member.node, name: member.name, ours: member.ours.then_some(position) };
+        let owner = Owner {
+            container: &member.node,
+            name: member.name,
+            ours: member.ours.then_some(position),
+            host_network,
+            is_foreign,
+        };
+        known::check(&member.node, report);
         for kind in ProbeKind::ALL {
             let found = probe::read(kind, owner, &ports, report);
             asked |= found.as_ref().is_some_and(|found| found.asks);
@@ -115,12 +128,17 @@ pub(super) fn read(
 }
 
 /// The containers that run beside each other, native sidecars first.
-fn members<'a>(spec: &Node<'a>, report: &mut Report) -> Vec<Member<'a>> {
+fn members<'a>(spec: &Node<'a>, kind: &Kind, report: &mut Report) -> Vec<Member<'a>> {
     let mut members = Vec::new();
     for list in ["initContainers", "containers"] {
         for node in spec.items(list, report) {
-            let name = node.name("name", report).unwrap_or_default();
-            report.place.container = node.value("name").and_then(Value::as_str).map(shown);
+            // Knative fills in the name.
+            let name = if matches!(kind, Kind::Other(_)) && !node.has("name") {
+                UNNAMED
+            } else {
+                node.name("name", report).unwrap_or_default()
+            };
+            report.place.container = Some(shown(name)).filter(|name| !name.is_empty());
             let role = role(&node, report);
             let sidecar = list == "initContainers"
                 && node.value("restartPolicy").is_some_and(|policy| policy == "Always");

@@ -26,6 +26,8 @@ pub(super) struct Ports {
     pub(super) listeners: Vec<Listener>,
     /// What the containers that do not run this program declare.
     pub(super) others: Vec<u16>,
+    /// Whether there are containers that do not run this program.
+    pub(super) has_others: bool,
     /// Whether a listener is missing above because its configuration is wrong; then no port is refused.
     pub(super) incomplete: bool,
 }

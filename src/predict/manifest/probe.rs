@@ -29,6 +29,10 @@ pub(super) struct Owner<'a> {
     pub(super) name: &'a str,
     /// Its position, if it runs this program.
     pub(super) ours: Option<usize>,
+    /// Whether the Pod is on the node's own network.
+    pub(super) host_network: bool,
+    /// Whether a controller that is not Kubernetes' own fills in ports.
+    pub(super) is_foreign: bool,
 }
 
 /// A probe, and whether it asks this program.
@@ -95,6 +99,15 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports, report: &mut Re
     Some(Found { probe, asks: asked.asks })
 }
 
+/// What a probe of a port asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// The Pod's address.
+    Pod,
+    /// The loopback address of the Pod's network.
+    Loopback,
+}
+
 struct Reader<'a, 'r> {
     owner: Owner<'a>,
     kind: ProbeKind,
@@ -137,11 +150,7 @@ impl Reader<'_, '_> {
                 client = Client::from_user_agent(value.as_bytes());
             }
         }
-        let Some(port) = self.port(node, true) else { return Asked::HEALTHY };
-        if self.is_elsewhere(node) {
-            return Asked::HEALTHY;
-        }
-        let Some(listener) = self.listener(node, port) else { return Asked::HEALTHY };
+        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
         if scheme == "HTTPS" {
             self.report.error(&node.field("scheme"), Problem::Protocol("TLS"));
         }
@@ -155,11 +164,7 @@ impl Reader<'_, '_> {
     }
 
     fn tcp(&mut self, node: &Node) -> Asked {
-        let Some(port) = self.port(node, true) else { return Asked::HEALTHY };
-        if self.is_elsewhere(node) {
-            return Asked::HEALTHY;
-        }
-        let Some(listener) = self.listener(node, port) else { return Asked::HEALTHY };
+        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
         let handler = match listener.paths {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
@@ -169,7 +174,7 @@ impl Reader<'_, '_> {
 
     fn grpc(&mut self, node: &Node) -> Asked {
         if let Some(port) = self.port(node, false)
-            && self.listener(node, port).is_some()
+            && self.listener(node, port, Host::Pod).is_some()
         {
             self.report.error(node.path(), Problem::Protocol("gRPC"));
         }
@@ -266,19 +271,39 @@ impl Reader<'_, '_> {
         Asked::HEALTHY
     }
 
-    /// Whether a `host` leads away from the Pod.
-    fn is_elsewhere(&mut self, node: &Node) -> bool {
+    /// The listener of ours that `host` and `port` lead to.
+    fn asked(&mut self, node: &Node) -> Option<Listener> {
+        let port = self.port(node, true)?;
+        let host = self.host(node)?;
+        self.listener(node, port, host)
+    }
+
+    /// Where a `host` leads, if into the Pod. The node's loopback address is the Pod's own on the node's network.
+    fn host(&mut self, node: &Node) -> Option<Host> {
         let host = node.text("host", self.report).unwrap_or_default();
-        if !host.is_empty() {
-            self.assume(&format!("the host {host:?} is not modelled; it is taken to be healthy"));
+        if host.is_empty() {
+            return Some(Host::Pod);
         }
-        !host.is_empty()
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if is_loopback && self.owner.host_network {
+            return Some(Host::Loopback);
+        }
+        self.assume(&if is_loopback {
+            format!("the host {host:?} is the node, not the Pod; what it asks there is taken to be healthy")
+        } else {
+            format!("the host {host:?} is not modelled; it is taken to be healthy")
+        });
+        None
     }
 
     /// The number of a port, given as such or by a name of the same container.
     fn port(&mut self, node: &Node, by_name: bool) -> Option<u16> {
         let field = node.field("port");
         match node.value("port") {
+            None if self.owner.is_foreign => return Some(self.filled_in()),
+            Some(Value::Number(number)) if self.owner.is_foreign && number.as_u64() == Some(0) => {
+                return Some(self.filled_in());
+            }
             None => self.report.error(&field, Problem::Missing),
             Some(Value::String(name)) if by_name && name.bytes().any(|c| c.is_ascii_alphabetic()) => {
                 let ports = self.owner.container.items("ports", self.report);
@@ -309,10 +334,21 @@ impl Reader<'_, '_> {
         None
     }
 
-    /// The listener of ours on that port. None where somebody else is taken to answer there, or nobody can.
-    fn listener(&mut self, node: &Node, port: u16) -> Option<Listener> {
+    /// The port that a controller such as Knative's puts into a probe without one.
+    fn filled_in(&mut self) -> u16 {
+        let declared = self.owner.container.items("ports", self.report);
+        let first = declared
+            .first()
+            .and_then(|port| port.number("containerPort", 1, u32::from(u16::MAX), self.report));
+        let port = first.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
+        self.assume(&format!("it has no port; its controller is taken to fill in {port}"));
+        port
+    }
+
+    /// The listener of ours on that port. None where another program is taken to answer, or none can.
+    fn listener(&mut self, node: &Node, port: u16, host: Host) -> Option<Listener> {
         if let Some(listener) = self.ports.of(port).cloned() {
-            if listener.ip.is_some_and(|ip| ip.is_loopback()) {
+            if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
                 self.report.error(&node.field("port"), Problem::Loopback(port));
             }
             return Some(listener);
@@ -320,8 +356,8 @@ impl Reader<'_, '_> {
         if self.ports.incomplete {
             return None;
         }
-        // A container need not declare what it listens on; of ours it is known.
-        if self.owner.ours.is_some() && !self.ports.others.contains(&port) {
+        // A container need not declare what it listens on. What ours listens on is known.
+        if !self.ports.has_others && !self.owner.host_network {
             let known = self.ports.list();
             self.report.error(&node.field("port"), Problem::NoPort { port: port.to_string(), known });
         } else {

@@ -63,7 +63,7 @@ fn a_document_that_is_no_object_is_an_error() {
 #[test]
 fn a_recursion_of_anchors_is_an_error() {
     let error = refusal("apiVersion: v1\nkind: Pod\nmetadata: &a {name: web, labels: *a}\n");
-    assert!(error.contains("an alias stands inside what it stands for"), "{error}");
+    assert!(error.contains("an alias stands inside the value that it refers to"), "{error}");
     let line = |i: u32| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", "));
     let laughs: String = std::iter::once("a0: &a0 [x, x]\n".to_owned()).chain((1..9).map(line)).collect();
     assert!(refusal(&laughs).contains("those of aliases counted each time"));
@@ -209,7 +209,7 @@ fn an_input_without_this_program_says_what_was_looked_for_and_found() {
     assert_eq!(
         refusal(&other),
         "pod.yaml: no container runs this program: none has an image named kube-probesim, or kube-probesim as its \
-         command; found Pod/web (nginx:0.1.0), example.com/Job/j"
+         command; found Pod/web (nginx:0.1.0), example.com/Job/j (no Pod template)"
     );
     assert!(refusal("").ends_with("the input is empty"));
 }

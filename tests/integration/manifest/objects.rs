@@ -29,7 +29,7 @@ fn the_manifests_of_this_project_are_read() {
         ["deployment", "kustomization", "service"].map(|name| file(&format!("manifests/base/{name}.yaml")));
     let manifests = read(&inputs).unwrap_or_else(|errors| panic!("{errors}"));
     let [web] = manifests.workloads.as_slice() else { panic!("{:?}", manifests.workloads) };
-    assert_eq!((web.kind, web.name.as_str(), web.replicas), (Kind::Deployment, "kube-probesim", 2));
+    assert_eq!((&web.kind, web.name.as_str(), web.replicas), (&Kind::Deployment, "kube-probesim", 2));
     assert_eq!(web.place, "manifests/base/deployment.yaml, document 1");
     assert_eq!(web.ours[0].pod_name, PodName::OfPod);
     assert!(web.assumptions.is_empty() && web.warnings.is_empty(), "{web:?}");
@@ -51,7 +51,7 @@ fn a_live_pod_is_read_as_kubectl_prints_it() {
     let web =
         read(&[file("tests/integration/manifest/live-pod.yaml")]).unwrap_or_else(|errors| panic!("{errors}"));
     let web = &web.workloads[0];
-    assert_eq!((web.kind, web.name.as_str()), (Kind::Pod, "kube-probesim-6c9f7d5b8-x2x7q"));
+    assert_eq!((&web.kind, web.name.as_str()), (&Kind::Pod, "kube-probesim-6c9f7d5b8-x2x7q"));
     assert_eq!(web.pod.grace, 30);
     assert_eq!(web.ours[0].pod_name, PodName::OfPod);
     assert_eq!(readiness(web, 0).failure_threshold, 2);
@@ -68,7 +68,7 @@ fn every_kind_is_read_with_its_number_of_pods() {
         ("batch/v1", "Job", "parallelism: 4\ncompletions: 2", "restartPolicy: Never", Kind::Job, 2),
     ] {
         let web = workload(&of_kind(version, kind, spec, pod));
-        assert_eq!((web.kind, web.replicas), (wanted, replicas), "{kind}");
+        assert_eq!((&web.kind, web.replicas), (&wanted, replicas), "{kind}");
         assert_eq!(web.rollout.is_some(), wanted == Kind::Deployment);
     }
 }

@@ -160,13 +160,13 @@ fn what_keeps_the_pod_from_starting_is_an_error() {
     assert!(refusal(&projected).contains("spec.volumes[0].projected.sources[0].configMap.name: ConfigMap"));
     let item = |more: &str| {
         let volume = format!(
-            "{{name: faults, configMap: {{name: plans, items: [{{key: no, path: plan.yaml}}]{more}}}}}"
+            "{{name: faults, configMap: {{name: plans, items: [{{key: none, path: plan.yaml}}]{more}}}}}"
         );
         with(FILE, MOUNT, &volume) + &plan_map()
     };
     let error = refusal(&item(""));
     assert!(
-        error.contains("spec.volumes[0].configMap.items[0].key: ConfigMap \"plans\" has no key \"no\""),
+        error.contains("spec.volumes[0].configMap.items[0].key: ConfigMap \"plans\" has no key \"none\""),
         "{error}"
     );
     assert!(error.contains("never start"), "{error}");
@@ -435,4 +435,13 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_scalar_of_a_plan_that_yaml_1_1_reads_differently_is_a_warning() {
+    let map = config_map("data: {plan.yaml: 'seed: 010'}");
+    let web = workload(&(with(FILE, MOUNT, "{name: faults, configMap: {name: plans}}") + &map));
+    assert_eq!(web.ours[0].merged.seed.map(|(seed, _)| seed), Some(10));
+    let [warning] = web.warnings.as_slice() else { panic!("{:?}", web.warnings) };
+    assert!(warning.contains("/etc/faults/plan.yaml: line 1 column 7: 010 is read as YAML 1.2"), "{warning}");
 }

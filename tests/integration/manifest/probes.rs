@@ -215,3 +215,40 @@ fn a_named_port_is_that_of_the_same_container() {
         "{line}"
     );
 }
+
+/// A Pod with a proxy beside our container, as a mesh's injection leaves it.
+fn beside_a_proxy(ours: &str) -> String {
+    let proxy =
+        "  - name: proxy\n    image: example/proxy:1\n    ports: [{containerPort: 15090, name: prom}]\n";
+    pod(ours).replace("  containers:\n", &format!("  containers:\n{proxy}"))
+}
+
+#[test]
+fn a_probe_of_a_port_that_another_container_may_listen_on_is_taken_as_healthy() {
+    let web = workload(&beside_a_proxy(
+        "ports: [{containerPort: 8080}]\nreadinessProbe: {httpGet: {path: /app-health/app/readyz, port: 15020}}\nlivenessProbe: {httpGet: {path: /healthz, port: 8080}}\nstartupProbe: {tcpSocket: {port: 15090}}",
+    ));
+    assert_eq!(readiness(&web, 1).handler, Handler::Healthy);
+    for wanted in [
+        "container probesim, readinessProbe: port 15020 is not this program's, and is taken to be healthy",
+        "container probesim, startupProbe: port 15090 is not this program's, and is taken to be healthy",
+    ] {
+        assert!(web.assumptions.iter().any(|line| line == wanted), "{:?}", web.assumptions);
+    }
+}
+
+#[test]
+fn the_loopback_address_of_the_nodes_network_is_the_pods_own() {
+    let probe = "env: [{name: HOST, value: 127.0.0.1}]\nlivenessProbe: {httpGet: {host: 127.0.0.1, path: /healthz, port: 8080}}";
+    let on_host = |text: &str| text.replace("spec:\n", "spec:\n  hostNetwork: true\n");
+    for host in ["127.0.0.1", "localhost", "127.8.0.1"] {
+        let web = workload(&on_host(&pod(probe)).replace("host: 127.0.0.1", &format!("host: {host}")));
+        let liveness = web.pod.containers[0].liveness.as_ref().unwrap();
+        assert_eq!(liveness.handler.server(), Some(0), "{host}");
+    }
+    // Without the node's network the address is that of another host.
+    let line = refusal(&pod(probe));
+    assert!(line.contains("no probe asks this program"), "{line}");
+    let elsewhere = refusal(&on_host(&pod(probe)).replace("host: 127.0.0.1", "host: 10.0.0.1"));
+    assert!(elsewhere.contains("no probe asks this program"), "{elsewhere}");
+}

@@ -22,7 +22,7 @@ pub fn rendered(folder: &Path) -> String {
 
 /// The documents of a text.
 pub fn objects(text: &str) -> Vec<Value> {
-    document::parse_all(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
+    document::parse_manifests(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
 }
 
 /// The text that components make of manifests, such as `web.yaml`, or of the base where none are given.

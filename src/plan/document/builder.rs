@@ -1,0 +1,314 @@
+//! Builds values from the parser's events, within a budget.
+
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Marker, ScalarStyle, Span, Tag};
+use serde_json::{Map, Value};
+
+use super::error::{AmbiguousScalar, DocumentError, Problem};
+use super::scalar;
+use super::{BYTES_PER_VALUE, Dialect, Document, MAX_AMBIGUOUS, MAX_DEPTH};
+use crate::plan::error::shown;
+
+/// What a value costs when it is copied.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    values: usize,
+    bytes: usize,
+    depth: usize,
+}
+
+impl Cost {
+    const ONE: Self = Self { values: 1, bytes: 0, depth: 0 };
+
+    fn add(&mut self, part: Self) {
+        self.values += part.values;
+        self.bytes += part.bytes;
+        self.depth = self.depth.max(part.depth + 1);
+    }
+}
+
+/// A list or mapping that is not complete.
+struct Frame {
+    content: Content,
+    anchor: usize,
+    cost: Cost,
+}
+
+enum Content {
+    List(Vec<Value>),
+    Mapping(Mapping),
+}
+
+#[derive(Default)]
+struct Mapping {
+    fields: Map<String, Value>,
+    /// The key whose value comes next.
+    key: Option<Key>,
+    /// Keys that only a merge has set, which the mapping's own keys may set again.
+    merged: HashSet<String>,
+}
+
+enum Key {
+    Name(String),
+    /// `<<`.
+    Merge,
+}
+
+impl Mapping {
+    /// Merges a mapping, or a list of mappings of which the first wins. As in go-yaml, the keys merged last win over
+    /// what stands before the `<<`.
+    fn merge(&mut self, value: Value) -> Result<(), Problem> {
+        let sources = match value {
+            Value::Object(fields) => vec![fields],
+            Value::Array(items) => items
+                .into_iter()
+                .rev()
+                .map(|item| if let Value::Object(fields) = item { Some(fields) } else { None })
+                .collect::<Option<Vec<_>>>()
+                .ok_or(Problem::MergeValue)?,
+            _ => return Err(Problem::MergeValue),
+        };
+        for (key, value) in sources.into_iter().flatten() {
+            if !self.fields.contains_key(&key) {
+                self.merged.insert(key.clone());
+            }
+            self.fields.insert(key, value);
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct Builder {
+    limit: usize,
+    dialect: Dialect,
+    spent: Cost,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, (Value, Cost)>,
+    open: HashSet<usize>,
+    /// The line of the text at which the parser began.
+    first_line: usize,
+    line: Option<usize>,
+    root: Value,
+    ambiguous: Vec<AmbiguousScalar>,
+    documents: Vec<Document>,
+}
+
+impl Builder {
+    pub(super) fn new(limit: usize, dialect: Dialect) -> Self {
+        Self {
+            limit,
+            dialect,
+            spent: Cost::default(),
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            open: HashSet::new(),
+            first_line: 1,
+            line: None,
+            root: Value::Null,
+            ambiguous: Vec::new(),
+            documents: Vec::new(),
+        }
+    }
+
+    /// Another parser begins at this line of the text.
+    pub(super) fn start_chunk(&mut self, line: usize) {
+        self.first_line = line;
+    }
+
+    pub(super) fn into_documents(self) -> Vec<Document> {
+        self.documents
+    }
+
+    pub(super) fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), DocumentError> {
+        let mark = &span.start;
+        if event.is_node() {
+            self.line.get_or_insert(self.first_line + mark.line() - 1);
+        }
+        match event {
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.line = None;
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                let line = self.line.take().unwrap_or(self.first_line + mark.line() - 1);
+                let ambiguous = std::mem::take(&mut self.ambiguous);
+                self.documents.push(Document { line, value: self.root.take(), ambiguous });
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(&text, style, anchor, tag.as_deref(), mark)
+            }
+            Event::Alias(id) => self.alias(id, mark),
+            Event::SequenceStart(_, anchor, tag) => {
+                self.start(Content::List(Vec::new()), anchor, tag.as_deref(), "seq", mark)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.start(Content::Mapping(Mapping::default()), anchor, tag.as_deref(), "map", mark)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(mark),
+            // Comments and the like carry no values.
+            _ => Ok(()),
+        }
+    }
+
+    fn start(
+        &mut self,
+        content: Content,
+        anchor: usize,
+        tag: Option<&Tag>,
+        kind: &str,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        if let Some(tag) = tag
+            && !tag.is_yaml_core_schema_tag(kind)
+        {
+            return Err(DocumentError::at(mark, Problem::Tag(shown(&tag.original()))));
+        }
+        if self.expects_key() {
+            return Err(DocumentError::at(mark, Problem::ComplexKey));
+        }
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(DocumentError::at(mark, Problem::TooDeep));
+        }
+        if anchor > 0 {
+            self.open.insert(anchor);
+        }
+        self.stack.push(Frame { content, anchor, cost: Cost { values: 1, bytes: 0, depth: 1 } });
+        Ok(())
+    }
+
+    fn end(&mut self, mark: &Marker) -> Result<(), DocumentError> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let value = match frame.content {
+            Content::List(items) => Value::Array(items),
+            Content::Mapping(mapping) => Value::Object(mapping.fields),
+        };
+        self.open.remove(&frame.anchor);
+        self.spend(Cost::ONE, mark)?;
+        self.complete(value, frame.anchor, frame.cost, mark)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        let cost = Cost { values: 1, bytes: text.len(), depth: 0 };
+        let resolved = scalar::resolve(text, style, tag, self.dialect)
+            .map_err(|problem| DocumentError::at(mark, problem))?;
+        if self.expects_key() {
+            if anchor > 0 {
+                self.remember(Value::from(text), anchor, cost, mark)?;
+            }
+            let key = scalar::key(text, style, resolved, self.dialect);
+            return self.key(key.map_err(|problem| DocumentError::at(mark, problem))?, mark);
+        }
+        if self.dialect == Dialect::Plan
+            && style == ScalarStyle::Plain
+            && tag.is_none()
+            && self.ambiguous.len() < MAX_AMBIGUOUS
+            && let Some(elsewhere) = scalar::other_meaning(text, &resolved)
+        {
+            let (line, column) = (mark.line(), mark.col() + 1);
+            self.ambiguous.push(AmbiguousScalar { line, column, text: shown(text), elsewhere });
+        }
+        self.spend(Cost::ONE, mark)?;
+        self.complete(resolved.into_value(), anchor, cost, mark)
+    }
+
+    /// Takes a key; `None` is a merge key.
+    fn key(&mut self, name: Option<String>, mark: &Marker) -> Result<(), DocumentError> {
+        let Some(Frame { content: Content::Mapping(mapping), cost, .. }) = self.stack.last_mut() else {
+            return Ok(());
+        };
+        let Some(name) = name else {
+            mapping.key = Some(Key::Merge);
+            return Ok(());
+        };
+        if mapping.fields.contains_key(&name) && !mapping.merged.remove(&name) {
+            return Err(DocumentError::at(mark, Problem::DuplicateKey(shown(&name))));
+        }
+        cost.bytes += name.len();
+        mapping.key = Some(Key::Name(name));
+        Ok(())
+    }
+
+    fn alias(&mut self, id: usize, mark: &Marker) -> Result<(), DocumentError> {
+        if self.open.contains(&id) {
+            return Err(DocumentError::at(mark, Problem::RecursiveAlias));
+        }
+        if self.expects_key() {
+            return Err(DocumentError::at(mark, Problem::ComplexKey));
+        }
+        let unknown = || DocumentError::at(mark, Problem::Syntax("this alias has no anchor".to_owned()));
+        let cost = self.anchors.get(&id).ok_or_else(unknown)?.1;
+        if self.stack.len() + cost.depth > MAX_DEPTH {
+            return Err(DocumentError::at(mark, Problem::TooDeep));
+        }
+        self.spend(cost, mark)?;
+        let value = self.anchors.get(&id).ok_or_else(unknown)?.0.clone();
+        self.complete(value, 0, cost, mark)
+    }
+
+    /// Puts a complete value where it belongs.
+    fn complete(
+        &mut self,
+        value: Value,
+        anchor: usize,
+        cost: Cost,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        if anchor > 0 {
+            self.remember(value.clone(), anchor, cost, mark)?;
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = value;
+            return Ok(());
+        };
+        frame.cost.add(cost);
+        match &mut frame.content {
+            Content::List(items) => items.push(value),
+            Content::Mapping(mapping) => match mapping.key.take() {
+                Some(Key::Name(name)) => drop(mapping.fields.insert(name, value)),
+                Some(Key::Merge) => {
+                    mapping.merge(value).map_err(|problem| DocumentError::at(mark, problem))?;
+                }
+                None => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy for aliases, which costs as much as using it.
+    fn remember(
+        &mut self,
+        value: Value,
+        anchor: usize,
+        cost: Cost,
+        mark: &Marker,
+    ) -> Result<(), DocumentError> {
+        self.spend(cost, mark)?;
+        self.anchors.insert(anchor, (value, cost));
+        Ok(())
+    }
+
+    /// Counts values, and the bytes of copies.
+    fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
+        self.spent.values += cost.values;
+        self.spent.bytes += cost.bytes;
+        let most = self.limit / BYTES_PER_VALUE;
+        if self.spent.values > most || self.spent.bytes > self.limit {
+            return Err(DocumentError::at(mark, Problem::TooManyValues(most)));
+        }
+        Ok(())
+    }
+
+    fn expects_key(&self) -> bool {
+        matches!(self.stack.last(), Some(Frame { content: Content::Mapping(Mapping { key: None, .. }), .. }))
+    }
+}

@@ -1,0 +1,125 @@
+//! What happens to a text before it is parsed.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+use super::error::{DocumentError, Problem};
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A part of a text that is parsed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk<'a> {
+    /// The line at which it starts, from 1 on.
+    pub(super) line: usize,
+    /// The column at which it starts, from 1 on.
+    pub(super) column: usize,
+    pub(super) text: &'a str,
+}
+
+/// Removes the byte order marks that begin a document: such files are often joined with others.
+pub(super) fn without_byte_order_marks(text: &str) -> Cow<'_, str> {
+    if !text.contains(BYTE_ORDER_MARK) {
+        return Cow::Borrowed(text);
+    }
+    let mut cleaned = String::with_capacity(text.len());
+    let mut begins_document = true;
+    for line in text.split_inclusive('\n') {
+        let stripped = line.strip_prefix(BYTE_ORDER_MARK);
+        let content = stripped.unwrap_or(line);
+        let is_separator = is_marker(content, "---") || is_marker(content, "...");
+        let kept = if begins_document || is_separator { content } else { line };
+        cleaned.push_str(kept);
+        let trimmed = content.trim();
+        // Blank lines, comments and directives come before the content of a document.
+        begins_document = is_separator && trimmed.len() == 3
+            || begins_document && (trimmed.is_empty() || trimmed.starts_with(['#', '%']));
+    }
+    Cow::Owned(cleaned)
+}
+
+/// Whether a line starts with a marker that delimits documents.
+pub(super) fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+/// Refuses characters that no document may have. The parser takes some of them for content or for the end.
+pub(super) fn check_characters(text: &str) -> Result<(), DocumentError> {
+    let (mut line, mut column) = (1, 1);
+    for c in text.chars() {
+        match c {
+            '\n' => (line, column) = (line + 1, 0),
+            '\t' | '\r' | '\u{85}' => {}
+            '\u{fffe}' | '\u{ffff}' | BYTE_ORDER_MARK => {
+                return Err(DocumentError { line, column, problem: Problem::Character(c) });
+            }
+            c if c.is_control() => {
+                return Err(DocumentError { line, column, problem: Problem::Character(c) });
+            }
+            _ => {}
+        }
+        column += 1;
+    }
+    Ok(())
+}
+
+/// Splits JSON objects that stand one after the other, as `kubectl` reads them. Any other text stays whole.
+pub(super) fn split_json(text: &str) -> Vec<Chunk<'_>> {
+    let whole = vec![Chunk { line: 1, column: 1, text }];
+    if !text.trim_start().starts_with('{') {
+        return whole;
+    }
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let (mut start, mut line, mut column) = (0, 1, 1);
+    loop {
+        let value = values.next();
+        // What is no JSON is left to the YAML parser, which says what is wrong with it.
+        let end = if let Some(Ok(_)) = value { values.byte_offset() } else { text.len() };
+        let part = &text[start..end];
+        if !part.trim().is_empty() {
+            chunks.push(Chunk { line, column, text: part });
+        }
+        let breaks = part.matches('\n').count();
+        let last = part.rsplit('\n').next().unwrap_or_default().chars().count();
+        column = if breaks > 0 { last + 1 } else { column + last };
+        (start, line) = (end, line + breaks);
+        if !text[start..].trim_start().starts_with('{') {
+            break;
+        }
+    }
+    // Something else follows: then it is one YAML text, such as documents in flow style.
+    if text[start..].trim().is_empty() { chunks } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_objects_one_after_the_other_are_split() {
+        let text = "{\"a\": 1} {\n\"b\": \"}{\"\n}\n{\"c\": 3}\n";
+        let chunks: Vec<_> = split_json(text).iter().map(|c| (c.line, c.column, c.text.trim())).collect();
+        assert_eq!(chunks, [(1, 1, "{\"a\": 1}"), (1, 9, "{\n\"b\": \"}{\"\n}"), (3, 2, "{\"c\": 3}")]);
+    }
+
+    #[test]
+    fn what_is_not_json_stays_whole() {
+        for text in
+            ["a: 1\n", "{a: 1}\n---\n{b: 2}\n", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": [1,\n", "{", ""]
+        {
+            let chunks = split_json(text);
+            assert_eq!(chunks, [Chunk { line: 1, column: 1, text }], "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_mark_that_begins_a_document_is_removed() {
+        let joined = "\u{feff}# first\na: 1\n---\n\u{feff}b: 2\n\u{feff}---\nc: 3\n";
+        assert_eq!(without_byte_order_marks(joined), "# first\na: 1\n---\nb: 2\n---\nc: 3\n");
+        for text in ["a: \u{feff}1\n", "a: 1\n\u{feff}b: 2\n", "--- a\n\u{feff}b"] {
+            assert_eq!(without_byte_order_marks(text), text);
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! The command line: verbs, signals and exit codes.
 
+pub mod exit;
 pub mod fault;
 pub mod predict;
 pub mod probe;
+mod shared;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,14 +17,7 @@ use crate::env::Config;
 use crate::server::Server;
 use crate::telemetry::log;
 
-/// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
-pub const EXIT_USAGE: u8 = 64;
-/// Exit code of input that is wrong (`EX_DATAERR`).
-pub const EXIT_DATA: u8 = 65;
-/// Exit code where the system refuses what is needed, such as a port (`EX_OSERR`).
-pub const EXIT_OS: u8 = 71;
-/// Exit code of a wrong configuration (`EX_CONFIG`).
-pub const EXIT_CONFIG: u8 = 78;
+pub use exit::{EXIT_CONFIG, EXIT_DATA, EXIT_OS, EXIT_USAGE};
 
 const HELP: &str = "\
 A probe and fault simulator for Kubernetes

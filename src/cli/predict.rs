@@ -15,7 +15,8 @@ use crate::predict::run::{Options, Replicas};
 
 use arguments::{Arguments, Request};
 
-use super::{EXIT_DATA, EXIT_USAGE};
+use super::exit::{EXIT_DATA, EXIT_FAILURE, EXIT_NO_INPUT, EXIT_USAGE};
+use super::shared::{print_help, print_usage_errors};
 
 const HELP: &str = "\
 Predict what the kubelet will do with the faults of a manifest.
@@ -44,11 +45,6 @@ Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 something is 
 cannot be read.
 ";
 
-/// Exit code of a prediction that fails a condition.
-const EXIT_FAILED: u8 = 1;
-/// Exit code of a file that cannot be read (`EX_NOINPUT` of sysexits.h).
-const EXIT_NO_INPUT: u8 = 66;
-
 /// Runs the command with the arguments that follow its name. Returns the exit code.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
@@ -59,18 +55,8 @@ pub fn run(
 ) -> u8 {
     let arguments = match arguments::parse(args, stdin_is_terminal) {
         Ok(Request::Predict(arguments)) => arguments,
-        Ok(Request::Help) => {
-            // Whoever closes the output has read enough; so below.
-            let _ = stdout.write_all(HELP.as_bytes());
-            return 0;
-        }
-        Err(errors) => {
-            for error in errors {
-                let _ = writeln!(stderr, "kube-probesim predict: {error}");
-            }
-            let _ = writeln!(stderr, "See kube-probesim predict --help");
-            return EXIT_USAGE;
-        }
+        Ok(Request::Help) => return print_help(HELP, stdout),
+        Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
     let inputs = match read(&arguments.files, stdin) {
         Ok(inputs) => inputs,
@@ -165,7 +151,7 @@ fn predict(
         let Ok(prediction) = predicted else { return code };
         for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {
             let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
-            code = EXIT_FAILED;
+            code = EXIT_FAILURE;
         }
     }
     let _ = stdout.flush();

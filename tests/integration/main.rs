@@ -21,6 +21,7 @@ mod prober_grpc;
 mod prober_http;
 mod process;
 mod readme;
+mod reverse_proxy;
 mod rust_version;
 mod scenarios;
 mod scripted;

@@ -30,7 +30,7 @@ use crate::plan::write_rule;
 use crate::sources::{Change, Control};
 use crate::units::Show;
 use answer::Problem;
-use guard::Guard;
+use guard::{Caller, Guard};
 
 /// The largest body of a request: that of a plan.
 const MAX_BODY: usize = document::MAX_PLAN;
@@ -53,12 +53,15 @@ struct Api {
     listeners: Arc<Semaphore>,
 }
 
-/// `/v1` and `/openapi.json`. With a `token`, everybody needs it for `/v1`; without one, only loopback peers are answered.
-pub fn router(control: Control, identity: Identity, token: Option<Token>) -> Router {
+/// Routes of `/v1` and `/openapi.json`.
+///
+/// With a `token`, every caller of `/v1` needs it. Without one, loopback callers are answered if `loopback` is true,
+/// and nobody is otherwise.
+pub fn router(control: Control, identity: Identity, token: Option<Token>, loopback: bool) -> Router {
     let api = Arc::new(Api {
         control,
         identity,
-        guard: Guard::new(token),
+        guard: Guard::new(token, loopback),
         requests: Semaphore::new(REQUESTS),
         listeners: Arc::new(Semaphore::new(LISTENERS)),
     });
@@ -81,10 +84,12 @@ fn openapi(method: &Method) -> Response {
 
 /// One request, from who asks to the answer.
 async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
-    // Every connection has its handle; a router called without one answers nobody.
-    let peer = ConnectionHandle::current().map(|connection| connection.peer());
+    // A router that is called outside a connection knows no peer and treats the caller as a foreign one.
+    let connection = ConnectionHandle::current();
+    let peer = connection.as_ref().map(ConnectionHandle::peer);
     let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-    api.guard.check(peer, &request)?;
+    let local = connection.as_ref().and_then(ConnectionHandle::local);
+    api.guard.check(&Caller { peer, local }, &request)?;
     let _place = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are under way"))?;
 
     let (parts, body) = request.into_parts();

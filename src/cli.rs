@@ -5,6 +5,7 @@ pub mod fault;
 pub mod predict;
 pub mod probe;
 pub mod serve;
+mod shared;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr, stdin, stdout};

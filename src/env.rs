@@ -146,6 +146,7 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     let files = service::files(&mut reader, &mut raw);
     let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw);
     let admin_token = service::admin_token(&mut reader, &mut raw);
+    let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
 
     let plan = inline::plan(&mut reader, &mut raw);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
@@ -182,6 +183,7 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
         process,
         identity,
         admin_token,
+        admin_loopback,
         files,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })

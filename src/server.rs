@@ -117,7 +117,12 @@ impl Server {
         let admin_service = listener::Service {
             routes: http::admin_routes(
                 &app,
-                admin::router(control.clone(), app.identity.clone(), config.admin_token),
+                admin::router(
+                    control.clone(),
+                    app.identity.clone(),
+                    config.admin_token,
+                    config.admin_loopback,
+                ),
             ),
             limits: Limits {
                 connections: ADMIN_CONNECTIONS,

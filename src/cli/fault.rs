@@ -10,26 +10,27 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::exit;
+use super::shared::{Output, print_error, print_help, print_usage_errors};
 use crate::fault::ModeInfo;
-use arguments::{Output, Verb};
-use client::{Client, ClientError, Reply};
+use arguments::Verb;
+use client::{Call, Client, ClientError, Reply};
 
-/// How often a name is drawn anew when others make changes at the same time.
+/// How often another free name is looked for while others change the plan at the same time.
 const TRIES: usize = 5;
 
 const HELP: &str = "\
 List, add and remove faults in a running service.
 
 Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itself
-       kube-probesim fault list                      rules in force, where they come from and what they did
-       kube-probesim fault rm NAME...                take rules out of force, whatever source they come from
-       kube-probesim fault reset                     forget all changes, and measure every window from now on
+       kube-probesim fault list                      rules in force, their sources and how often they acted
+       kube-probesim fault rm NAME...                take rules out of force, whatever their source
+       kube-probesim fault reset                     forget all changes, and begin all windows anew
        kube-probesim fault watch                     print what happens until interrupted
 
 TARGET  liveness, readiness, startup, dependency, traffic; or listener alone
 
 OPTIONS of add
-  --for DURATION|ever        when the rule is gone [default: 15m]
+  --for DURATION|ever        how long the rule is in force [default: 15m]
   --name NAME                [default: made of target and mode]; replaces the rule of that name
   --mode MODE                {modes}
                              [default: status, unless there is a delay]
@@ -46,16 +47,17 @@ OPTIONS of add
   --file PATH                a rule or a plan as it is, YAML or JSON; - is standard input
 
 OPTIONS of reset
-  --keep-origins             windows go on
+  --keep-origins             do not begin windows anew
 
 OPTIONS of all
   --admin ADDRESS            admin listener [default: ADMIN_ADDRESS, :8081]
   --output text|json         [default: text]; JSON is what the service answers
   -h, --help
 
-The token, if the service wants one, is taken from ADMIN_TOKEN or ADMIN_TOKEN_FILE.
+The token, if the service requires one, is taken from ADMIN_TOKEN or ADMIN_TOKEN_FILE.
 
-Exit code: 0 done; 64 wrong usage; 65 refused by the service; 69 nothing answers there; 77 not allowed.
+Exit code: 0 done; 64 wrong usage; 65 refused by the service; 69 no answer; 77 not allowed; 78 the token
+cannot be read.
 ";
 
 /// The help, with the modes of the table.
@@ -87,53 +89,43 @@ pub fn run(
     err: &mut dyn Write,
 ) -> u8 {
     let env: Vec<(OsString, OsString)> = env.into_iter().collect();
-    let request = match arguments::parse(args) {
-        Ok(Some(request)) => request,
-        Ok(None) => {
-            // A reader that has left is no failure of ours.
-            let _ = out.write_all(help().as_bytes());
-            return 0;
-        }
-        Err(errors) => {
-            for error in errors {
-                let _ = writeln!(err, "kube-probesim fault: {error}");
-            }
-            let _ = writeln!(err, "\nkube-probesim fault --help lists what there is");
-            return exit::USAGE;
-        }
+    let command = match arguments::parse(args) {
+        Ok(Some(command)) => command,
+        Ok(None) => return print_help(&help(), out),
+        Err(errors) => return print_usage_errors("fault", &errors, err),
     };
-    let done = Client::new(request.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
-        let mut command = Command { client, output: request.output, out };
-        match request.verb {
-            Verb::Add(rules) => rules.into_iter().try_for_each(|rule| command.add(rule)),
-            Verb::List => command.list(),
-            Verb::Remove(names) => names.iter().try_for_each(|name| command.remove(name)),
-            Verb::Reset { renew } => command.reset(renew),
-            Verb::Watch => command.watch(),
+    let done = Client::new(command.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
+        let mut session = Session { client, output: command.output, out };
+        match command.verb {
+            Verb::Add(rules) => rules.into_iter().try_for_each(|rule| session.add(rule)),
+            Verb::List => session.list(),
+            Verb::Remove(names) => names.iter().try_for_each(|name| session.remove(name)),
+            Verb::Reset { renew } => session.reset(renew),
+            Verb::Watch => session.watch(),
         }
     });
     match done {
         Ok(()) | Err(Failure::Output) => 0,
         Err(Failure::Client(error)) => {
-            let _ = writeln!(err, "kube-probesim fault: {error}");
+            print_error("fault", &error, err);
             error.exit_code()
         }
         Err(Failure::Refused(reply)) => {
             for line in reply.problem() {
-                let _ = writeln!(err, "kube-probesim fault: {line}");
+                print_error("fault", line, err);
             }
             if matches!(reply.status, 401 | 403) { exit::PERMISSION } else { exit::DATA }
         }
     }
 }
 
-/// Why something is not done.
+/// Why the command could not do its work.
 enum Failure {
-    /// Whoever read our output has left.
+    /// The reader of our output closed it.
     Output,
     /// There is no answer.
     Client(ClientError),
-    /// The service says no.
+    /// The service refused the request.
     Refused(Reply),
 }
 
@@ -149,13 +141,14 @@ impl From<ClientError> for Failure {
     }
 }
 
-struct Command<'a> {
+/// One run of the command against one service.
+struct Session<'a> {
     client: Client,
     output: Output,
     out: &'a mut dyn Write,
 }
 
-impl Command<'_> {
+impl Session<'_> {
     fn add(&mut self, mut rule: Value) -> Result<(), Failure> {
         let given = rule.get("name").and_then(Value::as_str).map(str::to_owned);
         let ttl = rule.get("ttl").and_then(Value::as_str).map(str::to_owned);
@@ -173,7 +166,7 @@ impl Command<'_> {
         writeln!(self.out, "{name} is in force {until} (generation {generation})")?;
         writeln!(self.out, "remove it: kube-probesim fault rm {name}")?;
         if rule.get("pods").is_some() {
-            let state = self.ask("GET", "/v1/state", None, &[])?.json();
+            let state = self.state()?.json();
             let of_rule =
                 state["rules"].as_array().and_then(|rules| rules.iter().find(|of| of["name"] == *name));
             let selected = of_rule.is_some_and(|of| of["selected"] == true);
@@ -186,10 +179,13 @@ impl Command<'_> {
         Ok(())
     }
 
-    fn put(&mut self, name: &str, rule: &Value, generation: Option<u64>) -> Result<Reply, Failure> {
-        let tag = generation.map(|generation| ("If-Match", format!("\"{generation}\"")));
-        let headers: Vec<(&str, &str)> = tag.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.ask("PUT", &format!("/v1/faults/{}", client::encoded(name)), Some(&rule.to_string()), &headers)
+    fn put(&mut self, name: &str, rule: &Value, if_match: Option<u64>) -> Result<Reply, Failure> {
+        let (path, body) = (fault_path(name), rule.to_string());
+        self.ask(Call { method: "PUT", path: &path, body: Some(&body), if_match })
+    }
+
+    fn state(&mut self) -> Result<Reply, Failure> {
+        self.ask(Call { method: "GET", path: "/v1/state", ..Call::default() })
     }
 
     /// Puts a rule under a name that no other has, also while others do the same.
@@ -202,7 +198,7 @@ impl Command<'_> {
         let stem = format!("{}-{effect}", target.unwrap_or("rule"));
         let mut tries = 0;
         loop {
-            let state = self.ask("GET", "/v1/state", None, &[])?.json();
+            let state = self.state()?.json();
             let names =
                 ["rules", "hidden"].into_iter().flat_map(|list| state[list].as_array().into_iter().flatten());
             let taken: Vec<&str> = names.filter_map(|of| of["name"].as_str()).collect();
@@ -218,30 +214,32 @@ impl Command<'_> {
     }
 
     fn list(&mut self) -> Result<(), Failure> {
-        let reply = self.ask("GET", "/v1/state", None, &[])?;
+        let reply = self.state()?;
         match self.output {
             Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
-            Output::Text => self.out.write_all(table::of(&reply.json()).as_bytes())?,
+            Output::Text => self.out.write_all(table::rules(&reply.json()).as_bytes())?,
         }
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), Failure> {
-        let reply = self.ask("DELETE", &format!("/v1/faults/{}", client::encoded(name)), None, &[])?;
-        self.tell(&reply, &format!("{name} is no longer in force"))
+        let reply = self.ask(Call { method: "DELETE", path: &fault_path(name), ..Call::default() })?;
+        self.print(&reply, &format!("{name} is no longer in force"))
     }
 
     fn reset(&mut self, renew: bool) -> Result<(), Failure> {
-        let reply = self.ask("POST", "/v1/reset", Some(&json!({ "renew": renew }).to_string()), &[])?;
+        let body = json!({ "renew": renew }).to_string();
+        let reply =
+            self.ask(Call { method: "POST", path: "/v1/reset", body: Some(&body), ..Call::default() })?;
         let what = if renew {
             "all changes are forgotten, and windows begin anew"
         } else {
             "all changes are forgotten"
         };
-        self.tell(&reply, what)
+        self.print(&reply, what)
     }
 
-    fn tell(&mut self, reply: &Reply, what: &str) -> Result<(), Failure> {
+    fn print(&mut self, reply: &Reply, what: &str) -> Result<(), Failure> {
         match self.output {
             Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
             Output::Text => writeln!(self.out, "{what} (generation {})", reply.json()["generation"])?,
@@ -255,7 +253,7 @@ impl Command<'_> {
             match output {
                 Output::Json => writeln!(out, "{event}")?,
                 Output::Text => {
-                    writeln!(out, "{}", table::line(&serde_json::from_str(event).unwrap_or_default()))?;
+                    writeln!(out, "{}", table::event(&serde_json::from_str(event).unwrap_or_default()))?;
                 }
             }
             out.flush()
@@ -263,14 +261,12 @@ impl Command<'_> {
         refused.map_or(Err(Failure::Output), |reply| Err(Failure::Refused(reply)))
     }
 
-    fn ask(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> Result<Reply, Failure> {
-        let reply = self.client.ask(method, path, body, headers)?;
+    fn ask(&mut self, call: Call<'_>) -> Result<Reply, Failure> {
+        let reply = self.client.ask(call)?;
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::Refused(reply)) }
     }
+}
+
+fn fault_path(name: &str) -> String {
+    format!("/v1/faults/{}", client::encoded(name))
 }

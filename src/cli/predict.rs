@@ -17,6 +17,7 @@ use crate::predict::run::{Options, Replicas};
 use arguments::{Arguments, Request};
 
 use super::exit;
+use super::shared::{print_help, print_usage_errors};
 
 const HELP: &str = "\
 Predict what the kubelet will do with the faults of a manifest.
@@ -56,18 +57,8 @@ pub fn run(
 ) -> u8 {
     let arguments = match arguments::parse(args, stdin_is_terminal) {
         Ok(Request::Predict(arguments)) => arguments,
-        Ok(Request::Help) => {
-            // Whoever closes the output has read enough; so below.
-            let _ = stdout.write_all(HELP.as_bytes());
-            return 0;
-        }
-        Err(errors) => {
-            for error in errors {
-                let _ = writeln!(stderr, "kube-probesim predict: {error}");
-            }
-            let _ = writeln!(stderr, "See kube-probesim predict --help");
-            return exit::USAGE;
-        }
+        Ok(Request::Help) => return print_help(HELP, stdout),
+        Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
     let inputs = match read(&arguments.files, stdin) {
         Ok(inputs) => inputs,

@@ -1,5 +1,6 @@
 //! `kube-probesim probe`: probes like the kubelet, once, until a result, or for ever.
 
+mod address;
 mod arguments;
 mod latency;
 mod report;
@@ -14,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::prober::{Outcome, ProbeResult};
 
 use super::exit;
-
-use arguments::{Arguments, Request, Schedule};
+use super::shared::{print_error, print_help, print_usage_errors};
+use arguments::{Arguments, ProbeCommand, Schedule};
 use report::{Report, Tally};
 
 const HELP: &str = "\
@@ -34,7 +35,8 @@ ADDRESS
 OPTIONS
   --timeout DURATION           for connect, head and body together, redirects included [default: 1s]
   --header 'Name: value'       of an HTTP probe; repeatable; 'Host: x' replaces the host, 'Accept:' removes that header
-  --until success|failure      repeat until this result (a warning is a success, an error is neither)
+  --until success|failure      repeat until this result (a warning is a success, an error is neither), and exit with 0
+                               once it comes
   --every DURATION             time from one attempt to the next [default with --until: 1s]; without --until:
                                observe, and print availability and latency at the end
   --for DURATION               with --until or --every: begin no attempt after this time [default: no limit]
@@ -43,13 +45,16 @@ OPTIONS
 
 A duration is written 250ms, 1s or 1m30s; a bare number is in seconds.
 
-A line has: result, phase in which the attempt ended, status code, time, and the text of the kubelet's event.
-With --until and --every a line stands for each change, with the time since the start before it.
+A line has: result, phase in which the attempt ended, status code, and the text of the kubelet's event. It has no time,
+so that events of an exec probe with the same result have the same text, and Kubernetes counts them as one.
+With --until and --every there is a line for each change of the result; it begins with the time since the start, and has
+the latency after the status code. JSON always has the latency.
 Each line is one attempt. The kubelet repeats an attempt that ends with an error up to twice at once, and then throws
 the error away; with --until and --every each attempt counts by itself.
 
-Exit code, by the last attempt: 0 success or warning, 1 failure, 3 error; 64 wrong usage; 128 + N ended by signal N
-before the first attempt was through.
+Exit code, by the last attempt: 0 success or warning, 1 failure, 3 error. With --until: 0 the result came; otherwise 3
+if the last attempt ended with an error, else 1. 64 wrong usage; 128 + N ended by signal N before the first attempt was
+complete.
 ";
 
 /// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit
@@ -61,29 +66,19 @@ pub fn run(
     stderr: &mut dyn Write,
 ) -> u8 {
     let arguments = match arguments::parse(args, &env.into_iter().collect::<Vec<_>>()) {
-        Ok(Request::Probe(arguments)) => arguments,
-        Ok(Request::Help) => {
-            // Whoever closes the output has read enough; so below.
-            let _ = stdout.write_all(HELP.as_bytes());
-            return 0;
-        }
-        Err(errors) => {
-            for error in errors {
-                let _ = writeln!(stderr, "kube-probesim probe: {error}");
-            }
-            let _ = writeln!(stderr, "See kube-probesim probe --help");
-            return exit::USAGE;
-        }
+        Ok(ProbeCommand::Probe(arguments)) => arguments,
+        Ok(ProbeCommand::Help) => return print_help(HELP, stdout),
+        Err(errors) => return print_usage_errors("probe", &errors, stderr),
     };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(probe(&arguments, stdout, stderr));
-            // The lookup of a name may still hang, and nobody waits for it.
+            // Do not wait for the lookup of a name that may still hang.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
-            let _ = writeln!(stderr, "kube-probesim probe: cannot start: {error}");
+            print_error("probe", format_args!("cannot start: {error}"), stderr);
             exit::OS
         }
     }
@@ -93,8 +88,8 @@ pub fn run(
 pub const fn exit_code(result: ProbeResult) -> u8 {
     match result {
         ProbeResult::Success | ProbeResult::Warning => 0,
-        ProbeResult::Failure => 1,
-        ProbeResult::Error => 3,
+        ProbeResult::Failure => exit::FAILED,
+        ProbeResult::Error => exit::ERROR,
     }
 }
 
@@ -115,27 +110,27 @@ async fn probe(arguments: &Arguments, stdout: &mut dyn Write, stderr: &mut dyn W
                 ProbeResult::Failure => !success,
                 ProbeResult::Error => false,
             };
-            let ended = repeat(arguments, every, limit, wanted, &mut signals, &mut report).await;
-            if !ended.reached {
-                let result = if success { "success" } else { "failure" };
-                let _ = writeln!(
-                    stderr,
-                    "kube-probesim probe: no {result} in {} attempts",
-                    ended.tally.attempts()
-                );
+            let repeated = repeat(arguments, every, limit, wanted, &mut signals, &mut report).await;
+            if repeated.reached {
+                return 0;
             }
-            ended.code
+            let result = if success { "success" } else { "failure" };
+            let attempts = repeated.tally.attempts();
+            print_error("probe", format_args!("no {result} in {attempts} attempts"), stderr);
+            // The last attempt may have succeeded while a failure was awaited.
+            repeated.code.max(exit::FAILED)
         }
         Schedule::Observe { every, limit } => {
-            let ended = repeat(arguments, every, limit, |_| false, &mut signals, &mut report).await;
-            let _ = report.summary(&ended.tally);
-            ended.code
+            let repeated = repeat(arguments, every, limit, |_| false, &mut signals, &mut report).await;
+            let _ = report.summary(&repeated.tally);
+            repeated.code
         }
     }
 }
 
-/// What came of attempts in a row.
+/// The result of attempts in a row.
 struct Repeated {
+    /// By the last attempt.
     code: u8,
     /// Whether the wanted outcome came.
     reached: bool,
@@ -153,7 +148,7 @@ async fn repeat(
 ) -> Repeated {
     let start = Instant::now();
     let end = limit.map(|limit| start + limit);
-    // As the kubelet's ticker: it holds one tick, so that a slow attempt may be followed by the next at once.
+    // Like the kubelet's ticker, which holds one tick: the next attempt may follow a slow one at once.
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut tally = Tally::default();
@@ -166,12 +161,12 @@ async fn repeat(
                 biased;
                 () = until(end) => None,
                 _ = ticks.tick() => {
-                    let began = start.elapsed();
-                    Some((began, arguments.probe.attempt(arguments.timeout).await))
+                    let elapsed = start.elapsed();
+                    Some((elapsed, arguments.probe.attempt(arguments.timeout).await))
                 }
             }
         };
-        let (began, outcome) = tokio::select! {
+        let (elapsed, outcome) = tokio::select! {
             biased;
             number = signals.next() => {
                 code = code.or(Some(128 + number));
@@ -186,7 +181,7 @@ async fn repeat(
         code = Some(exit_code(outcome.result));
         reached = wanted(&outcome);
         let now = (outcome.result, outcome.phase, outcome.status);
-        if last.replace(now) != Some(now) && report.outcome(&outcome, Some(began)).is_err() {
+        if last.replace(now) != Some(now) && report.outcome(&outcome, Some(elapsed)).is_err() {
             break;
         }
     }
@@ -200,13 +195,13 @@ async fn until(end: Option<Instant>) {
     }
 }
 
-/// The signals that end the command. As the first process of a container it would not notice them otherwise.
+/// The signals that end the command. Without handlers, the first process of a container does not receive them.
 struct Signals([Option<(u8, Signal)>; 2]);
 
 impl Signals {
     fn new() -> Self {
         Self([(2, SignalKind::interrupt()), (15, SignalKind::terminate())].map(|(number, kind)| {
-            // Without a handler the signal does what it does by default.
+            // If the handler cannot be set, the default action of the signal stays.
             signal(kind).ok().map(|signal| (number, signal))
         }))
     }

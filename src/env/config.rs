@@ -30,6 +30,8 @@ pub struct Config {
     pub identity: Identity,
     /// What the admin API wants of those who steer.
     pub admin_token: Option<Token>,
+    /// Whether loopback callers may steer while there is no token.
+    pub admin_loopback: bool,
     /// What is read and kept besides.
     pub files: Files,
 }

@@ -112,6 +112,11 @@ pub(super) fn admin_token(reader: &mut Reader, raw: &mut ServiceVariables) -> Op
     }
 }
 
+/// `ADMIN_LOOPBACK`.
+pub(super) fn admin_loopback(reader: &mut Reader, raw: &mut ServiceVariables) -> bool {
+    reader.read_or("ADMIN_LOOPBACK", raw.admin_loopback.take(), true, boolean)
+}
+
 /// Where an annotation of the Pod is found, unless told otherwise.
 const ANNOTATION_FILE: &str = "/etc/downwardapi/faults";
 

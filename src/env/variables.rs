@@ -141,6 +141,7 @@ pub const VARIABLES: &[Variable] = &[
     one("ADMIN_ADDRESS", "address", ":8081", "address and port of the admin listener"),
     one("ADMIN_TOKEN", "secret", "", "token that `/v1` wants"),
     one("ADMIN_TOKEN_FILE", "path", "", "a file with that token"),
+    one("ADMIN_LOOPBACK", "bool", "true", "whether loopback callers may use `/v1` while no token is set"),
     one("READINESS_CHECKS_DEPENDENCY", "bool", "true", "whether readiness fails while its dependency does"),
     one("LIVENESS_PATHS", "paths", "", "more paths, comma-separated: /x, or /x/* for all below"),
     one("READINESS_PATHS", "paths", "", "the same for readiness"),

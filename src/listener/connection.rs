@@ -91,7 +91,7 @@ pub fn spare_memory() -> impl Sized {
 /// Serves one connection, `counted` for as long. Not a future around this one: each level would have the room for all
 /// below it twice.
 pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, service: Service, _counted: Option<Counted>) {
-    let state = ConnectionState::new(peer);
+    let state = ConnectionState::new(peer, socket.local_addr().ok());
     let mut connection = Connection {
         socket: Arc::new(socket),
         state,

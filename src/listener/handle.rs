@@ -65,6 +65,11 @@ impl ConnectionHandle {
         self.0.peer()
     }
 
+    /// The address that the client reached; `None` where the system does not say.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+
     /// Says that the request waits at least until then, so that a drain that ends earlier need not wait for it.
     pub fn waits_until(&self, instant: Instant) {
         self.0.lock().waits_until = Some(instant);
@@ -104,6 +109,7 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     peer: SocketAddr,
+    local: Option<SocketAddr>,
     inner: Mutex<Inner>,
 }
 
@@ -145,7 +151,7 @@ enum Admission {
 }
 
 impl ConnectionState {
-    pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
+    pub(super) fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Arc<Self> {
         let inner = Inner {
             phase: Phase::Idle(Instant::now()),
             head_noticed: false,
@@ -160,7 +166,7 @@ impl ConnectionState {
             unread_body: false,
             ended_by_server: false,
         };
-        Arc::new(Self { peer, inner: Mutex::new(inner) })
+        Arc::new(Self { peer, local, inner: Mutex::new(inner) })
     }
 
     pub(super) fn peer(&self) -> SocketAddr {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::{End, PATIENCE, Reply, Service, eventually, exchange, get};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A request with a JSON body, as a client on loopback makes it.
@@ -255,6 +255,8 @@ async fn a_token_is_needed_by_everybody_and_may_change_in_its_file() {
     for (header, status) in [
         ("authorization: Bearer first", 200),
         ("authorization: bearer first", 200),
+        ("x-probesim-token: first", 200),
+        ("x-probesim-token: firs", 401),
         ("authorization: Bearer firs", 401),
         ("authorization: Bearer first1", 401),
         ("authorization: Basic first", 401),
@@ -303,16 +305,54 @@ async fn without_a_token_only_loopback_is_answered_under_a_name_that_leads_there
     ] {
         assert_eq!(ask(service.admin, host, more).await.status(), status, "{host} {more}");
     }
-    let old = exchange(service.admin, "GET /v1/state HTTP/1.0\r\n\r\n").await;
-    assert!(old.text().starts_with("HTTP/1.0 403"), "without a Host: {}", old.text());
+    for host in ["", "host: localhost\r\n"] {
+        let old = exchange(service.admin, format!("GET /v1/state HTTP/1.0\r\n{host}\r\n")).await;
+        assert!(old.text().starts_with("HTTP/1.0 403"), "{host}: {}", old.text());
+    }
+    for sign in
+        ["x-forwarded-for: 10.0.0.1", "forwarded: for=10.0.0.1", "via: 1.1 proxy", "x-real-ip: 10.0.0.1"]
+    {
+        let reply = ask(service.admin, "localhost", &format!("{sign}\r\n")).await;
+        assert_eq!(reply.status(), 403, "{sign}");
+        assert!(reply.body().contains("shows a reverse proxy"), "{}", reply.body());
+    }
+    let reply = ask(service.admin, "localhost", "host: localhost\r\n").await;
+    assert_eq!(reply.status(), 400, "two Host headers");
+    assert_eq!(ask(service.admin, "a@localhost", "").await.status(), 400);
+    let from = |source: [u8; 4], target: [u8; 4]| async move {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let mut stream = socket.connect((target, port).into()).await.unwrap();
+        let head = "GET /v1/state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+        text.get(9..12).unwrap().to_owned()
+    };
+    assert_eq!(from([127, 0, 0, 1], [127, 0, 0, 1]).await, "200");
+    assert_eq!(
+        from([127, 0, 0, 6], [127, 0, 0, 1]).await,
+        "403",
+        "a mesh delivers foreign requests from there"
+    );
+    assert_eq!(from([127, 0, 0, 1], [127, 0, 0, 2]).await, "403");
     let Some(own) = own_address() else {
         println!("this machine has loopback alone: foreign peers are not tried");
         return;
     };
     let foreign = ask(SocketAddr::new(own, port), "localhost", "").await;
     assert_eq!(foreign.status(), 403);
-    assert!(foreign.body().contains("only loopback peers are answered"), "{}", foreign.body());
+    assert!(foreign.body().contains("only loopback callers are answered"), "{}", foreign.body());
     assert_eq!(get(SocketAddr::new(own, port), "/metrics").await.status(), 200);
+}
+
+#[tokio::test]
+async fn without_loopback_and_without_a_token_nobody_steers() {
+    let service = Service::start(&[("ADMIN_LOOPBACK", "false")]).await;
+    let (status, problem) = service.ask("GET", "/v1/state", Value::Null).await;
+    assert_eq!(status, 403);
+    assert!(problem["detail"].as_str().unwrap().contains("set ADMIN_TOKEN or ADMIN_TOKEN_FILE"), "{problem}");
+    assert_eq!(get(service.admin, "/metrics").await.status(), 200);
 }
 
 #[tokio::test]

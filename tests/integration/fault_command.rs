@@ -84,6 +84,11 @@ fn what_goes_wrong_has_its_exit_code_and_its_reason() {
             65,
             "kube-probesim fault: readines-status: target=\"readines\": is not one of",
         ),
+        (
+            "add listener --for 1m",
+            64,
+            "kube-probesim fault: add listener needs --mode: drop (packets are lost), refuse",
+        ),
         ("rm nobody", 65, "kube-probesim fault: no rule in force is called \"nobody\"\n"),
         (
             "list --admin 127.0.0.1:1",
@@ -115,7 +120,10 @@ fn the_token_is_found_as_the_service_finds_it() {
     let (code, _, err) = run(&service, "list");
     assert_eq!(
         (code, err.as_str()),
-        (77, "kube-probesim fault: a token is needed: Authorization: Bearer TOKEN\n")
+        (
+            77,
+            "kube-probesim fault: a token is needed: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN\n"
+        )
     );
     let with = |name: &str, value: &str| text(&fault(&service, "list").env(name, value).output().unwrap());
     assert_eq!(with("ADMIN_TOKEN", "wrong").0, 77);

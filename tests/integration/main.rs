@@ -24,6 +24,7 @@ mod probe_signals;
 mod prober_grpc;
 mod prober_http;
 mod process;
+mod reverse_proxy;
 mod rust_version;
 mod scenarios;
 mod scripted;

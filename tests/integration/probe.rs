@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kube_probesim::cli::probe::run;
 use serde_json::Value;
 
-use crate::scripted::{Fin, LONG, OK, Server, closed};
+use crate::scripted::{Fin, LONG, OK, Reset, Server, closed};
 
 struct Ran {
     code: u8,
@@ -32,14 +32,13 @@ fn answer_of(status: u16) -> Vec<u8> {
 fn the_exit_code_is_the_result() {
     let truncated = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec();
     for (answer, code, line) in [
-        (answer_of(200), 0, "success complete 200 "),
-        (answer_of(304), 0, "warning complete 304 "),
-        (answer_of(503), 1, "failure complete 503 "),
-        (truncated, 3, "error body 200 "),
+        (answer_of(200), 0, "success complete 200\n"),
+        (answer_of(304), 0, "warning complete 304 Probe terminated redirects, Response body: \n"),
+        (answer_of(503), 1, "failure complete 503 HTTP probe failed with statuscode: 503\n"),
+        (truncated, 3, "error body 200 unexpected EOF\n"),
     ] {
         let ran = command(&["--timeout", "20", &Server::new(&[(&answer, Fin)]).url()], &[]);
-        assert_eq!((ran.code, ran.err.as_str(), ran.out.lines().count()), (code, "", 1), "{}", ran.out);
-        assert!(ran.out.starts_with(line), "{}", ran.out);
+        assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (code, "", line));
     }
     let ran = command(&[&format!("tcp://{}", closed())], &[]);
     assert_eq!(ran.code, 1);
@@ -48,6 +47,16 @@ fn the_exit_code_is_the_result() {
         "{}",
         ran.out
     );
+}
+
+#[test]
+fn equal_outcomes_have_equal_lines_so_that_events_of_exec_probes_aggregate() {
+    let answers = [(answer_of(200), Fin), (answer_of(503), Fin), (Vec::new(), Reset), (Vec::new(), Fin)];
+    for (answer, end) in answers {
+        let server = Server::new(&[(&answer, end)]);
+        let lines: Vec<String> = (0..3).map(|_| command(&[&server.url()], &[]).out).collect();
+        assert!(lines.iter().all(|line| *line == lines[0]), "{lines:?}");
+    }
 }
 
 #[test]
@@ -93,15 +102,26 @@ fn until_success_waits_through_failures_and_errors() {
 }
 
 #[test]
-fn until_failure_takes_no_error_for_one() {
+fn until_failure_exits_with_0_at_a_failure_and_takes_no_error_for_one() {
     let (good, error, bad) = (answer_of(200), b"HTTP/1.1 500 x\r\nContent-Length: 9\r\n\r\n", answer_of(500));
     let server = Server::new(&[(&good, Fin), (error, Fin), (&bad, Fin)]);
     let ran = command(&["--until=failure", "--every=20ms", &server.url()], &[]);
-    assert_eq!((ran.code, ran.out.lines().count()), (1, 3), "{}", ran.out);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let results: Vec<_> = ran.out.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(results, ["success", "error", "failure"]);
 }
 
 #[test]
-fn until_that_runs_out_ends_with_the_last_result() {
+fn until_that_runs_out_never_exits_with_0() {
+    let truncated = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec();
+    for (until, answer, code) in
+        [("failure", answer_of(200), 1), ("failure", truncated.clone(), 3), ("success", truncated, 3)]
+    {
+        let server = Server::new(&[(&answer, Fin)]);
+        let ran = command(&["--until", until, "--every", "20ms", "--for", "100ms", &server.url()], &[]);
+        assert_eq!(ran.code, code, "{until}: {}", ran.out);
+        assert!(ran.err.contains(&format!("no {until} in ")), "{}", ran.err);
+    }
     let server = Server::new(&[(&answer_of(500), Fin)]);
     let start = Instant::now();
     let ran = command(&["--until", "success", "--every", "50ms", "--for", "400ms", &server.url()], &[]);

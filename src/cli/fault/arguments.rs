@@ -1,61 +1,27 @@
-//! What the command was asked for.
+//! The command line of `fault`.
 //!
-//! A rule is put together from its options and sent as it is: what is wrong with its values the service says.
+//! A rule is put together from its options and sent as it is: the service checks its values.
+
+mod error;
+mod fields;
+mod file;
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::Read;
 
-use lexopt::{Arg, Parser, ValueExt};
+use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
-use crate::plan::document;
-use crate::units::{self, Bare, UnitError};
+use crate::cli::shared::{self, ArgumentError, Output};
+use crate::fault::Cut;
+use crate::units::{self, Bare};
+pub(super) use error::UsageError;
 
-/// How long a rule is in force, unless told otherwise: a drill whose operator has left ends.
+/// How long a rule is in force, unless told otherwise: a drill ends even if its operator has left.
 const DEFAULT_TTL: &str = "15m";
-
-/// Options of `add` and the place of their value in a rule.
-const FIELDS: [(&str, &[&str]); 34] = [
-    ("name", &["name"]),
-    ("mode", &["mode"]),
-    ("status", &["status"]),
-    ("location", &["location"]),
-    ("body", &["body"]),
-    ("drip", &["drip"]),
-    ("delay", &["delay", "fixed"]),
-    ("jitter", &["delay", "jitter"]),
-    ("distribution", &["delay", "distribution"]),
-    ("median", &["delay", "median"]),
-    ("mean", &["delay", "mean"]),
-    ("p50", &["delay", "p50"]),
-    ("p90", &["delay", "p90"]),
-    ("p99", &["delay", "p99"]),
-    ("rate", &["rate"]),
-    ("burst", &["burst"]),
-    ("ramp", &["ramp"]),
-    ("after", &["when", "after"]),
-    ("window", &["when", "for"]),
-    ("every", &["when", "every"]),
-    ("after-requests", &["when", "requests", "after"]),
-    ("requests", &["when", "requests", "for"]),
-    ("every-requests", &["when", "requests", "every"]),
-    ("after-starts", &["when", "starts", "after"]),
-    ("starts", &["when", "starts", "for"]),
-    ("every-starts", &["when", "starts", "every"]),
-    ("start", &["start"]),
-    ("until", &["until"]),
-    ("client", &["client"]),
-    ("from", &["from"]),
-    ("pods", &["pods"]),
-    ("stagger", &["stagger"]),
-    ("for", &["ttl"]),
-    ("file", &[]),
-];
 
 /// A checked command line.
 #[derive(Debug, PartialEq)]
-pub(super) struct Request {
+pub(super) struct FaultCommand {
     pub(super) verb: Verb,
     pub(super) admin: Option<String>,
     pub(super) output: Output,
@@ -64,7 +30,7 @@ pub(super) struct Request {
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verb {
-    /// Rules; one without a name gets one.
+    /// Adds rules; one without a name gets one.
     Add(Vec<Value>),
     List,
     Remove(Vec<String>),
@@ -74,61 +40,12 @@ pub(super) enum Verb {
     Watch,
 }
 
-/// For whom to print.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Output {
-    #[default]
-    Text,
-    Json,
-}
-
-/// What is wrong with the command line.
-#[derive(Debug, PartialEq)]
-pub(super) enum UsageError {
-    NoVerb,
-    Verb(String),
-    Option(String, &'static str),
-    Extra(String),
-    NoValue(String),
-    Parser(String),
-    Unicode,
-    Output(String),
-    For(String, UnitError),
-    NoTarget,
-    NoName,
-    File(String, String),
-    WithFile(String),
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoVerb => f.write_str("say what to do: add, list, rm, reset or watch"),
-            Self::Verb(verb) => write!(f, "{verb:?} is not one of add, list, rm, reset and watch"),
-            Self::Option(option, verb) => write!(f, "{option} is not an option of fault {verb}"),
-            Self::Extra(value) => write!(f, "{value:?} is one argument too many"),
-            Self::NoValue(option) => write!(f, "{option} needs a value"),
-            Self::Parser(message) => f.write_str(message),
-            Self::Unicode => f.write_str("an argument is not valid UTF-8"),
-            Self::Output(value) => write!(f, "--output {value:?} is not one of text and json"),
-            Self::For(value, error) => write!(f, "--for {value:?} {error}; ever is for ever"),
-            Self::NoTarget => f.write_str(
-                "add needs a target: liveness, readiness, startup, dependency, traffic or listener",
-            ),
-            Self::NoName => f.write_str("rm needs the name of a rule; fault list shows them"),
-            Self::File(path, reason) => write!(f, "--file {path:?} {reason}"),
-            Self::WithFile(option) => write!(f, "{option} does not go with --file, which has whole rules"),
-        }
-    }
-}
-
-impl std::error::Error for UsageError {}
-
+/// Options and words as they were written.
 #[derive(Default)]
 struct Raw {
     words: Vec<String>,
     rule: Map<String, Value>,
-    /// Options of a rule that were given, but for `--for`.
+    /// The options of a rule that were given, but for `--for`.
     given: Vec<String>,
     forever: bool,
     file: Option<String>,
@@ -138,16 +55,18 @@ struct Raw {
     help: bool,
 }
 
-/// Reads the arguments after the command's name; `None` asks for help.
-pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Request>, Vec<UsageError>> {
+/// Reads the arguments after the verb; `None` asks for help.
+pub(super) fn parse(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Option<FaultCommand>, Vec<UsageError>> {
     let mut parser = Parser::from_args(args);
     let (mut raw, mut errors) = (Raw::default(), Vec::new());
     loop {
         match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Value(value))) => match value.string() {
+            Ok(Some(Arg::Value(value))) => match shared::unicode("an argument", value) {
                 Ok(word) => raw.words.push(word),
-                Err(_) => errors.push(UsageError::Unicode),
+                Err(error) => errors.push(error.into()),
             },
             Ok(Some(Arg::Short('h') | Arg::Long("help"))) => raw.help = true,
             Ok(Some(Arg::Short(short))) => errors.push(option(&raw, format!("-{short}"))),
@@ -157,14 +76,16 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<R
                     errors.push(error);
                 }
             }
-            Err(error) => errors.push(UsageError::Parser(error.to_string())),
+            Err(error) => errors.push(ArgumentError::Parser(error.to_string()).into()),
         }
     }
     if raw.help || raw.words.first().is_some_and(|word| word == "help") {
         return Ok(None);
     }
     match raw.verb() {
-        Ok(verb) if errors.is_empty() => Ok(Some(Request { verb, admin: raw.admin, output: raw.output })),
+        Ok(verb) if errors.is_empty() => {
+            Ok(Some(FaultCommand { verb, admin: raw.admin, output: raw.output }))
+        }
         Ok(_) => Err(errors),
         Err(error) => {
             errors.push(error);
@@ -188,48 +109,28 @@ impl Raw {
             self.keeps_origins = true;
             return Ok(());
         }
-        let field =
-            FIELDS.iter().find(|(name, _)| *name == long).filter(|_| verb == "add" || verb.is_empty());
+        let field = fields::path(long).filter(|_| verb == "add" || verb.is_empty());
         if field.is_none() && !matches!(long, "admin" | "output") {
-            // Its value, if it has one, is no word of ours.
+            // Skip its value, if it has one.
             let _ = parser.optional_value();
             return Err(option(self, format!("--{long}")));
         }
-        let value = parser.value().map_err(|_| UsageError::NoValue(format!("--{long}")))?;
-        let value = value.string().map_err(|_| UsageError::Unicode)?;
+        let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
+        let value = shared::unicode("an argument", value)?;
         match (long, field) {
             ("admin", _) => self.admin = Some(value),
-            ("output", _) => {
-                self.output = match value.as_str() {
-                    "text" => Output::Text,
-                    "json" => Output::Json,
-                    _ => return Err(UsageError::Output(value)),
-                };
-            }
+            ("output", _) => self.output = shared::output(value)?,
             ("file", _) => self.file = Some(value),
             ("for", _) if value == "ever" => self.forever = true,
-            ("for", Some((_, path))) => {
+            ("for", Some(path)) => {
                 if let Err(error) = units::duration(&value, Bare::Seconds) {
                     return Err(UsageError::For(value, error));
                 }
-                put(&mut self.rule, path, value.into());
+                fields::put(&mut self.rule, path, value.into());
             }
-            (_, Some((name, path))) => {
-                self.given.push(format!("--{name}"));
-                let value = match *name {
-                    "from" => {
-                        let mut networks =
-                            self.rule.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
-                        networks.push(value.into());
-                        networks.into()
-                    }
-                    "pods" if !value.contains('%') => {
-                        value.split(',').map(|item| number(item.trim())).collect()
-                    }
-                    "name" => value.into(),
-                    _ => number(&value),
-                };
-                put(&mut self.rule, path, value);
+            (_, Some(path)) => {
+                self.given.push(format!("--{long}"));
+                fields::set(&mut self.rule, long, path, value);
             }
             (_, None) => {}
         }
@@ -241,7 +142,7 @@ impl Raw {
         let verb = words.next().ok_or(UsageError::NoVerb)?;
         let words: Vec<String> = words.collect();
         let alone = |verb| match words.first() {
-            Some(extra) => Err(UsageError::Extra(extra.clone())),
+            Some(extra) => Err(ArgumentError::Extra(extra.clone()).into()),
             None => Ok(verb),
         };
         match verb.as_str() {
@@ -266,15 +167,22 @@ impl Raw {
             if let Some(target) = targets.first() {
                 return Err(UsageError::WithFile(target.clone()));
             }
-            return Ok(Verb::Add(from_file(&path, ttl.as_ref())?));
+            return Ok(Verb::Add(file::rules(&path, ttl.as_ref())?));
         }
         if targets.is_empty() {
             return Err(UsageError::NoTarget);
         }
         rule.insert("target".to_owned(), targets.to_vec().into());
-        let has_delay = rule.contains_key("delay");
-        if !rule.contains_key("mode") && (rule.contains_key("status") || !has_delay) {
-            rule.insert("mode".to_owned(), "status".into());
+        let is_listener = targets.iter().any(|target| target == "listener");
+        match rule.get("mode").and_then(Value::as_str) {
+            None if is_listener => return Err(UsageError::ListenerMode),
+            Some(mode) if is_listener && Cut::from_name(mode).is_none() => {
+                return Err(UsageError::NotOfListener(mode.to_owned()));
+            }
+            None if rule.contains_key("status") || !rule.contains_key("delay") => {
+                rule.insert("mode".to_owned(), "status".into());
+            }
+            _ => {}
         }
         if let Some(ttl) = ttl {
             rule.insert("ttl".to_owned(), ttl);
@@ -283,61 +191,12 @@ impl Raw {
     }
 }
 
-/// The rules of a plan, or the one that there is.
-fn from_file(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {
-    let wrong = |reason: String| UsageError::File(path.to_owned(), reason);
-    let mut text = String::new();
-    let read = if path == "-" {
-        std::io::stdin().take(document::MAX_PLAN as u64 + 1).read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(path).map(|content| text = content)
-    };
-    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let document =
-        document::parse_document(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
-    for scalar in &document.ambiguous {
-        eprintln!("kube-probesim fault: warning: {path}: {scalar}");
-    }
-    let rules = match document.value {
-        Value::Object(mut plan) if plan.contains_key("faults") => match plan.remove("faults") {
-            Some(Value::Array(rules)) => rules,
-            _ => return Err(wrong("has `faults` that are no list of rules".to_owned())),
-        },
-        rule @ Value::Object(_) => vec![rule],
-        _ => return Err(wrong("is neither a rule nor a plan".to_owned())),
-    };
-    let with_ttl = |mut rule: Value| {
-        if let (Some(fields), Some(ttl)) = (rule.as_object_mut(), ttl) {
-            fields.entry("ttl").or_insert_with(|| ttl.clone());
-        }
-        rule
-    };
-    Ok(rules.into_iter().map(with_ttl).collect())
-}
-
-/// A number where it is one, or the text.
-fn number(text: &str) -> Value {
-    let is_number = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
-    serde_json::from_str(text).ok().filter(|_| is_number).unwrap_or_else(|| text.into())
-}
-
-fn put(rule: &mut Map<String, Value>, path: &[&str], value: Value) {
-    let Some((last, before)) = path.split_last() else { return };
-    let mut fields = rule;
-    for name in before {
-        let inner = fields.entry(*name).or_insert_with(|| Map::new().into());
-        let Value::Object(inner) = inner else { return };
-        fields = inner;
-    }
-    fields.insert((*last).to_owned(), value);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parsed(line: &str) -> Result<Option<Request>, Vec<UsageError>> {
+    fn parsed(line: &str) -> Result<Option<FaultCommand>, Vec<UsageError>> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
@@ -412,7 +271,19 @@ mod tests {
             ("list --status 500", "--status is not an option of fault list"),
             ("list x", "\"x\" is one argument too many"),
             ("rm", "rm needs the name of a rule; fault list shows them"),
-            ("list --output yaml", "--output \"yaml\" is not one of text and json"),
+            ("list --output yaml", "--output \"yaml\" is not one of text, json"),
+            (
+                "add listener",
+                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are)",
+            ),
+            (
+                "add listener --delay 5ms",
+                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are)",
+            ),
+            (
+                "add listener --mode status",
+                "--mode \"status\" is not a mode of listener; it has drop, refuse and reset",
+            ),
             ("add --file /x --status 5", "--status does not go with --file, which has whole rules"),
             (
                 "add --file /no/such",
@@ -425,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_option_is_in_the_help() {
-        for (option, _) in FIELDS {
+        for (option, _) in fields::OPTIONS {
             assert!(super::super::HELP.contains(&format!("--{option} ")), "{option}");
         }
     }

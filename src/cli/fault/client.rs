@@ -1,14 +1,22 @@
 //! A client of the admin API, over one connection for each request.
-//!
-//! It speaks HTTP/1.0, so that the end of an answer is the end of the connection.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::cli::exit;
 
@@ -19,21 +27,28 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The largest answer, in bytes.
-const MAX_ANSWER: u64 = 64 << 20;
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The longest line of a stream, in bytes.
+const MAX_LINE: usize = 1 << 20;
 
 /// Where the admin listener is, unless told otherwise.
 const DEFAULT_ADDRESS: &str = ":8081";
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum ClientError {
-    /// No address with a port.
+    #[error("{0:?} is not an address with a port, such as 127.0.0.1:8081 or :8081")]
     Address(String),
-    /// A token file that cannot be read.
-    Token(String, io::Error),
-    /// Nothing listens there, or it is silent.
+    #[error("ADMIN_TOKEN_FILE={0:?} cannot be read: {1}")]
+    TokenFile(String, io::Error),
+    #[error("{0} holds a character that no HTTP header can carry")]
+    Token(&'static str),
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    #[error("the admin listener at {0} does not answer: {1}")]
     Unreachable(String, io::Error),
-    /// What answers there is something else.
+    #[error("what answers at {0} is not an admin listener of kube-probesim")]
     NotOurs(String),
 }
 
@@ -41,25 +56,9 @@ impl ClientError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Address(_) => exit::USAGE,
-            Self::Token(..) => exit::CONFIG,
+            Self::TokenFile(..) | Self::Token(_) => exit::CONFIG,
+            Self::Runtime(_) => exit::OS,
             Self::Unreachable(..) | Self::NotOurs(_) => exit::UNAVAILABLE,
-        }
-    }
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => {
-                write!(f, "{address:?} is not an address with a port, such as 127.0.0.1:8081 or :8081")
-            }
-            Self::Token(path, error) => write!(f, "ADMIN_TOKEN_FILE={path:?} cannot be read: {error}"),
-            Self::Unreachable(address, error) => {
-                write!(f, "the admin listener at {address} does not answer: {error}")
-            }
-            Self::NotOurs(address) => {
-                write!(f, "what answers at {address} is no admin listener of kube-probesim")
-            }
         }
     }
 }
@@ -67,10 +66,23 @@ impl fmt::Display for ClientError {
 /// Where to ask, and as whom.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// As it was given.
+    /// The address as it was given.
     shown: String,
     addresses: Vec<SocketAddr>,
-    token: Option<String>,
+    /// The value of `Authorization`.
+    authorization: Option<hyper::header::HeaderValue>,
+    runtime: Runtime,
+}
+
+/// One request to the API.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Call<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    /// A JSON document.
+    pub(super) body: Option<&'a str>,
+    /// A generation that the plan must still have.
+    pub(super) if_match: Option<u64>,
 }
 
 /// An answer.
@@ -85,7 +97,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// What the service says is wrong, a line for each thing.
+    /// The errors that the service names, one a line.
     pub(super) fn problem(&self) -> Vec<String> {
         let problem = self.json();
         let messages: Vec<String> = problem["errors"]
@@ -103,107 +115,126 @@ impl Reply {
 }
 
 impl Client {
-    /// The admin listener at `address`, or where the variables of the service say.
+    /// The admin listener at `address`, or where the service's variables say.
     pub(super) fn new(address: Option<&str>, env: &[(OsString, OsString)]) -> Result<Self, ClientError> {
         let get = |name: &str| {
             let value = env.iter().find(|(known, _)| known == name)?.1.to_string_lossy().trim().to_owned();
             (!value.is_empty()).then_some(value)
         };
-        let of_service = || get("ADMIN_ADDRESS");
-        let shown =
-            address.map(str::to_owned).or_else(of_service).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+        let shown = address.map(str::to_owned).or_else(|| get("ADMIN_ADDRESS"));
+        let shown = shown.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         let token = match (get("ADMIN_TOKEN"), get("ADMIN_TOKEN_FILE")) {
-            (Some(token), _) => Some(token),
+            (Some(token), _) => Some(("ADMIN_TOKEN", token)),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(token) => Some(token.trim().to_owned()),
-                Err(error) => return Err(ClientError::Token(path, error)),
+                Ok(token) => Some(("ADMIN_TOKEN_FILE", token.trim().to_owned())),
+                Err(error) => return Err(ClientError::TokenFile(path, error)),
             },
             (None, None) => None,
         };
-        Ok(Self { addresses: addresses(&shown)?, shown, token })
+        let authorization = token.map(|(variable, token)| {
+            format!("Bearer {token}").try_into().map_err(|_| ClientError::Token(variable))
+        });
+        let authorization = authorization.transpose()?;
+        let addresses = addresses(&shown)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self { shown, addresses, authorization, runtime: runtime.map_err(ClientError::Runtime)? })
     }
 
-    /// One request and its answer.
-    pub(super) fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> Result<Reply, ClientError> {
-        let mut stream = self.send(method, path, body, headers)?;
-        let mut answer = Vec::new();
-        let read = Read::by_ref(&mut stream).take(MAX_ANSWER).read_to_end(&mut answer);
-        read.map_err(|error| self.unreachable(error))?;
-        let text = String::from_utf8_lossy(&answer);
-        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| self.not_ours())?;
-        let status = status_of(head).ok_or_else(|| self.not_ours())?;
-        Ok(Reply { status, body: body.to_owned() })
+    /// Sends one request and reads its answer.
+    pub(super) fn ask(&self, call: Call<'_>) -> Result<Reply, ClientError> {
+        self.runtime.block_on(async {
+            let response = self.send(call, None).await?;
+            self.reply(response).await
+        })
     }
 
-    /// Server-sent events, each handed to `told` as its data, until that fails. A service that does not want to gives an
-    /// answer instead.
+    /// Hands the data of each server-sent event to `report`, until that fails. A service that refuses the stream gives
+    /// an answer instead.
     pub(super) fn stream(
         &self,
         path: &str,
-        told: &mut dyn FnMut(&str) -> io::Result<()>,
+        report: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Option<Reply>, ClientError> {
-        let stream = self.send("GET", path, None, &[("Accept", "text/event-stream")])?;
-        stream.set_read_timeout(Some(SILENCE)).map_err(|error| self.unreachable(error))?;
-        let mut lines = BufReader::new(stream).lines();
-        let mut line = || lines.next().transpose().map_err(|error| self.unreachable(error));
-        let status = line()?.as_deref().and_then(status_of).ok_or_else(|| self.not_ours())?;
-        while line()?.is_some_and(|header| !header.is_empty()) {}
-        if status != 200 {
-            let mut body = String::new();
-            while let Some(text) = line()? {
-                body.push_str(&text);
+        self.runtime.block_on(async {
+            let call = Call { method: "GET", path, ..Call::default() };
+            let mut response = self.send(call, Some("text/event-stream")).await?;
+            if response.status() != StatusCode::OK {
+                return self.reply(response).await.map(Some);
             }
-            return Ok(Some(Reply { status, body }));
-        }
-        while let Some(text) = line()? {
-            if let Some(data) = text.strip_prefix("data: ")
-                && told(data).is_err()
-            {
-                return Ok(None);
+            let mut line = Vec::new();
+            loop {
+                let frame = timeout(SILENCE, response.frame()).await;
+                let frame = frame.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
+                let frame = frame.ok_or_else(|| self.unreachable(io::ErrorKind::UnexpectedEof.into()))?;
+                let frame = frame.map_err(|error| self.unreachable(io::Error::other(error)))?;
+                for byte in frame.into_data().unwrap_or_default() {
+                    if byte != b'\n' {
+                        line.push(byte);
+                    } else if report_line(&std::mem::take(&mut line), report).is_err() {
+                        return Ok(None);
+                    }
+                }
+                if line.len() > MAX_LINE {
+                    return Err(self.not_ours());
+                }
             }
-        }
-        Err(self.unreachable(io::ErrorKind::UnexpectedEof.into()))
+        })
     }
 
-    fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> Result<TcpStream, ClientError> {
-        let mut request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n");
-        let authorization = self.token.as_ref().map(|token| format!("Bearer {token}"));
-        let authorization = authorization.as_deref().map(|value| ("Authorization", value));
-        for (name, value) in headers.iter().copied().chain(authorization) {
-            request.extend([name, ": ", value, "\r\n"]);
+    async fn send(&self, call: Call<'_>, accept: Option<&str>) -> Result<Response<Incoming>, ClientError> {
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .header(HOST, "localhost")
+            .header(CONNECTION, "close");
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
         }
-        if let Some(body) = body {
-            let length = body.len().to_string();
-            request.extend(["Content-Type: application/json\r\nContent-Length: ", &length, "\r\n"]);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
-        request.push_str("\r\n");
-        request.push_str(body.unwrap_or_default());
+        if let Some(generation) = call.if_match {
+            request = request.header("if-match", format!("\"{generation}\""));
+        }
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(Bytes::from(call.body.unwrap_or_default().to_owned()));
+        let request = request.body(body).map_err(|error| self.unreachable(io::Error::other(error)))?;
+        let stream = self.connect().await?;
+        let exchange = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // It ends with the connection, whose errors the request reports.
+            tokio::spawn(connection);
+            sender.send_request(request).await
+        };
+        match timeout(TIMEOUT, exchange).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_parse() || error.is_incomplete_message() => Err(self.not_ours()),
+            Ok(Err(error)) => Err(self.unreachable(io::Error::other(error))),
+            Err(_) => Err(self.unreachable(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Connects to the first address that answers.
+    async fn connect(&self) -> Result<TcpStream, ClientError> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in &self.addresses {
-            let sent = TcpStream::connect_timeout(address, TIMEOUT).and_then(|mut stream| {
-                stream.set_read_timeout(Some(TIMEOUT))?;
-                stream.set_write_timeout(Some(TIMEOUT))?;
-                stream.write_all(request.as_bytes())?;
-                Ok(stream)
-            });
-            match sent {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+            match timeout(TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
         }
         Err(self.unreachable(last))
+    }
+
+    async fn reply(&self, response: Response<Incoming>) -> Result<Reply, ClientError> {
+        let status = response.status().as_u16();
+        let body = timeout(TIMEOUT, Limited::new(response.into_body(), MAX_ANSWER).collect()).await;
+        let body = body.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
+        let body = body.map_err(|error| self.unreachable(io::Error::other(error)))?.to_bytes();
+        Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     fn unreachable(&self, error: io::Error) -> ClientError {
@@ -215,11 +246,15 @@ impl Client {
     }
 }
 
-fn status_of(head: &str) -> Option<u16> {
-    head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
+/// Reports a line of a stream if it carries data.
+fn report_line(line: &[u8], report: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+    match line.strip_prefix(b"data: ") {
+        Some(data) => report(String::from_utf8_lossy(data).trim_end_matches('\r')),
+        None => Ok(()),
+    }
 }
 
-/// Where to connect to: what listens everywhere is asked on loopback.
+/// The addresses to connect to: loopback where the service listens on all.
 fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
     let wrong = || ClientError::Address(text.to_owned());
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -231,7 +266,7 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
     if addresses.is_empty() { Err(wrong()) } else { Ok(addresses) }
 }
 
-/// A name as a segment of a path. The service says what is wrong with it.
+/// A name as one segment of a path. The service checks the name.
 pub(super) fn encoded(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {

@@ -1,9 +1,13 @@
-//! What people read.
+//! Rules and events as people read them.
+
+use std::time::Duration;
 
 use serde_json::Value;
 
-/// The rules of a state, aligned.
-pub(super) fn of(state: &Value) -> String {
+use crate::units::{self, Bare, Show};
+
+/// The rules of `/v1/state` in aligned columns.
+pub(super) fn rules(state: &Value) -> String {
     let head = ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"].map(str::to_owned);
     let mut rows = vec![head];
     for of_rule in state["rules"].as_array().into_iter().flatten() {
@@ -29,12 +33,6 @@ fn row(of_rule: &Value) -> [String; 7] {
     let rule = &of_rule["rule"];
     let targets: Vec<&str> =
         rule["target"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut effect = text(&of_rule["mode"]).to_owned();
-    for field in ["status", "rate"] {
-        if let Some(value) = rule.get(field) {
-            effect = format!("{effect} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        }
-    }
     let state = match (&of_rule["selected"], &of_rule["active"]) {
         (Value::Bool(false), _) => "not here",
         (_, Value::Bool(true)) => "active",
@@ -47,19 +45,64 @@ fn row(of_rule: &Value) -> [String; 7] {
         text(&of_rule["name"]).to_owned(),
         text(&of_rule["source"]).to_owned(),
         targets.join(","),
-        effect,
+        effect(text(&of_rule["mode"]), rule),
         state.to_owned(),
         format!("{} of {}", total("injected"), total("eligible")),
-        of_rule.get("expires_in").map_or("-", text).to_owned(),
+        of_rule.get("expires_in").map_or("-".to_owned(), |left| rounded(text(left))),
     ]
 }
 
-/// An event in one line.
-pub(super) fn line(event: &Value) -> String {
-    let of = |field: &str| match &event[field] {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+/// The mode of a rule, then its status, delay and rate. A rule without a mode has `delay` as its effect.
+fn effect(mode: &str, rule: &Value) -> String {
+    let mut words = Vec::new();
+    if mode != "delay" {
+        words.push(mode.to_owned());
+    }
+    words.extend(rule.get("status").map(plain));
+    if let Some(delay) = rule.get("delay") {
+        words.push("delay".to_owned());
+        words.push(delay_text(delay));
+    } else if words.is_empty() {
+        words.push(mode.to_owned());
+    }
+    words.extend(rule.get("rate").map(plain));
+    words.join(" ")
+}
+
+/// A delay as a plan has it, in a few words: `50ms±10ms`, `lognormal median 20ms p99 1s`.
+fn delay_text(delay: &Value) -> String {
+    let Value::Object(fields) = delay else { return plain(delay) };
+    let named = fields.get("distribution").map(plain);
+    let numbers = fields.iter().filter(|(name, _)| *name != "distribution");
+    let values = match (fields.get("fixed"), fields.get("jitter")) {
+        (Some(fixed), Some(jitter)) => vec![format!("{}±{}", plain(fixed), plain(jitter))],
+        _ => numbers.map(|(name, value)| format!("{name} {}", plain(value))).collect(),
     };
+    named.into_iter().chain(values).collect::<Vec<_>>().join(" ")
+}
+
+/// A duration rounded up to the digits that matter to a reader: at most tenths of a second, none from 10 seconds on, and
+/// minutes from one hour on.
+fn rounded(text: &str) -> String {
+    let Ok(duration) = units::duration(text, Bare::Seconds) else { return text.to_owned() };
+    let step: u128 = match duration.as_secs() {
+        0 => 1,
+        1..10 => 100,
+        10..3600 => 1_000,
+        _ => 60_000,
+    };
+    let millis = duration.as_nanos().div_ceil(step * 1_000_000) * step;
+    Show(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))).to_string()
+}
+
+/// A value without quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// An event in one line.
+pub(super) fn event(event: &Value) -> String {
+    let of = |field: &str| plain(&event[field]);
     let time = of("time");
     match text(&event["kind"]) {
         "plan" => format!(
@@ -104,19 +147,57 @@ mod tests {
     #[test]
     fn rules_are_a_table() {
         let state = json!({"rules": [
-            {"name": "readiness-status", "source": "api", "mode": "status", "active": true, "selected": true, "expires_in": "14m59s",
+            {"name": "readiness-status", "source": "api", "mode": "status", "active": true, "selected": true, "expires_in": "14m58.318s",
              "tallies": [{"target": "readiness", "eligible": 10, "injected": 3}],
              "rule": {"target": ["readiness", "traffic"], "status": 503, "rate": "30%"}},
             {"name": "x", "source": "environment", "mode": "delay", "active": false, "selected": false, "tallies": [],
-             "rule": {"target": ["liveness"]}},
+             "rule": {"target": ["liveness"], "delay": {"fixed": "50ms", "jitter": "10ms"}}},
         ]});
         assert_eq!(
-            of(&state),
-            "NAME              SOURCE       TARGET             EFFECT          STATE     INJECTED  LEFT\n\
-             readiness-status  api          readiness,traffic  status 503 30%  active    3 of 10   14m59s\n\
-             x                 environment  liveness           delay           not here  0 of 0    -\n"
+            rules(&state),
+            "NAME              SOURCE       TARGET             EFFECT           STATE     INJECTED  LEFT\n\
+             readiness-status  api          readiness,traffic  status 503 30%   active    3 of 10   14m59s\n\
+             x                 environment  liveness           delay 50ms±10ms  not here  0 of 0    -\n"
         );
-        assert_eq!(of(&json!({"rules": []})), "no rule is in force\n");
+        assert_eq!(rules(&json!({"rules": []})), "no rule is in force\n");
+    }
+
+    #[test]
+    fn an_effect_has_its_delay() {
+        for (mode, rule, expected) in [
+            ("delay", json!({"delay": "50ms"}), "delay 50ms"),
+            ("status", json!({"status": 503, "delay": "2s", "rate": "20%"}), "status 503 delay 2s 20%"),
+            (
+                "delay",
+                json!({"delay": {"distribution": "normal", "fixed": "50ms", "jitter": "10ms"}}),
+                "delay normal 50ms±10ms",
+            ),
+            (
+                "delay",
+                json!({"delay": {"distribution": "lognormal", "median": "20ms", "p99": "1s"}}),
+                "delay lognormal median 20ms p99 1s",
+            ),
+            ("delay", json!({"delay": {"p50": "20ms", "p99": "1s"}}), "delay p50 20ms p99 1s"),
+            ("hang", json!({}), "hang"),
+        ] {
+            assert_eq!(effect(mode, &rule), expected);
+        }
+    }
+
+    #[test]
+    fn the_time_left_is_rounded_up_and_never_nothing() {
+        for (text, expected) in [
+            ("14m58.318s", "14m59s"),
+            ("14m59.999s", "15m"),
+            ("59.2s", "1m"),
+            ("9.41s", "9.5s"),
+            ("999.2ms", "1s"),
+            ("0.3ms", "1ms"),
+            ("1d2h3m4.5s", "1d2h4m"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(rounded(text), expected, "{text}");
+        }
     }
 
     #[test]
@@ -140,7 +221,7 @@ mod tests {
                 "T refused, by /faults: x; y",
             ),
         ] {
-            assert_eq!(line(&event), told);
+            assert_eq!(super::event(&event), told);
         }
     }
 }

@@ -1,34 +1,32 @@
-//! What the command was asked for.
+//! The command line of `probe`.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
+use thiserror::Error;
 
+use super::address::{self, EnvironmentError};
+use crate::cli::shared::{self, Argument, ArgumentError, Output};
 use crate::fault::Target;
 use crate::prober::{AddressError, DEFAULT_TIMEOUT, Header, HeaderError, Probe};
-use crate::units::{self, Bare, UnitError};
 
-use super::report::Output;
+const OPTIONS: [&str; 6] = ["--timeout", "--header", "--until", "--every", "--for", "--output"];
 
+/// Time from one attempt to the next with `--until` alone.
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
-const DEFAULT_PORT: u16 = 8080;
 
 /// What to do.
 #[derive(Debug)]
-pub(super) enum Request {
-    /// Print the help.
+pub(super) enum ProbeCommand {
     Help,
-    /// Probe.
     Probe(Box<Arguments>),
 }
 
 /// A checked command line.
 #[derive(Debug)]
 pub(super) struct Arguments {
-    /// What is probed, as it is printed.
+    /// The address of the probe as it is printed.
     pub(super) address: String,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
@@ -39,66 +37,30 @@ pub(super) struct Arguments {
 /// When to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Schedule {
-    /// One attempt.
+    /// Makes one attempt.
     Once,
-    /// Until a success, or until a failure.
+    /// Repeats until a success, or until a failure.
     Until { success: bool, every: Duration, limit: Option<Duration> },
-    /// Until the limit.
+    /// Repeats until the limit.
     Observe { every: Duration, limit: Option<Duration> },
 }
 
-/// What is wrong with the command line or with the environment that it leans on.
-#[derive(Debug, PartialEq, Eq)]
+/// An error in the command line, or in the environment that it refers to.
+#[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum UsageError {
-    Option(String),
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    #[error("{0:?} is one argument too many; give one address")]
     Extra(String),
-    NoValue(String),
-    Parser(String),
-    Unicode(String),
-    Duration(&'static str, String, UnitError),
-    Zero(&'static str, String),
-    Choice(&'static str, String, &'static str),
+    #[error("--header {0:?} {1}")]
     Header(String, HeaderError),
+    #[error("{0:?} {1}")]
     Address(String, AddressError),
-    Lonely(&'static str),
-    Port(String),
-    BindAddress(String),
-    NoTrafficPath,
-    Path(String),
+    #[error("{0} needs --until or --every beside it")]
+    Alone(&'static str),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
 }
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Option(name) => write!(
-                f,
-                "{name} is not an option; there are --timeout, --header, --until, --every, --for, --output and --help"
-            ),
-            Self::Extra(value) => write!(f, "{value:?} is one argument too many; give one address"),
-            Self::NoValue(option) => write!(f, "{option} needs a value"),
-            Self::Parser(message) => f.write_str(message),
-            Self::Unicode(name) => write!(f, "{name} is not valid UTF-8"),
-            Self::Duration(option, value, error) => write!(f, "{option} {value:?} {error}"),
-            Self::Zero(option, value) => write!(f, "{option} {value:?} has to be above 0"),
-            Self::Choice(option, value, choices) => write!(f, "{option} {value:?} is not one of {choices}"),
-            Self::Header(value, error) => write!(f, "--header {value:?} {error}"),
-            Self::Address(value, error) => write!(f, "{value:?} {error}"),
-            Self::Lonely(option) => write!(f, "{option} needs --until or --every beside it"),
-            Self::Port(value) => {
-                write!(f, "PORT={value:?} is not a port from 1 to 65535 that could be probed")
-            }
-            Self::BindAddress(value) => write!(f, "BIND_ADDRESS={value:?} is not an IP address"),
-            Self::NoTrafficPath => {
-                f.write_str("traffic has no path of its own; set TRAFFIC_PATHS, such as /api/*")
-            }
-            Self::Path(value) => {
-                write!(f, "TRAFFIC_PATHS={value:?} does not begin with a path such as /api/*")
-            }
-        }
-    }
-}
-
-impl std::error::Error for UsageError {}
 
 /// Options as they were written.
 #[derive(Default)]
@@ -113,15 +75,15 @@ struct Raw {
     help: bool,
 }
 
-/// Reads the arguments after the command's name. Without an address the environment tells which.
+/// Reads the arguments after the verb. Without an address, the environment gives it.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: &[(OsString, OsString)],
-) -> Result<Request, Vec<UsageError>> {
+) -> Result<ProbeCommand, Vec<UsageError>> {
     let mut errors = Vec::new();
     let raw = read(args, &mut errors);
     if raw.help {
-        return Ok(Request::Help);
+        return Ok(ProbeCommand::Help);
     }
     let schedule = match (raw.until, raw.every) {
         (Some(success), every) => {
@@ -129,15 +91,17 @@ pub(super) fn parse(
         }
         (None, Some(every)) => Schedule::Observe { every, limit: raw.limit },
         (None, None) => {
-            // A value that was refused is not also a value that is missing.
+            // Where `--every` was refused, it is not also missing.
             if raw.limit.is_some() && errors.is_empty() {
-                errors.push(UsageError::Lonely("--for"));
+                errors.push(UsageError::Alone("--for"));
             }
             Schedule::Once
         }
     };
     let address = match raw.address.as_deref().map_or(Some(Target::Readiness), Target::from_name) {
-        Some(target) => own_address(target, env, &mut errors),
+        Some(target) => address::of_target(target, env)
+            .map_err(|found| errors.extend(found.into_iter().map(UsageError::from)))
+            .ok(),
         None => raw.address,
     };
     let probe = address.as_ref().and_then(|address| {
@@ -146,7 +110,7 @@ pub(super) fn parse(
             .ok()
     });
     match (address, probe) {
-        (Some(address), Some(probe)) if errors.is_empty() => Ok(Request::Probe(Box::new(Arguments {
+        (Some(address), Some(probe)) if errors.is_empty() => Ok(ProbeCommand::Probe(Box::new(Arguments {
             address,
             probe,
             timeout: raw.timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -161,123 +125,51 @@ fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<UsageError>) 
     let mut parser = Parser::from_args(args);
     let mut raw = Raw::default();
     loop {
-        let option = match parser.next() {
-            Ok(Some(Arg::Value(value))) => {
-                match (text("the address", value, errors), &raw.address) {
-                    (Some(value), Some(_)) => errors.push(UsageError::Extra(value)),
-                    (value, _) => raw.address = value,
-                }
-                continue;
-            }
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => {
-                raw.help = true;
-                continue;
-            }
-            Ok(Some(Arg::Short(short))) => format!("-{short}"),
-            Ok(Some(Arg::Long(long))) => format!("--{long}"),
+        let taken = match shared::next_argument(&mut parser, &OPTIONS) {
             Ok(None) => return raw,
-            Err(error) => {
-                errors.push(UsageError::Parser(error.to_string()));
-                continue;
+            Ok(Some(Argument::Help)) => {
+                raw.help = true;
+                Ok(())
             }
+            Ok(Some(Argument::Word(word))) => raw.take_address(word),
+            Ok(Some(Argument::Option(option, value))) => raw.take(option, value),
+            Err(error) => Err(error.into()),
         };
-        let known = ["--timeout", "--header", "--until", "--every", "--for", "--output"];
-        let Some(option) = known.into_iter().find(|known| *known == option) else {
-            // A value of an unknown option is no error of its own.
-            let _ = parser.optional_value();
-            errors.push(UsageError::Option(option));
-            continue;
-        };
-        let Ok(value) = parser.value() else {
-            errors.push(UsageError::NoValue(option.to_owned()));
-            continue;
-        };
-        if let Some(value) = text(option, value, errors) {
-            raw.take(option, value, errors);
-        }
+        errors.extend(taken.err());
     }
 }
 
 impl Raw {
-    fn take(&mut self, option: &'static str, value: String, errors: &mut Vec<UsageError>) {
+    fn take_address(&mut self, word: OsString) -> Result<(), UsageError> {
+        let word = shared::unicode("the address", word)?;
+        if self.address.is_some() {
+            return Err(UsageError::Extra(word));
+        }
+        self.address = Some(word);
+        Ok(())
+    }
+
+    fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
         match option {
             "--header" => match value.parse() {
                 Ok(header) => self.headers.push(header),
-                Err(error) => errors.push(UsageError::Header(value, error)),
+                Err(error) => return Err(UsageError::Header(value, error)),
             },
             "--until" => match value.as_str() {
                 "success" => self.until = Some(true),
                 "failure" => self.until = Some(false),
-                _ => errors.push(UsageError::Choice(option, value, "success, failure")),
+                _ => return Err(ArgumentError::Choice(option, value, "success, failure").into()),
             },
-            "--output" => match value.as_str() {
-                "text" => self.output = Output::Text,
-                "json" => self.output = Output::Json,
-                _ => errors.push(UsageError::Choice(option, value, "text, json")),
-            },
-            _ => match units::duration(&value, Bare::Seconds) {
-                Err(error) => errors.push(UsageError::Duration(option, value, error)),
-                Ok(Duration::ZERO) => errors.push(UsageError::Zero(option, value)),
-                Ok(duration) => {
-                    *match option {
-                        "--timeout" => &mut self.timeout,
-                        "--every" => &mut self.every,
-                        _ => &mut self.limit,
-                    } = Some(duration);
+            "--output" => self.output = shared::output(value)?,
+            _ => {
+                let duration = Some(shared::positive_duration(option, value)?);
+                match option {
+                    "--timeout" => self.timeout = duration,
+                    "--every" => self.every = duration,
+                    _ => self.limit = duration,
                 }
-            },
+            }
         }
-    }
-}
-
-fn text(name: &str, value: OsString, errors: &mut Vec<UsageError>) -> Option<String> {
-    value.into_string().map_err(|_| errors.push(UsageError::Unicode(name.to_owned()))).ok()
-}
-
-/// The address of a target of the service that runs with the same environment.
-fn own_address(target: Target, env: &[(OsString, OsString)], errors: &mut Vec<UsageError>) -> Option<String> {
-    let mut get = |wanted: &str| {
-        let (_, value) = env.iter().find(|(name, _)| name == wanted)?;
-        let value = text(wanted, value.clone(), errors)?.trim().to_owned();
-        (!value.is_empty()).then_some(value)
-    };
-    let (port, ip, paths) = (get("PORT"), get("BIND_ADDRESS"), get("TRAFFIC_PATHS"));
-    let before = errors.len();
-    let port = port.map_or(DEFAULT_PORT, |value| {
-        let port = value.parse().ok().filter(|port| *port > 0);
-        port.unwrap_or_else(|| {
-            errors.push(UsageError::Port(value));
-            DEFAULT_PORT
-        })
-    });
-    let ip = match ip.map(|value| value.parse::<IpAddr>().map_err(|_| value)) {
-        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Some(Ok(IpAddr::V4(ip))) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Some(Ok(IpAddr::V6(ip))) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        Some(Ok(ip)) => ip,
-        Some(Err(value)) => {
-            errors.push(UsageError::BindAddress(value));
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        }
-    };
-    let path = match target {
-        Target::Liveness => "/healthz".to_owned(),
-        Target::Readiness => "/readyz".to_owned(),
-        Target::Startup => "/startupz".to_owned(),
-        Target::Dependency => "/dependency".to_owned(),
-        Target::Traffic => traffic_path(paths).unwrap_or_else(|error| {
-            errors.push(error);
-            String::new()
-        }),
-    };
-    (errors.len() == before).then(|| format!("http://{}{path}", SocketAddr::new(ip, port)))
-}
-
-fn traffic_path(paths: Option<String>) -> Result<String, UsageError> {
-    let paths = paths.ok_or(UsageError::NoTrafficPath)?;
-    match paths.split(',').next().map(str::trim) {
-        // The prefix itself is one of its paths.
-        Some(path) if path.starts_with('/') => Ok(path.strip_suffix('*').unwrap_or(path).to_owned()),
-        _ => Err(UsageError::Path(paths)),
+        Ok(())
     }
 }

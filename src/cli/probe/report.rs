@@ -1,26 +1,17 @@
-//! What the command prints.
+//! The output of `probe`.
 
 use std::fmt;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::latency::Latencies;
+use crate::cli::shared::Output;
 use crate::prober::{Outcome, Phase, ProbeResult};
 
-use super::latency::Latencies;
-
 const PERCENTILES: [u64; 3] = [50, 90, 99];
-
-/// Form of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Output {
-    /// Words in a line.
-    #[default]
-    Text,
-    /// One object per line.
-    Json,
-}
 
 /// Writes outcomes and a summary.
 pub(super) struct Report<'a> {
@@ -34,25 +25,30 @@ impl<'a> Report<'a> {
         Self { address, output, out }
     }
 
-    /// Writes a line of an attempt, and `began`, if it is one of many: the time from the start of the first.
-    pub(super) fn outcome(&mut self, outcome: &Outcome, began: Option<Duration>) -> io::Result<()> {
+    /// Writes the line of an attempt. `elapsed` is the time from the start of the first attempt where there are many.
+    ///
+    /// The text of a single attempt is the same whenever its outcome is: it becomes the message of an exec probe's
+    /// event, and Kubernetes aggregates events with equal messages.
+    pub(super) fn outcome(&mut self, outcome: &Outcome, elapsed: Option<Duration>) -> io::Result<()> {
         let Outcome { result, phase, status, duration, message } = outcome;
         match self.output {
             Output::Text => {
-                if let Some(began) = began {
-                    write!(self.out, "+{:.3}s ", began.as_secs_f64())?;
-                }
                 let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-                write!(self.out, "{result} {phase} {status} {}", Time(*duration))?;
+                if let Some(elapsed) = elapsed {
+                    let latency = Time(*duration);
+                    write!(self.out, "+{:.3}s {result} {phase} {status} {latency}", elapsed.as_secs_f64())?;
+                } else {
+                    write!(self.out, "{result} {phase} {status}")?;
+                }
                 if !message.is_empty() {
-                    write!(self.out, " {}", OneLine(message))?;
+                    write!(self.out, " {}", OneLine(&without_local_address(message)))?;
                 }
                 writeln!(self.out)?;
             }
             Output::Json => {
                 let mut line = json!({ "address": self.address });
-                if let Some(began) = began {
-                    line["elapsed_seconds"] = json!(began.as_secs_f64());
+                if let Some(elapsed) = elapsed {
+                    line["elapsed_seconds"] = json!(elapsed.as_secs_f64());
                 }
                 line["result"] = json!(result.name());
                 line["phase"] = json!(phase.name());
@@ -77,7 +73,7 @@ impl<'a> Report<'a> {
                 }
                 writeln!(self.out)?;
                 if let Some(availability) = tally.availability() {
-                    // Rounded down: 100 % is said only where nothing failed.
+                    // Rounded down, so that it says 100 % only if nothing failed.
                     let percent = (availability * 1e5).floor() / 1e3;
                     writeln!(self.out, "availability {percent:.3}% (success and warning, of all attempts)")?;
                 }
@@ -111,11 +107,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What came of many attempts, in constant memory.
+/// Counts of the results of many attempts, in constant memory.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: [u64; ProbeResult::ALL.len()],
-    /// Of the attempts with an answer.
+    /// Latencies of the attempts with a complete answer.
     latencies: Latencies,
 }
 
@@ -143,7 +139,7 @@ impl Tally {
     }
 }
 
-/// A duration in digits that a person compares.
+/// A duration with few digits, for people.
 struct Time(Duration);
 
 impl fmt::Display for Time {
@@ -156,7 +152,18 @@ impl fmt::Display for Time {
     }
 }
 
-/// A text of the server on one line, without what would steer a terminal.
+/// Shortens `local->peer` to `peer`: the local port is another in each attempt.
+fn without_local_address(message: &str) -> String {
+    let shorten = |word: &str| {
+        let (local, peer) = word.split_once("->")?;
+        let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
+        (is_address(local) && is_address(peer.trim_end_matches(':'))).then(|| peer.to_owned())
+    };
+    let words = message.split(' ').map(|word| shorten(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A text of the server on one line. Control characters, which could steer a terminal, are escaped.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
@@ -165,5 +172,24 @@ impl fmt::Display for OneLine<'_> {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_the_address_that_was_asked_alone() {
+        for (message, shown) in [
+            (
+                "read tcp 127.0.0.1:4711->127.0.0.1:80: read: connection reset by peer",
+                "read tcp 127.0.0.1:80: read: connection reset by peer",
+            ),
+            ("read tcp [::1]:4711->[::1]:80: read: EOF", "read tcp [::1]:80: read: EOF"),
+            ("a->b  c 1.2.3.4->x ", "a->b  c 1.2.3.4->x "),
+        ] {
+            assert_eq!(without_local_address(message), shown);
+        }
     }
 }

@@ -1,0 +1,33 @@
+//! Errors in the command line of `fault`.
+
+use thiserror::Error;
+
+use crate::cli::shared::ArgumentError;
+use crate::units::UnitError;
+
+/// An error in the command line.
+#[derive(Debug, Error, PartialEq)]
+pub(crate) enum UsageError {
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    #[error("say what to do: add, list, rm, reset or watch")]
+    NoVerb,
+    #[error("{0:?} is not one of add, list, rm, reset and watch")]
+    Verb(String),
+    #[error("{0} is not an option of fault {1}")]
+    Option(String, &'static str),
+    #[error("--for {0:?} {1}; ever is for ever")]
+    For(String, UnitError),
+    #[error("add needs a target: liveness, readiness, startup, dependency, traffic or listener")]
+    NoTarget,
+    #[error("add listener needs --mode: drop (packets are lost), refuse or reset (connections are)")]
+    ListenerMode,
+    #[error("--mode {0:?} is not a mode of listener; it has drop, refuse and reset")]
+    NotOfListener(String),
+    #[error("rm needs the name of a rule; fault list shows them")]
+    NoName,
+    #[error("--file {0:?} {1}")]
+    File(String, String),
+    #[error("{0} does not go with --file, which has whole rules")]
+    WithFile(String),
+}

@@ -1,0 +1,79 @@
+//! The options of `fault add`, and where their values stand in a rule.
+
+use serde_json::{Map, Value};
+
+/// Options of `add` and the path of their value in a rule.
+pub(super) const OPTIONS: [(&str, &[&str]); 34] = [
+    ("name", &["name"]),
+    ("mode", &["mode"]),
+    ("status", &["status"]),
+    ("location", &["location"]),
+    ("body", &["body"]),
+    ("drip", &["drip"]),
+    ("delay", &["delay", "fixed"]),
+    ("jitter", &["delay", "jitter"]),
+    ("distribution", &["delay", "distribution"]),
+    ("median", &["delay", "median"]),
+    ("mean", &["delay", "mean"]),
+    ("p50", &["delay", "p50"]),
+    ("p90", &["delay", "p90"]),
+    ("p99", &["delay", "p99"]),
+    ("rate", &["rate"]),
+    ("burst", &["burst"]),
+    ("ramp", &["ramp"]),
+    ("after", &["when", "after"]),
+    ("window", &["when", "for"]),
+    ("every", &["when", "every"]),
+    ("after-requests", &["when", "requests", "after"]),
+    ("requests", &["when", "requests", "for"]),
+    ("every-requests", &["when", "requests", "every"]),
+    ("after-starts", &["when", "starts", "after"]),
+    ("starts", &["when", "starts", "for"]),
+    ("every-starts", &["when", "starts", "every"]),
+    ("start", &["start"]),
+    ("until", &["until"]),
+    ("client", &["client"]),
+    ("from", &["from"]),
+    ("pods", &["pods"]),
+    ("stagger", &["stagger"]),
+    ("for", &["ttl"]),
+    ("file", &[]),
+];
+
+/// The path of an option's value in a rule.
+pub(super) fn path(option: &str) -> Option<&'static [&'static str]> {
+    OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, path)| *path)
+}
+
+/// Puts the value of an option into a rule. `from` adds to those before it.
+pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
+    let value = match option {
+        "from" => {
+            let mut networks = rule.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
+            networks.push(value.into());
+            networks.into()
+        }
+        "pods" if !value.contains('%') => value.split(',').map(|item| number(item.trim())).collect(),
+        "name" => value.into(),
+        _ => number(&value),
+    };
+    put(rule, path, value);
+}
+
+/// A text as a number if it is one.
+fn number(text: &str) -> Value {
+    let is_number = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    serde_json::from_str(text).ok().filter(|_| is_number).unwrap_or_else(|| text.into())
+}
+
+/// Puts a value at a path of nested objects.
+pub(super) fn put(rule: &mut Map<String, Value>, path: &[&str], value: Value) {
+    let Some((last, before)) = path.split_last() else { return };
+    let mut fields = rule;
+    for name in before {
+        let inner = fields.entry(*name).or_insert_with(|| Map::new().into());
+        let Value::Object(inner) = inner else { return };
+        fields = inner;
+    }
+    fields.insert((*last).to_owned(), value);
+}

@@ -1,0 +1,41 @@
+//! Rules from a file.
+
+use std::io::{Read, Write};
+
+use serde_json::Value;
+
+use super::UsageError;
+use crate::plan::document;
+
+/// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.
+pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {
+    let wrong = |reason: String| UsageError::File(path.to_owned(), reason);
+    let mut text = String::new();
+    let read = if path == "-" {
+        std::io::stdin().take(document::MAX_PLAN as u64 + 1).read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(path).map(|content| text = content)
+    };
+    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let document =
+        document::parse_document(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
+    for scalar in &document.ambiguous {
+        // Ignore write errors: a warning is no reason to fail.
+        let _ = writeln!(std::io::stderr(), "kube-probesim fault: warning: {path}: {scalar}");
+    }
+    let rules = match document.value {
+        Value::Object(mut plan) if plan.contains_key("faults") => match plan.remove("faults") {
+            Some(Value::Array(rules)) => rules,
+            _ => return Err(wrong("has a `faults` that is not a list of rules".to_owned())),
+        },
+        rule @ Value::Object(_) => vec![rule],
+        _ => return Err(wrong("is neither a rule nor a plan".to_owned())),
+    };
+    let with_ttl = |mut rule: Value| {
+        if let (Some(fields), Some(ttl)) = (rule.as_object_mut(), ttl) {
+            fields.entry("ttl").or_insert_with(|| ttl.clone());
+        }
+        rule
+    };
+    Ok(rules.into_iter().map(with_ttl).collect())
+}

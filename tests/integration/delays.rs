@@ -45,7 +45,7 @@ const MILLISECOND_TIMER: Duration = Duration::from_micros(500);
 fn overshoot_of_a_thread() -> Duration {
     let began = Instant::now();
     std::thread::sleep(Duration::from_millis(1));
-    began.elapsed() - Duration::from_millis(1)
+    began.elapsed().saturating_sub(Duration::from_millis(1))
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ say "the image holds one file and says what it is"
 case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) fail "no image for $(uname -m)" ;; esac
 mkdir -p dist
 cp "$binary" "dist/kube-probesim-$arch"
-podman build --quiet --build-arg BINARY=prebuilt --platform "linux/$arch" --build-arg VERSION=0.1.0 -t "$image" . >/dev/null
+podman build --quiet --target prebuilt --platform "linux/$arch" --build-arg VERSION=0.1.0 -t "$image" . >/dev/null
 files=$(podman save --format docker-archive "$image" | tar -xO --wildcards '*.tar' | tar -t 2>/dev/null | grep -v '/$' | sort -u)
 expect "files" "kube-probesim" "$files"
 expect "user" "65532:65532" "$(podman inspect --format '{{.Config.User}}' "$image")"

@@ -89,7 +89,7 @@ say "the image starts under the restrictions of the manifest, as any user"
 case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) fail "no image for $(uname -m)" ;; esac
 mkdir -p dist
 cp "$binary" "dist/kube-probesim-$arch"
-podman build --quiet --build-arg BINARY=prebuilt --platform "linux/$arch" -t "$image" . >/dev/null
+podman build --quiet --target prebuilt --platform "linux/$arch" -t "$image" . >/dev/null
 # It looks for new targets each five seconds only.
 eventually 30 knows_target || fail "Prometheus does not know its target"
 podman rm --force --time 0 "$name" >/dev/null 2>&1 || true

@@ -14,6 +14,7 @@ mod limits;
 mod manifest;
 mod monitoring;
 mod original;
+mod packaging;
 mod partition;
 mod predict;
 mod predict_command;

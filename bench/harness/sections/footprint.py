@@ -104,7 +104,7 @@ def image():
     dist.mkdir(exist_ok=True)
     shutil.copy(machine.PROGRAM, dist / f"kube-probesim-{arch}")
     name = "localhost/kube-probesim:bench"
-    command = ["podman", "build", "--quiet", "--build-arg", "BINARY=prebuilt", "--platform", f"linux/{arch}",
+    command = ["podman", "build", "--quiet", "--target", "prebuilt", "--platform", f"linux/{arch}",
                "-t", name, "."]
     machine.note(command)
     machine.output(*command, cwd=machine.ROOT)

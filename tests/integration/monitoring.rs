@@ -1,5 +1,5 @@
-//! Rules, dashboard and workflows fit each other and what the service exposes. That Prometheus accepts them, and that
-//! alerts fire, is shown by `prometheus.sh`.
+//! Rules and dashboard match each other and what the service exposes. `tests/e2e/prometheus.sh` shows that Prometheus accepts
+//! them and that alerts fire.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,7 +16,7 @@ const FOREIGN: [&str; 2] =
 /// Labels that a scrape adds.
 const OF_THE_SCRAPE: [&str; 3] = ["namespace", "pod", "container"];
 
-/// Words of the query language that are no function's name before a parenthesis.
+/// Words of the query language that may precede a parenthesis without being functions.
 const KEYWORDS: &str = "and or unless by on offset group_left without sum min max avg count";
 
 fn path(name: &str) -> PathBuf {
@@ -75,7 +75,7 @@ struct Names {
 
 fn names(query: &str) -> Names {
     let mut names = Names::default();
-    // Strings have no names in them, nor have ranges and comments.
+    // Strings, ranges and comments contain no names.
     let mut rest = String::new();
     for (position, part) in query.split('"').enumerate() {
         rest.push_str(if position % 2 == 0 { part } else { "''" });
@@ -118,7 +118,7 @@ fn names(query: &str) -> Names {
     names
 }
 
-/// What a scrape of a service with every kind of rule has.
+/// Metrics and labels of a scrape of a service with every kind of rule.
 async fn scraped() -> Names {
     let vars = [("FAILURE_RATE", "50"), ("LATENCY", "1"), ("PARTITION_AFTER", "60")];
     let service = crate::support::Service::start(&vars).await;

@@ -1,36 +1,34 @@
-# From source, on a host that can pull images:
-#   docker buildx build --platform linux/amd64,linux/arm64 -t kube-probesim .
-# From binaries that are already built, where no image can be pulled:
-#   podman build --build-arg BINARY=prebuilt --platform linux/amd64 -t kube-probesim .
-# with dist/kube-probesim-amd64 (or -arm64) in place.
-ARG BINARY=source
+# From source, on a machine that can pull images:
+#   podman build -t docker.io/library/kube-probesim:0.1.0 .
+# From a binary that is already built, where no image can be pulled; it lies in dist/kube-probesim-amd64 (or -arm64):
+#   podman build --target prebuilt --platform linux/amd64 -t docker.io/library/kube-probesim:0.1.0 .
+# `docker build` takes the same arguments. docs/kubernetes.md has the rest.
 
-# Compiles on the machine's own platform for the one asked for: no emulation, no C compiler.
-FROM --platform=$BUILDPLATFORM rust:1-slim AS source
+# Compiles on the machine's own platform for the requested one: no emulation, no C compiler. The digest is that of the index of
+# all platforms. To move it to another version, change the tag and take the digest that this prints:
+#   podman run --rm quay.io/skopeo/stable inspect --format '{{.Digest}}' docker://docker.io/library/rust:1.95-slim-bookworm
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS compiled
 ARG TARGETARCH
 ARG REVISION=unknown
 WORKDIR /src
+# Older podman leaves TARGETARCH unset where no --platform is given.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY src src
 COPY bench bench
-RUN case "$TARGETARCH" in \
-      amd64) target=x86_64-unknown-linux-musl ;; \
-      arm64) target=aarch64-unknown-linux-musl ;; \
-      *) echo "no target for $TARGETARCH" >&2; exit 1 ;; \
+RUN arch="${TARGETARCH:-$(uname -m)}" \
+ && case "$arch" in \
+      amd64 | x86_64) target=x86_64-unknown-linux-musl ;; \
+      arm64 | aarch64) target=aarch64-unknown-linux-musl ;; \
+      *) echo "no target for $arch" >&2; exit 1 ;; \
     esac \
  && rustup target add "$target" \
  && PROBESIM_REVISION="$REVISION" \
       cargo build --release --locked --target "$target" \
  && cp "target/$target/release/kube-probesim" /kube-probesim
 
-FROM scratch AS prebuilt
-ARG TARGETARCH
-COPY dist/kube-probesim-${TARGETARCH} /kube-probesim
-
-FROM ${BINARY} AS binary
-
-FROM scratch
+# Everything but the binary.
+FROM scratch AS image
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="kube-probesim" \
@@ -38,7 +36,13 @@ LABEL org.opencontainers.image.title="kube-probesim" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=binary /kube-probesim /kube-probesim
 USER 65532:65532
 EXPOSE 8080 8081
 ENTRYPOINT ["/kube-probesim"]
+
+FROM image AS prebuilt
+ARG TARGETARCH
+COPY dist/kube-probesim-${TARGETARCH} /kube-probesim
+
+FROM image
+COPY --from=compiled /kube-probesim /kube-probesim

@@ -1,6 +1,6 @@
 //! A decision allocates nothing.
 //!
-//! The counting allocator counts for the whole process, so this file holds one test: no other may run beside it.
+//! The counting allocator counts for the whole process, so this file has one test only.
 
 // Helpers outside the test function unwrap, too.
 #![allow(clippy::unwrap_used)]
@@ -88,7 +88,7 @@ fn ten_rules_decide_without_allocation() {
             assert!(*fired > 0, "{what}: rule {rule} never fired, so nothing was shown of it");
         }
     }
-    // The count sees a single box per decision.
+    // Shows that the count notices a single box per decision.
     let (_, allocations) = count(&ten_rules(None), || drop(black_box(Box::new(1))));
     assert!(allocations >= 10_000, "{allocations}");
 }

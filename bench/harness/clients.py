@@ -5,18 +5,18 @@ import contextlib
 import random
 import re
 
-# Longer than any answer that comes at all, shorter than a hang.
+# Longer than any answer takes that comes, shorter than a hang.
 PATIENCE = 1.0
 
 PATHS = {"liveness": "/livez", "readiness": "/readyz", "startup": "/startupz", "dependency": "/dependency",
          "traffic": "/api/orders"}
-# Most of the faults are the traffic's.
+# Most faults act on traffic.
 TARGETS = ["traffic"] * 6 + ["readiness"] * 2 + ["startup", "dependency"]
 AGENTS = ["kube-probe/1.36", "curl/8.0"]
 
 
 class Crowd:
-    """Clients of one service that write what they see into a ledger."""
+    """Clients of one service. They record what they see in a ledger."""
 
     def __init__(self, port, ledger, seed):
         self.port, self.ledger, self.random = port, ledger, random.Random(seed)
@@ -30,7 +30,7 @@ class Crowd:
         kinds = [self.keeps, self.keeps, self.asks_once, self.asks_once, self.leaves, self.half_a_head, self.idles,
                  self.pipelines, self.does_not_read]
         while clock.time() < until:
-            # A cut takes connections at any moment.
+            # A partition may end a connection at any moment.
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await self.random.choice(kinds)()
             await asyncio.sleep(self.random.uniform(0, 0.02))
@@ -69,7 +69,7 @@ class Crowd:
             target = self.random.choice(TARGETS)
             writer.write(self.request(target))
             self.ledger[target].left += 1
-            # Long enough for the request to be read: one that is reset before is none.
+            # Long enough for the request to be read: one that is reset earlier is not counted.
             await asyncio.sleep(0.5)
 
     async def half_a_head(self):
@@ -83,7 +83,7 @@ class Crowd:
 
     async def pipelines(self):
         async with self.connected() as (reader, writer):
-            # No fault that ends a connection is on its way, or the rest would not be read.
+            # Only if no fault ends the connection: otherwise the rest would not be read.
             targets = ["startup"] * self.random.randint(2, 10)
             writer.write(b"".join(self.request(target) for target in targets))
             for done, target in enumerate(targets):
@@ -99,7 +99,7 @@ class Crowd:
             await asyncio.sleep(self.random.uniform(0, 0.2))
 
     async def answer(self, reader, target):
-        """Reads one answer. Says whether the connection can be used again."""
+        """Reads one answer and returns whether the connection can be used again."""
         account = self.ledger[target]
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)

@@ -1,4 +1,4 @@
-"""How a run of bench/run is to go, and what it keeps."""
+"""The settings of a run of bench/run, and the samples it collects."""
 
 import time
 from collections import defaultdict
@@ -16,7 +16,7 @@ class Context:
     pace: float = 1.0
 
     def interleaved(self, services):
-        """A B C A B C …: what the machine does meanwhile meets all of them."""
+        """A B C A B C …: a disturbance of the machine affects all of them."""
         for turn in range(self.rounds):
             machine.say(f"round {turn + 1} of {self.rounds}")
             yield from services
@@ -34,7 +34,7 @@ class Samples:
 
 
 class CoreWatch:
-    """How much of the server's core others took while something was measured: what the figures' noise comes from."""
+    """How much of the server's core others used during a measurement, which is the source of its noise."""
 
     def __init__(self, server):
         self.server = server
@@ -42,7 +42,7 @@ class CoreWatch:
         self.cpu = server.cpu_seconds() if server.pid else None
 
     def end(self):
-        """CPU seconds of the server, and the share of the core that others had."""
+        """CPU seconds of the server, and the share of the core that others used."""
         if self.cpu is None:
             return None, None
         cpu = self.server.cpu_seconds() - self.cpu

@@ -1,4 +1,4 @@
-"""Prometheus' text format, as far as it is needed."""
+"""The part of Prometheus' text format that is needed here."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every request that was sent is answered, injected or counted as gone: what clients saw against what was counted."""
+"""Compares what clients saw with what was counted: every request is answered, injected or counted as gone."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Account:
-    """What clients know of the requests to one target."""
+    """What clients know about the requests to one target."""
 
     sent: int = 0
-    # By status code, once the head was there.
+    # By status code, for answers whose head arrived.
     answered: Counter = field(default_factory=Counter)
     # The connection ended, or what came was not HTTP.
     cut: int = 0
@@ -17,7 +17,7 @@ class Account:
     left: int = 0
     # Answers by the fault in their head.
     faults: Counter = field(default_factory=Counter)
-    # Requests of which the client does not know whether they were sent in full.
+    # Requests that may or may not have been sent in full.
     unsure: int = 0
 
 
@@ -29,7 +29,7 @@ class Ledger(defaultdict):
 
 
 def differences(ledger, before, after):
-    """What does not add up between two scrapes, in words."""
+    """The differences between two scrapes that do not match, in words."""
     wrong = []
     for target, account in ledger.items():
         codes = counted(before, after, "probesim_requests_total", "code", target)

@@ -8,7 +8,7 @@ from . import machine
 
 
 def client(*arguments, environment=None):
-    """Runs the load client and gives what it measured."""
+    """Runs the load client and returns its measurements."""
     command = ["taskset", "--cpu-list", str(machine.CLIENT_CORE), str(machine.LOAD), *map(str, arguments)]
     machine.note(command)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,

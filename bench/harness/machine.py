@@ -33,7 +33,7 @@ commands = []
 
 
 def note(command, environment=None):
-    """Keeps a command for the report, without what differs from run to run."""
+    """Records a command for the report, without the parts that differ from run to run."""
     text = " ".join([*(f"{key}='{value}'" for key, value in (environment or {}).items()), *map(str, command)])
     text = re.sub(rf"{WORK}/(\w+)-\d+", r"target/bench/\1", text).replace(f"{ROOT}/", "")
     text = re.sub(r"(127\.0\.0\.1:|PORT='|(?:-server|handler) )\d{4,5}", r"\1PORT", text)
@@ -51,7 +51,7 @@ def tool(name):
 
 
 def output(*command, **options):
-    """What a command prints, both ways."""
+    """What a command prints to standard output and standard error."""
     pipe = subprocess.PIPE
     done = subprocess.run(list(map(str, command)), stdout=pipe, stderr=subprocess.STDOUT, text=True, **options)
     return done.stdout.strip()
@@ -63,7 +63,7 @@ def check(*command, **options):
 
 
 def install():
-    """Installs what is compared against and is missing. What cannot be had is left out of the comparison."""
+    """Installs missing programs to compare with. Those that cannot be installed are left out."""
     missing = [package for name, package in PACKAGES.items() if not tool(name)]
     if not ECHO_MODULE.exists():
         missing.append("libnginx-mod-http-echo")
@@ -81,14 +81,14 @@ def install():
 
 
 def envoy():
-    """Envoy's binary, as its package keeps it."""
+    """The path of Envoy's binary in its package."""
     found = [*VENV.glob("lib/python*/site-packages/envoy/_bin/envoy")]
     return str(found[0]) if found else tool("envoy")
 
 
 def build(baselines_only=False):
     """Builds the program and the baselines, all in the same way."""
-    # The revision as the pipeline gives it, so that one binary serves both.
+    # The same revision as in CI, so that one binary serves both.
     commit = output("git", "-C", ROOT, "rev-parse", "--short", "HEAD") if tool("git") else "unknown"
     # The flags of .cargo/config.toml are those of the image; others would be another program.
     environment = {**os.environ, "PROBESIM_REVISION": commit}
@@ -98,7 +98,7 @@ def build(baselines_only=False):
         say("build kube-probesim")
         check(*release, cwd=ROOT, env=environment)
     say("build the baselines")
-    # The others have the flags that anybody's build has.
+    # The others are built with default flags.
     own = {**environment, "RUSTFLAGS": "-C linker=rust-lld", "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
     check(*release, cwd=ROOT / "bench" / "baselines", env=own)
     if tool("go"):
@@ -107,7 +107,7 @@ def build(baselines_only=False):
 
 
 def tidy():
-    """Removes what earlier runs have left in the working directory, but nothing that may be in use."""
+    """Removes leftovers of earlier runs from the working directory, except what may be in use."""
     for left in [*WORK.glob("*-[0-9]*")]:
         if time.time() - left.stat().st_mtime > 3600:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ def description():
 
 
 def core_busy_seconds(core):
-    """CPU seconds that a core has worked for anybody, or that the host took."""
+    """CPU seconds that a core spent on any work, or that the host took."""
     for line in Path("/proc/stat").read_text().splitlines():
         fields = line.split()
         if fields[0] == f"cpu{core}":

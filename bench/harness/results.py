@@ -7,7 +7,7 @@ from . import goals, machine, sections
 
 
 def merged(file, fresh, quick):
-    """The figures of a file with those of the fresh sections in their place."""
+    """The figures of a file, with those of the fresh sections replaced."""
     old = json.loads(file.read_text()) if file.exists() else {"sections": {}}
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     for name, section in fresh.items():

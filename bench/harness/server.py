@@ -32,7 +32,7 @@ def ask(address, path, timeout=PATIENCE):
 
 
 class Server:
-    """A running server. `goal` is what the load client is told: ADDRESS/PATH."""
+    """A running server. `goal` is the argument of the load client: ADDRESS/PATH."""
 
     def __init__(self, pid, port, path, child=None, host="127.0.0.1"):
         self.pid, self.port, self.path, self.child, self.host = pid, port, path, child, host
@@ -79,7 +79,7 @@ class Server:
                 try:
                     self.child.wait(2)
                 except subprocess.TimeoutExpired:
-                    # Under valgrind a signal may not wake a loop that waits for its sockets.
+                    # Under valgrind a signal may fail to wake a loop that waits for sockets.
                     with contextlib.suppress(OSError):
                         socket.create_connection((self.host, self.port), timeout=1).close()
             if self.child.poll() is None:
@@ -89,7 +89,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE):
-    """Starts a server on a core, gives it once it answers, and ends it."""
+    """Starts a server on a core, yields it once it answers, and ends it."""
     log = machine.WORK / f"server-{port}.log"
     pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
     machine.note(pinned, environment)
@@ -105,7 +105,7 @@ def running(command, port, environment=None, path="/healthz", core=machine.SERVE
 
 
 def listening_pid(port):
-    """Who listens on a port of this machine; None for a service elsewhere."""
+    """The process that listens on a port of this machine; None for a service elsewhere."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:

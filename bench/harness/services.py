@@ -10,10 +10,10 @@ from . import machine, server
 
 CONF = machine.ROOT / "bench" / "baselines" / "conf"
 
-# All clients of a figure fit, and none is sent away for being idle.
+# All clients fit, and none is closed for being idle.
 ROOMY = {"MAX_CONNECTIONS": "19000", "IDLE_TIMEOUT": "1h", "HEAD_TIMEOUT": "1h", "LOG_LEVEL": "warn"}
 
-# Every request is asked of all of them, and one in ten fails.
+# Each request is checked against all of them, and a random 10 % fail.
 TEN_RULES = "{faults: [%s]}" % ", ".join(
     f"{{name: r{number}, target: liveness, mode: status, rate: 1%}}" for number in range(1, 11))
 
@@ -49,7 +49,7 @@ class Service:
 
 @dataclass
 class External:
-    """A service that somebody else has started: `--against NAME=URL`, or NAME:50ms=URL if it delays by that."""
+    """A service that is already running: `--against NAME=URL`, or NAME:50ms=URL if it delays by that."""
 
     name: str
     host: str
@@ -112,7 +112,7 @@ def baseline(name):
 
 
 def go(port, delay_ms):
-    # What the original's manifest sets is set here, too.
+    # The same variables as in the original's manifest.
     own = {"PORT": str(port), "FAILURE_RATE": "0", "LATENCY": str(delay_ms), "LIVENESS_FAIL_AFTER_TIME": "0"}
     return Launch([machine.GO_HANDLER, port], own)
 
@@ -128,7 +128,7 @@ def nginx(port, delay_ms):
 def haproxy(port, delay_ms):
     lua, wait = "", ""
     if delay_ms:
-        # Its inspect-delay does not hold up a request that has come in whole.
+        # Its inspect-delay does not delay a request that has arrived in full.
         lua, wait = f"lua-load {rendered('haproxy.lua', port, DELAY=delay_ms)}", "http-request lua.wait"
     return Launch([machine.tool("haproxy"), "-db", "-f", rendered("haproxy.cfg", port, LUA=lua, WAIT=wait)])
 

@@ -1,4 +1,4 @@
-"""The service through everything, again and again: nothing may drift."""
+"""Runs the service through everything, again and again: nothing may drift."""
 
 import asyncio
 import json
@@ -12,19 +12,19 @@ from .clients import Crowd
 from .exposition import Scrape
 from .ledger import Ledger, differences
 
-# A cycle, in seconds: work, a look, then three cuts under load.
+# A cycle, in seconds: work, a check, then three partitions under load.
 WORK, CYCLE = 9, 19
 CUTS = {"drop": 12, "refuse": 14, "reset": 16}
 CUT_LENGTH = 1
-# Between the cuts' end and the next cycle everything heals.
+# Time to recover between the last partition and the next cycle.
 HEALED = 17.5
 
 CLIENTS = 150
 BACKGROUND = 16
 
-# How much memory may come and go without being a leak, beside a tenth of it.
+# How much memory may vary without being a leak, in addition to a tenth of it.
 SLACK = 512 << 10
-# Cycles until everything that is set up on first use has been.
+# Cycles until everything that is initialised on first use has been used.
 WARM_UP = 2
 
 MODES = {
@@ -35,7 +35,7 @@ MODES = {
 
 
 def plan(variant=0):
-    """A plan of every mode; another variant has other rates, and now and then one rule less or more."""
+    """A plan with every mode; variants differ in rates and sometimes in the number of rules."""
     rate = [6, 3, 9, 6][variant % 4]
     faults = [{"name": f"cut-{mode}", "target": "listener", "mode": mode,
                "when": {"after": f"{after}s", "for": f"{CUT_LENGTH}s", "every": f"{CYCLE}s"}}
@@ -56,7 +56,7 @@ def plan(variant=0):
 
 
 def grown(before, after, name, **labels):
-    """How much a sum has grown between two scrapes."""
+    """By how much a sum grew between two scrapes."""
     return after.sum(name, **labels) - before.sum(name, **labels)
 
 
@@ -81,7 +81,7 @@ class Admin:
         return Scrape(text)
 
     def put(self, document):
-        """Changes the plan; gives the status and what was said."""
+        """Changes the plan; returns the status and the answer."""
         body = json.dumps(document).encode()
         head = (f"PUT /v1/plan HTTP/1.1\r\nHost: 127.0.0.1:{self.address[1]}\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode()
@@ -94,14 +94,14 @@ class Admin:
 
 
 class Soak:
-    """One process, and what it had when it had warmed up."""
+    """One process, and its resources after the warm-up."""
 
     def __init__(self, running, admin_port, began):
         self.server, self.admin, self.began = running, Admin(admin_port), began
         self.base = None
         self.variant = 0
         self.total = 0
-        # The first change is the plan that is there already.
+        # The first change is the plan that is already in force.
         status, said = self.admin.put(plan())
         self.changes = status != 404
         if self.changes:
@@ -115,11 +115,11 @@ class Soak:
             raise Drift(f"PUT /v1/plan is answered {status}: {said}")
 
     def now(self):
-        """Seconds since the start of the service, by which its cuts come."""
+        """Seconds since the start of the service, which its partitions follow."""
         return time.monotonic() - self.began
 
     async def cycle(self, number):
-        """One round of everything; gives a line about it."""
+        """One round of everything; returns a line about it."""
         start = number * CYCLE
         if self.now() > start + 2:
             raise Busy(f"cycle {number + 1} began {self.now() - start:.1f} s late")
@@ -158,7 +158,7 @@ class Soak:
 
     @staticmethod
     def count_background(background, ledger):
-        """The load client's requests; those under way at its end it does not know of."""
+        """The load client's requests; it does not know about those under way at its end."""
         text, _ = background.communicate()
         if background.returncode:
             raise Drift(f"the background load failed: {text.strip()}")
@@ -171,7 +171,7 @@ class Soak:
         account.unsure += BACKGROUND
 
     def settled(self):
-        """A scrape with no connection left."""
+        """A scrape while no connection is open."""
         end = time.monotonic() + 3
         while True:
             scrape = self.admin.scrape()
@@ -184,8 +184,8 @@ class Soak:
             time.sleep(0.1)
 
     def compare(self, number):
-        """Compares what the process has with what it had; gives a line about it."""
-        # The least of some looks: the scrape's own connection may not be closed yet.
+        """Compares the resources of the process with those after the warm-up; returns a line about it."""
+        # The least of several samples: the scrape's own connection may still be open.
         looks = []
         for _ in range(5):
             time.sleep(0.1)
@@ -202,7 +202,7 @@ class Soak:
         return line
 
     async def cuts(self, start):
-        """Load while the network is cut and heals: what arrives is not certain here, that the service goes on is."""
+        """Load while the network is cut and heals. What arrives is uncertain; the service must go on."""
         if self.now() > start + min(CUTS.values()):
             raise Busy(f"the look at cycle {start // CYCLE + 1} came into its cuts")
         before, ledger = self.admin.scrape(), Ledger()
@@ -223,7 +223,7 @@ class Soak:
 
 
 def run(seconds, program):
-    """Soaks for about so long, two cycles beyond the warm-up at least; raises Drift."""
+    """Soaks for about this long, at least two cycles beyond the warm-up; raises Drift."""
     cycles = max(WARM_UP + 2, round(seconds / CYCLE))
     port, admin_port = server.free_port(), server.free_port()
     environment = {"PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "ADMIN_ADDRESS": f"127.0.0.1:{admin_port}",

@@ -4,7 +4,7 @@ import statistics
 
 
 def summary(values):
-    """The median of the values and how far they spread, as raw figures keep them."""
+    """The median of the values and their spread, as kept in the raw figures."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": list(values)}
 
 
@@ -33,7 +33,7 @@ def spread(result, scale=1.0, limited=False):
 
 
 def mostly(flags):
-    """Whether more than half of the flags are set: a median of theirs would carry the mark."""
+    """Whether more than half of the flags are set."""
     return sum(map(bool, flags)) * 2 > len(flags)
 
 

@@ -89,7 +89,7 @@ fn text(
     let advice: Vec<String> =
         all_advice(workload, replicas, options).into_iter().map(|advice| advice.text).collect();
     section("Advice", &advice, out)?;
-    section("Taken for granted", &assumptions(workload, replicas), out)?;
+    section("Assumptions", &assumptions(workload, replicas), out)?;
     section("Warnings", &workload.warnings, out)?;
     Ok(prediction)
 }

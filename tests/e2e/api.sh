@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The API against its description: schemathesis sends what the description allows, and what it does not.
+# Tests the API against its description: schemathesis sends requests that the description allows, and others.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -18,7 +18,7 @@ done
 
 "$st" run "http://$ADMIN_ADDRESS/openapi.json" --seed 7 --max-examples "${EXAMPLES:-60}" --no-color
 
-# Whatever came in, the service goes on and can be brought back.
+# After all that, the service still works and can be reset.
 curl -sf "http://$ADMIN_ADDRESS/metrics" >/dev/null
 curl -sf -X POST "http://$ADMIN_ADDRESS/v1/reset" >/dev/null
 [ "$(curl -s "http://$ADMIN_ADDRESS/v1/plan" | grep -o '"name":"[a-z-]*"')" = '"name":"liveness-rate"' ]

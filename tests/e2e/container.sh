@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image from a static binary, and tries it as a cluster would run it: read-only, without capabilities, as
-# any user, in 16 MiB.
+# Builds the image from a static binary, and runs it as a cluster would: read-only, without capabilities, as any user, in
+# 16 MiB.
 #   tests/e2e/container.sh BINARY
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,7 +17,7 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; podman logs "$name" >&2 2>/dev/null || 
 remove() { podman rm --force --time 0 "$name" >/dev/null 2>&1 || true; }
 trap remove EXIT
 
-# runc, and limits that a container without privileges may have; the host's network, since not every host can make one.
+# runc, limits that an unprivileged container may have, and the host's network, since not every host can create another.
 start() {
   remove
   podman --runtime "$(command -v runc)" run --detach --name "$name" --network host \
@@ -34,7 +34,7 @@ status() { curl --silent --max-time 5 --output /dev/null --write-out '%{http_cod
 code() { local code=0; curl --silent --max-time "${2:-2}" --output /dev/null "http://127.0.0.1:$port$1" || code=$?; echo "$code"; }
 metric() { curl --silent --max-time 5 "http://127.0.0.1:$admin/metrics" | awk -v name="$1" 'index($0, name) == 1 {sum += $NF} END {print sum + 0}'; }
 expect() { [ "$2" = "$3" ] || fail "$1: $3 instead of $2"; }
-# Stops it and says how many milliseconds that took.
+# Stops it and prints how many milliseconds that took.
 stop() {
   local began; began=$(date +%s%N)
   podman kill --signal TERM "$name" >/dev/null
@@ -46,7 +46,7 @@ say "the image holds one file and says what it is"
 case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) fail "no image for $(uname -m)" ;; esac
 mkdir -p dist
 cp "$binary" "dist/kube-probesim-$arch"
-podman build --quiet --build-arg BINARY=prebuilt --platform "linux/$arch" --build-arg VERSION=0.1.0 -t "$image" . >/dev/null
+podman build --quiet --target prebuilt --platform "linux/$arch" --build-arg VERSION=0.1.0 -t "$image" . >/dev/null
 files=$(podman save --format docker-archive "$image" | tar -xO --wildcards '*.tar' | tar -t 2>/dev/null | grep -v '/$' | sort -u)
 expect "files" "kube-probesim" "$files"
 expect "user" "65532:65532" "$(podman inspect --format '{{.Config.User}}' "$image")"
@@ -59,8 +59,8 @@ start --env FAILURE_RATE=0
 for path in /healthz /readyz /startupz /dependency /metrics /; do expect "$path" 200 "$(status "$path")"; done
 resident=$(metric process_resident_memory_bytes)
 [ $((resident / 1024)) -le "$MOST_RESIDENT_KIB" ] || fail "idle, $resident bytes are resident"
-# Once all code has run, a connection finds its memory without the kernel; 4 faults and more where it does not. The
-# first hundred do not count: only after as many is malloc sure that a page comes and goes, and keeps it.
+# Once all code has run, a connection needs no new pages from the kernel; otherwise it causes 4 page faults or more. The
+# first hundred do not count: malloc keeps a page only after it was used and freed about as often.
 pid=$(podman inspect --format '{{.State.Pid}}' "$name")
 faults() { awk '{print $10}' "/proc/$pid/stat"; }
 connect() { for _ in $(seq "$1"); do status /healthz >/dev/null; done; }
@@ -112,7 +112,7 @@ import socket, sys, time
 sockets = []
 for path in 200 * [b"/metrics", b"/"]:
     one = socket.socket()
-    # As far as the next machine, and not longer: in itself, a machine hands over all of it at once.
+    # Segments as on a network: over loopback, a whole answer would arrive at once.
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
     one.settimeout(2)
@@ -125,7 +125,7 @@ for path in 200 * [b"/metrics", b"/"]:
 time.sleep(5)
 PYTHON
 expect "after those who do not read" 200 "$(status /healthz)"
-[ "$(metric 'probesim_limits_hit_total{limit="write_time"}')" -ge 100 ] || fail "who did not read was not cut off"
+[ "$(metric 'probesim_limits_hit_total{limit="write_time"}')" -ge 100 ] || fail "clients that do not read were not cut off"
 expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
 took=$(stop)
 

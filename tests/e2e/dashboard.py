@@ -1,4 +1,4 @@
-"""Checks the dashboard against Grafana's own schema, as its generated Python library has it.
+"""Checks the dashboard against Grafana's own schema, in the form of its generated Python library.
 
 The library reads what it knows and writes it again: what is lost on the way, Grafana does not know. The types of all
 values are compared with those of the schema.

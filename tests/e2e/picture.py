@@ -23,7 +23,7 @@ INJECTED = [
     ("eligible", GREY, 'sum(rate(probesim_faults_eligible_total{fault="readiness-rate"}[5s])) or vector(0)'),
     ("injected", RED, 'sum(rate(probesim_faults_injected_total{fault="readiness-rate"}[5s])) or vector(0)'),
 ]
-# Lanes: label, then colours of spans and the query that is there in them.
+# Lanes: label, then the colour of each kind of span and the query that has samples in it.
 LANES = [
     ("liveness", [(GREEN, 'probesim_target_up{target="liveness"} == 1'), (RED, 'probesim_target_up{target="liveness"} == 0')]),
     ("readiness", [(GREEN, 'probesim_target_up{target="readiness"} == 1'), (RED, 'probesim_target_up{target="readiness"} == 0')]),
@@ -51,7 +51,7 @@ def text(x, y, words, anchor="start", size=12, colour=INK, weight="normal"):
 
 
 class Drawing:
-    """An SVG that grows downwards, with time to the right."""
+    """An SVG with time to the right; each part is added below the others."""
 
     def __init__(self, length):
         self.length = length
@@ -62,7 +62,7 @@ class Drawing:
         return LEFT + (WIDTH - LEFT - RIGHT) * time / self.length
 
     def plot(self, title, series, stacked):
-        """Areas over each other, the first lowest, or each from the ground."""
+        """Areas, stacked with the first lowest, or each from the axis."""
         self.parts.append(text(LEFT, self.y - 8, title, weight="bold"))
         ground = self.y + PLOT
         totals = {}
@@ -90,7 +90,7 @@ class Drawing:
         self.y = ground + GAP
 
     def lane(self, label, spans):
-        """A bar of each colour wherever there are samples."""
+        """Bars of each colour where there are samples."""
         self.parts.append(text(LEFT - 8, self.y + 11, label, "end", 11))
         for colour, samples in spans:
             for begin, end in runs(samples):
@@ -113,7 +113,7 @@ class Drawing:
 
 
 def runs(samples):
-    """First and last time of samples that follow each other by a second."""
+    """First and last time of each run of samples that are a second apart."""
     found = []
     for time, _ in samples:
         if found and time - found[-1][1] <= 1:
@@ -132,7 +132,7 @@ def main():
     drawing.y -= GAP - 14
     for label, spans in LANES:
         drawing.lane(label, [(colour, ask(server, begin, end, query)) for colour, query in spans])
-    print(drawing.done("A drill, as Prometheus saw it", "A timeline of a drill: liveness fails for twelve seconds, a fifth of the readiness requests fails throughout, and an alert fires and resolves"))
+    print(drawing.done("A drill, as Prometheus saw it", "A timeline of a drill: liveness fails for twelve seconds, a random 20 % of the readiness requests fail throughout, and an alert fires and resolves"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Has a real Prometheus watch a drill in the image, under the restrictions of the manifest, and holds what it counted
-# against what real clients counted.
+# Lets a real Prometheus watch a drill in the image, under the restrictions of the manifest, and compares what it counted
+# with what real clients counted.
 #   tests/e2e/prometheus.sh BINARY
-# With PICTURE=FILE the drill is drawn there.
+# PICTURE=FILE draws the drill there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$PATH:/usr/sbin"
@@ -12,7 +12,7 @@ name=probesim-drill
 port=18180 admin=18181 prometheus=18190
 server=http://127.0.0.1:$prometheus
 rules=manifests/components/monitoring
-# Requests come at this rate over that time.
+# The rate of requests, and for how long.
 SECONDS_OF_LOAD=32 PER_SECOND=10
 KUBELET=kube-probe/1.30 OTHER=curl
 work=$(mktemp -d)
@@ -33,7 +33,7 @@ end() {
 }
 trap end EXIT
 expect() { [ "$2" = "$3" ] || fail "$1: $3 instead of $2"; }
-# Tries a command each half second, for at most so many seconds.
+# Tries a command every half second, for at most the given number of seconds.
 eventually() {
   local until=$((SECONDS + $1)); shift
   until "$@"; do
@@ -42,7 +42,7 @@ eventually() {
   done
 }
 reaches() { curl --silent --fail --max-time 1 --output /dev/null "$1"; }
-# The answer of Prometheus: one line a series, its labels' values in the order of their names, then the number.
+# The answer of Prometheus, one line per series: the values of its labels in the order of their names, then the number.
 ask() {
   promtool query instant "$server" "$1" |
     sed -E 's/^[^{]*\{?([^}]*)\}? => ([^ ]+) @.*/\1 \2/; s/[a-z_]+="([^"]*)",?/\1/g; s/^ +//' | sort
@@ -50,7 +50,7 @@ ask() {
 knows_target() { [ -n "$(ask up)" ]; }
 firing() { [ -n "$(ask "ALERTS{alertname=\"$1\", alertstate=\"firing\"$2}")" ]; }
 silent() { ! firing "$@"; }
-# The cgroup's file of one of these names, in the hierarchy of either version.
+# The first of these files that the container's cgroup has, in version 1 or 2.
 memory() {
   local pid group file
   pid=$(podman inspect --format '{{.State.Pid}}' "$name")
@@ -89,13 +89,13 @@ say "the image starts under the restrictions of the manifest, as any user"
 case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) fail "no image for $(uname -m)" ;; esac
 mkdir -p dist
 cp "$binary" "dist/kube-probesim-$arch"
-podman build --quiet --build-arg BINARY=prebuilt --platform "linux/$arch" -t "$image" . >/dev/null
-# It looks for new targets each five seconds only.
+podman build --quiet --target prebuilt --platform "linux/$arch" -t "$image" . >/dev/null
+# Prometheus looks for new targets only every five seconds.
 eventually 30 knows_target || fail "Prometheus does not know its target"
 podman rm --force --time 0 "$name" >/dev/null 2>&1 || true
 user=$((20000 + RANDOM))
-# Liveness fails for 12 s, a fifth of readiness fails, four startup requests of each client hang, and a tenth of the
-# traffic is reset.
+# Liveness fails for 12 s, a random 20 % of readiness fail, four startup requests of each client hang, and a random 10 % of
+# the traffic is reset.
 podman --runtime "$(command -v runc)" run --detach --name "$name" --network host \
   --ulimit nofile=4096:4096 --ulimit nproc=4096:4096 \
   --read-only --cap-drop=ALL --security-opt no-new-privileges --user "$user:$user" --memory 16m \
@@ -112,11 +112,11 @@ for pair in "Uid:$user" NoNewPrivs:1 Seccomp:2 CapEff:0000000000000000; do
   expect "${pair%%:*}" "${pair##*:}" "$(awk -v key="${pair%%:*}:" '$1 == key {print $2}' "/proc/$pid/status")"
 done
 
-# Lines of target, client, status code (none without an answer) and fault, one a request.
+# One line per request: target, client, status code (none without an answer) and fault.
 load() {
   local target=$1 client=$2 path=$3 count=$4 agent=$OTHER
   [ "$client" = other ] || agent=$KUBELET
-  # A connection for each request: curl would try a reset one again by itself.
+  # One connection per request: on a kept one, curl would retry after a reset.
   { timeout 120 curl --silent --globoff --rate "$PER_SECOND/s" --max-time 3 --user-agent "$agent" --header 'Connection: close' \
     --output /dev/null --write-out "%{http_code} %header{x-probesim-fault}\n" --config - || true; } \
     < <(for _ in $(seq "$count"); do printf 'url = "http://127.0.0.1:%s%s"\noutput = /dev/null\n' "$port" "$path"; done) |
@@ -128,7 +128,7 @@ load() {
       echo "$target $client $code $fault"
     done >"$work/load-$target-$client"
 }
-# An exec probe each second, told apart by its exit code.
+# An exec probe per second; its exit code tells the result.
 exec_probes() {
   local code
   for _ in $(seq "$SECONDS_OF_LOAD"); do
@@ -165,14 +165,14 @@ say "Prometheus counted what the clients counted"
 cat "$work"/load-* >"$work/load"
 sent=$(wc -l <"$work/load")
 expect "requests" $((5 * requests + 2 * 40 + SECONDS_OF_LOAD)) "$sent"
-# What the clients saw, in the form of an answer of Prometheus.
+# What the clients saw, in the format of the answers of Prometheus.
 seen() { awk "$1" "$work/load" | sort | uniq -c | awk '{print $2, $3, $4, $1}' | tr -s ' ' | sed 's/^ //' | sort; }
 seen '{print $2, $3, $1}' >"$work/by-code"
-# A delayed answer names its delay unless it fails, too: each of the traffic was delayed.
+# A delayed answer names its delay, unless it also failed; all traffic was delayed.
 { seen '$4 && $4 != "traffic-latency" {print $4}'; awk '$1 == "traffic"' "$work/load" | wc -l | sed 's/^/traffic-latency /'; } | tr -s ' ' | sort >"$work/by-fault"
 seen '$1 == "startup" && $3 == "none" {print $1}' >"$work/gone"
 agrees() { [ "$(cat "$1")" = "$(ask "$2")" ]; }
-compare() { eventually 20 agrees "$2" "$3" || { diff "$2" <(ask "$3") >&2 || true; fail "Prometheus counted otherwise by $1"; }; }
+compare() { eventually 20 agrees "$2" "$3" || { diff "$2" <(ask "$3") >&2 || true; fail "Prometheus has another count by $1"; }; }
 compare "target, client and code" "$work/by-code" 'sum by (target, client, code) (probesim_requests_total)'
 compare "fault" "$work/by-fault" 'sum by (fault) (probesim_faults_injected_total) > 0'
 compare "clients that gave up" "$work/gone" 'sum by (target) (probesim_clients_gone_total) > 0'
@@ -197,7 +197,7 @@ say "Prometheus accepts each query of the dashboard, and has an answer"
 python3 tests/e2e/queries.py "$rules/dashboard.json" >"$work/queries"
 while read -r query; do
   answer=$(ask "$query") || fail "it does not accept $query"
-  # Those of others' metrics, and those that show what should not be, may be empty.
+  # Queries of other programs' metrics, and those that only show errors, may be empty.
   case "$query" in *kube_pod_*|*'> 0') ;; *) [ -n "$answer" ] || fail "no answer to $query" ;; esac
 done <"$work/queries"
 printf '%s queries\n' "$(wc -l <"$work/queries")"

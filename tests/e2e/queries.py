@@ -1,4 +1,4 @@
-"""Prints each query of a dashboard on a line of its own, its variables replaced by what they stand for.
+"""Prints each query of a dashboard on a line of its own, with its variables replaced by their values.
 
     tests/e2e/queries.py FILE
 """

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::manifests::{KUBECTL, composed, name, objects, rendered, scenarios};
 use crate::support::{predict, repository, tools};
 
-/// A Deployment, a StatefulSet, a `DaemonSet` and a Job, each with other kinds of probes.
+/// One workload of each kind, each with probes of another sort.
 const WORKLOADS: &str = include_str!("../e2e/workloads.yaml");
 
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];

@@ -43,9 +43,10 @@ const MILLISECOND_TIMER: Duration = Duration::from_micros(500);
 
 /// What this machine adds to a wait of a millisecond at the moment, without any timer of ours.
 fn overshoot_of_a_thread() -> Duration {
+    let wait = Duration::from_millis(1);
     let began = Instant::now();
-    std::thread::sleep(Duration::from_millis(1));
-    began.elapsed().saturating_sub(Duration::from_millis(1))
+    std::thread::sleep(wait);
+    began.elapsed().saturating_sub(wait)
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ fn seeds(target: &str, run: fn(&[u8])) {
     for entry in std::fs::read_dir(format!("{folder}{target}")).unwrap() {
         let data = std::fs::read(entry.unwrap().path()).unwrap();
         run(&data);
-        // Whatever is cut short must hold as well.
+        // The same must hold for every prefix.
         (0..data.len()).step_by(7).for_each(|end| run(&data[..end]));
         count += 1;
     }

@@ -16,6 +16,7 @@ mod manifest;
 mod modes;
 mod monitoring;
 mod original;
+mod packaging;
 mod partition;
 mod predict;
 mod predict_command;

@@ -1,5 +1,5 @@
-//! The oldest Rust that the package names is one that its dependencies allow. `clippy::incompatible_msrv` watches over
-//! what the program itself takes from the standard library.
+//! Every dependency works with the `rust-version` of the package. For the program's own code, `clippy::incompatible_msrv`
+//! checks the same.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Scenarios: each renders, and what `predict` says of a scenario is what is expected.
+//! Scenarios: each renders, and `predict` says of it what is expected.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::support::manifests::{KUBECTL, name, rendered, scenarios};
 use crate::support::{predict, repository, tools};
 
-/// What `predict` says of manifests: the summary's figures, and how often each Pod's readiness changed at most.
+/// The summary of a prediction, and how often the readiness of the worst Pod changed.
 fn predicted(manifests: &str, arguments: &[&str]) -> Value {
     let output = predict(&[arguments, &["--output", "json", "-"]].concat(), manifests);
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -31,10 +31,8 @@ fn predicted(manifests: &str, arguments: &[&str]) -> Value {
     })
 }
 
-/// Compares with `expected.json`, which has the arguments of `predict`, the folder where it is not the scenario's own, and
-/// the outcome: restarts over the Pods, how often the worst Pod became Ready or no longer Ready, its availability from
-/// the first Ready on, the share of time without an endpoint, and when the rollout stalled. Rewrites it by
-/// `UPDATE_SCENARIOS=1 cargo test --test integration scenarios::`.
+/// Compares with `expected.json`, whose fields `manifests/scenarios/README.md` describes. `UPDATE_SCENARIOS=1 cargo test
+/// --test integration scenarios::` rewrites it.
 #[test]
 fn each_scenario_has_the_outcome_that_is_expected_of_it() {
     if !tools::are_there(&[KUBECTL]) {
@@ -66,7 +64,7 @@ fn each_scenario_has_the_outcome_that_is_expected_of_it() {
     }
 }
 
-/// What the texts promise, in words that a figure can be held against.
+/// Figures that the READMEs of the scenarios promise.
 #[test]
 fn the_outcomes_are_what_the_texts_say() {
     let outcome = |scenario: &str| -> Value {

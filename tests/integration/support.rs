@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// Longer than anything that should happen takes on a slow, shared machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long nothing must come for a connection to count as silent.
+/// How long no data must arrive for a connection to count as silent.
 pub const SILENCE: Duration = Duration::from_millis(400);
 
 /// A path of the repository.
@@ -81,7 +81,7 @@ impl Service {
         service
     }
 
-    /// A service in a process of its own, whose memory and descriptors are nobody else's.
+    /// A service in a process of its own, which shares no memory, descriptors or runtime with the test.
     pub async fn start_process(vars: &[(&str, &str)]) -> Self {
         let command = process::command(vars);
         let mut process = tokio::task::spawn_blocking(|| process::Process::of(command)).await.unwrap();
@@ -99,8 +99,11 @@ impl Service {
         get(self.probe, path).await
     }
 
+    /// The text of `/metrics`, however long it takes.
     pub async fn metrics(&self) -> String {
-        get(self.admin, "/metrics").await.body()
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        stream.write_all(request("/metrics").as_bytes()).await.unwrap();
+        read_until_silent(&mut stream, PATIENCE).await.body()
     }
 
     /// The sum of all series whose line begins with `name` and holds each of `labels`.
@@ -108,7 +111,7 @@ impl Service {
         sum(&self.metrics().await, name, labels)
     }
 
-    /// Ends the service and says how long that took.
+    /// Ends the service and returns how long that took.
     pub async fn stop(self) -> Duration {
         let began = Instant::now();
         self.stop.send(()).unwrap();
@@ -131,7 +134,7 @@ pub fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
 pub enum End {
     Fin,
     Reset,
-    /// Nothing came for [`SILENCE`].
+    /// Nothing came for the time that the reader was given.
     Silence,
 }
 
@@ -185,7 +188,7 @@ pub async fn get(addr: SocketAddr, path: &str) -> Reply {
     exchange(addr, request(path)).await
 }
 
-/// Sends bytes on a new connection and reads to its end. A connection that cannot be had counts as reset.
+/// Sends bytes on a new connection and reads to its end. A connection that fails counts as reset.
 pub async fn exchange(addr: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
     match TcpStream::connect(addr).await {
         Ok(mut stream) => {
@@ -199,10 +202,15 @@ pub async fn exchange(addr: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
 
 /// Reads until the connection ends or falls silent.
 pub async fn read_to_end(stream: &mut TcpStream) -> Reply {
+    read_until_silent(stream, SILENCE).await
+}
+
+/// Reads until the connection ends, or nothing comes for so long.
+pub async fn read_until_silent(stream: &mut TcpStream, silence: Duration) -> Reply {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 65_536];
     let end = loop {
-        match timeout(SILENCE, stream.read(&mut buffer)).await {
+        match timeout(silence, stream.read(&mut buffer)).await {
             Err(_) => break End::Silence,
             Ok(Ok(0)) => break End::Fin,
             Ok(Ok(count)) => bytes.extend_from_slice(&buffer[..count]),

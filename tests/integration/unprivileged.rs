@@ -1,4 +1,4 @@
-//! Tests as somebody whom permissions bind: root may do everything.
+//! Runs tests as a user to whom permissions apply, since root may do everything.
 
 #![allow(unreachable_pub, clippy::missing_panics_doc)]
 
@@ -13,7 +13,7 @@ const NOBODY: u32 = 65534;
 
 const DIRECTORY: &str = "UNPRIVILEGED_DIRECTORY";
 
-/// Runs `body` with an empty directory of its own, under root by running `test`, which calls this, again as nobody.
+/// Runs `body` with an empty directory. As root, runs `test`, which must be the calling test, again as nobody.
 pub fn run(test: &str, body: fn(&Path)) {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return body(Path::new(&directory));
@@ -21,7 +21,7 @@ pub fn run(test: &str, body: fn(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     if fs::metadata(directory).unwrap().uid() == 0 {
-        // Where the build is, nobody may not be allowed to go.
+        // The user nobody may have no access to the build directory.
         let (program, inner) = (directory.join("test"), directory.join("directory"));
         fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         fs::create_dir(&inner).unwrap();

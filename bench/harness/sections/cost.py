@@ -12,7 +12,7 @@ TITLE = "Cost of a request"
 CONNECTIONS = 64
 MODES = {"keep-alive": [], "one connection per request": ["close"]}
 
-# A client or a server that takes this share of its core has no more to give.
+# A client or server that uses this share of its core is saturated.
 FULL = 0.9
 
 
@@ -35,7 +35,7 @@ def run(context):
 
 
 def figures(result, cpu, others):
-    """What one run came to. The client limits the rate where its core is full and the server's is not."""
+    """The figures of one run. The client is the limit if its core is saturated and the server's is not."""
     if cpu is None:
         return {"rate": result["requests"] / result["seconds"], "limited": result["busy"] > FULL,
                 "failed": result["failed"] / result["requests"]}
@@ -46,7 +46,7 @@ def figures(result, cpu, others):
 
 
 def wrk(goal):
-    """Requests per second by wrk, a second witness."""
+    """Requests per second by wrk, as a second opinion."""
     command = ["taskset", "--cpu-list", str(machine.CLIENT_CORE), machine.tool("wrk"), "-t1", f"-c{CONNECTIONS}", "-d1s",
                f"http://{goal}"]
     machine.note(command)

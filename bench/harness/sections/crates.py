@@ -22,7 +22,7 @@ def run(context):
     machine.say("size by crate")
     command = ["cargo", "bloat", "--quiet", "--locked", "--release", "--target", machine.TARGET,
                "--bin", "kube-probesim", "--crates", "-n", "0", "--message-format", "json"]
-    # Names are what the crates are told by: it is not the stripped binary, nor in its directory, and equal functions of
+    # Crates are told apart by symbol names, so it is not the stripped binary, nor in its directory, and equal functions of
     # two crates are not made one. It reads one section of code, so there must be no other.
     own = {"CARGO_PROFILE_RELEASE_STRIP": "none", "CARGO_TARGET_DIR": "target/bloat",
            "RUSTFLAGS": "-C linker=rust-lld -C llvm-args=-inline-threshold=50"}

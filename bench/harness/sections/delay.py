@@ -1,4 +1,4 @@
-"""Delays: what was asked for against what the client saw."""
+"""Delays: the configured one against what the client saw."""
 
 from .. import machine
 from ..context import Samples
@@ -14,11 +14,11 @@ CLIENTS = (1, 64, 1_000, 10_000)
 # Requests per second of all clients together: low enough that no server is short of CPU.
 RATE = 2_000
 
-# With these, every client has a request under way all the time: the delay is clients/rate.
+# With these, every client always has a request under way: the delay is clients/rate.
 HELD_RATE = 10_000
 HELD = {100: 1_000, 1_000: 10_000}
 
-# Where the services that users might take instead are measured.
+# The cells in which alternatives are measured.
 COMMON = [(50, 1), (50, 1_000)]
 
 

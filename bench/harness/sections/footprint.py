@@ -18,7 +18,7 @@ from ..table import markdown
 TITLE = "Footprint"
 CROWD = 10_000
 STARTS = 5
-# Time in which a server comes to rest, in seconds; and in which it may let go what an idle connection does not need.
+# Seconds for a server to settle, and to free what an idle connection does not need.
 REST = 0.2
 LONG_REST = 2.5
 MIB, KIB = 1 << 20, 1 << 10
@@ -67,7 +67,7 @@ def crowd(service):
         streams = []
         for number_of in range(CROWD):
             streams.append(stack.enter_context(socket.create_connection(goal, timeout=20)))
-            # No backlog is longer than this.
+            # Not more than the listen backlog holds.
             if number_of % 100 == 99:
                 time.sleep(0.002)
         settle(server, CROWD)
@@ -104,7 +104,7 @@ def image():
     dist.mkdir(exist_ok=True)
     shutil.copy(machine.PROGRAM, dist / f"kube-probesim-{arch}")
     name = "localhost/kube-probesim:bench"
-    command = ["podman", "build", "--quiet", "--build-arg", "BINARY=prebuilt", "--platform", f"linux/{arch}",
+    command = ["podman", "build", "--quiet", "--target", "prebuilt", "--platform", f"linux/{arch}",
                "-t", name, "."]
     machine.note(command)
     machine.output(*command, cwd=machine.ROOT)

@@ -32,7 +32,7 @@ def run(context):
 
 
 def tried(service, requests, options):
-    """Instructions of a whole life of the service; None where it does not run under valgrind.
+    """Instructions from start to end of the service; None if it does not run under valgrind.
 
     Go's runtime now and then fails there for no reason of its own.
     """
@@ -44,7 +44,7 @@ def tried(service, requests, options):
 
 
 def count(service, requests, options):
-    """The same, of one try."""
+    """The same for one attempt."""
     port = server.free_port()
     launch = service.launch(port, 0)
     out = machine.WORK / "callgrind.out"

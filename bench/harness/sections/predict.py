@@ -12,11 +12,11 @@ from ..table import markdown
 
 TITLE = "Prediction"
 PODS = (1, 10, 100, 1_000, 10_000)
-# Virtual seconds times Pods of one run, so that each takes about as long.
+# Virtual seconds times Pods per run, so that all runs take about as long.
 POD_SECONDS = 1_000_000
 LEAST_SECONDS, MOST_SECONDS = 120, 1_000_000
 
-# Every probe is asked every second, a fifth of them fails, and nothing comes of it: attempts can be counted beforehand.
+# Every probe runs every second, a random 20 % fail, and no threshold is reached, so the number of attempts is known.
 PROBES = 2
 MANIFEST = """\
 apiVersion: apps/v1
@@ -58,7 +58,7 @@ def measure(file, pods, pace):
     child = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
     resident, done = 0, 0
     while not done:
-        # Not ru_maxrss: that begins with what this interpreter had when it started the child.
+        # Not ru_maxrss: it includes what this interpreter had resident when it started the child.
         resident = max(resident, most_resident(child.pid))
         time.sleep(0.002)
         done, status, usage = os.wait4(child.pid, os.WNOHANG)
@@ -72,7 +72,7 @@ def measure(file, pods, pace):
 
 
 def most_resident(pid):
-    """The most bytes that were resident so far; 0 once the process has ended, or before it is the program."""
+    """The largest resident size so far in bytes; 0 after the process has ended, or before it runs the program."""
     if Path(f"/proc/{pid}/comm").read_text().strip() != machine.PROGRAM.name[:15]:
         return 0
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)

@@ -1,22 +1,22 @@
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::*;
 use crate::fault::{Client, Target};
 
-/// An empty directory that is gone after the test.
-pub(super) struct Directory(pub(super) PathBuf);
+/// An empty directory that is removed after the test.
+pub(super) struct Directory(
+    pub(super) PathBuf,
+    #[expect(dead_code, reason = "removes it when dropped")] TempDir,
+);
 
 impl Directory {
     pub(super) fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("probesim-state-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        let directory = tempfile::tempdir().unwrap();
+        Self(directory.path().to_owned(), directory)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -34,12 +34,6 @@ impl Directory {
     fn wrong_start(&self, second: u64) -> (Remembered, String) {
         let (_, remembered, wrong) = StateDir::open(&self.0, at(second));
         (remembered, wrong.unwrap())
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,29 +1,21 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
 
 use super::*;
 
-/// An empty directory that is gone after the test.
-struct Directory(PathBuf);
+/// An empty directory that is removed after the test.
+struct Directory(PathBuf, #[expect(dead_code, reason = "removes it when dropped")] TempDir);
 
 impl Directory {
     fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("probesim-watch-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        let directory = tempfile::tempdir().unwrap();
+        Self(directory.path().to_owned(), directory)
     }
 
     fn file(&self) -> PathBuf {
         self.0.join("plan.yaml")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -68,6 +68,34 @@ fn each_relative_link_leads_to_a_file_and_each_anchor_to_a_heading() {
     assert!(checked > 60, "only {checked} links were found");
 }
 
+/// Commands and prose name files, too: `kubectl apply -k manifests/base`.
+#[test]
+fn each_path_of_the_repository_that_a_page_names_exists() {
+    let folders = ["manifests/", "tests/", "bench/", "src/", ".ci/"];
+    let (mut checked, mut missing) = (0, Vec::new());
+    for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(repository).into_iter().chain(docs()) {
+        let text = fs::read_to_string(&page).unwrap();
+        let words = text.split(|c: char| c.is_whitespace() || "`'\"()[]|,;".contains(c));
+        for word in words.map(|word| word.trim_end_matches(['.', ':'])) {
+            let is_path = folders.iter().any(|folder| word.starts_with(folder));
+            if is_path && !word.contains("NAME") {
+                checked += 1;
+                if !repository(word).exists() {
+                    missing.push(format!("{}: {word}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(checked > 30, "only {checked} paths were found");
+}
+
+fn docs() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    pages(&repository("docs"), &mut found);
+    found
+}
+
 #[test]
 fn a_link_is_found_in_prose_and_not_in_code() {
     let text = prose("# A title: `x`\n[a](b.md#c) ![d](e.svg)\n```sh\n[no](f)\n```\nend [g](h)\n");

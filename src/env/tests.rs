@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::env::{Address, LogFormat, SeedChoice, SeedScope, Token};
+use crate::fault::ModeInfo;
 use crate::plan::document;
 use crate::plan::write_rule;
 
@@ -393,6 +394,7 @@ fn a_token_is_told_by_no_message_and_has_one_place() {
 #[test]
 fn bad_values_are_refused_with_what_would_be_right() {
     const PATH: &str = "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, { and }";
+    let modes = ModeInfo::all_of_requests().map(|info| info.name).collect::<Vec<_>>().join(", ");
     let path = |value: &str| format!("TRAFFIC_PATHS=\"{value}\": {PATH}");
     for (name, value, error) in [
         ("FAILURE_RATE", "120", r#"FAILURE_RATE="120": is not between 0% and 100%"#),
@@ -461,7 +463,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         (
             "FAILURE_MODE",
             "drop",
-            r#"FAILURE_MODE="drop": is not a mode of requests (only PARTITION_MODE has it), which has status, redirect, hang, close, reset, garbage, truncate, body-hang, body-reset, malformed, drip"#,
+            r#"FAILURE_MODE="drop": is not a mode of requests (only PARTITION_MODE has it), which has {modes}"#,
         ),
         (
             "FAILURE_BODY",
@@ -481,7 +483,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("TRAFFIC_PATHS", "/a b", &path("/a b")),
         ("TRAFFIC_PATHS", "/a,", &path("")),
     ] {
-        assert_eq!(errors(&[(name, value)]), [error], "{name}={value}");
+        assert_eq!(errors(&[(name, value)]), [error.replace("{modes}", &modes)], "{name}={value}");
     }
 }
 

@@ -6,12 +6,13 @@ use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use super::reader::{Fields, Reader};
-use crate::fault::{Action, Cut, Networks};
+use crate::fault::{Action, Cut, ModeField, Networks};
 use crate::plan::error::Reason;
 
 /// `mode` and `from`; fields of requests are errors.
 pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
-    let of_requests = ["rate", "burst", "ramp", "delay", "status", "location", "body", "drip"];
+    let of_requests =
+        ["rate", "burst", "ramp", "delay"].into_iter().chain(ModeField::ALL.map(ModeField::name));
     for field in of_requests {
         if fields.get(field).is_some() {
             reader.fail(field, Reason::NotWith("target listener, which knows no requests, only time".into()));

@@ -1,6 +1,6 @@
-//! From the variables of the environment, and the flags that set some, to a configuration.
+//! Reads the variables of the environment, and flags that set some, into a checked configuration.
 //!
-//! Names are exact: upper case, as documented. Everything that is wrong is found at once.
+//! Names are exact: upper case, as documented. All errors are found at once.
 
 mod config;
 mod faults;
@@ -26,7 +26,7 @@ pub use config::{
 use faults::FaultSettings;
 use groups::{Groups, Partition};
 use raw::{FaultVariables, ServiceVariables};
-use reader::Reader;
+use reader::VariableReader;
 pub use variables::{FLAGS, VARIABLES, Variable};
 use variables::{SYNONYMS, prefix};
 pub use warning::{Problem, Warning};
@@ -34,12 +34,12 @@ pub use warning::{Problem, Warning};
 use crate::fault::{MAX_RULES, Plan, Replica, Rule, Target, Targets};
 use crate::plan::{ConfigError, Errors, Reason, check_replica};
 
-/// A checked configuration, and what is worth telling about it.
+/// A checked configuration with its warnings and effective values.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is odd, but not wrong.
+    /// Warnings about variables; they do not prevent the start.
     pub warnings: Vec<Warning>,
     /// The effective value of each variable that is set, by name.
     pub effective: Vec<Setting>,
@@ -82,24 +82,24 @@ impl Flag {
 }
 
 /// A rule and where it comes from.
-struct Made {
+struct SourcedRule {
     rule: Rule,
-    /// The variable or the position that made it.
+    /// The variable that it comes from, or its position in a plan.
     place: String,
 }
 
-/// The configuration that the variables ask for, or everything that is wrong with them.
+/// Reads the configuration from variables. The error lists everything that is wrong.
 pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
     load_with(variables, &[])
 }
 
-/// The configuration that flags ask for, then variables; or everything that is wrong with either. Of a flag that is given
-/// twice, the last counts.
+/// Reads the configuration from variables and from flags, which win. If a flag is repeated, the last one counts. The error
+/// lists everything that is wrong, and names the flag where a flag is wrong.
 pub fn load_with(
     variables: impl Iterator<Item = (OsString, OsString)>,
     flags: &[Flag],
 ) -> Result<Loaded, Errors> {
-    let mut reader = Reader::default();
+    let mut reader = VariableReader::default();
     let set = flags.iter().rev().map(|flag| (flag.variable.clone().into(), flag.value.clone().into()));
     let is_left =
         |name: &OsString| !name.to_str().is_some_and(|name| flags.iter().any(|flag| flag.replaces(name)));
@@ -126,10 +126,10 @@ pub fn load_with(
     }
 }
 
-/// Apart from [`load`], which is made anew for each kind of iterator.
-fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Errors> {
+/// Separate from [`load_with`], which is compiled once per type of iterator.
+fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Loaded, Errors> {
     let pairs = || ours.iter().map(|(name, value)| (name.clone(), value.clone()));
-    // Texts that may be absent: there is nothing in them that could fail.
+    // All fields are optional texts, so this cannot fail.
     let mut raw: ServiceVariables = envy::from_iter(pairs()).unwrap_or_default();
     let shared: FaultVariables = envy::prefixed("").from_iter(pairs()).unwrap_or_default();
     let shared = FaultSettings::read(&mut reader, "", shared);
@@ -154,19 +154,19 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
     reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
-    let mut made = inline::rules(plan);
-    made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
+    let mut rules = inline::rules(plan);
+    rules.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
     if !paths.iter().any(|(_, target)| *target == Target::Traffic) {
-        warn_of_traffic(&mut reader, &made);
+        warn_of_traffic(&mut reader, &rules);
     }
     let is_strict = reader.read_or("STRICT", raw.strict.take(), false, reader::boolean);
-    let plan = joined(&mut reader, made);
+    let plan = joined(&mut reader, rules);
 
-    let Reader { mut errors, mut warnings, mut effective } = reader;
+    let VariableReader { mut errors, mut warnings, mut effective } = reader;
     if is_strict {
         errors.extend(std::mem::take(&mut warnings).into_iter().map(Warning::into_error));
     }
-    // By variable; the errors of one plan stay in its order.
+    // Sorted by variable; the errors of a plan keep its order.
     errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
     effective.sort();
     if !errors.is_empty() {
@@ -189,35 +189,35 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }
 
-/// Warns of variables and rules for traffic alone, where no path is traffic.
-fn warn_of_traffic(reader: &mut Reader, made: &[Made]) {
+/// Warns of variables and rules that act on traffic only, if no path belongs to traffic.
+fn warn_of_traffic(reader: &mut VariableReader, rules: &[SourcedRule]) {
     let variables = reader
         .effective
         .iter()
         .filter(|setting| setting.name.starts_with(prefix(Target::Traffic)) && setting.value != reader::OFF);
     let only_traffic = Targets::NONE.with(Target::Traffic);
     let rules =
-        made.iter().filter(|made| made.place.starts_with("FAULTS:") && made.rule.targets() == only_traffic);
+        rules.iter().filter(|made| made.place.starts_with("FAULTS:") && made.rule.targets() == only_traffic);
     let names = variables.map(|setting| &setting.name).chain(rules.map(|made| &made.place));
     let warnings: Vec<Warning> = names.map(|name| Warning::no_effect(name, "TRAFFIC_PATHS")).collect();
     reader.warnings.extend(warnings);
 }
 
-/// All names of variables of ours.
+/// The names of all our variables, with and without prefixes.
 fn names() -> Vec<String> {
     VARIABLES.iter().flat_map(Variable::names).collect()
 }
 
-/// The variable that a name is probably meant to be.
+/// The variable that a misspelt name probably means.
 pub fn nearest_variable(name: &str) -> Option<String> {
     let names = names();
     suggest::meant(name, &suggest::candidates(&names)).map(str::to_owned)
 }
 
-/// The variables of ours, each once. Others are checked for misspellings.
+/// Our variables, each once. Other variables are checked for misspellings of ours.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
-    reader: &mut Reader,
+    reader: &mut VariableReader,
 ) -> HashMap<String, String> {
     let names = names();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -235,28 +235,28 @@ fn ours(
             continue;
         }
         match value.into_string() {
-            // Of a name that is set twice, the first counts, as for getenv.
+            // If a name is set twice, the first value counts, as for getenv.
             Ok(value) => {
                 ours.entry(name).or_insert(value);
             }
             Err(value) => {
                 let error = ConfigError::new(&name, Reason::NotUtf8);
-                let secret = name == "ADMIN_TOKEN";
-                reader.fail(if secret { error } else { error.value(&value.to_string_lossy()) });
+                let is_secret = name == "ADMIN_TOKEN";
+                reader.fail(if is_secret { error } else { error.value(&value.to_string_lossy()) });
             }
         }
     }
     ours
 }
 
-/// All rules as one plan, in which each name stands once.
-fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
-    if made.len() > MAX_RULES {
-        reader.fail(ConfigError::new("FAULTS", Reason::TooManyRules(made.len())));
+/// All rules as one plan. A name that two rules have is an error.
+fn joined(reader: &mut VariableReader, sourced: Vec<SourcedRule>) -> Plan {
+    if sourced.len() > MAX_RULES {
+        reader.fail(ConfigError::new("FAULTS", Reason::TooManyRules(sourced.len())));
     }
     let mut places = HashMap::new();
     let mut rules = Vec::new();
-    for Made { rule, place } in made {
+    for SourcedRule { rule, place } in sourced {
         match places.get(rule.name()) {
             Some(by) => {
                 let reason = Reason::NameTaken { name: rule.name().clone(), by: String::clone(by) };
@@ -268,7 +268,7 @@ fn joined(reader: &mut Reader, made: Vec<Made>) -> Plan {
         }
         rules.push(rule);
     }
-    // Everything that can be wrong with it has been reported.
+    // Anything that would make it fail has been reported above.
     Plan::new(rules).unwrap_or_default()
 }
 

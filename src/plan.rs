@@ -1,4 +1,4 @@
-//! Plans and rules as values, read and written.
+//! Reads plans and rules from JSON or YAML values, and writes them.
 
 mod delay;
 pub mod document;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub use error::{ConfigError, Errors, Reason};
 use mode::listener_modes;
 pub(crate) use mode::{request_mode, status};
-use reader::{Fields, Reader};
+use reader::{FieldReader, Fields};
 pub use source::Source;
 pub use write::write_rule;
 
@@ -32,21 +32,21 @@ const RULE: &[&str] = &[
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 const LISTENER: &str = "listener";
 
-/// A plan as it was written. The rules are checked, each for itself and their names among each other.
+/// A plan as it is written. Each rule is checked, and no name is used twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawPlan {
     /// The seed, if it has one.
     pub seed: Option<u64>,
     /// The rules in their order.
     pub rules: Vec<Rule>,
-    /// Names of rules that are `disabled`: those of weaker sources are hidden.
+    /// Names of `disabled` rules; rules of these names from weaker sources are hidden.
     pub disabled: Vec<RuleName>,
 }
 
-/// A plan `{seed, faults: […]}`, or everything that is wrong with it. `place` (a variable, a file; may be empty) stands
-/// before each error.
+/// Reads a plan `{seed, faults: […]}`. The error lists everything that is wrong; `place` (a variable or a file; may be
+/// empty) precedes each error.
 pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>> {
-    let mut reader = Reader::new(place.to_owned());
+    let mut reader = FieldReader::new(place.to_owned());
     let mut plan = RawPlan::default();
     if let Some(fields) = reader.mapping(value, "", &["seed", "faults"]) {
         plan.seed = reader.parsed(&fields, "seed", "a whole number", |text| whole(text, 0, u64::MAX));
@@ -74,7 +74,7 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
     if reader.errors.is_empty() { Ok(plan) } else { Err(reader.errors) }
 }
 
-/// The errors of rules whose name an earlier one has, faulty as either may be.
+/// Errors of rules that have the name of an earlier rule, whether or not either is valid otherwise.
 fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigError> {
     let mut first = HashMap::new();
     let mut errors = Vec::new();
@@ -105,14 +105,13 @@ pub enum Entry {
     Disabled(RuleName),
 }
 
-/// A rule that may be `disabled`; if it is, its name is enough. Everything that is wrong with it otherwise, as by
-/// [`read_rule`].
+/// Reads a rule that may be `disabled`; its name is enough then. Errors are those of [`read_rule`].
 pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>> {
     let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
     let has_name_alone =
         value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
     if is_disabled && has_name_alone {
-        let mut reader = Reader::new(place_of(place, value));
+        let mut reader = FieldReader::new(place_of(place, value));
         return match value.get("name").and_then(|value| name(&mut reader, value)) {
             Some(name) => Ok(Entry::Disabled(name)),
             None => Err(reader.errors),
@@ -122,9 +121,9 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>>
     Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(Box::new(rule)) })
 }
 
-/// One rule, or everything that is wrong with it. `place` stands before each error, followed by the rule's name.
+/// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
 pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Vec<ConfigError>> {
-    let mut reader = Reader::new(place_of(place, value));
+    let mut reader = FieldReader::new(place_of(place, value));
     let rule = rule(&mut reader, value);
     match rule {
         Some(rule) if reader.errors.is_empty() => Ok(rule),
@@ -140,7 +139,7 @@ fn place_of(place: &str, rule: &Value) -> String {
     }
 }
 
-fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
+fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     let fields = reader.mapping(value, "", RULE)?;
     let name = reader.required(&fields, "name").and_then(|value| name(reader, value));
     if let Some(value) = fields.get("disabled").filter(|value| !value.is_boolean()) {
@@ -174,7 +173,7 @@ fn rule(reader: &mut Reader, value: &Value) -> Option<Rule> {
     Rule::new(name?, client, trigger, action).map_err(|error| reader.fail(field_of(&error), error)).ok()
 }
 
-fn name(reader: &mut Reader, value: &Value) -> Option<RuleName> {
+fn name(reader: &mut FieldReader, value: &Value) -> Option<RuleName> {
     match value {
         Value::String(name) => RuleName::new(name).map_err(|error| reader.fail("name", error)).ok(),
         other => {
@@ -184,7 +183,7 @@ fn name(reader: &mut Reader, value: &Value) -> Option<RuleName> {
     }
 }
 
-/// What of a plan cannot be told in this replica.
+/// Errors of rules that depend on an identity that this replica does not have.
 pub fn check_replica<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     replica: &Replica,
@@ -199,7 +198,7 @@ pub fn check_replica<'a>(
     rules.into_iter().filter_map(error).collect()
 }
 
-/// The field an error of the model is about.
+/// The field that an error of a rule is about.
 const fn field_of(error: &RuleError) -> &'static str {
     match error {
         RuleError::Name(_) => "name",
@@ -220,7 +219,7 @@ enum Subject {
     Listener,
 }
 
-fn target(reader: &mut Reader, fields: &Fields<'_>) -> Option<Subject> {
+fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
     let names = {
         let value = reader.required(fields, "target")?;
         reader.texts(value, "target")?
@@ -264,7 +263,7 @@ pub(super) fn whole(text: &str, low: u64, high: u64) -> Result<u64, Reason> {
     }
 }
 
-/// That `text` is none of some words.
+/// The error of a word that is not one of `of`.
 pub(super) fn choice(text: &str, of: Vec<&'static str>) -> Reason {
     Reason::Choice { nearest: nearest(text, &of), of }
 }

@@ -1,4 +1,4 @@
-//! Durations, percentages and sizes as people write them.
+//! Parses and shows durations, percentages, sizes and instants.
 
 use std::fmt;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Bare {
 /// What is wrong with a quantity. The text says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
-    /// Not a duration.
+    /// Not a duration; with the unit of a bare number.
     #[error("is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in {}", .0.suffix())]
     Duration(Bare),
     /// A duration above [`MAX_DELAY`].
@@ -80,7 +80,7 @@ pub fn show_timestamp(instant: Timestamp) -> String {
         .ok()
         .and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok())
         .and_then(|instant| instant.format(&Rfc3339).ok())
-        // No instant that was read lies beyond the year 9999.
+        // `timestamp` accepts no instant after the year 9999.
         .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
 }
 
@@ -141,7 +141,7 @@ fn in_percent(number: &str) -> Result<f64, UnitError> {
 
 fn finite(number: &str) -> Option<f64> {
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
-    // Rust's own parser takes `inf`, `nan` and `1e3`, too.
+    // Rust's parser also takes `inf`, `nan` and `1e3`.
     if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
         return None;
     }
@@ -187,7 +187,7 @@ impl fmt::Display for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         if seconds < 60 {
-            // The standard library's form has the same units, but for the sign of micro.
+            // The standard library writes the same units, except for the micro sign.
             return f.write_str(&format!("{:?}", self.0).replace('µ', "u"));
         }
         for (unit, count) in [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60)]

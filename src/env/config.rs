@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use crate::fault::{Plan, Target};
 
-/// Everything the service needs to know, checked.
+/// The checked configuration of the service.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The rules of the environment: those of `FAULTS` first, then those of the groups of variables.
     pub plan: Plan,
-    /// Where the draws come from.
+    /// The seed of random draws.
     pub seed: SeedChoice,
-    /// Whether readiness fails while its dependency does.
+    /// Whether readiness fails while the dependency fails.
     pub readiness_checks_dependency: bool,
-    /// Where the probe listener listens.
+    /// Address of the probe listener.
     pub probe_address: Address,
-    /// Where the admin listener listens.
+    /// Address of the admin listener.
     pub admin_address: Address,
-    /// Which path of the probe listener belongs to which target: exact paths, or prefixes that end in `/*`.
+    /// The target of each path of the probe listener: exact paths, or prefixes that end in `/*`.
     pub paths: Vec<(String, Target)>,
-    /// What a client may take up.
+    /// Limits on clients of the probe listener.
     pub limits: Limits,
-    /// Life of the process.
+    /// Shutdown, threads and log.
     pub process: Process,
-    /// Who this replica is.
+    /// Identity of this replica.
     pub identity: Identity,
-    /// What the admin API wants of those who steer.
+    /// The token that the admin API requires; absent: only loopback clients may use it.
     pub admin_token: Option<Token>,
     /// Whether loopback callers may steer while there is no token.
     pub admin_loopback: bool,
-    /// What is read and kept besides.
+    /// Files of plans, and the state directory.
     pub files: Files,
 }
 
-/// Files and directories of plans and of what outlives the container.
+/// Files of plans, and the directory of state that outlives the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     /// `FAULTS_FILE`: a plan, watched.
@@ -45,11 +45,11 @@ pub struct Files {
     pub annotation: PathBuf,
     /// Whether that was set; otherwise it is read only where its directory exists.
     pub annotation_is_set: bool,
-    /// `STATE_DIR`: where origins and counts outlive the container.
+    /// `STATE_DIR`: keeps origins and counts across restarts of the container.
     pub state: Option<PathBuf>,
 }
 
-/// The token that everybody needs.
+/// The token that every client of the admin API needs.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Token {
     /// `ADMIN_TOKEN`.
@@ -67,7 +67,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The seed as it was asked for.
+/// The seed as it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeedChoice {
     /// `SEED`, or the `seed` of the plan; absent: drawn at start.
@@ -76,7 +76,7 @@ pub struct SeedChoice {
     pub scope: SeedScope,
 }
 
-/// What shares a seed.
+/// Which replicas share a seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeedScope {
     /// Each Pod has draws of its own.
@@ -95,10 +95,10 @@ pub struct Address {
     pub port: u16,
 }
 
-/// What one client, or all together, may take up on a listener.
+/// Limits on the clients of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections.
+    /// Open connections of all clients.
     pub connections: usize,
     /// Time from the first byte of a request's head to its last.
     pub head_time: Duration,
@@ -108,14 +108,14 @@ pub struct Limits {
     pub head_size: usize,
 }
 
-/// Life of the process.
+/// Shutdown, threads and log of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// How long the service goes on after a signal, not ready.
+    /// How long the service keeps serving after a signal while it is not ready.
     pub shutdown_delay: Duration,
-    /// How long requests under way may take after that.
+    /// How long requests in progress may take after that.
     pub shutdown_grace: Duration,
-    /// Threads that serve.
+    /// Worker threads.
     pub worker_threads: usize,
     /// Format of the log; absent: text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
@@ -132,7 +132,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// Who this replica is, from the downward API.
+/// Identity of this replica, from the downward API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `POD_NAME`.

@@ -1,9 +1,9 @@
-//! The variables that act on targets, understood.
+//! The parsed variables that act on targets.
 
 use std::time::Duration;
 
 use super::raw::FaultVariables;
-use super::reader::{Given, Reader, Understood, count, duration, percent, word};
+use super::reader::{ParseResult, Parsed, VariableReader, count, duration, percent, word};
 use crate::fault::{Burst, MAX_BODY, ModeInfo, Rate, RuleError};
 use crate::plan;
 use crate::plan::error::Reason;
@@ -25,34 +25,34 @@ const SHAPES: &[(&str, Shape)] = &[
     ("exponential", Shape::Exponential),
 ];
 
-type Set<T> = Option<Given<T>>;
+type Optional<T> = Option<Parsed<T>>;
 
-/// What is set without a prefix, or with one.
+/// The variables with one prefix, or without any.
 #[derive(Debug)]
 pub(super) struct FaultSettings {
-    pub(super) rate: Set<f64>,
-    pub(super) burst: Set<f64>,
-    pub(super) after_time: Set<Duration>,
-    pub(super) length: Set<Duration>,
-    pub(super) period: Set<Duration>,
-    pub(super) after_requests: Set<u64>,
-    pub(super) requests: Set<u64>,
-    pub(super) latency: Set<Duration>,
-    pub(super) jitter: Set<Duration>,
-    pub(super) shape: Set<Shape>,
-    pub(super) p50: Set<Duration>,
-    pub(super) p90: Set<Duration>,
-    pub(super) p99: Set<Duration>,
-    pub(super) startup: Set<Duration>,
-    pub(super) mode: Set<&'static ModeInfo>,
-    pub(super) status: Set<u16>,
-    pub(super) body: Set<u64>,
-    pub(super) drip: Set<Duration>,
-    pub(super) location: Set<String>,
+    pub(super) rate: Optional<f64>,
+    pub(super) burst: Optional<f64>,
+    pub(super) after_time: Optional<Duration>,
+    pub(super) length: Optional<Duration>,
+    pub(super) period: Optional<Duration>,
+    pub(super) after_requests: Optional<u64>,
+    pub(super) requests: Optional<u64>,
+    pub(super) latency: Optional<Duration>,
+    pub(super) jitter: Optional<Duration>,
+    pub(super) shape: Optional<Shape>,
+    pub(super) p50: Optional<Duration>,
+    pub(super) p90: Optional<Duration>,
+    pub(super) p99: Optional<Duration>,
+    pub(super) startup: Optional<Duration>,
+    pub(super) mode: Optional<&'static ModeInfo>,
+    pub(super) status: Optional<u16>,
+    pub(super) body: Optional<u64>,
+    pub(super) drip: Optional<Duration>,
+    pub(super) location: Optional<String>,
 }
 
 impl FaultSettings {
-    pub(super) fn read(reader: &mut Reader, prefix: &str, raw: FaultVariables) -> Self {
+    pub(super) fn read(reader: &mut VariableReader, prefix: &str, raw: FaultVariables) -> Self {
         let name = |name: &str| [prefix, name].concat();
         let (s, ms) = (duration(Bare::Seconds), duration(Bare::Milliseconds));
         let after_requests = reader.read(&name("FAIL_AFTER_REQUESTS"), raw.fail_after_requests, count);
@@ -83,17 +83,17 @@ impl FaultSettings {
     }
 }
 
-fn burst(text: &str) -> Understood<f64> {
+fn burst(text: &str) -> ParseResult<f64> {
     let mean: f64 = text.parse().map_err(|_| Reason::Expected("a number of requests such as 5"))?;
     if mean == 0.0 {
         return Ok((None, String::new()));
     }
-    // Whether it fits the rate is seen later; at a rate of nothing only its range counts.
+    // Whether it fits the rate is checked later; at a rate of 0 only its range matters.
     Burst::new(mean, Rate::from_percent(0.0)?)?;
     Ok((Some(mean), format!("{mean} requests")))
 }
 
-fn mode(text: &str) -> Understood<&'static ModeInfo> {
+fn mode(text: &str) -> ParseResult<&'static ModeInfo> {
     if text == "0" {
         return Ok((None, String::new()));
     }
@@ -101,7 +101,7 @@ fn mode(text: &str) -> Understood<&'static ModeInfo> {
     Ok((Some(info), info.name.to_owned()))
 }
 
-fn status(text: &str) -> Understood<u16> {
+fn status(text: &str) -> ParseResult<u16> {
     if text == "0" {
         return Ok((None, String::new()));
     }
@@ -109,7 +109,7 @@ fn status(text: &str) -> Understood<u16> {
     Ok((Some(status), status.to_string()))
 }
 
-fn body(text: &str) -> Understood<u64> {
+fn body(text: &str) -> ParseResult<u64> {
     let bytes = units::size(text)?;
     if bytes > MAX_BODY {
         return Err(RuleError::Body(bytes).into());
@@ -117,7 +117,7 @@ fn body(text: &str) -> Understood<u64> {
     Ok((Some(bytes), format!("{bytes}B")))
 }
 
-fn location(text: &str) -> Understood<String> {
+fn location(text: &str) -> ParseResult<String> {
     if text.bytes().all(|c| c.is_ascii_graphic()) {
         Ok((Some(text.to_owned()), text.to_owned()))
     } else {

@@ -1,4 +1,4 @@
-//! From variables to rules: each group makes one rule per target.
+//! Turns variables into rules: each group of variables makes one rule per target.
 
 mod effect;
 mod partition;
@@ -8,101 +8,106 @@ pub(super) use partition::Partition;
 
 use super::faults::FaultSettings;
 use super::latency::Latency;
-use super::reader::{Given, Reader, is_bad, on};
-use super::{Made, Warning};
+use super::reader::{Parsed, VariableReader, is_bad, value_of};
+use super::{SourcedRule, Warning};
 use crate::fault::{
     Action, Burst, ClientFilter, Mode, ModeInfo, ModeParts, Rate, Rule, RuleError, RuleName, Target, Targets,
     Trigger, TriggerError,
 };
 use crate::plan::error::ConfigError;
 
-const OF_RATE: &[Target] = &[Target::Liveness, Target::Readiness, Target::Startup, Target::Traffic];
-const OF_WINDOWS: &[Target] = &[Target::Liveness, Target::Readiness];
-const OF_STARTUP: &[Target] = &[Target::Liveness, Target::Readiness, Target::Startup];
-const OF_ALL: &[Target] = &Target::ALL;
+const RATE_TARGETS: &[Target] = &[Target::Liveness, Target::Readiness, Target::Startup, Target::Traffic];
+const WINDOWS_TARGETS: &[Target] = &[Target::Liveness, Target::Readiness];
+const STARTUP_TARGETS: &[Target] = &[Target::Liveness, Target::Readiness, Target::Startup];
+const ALL_TARGETS: &[Target] = &Target::ALL;
 
-/// Makes the rules.
+/// Builds the rules.
 pub(super) struct Groups<'a> {
-    reader: &'a mut Reader,
+    reader: &'a mut VariableReader,
     shared: &'a FaultSettings,
     own: &'a [FaultSettings; Target::COUNT],
-    made: Vec<Made>,
-    /// Names of variables that had an effect; asked only for those that need another one.
+    rules: Vec<SourcedRule>,
+    /// Names of variables that had an effect, of those that need another variable.
     used: Vec<&'a str>,
 }
 
-type Field<T> = fn(&FaultSettings) -> &Option<Given<T>>;
+type Field<T> = fn(&FaultSettings) -> &Option<Parsed<T>>;
 
 impl<'a> Groups<'a> {
     /// All rules of the groups, in their order.
     pub(super) fn rules(
-        reader: &'a mut Reader,
+        reader: &'a mut VariableReader,
         shared: &'a FaultSettings,
         own: &'a [FaultSettings; Target::COUNT],
         partition: &'a Partition,
-        dependency: Option<&'a Given<bool>>,
-    ) -> Vec<Made> {
-        let mut groups = Self { reader, shared, own, made: Vec::new(), used: Vec::new() };
+        dependency: Option<&'a Parsed<bool>>,
+    ) -> Vec<SourcedRule> {
+        let mut groups = Self { reader, shared, own, rules: Vec::new(), used: Vec::new() };
         groups.listen(partition);
         groups.partition(partition);
         groups.startup();
-        if let Some(given) = dependency.filter(|given| given.on() == Some(&true)) {
-            groups.failure(Target::Dependency, "dependency", Trigger::ALWAYS, &given.name);
+        if let Some(parsed) = dependency.filter(|parsed| parsed.value() == Some(&true)) {
+            groups.failure(Target::Dependency, "dependency", Trigger::ALWAYS, &parsed.name);
         }
         groups.time();
         groups.requests();
         groups.rate();
         groups.latency();
         groups.without_effect();
-        groups.made
+        groups.rules
     }
 
-    /// The value that holds for a target: its own, or the unprefixed one if that acts on it.
-    fn held<T>(&self, target: Target, shared_by: &[Target], field: Field<T>) -> Option<&'a Given<T>> {
+    /// The variable that is effective for a target: the prefixed one, else the unprefixed one if that acts on the target.
+    fn variable_for<T>(
+        &self,
+        target: Target,
+        shared_by: &[Target],
+        field: Field<T>,
+    ) -> Option<&'a Parsed<T>> {
         let shared = field(self.shared).as_ref().filter(|_| shared_by.contains(&target));
         field(&self.own[target.index()]).as_ref().or(shared)
     }
 
-    /// Whether a target's own 0 turns a group off that the unprefixed variables make.
+    /// Whether a prefixed variable that is 0 turns off, for its target, what the unprefixed variables ask for.
     fn is_turned_off<T>(&self, target: Target, main: Field<T>, others: &[bool]) -> bool {
-        main(&self.own[target.index()]).as_ref().is_some_and(Given::is_off) && !others.contains(&true)
+        main(&self.own[target.index()]).as_ref().is_some_and(Parsed::is_off) && !others.contains(&true)
     }
 
     fn rate(&mut self) {
         for target in Target::ALL {
-            let percent = self.held(target, OF_RATE, |of| &of.rate);
-            let burst = self.held(target, OF_RATE, |of| &of.burst);
+            let percent = self.variable_for(target, RATE_TARGETS, |of| &of.rate);
+            let burst = self.variable_for(target, RATE_TARGETS, |of| &of.burst);
             if is_bad(percent) || is_bad(burst) {
-                self.use_of(burst);
+                self.mark_used(burst);
                 continue;
             }
-            let Some((given, percent)) = percent.and_then(|given| Some((given, *given.on()?))) else {
+            let Some((parsed, percent)) = percent.and_then(|parsed| Some((parsed, *parsed.value()?))) else {
                 continue;
             };
-            self.use_of(burst);
+            self.mark_used(burst);
             let rate = match Rate::from_percent(percent) {
                 Ok(rate) => rate,
                 Err(error) => {
-                    self.reader.fail(given.error(error));
+                    self.reader.fail(parsed.error(error));
                     continue;
                 }
             };
-            let burst = match burst.and_then(|given| Some((given, Burst::new(*given.on()?, rate)))) {
+            let burst = match burst.and_then(|parsed| Some((parsed, Burst::new(*parsed.value()?, rate)))) {
                 None => None,
                 Some((_, Ok(burst))) => Some(burst),
-                // Meant for other targets, whose rate is lower.
+                // The unprefixed burst is for other targets, which have a lower rate.
                 Some((_, Err(TriggerError::BurstAtHighRate { .. })))
                     if self.own[target.index()].burst.is_none()
                         && self.own[target.index()].rate.is_some() =>
                 {
                     None
                 }
-                Some((given, Err(error))) => {
-                    self.reader.fail(given.error(error));
+                Some((parsed, Err(error))) => {
+                    self.reader.fail(parsed.error(error));
                     continue;
                 }
             };
-            self.failure(target, "rate", Trigger { rate, burst, ..Trigger::ALWAYS }, &given.name);
+            self.failure(target, "rate", Trigger { rate, burst, ..Trigger::ALWAYS }, &parsed.name);
         }
     }
 
@@ -120,42 +125,46 @@ impl<'a> Groups<'a> {
                 continue;
             }
             let latency = Latency {
-                base: self.held(target, OF_ALL, |of| &of.latency),
-                jitter: self.held(target, OF_ALL, |of| &of.jitter),
-                shape: self.held(target, OF_ALL, |of| &of.shape),
-                p50: self.held(target, OF_ALL, |of| &of.p50),
-                p90: self.held(target, OF_ALL, |of| &of.p90),
-                p99: self.held(target, OF_ALL, |of| &of.p99),
+                base: self.variable_for(target, ALL_TARGETS, |of| &of.latency),
+                jitter: self.variable_for(target, ALL_TARGETS, |of| &of.jitter),
+                shape: self.variable_for(target, ALL_TARGETS, |of| &of.shape),
+                p50: self.variable_for(target, ALL_TARGETS, |of| &of.p50),
+                p90: self.variable_for(target, ALL_TARGETS, |of| &of.p90),
+                p99: self.variable_for(target, ALL_TARGETS, |of| &of.p99),
             };
-            if let Some((delay, given)) = latency.delay(self.reader, &mut self.used) {
+            if let Some((delay, parsed)) = latency.delay(self.reader, &mut self.used) {
                 let targets = Targets::NONE.with(target);
                 let action = Action::Requests { targets, delay: Some(delay), mode: None };
-                self.rule(&format!("{target}-latency"), Trigger::ALWAYS, action, &given.name);
+                self.rule(&format!("{target}-latency"), Trigger::ALWAYS, action, &parsed.name);
             }
         }
     }
 
     /// The row of the mode of a target's failures; `None` if its variable is wrong.
     fn mode_info(&self, target: Target) -> Option<&'static ModeInfo> {
-        let given = self.held(target, OF_ALL, |of| &of.mode);
-        if is_bad(given) { None } else { on(given).copied().or_else(|| ModeInfo::of_requests("status")) }
+        let parsed = self.variable_for(target, ALL_TARGETS, |of| &of.mode);
+        if is_bad(parsed) {
+            None
+        } else {
+            value_of(parsed).copied().or_else(|| ModeInfo::of_requests("status"))
+        }
     }
 
     /// The mode of a target's failures; `None` if a variable for it is wrong.
     fn mode(&self, target: Target) -> Option<Mode> {
         let default = ModeParts::default();
-        let status = self.held(target, OF_ALL, |of| &of.status);
-        let body = self.held(target, OF_ALL, |of| &of.body);
-        let drip = self.held(target, OF_ALL, |of| &of.drip);
-        let location = self.held(target, OF_ALL, |of| &of.location);
+        let status = self.variable_for(target, ALL_TARGETS, |of| &of.status);
+        let body = self.variable_for(target, ALL_TARGETS, |of| &of.body);
+        let drip = self.variable_for(target, ALL_TARGETS, |of| &of.drip);
+        let location = self.variable_for(target, ALL_TARGETS, |of| &of.location);
         if is_bad(status) || is_bad(body) || is_bad(drip) || is_bad(location) {
             return None;
         }
         let parts = ModeParts {
-            status: on(status).copied().unwrap_or(default.status),
-            body: on(body).copied().unwrap_or(default.body),
-            drip: on(drip).copied().unwrap_or(default.drip),
-            location: on(location).cloned().unwrap_or(default.location),
+            status: value_of(status).copied().unwrap_or(default.status),
+            body: value_of(body).copied().unwrap_or(default.body),
+            drip: value_of(drip).copied().unwrap_or(default.drip),
+            location: value_of(location).cloned().unwrap_or(default.location),
         };
         self.mode_info(target)?.mode(parts)
     }
@@ -165,25 +174,27 @@ impl<'a> Groups<'a> {
         let Some(mode) = self.mode(target) else { return };
         let action = Action::Requests { targets: Targets::NONE.with(target), delay: None, mode: Some(mode) };
         match checked(&format!("{target}-{group}"), trigger, action) {
-            Ok(rule) => self.made.push(Made { rule, place: cause.to_owned() }),
-            // The mode and the status that do not go together hold for each group.
-            Err(error @ RuleError::NoBody { .. }) => match self.held(target, OF_ALL, |of| &of.status) {
-                Some(status) => self.reader.fail(status.error(error)),
-                None => self.reader.fail(ConfigError::new(cause, error)),
-            },
+            Ok(rule) => self.rules.push(SourcedRule { rule, place: cause.to_owned() }),
+            // Every group has the same mode and status, so this is reported once, for the status.
+            Err(error @ RuleError::NoBody { .. }) => {
+                match self.variable_for(target, ALL_TARGETS, |of| &of.status) {
+                    Some(status) => self.reader.fail(status.error(error)),
+                    None => self.reader.fail(ConfigError::new(cause, error)),
+                }
+            }
             Err(error) => self.reader.fail(ConfigError::new(cause, error)),
         }
     }
 
     fn rule(&mut self, name: &str, trigger: Trigger, action: Action, cause: &str) {
         match checked(name, trigger, action) {
-            Ok(rule) => self.made.push(Made { rule, place: cause.to_owned() }),
+            Ok(rule) => self.rules.push(SourcedRule { rule, place: cause.to_owned() }),
             Err(error) => self.reader.fail(ConfigError::new(cause, error)),
         }
     }
 
-    fn use_of<T>(&mut self, given: Option<&'a Given<T>>) {
-        self.used.extend(given.map(|given| given.name.as_str()));
+    fn mark_used<T>(&mut self, parsed: Option<&'a Parsed<T>>) {
+        self.used.extend(parsed.map(|parsed| parsed.name.as_str()));
     }
 
     fn warn(&mut self, name: &str, needs: &str) {

@@ -1,8 +1,8 @@
 //! The plan and the seed in variables.
 
 use super::raw::ServiceVariables;
-use super::reader::{self, Reader, word};
-use super::{Made, Problem, Setting, Warning};
+use super::reader::{self, VariableReader, word};
+use super::{Problem, Setting, SourcedRule, Warning};
 use crate::env::{SeedChoice, SeedScope};
 use crate::fault::Rule;
 use crate::plan::document::{self, AmbiguousScalar};
@@ -10,7 +10,7 @@ use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{self, RawPlan};
 
 /// The plan of `FAULTS`, empty if there is none or it is wrong.
-pub(super) fn plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
+pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> RawPlan {
     const NAME: &str = "FAULTS";
     let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {
         return RawPlan::default();
@@ -48,23 +48,27 @@ pub(super) fn plan(reader: &mut Reader, raw: &mut ServiceVariables) -> RawPlan {
 }
 
 /// The rules of the plan, each with its position.
-pub(super) fn rules(plan: RawPlan) -> Vec<Made> {
+pub(super) fn rules(plan: RawPlan) -> Vec<SourcedRule> {
     let made = |(i, rule): (usize, Rule)| {
         let place = format!("FAULTS: faults[{i}] ({})", rule.name());
-        Made { rule, place }
+        SourcedRule { rule, place }
     };
     plan.rules.into_iter().enumerate().map(made).collect()
 }
 
 /// `SEED` and its scope.
-pub(super) fn seed(reader: &mut Reader, raw: &mut ServiceVariables, of_plan: Option<u64>) -> SeedChoice {
-    let given = reader.read("SEED", raw.seed.take(), |text| {
+pub(super) fn seed(
+    reader: &mut VariableReader,
+    raw: &mut ServiceVariables,
+    of_plan: Option<u64>,
+) -> SeedChoice {
+    let parsed = reader.read("SEED", raw.seed.take(), |text| {
         let seed = plan::whole(text, 0, u64::MAX)?;
         Ok((Some(seed), seed.to_string()))
     });
     let scopes = &[("pod", SeedScope::Pod), ("fleet", SeedScope::Fleet)];
     let scope = reader.read_or("SEED_SCOPE", raw.seed_scope.take(), SeedScope::Pod, word(scopes));
-    let seed = reader::on(given.as_ref()).copied();
+    let seed = reader::value_of(parsed.as_ref()).copied();
     if seed.is_some() && of_plan.is_some() && seed != of_plan {
         let what = "the seed of FAULTS".to_owned();
         reader.warnings.insert(Warning { name: "SEED".to_owned(), problem: Problem::Overrides { what } });

@@ -1,4 +1,4 @@
-//! The variables as texts.
+//! The variables as unparsed texts.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! Variables that are set, and what was understood.
+//! Parses variables and collects what is set, wrong or odd.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{choice, whole};
 use crate::units::{self, Bare, Show};
 
-/// How the effective value of a variable that is 0 is shown, where nothing else holds.
+/// The effective value of a variable that is 0 and has no default, as text.
 pub(super) const OFF: &str = "off";
 
-/// A variable that is set.
+/// A parsed variable.
 #[derive(Clone, Debug)]
-pub(super) struct Given<T> {
+pub(super) struct Parsed<T> {
     pub(super) name: String,
     text: String,
     state: State<T>,
@@ -25,13 +25,13 @@ enum State<T> {
     On(T),
     /// Explicitly 0.
     Off,
-    /// Wrong, and reported.
+    /// Wrong; the error is reported.
     Bad,
 }
 
-impl<T> Given<T> {
+impl<T> Parsed<T> {
     /// The value, unless it is 0 or wrong.
-    pub(super) const fn on(&self) -> Option<&T> {
+    pub(super) const fn value(&self) -> Option<&T> {
         match &self.state {
             State::On(value) => Some(value),
             State::Off | State::Bad => None,
@@ -57,37 +57,37 @@ impl<T> Given<T> {
     }
 }
 
-/// Whether a value is there that is wrong: what depends on it cannot be judged.
-pub(super) fn is_bad<T>(given: Option<&Given<T>>) -> bool {
-    given.is_some_and(Given::is_bad)
+/// Whether the variable is set and wrong, so that nothing can be said about what depends on it.
+pub(super) fn is_bad<T>(parsed: Option<&Parsed<T>>) -> bool {
+    parsed.is_some_and(Parsed::is_bad)
 }
 
-/// The value that holds.
-pub(super) fn on<T>(given: Option<&Given<T>>) -> Option<&T> {
-    given.and_then(Given::on)
+/// The value, unless the variable is not set, 0 or wrong.
+pub(super) fn value_of<T>(parsed: Option<&Parsed<T>>) -> Option<&T> {
+    parsed.and_then(Parsed::value)
 }
 
-/// A value as it was understood: `None` is 0; with its unit.
-pub(super) type Understood<T> = Result<(Option<T>, String), Reason>;
+/// A parsed value, `None` for 0, and its text with the unit.
+pub(super) type ParseResult<T> = Result<(Option<T>, String), Reason>;
 
 /// Collects what is set, wrong or odd.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(super) struct VariableReader {
     pub(super) errors: Vec<ConfigError>,
     pub(super) warnings: BTreeSet<Warning>,
     pub(super) effective: Vec<Setting>,
 }
 
-impl Reader {
-    /// A variable's value. Empty is the same as not set.
+impl VariableReader {
+    /// Parses a variable. Empty is the same as not set.
     pub(super) fn read<T>(
         &mut self,
         name: &str,
         text: Option<String>,
-        understand: impl FnOnce(&str) -> Understood<T>,
-    ) -> Option<Given<T>> {
+        parse: impl FnOnce(&str) -> ParseResult<T>,
+    ) -> Option<Parsed<T>> {
         let text = text.filter(|text| !text.trim().is_empty())?;
-        let state = match understand(text.trim()) {
+        let state = match parse(text.trim()) {
             Ok((value, shown)) => {
                 let default = || match VARIABLES.iter().find(|variable| variable.name == name) {
                     Some(variable) if !variable.default.is_empty() => {
@@ -104,25 +104,25 @@ impl Reader {
                 State::Bad
             }
         };
-        Some(Given { name: name.to_owned(), text, state })
+        Some(Parsed { name: name.to_owned(), text, state })
     }
 
-    /// The value, or what holds without it.
+    /// The value of a variable, or its default.
     pub(super) fn read_or<T>(
         &mut self,
         name: &str,
         text: Option<String>,
         default: T,
-        understand: impl FnOnce(&str) -> Understood<T>,
+        parse: impl FnOnce(&str) -> ParseResult<T>,
     ) -> T {
-        match self.read(name, text, understand).map(|given| given.state) {
+        match self.read(name, text, parse).map(|parsed| parsed.state) {
             Some(State::On(value)) => value,
             _ => default,
         }
     }
 
-    /// A variable under its name or an older one; both are an error, unless one is 0 and so unset.
-    pub(super) fn either<T>(&mut self, new: Option<Given<T>>, old: Option<Given<T>>) -> Option<Given<T>> {
+    /// A variable that has an older name. Both together are an error, unless one is 0 and so unset.
+    pub(super) fn either<T>(&mut self, new: Option<Parsed<T>>, old: Option<Parsed<T>>) -> Option<Parsed<T>> {
         match (new, old) {
             (Some(new), Some(old)) if new.is_off() => Some(if old.is_off() { new } else { old }),
             (Some(new), Some(old)) => {
@@ -135,7 +135,7 @@ impl Reader {
         }
     }
 
-    /// Reports something once, however many targets it is wrong for.
+    /// Reports an error once, even if it concerns several targets.
     pub(super) fn fail(&mut self, error: ConfigError) {
         if !self.errors.contains(&error) {
             self.errors.push(error);
@@ -143,25 +143,25 @@ impl Reader {
     }
 }
 
-pub(super) fn duration(bare: Bare) -> impl Fn(&str) -> Understood<Duration> {
+pub(super) fn duration(bare: Bare) -> impl Fn(&str) -> ParseResult<Duration> {
     move |text| {
         let value = units::duration(text, bare)?;
         Ok(((!value.is_zero()).then_some(value), Show(value).to_string()))
     }
 }
 
-pub(super) fn percent(text: &str) -> Understood<f64> {
+pub(super) fn percent(text: &str) -> ParseResult<f64> {
     let value = units::percent(text)?;
     Ok(((value > 0.0).then_some(value), format!("{value}%")))
 }
 
-pub(super) fn count(text: &str) -> Understood<u64> {
+pub(super) fn count(text: &str) -> ParseResult<u64> {
     let value = whole(text, 0, u64::MAX)?;
     Ok(((value > 0).then_some(value), format!("{value} requests")))
 }
 
 /// A whole number up to `high`; 0 is unset.
-pub(super) fn up_to(high: u64) -> impl Fn(&str) -> Understood<usize> {
+pub(super) fn up_to(high: u64) -> impl Fn(&str) -> ParseResult<usize> {
     move |text| {
         if text == "0" {
             return Ok((None, String::new()));
@@ -172,7 +172,7 @@ pub(super) fn up_to(high: u64) -> impl Fn(&str) -> Understood<usize> {
 }
 
 /// One of some words, in any case.
-pub(super) fn word<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Understood<T> {
+pub(super) fn word<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> ParseResult<T> {
     move |text| match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
         Some((word, value)) => Ok((Some(*value), (*word).to_owned())),
         None if text == "0" => Ok((None, String::new())),
@@ -181,7 +181,7 @@ pub(super) fn word<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Und
 }
 
 /// A boolean as Go's `ParseBool` reads it.
-pub(super) fn boolean(text: &str) -> Understood<bool> {
+pub(super) fn boolean(text: &str) -> ParseResult<bool> {
     let value = match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
         "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
@@ -190,7 +190,7 @@ pub(super) fn boolean(text: &str) -> Understood<bool> {
     Ok((Some(value), value.to_string()))
 }
 
-pub(super) fn ip(text: &str) -> Understood<IpAddr> {
+pub(super) fn ip(text: &str) -> ParseResult<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let ip: IpAddr = bare.parse().map_err(|_| Reason::Ip)?;
     Ok((Some(ip), ip.to_string()))

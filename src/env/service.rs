@@ -1,4 +1,4 @@
-//! The variables that no rule comes from.
+//! The variables of the service itself, which make no rules.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::ServiceVariables;
-use super::reader::{Given, Reader, Understood, boolean, duration, ip, on, up_to, word};
+use super::reader::{ParseResult, Parsed, VariableReader, boolean, duration, ip, up_to, value_of, word};
 use crate::env::{Address, Files, Identity, Limits, LogFormat, Process, Token};
 use crate::fault::Target;
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::whole;
 use crate::units::{self, Bare};
 
-/// Paths that a target has without being told.
+/// The default paths of targets.
 const PATHS: &[(&str, Target)] = &[
     ("/healthz", Target::Liveness),
     ("/livez", Target::Liveness),
@@ -24,7 +24,7 @@ const PATHS: &[(&str, Target)] = &[
     ("/dependency", Target::Dependency),
 ];
 
-/// What is never faulted.
+/// Paths that are never faulted.
 const RESERVED: &[&str] = &["/", "/metrics"];
 
 const LEVELS: &[(&str, tracing::Level)] = &[
@@ -35,10 +35,10 @@ const LEVELS: &[(&str, tracing::Level)] = &[
     ("trace", tracing::Level::TRACE),
 ];
 
-/// The least and the most size of a head.
+/// Limits of `MAX_HEAD_SIZE`.
 const HEAD_SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
 
-pub(super) fn limits(reader: &mut Reader, raw: &mut ServiceVariables) -> Limits {
+pub(super) fn limits(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Limits {
     let s = duration(Bare::Seconds);
     Limits {
         connections: reader.read_or("MAX_CONNECTIONS", raw.max_connections.take(), 4096, up_to(1 << 20)),
@@ -48,7 +48,7 @@ pub(super) fn limits(reader: &mut Reader, raw: &mut ServiceVariables) -> Limits 
     }
 }
 
-fn head_size(text: &str) -> Understood<usize> {
+fn head_size(text: &str) -> ParseResult<usize> {
     match units::size(text)? {
         0 => Ok((None, String::new())),
         bytes if HEAD_SIZES.contains(&bytes) => Ok((Some(bytes as usize), format!("{bytes}B"))),
@@ -56,7 +56,7 @@ fn head_size(text: &str) -> Understood<usize> {
     }
 }
 
-pub(super) fn process(reader: &mut Reader, raw: &mut ServiceVariables) -> Process {
+pub(super) fn process(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Process {
     let s = duration(Bare::Seconds);
     let formats = &[("json", LogFormat::Json), ("text", LogFormat::Text)];
     Process {
@@ -68,20 +68,21 @@ pub(super) fn process(reader: &mut Reader, raw: &mut ServiceVariables) -> Proces
             &s,
         ),
         worker_threads: reader.read_or("WORKER_THREADS", raw.worker_threads.take(), 1, up_to(64)),
-        log_format: on(reader.read("LOG_FORMAT", raw.log_format.take(), word(formats)).as_ref()).copied(),
+        log_format: value_of(reader.read("LOG_FORMAT", raw.log_format.take(), word(formats)).as_ref())
+            .copied(),
         log_level: reader.read_or("LOG_LEVEL", raw.log_level.take(), tracing::Level::INFO, log_level),
     }
 }
 
 /// A level in any case. Some loggers write `warning`.
-fn log_level(text: &str) -> Understood<tracing::Level> {
+fn log_level(text: &str) -> ParseResult<tracing::Level> {
     word(LEVELS)(if text.eq_ignore_ascii_case("warning") { "warn" } else { text })
 }
 
-pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Identity {
+pub(super) fn identity(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Identity {
     let mut read = |name, raw| {
         let any = |text: &str| Ok((Some(text.to_owned()), crate::plan::error::shown(text)));
-        reader.read(name, raw, any).and_then(|given| given.on().cloned())
+        reader.read(name, raw, any).and_then(|parsed| parsed.value().cloned())
     };
     Identity {
         pod: read("POD_NAME", raw.pod_name.take()),
@@ -91,12 +92,12 @@ pub(super) fn identity(reader: &mut Reader, raw: &mut ServiceVariables) -> Ident
 }
 
 /// `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`, not both.
-pub(super) fn admin_token(reader: &mut Reader, raw: &mut ServiceVariables) -> Option<Token> {
+pub(super) fn admin_token(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Option<Token> {
     let text = raw.admin_token.take().filter(|text| !text.trim().is_empty());
     let file = reader.read("ADMIN_TOKEN_FILE", raw.admin_token_file.take(), |text| {
         Ok((Some(PathBuf::from(text)), crate::plan::error::shown(text)))
     });
-    let file = on(file.as_ref()).cloned();
+    let file = value_of(file.as_ref()).cloned();
     match (text, file) {
         (Some(_), Some(_)) => {
             let reason = Reason::NotWith("ADMIN_TOKEN_FILE, which is set, too; keep one".to_owned());
@@ -113,17 +114,17 @@ pub(super) fn admin_token(reader: &mut Reader, raw: &mut ServiceVariables) -> Op
 }
 
 /// `ADMIN_LOOPBACK`.
-pub(super) fn admin_loopback(reader: &mut Reader, raw: &mut ServiceVariables) -> bool {
+pub(super) fn admin_loopback(reader: &mut VariableReader, raw: &mut ServiceVariables) -> bool {
     reader.read_or("ADMIN_LOOPBACK", raw.admin_loopback.take(), true, boolean)
 }
 
-/// Where an annotation of the Pod is found, unless told otherwise.
+/// Default of `ANNOTATION_FILE`.
 const ANNOTATION_FILE: &str = "/etc/downwardapi/faults";
 
-pub(super) fn files(reader: &mut Reader, raw: &mut ServiceVariables) -> Files {
+pub(super) fn files(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Files {
     let mut read = |name, raw| {
         let path = |text: &str| Ok((Some(PathBuf::from(text)), crate::plan::error::shown(text)));
-        reader.read(name, raw, path).and_then(|given| given.on().cloned())
+        reader.read(name, raw, path).and_then(|parsed| parsed.value().cloned())
     };
     let annotation = read("ANNOTATION_FILE", raw.annotation_file.take());
     Files {
@@ -134,25 +135,27 @@ pub(super) fn files(reader: &mut Reader, raw: &mut ServiceVariables) -> Files {
     }
 }
 
-pub(super) fn checks_dependency(reader: &mut Reader, raw: &mut ServiceVariables) -> bool {
+pub(super) fn checks_dependency(reader: &mut VariableReader, raw: &mut ServiceVariables) -> bool {
     reader.read_or("READINESS_CHECKS_DEPENDENCY", raw.readiness_checks_dependency.take(), true, boolean)
 }
 
 /// The addresses of the probe listener and of the admin listener.
-pub(super) fn addresses(reader: &mut Reader, raw: &mut ServiceVariables) -> (Address, Address) {
+pub(super) fn addresses(reader: &mut VariableReader, raw: &mut ServiceVariables) -> (Address, Address) {
     let port = reader.read("PORT", raw.port.take(), |text| {
         let port = whole(text, 0, u64::from(u16::MAX))? as u16;
         Ok((Some(port), if port == 0 { "a free one".to_owned() } else { port.to_string() }))
     });
     let bind = reader.read("BIND_ADDRESS", raw.bind_address.take(), ip);
     let admin = reader.read("ADMIN_ADDRESS", raw.admin_address.take(), socket_address);
-    let probe_address =
-        Address { ip: on(bind.as_ref()).copied(), port: on(port.as_ref()).copied().unwrap_or(8080) };
-    let admin_address = on(admin.as_ref()).copied().unwrap_or(Address { ip: None, port: 8081 });
+    let probe_address = Address {
+        ip: value_of(bind.as_ref()).copied(),
+        port: value_of(port.as_ref()).copied().unwrap_or(8080),
+    };
+    let admin_address = value_of(admin.as_ref()).copied().unwrap_or(Address { ip: None, port: 8081 });
     let judged = [
-        port.as_ref().is_some_and(Given::is_bad),
-        bind.as_ref().is_some_and(Given::is_bad),
-        admin.as_ref().is_some_and(Given::is_bad),
+        port.as_ref().is_some_and(Parsed::is_bad),
+        bind.as_ref().is_some_and(Parsed::is_bad),
+        admin.as_ref().is_some_and(Parsed::is_bad),
     ];
     if probe_address.port != 0
         && probe_address.port == admin_address.port
@@ -178,7 +181,7 @@ fn overlap(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
     a == b || covers(a, b) || covers(b, a)
 }
 
-fn socket_address(text: &str) -> Understood<Address> {
+fn socket_address(text: &str) -> ParseResult<Address> {
     let address = match text.strip_prefix(':') {
         Some(port) if port.bytes().all(|c| c.is_ascii_digit()) => {
             Address { ip: None, port: port.parse().map_err(|_| Reason::SocketAddress)? }
@@ -192,25 +195,25 @@ fn socket_address(text: &str) -> Understood<Address> {
 }
 
 /// All paths of targets.
-pub(super) fn paths(reader: &mut Reader, raw: &mut ServiceVariables) -> Vec<(String, Target)> {
+pub(super) fn paths(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Vec<(String, Target)> {
     let mut paths: Vec<(String, Target)> =
         PATHS.iter().map(|(path, target)| ((*path).to_owned(), *target)).collect();
-    // What each path of the router belongs to: a prefix takes its own path without the asterisk, too.
+    // The target of each route. A prefix also takes its own path without the asterisk.
     let mut owners: HashMap<String, Target> = paths.iter().cloned().collect();
-    for (name, given, target) in [
+    for (name, parsed, target) in [
         ("LIVENESS_PATHS", raw.liveness_paths.take(), Target::Liveness),
         ("READINESS_PATHS", raw.readiness_paths.take(), Target::Readiness),
         ("STARTUP_PATHS", raw.startup_paths.take(), Target::Startup),
         ("DEPENDENCY_PATHS", raw.dependency_paths.take(), Target::Dependency),
         ("TRAFFIC_PATHS", raw.traffic_paths.take(), Target::Traffic),
     ] {
-        // Paths with errors of their own are not shown as understood.
-        let Some(list) = given.filter(|list| !list.trim().is_empty()) else { continue };
-        let mut understood = Vec::new();
+        // Paths that are wrong are not part of the effective value.
+        let Some(list) = parsed.filter(|list| !list.trim().is_empty()) else { continue };
+        let mut accepted = Vec::new();
         for path in list.split(',').map(str::trim) {
             match claim(path, target, &mut owners) {
                 Ok(is_new) => {
-                    understood.push(path);
+                    accepted.push(path);
                     if is_new {
                         paths.push((path.to_owned(), target));
                     }
@@ -218,19 +221,19 @@ pub(super) fn paths(reader: &mut Reader, raw: &mut ServiceVariables) -> Vec<(Str
                 Err(reason) => reader.fail(ConfigError::new(name, reason).value(path)),
             }
         }
-        if !understood.is_empty() {
-            let value = crate::plan::error::shown(&understood.join(", "));
+        if !accepted.is_empty() {
+            let value = crate::plan::error::shown(&accepted.join(", "));
             reader.effective.push(super::Setting { name: name.to_owned(), value });
         }
     }
-    // A prefix takes the path without the asterisk: `/x/` beside `/x/*` would be the same route twice.
+    // A prefix includes the path without the asterisk: `/x/` beside `/x/*` would be the same route twice.
     let prefixes: Vec<String> =
         paths.iter().filter_map(|(path, _)| path.strip_suffix('*').map(str::to_owned)).collect();
     paths.retain(|(path, _)| !prefixes.contains(path));
     paths
 }
 
-/// Gives a path to a target; whether it was nobody's.
+/// Assigns a path to a target. Returns whether it had none before.
 fn claim(path: &str, target: Target, owners: &mut HashMap<String, Target>) -> Result<bool, Reason> {
     let exact = path.strip_suffix("/*").unwrap_or(path);
     let allowed = |c: u8| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'{' | b'}' | b'*');

@@ -1,4 +1,4 @@
-//! Names that look like misspelt ones of ours.
+//! Finds the variable that a misspelt name means.
 
 use super::variables::{VARIABLES, prefix};
 use super::warning::Problem;
@@ -27,21 +27,21 @@ const TAILS: &[&str] = &[
 /// Words of which one is never a misspelling of another: they mean different things.
 const DISTINCT: &[&str] = &["AFTER", "FOR", "EVERY"];
 
-/// Longer names are nobody's misspelling of ours, and distances cost the product of both lengths.
+/// Longer names are not compared: none of ours is as long, and the cost grows with both lengths.
 const MAX_LENGTH: usize = 64;
 
-/// A name of ours, and which letters are in it.
+/// One of our names, and a set of its letters.
 pub(super) struct Candidate<'a> {
     name: &'a str,
     letters: u64,
 }
 
-/// Names of ours, made ready for [`diagnose`].
+/// Our names, prepared for [`diagnose`].
 pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
     names.iter().map(|name| Candidate { name, letters: letters(name) }).collect()
 }
 
-/// What is probably wrong with a name that is none of ours; `None` if it has nothing to do with them.
+/// What is probably wrong with a name that is not one of ours; `None` if it does not resemble any.
 pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<Problem> {
     let upper = normalized(name)?;
     if let Some(problem) = prefixed(&upper, |rest, variable| rest == variable) {
@@ -53,7 +53,7 @@ pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<Problem> {
     prefixed(&upper, is_misspelling)
 }
 
-/// The one of `ours` that a name is probably meant to be.
+/// The one of `ours` that a name probably means.
 pub(super) fn meant<'a>(name: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
     nearest(&normalized(name)?, ours)
 }
@@ -84,14 +84,14 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
     }
     let letters = letters(upper);
     ours.iter()
-        // Thousands of names may stand there, and most differ in their letters alone.
+        // An environment may have thousands of names, and comparing letters excludes most of them cheaply.
         .filter(|candidate| foreign(letters, candidate.letters) <= tolerance(upper, candidate.name))
         .filter(|candidate| is_misspelling(upper, candidate.name))
         .min_by_key(|candidate| strsim::osa_distance(upper, candidate.name))
         .map(|candidate| candidate.name)
 }
 
-/// Whether a name of several words is how a longer one begins, such as `FAIL_AFTER` for `FAIL_AFTER_TIME`.
+/// Whether a name of several words is the beginning of a longer one, as `FAIL_AFTER` is of `FAIL_AFTER_TIME`.
 fn is_beginning(name: &str, longer: &str) -> bool {
     name.contains('_') && longer.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
 }

@@ -1,4 +1,4 @@
-//! The one table of variables.
+//! The table of variables, which the documentation and the help are made of.
 
 use crate::fault::Target;
 
@@ -7,25 +7,25 @@ use crate::fault::Target;
 pub struct Variable {
     /// Its name, without a prefix.
     pub name: &'static str,
-    /// The targets whose name may stand before it as a prefix (`LIVENESS_`).
+    /// The targets whose prefix (`LIVENESS_`) it takes.
     pub prefixes: &'static [Target],
     /// The unit of a bare number, or the kind of value.
     pub unit: &'static str,
-    /// What holds without it; empty: nothing.
+    /// Its default; empty: none.
     pub default: &'static str,
     /// What it does.
     pub meaning: &'static str,
 }
 
 impl Variable {
-    /// All names it goes by: its own, then those with a prefix.
+    /// All its names: its own, then those with a prefix.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let prefixed = self.prefixes.iter().map(|target| [prefix(*target), self.name].concat());
         std::iter::once(self.name.to_owned()).chain(prefixed)
     }
 }
 
-/// What stands before a variable that acts on one target.
+/// The prefix of variables that act on one target.
 pub(super) const fn prefix(target: Target) -> &'static str {
     match target {
         Target::Liveness => "LIVENESS_",
@@ -37,7 +37,7 @@ pub(super) const fn prefix(target: Target) -> &'static str {
 }
 
 const EACH: &[Target] = &Target::ALL;
-/// `STARTUP_STARTUP_DELAY` would be `STARTUP_DELAY` said twice.
+/// `STARTUP_STARTUP_DELAY` would mean the same as `STARTUP_DELAY`.
 const BUT_STARTUP: &[Target] = &[Target::Liveness, Target::Readiness, Target::Dependency, Target::Traffic];
 
 const fn each(

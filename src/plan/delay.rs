@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 use super::choice;
-use super::reader::{Fields, Reader};
+use super::reader::{FieldReader, Fields};
 use crate::fault::{Delay, DelayError};
 use crate::plan::error::{Reason, nearest};
 use crate::units::{self, Bare};
 
 const KNOWN: &[&str] = &["fixed", "jitter", "distribution", "median", "p99", "mean", "p50", "p90"];
-/// More percentiles than anybody measures.
+/// Limit of fields, percentiles included.
 const MAX_FIELDS: usize = 100;
 const DISTRIBUTIONS: &[&str] = &["uniform", "normal", "lognormal", "exponential"];
 
 /// `50ms`, `{fixed, jitter, distribution}`, `{distribution: lognormal, median, p99}`,
 /// `{distribution: exponential, mean}` or `{p50: …, p99.9: …}`.
-pub(super) fn read(reader: &mut Reader, value: &Value) -> Option<Delay> {
+pub(super) fn read(reader: &mut FieldReader, value: &Value) -> Option<Delay> {
     let before = reader.errors.len();
     let delay = match value {
         Value::String(_) | Value::Number(_) => short(reader, value),
@@ -24,7 +24,7 @@ pub(super) fn read(reader: &mut Reader, value: &Value) -> Option<Delay> {
     delay.filter(|_| reader.errors.len() == before)
 }
 
-fn short(reader: &mut Reader, value: &Value) -> Option<Delay> {
+fn short(reader: &mut FieldReader, value: &Value) -> Option<Delay> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let delay = units::duration(&text, Bare::Milliseconds)
         .map_err(Reason::from)
@@ -32,7 +32,7 @@ fn short(reader: &mut Reader, value: &Value) -> Option<Delay> {
     delay.map_err(|reason| reader.fail_value("delay", value, reason)).ok()
 }
 
-fn long(reader: &mut Reader, value: &Value) -> Option<Delay> {
+fn long(reader: &mut FieldReader, value: &Value) -> Option<Delay> {
     let fields = reader.open(value, "delay", KNOWN)?;
     let distribution = reader.parsed(&fields, "distribution", "text", |text| {
         DISTRIBUTIONS
@@ -77,7 +77,7 @@ fn long(reader: &mut Reader, value: &Value) -> Option<Delay> {
     delay.map_err(|error| reader.fail("delay", error)).ok()
 }
 
-fn table(reader: &mut Reader, fields: &Fields<'_>) -> Option<Result<Delay, DelayError>> {
+fn table(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Result<Delay, DelayError>> {
     let mut table = Vec::new();
     for name in fields.names() {
         if let Some(percentile) = percentile(name) {
@@ -88,7 +88,7 @@ fn table(reader: &mut Reader, fields: &Fields<'_>) -> Option<Result<Delay, Delay
 }
 
 fn shaped(
-    reader: &mut Reader,
+    reader: &mut FieldReader,
     fields: &Fields<'_>,
     distribution: Option<&str>,
 ) -> Option<Result<Delay, DelayError>> {
@@ -104,7 +104,7 @@ fn shaped(
         Some("exponential") => Delay::exponential(required("mean")?),
         _ => {
             let fixed = required("fixed");
-            // A distribution without a width is a slip.
+            // A distribution without a width is a mistake.
             let spread = distribution.is_some() || fields.get("jitter").is_some();
             let jitter = if spread { Some(required("jitter")?) } else { None };
             match jitter {

@@ -1,25 +1,28 @@
-//! What is wrong with a configuration, a line for each thing.
+//! Errors of a configuration, one per line.
 
 mod reason;
 
 use std::fmt;
 
+use thiserror::Error;
+
 pub use reason::Reason;
 
-/// How much of a value an error shows, in characters.
+/// How many characters of a value an error shows.
 const SHOWN: usize = 80;
 
 /// One thing that is wrong. As text it is a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
 /// `faults[1] (flaps): when.for="x": is not a duration …`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub struct ConfigError {
     /// The variable, or the position in the plan.
     pub place: String,
     /// The field inside that place, such as `when.for`; empty: the place itself.
     pub field: String,
-    /// The value, shortened and without control characters; absent where it is long, secret or not there.
+    /// The value, shortened and without control characters; absent if it is long, secret or missing.
     pub value: Option<String>,
     /// What is wrong with it.
+    #[source]
     pub reason: Reason,
 }
 
@@ -72,10 +75,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
-
 /// Everything that is wrong, a line each.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub struct Errors(pub Vec<ConfigError>);
 
 impl fmt::Display for Errors {
@@ -90,9 +91,7 @@ impl fmt::Display for Errors {
     }
 }
 
-impl std::error::Error for Errors {}
-
-/// The word that is meant by a misspelt one: the nearest, if a third of its letters or fewer differ.
+/// The word that a misspelt one probably means: the nearest, if at most a third of its letters differ.
 pub(crate) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
     // The distance costs the product of both lengths.
     if word.len() > 64 {

@@ -1,17 +1,18 @@
-//! What a rule for the listener does.
+//! Actions of rules for the listener.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
-use super::reader::{Fields, Reader};
-use crate::fault::{Action, Cut, Networks};
+use super::reader::{FieldReader, Fields};
+use crate::fault::{Action, Cut, ModeField, Networks};
 use crate::plan::error::Reason;
 
-/// `mode` and `from`; fields of requests are errors.
-pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
-    let of_requests = ["rate", "burst", "ramp", "delay", "status", "location", "body", "drip"];
+/// Reads `mode` and `from`; fields that only rules for requests have are errors.
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Action> {
+    let of_requests =
+        ["rate", "burst", "ramp", "delay"].into_iter().chain(ModeField::ALL.map(ModeField::name));
     for field in of_requests {
         if fields.get(field).is_some() {
             reader.fail(field, Reason::NotWith("target listener, which knows no requests, only time".into()));
@@ -32,7 +33,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Action> {
     Some(Action::Listener { cut: cut?, from: from? })
 }
 
-fn networks(reader: &mut Reader, value: &Value) -> Option<Networks> {
+fn networks(reader: &mut FieldReader, value: &Value) -> Option<Networks> {
     let mut networks = Networks::default();
     let texts = reader.texts(value, "from")?;
     if texts.is_empty() {
@@ -51,7 +52,7 @@ fn networks(reader: &mut Reader, value: &Value) -> Option<Networks> {
     Some(networks)
 }
 
-/// A network or a single address. Peers count as IPv4 where they are, so networks do, too.
+/// A network or a single address. IPv4 in IPv6 form becomes IPv4, as the addresses of peers do.
 fn network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpNet>() {
         Ok(network) => network.trunc(),

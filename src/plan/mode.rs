@@ -1,6 +1,6 @@
 //! Modes of requests and the fields that go with each.
 
-use super::reader::{Fields, Reader};
+use super::reader::{FieldReader, Fields};
 use super::{choice, whole};
 use crate::fault::{Cut, Mode, ModeField, ModeInfo, ModeParts, Rate};
 use crate::plan::error::Reason;
@@ -16,7 +16,7 @@ pub(crate) fn listener_modes() -> Vec<&'static str> {
     ModeInfo::all_of_listener().map(|info| info.name).collect()
 }
 
-/// The mode of requests of that name, or what is wrong with it. `elsewhere` says where modes of the listener belong.
+/// The row of a mode of requests. `elsewhere` completes the error of a mode that only the listener has.
 pub(crate) fn request_mode(text: &str, elsewhere: &'static str) -> Result<&'static ModeInfo, Reason> {
     ModeInfo::of_requests(text).ok_or_else(|| {
         if Cut::from_name(text).is_some() {
@@ -32,13 +32,13 @@ pub(crate) fn status(text: &str) -> Result<u16, Reason> {
     Ok(whole(text, 200, 599)? as u16)
 }
 
-/// The rate in percent, as it was written: 29 rather than 28.999999999999996.
+/// The rate in percent, rounded to what was written: 29 instead of 28.999999999999996.
 pub(crate) fn percent_of(rate: Rate) -> f64 {
     (rate.percent() * 1e9).round() / 1e9
 }
 
-/// The mode of a rule for requests, and its fields.
-pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<Mode> {
+/// Reads the mode of a rule for requests, and its fields.
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Mode> {
     if fields.get("mode").is_none() {
         for field in ModeField::ALL {
             if let Some(value) = fields.get(field.name()) {

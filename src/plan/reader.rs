@@ -8,10 +8,10 @@ use super::Map;
 use crate::plan::error::{ConfigError, Reason, nearest};
 use crate::units::{self, Bare};
 
-/// The most entries of a list inside a rule.
+/// Limit of entries of a list inside a rule.
 const MAX_LIST: usize = 1_000;
 
-/// The most unknown fields of one mapping that are reported; each is compared with all that are known.
+/// Limit of unknown fields that are reported per mapping, since each is compared with all known ones.
 const MAX_UNKNOWN: usize = 20;
 
 /// One mapping and the path that leads to it.
@@ -38,12 +38,12 @@ impl<'a> Fields<'a> {
 }
 
 /// Collects what is wrong at one place.
-pub(super) struct Reader {
+pub(super) struct FieldReader {
     place: String,
     pub(super) errors: Vec<ConfigError>,
 }
 
-impl Reader {
+impl FieldReader {
     pub(super) const fn new(place: String) -> Self {
         Self { place, errors: Vec::new() }
     }
@@ -102,7 +102,7 @@ impl Reader {
         value
     }
 
-    /// A field's text or number, parsed. Absent and wrong are both `None`; the latter is reported.
+    /// Parses a field's text or number. `None` if it is absent or wrong; the latter is reported.
     pub(super) fn parsed<T, E: Into<Reason>>(
         &mut self,
         fields: &Fields<'_>,

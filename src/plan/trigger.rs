@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::reader::{Fields, Reader};
+use super::reader::{FieldReader, Fields};
 use super::whole;
 use crate::fault::{Burst, Pods, Rate, RequestWindow, TimeWindow, Trigger, TriggerError};
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
-/// The most ordinals of a rule.
+/// Limit of ordinals of a rule.
 const MAX_ORDINALS: usize = 1_000;
 
 /// `when`, `rate`, `burst`, `ramp`, `start`, `until`, `stagger` and `pods`.
-pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
     let (mut time, mut requests, mut starts) = (None, None, None);
     if let Some(value) = fields.get("when")
         && let Some(when) = reader.mapping(value, "when", &["after", "for", "every", "requests", "starts"])
@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
         match Burst::new(mean, rate) {
             Ok(burst) => Ok::<_, Reason>(Some(burst)),
             Err(error @ TriggerError::BurstOutOfRange(_)) => Err(error.into()),
-            // Whether it fits the rate cannot be said.
+            // The rate is wrong, so whether the burst fits it is unknown.
             Err(_) if rate_is_bad => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -65,7 +65,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Trigger {
 }
 
 /// A share such as `30%`, or a list of ordinals.
-fn pods(reader: &mut Reader, fields: &Fields<'_>, value: &Value) -> Option<Pods> {
+fn pods(reader: &mut FieldReader, fields: &Fields<'_>, value: &Value) -> Option<Pods> {
     const EXPECTED: &str = "a share such as 30%, or a list of ordinals such as [0, 2]";
     let Value::Array(items) = value else {
         return reader.parsed(fields, "pods", EXPECTED, |text| {
@@ -85,7 +85,7 @@ fn pods(reader: &mut Reader, fields: &Fields<'_>, value: &Value) -> Option<Pods>
     ordinals.map(Pods::Ordinals)
 }
 
-fn count_window(reader: &mut Reader, value: &Value, path: &'static str) -> Option<RequestWindow> {
+fn count_window(reader: &mut FieldReader, value: &Value, path: &'static str) -> Option<RequestWindow> {
     let fields = reader.mapping(value, path, &["after", "for", "every"])?;
     let before = reader.errors.len();
     let [after, length, period] = ["after", "for", "every"]

@@ -1,4 +1,4 @@
-//! Rules as values.
+//! Writes rules as JSON values.
 
 use serde_json::{Map, Number, Value};
 
@@ -9,7 +9,7 @@ use crate::fault::{
 };
 use crate::units::{Show, show_timestamp};
 
-/// A rule as a plan has it, without what is at its default. [`read_rule`](super::read_rule) gives the rule back.
+/// Writes a rule as a plan has it, without fields at their default. [`read_rule`](super::read_rule) gives the rule back.
 pub fn write_rule(rule: &Rule) -> Value {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
@@ -82,7 +82,7 @@ fn when(
     (!when.is_empty()).then_some(Value::Object(when))
 }
 
-/// An `after` of zero is left out, unless nothing else would tell that there is a window.
+/// Leaves out an `after` of zero, unless the window would have no field then.
 fn window(
     after: Value,
     after_is_zero: bool,

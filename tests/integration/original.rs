@@ -155,3 +155,19 @@ fn recovery_period_alone_fails_from_the_first_answer_on() {
     let statuses: Vec<u16> = (0..4).map(|_| drill.status(Liveness, 0)).collect();
     assert_eq!(statuses, [500, 500, 200, 200]);
 }
+
+#[test]
+fn a_disconnect_without_a_reconnect_never_cuts() {
+    for pairs in [&[("DISCONNECT_AFTER", "1")][..], &[("DISCONNECT_AFTER", "1"), ("RECONNECT_AFTER", "0")]] {
+        let mut drill = Drill::new(pairs);
+        for target in [Liveness, Readiness, Dependency] {
+            assert_eq!(
+                (drill.status(target, 59), drill.status(target, 3600)),
+                (200, 200),
+                "{pairs:?} {target}"
+            );
+        }
+    }
+    let mut drill = Drill::new(&[("PARTITION_AFTER", "1")]);
+    assert_eq!((drill.status(Readiness, 59), drill.status(Readiness, 1_000_000)), (200, 500));
+}

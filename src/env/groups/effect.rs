@@ -1,4 +1,4 @@
-//! Variables that are set in vain.
+//! Variables that have no effect.
 
 use super::Groups;
 use super::partition::PARTITION;
@@ -7,23 +7,23 @@ use crate::fault::{ModeField, ModeInfo, Target};
 use crate::plan::error::Reason;
 
 impl<'a> Groups<'a> {
-    /// What is set in vain.
+    /// Reports variables that have no effect.
     pub(super) fn without_effect(&mut self) {
         let settings = std::iter::once(self.shared).chain(self.own);
         for of in settings {
             let needs = [
-                (of.burst
-                    .as_ref()
-                    .map(|given| (&given.name, given.on().map(|_| given.error(needs("FAILURE_RATE")))))),
+                (of.burst.as_ref().map(|parsed| {
+                    (&parsed.name, parsed.value().map(|_| parsed.error(needs("FAILURE_RATE"))))
+                })),
                 (of.period
                     .as_ref()
-                    .map(|given| (&given.name, given.on().map(|_| given.error(needs("FAIL_FOR")))))),
+                    .map(|parsed| (&parsed.name, parsed.value().map(|_| parsed.error(needs("FAIL_FOR")))))),
                 (of.jitter
                     .as_ref()
-                    .map(|given| (&given.name, given.on().map(|_| given.error(needs("LATENCY")))))),
+                    .map(|parsed| (&parsed.name, parsed.value().map(|_| parsed.error(needs("LATENCY")))))),
                 (of.shape
                     .as_ref()
-                    .map(|given| (&given.name, given.on().map(|_| given.error(needs("LATENCY")))))),
+                    .map(|parsed| (&parsed.name, parsed.value().map(|_| parsed.error(needs("LATENCY")))))),
             ];
             for (name, error) in needs.into_iter().flatten() {
                 if let Some(error) = error.filter(|_| !self.used.contains(&name.as_str())) {
@@ -45,11 +45,11 @@ impl<'a> Groups<'a> {
             // A partition by status has no other mode.
             ModeField::Status if self.is_used_by_partition(of_target) => None,
             ModeField::Status => {
-                of.status.as_ref().filter(|given| given.on().is_some()).map(|given| &given.name)
+                of.status.as_ref().filter(|parsed| parsed.value().is_some()).map(|parsed| &parsed.name)
             }
-            ModeField::Location => of.location.as_ref().map(|given| &given.name),
-            ModeField::Body => of.body.as_ref().map(|given| &given.name),
-            ModeField::Drip => of.drip.as_ref().map(|given| &given.name),
+            ModeField::Location => of.location.as_ref().map(|parsed| &parsed.name),
+            ModeField::Body => of.body.as_ref().map(|parsed| &parsed.name),
+            ModeField::Drip => of.drip.as_ref().map(|parsed| &parsed.name),
         };
         let untaken: Vec<_> = ModeField::ALL
             .into_iter()
@@ -62,13 +62,13 @@ impl<'a> Groups<'a> {
             self.warn(name, &format!("FAILURE_MODE={}", modes_with(field)));
         }
         let fails = |target: Target| {
-            self.made
+            self.rules
                 .iter()
                 .filter(|made| made.rule.name().as_str() != PARTITION)
                 .any(|made| made.rule.targets().contains(target) && made.rule.mode().is_some())
         };
         if self.reader.errors.is_empty() && !targets.clone().any(fails) {
-            let mode = of.mode.as_ref().filter(|mode| mode.on().is_some()).map(|mode| &mode.name);
+            let mode = of.mode.as_ref().filter(|mode| mode.value().is_some()).map(|mode| &mode.name);
             for name in mode.into_iter().chain(status) {
                 self.warn(name, "a failure, such as FAILURE_RATE");
             }
@@ -78,7 +78,7 @@ impl<'a> Groups<'a> {
     /// Whether readiness fails in a partition, with the status of these variables.
     fn is_used_by_partition(&self, of_target: Option<Target>) -> bool {
         of_target.is_none_or(|target| target == Target::Readiness)
-            && self.made.iter().any(|made| made.rule.name().as_str() == PARTITION)
+            && self.rules.iter().any(|made| made.rule.name().as_str() == PARTITION)
     }
 }
 

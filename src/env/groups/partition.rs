@@ -1,27 +1,27 @@
-//! What happens to the listener as a whole.
+//! Partitions, and the delay before anything listens.
 
 use std::time::Duration;
 
-use super::{Groups, OF_ALL};
+use super::{ALL_TARGETS, Groups};
 use crate::env::raw::ServiceVariables;
-use crate::env::reader::{Given, Reader, duration, is_bad, on, word};
+use crate::env::reader::{Parsed, VariableReader, duration, is_bad, value_of, word};
 use crate::fault::{Action, Cut, Mode, ModeParts, Networks, Target, Targets, TimeWindow, Trigger};
 use crate::units::Bare;
 
 /// The rule of a partition that fails readiness alone.
 pub(super) const PARTITION: &str = "readiness-partition";
 
-/// The cut of the network, and how long nothing listens at first, as the variables have it.
+/// The variables of partitions and of the delay before anything listens.
 pub(in crate::env) struct Partition {
-    pub(in crate::env) listen: Option<Given<Duration>>,
-    pub(in crate::env) after: Option<Given<Duration>>,
-    pub(in crate::env) length: Option<Given<Duration>>,
+    pub(in crate::env) listen: Option<Parsed<Duration>>,
+    pub(in crate::env) after: Option<Parsed<Duration>>,
+    pub(in crate::env) length: Option<Parsed<Duration>>,
     /// What is cut; `None` makes readiness fail instead.
-    pub(in crate::env) cut: Option<Given<Option<Cut>>>,
+    pub(in crate::env) cut: Option<Parsed<Option<Cut>>>,
 }
 
 impl Partition {
-    pub(in crate::env) fn read(reader: &mut Reader, raw: &mut ServiceVariables) -> Self {
+    pub(in crate::env) fn read(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Self {
         let cuts: Vec<_> = Cut::ALL.iter().map(|cut| (cut.name(), Some(*cut))).collect();
         let cuts = [vec![("status", None)], cuts].concat();
         let minutes = duration(Bare::Minutes);
@@ -39,9 +39,10 @@ impl Partition {
 }
 
 impl<'a> Groups<'a> {
-    /// Until the delay is over, nothing listens: a partition from the start.
+    /// Makes the rule of `LISTEN_DELAY`: a partition from the start until the delay is over.
     pub(super) fn listen(&mut self, partition: &'a Partition) {
-        let Some((given, delay)) = partition.listen.as_ref().and_then(|given| Some((given, *given.on()?)))
+        let Some((parsed, delay)) =
+            partition.listen.as_ref().and_then(|parsed| Some((parsed, *parsed.value()?)))
         else {
             return;
         };
@@ -49,17 +50,19 @@ impl<'a> Groups<'a> {
             Ok(time) => {
                 let action = Action::Listener { cut: Cut::Refuse, from: Networks::default() };
                 let trigger = Trigger { time: Some(time), ..Trigger::ALWAYS };
-                self.rule("listener-listen", trigger, action, &given.name);
+                self.rule("listener-listen", trigger, action, &parsed.name);
             }
-            Err(error) => self.reader.fail(given.error(error)),
+            Err(error) => self.reader.fail(parsed.error(error)),
         }
     }
 
     pub(super) fn partition(&mut self, partition: &'a Partition) {
         let Partition { after, length, cut, .. } = partition;
         let (after, length) = (after.as_ref(), length.as_ref());
-        let Some(main) =
-            after.filter(|given| given.on().is_some()).or(length).filter(|given| given.on().is_some())
+        let Some(main) = after
+            .filter(|parsed| parsed.value().is_some())
+            .or(length)
+            .filter(|parsed| parsed.value().is_some())
         else {
             if !is_bad(after)
                 && !is_bad(length)
@@ -72,11 +75,11 @@ impl<'a> Groups<'a> {
         if is_bad(after) || is_bad(length) || is_bad(cut.as_ref()) {
             return;
         }
-        if on(after).is_none() && main.name == "RECONNECT_AFTER" {
+        if value_of(after).is_none() && main.name == "RECONNECT_AFTER" {
             self.warn(&main.name, "DISCONNECT_AFTER");
             return;
         }
-        if main.name == "DISCONNECT_AFTER" && on(length).is_none() {
+        if main.name == "DISCONNECT_AFTER" && value_of(length).is_none() {
             // The original never cuts then, and its manifests have to keep their meaning.
             self.warn(
                 &main.name,
@@ -84,22 +87,23 @@ impl<'a> Groups<'a> {
             );
             return;
         }
-        let time = TimeWindow::new(on(after).copied().unwrap_or_default(), on(length).copied(), None);
+        let time =
+            TimeWindow::new(value_of(after).copied().unwrap_or_default(), value_of(length).copied(), None);
         let time = match time {
             Ok(time) => Some(time),
             Err(error) => return self.reader.fail(main.error(error)),
         };
         let trigger = Trigger { time, ..Trigger::ALWAYS };
-        if let Some(cut) = cut.as_ref().and_then(|cut| *cut.on()?) {
+        if let Some(cut) = cut.as_ref().and_then(|cut| *cut.value()?) {
             let action = Action::Listener { cut, from: Networks::default() };
             self.rule("listener-partition", trigger, action, &main.name);
             return;
         }
-        let status = self.held(Target::Readiness, OF_ALL, |of| &of.status);
+        let status = self.variable_for(Target::Readiness, ALL_TARGETS, |of| &of.status);
         if is_bad(status) {
             return;
         }
-        let mode = Mode::Status(on(status).copied().unwrap_or(ModeParts::default().status));
+        let mode = Mode::Status(value_of(status).copied().unwrap_or(ModeParts::default().status));
         let targets = Targets::NONE.with(Target::Readiness);
         let action = Action::Requests { targets, delay: None, mode: Some(mode) };
         self.rule(PARTITION, trigger, action, &main.name);

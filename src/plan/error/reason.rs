@@ -1,6 +1,6 @@
 //! What is wrong with a value.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::shown;
 use crate::fault::{DelayError, MAX_RULES, RuleError, RuleName, TriggerError};
@@ -8,25 +8,34 @@ use crate::plan::document::DocumentError;
 use crate::units::UnitError;
 
 /// What is wrong with a value. The text says what would be right.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum Reason {
     /// Not a quantity.
-    Unit(UnitError),
-    /// A condition that cannot be.
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    /// Conditions that do not go together.
+    #[error("{0}")]
     Trigger(TriggerError),
-    /// A delay that cannot be.
+    /// A delay that is not possible.
+    #[error("{0}")]
     Delay(DelayError),
     /// Parts of a rule that do not go together.
+    #[error("{0}")]
     Rule(RuleError),
     /// Not YAML or JSON.
-    Document(DocumentError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// Bytes that are not UTF-8.
+    #[error("is not UTF-8")]
     NotUtf8,
     /// A value of another type.
+    #[error("is not {0}")]
     Expected(&'static str),
-    /// No mapping where one should be; with its fields.
+    /// No mapping where one is expected; with the fields that it may have.
+    #[error("is not a mapping with {}", .0.join(", "))]
     ExpectedMapping(Vec<&'static str>),
-    /// A whole number outside its range.
+    /// Not a whole number, or one outside its range.
+    #[error("is not a whole number from {low} to {}", shown_bound(*.high))]
     Whole {
         /// The least.
         low: u64,
@@ -34,57 +43,71 @@ pub enum Reason {
         high: u64,
     },
     /// A size outside its range, in bytes.
+    #[error("is not a size {0}")]
     SizeRange(&'static str),
-    /// None of the words that stand for something here.
+    /// None of the words that are possible.
+    #[error("is not one of {}{}", .of.join(", "), meant(*.nearest))]
     Choice {
         /// The words.
         of: Vec<&'static str>,
-        /// The one that is meant, perhaps.
+        /// The word that was probably meant.
         nearest: Option<&'static str>,
     },
     /// A mode that the target does not have.
+    #[error("is not a mode of {target}, which has {}", .modes.join(", "))]
     ModeOfTarget {
         /// The target.
         target: &'static str,
         /// Its modes.
         modes: Vec<&'static str>,
     },
-    /// A target that cannot stand beside others.
+    /// The listener beside other targets.
+    #[error("listener cannot stand beside other targets: a cut takes them all; write a rule for each")]
     ListenerWithOthers,
     /// A field that does not exist.
+    #[error("unknown field \"{}\"{}", shown(.field), meant(*.nearest))]
     UnknownField {
         /// The field.
         field: String,
-        /// The one that is meant, perhaps.
+        /// The field that was probably meant.
         nearest: Option<&'static str>,
     },
-    /// A field that must be there.
+    /// A required field that is not there.
+    #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A variable without which this one has no meaning.
+    /// A variable or field without which this one has no meaning.
+    #[error("needs {0}")]
     Needs(String),
-    /// Something this field or variable does not go with.
+    /// A variable or field that this one does not go with.
+    #[error("does not go with {0}")]
     NotWith(String),
     /// A length that is not below a period.
+    #[error("must be shorter than {name} ({value})")]
     NotBelow {
         /// The variable of the period.
         name: String,
         /// The period.
         value: String,
     },
-    /// A name for the same thing that is given, too.
+    /// Another name for a variable that is set as well.
+    #[error("is another name for {0}, which is set, too; keep one")]
     SameAs(String),
-    /// Two rules of one name.
+    /// Two rules with the same name.
+    #[error("the name {name} is taken by {by}; each rule needs a name of its own")]
     NameTaken {
         /// The name.
         name: RuleName,
-        /// Where the first has it.
+        /// Where the first one is.
         by: String,
     },
-    /// A name that differs from that of the request.
+    /// A name that differs from the one in the path of the request.
+    #[error("is not {0}, the name in the path; leave it out")]
     OtherName(RuleName),
     /// More rules than allowed.
+    #[error("{0} rules are more than the {MAX_RULES} allowed")]
     TooManyRules(usize),
     /// More entries than allowed.
+    #[error("{count} entries are more than the {most} allowed")]
     TooManyItems {
         /// How many there are.
         count: usize,
@@ -92,99 +115,45 @@ pub enum Reason {
         most: usize,
     },
     /// Neither rules nor a seed.
+    #[error("is an empty plan: it has neither `faults` nor a `seed`")]
     EmptyPlan,
-    /// No boolean as the original reads them.
+    /// Not a boolean as Go's `ParseBool` reads it.
+    #[error("is not one of 1, t, T, true, True, TRUE, 0, f, F, false, False, FALSE")]
     Bool,
-    /// A path that cannot be.
+    /// Not a path.
+    #[error(
+        "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, {{ and }}"
+    )]
     Path,
     /// A path that no target may have.
+    #[error("is reserved: / and /metrics are never faulted")]
     ReservedPath,
     /// A path of another target.
+    #[error("belongs to {0} already")]
     PathTaken(&'static str),
     /// Not an IP address.
+    #[error("is not an IP address such as 127.0.0.1 or ::1")]
     Ip,
     /// Not an address with a port.
+    #[error("is not an address with a port, such as 0.0.0.0:8081, [::1]:8081 or :8081")]
     SocketAddress,
-    /// A port that two listeners want.
+    /// A port that another listener has.
+    #[error("is the port of {0}, too; each listener needs its own")]
     PortTaken(String),
     /// Not a network.
+    #[error("is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it")]
     Network,
     /// A warning that `STRICT=true` makes an error.
+    #[error("{0} (an error, since STRICT=true)")]
     Strict(String),
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unit(error) => error.fmt(f),
-            Self::Trigger(error) => error.fmt(f),
-            Self::Delay(error) => error.fmt(f),
-            Self::Rule(error) => error.fmt(f),
-            Self::Document(error) => error.fmt(f),
-            Self::NotUtf8 => f.write_str("is not UTF-8"),
-            Self::Expected(what) => write!(f, "is not {what}"),
-            Self::ExpectedMapping(fields) => write!(f, "is not a mapping with {}", fields.join(", ")),
-            Self::Whole { low, high: u64::MAX } => write!(f, "is not a whole number from {low} to 2^64-1"),
-            Self::Whole { low, high } => write!(f, "is not a whole number from {low} to {high}"),
-            Self::SizeRange(range) => write!(f, "is not a size {range}"),
-            Self::Choice { of, nearest } => {
-                write!(f, "is not one of {}", of.join(", "))?;
-                meant(f, *nearest)
-            }
-            Self::ModeOfTarget { target, modes } => {
-                write!(f, "is not a mode of {target}, which has {}", modes.join(", "))
-            }
-            Self::ListenerWithOthers => f.write_str(
-                "listener cannot stand beside other targets: a cut takes them all; write a rule for each",
-            ),
-            Self::UnknownField { field, nearest } => {
-                write!(f, "unknown field \"{}\"", shown(field))?;
-                meant(f, *nearest)
-            }
-            Self::Missing(what) => write!(f, "`{what}` is missing"),
-            Self::Needs(what) => write!(f, "needs {what}"),
-            Self::NotWith(what) => write!(f, "does not go with {what}"),
-            Self::NotBelow { name, value } => write!(f, "must be shorter than {name} ({value})"),
-            Self::SameAs(name) => write!(f, "is another name for {name}, which is set, too; keep one"),
-            Self::NameTaken { name, by } => {
-                write!(f, "the name {name} is taken by {by}; each rule needs a name of its own")
-            }
-            Self::OtherName(name) => write!(f, "is not {name}, the name in the path; leave it out"),
-            Self::TooManyRules(count) => {
-                write!(f, "{count} rules are more than the {MAX_RULES} allowed")
-            }
-            Self::TooManyItems { count, most } => write!(f, "{count} entries are more than the {most} allowed"),
-            Self::EmptyPlan => f.write_str("is an empty plan: it has neither `faults` nor a `seed`"),
-            Self::Bool => f.write_str("is not one of 1, t, T, true, True, TRUE, 0, f, F, false, False, FALSE"),
-            Self::Path => f.write_str(
-                "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, { and }",
-            ),
-            Self::ReservedPath => f.write_str("is reserved: / and /metrics are never faulted"),
-            Self::PathTaken(target) => write!(f, "belongs to {target} already"),
-            Self::Ip => f.write_str("is not an IP address such as 127.0.0.1 or ::1"),
-            Self::SocketAddress => {
-                f.write_str("is not an address with a port, such as 0.0.0.0:8081, [::1]:8081 or :8081")
-            }
-            Self::PortTaken(by) => write!(f, "is the port of {by}, too; each listener needs its own"),
-            Self::Strict(warning) => write!(f, "{warning} (an error, since STRICT=true)"),
-            Self::Network => f.write_str(
-                "is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it",
-            ),
-        }
-    }
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
 }
 
-fn meant(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
-    match nearest {
-        Some(nearest) => write!(f, "; did you mean \"{nearest}\"?"),
-        None => Ok(()),
-    }
-}
-
-impl From<UnitError> for Reason {
-    fn from(error: UnitError) -> Self {
-        Self::Unit(error)
-    }
+fn shown_bound(number: u64) -> String {
+    if number == u64::MAX { "2^64-1".to_owned() } else { number.to_string() }
 }
 
 impl From<TriggerError> for Reason {
@@ -202,11 +171,5 @@ impl From<DelayError> for Reason {
 impl From<RuleError> for Reason {
     fn from(error: RuleError) -> Self {
         Self::Rule(error)
-    }
-}
-
-impl From<DocumentError> for Reason {
-    fn from(error: DocumentError) -> Self {
-        Self::Document(error)
     }
 }

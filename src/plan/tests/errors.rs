@@ -1,0 +1,153 @@
+//! Errors, and what they say.
+
+use super::*;
+
+#[test]
+fn an_unknown_field_is_named_with_its_place_and_the_nearest_known_one() {
+    let text = "faults:\n- {name: ok, target: liveness, mode: hang}\n- {name: readiness-flaps, target: readiness, mode: hang, when: {fro: 20s}}";
+    assert_eq!(
+        errors(text),
+        [r#"faults[1] (readiness-flaps): when: unknown field "fro"; did you mean "for"?"#]
+    );
+    assert_eq!(errors_of("mode: hang, stats: 500"), [r#"unknown field "stats"; did you mean "status"?"#]);
+    assert_eq!(errors_of("mode: hang, colour: red"), [r#"unknown field "colour""#]);
+    assert_eq!(errors("fault: []"), [r#"unknown field "fault"; did you mean "faults"?"#]);
+    assert_eq!(
+        errors_of("delay: {fixd: 5ms, fixed: 5ms}"),
+        [r#"delay: unknown field "fixd"; did you mean "fixed"?"#]
+    );
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_the_reason() {
+    for (fields, error) in [
+        ("mode: status, body: 5", r#"body="5": does not go with mode status"#),
+        ("mode: hang, location: /", r#"location="/": does not go with mode hang"#),
+        ("mode: hang, drip: 5s", r#"drip="5s": does not go with mode hang"#),
+        (
+            "mode: hang, from: 10.0.0.0/8",
+            r#"from="10.0.0.0/8": does not go with requests; it is for target listener"#,
+        ),
+        ("status: 503, delay: 5ms", r#"status="503": needs a `mode` that sends it"#),
+        (
+            "mode: drop",
+            r#"mode="drop": is not a mode of requests (only target listener has it), which has {modes}"#,
+        ),
+        ("mode: truncated", r#"mode="truncated": is not one of {modes}; did you mean "truncate"?"#),
+        ("mode: status, status: 99", r#"status="99": is not a whole number from 200 to 599"#),
+        ("mode: status, status: 103", r#"status="103": is not a whole number from 200 to 599"#),
+        (
+            "mode: truncate, status: 204",
+            "status: mode truncate needs a body, which an answer with status 204 cannot have",
+        ),
+        (
+            "mode: truncate, body: 1parsec",
+            r#"body="1parsec": is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB, GB, GiB)"#,
+        ),
+        ("client: kublet", r#"client="kublet": is not one of kubelet, other, any; did you mean "kubelet"?"#),
+        ("rate: 0.2, mode: hang", r#"rate="0.2": is ambiguous; write 0.2% or 20%"#),
+        ("rate: 120%, mode: hang", r#"rate="120%": is not between 0% and 100%"#),
+        ("rate: [], mode: hang", "rate: is not a percentage such as 20%"),
+        (
+            "when: {after: 60x}, mode: hang",
+            r#"when.after="60x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s"#,
+        ),
+        ("when: {for: 10s, every: 5s}, mode: hang", "when: `for` (10s) must be shorter than `every` (5s)"),
+        ("when: {every: 5s}, mode: hang", "when: `every` needs a `for`, the length of each window"),
+        (
+            "when: {requests: {for: 1.5}}, mode: hang",
+            r#"when.requests.for="1.5": is not a whole number from 0 to 2^64-1"#,
+        ),
+        ("when: 5s, mode: hang", r#"when="5s": is not a mapping with after, for, every, requests, starts"#),
+        ("when: , mode: hang", r#"when="null": is not a mapping with after, for, every, requests, starts"#),
+        (
+            "rate: 50%, burst: 1.5, mode: hang",
+            r#"burst="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"#,
+        ),
+        ("burst: 5, mode: hang", r#"burst="5": a burst needs a rate of at most 99%, not 100%"#),
+        ("ramp: 0s, mode: hang", "ramp: `ramp` must be more than 0; leave it out for none"),
+        (
+            "delay: 50x",
+            r#"delay="50x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in ms"#,
+        ),
+        ("delay: 0s", r#"delay="0s": `delay` must be more than 0"#),
+        ("delay: {jitter: 5ms}", "delay: `fixed` is missing"),
+        ("delay: {fixed: 5ms, distribution: normal}", "delay: `jitter` is missing"),
+        ("delay: {fixed: 5ms, p50: 5ms}", "delay.p50: does not go with a delay without `distribution`"),
+        ("delay: {p50: 5ms, p40: 6ms}", "delay: `p50` must not be below `p40`"),
+        (
+            "delay: {fixed: 5ms, distribution: gamma}",
+            r#"delay.distribution="gamma": is not one of uniform, normal, lognormal, exponential"#,
+        ),
+        (
+            "mode: redirect, location: \"a b\"",
+            r#"location: the location "a b" is not a URL of printable ASCII characters"#,
+        ),
+    ] {
+        let lines = if fields.starts_with("client") {
+            errors_of(&format!("mode: hang, {fields}"))
+        } else {
+            errors_of(fields)
+        };
+        assert_eq!(lines, [error.replace("{modes}", &request_modes().join(", "))], "{fields}");
+    }
+    // Both ways a rule can do nothing.
+    assert_eq!(
+        errors("faults: [{name: a, target: []}]"),
+        ["faults[0] (a): target: `target` names nothing; name at least one"]
+    );
+    assert_eq!(
+        errors("faults: [{name: a, target: liveness}]"),
+        ["faults[0] (a): the rule does nothing: give it a `mode`, a `delay` or both"]
+    );
+}
+
+#[test]
+fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() {
+    assert_eq!(
+        errors(
+            "seed: -1\nfaults:\n- {name: a, target: liveness, mode: hang}\n- {target: liveness, mode: hang}\n- {name: a, target: livness, mode: hang}\n- 5\n- {name: A_b, target: liveness, mode: hang}"
+        ),
+        [
+            r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
+            "faults[1]: `name` is missing",
+            r#"faults[2] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener; did you mean "liveness"?"#,
+            r#"faults[3]="5": is not a mapping with name, disabled, target, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip"#,
+            r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
+            "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
+        ]
+    );
+}
+
+#[test]
+fn a_plan_of_a_thousand_rules_is_read_and_one_more_is_too_many() {
+    let rules = |count| {
+        let rules: Vec<_> = (0..count)
+            .map(|i| json!({"name": format!("r{i}"), "target": "traffic", "mode": "hang"}))
+            .collect();
+        json!({ "faults": rules }).to_string()
+    };
+    assert_eq!(plan(&rules(1000)).unwrap().rules.len(), 1000);
+    assert_eq!(errors(&rules(1001)), ["faults: 1001 rules are more than the 1000 allowed"]);
+}
+
+#[test]
+fn a_megabyte_of_nonsense_is_refused_with_few_errors() {
+    let many = |entry: fn(usize) -> String| (0..60_000).map(entry).collect::<Vec<_>>().join(",");
+    let fields = many(|i| format!("f{i}: 1"));
+    let errors_of_fields = errors(&format!("faults: [{{name: a, target: liveness, mode: hang, {fields}}}]"));
+    assert_eq!(
+        (errors_of_fields.len(), errors_of_fields[0].as_str()),
+        (20, r#"faults[0] (a): unknown field "f0""#)
+    );
+    let names = many(|i| format!("t{i}"));
+    assert_eq!(
+        errors(&format!("faults: [{{name: a, target: [{names}], mode: hang}}]")),
+        ["faults[0] (a): target: 60000 entries are more than the 1000 allowed"]
+    );
+    let table = many(|i| format!("p0.{i}: 1s"));
+    assert_eq!(
+        errors(&format!("faults: [{{name: a, target: liveness, delay: {{{table}}}}}]")),
+        ["faults[0] (a): delay: 60000 entries are more than the 100 allowed"]
+    );
+}

@@ -1,0 +1,124 @@
+//! Any rule that is written reads back.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn delays() -> impl Strategy<Value = Delay> {
+    (millis(1..100_000), millis(1..100_000), 0..6).prop_map(|(a, b, kind)| {
+        let (low, high) = (a.min(b), a.max(b));
+        match kind {
+            0 => Delay::fixed(a),
+            1 => Delay::uniform(a, b),
+            2 => Delay::normal(a, b),
+            3 => Delay::log_normal(low, high),
+            4 => Delay::exponential(a),
+            _ => Delay::percentiles(vec![(12.5, low), (99.9, high)]),
+        }
+        .unwrap()
+    })
+}
+
+fn modes() -> impl Strategy<Value = Mode> {
+    (0..request_modes().len(), 200..600_u16, 0..100_000_u64, millis(1..100_000), "[!-~]{1,20}").prop_map(
+        |(kind, status, body, drip, location)| {
+            let status = if matches!(status, 204 | 304) { 500 } else { status };
+            let info = ModeInfo::of_requests(request_modes()[kind]).unwrap();
+            info.mode(ModeParts { status, body, drip, location }).unwrap()
+        },
+    )
+}
+
+prop_compose! {
+    fn windows()(after in 0..1000_u64, length in 1..1000_u64, more in 1..1000_u64, kind in 0..3)
+        -> (u64, Option<u64>, Option<u64>) {
+        (after, (kind > 0).then_some(length), (kind > 1).then_some(length + more))
+    }
+}
+
+fn triggers() -> impl Strategy<Value = Trigger> {
+    use prop::option::of;
+    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(1..100_000)));
+    (plain, fleets()).prop_map(|((time, requests, permille, burst, ramp), fleet)| {
+        let ms = Duration::from_millis;
+        let rate = Rate::from_percent(f64::from(permille) / 10.0).unwrap();
+        Trigger {
+            time: time.map(|(after, length, period)| {
+                TimeWindow::new(ms(after), length.map(ms), period.map(ms)).unwrap()
+            }),
+            requests: requests
+                .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),
+            rate,
+            burst: burst.and_then(|mean| Burst::new(mean, rate).ok()),
+            ramp,
+            ..fleet
+        }
+    })
+}
+
+/// Conditions of replicas, starts and the calendar alone.
+fn fleets() -> impl Strategy<Value = Trigger> {
+    use prop::option::of;
+    let share = (0..=1000_u32)
+        .prop_map(|permille| Pods::Share(Rate::from_percent(f64::from(permille) / 10.0).unwrap()));
+    let ordinals = prop::collection::vec(any::<u32>(), 1..5).prop_map(Pods::Ordinals);
+    let instants = (0..4_000_000_000_000_u64, 1..1_000_000_000_u64);
+    (
+        of(prop_oneof![share, ordinals]),
+        of(windows()),
+        of(instants),
+        any::<[bool; 2]>(),
+        of(millis(1..100_000)),
+    )
+        .prop_map(|(pods, starts, instants, [from, to], stagger)| {
+            let instant = |ms| Timestamp(Duration::from_millis(ms));
+            Trigger {
+                pods,
+                starts: starts
+                    .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),
+                start: instants.filter(|_| from).map(|(start, _)| instant(start)),
+                until: instants.filter(|_| to).map(|(start, length)| instant(start + length)),
+                stagger,
+                ..Trigger::ALWAYS
+            }
+        })
+}
+
+fn rules() -> impl Strategy<Value = Rule> {
+    let clients = prop::sample::select(CLIENTS).prop_map(|name| ClientFilter::from_name(name).unwrap());
+    let targets = prop::collection::vec(prop::sample::select(&Target::ALL[..]), 1..5);
+    let networks = prop::collection::vec((any::<IpAddr>(), 0..=32_u8, any::<bool>()), 0..4);
+    let requests =
+        (clients.clone(), triggers(), targets, prop::option::of(delays()), prop::option::of(modes()))
+            .prop_filter_map("does nothing", |(client, trigger, targets, delay, mode)| {
+                let targets = targets.into_iter().collect();
+                let name = RuleName::new("drill").unwrap();
+                Rule::new(name, client, trigger, Action::Requests { targets, delay, mode }).ok()
+            });
+    let listeners = (clients, windows(), fleets(), prop::sample::select(&Cut::ALL[..]), networks).prop_map(
+        |(client, (after, length, period), fleet, cut, networks)| {
+            let s = Duration::from_secs;
+            let time = TimeWindow::new(s(after), length.map(s), period.map(s)).unwrap();
+            let mut from = Networks::default();
+            for (address, prefix, spared) in networks {
+                let network = IpNet::new(address, prefix).unwrap().trunc();
+                if spared { &mut from.except } else { &mut from.within }.push(network);
+            }
+            let trigger = Trigger { time: Some(time), ..fleet };
+            Rule::new(RuleName::new("cut").unwrap(), client, trigger, Action::Listener { cut, from }).unwrap()
+        },
+    );
+    prop_oneof![requests, listeners]
+}
+
+proptest! {
+    #[test]
+    fn a_written_rule_reads_back(rule in rules()) {
+        let value = write_rule(&rule);
+        prop_assert_eq!(read_rule(&value, ""), Ok(rule), "{}", value);
+    }
+}

@@ -5,6 +5,9 @@ use std::fmt;
 use crate::plan::ConfigError;
 use crate::plan::document::DocumentError;
 
+/// The most bytes of a container's environment: `$(VAR)` could double a value with each variable.
+pub(super) const MAX_ENVIRONMENT: usize = 1 << 20;
+
 /// Where something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -19,6 +22,14 @@ pub struct Place {
     pub object: Option<String>,
     /// The container's name.
     pub container: Option<String>,
+}
+
+impl Place {
+    /// The file and document as a heading, without line and object.
+    pub(super) fn heading(&self) -> String {
+        let document = self.document.map(|(number, _)| (number, 0));
+        Self { document, object: None, container: None, ..self.clone() }.to_string()
+    }
 }
 
 impl fmt::Display for Place {
@@ -40,7 +51,7 @@ impl fmt::Display for Place {
 }
 
 /// One thing that is wrong: where, and what would be right.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct ManifestError {
     /// Where it stands.
     pub place: Place,
@@ -65,20 +76,26 @@ impl fmt::Display for ManifestError {
     }
 }
 
-/// Everything that is wrong with the input, a line each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ManifestErrors(pub Vec<ManifestError>);
+/// What is wrong with the input, a line each.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub struct ManifestErrors {
+    /// The first errors, at most 100 of an object and of all.
+    pub errors: Vec<ManifestError>,
+    /// How many more there are.
+    pub more: usize,
+}
 
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
+        for (i, error) in self.errors.iter().enumerate() {
             write!(f, "{}{error}", if i == 0 { "" } else { "\n" })?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
         }
         Ok(())
     }
 }
-
-impl std::error::Error for ManifestErrors {}
 
 /// What is wrong with a manifest. The text says what would be right.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,7 +235,7 @@ impl fmt::Display for Problem {
                 "{error} ({variable} of {of}; the service would say so in its log and go on without this plan)"
             ),
             Self::EnvironmentTooLong => {
-                write!(f, "the environment has more than {} bytes", super::environment::MAX_BYTES)
+                write!(f, "the environment has more than {MAX_ENVIRONMENT} bytes")
             }
             Self::Arguments(words) => {
                 write!(f, "{words:?} is nothing that the service takes; it is configured by `env` alone")

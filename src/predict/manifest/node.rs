@@ -2,60 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::error::{ManifestError, Place, Problem};
+use super::error::Problem;
+use super::findings::{Findings, Reading};
 
 /// The longest value that an error repeats, in characters.
 const MAX_SHOWN: usize = 80;
-
-/// The most errors, warnings or assumptions of one object; nobody reads more.
-const MOST: usize = 1000;
-
-/// What the reading of an object brings to light.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) place: Place,
-    pub(super) errors: Vec<ManifestError>,
-    pub(super) warnings: Vec<String>,
-    pub(super) assumptions: Vec<String>,
-}
-
-impl Report {
-    pub(super) fn new(place: Place) -> Self {
-        Self { place, ..Self::default() }
-    }
-
-    pub(super) fn error(&mut self, field: &str, problem: Problem) {
-        let error = ManifestError { place: self.place.clone(), field: field.to_owned(), problem };
-        add(&mut self.errors, error);
-    }
-
-    pub(super) fn warn(&mut self, what: &str) {
-        let warning = format!("{}, {what}", self.place);
-        add(&mut self.warnings, warning);
-    }
-
-    /// Notes what the prediction takes for granted; it names its container itself.
-    pub(super) fn assume(&mut self, what: String) {
-        add(&mut self.assumptions, what);
-    }
-
-    /// Takes over errors and warnings about another object.
-    pub(super) fn adopt(&mut self, other: Self) {
-        for error in other.errors {
-            add(&mut self.errors, error);
-        }
-        for warning in other.warnings {
-            add(&mut self.warnings, warning);
-        }
-    }
-}
-
-/// Adds what is new, within the limit.
-fn add<T: PartialEq>(all: &mut Vec<T>, new: T) {
-    if all.len() < MOST && !all.contains(&new) {
-        all.push(new);
-    }
-}
 
 /// A mapping and where it stands in its object.
 #[derive(Clone, Debug)]
@@ -89,125 +40,141 @@ impl<'a> Node<'a> {
         self.value(name).is_some()
     }
 
-    pub(super) fn child(&self, name: &str, report: &mut Report) -> Option<Self> {
-        let value = self.value(name)?;
-        let map = value.as_object();
-        if map.is_none() {
-            report.error(&self.field(name), wrong("a mapping", value));
-        }
-        Some(Self { map: map?, path: self.field(name) })
+    /// A field that is a mapping.
+    pub(super) fn child(&self, name: &str) -> Reading<Option<Self>> {
+        self.read(name, "a mapping", |value| {
+            value.as_object().map(|map| Self { map, path: self.field(name) })
+        })
     }
 
     /// A chain of mappings.
-    pub(super) fn descend(&self, names: &[&str], report: &mut Report) -> Option<Self> {
-        names.iter().try_fold(self.clone(), |node, name| node.child(name, report))
+    pub(super) fn descend(&self, names: &[&str]) -> Reading<Option<Self>> {
+        let mut found = Findings::default();
+        let node = names.iter().try_fold(self.clone(), |node, name| found.take(node.child(name)));
+        found.with(node)
     }
 
-    pub(super) fn text(&self, name: &str, report: &mut Report) -> Option<&'a str> {
-        let value = self.value(name)?;
-        value.as_str().or_else(|| {
-            report.error(&self.field(name), wrong("a string", value));
-            None
-        })
+    /// A field that is a string.
+    pub(super) fn text(&self, name: &str) -> Reading<Option<&'a str>> {
+        self.read(name, "a string", Value::as_str)
     }
 
-    /// A text that has to be there.
-    pub(super) fn needed(&self, name: &str, report: &mut Report) -> Option<&'a str> {
-        if !self.has(name) {
-            report.error(&self.field(name), Problem::Missing);
+    /// A string that has to be there.
+    pub(super) fn required_text(&self, name: &str) -> Reading<Option<&'a str>> {
+        if self.has(name) { self.text(name) } else { Reading::wrong(self.field(name), Problem::Missing) }
+    }
+
+    /// A name that has to be there, of the characters that names of objects and containers have. One that is wrong is
+    /// given all the same.
+    pub(super) fn name(&self, name: &str) -> Reading<Option<&'a str>> {
+        let mut found = Findings::default();
+        let text = found.take(self.required_text(name));
+        let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
+        match text {
+            Some(text) if is_template(text) => {
+                found.error(self.field(name), Problem::Template(shown(text)));
+            }
+            Some(text) if text.is_empty() || text.len() > 253 || !text.bytes().all(is_plain) => {
+                found.error(self.field(name), Problem::Name(shown(text)));
+            }
+            _ => {}
         }
-        self.text(name, report)
+        found.with(text)
     }
 
-    /// A name that has to be there, of the characters that names of objects and containers have.
-    pub(super) fn name(&self, name: &str, report: &mut Report) -> Option<&'a str> {
-        let text = self.needed(name, report)?;
-        if is_template(text) {
-            report.error(&self.field(name), Problem::Template(shown(text)));
-            return Some(text);
+    /// A field that is true or false.
+    pub(super) fn flag(&self, name: &str) -> Reading<Option<bool>> {
+        self.read(name, "true or false", Value::as_bool)
+    }
+
+    /// A field that is one of some words.
+    pub(super) fn word(&self, name: &str, words: &'static [&'static str]) -> Reading<Option<&'static str>> {
+        let mut found = Findings::default();
+        let text = found.take(self.text(name));
+        let word = text.and_then(|text| words.iter().copied().find(|word| *word == text));
+        if let (Some(text), None) = (text, word) {
+            found.error(self.field(name), Problem::OneOf { value: shown(text), words });
         }
-        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
-        if text.is_empty() || text.len() > 253 || !text.bytes().all(plain) {
-            report.error(&self.field(name), Problem::Name(shown(text)));
-        }
-        Some(text)
-    }
-
-    pub(super) fn flag(&self, name: &str, report: &mut Report) -> Option<bool> {
-        let value = self.value(name)?;
-        value.as_bool().or_else(|| {
-            report.error(&self.field(name), wrong("true or false", value));
-            None
-        })
-    }
-
-    pub(super) fn word(
-        &self,
-        name: &str,
-        words: &'static [&'static str],
-        report: &mut Report,
-    ) -> Option<&'static str> {
-        let text = self.text(name, report)?;
-        words.iter().copied().find(|word| *word == text).or_else(|| {
-            report.error(&self.field(name), Problem::OneOf { value: shown(text), words });
-            None
-        })
+        found.with(word)
     }
 
     /// A whole number within a range that a `u32` holds.
-    pub(super) fn number(&self, name: &str, least: u32, most: u32, report: &mut Report) -> Option<u32> {
-        let value = self.value(name)?;
+    pub(super) fn number(&self, name: &str, least: u32, most: u32) -> Reading<Option<u32>> {
+        let Some(value) = self.value(name) else { return Reading::of(None) };
         let (least, most) = (i64::from(least), i64::from(most));
         let problem = match value.as_i64() {
-            Some(number) if (least..=most).contains(&number) => return u32::try_from(number).ok(),
+            Some(number) if (least..=most).contains(&number) => {
+                return Reading::of(u32::try_from(number).ok());
+            }
             Some(value) => Problem::Range { value, least, most },
             None => wrong("a whole number", value),
         };
-        report.error(&self.field(name), problem);
-        None
+        Reading::wrong(self.field(name), problem)
     }
 
-    fn list(&self, name: &str, report: &mut Report) -> &'a [Value] {
-        match self.value(name) {
-            None => &[],
-            Some(Value::Array(values)) => values,
-            Some(value) => {
-                report.error(&self.field(name), wrong("a list", value));
-                &[]
-            }
-        }
+    /// A number of a port.
+    pub(super) fn port(&self, name: &str) -> Reading<Option<u16>> {
+        let Reading { value, findings } = self.number(name, 1, u32::from(u16::MAX));
+        findings.with(value.and_then(|number| u16::try_from(number).ok()))
+    }
+
+    fn list(&self, name: &str) -> Reading<&'a [Value]> {
+        let Reading { value, findings } = self.read(name, "a list", |value| value.as_array());
+        findings.with(value.map_or(&[], Vec::as_slice))
     }
 
     /// The mappings of a list.
-    pub(super) fn items(&self, name: &str, report: &mut Report) -> Vec<Self> {
+    pub(super) fn items(&self, name: &str) -> Reading<Vec<Self>> {
+        let mut found = Findings::default();
         let mut nodes = Vec::new();
-        for (i, value) in self.list(name, report).iter().enumerate() {
+        for (i, value) in found.take(self.list(name)).iter().enumerate() {
             let path = format!("{}[{i}]", self.field(name));
             match value.as_object() {
                 Some(map) => nodes.push(Self { map, path }),
-                None => report.error(&path, wrong("a mapping", value)),
+                None => found.error(path, wrong("a mapping", value)),
             }
         }
-        nodes
+        found.with(nodes)
     }
 
-    /// The texts of a list.
-    pub(super) fn words(&self, name: &str, report: &mut Report) -> Vec<&'a str> {
-        let mut words = Vec::new();
-        for (i, value) in self.list(name, report).iter().enumerate() {
+    /// The strings of a list.
+    pub(super) fn texts(&self, name: &str) -> Reading<Vec<&'a str>> {
+        let mut found = Findings::default();
+        let mut texts = Vec::new();
+        for (i, value) in found.take(self.list(name)).iter().enumerate() {
             match value.as_str() {
-                Some(text) => words.push(text),
-                None => report.error(&format!("{}[{i}]", self.field(name)), wrong("a string", value)),
+                Some(text) => texts.push(text),
+                None => found.error(format!("{}[{i}]", self.field(name)), wrong("a string", value)),
             }
         }
-        words
+        found.with(texts)
     }
 
-    /// The pairs of a mapping of texts, such as labels.
-    pub(super) fn texts(&self, name: &str, report: &mut Report) -> Vec<(&'a str, &'a str)> {
-        let Some(node) = self.child(name, report) else { return Vec::new() };
-        let keys = node.map.keys();
-        keys.filter_map(|key| node.text(key, report).map(|text| (key.as_str(), text))).collect()
+    /// The pairs of a mapping of strings, such as labels.
+    pub(super) fn pairs(&self, name: &str) -> Reading<Vec<(&'a str, &'a str)>> {
+        let mut found = Findings::default();
+        let mut pairs = Vec::new();
+        if let Some(node) = found.take(self.child(name)) {
+            for key in node.map.keys() {
+                pairs.extend(found.take(node.text(key)).map(|text| (key.as_str(), text)));
+            }
+        }
+        found.with(pairs)
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        expected: &'static str,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Reading<Option<T>> {
+        match self.value(name) {
+            None => Reading::of(None),
+            Some(value) => match convert(value) {
+                Some(converted) => Reading::of(Some(converted)),
+                None => Reading::wrong(self.field(name), wrong(expected, value)),
+            },
+        }
     }
 
     /// All fields that are not null.

@@ -2,7 +2,8 @@
 
 use super::environment::{Sources, data, datum, entry_of_pod};
 use super::error::{Place, Problem};
-use super::node::{Node, Report, shown};
+use super::findings::{Findings, Reading};
+use super::node::{Node, shown};
 
 /// A mount that a path lies on.
 #[derive(Clone, Debug)]
@@ -27,9 +28,13 @@ pub(super) enum Content {
     Absent(String),
     /// Something that is not read, and what; or something is there at other times only.
     Unknown(String),
-    /// An error was reported.
+    /// What is wrong is among the findings.
     Wrong,
 }
+
+/// A mount or volume that is wrong; why is among the findings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wrong;
 
 /// The parts of a path as the kernel goes them, from the root on.
 pub(super) fn parts(path: &str) -> Vec<String> {
@@ -45,38 +50,41 @@ pub(super) fn parts(path: &str) -> Vec<String> {
 }
 
 /// A path in a container: one that is relative begins at its `workingDir`, or at the root as in this program's image.
-pub(super) fn absolute(path: &str, container: &Node, report: &mut Report) -> Vec<String> {
-    match container.text("workingDir", report).filter(|_| !path.starts_with('/')) {
-        Some(start) => parts(&format!("{start}/{path}")),
-        None => parts(path),
-    }
+pub(super) fn absolute(path: &str, container: &Node) -> Reading<Vec<String>> {
+    Reading::collect(|found| {
+        match found.take(container.text("workingDir")).filter(|_| !path.starts_with('/')) {
+            Some(start) => parts(&format!("{start}/{path}")),
+            None => parts(path),
+        }
+    })
 }
 
 impl<'a> Mount<'a> {
-    /// The innermost mount that a path lies on. Err: it is wrong, and an error was reported.
+    /// The innermost mount that a path lies on. `None`: it is on none.
     pub(super) fn of(
         path: &[String],
         container: &Node<'a>,
         sources: &Sources<'a>,
-        report: &mut Report,
-    ) -> Result<Option<Self>, ()> {
-        let mut best: Option<(usize, Node<'a>)> = None;
-        for mount in container.items("volumeMounts", report) {
-            let Some(at) = mount.needed("mountPath", report) else { continue };
-            let at = parts(at);
-            if path.starts_with(&at) && best.as_ref().is_none_or(|(length, _)| at.len() >= *length) {
-                best = Some((at.len(), mount));
+    ) -> Reading<Result<Option<Self>, Wrong>> {
+        Reading::collect(|found| {
+            let mut best: Option<(usize, Node<'a>)> = None;
+            for mount in found.take(container.items("volumeMounts")) {
+                let Some(at) = found.take(mount.required_text("mountPath")) else { continue };
+                let at = parts(at);
+                if path.starts_with(&at) && best.as_ref().is_none_or(|(length, _)| at.len() >= *length) {
+                    best = Some((at.len(), mount));
+                }
             }
-        }
-        let Some((length, mount)) = best else { return Ok(None) };
-        let name = mount.needed("name", report).ok_or(())?;
-        let volume = volume(name, &mount, sources, report)?;
-        let read_only = mount.flag("readOnly", report).unwrap_or(false);
-        let sub_path = mount.text("subPath", report).unwrap_or_default();
-        let expression = mount.text("subPathExpr", report).unwrap_or(sub_path);
-        let inside = (!expression.contains('$'))
-            .then(|| parts(expression).into_iter().chain(path[length..].iter().cloned()).collect());
-        Ok(Some(Self { name, volume, read_only, inside, depth: path.len() - length }))
+            let Some((length, mount)) = best else { return Ok(None) };
+            let name = found.take(mount.required_text("name")).ok_or(Wrong)?;
+            let volume = found.take(volume(name, &mount, sources))?;
+            let read_only = found.take(mount.flag("readOnly")).unwrap_or(false);
+            let sub_path = found.take(mount.text("subPath")).unwrap_or_default();
+            let expression = found.take(mount.text("subPathExpr")).unwrap_or(sub_path);
+            let inside = (!expression.contains('$'))
+                .then(|| parts(expression).into_iter().chain(path[length..].iter().cloned()).collect());
+            Ok(Some(Self { name, volume, read_only, inside, depth: path.len() - length }))
+        })
     }
 
     /// What kind of volume it is, by its field in the API.
@@ -88,178 +96,190 @@ impl<'a> Mount<'a> {
     }
 
     /// What is there.
-    pub(super) fn content(&self, sources: &Sources, report: &mut Report) -> Content {
-        let name = self.name;
-        let Some(inside) = &self.inside else {
-            return Content::Unknown(format!(
-                "the subPathExpr of its mount of volume {name} is not followed"
-            ));
-        };
-        // The kubelet's own link to the present version of the whole.
-        let inside = inside.strip_prefix(&["..data".to_owned()]).unwrap_or(inside).join("/");
-        let read = |kind: &str, report: &mut Report| self.volume.as_ref()?.child(kind, report);
-        let found = match self.kind() {
-            "configMap" => read("configMap", report).map(|source| {
-                config_map(&source, &inside, sources, report).unwrap_or(Content::Absent(String::new()))
-            }),
-            "downwardAPI" => read("downwardAPI", report).map(|source| {
-                downward(&source, &inside, sources, report).unwrap_or(Content::Absent(String::new()))
-            }),
-            "projected" => {
-                read("projected", report).map(|source| projected(&source, &inside, sources, report))
-            }
-            kind => {
+    pub(super) fn content(&self, sources: &Sources) -> Reading<Content> {
+        Reading::collect(|found| {
+            let name = self.name;
+            let Some(inside) = &self.inside else {
                 return Content::Unknown(format!(
-                    "it is on volume {name}, and a volume of kind {kind} is not read"
+                    "the subPathExpr of its mount of volume {name} is not followed"
                 ));
+            };
+            // The kubelet's own link to the present version of the whole.
+            let inside = inside.strip_prefix(&["..data".to_owned()]).unwrap_or(inside).join("/");
+            let kind = self.kind();
+            let source = self.volume.as_ref().and_then(|volume| found.take(volume.child(kind)));
+            let content = match kind {
+                "configMap" => source.map(|source| {
+                    found
+                        .take(config_map(&source, &inside, sources))
+                        .unwrap_or(Content::Absent(String::new()))
+                }),
+                "downwardAPI" => source.map(|source| {
+                    found.take(downward(&source, &inside, sources)).unwrap_or(Content::Absent(String::new()))
+                }),
+                "projected" => source.map(|source| found.take(projected(&source, &inside, sources))),
+                kind => {
+                    return Content::Unknown(format!(
+                        "it is on volume {name}, and a volume of kind {kind} is not read"
+                    ));
+                }
+            };
+            match content {
+                Some(Content::Absent(why)) if why.is_empty() => {
+                    let what = if inside.is_empty() {
+                        "the path is its directory".to_owned()
+                    } else {
+                        format!("it has no {inside:?}")
+                    };
+                    Content::Absent(format!("volume {name} is there, but {what}"))
+                }
+                Some(content) => content,
+                None => Content::Wrong,
             }
-        };
-        match found {
-            Some(Content::Absent(why)) if why.is_empty() => {
-                let what = if inside.is_empty() {
-                    "the path is its directory".to_owned()
-                } else {
-                    format!("it has no {inside:?}")
-                };
-                Content::Absent(format!("volume {name} is there, but {what}"))
-            }
-            Some(content) => content,
-            None => Content::Wrong,
-        }
+        })
     }
 }
 
 /// The volume of a mount.
-fn volume<'a>(
-    name: &str,
-    mount: &Node,
-    sources: &Sources<'a>,
-    report: &mut Report,
-) -> Result<Option<Node<'a>>, ()> {
-    let named = |node: &Node, report: &mut Report| node.text("name", report) == Some(name);
-    if let Some(spec) = sources.owner.node().child("spec", report) {
-        for claim in spec.items("volumeClaimTemplates", report) {
-            if claim.child("metadata", report).is_some_and(|metadata| named(&metadata, report)) {
-                return Ok(None);
+fn volume<'a>(name: &str, mount: &Node, sources: &Sources<'a>) -> Reading<Result<Option<Node<'a>>, Wrong>> {
+    Reading::collect(|found| {
+        let is_named = |node: &Node, found: &mut Findings| found.take(node.text("name")) == Some(name);
+        if let Some(spec) = found.take(sources.owner.node().child("spec")) {
+            for claim in found.take(spec.items("volumeClaimTemplates")) {
+                if found.take(claim.child("metadata")).is_some_and(|metadata| is_named(&metadata, found)) {
+                    return Ok(None);
+                }
             }
         }
-    }
-    let volume = sources.spec.items("volumes", report).into_iter().find(|volume| named(volume, report));
-    if volume.is_none() {
-        report.error(&mount.field("name"), Problem::NoVolume(shown(name)));
-        return Err(());
-    }
-    Ok(volume)
+        let volume =
+            found.take(sources.spec.items("volumes")).into_iter().find(|volume| is_named(volume, found));
+        if volume.is_none() {
+            found.error(mount.field("name"), Problem::NoVolume(shown(name)));
+            return Err(Wrong);
+        }
+        Ok(volume)
+    })
 }
 
 /// What a ConfigMap puts at a path. `None`: nothing.
-fn config_map(source: &Node, path: &str, sources: &Sources, report: &mut Report) -> Option<Content> {
-    let Some(name) = source.needed("name", report) else { return Some(Content::Wrong) };
-    let optional = source.flag("optional", report).unwrap_or(false);
-    let Some(object) = sources.config_map(name) else {
-        if optional {
-            return Some(Content::Unknown(format!(
-                "ConfigMap {name:?} is not in the input, and is optional"
-            )));
-        }
-        report.error(&source.field("name"), Problem::NoConfigMap(shown(name)));
-        return Some(Content::Wrong);
-    };
-    let texts = data(object, report);
-    let mut ignored = Report::default();
-    let binary = object.node().child("binaryData", &mut ignored);
-    let is_binary = |key: &str| binary.as_ref().is_some_and(|binary| binary.has(key));
-    let mut key = Some(path);
-    if source.has("items") {
-        key = None;
-        let mut wrong = false;
-        for item in source.items("items", report) {
-            let (Some(from), Some(to)) = (item.needed("key", report), item.needed("path", report)) else {
-                wrong = true;
-                continue;
-            };
-            let is_there = is_binary(from) || texts.iter().any(|(known, _)| *known == from);
-            if !is_there && !optional {
-                let problem = Problem::NoItem { config_map: shown(name), key: shown(from) };
-                report.error(&item.field("key"), problem);
-                wrong = true;
+fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Content>> {
+    Reading::collect(|found| {
+        let Some(name) = found.take(source.required_text("name")) else { return Some(Content::Wrong) };
+        let optional = found.take(source.flag("optional")).unwrap_or(false);
+        let Some(object) = sources.config_map(name) else {
+            if optional {
+                return Some(Content::Unknown(format!(
+                    "ConfigMap {name:?} is not in the input, and is optional"
+                )));
             }
-            if parts(to).join("/") == path {
-                key = Some(from);
-            }
-        }
-        if wrong {
+            found.error(source.field("name"), Problem::NoConfigMap(shown(name)));
             return Some(Content::Wrong);
+        };
+        let texts = found.take(data(object));
+        let binary = object.node().child("binaryData").value;
+        let is_binary = |key: &str| binary.as_ref().is_some_and(|binary| binary.has(key));
+        let mut key = Some(path);
+        if source.has("items") {
+            key = None;
+            let mut wrong = false;
+            for item in found.take(source.items("items")) {
+                let (Some(from), Some(to)) =
+                    (found.take(item.required_text("key")), found.take(item.required_text("path")))
+                else {
+                    wrong = true;
+                    continue;
+                };
+                let is_there = is_binary(from) || texts.iter().any(|(known, _)| *known == from);
+                if !is_there && !optional {
+                    let problem = Problem::NoItem { config_map: shown(name), key: shown(from) };
+                    found.error(item.field("key"), problem);
+                    wrong = true;
+                }
+                if parts(to).join("/") == path {
+                    key = Some(from);
+                }
+            }
+            if wrong {
+                return Some(Content::Wrong);
+            }
         }
-    }
-    let key = key?;
-    if is_binary(key) {
-        return Some(Content::Unknown(format!("binaryData of ConfigMap {name:?} is not read")));
-    }
-    let (key, value) = texts.into_iter().find(|(known, _)| *known == key)?;
-    Some(match datum(object, key, value, report) {
-        Some(text) => {
-            Content::Text { text, place: object.place.clone(), field: format!("data.{}", shown(key)) }
+        let key = key?;
+        if is_binary(key) {
+            return Some(Content::Unknown(format!("binaryData of ConfigMap {name:?} is not read")));
         }
-        None => Content::Wrong,
+        let (key, value) = texts.into_iter().find(|(known, _)| *known == key)?;
+        Some(match found.take(datum(object, key, value)) {
+            Some(text) => {
+                Content::Text { text, place: object.place.clone(), field: format!("data.{}", shown(key)) }
+            }
+            None => Content::Wrong,
+        })
     })
 }
 
 /// What the downward API puts at a path. `None`: nothing.
-fn downward(source: &Node, path: &str, sources: &Sources, report: &mut Report) -> Option<Content> {
-    let items = source.items("items", report);
-    let item = items
-        .into_iter()
-        .find(|item| item.text("path", report).is_some_and(|to| parts(to).join("/") == path))?;
-    let Some(field) = item.child("fieldRef", report) else {
-        return Some(Content::Unknown("it holds a resource of the container".to_owned()));
-    };
-    let Some(from) = field.needed("fieldPath", report) else { return Some(Content::Wrong) };
-    Some(match entry_of_pod(from, sources, report) {
-        Some((field, key, text)) => {
-            let before = sources.metadata.map_or("metadata", Node::path);
-            let place = Place { container: None, ..report.place.clone() };
-            Content::Text { text, place, field: format!("{before}.{field}.{}", shown(key)) }
-        }
-        None => Content::Unknown(format!("it holds {}, which is no plan", shown(from))),
+fn downward(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Content>> {
+    Reading::collect(|found| {
+        let items = found.take(source.items("items"));
+        let item = items
+            .into_iter()
+            .find(|item| found.take(item.text("path")).is_some_and(|to| parts(to).join("/") == path))?;
+        let Some(field) = found.take(item.child("fieldRef")) else {
+            return Some(Content::Unknown("it holds a resource of the container".to_owned()));
+        };
+        let Some(from) = found.take(field.required_text("fieldPath")) else { return Some(Content::Wrong) };
+        Some(match found.take(entry_of_pod(from, sources)) {
+            Some((field, key, text)) => {
+                let before = sources.metadata.map_or("metadata", Node::path);
+                let place = sources.owner.place.clone();
+                Content::Text { text, place, field: format!("{before}.{field}.{}", shown(key)) }
+            }
+            None => Content::Unknown(format!("it holds {}, which is no plan", shown(from))),
+        })
     })
 }
 
 /// What a projected volume has at a path: the last of its sources that puts something there.
-fn projected(source: &Node, path: &str, sources: &Sources, report: &mut Report) -> Content {
-    let mut found = Content::Absent(String::new());
-    for source in source.items("sources", report) {
-        let here = if let Some(source) = source.child("configMap", report) {
-            config_map(&source, path, sources, report)
-        } else if let Some(source) = source.child("downwardAPI", report) {
-            downward(&source, path, sources, report)
-        } else {
-            elsewhere(&source, path, report)
-        };
-        found = match (here, found) {
-            (Some(Content::Wrong), _) | (_, Content::Wrong) => Content::Wrong,
-            // What may be there does not hide what is.
-            (Some(Content::Unknown(_)), found @ Content::Text { .. }) | (None, found) => found,
-            (Some(here), _) => here,
-        };
-    }
-    found
+fn projected(source: &Node, path: &str, sources: &Sources) -> Reading<Content> {
+    Reading::collect(|found| {
+        let mut content = Content::Absent(String::new());
+        for source in found.take(source.items("sources")) {
+            let here = if let Some(source) = found.take(source.child("configMap")) {
+                found.take(config_map(&source, path, sources))
+            } else if let Some(source) = found.take(source.child("downwardAPI")) {
+                found.take(downward(&source, path, sources))
+            } else {
+                found.take(elsewhere(&source, path))
+            };
+            content = match (here, content) {
+                (Some(Content::Wrong), _) | (_, Content::Wrong) => Content::Wrong,
+                // What may be there does not hide what is.
+                (Some(Content::Unknown(_)), before @ Content::Text { .. }) | (None, before) => before,
+                (Some(here), _) => here,
+            };
+        }
+        content
+    })
 }
 
 /// A source of a projected volume that is not read.
-fn elsewhere(source: &Node, path: &str, report: &mut Report) -> Option<Content> {
-    let (kind, _) = source.entries().next()?;
-    let inner = source.child(kind, report)?;
-    let puts = |node: &Node, report: &mut Report| {
-        node.text("path", report).is_some_and(|to| parts(to).join("/") == path)
-    };
-    // A Secret without items has any file.
-    let may = match kind {
-        "secret" if !inner.has("items") => true,
-        "secret" => inner.items("items", report).iter().any(|item| puts(item, report)),
-        _ => puts(&inner, report),
-    };
-    may.then(|| Content::Unknown(format!("{} may put something there and is not read", source_name(kind))))
+fn elsewhere(source: &Node, path: &str) -> Reading<Option<Content>> {
+    Reading::collect(|found| {
+        let (kind, _) = source.entries().next()?;
+        let inner = found.take(source.child(kind))?;
+        let puts = |node: &Node, found: &mut Findings| {
+            found.take(node.text("path")).is_some_and(|to| parts(to).join("/") == path)
+        };
+        // A Secret without items has any file.
+        let may = match kind {
+            "secret" if !inner.has("items") => true,
+            "secret" => found.take(inner.items("items")).iter().any(|item| puts(item, found)),
+            _ => puts(&inner, found),
+        };
+        may.then(|| {
+            Content::Unknown(format!("{} may put something there and is not read", source_name(kind)))
+        })
+    })
 }
 
 fn source_name(kind: &str) -> String {

@@ -1,0 +1,311 @@
+//! Who answers a probe.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Owner, field};
+use crate::fault::{Client, Target};
+use crate::kubelet::{Aim, Handler, ProbeKind};
+use crate::predict::manifest::command::{Command, CommandError};
+use crate::predict::manifest::container::is_own_binary;
+use crate::predict::manifest::error::Problem;
+use crate::predict::manifest::findings::{Findings, Reading};
+use crate::predict::manifest::node::{Node, shown, wrong};
+use crate::predict::manifest::ports::{Listener, Ports};
+
+/// Rounds up to whole seconds.
+const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
+
+/// Where `probe` looks without `PORT`.
+const DEFAULT_PORT: u16 = 8080;
+
+/// What a handler comes to: with whom, if it asks this program.
+pub(super) struct Asked {
+    pub(super) handler: Handler,
+    pub(super) asks: bool,
+    /// The own timeout of the command, in whole seconds.
+    pub(super) timeout: Option<u32>,
+}
+
+impl Asked {
+    /// Somebody else answers.
+    const HEALTHY: Self = Self { handler: Handler::Healthy, asks: false, timeout: None };
+}
+
+/// What a probe of a port asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// The Pod's address.
+    Pod,
+    /// The loopback address of the Pod's network.
+    Loopback,
+}
+
+/// Reads the handler of a probe.
+pub(super) struct Reader<'a> {
+    owner: Owner<'a>,
+    kind: ProbeKind,
+    ports: &'a Ports,
+    /// The timeout of an exec probe of our own, in whole seconds.
+    timeout: Option<u32>,
+    found: Findings,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the handler of the probe `node`.
+    pub(super) fn read(kind: ProbeKind, owner: Owner<'a>, ports: &'a Ports, node: &Node) -> Reading<Asked> {
+        let mut reader = Self { owner, kind, ports, timeout: None, found: Findings::default() };
+        let asked = reader.handler(node);
+        reader.found.with(Asked { timeout: reader.timeout, ..asked })
+    }
+
+    fn handler(&mut self, node: &Node) -> Asked {
+        let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
+        let given: Vec<&str> = kinds.into_iter().filter(|kind| node.has(kind)).collect();
+        let [name] = given.as_slice() else {
+            self.found.error(node.path(), Problem::Handlers(given.len()));
+            return Asked::HEALTHY;
+        };
+        let Some(handler) = self.found.take(node.child(name)) else { return Asked::HEALTHY };
+        match *name {
+            "httpGet" => self.http(&handler),
+            "tcpSocket" => self.tcp(&handler),
+            "grpc" => self.grpc(&handler),
+            _ => self.exec(&handler),
+        }
+    }
+
+    fn assume(&mut self, what: &str) {
+        let (name, field) = (self.owner.name, field(self.kind));
+        self.found.assume(format!("container {name}, {field}: {what}"));
+    }
+
+    fn http(&mut self, node: &Node) -> Asked {
+        let path = self.found.take(node.text("path")).unwrap_or("/");
+        let scheme = self.found.take(node.word("scheme", &["HTTP", "HTTPS"])).unwrap_or("HTTP");
+        let mut client = Client::Kubelet;
+        for header in self.found.take(node.items("httpHeaders")) {
+            let name = self.found.take(header.required_text("name")).unwrap_or_default();
+            let value = self.found.take(header.text("value")).unwrap_or_default();
+            if name.eq_ignore_ascii_case("user-agent") {
+                client = Client::from_user_agent(value.as_bytes());
+            }
+        }
+        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
+        if scheme == "HTTPS" {
+            self.found.error(node.field("scheme"), Problem::Protocol("TLS"));
+        }
+        let server = listener.container;
+        let handler = match (listener.aim(path), &listener.paths) {
+            // No fault reaches the admin listener, not even one of the network.
+            (Aim::Status(200), None) => Handler::Healthy,
+            (aim, _) => Handler::Http { server, aim, client },
+        };
+        Asked { handler, asks: true, timeout: None }
+    }
+
+    fn tcp(&mut self, node: &Node) -> Asked {
+        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
+        let handler = match listener.paths {
+            Some(_) => Handler::Tcp { server: listener.container },
+            None => Handler::Healthy,
+        };
+        Asked { handler, asks: true, timeout: None }
+    }
+
+    fn grpc(&mut self, node: &Node) -> Asked {
+        if let Some(port) = self.port(node, false)
+            && self.listener(node, port, Host::Pod).is_some()
+        {
+            self.found.error(node.path(), Problem::Protocol("gRPC"));
+        }
+        Asked::HEALTHY
+    }
+
+    fn exec(&mut self, node: &Node) -> Asked {
+        let words = self.found.take(node.texts("command"));
+        match words.as_slice() {
+            [] => {
+                self.found.error(node.field("command"), Problem::Missing);
+                Asked::HEALTHY
+            }
+            [first, "probe", rest @ ..] if is_own_binary(first) => self.own(node, rest),
+            [first, ..] => {
+                self.assume(&format!("the command {first:?} is taken to succeed"));
+                Asked::HEALTHY
+            }
+        }
+    }
+
+    /// This program's own `probe`.
+    fn own(&mut self, node: &Node, words: &[&str]) -> Asked {
+        let command = match Command::parse(words) {
+            Ok(command) => command,
+            Err(CommandError::Option(option)) => {
+                self.assume(&format!("`probe` with {option:?} is not modelled; it is taken to succeed"));
+                return Asked::HEALTHY;
+            }
+            Err(CommandError::Timeout(value)) => {
+                return self.wrong_command(node, "a timeout such as 1s", &value);
+            }
+        };
+        if command.timeout.subsec_nanos() > 0 {
+            self.assume("its own timeout is taken in whole seconds, rounded up");
+        }
+        self.timeout = u32::try_from((command.timeout + ALMOST_A_SECOND).as_secs()).ok();
+        let Some(target) = Target::from_name(command.address) else {
+            return self.url(node, command.address);
+        };
+        // A target's name leads to the `PORT` of the same environment; elsewhere than with us that is not set.
+        let server =
+            self.owner.ours.or_else(|| self.ports.of(DEFAULT_PORT).map(|listener| listener.container));
+        let Some(server) = server else { return self.somebody_else() };
+        Asked { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks: true, timeout: None }
+    }
+
+    fn url(&mut self, node: &Node, address: &str) -> Asked {
+        let Some((scheme, rest)) = address.split_once("://") else {
+            return self.wrong_command(
+                node,
+                "a target or a URL such as http://127.0.0.1:8080/readyz",
+                address,
+            );
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+            _ => (authority, (scheme == "http").then_some(80)),
+        };
+        let Some(port) = port else {
+            return self.wrong_command(node, "an address with a port", address);
+        };
+        let local = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let Some(listener) = self.ports.of(port).filter(|_| local) else {
+            return self.somebody_else();
+        };
+        let server = listener.container;
+        let handler = match (scheme, &listener.paths) {
+            ("http", Some(_)) => Handler::Exec { server, aim: listener.aim(path) },
+            ("tcp", Some(_)) => Handler::Tcp { server },
+            ("http", None) => match listener.aim(path) {
+                Aim::Status(200) => Handler::Healthy,
+                aim => Handler::Exec { server, aim },
+            },
+            ("tcp", None) => Handler::Healthy,
+            _ => {
+                let name = if scheme == "grpc" { "gRPC" } else { "TLS" };
+                self.found.error(node.field("command"), Problem::Protocol(name));
+                Handler::Healthy
+            }
+        };
+        Asked { handler, asks: true, timeout: None }
+    }
+
+    fn wrong_command(&mut self, node: &Node, expected: &'static str, value: &str) -> Asked {
+        self.found.error(node.field("command"), wrong(expected, &Value::from(value)));
+        Asked::HEALTHY
+    }
+
+    fn somebody_else(&mut self) -> Asked {
+        self.assume("what it asks is not this program, and is taken to succeed");
+        Asked::HEALTHY
+    }
+
+    /// The listener of ours that `host` and `port` lead to.
+    fn asked(&mut self, node: &Node) -> Option<Listener> {
+        let port = self.port(node, true)?;
+        let host = self.host(node)?;
+        self.listener(node, port, host)
+    }
+
+    /// Where a `host` leads, if into the Pod. The node's loopback address is the Pod's own on the node's network.
+    fn host(&mut self, node: &Node) -> Option<Host> {
+        let host = self.found.take(node.text("host")).unwrap_or_default();
+        if host.is_empty() {
+            return Some(Host::Pod);
+        }
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if is_loopback && self.owner.host_network {
+            return Some(Host::Loopback);
+        }
+        self.assume(&if is_loopback {
+            format!("the host {host:?} is the node, not the Pod; what it asks there is taken to be healthy")
+        } else {
+            format!("the host {host:?} is not modelled; it is taken to be healthy")
+        });
+        None
+    }
+
+    /// The number of a port, given as such or by a name of the same container.
+    fn port(&mut self, node: &Node, by_name: bool) -> Option<u16> {
+        let field = node.field("port");
+        match node.value("port") {
+            None if self.owner.is_foreign => return Some(self.filled_in()),
+            Some(Value::Number(number)) if self.owner.is_foreign && number.as_u64() == Some(0) => {
+                return Some(self.filled_in());
+            }
+            None => self.found.error(field, Problem::Missing),
+            Some(Value::String(name)) if by_name && name.bytes().any(|c| c.is_ascii_alphabetic()) => {
+                let ports = self.found.take(self.owner.container.items("ports"));
+                for port in &ports {
+                    if self.found.take(port.text("name")) == Some(name) {
+                        let number = self.found.take(port.number("containerPort", 1, u32::from(u16::MAX)))?;
+                        return u16::try_from(number).ok();
+                    }
+                }
+                let names = ports.iter().filter_map(|port| self.found.take(port.text("name")).map(shown));
+                let names: Vec<String> = names.collect();
+                let known = if names.is_empty() {
+                    "no named port in this container".to_owned()
+                } else {
+                    format!("{} in this container", names.join(", "))
+                };
+                self.found.error(field, Problem::NoPort { port: format!("\"{}\"", shown(name)), known });
+            }
+            Some(value @ Value::String(_)) => {
+                let expected = if by_name { "a number, or the name of a port" } else { "a number" };
+                self.found.error(field, wrong(expected, value));
+            }
+            Some(_) => {
+                let number = self.found.take(node.number("port", 1, u32::from(u16::MAX)))?;
+                return u16::try_from(number).ok();
+            }
+        }
+        None
+    }
+
+    /// The port that a controller such as Knative's puts into a probe without one.
+    fn filled_in(&mut self) -> u16 {
+        let declared = self.found.take(self.owner.container.items("ports"));
+        let first = declared
+            .first()
+            .and_then(|port| self.found.take(port.number("containerPort", 1, u32::from(u16::MAX))));
+        let port = first.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
+        self.assume(&format!("it has no port; its controller is taken to fill in {port}"));
+        port
+    }
+
+    /// The listener of ours on that port. None where another program is taken to answer, or none can.
+    fn listener(&mut self, node: &Node, port: u16, host: Host) -> Option<Listener> {
+        if let Some(listener) = self.ports.of(port).cloned() {
+            if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
+                self.found.error(node.field("port"), Problem::Loopback(port));
+            }
+            return Some(listener);
+        }
+        if self.ports.incomplete {
+            return None;
+        }
+        // A container need not declare what it listens on. What ours listens on is known.
+        if !self.ports.has_others && !self.owner.host_network {
+            let known = self.ports.list();
+            self.found.error(node.field("port"), Problem::NoPort { port: port.to_string(), known });
+        } else {
+            self.assume(&format!("port {port} is not this program's, and is taken to be healthy"));
+        }
+        None
+    }
+}

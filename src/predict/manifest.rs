@@ -9,8 +9,9 @@ mod container;
 mod environment;
 mod error;
 mod findings;
+mod input;
 mod known;
-mod node;
+mod mapping;
 mod object;
 mod plans;
 mod pod;
@@ -22,20 +23,12 @@ mod volume;
 mod workload;
 
 pub use error::{ManifestError, ManifestErrors, Place, Problem};
-pub use object::MAX_INPUT;
+pub use input::{Input, MAX_INPUT};
+pub use service::ServiceInfo;
 
 use super::workload::Workload;
 use findings::Reading;
 use workload::Read;
-
-/// A text with manifests: YAML or JSON, any number of documents.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// What errors call it, such as the name of a file.
-    pub name: String,
-    /// What it says.
-    pub text: String,
-}
 
 /// What the input describes.
 #[derive(Clone, Debug)]
@@ -44,21 +37,6 @@ pub struct Manifests {
     pub workloads: Vec<Workload>,
     /// The Services, in their order.
     pub services: Vec<ServiceInfo>,
-}
-
-/// A Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceInfo {
-    /// File and document it stands in.
-    pub place: String,
-    /// Its name.
-    pub name: String,
-    /// The labels that it asks of its Pods; without any it selects none.
-    pub selector: Vec<(String, String)>,
-    /// Whether Pods that are not Ready are endpoints all the same (`publishNotReadyAddresses`).
-    pub publishes_not_ready: bool,
-    /// The positions of the workloads whose Pods it selects.
-    pub workloads: Vec<usize>,
 }
 
 /// Reads manifests; otherwise everything that is wrong with them.

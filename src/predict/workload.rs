@@ -40,7 +40,7 @@ impl Kind {
     }
 
     /// A name that one of its Pods may have, for values that are the same in all of them.
-    pub fn some_pod(&self, name: &str) -> String {
+    pub fn example_pod_name(&self, name: &str) -> String {
         match self {
             Self::Pod => name.to_owned(),
             Self::StatefulSet => format!("{name}-0"),

@@ -18,6 +18,17 @@ pub(super) struct Chunk<'a> {
     pub(super) text: &'a str,
 }
 
+impl Chunk<'_> {
+    /// The place in the whole text of an error in this part.
+    pub(super) fn locate(&self, mut error: DocumentError) -> DocumentError {
+        if error.line == 1 {
+            error.column += self.column - 1;
+        }
+        error.line += self.line - 1;
+        error
+    }
+}
+
 /// Removes the byte order marks that begin a document: such files are often joined with others.
 pub(super) fn without_byte_order_marks(text: &str) -> Cow<'_, str> {
     if !text.contains(BYTE_ORDER_MARK) {

@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::findings::Reading;
-use super::node::Node;
+use super::mapping::Mapping;
 
 /// The name of this program's image and binary.
 const OWN_NAME: &str = "kube-probesim";
@@ -19,11 +19,11 @@ pub(super) enum Role {
 }
 
 /// Tells by the image's name where `command` is absent, else by the command.
-pub(super) fn role(container: &Node) -> Reading<Role> {
+pub(super) fn role(container: &Mapping) -> Reading<Role> {
     Reading::collect(|found| {
-        let image = found.take(container.text("image")).unwrap_or_default();
-        let command = found.take(container.texts("command"));
-        let arguments = found.take(container.texts("args"));
+        let image = found.take(container.string("image")).unwrap_or_default();
+        let command = found.take(container.strings("command"));
+        let arguments = found.take(container.strings("args"));
         let ours =
             command.first().map_or_else(|| image_name(image) == OWN_NAME, |first| is_own_binary(first));
         if !ours {
@@ -34,7 +34,7 @@ pub(super) fn role(container: &Node) -> Reading<Role> {
             [] | ["serve"] => Role::Service,
             ["probe" | "fault" | "predict" | "help" | "--help" | "-h" | "--version" | "-V", ..] => Role::Tool,
             words => {
-                let field = container.field(if container.has("args") { "args" } else { "command" });
+                let field = container.field(if container.contains("args") { "args" } else { "command" });
                 found.error(field, Problem::Arguments(words.join(" ")));
                 Role::Service
             }

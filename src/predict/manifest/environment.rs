@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::error::{MAX_ENVIRONMENT, Problem};
 use super::findings::{Findings, Reading};
-use super::node::{Node, shown, wrong};
+use super::mapping::{Mapping, shown, wrong};
 use super::object::Object;
 use crate::env::{VARIABLES, Variable};
 use crate::predict::Kind;
@@ -29,9 +29,9 @@ pub(super) struct Sources<'a> {
     /// The object that the Pods come from.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.
-    pub(super) metadata: Option<&'a Node<'a>>,
+    pub(super) metadata: Option<&'a Mapping<'a>>,
     /// The Pod's `spec`.
-    pub(super) spec: &'a Node<'a>,
+    pub(super) spec: &'a Mapping<'a>,
     /// The name of the container that is read.
     pub(super) container: &'a str,
 }
@@ -60,14 +60,14 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Reads `envFrom`, then `env`, which wins.
-    pub(super) fn read(container: &Node, sources: &Sources) -> Reading<Self> {
+    pub(super) fn read(container: &Mapping, sources: &Sources) -> Reading<Self> {
         Reading::collect(|found| {
             let mut environment = Self::default();
-            for source in found.take(container.items("envFrom")) {
-                found.add(environment.take_all(&source, sources));
+            for source in found.take(container.mappings("envFrom")) {
+                found.add(environment.add_source(&source, sources));
             }
-            for variable in found.take(container.items("env")) {
-                found.add(environment.take(&variable, sources));
+            for variable in found.take(container.mappings("env")) {
+                found.add(environment.add_variable(&variable, sources));
             }
             if environment.bytes > MAX_ENVIRONMENT {
                 found.error(container.field("env"), Problem::EnvironmentTooLong);
@@ -105,28 +105,30 @@ impl Environment {
     }
 
     /// One entry of `envFrom`.
-    fn take_all(&mut self, source: &Node, sources: &Sources) -> Findings {
+    fn add_source(&mut self, source: &Mapping, sources: &Sources) -> Findings {
         Findings::collect(|found| {
-            let prefix = found.take(source.text("prefix")).unwrap_or_default();
-            if let Some(secret) = found.take(source.child("secretRef")) {
-                let name = found.take(secret.text("name")).unwrap_or_default();
+            let prefix = found.take(source.string("prefix")).unwrap_or_default();
+            if let Some(secret) = found.take(source.mapping("secretRef")) {
+                let name = found.take(secret.string("name")).unwrap_or_default();
                 let container = sources.container_label();
                 found.assume(format!(
                     "{container}: the variables of Secret {name:?} are taken as unset: Secrets are not read"
                 ));
             }
-            let Some(reference) = found.take(source.child("configMapRef")) else { return };
-            let Some(name) = found.take(reference.required_text("name")) else { return };
-            let optional = found.take(reference.flag("optional")).unwrap_or(false);
+            let Some(reference) = found.take(source.mapping("configMapRef")) else { return };
+            let Some(name) = found.take(reference.required_string("name")) else { return };
+            let optional = found.take(reference.boolean("optional")).unwrap_or(false);
             let Some(config_map) = sources.config_map(name) else {
                 if !optional {
                     found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
                 }
                 return;
             };
-            for (key, value) in found.take(data(config_map)) {
+            for (key, value) in found.take(config_map_data(config_map)) {
                 // The kubelet leaves out what cannot be a name.
-                if let Some(text) = found.take(datum(config_map, key, value)).filter(|_| !key.contains('=')) {
+                if let Some(text) =
+                    found.take(config_map_text(config_map, key, value)).filter(|_| !key.contains('='))
+                {
                     self.set(format!("{prefix}{key}"), text);
                 }
             }
@@ -134,10 +136,10 @@ impl Environment {
     }
 
     /// One entry of `env`.
-    fn take(&mut self, variable: &Node, sources: &Sources) -> Findings {
+    fn add_variable(&mut self, variable: &Mapping, sources: &Sources) -> Findings {
         Findings::collect(|found| {
-            let Some(name) = found.take(variable.required_text("name")) else { return };
-            let literal = variable.value("value").and_then(|value| match value {
+            let Some(name) = found.take(variable.required_string("name")) else { return };
+            let literal = variable.get("value").and_then(|value| match value {
                 Value::String(text) => Some(text.clone()),
                 Value::Number(_) | Value::Bool(_) => {
                     found.warn(format!("env {}: the value {value} {NEEDS_QUOTES}", shown(name)));
@@ -154,8 +156,8 @@ impl Environment {
                     let room = MAX_ENVIRONMENT.saturating_sub(self.bytes);
                     expand(&text, room, |name| self.values.get(name).map(String::as_str))
                 }
-                None => match found.take(variable.child("valueFrom")) {
-                    Some(source) => match found.take(referred(name, &source, sources)) {
+                None => match found.take(variable.mapping("valueFrom")) {
+                    Some(source) => match found.take(value_from(name, &source, sources)) {
                         Some(value) => Some(value),
                         // What is optional and not there leaves an earlier value alone.
                         None => return,
@@ -172,31 +174,31 @@ impl Environment {
 }
 
 /// What `valueFrom` leads to.
-fn referred(variable: &str, source: &Node, sources: &Sources) -> Reading<Option<String>> {
+fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Option<String>> {
     Reading::collect(|found| {
-        if let Some(field) = found.take(source.child("fieldRef")) {
-            let path = found.take(field.required_text("fieldPath"))?;
-            return Some(found.take(of_pod(path, sources)));
+        if let Some(field) = found.take(source.mapping("fieldRef")) {
+            let path = found.take(field.required_string("fieldPath"))?;
+            return Some(found.take(pod_field(path, sources)));
         }
-        if let Some(reference) = found.take(source.child("configMapKeyRef")) {
+        if let Some(reference) = found.take(source.mapping("configMapKeyRef")) {
             let (name, key) =
-                (found.take(reference.required_text("name")), found.take(reference.required_text("key")));
+                (found.take(reference.required_string("name")), found.take(reference.required_string("key")));
             let (name, key) = (name?, key?);
-            let optional = found.take(reference.flag("optional")).unwrap_or(false);
+            let optional = found.take(reference.boolean("optional")).unwrap_or(false);
             let Some(config_map) = sources.config_map(name) else {
                 if !optional {
                     found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
                 }
                 return None;
             };
-            let entry = found.take(data(config_map)).into_iter().find(|(known, _)| *known == key);
+            let entry = found.take(config_map_data(config_map)).into_iter().find(|(known, _)| *known == key);
             if entry.is_none() && !optional {
                 let problem = Problem::NoKey { config_map: name.to_owned(), key: key.to_owned() };
                 found.error(reference.field("key"), problem);
             }
-            return entry.and_then(|(key, value)| found.take(datum(config_map, key, value)));
+            return entry.and_then(|(key, value)| found.take(config_map_text(config_map, key, value)));
         }
-        let what = if source.has("secretKeyRef") {
+        let what = if source.contains("secretKeyRef") {
             "Secrets are not read"
         } else {
             "only fields and ConfigMaps are read"
@@ -210,7 +212,7 @@ fn referred(variable: &str, source: &Node, sources: &Sources) -> Reading<Option<
 
 /// A label or an annotation of the Pod, by a path such as `metadata.annotations['key']`: field, key and value, which is
 /// empty where there is none. `None`: the path is another.
-pub(super) fn entry_of_pod<'a>(
+pub(super) fn pod_map_entry<'a>(
     path: &'a str,
     sources: &Sources,
 ) -> Reading<Option<(&'static str, &'a str, String)>> {
@@ -222,36 +224,37 @@ pub(super) fn entry_of_pod<'a>(
             _ => return None,
         };
         let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
-        let entries = sources.metadata.map(|metadata| found.take(metadata.pairs(field))).unwrap_or_default();
+        let entries =
+            sources.metadata.map(|metadata| found.take(metadata.string_pairs(field))).unwrap_or_default();
         let entry = entries.into_iter().find(|(known, _)| *known == key);
         Some((field, key, entry.map_or_else(String::new, |(_, text)| text.to_owned())))
     })
 }
 
 /// A field of the Pod, by the downward API.
-fn of_pod(path: &str, sources: &Sources) -> Reading<String> {
+fn pod_field(path: &str, sources: &Sources) -> Reading<String> {
     Reading::collect(|found| match path {
         "metadata.name" => POD_NAME.to_owned(),
         "metadata.namespace" => sources.owner.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        "spec.nodeName" => found.take(sources.spec.text("nodeName")).unwrap_or("node").to_owned(),
+        "spec.nodeName" => found.take(sources.spec.string("nodeName")).unwrap_or("node").to_owned(),
         "spec.serviceAccountName" => {
-            found.take(sources.spec.text("serviceAccountName")).unwrap_or("default").to_owned()
+            found.take(sources.spec.string("serviceAccountName")).unwrap_or("default").to_owned()
         }
         "status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs" => SOME_ADDRESS.to_owned(),
-        _ => {
-            found.take(entry_of_pod(path, sources)).map_or_else(|| format!("<{path}>"), |(_, _, value)| value)
-        }
+        _ => found
+            .take(pod_map_entry(path, sources))
+            .map_or_else(|| format!("<{path}>"), |(_, _, value)| value),
     })
 }
 
 /// The `data` of a ConfigMap.
-pub(super) fn data(config_map: &Object) -> Reading<Vec<(&str, &Value)>> {
-    let Reading { value, findings } = config_map.node().child("data");
-    findings.elsewhere(&config_map.place).with(value.iter().flat_map(Node::entries).collect())
+pub(super) fn config_map_data(config_map: &Object) -> Reading<Vec<(&str, &Value)>> {
+    let Reading { value, findings } = config_map.node().mapping("data");
+    findings.elsewhere(&config_map.place).with(value.iter().flat_map(Mapping::entries).collect())
 }
 
 /// A value of a ConfigMap. What lacks quotes is taken as it is written, with a warning.
-pub(super) fn datum(config_map: &Object, key: &str, value: &Value) -> Reading<Option<String>> {
+pub(super) fn config_map_text(config_map: &Object, key: &str, value: &Value) -> Reading<Option<String>> {
     let mut found = Findings::default();
     let field = format!("data.{}", shown(key));
     let text = match value {

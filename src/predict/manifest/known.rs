@@ -1,7 +1,7 @@
 //! The fields that a container has in the API of Kubernetes, to find misspelt ones.
 
 use super::findings::Findings;
-use super::node::{Node, shown};
+use super::mapping::{Mapping, shown};
 use crate::plan::error::nearest;
 
 const CONTAINER: &[&str] = &[
@@ -54,20 +54,20 @@ const HANDLERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Warns of fields that a container, its variables or its probes do not have.
-pub(super) fn check(container: &Node) -> Findings {
+pub(super) fn check(container: &Mapping) -> Findings {
     Findings::collect(|found| {
         found.add(fields(container, CONTAINER));
         // What is no mapping is an error elsewhere.
-        for variable in container.items("env").value {
+        for variable in container.mappings("env").value {
             found.add(fields(&variable, &["name", "value", "valueFrom"]));
         }
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            let Some(probe) = container.child(probe).value else { continue };
+            let Some(probe) = container.mapping(probe).value else { continue };
             found.add(fields(&probe, PROBE));
             for (name, known) in HANDLERS {
-                let Some(handler) = probe.child(name).value else { continue };
+                let Some(handler) = probe.mapping(name).value else { continue };
                 found.add(fields(&handler, known));
-                for header in handler.items("httpHeaders").value {
+                for header in handler.mappings("httpHeaders").value {
                     found.add(fields(&header, &["name", "value"]));
                 }
             }
@@ -75,7 +75,7 @@ pub(super) fn check(container: &Node) -> Findings {
     })
 }
 
-fn fields(node: &Node, known: &[&'static str]) -> Findings {
+fn fields(node: &Mapping, known: &[&'static str]) -> Findings {
     Findings::collect(|found| {
         for (name, _) in node.entries().filter(|(name, _)| !known.contains(name)) {
             let meant = match nearest(name, known) {

@@ -2,14 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::Input;
 use super::error::{ManifestError, Place, Problem};
 use super::findings::{Bounded, Findings};
-use super::node::{Node, shown, wrong};
+use super::input::{Input, MAX_INPUT};
+use super::mapping::{Mapping, shown, wrong};
 use crate::plan::document::{self, Document};
-
-/// The longest input, in bytes.
-pub const MAX_INPUT: usize = 32 << 20;
 
 /// One object, read as far as its kind and name.
 #[derive(Debug)]
@@ -23,8 +20,8 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn node(&self) -> Node<'_> {
-        Node::root(&self.map)
+    pub(super) fn node(&self) -> Mapping<'_> {
+        Mapping::root(&self.map)
     }
 
     /// Whether it may share a namespace with something in `other`. An object that names none may be put in any.
@@ -81,8 +78,8 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
     let at = place.clone();
     match value {
         Value::Object(map) => {
-            let node = Node::root(&map);
-            let named = if node.has("kind") { found.take(node.text("kind")) } else { kind };
+            let node = Mapping::root(&map);
+            let named = if node.contains("kind") { found.take(node.string("kind")) } else { kind };
             if named.is_none() && !found.has_errors() {
                 found.error("kind", Problem::Missing);
             }
@@ -102,7 +99,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                 }
                 _ if named.is_empty() => {}
                 _ => {
-                    let group = match found.take(node.text("apiVersion")) {
+                    let group = match found.take(node.string("apiVersion")) {
                         Some(version) => version.split_once('/').map_or("", |(group, _)| group),
                         None if kind.is_some() => own_group(&named).unwrap_or(""),
                         None => {
@@ -115,9 +112,9 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                         Some(own) if own != group => format!("{group}/{named}"),
                         _ => named,
                     };
-                    let metadata = found.take(node.child("metadata"));
+                    let metadata = found.take(node.mapping("metadata"));
                     let mut text =
-                        |name| metadata.as_ref().and_then(|metadata| found.take(metadata.text(name)));
+                        |name| metadata.as_ref().and_then(|metadata| found.take(metadata.string(name)));
                     let name = text("name").or(text("generateName"));
                     let namespace = text("namespace").map(str::to_owned);
                     let name = name.unwrap_or_default().to_owned();

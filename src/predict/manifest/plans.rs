@@ -5,14 +5,14 @@ use std::path::Path;
 use super::environment::Sources;
 use super::error::Problem;
 use super::findings::{Findings, Reading};
-use super::node::Node;
-use super::volume::{Content, Mount, Wrong, absolute, subject};
+use super::mapping::Mapping;
+use super::volume::{Content, Mount, Wrong, absolute_components, labelled};
 use crate::env::Config;
 use crate::plan::Source;
 use crate::sources::Layers;
 
 /// What environment, file and annotation say. A file that is wrong is left out.
-pub(super) fn layers<'a>(config: &Config, container: &Node<'a>, sources: &Sources<'a>) -> Reading<Layers> {
+pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<Layers> {
     Reading::collect(|found| {
         let files = &config.files;
         let file = files.faults.as_deref().map(|path| (path, found.take(find(path, container, sources)).0));
@@ -33,7 +33,7 @@ pub(super) fn layers<'a>(config: &Config, container: &Node<'a>, sources: &Source
             found.assume(format!(
                 "{}: {} is taken as not there: {why}",
                 sources.container_label(),
-                subject("ANNOTATION_FILE", &files.annotation.to_string_lossy())
+                labelled("ANNOTATION_FILE", &files.annotation.to_string_lossy())
             ));
         }
         layers
@@ -41,9 +41,9 @@ pub(super) fn layers<'a>(config: &Config, container: &Node<'a>, sources: &Source
 }
 
 /// What is at a path in a container, and how far below the mount of its volume.
-fn find<'a>(path: &Path, container: &Node<'a>, sources: &Sources<'a>) -> Reading<(Content, usize)> {
+fn find<'a>(path: &Path, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<(Content, usize)> {
     Reading::collect(|found| {
-        let path = found.take(absolute(&path.to_string_lossy(), container));
+        let path = found.take(absolute_components(&path.to_string_lossy(), container));
         match found.take(Mount::of(&path, container, sources)) {
             Ok(Some(mount)) => (found.take(mount.content(sources)), mount.depth),
             Ok(None) => (
@@ -59,7 +59,7 @@ fn find<'a>(path: &Path, container: &Node<'a>, sources: &Sources<'a>) -> Reading
 fn read(layers: &mut Layers, source: Source, path: &Path, content: Content, sources: &Sources) -> Findings {
     Findings::collect(|found| {
         let variable = if source == Source::File { "FAULTS_FILE" } else { "ANNOTATION_FILE" };
-        let what = subject(variable, &path.to_string_lossy());
+        let what = labelled(variable, &path.to_string_lossy());
         match content {
             Content::Text { text, place, field } => {
                 let Err(errors) = layers.read(source, Ok(Some(&text))) else {

@@ -7,11 +7,11 @@ use super::environment::{Environment, Sources};
 use super::error::Problem;
 use super::findings::{Findings, Reading};
 use super::known;
-use super::node::{Node, shown};
+use super::mapping::{Mapping, shown};
 use super::plans;
 use super::ports::{Ports, aim};
 use super::probe::{self, Owner};
-use super::state::{self, Kept};
+use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
@@ -25,20 +25,20 @@ const UNNAMED: &str = "user-container";
 
 /// A container that runs beside the others, with its position in the Pod.
 struct Member<'a> {
-    node: Node<'a>,
+    node: Mapping<'a>,
     name: &'a str,
     sidecar: bool,
     ours: bool,
 }
 
 /// Whether a container of the Pod runs this program's service.
-pub(super) fn runs_this_program(spec: &Node) -> Reading<bool> {
+pub(super) fn runs_this_program(spec: &Mapping) -> Reading<bool> {
     Reading::collect(|found| {
         let mut runs = false;
         for list in ["initContainers", "containers"] {
-            for container in found.take(spec.items(list)) {
+            for container in found.take(spec.mappings(list)) {
                 let Reading { value, findings } = role(&container);
-                let name = container.text("name").value.unwrap_or_default();
+                let name = container.string("name").value.unwrap_or_default();
                 found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
                 runs |= value == Role::Service;
             }
@@ -54,12 +54,12 @@ struct Containers<'a> {
     ours: Vec<OurContainer>,
     ports: Ports,
     /// Where containers keep their state, and their names.
-    states: Vec<(Kept, &'a str)>,
+    states: Vec<(StateLocation, &'a str)>,
 }
 
 /// Reads a Pod.
 pub(super) fn read(
-    spec: &Node,
+    spec: &Mapping,
     sources: &Sources,
     policy: RestartPolicy,
 ) -> Reading<(PodSpec, Vec<OurContainer>)> {
@@ -71,7 +71,7 @@ pub(super) fn read(
             found.add(findings.in_container(member.name));
         }
         let Containers { mut specs, ours, ports, .. } = containers;
-        let host_network = found.take(spec.flag("hostNetwork")) == Some(true);
+        let host_network = found.take(spec.boolean("hostNetwork")) == Some(true);
         let is_foreign = matches!(sources.kind, Kind::Other(_));
         let mut asked = false;
         for (position, (member, container)) in members.iter().zip(&mut specs).enumerate() {
@@ -96,7 +96,7 @@ pub(super) fn read(
                 None => found.error(spec.field("containers"), Problem::NoProbe),
             }
         }
-        found.add(around(spec));
+        found.add(omitted_of_pod(spec));
         let grace = found.take(spec.number("terminationGracePeriodSeconds", 0, i32::MAX as u32));
         let pod = PodSpec { restart_policy: policy, grace: grace.unwrap_or(30), ..PodSpec::new(specs) };
         (pod, ours)
@@ -127,14 +127,14 @@ impl<'a> Containers<'a> {
                 }
             } else {
                 self.ports.has_others = true;
-                for port in found.take(member.node.items("ports")) {
+                for port in found.take(member.node.mappings("ports")) {
                     self.ports.others.extend(found.take(port.port("containerPort")));
                 }
                 found.assume(format!("container {} is taken to be healthy and to run on", member.name));
             }
             container.sidecar = member.sidecar;
             container.restart_policy = found.take(restart_policy(&member.node));
-            found.add(beside(&member.node, member.name));
+            found.add(omitted_of_container(&member.node, member.name));
             self.specs.push(container);
         })
     }
@@ -147,7 +147,7 @@ fn probes(owner: Owner, container: &mut ContainerSpec, ports: &Ports) -> Reading
         let mut asked = false;
         for kind in ProbeKind::ALL {
             let probe = found.take(probe::read(kind, owner, ports));
-            asked |= probe.as_ref().is_some_and(|probe| probe.asks);
+            asked |= probe.as_ref().is_some_and(|probe| probe.asks_us);
             *match kind {
                 ProbeKind::Startup => &mut container.startup,
                 ProbeKind::Liveness => &mut container.liveness,
@@ -159,20 +159,20 @@ fn probes(owner: Owner, container: &mut ContainerSpec, ports: &Ports) -> Reading
 }
 
 /// The containers that run beside each other, native sidecars first.
-fn members<'a>(spec: &Node<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
+fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
     Reading::collect(|found| {
         let mut members = Vec::new();
         for list in ["initContainers", "containers"] {
-            for node in found.take(spec.items(list)) {
+            for node in found.take(spec.mappings(list)) {
                 // Knative fills in the name.
-                let name = if matches!(kind, Kind::Other(_)) && !node.has("name") {
+                let name = if matches!(kind, Kind::Other(_)) && !node.contains("name") {
                     UNNAMED
                 } else {
                     found.take(node.name("name")).unwrap_or_default()
                 };
                 let Reading { value: role, mut findings } = role(&node);
                 let sidecar = list == "initContainers"
-                    && node.value("restartPolicy").is_some_and(|policy| policy == "Always");
+                    && node.get("restartPolicy").is_some_and(|policy| policy == "Always");
                 if sidecar || list == "containers" {
                     members.push(Member { name, sidecar, ours: role == Role::Service, node });
                 } else {
@@ -180,7 +180,7 @@ fn members<'a>(spec: &Node<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                         findings.error(node.path(), Problem::NeverEnds);
                     }
                     for kind in ProbeKind::ALL {
-                        if node.has(probe::field(kind)) {
+                        if node.contains(probe::field(kind)) {
                             let why = "an init container has probes only as a sidecar, with `restartPolicy: Always`";
                             findings.error(node.field(probe::field(kind)), Problem::NotHere(why));
                         }
@@ -190,7 +190,7 @@ fn members<'a>(spec: &Node<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                 found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
             }
         }
-        if !spec.has("containers") {
+        if !spec.contains("containers") {
             found.error(spec.field("containers"), Problem::Missing);
         }
         members
@@ -198,10 +198,10 @@ fn members<'a>(spec: &Node<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
 }
 
 /// Reads a `restartPolicy`.
-pub(super) fn restart_policy(node: &Node) -> Reading<Option<RestartPolicy>> {
+pub(super) fn restart_policy(node: &Mapping) -> Reading<Option<RestartPolicy>> {
     Reading::collect(|found| {
         static WORDS: &[&str] = &POLICIES;
-        found.take(node.word("restartPolicy", WORDS)).map(|word| match word {
+        found.take(node.one_of("restartPolicy", WORDS)).map(|word| match word {
             "OnFailure" => RestartPolicy::OnFailure,
             "Never" => RestartPolicy::Never,
             _ => RestartPolicy::Always,
@@ -212,21 +212,21 @@ pub(super) fn restart_policy(node: &Node) -> Reading<Option<RestartPolicy>> {
 /// A container of ours at a position, with its configuration.
 fn configured(
     position: usize,
-    container: &Node,
+    container: &Mapping,
     sources: &Sources,
-) -> Reading<Option<(OurContainer, Option<Kept>)>> {
+) -> Reading<Option<(OurContainer, Option<StateLocation>)>> {
     Reading::collect(|found| {
         let environment = found.take(Environment::read(container, sources));
         let name = sources.container;
-        let some_pod = sources.kind.some_pod(&sources.owner.name);
+        let example_pod_name = sources.kind.example_pod_name(&sources.owner.name);
         for variable in environment.with_pod_name() {
             if !matches!(variable, "POD_NAME" | "POD_NAMESPACE" | "NODE_NAME") {
                 found.assume(format!(
-                    "container {name}: {variable} holds the Pod's name; {some_pod:?} is taken for it"
+                    "container {name}: {variable} holds the Pod's name; {example_pod_name:?} is taken for it"
                 ));
             }
         }
-        let pairs: Vec<(String, String)> = environment.pairs(&some_pod).collect();
+        let pairs: Vec<(String, String)> = environment.pairs(&example_pod_name).collect();
         let of_pod = environment.is_pod_name("POD_NAME");
         let loaded =
             match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
@@ -243,7 +243,7 @@ fn configured(
         }
         let mut config = loaded.config;
         let layers = found.take(plans::layers(&config, container, sources));
-        let kept = found.take(state::kept(&config, container, sources));
+        let location = found.take(state::location(&config, container, sources));
         let pod_name = match config.identity.pod.take_if(|_| of_pod) {
             Some(_) => PodName::OfPod,
             None => config.identity.pod.clone().map_or(PodName::Unset, PodName::Fixed),
@@ -255,8 +255,8 @@ fn configured(
         }
         match OurContainer::new(position, config, pod_name, &layers) {
             Ok(ours) => {
-                let ours = OurContainer { keeps_state: kept.is_some(), ..ours };
-                (!found.has_errors()).then_some((ours, kept))
+                let ours = OurContainer { keeps_state: location.is_some(), ..ours };
+                (!found.has_errors()).then_some((ours, location))
             }
             Err(errors) => {
                 for error in errors {
@@ -294,27 +294,27 @@ fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
 }
 
 /// What is not modelled of a container.
-fn beside(container: &Node, name: &str) -> Findings {
+fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
     Findings::collect(|found| {
-        if container.has("lifecycle") {
+        if container.contains("lifecycle") {
             found.assume(format!("container {name}: its lifecycle hooks are left out"));
         }
-        if container.has("restartPolicyRules") {
+        if container.contains("restartPolicyRules") {
             found.assume(format!("container {name}: its restartPolicyRules are left out"));
         }
     })
 }
 
 /// What is not modelled of a Pod.
-fn around(spec: &Node) -> Findings {
+fn omitted_of_pod(spec: &Mapping) -> Findings {
     Findings::collect(|found| {
-        if found.take(spec.flag("hostNetwork")) == Some(true) {
+        if found.take(spec.boolean("hostNetwork")) == Some(true) {
             found.assume("hostNetwork: the ports are taken to be free on the node".to_owned());
         }
-        if spec.has("readinessGates") {
+        if spec.contains("readinessGates") {
             found.assume("readinessGates are taken to be true".to_owned());
         }
-        if spec.has("activeDeadlineSeconds") {
+        if spec.contains("activeDeadlineSeconds") {
             found.assume("activeDeadlineSeconds is left out: the Pod runs on".to_owned());
         }
     })

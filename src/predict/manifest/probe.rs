@@ -4,48 +4,26 @@ mod handler;
 
 use super::error::Problem;
 use super::findings::Reading;
-use super::node::Node;
 use super::ports::Ports;
 use crate::kubelet::{Probe, ProbeKind};
-use handler::Reader;
+use handler::HandlerReader;
+pub(super) use handler::{Owner, field};
 
 /// The longest time that the API takes, in seconds.
 const MAX_SECONDS: u32 = i32::MAX as u32;
 
-/// The container whose probes are read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Owner<'a> {
-    pub(super) container: &'a Node<'a>,
-    pub(super) name: &'a str,
-    /// Its position, if it runs this program.
-    pub(super) ours: Option<usize>,
-    /// Whether the Pod is on the node's own network.
-    pub(super) host_network: bool,
-    /// Whether a controller that is not Kubernetes' own fills in ports.
-    pub(super) is_foreign: bool,
-}
-
 /// A probe, and whether it asks this program.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct ProbeReading {
     pub(super) probe: Probe,
-    pub(super) asks: bool,
-}
-
-/// The field of a probe.
-pub(super) const fn field(kind: ProbeKind) -> &'static str {
-    match kind {
-        ProbeKind::Startup => "startupProbe",
-        ProbeKind::Liveness => "livenessProbe",
-        ProbeKind::Readiness => "readinessProbe",
-    }
+    pub(super) asks_us: bool,
 }
 
 /// Reads a container's probe of a kind.
-pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Option<Found>> {
+pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Option<ProbeReading>> {
     Reading::collect(|found| {
-        let node = found.take(owner.container.child(field(kind)))?;
-        let asked = found.take(Reader::read(kind, owner, ports, &node));
+        let node = found.take(owner.container.mapping(field(kind)))?;
+        let asked = found.take(HandlerReader::read(kind, owner, ports, &node));
         // As the API server: 0 means the default.
         let mut number = |name, default| {
             found.take(node.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
@@ -63,7 +41,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
         }
         let grace = "terminationGracePeriodSeconds";
         if kind == ProbeKind::Readiness {
-            if node.has(grace) {
+            if node.contains(grace) {
                 found.error(
                     node.field(grace),
                     Problem::NotHere("a readiness probe kills nothing; leave it out"),
@@ -76,6 +54,6 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
                 found.error(node.field("successThreshold"), Problem::Range { value, least: 1, most: 1 });
             }
         }
-        Some(Found { probe, asks: asked.asks })
+        Some(ProbeReading { probe, asks_us: asked.asks_us })
     })
 }

@@ -2,8 +2,8 @@
 
 use super::environment::Sources;
 use super::findings::Reading;
-use super::node::Node;
-use super::volume::{Mount, Wrong, absolute, subject};
+use super::mapping::Mapping;
+use super::volume::{Mount, Wrong, absolute_components, labelled};
 use crate::env::Config;
 
 /// Volumes that nobody can write to.
@@ -13,19 +13,19 @@ const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected",
 const FRESH: [&str; 2] = ["emptyDir", "ephemeral"];
 
 /// Where clock, counts and starts outlive a container: the volume that `STATE_DIR` lies on, and the directory there.
-pub(super) type Kept = (String, Option<Vec<String>>);
+pub(super) type StateLocation = (String, Option<Vec<String>>);
 
 /// Where a container keeps its state, if that outlives it.
-pub(super) fn kept<'a>(
+pub(super) fn location<'a>(
     config: &Config,
-    container: &Node<'a>,
+    container: &Mapping<'a>,
     sources: &Sources<'a>,
-) -> Reading<Option<Kept>> {
+) -> Reading<Option<StateLocation>> {
     Reading::collect(|found| {
         let dir = config.files.state.as_ref()?;
         let dir = dir.to_string_lossy();
-        let path = found.take(absolute(&dir, container));
-        let what = subject("STATE_DIR", &dir);
+        let path = found.take(absolute_components(&dir, container));
+        let what = labelled("STATE_DIR", &dir);
         let lost =
             |why: &str| format!("{what} {why}: the state is lost with the container, as if it were not set");
         let mount = match found.take(Mount::of(&path, container, sources)) {
@@ -41,8 +41,10 @@ pub(super) fn kept<'a>(
             found.warn(lost(&format!("is on volume {name}, which is read-only as a {kind}")));
             return None;
         }
-        let source = mount.volume.as_ref().and_then(|volume| found.take(volume.child(kind)));
-        if mount.read_only || source.is_some_and(|source| found.take(source.flag("readOnly")) == Some(true)) {
+        let source = mount.volume.as_ref().and_then(|volume| found.take(volume.mapping(kind)));
+        if mount.read_only
+            || source.is_some_and(|source| found.take(source.boolean("readOnly")) == Some(true))
+        {
             found.warn(lost(&format!("is on volume {name}, which is mounted read-only")));
             return None;
         }

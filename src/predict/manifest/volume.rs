@@ -1,9 +1,9 @@
 //! What a container finds at a path: the mount that it lies on, and what that volume holds there.
 
-use super::environment::{Sources, data, datum, entry_of_pod};
+use super::environment::{Sources, config_map_data, config_map_text, pod_map_entry};
 use super::error::{Place, Problem};
 use super::findings::{Findings, Reading};
-use super::node::{Node, shown};
+use super::mapping::{Mapping, shown};
 
 /// A mount that a path lies on.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(super) struct Mount<'a> {
     /// The volume's name.
     pub(super) name: &'a str,
     /// The volume; absent: a claim of the StatefulSet's own.
-    pub(super) volume: Option<Node<'a>>,
+    pub(super) volume: Option<Mapping<'a>>,
     pub(super) read_only: bool,
     /// The path inside the volume; absent where it depends on variables.
     pub(super) inside: Option<Vec<String>>,
@@ -37,7 +37,7 @@ pub(super) enum Content {
 pub(super) struct Wrong;
 
 /// The parts of a path as the kernel goes them, from the root on.
-pub(super) fn parts(path: &str) -> Vec<String> {
+pub(super) fn components(path: &str) -> Vec<String> {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -50,11 +50,11 @@ pub(super) fn parts(path: &str) -> Vec<String> {
 }
 
 /// A path in a container: one that is relative begins at its `workingDir`, or at the root as in this program's image.
-pub(super) fn absolute(path: &str, container: &Node) -> Reading<Vec<String>> {
+pub(super) fn absolute_components(path: &str, container: &Mapping) -> Reading<Vec<String>> {
     Reading::collect(|found| {
-        match found.take(container.text("workingDir")).filter(|_| !path.starts_with('/')) {
-            Some(start) => parts(&format!("{start}/{path}")),
-            None => parts(path),
+        match found.take(container.string("workingDir")).filter(|_| !path.starts_with('/')) {
+            Some(start) => components(&format!("{start}/{path}")),
+            None => components(path),
         }
     })
 }
@@ -63,26 +63,26 @@ impl<'a> Mount<'a> {
     /// The innermost mount that a path lies on. `None`: it is on none.
     pub(super) fn of(
         path: &[String],
-        container: &Node<'a>,
+        container: &Mapping<'a>,
         sources: &Sources<'a>,
     ) -> Reading<Result<Option<Self>, Wrong>> {
         Reading::collect(|found| {
-            let mut best: Option<(usize, Node<'a>)> = None;
-            for mount in found.take(container.items("volumeMounts")) {
-                let Some(at) = found.take(mount.required_text("mountPath")) else { continue };
-                let at = parts(at);
+            let mut best: Option<(usize, Mapping<'a>)> = None;
+            for mount in found.take(container.mappings("volumeMounts")) {
+                let Some(at) = found.take(mount.required_string("mountPath")) else { continue };
+                let at = components(at);
                 if path.starts_with(&at) && best.as_ref().is_none_or(|(length, _)| at.len() >= *length) {
                     best = Some((at.len(), mount));
                 }
             }
             let Some((length, mount)) = best else { return Ok(None) };
-            let name = found.take(mount.required_text("name")).ok_or(Wrong)?;
+            let name = found.take(mount.required_string("name")).ok_or(Wrong)?;
             let volume = found.take(volume(name, &mount, sources))?;
-            let read_only = found.take(mount.flag("readOnly")).unwrap_or(false);
-            let sub_path = found.take(mount.text("subPath")).unwrap_or_default();
-            let expression = found.take(mount.text("subPathExpr")).unwrap_or(sub_path);
+            let read_only = found.take(mount.boolean("readOnly")).unwrap_or(false);
+            let sub_path = found.take(mount.string("subPath")).unwrap_or_default();
+            let expression = found.take(mount.string("subPathExpr")).unwrap_or(sub_path);
             let inside = (!expression.contains('$'))
-                .then(|| parts(expression).into_iter().chain(path[length..].iter().cloned()).collect());
+                .then(|| components(expression).into_iter().chain(path[length..].iter().cloned()).collect());
             Ok(Some(Self { name, volume, read_only, inside, depth: path.len() - length }))
         })
     }
@@ -107,7 +107,7 @@ impl<'a> Mount<'a> {
             // The kubelet's own link to the present version of the whole.
             let inside = inside.strip_prefix(&["..data".to_owned()]).unwrap_or(inside).join("/");
             let kind = self.kind();
-            let source = self.volume.as_ref().and_then(|volume| found.take(volume.child(kind)));
+            let source = self.volume.as_ref().and_then(|volume| found.take(volume.mapping(kind)));
             let content = match kind {
                 "configMap" => source.map(|source| {
                     found
@@ -141,18 +141,22 @@ impl<'a> Mount<'a> {
 }
 
 /// The volume of a mount.
-fn volume<'a>(name: &str, mount: &Node, sources: &Sources<'a>) -> Reading<Result<Option<Node<'a>>, Wrong>> {
+fn volume<'a>(
+    name: &str,
+    mount: &Mapping,
+    sources: &Sources<'a>,
+) -> Reading<Result<Option<Mapping<'a>>, Wrong>> {
     Reading::collect(|found| {
-        let is_named = |node: &Node, found: &mut Findings| found.take(node.text("name")) == Some(name);
-        if let Some(spec) = found.take(sources.owner.node().child("spec")) {
-            for claim in found.take(spec.items("volumeClaimTemplates")) {
-                if found.take(claim.child("metadata")).is_some_and(|metadata| is_named(&metadata, found)) {
+        let is_named = |node: &Mapping, found: &mut Findings| found.take(node.string("name")) == Some(name);
+        if let Some(spec) = found.take(sources.owner.node().mapping("spec")) {
+            for claim in found.take(spec.mappings("volumeClaimTemplates")) {
+                if found.take(claim.mapping("metadata")).is_some_and(|metadata| is_named(&metadata, found)) {
                     return Ok(None);
                 }
             }
         }
         let volume =
-            found.take(sources.spec.items("volumes")).into_iter().find(|volume| is_named(volume, found));
+            found.take(sources.spec.mappings("volumes")).into_iter().find(|volume| is_named(volume, found));
         if volume.is_none() {
             found.error(mount.field("name"), Problem::NoVolume(shown(name)));
             return Err(Wrong);
@@ -162,10 +166,10 @@ fn volume<'a>(name: &str, mount: &Node, sources: &Sources<'a>) -> Reading<Result
 }
 
 /// What a ConfigMap puts at a path. `None`: nothing.
-fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Content>> {
+fn config_map(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<Content>> {
     Reading::collect(|found| {
-        let Some(name) = found.take(source.required_text("name")) else { return Some(Content::Wrong) };
-        let optional = found.take(source.flag("optional")).unwrap_or(false);
+        let Some(name) = found.take(source.required_string("name")) else { return Some(Content::Wrong) };
+        let optional = found.take(source.boolean("optional")).unwrap_or(false);
         let Some(object) = sources.config_map(name) else {
             if optional {
                 return Some(Content::Unknown(format!(
@@ -175,16 +179,16 @@ fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Co
             found.error(source.field("name"), Problem::NoConfigMap(shown(name)));
             return Some(Content::Wrong);
         };
-        let texts = found.take(data(object));
-        let binary = object.node().child("binaryData").value;
-        let is_binary = |key: &str| binary.as_ref().is_some_and(|binary| binary.has(key));
+        let texts = found.take(config_map_data(object));
+        let binary = object.node().mapping("binaryData").value;
+        let is_binary = |key: &str| binary.as_ref().is_some_and(|binary| binary.contains(key));
         let mut key = Some(path);
-        if source.has("items") {
+        if source.contains("items") {
             key = None;
             let mut wrong = false;
-            for item in found.take(source.items("items")) {
+            for item in found.take(source.mappings("items")) {
                 let (Some(from), Some(to)) =
-                    (found.take(item.required_text("key")), found.take(item.required_text("path")))
+                    (found.take(item.required_string("key")), found.take(item.required_string("path")))
                 else {
                     wrong = true;
                     continue;
@@ -195,7 +199,7 @@ fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Co
                     found.error(item.field("key"), problem);
                     wrong = true;
                 }
-                if parts(to).join("/") == path {
+                if components(to).join("/") == path {
                     key = Some(from);
                 }
             }
@@ -208,7 +212,7 @@ fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Co
             return Some(Content::Unknown(format!("binaryData of ConfigMap {name:?} is not read")));
         }
         let (key, value) = texts.into_iter().find(|(known, _)| *known == key)?;
-        Some(match found.take(datum(object, key, value)) {
+        Some(match found.take(config_map_text(object, key, value)) {
             Some(text) => {
                 Content::Text { text, place: object.place.clone(), field: format!("data.{}", shown(key)) }
             }
@@ -218,19 +222,19 @@ fn config_map(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Co
 }
 
 /// What the downward API puts at a path. `None`: nothing.
-fn downward(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Content>> {
+fn downward(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<Content>> {
     Reading::collect(|found| {
-        let items = found.take(source.items("items"));
-        let item = items
-            .into_iter()
-            .find(|item| found.take(item.text("path")).is_some_and(|to| parts(to).join("/") == path))?;
-        let Some(field) = found.take(item.child("fieldRef")) else {
+        let items = found.take(source.mappings("items"));
+        let item = items.into_iter().find(|item| {
+            found.take(item.string("path")).is_some_and(|to| components(to).join("/") == path)
+        })?;
+        let Some(field) = found.take(item.mapping("fieldRef")) else {
             return Some(Content::Unknown("it holds a resource of the container".to_owned()));
         };
-        let Some(from) = found.take(field.required_text("fieldPath")) else { return Some(Content::Wrong) };
-        Some(match found.take(entry_of_pod(from, sources)) {
+        let Some(from) = found.take(field.required_string("fieldPath")) else { return Some(Content::Wrong) };
+        Some(match found.take(pod_map_entry(from, sources)) {
             Some((field, key, text)) => {
-                let before = sources.metadata.map_or("metadata", Node::path);
+                let before = sources.metadata.map_or("metadata", Mapping::path);
                 let place = sources.owner.place.clone();
                 Content::Text { text, place, field: format!("{before}.{field}.{}", shown(key)) }
             }
@@ -240,13 +244,13 @@ fn downward(source: &Node, path: &str, sources: &Sources) -> Reading<Option<Cont
 }
 
 /// What a projected volume has at a path: the last of its sources that puts something there.
-fn projected(source: &Node, path: &str, sources: &Sources) -> Reading<Content> {
+fn projected(source: &Mapping, path: &str, sources: &Sources) -> Reading<Content> {
     Reading::collect(|found| {
         let mut content = Content::Absent(String::new());
-        for source in found.take(source.items("sources")) {
-            let here = if let Some(source) = found.take(source.child("configMap")) {
+        for source in found.take(source.mappings("sources")) {
+            let here = if let Some(source) = found.take(source.mapping("configMap")) {
                 found.take(config_map(&source, path, sources))
-            } else if let Some(source) = found.take(source.child("downwardAPI")) {
+            } else if let Some(source) = found.take(source.mapping("downwardAPI")) {
                 found.take(downward(&source, path, sources))
             } else {
                 found.take(elsewhere(&source, path))
@@ -263,17 +267,17 @@ fn projected(source: &Node, path: &str, sources: &Sources) -> Reading<Content> {
 }
 
 /// A source of a projected volume that is not read.
-fn elsewhere(source: &Node, path: &str) -> Reading<Option<Content>> {
+fn elsewhere(source: &Mapping, path: &str) -> Reading<Option<Content>> {
     Reading::collect(|found| {
         let (kind, _) = source.entries().next()?;
-        let inner = found.take(source.child(kind))?;
-        let puts = |node: &Node, found: &mut Findings| {
-            found.take(node.text("path")).is_some_and(|to| parts(to).join("/") == path)
+        let inner = found.take(source.mapping(kind))?;
+        let puts = |node: &Mapping, found: &mut Findings| {
+            found.take(node.string("path")).is_some_and(|to| components(to).join("/") == path)
         };
         // A Secret without items has any file.
         let may = match kind {
-            "secret" if !inner.has("items") => true,
-            "secret" => found.take(inner.items("items")).iter().any(|item| puts(item, found)),
+            "secret" if !inner.contains("items") => true,
+            "secret" => found.take(inner.mappings("items")).iter().any(|item| puts(item, found)),
             _ => puts(&inner, found),
         };
         may.then(|| {
@@ -287,6 +291,6 @@ fn source_name(kind: &str) -> String {
 }
 
 /// What a variable and its path are called in an assumption or a warning.
-pub(super) fn subject(variable: &str, path: &str) -> String {
+pub(super) fn labelled(variable: &str, path: &str) -> String {
     format!("{variable} ({})", shown(path))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::environment::Sources;
 use super::error::Problem;
 use super::findings::Reading;
-use super::node::{self, Node};
+use super::mapping::{self, Mapping};
 use super::object::Object;
 use super::pod;
 use crate::kubelet::RestartPolicy;
@@ -31,7 +31,7 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
         // The object that has `replicas` or `parallelism`: around the template.
         let owner = found.take(root.descend(path.split_last().map_or(&[], |(_, names)| names)));
         let template = found.take(root.descend(path));
-        let Some(spec) = template.as_ref().and_then(|template| found.take(template.child("spec"))) else {
+        let Some(spec) = template.as_ref().and_then(|template| found.take(template.mapping("spec"))) else {
             if !found.has_errors() && !matches!(kind, Kind::Other(_)) {
                 let field: Vec<&str> = path.iter().copied().chain(["spec"]).collect();
                 found.error(field.join("."), Problem::Missing);
@@ -45,21 +45,21 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
                 found.add(findings);
             }
             let images = images(&spec);
-            if node::is_template(&images) {
+            if mapping::is_template(&images) {
                 found.error(spec.field("containers"), Problem::Template(images.clone()));
             }
             return other(&images);
         }
-        match found.take(root.child("metadata")) {
-            Some(metadata) if metadata.has("name") || !metadata.has("generateName") => {
+        match found.take(root.mapping("metadata")) {
+            Some(metadata) if metadata.contains("name") || !metadata.contains("generateName") => {
                 found.take(metadata.name("name"));
             }
             Some(_) => {}
             None => found.error("metadata.name", Problem::Missing),
         }
-        let metadata = template.as_ref().and_then(|template| found.take(template.child("metadata")));
+        let metadata = template.as_ref().and_then(|template| found.take(template.mapping("metadata")));
         let labels =
-            metadata.as_ref().map(|metadata| found.take(metadata.pairs("labels"))).unwrap_or_default();
+            metadata.as_ref().map(|metadata| found.take(metadata.string_pairs("labels"))).unwrap_or_default();
         let sources = Sources {
             objects,
             kind: &kind,
@@ -108,8 +108,8 @@ fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
         kind => {
             let has_containers = |path: &&'static [&'static str]| {
                 let template = object.node().descend(path).value;
-                let spec = template.and_then(|template| template.child("spec").value);
-                spec.is_some_and(|spec| !spec.items("containers").value.is_empty())
+                let spec = template.and_then(|template| template.mapping("spec").value);
+                spec.is_some_and(|spec| !spec.mappings("containers").value.is_empty())
             };
             // Without the group: that is part of the place already.
             let name = kind.rsplit('/').next().unwrap_or(kind);
@@ -119,7 +119,7 @@ fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
 }
 
 /// Whether the object makes no Pods until somebody resumes it.
-fn is_suspended(kind: &Kind, root: &Node, owner: &Node) -> Reading<bool> {
+fn is_suspended(kind: &Kind, root: &Mapping, owner: &Mapping) -> Reading<bool> {
     Reading::collect(|found| {
         let field = match kind {
             Kind::Deployment => "paused",
@@ -127,8 +127,9 @@ fn is_suspended(kind: &Kind, root: &Node, owner: &Node) -> Reading<bool> {
             _ => return false,
         };
         // That of a CronJob is beside its template, and that of each Job in it.
-        let places = [found.take(root.child("spec")), Some(owner.clone())];
-        let suspended = places.into_iter().flatten().any(|place| found.take(place.flag(field)) == Some(true));
+        let places = [found.take(root.mapping("spec")), Some(owner.clone())];
+        let suspended =
+            places.into_iter().flatten().any(|place| found.take(place.boolean(field)) == Some(true));
         if suspended {
             found.assume(format!(
                 "{field}: true: the {kind} makes no Pod; --pods predicts those it would make once resumed"
@@ -138,14 +139,14 @@ fn is_suspended(kind: &Kind, root: &Node, owner: &Node) -> Reading<bool> {
     })
 }
 
-fn images(spec: &Node) -> String {
-    let containers = spec.items("containers").value;
-    let images = containers.iter().filter_map(|container| container.text("image").value);
-    images.map(node::shown).collect::<Vec<_>>().join(", ")
+fn images(spec: &Mapping) -> String {
+    let containers = spec.mappings("containers").value;
+    let images = containers.iter().filter_map(|container| container.string("image").value);
+    images.map(mapping::shown).collect::<Vec<_>>().join(", ")
 }
 
 /// The Pod's `restartPolicy`, as far as its owner leaves a choice.
-fn policy(kind: &Kind, spec: &Node) -> Reading<RestartPolicy> {
+fn policy(kind: &Kind, spec: &Mapping) -> Reading<RestartPolicy> {
     Reading::collect(|found| {
         let policy = found.take(pod::restart_policy(spec));
         let field = spec.field("restartPolicy");
@@ -164,14 +165,14 @@ fn policy(kind: &Kind, spec: &Node) -> Reading<RestartPolicy> {
 }
 
 /// How many Pods there are, and what is left out of how they come to be.
-fn replicas(kind: &Kind, owner: &Node) -> Reading<u32> {
+fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
     Reading::collect(|found| {
         let most = i32::MAX as u32;
         match kind {
             Kind::Pod => 1,
             Kind::Deployment | Kind::StatefulSet => {
                 if *kind == Kind::StatefulSet {
-                    if owner.has("ordinals") {
+                    if owner.contains("ordinals") {
                         found.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
                     }
                     if found.take(owner.number("minReadySeconds", 0, most)).is_some_and(|seconds| seconds > 0)
@@ -203,7 +204,7 @@ fn replicas(kind: &Kind, owner: &Node) -> Reading<u32> {
     })
 }
 
-fn rollout(kind: &Kind, owner: &Node) -> Reading<Option<Rollout>> {
+fn rollout(kind: &Kind, owner: &Mapping) -> Reading<Option<Rollout>> {
     Reading::collect(|found| {
         if *kind != Kind::Deployment {
             return None;

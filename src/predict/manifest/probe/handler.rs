@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Owner, field};
 use crate::fault::{Client, Target};
 use crate::kubelet::{Aim, Handler, ProbeKind};
 use crate::predict::manifest::command::{Command, CommandError};
 use crate::predict::manifest::container::is_own_binary;
 use crate::predict::manifest::error::Problem;
 use crate::predict::manifest::findings::{Findings, Reading};
-use crate::predict::manifest::node::{Node, shown, wrong};
+use crate::predict::manifest::mapping::{Mapping, shown, wrong};
 use crate::predict::manifest::ports::{Listener, Ports};
 
 /// Rounds up to whole seconds.
@@ -21,17 +20,39 @@ const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
 /// Where `probe` looks without `PORT`.
 const DEFAULT_PORT: u16 = 8080;
 
+/// The container whose probes are read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::predict::manifest) struct Owner<'a> {
+    pub(in crate::predict::manifest) container: &'a Mapping<'a>,
+    pub(in crate::predict::manifest) name: &'a str,
+    /// Its position, if it runs this program.
+    pub(in crate::predict::manifest) ours: Option<usize>,
+    /// Whether the Pod is on the node's own network.
+    pub(in crate::predict::manifest) host_network: bool,
+    /// Whether a controller that is not Kubernetes' own fills in ports.
+    pub(in crate::predict::manifest) is_foreign: bool,
+}
+
+/// The field of a probe.
+pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str {
+    match kind {
+        ProbeKind::Startup => "startupProbe",
+        ProbeKind::Liveness => "livenessProbe",
+        ProbeKind::Readiness => "readinessProbe",
+    }
+}
+
 /// What a handler comes to: with whom, if it asks this program.
-pub(super) struct Asked {
+pub(super) struct Answerer {
     pub(super) handler: Handler,
-    pub(super) asks: bool,
+    pub(super) asks_us: bool,
     /// The own timeout of the command, in whole seconds.
     pub(super) timeout: Option<u32>,
 }
 
-impl Asked {
+impl Answerer {
     /// Somebody else answers.
-    const HEALTHY: Self = Self { handler: Handler::Healthy, asks: false, timeout: None };
+    const HEALTHY: Self = Self { handler: Handler::Healthy, asks_us: false, timeout: None };
 }
 
 /// What a probe of a port asks.
@@ -44,7 +65,7 @@ enum Host {
 }
 
 /// Reads the handler of a probe.
-pub(super) struct Reader<'a> {
+pub(super) struct HandlerReader<'a> {
     owner: Owner<'a>,
     kind: ProbeKind,
     ports: &'a Ports,
@@ -53,22 +74,27 @@ pub(super) struct Reader<'a> {
     found: Findings,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> HandlerReader<'a> {
     /// Reads the handler of the probe `node`.
-    pub(super) fn read(kind: ProbeKind, owner: Owner<'a>, ports: &'a Ports, node: &Node) -> Reading<Asked> {
+    pub(super) fn read(
+        kind: ProbeKind,
+        owner: Owner<'a>,
+        ports: &'a Ports,
+        node: &Mapping,
+    ) -> Reading<Answerer> {
         let mut reader = Self { owner, kind, ports, timeout: None, found: Findings::default() };
         let asked = reader.handler(node);
-        reader.found.with(Asked { timeout: reader.timeout, ..asked })
+        reader.found.with(Answerer { timeout: reader.timeout, ..asked })
     }
 
-    fn handler(&mut self, node: &Node) -> Asked {
+    fn handler(&mut self, node: &Mapping) -> Answerer {
         let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
-        let given: Vec<&str> = kinds.into_iter().filter(|kind| node.has(kind)).collect();
+        let given: Vec<&str> = kinds.into_iter().filter(|kind| node.contains(kind)).collect();
         let [name] = given.as_slice() else {
             self.found.error(node.path(), Problem::Handlers(given.len()));
-            return Asked::HEALTHY;
+            return Answerer::HEALTHY;
         };
-        let Some(handler) = self.found.take(node.child(name)) else { return Asked::HEALTHY };
+        let Some(handler) = self.found.take(node.mapping(name)) else { return Answerer::HEALTHY };
         match *name {
             "httpGet" => self.http(&handler),
             "tcpSocket" => self.tcp(&handler),
@@ -82,18 +108,18 @@ impl<'a> Reader<'a> {
         self.found.assume(format!("container {name}, {field}: {what}"));
     }
 
-    fn http(&mut self, node: &Node) -> Asked {
-        let path = self.found.take(node.text("path")).unwrap_or("/");
-        let scheme = self.found.take(node.word("scheme", &["HTTP", "HTTPS"])).unwrap_or("HTTP");
+    fn http(&mut self, node: &Mapping) -> Answerer {
+        let path = self.found.take(node.string("path")).unwrap_or("/");
+        let scheme = self.found.take(node.one_of("scheme", &["HTTP", "HTTPS"])).unwrap_or("HTTP");
         let mut client = Client::Kubelet;
-        for header in self.found.take(node.items("httpHeaders")) {
-            let name = self.found.take(header.required_text("name")).unwrap_or_default();
-            let value = self.found.take(header.text("value")).unwrap_or_default();
+        for header in self.found.take(node.mappings("httpHeaders")) {
+            let name = self.found.take(header.required_string("name")).unwrap_or_default();
+            let value = self.found.take(header.string("value")).unwrap_or_default();
             if name.eq_ignore_ascii_case("user-agent") {
                 client = Client::from_user_agent(value.as_bytes());
             }
         }
-        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
+        let Some(listener) = self.asked(node) else { return Answerer::HEALTHY };
         if scheme == "HTTPS" {
             self.found.error(node.field("scheme"), Problem::Protocol("TLS"));
         }
@@ -103,49 +129,49 @@ impl<'a> Reader<'a> {
             (Aim::Status(200), None) => Handler::Healthy,
             (aim, _) => Handler::Http { server, aim, client },
         };
-        Asked { handler, asks: true, timeout: None }
+        Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn tcp(&mut self, node: &Node) -> Asked {
-        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
+    fn tcp(&mut self, node: &Mapping) -> Answerer {
+        let Some(listener) = self.asked(node) else { return Answerer::HEALTHY };
         let handler = match listener.paths {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
         };
-        Asked { handler, asks: true, timeout: None }
+        Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn grpc(&mut self, node: &Node) -> Asked {
+    fn grpc(&mut self, node: &Mapping) -> Answerer {
         if let Some(port) = self.port(node, false)
             && self.listener(node, port, Host::Pod).is_some()
         {
             self.found.error(node.path(), Problem::Protocol("gRPC"));
         }
-        Asked::HEALTHY
+        Answerer::HEALTHY
     }
 
-    fn exec(&mut self, node: &Node) -> Asked {
-        let words = self.found.take(node.texts("command"));
+    fn exec(&mut self, node: &Mapping) -> Answerer {
+        let words = self.found.take(node.strings("command"));
         match words.as_slice() {
             [] => {
                 self.found.error(node.field("command"), Problem::Missing);
-                Asked::HEALTHY
+                Answerer::HEALTHY
             }
             [first, "probe", rest @ ..] if is_own_binary(first) => self.own(node, rest),
             [first, ..] => {
                 self.assume(&format!("the command {first:?} is taken to succeed"));
-                Asked::HEALTHY
+                Answerer::HEALTHY
             }
         }
     }
 
     /// This program's own `probe`.
-    fn own(&mut self, node: &Node, words: &[&str]) -> Asked {
+    fn own(&mut self, node: &Mapping, words: &[&str]) -> Answerer {
         let command = match Command::parse(words) {
             Ok(command) => command,
             Err(CommandError::Option(option)) => {
                 self.assume(&format!("`probe` with {option:?} is not modelled; it is taken to succeed"));
-                return Asked::HEALTHY;
+                return Answerer::HEALTHY;
             }
             Err(CommandError::Timeout(value)) => {
                 return self.wrong_command(node, "a timeout such as 1s", &value);
@@ -162,10 +188,10 @@ impl<'a> Reader<'a> {
         let server =
             self.owner.ours.or_else(|| self.ports.of(DEFAULT_PORT).map(|listener| listener.container));
         let Some(server) = server else { return self.somebody_else() };
-        Asked { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks: true, timeout: None }
+        Answerer { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks_us: true, timeout: None }
     }
 
-    fn url(&mut self, node: &Node, address: &str) -> Asked {
+    fn url(&mut self, node: &Mapping, address: &str) -> Answerer {
         let Some((scheme, rest)) = address.split_once("://") else {
             return self.wrong_command(
                 node,
@@ -201,29 +227,29 @@ impl<'a> Reader<'a> {
                 Handler::Healthy
             }
         };
-        Asked { handler, asks: true, timeout: None }
+        Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn wrong_command(&mut self, node: &Node, expected: &'static str, value: &str) -> Asked {
+    fn wrong_command(&mut self, node: &Mapping, expected: &'static str, value: &str) -> Answerer {
         self.found.error(node.field("command"), wrong(expected, &Value::from(value)));
-        Asked::HEALTHY
+        Answerer::HEALTHY
     }
 
-    fn somebody_else(&mut self) -> Asked {
+    fn somebody_else(&mut self) -> Answerer {
         self.assume("what it asks is not this program, and is taken to succeed");
-        Asked::HEALTHY
+        Answerer::HEALTHY
     }
 
     /// The listener of ours that `host` and `port` lead to.
-    fn asked(&mut self, node: &Node) -> Option<Listener> {
+    fn asked(&mut self, node: &Mapping) -> Option<Listener> {
         let port = self.port(node, true)?;
         let host = self.host(node)?;
         self.listener(node, port, host)
     }
 
     /// Where a `host` leads, if into the Pod. The node's loopback address is the Pod's own on the node's network.
-    fn host(&mut self, node: &Node) -> Option<Host> {
-        let host = self.found.take(node.text("host")).unwrap_or_default();
+    fn host(&mut self, node: &Mapping) -> Option<Host> {
+        let host = self.found.take(node.string("host")).unwrap_or_default();
         if host.is_empty() {
             return Some(Host::Pod);
         }
@@ -240,23 +266,23 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of a port, given as such or by a name of the same container.
-    fn port(&mut self, node: &Node, by_name: bool) -> Option<u16> {
+    fn port(&mut self, node: &Mapping, by_name: bool) -> Option<u16> {
         let field = node.field("port");
-        match node.value("port") {
+        match node.get("port") {
             None if self.owner.is_foreign => return Some(self.filled_in()),
             Some(Value::Number(number)) if self.owner.is_foreign && number.as_u64() == Some(0) => {
                 return Some(self.filled_in());
             }
             None => self.found.error(field, Problem::Missing),
             Some(Value::String(name)) if by_name && name.bytes().any(|c| c.is_ascii_alphabetic()) => {
-                let ports = self.found.take(self.owner.container.items("ports"));
+                let ports = self.found.take(self.owner.container.mappings("ports"));
                 for port in &ports {
-                    if self.found.take(port.text("name")) == Some(name) {
+                    if self.found.take(port.string("name")) == Some(name) {
                         let number = self.found.take(port.number("containerPort", 1, u32::from(u16::MAX)))?;
                         return u16::try_from(number).ok();
                     }
                 }
-                let names = ports.iter().filter_map(|port| self.found.take(port.text("name")).map(shown));
+                let names = ports.iter().filter_map(|port| self.found.take(port.string("name")).map(shown));
                 let names: Vec<String> = names.collect();
                 let known = if names.is_empty() {
                     "no named port in this container".to_owned()
@@ -279,7 +305,7 @@ impl<'a> Reader<'a> {
 
     /// The port that a controller such as Knative's puts into a probe without one.
     fn filled_in(&mut self) -> u16 {
-        let declared = self.found.take(self.owner.container.items("ports"));
+        let declared = self.found.take(self.owner.container.mappings("ports"));
         let first = declared
             .first()
             .and_then(|port| self.found.take(port.number("containerPort", 1, u32::from(u16::MAX))));
@@ -289,7 +315,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The listener of ours on that port. None where another program is taken to answer, or none can.
-    fn listener(&mut self, node: &Node, port: u16, host: Host) -> Option<Listener> {
+    fn listener(&mut self, node: &Mapping, port: u16, host: Host) -> Option<Listener> {
         if let Some(listener) = self.ports.of(port).cloned() {
             if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
                 self.found.error(node.field("port"), Problem::Loopback(port));

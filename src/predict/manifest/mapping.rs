@@ -10,14 +10,14 @@ const MAX_SHOWN: usize = 80;
 
 /// A mapping and where it stands in its object.
 #[derive(Clone, Debug)]
-pub(super) struct Node<'a> {
-    map: &'a Map<String, Value>,
+pub(super) struct Mapping<'a> {
+    fields: &'a Map<String, Value>,
     path: String,
 }
 
-impl<'a> Node<'a> {
-    pub(super) fn root(map: &'a Map<String, Value>) -> Self {
-        Self { map, path: String::new() }
+impl<'a> Mapping<'a> {
+    pub(super) fn root(fields: &'a Map<String, Value>) -> Self {
+        Self { fields, path: String::new() }
     }
 
     /// Its own path.
@@ -32,43 +32,47 @@ impl<'a> Node<'a> {
     }
 
     /// The value of a field; null means that it is not there, as for the API server.
-    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// A field that is a mapping.
-    pub(super) fn child(&self, name: &str) -> Reading<Option<Self>> {
+    pub(super) fn mapping(&self, name: &str) -> Reading<Option<Self>> {
         self.read(name, "a mapping", |value| {
-            value.as_object().map(|map| Self { map, path: self.field(name) })
+            value.as_object().map(|fields| Self { fields, path: self.field(name) })
         })
     }
 
     /// A chain of mappings.
     pub(super) fn descend(&self, names: &[&str]) -> Reading<Option<Self>> {
         let mut found = Findings::default();
-        let node = names.iter().try_fold(self.clone(), |node, name| found.take(node.child(name)));
+        let node = names.iter().try_fold(self.clone(), |node, name| found.take(node.mapping(name)));
         found.with(node)
     }
 
     /// A field that is a string.
-    pub(super) fn text(&self, name: &str) -> Reading<Option<&'a str>> {
+    pub(super) fn string(&self, name: &str) -> Reading<Option<&'a str>> {
         self.read(name, "a string", Value::as_str)
     }
 
     /// A string that has to be there.
-    pub(super) fn required_text(&self, name: &str) -> Reading<Option<&'a str>> {
-        if self.has(name) { self.text(name) } else { Reading::wrong(self.field(name), Problem::Missing) }
+    pub(super) fn required_string(&self, name: &str) -> Reading<Option<&'a str>> {
+        if self.contains(name) {
+            self.string(name)
+        } else {
+            Reading::wrong(self.field(name), Problem::Missing)
+        }
     }
 
     /// A name that has to be there, of the characters that names of objects and containers have. One that is wrong is
     /// given all the same.
     pub(super) fn name(&self, name: &str) -> Reading<Option<&'a str>> {
         let mut found = Findings::default();
-        let text = found.take(self.required_text(name));
+        let text = found.take(self.required_string(name));
         let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
         match text {
             Some(text) if is_template(text) => {
@@ -83,14 +87,14 @@ impl<'a> Node<'a> {
     }
 
     /// A field that is true or false.
-    pub(super) fn flag(&self, name: &str) -> Reading<Option<bool>> {
+    pub(super) fn boolean(&self, name: &str) -> Reading<Option<bool>> {
         self.read(name, "true or false", Value::as_bool)
     }
 
     /// A field that is one of some words.
-    pub(super) fn word(&self, name: &str, words: &'static [&'static str]) -> Reading<Option<&'static str>> {
+    pub(super) fn one_of(&self, name: &str, words: &'static [&'static str]) -> Reading<Option<&'static str>> {
         let mut found = Findings::default();
-        let text = found.take(self.text(name));
+        let text = found.take(self.string(name));
         let word = text.and_then(|text| words.iter().copied().find(|word| *word == text));
         if let (Some(text), None) = (text, word) {
             found.error(self.field(name), Problem::OneOf { value: shown(text), words });
@@ -100,7 +104,7 @@ impl<'a> Node<'a> {
 
     /// A whole number within a range that a `u32` holds.
     pub(super) fn number(&self, name: &str, least: u32, most: u32) -> Reading<Option<u32>> {
-        let Some(value) = self.value(name) else { return Reading::of(None) };
+        let Some(value) = self.get(name) else { return Reading::of(None) };
         let (least, most) = (i64::from(least), i64::from(most));
         let problem = match value.as_i64() {
             Some(number) if (least..=most).contains(&number) => {
@@ -124,13 +128,13 @@ impl<'a> Node<'a> {
     }
 
     /// The mappings of a list.
-    pub(super) fn items(&self, name: &str) -> Reading<Vec<Self>> {
+    pub(super) fn mappings(&self, name: &str) -> Reading<Vec<Self>> {
         let mut found = Findings::default();
         let mut nodes = Vec::new();
         for (i, value) in found.take(self.list(name)).iter().enumerate() {
             let path = format!("{}[{i}]", self.field(name));
             match value.as_object() {
-                Some(map) => nodes.push(Self { map, path }),
+                Some(fields) => nodes.push(Self { fields, path }),
                 None => found.error(path, wrong("a mapping", value)),
             }
         }
@@ -138,7 +142,7 @@ impl<'a> Node<'a> {
     }
 
     /// The strings of a list.
-    pub(super) fn texts(&self, name: &str) -> Reading<Vec<&'a str>> {
+    pub(super) fn strings(&self, name: &str) -> Reading<Vec<&'a str>> {
         let mut found = Findings::default();
         let mut texts = Vec::new();
         for (i, value) in found.take(self.list(name)).iter().enumerate() {
@@ -151,12 +155,12 @@ impl<'a> Node<'a> {
     }
 
     /// The pairs of a mapping of strings, such as labels.
-    pub(super) fn pairs(&self, name: &str) -> Reading<Vec<(&'a str, &'a str)>> {
+    pub(super) fn string_pairs(&self, name: &str) -> Reading<Vec<(&'a str, &'a str)>> {
         let mut found = Findings::default();
         let mut pairs = Vec::new();
-        if let Some(node) = found.take(self.child(name)) {
-            for key in node.map.keys() {
-                pairs.extend(found.take(node.text(key)).map(|text| (key.as_str(), text)));
+        if let Some(node) = found.take(self.mapping(name)) {
+            for key in node.fields.keys() {
+                pairs.extend(found.take(node.string(key)).map(|text| (key.as_str(), text)));
             }
         }
         found.with(pairs)
@@ -168,7 +172,7 @@ impl<'a> Node<'a> {
         expected: &'static str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Reading<Option<T>> {
-        match self.value(name) {
+        match self.get(name) {
             None => Reading::of(None),
             Some(value) => match convert(value) {
                 Some(converted) => Reading::of(Some(converted)),
@@ -179,7 +183,7 @@ impl<'a> Node<'a> {
 
     /// All fields that are not null.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
-        self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
+        self.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
     }
 }
 

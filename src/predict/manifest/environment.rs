@@ -11,22 +11,22 @@ use super::object::Object;
 use crate::env::{VARIABLES, Variable};
 use crate::predict::Kind;
 
-/// Stands for the Pod's name, which is not known yet. No value of a manifest's author looks like it.
+/// Stands for the Pod's name, which is not known yet. A manifest cannot contain it.
 const POD_NAME: &str = "\u{0}metadata.name\u{0}";
 
 const NEEDS_QUOTES: &str = "needs quotes; without them the API server refuses it";
 
-/// Stands for addresses that only a running Pod has (TEST-NET-1 of RFC 5737).
+/// Stands for the addresses of a running Pod (TEST-NET-1 of RFC 5737).
 const SOME_ADDRESS: &str = "192.0.2.1";
 
-/// What references can lead to.
+/// What references in a container can refer to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources<'a> {
-    /// All objects of the input; each ConfigMap among them can be referred to.
+    /// All objects of the input; references find their `ConfigMap` here.
     pub(super) objects: &'a [Object],
-    /// What kind of object the Pods come from.
+    /// The kind of the object that makes the Pods.
     pub(super) kind: &'a Kind,
-    /// The object that the Pods come from.
+    /// The object that makes the Pods.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.
     pub(super) metadata: Option<&'a Mapping<'a>>,
@@ -88,7 +88,7 @@ impl Environment {
         self.values.get(variable).is_some_and(|value| value == POD_NAME)
     }
 
-    /// The variables of ours whose value holds the Pod's name, and more.
+    /// Our own variables whose values contain the Pod's name.
     pub(super) fn with_pod_name(&self) -> impl Iterator<Item = &str> {
         let holds = |name: &&String| self.values.get(*name).is_some_and(|value| value.contains(POD_NAME));
         self.order.iter().filter(|name| is_ours(name)).filter(holds).map(String::as_str)
@@ -152,14 +152,14 @@ impl Environment {
             });
             let value = match literal.filter(|text| !text.is_empty()) {
                 Some(text) => {
-                    // What it may grow to is bounded by what is there times the references in it.
+                    // References may multiply the size, so the expansion is bounded.
                     let room = MAX_ENVIRONMENT.saturating_sub(self.bytes);
                     expand(&text, room, |name| self.values.get(name).map(String::as_str))
                 }
                 None => match found.take(variable.mapping("valueFrom")) {
                     Some(source) => match found.take(value_from(name, &source, sources)) {
                         Some(value) => Some(value),
-                        // What is optional and not there leaves an earlier value alone.
+                        // An optional reference without a target leaves an earlier value in place.
                         None => return,
                     },
                     None => Some(String::new()),
@@ -173,7 +173,7 @@ impl Environment {
     }
 }
 
-/// What `valueFrom` leads to.
+/// The value that `valueFrom` refers to.
 fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Option<String>> {
     Reading::collect(|found| {
         if let Some(field) = found.take(source.mapping("fieldRef")) {
@@ -249,11 +249,11 @@ fn pod_field(path: &str, sources: &Sources) -> Reading<String> {
 
 /// The `data` of a ConfigMap.
 pub(super) fn config_map_data(config_map: &Object) -> Reading<Vec<(&str, &Value)>> {
-    let Reading { value, findings } = config_map.node().mapping("data");
+    let Reading { value, findings } = config_map.root().mapping("data");
     findings.elsewhere(&config_map.place).with(value.iter().flat_map(Mapping::entries).collect())
 }
 
-/// A value of a ConfigMap. What lacks quotes is taken as it is written, with a warning.
+/// A value of a ConfigMap. A number or boolean without quotes is taken as text, with a warning.
 pub(super) fn config_map_text(config_map: &Object, key: &str, value: &Value) -> Reading<Option<String>> {
     let mut found = Findings::default();
     let field = format!("data.{}", shown(key));
@@ -276,8 +276,8 @@ pub(super) fn is_ours(name: &str) -> bool {
     VARIABLES.iter().flat_map(Variable::names).any(|known| known == name)
 }
 
-/// Replaces `$(NAME)` as Kubernetes does: a name that is not known stays as it is, `$$` is a `$`. None where it grows
-/// beyond `most` bytes.
+/// Expands `$(NAME)` as Kubernetes does: an unknown name stays as it is, `$$` is `$`. `None` if the result exceeds
+/// `most` bytes.
 fn expand<'a>(text: &str, most: usize, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -75,14 +75,14 @@ pub(super) fn check(container: &Mapping) -> Findings {
     })
 }
 
-fn fields(node: &Mapping, known: &[&'static str]) -> Findings {
+fn fields(fields: &Mapping, known: &[&'static str]) -> Findings {
     Findings::collect(|found| {
-        for (name, _) in node.entries().filter(|(name, _)| !known.contains(name)) {
+        for (name, _) in fields.entries().filter(|(name, _)| !known.contains(name)) {
             let meant = match nearest(name, known) {
                 Some(nearest) => format!("; did you mean {nearest}?"),
                 None => String::new(),
             };
-            found.warn(format!("{}: unknown field {}, ignored{meant}", node.path(), shown(name)));
+            found.warn(format!("{}: unknown field {}, ignored{meant}", fields.path(), shown(name)));
         }
     })
 }

@@ -4,9 +4,7 @@ use serde_json::{Map, Value};
 
 use super::error::Problem;
 use super::findings::{Findings, Reading};
-
-/// The longest value that an error repeats, in characters.
-const MAX_SHOWN: usize = 80;
+pub(super) use crate::plan::error::shown;
 
 /// A mapping and where it stands in its object.
 #[derive(Clone, Debug)]
@@ -50,8 +48,8 @@ impl<'a> Mapping<'a> {
     /// A chain of mappings.
     pub(super) fn descend(&self, names: &[&str]) -> Reading<Option<Self>> {
         let mut found = Findings::default();
-        let node = names.iter().try_fold(self.clone(), |node, name| found.take(node.mapping(name)));
-        found.with(node)
+        let mapping = names.iter().try_fold(self.clone(), |mapping, name| found.take(mapping.mapping(name)));
+        found.with(mapping)
     }
 
     /// A field that is a string.
@@ -130,15 +128,15 @@ impl<'a> Mapping<'a> {
     /// The mappings of a list.
     pub(super) fn mappings(&self, name: &str) -> Reading<Vec<Self>> {
         let mut found = Findings::default();
-        let mut nodes = Vec::new();
+        let mut mappings = Vec::new();
         for (i, value) in found.take(self.list(name)).iter().enumerate() {
             let path = format!("{}[{i}]", self.field(name));
             match value.as_object() {
-                Some(fields) => nodes.push(Self { fields, path }),
+                Some(fields) => mappings.push(Self { fields, path }),
                 None => found.error(path, wrong("a mapping", value)),
             }
         }
-        found.with(nodes)
+        found.with(mappings)
     }
 
     /// The strings of a list.
@@ -158,9 +156,9 @@ impl<'a> Mapping<'a> {
     pub(super) fn string_pairs(&self, name: &str) -> Reading<Vec<(&'a str, &'a str)>> {
         let mut found = Findings::default();
         let mut pairs = Vec::new();
-        if let Some(node) = found.take(self.mapping(name)) {
-            for key in node.fields.keys() {
-                pairs.extend(found.take(node.string(key)).map(|text| (key.as_str(), text)));
+        if let Some(mapping) = found.take(self.mapping(name)) {
+            for key in mapping.fields.keys() {
+                pairs.extend(found.take(mapping.string(key)).map(|text| (key.as_str(), text)));
             }
         }
         found.with(pairs)
@@ -203,20 +201,4 @@ pub(super) fn wrong(expected: &'static str, value: &Value) -> Problem {
         Value::Object(_) => "a mapping".to_owned(),
     };
     Problem::Type { expected, found }
-}
-
-/// A text on one line, cut to a length.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for (i, c) in text.chars().enumerate() {
-        match c {
-            _ if i == MAX_SHOWN => {
-                shown.push('…');
-                break;
-            }
-            c if c.is_control() => shown.extend(c.escape_debug()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }

@@ -12,7 +12,7 @@ use crate::plan::document::{self, Document};
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) place: Place,
-    /// Its kind if its API group is that of Kubernetes itself, else group and kind.
+    /// Its kind. A kind of the same name in another API group has the group before it.
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) namespace: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn node(&self) -> Mapping<'_> {
+    pub(super) fn root(&self) -> Mapping<'_> {
         Mapping::root(&self.map)
     }
 
@@ -78,8 +78,8 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
     let at = place.clone();
     match value {
         Value::Object(map) => {
-            let node = Mapping::root(&map);
-            let named = if node.contains("kind") { found.take(node.string("kind")) } else { kind };
+            let fields = Mapping::root(&map);
+            let named = if fields.contains("kind") { found.take(fields.string("kind")) } else { kind };
             if named.is_none() && !found.has_errors() {
                 found.error("kind", Problem::Missing);
             }
@@ -99,7 +99,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                 }
                 _ if named.is_empty() => {}
                 _ => {
-                    let group = match found.take(node.string("apiVersion")) {
+                    let group = match found.take(fields.string("apiVersion")) {
                         Some(version) => version.split_once('/').map_or("", |(group, _)| group),
                         None if kind.is_some() => own_group(&named).unwrap_or(""),
                         None => {
@@ -112,7 +112,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                         Some(own) if own != group => format!("{group}/{named}"),
                         _ => named,
                     };
-                    let metadata = found.take(node.mapping("metadata"));
+                    let metadata = found.take(fields.mapping("metadata"));
                     let mut text =
                         |name| metadata.as_ref().and_then(|metadata| found.take(metadata.string(name)));
                     let name = text("name").or(text("generateName"));

@@ -1,4 +1,4 @@
-//! The plans that a container finds in files.
+//! The plans in the files of a container.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::env::Config;
 use crate::plan::Source;
 use crate::sources::Layers;
 
-/// What environment, file and annotation say. A file that is wrong is left out.
+/// The plans of environment, file and annotation. A file that is wrong is left out.
 pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<Layers> {
     Reading::collect(|found| {
         let files = &config.files;
         let file = files.faults.as_deref().map(|path| (path, found.take(find(path, container, sources)).0));
         let (annotation, depth) = found.take(find(&files.annotation, container, sources));
-        // A volume further up is for something else.
+        // A volume mounted further up serves another purpose.
         let is_meant = depth <= 1;
-        // Without a file there, the directory makes no difference: nobody asked for it.
+        // The default file is not expected, so its directory alone makes no difference.
         let has_annotation = matches!(annotation, Content::Text { .. });
         let mut layers = Layers::elsewhere(config, has_annotation);
         if let Some((path, content)) = file {
@@ -40,7 +40,7 @@ pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sou
     })
 }
 
-/// What is at a path in a container, and how far below the mount of its volume.
+/// The content at a path in a container, and how many components the path has below its mount.
 fn find<'a>(path: &Path, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<(Content, usize)> {
     Reading::collect(|found| {
         let path = found.take(absolute_components(&path.to_string_lossy(), container));

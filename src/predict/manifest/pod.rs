@@ -1,4 +1,4 @@
-//! The Pod of an object.
+//! The Pod that an object makes.
 
 use std::ffi::OsString;
 
@@ -20,12 +20,12 @@ use crate::predict::{Kind, PodName};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 
-/// The name of a container without one, where another controller fills it in.
+/// The name that Knative gives to a container without one.
 const UNNAMED: &str = "user-container";
 
-/// A container that runs beside the others, with its position in the Pod.
+/// A container that runs beside the others.
 struct Member<'a> {
-    node: Mapping<'a>,
+    container: Mapping<'a>,
     name: &'a str,
     sidecar: bool,
     ours: bool,
@@ -47,13 +47,13 @@ pub(super) fn runs_this_program(spec: &Mapping) -> Reading<bool> {
     })
 }
 
-/// What the containers of a Pod come to before their probes are read.
+/// The containers of a Pod, before their probes are read.
 #[derive(Default)]
 struct Containers<'a> {
     specs: Vec<ContainerSpec>,
     ours: Vec<OurContainer>,
     ports: Ports,
-    /// Where containers keep their state, and their names.
+    /// Where each container keeps its state, with its name.
     states: Vec<(StateLocation, &'a str)>,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn read(
         let mut asked = false;
         for (position, (member, container)) in members.iter().zip(&mut specs).enumerate() {
             let owner = Owner {
-                container: &member.node,
+                container: &member.container,
                 name: member.name,
                 ours: member.ours.then_some(position),
                 host_network,
@@ -90,7 +90,7 @@ pub(super) fn read(
             let mut unasked = Findings::default();
             match members.iter().find(|member| member.ours) {
                 Some(first) => {
-                    unasked.error(first.node.path(), Problem::NoProbe);
+                    unasked.error(first.container.path(), Problem::NoProbe);
                     found.add(unasked.in_container(first.name));
                 }
                 None => found.error(spec.field("containers"), Problem::NoProbe),
@@ -110,7 +110,7 @@ impl<'a> Containers<'a> {
             let position = self.specs.len();
             let mut container = ContainerSpec::new(member.name);
             if member.ours {
-                match found.take(configured(position, &member.node, sources)) {
+                match found.take(configured(position, &member.container, sources)) {
                     Some((ours, place)) => {
                         let other = self.states.iter().find(|(other, _)| place.as_ref() == Some(other));
                         if let Some((_, other)) = other {
@@ -127,20 +127,20 @@ impl<'a> Containers<'a> {
                 }
             } else {
                 self.ports.has_others = true;
-                for port in found.take(member.node.mappings("ports")) {
+                for port in found.take(member.container.mappings("ports")) {
                     self.ports.others.extend(found.take(port.port("containerPort")));
                 }
                 found.assume(format!("container {} is taken to be healthy and to run on", member.name));
             }
             container.sidecar = member.sidecar;
-            container.restart_policy = found.take(restart_policy(&member.node));
-            found.add(omitted_of_container(&member.node, member.name));
+            container.restart_policy = found.take(restart_policy(&member.container));
+            found.add(omitted_of_container(&member.container, member.name));
             self.specs.push(container);
         })
     }
 }
 
-/// Reads the probes of a container into it; whether one asks this program.
+/// Reads the probes of a container into it. The value says whether one of them asks this program.
 fn probes(owner: Owner, container: &mut ContainerSpec, ports: &Ports) -> Reading<bool> {
     Reading::collect(|found| {
         found.add(known::check(owner.container));
@@ -152,7 +152,7 @@ fn probes(owner: Owner, container: &mut ContainerSpec, ports: &Ports) -> Reading
                 ProbeKind::Startup => &mut container.startup,
                 ProbeKind::Liveness => &mut container.liveness,
                 ProbeKind::Readiness => &mut container.readiness,
-            } = probe.map(|found| found.probe);
+            } = probe.map(|reading| reading.probe);
         }
         asked
     })
@@ -163,26 +163,26 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
     Reading::collect(|found| {
         let mut members = Vec::new();
         for list in ["initContainers", "containers"] {
-            for node in found.take(spec.mappings(list)) {
-                // Knative fills in the name.
-                let name = if matches!(kind, Kind::Other(_)) && !node.contains("name") {
+            for container in found.take(spec.mappings(list)) {
+                // Controllers other than those of Kubernetes may fill in names.
+                let name = if matches!(kind, Kind::Other(_)) && !container.contains("name") {
                     UNNAMED
                 } else {
-                    found.take(node.name("name")).unwrap_or_default()
+                    found.take(container.name("name")).unwrap_or_default()
                 };
-                let Reading { value: role, mut findings } = role(&node);
+                let Reading { value: role, mut findings } = role(&container);
                 let sidecar = list == "initContainers"
-                    && node.get("restartPolicy").is_some_and(|policy| policy == "Always");
+                    && container.get("restartPolicy").is_some_and(|policy| policy == "Always");
                 if sidecar || list == "containers" {
-                    members.push(Member { name, sidecar, ours: role == Role::Service, node });
+                    members.push(Member { name, sidecar, ours: role == Role::Service, container });
                 } else {
                     if role == Role::Service {
-                        findings.error(node.path(), Problem::NeverEnds);
+                        findings.error(container.path(), Problem::NeverEnds);
                     }
                     for kind in ProbeKind::ALL {
-                        if node.contains(probe::field(kind)) {
+                        if container.contains(probe::field(kind)) {
                             let why = "an init container has probes only as a sidecar, with `restartPolicy: Always`";
-                            findings.error(node.field(probe::field(kind)), Problem::NotHere(why));
+                            findings.error(container.field(probe::field(kind)), Problem::NotHere(why));
                         }
                     }
                     findings.assume(format!("init container {name} is taken to end at once, with success"));
@@ -198,10 +198,10 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
 }
 
 /// Reads a `restartPolicy`.
-pub(super) fn restart_policy(node: &Mapping) -> Reading<Option<RestartPolicy>> {
+pub(super) fn restart_policy(container: &Mapping) -> Reading<Option<RestartPolicy>> {
     Reading::collect(|found| {
         static WORDS: &[&str] = &POLICIES;
-        found.take(node.one_of("restartPolicy", WORDS)).map(|word| match word {
+        found.take(container.one_of("restartPolicy", WORDS)).map(|word| match word {
             "OnFailure" => RestartPolicy::OnFailure,
             "Never" => RestartPolicy::Never,
             _ => RestartPolicy::Always,
@@ -209,7 +209,7 @@ pub(super) fn restart_policy(node: &Mapping) -> Reading<Option<RestartPolicy>> {
     })
 }
 
-/// A container of ours at a position, with its configuration.
+/// A container that runs this program, with where it keeps its state. `None` if it is wrong.
 fn configured(
     position: usize,
     container: &Mapping,
@@ -250,7 +250,7 @@ fn configured(
         };
         if environment.with_pod_name().any(|variable| variable == "POD_NAME") && !of_pod {
             found.assume(format!(
-                "container {name}: POD_NAME holds more than the Pod's name; all Pods are taken to share one"
+                "container {name}: POD_NAME holds more than the Pod's name; all Pods are assumed to share one value"
             ));
         }
         match OurContainer::new(position, config, pod_name, &layers) {
@@ -283,7 +283,7 @@ fn program(ours: &OurContainer) -> Program {
     }
 }
 
-/// Where a redirect leads, if not to another host. The paths of probes are taken to have one segment.
+/// What a redirect on this host leads to. The paths of probes are assumed to have one segment.
 fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
     if location.starts_with("//") || location.split(['/', '?', '#']).next()?.contains(':') {
         return None;
@@ -293,7 +293,7 @@ fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
     Some(aim(&config.paths, &path))
 }
 
-/// What is not modelled of a container.
+/// The parts of a container that are not modelled.
 fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
     Findings::collect(|found| {
         if container.contains("lifecycle") {
@@ -305,7 +305,7 @@ fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
     })
 }
 
-/// What is not modelled of a Pod.
+/// The parts of a Pod that are not modelled.
 fn omitted_of_pod(spec: &Mapping) -> Findings {
     Findings::collect(|found| {
         if found.take(spec.boolean("hostNetwork")) == Some(true) {

@@ -52,7 +52,7 @@ impl Ports {
         })
     }
 
-    pub(super) fn of(&self, port: u16) -> Option<&Listener> {
+    pub(super) fn at(&self, port: u16) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.port == port)
     }
 

@@ -1,4 +1,4 @@
-//! Probes, and who answers them.
+//! Probes of a container.
 
 mod handler;
 
@@ -22,11 +22,11 @@ pub(super) struct ProbeReading {
 /// Reads a container's probe of a kind.
 pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Option<ProbeReading>> {
     Reading::collect(|found| {
-        let node = found.take(owner.container.mapping(field(kind)))?;
-        let asked = found.take(HandlerReader::read(kind, owner, ports, &node));
+        let fields = found.take(owner.container.mapping(field(kind)))?;
+        let asked = found.take(HandlerReader::read(kind, owner, ports, &fields));
         // As the API server: 0 means the default.
         let mut number = |name, default| {
-            found.take(node.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
+            found.take(fields.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
         };
         let mut probe = Probe {
             initial_delay: number("initialDelaySeconds", 0),
@@ -41,17 +41,17 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
         }
         let grace = "terminationGracePeriodSeconds";
         if kind == ProbeKind::Readiness {
-            if node.contains(grace) {
+            if fields.contains(grace) {
                 found.error(
-                    node.field(grace),
+                    fields.field(grace),
                     Problem::NotHere("a readiness probe kills nothing; leave it out"),
                 );
             }
         } else {
-            probe.grace = found.take(node.number(grace, 1, MAX_SECONDS));
+            probe.grace = found.take(fields.number(grace, 1, MAX_SECONDS));
             if probe.success_threshold != 1 {
                 let value = i64::from(probe.success_threshold);
-                found.error(node.field("successThreshold"), Problem::Range { value, least: 1, most: 1 });
+                found.error(fields.field("successThreshold"), Problem::Range { value, least: 1, most: 1 });
             }
         }
         Some(ProbeReading { probe, asks_us: asked.asks_us })

@@ -21,7 +21,7 @@ pub struct ServiceInfo {
 /// Reads a Service; `pods` are the objects that make Pods, with the labels of these.
 pub(super) fn read(object: &Object, pods: &[(&Object, Vec<(&str, &str)>)]) -> Reading<ServiceInfo> {
     Reading::collect(|found| {
-        let spec = found.take(object.node().mapping("spec"));
+        let spec = found.take(object.root().mapping("spec"));
         let selector =
             spec.as_ref().map(|spec| found.take(spec.string_pairs("selector"))).unwrap_or_default();
         let publishes = spec.as_ref().and_then(|spec| found.take(spec.boolean("publishNotReadyAddresses")));

@@ -1,4 +1,4 @@
-//! Whether what the service remembers outlives its container.
+//! Whether the state of the service outlives its container.
 
 use super::environment::Sources;
 use super::findings::Reading;
@@ -6,10 +6,10 @@ use super::mapping::Mapping;
 use super::volume::{Mount, Wrong, absolute_components, labelled};
 use crate::env::Config;
 
-/// Volumes that nobody can write to.
+/// Kinds of volumes that are read-only.
 const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected", "image"];
 
-/// Volumes that are empty when the Pod starts.
+/// Kinds of volumes that are empty when the Pod starts.
 const FRESH: [&str; 2] = ["emptyDir", "ephemeral"];
 
 /// Where clock, counts and starts outlive a container: the volume that `STATE_DIR` lies on, and the directory there.
@@ -49,7 +49,7 @@ pub(super) fn location<'a>(
             return None;
         }
         if FRESH.contains(&kind) {
-            // The service creates the directory, but none above it.
+            // The service creates the directory, but not its parents.
             if mount.depth > 1 {
                 let why =
                     format!("cannot be created: volume {name} is empty, and so without the directory above");

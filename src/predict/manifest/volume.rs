@@ -1,21 +1,21 @@
-//! What a container finds at a path: the mount that it lies on, and what that volume holds there.
+//! What a container finds at a path: the mount, and the content of its volume.
 
 use super::environment::{Sources, config_map_data, config_map_text, pod_map_entry};
 use super::error::{Place, Problem};
 use super::findings::{Findings, Reading};
 use super::mapping::{Mapping, shown};
 
-/// A mount that a path lies on.
+/// The mount that contains a path.
 #[derive(Clone, Debug)]
 pub(super) struct Mount<'a> {
     /// The volume's name.
     pub(super) name: &'a str,
-    /// The volume; absent: a claim of the StatefulSet's own.
+    /// The volume; absent for a `volumeClaimTemplate` of a StatefulSet.
     pub(super) volume: Option<Mapping<'a>>,
     pub(super) read_only: bool,
     /// The path inside the volume; absent where it depends on variables.
     pub(super) inside: Option<Vec<String>>,
-    /// How many parts of the path lie below the mount itself.
+    /// How many components of the path lie below the mount.
     pub(super) depth: usize,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Mount<'a> {
 pub(super) enum Content {
     /// A text, and where it stands in the input.
     Text { text: String, place: Place, field: String },
-    /// Nothing. Why.
+    /// Nothing, with the reason.
     Absent(String),
-    /// Something that is not read, and what; or something is there at other times only.
+    /// Something that is not read, or that may be absent; with the reason.
     Unknown(String),
     /// What is wrong is among the findings.
     Wrong,
@@ -36,7 +36,7 @@ pub(super) enum Content {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wrong;
 
-/// The parts of a path as the kernel goes them, from the root on.
+/// The components of a path from the root on, without `.` and `..`.
 pub(super) fn components(path: &str) -> Vec<String> {
     let mut parts = Vec::new();
     for part in path.split('/') {
@@ -49,7 +49,7 @@ pub(super) fn components(path: &str) -> Vec<String> {
     parts
 }
 
-/// A path in a container: one that is relative begins at its `workingDir`, or at the root as in this program's image.
+/// The components of a path in a container. A relative one starts at `workingDir`, or at the root as in our image.
 pub(super) fn absolute_components(path: &str, container: &Mapping) -> Reading<Vec<String>> {
     Reading::collect(|found| {
         match found.take(container.string("workingDir")).filter(|_| !path.starts_with('/')) {
@@ -60,7 +60,7 @@ pub(super) fn absolute_components(path: &str, container: &Mapping) -> Reading<Ve
 }
 
 impl<'a> Mount<'a> {
-    /// The innermost mount that a path lies on. `None`: it is on none.
+    /// The innermost mount that contains a path.
     pub(super) fn of(
         path: &[String],
         container: &Mapping<'a>,
@@ -87,15 +87,15 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// What kind of volume it is, by its field in the API.
+    /// The kind of the volume, by its field in the API.
     pub(super) fn kind(&self) -> &'a str {
         let Some(volume) = &self.volume else { return "persistentVolumeClaim" };
         let mut kinds = volume.entries().map(|(name, _)| name).filter(|name| *name != "name");
-        // A volume without any source is an emptyDir to the API server.
+        // The API server makes an emptyDir of a volume without a source.
         kinds.next().unwrap_or("emptyDir")
     }
 
-    /// What is there.
+    /// The content of the volume at the path.
     pub(super) fn content(&self, sources: &Sources) -> Reading<Content> {
         Reading::collect(|found| {
             let name = self.name;
@@ -104,7 +104,7 @@ impl<'a> Mount<'a> {
                     "the subPathExpr of its mount of volume {name} is not followed"
                 ));
             };
-            // The kubelet's own link to the present version of the whole.
+            // The kubelet's link to the current version of the volume.
             let inside = inside.strip_prefix(&["..data".to_owned()]).unwrap_or(inside).join("/");
             let kind = self.kind();
             let source = self.volume.as_ref().and_then(|volume| found.take(volume.mapping(kind)));
@@ -147,8 +147,9 @@ fn volume<'a>(
     sources: &Sources<'a>,
 ) -> Reading<Result<Option<Mapping<'a>>, Wrong>> {
     Reading::collect(|found| {
-        let is_named = |node: &Mapping, found: &mut Findings| found.take(node.string("name")) == Some(name);
-        if let Some(spec) = found.take(sources.owner.node().mapping("spec")) {
+        let is_named =
+            |fields: &Mapping, found: &mut Findings| found.take(fields.string("name")) == Some(name);
+        if let Some(spec) = found.take(sources.owner.root().mapping("spec")) {
             for claim in found.take(spec.mappings("volumeClaimTemplates")) {
                 if found.take(claim.mapping("metadata")).is_some_and(|metadata| is_named(&metadata, found)) {
                     return Ok(None);
@@ -180,7 +181,7 @@ fn config_map(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option
             return Some(Content::Wrong);
         };
         let texts = found.take(config_map_data(object));
-        let binary = object.node().mapping("binaryData").value;
+        let binary = object.root().mapping("binaryData").value;
         let is_binary = |key: &str| binary.as_ref().is_some_and(|binary| binary.contains(key));
         let mut key = Some(path);
         if source.contains("items") {
@@ -257,7 +258,7 @@ fn projected(source: &Mapping, path: &str, sources: &Sources) -> Reading<Content
             };
             content = match (here, content) {
                 (Some(Content::Wrong), _) | (_, Content::Wrong) => Content::Wrong,
-                // What may be there does not hide what is.
+                // A file that may be absent does not hide one that is there.
                 (Some(Content::Unknown(_)), before @ Content::Text { .. }) | (None, before) => before,
                 (Some(here), _) => here,
             };
@@ -271,10 +272,10 @@ fn elsewhere(source: &Mapping, path: &str) -> Reading<Option<Content>> {
     Reading::collect(|found| {
         let (kind, _) = source.entries().next()?;
         let inner = found.take(source.mapping(kind))?;
-        let puts = |node: &Mapping, found: &mut Findings| {
-            found.take(node.string("path")).is_some_and(|to| components(to).join("/") == path)
+        let puts = |fields: &Mapping, found: &mut Findings| {
+            found.take(fields.string("path")).is_some_and(|to| components(to).join("/") == path)
         };
-        // A Secret without items has any file.
+        // A Secret without items may have any file.
         let may = match kind {
             "secret" if !inner.contains("items") => true,
             "secret" => found.take(inner.mappings("items")).iter().any(|item| puts(item, found)),
@@ -290,7 +291,7 @@ fn source_name(kind: &str) -> String {
     if kind == "secret" { "a Secret".to_owned() } else { format!("a source of kind {}", shown(kind)) }
 }
 
-/// What a variable and its path are called in an assumption or a warning.
+/// A variable with its path, as warnings and assumptions name it.
 pub(super) fn labelled(variable: &str, path: &str) -> String {
     format!("{variable} ({})", shown(path))
 }

@@ -26,7 +26,7 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
             let object = object.place.object.clone().unwrap_or_default();
             Read::Other(if why.is_empty() { object } else { format!("{object} ({why})") })
         };
-        let root = object.node();
+        let root = object.root();
         let Some((kind, path)) = template_of(object) else { return other("no Pod template") };
         // The object that has `replicas` or `parallelism`: around the template.
         let owner = found.take(root.descend(path.split_last().map_or(&[], |(_, names)| names)));
@@ -107,7 +107,7 @@ fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
         "CronJob" => (Kind::Job, OF_JOB),
         kind => {
             let has_containers = |path: &&'static [&'static str]| {
-                let template = object.node().descend(path).value;
+                let template = object.root().descend(path).value;
                 let spec = template.and_then(|template| template.mapping("spec").value);
                 spec.is_some_and(|spec| !spec.mappings("containers").value.is_empty())
             };

@@ -1,4 +1,4 @@
-//! Who answers a probe.
+//! The handler of a probe, and who answers it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::predict::manifest::findings::{Findings, Reading};
 use crate::predict::manifest::mapping::{Mapping, shown, wrong};
 use crate::predict::manifest::ports::{Listener, Ports};
 
-/// Rounds up to whole seconds.
+/// Added to round up to whole seconds.
 const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
 
-/// Where `probe` looks without `PORT`.
+/// The port that `probe` asks without `PORT`.
 const DEFAULT_PORT: u16 = 8080;
 
 /// The container whose probes are read.
@@ -42,16 +42,16 @@ pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str
     }
 }
 
-/// What a handler comes to: with whom, if it asks this program.
+/// A handler, and whether this program answers it.
 pub(super) struct Answerer {
     pub(super) handler: Handler,
     pub(super) asks_us: bool,
-    /// The own timeout of the command, in whole seconds.
+    /// The timeout of our own `probe` command, in whole seconds.
     pub(super) timeout: Option<u32>,
 }
 
 impl Answerer {
-    /// Somebody else answers.
+    /// Another program answers.
     const HEALTHY: Self = Self { handler: Handler::Healthy, asks_us: false, timeout: None };
 }
 
@@ -69,32 +69,32 @@ pub(super) struct HandlerReader<'a> {
     owner: Owner<'a>,
     kind: ProbeKind,
     ports: &'a Ports,
-    /// The timeout of an exec probe of our own, in whole seconds.
+    /// The timeout of our own `probe` command, in whole seconds.
     timeout: Option<u32>,
     found: Findings,
 }
 
 impl<'a> HandlerReader<'a> {
-    /// Reads the handler of the probe `node`.
+    /// Reads the handler of a probe with these fields.
     pub(super) fn read(
         kind: ProbeKind,
         owner: Owner<'a>,
         ports: &'a Ports,
-        node: &Mapping,
+        fields: &Mapping,
     ) -> Reading<Answerer> {
         let mut reader = Self { owner, kind, ports, timeout: None, found: Findings::default() };
-        let asked = reader.handler(node);
+        let asked = reader.handler(fields);
         reader.found.with(Answerer { timeout: reader.timeout, ..asked })
     }
 
-    fn handler(&mut self, node: &Mapping) -> Answerer {
+    fn handler(&mut self, fields: &Mapping) -> Answerer {
         let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
-        let given: Vec<&str> = kinds.into_iter().filter(|kind| node.contains(kind)).collect();
+        let given: Vec<&str> = kinds.into_iter().filter(|kind| fields.contains(kind)).collect();
         let [name] = given.as_slice() else {
-            self.found.error(node.path(), Problem::Handlers(given.len()));
+            self.found.error(fields.path(), Problem::Handlers(given.len()));
             return Answerer::HEALTHY;
         };
-        let Some(handler) = self.found.take(node.mapping(name)) else { return Answerer::HEALTHY };
+        let Some(handler) = self.found.take(fields.mapping(name)) else { return Answerer::HEALTHY };
         match *name {
             "httpGet" => self.http(&handler),
             "tcpSocket" => self.tcp(&handler),
@@ -108,32 +108,32 @@ impl<'a> HandlerReader<'a> {
         self.found.assume(format!("container {name}, {field}: {what}"));
     }
 
-    fn http(&mut self, node: &Mapping) -> Answerer {
-        let path = self.found.take(node.string("path")).unwrap_or("/");
-        let scheme = self.found.take(node.one_of("scheme", &["HTTP", "HTTPS"])).unwrap_or("HTTP");
+    fn http(&mut self, fields: &Mapping) -> Answerer {
+        let path = self.found.take(fields.string("path")).unwrap_or("/");
+        let scheme = self.found.take(fields.one_of("scheme", &["HTTP", "HTTPS"])).unwrap_or("HTTP");
         let mut client = Client::Kubelet;
-        for header in self.found.take(node.mappings("httpHeaders")) {
+        for header in self.found.take(fields.mappings("httpHeaders")) {
             let name = self.found.take(header.required_string("name")).unwrap_or_default();
             let value = self.found.take(header.string("value")).unwrap_or_default();
             if name.eq_ignore_ascii_case("user-agent") {
                 client = Client::from_user_agent(value.as_bytes());
             }
         }
-        let Some(listener) = self.asked(node) else { return Answerer::HEALTHY };
+        let Some(listener) = self.asked_listener(fields) else { return Answerer::HEALTHY };
         if scheme == "HTTPS" {
-            self.found.error(node.field("scheme"), Problem::Protocol("TLS"));
+            self.found.error(fields.field("scheme"), Problem::Protocol("TLS"));
         }
         let server = listener.container;
         let handler = match (listener.aim(path), &listener.paths) {
-            // No fault reaches the admin listener, not even one of the network.
+            // No fault acts on the admin listener, not even a partition.
             (Aim::Status(200), None) => Handler::Healthy,
             (aim, _) => Handler::Http { server, aim, client },
         };
         Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn tcp(&mut self, node: &Mapping) -> Answerer {
-        let Some(listener) = self.asked(node) else { return Answerer::HEALTHY };
+    fn tcp(&mut self, fields: &Mapping) -> Answerer {
+        let Some(listener) = self.asked_listener(fields) else { return Answerer::HEALTHY };
         let handler = match listener.paths {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
@@ -141,23 +141,23 @@ impl<'a> HandlerReader<'a> {
         Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn grpc(&mut self, node: &Mapping) -> Answerer {
-        if let Some(port) = self.port(node, false)
-            && self.listener(node, port, Host::Pod).is_some()
+    fn grpc(&mut self, fields: &Mapping) -> Answerer {
+        if let Some(port) = self.port(fields, false)
+            && self.listener(fields, port, Host::Pod).is_some()
         {
-            self.found.error(node.path(), Problem::Protocol("gRPC"));
+            self.found.error(fields.path(), Problem::Protocol("gRPC"));
         }
         Answerer::HEALTHY
     }
 
-    fn exec(&mut self, node: &Mapping) -> Answerer {
-        let words = self.found.take(node.strings("command"));
+    fn exec(&mut self, fields: &Mapping) -> Answerer {
+        let words = self.found.take(fields.strings("command"));
         match words.as_slice() {
             [] => {
-                self.found.error(node.field("command"), Problem::Missing);
+                self.found.error(fields.field("command"), Problem::Missing);
                 Answerer::HEALTHY
             }
-            [first, "probe", rest @ ..] if is_own_binary(first) => self.own(node, rest),
+            [first, "probe", rest @ ..] if is_own_binary(first) => self.own_probe(fields, rest),
             [first, ..] => {
                 self.assume(&format!("the command {first:?} is taken to succeed"));
                 Answerer::HEALTHY
@@ -165,8 +165,8 @@ impl<'a> HandlerReader<'a> {
         }
     }
 
-    /// This program's own `probe`.
-    fn own(&mut self, node: &Mapping, words: &[&str]) -> Answerer {
+    /// Our own `probe` as the command.
+    fn own_probe(&mut self, fields: &Mapping, words: &[&str]) -> Answerer {
         let command = match Command::parse(words) {
             Ok(command) => command,
             Err(CommandError::Option(option)) => {
@@ -174,7 +174,7 @@ impl<'a> HandlerReader<'a> {
                 return Answerer::HEALTHY;
             }
             Err(CommandError::Timeout(value)) => {
-                return self.wrong_command(node, "a timeout such as 1s", &value);
+                return self.wrong_command(fields, "a timeout such as 1s", &value);
             }
         };
         if command.timeout.subsec_nanos() > 0 {
@@ -182,19 +182,19 @@ impl<'a> HandlerReader<'a> {
         }
         self.timeout = u32::try_from((command.timeout + ALMOST_A_SECOND).as_secs()).ok();
         let Some(target) = Target::from_name(command.address) else {
-            return self.url(node, command.address);
+            return self.url(fields, command.address);
         };
-        // A target's name leads to the `PORT` of the same environment; elsewhere than with us that is not set.
+        // A target's name stands for the `PORT` of the container's own environment, which other containers do not set.
         let server =
-            self.owner.ours.or_else(|| self.ports.of(DEFAULT_PORT).map(|listener| listener.container));
-        let Some(server) = server else { return self.somebody_else() };
+            self.owner.ours.or_else(|| self.ports.at(DEFAULT_PORT).map(|listener| listener.container));
+        let Some(server) = server else { return self.another_program() };
         Answerer { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks_us: true, timeout: None }
     }
 
-    fn url(&mut self, node: &Mapping, address: &str) -> Answerer {
+    fn url(&mut self, fields: &Mapping, address: &str) -> Answerer {
         let Some((scheme, rest)) = address.split_once("://") else {
             return self.wrong_command(
-                node,
+                fields,
                 "a target or a URL such as http://127.0.0.1:8080/readyz",
                 address,
             );
@@ -205,12 +205,12 @@ impl<'a> HandlerReader<'a> {
             _ => (authority, (scheme == "http").then_some(80)),
         };
         let Some(port) = port else {
-            return self.wrong_command(node, "an address with a port", address);
+            return self.wrong_command(fields, "an address with a port", address);
         };
         let local = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let Some(listener) = self.ports.of(port).filter(|_| local) else {
-            return self.somebody_else();
+        let Some(listener) = self.ports.at(port).filter(|_| local) else {
+            return self.another_program();
         };
         let server = listener.container;
         let handler = match (scheme, &listener.paths) {
@@ -223,33 +223,33 @@ impl<'a> HandlerReader<'a> {
             ("tcp", None) => Handler::Healthy,
             _ => {
                 let name = if scheme == "grpc" { "gRPC" } else { "TLS" };
-                self.found.error(node.field("command"), Problem::Protocol(name));
+                self.found.error(fields.field("command"), Problem::Protocol(name));
                 Handler::Healthy
             }
         };
         Answerer { handler, asks_us: true, timeout: None }
     }
 
-    fn wrong_command(&mut self, node: &Mapping, expected: &'static str, value: &str) -> Answerer {
-        self.found.error(node.field("command"), wrong(expected, &Value::from(value)));
+    fn wrong_command(&mut self, fields: &Mapping, expected: &'static str, value: &str) -> Answerer {
+        self.found.error(fields.field("command"), wrong(expected, &Value::from(value)));
         Answerer::HEALTHY
     }
 
-    fn somebody_else(&mut self) -> Answerer {
+    fn another_program(&mut self) -> Answerer {
         self.assume("what it asks is not this program, and is taken to succeed");
         Answerer::HEALTHY
     }
 
-    /// The listener of ours that `host` and `port` lead to.
-    fn asked(&mut self, node: &Mapping) -> Option<Listener> {
-        let port = self.port(node, true)?;
-        let host = self.host(node)?;
-        self.listener(node, port, host)
+    /// Our listener at `host` and `port`.
+    fn asked_listener(&mut self, fields: &Mapping) -> Option<Listener> {
+        let port = self.port(fields, true)?;
+        let host = self.host(fields)?;
+        self.listener(fields, port, host)
     }
 
-    /// Where a `host` leads, if into the Pod. The node's loopback address is the Pod's own on the node's network.
-    fn host(&mut self, node: &Mapping) -> Option<Host> {
-        let host = self.found.take(node.string("host")).unwrap_or_default();
+    /// What a `host` means, if it is the Pod. On the node's network, the node's loopback address is the Pod's as well.
+    fn host(&mut self, fields: &Mapping) -> Option<Host> {
+        let host = self.found.take(fields.string("host")).unwrap_or_default();
         if host.is_empty() {
             return Some(Host::Pod);
         }
@@ -265,13 +265,13 @@ impl<'a> HandlerReader<'a> {
         None
     }
 
-    /// The number of a port, given as such or by a name of the same container.
-    fn port(&mut self, node: &Mapping, by_name: bool) -> Option<u16> {
-        let field = node.field("port");
-        match node.get("port") {
-            None if self.owner.is_foreign => return Some(self.filled_in()),
+    /// A port, by its number or by a name in the same container.
+    fn port(&mut self, fields: &Mapping, by_name: bool) -> Option<u16> {
+        let field = fields.field("port");
+        match fields.get("port") {
+            None if self.owner.is_foreign => return Some(self.default_port()),
             Some(Value::Number(number)) if self.owner.is_foreign && number.as_u64() == Some(0) => {
-                return Some(self.filled_in());
+                return Some(self.default_port());
             }
             None => self.found.error(field, Problem::Missing),
             Some(Value::String(name)) if by_name && name.bytes().any(|c| c.is_ascii_alphabetic()) => {
@@ -296,7 +296,7 @@ impl<'a> HandlerReader<'a> {
                 self.found.error(field, wrong(expected, value));
             }
             Some(_) => {
-                let number = self.found.take(node.number("port", 1, u32::from(u16::MAX)))?;
+                let number = self.found.take(fields.number("port", 1, u32::from(u16::MAX)))?;
                 return u16::try_from(number).ok();
             }
         }
@@ -304,7 +304,7 @@ impl<'a> HandlerReader<'a> {
     }
 
     /// The port that a controller such as Knative's puts into a probe without one.
-    fn filled_in(&mut self) -> u16 {
+    fn default_port(&mut self) -> u16 {
         let declared = self.found.take(self.owner.container.mappings("ports"));
         let first = declared
             .first()
@@ -314,21 +314,21 @@ impl<'a> HandlerReader<'a> {
         port
     }
 
-    /// The listener of ours on that port. None where another program is taken to answer, or none can.
-    fn listener(&mut self, node: &Mapping, port: u16, host: Host) -> Option<Listener> {
-        if let Some(listener) = self.ports.of(port).cloned() {
+    /// Our listener on a port. `None` if another program is assumed to answer, or if none can.
+    fn listener(&mut self, fields: &Mapping, port: u16, host: Host) -> Option<Listener> {
+        if let Some(listener) = self.ports.at(port).cloned() {
             if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
-                self.found.error(node.field("port"), Problem::Loopback(port));
+                self.found.error(fields.field("port"), Problem::Loopback(port));
             }
             return Some(listener);
         }
         if self.ports.incomplete {
             return None;
         }
-        // A container need not declare what it listens on. What ours listens on is known.
+        // Containers need not declare the ports that they listen on; only ours are known.
         if !self.ports.has_others && !self.owner.host_network {
             let known = self.ports.list();
-            self.found.error(node.field("port"), Problem::NoPort { port: port.to_string(), known });
+            self.found.error(fields.field("port"), Problem::NoPort { port: port.to_string(), known });
         } else {
             self.assume(&format!("port {port} is not this program's, and is taken to be healthy"));
         }

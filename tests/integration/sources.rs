@@ -97,7 +97,7 @@ fn a_volume_of_a_config_map_steers_the_service_and_a_broken_plan_leaves_the_one_
     dir.publish(&[("plan.yaml", "")]);
     service.is(200);
     let refused = event_at(&mut service, "WARN", "the plan before goes on");
-    assert!(refused.contains("plan.yaml: line 2"), "{refused}");
+    assert!(refused.contains("plan.yaml: line 1 column 10"), "{refused}");
 }
 
 /// The next line of the log of that level that has `text` in its message.

@@ -51,12 +51,12 @@ fn documents(text: &str, limit: usize, dialect: Dialect) -> Result<Vec<Document>
     let text = text::without_byte_order_marks(text);
     text::check_characters(&text)?;
     let mut builder = Builder::new(limit, dialect);
-    let chunks = match dialect {
-        Dialect::Plan => vec![Chunk { line: 1, column: 1, text: &text }],
-        Dialect::Manifest => text::split_json(&text),
+    let mut read_chunk = |chunk: Chunk| {
+        read(&chunk, &mut builder).map_err(|error| chunk.locate(error.or_template(chunk.text)))
     };
-    for chunk in chunks {
-        read(&chunk, &mut builder).map_err(|error| chunk.locate(error.or_template(chunk.text)))?;
+    match dialect {
+        Dialect::Plan => read_chunk(Chunk { line: 1, column: 1, text: &text })?,
+        Dialect::Manifest => text::split_json(&text).try_for_each(read_chunk)?,
     }
     Ok(builder.into_documents())
 }

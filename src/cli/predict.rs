@@ -14,7 +14,7 @@ use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::report::{self, Output, View};
 use crate::predict::run::{Options, Replicas};
 
-use arguments::{Arguments, Request};
+use arguments::{Action, Arguments};
 
 use super::exit;
 use super::shared::{print_help, print_usage_errors};
@@ -56,8 +56,8 @@ pub fn run(
     stderr: &mut dyn Write,
 ) -> u8 {
     let arguments = match arguments::parse(args, stdin_is_terminal) {
-        Ok(Request::Predict(arguments)) => arguments,
-        Ok(Request::Help) => return print_help(HELP, stdout),
+        Ok(Action::Predict(arguments)) => arguments,
+        Ok(Action::PrintHelp) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
     let inputs = match read(&arguments.files, stdin) {
@@ -110,7 +110,8 @@ fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(Str
     if errors.is_empty() { Ok(inputs) } else { Err(errors) }
 }
 
-/// The manifests of a directory by name, without those below it, as `kubectl -f` takes them. A kustomization is none.
+/// The manifests of a directory in the order of their names, as `kubectl -f` takes them: without directories below it.
+/// A kustomization is not a manifest.
 fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in directory.read_dir()? {
@@ -131,7 +132,7 @@ fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All of a text; of one that is too long, enough for its reader to see that.
+/// Reads a text, at most one byte more than is allowed.
 fn text(from: &mut dyn Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     if from.take(MAX_INPUT as u64 + 1).read_to_end(&mut bytes)? > MAX_INPUT {
@@ -150,11 +151,11 @@ fn predict(
     stderr: &mut dyn Write,
 ) -> u8 {
     let Manifests { workloads, services, .. } = manifests;
-    // Whole seconds, so that what is printed can be given back.
+    // Whole seconds, so that the printed instant can be given to --at.
     let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
     let options = &Options { at, ..arguments.options.clone() };
     let replicas: Vec<Replicas> = workloads.iter().map(|workload| Replicas::new(workload, options)).collect();
-    if let Some(wanted) = &arguments.shown
+    if let Some(wanted) = &arguments.timeline_of
         && !replicas.iter().flat_map(|replicas| &replicas.pods).any(|pod| pod.name == *wanted)
     {
         let _ = writeln!(
@@ -170,7 +171,7 @@ fn predict(
         if number > 0 && arguments.output == Output::Text {
             let _ = writeln!(stdout);
         }
-        let shown = arguments.shown.as_deref();
+        let shown = arguments.timeline_of.as_deref();
         let shown = replicas.pods.iter().position(|pod| Some(pod.name.as_str()) == shown).unwrap_or_default();
         let selecting = services.iter().filter(|service| service.workloads.contains(&number));
         let names = selecting.map(|service| {
@@ -183,7 +184,7 @@ fn predict(
         });
         let view = View { output: arguments.output, shown, services: names.collect() };
         let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
-        // Whoever closed the output has read enough.
+        // Stop quietly: the reader closed the pipe.
         let Ok(prediction) = predicted else { return code };
         for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {
             let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);

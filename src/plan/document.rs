@@ -14,42 +14,15 @@ mod text;
 use granit_parser::{Event, Parser, options};
 use serde_json::Value;
 
+pub use builder::Document;
 pub use error::{AmbiguousScalar, DocumentError, Problem};
 
 use builder::Builder;
+use scalar::Dialect;
 use text::Chunk;
 
 /// The largest plan, in bytes.
 pub const MAX_PLAN: usize = 1 << 20;
-
-/// How deep lists and mappings may be nested.
-const MAX_DEPTH: usize = 64;
-
-/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
-const BYTES_PER_VALUE: usize = 8;
-
-/// How many ambiguous scalars a document reports.
-const MAX_AMBIGUOUS: usize = 20;
-
-/// Whose rules decide what a plain scalar means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    /// The core schema of YAML 1.2: `yes` is text, `010` is ten.
-    Plan,
-    /// What `kubectl` reads: `yes` is true, `010` is eight.
-    Manifest,
-}
-
-/// One document of a stream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// The line on which its content starts, from 1 on.
-    pub line: usize,
-    /// Its content; null where it is empty.
-    pub value: Value,
-    /// Scalars of a plan that YAML 1.1 reads as something else, the first 20.
-    pub ambiguous: Vec<AmbiguousScalar>,
-}
 
 /// Reads `text`, which must hold one document in at most `limit` bytes, as YAML 1.2.
 pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
@@ -78,12 +51,12 @@ fn documents(text: &str, limit: usize, dialect: Dialect) -> Result<Vec<Document>
     let text = text::without_byte_order_marks(text);
     text::check_characters(&text)?;
     let mut builder = Builder::new(limit, dialect);
-    let chunks = match dialect {
-        Dialect::Plan => vec![Chunk { line: 1, column: 1, text: &text }],
-        Dialect::Manifest => text::split_json(&text),
+    let mut read_chunk = |chunk: Chunk| {
+        read(&chunk, &mut builder).map_err(|error| chunk.locate(error.or_template(chunk.text)))
     };
-    for chunk in chunks {
-        read(&chunk, &mut builder).map_err(|error| error.or_template(chunk.text).moved(&chunk))?;
+    match dialect {
+        Dialect::Plan => read_chunk(Chunk { line: 1, column: 1, text: &text })?,
+        Dialect::Manifest => text::split_json(&text).try_for_each(read_chunk)?,
     }
     Ok(builder.into_documents())
 }

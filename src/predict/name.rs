@@ -4,14 +4,14 @@ use crate::fault::{Draws, Seed};
 
 use super::workload::{Kind, Workload};
 
-/// The characters of drawn names: no vowels and nothing that looks like another.
+/// The characters of generated names: no vowels, and none that look alike.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-/// Characters drawn for a Pod.
+/// How many characters are drawn for a Pod.
 const DRAWN: u64 = 5;
-/// The longest name before the drawn characters; the rest of a longer one is cut off.
+/// The longest prefix of the drawn characters. Longer ones are cut.
 const MAX_BASE: usize = 63 - DRAWN as usize;
 
-/// The names of the first `count` Pods of a workload. What a controller draws is drawn from `seed`.
+/// The names of the first `count` Pods of a workload. Random parts are drawn from `seed`.
 pub fn names(workload: &Workload, count: u32, seed: Seed) -> Vec<String> {
     let name = &workload.name;
     let base = match workload.kind {
@@ -22,7 +22,7 @@ pub fn names(workload: &Workload, count: u32, seed: Seed) -> Vec<String> {
     (0..count)
         .map(|number| match workload.kind {
             Kind::Pod if count == 1 => name.clone(),
-            // A bare Pod has one name; copies of it are numbered here, since none is given.
+            // Copies of a bare Pod are numbered, since it has only one name.
             Kind::Pod | Kind::StatefulSet => format!("{name}-{number}"),
             _ => drawn(&base, &draws, number),
         })
@@ -36,7 +36,7 @@ fn drawn(base: &str, draws: &Draws, number: u32) -> String {
     base.chars().chain((first + 1..=first + DRAWN).map(letter)).collect()
 }
 
-/// The `pod-template-hash` is a 32-bit hash whose decimal digits are written in the alphabet, by their ASCII codes.
+/// A `pod-template-hash`: the decimal digits of a 32-bit hash, each mapped into the alphabet by its ASCII code.
 fn template_hash(draws: &Draws) -> String {
     let hash = draws.at(1) as u32;
     hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()

@@ -1,4 +1,4 @@
-//! Where each rule comes from, and which Pods it acts on.
+//! The source of each rule, and the Pods that it selects.
 
 use serde_json::Value;
 
@@ -11,19 +11,19 @@ use super::advice::Advice;
 use super::run::{Options, Replicas};
 use super::workload::{OurContainer, Workload};
 
-/// How many Pods a line names.
+/// The most Pods that a line names.
 const NAMED: usize = 10;
 
-/// A rule of a container, over all Pods.
+/// A rule of a container, with the Pods that it selects.
 #[derive(Clone, Debug)]
 pub struct Selection<'a> {
     /// The container that has it.
     pub container: &'a str,
     /// The rule.
     pub rule: &'a Rule,
-    /// Where it comes from.
+    /// The source of the rule.
     pub source: Source,
-    /// The positions of the Pods that it acts on.
+    /// The positions of the selected Pods.
     pub pods: Vec<usize>,
 }
 
@@ -38,17 +38,17 @@ pub fn selections<'a>(workload: &'a Workload, replicas: &Replicas) -> Vec<Select
                 program.is_some_and(|program| program.plan.is_selected(position))
             };
             let pods = (0..replicas.pods.len()).filter(selects).collect();
-            all.push(Selection { container: name(workload, ours), rule, source: *source, pods });
+            all.push(Selection { container: container_name(workload, ours), rule, source: *source, pods });
         }
     }
     all
 }
 
-fn name<'a>(workload: &'a Workload, ours: &OurContainer) -> &'a str {
+fn container_name<'a>(workload: &'a Workload, ours: &OurContainer) -> &'a str {
     workload.pod.containers.get(ours.position).map_or("", |container| container.name.as_str())
 }
 
-/// A sentence for each rule that is not the environment's or does not act on every Pod, and for each that is hidden.
+/// A sentence for each rule that is from a file or annotation, selects Pods, or is hidden by another.
 pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     let mut lines = Vec::new();
     for Selection { container, rule, source, pods } in selections(workload, replicas) {
@@ -64,14 +64,14 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
                 (names, 0) => format!(": {names}"),
                 (names, more) => format!(": {names} and {more} more"),
             };
-            format!(", acts on {} of {replicas} (pods: {}){which}", pods.len(), asked(rule))
+            format!(", acts on {} of {replicas} (pods: {}){which}", pods.len(), selector(rule))
         } else {
             String::new()
         };
         lines.push(format!("{container}: fault {}, from the {}{acts}", rule.name(), source.name()));
     }
     for ours in &workload.ours {
-        let container = name(workload, ours);
+        let container = container_name(workload, ours);
         lines.extend(ours.merged.hidden.iter().map(|hidden| {
             let (source, by) = (hidden.source.name(), hidden.by.name());
             format!("{container}: fault {}, from the {source}, is hidden by the {by}", hidden.name)
@@ -80,8 +80,8 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     lines
 }
 
-/// The `pods` of a rule as they are written.
-fn asked(rule: &Rule) -> String {
+/// The `pods` of a rule as they are written in a plan.
+fn selector(rule: &Rule) -> String {
     match write_rule(rule).get("pods") {
         Some(Value::String(share)) => share.clone(),
         Some(ordinals) => ordinals.to_string(),
@@ -89,20 +89,20 @@ fn asked(rule: &Rule) -> String {
     }
 }
 
-/// Advice on rules that act on no Pod, at no time or in no start.
+/// Advice on rules that never act: on no Pod, at no time, or in no start.
 pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<Advice> {
-    let mut found = Vec::new();
+    let mut advice = Vec::new();
     for Selection { container, rule, pods, .. } in selections(workload, replicas) {
         let subject = format!("{container}: fault {}", rule.name());
         if let Some(asked_for) = &rule.trigger().pods
             && pods.is_empty()
             && !replicas.pods.is_empty()
         {
-            let why = none(asked_for, replicas.pods.len());
-            let text = format!("{subject} (pods: {}) acts on none of {replicas}: {why}", asked(rule));
-            found.push(Advice { code: "pods-select-none", text });
+            let why = why_none(asked_for, replicas.pods.len());
+            let text = format!("{subject} (pods: {}) acts on none of {replicas}: {why}", selector(rule));
+            advice.push(Advice { code: "pods-select-none", text });
         }
-        found.extend(past_or_future(&subject, rule, options));
+        advice.extend(outside_prediction(&subject, rule, options));
     }
     for ours in workload.ours.iter().filter(|ours| !ours.keeps_state) {
         for rule in ours.plan.rules() {
@@ -110,18 +110,18 @@ pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Ve
                 let text = format!(
                     "{}: fault {} waits for a later start of the container (when.starts), but each is the first as long as \
                      no state is kept: it never acts. Set STATE_DIR to a directory on an emptyDir.",
-                    name(workload, ours),
+                    container_name(workload, ours),
                     rule.name(),
                 );
-                found.push(Advice { code: "starts-without-state", text });
+                advice.push(Advice { code: "starts-without-state", text });
             }
         }
     }
-    found
+    advice
 }
 
-/// Why a rule acts on none of `count` Pods.
-fn none(pods: &Pods, count: usize) -> String {
+/// Why a rule selects none of `count` Pods.
+fn why_none(pods: &Pods, count: usize) -> String {
     match pods {
         Pods::Share(rate) => {
             let chance = 100.0 * (1.0 - rate.percent() / 100.0).powf(count as f64);
@@ -134,8 +134,8 @@ fn none(pods: &Pods, count: usize) -> String {
     }
 }
 
-/// That a rule's time is not within that of the prediction.
-fn past_or_future(subject: &str, rule: &Rule, options: &Options) -> Option<Advice> {
+/// Advice if the window of a rule lies outside the time of the prediction.
+fn outside_prediction(subject: &str, rule: &Rule, options: &Options) -> Option<Advice> {
     let (begin, end) = (options.at, Timestamp(options.at.0.saturating_add(options.horizon)));
     let (start, until) = (rule.trigger().start, rule.trigger().until);
     let (field, instant) = if let Some(until) = until.filter(|until| *until <= begin) {

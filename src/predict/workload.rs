@@ -1,4 +1,4 @@
-//! What a prediction needs to know of a manifest.
+//! A workload: the part of a manifest that a prediction needs.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Kind {
     }
 
     /// A name that one of its Pods may have, for values that are the same in all of them.
-    pub fn some_pod(&self, name: &str) -> String {
+    pub fn example_pod_name(&self, name: &str) -> String {
         match self {
             Self::Pod => name.to_owned(),
             Self::StatefulSet => format!("{name}-0"),
@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a container's `POD_NAME` says; it is mixed into the seed.
+/// The `POD_NAME` of a container, which is mixed into its seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodName {
     /// Not set.
@@ -71,12 +71,12 @@ pub enum PodName {
     Fixed(String),
 }
 
-/// How a Deployment replaces its Pods.
+/// The timing of a Deployment's rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// How long a Pod must be Ready to count as available (`minReadySeconds`).
     pub min_ready: Duration,
-    /// How long without progress until the rollout counts as stalled (`progressDeadlineSeconds`).
+    /// The time without progress after which the rollout counts as stalled (`progressDeadlineSeconds`).
     pub progress_deadline: Duration,
 }
 
@@ -85,20 +85,20 @@ pub struct Rollout {
 pub struct OurContainer {
     /// Its position in [`PodSpec::containers`].
     pub position: usize,
-    /// What its environment says.
+    /// Its configuration, from the environment.
     pub config: Config,
-    /// What its `POD_NAME` says.
+    /// Its `POD_NAME`.
     pub pod_name: PodName,
-    /// What follows from the environment, the file and the annotation, as in the service.
+    /// The merged plans of environment, file and annotation, as in the service.
     pub merged: Merged,
-    /// The rules of that.
+    /// The rules of the merged plans.
     pub plan: Plan,
-    /// Whether clock, counts and the number of starts outlive the container: `STATE_DIR` is on a volume that does.
+    /// Whether clock, counts and the number of starts outlive the container, since `STATE_DIR` is on a volume that does.
     pub keeps_state: bool,
 }
 
 impl OurContainer {
-    /// A container whose `layers` hold what its files say; otherwise what is wrong with all of them together.
+    /// A container with the plans of its environment and files, or the errors of all of them together.
     pub fn new(
         position: usize,
         config: Config,
@@ -110,7 +110,7 @@ impl OurContainer {
         Ok(Self { position, config, pod_name, merged, plan, keeps_state: false })
     }
 
-    /// Whether an instant of the calendar decides about a rule.
+    /// Whether a rule depends on the wall clock.
     pub fn follows_calendar(&self) -> bool {
         let calendar =
             |rule: &crate::fault::Rule| rule.trigger().start.is_some() || rule.trigger().until.is_some();
@@ -118,7 +118,7 @@ impl OurContainer {
     }
 }
 
-/// One object of the input whose Pods run this program, or are probed through it.
+/// An object of the input whose Pods run this program.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// File and document it stands in, such as `deployment.yaml, document 2`.
@@ -135,8 +135,8 @@ pub struct Workload {
     pub ours: Vec<OurContainer>,
     /// Of a Deployment.
     pub rollout: Option<Rollout>,
-    /// What the prediction takes for granted or leaves out, each a sentence.
+    /// What the prediction assumes or leaves out, each a sentence.
     pub assumptions: Vec<String>,
-    /// What is probably not meant so, each with its place.
+    /// Probable mistakes, each with its place.
     pub warnings: Vec<String>,
 }

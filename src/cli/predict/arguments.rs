@@ -1,7 +1,6 @@
-//! What the command was asked for.
+//! The command line of `predict`.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
@@ -15,12 +14,12 @@ use crate::units::{self, Bare, UnitError};
 const OPTIONS: [&str; 8] =
     ["--for", "--at", "--pods", "--pod", "--seed", "--endpoint-lag", "--output", "--fail-on"];
 
-/// What to do.
+/// The action that the command line asks for.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum Action {
     /// Print the help.
-    Help,
-    /// Predict.
+    PrintHelp,
+    /// Predict with these arguments.
     Predict(Box<Arguments>),
 }
 
@@ -32,60 +31,46 @@ pub(super) struct Arguments {
     pub(super) options: Options,
     /// When the prediction begins; absent: now.
     pub(super) at: Option<Timestamp>,
-    /// Whose timeline is printed; absent: the first Pod's.
-    pub(super) shown: Option<String>,
+    /// The Pod whose timeline is printed; absent: the first.
+    pub(super) timeline_of: Option<String>,
     pub(super) output: Output,
     pub(super) fail_on: Vec<Condition>,
 }
 
 /// What is wrong with the command line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UsageError {
+    #[error("{0} is not an option; there are {options} and --help", options = OPTIONS.join(", "))]
     Option(String),
+    #[error("{0} needs a value")]
     NoValue(String),
+    #[error("{0}")]
     Parser(String),
+    #[error("{0} is not valid UTF-8")]
     Unicode(String),
+    #[error("{0} {1:?} {2}")]
     Duration(&'static str, String, UnitError),
+    #[error("{0} {1:?} has to be above 0")]
     Zero(&'static str, String),
+    #[error("--at {0:?} {1}")]
     At(String, UnitError),
+    #[error("--pods {0:?} is not a number from 1 to {MAX_PODS}")]
     Pods(String),
+    #[error("--seed {0:?} is not a whole number from 0 to {max}", max = u64::MAX)]
     Seed(String),
+    #[error("--output {0:?} is not one of text, json")]
     Output(String),
+    #[error("--fail-on {0:?} {1}")]
     Condition(String, ConditionError),
+    #[error("there is no file to read; name one, or - for standard input")]
     NoFile,
 }
 
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Option(name) => {
-                write!(f, "{name} is not an option; there are {} and --help", OPTIONS.join(", "))
-            }
-            Self::NoValue(option) => write!(f, "{option} needs a value"),
-            Self::Parser(message) => f.write_str(message),
-            Self::Unicode(name) => write!(f, "{name} is not valid UTF-8"),
-            Self::Duration(option, value, error) => write!(f, "{option} {value:?} {error}"),
-            Self::Zero(option, value) => write!(f, "{option} {value:?} has to be above 0"),
-            Self::At(value, error) => write!(f, "--at {value:?} {error}"),
-            Self::Pods(value) => write!(f, "--pods {value:?} is not a number from 1 to {MAX_PODS}"),
-            Self::Seed(value) => {
-                write!(f, "--seed {value:?} is not a whole number from 0 to {}", u64::MAX)
-            }
-            Self::Output(value) => write!(f, "--output {value:?} is not one of text, json"),
-            Self::Condition(value, error) => write!(f, "--fail-on {value:?} {error}"),
-            Self::NoFile => f.write_str("there is no file to read; name one, or - for standard input"),
-        }
-    }
-}
-
-impl std::error::Error for UsageError {}
-
-/// Reads the arguments after the command's name. Without a file, standard input is read unless a person would have to
-/// type it.
+/// Reads the arguments after the command's name. Without a file, standard input is read unless it is a terminal.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     stdin_is_terminal: bool,
-) -> Result<Request, Vec<UsageError>> {
+) -> Result<Action, Vec<UsageError>> {
     let mut parser = Parser::from_args(args);
     let mut arguments = Arguments::default();
     let mut errors = Vec::new();
@@ -95,7 +80,7 @@ pub(super) fn parse(
                 arguments.files.push(file);
                 continue;
             }
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Request::Help),
+            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Action::PrintHelp),
             Ok(Some(Arg::Short(short))) => format!("-{short}"),
             Ok(Some(Arg::Long(long))) => format!("--{long}"),
             Ok(None) => break,
@@ -105,7 +90,7 @@ pub(super) fn parse(
             }
         };
         let Some(option) = OPTIONS.into_iter().find(|known| *known == option) else {
-            // A value of an unknown option is no error of its own.
+            // Skip the value of an unknown option.
             let _ = parser.optional_value();
             errors.push(UsageError::Option(option));
             continue;
@@ -114,7 +99,7 @@ pub(super) fn parse(
             Err(_) => errors.push(UsageError::NoValue(option.to_owned())),
             Ok(Err(_)) => errors.push(UsageError::Unicode(option.to_owned())),
             Ok(Ok(value)) => {
-                if let Err(error) = arguments.take(option, value) {
+                if let Err(error) = arguments.set(option, value) {
                     errors.push(error);
                 }
             }
@@ -126,11 +111,11 @@ pub(super) fn parse(
         }
         arguments.files.push("-".into());
     }
-    if errors.is_empty() { Ok(Request::Predict(Box::new(arguments))) } else { Err(errors) }
+    if errors.is_empty() { Ok(Action::Predict(Box::new(arguments))) } else { Err(errors) }
 }
 
 impl Arguments {
-    fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
+    fn set(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
         match option {
             "--for" => {
                 let horizon = duration(option, &value)?;
@@ -161,7 +146,7 @@ impl Arguments {
                 let condition = value.parse().map_err(|error| UsageError::Condition(value, error))?;
                 self.fail_on.push(condition);
             }
-            _ => self.shown = Some(value),
+            _ => self.timeline_of = Some(value),
         }
         Ok(())
     }

@@ -5,10 +5,26 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Marker, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
-use super::error::{AmbiguousScalar, DocumentError, Problem};
-use super::scalar;
-use super::{BYTES_PER_VALUE, Dialect, Document, MAX_AMBIGUOUS, MAX_DEPTH};
+use super::error::{AmbiguousScalar, DocumentError, MAX_DEPTH, Problem};
+use super::scalar::{self, Dialect};
 use crate::plan::error::shown;
+
+/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
+const BYTES_PER_VALUE: usize = 8;
+
+/// How many ambiguous scalars a document reports.
+const MAX_AMBIGUOUS: usize = 20;
+
+/// One document of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The line on which its content starts, from 1 on.
+    pub line: usize,
+    /// Its content; null where it is empty.
+    pub value: Value,
+    /// Scalars of a plan that YAML 1.1 reads as something else, the first 20.
+    pub ambiguous: Vec<AmbiguousScalar>,
+}
 
 /// What a value costs when it is copied.
 #[derive(Clone, Copy, Default)]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use granit_parser::Marker;
 
-use super::MAX_DEPTH;
-use super::text::Chunk;
+/// How deep lists and mappings may be nested.
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// A text that is not a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,15 +95,6 @@ impl DocumentError {
 
     pub(super) fn at(mark: &Marker, problem: Problem) -> Self {
         Self { line: mark.line(), column: mark.col() + 1, problem }
-    }
-
-    /// The error at its place in the whole text, of which `chunk` was parsed.
-    pub(super) fn moved(mut self, chunk: &Chunk) -> Self {
-        if self.line == 1 {
-            self.column += chunk.column - 1;
-        }
-        self.line += chunk.line - 1;
-        self
     }
 
     /// Says so where the error comes from a template that was not rendered.

@@ -3,12 +3,20 @@
 use granit_parser::{ScalarStyle, Tag};
 use serde_json::{Number, Value};
 
-use super::Dialect;
 use super::error::Problem;
 use crate::plan::error::shown;
 
 /// The largest magnitude of a float that Go's JSON writes without an exponent.
 const MAX_WITHOUT_EXPONENT: f64 = 1e21;
+
+/// Whose rules decide what a plain scalar means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The core schema of YAML 1.2: `yes` is text, `010` is ten.
+    Plan,
+    /// What `kubectl` reads: `yes` is true, `010` is eight.
+    Manifest,
+}
 
 /// What a scalar means.
 #[derive(Clone, Debug, PartialEq)]

@@ -113,6 +113,12 @@ fn json_objects_one_after_the_other_are_documents() {
 }
 
 #[test]
+fn many_json_objects_are_held_by_the_budget() {
+    assert!(manifest_error(&"{}".repeat(MAX_PLAN / 2)).ends_with("those of aliases counted each time"));
+    assert!(parse_manifests(&"{}\n".repeat(1000), MAX_PLAN).is_ok_and(|documents| documents.len() == 1000));
+}
+
+#[test]
 fn kyaml_is_read() {
     let text = "---\n{\n  # a comment\n  kind: \"Pod\",\n  list: [\n    \"no\",\n    { a: 1, },\n  ],\n}\n---\n{\n  b: 2,\n}\n";
     assert_eq!(manifests(text), [json!({"kind": "Pod", "list": ["no", {"a": 1}]}), json!({"b": 2})]);

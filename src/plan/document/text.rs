@@ -18,6 +18,17 @@ pub(super) struct Chunk<'a> {
     pub(super) text: &'a str,
 }
 
+impl Chunk<'_> {
+    /// The place in the whole text of an error in this part.
+    pub(super) fn locate(&self, mut error: DocumentError) -> DocumentError {
+        if error.line == 1 {
+            error.column += self.column - 1;
+        }
+        error.line += self.line - 1;
+        error
+    }
+}
+
 /// Removes the byte order marks that begin a document: such files are often joined with others.
 pub(super) fn without_byte_order_marks(text: &str) -> Cow<'_, str> {
     if !text.contains(BYTE_ORDER_MARK) {
@@ -65,32 +76,40 @@ pub(super) fn check_characters(text: &str) -> Result<(), DocumentError> {
 }
 
 /// Splits JSON objects that stand one after the other, as `kubectl` reads them. Any other text stays whole.
-pub(super) fn split_json(text: &str) -> Vec<Chunk<'_>> {
-    let whole = vec![Chunk { line: 1, column: 1, text }];
-    if !text.trim_start().starts_with('{') {
-        return whole;
+pub(super) fn split_json(text: &str) -> impl Iterator<Item = Chunk<'_>> {
+    let mut rest = text;
+    while starts_object(rest) {
+        rest = &rest[end_of_value(rest)..];
     }
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    let mut chunks: Vec<Chunk> = Vec::new();
+    // If something else follows, it is one YAML text, such as documents in flow style.
+    let is_json = starts_object(text) && rest.trim().is_empty();
     let (mut start, mut line, mut column) = (0, 1, 1);
-    loop {
-        let value = values.next();
-        // What is no JSON is left to the YAML parser, which says what is wrong with it.
-        let end = if let Some(Ok(_)) = value { values.byte_offset() } else { text.len() };
-        let part = &text[start..end];
-        if !part.trim().is_empty() {
-            chunks.push(Chunk { line, column, text: part });
+    let mut is_first = true;
+    std::iter::from_fn(move || {
+        let rest = &text[start..];
+        if !is_first && rest.trim_start().is_empty() {
+            return None;
         }
+        is_first = false;
+        let part = if is_json { &rest[..end_of_value(rest)] } else { rest };
+        let chunk = Chunk { line, column, text: part };
+        let last_line = part.rsplit('\n').next().unwrap_or_default().chars().count();
         let breaks = part.matches('\n').count();
-        let last = part.rsplit('\n').next().unwrap_or_default().chars().count();
-        column = if breaks > 0 { last + 1 } else { column + last };
-        (start, line) = (end, line + breaks);
-        if !text[start..].trim_start().starts_with('{') {
-            break;
-        }
-    }
-    // Something else follows: then it is one YAML text, such as documents in flow style.
-    if text[start..].trim().is_empty() { chunks } else { whole }
+        column = if breaks > 0 { last_line + 1 } else { column + last_line };
+        (start, line) = (start + part.len(), line + breaks);
+        Some(chunk)
+    })
+}
+
+fn starts_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
+/// The length of the JSON value at the start of a text. A text that is not JSON is left whole to the YAML parser, which
+/// says what is wrong with it.
+fn end_of_value(text: &str) -> usize {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    if let Some(Ok(_)) = values.next() { values.byte_offset() } else { text.len() }
 }
 
 #[cfg(test)]
@@ -100,7 +119,7 @@ mod tests {
     #[test]
     fn json_objects_one_after_the_other_are_split() {
         let text = "{\"a\": 1} {\n\"b\": \"}{\"\n}\n{\"c\": 3}\n";
-        let chunks: Vec<_> = split_json(text).iter().map(|c| (c.line, c.column, c.text.trim())).collect();
+        let chunks: Vec<_> = split_json(text).map(|c| (c.line, c.column, c.text.trim())).collect();
         assert_eq!(chunks, [(1, 1, "{\"a\": 1}"), (1, 9, "{\n\"b\": \"}{\"\n}"), (3, 2, "{\"c\": 3}")]);
     }
 
@@ -109,7 +128,7 @@ mod tests {
         for text in
             ["a: 1\n", "{a: 1}\n---\n{b: 2}\n", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": [1,\n", "{", ""]
         {
-            let chunks = split_json(text);
+            let chunks: Vec<_> = split_json(text).collect();
             assert_eq!(chunks, [Chunk { line: 1, column: 1, text }], "{text}");
         }
     }

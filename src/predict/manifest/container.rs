@@ -1,7 +1,8 @@
 //! What a container runs.
 
 use super::error::Problem;
-use super::node::{Node, Report};
+use super::findings::Reading;
+use super::mapping::Mapping;
 
 /// The name of this program's image and binary.
 const OWN_NAME: &str = "kube-probesim";
@@ -18,24 +19,27 @@ pub(super) enum Role {
 }
 
 /// Tells by the image's name where `command` is absent, else by the command.
-pub(super) fn role(container: &Node, report: &mut Report) -> Role {
-    let image = container.text("image", report).unwrap_or_default();
-    let command = container.words("command", report);
-    let arguments = container.words("args", report);
-    let ours = command.first().map_or_else(|| image_name(image) == OWN_NAME, |first| is_own_binary(first));
-    if !ours {
-        return Role::Other;
-    }
-    let words: Vec<&str> = command.into_iter().skip(1).chain(arguments).collect();
-    match words.as_slice() {
-        [] | ["serve"] => Role::Service,
-        ["probe" | "fault" | "predict" | "help" | "--help" | "-h" | "--version" | "-V", ..] => Role::Tool,
-        words => {
-            let field = container.field(if container.has("args") { "args" } else { "command" });
-            report.error(&field, Problem::Arguments(words.join(" ")));
-            Role::Service
+pub(super) fn role(container: &Mapping) -> Reading<Role> {
+    Reading::collect(|found| {
+        let image = found.take(container.string("image")).unwrap_or_default();
+        let command = found.take(container.strings("command"));
+        let arguments = found.take(container.strings("args"));
+        let ours =
+            command.first().map_or_else(|| image_name(image) == OWN_NAME, |first| is_own_binary(first));
+        if !ours {
+            return Role::Other;
         }
-    }
+        let words: Vec<&str> = command.into_iter().skip(1).chain(arguments).collect();
+        match words.as_slice() {
+            [] | ["serve"] => Role::Service,
+            ["probe" | "fault" | "predict" | "help" | "--help" | "-h" | "--version" | "-V", ..] => Role::Tool,
+            words => {
+                let field = container.field(if container.contains("args") { "args" } else { "command" });
+                found.error(field, Problem::Arguments(words.join(" ")));
+                Role::Service
+            }
+        }
+    })
 }
 
 /// Whether a command starts this program.

@@ -4,44 +4,49 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::error::Problem;
-use super::node::{Node, Report, shown, wrong};
+use super::error::{MAX_ENVIRONMENT, Problem};
+use super::findings::{Findings, Reading};
+use super::mapping::{Mapping, shown, wrong};
 use super::object::Object;
 use crate::env::{VARIABLES, Variable};
 use crate::predict::Kind;
 
-/// The most bytes of an environment. `$(VAR)` could double a value with each variable.
-pub(super) const MAX_BYTES: usize = 1 << 20;
-
-/// Stands for the Pod's name, which is not known yet. No value of a manifest's author looks like it.
+/// Stands for the Pod's name, which is not known yet. A manifest cannot contain it.
 const POD_NAME: &str = "\u{0}metadata.name\u{0}";
 
 const NEEDS_QUOTES: &str = "needs quotes; without them the API server refuses it";
 
-/// Stands for addresses that only a running Pod has (TEST-NET-1 of RFC 5737).
+/// Stands for the addresses of a running Pod (TEST-NET-1 of RFC 5737).
 const SOME_ADDRESS: &str = "192.0.2.1";
 
-/// What references can lead to.
+/// What references in a container can refer to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources<'a> {
-    /// All objects of the input; each ConfigMap among them can be referred to.
+    /// All objects of the input; references find their `ConfigMap` here.
     pub(super) objects: &'a [Object],
-    /// What kind of object the Pods come from.
+    /// The kind of the object that makes the Pods.
     pub(super) kind: &'a Kind,
-    /// The object that the Pods come from.
+    /// The object that makes the Pods.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.
-    pub(super) metadata: Option<&'a Node<'a>>,
+    pub(super) metadata: Option<&'a Mapping<'a>>,
     /// The Pod's `spec`.
-    pub(super) spec: &'a Node<'a>,
+    pub(super) spec: &'a Mapping<'a>,
+    /// The name of the container that is read.
+    pub(super) container: &'a str,
 }
 
 impl<'a> Sources<'a> {
+    /// The container, as assumptions call it.
+    pub(super) fn container_label(&self) -> String {
+        format!("container {}", self.container)
+    }
+
     pub(super) fn config_map(&self, name: &str) -> Option<&'a Object> {
         let namespace = self.owner.namespace.as_deref();
-        self.objects
-            .iter()
-            .find(|object| object.kind == "ConfigMap" && object.name == name && object.is_near(namespace))
+        self.objects.iter().find(|object| {
+            object.kind == "ConfigMap" && object.name == name && object.shares_namespace(namespace)
+        })
     }
 }
 
@@ -55,18 +60,20 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Reads `envFrom`, then `env`, which wins.
-    pub(super) fn read(container: &Node, sources: &Sources, report: &mut Report) -> Self {
-        let mut environment = Self::default();
-        for source in container.items("envFrom", report) {
-            environment.take_all(&source, sources, report);
-        }
-        for variable in container.items("env", report) {
-            environment.take(&variable, sources, report);
-        }
-        if environment.bytes > MAX_BYTES {
-            report.error(&container.field("env"), Problem::EnvironmentTooLong);
-        }
-        environment
+    pub(super) fn read(container: &Mapping, sources: &Sources) -> Reading<Self> {
+        Reading::collect(|found| {
+            let mut environment = Self::default();
+            for source in found.take(container.mappings("envFrom")) {
+                found.add(environment.add_source(&source, sources));
+            }
+            for variable in found.take(container.mappings("env")) {
+                found.add(environment.add_variable(&variable, sources));
+            }
+            if environment.bytes > MAX_ENVIRONMENT {
+                found.error(container.field("env"), Problem::EnvironmentTooLong);
+            }
+            environment
+        })
     }
 
     /// Name and value of each variable, in the order in which they were first set; the Pod's name replaced by `name`.
@@ -81,7 +88,7 @@ impl Environment {
         self.values.get(variable).is_some_and(|value| value == POD_NAME)
     }
 
-    /// The variables of ours whose value holds the Pod's name, and more.
+    /// Our own variables whose values contain the Pod's name.
     pub(super) fn with_pod_name(&self) -> impl Iterator<Item = &str> {
         let holds = |name: &&String| self.values.get(*name).is_some_and(|value| value.contains(POD_NAME));
         self.order.iter().filter(|name| is_ours(name)).filter(holds).map(String::as_str)
@@ -89,7 +96,7 @@ impl Environment {
 
     fn set(&mut self, name: String, value: String) {
         self.bytes += name.len() + value.len();
-        if self.bytes > MAX_BYTES {
+        if self.bytes > MAX_ENVIRONMENT {
             return;
         }
         if self.values.insert(name.clone(), value).is_none() {
@@ -98,160 +105,170 @@ impl Environment {
     }
 
     /// One entry of `envFrom`.
-    fn take_all(&mut self, source: &Node, sources: &Sources, report: &mut Report) {
-        let prefix = source.text("prefix", report).unwrap_or_default();
-        if let Some(secret) = source.child("secretRef", report) {
-            let name = secret.text("name", report).unwrap_or_default();
-            let container = container(report);
-            report.assume(format!(
-                "{container}: the variables of Secret {name:?} are taken as unset: Secrets are not read"
-            ));
-        }
-        let Some(reference) = source.child("configMapRef", report) else { return };
-        let Some(name) = reference.needed("name", report) else { return };
-        let optional = reference.flag("optional", report).unwrap_or(false);
-        let Some(config_map) = sources.config_map(name) else {
-            if !optional {
-                report.error(&reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+    fn add_source(&mut self, source: &Mapping, sources: &Sources) -> Findings {
+        Findings::collect(|found| {
+            let prefix = found.take(source.string("prefix")).unwrap_or_default();
+            if let Some(secret) = found.take(source.mapping("secretRef")) {
+                let name = found.take(secret.string("name")).unwrap_or_default();
+                let container = sources.container_label();
+                found.assume(format!(
+                    "{container}: the variables of Secret {name:?} are taken as unset: Secrets are not read"
+                ));
             }
-            return;
-        };
-        for (key, value) in data(config_map, report) {
-            // The kubelet leaves out what cannot be a name.
-            if let Some(text) = datum(config_map, key, value, report).filter(|_| !key.contains('=')) {
-                self.set(format!("{prefix}{key}"), text);
+            let Some(reference) = found.take(source.mapping("configMapRef")) else { return };
+            let Some(name) = found.take(reference.required_string("name")) else { return };
+            let optional = found.take(reference.boolean("optional")).unwrap_or(false);
+            let Some(config_map) = sources.config_map(name) else {
+                if !optional {
+                    found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+                }
+                return;
+            };
+            for (key, value) in found.take(config_map_data(config_map)) {
+                // The kubelet leaves out what cannot be a name.
+                if let Some(text) =
+                    found.take(config_map_text(config_map, key, value)).filter(|_| !key.contains('='))
+                {
+                    self.set(format!("{prefix}{key}"), text);
+                }
             }
-        }
+        })
     }
 
     /// One entry of `env`.
-    fn take(&mut self, variable: &Node, sources: &Sources, report: &mut Report) {
-        let Some(name) = variable.needed("name", report) else { return };
-        let literal = variable.value("value").and_then(|value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(_) | Value::Bool(_) => {
-                report.warn(&format!("env {}: the value {value} {NEEDS_QUOTES}", shown(name)));
-                Some(value.to_string())
-            }
-            value => {
-                report.error(&variable.field("value"), wrong("a string", value));
-                None
-            }
-        });
-        let value = match literal.filter(|text| !text.is_empty()) {
-            Some(text) => {
-                // What it may grow to is bounded by what is there times the references in it.
-                let room = MAX_BYTES.saturating_sub(self.bytes);
-                expand(&text, room, |name| self.values.get(name).map(String::as_str))
-            }
-            None => match variable.child("valueFrom", report) {
-                Some(source) => match referred(name, &source, sources, report) {
-                    Some(value) => Some(value),
-                    // What is optional and not there leaves an earlier value alone.
-                    None => return,
+    fn add_variable(&mut self, variable: &Mapping, sources: &Sources) -> Findings {
+        Findings::collect(|found| {
+            let Some(name) = found.take(variable.required_string("name")) else { return };
+            let literal = variable.get("value").and_then(|value| match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(_) | Value::Bool(_) => {
+                    found.warn(format!("env {}: the value {value} {NEEDS_QUOTES}", shown(name)));
+                    Some(value.to_string())
+                }
+                value => {
+                    found.error(variable.field("value"), wrong("a string", value));
+                    None
+                }
+            });
+            let value = match literal.filter(|text| !text.is_empty()) {
+                Some(text) => {
+                    // References may multiply the size, so the expansion is bounded.
+                    let room = MAX_ENVIRONMENT.saturating_sub(self.bytes);
+                    expand(&text, room, |name| self.values.get(name).map(String::as_str))
+                }
+                None => match found.take(variable.mapping("valueFrom")) {
+                    Some(source) => match found.take(value_from(name, &source, sources)) {
+                        Some(value) => Some(value),
+                        // An optional reference without a target leaves an earlier value in place.
+                        None => return,
+                    },
+                    None => Some(String::new()),
                 },
-                None => Some(String::new()),
-            },
-        };
-        match value {
-            Some(value) => self.set(name.to_owned(), value),
-            None => self.bytes = MAX_BYTES + 1,
-        }
+            };
+            match value {
+                Some(value) => self.set(name.to_owned(), value),
+                None => self.bytes = MAX_ENVIRONMENT + 1,
+            }
+        })
     }
 }
 
-/// What `valueFrom` leads to.
-fn referred(variable: &str, source: &Node, sources: &Sources, report: &mut Report) -> Option<String> {
-    if let Some(field) = source.child("fieldRef", report) {
-        let path = field.needed("fieldPath", report)?;
-        return Some(of_pod(path, sources, report));
-    }
-    if let Some(reference) = source.child("configMapKeyRef", report) {
-        let (name, key) = (reference.needed("name", report), reference.needed("key", report));
-        let (name, key) = (name?, key?);
-        let optional = reference.flag("optional", report).unwrap_or(false);
-        let Some(config_map) = sources.config_map(name) else {
-            if !optional {
-                report.error(&reference.field("name"), Problem::NoConfigMap(name.to_owned()));
-            }
-            return None;
-        };
-        let found = data(config_map, report).into_iter().find(|(known, _)| *known == key);
-        if found.is_none() && !optional {
-            let problem = Problem::NoKey { config_map: name.to_owned(), key: key.to_owned() };
-            report.error(&reference.field("key"), problem);
+/// The value that `valueFrom` refers to.
+fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Option<String>> {
+    Reading::collect(|found| {
+        if let Some(field) = found.take(source.mapping("fieldRef")) {
+            let path = found.take(field.required_string("fieldPath"))?;
+            return Some(found.take(pod_field(path, sources)));
         }
-        return found.and_then(|(key, value)| datum(config_map, key, value, report));
-    }
-    let what = if source.has("secretKeyRef") {
-        "Secrets are not read"
-    } else {
-        "only fields and ConfigMaps are read"
-    };
-    if is_ours(variable) {
-        report.assume(format!("{}: {variable} is taken as unset: {what}", container(report)));
-    }
-    None
+        if let Some(reference) = found.take(source.mapping("configMapKeyRef")) {
+            let (name, key) =
+                (found.take(reference.required_string("name")), found.take(reference.required_string("key")));
+            let (name, key) = (name?, key?);
+            let optional = found.take(reference.boolean("optional")).unwrap_or(false);
+            let Some(config_map) = sources.config_map(name) else {
+                if !optional {
+                    found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+                }
+                return None;
+            };
+            let entry = found.take(config_map_data(config_map)).into_iter().find(|(known, _)| *known == key);
+            if entry.is_none() && !optional {
+                let problem = Problem::NoKey { config_map: name.to_owned(), key: key.to_owned() };
+                found.error(reference.field("key"), problem);
+            }
+            return entry.and_then(|(key, value)| found.take(config_map_text(config_map, key, value)));
+        }
+        let what = if source.contains("secretKeyRef") {
+            "Secrets are not read"
+        } else {
+            "only fields and ConfigMaps are read"
+        };
+        if is_ours(variable) {
+            found.assume(format!("{}: {variable} is taken as unset: {what}", sources.container_label()));
+        }
+        None
+    })
 }
 
 /// A label or an annotation of the Pod, by a path such as `metadata.annotations['key']`: field, key and value, which is
 /// empty where there is none. `None`: the path is another.
-pub(super) fn entry_of_pod<'a>(
+pub(super) fn pod_map_entry<'a>(
     path: &'a str,
     sources: &Sources,
-    report: &mut Report,
-) -> Option<(&'static str, &'a str, String)> {
-    let (start, key) = path.split_once(['\'', '"'])?;
-    let field = match start {
-        "metadata.labels[" => "labels",
-        "metadata.annotations[" => "annotations",
-        _ => return None,
-    };
-    let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
-    let entries = sources.metadata.map(|metadata| metadata.texts(field, report)).unwrap_or_default();
-    let entry = entries.into_iter().find(|(known, _)| *known == key);
-    Some((field, key, entry.map_or_else(String::new, |(_, text)| text.to_owned())))
+) -> Reading<Option<(&'static str, &'a str, String)>> {
+    Reading::collect(|found| {
+        let (start, key) = path.split_once(['\'', '"'])?;
+        let field = match start {
+            "metadata.labels[" => "labels",
+            "metadata.annotations[" => "annotations",
+            _ => return None,
+        };
+        let key = key.strip_suffix("']").or_else(|| key.strip_suffix("\"]")).unwrap_or(key);
+        let entries =
+            sources.metadata.map(|metadata| found.take(metadata.string_pairs(field))).unwrap_or_default();
+        let entry = entries.into_iter().find(|(known, _)| *known == key);
+        Some((field, key, entry.map_or_else(String::new, |(_, text)| text.to_owned())))
+    })
 }
 
 /// A field of the Pod, by the downward API.
-fn of_pod(path: &str, sources: &Sources, report: &mut Report) -> String {
-    match path {
+fn pod_field(path: &str, sources: &Sources) -> Reading<String> {
+    Reading::collect(|found| match path {
         "metadata.name" => POD_NAME.to_owned(),
         "metadata.namespace" => sources.owner.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        "spec.nodeName" => sources.spec.text("nodeName", report).unwrap_or("node").to_owned(),
+        "spec.nodeName" => found.take(sources.spec.string("nodeName")).unwrap_or("node").to_owned(),
         "spec.serviceAccountName" => {
-            sources.spec.text("serviceAccountName", report).unwrap_or("default").to_owned()
+            found.take(sources.spec.string("serviceAccountName")).unwrap_or("default").to_owned()
         }
         "status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs" => SOME_ADDRESS.to_owned(),
-        _ => entry_of_pod(path, sources, report).map_or_else(|| format!("<{path}>"), |(_, _, value)| value),
-    }
+        _ => found
+            .take(pod_map_entry(path, sources))
+            .map_or_else(|| format!("<{path}>"), |(_, _, value)| value),
+    })
 }
 
 /// The `data` of a ConfigMap.
-pub(super) fn data<'a>(config_map: &'a Object, report: &mut Report) -> Vec<(&'a str, &'a Value)> {
-    let mut own = Report::new(config_map.place.clone());
-    let data = config_map.node().child("data", &mut own);
-    report.adopt(own);
-    data.iter().flat_map(Node::entries).collect()
+pub(super) fn config_map_data(config_map: &Object) -> Reading<Vec<(&str, &Value)>> {
+    let Reading { value, findings } = config_map.root().mapping("data");
+    findings.elsewhere(&config_map.place).with(value.iter().flat_map(Mapping::entries).collect())
 }
 
-/// A value of a ConfigMap. What lacks quotes is taken as it is written, with a warning.
-pub(super) fn datum(config_map: &Object, key: &str, value: &Value, report: &mut Report) -> Option<String> {
-    let mut own = Report::new(config_map.place.clone());
+/// A value of a ConfigMap. A number or boolean without quotes is taken as text, with a warning.
+pub(super) fn config_map_text(config_map: &Object, key: &str, value: &Value) -> Reading<Option<String>> {
+    let mut found = Findings::default();
     let field = format!("data.{}", shown(key));
     let text = match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => {
-            own.warn(&format!("{field}: the value {value} {NEEDS_QUOTES}"));
+            found.warn(format!("{field}: the value {value} {NEEDS_QUOTES}"));
             Some(value.to_string())
         }
         value => {
-            own.error(&field, wrong("a string", value));
+            found.error(field, wrong("a string", value));
             None
         }
     };
-    report.adopt(own);
-    text
+    found.elsewhere(&config_map.place).with(text)
 }
 
 /// Whether a variable is one of this program's.
@@ -259,12 +276,8 @@ pub(super) fn is_ours(name: &str) -> bool {
     VARIABLES.iter().flat_map(Variable::names).any(|known| known == name)
 }
 
-pub(super) fn container(report: &Report) -> String {
-    format!("container {}", report.place.container.as_deref().unwrap_or_default())
-}
-
-/// Replaces `$(NAME)` as Kubernetes does: a name that is not known stays as it is, `$$` is a `$`. None where it grows
-/// beyond `most` bytes.
+/// Expands `$(NAME)` as Kubernetes does: an unknown name stays as it is, `$$` is `$`. `None` if the result exceeds
+/// `most` bytes.
 fn expand<'a>(text: &str, most: usize, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

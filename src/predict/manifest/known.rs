@@ -1,6 +1,7 @@
 //! The fields that a container has in the API of Kubernetes, to find misspelt ones.
 
-use super::node::{Node, Report, shown};
+use super::findings::Findings;
+use super::mapping::{Mapping, shown};
 use crate::plan::error::nearest;
 
 const CONTAINER: &[&str] = &[
@@ -53,32 +54,35 @@ const HANDLERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Warns of fields that a container, its variables or its probes do not have.
-pub(super) fn check(container: &Node, report: &mut Report) {
-    fields(container, CONTAINER, report);
-    // What is no mapping is an error elsewhere.
-    let mut ignored = Report::default();
-    for variable in container.items("env", &mut ignored) {
-        fields(&variable, &["name", "value", "valueFrom"], report);
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let Some(probe) = container.child(probe, &mut ignored) else { continue };
-        fields(&probe, PROBE, report);
-        for (name, known) in HANDLERS {
-            let Some(handler) = probe.child(name, &mut ignored) else { continue };
-            fields(&handler, known, report);
-            for header in handler.items("httpHeaders", &mut ignored) {
-                fields(&header, &["name", "value"], report);
+pub(super) fn check(container: &Mapping) -> Findings {
+    Findings::collect(|found| {
+        found.add(fields(container, CONTAINER));
+        // What is no mapping is an error elsewhere.
+        for variable in container.mappings("env").value {
+            found.add(fields(&variable, &["name", "value", "valueFrom"]));
+        }
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            let Some(probe) = container.mapping(probe).value else { continue };
+            found.add(fields(&probe, PROBE));
+            for (name, known) in HANDLERS {
+                let Some(handler) = probe.mapping(name).value else { continue };
+                found.add(fields(&handler, known));
+                for header in handler.mappings("httpHeaders").value {
+                    found.add(fields(&header, &["name", "value"]));
+                }
             }
         }
-    }
+    })
 }
 
-fn fields(node: &Node, known: &[&'static str], report: &mut Report) {
-    for (name, _) in node.entries().filter(|(name, _)| !known.contains(name)) {
-        let meant = match nearest(name, known) {
-            Some(nearest) => format!("; did you mean {nearest}?"),
-            None => String::new(),
-        };
-        report.warn(&format!("{}: unknown field {}, ignored{meant}", node.path(), shown(name)));
-    }
+fn fields(fields: &Mapping, known: &[&'static str]) -> Findings {
+    Findings::collect(|found| {
+        for (name, _) in fields.entries().filter(|(name, _)| !known.contains(name)) {
+            let meant = match nearest(name, known) {
+                Some(nearest) => format!("; did you mean {nearest}?"),
+                None => String::new(),
+            };
+            found.warn(format!("{}: unknown field {}, ignored{meant}", fields.path(), shown(name)));
+        }
+    })
 }

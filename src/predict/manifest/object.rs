@@ -2,19 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::Input;
 use super::error::{ManifestError, Place, Problem};
-use super::node::{Node, Report, shown, wrong};
+use super::findings::{Bounded, Findings};
+use super::input::{Input, MAX_INPUT};
+use super::mapping::{Mapping, shown, wrong};
 use crate::plan::document::{self, Document};
-
-/// The longest input, in bytes.
-pub const MAX_INPUT: usize = 32 << 20;
 
 /// One object, read as far as its kind and name.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) place: Place,
-    /// Its kind if its API group is that of Kubernetes itself, else group and kind.
+    /// Its kind. A kind of the same name in another API group has the group before it.
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) namespace: Option<String>,
@@ -22,12 +20,12 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn node(&self) -> Node<'_> {
-        Node::root(&self.map)
+    pub(super) fn root(&self) -> Mapping<'_> {
+        Mapping::root(&self.map)
     }
 
-    /// Whether something in the namespace `other` can refer to it; who names no namespace is in any.
-    pub(super) fn is_near(&self, other: Option<&str>) -> bool {
+    /// Whether it may share a namespace with something in `other`. An object that names none may be put in any.
+    pub(super) fn shares_namespace(&self, other: Option<&str>) -> bool {
         match (self.namespace.as_deref(), other) {
             (Some(one), Some(other)) => one == other,
             _ => true,
@@ -35,16 +33,18 @@ impl Object {
     }
 }
 
-/// The objects of all inputs, lists taken apart.
-pub(super) fn objects(inputs: &[Input], errors: &mut Vec<ManifestError>) -> Vec<Object> {
-    let mut objects = Vec::new();
+/// The objects of all inputs, lists taken apart, and what is wrong with others.
+pub(super) fn objects(inputs: &[Input]) -> (Vec<Object>, Bounded<ManifestError>) {
+    let (mut objects, mut errors) = (Vec::new(), Bounded::default());
     for input in inputs {
         let place = Place { file: input.name.clone(), ..Place::default() };
         match document::parse_manifests(&input.text, MAX_INPUT) {
             Ok(documents) => {
                 for (i, Document { line, value, .. }) in documents.into_iter().enumerate() {
                     let place = Place { document: Some((i + 1, line)), ..place.clone() };
-                    flatten(value, None, place, &mut objects, errors);
+                    let (of_document, wrong) = flatten(value, None, place);
+                    objects.extend(of_document);
+                    errors.append(wrong);
                 }
             }
             Err(error) => {
@@ -54,7 +54,7 @@ pub(super) fn objects(inputs: &[Input], errors: &mut Vec<ManifestError>) -> Vec<
             }
         }
     }
-    objects
+    (objects, errors)
 }
 
 /// The number of the document that a line belongs to, counted without the parser, which gave up there.
@@ -72,39 +72,38 @@ fn number_at(text: &str, line: usize) -> usize {
 }
 
 /// Takes lists apart. `kind` is that of a typed list, whose items may leave theirs out.
-fn flatten(
-    value: Value,
-    kind: Option<&str>,
-    mut place: Place,
-    objects: &mut Vec<Object>,
-    errors: &mut Vec<ManifestError>,
-) {
-    let mut report = Report::new(place.clone());
+fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, Bounded<ManifestError>) {
+    let (mut objects, mut errors) = (Vec::new(), Bounded::default());
+    let mut found = Findings::default();
+    let at = place.clone();
     match value {
         Value::Object(map) => {
-            let node = Node::root(&map);
-            let named = if node.has("kind") { node.text("kind", &mut report) } else { kind };
-            if named.is_none() && report.errors.is_empty() {
-                report.error("kind", Problem::Missing);
+            let fields = Mapping::root(&map);
+            let named = if fields.contains("kind") { found.take(fields.string("kind")) } else { kind };
+            if named.is_none() && !found.has_errors() {
+                found.error("kind", Problem::Missing);
             }
             let named = named.unwrap_or_default().to_owned();
             match (named.strip_suffix("List"), map.get("items")) {
                 (Some(of), Some(Value::Array(_))) => {
                     let of = (!of.is_empty()).then_some(of);
-                    let Some(Value::Array(items)) = { map }.remove("items") else { return };
+                    let items = { map }.remove("items");
+                    let items = if let Some(Value::Array(items)) = items { items } else { Vec::new() };
                     for (i, item) in items.into_iter().enumerate() {
                         // A list in a list keeps the position of the outer one.
                         let place = Place { item: place.item.or(Some(i + 1)), ..place.clone() };
-                        flatten(item, of, place, objects, errors);
+                        let (of_item, wrong) = flatten(item, of, place);
+                        objects.extend(of_item);
+                        errors.append(wrong);
                     }
                 }
                 _ if named.is_empty() => {}
                 _ => {
-                    let group = match node.text("apiVersion", &mut report) {
+                    let group = match found.take(fields.string("apiVersion")) {
                         Some(version) => version.split_once('/').map_or("", |(group, _)| group),
                         None if kind.is_some() => own_group(&named).unwrap_or(""),
                         None => {
-                            report.error("apiVersion", Problem::Missing);
+                            found.error("apiVersion", Problem::Missing);
                             ""
                         }
                     };
@@ -113,12 +112,11 @@ fn flatten(
                         Some(own) if own != group => format!("{group}/{named}"),
                         _ => named,
                     };
-                    let metadata = node.child("metadata", &mut report);
-                    let text = |name, report: &mut Report| {
-                        metadata.as_ref().and_then(|metadata| metadata.text(name, report))
-                    };
-                    let name = text("name", &mut report).or(text("generateName", &mut report));
-                    let namespace = text("namespace", &mut report).map(str::to_owned);
+                    let metadata = found.take(fields.mapping("metadata"));
+                    let mut text =
+                        |name| metadata.as_ref().and_then(|metadata| found.take(metadata.string(name)));
+                    let name = text("name").or(text("generateName"));
+                    let namespace = text("namespace").map(str::to_owned);
                     let name = name.unwrap_or_default().to_owned();
                     place.object = Some(if name.is_empty() {
                         shown(&full)
@@ -131,9 +129,10 @@ fn flatten(
         }
         // An empty document.
         Value::Null if place.item.is_none() => {}
-        value => report.error("", wrong("an object with `kind`", &value)),
+        value => found.error("", wrong("an object with `kind`", &value)),
     }
-    errors.append(&mut report.errors);
+    errors.append(found.at(&at).errors);
+    (objects, errors)
 }
 
 /// The API group of the kinds that are read.

@@ -1,93 +1,91 @@
-//! The plans that a container finds in files.
+//! The plans in the files of a container.
 
 use std::path::Path;
 
-use super::environment::{Sources, container as name};
-use super::error::{ManifestError, Problem};
-use super::node::{Node, Report};
-use super::volume::{Content, Mount, absolute, subject};
+use super::environment::Sources;
+use super::error::Problem;
+use super::findings::{Findings, Reading};
+use super::mapping::Mapping;
+use super::volume::{Content, Mount, Wrong, absolute_components, labelled};
 use crate::env::Config;
 use crate::plan::Source;
 use crate::sources::Layers;
 
-/// What environment, file and annotation say. Where something is wrong, errors go to the report.
-pub(super) fn layers<'a>(
-    config: &Config,
-    container: &Node<'a>,
-    sources: &Sources<'a>,
-    report: &mut Report,
-) -> Layers {
-    let files = &config.files;
-    let file = files.faults.as_deref().map(|path| (path, find(path, container, sources, report).0));
-    let (annotation, depth) = find(&files.annotation, container, sources, report);
-    // A volume further up is for something else.
-    let is_meant = depth <= 1;
-    // Without a file there, the directory makes no difference: nobody asked for it.
-    let has_annotation = matches!(annotation, Content::Text { .. });
-    let mut layers = Layers::elsewhere(config, has_annotation);
-    if let Some((path, content)) = file {
-        take(&mut layers, Source::File, path, content, report);
-    }
-    if has_annotation || files.annotation_is_set {
-        take(&mut layers, Source::Annotation, &files.annotation, annotation, report);
-    } else if let Content::Unknown(why) = annotation
-        && is_meant
-    {
-        report.assume(format!(
-            "{}: {} is taken as not there: {why}",
-            name(report),
-            subject("ANNOTATION_FILE", &files.annotation.to_string_lossy())
-        ));
-    }
-    layers
+/// The plans of environment, file and annotation. A file that is wrong is left out.
+pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<Layers> {
+    Reading::collect(|found| {
+        let files = &config.files;
+        let file = files.faults.as_deref().map(|path| (path, found.take(find(path, container, sources)).0));
+        let (annotation, depth) = found.take(find(&files.annotation, container, sources));
+        // A volume mounted further up serves another purpose.
+        let is_meant = depth <= 1;
+        // The default file is not expected, so its directory alone makes no difference.
+        let has_annotation = matches!(annotation, Content::Text { .. });
+        let mut layers = Layers::elsewhere(config, has_annotation);
+        if let Some((path, content)) = file {
+            found.add(read(&mut layers, Source::File, path, content, sources));
+        }
+        if has_annotation || files.annotation_is_set {
+            found.add(read(&mut layers, Source::Annotation, &files.annotation, annotation, sources));
+        } else if let Content::Unknown(why) = annotation
+            && is_meant
+        {
+            found.assume(format!(
+                "{}: {} is taken as not there: {why}",
+                sources.container_label(),
+                labelled("ANNOTATION_FILE", &files.annotation.to_string_lossy())
+            ));
+        }
+        layers
+    })
 }
 
-/// What is at a path in a container, and how far below the mount of its volume.
-fn find<'a>(
-    path: &Path,
-    container: &Node<'a>,
-    sources: &Sources<'a>,
-    report: &mut Report,
-) -> (Content, usize) {
-    let path = absolute(&path.to_string_lossy(), container, report);
-    match Mount::of(&path, container, sources, report) {
-        Ok(Some(mount)) => (mount.content(sources, report), mount.depth),
-        Ok(None) => (
-            Content::Absent("no volume is mounted there, and the image is not looked into".to_owned()),
-            path.len(),
-        ),
-        Err(()) => (Content::Wrong, 0),
-    }
+/// The content at a path in a container, and how many components the path has below its mount.
+fn find<'a>(path: &Path, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<(Content, usize)> {
+    Reading::collect(|found| {
+        let path = found.take(absolute_components(&path.to_string_lossy(), container));
+        match found.take(Mount::of(&path, container, sources)) {
+            Ok(Some(mount)) => (found.take(mount.content(sources)), mount.depth),
+            Ok(None) => (
+                Content::Absent("no volume is mounted there, and the image is not looked into".to_owned()),
+                path.len(),
+            ),
+            Err(Wrong) => (Content::Wrong, 0),
+        }
+    })
 }
 
-fn take(layers: &mut Layers, source: Source, path: &Path, content: Content, report: &mut Report) {
-    let variable = if source == Source::File { "FAULTS_FILE" } else { "ANNOTATION_FILE" };
-    let what = subject(variable, &path.to_string_lossy());
-    match content {
-        Content::Text { text, place, field } => {
-            let Err(errors) = layers.read(source, Ok(Some(&text))) else {
-                for warning in layers.warnings(source) {
-                    report.warn(&format!("{variable} ({warning})"));
+/// Reads the content of a file into its layer.
+fn read(layers: &mut Layers, source: Source, path: &Path, content: Content, sources: &Sources) -> Findings {
+    Findings::collect(|found| {
+        let variable = if source == Source::File { "FAULTS_FILE" } else { "ANNOTATION_FILE" };
+        let what = labelled(variable, &path.to_string_lossy());
+        match content {
+            Content::Text { text, place, field } => {
+                let Err(errors) = layers.read(source, Ok(Some(&text))) else {
+                    for warning in layers.warnings(source) {
+                        found.warn(format!("{variable} ({warning})"));
+                    }
+                    return;
+                };
+                for error in errors {
+                    let object = sources.owner.place.object.as_deref().unwrap_or_default();
+                    let of = format!("{object}, {}", sources.container_label());
+                    let problem = Problem::Plan { variable, of, error: shown_error(&error) };
+                    let mut of_file = Findings::default();
+                    of_file.error(field.clone(), problem);
+                    found.add(of_file.elsewhere(&place));
                 }
-                return;
-            };
-            for error in errors {
-                let object = report.place.object.as_deref().unwrap_or_default();
-                let of = format!("{object}, {}", name(report));
-                let problem = Problem::Plan { variable, of, error: shown_error(&error) };
-                let mut own = Report::default();
-                own.errors.push(ManifestError { place: place.clone(), field: field.clone(), problem });
-                report.adopt(own);
             }
+            Content::Absent(why) => {
+                found.warn(format!("{what} is not there: {why}; the service runs without it"));
+            }
+            Content::Unknown(why) => {
+                found.assume(format!("{}: {what} is taken as not there: {why}", sources.container_label()));
+            }
+            Content::Wrong => {}
         }
-        Content::Absent(why) => {
-            report.warn(&format!("{what} is not there: {why}; the service runs without it"));
-        }
-        Content::Unknown(why) => {
-            report.assume(format!("{}: {what} is taken as not there: {why}", name(report)));
-        }
-        Content::Wrong => {}
-    }
+    })
 }
 
 /// An error on one line. Values in it are short already.

@@ -1,18 +1,17 @@
-//! The Pod of an object.
+//! The Pod that an object makes.
 
 use std::ffi::OsString;
-
-use serde_json::Value;
 
 use super::container::{Role, role};
 use super::environment::{Environment, Sources};
 use super::error::Problem;
+use super::findings::{Findings, Reading};
 use super::known;
-use super::node::{Node, Report, shown};
+use super::mapping::{Mapping, shown};
 use super::plans;
 use super::ports::{Ports, aim};
 use super::probe::{self, Owner};
-use super::state::{self, Kept};
+use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
@@ -21,218 +20,252 @@ use crate::predict::{Kind, PodName};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 
-/// The name of a container without one, where another controller fills it in.
+/// The name that Knative gives to a container without one.
 const UNNAMED: &str = "user-container";
 
-/// A container that runs beside the others, with its position in the Pod.
+/// A container that runs beside the others.
 struct Member<'a> {
-    node: Node<'a>,
+    container: Mapping<'a>,
     name: &'a str,
     sidecar: bool,
     ours: bool,
 }
 
 /// Whether a container of the Pod runs this program's service.
-pub(super) fn runs_this_program(spec: &Node, report: &mut Report) -> bool {
-    let mut found = false;
-    let mut containers = spec.items("initContainers", report);
-    containers.extend(spec.items("containers", report));
-    for container in containers {
-        report.place.container = container.value("name").and_then(Value::as_str).map(shown);
-        found |= role(&container, report) == Role::Service;
-        report.place.container = None;
-    }
-    found
+pub(super) fn runs_this_program(spec: &Mapping) -> Reading<bool> {
+    Reading::collect(|found| {
+        let mut runs = false;
+        for list in ["initContainers", "containers"] {
+            for container in found.take(spec.mappings(list)) {
+                let Reading { value, findings } = role(&container);
+                let name = container.string("name").value.unwrap_or_default();
+                found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
+                runs |= value == Role::Service;
+            }
+        }
+        runs
+    })
 }
 
-/// Reads a Pod. Errors go to the report.
+/// The containers of a Pod, before their probes are read.
+#[derive(Default)]
+struct Containers<'a> {
+    specs: Vec<ContainerSpec>,
+    ours: Vec<OurContainer>,
+    ports: Ports,
+    /// Where each container keeps its state, with its name.
+    states: Vec<(StateLocation, &'a str)>,
+}
+
+/// Reads a Pod.
 pub(super) fn read(
-    spec: &Node,
+    spec: &Mapping,
     sources: &Sources,
     policy: RestartPolicy,
-    report: &mut Report,
-) -> (PodSpec, Vec<OurContainer>) {
-    let members = members(spec, sources.kind, report);
-    let mut ports = Ports::default();
-    let mut ours = Vec::new();
-    let mut states: Vec<(Kept, &str)> = Vec::new();
-    let mut containers = Vec::new();
-    for (position, member) in members.iter().enumerate() {
-        report.place.container = Some(member.name.to_owned());
-        let mut container = ContainerSpec::new(member.name);
-        if member.ours {
-            match configured(position, &member.node, sources, report) {
-                Some((found, place)) => {
-                    let other = states.iter().find(|(other, _)| place.as_ref() == Some(other));
-                    if let Some((_, other)) = other {
-                        report.warn(&format!(
-                            "STATE_DIR is that of container {other}, too: each needs its own"
-                        ));
-                    }
-                    states.extend(place.map(|place| (place, member.name)));
-                    ports.add(position, &found.config, &containers, report);
-                    container = ContainerSpec::ours(member.name, program(&found));
-                    ours.push(found);
-                }
-                None => ports.incomplete = true,
-            }
-        } else {
-            ports.has_others = true;
-            for port in member.node.items("ports", report) {
-                let number = port.number("containerPort", 1, u32::from(u16::MAX), report);
-                ports.others.extend(number.and_then(|number| u16::try_from(number).ok()));
-            }
-            report.assume(format!("container {} is taken to be healthy and to run on", member.name));
+) -> Reading<(PodSpec, Vec<OurContainer>)> {
+    Reading::collect(|found| {
+        let members = found.take(members(spec, sources.kind));
+        let mut containers = Containers::default();
+        for member in &members {
+            let findings = containers.add(member, &Sources { container: member.name, ..*sources });
+            found.add(findings.in_container(member.name));
         }
-        container.sidecar = member.sidecar;
-        container.restart_policy = restart_policy(&member.node, report);
-        beside(&member.node, member.name, report);
-        containers.push(container);
-        report.place.container = None;
+        let Containers { mut specs, ours, ports, .. } = containers;
+        let host_network = found.take(spec.boolean("hostNetwork")) == Some(true);
+        let is_foreign = matches!(sources.kind, Kind::Other(_));
+        let mut asked = false;
+        for (position, (member, container)) in members.iter().zip(&mut specs).enumerate() {
+            let owner = Owner {
+                container: &member.container,
+                name: member.name,
+                ours: member.ours.then_some(position),
+                host_network,
+                is_foreign,
+            };
+            let Reading { value, findings } = probes(owner, container, &ports);
+            found.add(findings.in_container(member.name));
+            asked |= value;
+        }
+        if !asked && !found.has_errors() {
+            let mut unasked = Findings::default();
+            match members.iter().find(|member| member.ours) {
+                Some(first) => {
+                    unasked.error(first.container.path(), Problem::NoProbe);
+                    found.add(unasked.in_container(first.name));
+                }
+                None => found.error(spec.field("containers"), Problem::NoProbe),
+            }
+        }
+        found.add(omitted_of_pod(spec));
+        let grace = found.take(spec.number("terminationGracePeriodSeconds", 0, i32::MAX as u32));
+        let pod = PodSpec { restart_policy: policy, grace: grace.unwrap_or(30), ..PodSpec::new(specs) };
+        (pod, ours)
+    })
+}
+
+impl<'a> Containers<'a> {
+    /// Adds a container, without its probes.
+    fn add(&mut self, member: &Member<'a>, sources: &Sources) -> Findings {
+        Findings::collect(|found| {
+            let position = self.specs.len();
+            let mut container = ContainerSpec::new(member.name);
+            if member.ours {
+                match found.take(configured(position, &member.container, sources)) {
+                    Some((ours, place)) => {
+                        let other = self.states.iter().find(|(other, _)| place.as_ref() == Some(other));
+                        if let Some((_, other)) = other {
+                            found.warn(format!(
+                                "STATE_DIR is that of container {other}, too: each needs its own"
+                            ));
+                        }
+                        self.states.extend(place.map(|place| (place, member.name)));
+                        found.add(self.ports.add(position, &ours.config, &self.specs));
+                        container = ContainerSpec::ours(member.name, program(&ours));
+                        self.ours.push(ours);
+                    }
+                    None => self.ports.incomplete = true,
+                }
+            } else {
+                self.ports.has_others = true;
+                for port in found.take(member.container.mappings("ports")) {
+                    self.ports.others.extend(found.take(port.port("containerPort")));
+                }
+                found.assume(format!("container {} is taken to be healthy and to run on", member.name));
+            }
+            container.sidecar = member.sidecar;
+            container.restart_policy = found.take(restart_policy(&member.container));
+            found.add(omitted_of_container(&member.container, member.name));
+            self.specs.push(container);
+        })
     }
-    let host_network = spec.flag("hostNetwork", report) == Some(true);
-    let is_foreign = matches!(sources.kind, Kind::Other(_));
-    let mut asked = false;
-    for (position, (member, container)) in members.iter().zip(&mut containers).enumerate() {
-        report.place.container = Some(member.name.to_owned());
-        let owner = Owner {
-            container: &member.node,
-            name: member.name,
-            ours: member.ours.then_some(position),
-            host_network,
-            is_foreign,
-        };
-        known::check(&member.node, report);
+}
+
+/// Reads the probes of a container into it. The value says whether one of them asks this program.
+fn probes(owner: Owner, container: &mut ContainerSpec, ports: &Ports) -> Reading<bool> {
+    Reading::collect(|found| {
+        found.add(known::check(owner.container));
+        let mut asked = false;
         for kind in ProbeKind::ALL {
-            let found = probe::read(kind, owner, &ports, report);
-            asked |= found.as_ref().is_some_and(|found| found.asks);
+            let probe = found.take(probe::read(kind, owner, ports));
+            asked |= probe.as_ref().is_some_and(|probe| probe.asks_us);
             *match kind {
                 ProbeKind::Startup => &mut container.startup,
                 ProbeKind::Liveness => &mut container.liveness,
                 ProbeKind::Readiness => &mut container.readiness,
-            } = found.map(|found| found.probe);
+            } = probe.map(|reading| reading.probe);
         }
-        report.place.container = None;
-    }
-    if !asked && report.errors.is_empty() {
-        let first = members.iter().find(|member| member.ours);
-        let field = first.map_or_else(|| spec.field("containers"), |member| member.node.path().to_owned());
-        report.place.container = first.map(|member| member.name.to_owned());
-        report.error(&field, Problem::NoProbe);
-        report.place.container = None;
-    }
-    around(spec, report);
-    let grace = spec.number("terminationGracePeriodSeconds", 0, i32::MAX as u32, report);
-    let pod = PodSpec { restart_policy: policy, grace: grace.unwrap_or(30), ..PodSpec::new(containers) };
-    (pod, ours)
-}
-
-/// The containers that run beside each other, native sidecars first.
-fn members<'a>(spec: &Node<'a>, kind: &Kind, report: &mut Report) -> Vec<Member<'a>> {
-    let mut members = Vec::new();
-    for list in ["initContainers", "containers"] {
-        for node in spec.items(list, report) {
-            // Knative fills in the name.
-            let name = if matches!(kind, Kind::Other(_)) && !node.has("name") {
-                UNNAMED
-            } else {
-                node.name("name", report).unwrap_or_default()
-            };
-            report.place.container = Some(shown(name)).filter(|name| !name.is_empty());
-            let role = role(&node, report);
-            let sidecar = list == "initContainers"
-                && node.value("restartPolicy").is_some_and(|policy| policy == "Always");
-            if sidecar || list == "containers" {
-                members.push(Member { name, sidecar, ours: role == Role::Service, node });
-            } else {
-                if role == Role::Service {
-                    report.error(node.path(), Problem::NeverEnds);
-                }
-                for kind in ProbeKind::ALL {
-                    if node.has(probe::field(kind)) {
-                        let why =
-                            "an init container has probes only as a sidecar, with `restartPolicy: Always`";
-                        report.error(&node.field(probe::field(kind)), Problem::NotHere(why));
-                    }
-                }
-                report.assume(format!("init container {name} is taken to end at once, with success"));
-            }
-            report.place.container = None;
-        }
-    }
-    if !spec.has("containers") {
-        report.error(&spec.field("containers"), Problem::Missing);
-    }
-    members
-}
-
-/// Reads a `restartPolicy`.
-pub(super) fn restart_policy(node: &Node, report: &mut Report) -> Option<RestartPolicy> {
-    static WORDS: &[&str] = &POLICIES;
-    node.word("restartPolicy", WORDS, report).map(|word| match word {
-        "OnFailure" => RestartPolicy::OnFailure,
-        "Never" => RestartPolicy::Never,
-        _ => RestartPolicy::Always,
+        asked
     })
 }
 
-/// A container of ours at a position, with its configuration.
+/// The containers that run beside each other, native sidecars first.
+fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
+    Reading::collect(|found| {
+        let mut members = Vec::new();
+        for list in ["initContainers", "containers"] {
+            for container in found.take(spec.mappings(list)) {
+                // Controllers other than those of Kubernetes may fill in names.
+                let name = if matches!(kind, Kind::Other(_)) && !container.contains("name") {
+                    UNNAMED
+                } else {
+                    found.take(container.name("name")).unwrap_or_default()
+                };
+                let Reading { value: role, mut findings } = role(&container);
+                let sidecar = list == "initContainers"
+                    && container.get("restartPolicy").is_some_and(|policy| policy == "Always");
+                if sidecar || list == "containers" {
+                    members.push(Member { name, sidecar, ours: role == Role::Service, container });
+                } else {
+                    if role == Role::Service {
+                        findings.error(container.path(), Problem::NeverEnds);
+                    }
+                    for kind in ProbeKind::ALL {
+                        if container.contains(probe::field(kind)) {
+                            let why = "an init container has probes only as a sidecar, with `restartPolicy: Always`";
+                            findings.error(container.field(probe::field(kind)), Problem::NotHere(why));
+                        }
+                    }
+                    findings.assume(format!("init container {name} is taken to end at once, with success"));
+                }
+                found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
+            }
+        }
+        if !spec.contains("containers") {
+            found.error(spec.field("containers"), Problem::Missing);
+        }
+        members
+    })
+}
+
+/// Reads a `restartPolicy`.
+pub(super) fn restart_policy(container: &Mapping) -> Reading<Option<RestartPolicy>> {
+    Reading::collect(|found| {
+        static WORDS: &[&str] = &POLICIES;
+        found.take(container.one_of("restartPolicy", WORDS)).map(|word| match word {
+            "OnFailure" => RestartPolicy::OnFailure,
+            "Never" => RestartPolicy::Never,
+            _ => RestartPolicy::Always,
+        })
+    })
+}
+
+/// A container that runs this program, with where it keeps its state. `None` if it is wrong.
 fn configured(
     position: usize,
-    container: &Node,
+    container: &Mapping,
     sources: &Sources,
-    report: &mut Report,
-) -> Option<(OurContainer, Option<Kept>)> {
-    let before = report.errors.len();
-    let environment = Environment::read(container, sources, report);
-    let name = report.place.container.clone().unwrap_or_default();
-    let some_pod = sources.kind.some_pod(&sources.owner.name);
-    for variable in environment.with_pod_name() {
-        if !matches!(variable, "POD_NAME" | "POD_NAMESPACE" | "NODE_NAME") {
-            report.assume(format!(
-                "container {name}: {variable} holds the Pod's name; {some_pod:?} is taken for it"
+) -> Reading<Option<(OurContainer, Option<StateLocation>)>> {
+    Reading::collect(|found| {
+        let environment = found.take(Environment::read(container, sources));
+        let name = sources.container;
+        let example_pod_name = sources.kind.example_pod_name(&sources.owner.name);
+        for variable in environment.with_pod_name() {
+            if !matches!(variable, "POD_NAME" | "POD_NAMESPACE" | "NODE_NAME") {
+                found.assume(format!(
+                    "container {name}: {variable} holds the Pod's name; {example_pod_name:?} is taken for it"
+                ));
+            }
+        }
+        let pairs: Vec<(String, String)> = environment.pairs(&example_pod_name).collect();
+        let of_pod = environment.is_pod_name("POD_NAME");
+        let loaded =
+            match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
+                Ok(loaded) => loaded,
+                Err(errors) => {
+                    for error in errors.0 {
+                        found.error("", Problem::Config(error));
+                    }
+                    return None;
+                }
+            };
+        for warning in &loaded.warnings {
+            found.warn(format!("env {warning}"));
+        }
+        let mut config = loaded.config;
+        let layers = found.take(plans::layers(&config, container, sources));
+        let location = found.take(state::location(&config, container, sources));
+        let pod_name = match config.identity.pod.take_if(|_| of_pod) {
+            Some(_) => PodName::OfPod,
+            None => config.identity.pod.clone().map_or(PodName::Unset, PodName::Fixed),
+        };
+        if environment.with_pod_name().any(|variable| variable == "POD_NAME") && !of_pod {
+            found.assume(format!(
+                "container {name}: POD_NAME holds more than the Pod's name; all Pods are assumed to share one value"
             ));
         }
-    }
-    let pairs: Vec<(String, String)> = environment.pairs(&some_pod).collect();
-    let of_pod = environment.is_pod_name("POD_NAME");
-    let loaded = match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into())))
-    {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            for error in errors.0 {
-                report.error("", Problem::Config(error));
+        match OurContainer::new(position, config, pod_name, &layers) {
+            Ok(ours) => {
+                let ours = OurContainer { keeps_state: location.is_some(), ..ours };
+                (!found.has_errors()).then_some((ours, location))
             }
-            return None;
-        }
-    };
-    for warning in &loaded.warnings {
-        report.warn(&format!("env {warning}"));
-    }
-    let mut config = loaded.config;
-    let layers = plans::layers(&config, container, sources, report);
-    let kept = state::kept(&config, container, sources, report);
-    let pod_name = match config.identity.pod.take_if(|_| of_pod) {
-        Some(_) => PodName::OfPod,
-        None => config.identity.pod.clone().map_or(PodName::Unset, PodName::Fixed),
-    };
-    if environment.with_pod_name().any(|variable| variable == "POD_NAME") && !of_pod {
-        report.assume(format!(
-            "container {name}: POD_NAME holds more than the Pod's name; all Pods are taken to share one"
-        ));
-    }
-    match OurContainer::new(position, config, pod_name, &layers) {
-        Ok(ours) => {
-            let ours = OurContainer { keeps_state: kept.is_some(), ..ours };
-            (report.errors.len() == before).then_some((ours, kept))
-        }
-        Err(errors) => {
-            for error in errors {
-                report.error("", Problem::Config(error));
+            Err(errors) => {
+                for error in errors {
+                    found.error("", Problem::Config(error));
+                }
+                None
             }
-            None
         }
-    }
+    })
 }
 
 fn program(ours: &OurContainer) -> Program {
@@ -250,7 +283,7 @@ fn program(ours: &OurContainer) -> Program {
     }
 }
 
-/// Where a redirect leads, if not to another host. The paths of probes are taken to have one segment.
+/// What a redirect on this host leads to. The paths of probes are assumed to have one segment.
 fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
     if location.starts_with("//") || location.split(['/', '?', '#']).next()?.contains(':') {
         return None;
@@ -260,25 +293,29 @@ fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
     Some(aim(&config.paths, &path))
 }
 
-/// What is not modelled of a container.
-fn beside(container: &Node, name: &str, report: &mut Report) {
-    if container.has("lifecycle") {
-        report.assume(format!("container {name}: its lifecycle hooks are left out"));
-    }
-    if container.has("restartPolicyRules") {
-        report.assume(format!("container {name}: its restartPolicyRules are left out"));
-    }
+/// The parts of a container that are not modelled.
+fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
+    Findings::collect(|found| {
+        if container.contains("lifecycle") {
+            found.assume(format!("container {name}: its lifecycle hooks are left out"));
+        }
+        if container.contains("restartPolicyRules") {
+            found.assume(format!("container {name}: its restartPolicyRules are left out"));
+        }
+    })
 }
 
-/// What is not modelled of a Pod.
-fn around(spec: &Node, report: &mut Report) {
-    if spec.flag("hostNetwork", report) == Some(true) {
-        report.assume("hostNetwork: the ports are taken to be free on the node".to_owned());
-    }
-    if spec.has("readinessGates") {
-        report.assume("readinessGates are taken to be true".to_owned());
-    }
-    if spec.has("activeDeadlineSeconds") {
-        report.assume("activeDeadlineSeconds is left out: the Pod runs on".to_owned());
-    }
+/// The parts of a Pod that are not modelled.
+fn omitted_of_pod(spec: &Mapping) -> Findings {
+    Findings::collect(|found| {
+        if found.take(spec.boolean("hostNetwork")) == Some(true) {
+            found.assume("hostNetwork: the ports are taken to be free on the node".to_owned());
+        }
+        if spec.contains("readinessGates") {
+            found.assume("readinessGates are taken to be true".to_owned());
+        }
+        if spec.contains("activeDeadlineSeconds") {
+            found.assume("activeDeadlineSeconds is left out: the Pod runs on".to_owned());
+        }
+    })
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::error::Problem;
-use super::node::Report;
+use super::findings::Findings;
 use crate::env::Config;
 use crate::fault::Target;
 use crate::kubelet::{Aim, ContainerSpec};
@@ -34,29 +34,25 @@ pub(super) struct Ports {
 
 impl Ports {
     /// Adds the listeners of a container. `before` are the containers before it.
-    pub(super) fn add(
-        &mut self,
-        container: usize,
-        config: &Config,
-        before: &[ContainerSpec],
-        report: &mut Report,
-    ) {
-        for (address, paths) in
-            [(config.probe_address, Some(config.paths.clone())), (config.admin_address, None)]
-        {
-            // 0 takes a free port, which no probe can know.
-            if address.port == 0 {
-                continue;
+    pub(super) fn add(&mut self, container: usize, config: &Config, before: &[ContainerSpec]) -> Findings {
+        Findings::collect(|found| {
+            for (address, paths) in
+                [(config.probe_address, Some(config.paths.clone())), (config.admin_address, None)]
+            {
+                // 0 takes a free port, which no probe can know.
+                if address.port == 0 {
+                    continue;
+                }
+                let taken = self.listeners.iter().find(|other| other.port == address.port);
+                if let Some(by) = taken.and_then(|other| before.get(other.container)) {
+                    found.error("env", Problem::PortTaken { port: address.port, by: by.name.clone() });
+                }
+                self.listeners.push(Listener { container, ip: address.ip, port: address.port, paths });
             }
-            let taken = self.listeners.iter().find(|other| other.port == address.port);
-            if let Some(by) = taken.and_then(|other| before.get(other.container)) {
-                report.error("env", Problem::PortTaken { port: address.port, by: by.name.clone() });
-            }
-            self.listeners.push(Listener { container, ip: address.ip, port: address.port, paths });
-        }
+        })
     }
 
-    pub(super) fn of(&self, port: u16) -> Option<&Listener> {
+    pub(super) fn at(&self, port: u16) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.port == port)
     }
 

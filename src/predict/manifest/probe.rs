@@ -1,368 +1,59 @@
-//! Probes, and who answers them.
+//! Probes of a container.
 
-use std::net::IpAddr;
-use std::time::Duration;
+mod handler;
 
-use serde_json::Value;
-
-use super::command::{Command, CommandError};
-use super::container::is_own_binary;
 use super::error::Problem;
-use super::node::{Node, Report, shown, wrong};
-use super::ports::{Listener, Ports};
-use crate::fault::{Client, Target};
-use crate::kubelet::{Aim, Handler, Probe, ProbeKind};
+use super::findings::Reading;
+use super::ports::Ports;
+use crate::kubelet::{Probe, ProbeKind};
+use handler::HandlerReader;
+pub(super) use handler::{Owner, field};
 
 /// The longest time that the API takes, in seconds.
 const MAX_SECONDS: u32 = i32::MAX as u32;
 
-/// Rounds up to whole seconds.
-const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
-
-/// Where `probe` looks without `PORT`.
-const DEFAULT_PORT: u16 = 8080;
-
-/// The container whose probes are read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Owner<'a> {
-    pub(super) container: &'a Node<'a>,
-    pub(super) name: &'a str,
-    /// Its position, if it runs this program.
-    pub(super) ours: Option<usize>,
-    /// Whether the Pod is on the node's own network.
-    pub(super) host_network: bool,
-    /// Whether a controller that is not Kubernetes' own fills in ports.
-    pub(super) is_foreign: bool,
-}
-
 /// A probe, and whether it asks this program.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct ProbeReading {
     pub(super) probe: Probe,
-    pub(super) asks: bool,
-}
-
-/// What a handler comes to: with whom, if it asks this program.
-struct Asked {
-    handler: Handler,
-    asks: bool,
-}
-
-impl Asked {
-    /// Somebody else answers.
-    const HEALTHY: Self = Self { handler: Handler::Healthy, asks: false };
-}
-
-/// The field of a probe.
-pub(super) const fn field(kind: ProbeKind) -> &'static str {
-    match kind {
-        ProbeKind::Startup => "startupProbe",
-        ProbeKind::Liveness => "livenessProbe",
-        ProbeKind::Readiness => "readinessProbe",
-    }
+    pub(super) asks_us: bool,
 }
 
 /// Reads a container's probe of a kind.
-pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports, report: &mut Report) -> Option<Found> {
-    let node = owner.container.child(field(kind), report)?;
-    let mut reader = Reader { owner, kind, ports, timeout: None, report };
-    let asked = reader.handler(&node);
-    let own_timeout = reader.timeout;
-    // As the API server: 0 means the default.
-    let mut number = |name, default| {
-        node.number(name, 0, MAX_SECONDS, report).filter(|value| *value > 0).unwrap_or(default)
-    };
-    let mut probe = Probe {
-        initial_delay: number("initialDelaySeconds", 0),
-        timeout: number("timeoutSeconds", 1),
-        period: number("periodSeconds", 10),
-        success_threshold: number("successThreshold", 1),
-        failure_threshold: number("failureThreshold", 3),
-        ..Probe::new(asked.handler)
-    };
-    if let Some(own) = own_timeout {
-        probe.timeout = probe.timeout.min(own);
-    }
-    let grace = "terminationGracePeriodSeconds";
-    if kind == ProbeKind::Readiness {
-        if node.has(grace) {
-            report
-                .error(&node.field(grace), Problem::NotHere("a readiness probe kills nothing; leave it out"));
-        }
-    } else {
-        probe.grace = node.number(grace, 1, MAX_SECONDS, report);
-        if probe.success_threshold != 1 {
-            let value = i64::from(probe.success_threshold);
-            report.error(&node.field("successThreshold"), Problem::Range { value, least: 1, most: 1 });
-        }
-    }
-    Some(Found { probe, asks: asked.asks })
-}
-
-/// What a probe of a port asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host {
-    /// The Pod's address.
-    Pod,
-    /// The loopback address of the Pod's network.
-    Loopback,
-}
-
-struct Reader<'a, 'r> {
-    owner: Owner<'a>,
-    kind: ProbeKind,
-    ports: &'a Ports,
-    /// The timeout of an exec probe of our own, in whole seconds.
-    timeout: Option<u32>,
-    report: &'r mut Report,
-}
-
-impl Reader<'_, '_> {
-    fn handler(&mut self, node: &Node) -> Asked {
-        let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
-        let given: Vec<&str> = kinds.into_iter().filter(|kind| node.has(kind)).collect();
-        let [name] = given.as_slice() else {
-            self.report.error(node.path(), Problem::Handlers(given.len()));
-            return Asked::HEALTHY;
+pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Option<ProbeReading>> {
+    Reading::collect(|found| {
+        let fields = found.take(owner.container.mapping(field(kind)))?;
+        let asked = found.take(HandlerReader::read(kind, owner, ports, &fields));
+        // As the API server: 0 means the default.
+        let mut number = |name, default| {
+            found.take(fields.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
         };
-        let Some(handler) = node.child(name, self.report) else { return Asked::HEALTHY };
-        match *name {
-            "httpGet" => self.http(&handler),
-            "tcpSocket" => self.tcp(&handler),
-            "grpc" => self.grpc(&handler),
-            _ => self.exec(&handler),
+        let mut probe = Probe {
+            initial_delay: number("initialDelaySeconds", 0),
+            timeout: number("timeoutSeconds", 1),
+            period: number("periodSeconds", 10),
+            success_threshold: number("successThreshold", 1),
+            failure_threshold: number("failureThreshold", 3),
+            ..Probe::new(asked.handler)
+        };
+        if let Some(own) = asked.timeout {
+            probe.timeout = probe.timeout.min(own);
         }
-    }
-
-    fn assume(&mut self, what: &str) {
-        let (name, field) = (self.owner.name, field(self.kind));
-        self.report.assume(format!("container {name}, {field}: {what}"));
-    }
-
-    fn http(&mut self, node: &Node) -> Asked {
-        let path = node.text("path", self.report).unwrap_or("/");
-        let scheme = node.word("scheme", &["HTTP", "HTTPS"], self.report).unwrap_or("HTTP");
-        let mut client = Client::Kubelet;
-        for header in node.items("httpHeaders", self.report) {
-            let name = header.needed("name", self.report).unwrap_or_default();
-            let value = header.text("value", self.report).unwrap_or_default();
-            if name.eq_ignore_ascii_case("user-agent") {
-                client = Client::from_user_agent(value.as_bytes());
+        let grace = "terminationGracePeriodSeconds";
+        if kind == ProbeKind::Readiness {
+            if fields.contains(grace) {
+                found.error(
+                    fields.field(grace),
+                    Problem::NotHere("a readiness probe kills nothing; leave it out"),
+                );
             }
-        }
-        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
-        if scheme == "HTTPS" {
-            self.report.error(&node.field("scheme"), Problem::Protocol("TLS"));
-        }
-        let server = listener.container;
-        let handler = match (listener.aim(path), &listener.paths) {
-            // No fault reaches the admin listener, not even one of the network.
-            (Aim::Status(200), None) => Handler::Healthy,
-            (aim, _) => Handler::Http { server, aim, client },
-        };
-        Asked { handler, asks: true }
-    }
-
-    fn tcp(&mut self, node: &Node) -> Asked {
-        let Some(listener) = self.asked(node) else { return Asked::HEALTHY };
-        let handler = match listener.paths {
-            Some(_) => Handler::Tcp { server: listener.container },
-            None => Handler::Healthy,
-        };
-        Asked { handler, asks: true }
-    }
-
-    fn grpc(&mut self, node: &Node) -> Asked {
-        if let Some(port) = self.port(node, false)
-            && self.listener(node, port, Host::Pod).is_some()
-        {
-            self.report.error(node.path(), Problem::Protocol("gRPC"));
-        }
-        Asked::HEALTHY
-    }
-
-    fn exec(&mut self, node: &Node) -> Asked {
-        let words = node.words("command", self.report);
-        match words.as_slice() {
-            [] => {
-                self.report.error(&node.field("command"), Problem::Missing);
-                Asked::HEALTHY
-            }
-            [first, "probe", rest @ ..] if is_own_binary(first) => self.own(node, rest),
-            [first, ..] => {
-                self.assume(&format!("the command {first:?} is taken to succeed"));
-                Asked::HEALTHY
-            }
-        }
-    }
-
-    /// This program's own `probe`.
-    fn own(&mut self, node: &Node, words: &[&str]) -> Asked {
-        let command = match Command::parse(words) {
-            Ok(command) => command,
-            Err(CommandError::Option(option)) => {
-                self.assume(&format!("`probe` with {option:?} is not modelled; it is taken to succeed"));
-                return Asked::HEALTHY;
-            }
-            Err(CommandError::Timeout(value)) => {
-                return self.wrong_command(node, "a timeout such as 1s", &value);
-            }
-        };
-        if command.timeout.subsec_nanos() > 0 {
-            self.assume("its own timeout is taken in whole seconds, rounded up");
-        }
-        self.timeout = u32::try_from((command.timeout + ALMOST_A_SECOND).as_secs()).ok();
-        let Some(target) = Target::from_name(command.address) else {
-            return self.url(node, command.address);
-        };
-        // A target's name leads to the `PORT` of the same environment; elsewhere than with us that is not set.
-        let server =
-            self.owner.ours.or_else(|| self.ports.of(DEFAULT_PORT).map(|listener| listener.container));
-        let Some(server) = server else { return self.somebody_else() };
-        Asked { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks: true }
-    }
-
-    fn url(&mut self, node: &Node, address: &str) -> Asked {
-        let Some((scheme, rest)) = address.split_once("://") else {
-            return self.wrong_command(
-                node,
-                "a target or a URL such as http://127.0.0.1:8080/readyz",
-                address,
-            );
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-            _ => (authority, (scheme == "http").then_some(80)),
-        };
-        let Some(port) = port else {
-            return self.wrong_command(node, "an address with a port", address);
-        };
-        let local = host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let Some(listener) = self.ports.of(port).filter(|_| local) else {
-            return self.somebody_else();
-        };
-        let server = listener.container;
-        let handler = match (scheme, &listener.paths) {
-            ("http", Some(_)) => Handler::Exec { server, aim: listener.aim(path) },
-            ("tcp", Some(_)) => Handler::Tcp { server },
-            ("http", None) => match listener.aim(path) {
-                Aim::Status(200) => Handler::Healthy,
-                aim => Handler::Exec { server, aim },
-            },
-            ("tcp", None) => Handler::Healthy,
-            _ => {
-                let name = if scheme == "grpc" { "gRPC" } else { "TLS" };
-                self.report.error(&node.field("command"), Problem::Protocol(name));
-                Handler::Healthy
-            }
-        };
-        Asked { handler, asks: true }
-    }
-
-    fn wrong_command(&mut self, node: &Node, expected: &'static str, value: &str) -> Asked {
-        self.report.error(&node.field("command"), wrong(expected, &Value::from(value)));
-        Asked::HEALTHY
-    }
-
-    fn somebody_else(&mut self) -> Asked {
-        self.assume("what it asks is not this program, and is taken to succeed");
-        Asked::HEALTHY
-    }
-
-    /// The listener of ours that `host` and `port` lead to.
-    fn asked(&mut self, node: &Node) -> Option<Listener> {
-        let port = self.port(node, true)?;
-        let host = self.host(node)?;
-        self.listener(node, port, host)
-    }
-
-    /// Where a `host` leads, if into the Pod. The node's loopback address is the Pod's own on the node's network.
-    fn host(&mut self, node: &Node) -> Option<Host> {
-        let host = node.text("host", self.report).unwrap_or_default();
-        if host.is_empty() {
-            return Some(Host::Pod);
-        }
-        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if is_loopback && self.owner.host_network {
-            return Some(Host::Loopback);
-        }
-        self.assume(&if is_loopback {
-            format!("the host {host:?} is the node, not the Pod; what it asks there is taken to be healthy")
         } else {
-            format!("the host {host:?} is not modelled; it is taken to be healthy")
-        });
-        None
-    }
-
-    /// The number of a port, given as such or by a name of the same container.
-    fn port(&mut self, node: &Node, by_name: bool) -> Option<u16> {
-        let field = node.field("port");
-        match node.value("port") {
-            None if self.owner.is_foreign => return Some(self.filled_in()),
-            Some(Value::Number(number)) if self.owner.is_foreign && number.as_u64() == Some(0) => {
-                return Some(self.filled_in());
-            }
-            None => self.report.error(&field, Problem::Missing),
-            Some(Value::String(name)) if by_name && name.bytes().any(|c| c.is_ascii_alphabetic()) => {
-                let ports = self.owner.container.items("ports", self.report);
-                for port in &ports {
-                    if port.text("name", self.report) == Some(name) {
-                        let number = port.number("containerPort", 1, u32::from(u16::MAX), self.report)?;
-                        return u16::try_from(number).ok();
-                    }
-                }
-                let names = ports.iter().filter_map(|port| port.text("name", self.report).map(shown));
-                let names: Vec<String> = names.collect();
-                let known = if names.is_empty() {
-                    "no named port in this container".to_owned()
-                } else {
-                    format!("{} in this container", names.join(", "))
-                };
-                self.report.error(&field, Problem::NoPort { port: format!("\"{}\"", shown(name)), known });
-            }
-            Some(value @ Value::String(_)) => {
-                let expected = if by_name { "a number, or the name of a port" } else { "a number" };
-                self.report.error(&field, wrong(expected, value));
-            }
-            Some(_) => {
-                let number = node.number("port", 1, u32::from(u16::MAX), self.report)?;
-                return u16::try_from(number).ok();
+            probe.grace = found.take(fields.number(grace, 1, MAX_SECONDS));
+            if probe.success_threshold != 1 {
+                let value = i64::from(probe.success_threshold);
+                found.error(fields.field("successThreshold"), Problem::Range { value, least: 1, most: 1 });
             }
         }
-        None
-    }
-
-    /// The port that a controller such as Knative's puts into a probe without one.
-    fn filled_in(&mut self) -> u16 {
-        let declared = self.owner.container.items("ports", self.report);
-        let first = declared
-            .first()
-            .and_then(|port| port.number("containerPort", 1, u32::from(u16::MAX), self.report));
-        let port = first.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
-        self.assume(&format!("it has no port; its controller is taken to fill in {port}"));
-        port
-    }
-
-    /// The listener of ours on that port. None where another program is taken to answer, or none can.
-    fn listener(&mut self, node: &Node, port: u16, host: Host) -> Option<Listener> {
-        if let Some(listener) = self.ports.of(port).cloned() {
-            if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
-                self.report.error(&node.field("port"), Problem::Loopback(port));
-            }
-            return Some(listener);
-        }
-        if self.ports.incomplete {
-            return None;
-        }
-        // A container need not declare what it listens on. What ours listens on is known.
-        if !self.ports.has_others && !self.owner.host_network {
-            let known = self.ports.list();
-            self.report.error(&node.field("port"), Problem::NoPort { port: port.to_string(), known });
-        } else {
-            self.assume(&format!("port {port} is not this program's, and is taken to be healthy"));
-        }
-        None
-    }
+        Some(ProbeReading { probe, asks_us: asked.asks_us })
+    })
 }

@@ -1,60 +1,67 @@
-//! Whether what the service remembers outlives its container.
+//! Whether the state of the service outlives its container.
 
-use super::environment::{Sources, container as of};
-use super::node::{Node, Report};
-use super::volume::{Mount, absolute, subject};
+use super::environment::Sources;
+use super::findings::Reading;
+use super::mapping::Mapping;
+use super::volume::{Mount, Wrong, absolute_components, labelled};
 use crate::env::Config;
 
-/// Volumes that nobody can write to.
+/// Kinds of volumes that are read-only.
 const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected", "image"];
 
-/// Volumes that are empty when the Pod starts.
+/// Kinds of volumes that are empty when the Pod starts.
 const FRESH: [&str; 2] = ["emptyDir", "ephemeral"];
 
 /// Where clock, counts and starts outlive a container: the volume that `STATE_DIR` lies on, and the directory there.
-pub(super) type Kept = (String, Option<Vec<String>>);
+pub(super) type StateLocation = (String, Option<Vec<String>>);
 
 /// Where a container keeps its state, if that outlives it.
-pub(super) fn kept<'a>(
+pub(super) fn location<'a>(
     config: &Config,
-    container: &Node<'a>,
+    container: &Mapping<'a>,
     sources: &Sources<'a>,
-    report: &mut Report,
-) -> Option<Kept> {
-    let dir = config.files.state.as_ref()?;
-    let dir = dir.to_string_lossy();
-    let path = absolute(&dir, container, report);
-    let what = subject("STATE_DIR", &dir);
-    let lost = |why: &str, report: &mut Report| {
-        report.warn(&format!("{what} {why}: the state goes with the container, as if it were not set"));
-        None
-    };
-    let mount = match Mount::of(&path, container, sources, report) {
-        Ok(Some(mount)) => mount,
-        Ok(None) => return lost("is on no volume", report),
-        Err(()) => return None,
-    };
-    let (name, kind) = (mount.name, mount.kind());
-    if READ_ONLY.contains(&kind) {
-        return lost(&format!("is on volume {name}, which is read-only as a {kind}"), report);
-    }
-    let source = mount.volume.as_ref().and_then(|volume| volume.child(kind, report));
-    if mount.read_only || source.is_some_and(|source| source.flag("readOnly", report) == Some(true)) {
-        return lost(&format!("is on volume {name}, which is mounted read-only"), report);
-    }
-    if FRESH.contains(&kind) {
-        // The service creates the directory, but none above it.
-        if mount.depth > 1 {
-            return lost(
-                &format!("cannot be created: volume {name} is empty, and so without the directory above"),
-                report,
-            );
+) -> Reading<Option<StateLocation>> {
+    Reading::collect(|found| {
+        let dir = config.files.state.as_ref()?;
+        let dir = dir.to_string_lossy();
+        let path = found.take(absolute_components(&dir, container));
+        let what = labelled("STATE_DIR", &dir);
+        let lost =
+            |why: &str| format!("{what} {why}: the state is lost with the container, as if it were not set");
+        let mount = match found.take(Mount::of(&path, container, sources)) {
+            Ok(Some(mount)) => mount,
+            Ok(None) => {
+                found.warn(lost("is on no volume"));
+                return None;
+            }
+            Err(Wrong) => return None,
+        };
+        let (name, kind) = (mount.name, mount.kind());
+        if READ_ONLY.contains(&kind) {
+            found.warn(lost(&format!("is on volume {name}, which is read-only as a {kind}")));
+            return None;
         }
-    } else {
-        report.assume(format!(
+        let source = mount.volume.as_ref().and_then(|volume| found.take(volume.mapping(kind)));
+        if mount.read_only
+            || source.is_some_and(|source| found.take(source.boolean("readOnly")) == Some(true))
+        {
+            found.warn(lost(&format!("is on volume {name}, which is mounted read-only")));
+            return None;
+        }
+        if FRESH.contains(&kind) {
+            // The service creates the directory, but not its parents.
+            if mount.depth > 1 {
+                let why =
+                    format!("cannot be created: volume {name} is empty, and so without the directory above");
+                found.warn(lost(&why));
+                return None;
+            }
+        } else {
+            found.assume(format!(
             "{}: {what} is taken as empty at first, and each Pod's own, though volume {name} may outlive the Pod",
-            of(report)
+            sources.container_label()
         ));
-    }
-    Some((name.to_owned(), mount.inside))
+        }
+        Some((name.to_owned(), mount.inside))
+    })
 }

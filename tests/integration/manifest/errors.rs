@@ -22,7 +22,7 @@ proptest! {
         let end = start + text[start..].find('\n').unwrap_or_default();
         let broken = format!("{}{value}{}", &text[..start], &text[end..]);
         if let Err(errors) = read(&[input("deployment.yaml", &broken)]) {
-            prop_assert!(!errors.0.is_empty());
+            prop_assert!(!errors.errors.is_empty());
             for line in errors.to_string().lines() {
                 prop_assert!(line.starts_with("deployment.yaml"), "{}", line);
             }
@@ -255,7 +255,7 @@ fn arguments_that_the_service_does_not_take_are_an_error() {
 
 #[test]
 fn each_problem_can_be_told_apart() {
-    let errors = read(&[input("pod.yaml", &pod(""))]).expect_err("it is taken").0;
+    let errors = read(&[input("pod.yaml", &pod(""))]).expect_err("it is taken").errors;
     assert_eq!(errors[0].problem, Problem::NoProbe);
     assert_eq!(errors[0].place.document, Some((1, 1)));
     assert_eq!(errors[0].place.object.as_deref(), Some("Pod/web"));
@@ -280,4 +280,22 @@ fn what_cannot_be_looked_at_for_this_program_is_an_error() {
     assert!(line.contains("Pod/web, spec.containers: is \"web\", not a list"), "{line}");
     let line = refusal(&probed("").replace("kube-probesim:0.1.0", "5"));
     assert!(line.contains("spec.containers[0].image: is 5, not a string"), "{line}");
+}
+
+#[test]
+fn the_first_hundred_errors_are_told_and_the_rest_is_counted() {
+    let variables = (0..250).map(|i| format!("{{name: A{i}, value: [{i}]}}")).collect::<Vec<_>>().join(", ");
+    let lines = refusals(&probed(&format!("env: [{variables}]")));
+    assert_eq!((lines.len(), lines[100].as_str()), (101, "and 150 more"));
+    let pods = (0..60).map(|_| probed("env: 5\nports: 5\nargs: 5") + "---\n").collect::<String>();
+    let lines = refusals(&pods);
+    assert!(lines.len() == 101 && lines[100].starts_with("and "), "{}", lines.len());
+}
+
+#[test]
+fn a_config_map_that_is_wrong_is_told_once() {
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {A: [1]}\n";
+    let from = "envFrom: [{configMapRef: {name: c}}]\nenv: [{name: B, valueFrom: {configMapKeyRef: {name: c, key: A}}}]";
+    let lines = refusals(&format!("{}---\n{}{map}", probed(from), probed(from)));
+    assert_eq!(lines, ["pod.yaml, document 3 (line 23), ConfigMap/c, data.A: is a list, not a string"]);
 }

@@ -429,7 +429,7 @@ proptest! {
         let end = start + VOLUMES[start..].find('\n').unwrap_or_default();
         let broken = format!("{}{value}{}", &VOLUMES[..start], &VOLUMES[end..]);
         if let Err(errors) = read(&[input("pod.yaml", &broken)]) {
-            prop_assert!(!errors.0.is_empty());
+            prop_assert!(!errors.errors.is_empty());
             for line in errors.to_string().lines() {
                 prop_assert!(line.starts_with("pod.yaml"), "{}", line);
             }

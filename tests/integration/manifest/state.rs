@@ -62,7 +62,10 @@ fn what_goes_with_the_container_or_cannot_be_written_is_a_warning() {
         assert!(!web.ours[0].keeps_state, "{volume}");
         assert_eq!(web.warnings.len(), 1, "{:?}", web.warnings);
         let warning = &web.warnings[0];
-        assert!(warning.contains(part) && warning.contains("the state goes with the container"), "{warning}");
+        assert!(
+            warning.contains(part) && warning.contains("the state is lost with the container"),
+            "{warning}"
+        );
     }
     assert!(!workload(&probed("")).ours[0].keeps_state);
 }

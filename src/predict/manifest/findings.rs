@@ -1,0 +1,245 @@
+//! What reading a manifest brings to light besides its value.
+
+use super::error::{ManifestError, Place, Problem};
+
+/// The most errors, warnings or assumptions that are kept. Nobody reads more; those beyond are counted.
+pub(super) const MAX_FINDINGS: usize = 100;
+
+/// A value and what was found while it was read.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Reading<T> {
+    pub(super) value: T,
+    pub(super) findings: Findings,
+}
+
+impl<T> Reading<T> {
+    /// The value of `read`, which puts what it finds into the findings that it is given.
+    pub(super) fn collect(read: impl FnOnce(&mut Findings) -> T) -> Self {
+        let mut found = Findings::default();
+        let value = read(&mut found);
+        found.with(value)
+    }
+
+    /// A value with which all is well.
+    pub(super) fn of(value: T) -> Self {
+        Self { value, findings: Findings::default() }
+    }
+}
+
+impl<T> Reading<Option<T>> {
+    /// No value, since its field is wrong.
+    pub(super) fn wrong(field: String, problem: Problem) -> Self {
+        let mut findings = Findings::default();
+        findings.error(field, problem);
+        findings.with(None)
+    }
+}
+
+/// Errors, warnings and assumptions, in the order in which they were found.
+#[must_use]
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    errors: Bounded<Finding<(String, Problem)>>,
+    warnings: Bounded<Finding<String>>,
+    assumptions: Bounded<String>,
+}
+
+/// Something found at a place that its finder may not know yet.
+#[derive(Debug, PartialEq)]
+struct Finding<T> {
+    place: At,
+    what: T,
+}
+
+#[derive(Debug, PartialEq)]
+enum At {
+    /// In the object that is read.
+    Object,
+    /// In a container of it.
+    Container(String),
+    /// In another object.
+    Elsewhere(Place),
+}
+
+impl Findings {
+    /// What `read` finds.
+    pub(super) fn collect(read: impl FnOnce(&mut Self)) -> Self {
+        let mut found = Self::default();
+        read(&mut found);
+        found
+    }
+
+    /// Adds an error of a field of the object that is read.
+    pub(super) fn error(&mut self, field: impl Into<String>, problem: Problem) {
+        self.errors.push(Finding { place: At::Object, what: (field.into(), problem) });
+    }
+
+    /// Adds a warning about the object that is read.
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(Finding { place: At::Object, what: text.into() });
+    }
+
+    /// Notes what the prediction assumes; the text names its container itself.
+    pub(super) fn assume(&mut self, text: impl Into<String>) {
+        self.assumptions.push(text.into());
+    }
+
+    /// Takes the value of a reading and adds what was found with it.
+    pub(super) fn take<T>(&mut self, reading: Reading<T>) -> T {
+        self.add(reading.findings);
+        reading.value
+    }
+
+    /// Adds what was found in a part.
+    pub(super) fn add(&mut self, other: Self) {
+        self.errors.append(other.errors);
+        self.warnings.append(other.warnings);
+        self.assumptions.append(other.assumptions);
+    }
+
+    /// The findings together with a value.
+    pub(super) fn with<T>(self, value: T) -> Reading<T> {
+        Reading { value, findings: self }
+    }
+
+    /// What was found in a container.
+    pub(super) fn in_container(mut self, name: &str) -> Self {
+        self.place(|| At::Container(name.to_owned()));
+        self
+    }
+
+    /// What was found in another object than the one that is read.
+    pub(super) fn elsewhere(mut self, place: &Place) -> Self {
+        self.place(|| At::Elsewhere(place.clone()));
+        self
+    }
+
+    /// Puts what has only the object as its place somewhere else.
+    fn place(&mut self, at: impl Fn() -> At) {
+        let errors = self.errors.items.iter_mut().map(|error| &mut error.place);
+        let warnings = self.warnings.items.iter_mut().map(|warning| &mut warning.place);
+        for place in errors.chain(warnings).filter(|place| **place == At::Object) {
+            *place = at();
+        }
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        !self.errors.items.is_empty()
+    }
+
+    /// Everything with its place; `object` is the place of the object that was read.
+    pub(super) fn at(self, object: &Place) -> Placed {
+        let place = |at: At| match at {
+            At::Object => object.clone(),
+            At::Container(name) => Place { container: Some(name), ..object.clone() },
+            At::Elsewhere(place) => place,
+        };
+        let error = |Finding { place: at, what: (field, problem) }| ManifestError {
+            place: place(at),
+            field,
+            problem,
+        };
+        let warning = |Finding { place: at, what }: Finding<String>| format!("{}, {what}", place(at));
+        Placed {
+            errors: Bounded {
+                items: self.errors.items.into_iter().map(error).collect(),
+                more: self.errors.more,
+            },
+            warnings: Bounded {
+                items: self.warnings.items.into_iter().map(warning).collect(),
+                more: self.warnings.more,
+            }
+            .into_lines(),
+            assumptions: self.assumptions.into_lines(),
+        }
+    }
+}
+
+/// What was found, with places.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) errors: Bounded<ManifestError>,
+    pub(super) warnings: Vec<String>,
+    pub(super) assumptions: Vec<String>,
+}
+
+/// The first of many, each once, and how many more there are.
+#[derive(Debug)]
+pub(super) struct Bounded<T> {
+    pub(super) items: Vec<T>,
+    pub(super) more: usize,
+}
+
+impl<T> Default for Bounded<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), more: 0 }
+    }
+}
+
+impl<T: PartialEq> Bounded<T> {
+    pub(super) fn push(&mut self, item: T) {
+        if self.items.contains(&item) {
+            return;
+        }
+        if self.items.len() < MAX_FINDINGS {
+            self.items.push(item);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        other.items.into_iter().for_each(|item| self.push(item));
+        self.more += other.more;
+    }
+}
+
+impl Bounded<String> {
+    fn into_lines(self) -> Vec<String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.items.into_iter().chain(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(object: &str) -> Place {
+        Place { file: "a.yaml".to_owned(), object: Some(object.to_owned()), ..Place::default() }
+    }
+
+    #[test]
+    fn a_finding_keeps_the_first_place_that_it_gets() {
+        let mut map = Findings::default();
+        map.error("data", Problem::Missing);
+        let mut container = Findings::default();
+        container.error("env", Problem::Missing);
+        container.add(map.elsewhere(&place("ConfigMap/c")));
+        let mut pod = Findings::default();
+        pod.add(container.in_container("web"));
+        pod.error("spec", Problem::Missing);
+        let errors: Vec<String> =
+            pod.at(&place("Pod/p")).errors.items.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "a.yaml, Pod/p, container web, env: is missing",
+                "a.yaml, ConfigMap/c, data: is missing",
+                "a.yaml, Pod/p, spec: is missing",
+            ]
+        );
+    }
+
+    #[test]
+    fn findings_are_kept_once_and_bounded_and_the_rest_is_counted() {
+        let mut findings = Findings::default();
+        for i in 0..250 {
+            findings.warn(format!("field {i}"));
+            findings.warn("field 0");
+        }
+        let warnings = findings.at(&Place::default()).warnings;
+        assert_eq!((warnings.len(), warnings[100].as_str()), (101, "and 150 more"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Objects whose Pods run this program.
+
+use std::time::Duration;
+
+use super::environment::Sources;
+use super::error::Problem;
+use super::findings::Reading;
+use super::mapping::{self, Mapping};
+use super::object::Object;
+use super::pod;
+use crate::kubelet::RestartPolicy;
+use crate::predict::workload::{Kind, Rollout, Workload};
+
+/// What an object is.
+pub(super) enum Read<'a> {
+    /// One whose Pods run this program, and their labels.
+    Workload(Box<Workload>, Vec<(&'a str, &'a str)>),
+    /// Something else.
+    Other(String),
+}
+
+/// Reads an object. Warnings and assumptions are left to the caller, who knows the place of each.
+pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Read<'a>> {
+    Reading::collect(|found| {
+        let other = |why: &str| {
+            let object = object.place.object.clone().unwrap_or_default();
+            Read::Other(if why.is_empty() { object } else { format!("{object} ({why})") })
+        };
+        let root = object.root();
+        let Some((kind, path)) = template_of(object) else { return other("no Pod template") };
+        // The object that has `replicas` or `parallelism`: around the template.
+        let owner = found.take(root.descend(path.split_last().map_or(&[], |(_, names)| names)));
+        let template = found.take(root.descend(path));
+        let Some(spec) = template.as_ref().and_then(|template| found.take(template.mapping("spec"))) else {
+            if !found.has_errors() && !matches!(kind, Kind::Other(_)) {
+                let field: Vec<&str> = path.iter().copied().chain(["spec"]).collect();
+                found.error(field.join("."), Problem::Missing);
+            }
+            return other("");
+        };
+        let Reading { value: runs, findings } = pod::runs_this_program(&spec);
+        if !runs {
+            // The containers of a foreign kind may be of another form.
+            if !matches!(kind, Kind::Other(_)) {
+                found.add(findings);
+            }
+            let images = images(&spec);
+            if mapping::is_template(&images) {
+                found.error(spec.field("containers"), Problem::Template(images.clone()));
+            }
+            return other(&images);
+        }
+        match found.take(root.mapping("metadata")) {
+            Some(metadata) if metadata.contains("name") || !metadata.contains("generateName") => {
+                found.take(metadata.name("name"));
+            }
+            Some(_) => {}
+            None => found.error("metadata.name", Problem::Missing),
+        }
+        let metadata = template.as_ref().and_then(|template| found.take(template.mapping("metadata")));
+        let labels =
+            metadata.as_ref().map(|metadata| found.take(metadata.string_pairs("labels"))).unwrap_or_default();
+        let sources = Sources {
+            objects,
+            kind: &kind,
+            owner: object,
+            metadata: metadata.as_ref(),
+            spec: &spec,
+            container: "",
+        };
+        let policy = found.take(policy(&kind, &spec));
+        let (pod, ours) = found.take(pod::read(&spec, &sources, policy));
+        let owner = owner.unwrap_or_else(|| root.clone());
+        let suspended = found.take(is_suspended(&kind, &root, &owner));
+        let asked_for = found.take(replicas(&kind, &owner));
+        let replicas = if suspended { 0 } else { asked_for };
+        let rollout = found.take(rollout(&kind, &owner)).filter(|_| !suspended);
+        if object.kind == "CronJob" {
+            found.assume("of a CronJob one run is predicted".to_owned());
+        }
+        let workload = Workload {
+            place: object.place.heading(),
+            kind,
+            name: object.name.clone(),
+            replicas,
+            pod,
+            ours,
+            rollout,
+            assumptions: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Read::Workload(Box::new(workload), labels)
+    })
+}
+
+/// The path of the Pod template, or that of the Pod itself. Kinds that other controllers bring are not listed: any
+/// object with containers where a template has them makes Pods.
+fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
+    const PLAIN: &[&str] = &["spec", "template"];
+    const OF_JOB: &[&str] = &["spec", "jobTemplate", "spec", "template"];
+    Some(match object.kind.as_str() {
+        "Pod" => (Kind::Pod, &[]),
+        "Deployment" => (Kind::Deployment, PLAIN),
+        "StatefulSet" => (Kind::StatefulSet, PLAIN),
+        "DaemonSet" => (Kind::DaemonSet, PLAIN),
+        "Job" => (Kind::Job, PLAIN),
+        "CronJob" => (Kind::Job, OF_JOB),
+        kind => {
+            let has_containers = |path: &&'static [&'static str]| {
+                let template = object.root().descend(path).value;
+                let spec = template.and_then(|template| template.mapping("spec").value);
+                spec.is_some_and(|spec| !spec.mappings("containers").value.is_empty())
+            };
+            // Without the group: that is part of the place already.
+            let name = kind.rsplit('/').next().unwrap_or(kind);
+            (Kind::Other(name.into()), [PLAIN, OF_JOB].into_iter().find(has_containers)?)
+        }
+    })
+}
+
+/// Whether the object makes no Pods until somebody resumes it.
+fn is_suspended(kind: &Kind, root: &Mapping, owner: &Mapping) -> Reading<bool> {
+    Reading::collect(|found| {
+        let field = match kind {
+            Kind::Deployment => "paused",
+            Kind::Job => "suspend",
+            _ => return false,
+        };
+        // That of a CronJob is beside its template, and that of each Job in it.
+        let places = [found.take(root.mapping("spec")), Some(owner.clone())];
+        let suspended =
+            places.into_iter().flatten().any(|place| found.take(place.boolean(field)) == Some(true));
+        if suspended {
+            found.assume(format!(
+                "{field}: true: the {kind} makes no Pod; --pods predicts those it would make once resumed"
+            ));
+        }
+        suspended
+    })
+}
+
+fn images(spec: &Mapping) -> String {
+    let containers = spec.mappings("containers").value;
+    let images = containers.iter().filter_map(|container| container.string("image").value);
+    images.map(mapping::shown).collect::<Vec<_>>().join(", ")
+}
+
+/// The Pod's `restartPolicy`, as far as its owner leaves a choice.
+fn policy(kind: &Kind, spec: &Mapping) -> Reading<RestartPolicy> {
+    Reading::collect(|found| {
+        let policy = found.take(pod::restart_policy(spec));
+        let field = spec.field("restartPolicy");
+        match (kind, policy.unwrap_or_default()) {
+            (Kind::Job, RestartPolicy::Always) => {
+                found.error(field, Problem::NotHere("a Job's is OnFailure or Never"));
+            }
+            (
+                Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet,
+                RestartPolicy::OnFailure | RestartPolicy::Never,
+            ) => found.error(field, Problem::NotHere("that of such Pods is Always; leave it out")),
+            _ => {}
+        }
+        policy.unwrap_or_default()
+    })
+}
+
+/// How many Pods there are, and what is left out of how they come to be.
+fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
+    Reading::collect(|found| {
+        let most = i32::MAX as u32;
+        match kind {
+            Kind::Pod => 1,
+            Kind::Deployment | Kind::StatefulSet => {
+                if *kind == Kind::StatefulSet {
+                    if owner.contains("ordinals") {
+                        found.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
+                    }
+                    if found.take(owner.number("minReadySeconds", 0, most)).is_some_and(|seconds| seconds > 0)
+                    {
+                        found.assume("minReadySeconds of a StatefulSet is left out".to_owned());
+                    }
+                }
+                found.take(owner.number("replicas", 0, most)).unwrap_or(1)
+            }
+            Kind::DaemonSet => {
+                found.assume("of a DaemonSet the Pod of one node is predicted".to_owned());
+                1
+            }
+            Kind::Other(name) => {
+                if !matches!(&**name, "ReplicaSet" | "ReplicationController") {
+                    found.assume(format!(
+                    "how the controller of a {name} makes and replaces its Pods is left out: they begin together"
+                ));
+                }
+                found.take(owner.number("replicas", 0, most)).unwrap_or(1)
+            }
+            Kind::Job => {
+                found
+                    .assume("a Job's backoffLimit and deadlines are left out: no Pod is replaced".to_owned());
+                let parallelism = found.take(owner.number("parallelism", 0, most)).unwrap_or(1);
+                parallelism.min(found.take(owner.number("completions", 0, most)).unwrap_or(parallelism))
+            }
+        }
+    })
+}
+
+fn rollout(kind: &Kind, owner: &Mapping) -> Reading<Option<Rollout>> {
+    Reading::collect(|found| {
+        if *kind != Kind::Deployment {
+            return None;
+        }
+        let most = i32::MAX as u32;
+        let min_ready = found.take(owner.number("minReadySeconds", 0, most)).unwrap_or(0);
+        let deadline = found.take(owner.number("progressDeadlineSeconds", 0, most)).unwrap_or(600);
+        if deadline <= min_ready {
+            let (value, least, most) = (i64::from(deadline), i64::from(min_ready) + 1, i64::from(most));
+            found.error(owner.field("progressDeadlineSeconds"), Problem::Range { value, least, most });
+        }
+        Some(Rollout {
+            min_ready: Duration::from_secs(u64::from(min_ready)),
+            progress_deadline: Duration::from_secs(u64::from(deadline)),
+        })
+    })
+}

@@ -30,7 +30,7 @@ mod window;
 pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInfo, RuleHit, Verdict};
 pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
-pub use mode::{Cut, Mode, Partial};
+pub use mode::{Cut, KUBELET_BODY_LIMIT, Mode, Partial};
 pub use plan::{MAX_RULES, Plan, PlanError};
 pub use rate::{Burst, MAX_BURST, Rate};
 pub use replica::{Pods, Replica, Timestamp};

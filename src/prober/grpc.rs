@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::Endpoint;
 use super::dial::dial;
+use super::outcome::{AttemptEnd, Phase, ProbeResult};
 use super::quote::quoted;
-use super::{Ended, Phase, ProbeResult};
 use crate::units::Show;
 use frame::Connection;
 use health::{serving_name, serving_status};
@@ -26,7 +26,7 @@ const BACKOFF_FACTOR: f64 = 1.6;
 
 /// A gRPC probe: `grpc.health.v1.Health/Check`.
 #[derive(Clone, Debug)]
-pub struct Check {
+pub struct GrpcProbe {
     endpoint: Endpoint,
     service: String,
 }
@@ -37,16 +37,16 @@ struct Progress {
     connected: bool,
 }
 
-impl Check {
+impl GrpcProbe {
     pub(super) const fn new(endpoint: Endpoint, service: String) -> Self {
         Self { endpoint, service }
     }
 
-    pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> Ended {
+    pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> AttemptEnd {
         let mut progress = Progress { phase: Phase::Connect, connected: false };
         let ended = timeout_at(deadline, self.run(&mut progress, deadline)).await;
         let (message, status) = match ended {
-            Ok(Ok(1)) => return Ended::success(Some(0)),
+            Ok(Ok(1)) => return AttemptEnd::success(Some(0)),
             Ok(Ok(serving)) => {
                 progress.phase = Phase::Complete;
                 (
@@ -63,7 +63,7 @@ impl Check {
                 let message = format!(
                     "timeout: failed to connect service {address} within {within}: context deadline exceeded"
                 );
-                return Ended::failure(progress.phase, message);
+                return AttemptEnd::failure(progress.phase, message);
             }
             Err(_) => (late(timeout), code::DEADLINE_EXCEEDED),
             Ok(Err(status)) => {
@@ -83,7 +83,7 @@ impl Check {
                 (message, status.code)
             }
         };
-        Ended { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
+        AttemptEnd { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
     }
 
     /// The serving status that the server gave.

@@ -7,8 +7,9 @@ use tokio::net::TcpStream;
 
 use super::status::{Status, check, code, reset};
 use super::{health, hpack};
+use crate::prober::outcome::Phase;
 use crate::prober::quote::os_error;
-use crate::prober::{KUBERNETES_VERSION, Phase};
+use crate::prober::version::KUBERNETES_VERSION;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// No dynamic table of headers, no pushes.

@@ -156,10 +156,9 @@ impl HttpProbe {
             Some(location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => location,
             _ => return Ok(Next::Judge),
         };
-        let (next, is_absolute) = url.join(location).map_err(|error| {
-            let (location, text) = (quoted(location), quoted(&error.text));
-            format!("failed to parse Location header {location}: parse {text}: {}", error.error)
-        })?;
+        let (next, is_absolute) = url
+            .join(location)
+            .map_err(|error| format!("failed to parse Location header {}: {error}", quoted(location)))?;
         // The kubelet compares with the first request's host, as it is written.
         let is_same = next.hostname() == self.url.hostname();
         Ok(if is_same { Next::Follow { url: next, is_absolute } } else { Next::Judge })

@@ -5,12 +5,14 @@ mod escape;
 mod host;
 mod resolve;
 mod split;
+mod user;
 
 use std::fmt;
 
-pub(super) use error::UrlError;
+pub(super) use error::{LocationError, UrlError};
 use escape::{Part, escaped};
 use split::Parts;
+pub(super) use user::User;
 
 /// The URL of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +28,6 @@ pub(super) struct Url {
     query: Option<Vec<u8>>,
     /// Escaped; `None` if it is empty.
     fragment: Option<String>,
-}
-
-/// User and password of a URL, without escapes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) name: Vec<u8>,
-    pub(super) password: Option<Vec<u8>>,
-}
-
-/// Why a `Location` is not a URL.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct LocationError {
-    /// The part of it that Go names.
-    pub(super) text: Vec<u8>,
-    pub(super) error: UrlError,
 }
 
 impl Url {

@@ -41,3 +41,12 @@ pub enum UrlError {
     #[error("first path segment in URL cannot contain colon")]
     Colon,
 }
+
+/// Why a `Location` is not a URL.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("parse {}: {error}", quoted(.text))]
+pub(in crate::prober) struct LocationError {
+    /// The part of it that Go names.
+    pub(in crate::prober) text: Vec<u8>,
+    pub(in crate::prober) error: UrlError,
+}

@@ -1,8 +1,9 @@
 //! The parts of a URL, or of a reference to one.
 
-use super::error::UrlError;
-use super::escape::{Part, normalized, unescaped};
-use super::{LocationError, User, host};
+use super::error::{LocationError, UrlError};
+use super::escape::{Part, normalized};
+use super::user::User;
+use super::{host, user};
 
 /// The parts of a reference, each checked.
 #[derive(Debug, Default)]
@@ -72,18 +73,7 @@ impl Parts {
             return Ok(());
         };
         self.host = host::read(&self.scheme, &authority[at + 1..])?;
-        let user = &authority[..at];
-        let is_valid = |c: &u8| c.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(c);
-        if !user.iter().all(is_valid) {
-            return Err(UrlError::User);
-        }
-        let (name, password) = match user.iter().position(|c| *c == b':') {
-            Some(colon) => (&user[..colon], Some(&user[colon + 1..])),
-            None => (user, None),
-        };
-        let name = unescaped(name, Part::User)?;
-        let password = password.map(|password| unescaped(password, Part::User)).transpose()?;
-        self.user = Some(User { name, password });
+        self.user = Some(user::read(&authority[..at])?);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `kube-probesim fault`: lists, adds and removes faults in a running service.
 
+mod address;
 mod arguments;
 mod client;
 mod table;
@@ -166,7 +167,7 @@ impl Session<'_> {
         self.ask(Call { method: "GET", path: "/v1/state", ..Call::default() })
     }
 
-    /// Puts a rule under a name that no other has, also while others do the same.
+    /// Puts a rule under a free name; looks for another one if somebody changes the plan meanwhile.
     fn put_under_free_name(&mut self, rule: &mut Value) -> Result<(String, Reply), Failure> {
         let target = match &rule["target"] {
             Value::Array(targets) => targets.first().and_then(Value::as_str),

@@ -13,7 +13,7 @@ use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::report::{self, Output, View};
 use crate::predict::run::{Options, Replicas};
 
-use arguments::{Arguments, Request};
+use arguments::{Arguments, PredictCommand};
 
 use super::exit::{EXIT_DATA, EXIT_FAILURE, EXIT_NO_INPUT, EXIT_USAGE};
 use super::shared::{print_help, print_usage_errors};
@@ -54,8 +54,8 @@ pub fn run(
     stderr: &mut dyn Write,
 ) -> u8 {
     let arguments = match arguments::parse(args, stdin_is_terminal) {
-        Ok(Request::Predict(arguments)) => arguments,
-        Ok(Request::Help) => return print_help(HELP, stdout),
+        Ok(PredictCommand::Predict(arguments)) => arguments,
+        Ok(PredictCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
     let inputs = match read(&arguments.files, stdin) {

@@ -152,7 +152,7 @@ impl Session<'_> {
             let is = if selected { "is" } else { "is not" };
             writeln!(
                 self.out,
-                "this Pod {is} one of its pods; each replica is drawn by itself, so that of few it may be none"
+                "this Pod {is} one of its pods; each replica draws for itself, so among few replicas none may be chosen"
             )?;
         }
         Ok(())

@@ -11,6 +11,8 @@ use super::outcome::{AttemptEnd, Phase};
 use super::quote::os_error;
 
 /// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub(super) struct DialError {
     /// [`Phase::Resolve`] or [`Phase::Connect`].
     pub(super) phase: Phase,

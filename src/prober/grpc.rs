@@ -75,11 +75,7 @@ impl GrpcProbe {
                         status.message
                     ),
                     code::DEADLINE_EXCEEDED => deadline_message(timeout),
-                    _ => format!(
-                        "error: health rpc probe failed: rpc error: code = {} desc = {}",
-                        status.name(),
-                        status.message
-                    ),
+                    _ => format!("error: health rpc probe failed: {status}"),
                 };
                 (message, status.code)
             }

@@ -34,7 +34,7 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
 
 /// Whether a character is shown as it is: a letter, mark, number, punctuation, symbol, or the space.
 fn is_printable(c: char) -> bool {
-    // A mark after a letter is not escaped, which alone it would be.
+    // Rust escapes a combining mark only at the beginning of a text.
     let text = format!("a{c}");
     c.is_ascii_graphic() || !text.escape_debug().any(|c| c == '\\')
 }

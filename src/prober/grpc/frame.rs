@@ -72,7 +72,7 @@ impl Connection {
         self.0.write_all(&bytes).await.map_err(|error| cannot_write(&error))
     }
 
-    /// Asks for the health of a service; the server is told how much time is left.
+    /// Asks for the health of a service; the call says how much time is left.
     pub(super) async fn call(
         &mut self,
         authority: &str,

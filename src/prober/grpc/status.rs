@@ -31,7 +31,8 @@ const CODE_NAMES: [&str; 17] = [
 ];
 
 /// The status of a call that ended without a message.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("rpc error: code = {} desc = {message}", self.name())]
 pub(super) struct Status {
     pub(super) code: u16,
     pub(super) message: String,

@@ -1,8 +1,9 @@
 //! The admin API: `/v1` to steer and to watch, and `/openapi.json`, which describes it.
 //!
-//! One request goes through one function: who asks is checked first, then the path and the method choose what is done.
+//! Each request goes through one function: it checks the caller, then path and method choose the action.
 
 mod answer;
+mod duration;
 mod events;
 mod guard;
 mod state;
@@ -30,21 +31,22 @@ use crate::plan::write_rule;
 use crate::sources::{Change, Control};
 use crate::units::Show;
 use answer::Problem;
+use duration::rounded_up;
 use guard::{Caller, Guard};
 
 /// The largest body of a request: that of a plan.
 const MAX_BODY: usize = document::MAX_PLAN;
 
-/// How long a body may take to come in.
+/// How long the body of a request may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Requests at once.
+/// Requests served at once, at most.
 const REQUESTS: usize = 32;
 
-/// Listeners to events at once, fewer than the admin listener has places.
+/// Event streams open at once, at most: fewer than the connections of the admin listener.
 const LISTENERS: usize = 16;
 
-/// What the handlers know.
+/// State that the handlers share.
 struct Api {
     control: Control,
     identity: Identity,
@@ -82,7 +84,7 @@ fn openapi(method: &Method) -> Response {
     }
 }
 
-/// One request, from who asks to the answer.
+/// Serves one request.
 async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     // A router that is called outside a connection knows no peer and treats the caller as a foreign one.
     let connection = ConnectionHandle::current();
@@ -164,7 +166,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     }
 }
 
-/// The plan in force, as it may be put.
+/// The plan in force, in the form that `PUT` takes.
 fn plan(status: &crate::sources::Status) -> Map<String, Value> {
     let mut plan = Map::new();
     if let Some((seed, _)) = status.seed {
@@ -174,7 +176,7 @@ fn plan(status: &crate::sources::Status) -> Map<String, Value> {
     plan
 }
 
-/// The rules in force, each with what is left of its time.
+/// The rules in force, each with the time it has left as its `ttl`.
 fn rules(status: &crate::sources::Status) -> Vec<Value> {
     let rule = |(rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)| {
         let mut value = write_rule(rule);
@@ -186,12 +188,7 @@ fn rules(status: &crate::sources::Status) -> Vec<Value> {
     status.snapshot.active.plan.rules().zip(&status.rules).map(rule).collect()
 }
 
-/// To whole milliseconds, and not to nothing.
-fn rounded_up(left: Duration) -> Duration {
-    Duration::from_millis((left.as_micros().div_ceil(1000) as u64).max(1))
-}
-
-/// The generations of `If-Match`; `None` where any will do.
+/// The generations that `If-Match` names; `None` if it accepts any.
 fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     let mut expected = None;
     for header in headers.get_all(IF_MATCH) {
@@ -200,7 +197,7 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
             if tag == "*" {
                 return Ok(None);
             }
-            // Who leaves the quotes out is understood all the same.
+            // Accept a generation without its quotes, too.
             let tag = tag.strip_prefix('"').unwrap_or(tag);
             let tag = tag.strip_suffix('"').unwrap_or(tag);
             let digits = Some(tag).filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
@@ -215,7 +212,7 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     Ok(expected)
 }
 
-/// A body that is JSON of one of these types.
+/// Reads a JSON body of one of these media types.
 async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, Problem> {
     let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim();
@@ -250,7 +247,7 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem>
     }
 }
 
-/// What the body of a reset asks for; it may be empty.
+/// Reads the body of a reset, which may be empty: whether windows begin anew.
 async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
     let bytes = bytes(headers, body).await?;
     if bytes.is_empty() {
@@ -262,9 +259,4 @@ async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
     let fields = value.as_object().ok_or_else(wrong)?;
     let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;
     if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }
-}
-
-/// A generation as an answer tells it.
-fn generation_body(generation: u64) -> Value {
-    json!({ "generation": generation })
 }

@@ -31,8 +31,8 @@ pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInf
 pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
 pub use draw::{Draws, Seed};
 pub use mode::{
-    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, MODES, Mode, ModeField,
-    ModeInfo, ModeParts, Partial, StatusEffect,
+    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, KUBELET_BODY_LIMIT, MODES,
+    Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
 };
 pub use plan::{MAX_RULES, Plan, PlanError};
 pub use rate::{Burst, MAX_BURST, Rate};

@@ -1,4 +1,4 @@
-//! Answers and problems (RFC 9457).
+//! Answers, and problem details (RFC 9457).
 
 use axum::body::Body;
 use axum::response::Response;
@@ -7,12 +7,12 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::plan::ConfigError;
 use crate::sources::{Changed, Refusal};
 
-/// Why a request is not done.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -37,7 +37,7 @@ impl Problem {
     }
 
     pub(super) fn busy(why: &str) -> Self {
-        // The admin listener has few places: who cannot be served leaves his to others.
+        // End the connection: the admin listener has few, and another caller may need it.
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again"))
             .header(RETRY_AFTER, "1")
             .header(CONNECTION, "close")
@@ -96,13 +96,13 @@ impl Problem {
     }
 }
 
-/// The present generation as a tag.
+/// A generation as an entity tag.
 fn etag(generation: u64) -> String {
     format!("\"{generation}\"")
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Option<u64>) -> Response {
-    // Values of ours can all be written.
+    // Our own values never fail to serialize.
     let mut response =
         with_type(status, "application/json", serde_json::to_string(value).unwrap_or_default() + "\n");
     if let Some(tag) = generation.and_then(|generation| HeaderValue::from_str(&etag(generation)).ok()) {
@@ -113,8 +113,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Optio
 
 pub(super) fn changed(changed: Changed) -> Response {
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
-    let body: Value = super::generation_body(changed.generation);
-    json(status, &body, Some(changed.generation))
+    json(status, &json!({ "generation": changed.generation }), Some(changed.generation))
 }
 
 pub(super) fn document(text: &'static str) -> Response {

@@ -1,4 +1,4 @@
-//! `/v1/events`: a page, or a stream of server-sent events.
+//! `/v1/events`: a page of events, or a stream of server-sent events.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,16 +19,16 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::answer::{self, Problem};
 use crate::engine::events::{Event, Events};
 
-/// The most events of a page, and as many as are kept.
+/// The most events of a page: as many as are kept.
 const MAX_PAGE: usize = 512;
 
-/// Events of a page, unless told otherwise.
+/// Events of a page without `limit`.
 const PAGE: usize = 100;
 
-/// Events that may wait for a listener to take them; one that takes none is dropped.
+/// Events that may wait for a listener; one that falls further behind is disconnected.
 const WAITING: usize = 64;
 
-/// How often a silent stream says that it is alive.
+/// How often a stream without events sends a comment, so that clients see it is alive.
 const ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn serve(
@@ -79,27 +79,27 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
         let mut alive = interval(ALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = after.unwrap_or(u64::MAX);
-        // Between the page and the subscription nothing is lost, and nothing is told twice.
+        // Subscribing before reading the page loses no event; `last` drops those that are in both.
         if let Some(after) = after {
             for event in events.page(Some(after), MAX_PAGE).events {
                 last = event.id;
-                if !matches!(timeout(ALIVE, sender.send(text(&event))).await, Ok(Ok(()))) {
+                if !matches!(timeout(ALIVE, sender.send(encode(&event))).await, Ok(Ok(()))) {
                     return;
                 }
             }
         }
         loop {
-            let told = tokio::select! {
+            let text = tokio::select! {
                 event = next.recv() => match event {
                     Ok(event) if last != u64::MAX && event.id <= last => continue,
-                    Ok(event) => text(&event),
-                    // It was too slow; it may come again with the number of the last event it has.
+                    Ok(event) => encode(&event),
+                    // The listener was too slow. It may reconnect with the id of the last event it has.
                     Err(_) => return,
                 },
                 _ = alive.tick() => Bytes::from_static(b": alive\n\n"),
                 () = sender.closed() => return,
             };
-            if sender.try_send(told).is_err() {
+            if sender.try_send(text).is_err() {
                 return;
             }
         }
@@ -110,8 +110,8 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
     Ok(response)
 }
 
-/// An event in the format of the HTML standard, section 9.2.
-fn text(event: &Event) -> Bytes {
+/// Encodes an event as the HTML standard, section 9.2, has it.
+fn encode(event: &Event) -> Bytes {
     let data = serde_json::to_string(event).unwrap_or_default();
     Bytes::from(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.what.kind()))
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::rounded_up;
+use super::duration::rounded_up;
 use crate::env::Identity;
 use crate::fault::{Client, Rule, Target};
 use crate::plan::write_rule;
 use crate::sources::{RuleStatus, Status};
 use crate::units::Show;
 
-/// Everything that is known, in one piece.
+/// The whole state as one document.
 pub(super) fn json(status: &Status, identity: &Identity) -> Value {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
@@ -71,7 +71,7 @@ pub(super) fn json(status: &Status, identity: &Identity) -> Value {
     }))
 }
 
-/// What is not there is left out.
+/// Leaves out fields without a value.
 fn without_null(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());

@@ -1,5 +1,6 @@
 //! `kube-probesim fault`: lists, adds and removes faults in a running service.
 
+mod address;
 mod arguments;
 mod client;
 mod table;
@@ -173,7 +174,7 @@ impl Session<'_> {
             let is = if selected { "is" } else { "is not" };
             writeln!(
                 self.out,
-                "this Pod {is} one of its pods; each replica is drawn by itself, so that of few it may be none"
+                "this Pod {is} one of its pods; each replica draws for itself, so among few replicas none may be chosen"
             )?;
         }
         Ok(())
@@ -188,7 +189,7 @@ impl Session<'_> {
         self.ask(Call { method: "GET", path: "/v1/state", ..Call::default() })
     }
 
-    /// Puts a rule under a name that no other has, also while others do the same.
+    /// Puts a rule under a free name; looks for another one if somebody changes the plan meanwhile.
     fn put_under_free_name(&mut self, rule: &mut Value) -> Result<(String, Reply), Failure> {
         let target = match &rule["target"] {
             Value::Array(targets) => targets.first().and_then(Value::as_str),

@@ -14,7 +14,7 @@ use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::report::{self, Output, View};
 use crate::predict::run::{Options, Replicas};
 
-use arguments::{Action, Arguments};
+use arguments::{Arguments, PredictCommand};
 
 use super::exit;
 use super::shared::{print_help, print_usage_errors};
@@ -56,8 +56,8 @@ pub fn run(
     stderr: &mut dyn Write,
 ) -> u8 {
     let arguments = match arguments::parse(args, stdin_is_terminal) {
-        Ok(Action::Predict(arguments)) => arguments,
-        Ok(Action::PrintHelp) => return print_help(HELP, stdout),
+        Ok(PredictCommand::Predict(arguments)) => arguments,
+        Ok(PredictCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
     let inputs = match read(&arguments.files, stdin) {

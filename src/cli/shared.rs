@@ -79,12 +79,16 @@ pub(super) fn output(value: String) -> Result<Output, ArgumentError> {
     }
 }
 
+/// Reads the value of an option as a duration; a bare number is in seconds.
+pub(super) fn duration(option: &'static str, value: String) -> Result<Duration, ArgumentError> {
+    units::duration(&value, Bare::Seconds).map_err(|error| ArgumentError::Duration(option, value, error))
+}
+
 /// Reads the value of an option as a duration above 0; a bare number is in seconds.
 pub(super) fn positive_duration(option: &'static str, value: String) -> Result<Duration, ArgumentError> {
-    match units::duration(&value, Bare::Seconds) {
-        Ok(Duration::ZERO) => Err(ArgumentError::Zero(option, value)),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(ArgumentError::Duration(option, value, error)),
+    match duration(option, value.clone())? {
+        Duration::ZERO => Err(ArgumentError::Zero(option, value)),
+        duration => Ok(duration),
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Mode {
     },
 }
 
+/// Bytes of a body that the kubelet reads at most. What comes after them is judged only if it was read along.
+pub const KUBELET_BODY_LIMIT: u64 = 10 << 10;
+
 /// The head and the part of a body that a body fault sends before it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {

@@ -4,10 +4,7 @@ use std::fmt;
 
 use super::clock::Nanos;
 use super::spec::Aim;
-use crate::fault::{Mode, Partial};
-
-/// How much of a body the kubelet reads, in bytes.
-const BODY_LIMIT: u64 = 10 << 10;
+use crate::fault::{KUBELET_BODY_LIMIT, Mode, Partial};
 
 /// What the kubelet saw, in the words of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +94,7 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
     let at_once = |outcome| Reply { at: head, outcome };
     let body = |partial: &Partial, symptom| {
         // The kubelet has read enough before the fault strikes.
-        let enough = partial.body >= BODY_LIMIT;
+        let enough = partial.body >= KUBELET_BODY_LIMIT;
         at_once(if enough { Outcome::of_status(partial.status) } else { Outcome::Error(symptom) })
     };
     match mode {
@@ -117,7 +114,7 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
             if matches!(reply.outcome, Outcome::Error(_)) { Reply { at: deadline, ..reply } } else { reply }
         }
         Mode::Drip { partial, over } => {
-            let share = (BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
+            let share = (KUBELET_BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
             let end = head.saturating_add((over.as_nanos() as f64 * share) as Nanos);
             if end < deadline {
                 Reply { at: end, outcome: Outcome::of_status(partial.status) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fault::{Action, Client, Mode, Plan, Rule, Target};
+use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule, Target};
 use crate::kubelet::{Aim, ContainerSpec, Handler, Probe, ProbeKind};
 use crate::units::Show;
 
@@ -11,8 +11,6 @@ use super::workload::Workload;
 
 /// The share of attempts that a timeout should let through.
 const QUANTILE: f64 = 0.99;
-/// How much of a body the kubelet reads, in bytes.
-const BODY_LIMIT: u64 = 10 << 10;
 
 /// A piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,7 +298,7 @@ fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
     let partial = mode.partial()?;
     match mode {
         Mode::Drip { over, .. } => {
-            let share = (BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
+            let share = (KUBELET_BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
             (over.mul_f64(share) >= timeout).then(|| {
                 let why = format!(
                     "sends its body over {}, longer than the timeout of {}",
@@ -310,7 +308,7 @@ fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
                 (why, "Use the mode hang for a failure.")
             })
         }
-        _ if partial.body < BODY_LIMIT => Some((
+        _ if partial.body < KUBELET_BODY_LIMIT => Some((
             format!("breaks off within the body, {} bytes into it", partial.body),
             "Use status, hang, close or reset for a failure, or a body of 10KiB or more.",
         )),

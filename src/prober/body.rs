@@ -1,123 +1,129 @@
 //! The body of an answer, read as Go's `net/http` reads it.
 
-use tokio::io::AsyncBufReadExt;
+use super::chunked::{Chunked, Stop};
+use super::connection::{Connection, ReadError};
+use super::fields::FieldError;
+use super::framing::Framing;
 
-use super::head::{Connection, ReadError};
+/// Sizes of the pieces in which Go's `io.ReadAll` reads, in bytes. They matter: where a read ends in the middle of what is
+/// buffered, the end of a chunk is looked at or not.
+const PIECES: [usize; 9] = [512, 256, 384, 576, 896, 1408, 2048, 3072, 4864];
 
-/// Longest line of a chunk's size, with its extension.
-const MAX_CHUNK_LINE: usize = 4096;
-
-/// How the end of a body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// By its length in bytes.
+/// A body under way.
+#[derive(Debug)]
+enum Body {
+    /// So many bytes are still to come.
     Length(u64),
-    /// By a chunk without content.
-    Chunked,
-    /// By the end of the connection.
+    Chunked(Chunked),
     Close,
 }
 
 impl Connection {
-    /// Reads at most `limit` bytes of a body. Whether more would come is left open then; an end before the limit
-    /// has to be a proper one. An error is in Go's words.
+    /// Reads at most `limit` bytes of a body, as `io.ReadAll` of a limited reader does. Beyond the limit, an error counts
+    /// if it is already in the buffer. An error is in Go's words.
     pub(super) async fn body(&mut self, framing: Framing, limit: usize) -> Result<Vec<u8>, String> {
+        let mut reader = Body::of(framing);
         let mut body = Vec::new();
-        match framing {
-            Framing::Length(length) => {
-                let wanted = usize::try_from(length).unwrap_or(limit).min(limit);
-                self.exactly(wanted, &mut body).await?;
+        let (mut pieces, mut free) = (PIECES.into_iter().cycle(), 0);
+        let mut piece = 0;
+        while body.len() < limit {
+            if free < piece / 16 || piece == 0 {
+                piece = pieces.next().unwrap_or(limit);
+                free = piece;
             }
-            Framing::Close => loop {
-                match self.some(limit - body.len(), &mut body).await {
-                    Ok(()) if body.len() < limit => {}
-                    Ok(()) | Err(ReadError::End) => break,
-                    Err(ReadError::Failed(message)) => return Err(message),
-                }
-            },
-            Framing::Chunked => self.chunks(limit, &mut body).await?,
+            let start = body.len();
+            body.resize(start + free.min(limit - start), 0);
+            let (count, stop) = reader.read(self, &mut body[start..]).await;
+            body.truncate(start + count);
+            free -= count;
+            match stop {
+                None => {}
+                Some(Stop::End) => break,
+                Some(Stop::Failed(message)) => return Err(message),
+            }
         }
         Ok(body)
     }
 
-    async fn chunks(&mut self, limit: usize, body: &mut Vec<u8>) -> Result<(), String> {
-        loop {
-            let size = chunk_size(&self.chunk_line().await?)?;
-            if size == 0 {
-                return self.trailer().await;
-            }
-            let wanted = usize::try_from(size).unwrap_or(limit).min(limit - body.len());
-            self.exactly(wanted, body).await?;
-            if body.len() == limit {
-                return Ok(());
-            }
-            let mut end = Vec::new();
-            self.exactly(2, &mut end).await?;
-            if end != b"\r\n" {
-                return Err("malformed chunked encoding".to_owned());
+    /// Reads and forgets at most `limit` bytes of a body, whatever comes of it.
+    pub(super) async fn discard_body(&mut self, framing: Framing, limit: usize) {
+        let mut reader = Body::of(framing);
+        let mut buffer = vec![0; limit];
+        let mut left = limit;
+        while left > 0 {
+            let (count, stop) = reader.read(self, &mut buffer[..left]).await;
+            left -= count;
+            if stop.is_some() {
+                return;
             }
         }
     }
 
-    async fn chunk_line(&mut self) -> Result<Vec<u8>, String> {
-        let mut line = Vec::new();
+    /// Reads the trailer of a body in chunks, up to its empty line.
+    async fn trailer(&mut self) -> Stop {
+        const END: &str = "http: unexpected EOF reading trailer";
+        match self.peek(2).await {
+            (b"\r\n", _) => {
+                self.consume(2);
+                return Stop::End;
+            }
+            ([_, _], None) => {}
+            _ => return Stop::Failed(END.to_owned()),
+        }
+        // Go takes no trailer that is longer than its buffer.
+        let mut count = 4;
         loop {
-            self.some_until_newline(&mut line).await.map_err(ReadError::unexpected)?;
-            if line.ends_with(b"\n") {
+            let (peeked, stopped) = self.peek(count).await;
+            if peeked.ends_with(b"\r\n\r\n") {
                 break;
             }
-            if line.len() >= MAX_CHUNK_LINE {
-                return Err("header line too long".to_owned());
+            if stopped.is_some() || peeked.len() < count {
+                return Stop::Failed("http: suspiciously long trailer after chunked body".to_owned());
+            }
+            count += 1;
+        }
+        match self.fields(|_, _| {}).await {
+            Ok(()) => Stop::End,
+            Err(FieldError::Read(ReadError::End)) => Stop::Failed(END.to_owned()),
+            Err(FieldError::Read(ReadError::Failed(message)) | FieldError::Malformed(message)) => {
+                Stop::Failed(message)
             }
         }
-        if line.ends_with(b"\r\n") { Ok(line) } else { Err("chunked line ends with bare LF".to_owned()) }
-    }
-
-    async fn trailer(&mut self) -> Result<(), String> {
-        match self.fill().await {
-            Ok(_) => {}
-            Err(ReadError::End) => return Err("http: unexpected EOF reading trailer".to_owned()),
-            Err(ReadError::Failed(message)) => return Err(message),
-        }
-        self.fields(|_, _| {}).await
-    }
-
-    async fn exactly(&mut self, count: usize, into: &mut Vec<u8>) -> Result<(), String> {
-        let end = into.len() + count;
-        while into.len() < end {
-            self.some(end - into.len(), into).await.map_err(ReadError::unexpected)?;
-        }
-        Ok(())
-    }
-
-    async fn some(&mut self, most: usize, into: &mut Vec<u8>) -> Result<(), ReadError> {
-        let bytes = self.fill().await?;
-        let taken = bytes.len().min(most);
-        into.extend_from_slice(&bytes[..taken]);
-        self.stream.consume(taken);
-        Ok(())
-    }
-
-    async fn some_until_newline(&mut self, into: &mut Vec<u8>) -> Result<(), ReadError> {
-        let bytes = self.fill().await?;
-        let most = bytes.len().min(MAX_CHUNK_LINE);
-        let taken = bytes[..most].iter().position(|c| *c == b'\n').map_or(most, |at| at + 1);
-        into.extend_from_slice(&bytes[..taken]);
-        self.stream.consume(taken);
-        Ok(())
     }
 }
 
-fn chunk_size(line: &[u8]) -> Result<u64, String> {
-    let digits = line.split(|c| *c == b';').next().unwrap_or_default().trim_ascii_end();
-    if digits.is_empty() {
-        return Err("empty hex number for chunk length".to_owned());
+impl Body {
+    fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Chunked::default()),
+            Framing::Close => Self::Close,
+        }
     }
-    if !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err("invalid byte in chunk length".to_owned());
+
+    /// Reads at least one byte, unless it stops.
+    async fn read(&mut self, connection: &mut Connection, into: &mut [u8]) -> (usize, Option<Stop>) {
+        match self {
+            Self::Length(0) => (0, Some(Stop::End)),
+            Self::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(into.len());
+                match connection.read(&mut into[..most]).await {
+                    Ok(count) => {
+                        *left -= count as u64;
+                        (count, (*left == 0).then_some(Stop::End))
+                    }
+                    Err(error) => (0, Some(Stop::Failed(error.unexpected()))),
+                }
+            }
+            Self::Close => match connection.read(into).await {
+                Ok(count) => (count, None),
+                Err(ReadError::End) => (0, Some(Stop::End)),
+                Err(ReadError::Failed(message)) => (0, Some(Stop::Failed(message))),
+            },
+            Self::Chunked(chunked) => match chunked.read(connection, into).await {
+                (count, Some(Stop::End)) => (count, Some(connection.trailer().await)),
+                read => read,
+            },
+        }
     }
-    if digits.len() > 16 {
-        return Err("http chunk length too large".to_owned());
-    }
-    Ok(digits.iter().fold(0, |sum, c| sum << 4 | u64::from((*c as char).to_digit(16).unwrap_or_default())))
 }

@@ -7,10 +7,12 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Endpoint;
+use super::outcome::{AttemptEnd, Phase};
 use super::quote::os_error;
-use super::{Ended, Phase};
 
 /// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub(super) struct DialError {
     /// [`Phase::Resolve`] or [`Phase::Connect`].
     pub(super) phase: Phase,
@@ -18,9 +20,9 @@ pub(super) struct DialError {
     pub(super) message: String,
 }
 
-/// Connects to the first address of the host that takes it. `phase` follows how far it is.
+/// Connects to the first address of the host that accepts. `phase` is kept up to date.
 ///
-/// Go would try a second address family at once if the first is silent; here they take turns.
+/// Go tries a second address family while the first is silent; here they take turns.
 pub(super) async fn dial(endpoint: &Endpoint, phase: &mut Phase) -> Result<TcpStream, DialError> {
     *phase = Phase::Resolve;
     let addresses = match endpoint.host.parse::<IpAddr>() {
@@ -48,8 +50,8 @@ pub(super) async fn dial(endpoint: &Endpoint, phase: &mut Phase) -> Result<TcpSt
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    // The kubelet sets SO_LINGER to 1 s here. All that does is to let its close() wait for the server to acknowledge
-    // the FIN, which no server can see; here it would hold up the only thread.
+    // The kubelet sets SO_LINGER to 1 s here: its close() then waits for the server to acknowledge the FIN. No server can
+    // tell, and here the only thread would wait.
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -63,7 +65,7 @@ fn unresolved(endpoint: &Endpoint, reason: &str) -> DialError {
 fn lookup_message(error: &io::Error) -> String {
     let text = error.to_string();
     let reason = text.rsplit(": ").next().unwrap_or(&text).to_lowercase();
-    // The words of glibc and of musl for the same.
+    // glibc and musl say it differently.
     if ["not known", "does not resolve", "no address"].iter().any(|known| reason.contains(known)) {
         return "no such host".to_owned();
     }
@@ -71,17 +73,17 @@ fn lookup_message(error: &io::Error) -> String {
 }
 
 /// A TCP probe: connected is success.
-pub(super) async fn attempt(endpoint: &Endpoint, deadline: Instant) -> Ended {
+pub(super) async fn attempt(endpoint: &Endpoint, deadline: Instant) -> AttemptEnd {
     let mut phase = Phase::Resolve;
     match timeout_at(deadline, dial(endpoint, &mut phase)).await {
-        Ok(Ok(_closed_at_once)) => Ended::success(None),
-        Ok(Err(error)) => Ended::failure(error.phase, error.message),
+        Ok(Ok(_closed_at_once)) => AttemptEnd::success(None),
+        Ok(Err(error)) => AttemptEnd::failure(error.phase, error.message),
         Err(_) => {
             let message = match phase {
                 Phase::Resolve => format!("dial tcp: lookup {}: i/o timeout", endpoint.host),
                 _ => format!("dial tcp {endpoint}: i/o timeout"),
             };
-            Ended::failure(phase, message)
+            AttemptEnd::failure(phase, message)
         }
     }
 }

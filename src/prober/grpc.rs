@@ -1,6 +1,6 @@
 //! The gRPC probe: one unary call over plaintext HTTP/2.
 //!
-//! One call on one stream needs a few kinds of frames; the general implementation would cost far more than it.
+//! One call on one stream needs only a few kinds of frames.
 
 mod frame;
 mod health;
@@ -13,20 +13,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::Endpoint;
 use super::dial::dial;
+use super::outcome::{AttemptEnd, Phase, ProbeResult};
 use super::quote::quoted;
-use super::{Ended, Phase, ProbeResult};
 use crate::units::Show;
 use frame::Connection;
 use health::{serving_name, serving_status};
 use status::{Status, code};
 
-/// Pause after the first failed connection, and its growth, as in gRPC's back-off (without its jitter).
+/// Pause after the first failed connection, as in gRPC's back-off (without its jitter).
 const BACKOFF: Duration = Duration::from_secs(1);
+/// Growth of the pause with each further failure.
 const BACKOFF_FACTOR: f64 = 1.6;
 
 /// A gRPC probe: `grpc.health.v1.Health/Check`.
 #[derive(Clone, Debug)]
-pub struct Check {
+pub struct GrpcProbe {
     endpoint: Endpoint,
     service: String,
 }
@@ -37,16 +38,16 @@ struct Progress {
     connected: bool,
 }
 
-impl Check {
+impl GrpcProbe {
     pub(super) const fn new(endpoint: Endpoint, service: String) -> Self {
         Self { endpoint, service }
     }
 
-    pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> Ended {
+    pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> AttemptEnd {
         let mut progress = Progress { phase: Phase::Connect, connected: false };
         let ended = timeout_at(deadline, self.run(&mut progress, deadline)).await;
         let (message, status) = match ended {
-            Ok(Ok(1)) => return Ended::success(Some(0)),
+            Ok(Ok(1)) => return AttemptEnd::success(Some(0)),
             Ok(Ok(serving)) => {
                 progress.phase = Phase::Complete;
                 (
@@ -63,9 +64,9 @@ impl Check {
                 let message = format!(
                     "timeout: failed to connect service {address} within {within}: context deadline exceeded"
                 );
-                return Ended::failure(progress.phase, message);
+                return AttemptEnd::failure(progress.phase, message);
             }
-            Err(_) => (late(timeout), code::DEADLINE_EXCEEDED),
+            Err(_) => (deadline_message(timeout), code::DEADLINE_EXCEEDED),
             Ok(Err(status)) => {
                 let message = match status.code {
                     code::UNIMPLEMENTED => format!(
@@ -73,20 +74,16 @@ impl Check {
                          (grpc.health.v1.Health): {}",
                         status.message
                     ),
-                    code::DEADLINE_EXCEEDED => late(timeout),
-                    _ => format!(
-                        "error: health rpc probe failed: rpc error: code = {} desc = {}",
-                        status.name(),
-                        status.message
-                    ),
+                    code::DEADLINE_EXCEEDED => deadline_message(timeout),
+                    _ => format!("error: health rpc probe failed: {status}"),
                 };
                 (message, status.code)
             }
         };
-        Ended { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
+        AttemptEnd { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
     }
 
-    /// The serving status that the server gave.
+    /// Makes the call and returns the serving status of the answer.
     async fn run(&self, progress: &mut Progress, deadline: Instant) -> Result<u64, Status> {
         let mut connection = self.connect(progress).await;
         progress.connected = true;
@@ -98,13 +95,13 @@ impl Check {
             .ok_or_else(|| Status::new(code::INTERNAL, "grpc: failed to unmarshal the received message"))
     }
 
-    /// A connection whose other side has sent its settings; tries until there is one.
+    /// Connects, again and again, until a server sends its settings.
     async fn connect(&self, progress: &mut Progress) -> Connection {
         let mut pause = BACKOFF;
         loop {
             if let Ok(stream) = dial(&self.endpoint, &mut progress.phase).await {
                 let mut connection = Connection::new(stream);
-                if connection.greet().await.is_ok() {
+                if connection.handshake().await.is_ok() {
                     return connection;
                 }
             }
@@ -115,6 +112,6 @@ impl Check {
     }
 }
 
-fn late(timeout: Duration) -> String {
+fn deadline_message(timeout: Duration) -> String {
     format!("timeout: health rpc did not complete within {}", Show(timeout))
 }

@@ -1,31 +1,30 @@
 //! The HTTP probe.
 
-use std::fmt::Write;
-
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{AddressError, Endpoint, Header};
-use super::body::Framing;
+use super::address::{AddressError, Endpoint};
+use super::connection::Connection;
 use super::dial::dial;
-use super::head::{Connection, Head};
+use super::framing::Framing;
+use super::head::Head;
+use super::header::Header;
+use super::outcome::{AttemptEnd, Phase, ProbeResult};
 use super::quote::quoted;
-use super::url::Url;
-use super::{Ended, KUBERNETES_VERSION, Phase, ProbeResult};
+use super::url::{Url, User};
+use super::version::KUBERNETES_VERSION;
+use crate::fault::KUBELET_BODY_LIMIT;
 
-/// What is read of a body at most, in bytes.
-const MAX_BODY: usize = 10 << 10;
-
-/// A body up to this length is read before a redirect is followed, as Go does; of one without a length, so much.
-const MAX_DRAINED: usize = 2 << 10;
+/// A body of at most this length is read before a redirect is followed, as Go does; of one without a length, so much.
+const MAX_DISCARDED: u64 = 2 << 10;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 9;
 
 /// An HTTP probe.
 #[derive(Clone, Debug)]
-pub struct Get {
+pub struct HttpProbe {
     url: Url,
-    /// What is sent, but for `Host`, `Referer` and `Connection`: sorted by name, as Go sends them.
+    /// What is sent, but for `Host`, `User-Agent` and `Connection`.
     headers: Vec<Header>,
     host: Option<String>,
     user_agent: String,
@@ -34,33 +33,43 @@ pub struct Get {
 /// How far an attempt is, for the case that its time runs out.
 struct Progress {
     /// The URL under way, as the event will show it.
-    url: String,
+    url: Vec<u8>,
     phase: Phase,
     status: Option<u16>,
 }
 
 impl Progress {
     /// An attempt that ended before there was an answer to judge: a failure.
-    fn no_answer(&self, reason: &str) -> Ended {
-        let message = format!("Get {}: {reason}", quoted(self.url.as_bytes()));
-        Ended { result: ProbeResult::Failure, phase: self.phase, status: self.status, message }
+    fn no_answer(&self, reason: &str) -> AttemptEnd {
+        let message = format!("Get {}: {reason}", quoted(&self.url));
+        AttemptEnd { result: ProbeResult::Failure, phase: self.phase, status: self.status, message }
     }
 
     /// An attempt that ended inside a body: an error, whatever the status.
-    fn no_body(&self, reason: String) -> Ended {
-        Ended { result: ProbeResult::Error, phase: Phase::Body, status: self.status, message: reason }
+    fn no_body(&self, reason: String) -> AttemptEnd {
+        AttemptEnd { result: ProbeResult::Error, phase: Phase::Body, status: self.status, message: reason }
     }
 }
 
-/// What to do with a head.
+/// What follows a head.
 enum Next {
-    /// Its body decides.
-    Answer,
-    /// Another request: where, and whether the location named a scheme of its own.
-    Follow(Url, bool),
+    /// Judge the answer.
+    Judge,
+    /// Request another URL. It is absolute if the `Location` has a scheme.
+    Follow { url: Url, is_absolute: bool },
 }
 
-impl Get {
+/// One request of an attempt.
+struct Hop {
+    url: Url,
+    /// The `Host` header if it is not that of the URL.
+    host: Option<String>,
+    referer: Option<Vec<u8>>,
+    /// Whether headers about a body are sent: not after a redirect that turns a request into one without a body.
+    describes_body: bool,
+}
+
+impl HttpProbe {
     /// A probe of `url` with the `httpHeaders` of a probe.
     pub(super) fn new(url: Url, mut headers: Vec<Header>) -> Self {
         let first = |name: &str| headers.iter().find(|h| h.name == name).map(|h| h.value.clone());
@@ -71,21 +80,20 @@ impl Get {
             Some(value) if value.is_empty() => headers.retain(|header| header.name != "Accept"),
             Some(_) => {}
         }
-        // Go sends what it knows better itself, or not at all.
+        // Go sends these by other means or not at all.
         headers.retain(|header| {
             !matches!(
                 header.name.as_str(),
                 "Host" | "User-Agent" | "Content-Length" | "Transfer-Encoding" | "Trailer"
             )
         });
-        headers.sort_by(|a, b| a.name.cmp(&b.name));
         Self { url, headers, host, user_agent }
     }
 
-    pub(super) async fn attempt(&self, deadline: Instant) -> Ended {
-        let mut progress = Progress { url: self.url.to_string(), phase: Phase::Connect, status: None };
+    pub(super) async fn attempt(&self, deadline: Instant) -> AttemptEnd {
+        let mut progress = Progress { url: self.url.redacted(), phase: Phase::Connect, status: None };
         match timeout_at(deadline, self.run(&mut progress)).await {
-            Ok(ended) => ended,
+            Ok(end) => end,
             Err(_) if progress.phase == Phase::Body => progress.no_body(
                 "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
                     .to_owned(),
@@ -95,28 +103,26 @@ impl Get {
         }
     }
 
-    async fn run(&self, progress: &mut Progress) -> Ended {
-        let mut url = self.url.clone();
-        let mut host = self.host.clone();
-        let mut referer = None;
+    async fn run(&self, progress: &mut Progress) -> AttemptEnd {
+        let (url, host) = (self.url.clone(), self.host.clone());
+        let mut hop = Hop { url, host, referer: None, describes_body: true };
         let mut followed = 0;
         loop {
-            if url.scheme == "https" {
-                // The kubelet would go on, and nobody can tell what it would find.
-                let ended = progress.no_answer("redirected to https, which is not supported yet");
-                return Ended { result: ProbeResult::Error, ..ended };
+            if hop.url.scheme() == "https" {
+                // The kubelet would go on, and its result is unknown here.
+                let end = progress.no_answer("redirected to https, which is not supported yet");
+                return AttemptEnd { result: ProbeResult::Error, ..end };
             }
-            let request = self.request(&url, host.as_deref(), referer.as_deref());
-            let (mut connection, head) = match exchange(&url, &request, progress).await {
+            let (mut connection, head) = match exchange(&hop.url, &self.request(&hop), progress).await {
                 Ok(answer) => answer,
                 Err(reason) => return progress.no_answer(&reason),
             };
             progress.status = Some(head.status);
-            let (next, own) = match self.next(&url, &head) {
-                Ok(Next::Follow(next, own)) => (next, own),
-                Ok(Next::Answer) => {
+            let (next, is_absolute) = match self.next(&hop.url, &head) {
+                Ok(Next::Follow { url, is_absolute }) => (url, is_absolute),
+                Ok(Next::Judge) => {
                     progress.phase = Phase::Body;
-                    return match connection.body(head.framing, MAX_BODY).await {
+                    return match connection.body(head.framing, KUBELET_BODY_LIMIT as usize).await {
                         Ok(body) => judge(head.status, &body),
                         Err(reason) => progress.no_body(reason),
                     };
@@ -129,77 +135,117 @@ impl Get {
             progress.phase = Phase::Redirect;
             progress.url = match head.location.clone() {
                 Some(location) if followed == MAX_REDIRECTS => location,
-                _ => next.to_string(),
+                _ => next.redacted(),
             };
-            connection.drain(&head).await;
+            // A body that hangs uses up the time of the attempt, as with Go.
+            if !matches!(head.framing, Framing::Length(length) if length > MAX_DISCARDED) {
+                connection.discard_body(head.framing, MAX_DISCARDED as usize).await;
+            }
             if followed == MAX_REDIRECTS {
                 return progress.no_answer(&format!("stopped after {} redirects", MAX_REDIRECTS + 1));
             }
             followed += 1;
-            if own || host.as_deref() == Some(url.authority.as_str()) {
-                host = None;
-            }
-            referer = Some(url.to_string());
-            url = next;
+            let host = hop.host.filter(|host| !is_absolute && host.as_bytes() != hop.url.authority());
+            let describes_body = hop.describes_body && matches!(head.status, 307 | 308);
+            hop = Hop { referer: Some(hop.url.without_user()), url: next, host, describes_body };
         }
     }
 
     fn next(&self, url: &Url, head: &Head) -> Result<Next, String> {
         let location = match &head.location {
             Some(location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => location,
-            _ => return Ok(Next::Answer),
+            _ => return Ok(Next::Judge),
         };
-        let (next, own) = url.join(location).map_err(|error| {
-            let location = quoted(location.as_bytes());
-            format!("failed to parse Location header {location}: parse {location}: {error}")
-        })?;
-        // Compared with the first request's host, and as written.
-        Ok(if next.host() == self.url.host() { Next::Follow(next, own) } else { Next::Answer })
+        let (next, is_absolute) = url
+            .join(location)
+            .map_err(|error| format!("failed to parse Location header {}: {error}", quoted(location)))?;
+        // The kubelet compares with the first request's host, as it is written.
+        let is_same = next.hostname() == self.url.hostname();
+        Ok(if is_same { Next::Follow { url: next, is_absolute } } else { Next::Judge })
     }
 
     /// The head of a request, byte for byte as the kubelet sends it.
-    fn request(&self, url: &Url, host: Option<&str>, referer: Option<&str>) -> String {
-        let mut text = format!("GET {} HTTP/1.1\r\n", url.request_target());
-        let mut put = |name: &str, value: &str| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{name}: {value}\r\n");
-        };
-        put("Host", host.unwrap_or(&url.authority));
-        if !self.user_agent.is_empty() {
-            put("User-Agent", &self.user_agent);
-        }
-        let mut referer = referer.filter(|_| self.headers.iter().all(|header| header.name != "Referer"));
-        for header in &self.headers {
-            if header.name.as_str() > "Referer"
-                && let Some(referer) = referer.take()
-            {
-                put("Referer", referer);
+    fn request(&self, hop: &Hop) -> Vec<u8> {
+        let mut request = [b"GET ", hop.url.request_target().as_slice(), b" HTTP/1.1\r\n"].concat();
+        let mut put = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                request.extend_from_slice(part);
             }
-            put(&header.name, &header.value);
+        };
+        put("Host", hop.host.as_ref().map_or(hop.url.authority(), |host| host.as_bytes()));
+        if !self.user_agent.is_empty() {
+            put("User-Agent", self.user_agent.as_bytes());
         }
-        if let Some(referer) = referer {
-            put("Referer", referer);
+        let mut headers: Vec<(&str, &[u8])> = self
+            .headers
+            .iter()
+            .filter(|header| hop.describes_body || !is_about_body(&header.name))
+            .map(|header| (header.name.as_str(), header.value.as_bytes()))
+            .collect();
+        let has = |name: &str| self.headers.iter().any(|h| h.name == name && !h.value.is_empty());
+        if let Some(referer) = &hop.referer
+            && !has("Referer")
+        {
+            headers.push(("Referer", referer));
+        }
+        let authorization = hop.url.user().map(basic);
+        if let Some(authorization) = &authorization
+            && !has("Authorization")
+        {
+            headers.retain(|(name, _)| *name != "Authorization");
+            headers.push(("Authorization", authorization.as_bytes()));
+        }
+        // Go sorts them by name.
+        headers.sort_by_key(|(name, _)| *name);
+        for (name, value) in headers {
+            put(name, value);
         }
         let is_close = |token: &str| token.trim().eq_ignore_ascii_case("close");
         let closes = |h: &Header| h.name == "Connection" && h.value.split(',').any(is_close);
         if !self.headers.iter().any(closes) {
-            put("Connection", "close");
+            put("Connection", b"close");
         }
-        text.push_str("\r\n");
-        text
+        request.extend_from_slice(b"\r\n");
+        request
     }
 }
 
+fn is_about_body(header: &str) -> bool {
+    matches!(header, "Content-Encoding" | "Content-Language" | "Content-Location" | "Content-Type")
+}
+
+/// The value of `Authorization` for user and password of a URL (RFC 7617).
+fn basic(user: &User) -> String {
+    let password = user.password.as_deref().unwrap_or_default();
+    format!("Basic {}", base64(&[user.name.as_slice(), b":", password].concat()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = bytes.chunks(3).flat_map(|chunk| {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        [18, 12, 6, 0].into_iter().enumerate().map(move |(at, shift)| {
+            let digit = DIGITS[(bits >> shift & 63) as usize];
+            if at > chunk.len() { '=' } else { char::from(digit) }
+        })
+    });
+    digits.collect()
+}
+
 /// Sends a request over a new connection and reads the head of its answer. An error is in Go's words.
-async fn exchange(url: &Url, request: &str, progress: &mut Progress) -> Result<(Connection, Head), String> {
-    if url.scheme != "http" {
-        return Err(format!("unsupported protocol scheme {}", quoted(url.scheme.as_bytes())));
+async fn exchange(url: &Url, request: &[u8], progress: &mut Progress) -> Result<(Connection, Head), String> {
+    if url.scheme() != "http" {
+        return Err(format!("unsupported protocol scheme {}", quoted(url.scheme().as_bytes())));
     }
     progress.status = None;
     progress.phase = Phase::Connect;
     let endpoint = Endpoint::of(url, Some(80)).map_err(|error| match error {
-        AddressError::Port => format!("dial tcp: address {}: invalid port", url.port().unwrap_or_default()),
-        _ => format!("dial tcp: lookup {}: no such host", url.host()),
+        AddressError::Port => {
+            let port = String::from_utf8_lossy(url.port().unwrap_or_default());
+            format!("dial tcp: address {port}: invalid port")
+        }
+        _ => format!("dial tcp: lookup {}: no such host", String::from_utf8_lossy(url.hostname())),
     })?;
     let stream = match dial(&endpoint, &mut progress.phase).await {
         Ok(stream) => stream,
@@ -207,36 +253,42 @@ async fn exchange(url: &Url, request: &str, progress: &mut Progress) -> Result<(
     };
     progress.phase = Phase::Head;
     let mut connection = Connection::new(stream);
-    connection.write(request.as_bytes()).await?;
+    connection.write(request).await?;
     let head = connection.head().await?;
     Ok((connection, head))
 }
 
-impl Connection {
-    /// Reads a redirect's body as Go does, whatever comes of it; one that hangs uses up the time of the attempt.
-    async fn drain(&mut self, head: &Head) {
-        match head.framing {
-            Framing::Length(length) if length > MAX_DRAINED as u64 => {}
-            framing => drop(self.body(framing, MAX_DRAINED).await),
-        }
-    }
-}
-
-fn judge(status: u16, body: &[u8]) -> Ended {
+fn judge(status: u16, body: &[u8]) -> AttemptEnd {
     match status {
-        200..300 => Ended::success(Some(status)),
+        200..300 => AttemptEnd::success(Some(status)),
         300..400 => {
             let body = String::from_utf8_lossy(body);
-            Ended {
+            AttemptEnd {
                 result: ProbeResult::Warning,
                 phase: Phase::Complete,
                 status: Some(status),
                 message: format!("Probe terminated redirects, Response body: {body}"),
             }
         }
-        _ => Ended {
+        _ => AttemptEnd {
             status: Some(status),
-            ..Ended::failure(Phase::Complete, format!("HTTP probe failed with statuscode: {status}"))
+            ..AttemptEnd::failure(Phase::Complete, format!("HTTP probe failed with statuscode: {status}"))
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_authorization_is_that_of_rfc_7617() {
+        let user = |name: &str, password: Option<&str>| User {
+            name: name.into(),
+            password: password.map(Into::into),
+        };
+        assert_eq!(basic(&user("Aladdin", Some("open sesame"))), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(basic(&user("u", None)), "Basic dTo=");
+        assert_eq!(basic(&user("ab", Some(""))), "Basic YWI6");
     }
 }

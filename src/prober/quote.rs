@@ -19,8 +19,9 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
                 '\x0b' => text.push_str("\\v"),
                 '\x0c' => text.push_str("\\f"),
                 c if c.is_ascii_control() => hex(&mut text, c as u8),
-                c if c.is_control() => drop(write!(text, "\\u{:04x}", c as u32)),
-                c => text.push(c),
+                c if is_printable(c) => text.push(c),
+                c if c as u32 > 0xffff => drop(write!(text, "\\U{:08x}", c as u32)),
+                c => drop(write!(text, "\\u{:04x}", c as u32)),
             }
         }
         for byte in chunk.invalid() {
@@ -31,12 +32,19 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether a character is shown as it is: a letter, mark, number, punctuation, symbol, or the space.
+fn is_printable(c: char) -> bool {
+    // Rust escapes a combining mark only at the beginning of a text.
+    let text = format!("a{c}");
+    c.is_ascii_graphic() || !text.escape_debug().any(|c| c == '\\')
+}
+
 fn hex(text: &mut String, byte: u8) {
     // Writing to a string cannot fail.
     let _ = write!(text, "\\x{byte:02x}");
 }
 
-/// An operating system's error without the number, in Go's words: those of musl differ from those of Linux.
+/// An error of the operating system without its number, in Go's words: those of musl differ from those of Linux.
 pub(super) fn os_error(error: &io::Error) -> String {
     use io::ErrorKind as K;
     let known = match error.kind() {
@@ -65,5 +73,9 @@ mod tests {
     fn bytes_are_quoted_as_go_does() {
         assert_eq!(quoted(b"\x8f\x9a\x00abc"), r#""\x8f\x9a\x00abc""#);
         assert_eq!(quoted("a\"b\\c\r\n\té\u{85}".as_bytes()), r#""a\"b\\c\r\n\té\u0085""#);
+        assert_eq!(
+            quoted("\u{feff}\u{a0}\u{e000}\u{10ffff} e\u{301}".as_bytes()),
+            "\"\\ufeff\\u00a0\\ue000\\U0010ffff e\u{301}\""
+        );
     }
 }

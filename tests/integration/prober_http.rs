@@ -170,6 +170,49 @@ fn chunks_that_are_invalid_or_cut_short_are_errors() {
 }
 
 #[test]
+fn lines_of_chunks_are_as_strict_as_gos() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let extension = |size| [b"5;", vec![b'x'; size].as_slice(), b"\r\nhello\r\n"].concat();
+    for (chunks, message) in [
+        (b"5\r \r\nhello\r\n0\r\n\r\n".to_vec(), "invalid CR in chunked line"),
+        (b"5\r\r\nhello\r\n0\r\n\r\n".to_vec(), "invalid CR in chunked line"),
+        (b"5;a\rb\r\nhello\r\n0\r\n\r\n".to_vec(), "invalid CR in chunked line"),
+        (b"5\x0c\r\nhello\r\n0\r\n\r\n".to_vec(), "invalid byte in chunk length"),
+        (
+            [extension(3000).repeat(10).as_slice(), b"0\r\n\r\n"].concat(),
+            "chunked encoding contains too much non-data",
+        ),
+        (b"5\r\nhello\r\n0\r\nX: y\n\n".to_vec(), "http: suspiciously long trailer after chunked body"),
+        (b"5\r\nhello\r\n0\r\nX\r\n\r\n".to_vec(), "malformed MIME header: missing colon: \"X\""),
+    ] {
+        check(&judged(&[head, &*chunks].concat(), Fin), Error, Phase::Body, Some(200), message);
+    }
+    for chunks in
+        [b"5;a=b \t\r\nhello\r\n0\r\n\r\n".to_vec(), [extension(3000).as_slice(), b"0\r\n\r\n"].concat()]
+    {
+        check(&judged(&[head, &*chunks].concat(), Fin), Success, Phase::Complete, Some(200), "");
+    }
+}
+
+#[test]
+fn an_invalid_chunk_right_after_10_kib_is_an_error_and_one_further_on_is_not_seen() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = |size: usize| [format!("{size:x}\r\n").as_bytes(), &vec![b'x'; size]].concat();
+    for (chunks, message) in [
+        ([chunk(10_240).as_slice(), b"zzzz"].concat(), "malformed chunked encoding"),
+        ([chunk(10_240).as_slice(), b"\r\nzzzz\r\n"].concat(), "invalid byte in chunk length"),
+        (
+            [chunk(10_240).as_slice(), b"\r\n0\r\nX\r\n\r\n"].concat(),
+            "malformed MIME header: missing colon: \"X\"",
+        ),
+    ] {
+        check(&judged(&[head, &*chunks].concat(), Fin), Error, Phase::Body, Some(200), message);
+    }
+    let beyond = [head, chunk(10_241).as_slice(), b"zzzz"].concat();
+    check(&judged(&beyond, Fin), Success, Phase::Complete, Some(200), "");
+}
+
+#[test]
 fn whole_bodies_of_every_framing_are_read() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"[..],
@@ -218,12 +261,45 @@ fn garbage_is_failure() {
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", r#"bad Content-Length "-1""#),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", r#"unsupported transfer encoding: "gzip""#),
         (b"HTTP/1.1 200 OK\r\nX: y\r\n", "unexpected EOF"),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\r\n\r\n", r#"malformed MIME header line: "X: y\r""#),
+        (b"HTTP/1.1 200 OK\r\nx-a: y\x0c\r\n\r\n", r#"malformed MIME header line: "X-A: y\f""#),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n z\x0c\r\n\r\n", r#"malformed MIME header line: "X: y z\f""#),
+        (b"HTTP/1.1 \t200 OK\r\n\r\n", r#"malformed HTTP status code "\t200""#),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+            r#"http: message cannot contain multiple Content-Length headers; got ["2" "3"]"#,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X, content-length\r\n\r\n0\r\n\r\n",
+            r#"bad trailer key "Content-Length""#,
+        ),
     ] {
         let server = Server::new(&[(bytes, Fin)]);
         let broken = "net/http: HTTP/1.x transport connection broken:";
         let message = format!("Get \"{}\": {broken} {message}", server.url());
         check(&server.probe(LONG), Failure, Phase::Head, None, &message);
     }
+}
+
+#[test]
+fn odd_heads_that_go_accepts_are_accepted() {
+    for head in [
+        "HTTP/1.1  200 OK\r\nContent-Length: 2\r\n \r\n\r\nok",
+        "HTTP/1.1 200\r\nX: a\r\n\tb\r\nContent-Length: 02\r\n\r\nok",
+        "HTTP/9.9 200 OK\r\nX Y: a\r\nContent-Length : 7\r\n\r\nok",
+    ] {
+        check(&judged(head.as_bytes(), Fin), Success, Phase::Complete, Some(200), "");
+    }
+    let message = "HTTP probe failed with statuscode: 20";
+    check(&judged(b"HTTP/1.1 +20 x\r\n\r\n", Fin), Failure, Phase::Complete, Some(20), message);
+}
+
+#[test]
+fn a_switch_of_protocols_is_read_up_to_the_end_of_the_connection() {
+    let head = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    check(&Server::new(&[(head, Hang)]).probe(SHORT), Error, Phase::Body, Some(101), READING);
+    let message = "HTTP probe failed with statuscode: 101";
+    check(&judged(head, Fin), Failure, Phase::Complete, Some(101), message);
 }
 
 #[test]
@@ -302,6 +378,45 @@ fn a_relative_redirect_keeps_the_host_header() {
 }
 
 #[test]
+fn user_and_password_of_a_redirect_are_sent_and_not_shown() {
+    let there = Server::new(&[(&redirect(302, "/x"), Fin), (b"HTTP/1.1 404 x\r\n\r\n", Fin)]);
+    let here = Server::new(&[(&redirect(302, &format!("http://u:p%40@{}/y", there.address)), Fin)]);
+    check(&here.probe(LONG), Failure, Phase::Complete, Some(404), "HTTP probe failed with statuscode: 404");
+    let request = there.request();
+    assert!(request.contains("\r\nAccept: */*\r\nAuthorization: Basic dTpwQA==\r\nReferer: "), "{request}");
+    // A relative redirect keeps them, and Referer never has them.
+    let request = there.request();
+    assert!(request.contains("\r\nAuthorization: Basic dTpwQA==\r\n"), "{request}");
+    assert!(request.contains(&format!("\r\nReferer: http://{}/y\r\n", there.address)), "{request}");
+    let closed = closed();
+    let outcome = judged(&redirect(302, &format!("http://u:p@{closed}/")), Fin);
+    assert!(
+        outcome.message.starts_with(&format!("Get \"http://u:***@{closed}/\": dial tcp ")),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn three_slashes_begin_a_path_and_not_a_host() {
+    let server = Server::new(&[(&redirect(302, "///path"), Fin), (OK, Fin)]);
+    check(&server.probe(LONG), Success, Phase::Complete, Some(200), "");
+    server.request();
+    assert!(server.request().starts_with("GET ///path HTTP/1.1\r\n"));
+}
+
+#[test]
+fn headers_about_a_body_do_not_follow_a_redirect_that_drops_it() {
+    for (status, follows) in [(302, false), (307, true)] {
+        let server = Server::new(&[(&redirect(status, "/x"), Fin), (OK, Fin)]);
+        attempt(&server.url(), &["Content-Type: a/b", "X-A: 1"], LONG);
+        assert!(server.request().contains("\r\nContent-Type: a/b\r\n"));
+        let second = server.request();
+        assert_eq!(second.contains("Content-Type"), follows, "{second}");
+        assert!(second.contains("\r\nX-A: 1\r\n"));
+    }
+}
+
+#[test]
 fn a_redirect_to_another_host_is_a_warning() {
     for location in ["http://example.invalid/", "//example.invalid/", "https://example.invalid/", "mailto:x"]
     {
@@ -331,6 +446,7 @@ fn a_redirect_that_leads_nowhere_is_failure() {
     for (location, reason) in [
         ("http://[::1/", "missing ']' in host"),
         ("%zz", "invalid URL escape \"%zz\""),
+        ("http://127.0.0.%31/", "invalid URL escape \"%31\""),
         ("http://127.0.0.1:9x/", "invalid port \":9x\" after host"),
     ] {
         let server = Server::new(&[(&redirect(302, location), Fin)]);

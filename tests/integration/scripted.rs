@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use kube_probesim::prober::{Outcome, Phase, Probe, ProbeResult};
@@ -47,9 +47,7 @@ impl Server {
             for (number, stream) in listener.incoming().enumerate() {
                 let (bytes, end) = answers[number.min(answers.len() - 1)].clone();
                 let sender = sender.clone();
-                std::thread::spawn(move || {
-                    let _ = sender.send(answer(stream.unwrap(), &bytes, end));
-                });
+                std::thread::spawn(move || answer(stream.unwrap(), &bytes, end, &sender));
             }
         });
         Self { address, requests }
@@ -68,23 +66,24 @@ impl Server {
     }
 }
 
-/// Reads a head, answers, and returns the head.
-fn answer(mut stream: TcpStream, bytes: &[u8], end: End) -> Vec<u8> {
+/// Reads a head, hands it on, and answers.
+fn answer(mut stream: TcpStream, bytes: &[u8], end: End, requests: &Sender<Vec<u8>>) {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         match stream.read(&mut buffer) {
             Ok(read @ 1..) => request.extend_from_slice(&buffer[..read]),
-            _ => return request,
+            _ => break,
         }
     }
+    // Before the answer, which a redirect's next request may follow at once.
+    let _ = requests.send(request);
     let _ = stream.write_all(bytes);
     match end {
         Fin => {}
         Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
         Hang => while matches!(stream.read(&mut buffer), Ok(1..)) {},
     }
-    request
 }
 
 pub(crate) fn attempt(url: &str, headers: &[&str], timeout: Duration) -> Outcome {

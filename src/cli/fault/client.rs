@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::address;
 use crate::cli::exit;
 
 /// How long a connection, and each part of an answer, may take.
@@ -31,9 +32,6 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// The longest line of a stream, in bytes.
 const MAX_LINE: usize = 1 << 20;
-
-/// Where the admin listener is, unless told otherwise.
-const DEFAULT_ADDRESS: &str = ":8081";
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -122,7 +120,7 @@ impl Client {
             (!value.is_empty()).then_some(value)
         };
         let shown = address.map(str::to_owned).or_else(|| get("ADMIN_ADDRESS"));
-        let shown = shown.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+        let shown = shown.unwrap_or_else(|| address::DEFAULT.to_owned());
         let token = match (get("ADMIN_TOKEN"), get("ADMIN_TOKEN_FILE")) {
             (Some(token), _) => Some(("ADMIN_TOKEN", token)),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
@@ -135,7 +133,7 @@ impl Client {
             format!("Bearer {token}").try_into().map_err(|_| ClientError::Token(variable))
         });
         let authorization = authorization.transpose()?;
-        let addresses = addresses(&shown)?;
+        let addresses = address::read(&shown).ok_or_else(|| ClientError::Address(shown.clone()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self { shown, addresses, authorization, runtime: runtime.map_err(ClientError::Runtime)? })
     }
@@ -254,18 +252,6 @@ fn report_line(line: &[u8], report: &mut dyn FnMut(&str) -> io::Result<()>) -> i
     }
 }
 
-/// The addresses to connect to: loopback where the service listens on all.
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
-    let wrong = || ClientError::Address(text.to_owned());
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    if matches!(host, "" | "0.0.0.0" | "[::]") {
-        let port: u16 = port.parse().map_err(|_| wrong())?;
-        return Ok(vec![([127, 0, 0, 1], port).into(), ([0, 0, 0, 0, 0, 0, 0, 1], port).into()]);
-    }
-    let addresses: Vec<SocketAddr> = text.to_socket_addrs().map_err(|_| wrong())?.collect();
-    if addresses.is_empty() { Err(wrong()) } else { Ok(addresses) }
-}
-
 /// A name as one segment of a path. The service checks the name.
 pub(super) fn encoded(name: &str) -> String {
     name.bytes()
@@ -279,18 +265,6 @@ pub(super) fn encoded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_listens_everywhere_is_asked_on_loopback() {
-        for address in [":8081", "0.0.0.0:8081", "[::]:8081"] {
-            let shown: Vec<String> = addresses(address).unwrap().iter().map(ToString::to_string).collect();
-            assert_eq!(shown, ["127.0.0.1:8081", "[::1]:8081"], "{address}");
-        }
-        assert_eq!(addresses("10.0.0.1:80").unwrap(), ["10.0.0.1:80".parse().unwrap()]);
-        for bad in ["", "8081", ":x", "127.0.0.1", "127.0.0.1:99999"] {
-            assert!(matches!(addresses(bad), Err(ClientError::Address(_))), "{bad}");
-        }
-    }
 
     #[test]
     fn a_name_stays_one_segment() {

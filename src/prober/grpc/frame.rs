@@ -1,4 +1,4 @@
-//! As much of HTTP/2 (RFC 9113) as one unary call needs.
+//! The part of HTTP/2 (RFC 9113) that one unary call needs.
 
 use std::time::Duration;
 
@@ -7,17 +7,18 @@ use tokio::net::TcpStream;
 
 use super::status::{Status, check, code, reset};
 use super::{health, hpack};
+use crate::prober::outcome::Phase;
 use crate::prober::quote::os_error;
-use crate::prober::{KUBERNETES_VERSION, Phase};
+use crate::prober::version::KUBERNETES_VERSION;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// No dynamic table of headers, no pushes.
+/// Settings: no dynamic table of headers, no pushes.
 const SETTINGS: [u8; 12] = [0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0];
-/// The largest frame that our settings grant.
+/// The largest frame that our settings allow.
 const MAX_FRAME: usize = 16 << 10;
-/// The largest answer that is kept: far above any health check's.
+/// The largest answer that is accepted: far above that of any health check.
 const MAX_ANSWER: usize = 64 << 10;
-/// Only stream of the connection.
+/// The only stream of the connection.
 const STREAM: u32 = 1;
 
 mod kind {
@@ -53,8 +54,8 @@ impl Connection {
         Self(stream)
     }
 
-    /// Opens the connection from both sides.
-    pub(super) async fn greet(&mut self) -> Result<(), Status> {
+    /// Sends preface and settings, and waits for the settings of the peer.
+    pub(super) async fn handshake(&mut self) -> Result<(), Status> {
         let mut hello = PREFACE.to_vec();
         frame_into(&mut hello, kind::SETTINGS, 0, 0, &SETTINGS);
         self.0.write_all(&hello).await.map_err(|error| cannot_write(&error))?;
@@ -71,7 +72,7 @@ impl Connection {
         self.0.write_all(&bytes).await.map_err(|error| cannot_write(&error))
     }
 
-    /// Asks for the health of a service; the server is told how much time is left.
+    /// Asks for the health of a service; the call says how much time is left.
     pub(super) async fn call(
         &mut self,
         authority: &str,
@@ -99,7 +100,7 @@ impl Connection {
         self.0.write_all(&bytes).await.map_err(|error| cannot_write(&error))
     }
 
-    /// The message of the answer, if its status is OK.
+    /// Reads the answer and returns its message if the status is OK.
     pub(super) async fn answer(&mut self, phase: &mut Phase) -> Result<Vec<u8>, Status> {
         let (mut block, mut data, mut last) = (Vec::new(), Vec::new(), false);
         loop {

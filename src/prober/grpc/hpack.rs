@@ -1,7 +1,9 @@
-//! As much of HPACK (RFC 7541) as one unary call needs: names and values out as they are, and in with Huffman
-//! coding, without a dynamic table, since our settings grant none.
+//! The part of HPACK (RFC 7541) that one unary call needs.
+//!
+//! Headers are encoded as literals. Decoding knows the static table and Huffman codes; there is no dynamic table, since
+//! our settings do not allow one.
 
-/// Lengths of the Huffman codes in bits, by symbol. The code is canonical, so they say it all.
+/// Lengths of the Huffman codes in bits, by symbol. The code is canonical, so the lengths determine it.
 const CODE_LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28,
     28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6,
@@ -15,14 +17,15 @@ const CODE_LENGTHS: [u8; 257] = [
     27, 27, 26, 30,
 ];
 
-/// Entries of the static table; those beyond it are in the dynamic one.
+/// Entries of the static table; higher indices mean the dynamic one.
 const STATIC_ENTRIES: usize = 61;
 
-/// A block of headers that cannot be read.
-#[derive(Debug, PartialEq, Eq)]
+/// The block of headers cannot be decoded.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("malformed block of headers")]
 pub(super) struct Malformed;
 
-/// Adds a header to a block, as a literal that is kept nowhere.
+/// Adds a header to a block, as a literal that enters no table.
 pub(super) fn encode(block: &mut Vec<u8>, name: &str, value: &str) {
     block.push(0);
     for text in [name, value] {
@@ -47,7 +50,7 @@ fn integer_into(block: &mut Vec<u8>, mut value: usize) {
     block.push(value as u8);
 }
 
-/// The headers of a block. Those of which the static table has the name and no probe needs it have an empty name.
+/// The headers of a block. A name from the static table that no probe needs is returned empty.
 pub(super) fn decode(mut block: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
     let mut headers = Vec::new();
     while let Some(first) = block.first().copied() {
@@ -119,7 +122,7 @@ fn huffman(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut symbols: Vec<u16> = (0..257).collect();
     symbols.sort_by_key(|symbol| CODE_LENGTHS[usize::from(*symbol)]);
     let mut decoded = Vec::new();
-    // Code and length read so far, the first code of that length, and the place of its symbol in the order.
+    // The code and its length so far, the first code of that length, and the position of its symbol.
     let (mut code, mut length, mut first, mut place) = (0_u32, 0_u8, 0_u32, 0_usize);
     for bit in bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| u32::from(byte >> at & 1))) {
         (code, length, first) = (code << 1 | bit, length + 1, first << 1);
@@ -138,7 +141,7 @@ fn huffman(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
             return Err(Malformed);
         }
     }
-    // What is left is padding: less than a byte, all ones.
+    // The rest is padding: fewer than eight bits, all ones.
     if length < 8 && code == (1 << length) - 1 { Ok(decoded) } else { Err(Malformed) }
 }
 

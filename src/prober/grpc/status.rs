@@ -1,4 +1,4 @@
-//! How a call ended, by its status or by what stands for one.
+//! The status of a call.
 
 use crate::prober::quote::quoted;
 
@@ -30,8 +30,9 @@ const CODE_NAMES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// A call that ended without an answer.
-#[derive(Debug)]
+/// The status of a call that ended without a message.
+#[derive(Debug, thiserror::Error)]
+#[error("rpc error: code = {} desc = {message}", self.name())]
 pub(super) struct Status {
     pub(super) code: u16,
     pub(super) message: String,
@@ -49,13 +50,13 @@ impl Status {
     }
 }
 
-/// What a reset of the stream means.
+/// The status that a reset of the stream means.
 pub(super) fn reset(payload: &[u8]) -> Status {
     let error = payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
     Status::new(code::INTERNAL, format!("stream terminated by RST_STREAM with error code: {error}"))
 }
 
-/// Whether headers, or trailers, tell of no failure. `last` ones must bring the status.
+/// Checks headers or trailers for a failure. The `last` ones have to bring the status.
 pub(super) fn check(headers: &[(String, String)], last: bool) -> Result<(), Status> {
     let get = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     if let Some(http) = get(":status").filter(|http| *http != "200" && get("grpc-status").is_none()) {

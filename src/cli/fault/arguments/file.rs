@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use serde_json::Value;
 
-use super::UsageError;
+use super::error::UsageError;
 use crate::plan::document;
 
 /// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.

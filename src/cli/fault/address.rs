@@ -1,0 +1,34 @@
+//! Where the admin listener is.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// The address of the admin listener unless told otherwise.
+pub(super) const DEFAULT: &str = ":8081";
+
+/// The addresses to connect to: loopback where the service listens on all. `None` if there is no port, or no such host.
+pub(super) fn read(text: &str) -> Option<Vec<SocketAddr>> {
+    let (host, port) = text.rsplit_once(':')?;
+    if matches!(host, "" | "0.0.0.0" | "[::]") {
+        let port: u16 = port.parse().ok()?;
+        return Some(vec![([127, 0, 0, 1], port).into(), ([0, 0, 0, 0, 0, 0, 0, 1], port).into()]);
+    }
+    let addresses: Vec<SocketAddr> = text.to_socket_addrs().ok()?.collect();
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_listens_everywhere_is_asked_on_loopback() {
+        for address in [":8081", "0.0.0.0:8081", "[::]:8081"] {
+            let shown: Vec<String> = read(address).unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(shown, ["127.0.0.1:8081", "[::1]:8081"], "{address}");
+        }
+        assert_eq!(read("10.0.0.1:80").unwrap(), ["10.0.0.1:80".parse().unwrap()]);
+        for bad in ["", "8081", ":x", "127.0.0.1", "127.0.0.1:99999"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a text is not a URL.
+
+use thiserror::Error;
+
+use super::super::quote::quoted;
+
+/// Why a text is not a URL, in Go's words.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// A control character.
+    #[error("net/url: invalid control character in URL")]
+    Control,
+    /// A colon before which no scheme stands.
+    #[error("missing protocol scheme")]
+    NoScheme,
+    /// A percent sign without two hexadecimal digits, or an escape that is not allowed where it stands.
+    #[error("invalid URL escape {}", quoted(.0))]
+    Escape(Vec<u8>),
+    /// A character that no host has.
+    #[error("invalid character {} in host name", quoted(.0))]
+    HostCharacter(Vec<u8>),
+    /// An IPv6 literal without its end.
+    #[error("missing ']' in host")]
+    Bracket,
+    /// Brackets around something else than an IPv6 address.
+    #[error("invalid IP-literal")]
+    Literal,
+    /// Brackets around something that is not an IP address.
+    #[error("invalid host: ParseAddr({}): unable to parse IP", quoted(.0))]
+    Address(Vec<u8>),
+    /// An IPv6 address with an empty zone.
+    #[error("invalid host: ParseAddr({}): zone must be a non-empty string", quoted(.0))]
+    Zone(Vec<u8>),
+    /// A port that is not a number.
+    #[error("invalid port {} after host", quoted(.0))]
+    Port(Vec<u8>),
+    /// A character that neither user nor password has.
+    #[error("net/url: invalid userinfo")]
+    User,
+    /// A relative path that reads like a scheme.
+    #[error("first path segment in URL cannot contain colon")]
+    Colon,
+}
+
+/// Why a `Location` is not a URL.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("parse {}: {error}", quoted(.text))]
+pub(in crate::prober) struct LocationError {
+    /// The part of it that Go names.
+    pub(in crate::prober) text: Vec<u8>,
+    pub(in crate::prober) error: UrlError,
+}

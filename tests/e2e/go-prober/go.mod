@@ -1,0 +1,3 @@
+module probesim/go-prober
+
+go 1.26

@@ -223,6 +223,15 @@ fn each_alert_says_what_it_is_and_is_tested_to_fire_and_to_stay_silent() {
     }
 }
 
+/// promtool only warns of a file that is not there, and then tests no rule.
+#[test]
+fn the_tests_of_the_rules_read_the_rules() {
+    let tests = yaml("tests/e2e/monitoring/rules_test.yaml");
+    let files: Vec<_> = list(&tests, "rule_files").iter().map(|file| file.as_str().unwrap()).collect();
+    let read = path("tests/e2e/monitoring").join(files[0]).canonicalize().unwrap();
+    assert_eq!((files.len(), read), (1, path(&format!("{COMPONENT}/rules.yaml")).canonicalize().unwrap()));
+}
+
 #[test]
 fn the_page_on_metrics_has_each_alert() {
     let rules = rules();

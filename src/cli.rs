@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::env;
 use crate::env::Config;
 use crate::server::Server;
+use crate::sources::start;
 use crate::telemetry::log;
 
 /// Exit code of a wrong command line (`EX_USAGE` of sysexits.h).
@@ -86,6 +87,10 @@ fn serve() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if let Err(errors) = start::check_files(&loaded.config) {
+        eprintln!("{errors}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
     let log = log::init(&loaded.config.process);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -139,7 +139,7 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     let partition = Partition::read(&mut reader, &mut raw);
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
-    reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
+    reader.errors.append(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut made = inline::rules(plan);
     made.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
     let plan = joined(&mut reader, made);
@@ -149,10 +149,12 @@ fn read(mut reader: Reader, ours: &HashMap<String, String>) -> Result<Loaded, Er
     errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
     effective.sort();
     if !errors.is_empty() {
-        return Err(Errors(errors));
+        return Err(errors);
     }
+    let makes_rules = |setting: &&Setting| Variable::makes_rules(&setting.name);
     let config = Config {
         plan,
+        rule_variables: effective.iter().filter(makes_rules).map(|setting| setting.name.clone()).collect(),
         seed,
         readiness_checks_dependency,
         probe_address,

@@ -42,15 +42,22 @@ pub struct RawPlan {
     pub rules: Vec<Rule>,
     /// Names of rules that are `disabled`: those of weaker sources are hidden.
     pub disabled: Vec<RuleName>,
+    /// Whether every rule of every source is to be out of force.
+    pub stop: bool,
 }
 
-/// A plan `{seed, faults: […]}`, or everything that is wrong with it. `place` (a variable, a file; may be empty) stands
+/// A plan `{seed, faults: […], stop}`, or everything that is wrong with it. `place` (a variable, a file; may be empty) stands
 /// before each error.
-pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>> {
+pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
     let mut reader = Reader::new(place.to_owned());
     let mut plan = RawPlan::default();
-    if let Some(fields) = reader.mapping(value, "", &["seed", "faults"]) {
+    if let Some(fields) = reader.mapping(value, "", &["seed", "faults", "stop"]) {
         plan.seed = reader.parsed(&fields, "seed", "a whole number", |text| whole(text, 0, u64::MAX));
+        match fields.get("stop") {
+            None => {}
+            Some(Value::Bool(stop)) => plan.stop = *stop,
+            Some(other) => reader.fail_value("stop", other, Reason::Expected("true or false")),
+        }
         match fields.get("faults") {
             None => {}
             Some(Value::Array(faults)) if faults.len() > MAX_RULES => {
@@ -64,10 +71,10 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
                     match read_entry(fault, &place(i)) {
                         Ok(Entry::Rule(rule)) => plan.rules.push(*rule),
                         Ok(Entry::Disabled(name)) => plan.disabled.push(name),
-                        Err(errors) => reader.errors.extend(errors),
+                        Err(errors) => reader.errors.append(errors),
                     }
                 }
-                reader.errors.extend(taken_names(faults, place));
+                taken_names(faults, place, &mut reader.errors);
             }
             Some(other) => reader.fail_value("faults", other, Reason::Expected("a list of rules")),
         }
@@ -75,10 +82,9 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
     if reader.errors.is_empty() { Ok(plan) } else { Err(reader.errors) }
 }
 
-/// The errors of rules whose name an earlier one has, faulty as either may be.
-fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigError> {
+/// Adds the errors of rules whose name an earlier one has, faulty as either may be.
+fn taken_names(faults: &[Value], place: impl Fn(usize) -> String, errors: &mut Errors) {
     let mut first = HashMap::new();
-    let mut errors = Vec::new();
     for (i, fault) in faults.iter().enumerate() {
         let Some(name) = fault.get("name").and_then(Value::as_str).and_then(|name| RuleName::new(name).ok())
         else {
@@ -94,7 +100,6 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigE
             }
         }
     }
-    errors
 }
 
 /// One entry of a plan.
@@ -108,7 +113,7 @@ pub enum Entry {
 
 /// A rule that may be `disabled`; if it is, its name is enough. Everything that is wrong with it otherwise, as by
 /// [`read_rule`].
-pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>> {
+pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Errors> {
     let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
     let has_name_alone =
         value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
@@ -124,7 +129,7 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>>
 }
 
 /// One rule, or everything that is wrong with it. `place` stands before each error, followed by the rule's name.
-pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Vec<ConfigError>> {
+pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     let mut reader = Reader::new(place_of(place, value));
     let rule = rule(&mut reader, value);
     match rule {
@@ -190,7 +195,7 @@ pub fn check_replica<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     replica: &Replica,
     place: &str,
-) -> Vec<ConfigError> {
+) -> Errors {
     let error = |rule: &Rule| {
         let error = rule.check_replica(replica).err()?;
         let place =

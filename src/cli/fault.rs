@@ -22,12 +22,15 @@ pub const EXIT_PERMISSION: u8 = 77;
 const TRIES: usize = 5;
 
 const HELP: &str = "\
-List, add and remove faults in a running service.
+List, add, remove and stop faults in a running service.
 
 Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itself
        kube-probesim fault list                      rules in force, where they come from and what they did
        kube-probesim fault rm NAME...                take rules out of force, whatever source they come from
-       kube-probesim fault reset                     forget all changes, and measure every window from now on
+       kube-probesim fault stop                      end the drill: no rule of any source is in force until resume
+       kube-probesim fault resume                    end the stop
+       kube-probesim fault reset                     forget all changes, and measure every window from now on; rules
+                                                     of the environment and of files stay in force
        kube-probesim fault watch                     print what happens until interrupted
 
 TARGET  liveness, readiness, startup, dependency, traffic; or listener alone
@@ -91,6 +94,8 @@ pub fn run(
             Verb::Add(rules) => rules.into_iter().try_for_each(|rule| command.add(rule)),
             Verb::List => command.list(),
             Verb::Remove(names) => names.iter().try_for_each(|name| command.remove(name)),
+            Verb::Stop => command.stop(),
+            Verb::Resume => command.resume(),
             Verb::Reset { renew } => command.reset(renew),
             Verb::Watch => command.watch(),
         }
@@ -100,6 +105,10 @@ pub fn run(
         Err(Failure::Client(error)) => {
             let _ = writeln!(err, "kube-probesim fault: {error}");
             error.exit_code()
+        }
+        Err(Failure::StillStopped(by)) => {
+            let _ = writeln!(err, "kube-probesim fault: still stopped by {by}: end the stop there");
+            EXIT_DATA
         }
         Err(Failure::Refused(reply)) => {
             for line in reply.problem() {
@@ -118,6 +127,8 @@ enum Failure {
     Client(ClientError),
     /// The service says no.
     Refused(Reply),
+    /// A file or an annotation of this name holds the stop.
+    StillStopped(String),
 }
 
 impl From<io::Error> for Failure {
@@ -155,6 +166,9 @@ impl Command<'_> {
         let until = ttl.map_or("until it is removed".to_owned(), |ttl| format!("for {ttl}"));
         writeln!(self.out, "{name} is in force {until} (generation {generation})")?;
         writeln!(self.out, "remove it: kube-probesim fault rm {name}")?;
+        if reply.json()["stopped"] == true {
+            writeln!(self.out, "all rules are stopped, this one too, until: kube-probesim fault resume")?;
+        }
         if rule.get("pods").is_some() {
             let state = self.ask("GET", "/v1/state", None, &[])?.json();
             let of_rule =
@@ -222,6 +236,29 @@ impl Command<'_> {
             "all changes are forgotten"
         };
         self.tell(&reply, what)
+    }
+
+    fn stop(&mut self) -> Result<(), Failure> {
+        let reply = self.ask("POST", "/v1/stop", None, &[])?;
+        if self.output == Output::Json {
+            return Ok(writeln!(self.out, "{}", reply.body.trim_end())?);
+        }
+        self.out.write_all(table::stopped(&reply.json()).as_bytes())?;
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Failure> {
+        let reply = self.ask("POST", "/v1/resume", None, &[])?;
+        let answer = reply.json();
+        if self.output == Output::Json {
+            writeln!(self.out, "{}", reply.body.trim_end())?;
+        } else if answer["stopped"] != true {
+            self.tell(&reply, "rules are in force again")?;
+        }
+        if answer["stopped"] == true {
+            return Err(Failure::StillStopped(answer["stop"]["by"].as_str().unwrap_or("a file").to_owned()));
+        }
+        Ok(())
     }
 
     fn tell(&mut self, reply: &Reply, what: &str) -> Result<(), Failure> {

@@ -421,7 +421,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("FAULTS", "{}", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "faults: []", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "# nothing", "FAULTS: holds nothing"),
-        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults"),
+        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults, stop"),
         (
             "FAULTS",
             "faults: [{name: a, target: readiness, mode: status, when: {fro: 5s}}]",
@@ -742,7 +742,11 @@ fn errors_or_effective(name: &str, value: &str) -> String {
 
 #[test]
 fn every_default_of_the_table_is_the_default() {
-    let config = |pairs: &[(&str, &str)]| format!("{:?}", loaded(pairs).config);
+    let config = |pairs: &[(&str, &str)]| {
+        // Which variables are set differs, and makes no difference.
+        let config = Config { rule_variables: Vec::new(), ..loaded(pairs).config };
+        format!("{config:?}")
+    };
     for variable in VARIABLES {
         let default = match variable.name {
             "PORT"
@@ -795,8 +799,8 @@ proptest! {
     ) {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if let Err(errors) = load_pairs(&pairs) {
-            prop_assert!(!errors.0.is_empty());
-            for error in &errors.0 {
+            prop_assert!(!errors.is_empty());
+            for error in &errors {
                 let line = error.to_string();
                 prop_assert!(!line.contains('\n') && pairs.iter().any(|(name, _)| line.starts_with(name)), "{line}");
             }

@@ -3,7 +3,9 @@
 //! JSON is read as the YAML it is. The tree is built from the parser's events with a stack of our own, so that neither
 //! depth nor aliases cost more than the budget allows.
 
+mod budget;
 mod error;
+mod json;
 mod scalar;
 
 use std::collections::{HashMap, HashSet};
@@ -11,16 +13,15 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
+use budget::Budget;
 pub use error::{DocumentError, Problem};
+pub use json::parse_json;
 
 /// The largest plan, in bytes.
 pub const MAX_PLAN: usize = 1 << 20;
 
 /// How deep lists and mappings may be nested.
 const MAX_DEPTH: usize = 64;
-
-/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
-const BYTES_PER_NODE: usize = 8;
 
 /// One document of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,8 +112,10 @@ enum Content {
 }
 
 struct Builder {
+    budget: Budget,
+    /// Bytes of copies that aliases made.
+    copied: usize,
     limit: usize,
-    spent: Cost,
     stack: Vec<Frame>,
     anchors: HashMap<usize, (Value, Cost)>,
     open: HashSet<usize>,
@@ -124,8 +127,9 @@ struct Builder {
 impl Builder {
     fn new(limit: usize) -> Self {
         Self {
+            budget: Budget::new(limit),
+            copied: 0,
             limit,
-            spent: Cost::default(),
             stack: Vec::new(),
             anchors: HashMap::new(),
             open: HashSet::new(),
@@ -178,7 +182,7 @@ impl Builder {
         if let Some(tag) = tag
             && !(tag.is_yaml_core_schema() && tag.suffix == kind)
         {
-            return Err(DocumentError::at(mark, Problem::Tag(tag.to_string())));
+            return Err(DocumentError::at(mark, Problem::Tag(crate::plan::error::shown(&tag.to_string()))));
         }
         if self.expects_key() {
             return Err(DocumentError::at(mark, Problem::ComplexKey));
@@ -197,7 +201,10 @@ impl Builder {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
             Content::List(items) => Value::Array(items),
-            Content::Mapping { fields, .. } => Value::Object(fields),
+            Content::Mapping { fields, .. } => {
+                self.allocate(Budget::MAPPING, mark)?;
+                Value::Object(fields)
+            }
         };
         self.open.remove(&frame.anchor);
         self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
@@ -225,12 +232,17 @@ impl Builder {
             }
             of_mapping.bytes += text.len();
             *key = Some(text.to_owned());
+            self.allocate(Budget::FIELD + text.len(), mark)?;
             return if anchor > 0 { self.remember(Value::from(text), anchor, cost, mark) } else { Ok(()) };
         }
         let value = scalar::resolve(text, style, tag).ok_or_else(|| {
-            DocumentError::at(mark, Problem::Tag(tag.map_or_else(String::new, Tag::to_string)))
+            DocumentError::at(
+                mark,
+                Problem::Tag(tag.map_or_else(String::new, |tag| crate::plan::error::shown(&tag.to_string()))),
+            )
         })?;
         self.spend(Cost { nodes: 1, ..Cost::default() }, mark)?;
+        self.allocate(text.len(), mark)?;
         self.complete(value, anchor, cost, mark)
     }
 
@@ -292,15 +304,18 @@ impl Builder {
         Ok(())
     }
 
+    /// Counts memory of values that stand in the text.
+    fn allocate(&mut self, bytes: usize, mark: &Marker) -> Result<(), DocumentError> {
+        self.budget.spend(0, bytes).map_err(|problem| DocumentError::at(mark, problem))
+    }
+
     /// Counts values, and the bytes of copies.
     fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
-        self.spent.nodes += cost.nodes;
-        self.spent.bytes += cost.bytes;
-        let most = self.limit / BYTES_PER_NODE;
-        if self.spent.nodes > most || self.spent.bytes > self.limit {
-            return Err(DocumentError::at(mark, Problem::TooManyNodes(most)));
+        self.copied += cost.bytes;
+        if self.copied > self.limit {
+            return Err(DocumentError::at(mark, Problem::TooManyNodes(self.limit / 8)));
         }
-        Ok(())
+        self.budget.spend(cost.nodes, cost.bytes).map_err(|problem| DocumentError::at(mark, problem))
     }
 
     fn expects_key(&self) -> bool {

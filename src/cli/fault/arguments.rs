@@ -4,12 +4,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
+use std::path::Path;
 
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Map, Value};
 
 use crate::plan::document;
+use crate::sources::file;
 use crate::units::{self, Bare, UnitError};
 
 /// How long a rule is in force, unless told otherwise: a drill whose operator has left ends.
@@ -68,6 +69,8 @@ pub(super) enum Verb {
     Add(Vec<Value>),
     List,
     Remove(Vec<String>),
+    Stop,
+    Resume,
     Reset {
         renew: bool,
     },
@@ -103,8 +106,10 @@ pub(super) enum UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoVerb => f.write_str("say what to do: add, list, rm, reset or watch"),
-            Self::Verb(verb) => write!(f, "{verb:?} is not one of add, list, rm, reset and watch"),
+            Self::NoVerb => f.write_str("say what to do: add, list, rm, stop, resume, reset or watch"),
+            Self::Verb(verb) => {
+                write!(f, "{verb:?} is not one of add, list, rm, stop, resume, reset and watch")
+            }
             Self::Option(option, verb) => write!(f, "{option} is not an option of fault {verb}"),
             Self::Extra(value) => write!(f, "{value:?} is one argument too many"),
             Self::NoValue(option) => write!(f, "{option} needs a value"),
@@ -174,7 +179,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<R
 }
 
 fn option(raw: &Raw, option: String) -> UsageError {
-    let verb = ["add", "list", "rm", "reset", "watch"]
+    let verb = ["add", "list", "rm", "stop", "resume", "reset", "watch"]
         .into_iter()
         .find(|verb| raw.words.first().is_some_and(|word| word == verb));
     UsageError::Option(option, verb.unwrap_or_default())
@@ -246,6 +251,8 @@ impl Raw {
         };
         match verb.as_str() {
             "list" | "ls" => alone(Verb::List),
+            "stop" => alone(Verb::Stop),
+            "resume" => alone(Verb::Resume),
             "reset" => alone(Verb::Reset { renew: !self.keeps_origins }),
             "watch" => alone(Verb::Watch),
             "rm" if words.is_empty() => Err(UsageError::NoName),
@@ -286,13 +293,9 @@ impl Raw {
 /// The rules of a plan, or the one that there is.
 fn from_file(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {
     let wrong = |reason: String| UsageError::File(path.to_owned(), reason);
-    let mut text = String::new();
-    let read = if path == "-" {
-        std::io::stdin().take(document::MAX_PLAN as u64 + 1).read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(path).map(|content| text = content)
-    };
-    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let path = if path == "-" { "/dev/stdin" } else { path };
+    let text =
+        file::read_named(Path::new(path), document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     let value = document::parse(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     let rules = match value {
         Value::Object(mut plan) if plan.contains_key("faults") => match plan.remove("faults") {
@@ -386,6 +389,7 @@ mod tests {
         let verb = |line| parsed(line).unwrap().map(|request| request.verb);
         assert_eq!(verb("list"), Some(Verb::List));
         assert_eq!(verb("rm a b"), Some(Verb::Remove(vec!["a".into(), "b".into()])));
+        assert_eq!((verb("stop"), verb("resume")), (Some(Verb::Stop), Some(Verb::Resume)));
         assert_eq!(verb("reset"), Some(Verb::Reset { renew: true }));
         assert_eq!(verb("reset --keep-origins"), Some(Verb::Reset { renew: false }));
         assert_eq!(verb("watch --admin :9000 --output json"), Some(Verb::Watch));
@@ -396,8 +400,8 @@ mod tests {
     #[test]
     fn wrong_usage_is_named() {
         for (line, error) in [
-            ("", "say what to do: add, list, rm, reset or watch"),
-            ("remove x", "\"remove\" is not one of add, list, rm, reset and watch"),
+            ("", "say what to do: add, list, rm, stop, resume, reset or watch"),
+            ("remove x", "\"remove\" is not one of add, list, rm, stop, resume, reset and watch"),
             ("add", "add needs a target: liveness, readiness, startup, dependency, traffic or listener"),
             ("add readiness --code 5", "--code is not an option of fault add"),
             ("add readiness --status", "--status needs a value"),
@@ -407,10 +411,7 @@ mod tests {
             ("rm", "rm needs the name of a rule; fault list shows them"),
             ("list --output yaml", "--output \"yaml\" is not one of text and json"),
             ("add --file /x --status 5", "--status does not go with --file, which has whole rules"),
-            (
-                "add --file /no/such",
-                "--file \"/no/such\" cannot be read: No such file or directory (os error 2)",
-            ),
+            ("add --file /no/such", "--file \"/no/such\" is not there"),
         ] {
             assert_eq!(errors(line)[0], error, "{line}");
         }

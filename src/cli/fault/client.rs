@@ -6,18 +6,23 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::EXIT_UNAVAILABLE;
 use crate::cli::{EXIT_CONFIG, EXIT_USAGE};
+use crate::sources::file::{self, FileError};
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a stream may be silent: the service says every 15 s that it is alive.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// The largest token file, in bytes.
+const MAX_TOKEN: usize = 64 << 10;
 
 /// The largest answer, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -31,7 +36,7 @@ pub(super) enum ClientError {
     /// No address with a port.
     Address(String),
     /// A token file that cannot be read.
-    Token(String, io::Error),
+    Token(String, FileError),
     /// Nothing listens there, or it is silent.
     Unreachable(String, io::Error),
     /// What answers there is something else.
@@ -54,7 +59,7 @@ impl fmt::Display for ClientError {
             Self::Address(address) => {
                 write!(f, "{address:?} is not an address with a port, such as 127.0.0.1:8081 or :8081")
             }
-            Self::Token(path, error) => write!(f, "ADMIN_TOKEN_FILE={path:?} cannot be read: {error}"),
+            Self::Token(path, error) => write!(f, "ADMIN_TOKEN_FILE={path:?} {error}"),
             Self::Unreachable(address, error) => {
                 write!(f, "the admin listener at {address} does not answer: {error}")
             }
@@ -95,10 +100,11 @@ impl Reply {
             .flatten()
             .filter_map(|error| error["message"].as_str().map(str::to_owned))
             .collect();
+        let more = problem["more"].as_u64().map(|more| format!("and {more} more"));
         if messages.is_empty() {
             vec![problem["detail"].as_str().map_or_else(|| format!("status {}", self.status), str::to_owned)]
         } else {
-            messages
+            messages.into_iter().chain(more).collect()
         }
     }
 }
@@ -115,7 +121,7 @@ impl Client {
             address.map(str::to_owned).or_else(of_service).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         let token = match (get("ADMIN_TOKEN"), get("ADMIN_TOKEN_FILE")) {
             (Some(token), _) => Some(token),
-            (None, Some(path)) => match std::fs::read_to_string(&path) {
+            (None, Some(path)) => match file::read_text(Path::new(&path), MAX_TOKEN) {
                 Ok(token) => Some(token.trim().to_owned()),
                 Err(error) => return Err(ClientError::Token(path, error)),
             },

@@ -31,6 +31,8 @@ pub enum Problem {
     Character(char),
     /// Not YAML, in the words of its parser.
     Syntax(String),
+    /// Not JSON, in the words of its parser.
+    Json(String),
     /// A key that its mapping has already.
     DuplicateKey(String),
     /// A key that is a list, a mapping or an alias.
@@ -43,6 +45,8 @@ pub enum Problem {
     TooDeep,
     /// More values than allowed, those of aliases counted each time.
     TooManyNodes(usize),
+    /// More memory than allowed, that of aliases counted each time.
+    TooMuchMemory(usize),
     /// An alias inside what it stands for.
     RecursiveAlias,
     /// Another number of documents than one.
@@ -60,6 +64,7 @@ impl fmt::Display for DocumentError {
             }
             Problem::Character(c) => write!(f, "the character {} is not allowed", c.escape_unicode()),
             Problem::Syntax(info) => write!(f, "is not YAML or JSON: {info}"),
+            Problem::Json(info) => write!(f, "is not JSON: {info}"),
             Problem::DuplicateKey(key) => write!(f, "the key \"{key}\" is given twice"),
             Problem::ComplexKey => f.write_str("a key must be plain text"),
             Problem::MergeKey => f.write_str("merge keys (<<) are not supported; write the fields out"),
@@ -67,6 +72,9 @@ impl fmt::Display for DocumentError {
             Problem::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
             Problem::TooManyNodes(limit) => {
                 write!(f, "holds more than {limit} values, those of aliases counted each time")
+            }
+            Problem::TooMuchMemory(limit) => {
+                write!(f, "holds more than fits into {limit} bytes, values of aliases counted each time")
             }
             Problem::RecursiveAlias => f.write_str("an alias stands inside what it stands for"),
             Problem::Count(0) => f.write_str("holds nothing"),

@@ -91,6 +91,10 @@ pub enum Reason {
         /// How many there may be.
         most: usize,
     },
+    /// A field that only files and annotations may have.
+    StopNotHere,
+    /// A file that cannot be used: why, and what to do.
+    File(String),
     /// Neither rules nor a seed.
     EmptyPlan,
     /// No boolean as the original reads them.
@@ -152,6 +156,10 @@ impl fmt::Display for Reason {
                 write!(f, "{count} rules are more than the {MAX_RULES} allowed")
             }
             Self::TooManyItems { count, most } => write!(f, "{count} entries are more than the {most} allowed"),
+            Self::StopNotHere => f.write_str(
+                "stands in a file or an annotation alone; a running service is stopped by POST /v1/stop or fault stop",
+            ),
+            Self::File(what) => f.write_str(what),
             Self::EmptyPlan => f.write_str("is an empty plan: it has neither `faults` nor a `seed`"),
             Self::Bool => f.write_str("is not one of 1, t, T, true, True, TRUE, 0, f, F, false, False, FALSE"),
             Self::Path => f.write_str(

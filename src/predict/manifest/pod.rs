@@ -182,7 +182,7 @@ fn configured(
     {
         Ok(loaded) => loaded,
         Err(errors) => {
-            for error in errors.0 {
+            for error in errors.iter().cloned() {
                 report.error("", Problem::Config(error));
             }
             return None;
@@ -209,8 +209,8 @@ fn configured(
             (report.errors.len() == before).then_some((ours, kept))
         }
         Err(errors) => {
-            for error in errors {
-                report.error("", Problem::Config(error));
+            for error in &errors {
+                report.error("", Problem::Config(error.clone()));
             }
             None
         }

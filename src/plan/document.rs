@@ -34,6 +34,17 @@ pub struct Document {
 
 /// The one document of `text`, which may have `limit` bytes.
 pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
+    // The YAML parser holds all tokens of a flow collection at once, a hundred bytes for each of the text.
+    if text.trim_start().starts_with(['{', '[']) && check_characters(text).is_ok() {
+        match parse_json(text.as_bytes(), limit) {
+            Ok(value) => return Ok(value),
+            Err(error) if matches!(error.problem, Problem::TooManyNodes(_) | Problem::TooMuchMemory(_)) => {
+                return Err(error);
+            }
+            // Flow collections of YAML, and errors in its parser's words.
+            Err(_) => {}
+        }
+    }
     let mut documents = parse_all(text, limit)?;
     match (documents.pop(), documents.len()) {
         (Some(document), 0) => Ok(document.value),

@@ -27,6 +27,7 @@ mod scripted;
 mod slow_clients;
 mod sources;
 mod state;
+mod stop;
 mod support;
 mod unprivileged;
 mod verdicts;

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::MAX_DEPTH;
 use super::budget::Budget;
 use super::error::{DocumentError, Problem};
 use crate::plan::error::shown;
@@ -23,7 +24,7 @@ pub fn parse_json(bytes: &[u8], limit: usize) -> Result<Value, DocumentError> {
     }
     let state = Building { budget: Cell::new(Budget::new(limit)), problem: RefCell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let read = Seed(&state).deserialize(&mut deserializer).and_then(|value| {
+    let read = Seed(&state, 0).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
@@ -59,7 +60,14 @@ impl Building {
 }
 
 #[derive(Clone, Copy)]
-struct Seed<'a>(&'a Building);
+struct Seed<'a>(&'a Building, usize);
+
+impl Seed<'_> {
+    /// For the values of a list or a mapping.
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.1 >= MAX_DEPTH { Err(self.0.fail(Problem::TooDeep)) } else { Ok(Self(self.0, self.1 + 1)) }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
@@ -108,8 +116,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.0.spend(0)?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
+        let (mut list, inner) = (Vec::new(), self.inner()?);
+        while let Some(item) = items.next_element_seed(inner)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -117,13 +125,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         self.0.spend(Budget::MAPPING)?;
-        let mut map = Map::new();
+        let (mut map, inner) = (Map::new(), self.inner()?);
         while let Some(key) = fields.next_key::<String>()? {
             if map.contains_key(&key) {
                 return Err(self.0.fail(Problem::DuplicateKey(shown(&key))));
             }
             self.0.spend::<A::Error>(Budget::FIELD + key.len())?;
-            let value = fields.next_value_seed(self)?;
+            let value = fields.next_value_seed(inner)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -154,7 +162,7 @@ mod tests {
         assert_eq!(error("{a: 1}"), "line 1 column 2: is not JSON: key must be a string");
         assert_eq!(error("{\"a\": 1} x"), "line 1 column 10: is not JSON: trailing characters");
         assert!(error("").contains("EOF while parsing a value"), "{}", error(""));
-        assert!(error(&"[".repeat(1000)).contains("recursion limit exceeded"));
+        assert!(error(&"[".repeat(1000)).contains("nested deeper than 64"));
     }
 
     #[test]

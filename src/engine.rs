@@ -339,7 +339,7 @@ impl Engine {
         let mut plans = self.subscribe();
         if plans.wait_for(|active| active.stop.is_some()).await.is_err() {
             // There are no more changes.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What is read is checked through its descriptor, so that nothing can be exchanged between the check and the read. A
 //! pipe, a socket or a device never makes anybody wait. Symbolic links are followed where Kubernetes makes them (volumes
-//! of ConfigMaps, Secrets and the downward API), and nowhere else.
+//! of config maps, secrets and the downward API), and nowhere else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -154,7 +154,7 @@ impl Layers {
         let namespace = self.namespace.as_ref().map_or_else(String::new, |name| format!("-n {name} "));
         let end = |source| match source {
             Source::Environment => {
-                let variables: String = self.variables.iter().map(|name| format!(" {name}-")).collect();
+                let variables: String = self.variables.iter().flat_map(|name| [" ", name, "-"]).collect();
                 // The Pod does not know what it belongs to.
                 format!(
                     "kubectl {namespace}set env WORKLOAD{variables}, with WORKLOAD such as deployment/web"

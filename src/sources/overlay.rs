@@ -51,7 +51,7 @@ impl Overlay {
                         fault.get("name").and_then(Value::as_str).and_then(|name| RuleName::new(name).ok());
                     ends.extend(name.map(|name| (name, Instant::now() + ttl)));
                 }
-                Err(error) => errors.push(error),
+                Err(wrong) => errors.append(wrong),
             }
         }
         match read_plan(&plan, "") {
@@ -71,7 +71,7 @@ impl Overlay {
     /// Puts a rule in its place, or behind the others.
     pub(super) fn put(&mut self, name: &RuleName, mut rule: Value) -> Result<(), Errors> {
         let ttl = take_ttl(&mut rule, name.as_str());
-        let mut errors: Errors = ttl.as_ref().err().cloned().into_iter().collect();
+        let mut errors: Errors = ttl.as_ref().err().cloned().unwrap_or_default();
         if let Value::Object(fields) = &mut rule {
             let given = fields.entry("name").or_insert_with(|| name.as_str().into());
             if given != name.as_str() {
@@ -159,14 +159,14 @@ pub(super) fn in_force<'a>(merged: &'a Merged, name: &RuleName) -> Option<&'a (R
 }
 
 /// Takes the `ttl` out of a rule.
-fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, ConfigError> {
+fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Errors> {
     let Some(ttl) = rule.as_object_mut().and_then(|fields| fields.remove("ttl")) else { return Ok(None) };
     let text = match &ttl {
         Value::Null => return Ok(None),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let error = |reason: Reason| ConfigError::new(place, reason).field("ttl").value(&text);
+    let error = |reason: Reason| Errors::from(ConfigError::new(place, reason).field("ttl").value(&text));
     match units::duration(&text, Bare::Refused) {
         Ok(ttl) if ttl.is_zero() => Err(error(Reason::Expected("more than 0; leave it out for ever"))),
         Ok(ttl) => Ok(Some(ttl)),

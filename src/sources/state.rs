@@ -148,11 +148,13 @@ impl StateDir {
             Ok(None) => None,
             Err(damage) => Some(damage),
         };
-        let mut old =
-            read(&self.file(OLD)).map(|old| old.map(|(record, _)| record)).unwrap_or_else(|damage| {
+        let mut old = match read(&self.file(OLD)) {
+            Ok(old) => old.map(|(record, _)| record),
+            Err(damage) => {
                 wrong.push(format!("{} {damage}", self.file(OLD).display()));
                 None
-            });
+            }
+        };
         if let Some(damage) = damage {
             let kept = match fs::rename(&current, self.file(DAMAGED)) {
                 Ok(()) => format!("kept as {DAMAGED}"),

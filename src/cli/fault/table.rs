@@ -25,7 +25,7 @@ pub(super) fn stopped(answer: &Value) -> String {
     }
     for source in answer["returning"].as_array().into_iter().flatten() {
         let (rules, of, end) = (&source["rules"], text(&source["source"]), text(&source["end"]));
-        lines.push_str(&format!("{rules} rules of the {of} come back then; to end them: {end}\n"));
+        lines.extend([&rules.to_string(), " rules of the ", of, " come back then; to end them: ", end, "\n"]);
     }
     lines
 }

@@ -22,8 +22,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// clock look alike, and the coarsest tick is 2 s. Measured on our own clock, since that of the file may be off.
 const SETTLING: Duration = Duration::from_millis(2_500);
 
-/// Enough to read and apply a plan, far less than the default of 2 MiB.
-const STACK: usize = 256 << 10;
+/// Enough to read JSON of the greatest depth, by recursion, in a debug build. Stack that is not used is not resident.
+const STACK: usize = 1 << 20;
 
 /// What a look at a file found.
 #[derive(Clone, Debug, PartialEq, Eq)]

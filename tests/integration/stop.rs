@@ -121,7 +121,7 @@ fn without_a_state_a_stop_names_what_comes_back() {
 
 /// 250 KB in which every entry has many errors.
 fn wrong_plan() -> String {
-    let fields: String = (0..20).map(|i| format!("\"x{i}\": {i}, ")).collect();
+    let fields = (0..20).map(|i| format!("\"x{i}\": {i}, ")).collect::<Vec<_>>().concat();
     let entry = format!("{{{fields}\"name\": 5}}");
     let plan = format!("{{\"faults\": [{}]}}", vec![entry; 1000].join(","));
     assert!(plan.len() > 200_000, "{}", plan.len());

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use kube_probesim::engine::Engine;
 use kube_probesim::env::{self, Config};
-use kube_probesim::fault::{ActivePlan, Client, Counts, Rule, Target};
-use kube_probesim::plan::{ConfigError, Source, document};
-use kube_probesim::plan::{RawPlan, read_plan, read_rule, write_rule};
+use kube_probesim::fault::{Client, Rule, Target};
+use kube_probesim::plan::{Errors, RawPlan, Source, document, read_plan, read_rule, write_rule};
 use kube_probesim::predict::manifest::{self, Input};
 use kube_probesim::predict::run::{Options, Replicas, run};
-use kube_probesim::sources::{Change, Control, Layers, Refusal, Setting, epoch};
-use kube_probesim::telemetry::metrics::Metrics;
+use kube_probesim::sources::start::running;
+use kube_probesim::sources::state::Restored;
+use kube_probesim::sources::{Change, Control, Layers, Refusal};
 
-/// More than this is not worth a message: it would be a flood in a log.
-const MOST_TEXT: usize = 1 << 20;
+/// The most text that errors may have, whatever the size of the input: more would flood a log.
+const MOST_TEXT: usize = 64 << 10;
 
 /// The name of a replica, so that rules for a part of a fleet are allowed.
 const POD: &str = "web-1";
@@ -40,7 +40,7 @@ pub fn environment(data: &[u8]) {
             loaded.config.plan.rules().iter().for_each(holds);
             ask(&control(&loaded.config).0);
         }
-        Err(errors) => told(&errors.0),
+        Err(errors) => told(&errors),
     }
 }
 
@@ -67,17 +67,24 @@ pub fn api(data: &[u8]) {
         let mut words = line.splitn(3, ' ');
         let (operation, name) =
             (words.next().unwrap_or_default(), words.next().unwrap_or_default().to_owned());
-        let body = serde_json::from_str(words.next().unwrap_or("null")).unwrap_or_default();
+        let body = document::parse_json(words.next().unwrap_or("null").as_bytes(), document::MAX_PLAN);
+        let body = body.unwrap_or_default();
         let change = match operation {
             "plan" => Change::PutPlan(body),
             "put" => Change::PutFault { name, rule: body },
             "patch" => Change::PatchFault { name, patch: body },
             "delete" => Change::DeleteFault { name },
+            "stop" => Change::Stop,
+            "resume" => Change::Resume,
             _ => Change::Reset { renew: name == "renew" },
         };
         let before = engine.active();
         match control.change("fuzz", None, change) {
-            Ok(changed) => assert_eq!(changed.generation, before.generation + 1),
+            Ok(changed) => {
+                // A second stop, and a resume without one, change nothing.
+                let same = matches!(operation, "stop" | "resume") && changed.generation == before.generation;
+                assert!(same || changed.generation == before.generation + 1);
+            }
             Err(refusal) => {
                 if let Refusal::Invalid(errors) = refusal {
                     told(&errors);
@@ -129,24 +136,19 @@ fn holds(rule: &Rule) {
 }
 
 /// Errors say something, and not too much.
-fn told(errors: &[ConfigError]) {
+fn told(errors: &Errors) {
     assert!(!errors.is_empty());
-    let text: usize = errors.iter().map(|error| error.to_string().len()).sum();
+    let text = errors.to_string().len();
     assert!(text < MOST_TEXT, "{text} bytes of errors");
     assert!(errors.iter().all(|error| !error.reason.to_string().is_empty()));
 }
 
 fn control(config: &Config) -> (Engine, Control) {
-    let layers = Layers::new(config);
-    let pod = config.identity.pod.clone().or(Some(POD.to_owned()));
-    let setting = Setting { pod, scope: config.seed.scope, drawn: 7, starts: 1 };
-    let merged = layers.merged();
-    let (plan, sources) = merged.plan().expect("a plan of one source");
-    let (seed, replica) = setting.place(&merged, epoch(Duration::ZERO));
-    let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency).at(replica);
-    let engine = Engine::resumed(plan, sources, Duration::ZERO, &Counts::default());
-    let metrics = Arc::new(Metrics::new(engine.clone()).expect("metrics"));
-    (engine.clone(), Control::new(engine, metrics, layers, setting))
+    let mut config = config.clone();
+    config.identity.pod.get_or_insert_with(|| POD.to_owned());
+    let layers = Layers::new(&config);
+    let (engine, _, control) = running(&config, layers, 7, &Restored::default(), false).expect("metrics");
+    (engine, control)
 }
 
 /// Whatever the plan, each target gets a decision and the future is known.

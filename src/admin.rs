@@ -28,7 +28,7 @@ use crate::env::{Identity, Token};
 use crate::listener::ConnectionHandle;
 use crate::plan::document;
 use crate::plan::write_rule;
-use crate::sources::{Change, Control};
+use crate::sources::{Change, Changed, Control};
 use crate::units::Show;
 use answer::Problem;
 use duration::rounded_up;
@@ -142,7 +142,17 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             let renew = renewal(&parts.headers, body).await?;
             Ok(answer::changed(change(Change::Reset { renew })?))
         }
-        (["reset"], _) => Err(Problem::method(&["POST"])),
+        (["stop"], &Method::POST) => {
+            nothing(&parts.headers, body).await?;
+            change(Change::Stop)?;
+            Ok(stop_answer(&api.control.status()))
+        }
+        (["resume"], &Method::POST) => {
+            nothing(&parts.headers, body).await?;
+            change(Change::Resume)?;
+            Ok(stop_answer(&api.control.status()))
+        }
+        (["reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
         (["state"], &Method::GET) => {
             let status = api.control.status();
             let state = state::json(&status, &api.identity);
@@ -226,8 +236,16 @@ async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, 
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))
+    document::parse_json(bytes, MAX_BODY)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
+}
+
+/// Refuses a body that asks for something; it may be empty or `{}`.
+async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+    let bytes = bytes(headers, body).await?;
+    let is_empty = bytes.is_empty() || parse(&bytes)?.as_object().is_some_and(Map::is_empty);
+    let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
+    if is_empty { Ok(()) } else { Err(wrong()) }
 }
 
 async fn bytes(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
@@ -259,4 +277,29 @@ async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
     let fields = value.as_object().ok_or_else(wrong)?;
     let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;
     if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }
+}
+
+/// A change as its answer shows it: with `stopped` where no rule is in force until a stop ends.
+fn changed_body(changed: Changed) -> Value {
+    let mut body = json!({ "generation": changed.generation });
+    if changed.stopped {
+        body["stopped"] = true.into();
+    }
+    body
+}
+
+/// The answer to a stop or a resume: whether rules are out of force, by whom, and which sources bring rules back at the
+/// next start of the container, where the stop does not outlive this one.
+fn stop_answer(status: &crate::sources::Status) -> Response {
+    let generation = status.snapshot.active.generation;
+    let stop = status.snapshot.active.stop.as_ref();
+    let mut body = json!({ "generation": generation, "stopped": stop.is_some() });
+    if let Some(stop) = stop {
+        body["stop"] = state::stop(stop);
+        body["kept"] = status.keeps_stop.into();
+        if !status.keeps_stop {
+            body["returning"] = status.returning.iter().map(state::returning).collect();
+        }
+    }
+    answer::json(StatusCode::OK, &body, Some(generation))
 }

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
     ActivePlan, Client, Counts, Decision, MAX_RULES, Origin, Replica, RequestInfo, Rule, RuleName, Target,
-    Targets,
+    Targets, Timestamp,
 };
 use crate::plan::Source;
 
@@ -50,11 +50,24 @@ pub struct Active {
     pub generation: u64,
     /// Where each rule comes from, in the order of the plan.
     pub sources: Vec<Source>,
+    /// The stop that puts all rules out of force, if there is one.
+    pub stop: Option<Stop>,
     /// In the order of the plan.
     ledgers: Vec<RuleCounters>,
     /// Of rules that are gone, the last one last.
     retired: Vec<(Instant, RuleCounters)>,
     has_request_windows: bool,
+}
+
+/// That all rules of all sources are out of force, and who made it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Where the stop came from.
+    pub source: Source,
+    /// Who made it: a peer of the API, or the path of a file.
+    pub by: String,
+    /// When, by the wall clock.
+    pub since: Timestamp,
 }
 
 /// Counts by subject.
@@ -172,14 +185,23 @@ impl RuleCounters {
 }
 
 impl Active {
-    fn new(plan: ActivePlan, sources: Vec<Source>, now: Duration) -> Self {
+    fn new(plan: ActivePlan, sources: Vec<Source>, stop: Option<Stop>, now: Duration) -> Self {
+        let plan = plan.stopped(stop.is_some());
         let ledgers = plan.rules().map(|rule| RuleCounters::new(rule, now)).collect();
         let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation: 1, sources, ledgers, retired: Vec::new(), has_request_windows }
+        Self { plan, generation: 1, sources, stop, ledgers, retired: Vec::new(), has_request_windows }
     }
 
     /// The plan that follows, with what was counted for rules of the same names.
-    fn followed(&self, plan: ActivePlan, sources: Vec<Source>, generation: u64, now: Duration) -> Self {
+    fn followed(
+        &self,
+        plan: ActivePlan,
+        sources: Vec<Source>,
+        stop: Option<Stop>,
+        generation: u64,
+        now: Duration,
+    ) -> Self {
+        let plan = plan.stopped(stop.is_some());
         let closed = self
             .ledgers
             .iter()
@@ -202,7 +224,7 @@ impl Active {
         retired.sort_by_key(|(at, _)| *at);
         retired.drain(..retired.len().saturating_sub(MAX_RULES));
         let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation, sources, ledgers, retired, has_request_windows }
+        Self { plan, generation, sources, stop, ledgers, retired, has_request_windows }
     }
 
     /// The score of the rule at a position.
@@ -246,17 +268,23 @@ impl Engine {
     /// An engine that begins now, with rules of the environment.
     pub fn new(plan: ActivePlan) -> Self {
         let sources = vec![Source::Environment; plan.len()];
-        Self::resumed(plan, sources, Duration::ZERO, &Counts::default())
+        Self::resumed(plan, sources, None, Duration::ZERO, &Counts::default())
     }
 
     /// An engine that goes on where an earlier start of the container left off. `sources` has one entry for each rule.
-    pub fn resumed(plan: ActivePlan, sources: Vec<Source>, elapsed: Duration, counts: &Counts) -> Self {
+    pub fn resumed(
+        plan: ActivePlan,
+        sources: Vec<Source>,
+        stop: Option<Stop>,
+        elapsed: Duration,
+        counts: &Counts,
+    ) -> Self {
         let numbers =
             Target::ALL.map(|target| Client::ALL.map(|client| AtomicU64::new(counts.get(target, client))));
         Self(Arc::new(Shared {
             started: Instant::now(),
             before: elapsed,
-            active: watch::Sender::new(Arc::new(Active::new(plan, sources, elapsed))),
+            active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed))),
             numbers,
             events: Arc::default(),
         }))
@@ -268,13 +296,18 @@ impl Engine {
     }
 
     /// Puts another plan in force: what `plan` makes of the present one and of now. Whoever calls this sees to it that
-    /// nobody else does at the same time. Gives the plan's generation.
-    pub fn apply(&self, sources: Vec<Source>, plan: impl FnOnce(&ActivePlan, Origin) -> ActivePlan) -> u64 {
+    /// nobody else does at the same time. With a `stop`, none of its rules acts. Gives the plan's generation.
+    pub fn apply(
+        &self,
+        sources: Vec<Source>,
+        stop: Option<Stop>,
+        plan: impl FnOnce(&ActivePlan, Origin) -> ActivePlan,
+    ) -> u64 {
         let Snapshot { active, elapsed, counts } = self.snapshot();
         let starts = active.plan.replica().starts.saturating_sub(1);
         let plan = plan(&active.plan, Origin { elapsed, counts, starts });
         let generation = active.generation + 1;
-        self.replace(active.followed(plan, sources, generation, elapsed));
+        self.replace(active.followed(plan, sources, stop, generation, elapsed));
         generation
     }
 
@@ -282,7 +315,13 @@ impl Engine {
     pub fn relocate(&self, replica: Replica) {
         let active = self.active();
         let plan = active.plan.clone().at(replica);
-        self.replace(active.followed(plan, active.sources.clone(), active.generation, self.elapsed()));
+        self.replace(active.followed(
+            plan,
+            active.sources.clone(),
+            active.stop.clone(),
+            active.generation,
+            self.elapsed(),
+        ));
     }
 
     /// Those who decide wait for the exchange alone: what is exchanged has been made before.
@@ -293,6 +332,15 @@ impl Engine {
     /// The plan in force.
     pub fn active(&self) -> Arc<Active> {
         self.0.active.borrow().clone()
+    }
+
+    /// Waits until all rules are out of force by a [`Stop`].
+    pub async fn stopped(&self) {
+        let mut plans = self.subscribe();
+        if plans.wait_for(|active| active.stop.is_some()).await.is_err() {
+            // There are no more changes.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Tells of each change of plan.
@@ -347,7 +395,7 @@ impl Engine {
 }
 
 fn has_request_windows(plan: &ActivePlan) -> bool {
-    plan.rules().any(|rule| rule.trigger().requests.is_some())
+    !plan.is_stopped() && plan.rules().any(|rule| rule.trigger().requests.is_some())
 }
 
 fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
@@ -383,7 +431,7 @@ fn tell_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Timestamp, Trigger, Verdict};
+    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
 
     fn engine() -> Engine {
         let action = Action::Requests {

@@ -117,11 +117,11 @@ pub fn load_with(
             }
             Ok(loaded)
         }
-        Err(Errors(mut errors)) => {
-            for error in &mut errors {
+        Err(mut errors) => {
+            for error in errors.iter_mut() {
                 written(&mut error.place);
             }
-            Err(Errors(errors))
+            Err(errors)
         }
     }
 }
@@ -153,7 +153,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let partition = Partition::read(&mut reader, &mut raw);
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
-    reader.errors.extend(check_replica(&plan.rules, &replica, "FAULTS"));
+    reader.errors.append(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut rules = inline::rules(plan);
     rules.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
     if !paths.iter().any(|(_, target)| *target == Target::Traffic) {
@@ -170,10 +170,12 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
     effective.sort();
     if !errors.is_empty() {
-        return Err(Errors(errors));
+        return Err(errors);
     }
+    let makes_rules = |setting: &&Setting| Variable::makes_rules(&setting.name);
     let config = Config {
         plan,
+        rule_variables: effective.iter().filter(makes_rules).map(|setting| setting.name.clone()).collect(),
         seed,
         readiness_checks_dependency,
         probe_address,

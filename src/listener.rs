@@ -54,6 +54,8 @@ pub struct Conditions {
     pub link: Link,
     /// How far the process has come.
     pub stage: Stage,
+    /// Whether all rules are out of force, so that what a rule holds is let go.
+    pub is_stopped: bool,
 }
 
 /// What a listener serves, and how.

@@ -41,15 +41,22 @@ pub struct RawPlan {
     pub rules: Vec<Rule>,
     /// Names of `disabled` rules; rules of these names from weaker sources are hidden.
     pub disabled: Vec<RuleName>,
+    /// Whether every rule of every source is to be out of force.
+    pub stop: bool,
 }
 
-/// Reads a plan `{seed, faults: […]}`. The error lists everything that is wrong; `place` (a variable or a file; may be
+/// Reads a plan `{seed, faults: […], stop}`. The error lists everything that is wrong; `place` (a variable or a file; may be
 /// empty) precedes each error.
-pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>> {
+pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
     let mut reader = FieldReader::new(place.to_owned());
     let mut plan = RawPlan::default();
-    if let Some(fields) = reader.mapping(value, "", &["seed", "faults"]) {
+    if let Some(fields) = reader.mapping(value, "", &["seed", "faults", "stop"]) {
         plan.seed = reader.parsed(&fields, "seed", "a whole number", |text| whole(text, 0, u64::MAX));
+        match fields.get("stop") {
+            None => {}
+            Some(Value::Bool(stop)) => plan.stop = *stop,
+            Some(other) => reader.fail_value("stop", other, Reason::Expected("true or false")),
+        }
         match fields.get("faults") {
             None => {}
             Some(Value::Array(faults)) if faults.len() > MAX_RULES => {
@@ -63,10 +70,10 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
                     match read_entry(fault, &place(i)) {
                         Ok(Entry::Rule(rule)) => plan.rules.push(*rule),
                         Ok(Entry::Disabled(name)) => plan.disabled.push(name),
-                        Err(errors) => reader.errors.extend(errors),
+                        Err(errors) => reader.errors.append(errors),
                     }
                 }
-                reader.errors.extend(taken_names(faults, place));
+                taken_names(faults, place, &mut reader.errors);
             }
             Some(other) => reader.fail_value("faults", other, Reason::Expected("a list of rules")),
         }
@@ -74,10 +81,9 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Vec<ConfigError>
     if reader.errors.is_empty() { Ok(plan) } else { Err(reader.errors) }
 }
 
-/// Errors of rules that have the name of an earlier rule, whether or not either is valid otherwise.
-fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigError> {
+/// Adds the errors of rules that have the name of an earlier rule, whether or not either is valid otherwise.
+fn taken_names(faults: &[Value], place: impl Fn(usize) -> String, errors: &mut Errors) {
     let mut first = HashMap::new();
-    let mut errors = Vec::new();
     for (i, fault) in faults.iter().enumerate() {
         let Some(name) = fault.get("name").and_then(Value::as_str).and_then(|name| RuleName::new(name).ok())
         else {
@@ -93,7 +99,6 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String) -> Vec<ConfigE
             }
         }
     }
-    errors
 }
 
 /// One entry of a plan.
@@ -106,7 +111,7 @@ pub enum Entry {
 }
 
 /// Reads a rule that may be `disabled`; its name is enough then. Errors are those of [`read_rule`].
-pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>> {
+pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Errors> {
     let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
     let has_name_alone =
         value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
@@ -122,7 +127,7 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Vec<ConfigError>>
 }
 
 /// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
-pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Vec<ConfigError>> {
+pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     let mut reader = FieldReader::new(place_of(place, value));
     let rule = rule(&mut reader, value);
     match rule {
@@ -188,7 +193,7 @@ pub fn check_replica<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     replica: &Replica,
     place: &str,
-) -> Vec<ConfigError> {
+) -> Errors {
     let error = |rule: &Rule| {
         let error = rule.check_replica(replica).err()?;
         let place =

@@ -9,7 +9,7 @@ use hyper::header::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::plan::ConfigError;
+use crate::plan::{ConfigError, Errors};
 use crate::sources::{Changed, Refusal};
 
 /// Why a request is refused.
@@ -17,13 +17,13 @@ use crate::sources::{Changed, Refusal};
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
-    errors: Vec<ConfigError>,
+    errors: Errors,
     headers: Vec<(HeaderName, String)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Self { status, detail: detail.into(), errors: Errors::new(), headers: Vec::new() }
     }
 
     fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -85,6 +85,9 @@ impl Problem {
         });
         if !self.errors.is_empty() {
             problem["errors"] = self.errors.iter().map(error).collect();
+            if self.errors.omitted() > 0 {
+                problem["more"] = self.errors.omitted().into();
+            }
         }
         let mut response = with_type(self.status, "application/problem+json", problem.to_string());
         for (name, value) in self.headers {
@@ -113,7 +116,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Optio
 
 pub(super) fn changed(changed: Changed) -> Response {
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
-    json(status, &json!({ "generation": changed.generation }), Some(changed.generation))
+    let body = super::changed_body(changed);
+    json(status, &body, Some(changed.generation))
 }
 
 pub(super) fn document(text: &'static str) -> Response {

@@ -47,7 +47,10 @@ pub(super) fn serve(
         let number = Some(value).filter(|value| value.bytes().all(|c| c.is_ascii_digit()));
         let number = number.and_then(|value| value.parse::<u64>().ok());
         match name {
-            "after" => after = Some(number.ok_or_else(|| wrong("of at most 64 bits"))?),
+            "after" => {
+                let number = events.number_of(value);
+                after = Some(number.ok_or_else(|| wrong("of at most 64 bits, nor the id of an event"))?);
+            }
             "limit" => {
                 let number = number.filter(|number| (1..=MAX_PAGE as u64).contains(number));
                 limit = number.ok_or_else(|| wrong("from 1 to 512"))? as usize;
@@ -60,7 +63,7 @@ pub(super) fn serve(
         .iter()
         .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream")));
     if wants_stream && !is_head {
-        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        let last = headers.get("last-event-id").and_then(|id| events.number_of(id.to_str().ok()?.trim()));
         return stream(events, listeners, last.or(after));
     }
     let page = events.page(after, limit);
@@ -81,8 +84,9 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
         let mut last = after.unwrap_or(u64::MAX);
         // Subscribing before reading the page loses no event; `last` drops those that are in both.
         if let Some(after) = after {
+            last = 0;
             for event in events.page(Some(after), MAX_PAGE).events {
-                last = event.id;
+                last = event.id.number;
                 if !matches!(timeout(ALIVE, sender.send(encode(&event))).await, Ok(Ok(()))) {
                     return;
                 }
@@ -91,7 +95,7 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
         loop {
             let text = tokio::select! {
                 event = next.recv() => match event {
-                    Ok(event) if last != u64::MAX && event.id <= last => continue,
+                    Ok(event) if last != u64::MAX && event.id.number <= last => continue,
                     Ok(event) => encode(&event),
                     // The listener was too slow. It may reconnect with the id of the last event it has.
                     Err(_) => return,

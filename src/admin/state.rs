@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::duration::rounded_up;
+use crate::engine::Stop;
 use crate::env::Identity;
 use crate::fault::{Client, Rule, Target};
 use crate::plan::write_rule;
-use crate::sources::{RuleStatus, Status};
-use crate::units::Show;
+use crate::sources::{Returning, RuleStatus, Status};
+use crate::units::{Show, show_timestamp};
 
 /// The whole state as one document.
 pub(super) fn json(status: &Status, identity: &Identity) -> Value {
@@ -56,6 +57,7 @@ pub(super) fn json(status: &Status, identity: &Identity) -> Value {
             "source": status.seed.map(|(_, source)| source.name()),
             "effective": plan.seed().0,
         })),
+        "stop": snapshot.active.stop.as_ref().map(stop),
         "elapsed": show(elapsed),
         "starts": status.starts,
         "next_change": plan.next_change(elapsed).map(|next| show(next.saturating_sub(elapsed))),
@@ -71,7 +73,17 @@ pub(super) fn json(status: &Status, identity: &Identity) -> Value {
     }))
 }
 
-/// Leaves out fields without a value.
+/// A stop: where it came from, who made it and since when it holds.
+pub(super) fn stop(stop: &Stop) -> Value {
+    json!({ "source": stop.source.name(), "by": stop.by, "since": show_timestamp(stop.since) })
+}
+
+/// A source that brings its rules back at the next start of the container.
+pub(super) fn returning(source: &Returning) -> Value {
+    json!({ "source": source.source.name(), "rules": source.rules, "end": source.end })
+}
+
+/// What is not there is left out.
 fn without_null(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());

@@ -20,12 +20,15 @@ use client::{Call, Client, ClientError, Reply};
 const TRIES: usize = 5;
 
 const HELP: &str = "\
-List, add and remove faults in a running service.
+List, add, remove and stop faults in a running service.
 
 Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itself
        kube-probesim fault list                      rules in force, their sources and how often they acted
        kube-probesim fault rm NAME...                take rules out of force, whatever their source
-       kube-probesim fault reset                     forget all changes, and begin all windows anew
+       kube-probesim fault stop                      end the drill: no rule of any source is in force until resume
+       kube-probesim fault resume                    end the stop
+       kube-probesim fault reset                     forget all changes, and begin all windows anew; rules
+                                                     of the environment and of files stay in force
        kube-probesim fault watch                     print what happens until interrupted
 
 TARGET  liveness, readiness, startup, dependency, traffic; or listener alone
@@ -101,6 +104,8 @@ pub fn run(
             Verb::Add(rules) => rules.into_iter().try_for_each(|rule| session.add(rule)),
             Verb::List => session.list(),
             Verb::Remove(names) => names.iter().try_for_each(|name| session.remove(name)),
+            Verb::Stop => session.stop(),
+            Verb::Resume => session.resume(),
             Verb::Reset { renew } => session.reset(renew),
             Verb::Watch => session.watch(),
         }
@@ -110,6 +115,10 @@ pub fn run(
         Err(Failure::Client(error)) => {
             print_error("fault", &error, err);
             error.exit_code()
+        }
+        Err(Failure::StillStopped(by)) => {
+            print_error("fault", format_args!("still stopped by {by}: end the stop there"), err);
+            exit::DATA
         }
         Err(Failure::Refused(reply)) => {
             for line in reply.problem() {
@@ -128,6 +137,8 @@ enum Failure {
     Client(ClientError),
     /// The service refused the request.
     Refused(Reply),
+    /// A file or an annotation of this name holds the stop.
+    StillStopped(String),
 }
 
 impl From<io::Error> for Failure {
@@ -166,6 +177,9 @@ impl Session<'_> {
         let until = ttl.map_or("until it is removed".to_owned(), |ttl| format!("for {ttl}"));
         writeln!(self.out, "{name} is in force {until} (generation {generation})")?;
         writeln!(self.out, "remove it: kube-probesim fault rm {name}")?;
+        if reply.json()["stopped"] == true {
+            writeln!(self.out, "all rules are stopped, this one too, until: kube-probesim fault resume")?;
+        }
         if rule.get("pods").is_some() {
             let state = self.state()?.json();
             let of_rule =
@@ -218,7 +232,7 @@ impl Session<'_> {
         let reply = self.state()?;
         match self.output {
             Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
-            Output::Text => self.out.write_all(table::rules(&reply.json()).as_bytes())?,
+            Output::Text => self.out.write_all(table::of(&reply.json()).as_bytes())?,
         }
         Ok(())
     }
@@ -238,6 +252,29 @@ impl Session<'_> {
             "all changes are forgotten"
         };
         self.print(&reply, what)
+    }
+
+    fn stop(&mut self) -> Result<(), Failure> {
+        let reply = self.ask(Call { method: "POST", path: "/v1/stop", ..Call::default() })?;
+        if self.output == Output::Json {
+            return Ok(writeln!(self.out, "{}", reply.body.trim_end())?);
+        }
+        self.out.write_all(table::stopped(&reply.json()).as_bytes())?;
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Failure> {
+        let reply = self.ask(Call { method: "POST", path: "/v1/resume", ..Call::default() })?;
+        let answer = reply.json();
+        if self.output == Output::Json {
+            writeln!(self.out, "{}", reply.body.trim_end())?;
+        } else if answer["stopped"] != true {
+            self.print(&reply, "rules are in force again")?;
+        }
+        if answer["stopped"] == true {
+            return Err(Failure::StillStopped(answer["stop"]["by"].as_str().unwrap_or("a file").to_owned()));
+        }
+        Ok(())
     }
 
     fn print(&mut self, reply: &Reply, what: &str) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ use super::exit;
 use crate::env;
 use crate::env::{Config, LogFormat};
 use crate::server::Server;
+use crate::sources::start;
 use crate::telemetry::log::{self, Style};
 use arguments::Request;
 
@@ -48,6 +49,10 @@ pub fn run(
             return exit::CONFIG;
         }
     };
+    if let Err(errors) = start::check_files(&loaded.config) {
+        let _ = writeln!(err, "{errors}");
+        return exit::CONFIG;
+    }
     let process = &loaded.config.process;
     let is_terminal = stdout().is_terminal();
     let style = style(process.log_format, is_terminal, is_plain);

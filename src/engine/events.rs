@@ -1,6 +1,7 @@
 //! What happens to a plan and its rules, for those who watch a drill.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
+use crate::plan::Source;
 use crate::units::show_timestamp;
 
 /// How many events are kept for those who ask later.
@@ -18,19 +20,43 @@ const KEPT: usize = 512;
 /// How many events a listener may be behind before it loses some.
 const BACKLOG: usize = 128;
 
+/// How many bytes of errors the event of a refused plan keeps.
+const MAX_ERROR_TEXT: usize = 2 << 10;
+
 /// How many injections a second are told of.
 const SAMPLES: u64 = 10;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Its number, from 1 on without gaps.
-    pub id: u64,
+    /// Tells it apart from all others, those of other processes included.
+    pub id: EventId,
     /// When, by the wall clock (RFC 3339, UTC, milliseconds).
     pub time: String,
     /// What.
     #[serde(flatten)]
     pub what: EventKind,
+}
+
+/// The id of an event, written `<process>-<number>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventId {
+    /// The process, by the milliseconds of the wall clock at its start.
+    pub process: u64,
+    /// The number among the events of the process, from 1 on without gaps.
+    pub number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.process, self.number)
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What happened.
@@ -58,6 +84,17 @@ pub enum EventKind {
         by: String,
         /// What is wrong with it.
         errors: Vec<String>,
+    },
+    /// All rules were put out of force, or in force again.
+    Stop {
+        /// Whether they are out of force now.
+        stopped: bool,
+        /// The plan's generation.
+        generation: u64,
+        /// Where the change came from.
+        source: &'static str,
+        /// Who made it.
+        by: String,
     },
     /// A rule's window opened or closed.
     Window {
@@ -99,6 +136,7 @@ impl EventKind {
         match self {
             Self::Plan { .. } => "plan",
             Self::Refused { .. } => "refused",
+            Self::Stop { .. } => "stop",
             Self::Window { .. } => "window",
             Self::Partition { .. } => "partition",
             Self::Injection { .. } => "injection",
@@ -111,8 +149,8 @@ impl EventKind {
 pub struct Page {
     /// The events.
     pub events: Vec<Arc<Event>>,
-    /// Number of the last event before the next page.
-    pub next: u64,
+    /// The id of the last event before the next page.
+    pub next: EventId,
     /// How many events before these are no longer kept.
     pub lost: u64,
 }
@@ -120,6 +158,7 @@ pub struct Page {
 /// The last events, and those who listen for the next.
 #[derive(Debug)]
 pub struct Events {
+    process: u64,
     kept: Mutex<Kept>,
     listeners: broadcast::Sender<Arc<Event>>,
     /// The second of the last sample and how many there were in it, in one number.
@@ -135,6 +174,7 @@ struct Kept {
 impl Default for Events {
     fn default() -> Self {
         Self {
+            process: wall_clock().0.as_millis() as u64,
             kept: Mutex::default(),
             listeners: broadcast::Sender::new(BACKLOG),
             sampled: AtomicU64::new(0),
@@ -147,13 +187,28 @@ impl Events {
     pub fn push(&self, what: EventKind) {
         let mut kept = self.kept();
         kept.last += 1;
-        let event = Arc::new(Event { id: kept.last, time: show_time(wall_clock()), what });
+        let event = Arc::new(Event { id: self.id(kept.last), time: show_time(wall_clock()), what });
         if kept.events.len() == KEPT {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
         // Under the lock, so that listeners get them in their order. Without listeners it is nobody's loss.
         let _ = self.listeners.send(event);
+    }
+
+    /// Reports a plan that was refused, with as many of its errors as an event may keep.
+    pub fn refused(&self, source: Source, by: &str, errors: &[String]) {
+        let mut left = MAX_ERROR_TEXT;
+        let fits = |error: &&String| {
+            let fits = error.len() <= left;
+            left = left.saturating_sub(error.len());
+            fits
+        };
+        let mut kept: Vec<String> = errors.iter().take_while(fits).cloned().collect();
+        if kept.len() < errors.len() {
+            kept.push("and more".to_owned());
+        }
+        self.push(EventKind::Refused { source: source.name(), by: by.to_owned(), errors: kept });
     }
 
     /// Tells of something frequent, ten times a second at most. `now` is any clock that goes on.
@@ -169,6 +224,29 @@ impl Events {
         }
     }
 
+    /// The id of the event with that number.
+    pub fn id(&self, number: u64) -> EventId {
+        EventId { process: self.process, number }
+    }
+
+    /// The number to go on from for a reader of `text`, an id as it is written or a number of this process: 0, before all
+    /// that are kept, where the id is of another process.
+    ///
+    /// `None`: it is no id.
+    pub fn number_of(&self, text: &str) -> Option<u64> {
+        let digits = |text: &str, radix| {
+            let is_number = !text.is_empty() && text.bytes().all(|c| char::from(c).is_digit(radix));
+            u64::from_str_radix(text, radix).ok().filter(|_| is_number)
+        };
+        match text.split_once('-') {
+            None => digits(text, 10),
+            Some((process, number)) => {
+                let (process, number) = (digits(process, 16)?, digits(number, 10)?);
+                Some(if process == self.process { number } else { 0 })
+            }
+        }
+    }
+
     /// At most `limit` events after number `after`; without that, the last ones.
     pub fn page(&self, after: Option<u64>, limit: usize) -> Page {
         let kept = self.kept();
@@ -176,7 +254,7 @@ impl Events {
         let from = after.map_or(kept.last.saturating_sub(limit as u64), |after| after.min(kept.last)) + 1;
         let skipped = from.saturating_sub(first) as usize;
         let events: Vec<_> = kept.events.iter().skip(skipped).take(limit).cloned().collect();
-        let next = events.last().map_or(kept.last.min(from - 1), |event| event.id);
+        let next = events.last().map_or(self.id(kept.last.min(from - 1)), |event| event.id);
         let lost = if after.is_some() { first.saturating_sub(from) } else { 0 };
         Page { events, next, lost }
     }
@@ -204,28 +282,50 @@ mod tests {
     }
 
     fn ids(page: &Page) -> Vec<u64> {
-        page.events.iter().map(|event| event.id).collect()
+        page.events.iter().map(|event| event.id.number).collect()
     }
 
     #[test]
     fn pages_follow_each_other_and_tell_what_was_lost() {
         let events = Events::default();
-        assert_eq!((ids(&events.page(None, 3)), events.page(None, 3).next), (vec![], 0));
+        assert_eq!((ids(&events.page(None, 3)), events.page(None, 3).next.number), (vec![], 0));
         for _ in 0..5 {
             events.push(partition());
         }
         assert_eq!(ids(&events.page(None, 3)), [3, 4, 5]);
         let first = events.page(Some(0), 2);
-        assert_eq!((ids(&first), first.next, first.lost), (vec![1, 2], 2, 0));
+        assert_eq!((ids(&first), first.next.number, first.lost), (vec![1, 2], 2, 0));
         assert_eq!(ids(&events.page(Some(2), 10)), [3, 4, 5]);
         let end = events.page(Some(5), 10);
-        assert_eq!((ids(&end), end.next), (vec![], 5));
-        assert_eq!(events.page(Some(u64::MAX), 10).next, 5);
+        assert_eq!((ids(&end), end.next.number), (vec![], 5));
+        assert_eq!(events.page(Some(u64::MAX), 10).next.number, 5);
         for _ in 0..KEPT {
             events.push(partition());
         }
         let late = events.page(Some(2), 1);
         assert_eq!((ids(&late), late.lost), (vec![6], 3));
+    }
+
+    #[test]
+    fn an_id_of_another_process_is_before_all_events_of_this_one() {
+        let events = Events::default();
+        events.push(partition());
+        let id = events.page(None, 1).next;
+        assert_eq!(events.number_of(&id.to_string()), Some(1));
+        assert_eq!(events.number_of(&format!("{:x}-7", id.process - 1)), Some(0));
+        assert_eq!(events.number_of("7"), Some(7));
+        for text in ["", "-", "x", "7-", "-7", "+7", "1-2-3", "1 "] {
+            assert_eq!(events.number_of(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_event_of_a_refused_plan_keeps_a_few_of_its_errors() {
+        let events = Events::default();
+        events.refused(Source::Api, "test", &vec!["x".repeat(1000); 100]);
+        let page = events.page(None, 1);
+        let EventKind::Refused { errors, .. } = &page.events[0].what else { panic!("{page:?}") };
+        assert_eq!((errors.len(), errors[2].as_str()), (3, "and more"));
     }
 
     #[test]
@@ -243,6 +343,6 @@ mod tests {
         events.push(partition());
         let mut listener = events.subscribe();
         events.push(partition());
-        assert_eq!(listener.recv().await.map(|event| event.id), Ok(2));
+        assert_eq!(listener.recv().await.map(|event| event.id.number), Ok(2));
     }
 }

@@ -12,6 +12,8 @@ use crate::fault::{Plan, Target};
 pub struct Config {
     /// The rules of the environment: those of `FAULTS` first, then those of the groups of variables.
     pub plan: Plan,
+    /// The variables that are set and that rules come from, by name.
+    pub rule_variables: Vec<String>,
     /// The seed of random draws.
     pub seed: SeedChoice,
     /// Whether readiness fails while the dependency fails.

@@ -30,7 +30,11 @@ pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> R
         }
     };
     match plan::read_plan(&value, NAME) {
-        Ok(RawPlan { seed: None, rules, disabled }) if rules.is_empty() && disabled.is_empty() => {
+        Ok(RawPlan { stop: true, .. }) => {
+            reader.fail(ConfigError::new(NAME, Reason::StopNotHere).field("stop").value("true"));
+            RawPlan::default()
+        }
+        Ok(RawPlan { seed: None, rules, disabled, .. }) if rules.is_empty() && disabled.is_empty() => {
             reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
             RawPlan::default()
         }
@@ -41,7 +45,7 @@ pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> R
             plan
         }
         Err(errors) => {
-            reader.errors.extend(errors);
+            reader.errors.append(errors);
             RawPlan::default()
         }
     }

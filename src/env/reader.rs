@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Setting, VARIABLES, Warning};
-use crate::plan::error::{ConfigError, Reason};
+use crate::plan::error::{ConfigError, Errors, Reason};
 use crate::plan::{choice, whole};
 use crate::units::{self, Bare, Show};
 
@@ -73,7 +73,7 @@ pub(super) type ParseResult<T> = Result<(Option<T>, String), Reason>;
 /// Collects what is set, wrong or odd.
 #[derive(Default)]
 pub(super) struct VariableReader {
-    pub(super) errors: Vec<ConfigError>,
+    pub(super) errors: Errors,
     pub(super) warnings: BTreeSet<Warning>,
     pub(super) effective: Vec<Setting>,
 }

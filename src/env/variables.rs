@@ -18,6 +18,12 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// Whether rules come from it: the first of the table, up to `FAULTS`.
+    pub(super) fn makes_rules(name: &str) -> bool {
+        let last = VARIABLES.iter().position(|variable| variable.name == "FAULTS").unwrap_or(0);
+        VARIABLES[..=last].iter().any(|variable| variable.names().any(|known| known == name))
+    }
+
     /// All its names: its own, then those with a prefix.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let prefixed = self.prefixes.iter().map(|target| [prefix(*target), self.name].concat());

@@ -105,6 +105,8 @@ pub struct ActivePlan {
     seed: Seed,
     checks_dependency: bool,
     replica: Replica,
+    /// Whether no rule is in force, whatever its conditions.
+    is_stopped: bool,
     entries: Vec<Entry>,
 }
 
@@ -133,7 +135,7 @@ impl ActivePlan {
     /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
     pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
         let replica = Replica::default();
-        Self { seed, checks_dependency, replica, entries: Vec::new() }.successor(
+        Self { seed, checks_dependency, replica, is_stopped: false, entries: Vec::new() }.successor(
             plan,
             seed,
             Origin::default(),
@@ -147,10 +149,16 @@ impl ActivePlan {
             self.entries.iter().map(|entry| (entry.rule.name(), entry)).collect();
         let entry = |rule: Rule| {
             let same = before.get(rule.name()).filter(|old| old.rule == rule);
-            Entry::new(rule, same.map_or(now, |old| old.origin), seed, &self.replica)
+            Entry::new(rule, same.map_or(now, |old| old.origin), seed, &self.replica, self.is_stopped)
         };
         let entries = plan.into_rules().into_iter().map(entry).collect();
-        Self { seed, checks_dependency: self.checks_dependency, replica: self.replica, entries }
+        Self {
+            seed,
+            checks_dependency: self.checks_dependency,
+            replica: self.replica,
+            is_stopped: self.is_stopped,
+            entries,
+        }
     }
 
     /// The same rules in another replica, or in another start of it.
@@ -163,9 +171,7 @@ impl ActivePlan {
     /// Goes on in another replica, or in another start of it; origins stay.
     pub fn relocate(&mut self, replica: Replica) {
         self.replica = replica;
-        for entry in &mut self.entries {
-            entry.span = Span::new(&entry.rule, &entry.origin, &replica);
-        }
+        self.measure();
     }
 
     /// The same rules, each with the origin that `origin` gives for it.
@@ -173,9 +179,29 @@ impl ActivePlan {
     pub fn with_origins(mut self, origin: impl Fn(&Rule) -> Origin) -> Self {
         for entry in &mut self.entries {
             entry.origin = origin(&entry.rule);
-            entry.span = Span::new(&entry.rule, &entry.origin, &self.replica);
         }
+        self.measure();
         self
+    }
+
+    /// The same rules, all of them out of force while `is_stopped`. Their clocks go on, so that each is where it would
+    /// have been when the stop ends.
+    #[must_use]
+    pub fn stopped(mut self, is_stopped: bool) -> Self {
+        self.is_stopped = is_stopped;
+        self.measure();
+        self
+    }
+
+    /// Whether all rules are out of force, those of plans that follow this one included.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    fn measure(&mut self) {
+        for entry in &mut self.entries {
+            entry.span = Span::new(&entry.rule, &entry.origin, &self.replica, self.is_stopped);
+        }
     }
 
     /// Draws from another seed from here on; origins stay.
@@ -365,7 +391,7 @@ impl ActivePlan {
 }
 
 impl Span {
-    fn new(rule: &Rule, origin: &Origin, replica: &Replica) -> Self {
+    fn new(rule: &Rule, origin: &Origin, replica: &Replica, is_stopped: bool) -> Self {
         let trigger = rule.trigger();
         // On the clock of the process; what lies before that is the second.
         let clock = |instant: super::Timestamp| {
@@ -374,7 +400,8 @@ impl Span {
         let (begin, lead) = trigger.start.map_or((origin.elapsed, Duration::ZERO), clock);
         let starts = replica.starts.saturating_sub(origin.starts);
         Self {
-            is_here: trigger.pods.as_ref().is_none_or(|pods| replica.is_one_of(pods))
+            is_here: !is_stopped
+                && trigger.pods.as_ref().is_none_or(|pods| replica.is_one_of(pods))
                 && trigger.starts.is_none_or(|window| window.is_open(starts)),
             lead,
             begin: begin.saturating_add(trigger.stagger.map_or(Duration::ZERO, |most| replica.stagger(most))),
@@ -384,9 +411,9 @@ impl Span {
 }
 
 impl Entry {
-    fn new(rule: Rule, origin: Origin, seed: Seed, replica: &Replica) -> Self {
+    fn new(rule: Rule, origin: Origin, seed: Seed, replica: &Replica, is_stopped: bool) -> Self {
         let key = seed.rule_key(rule.name().as_str());
-        Self { span: Span::new(&rule, &origin, replica), key, origin, rule }
+        Self { span: Span::new(&rule, &origin, replica, is_stopped), key, origin, rule }
     }
 
     /// How long the conditions have been measured; `None` where they are not, or not any more.

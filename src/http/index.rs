@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::App;
 use crate::fault::Target;
+use crate::plan::error::shown;
 use crate::plan::write_rule;
-use crate::units::Show;
+use crate::units::{Show, show_timestamp};
 
 /// Identity, uptime, seed, targets and rules in plain text.
 pub(super) fn page(app: &App) -> String {
@@ -33,6 +34,10 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
         None => "open".to_owned(),
     };
     writeln!(page, "{:<10} {listener}", "listener")?;
+    if let Some(stop) = &snapshot.active.stop {
+        let since = show_timestamp(stop.since);
+        writeln!(page, "{:<10} no rule is in force, by {} since {since}", "stopped", shown(&stop.by))?;
+    }
 
     writeln!(page, "\ntargets")?;
     for target in Target::ALL {
@@ -46,9 +51,13 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
     writeln!(page, "\nrules (generation {})", snapshot.active.generation)?;
     for (position, rule) in plan.rules().enumerate() {
         let active = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
-        let state = if active { "active" } else { "idle" };
+        let state = match (plan.is_stopped(), active) {
+            (true, _) => "stopped",
+            (false, true) => "active",
+            (false, false) => "idle",
+        };
         let source = snapshot.active.sources[position].name();
-        writeln!(page, "{state:<6} {source:<11} {}", write_rule(rule))?;
+        writeln!(page, "{state:<7} {source:<11} {}", write_rule(rule))?;
     }
     if plan.is_empty() {
         writeln!(page, "none")?;

@@ -90,10 +90,15 @@ where
 
     let ruling = served.app.engine.decide(target, client);
     tell(&served.app.engine, &ruling, target, client);
-    served.wait(served.arrived + ruling.decision.delay).await;
+    let waited = served.wait(served.arrived + ruling.decision.delay).await;
 
     let plan = &ruling.active.plan;
-    let mut response = match ruling.decision.verdict {
+    let verdict = match waited {
+        Waited::Whole => ruling.decision.verdict,
+        // All rules are out of force: the request gets its ordinary answer at once.
+        Waited::Stopped => Verdict::Pass,
+    };
+    let mut response = match verdict {
         Verdict::Pass => inner.call(request).await?,
         Verdict::Inject(position) => match inject(&served, plan.rule(position), &request) {
             Performed::Answer(response) => response,
@@ -113,7 +118,7 @@ where
             served.failure(StatusCode::INTERNAL_SERVER_ERROR, &failure, failure.to_string(), &request)
         }
     };
-    let fault = match ruling.decision.verdict {
+    let fault = match verdict {
         Verdict::Pass => ruling.first,
         Verdict::Inject(position) | Verdict::DependencyFailed(position) => Some(position),
     };
@@ -188,6 +193,15 @@ fn tell(engine: &Engine, ruling: &Injection, target: Target, client: Client) {
     );
 }
 
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    /// With the delay.
+    Whole,
+    /// Early: all rules were put out of force.
+    Stopped,
+}
+
 /// A request under way. Dropped before its end, it was left by its client, or ended by the server.
 struct Served {
     app: Arc<App>,
@@ -199,12 +213,17 @@ struct Served {
 }
 
 impl Served {
-    async fn wait(&self, until: Instant) {
-        if until > self.arrived {
-            if let Some(connection) = &self.connection {
-                connection.waits_until(until);
-            }
-            self.app.timer.sleep_until(until).await;
+    /// Waits for the end of a delay, or for a stop of all rules.
+    async fn wait(&self, until: Instant) -> Waited {
+        if until <= self.arrived {
+            return Waited::Whole;
+        }
+        if let Some(connection) = &self.connection {
+            connection.waits_until(until);
+        }
+        tokio::select! {
+            () = self.app.timer.sleep_until(until) => Waited::Whole,
+            () = self.app.engine.stopped() => Waited::Stopped,
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use super::Conditions;
 use super::accept::Counted;
 use super::handle::{ConnectionState, Takeover, Wish};
 use super::partitioned::reset_on_close;
@@ -132,7 +133,11 @@ impl Connection {
         let mut driver = Driver::Idle { asked: false };
         let mut timer = pin!(sleep(REST.min(self.service.limits.idle_time)));
         loop {
-            let stage = conditions.borrow_and_update().stage;
+            let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
+            if is_stopped && self.endless {
+                // The rule that holds the request is out of force.
+                return self.ends();
+            }
             if let Stage::Draining(until) = stage {
                 if self.is_hopeless(until) || matches!(driver, Driver::Idle { .. }) {
                     return self.ends();

@@ -6,8 +6,10 @@
 //! Plans follow YAML 1.2. Manifests follow what `kubectl` does (sigs.k8s.io/yaml, which is go-yaml v2): the scalars and
 //! merge keys of YAML 1.1, keys turned into text, and JSON objects one after the other.
 
+mod budget;
 mod builder;
 mod error;
+mod json;
 mod scalar;
 mod text;
 
@@ -16,6 +18,7 @@ use serde_json::Value;
 
 pub use builder::Document;
 pub use error::{AmbiguousScalar, DocumentError, Problem};
+pub use json::parse_json;
 
 use builder::Builder;
 use scalar::Dialect;
@@ -31,6 +34,17 @@ pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
 
 /// Like [`parse`], with the scalars that other YAML readers may understand differently.
 pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentError> {
+    // The YAML parser holds all tokens of a flow collection at once, a hundred bytes for each of the text.
+    if text.trim_start().starts_with(['{', '[']) && text::check_characters(text).is_ok() {
+        match parse_json(text.as_bytes(), limit) {
+            Ok(value) => return Ok(Document { line: 1, value, ambiguous: Vec::new() }),
+            Err(error) if matches!(error.problem, Problem::TooManyValues(_) | Problem::TooMuchMemory(_)) => {
+                return Err(error);
+            }
+            // Flow collections of YAML, and errors in its parser's words.
+            Err(_) => {}
+        }
+    }
     let mut documents = documents(text, limit, Dialect::Plan)?;
     match (documents.pop(), documents.len()) {
         (Some(document), 0) => Ok(document),

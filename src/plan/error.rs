@@ -11,6 +11,12 @@ pub use reason::Reason;
 /// How many characters of a value an error shows.
 const SHOWN: usize = 80;
 
+/// How many errors are reported.
+const MAX_ERRORS: usize = 100;
+
+/// How many bytes of errors are reported.
+const MAX_TEXT: usize = 32 << 10;
+
 /// One thing that is wrong. As text it is a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
 /// `faults[1] (flaps): when.for="x": is not a duration …`.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -75,19 +81,119 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong, a line each.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub struct Errors(pub Vec<ConfigError>);
+/// Everything that is wrong, a line each. The first hundred errors, and at most 32 KiB of text, are kept; the rest is
+/// counted.
+#[derive(Clone, Debug, Default, PartialEq, Error)]
+pub struct Errors {
+    kept: Vec<ConfigError>,
+    /// Bytes of the errors that are kept, as text.
+    bytes: usize,
+    omitted: usize,
+}
+
+impl Errors {
+    /// No error.
+    pub const fn new() -> Self {
+        Self { kept: Vec::new(), bytes: 0, omitted: 0 }
+    }
+
+    /// Adds an error, or counts it where there are enough.
+    pub fn push(&mut self, error: ConfigError) {
+        if self.omitted == 0 && self.kept.len() < MAX_ERRORS {
+            self.bytes += error.to_string().len();
+            if self.bytes <= MAX_TEXT || self.kept.is_empty() {
+                self.kept.push(error);
+                return;
+            }
+        }
+        self.omitted += 1;
+    }
+
+    /// Adds the errors of another place.
+    pub fn append(&mut self, other: Self) {
+        self.extend(other.kept);
+        self.omitted += other.omitted;
+    }
+
+    /// How many there are, those included that were only counted.
+    pub fn len(&self) -> usize {
+        self.kept.len() + self.omitted
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many were only counted.
+    pub fn omitted(&self) -> usize {
+        self.omitted
+    }
+
+    /// The errors that were kept.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.kept.iter()
+    }
+
+    /// The errors that were kept, to change them.
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, ConfigError> {
+        self.kept.iter_mut()
+    }
+
+    /// Whether this very error was kept.
+    pub fn contains(&self, error: &ConfigError) -> bool {
+        self.kept.contains(error)
+    }
+
+    /// Sorts by a key; equal ones stay in their order.
+    pub(crate) fn sort_by_cached_key<K: Ord>(&mut self, key: impl FnMut(&ConfigError) -> K) {
+        self.kept.sort_by_cached_key(key);
+    }
+
+    /// A line for each error that was kept, and one with the number of those that were not.
+    pub fn lines(&self) -> Vec<String> {
+        let more = (self.omitted > 0).then(|| more(self.omitted));
+        self.kept.iter().map(ToString::to_string).chain(more).collect()
+    }
+}
+
+/// That more errors were found than are reported.
+pub(crate) fn more(omitted: usize) -> String {
+    format!("and {omitted} more")
+}
+
+impl Extend<ConfigError> for Errors {
+    fn extend<I: IntoIterator<Item = ConfigError>>(&mut self, errors: I) {
+        errors.into_iter().for_each(|error| self.push(error));
+    }
+}
+
+impl From<ConfigError> for Errors {
+    fn from(error: ConfigError) -> Self {
+        Self::from_iter([error])
+    }
+}
+
+impl FromIterator<ConfigError> for Errors {
+    fn from_iter<I: IntoIterator<Item = ConfigError>>(errors: I) -> Self {
+        let mut all = Self::new();
+        all.extend(errors);
+        all
+    }
+}
+
+impl<'a> IntoIterator for &'a Errors {
+    type Item = &'a ConfigError;
+    type IntoIter = std::slice::Iter<'a, ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\n")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
@@ -114,6 +220,24 @@ mod tests {
         assert_eq!(shown(&"ä".repeat(100)), format!("{}…", "ä".repeat(80)));
         let error = ConfigError::new("PORT", Reason::Whole { low: 0, high: 65_535 }).value("x\"\n");
         assert_eq!(error.to_string(), r#"PORT="x\"\n": is not a whole number from 0 to 65535"#);
+    }
+
+    #[test]
+    fn the_first_hundred_errors_are_kept_and_the_rest_is_counted() {
+        let error = |i: usize| ConfigError::new(format!("faults[{i}]"), Reason::Missing("name"));
+        let mut errors: Errors = (0..250).map(error).collect();
+        assert_eq!((errors.len(), errors.iter().count(), errors.omitted()), (250, 100, 150));
+        errors.append((0..50).map(error).collect());
+        assert_eq!(errors.lines().last().map(String::as_str), Some("and 200 more"));
+        assert!(errors.to_string().ends_with("faults[99]: `name` is missing\nand 200 more"));
+    }
+
+    #[test]
+    fn long_errors_are_kept_up_to_32_kib() {
+        let long = ConfigError::new("x".repeat(1 << 10), Reason::Missing("name"));
+        let errors: Errors = std::iter::repeat_n(long, 90).collect();
+        assert!(errors.to_string().len() <= MAX_TEXT + 100);
+        assert_eq!(errors.len(), 90);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Map;
-use crate::plan::error::{ConfigError, Reason, nearest};
+use crate::plan::error::{ConfigError, Errors, Reason, nearest};
 use crate::units::{self, Bare};
 
 /// Limit of entries of a list inside a rule.
@@ -40,12 +40,12 @@ impl<'a> Fields<'a> {
 /// Collects what is wrong at one place.
 pub(super) struct FieldReader {
     place: String,
-    pub(super) errors: Vec<ConfigError>,
+    pub(super) errors: Errors,
 }
 
 impl FieldReader {
     pub(super) const fn new(place: String) -> Self {
-        Self { place, errors: Vec::new() }
+        Self { place, errors: Errors::new() }
     }
 
     pub(super) fn error(&self, field: &str, reason: impl Into<Reason>) -> ConfigError {

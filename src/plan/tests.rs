@@ -17,7 +17,7 @@ use crate::fault::{
 };
 use crate::plan::document;
 
-fn plan(text: &str) -> Result<RawPlan, Vec<ConfigError>> {
+fn plan(text: &str) -> Result<RawPlan, Errors> {
     read_plan(&document::parse(text, document::MAX_PLAN).unwrap(), "")
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fault::{ActivePlan, Draws, Seed, Timestamp};
 use crate::kubelet::{Event, Happening, Pod, PodSpec, Stats};
-use crate::sources::Setting;
+use crate::sources::Instance;
 
 use super::name::names;
 use super::reaction::{Fault, Onset, faults};
@@ -96,13 +96,13 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, at: Times
             PodName::Fixed(text) => Some(text.as_str()),
         };
         let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
-        let setting = Setting {
+        let instance = Instance {
             pod: own_name.map(str::to_owned),
             scope: ours.config.seed.scope,
-            drawn: draws.at(1),
+            drawn_seed: draws.at(1),
             starts: 1,
         };
-        let (effective, place) = setting.place(&ours.merged, at);
+        let (effective, place) = instance.seed_and_replica(&ours.merged, at);
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
             let checks_dependency = ours.config.readiness_checks_dependency;

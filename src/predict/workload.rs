@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::env::Config;
 use crate::fault::Plan;
 use crate::kubelet::PodSpec;
-use crate::plan::ConfigError;
+use crate::plan::Errors;
 use crate::sources::{Layers, Merged};
 
 /// The kind of object that makes the Pods.
@@ -99,14 +99,10 @@ pub struct OurContainer {
 
 impl OurContainer {
     /// A container with the plans of its environment and files, or the errors of all of them together.
-    pub fn new(
-        position: usize,
-        config: Config,
-        pod_name: PodName,
-        layers: &Layers,
-    ) -> Result<Self, Vec<ConfigError>> {
+    pub fn new(position: usize, config: Config, pod_name: PodName, layers: &Layers) -> Result<Self, Errors> {
         let merged = layers.merged();
-        let (plan, _) = merged.plan()?;
+        // A stop leaves no rule in force.
+        let plan = if merged.stop.is_some() { Plan::default() } else { merged.plan()?.0 };
         Ok(Self { position, config, pod_name, merged, plan, keeps_state: false })
     }
 

@@ -13,7 +13,12 @@ use crate::telemetry::metrics::Metrics;
 
 /// The conditions of connections as of now, before any signal.
 pub(super) fn conditions(engine: &Engine) -> Conditions {
-    Conditions { link: engine.active().plan.link(engine.elapsed()), ..Conditions::default() }
+    let active = engine.active();
+    Conditions {
+        link: active.plan.link(engine.elapsed()),
+        is_stopped: active.plan.is_stopped(),
+        ..Conditions::default()
+    }
 }
 
 /// Runs until it is aborted.
@@ -41,6 +46,8 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, t
 
         let link = active.plan.link(elapsed);
         conditions.send_if_modified(|conditions| {
+            let is_stopped = active.plan.is_stopped();
+            let was_stopped = std::mem::replace(&mut conditions.is_stopped, is_stopped);
             let changed = conditions.link != link;
             if changed {
                 let name = |position: usize| active.plan.rule(position).name().to_string();
@@ -57,7 +64,7 @@ pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, t
                 conditions.link = link;
             }
             // Cuts of some clients may have changed without a change of the whole.
-            changed || link.partial
+            changed || link.partial || is_stopped != was_stopped
         });
 
         let next = active.plan.next_change(elapsed).map(|next| engine.instant(next));

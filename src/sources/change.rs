@@ -1,13 +1,14 @@
 //! Changes through the API.
 
 use serde_json::Value;
+use thiserror::Error;
 
-use crate::plan::ConfigError;
+use crate::plan::Errors;
 
 /// A change through the API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// `{seed, faults: […]}`, which replaces everything beneath it.
+    /// `{seed, faults: […]}`, which replaces the rules of all other sources.
     PutPlan(Value),
     /// Creates a rule or replaces the one of that name.
     PutFault {
@@ -28,33 +29,42 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Forgets all changes through the API.
+    /// Forgets all changes through the API, but for a stop.
     Reset {
         /// Whether the conditions of every rule are measured from now on.
         renew: bool,
     },
+    /// Puts all rules of all sources out of force, those included that a source brings later.
+    Stop,
+    /// Ends a stop that came through the API.
+    Resume,
 }
 
-/// A change that is in force.
+/// A change that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// The plan's generation.
     pub generation: u64,
     /// Whether there was no rule of that name.
     pub created: bool,
+    /// Whether all rules are out of force by a stop.
+    pub stopped: bool,
 }
 
-/// Why a change was refused. The plan before goes on.
-#[derive(Clone, Debug, PartialEq)]
+/// Why a change was refused. The previous plan stays in force.
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum Refusal {
     /// Everything that is wrong with it.
-    Invalid(Vec<ConfigError>),
+    #[error("{0}")]
+    Invalid(Errors),
     /// It was meant for another generation.
+    #[error("the plan is at generation {generation}")]
     Stale {
         /// The present one.
         generation: u64,
     },
     /// No rule in force has that name.
+    #[error("no rule in force is called {name:?}")]
     NotFound {
         /// The name.
         name: String,

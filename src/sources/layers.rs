@@ -1,21 +1,26 @@
-//! What environment and files say.
+//! The plans of the environment and of files.
 
 use std::path::{Path, PathBuf};
 
-use super::merge::{Layer, Merged, merge};
 use serde_json::Value;
 
+use super::merge::{Layer, Merged, check_number, merge};
+use super::status::Returning;
+use crate::clock::wall_clock;
+use crate::engine::Stop;
 use crate::env::Config;
 use crate::fault::Replica;
 use crate::plan::document::{Document, DocumentError, Problem};
-use crate::plan::{ConfigError, Source, document};
-use crate::plan::{RawPlan, check_replica, read_plan};
+use crate::plan::{ConfigError, Errors, RawPlan, Source, check_replica, document, read_plan};
 
 /// The sources that are not the API.
 #[derive(Clone, Debug)]
 pub struct Layers {
     pod: Option<String>,
+    namespace: Option<String>,
     environment: RawPlan,
+    /// The variables that the rules of the environment come from.
+    variables: Vec<String>,
     file: Option<FileLayer>,
     annotation: Option<FileLayer>,
 }
@@ -45,7 +50,7 @@ impl Layers {
     /// directory of `ANNOTATION_FILE` is there.
     pub fn elsewhere(config: &Config, has_annotation: bool) -> Self {
         let environment =
-            RawPlan { seed: config.seed.seed, rules: config.plan.rules().to_vec(), disabled: Vec::new() };
+            RawPlan { seed: config.seed.seed, rules: config.plan.rules().to_vec(), ..RawPlan::default() };
         let file = |path: &Path, is_wanted| FileLayer {
             path: path.to_owned(),
             is_wanted,
@@ -58,7 +63,9 @@ impl Layers {
         let annotation = is_set || has_annotation;
         Self {
             pod: config.identity.pod.clone(),
+            namespace: config.identity.namespace.clone(),
             environment,
+            variables: config.rule_variables.clone(),
             file: files.faults.as_deref().map(|path| file(path, true)),
             annotation: annotation.then(|| file(&files.annotation, is_set)),
         }
@@ -76,32 +83,55 @@ impl Layers {
     }
 
     /// Takes a file's content for its plan: `None` where there is no file, which then has no rules, `Err` where it
-    /// cannot be read. Gives whether the plan has changed; what is wrong leaves the plan before in its place.
+    /// cannot be read. Gives whether the plan has changed.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, a line each; the previous plan stays. Too many rules together with the other sources are an error,
+    /// so that what lies beneath the API always fits.
     pub fn read(&mut self, source: Source, content: Result<Option<&str>, &str>) -> Result<bool, Vec<String>> {
         let (below, pod) = (self.seed_below(source), self.pod.clone());
         let Some(file) = self.file(source) else { return Ok(false) };
         let place = file.path.display().to_string();
-        let read = match content {
+        let result = match content {
             Err(reason) => Err(vec![format!("{place}: {reason}")]),
             Ok(None) => Ok((RawPlan::default(), Vec::new())),
-            Ok(Some(text)) => read_text(text, &place, below, pod.as_deref()),
+            Ok(Some(text)) => read_text(text, &place, below, pod.as_deref()).map_err(|errors| errors.lines()),
         };
-        match read {
-            Ok((plan, warnings)) => {
-                file.errors.clear();
+        let result = result.and_then(|(plan, warnings)| {
+            let changed = self.replace(source, plan)?;
+            if let Some(file) = self.file(source) {
                 file.warnings = warnings;
-                if content == Ok(None) && file.is_wanted {
-                    file.errors.push(format!("{place}: is not there; it has no rules until it is"));
+            }
+            Ok(changed)
+        });
+        if let Some(file) = self.file(source) {
+            file.errors = match &result {
+                Ok(_) if content == Ok(None) && file.is_wanted => {
+                    vec![format!("{place}: is not there; it has no rules until it is")]
                 }
-                let changed = file.plan != plan;
-                file.plan = plan;
-                Ok(changed)
-            }
-            Err(errors) => {
-                file.errors.clone_from(&errors);
-                Err(errors)
-            }
+                Ok(_) => Vec::new(),
+                Err(errors) => errors.clone(),
+            };
         }
+        result
+    }
+
+    /// Puts a plan in the place of the one that a file had; whether it is another one.
+    fn replace(&mut self, source: Source, plan: RawPlan) -> Result<bool, Vec<String>> {
+        let Some(file) = self.file(source) else { return Ok(false) };
+        if file.plan == plan {
+            return Ok(false);
+        }
+        let before = std::mem::replace(&mut file.plan, plan);
+        let place = file.path.display().to_string();
+        if let Err(errors) = check_number(self.merged().rules.len()) {
+            if let Some(file) = self.file(source) {
+                file.plan = before;
+            }
+            return Err(errors.lines().into_iter().map(|error| format!("{place}: {error}")).collect());
+        }
+        Ok(true)
     }
 
     /// What is odd about a file's content, a line each.
@@ -117,7 +147,49 @@ impl Layers {
 
     /// What follows from all of them without the API.
     pub fn merged(&self) -> Merged {
-        merge(&self.layers())
+        self.merged_with(None)
+    }
+
+    pub(super) fn merged_with(&self, top: Option<Layer<'_>>) -> Merged {
+        merge(&self.layers().into_iter().chain(top).collect::<Vec<_>>())
+    }
+
+    /// The stop that a file asks for; `before`, if that came from the same file.
+    pub(super) fn stop(&self, before: Option<&Stop>) -> Option<Stop> {
+        let file = self.file_of(self.merged().stop?)?;
+        let (source, by) = (self.merged().stop?, file.path.display().to_string());
+        let same = before.filter(|stop| stop.source == source).cloned();
+        Some(same.unwrap_or_else(|| Stop { source, by, since: wall_clock() }))
+    }
+
+    /// The sources with rules, and how to end them there, from weak to strong.
+    pub(super) fn returning(&self) -> Vec<Returning> {
+        let layers = self.layers().into_iter().filter(|layer| !layer.plan.rules.is_empty());
+        let namespace = self.namespace.as_ref().map_or_else(String::new, |name| format!("-n {name} "));
+        let end = |source| match source {
+            Source::Environment => {
+                let variables: String = self.variables.iter().flat_map(|name| [" ", name, "-"]).collect();
+                // The Pod does not know what it belongs to.
+                format!(
+                    "kubectl {namespace}set env WORKLOAD{variables}, with WORKLOAD such as deployment/web"
+                )
+            }
+            Source::Annotation => {
+                let pod = self.pod.as_deref().unwrap_or("POD");
+                format!("kubectl {namespace}annotate pod {pod} probesim.io/faults-")
+            }
+            Source::File | Source::Api => {
+                let path = self.file_of(source).map(|file| file.path.display().to_string());
+                let path = path.unwrap_or_default();
+                format!("take the rules out of {path}, or out of the ConfigMap that is mounted there")
+            }
+        };
+        let returning = |layer: Layer| Returning {
+            source: layer.source,
+            rules: layer.plan.rules.len(),
+            end: end(layer.source),
+        };
+        layers.map(returning).collect()
     }
 
     pub(super) fn file_of(&self, source: Source) -> Option<&FileLayer> {
@@ -151,19 +223,18 @@ fn read_text(
     place: &str,
     seed_below: Option<u64>,
     pod: Option<&str>,
-) -> Result<(RawPlan, Vec<String>), Vec<String>> {
-    let lines = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+) -> Result<(RawPlan, Vec<String>), Errors> {
     let Document { value, ambiguous, .. } = match document::parse_document(text, document::MAX_PLAN) {
         // A comment alone is an empty plan.
         Ok(Document { value: Value::Null, .. }) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
             return Ok((RawPlan::default(), Vec::new()));
         }
         Ok(document) => document,
-        Err(error) => return Err(lines(vec![ConfigError::new(place, error)])),
+        Err(error) => return Err(ConfigError::new(place, error).into()),
     };
-    let plan = read_plan(&value, place).map_err(lines)?;
+    let plan = read_plan(&value, place)?;
     let replica = Replica::named(plan.seed.or(seed_below), pod);
     let errors = check_replica(&plan.rules, &replica, place);
     let warnings = ambiguous.iter().map(|scalar| format!("{place}: {scalar}")).collect();
-    if errors.is_empty() { Ok((plan, warnings)) } else { Err(lines(errors)) }
+    if errors.is_empty() { Ok((plan, warnings)) } else { Err(errors) }
 }

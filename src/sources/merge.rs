@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::fault::{Plan, PlanError, Rule, RuleName};
-use crate::plan::RawPlan;
-use crate::plan::{ConfigError, Reason, Source};
+use crate::fault::{MAX_RULES, Plan, PlanError, Rule, RuleName};
+use crate::plan::{ConfigError, Errors, RawPlan, Reason, Source};
 
 /// A plan and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +25,8 @@ pub struct Merged {
     pub rules: Vec<(Rule, Source)>,
     /// The rules that are hidden.
     pub hidden: Vec<Hidden>,
+    /// The strongest source that puts all rules out of force.
+    pub stop: Option<Source>,
 }
 
 /// A rule that a stronger source hides.
@@ -41,7 +42,7 @@ pub struct Hidden {
 
 impl Merged {
     /// The rules as a plan, and where each comes from.
-    pub fn plan(&self) -> Result<(Plan, Vec<Source>), Vec<ConfigError>> {
+    pub fn plan(&self) -> Result<(Plan, Vec<Source>), Errors> {
         let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();
         let sources = self.rules.iter().map(|(_, source)| *source).collect();
         let reason = |error: PlanError| match error {
@@ -52,9 +53,17 @@ impl Merged {
                 ConfigError::new(name.to_string(), Reason::NameTaken { name, by: format!("rule {}", at[0]) })
             }
         };
-        let plan = Plan::new(rules).map_err(|errors| errors.into_iter().map(reason).collect::<Vec<_>>())?;
+        let plan = Plan::new(rules).map_err(|errors| errors.into_iter().map(reason).collect::<Errors>())?;
         Ok((plan, sources))
     }
+}
+
+/// Refuses more rules than may be in force.
+pub(super) fn check_number(rules: usize) -> Result<(), Errors> {
+    if rules > MAX_RULES {
+        return Err(ConfigError::new("all sources together", Reason::TooManyRules(rules)).into());
+    }
+    Ok(())
 }
 
 /// Merges layers that stand from weak to strong. A rule hides those of its name beneath it, and so does one that is
@@ -65,6 +74,7 @@ pub fn merge(layers: &[Layer]) -> Merged {
     let mut replaced: Option<Source> = None;
     for Layer { source, plan, replaces } in layers.iter().rev() {
         merged.seed = merged.seed.or(plan.seed.map(|seed| (seed, *source)));
+        merged.stop = merged.stop.or(plan.stop.then_some(*source));
         let mut of_layer = HashSet::new();
         for rule in &plan.rules {
             match replaced.or_else(|| taken.get(rule.name()).copied()) {

@@ -8,8 +8,7 @@ use tokio::time::Instant;
 
 use super::merge::{Layer, Merged};
 use crate::fault::{Rule, RuleName};
-use crate::plan::{ConfigError, Reason, Source};
-use crate::plan::{Entry, RawPlan, read_entry, read_plan, write_rule};
+use crate::plan::{ConfigError, Entry, Errors, RawPlan, Reason, Source, read_entry, read_plan, write_rule};
 use crate::units::{self, Bare};
 
 /// Rules of the API, each for as long as it was asked for.
@@ -21,7 +20,7 @@ pub(super) struct Overlay {
 }
 
 /// A name that no rule in force has.
-pub(super) struct Unknown;
+pub(super) struct UnknownRule;
 
 impl Overlay {
     pub(super) fn layer(&self) -> Layer<'_> {
@@ -39,8 +38,8 @@ impl Overlay {
     }
 
     /// A plan that replaces everything beneath it.
-    pub(super) fn of_plan(mut plan: Value) -> Result<Self, Vec<ConfigError>> {
-        let mut errors = Vec::new();
+    pub(super) fn of_plan(mut plan: Value) -> Result<Self, Errors> {
+        let mut errors = Errors::new();
         let mut ends = HashMap::new();
         for (i, fault) in
             plan.get_mut("faults").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
@@ -52,20 +51,27 @@ impl Overlay {
                         fault.get("name").and_then(Value::as_str).and_then(|name| RuleName::new(name).ok());
                     ends.extend(name.map(|name| (name, Instant::now() + ttl)));
                 }
-                Err(wrong) => errors.extend(wrong),
+                Err(wrong) => errors.append(wrong),
             }
         }
         match read_plan(&plan, "") {
-            Ok(plan) if errors.is_empty() => Ok(Self { plan, replaces: true, ends }),
-            Ok(_) => Err(errors),
-            Err(more) => Err([errors, more].concat()),
+            Ok(plan) => {
+                if plan.stop {
+                    errors.push(ConfigError::new("", Reason::StopNotHere).field("stop").value("true"));
+                }
+                if errors.is_empty() { Ok(Self { plan, replaces: true, ends }) } else { Err(errors) }
+            }
+            Err(more) => {
+                errors.append(more);
+                Err(errors)
+            }
         }
     }
 
     /// Puts a rule in its place, or behind the others.
-    pub(super) fn put(&mut self, name: &RuleName, mut rule: Value) -> Result<(), Vec<ConfigError>> {
+    pub(super) fn put(&mut self, name: &RuleName, mut rule: Value) -> Result<(), Errors> {
         let ttl = take_ttl(&mut rule, name.as_str());
-        let mut errors: Vec<ConfigError> = ttl.as_ref().err().cloned().unwrap_or_default();
+        let mut errors: Errors = ttl.as_ref().err().cloned().unwrap_or_default();
         if let Value::Object(fields) = &mut rule {
             let given = fields.entry("name").or_insert_with(|| name.as_str().into());
             if given != name.as_str() {
@@ -76,7 +82,7 @@ impl Overlay {
                 return Err(errors);
             }
         }
-        let entry = read_entry(&rule, "").map_err(|more| errors.extend(more));
+        let entry = read_entry(&rule, "").map_err(|more| errors.append(more));
         let (Ok(entry), true) = (entry, errors.is_empty()) else { return Err(errors) };
         self.plan.disabled.retain(|disabled| disabled != name);
         match entry {
@@ -99,8 +105,8 @@ impl Overlay {
         name: &RuleName,
         patch: &Value,
         merged: &Merged,
-    ) -> Result<Result<(), Vec<ConfigError>>, Unknown> {
-        let (rule, _) = in_force(merged, name).ok_or(Unknown)?;
+    ) -> Result<Result<(), Errors>, UnknownRule> {
+        let (rule, _) = in_force(merged, name).ok_or(UnknownRule)?;
         let mut value = write_rule(rule);
         merge_patch(&mut value, patch);
         let end = self.end(name).filter(|_| patch.get("ttl").is_none());
@@ -114,8 +120,8 @@ impl Overlay {
     }
 
     /// Takes the rule of that name out of force, whatever source it comes from.
-    pub(super) fn delete(&mut self, name: &RuleName, merged: &Merged) -> Result<(), Unknown> {
-        let (_, source) = in_force(merged, name).ok_or(Unknown)?;
+    pub(super) fn delete(&mut self, name: &RuleName, merged: &Merged) -> Result<(), UnknownRule> {
+        let (_, source) = in_force(merged, name).ok_or(UnknownRule)?;
         let is_beneath = *source != Source::Api || merged.hidden.iter().any(|hidden| hidden.name == *name);
         self.plan.rules.retain(|rule| rule.name() != name);
         self.ends.remove(name);
@@ -153,14 +159,14 @@ pub(super) fn in_force<'a>(merged: &'a Merged, name: &RuleName) -> Option<&'a (R
 }
 
 /// Takes the `ttl` out of a rule.
-fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Vec<ConfigError>> {
+fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Errors> {
     let Some(ttl) = rule.as_object_mut().and_then(|fields| fields.remove("ttl")) else { return Ok(None) };
     let text = match &ttl {
         Value::Null => return Ok(None),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let error = |reason: Reason| vec![ConfigError::new(place, reason).field("ttl").value(&text)];
+    let error = |reason: Reason| Errors::from(ConfigError::new(place, reason).field("ttl").value(&text));
     match units::duration(&text, Bare::Seconds) {
         Ok(ttl) if ttl.is_zero() => Err(error(Reason::Expected("more than 0; leave it out for ever"))),
         Ok(ttl) => Ok(Some(ttl)),

@@ -1,4 +1,4 @@
-//! Where plans come from while the service runs, and what outlives it.
+//! The start of the service: from the configuration and what earlier starts left to the running state.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::state::{self, Origins, Present, Remembered, Saver, StateDir};
+use super::file::{self, FileError};
+use super::state::{self, Origins, Restored, Saver, State, StateDir};
 use super::watch::{self, Content, Watcher};
-use super::{Control, Layers, Setting, epoch};
+use super::{Control, Instance, Layers, epoch};
 use crate::clock::wall_clock;
 use crate::engine::Engine;
-use crate::env::Config;
+use crate::env::{Config, Token};
 use crate::fault::{ActivePlan, Origin, Rule};
-use crate::plan::Source;
-use crate::plan::write_rule;
+use crate::plan::document::MAX_PLAN;
+use crate::plan::{ConfigError, Errors, Reason, Source, write_rule};
 use crate::telemetry::metrics::Metrics;
 
-/// The service's plan at its start, and those who change and keep it.
+/// The running service's plan, and those who change and keep it.
 pub struct Started {
     /// Makes plan changes.
     pub control: Control,
@@ -31,43 +32,83 @@ pub struct Started {
     pub watcher: Option<Watcher>,
 }
 
-/// Reads the files, goes on where an earlier start left off, and watches from there. `drawn` is the seed where none is
-/// given.
-pub fn start(config: &Config, drawn: u64) -> Result<Started, prometheus::Error> {
-    let (state, remembered) = remember(config);
+/// Files that the configuration names and without which the service must not start.
+///
+/// # Errors
+///
+/// The file of `ADMIN_TOKEN_FILE` is missing, empty or unreadable.
+pub fn check_files(config: &Config) -> Result<(), Errors> {
+    let Some(Token::File(path)) = &config.admin_token else { return Ok(()) };
+    let reason = match file::read_text(path, MAX_PLAN) {
+        Ok(text) if !text.trim().is_empty() => return Ok(()),
+        Ok(_) => "holds no token".to_owned(),
+        Err(FileError::Missing) => "is not there; mount the Secret, or leave the variable out".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let error = ConfigError::new("ADMIN_TOKEN_FILE", Reason::File(reason));
+    Err(error.value(&path.to_string_lossy()).into())
+}
+
+/// Reads the files, goes on where an earlier start left off, and watches from there. `drawn_seed` is used where no source
+/// gives a seed.
+///
+/// # Errors
+///
+/// The metrics cannot be made.
+pub fn start(config: &Config, drawn_seed: u64) -> Result<Started, prometheus::Error> {
+    let (state, restored) = restore(config);
     let mut layers = Layers::new(config);
     let paths: Vec<(Source, PathBuf)> =
         layers.paths().map(|(source, path)| (source, path.to_owned())).collect();
     let contents: Vec<Content> = paths.iter().map(|(_, path)| watch::read(path)).collect();
     for ((source, _), content) in paths.iter().zip(&contents) {
-        // What is wrong is told by the control that takes the layers over.
+        // `Control::new` logs what is wrong.
         let _ = layers.read(*source, as_read(content));
     }
-    let setting = Setting {
+    let (engine, metrics, control) = running(config, layers, drawn_seed, &restored, state.is_some())?;
+    let files = paths.iter().map(|(_, path)| path.clone()).zip(contents).collect();
+    let watcher = watch(&control, paths.iter().map(|(source, _)| *source).collect(), files);
+    let saver = state.and_then(|state| save(state, engine.clone(), control.clone()));
+    Ok(Started { control, engine, metrics, saver, watcher })
+}
+
+/// The plan of `layers` at work: nothing is read, watched or saved. With `keeps_stop`, whoever calls this saves what
+/// outlives the container.
+///
+/// # Errors
+///
+/// The metrics cannot be made.
+pub fn running(
+    config: &Config,
+    layers: Layers,
+    drawn_seed: u64,
+    restored: &Restored,
+    keeps_stop: bool,
+) -> Result<(Engine, Arc<Metrics>, Control), prometheus::Error> {
+    let instance = Instance {
         pod: config.identity.pod.clone(),
         scope: config.seed.scope,
-        drawn,
-        starts: remembered.starts.saturating_add(1),
+        drawn_seed,
+        starts: restored.starts.saturating_add(1),
     };
     let merged = layers.merged();
     let (plan, sources) = merged.plan().unwrap_or_else(|errors| {
-        for error in errors {
+        for error in &errors {
             error!("{error}");
         }
         Default::default()
     });
-    let (seed, replica) = setting.place(&merged, epoch(remembered.elapsed));
-    let now = Origin { elapsed: remembered.elapsed, counts: remembered.counts, starts: remembered.starts };
+    let (seed, replica) = instance.seed_and_replica(&merged, epoch(restored.elapsed));
+    let now = Origin { elapsed: restored.elapsed, counts: restored.counts, starts: restored.starts };
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency)
         .at(replica)
-        .with_origins(|rule| remembered_origin(&remembered, rule).unwrap_or(now));
-    let engine = Engine::resumed(plan, sources, remembered.elapsed, &remembered.counts);
+        .with_origins(|rule| restored_origin(restored, rule).unwrap_or(now));
+    let stop = restored.stop.clone().or_else(|| layers.stop(None));
+    let engine = Engine::resumed(plan, sources, stop, restored.elapsed, &restored.counts);
     let metrics = Arc::new(Metrics::new(engine.clone())?);
-    let control = Control::new(engine.clone(), metrics.clone(), layers, setting);
-    let files = paths.iter().map(|(_, path)| path.clone()).zip(contents).collect();
-    let watcher = watch(&control, paths.iter().map(|(source, _)| *source).collect(), files);
-    let saver = state.and_then(|state| save(state, engine.clone()));
-    Ok(Started { control, engine, metrics, saver, watcher })
+    let control =
+        Control::new(engine.clone(), metrics.clone(), layers, instance, restored.stop.clone(), keeps_stop);
+    Ok((engine, metrics, control))
 }
 
 fn as_read(content: &Content) -> Result<Option<&str>, &str> {
@@ -80,8 +121,8 @@ fn as_read(content: &Content) -> Result<Option<&str>, &str> {
 
 fn watch(control: &Control, sources: Vec<Source>, files: Vec<(PathBuf, Content)>) -> Option<Watcher> {
     let control = control.clone();
-    let tell = move |position: usize, content| control.read(sources[position], as_read(&content));
-    watch::spawn(files, tell).inspect_err(|error| error!(%error, "files are not watched")).ok()
+    let report = move |position: usize, content| control.read(sources[position], as_read(&content));
+    watch::spawn(files, report).inspect_err(|error| error!(%error, "files are not watched")).ok()
 }
 
 /// Reads the files again at each SIGHUP, until it is dropped.
@@ -95,27 +136,27 @@ pub async fn reload(watcher: Option<Watcher>) {
     }
 }
 
-/// What an earlier start of the container has left.
-fn remember(config: &Config) -> (Option<StateDir>, Remembered) {
-    let Some(dir) = &config.files.state else { return (None, Remembered::default()) };
-    let (state, remembered, damage) = StateDir::open(dir, wall_clock());
+/// What earlier starts of the container have left.
+fn restore(config: &Config) -> (Option<StateDir>, Restored) {
+    let Some(dir) = &config.files.state else { return (None, Restored::default()) };
+    let (state, restored, damage) = StateDir::open(dir, wall_clock());
     if let Some(damage) = damage {
         warn!(variable = "STATE_DIR", "{damage}");
     }
-    let (starts, elapsed_s) = (remembered.starts, remembered.elapsed.as_secs_f64());
-    info!(starts, elapsed_s, rules = remembered.origins.len(), "remembered of earlier starts");
-    (Some(state), remembered)
+    let (starts, elapsed_s) = (restored.starts, restored.elapsed.as_secs_f64());
+    info!(starts, elapsed_s, rules = restored.origins.len(), "restored the state of earlier starts");
+    (Some(state), restored)
 }
 
-fn remembered_origin(remembered: &Remembered, rule: &Rule) -> Option<Origin> {
+fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
     let text = write_rule(rule).to_string();
-    remembered.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| *origin)
+    restored.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| *origin)
 }
 
-fn save(state: StateDir, engine: Engine) -> Option<Saver> {
+fn save(dir: StateDir, engine: Engine, control: Control) -> Option<Saver> {
     // A thousand rules take milliseconds to write, and seldom change.
     let written: Mutex<(u64, Origins)> = Mutex::default();
-    let present = move || {
+    let state = move || {
         let snapshot = engine.snapshot();
         let (plan, generation) = (&snapshot.active.plan, snapshot.active.generation);
         let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,10 +165,15 @@ fn save(state: StateDir, engine: Engine) -> Option<Saver> {
             let origins = rules.map(|(at, rule)| (write_rule(rule).to_string(), *plan.origin(at))).collect();
             *written = (generation, origins);
         }
-        Present { elapsed: snapshot.elapsed, counts: snapshot.counts, origins: written.1.clone() }
+        State {
+            elapsed: snapshot.elapsed,
+            counts: snapshot.counts,
+            origins: written.1.clone(),
+            stop: control.lasting_stop(),
+        }
     };
     let failed = |error| warn!(variable = "STATE_DIR", %error, "the state is not saved");
-    state::spawn(state, present, failed)
+    state::spawn(dir, state, failed)
         .inspect_err(|error| error!(%error, variable = "STATE_DIR", "the state is not saved"))
         .ok()
 }

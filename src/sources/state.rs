@@ -2,32 +2,34 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `state.json` | the present state |
-//! | `state.json.old` | what the start before had left, in case the present one is lost with the node |
-//! | `state.json.tmp` | the next state, while it is written; whatever is left of it is written over |
-//! | `state.json.damaged` | what could not be used, for whoever wants to know why |
+//! | `state.json` | the current state |
+//! | `state.json.old` | the last state of the previous start, in case the current one is lost with the node |
+//! | `state.json.tmp` | the next state while it is written; leftovers are removed |
+//! | `state.json.damaged` | a state that could not be used, kept for inspection |
 //!
-//! A state is complete before a rename gives it its name. Nothing is synced to the disk: what a process has written is in
-//! the kernel's hands and stays there when the process is killed. Only the end of the node can lose it, which the
-//! checksum tells, and then there is the old one.
+//! A state is complete before a rename gives it its name, and `state.json` never goes away: whenever the process is
+//! killed, the last complete state is there. Nothing is synced to the disk: written data stays in the kernel when a
+//! process is killed. Only the end of the node can lose it; the checksum reveals that, and then the old one is used.
 //!
-//! The directory is for one container. With two of them the last to write wins.
+//! The directory is for one container. With two of them the last one to write wins.
 
 mod format;
 mod saver;
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::file::{self, FileError, Links};
+use crate::engine::Stop;
 use crate::fault::{Counts, Origin, Timestamp};
 
 use format::Record;
 pub use saver::{Saver, spawn};
 
-const PRESENT: &str = "state.json";
+const CURRENT: &str = "state.json";
 const OLD: &str = "state.json.old";
 const TEMPORARY: &str = "state.json.tmp";
 const DAMAGED: &str = "state.json.damaged";
@@ -40,7 +42,7 @@ pub type Origins = Arc<[(String, Origin)]>;
 
 /// What earlier starts of the container have left; nothing at the first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Remembered {
+pub struct Restored {
     /// Starts of the container before this one.
     pub starts: u64,
     /// Time from the first start of the container to this one: by the wall clock, never less than what was recorded, at
@@ -50,17 +52,21 @@ pub struct Remembered {
     pub counts: Counts,
     /// Each rule that was in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
+    /// The stop through the API that has not ended.
+    pub stop: Option<Stop>,
 }
 
 /// What is to survive.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Present {
+pub struct State {
     /// Time since the first start of the container.
     pub elapsed: Duration,
     /// Requests since then.
     pub counts: Counts,
-    /// Each rule in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
+    /// Each rule of the plan, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
+    /// The stop through the API, if there is one.
+    pub stop: Option<Stop>,
 }
 
 /// The directory, at one start of the container.
@@ -72,42 +78,47 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Reads what is there, and records at once that a start has begun, so that a crash counts too. `dir` is created if
-    /// only itself is missing.
+    /// Reads what is there, and records at once that a start has begun, so that a start that is killed counts, too. `dir`
+    /// is created if only itself is missing.
     ///
     /// Whatever is wrong comes back as text and never stops the start: a damaged file (its predecessor is used instead, or
     /// nothing), a directory that cannot be written.
-    pub fn open(dir: &Path, now: Timestamp) -> (Self, Remembered, Option<String>) {
+    pub fn open(dir: &Path, now: Timestamp) -> (Self, Restored, Option<String>) {
         let mut this = Self { path: dir.to_owned(), starts: 1 };
         if let Err(error) = this.create() {
             let wrong = format!("{} cannot be created: {error}", dir.display());
-            return (this, Remembered::default(), Some(wrong));
+            return (this, Restored::default(), Some(wrong));
         }
         let mut wrong = Vec::new();
-        let mut remembered = Remembered::default();
-        if let Some(Record { starts, saved, present }) = this.recall(&mut wrong) {
+        let mut restored = Restored::default();
+        if let Some(Record { starts, saved, state }) = this.recall(&mut wrong) {
             let since = now.0.saturating_sub(saved.0);
-            let elapsed = present.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
-            remembered = Remembered { starts, elapsed, counts: present.counts, origins: present.origins };
+            let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
+            let State { counts, origins, stop, .. } = state;
+            restored = Restored { starts, elapsed, counts, origins, stop };
         }
-        this.starts = remembered.starts.saturating_add(1);
-        let Remembered { elapsed, counts, origins, .. } = remembered.clone();
-        if let Err(error) = this.save(&Present { elapsed, counts, origins }, now) {
-            wrong.push(format!("{} cannot be written: {error}", this.file(PRESENT).display()));
+        this.starts = restored.starts.saturating_add(1);
+        let Restored { elapsed, counts, origins, stop, .. } = restored.clone();
+        if let Err(error) = this.save(&State { elapsed, counts, origins, stop }, now) {
+            wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
         }
-        (this, remembered, (!wrong.is_empty()).then(|| wrong.join("; ")))
+        (this, restored, (!wrong.is_empty()).then(|| wrong.join("; ")))
     }
 
-    /// Writes the present state as a whole or not at all.
+    /// Writes the state as a whole or not at all.
     ///
     /// # Errors
     ///
     /// It could not be written, or has more than 8 MiB.
-    pub fn save(&mut self, state: &Present, now: Timestamp) -> io::Result<()> {
-        let text = format::encode(self.starts, now, state)?;
+    pub fn save(&mut self, state: &State, now: Timestamp) -> io::Result<()> {
+        self.put(CURRENT, format::encode(self.starts, now, state)?.as_bytes())
+    }
+
+    /// Writes a file completely before it takes the place of the one of that name.
+    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.file(TEMPORARY);
-        let written = File::create(&temporary).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.and_then(|()| fs::rename(&temporary, self.file(PRESENT))).inspect_err(|_| {
+        let written = file::write_new(&temporary, bytes);
+        written.and_then(|()| fs::rename(&temporary, self.file(name))).inspect_err(|_| {
             // Half a state must not fill the rest of a full disk.
             let _ = fs::remove_file(&temporary);
         })
@@ -124,29 +135,33 @@ impl StateDir {
         }
     }
 
-    /// The last state that can be read, if there is any.
+    /// The last state that can be read, if there is any. A copy of it becomes the old one.
     fn recall(&self, wrong: &mut Vec<String>) -> Option<Record> {
-        let present = self.file(PRESENT);
-        let damage = match read(&present) {
-            Ok(Some(record)) => {
-                // Where this fails, so does the writing that follows, which is told. Until then the old one is the last.
-                let _ = fs::rename(&present, self.file(OLD));
+        let current = self.file(CURRENT);
+        let damage = match read(&current) {
+            Ok(Some((record, bytes))) => {
+                // A copy and no rename: at no instant is the old one alone there, which knows nothing of the last start.
+                // Where this fails, so does the save that follows, which is reported.
+                let _ = self.put(OLD, &bytes);
                 return Some(record);
             }
             Ok(None) => None,
             Err(damage) => Some(damage),
         };
-        let mut old = read(&self.file(OLD)).unwrap_or_else(|damage| {
-            wrong.push(format!("{} {damage}", self.file(OLD).display()));
-            None
-        });
+        let mut old = match read(&self.file(OLD)) {
+            Ok(old) => old.map(|(record, _)| record),
+            Err(damage) => {
+                wrong.push(format!("{} {damage}", self.file(OLD).display()));
+                None
+            }
+        };
         if let Some(damage) = damage {
-            let kept = match fs::rename(&present, self.file(DAMAGED)) {
+            let kept = match fs::rename(&current, self.file(DAMAGED)) {
                 Ok(()) => format!("kept as {DAMAGED}"),
                 Err(error) => format!("cannot be kept as {DAMAGED}: {error}"),
             };
             let instead = if old.is_some() { "its predecessor is used" } else { "begins anew" };
-            wrong.push(format!("{} {damage}; {kept}; {instead}", present.display()));
+            wrong.push(format!("{} {damage}; {kept}; {instead}", current.display()));
             if let Some(record) = &mut old {
                 // The start that wrote the damaged one.
                 record.starts = record.starts.saturating_add(1);
@@ -156,19 +171,14 @@ impl StateDir {
     }
 }
 
-/// The state in a file, if there is one. Err: why it cannot be used.
-fn read(path: &Path) -> Result<Option<Record>, String> {
-    let mut bytes = Vec::new();
-    let file = fs::metadata(path).and_then(|metadata| {
-        // Opening a pipe would wait for its writer.
-        if metadata.is_file() { File::open(path) } else { Err(io::Error::other("it is not a regular file")) }
-    });
-    match file.and_then(|file| file.take(MAX_STATE as u64 + 1).read_to_end(&mut bytes)) {
-        Ok(_) => format::decode(&bytes).map(Some),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot be read: {error}")),
+/// The state in a file, if there is one, and the bytes of the file. Err: why it cannot be used.
+fn read(path: &Path) -> Result<Option<(Record, Vec<u8>)>, String> {
+    match file::read(path, MAX_STATE, Links::Refuse) {
+        Ok(bytes) => format::decode(&bytes).map(|record| Some((record, bytes))),
+        Err(FileError::Missing) => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

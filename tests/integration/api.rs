@@ -454,7 +454,7 @@ async fn events_tell_of_changes_windows_and_injections_as_they_happen() {
     let text = read_until(
         &mut stream,
         &[
-            "event: plan\ndata: {\"id\":1,",
+            "event: plan\ndata: {\"id\":\"",
             "\"change\":\"put fault window\"",
             "event: injection\n",
             "\"fault\":\"down\",\"target\":\"readiness\",\"client\":\"other\",\"number\":1,\"mode\":\"status\"",
@@ -466,11 +466,19 @@ async fn events_tell_of_changes_windows_and_injections_as_they_happen() {
     .await;
     assert!(text.contains("content-type: text/event-stream") || text.contains("200"), "{text}");
     let (status, page) = service.ask("GET", "/v1/events?after=1&limit=2", Value::Null).await;
-    let ids: Vec<_> = page["events"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect();
-    assert_eq!((status, ids, &page["next"]), (200, vec![json!(2), json!(3)], &json!(3)));
-    let mut again = stream_of(&service, "last-event-id: 1\r\n").await.unwrap();
-    let replayed = read_until(&mut again, &["id: 2\n", "id: 3\n"]).await;
-    assert!(!replayed.contains("id: 1\n"), "{replayed}");
+    let ids: Vec<_> =
+        page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap()).collect();
+    let (process, _) = ids[0].split_once('-').unwrap();
+    let id = |number: u64| format!("{process}-{number}");
+    assert_eq!((status, &ids, &page["next"]), (200, &vec![id(2).as_str(), &id(3)], &json!(id(3))));
+    let mut again = stream_of(&service, &format!("last-event-id: {}\r\n", id(1))).await.unwrap();
+    let replayed = read_until(&mut again, &[&format!("id: {}\n", id(2)), &format!("id: {}\n", id(3))]).await;
+    assert!(!replayed.contains(&format!("id: {}\n", id(1))), "{replayed}");
+    // A reader that has seen a thousand events of an earlier process misses none of this one.
+    let mut restarted = stream_of(&service, "last-event-id: 19a2b3c4d5e-1000\r\n").await.unwrap();
+    read_until(&mut restarted, &[&format!("id: {}\n", id(1)), &format!("id: {}\n", id(2))]).await;
+    service.ask("DELETE", "/v1/faults/down", Value::Null).await;
+    read_until(&mut restarted, &["\"change\":\"delete fault down\""]).await;
     assert!(service.stop().await < Duration::from_secs(3), "listeners hold up the end");
 }
 
@@ -537,7 +545,7 @@ async fn the_description_knows_every_field_of_a_rule_and_no_other() {
     known.retain(|name| name != "name");
     assert_eq!(fields("Patch"), known);
     let paths: Vec<&String> = openapi["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths.len(), 6);
+    assert_eq!(paths.len(), 8);
     let head = exchange(service.admin, request("HEAD", "/v1/state", &[], &Value::Null)).await;
     assert_eq!((head.status(), head.body().as_str()), (200, ""));
 }

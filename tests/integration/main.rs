@@ -32,6 +32,7 @@ mod scripted;
 mod slow_clients;
 mod sources;
 mod state;
+mod stop;
 mod support;
 mod unprivileged;
 mod verdicts;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use kube_probesim::clock::wall_clock;
 use kube_probesim::fault::{Client, Counts, Origin, Target};
-use kube_probesim::sources::state::{self, Present, Remembered, StateDir};
+use kube_probesim::sources::state::{self, Restored, State, StateDir};
 use serde_json::json;
 
 /// Longer than anything that should happen takes on a slow, shared machine.
@@ -42,15 +42,15 @@ fn requests(counts: &Counts) -> u64 {
     counts.get(Target::Readiness, Client::Kubelet)
 }
 
-fn present(elapsed: Duration, requests: u64) -> Present {
+fn present(elapsed: Duration, requests: u64) -> State {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
     let origin = Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 };
     let origins = [(rule.to_string(), origin)].into();
-    Present { elapsed, counts: counts(requests), origins }
+    State { elapsed, counts: counts(requests), origins, stop: None }
 }
 
 /// A start that has to find nothing wrong.
-fn start(path: &Path) -> (StateDir, Remembered) {
+fn start(path: &Path) -> (StateDir, Restored) {
     let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
     assert_eq!(wrong, None);
     (dir, remembered)

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +21,16 @@ use tokio::time::timeout;
 
 use super::address;
 use crate::cli::exit;
+use crate::sources::file::{self, FileError};
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a stream may be silent: the service says every 15 s that it is alive.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// The largest token file, in bytes.
+const MAX_TOKEN: usize = 64 << 10;
 
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
@@ -38,8 +43,8 @@ const MAX_LINE: usize = 1 << 20;
 pub(super) enum ClientError {
     #[error("{0:?} is not an address with a port, such as 127.0.0.1:8081 or :8081")]
     Address(String),
-    #[error("ADMIN_TOKEN_FILE={0:?} cannot be read: {1}")]
-    TokenFile(String, io::Error),
+    #[error("ADMIN_TOKEN_FILE={0:?} {1}")]
+    TokenFile(String, FileError),
     #[error("{0} holds a character that no HTTP header can carry")]
     Token(&'static str),
     #[error("cannot start: {0}")]
@@ -104,10 +109,11 @@ impl Reply {
             .flatten()
             .filter_map(|error| error["message"].as_str().map(str::to_owned))
             .collect();
+        let more = problem["more"].as_u64().map(|more| format!("and {more} more"));
         if messages.is_empty() {
             vec![problem["detail"].as_str().map_or_else(|| format!("status {}", self.status), str::to_owned)]
         } else {
-            messages
+            messages.into_iter().chain(more).collect()
         }
     }
 }
@@ -123,7 +129,7 @@ impl Client {
         let shown = shown.unwrap_or_else(|| address::DEFAULT.to_owned());
         let token = match (get("ADMIN_TOKEN"), get("ADMIN_TOKEN_FILE")) {
             (Some(token), _) => Some(("ADMIN_TOKEN", token)),
-            (None, Some(path)) => match std::fs::read_to_string(&path) {
+            (None, Some(path)) => match file::read_text(Path::new(&path), MAX_TOKEN) {
                 Ok(token) => Some(("ADMIN_TOKEN_FILE", token.trim().to_owned())),
                 Err(error) => return Err(ClientError::TokenFile(path, error)),
             },

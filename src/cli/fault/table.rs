@@ -6,12 +6,39 @@ use serde_json::Value;
 
 use crate::units::{self, Bare, Show};
 
-/// The rules of `/v1/state` in aligned columns.
-pub(super) fn rules(state: &Value) -> String {
+/// The rules of a state, aligned, after a line about the stop if there is one.
+pub(super) fn of(state: &Value) -> String {
+    match state.get("stop") {
+        Some(stop) => format!("{}{}", stop_line(stop), rules(state)),
+        None => rules(state),
+    }
+}
+
+fn stop_line(stop: &Value) -> String {
+    format!("stopped by {} since {}: no rule is in force\n", text(&stop["by"]), text(&stop["since"]))
+}
+
+/// What became of a stop.
+pub(super) fn stopped(answer: &Value) -> String {
+    let mut lines = stop_line(&answer["stop"]);
+    lines.push_str("end the stop: kube-probesim fault resume\n");
+    if answer["kept"] == true {
+        lines.push_str("it outlives a restart of the container\n");
+    } else {
+        lines.push_str("it ends with the container (STATE_DIR is not set)\n");
+    }
+    for source in answer["returning"].as_array().into_iter().flatten() {
+        let (rules, of, end) = (&source["rules"], text(&source["source"]), text(&source["end"]));
+        lines.extend([&rules.to_string(), " rules of the ", of, " come back then; to end them: ", end, "\n"]);
+    }
+    lines
+}
+
+fn rules(state: &Value) -> String {
     let head = ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"].map(str::to_owned);
     let mut rows = vec![head];
     for of_rule in state["rules"].as_array().into_iter().flatten() {
-        rows.push(row(of_rule));
+        rows.push(row(of_rule, state.get("stop").is_some()));
     }
     if rows.len() == 1 {
         return "no rule is in force\n".to_owned();
@@ -29,11 +56,12 @@ pub(super) fn rules(state: &Value) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(of_rule: &Value) -> [String; 7] {
+fn row(of_rule: &Value, is_stopped: bool) -> [String; 7] {
     let rule = &of_rule["rule"];
     let targets: Vec<&str> =
         rule["target"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let state = match (&of_rule["selected"], &of_rule["active"]) {
+        _ if is_stopped => "stopped",
         (Value::Bool(false), _) => "not here",
         (_, Value::Bool(true)) => "active",
         _ => "idle",
@@ -116,6 +144,8 @@ pub(super) fn event(event: &Value) -> String {
             let errors = event["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
             format!("{time} refused, by {}: {}", of("by"), errors.collect::<Vec<_>>().join("; "))
         }
+        "stop" if event["stopped"] == true => format!("{time} stopped by {}: no rule is in force", of("by")),
+        "stop" => format!("{time} resumed by {}: rules are in force again", of("by")),
         "window" => {
             let change = if event["open"] == true { "opens" } else { "closes" };
             format!("{time} window of {} ({}) {change}", of("fault"), of("mode"))

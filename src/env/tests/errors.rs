@@ -54,7 +54,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("FAULTS", "{}", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "faults: []", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "# nothing", "FAULTS: holds nothing"),
-        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults"),
+        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults, stop"),
         (
             "FAULTS",
             "faults: [{name: a, target: readiness, mode: status, when: {fro: 5s}}]",

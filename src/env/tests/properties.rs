@@ -29,8 +29,8 @@ proptest! {
     ) {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if let Err(errors) = load_pairs(&pairs) {
-            prop_assert!(!errors.0.is_empty());
-            for error in &errors.0 {
+            prop_assert!(!errors.is_empty());
+            for error in &errors {
                 let line = error.to_string();
                 prop_assert!(!line.contains('\n') && pairs.iter().any(|(name, _)| line.starts_with(name)), "{line}");
             }

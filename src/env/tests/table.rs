@@ -43,7 +43,11 @@ fn errors_or_effective(name: &str, value: &str) -> String {
 
 #[test]
 fn every_default_of_the_table_is_the_default() {
-    let config = |pairs: &[(&str, &str)]| format!("{:?}", loaded(pairs).config);
+    let config = |pairs: &[(&str, &str)]| {
+        // Which variables are set differs, and makes no difference.
+        let config = Config { rule_variables: Vec::new(), ..loaded(pairs).config };
+        format!("{config:?}")
+    };
     for variable in VARIABLES {
         let default = match variable.name {
             "PORT"

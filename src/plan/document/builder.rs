@@ -5,12 +5,10 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Marker, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
 use super::error::{AmbiguousScalar, DocumentError, MAX_DEPTH, Problem};
 use super::scalar::{self, Dialect};
 use crate::plan::error::shown;
-
-/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
-const BYTES_PER_VALUE: usize = 8;
 
 /// How many ambiguous scalars a document reports.
 const MAX_AMBIGUOUS: usize = 20;
@@ -98,7 +96,9 @@ impl Mapping {
 pub(super) struct Builder {
     limit: usize,
     dialect: Dialect,
-    spent: Cost,
+    budget: Budget,
+    /// Bytes of copies that aliases and anchors made.
+    copied: usize,
     stack: Vec<Frame>,
     anchors: HashMap<usize, (Value, Cost)>,
     open: HashSet<usize>,
@@ -115,7 +115,8 @@ impl Builder {
         Self {
             limit,
             dialect,
-            spent: Cost::default(),
+            budget: Budget::new(limit),
+            copied: 0,
             stack: Vec::new(),
             anchors: HashMap::new(),
             open: HashSet::new(),
@@ -199,7 +200,10 @@ impl Builder {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
             Content::List(items) => Value::Array(items),
-            Content::Mapping(mapping) => Value::Object(mapping.fields),
+            Content::Mapping(mapping) => {
+                self.allocate(Budget::MAPPING, mark)?;
+                Value::Object(mapping.fields)
+            }
         };
         self.open.remove(&frame.anchor);
         self.spend(Cost::ONE, mark)?;
@@ -233,12 +237,14 @@ impl Builder {
             let (line, column) = (mark.line(), mark.col() + 1);
             self.ambiguous.push(AmbiguousScalar { line, column, text: shown(text), elsewhere });
         }
+        self.allocate(text.len(), mark)?;
         self.spend(Cost::ONE, mark)?;
         self.complete(resolved.into_value(), anchor, cost, mark)
     }
 
     /// Takes a key; `None` is a merge key.
     fn key(&mut self, name: Option<String>, mark: &Marker) -> Result<(), DocumentError> {
+        self.allocate(Budget::FIELD + name.as_ref().map_or(0, String::len), mark)?;
         let Some(Frame { content: Content::Mapping(mapping), cost, .. }) = self.stack.last_mut() else {
             return Ok(());
         };
@@ -315,13 +321,16 @@ impl Builder {
 
     /// Counts values, and the bytes of copies.
     fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
-        self.spent.values += cost.values;
-        self.spent.bytes += cost.bytes;
-        let most = self.limit / BYTES_PER_VALUE;
-        if self.spent.values > most || self.spent.bytes > self.limit {
-            return Err(DocumentError::at(mark, Problem::TooManyValues(most)));
+        self.copied += cost.bytes;
+        if self.copied > self.limit {
+            return Err(DocumentError::at(mark, Problem::TooMuchMemory(self.limit)));
         }
-        Ok(())
+        self.budget.spend(cost.values, cost.bytes).map_err(|problem| DocumentError::at(mark, problem))
+    }
+
+    /// Counts the memory of a text or a mapping.
+    fn allocate(&mut self, bytes: usize, mark: &Marker) -> Result<(), DocumentError> {
+        self.budget.spend(0, bytes).map_err(|problem| DocumentError::at(mark, problem))
     }
 
     fn expects_key(&self) -> bool {

@@ -49,6 +49,9 @@ pub enum Problem {
         "is a template that has not been rendered ({{{{ … }}}}); give the output of `helm template`, or of what renders it"
     )]
     Template,
+    /// Not JSON, in the words of its parser.
+    #[error("is not JSON: {0}")]
+    Json(String),
     /// A key that its mapping has already.
     #[error("the key \"{0}\" is given twice")]
     DuplicateKey(String),
@@ -73,6 +76,9 @@ pub enum Problem {
     /// More values than allowed, those of aliases counted each time.
     #[error("holds more than {0} values, those of aliases counted each time")]
     TooManyValues(usize),
+    /// More memory than allowed, that of aliases counted each time.
+    #[error("holds more than fits into {0} bytes, values of aliases counted each time")]
+    TooMuchMemory(usize),
     /// An alias inside the value that it refers to.
     #[error("an alias stands inside the value that it refers to")]
     RecursiveAlias,

@@ -114,6 +114,14 @@ pub enum Reason {
         /// How many there may be.
         most: usize,
     },
+    /// A field that only files and annotations may have.
+    #[error(
+        "belongs in a file or an annotation alone; a running service is stopped by POST /v1/stop or fault stop"
+    )]
+    StopNotHere,
+    /// A file that cannot be used: why, and what to do.
+    #[error("{0}")]
+    File(String),
     /// Neither rules nor a seed.
     #[error("is an empty plan: it has neither `faults` nor a `seed`")]
     EmptyPlan,

@@ -232,7 +232,7 @@ fn configured(
             match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
                 Ok(loaded) => loaded,
                 Err(errors) => {
-                    for error in errors.0 {
+                    for error in errors.iter().cloned() {
                         found.error("", Problem::Config(error));
                     }
                     return None;
@@ -259,7 +259,7 @@ fn configured(
                 (!found.has_errors()).then_some((ours, location))
             }
             Err(errors) => {
-                for error in errors {
+                for error in errors.iter().cloned() {
                     found.error("", Problem::Config(error));
                 }
                 None

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_STATE, Present};
+use super::{MAX_STATE, State};
+use crate::engine::Stop;
 use crate::fault::{Client, Counts, Origin, Target, Timestamp};
+use crate::plan::Source;
 
 /// The version that is written and read.
 const VERSION: u64 = 1;
@@ -35,7 +37,7 @@ const MAX_COUNT: u64 = 1 << 60;
 pub(super) struct Record {
     pub(super) starts: u64,
     pub(super) saved: Timestamp,
-    pub(super) present: Present,
+    pub(super) state: State,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +47,14 @@ struct RawState {
     elapsed_ns: u64,
     counts: RawCounts,
     origins: Vec<RawOrigin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<RawStop>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawStop {
+    by: String,
+    since_ns: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,17 +69,18 @@ struct RawOrigin {
 type RawCounts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// The text of a state; numbers beyond their bounds are at their bounds.
-pub(super) fn encode(starts: u64, saved: Timestamp, present: &Present) -> io::Result<String> {
+pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result<String> {
     let raw = RawState {
         starts: starts.min(MAX_COUNT),
         saved_ns: nanos(saved.0),
-        elapsed_ns: nanos(present.elapsed),
-        counts: write_counts(&present.counts),
-        origins: present.origins.iter().map(|(rule, origin)| write_origin(rule, origin)).collect(),
+        elapsed_ns: nanos(state.elapsed),
+        counts: write_counts(&state.counts),
+        origins: state.origins.iter().map(|(rule, origin)| write_origin(rule, origin)).collect(),
+        stop: state.stop.as_ref().map(|stop| RawStop { by: stop.by.clone(), since_ns: nanos(stop.since.0) }),
     };
-    let state = serde_json::to_string(&raw)?;
-    let checksum = checksum(state.as_bytes());
-    let text = format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{state}{END}", start(VERSION));
+    let json = serde_json::to_string(&raw)?;
+    let checksum = checksum(json.as_bytes());
+    let text = format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{json}{END}", start(VERSION));
     if text.len() > MAX_STATE {
         let reason = format!("{} bytes are more than the {MAX_STATE} allowed", text.len());
         return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
@@ -126,12 +137,21 @@ fn record(raw: &RawState) -> Option<Record> {
     Some(Record {
         starts: bounded(raw.starts)?,
         saved: Timestamp(elapsed(raw.saved_ns)?),
-        present: Present {
+        state: State {
             elapsed: elapsed(raw.elapsed_ns)?,
             counts: read_counts(&raw.counts)?,
             origins: raw.origins.iter().map(origin).collect::<Option<_>>()?,
+            stop: match &raw.stop {
+                Some(stop) => Some(read_stop(stop)?),
+                None => None,
+            },
         },
     })
+}
+
+fn read_stop(raw: &RawStop) -> Option<Stop> {
+    // Only a stop through the API is kept.
+    Some(Stop { source: Source::Api, by: raw.by.clone(), since: Timestamp(elapsed(raw.since_ns)?) })
 }
 
 fn write_origin(rule: &str, origin: &Origin) -> RawOrigin {

@@ -6,13 +6,13 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Present, StateDir};
+use super::{State, StateDir};
 use crate::clock::wall_clock;
 
-/// Time between two looks at the present state: what a kill may cost.
+/// Time between two looks at the state, at most lost by a kill.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The passing of time alone is written no more often.
+/// Time between two saves where only time has passed.
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Enough to write a state; the state itself is on the heap.
@@ -25,25 +25,25 @@ pub struct Saver {
     thread: JoinHandle<()>,
 }
 
-/// Saves what `present` gives every 100 ms if it differs from what was saved last, and where time alone has passed, every
-/// second. Each kind of error is told to `failed` once, until saving works again.
+/// Saves what `state` gives every 100 ms if it differs from what was saved last; where only time has passed, every second.
+/// Each kind of error is reported to `failed` once, until saving works again.
 ///
 /// # Errors
 ///
 /// The thread could not be started.
 pub fn spawn(
     dir: StateDir,
-    present: impl Fn() -> Present + Send + 'static,
+    state: impl Fn() -> State + Send + 'static,
     mut failed: impl FnMut(io::Error) + Send + 'static,
 ) -> io::Result<Saver> {
     let (stop, stopped) = mpsc::channel();
-    let mut saving = Saving { dir, last: None, told: Vec::new() };
+    let mut saving = Saving { dir, last: None, reported: Vec::new() };
     let run = move || {
         loop {
             let ends = stopped.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout);
-            let present = present();
-            if (ends || saving.is_due(&present))
-                && let Some(error) = saving.save(present)
+            let state = state();
+            if (ends || saving.is_due(&state))
+                && let Some(error) = saving.save(state)
             {
                 failed(error);
             }
@@ -60,41 +60,42 @@ impl Saver {
     /// Saves a last time and ends the thread.
     pub fn finish(self) {
         drop(self.stop);
-        // Nothing is left to do after a panic in there.
+        // After a panic there is nothing left to do.
         let _ = self.thread.join();
     }
 }
 
 struct Saving {
     dir: StateDir,
-    last: Option<Present>,
-    /// Errors told since it worked last.
-    told: Vec<(ErrorKind, Option<i32>)>,
+    last: Option<State>,
+    /// Errors reported since it last worked.
+    reported: Vec<(ErrorKind, Option<i32>)>,
 }
 
 impl Saving {
-    fn is_due(&self, present: &Present) -> bool {
+    fn is_due(&self, state: &State) -> bool {
         self.last.as_ref().is_none_or(|last| {
-            last.counts != present.counts
-                || !(Arc::ptr_eq(&last.origins, &present.origins) || last.origins == present.origins)
-                || present.elapsed.saturating_sub(last.elapsed) >= CLOCK_PERIOD
+            last.counts != state.counts
+                || last.stop != state.stop
+                || !(Arc::ptr_eq(&last.origins, &state.origins) || last.origins == state.origins)
+                || state.elapsed.saturating_sub(last.elapsed) >= CLOCK_PERIOD
         })
     }
 
-    /// Saves; an error is given back only if it is to be told.
-    fn save(&mut self, present: Present) -> Option<io::Error> {
-        match self.dir.save(&present, wall_clock()) {
+    /// Saves; gives an error only if it is to be reported.
+    fn save(&mut self, state: State) -> Option<io::Error> {
+        match self.dir.save(&state, wall_clock()) {
             Ok(()) => {
-                self.last = Some(present);
-                self.told.clear();
+                self.last = Some(state);
+                self.reported.clear();
                 None
             }
             Err(error) => {
                 let kind = (error.kind(), error.raw_os_error());
-                if self.told.contains(&kind) {
+                if self.reported.contains(&kind) {
                     return None;
                 }
-                self.told.push(kind);
+                self.reported.push(kind);
                 Some(error)
             }
         }

@@ -8,13 +8,13 @@ use super::*;
 use crate::fault::{Client, Target};
 
 /// An empty directory that is removed after the test.
-pub(super) struct Directory(
-    pub(super) PathBuf,
+pub(in crate::sources) struct Directory(
+    pub(in crate::sources) PathBuf,
     #[expect(dead_code, reason = "removes it when dropped")] TempDir,
 );
 
 impl Directory {
-    pub(super) fn new() -> Self {
+    pub(in crate::sources) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self(directory.path().to_owned(), directory)
     }
@@ -24,14 +24,14 @@ impl Directory {
     }
 
     /// A start at this second, which has to find nothing wrong.
-    fn start(&self, second: u64) -> (StateDir, Remembered) {
+    fn start(&self, second: u64) -> (StateDir, Restored) {
         let (dir, remembered, wrong) = StateDir::open(&self.0, at(second));
         assert_eq!(wrong, None);
         (dir, remembered)
     }
 
     /// A start at this second, which has to find something wrong.
-    fn wrong_start(&self, second: u64) -> (Remembered, String) {
+    fn wrong_start(&self, second: u64) -> (Restored, String) {
         let (_, remembered, wrong) = StateDir::open(&self.0, at(second));
         (remembered, wrong.unwrap())
     }
@@ -42,19 +42,19 @@ fn at(second: u64) -> Timestamp {
     Timestamp(Duration::from_secs(1_795_000_000 + second))
 }
 
-fn present(seconds: u64, requests: u64) -> Present {
+fn present(seconds: u64, requests: u64) -> State {
     let mut counts = Counts::default();
     *counts.get_mut(Target::Readiness, Client::Kubelet) = requests;
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
     let origins = [(rule.to_string(), Origin { elapsed: Duration::from_secs(2), counts, starts: 1 })].into();
-    Present { elapsed: Duration::from_secs(seconds), counts, origins }
+    State { elapsed: Duration::from_secs(seconds), counts, origins, stop: None }
 }
 
 #[test]
 fn the_first_start_remembers_nothing() {
     let directory = Directory::new();
     let (_, remembered) = directory.start(0);
-    assert_eq!(remembered, Remembered::default());
+    assert_eq!(remembered, Restored::default());
 }
 
 #[test]
@@ -73,8 +73,9 @@ fn counts_and_origins_go_on_even_through_a_start_that_saved_nothing() {
     dir.save(&present(5, 7), at(5)).unwrap();
     for starts in 1..3 {
         let (_, remembered) = directory.start(9);
-        let Present { counts, origins, .. } = present(5, 7);
-        assert_eq!(remembered, Remembered { starts, elapsed: Duration::from_secs(9), counts, origins });
+        let State { counts, origins, .. } = present(5, 7);
+        let elapsed = Duration::from_secs(9);
+        assert_eq!(remembered, Restored { starts, elapsed, counts, origins, stop: None });
     }
 }
 
@@ -101,7 +102,7 @@ fn a_temporary_file_of_any_length_does_no_harm() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
-    let whole = fs::read(directory.file(PRESENT)).unwrap();
+    let whole = fs::read(directory.file(CURRENT)).unwrap();
     for (starts, length) in (0..=whole.len()).enumerate() {
         fs::write(directory.file(TEMPORARY), &whole[..length]).unwrap();
         let (_, remembered) = directory.start(5);
@@ -117,19 +118,22 @@ fn a_damaged_file_is_kept_and_its_predecessor_used() {
     dir.save(&present(5, 7), at(5)).unwrap();
     let (mut dir, _) = directory.start(6);
     dir.save(&present(8, 9), at(8)).unwrap();
-    fs::write(directory.file(PRESENT), "").unwrap();
+    fs::write(directory.file(CURRENT), "").unwrap();
     let (remembered, wrong) = directory.wrong_start(10);
     assert_eq!(
         wrong,
         format!(
             "{} is damaged: empty; kept as state.json.damaged; its predecessor is used",
-            directory.file(PRESENT).display()
+            directory.file(CURRENT).display()
         )
     );
     assert_eq!(fs::read(directory.file(DAMAGED)).unwrap(), b"");
     // What the second start saved is lost, that it has been is not.
-    let Present { counts, origins, .. } = present(5, 7);
-    assert_eq!(remembered, Remembered { starts: 2, elapsed: Duration::from_secs(10), counts, origins });
+    let State { counts, origins, .. } = present(5, 7);
+    assert_eq!(
+        remembered,
+        Restored { starts: 2, elapsed: Duration::from_secs(10), counts, origins, stop: None }
+    );
     assert_eq!(directory.start(11).1.starts, 3);
 }
 
@@ -137,9 +141,9 @@ fn a_damaged_file_is_kept_and_its_predecessor_used() {
 fn without_a_predecessor_a_damaged_file_begins_anew() {
     let directory = Directory::new();
     for text in ["{}", "\0", "null", "{\"version\":2,\"checksum\":\"\"}"] {
-        fs::write(directory.file(PRESENT), text).unwrap();
+        fs::write(directory.file(CURRENT), text).unwrap();
         let (remembered, wrong) = directory.wrong_start(0);
-        assert_eq!(remembered, Remembered::default());
+        assert_eq!(remembered, Restored::default());
         assert!(wrong.ends_with("kept as state.json.damaged; begins anew"), "{wrong}");
         assert_eq!(fs::read_to_string(directory.file(DAMAGED)).unwrap(), text);
     }
@@ -149,10 +153,10 @@ fn without_a_predecessor_a_damaged_file_begins_anew() {
 #[test]
 fn both_files_damaged_are_both_told() {
     let directory = Directory::new();
-    fs::write(directory.file(PRESENT), "x").unwrap();
+    fs::write(directory.file(CURRENT), "x").unwrap();
     fs::write(directory.file(OLD), "y").unwrap();
     let (remembered, wrong) = directory.wrong_start(0);
-    assert_eq!(remembered, Remembered::default());
+    assert_eq!(remembered, Restored::default());
     assert!(
         wrong.contains("state.json.old is damaged") && wrong.contains("state.json is damaged"),
         "{wrong}"
@@ -160,13 +164,24 @@ fn both_files_damaged_are_both_told() {
 }
 
 #[test]
-fn killed_between_the_two_renames_the_old_state_is_the_last() {
+fn an_old_state_alone_is_used() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
-    fs::rename(directory.file(PRESENT), directory.file(OLD)).unwrap();
+    fs::rename(directory.file(CURRENT), directory.file(OLD)).unwrap();
     let (_, remembered) = directory.start(5);
     assert_eq!((remembered.starts, remembered.counts), (1, present(5, 7).counts));
+}
+
+#[test]
+fn a_start_leaves_the_current_state_in_its_place_until_the_next_one_is_complete() {
+    let directory = Directory::new();
+    let (mut dir, _) = directory.start(0);
+    dir.save(&present(5, 7), at(5)).unwrap();
+    // Nothing can be written: as if the start had been killed before its own state was complete.
+    fs::create_dir(directory.file(TEMPORARY)).unwrap();
+    directory.wrong_start(6);
+    assert!(directory.file(CURRENT).exists());
 }
 
 #[test]
@@ -176,7 +191,7 @@ fn a_missing_directory_is_created_in_its_parent_alone() {
     assert_eq!(StateDir::open(&inner, at(0)).2, None);
     assert_eq!(StateDir::open(&inner, at(0)).1.starts, 1);
     let (mut dir, remembered, wrong) = StateDir::open(&directory.file("a").join("b"), at(0));
-    assert_eq!(remembered, Remembered::default());
+    assert_eq!(remembered, Restored::default());
     assert!(wrong.unwrap().contains("cannot be created: No such file or directory"));
     assert!(dir.save(&present(1, 1), at(1)).is_err());
 }
@@ -187,7 +202,7 @@ fn anything_but_a_directory_in_its_place_is_told() {
     let file = directory.file("file");
     fs::write(&file, "").unwrap();
     let (mut dir, remembered, wrong) = StateDir::open(&file, at(0));
-    assert_eq!(remembered, Remembered::default());
+    assert_eq!(remembered, Restored::default());
     assert!(wrong.unwrap().contains("cannot be created: File exists"));
     assert!(dir.save(&present(1, 1), at(1)).is_err());
 }
@@ -195,32 +210,79 @@ fn anything_but_a_directory_in_its_place_is_told() {
 #[test]
 fn anything_but_a_file_in_the_place_of_the_state_is_told() {
     let directory = Directory::new();
-    fs::create_dir(directory.file(PRESENT)).unwrap();
+    fs::create_dir(directory.file(CURRENT)).unwrap();
     let (remembered, wrong) = directory.wrong_start(0);
-    assert_eq!(remembered, Remembered::default());
-    assert!(wrong.contains("cannot be read: it is not a regular file; kept as"), "{wrong}");
+    assert_eq!(remembered, Restored::default());
+    assert!(wrong.contains("is a directory; kept as"), "{wrong}");
     assert_eq!(directory.start(0).1.starts, 1);
     fs::remove_dir(directory.file(DAMAGED)).unwrap();
-    fs::remove_file(directory.file(PRESENT)).unwrap();
-    symlink("/dev/zero", directory.file(PRESENT)).unwrap();
-    assert!(directory.wrong_start(0).1.contains("it is not a regular file"));
+    fs::remove_file(directory.file(CURRENT)).unwrap();
+    symlink("/dev/zero", directory.file(CURRENT)).unwrap();
+    assert!(directory.wrong_start(0).1.contains("is not a regular file"));
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_the_last_state_alone() {
+fn a_state_that_cannot_be_written_is_told_and_leaves_the_last_one_alone() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
-    // What is written to this device never fits.
-    symlink("/dev/full", directory.file(TEMPORARY)).unwrap();
-    let error = dir.save(&present(6, 8), at(6)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::StorageFull);
-    symlink("/dev/full", directory.file(TEMPORARY)).unwrap();
+    let origins = [("#".repeat(MAX_STATE), Origin::default())].into();
+    let large = State { origins, ..present(6, 8) };
+    assert_eq!(dir.save(&large, at(6)).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    // A directory in the place of the temporary file can be neither written nor removed.
+    fs::create_dir(directory.file(TEMPORARY)).unwrap();
+    assert!(dir.save(&present(6, 8), at(6)).is_err());
     let (remembered, wrong) = directory.wrong_start(7);
     assert_eq!((remembered.starts, remembered.counts), (1, present(5, 7).counts));
-    assert!(wrong.ends_with("cannot be written: No space left on device (os error 28)"), "{wrong}");
-    let (_, remembered) = directory.start(8);
-    assert_eq!(remembered.counts, present(5, 7).counts);
+    assert!(wrong.contains("cannot be written: "), "{wrong}");
+    fs::remove_dir(directory.file(TEMPORARY)).unwrap();
+    assert_eq!(directory.start(8).1.counts, present(5, 7).counts);
+}
+
+#[test]
+fn a_fifo_or_a_link_at_the_temporary_name_is_replaced_and_never_followed() {
+    let directory = Directory::new();
+    let (mut dir, _) = directory.start(0);
+    fs::write(directory.file("other"), "untouched").unwrap();
+    for number in 1..4 {
+        let temporary = directory.file(TEMPORARY);
+        match number {
+            1 => symlink(directory.file("other"), temporary).unwrap(),
+            2 => symlink("/dev/full", temporary).unwrap(),
+            _ => {
+                use rustix::fs::{CWD, FileType, Mode, mknodat};
+                mknodat(CWD, temporary, FileType::Fifo, Mode::RWXU, 0).unwrap();
+            }
+        }
+        dir.save(&present(5, number), at(5)).unwrap();
+    }
+    assert_eq!(fs::read_to_string(directory.file("other")).unwrap(), "untouched");
+    assert_eq!(directory.start(6).1.counts, present(5, 3).counts);
+}
+
+#[test]
+fn a_clock_neither_stands_still_nor_doubles_over_many_starts() {
+    let directory = Directory::new();
+    for number in 0..20 {
+        let (mut dir, remembered) = directory.start(number * 10);
+        assert_eq!(remembered.elapsed, Duration::from_secs(number * 10));
+        // Each start saves once, 4 s after its beginning.
+        let elapsed = remembered.elapsed + Duration::from_secs(4);
+        dir.save(&State { elapsed, ..present(0, 0) }, at(number * 10 + 4)).unwrap();
+    }
+}
+
+#[test]
+fn a_stop_outlives_starts_until_it_is_saved_without_one() {
+    let directory = Directory::new();
+    let (mut dir, _) = directory.start(0);
+    let stop = Stop { source: crate::plan::Source::Api, by: "api 127.0.0.1:5".to_owned(), since: at(3) };
+    dir.save(&State { stop: Some(stop.clone()), ..present(5, 7) }, at(5)).unwrap();
+    assert_eq!(directory.start(6).1.stop, Some(stop.clone()));
+    let (mut dir, remembered) = directory.start(7);
+    assert_eq!(remembered.stop, Some(stop));
+    dir.save(&present(8, 7), at(8)).unwrap();
+    assert_eq!(directory.start(9).1.stop, None);
 }
 
 #[test]
@@ -241,11 +303,11 @@ proptest! {
         present in any::<Vec<u8>>(), old in any::<Vec<u8>>(), temporary in any::<Vec<u8>>(),
     ) {
         let directory = Directory::new();
-        for (name, bytes) in [(PRESENT, present), (OLD, old), (TEMPORARY, temporary)] {
+        for (name, bytes) in [(CURRENT, present), (OLD, old), (TEMPORARY, temporary)] {
             fs::write(directory.file(name), bytes).unwrap();
         }
         let (remembered, wrong) = directory.wrong_start(0);
-        prop_assert_eq!(remembered, Remembered::default());
+        prop_assert_eq!(remembered, Restored::default());
         prop_assert!(wrong.ends_with("begins anew"), "{}", wrong);
         prop_assert_eq!(directory.start(1).1.starts, 1);
     }

@@ -101,6 +101,9 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_target_up",
         "0 while a rule that fails every request of the target is in its window, or a partition cuts everybody, or, for readiness, the process ends; else 1.",
     );
+    let mut stopped =
+        Family::gauge("probesim_stopped", "1 while all rules of all sources are out of force by a stop.");
+    stopped.add(&[], f64::from(u8::from(plan.is_stopped())));
     let draining = metrics.draining.load(Ordering::Relaxed);
     for target in Target::ALL {
         let down = plan.is_down(target, snapshot.elapsed, &snapshot.counts)
@@ -120,7 +123,8 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "Which start of the container this is, from 1 on; more than 1 only where STATE_DIR keeps count.",
     );
     starts.add(&[], plan.replica().starts as f64);
-    let families = [eligible, injected, rate, active, seconds, selected, up, info, generation, starts];
+    let families =
+        [eligible, injected, rate, active, seconds, selected, up, stopped, info, generation, starts];
     families.into_iter().map(Family::done).collect()
 }
 

@@ -10,8 +10,8 @@ use kube_probesim::plan::write_rule;
 use kube_probesim::predict::advice::Advice;
 use kube_probesim::predict::run::Outcome;
 use kube_probesim::predict::selection::{self, selections};
-use kube_probesim::sources::Setting;
-use kube_probesim::sources::state::{Present, StateDir};
+use kube_probesim::sources::Instance;
+use kube_probesim::sources::state::{State, StateDir};
 use kube_probesim::units::timestamp;
 
 use super::*;
@@ -210,19 +210,19 @@ fn windows_in_starts_need_a_state() {
 }
 
 /// The plan of one start, as the service makes it.
-fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, Present, ActivePlan) {
+fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, State, ActivePlan) {
     let (state, before, wrong) = StateDir::open(dir, now);
     assert_eq!(wrong, None);
     let merged = Layers::elsewhere(config, false).merged();
-    let setting = Setting {
+    let setting = Instance {
         pod: config.identity.pod.clone(),
         scope: config.seed.scope,
-        drawn: 0,
+        drawn_seed: 0,
         starts: before.starts + 1,
     };
     let (plan, _) = merged.plan().unwrap();
     let began = Timestamp(now.0.saturating_sub(before.elapsed));
-    let (seed, replica) = setting.place(&merged, began);
+    let (seed, replica) = setting.seed_and_replica(&merged, began);
     let origin = Origin { elapsed: before.elapsed, counts: before.counts, starts: before.starts };
     let plan = ActivePlan::new(plan, seed, true).at(replica).with_origins(|rule| {
         let text = write_rule(rule).to_string();
@@ -230,7 +230,7 @@ fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, Present, A
     });
     let origins =
         plan.rules().enumerate().map(|(i, rule)| (write_rule(rule).to_string(), *plan.origin(i))).collect();
-    (state, Present { elapsed: before.elapsed, counts: before.counts, origins }, plan)
+    (state, State { elapsed: before.elapsed, counts: before.counts, origins, stop: None }, plan)
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
 
     let spec = Replicas::new(&web, &options).pods.remove(0).pod;
     let mut pod = Pod::new(spec, Draws::of(Seed(1), "node"));
-    let mut process: Option<(StateDir, Present, ActivePlan, Duration)> = None;
+    let mut process: Option<(StateDir, State, ActivePlan, Duration)> = None;
     let (mut starts, mut fired) = (0, HashSet::new());
     for step in 1..=36_000 {
         let mut events = Vec::new();

@@ -10,9 +10,9 @@ use crate::units::UnitError;
 pub(crate) enum UsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    #[error("say what to do: add, list, rm, reset or watch")]
+    #[error("say what to do: add, list, rm, stop, resume, reset or watch")]
     NoVerb,
-    #[error("{0:?} is not one of add, list, rm, reset and watch")]
+    #[error("{0:?} is not one of add, list, rm, stop, resume, reset and watch")]
     Verb(String),
     #[error("{0} is not an option of fault {1}")]
     Option(String, &'static str),

@@ -1,22 +1,19 @@
 //! Rules from a file.
 
-use std::io::{Read, Write};
+use std::io::Write;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::error::UsageError;
 use crate::plan::document;
+use crate::sources::file;
 
 /// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.
 pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {
     let wrong = |reason: String| UsageError::File(path.to_owned(), reason);
-    let mut text = String::new();
-    let read = if path == "-" {
-        std::io::stdin().take(document::MAX_PLAN as u64 + 1).read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(path).map(|content| text = content)
-    };
-    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let named = Path::new(if path == "-" { "/dev/stdin" } else { path });
+    let text = file::read_named(named, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     let document =
         document::parse_document(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     for scalar in &document.ambiguous {

@@ -24,13 +24,14 @@ fn rule() -> impl Strategy<Value = String> {
     any::<String>().prop_map(|name| json!({ "name": name, "when": { "after": "1m" } }).to_string())
 }
 
-fn present() -> impl Strategy<Value = Present> {
+fn present() -> impl Strategy<Value = State> {
     let origin = (elapsed(), counts(), 0..=MAX_COUNT).prop_map(|(elapsed, counts, starts)| Origin {
         elapsed,
         counts,
         starts,
     });
-    (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| Present {
+    (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| State {
+        stop: None,
         elapsed,
         counts,
         origins: origins.into(),
@@ -47,7 +48,7 @@ fn example() -> String {
     *counts.get_mut(Target::Readiness, Client::Kubelet) = 7;
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
     let origins = [(rule.to_string(), Origin { elapsed: Duration::from_secs(60), counts, starts: 2 })].into();
-    let present = Present { elapsed: Duration::from_secs(90), counts, origins };
+    let present = State { elapsed: Duration::from_secs(90), counts, origins, stop: None };
     encode(3, Timestamp(Duration::from_secs(1_800_000_000)), &present).unwrap()
 }
 
@@ -144,18 +145,18 @@ fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
 
 #[test]
 fn numbers_beyond_the_bounds_are_written_at_them() {
-    let mut present = Present { elapsed: Duration::MAX, ..Present::default() };
+    let mut present = State { elapsed: Duration::MAX, ..State::default() };
     *present.counts.get_mut(Target::Traffic, Client::Other) = u64::MAX;
     let record = decode(encode(u64::MAX, Timestamp(Duration::MAX), &present).unwrap().as_bytes()).unwrap();
     assert_eq!((record.starts, record.saved), (MAX_COUNT, Timestamp(MAX_ELAPSED)));
-    assert_eq!(record.present.elapsed, MAX_ELAPSED);
-    assert_eq!(record.present.counts.get(Target::Traffic, Client::Other), MAX_COUNT);
+    assert_eq!(record.state.elapsed, MAX_ELAPSED);
+    assert_eq!(record.state.counts.get(Target::Traffic, Client::Other), MAX_COUNT);
 }
 
 #[test]
 fn a_state_that_could_not_be_read_again_is_not_written() {
     let rule = "#".repeat(MAX_STATE);
-    let present = Present { origins: [(rule, Origin::default())].into(), ..Present::default() };
+    let present = State { origins: [(rule, Origin::default())].into(), ..State::default() };
     let error = encode(1, Timestamp::default(), &present).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
 }
@@ -164,7 +165,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(starts in 0..=MAX_COUNT, saved in instant(), present in present()) {
         let text = encode(starts, saved, &present).unwrap();
-        prop_assert_eq!(decode(text.as_bytes()), Ok(Record { starts, saved, present }));
+        prop_assert_eq!(decode(text.as_bytes()), Ok(Record { starts, saved, state: present }));
     }
 
     #[test]

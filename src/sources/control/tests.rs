@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -6,23 +5,16 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::env;
-use crate::fault::{ActivePlan, Client, Target};
+use crate::fault::{Client, Seed, Target};
 use crate::plan::write_rule;
+use crate::sources::start::running;
+use crate::sources::state::Restored;
 
 /// A control over the plan of these variables; a file is at `/faults` if `FAULTS_FILE` says so.
 fn control(vars: &[(&str, &str)]) -> Control {
     let pairs = vars.iter().map(|(name, value)| (name.into(), value.into()));
     let config = env::load(pairs).unwrap().config;
-    let layers = Layers::new(&config);
-    let setting = Setting { pod: config.identity.pod.clone(), scope: config.seed.scope, drawn: 7, starts: 1 };
-    let merged = layers.merged();
-    let (plan, sources) = merged.plan().unwrap();
-    let (seed, replica) = setting.place(&merged, epoch(Duration::ZERO));
-    let counts = crate::fault::Counts::default();
-    let engine =
-        Engine::resumed(ActivePlan::new(plan, seed, true).at(replica), sources, Duration::ZERO, &counts);
-    let metrics = Arc::new(Metrics::new(engine.clone()).unwrap());
-    Control::new(engine, metrics, layers, setting)
+    running(&config, Layers::new(&config), 7, &Restored::default(), false).unwrap().2
 }
 
 fn put(name: &str, rule: Value) -> Change {
@@ -226,9 +218,9 @@ async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
 async fn a_change_for_another_generation_is_refused() {
     let control = control(RATE);
     let change = |expected: &[u64]| control.change("test", Some(expected), put("down", down("traffic")));
-    assert_eq!(change(&[1]), Ok(Changed { generation: 2, created: true }));
+    assert_eq!(change(&[1]), Ok(Changed { generation: 2, created: true, stopped: false }));
     assert_eq!(change(&[1]), Err(Refusal::Stale { generation: 2 }));
-    assert_eq!(change(&[1, 2]), Ok(Changed { generation: 3, created: false }));
+    assert_eq!(change(&[1, 2]), Ok(Changed { generation: 3, created: false, stopped: false }));
 }
 
 #[tokio::test]
@@ -339,4 +331,106 @@ async fn the_strongest_seed_decides_draws_and_members() {
     assert_eq!(control.status().snapshot.active.plan.seed(), Seed(9).for_pod("web-3"));
     control.must(Change::Reset { renew: false });
     assert_eq!(control.status().snapshot.active.plan.seed(), own);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
+    let control = control(&[("LIVENESS_FAIL_AFTER_TIME", "60"), ("FAULTS_FILE", "/faults")]);
+    let engine = control.0.engine.clone();
+    let fails = |target| engine.decide(target, Client::Other).decision.verdict != crate::fault::Verdict::Pass;
+    control.read(Source::File, Ok(Some("faults: [{name: cut, target: listener, mode: drop}]")));
+    assert!(engine.active().plan.link(engine.elapsed()).whole.is_some());
+    control.must(Change::Stop);
+    let stop = control.status().snapshot.active.stop.clone().unwrap();
+    assert_eq!((stop.source, stop.by.as_str()), (Source::Api, "test"));
+    assert!(engine.active().plan.link(engine.elapsed()).whole.is_none());
+    // What sources bring later stays out of force, too, and a reset ends no stop.
+    control.must(put("down", down("traffic")));
+    control.read(Source::File, Ok(Some("faults: [{name: new, target: readiness, mode: hang}]")));
+    control.must(Change::Reset { renew: false });
+    advance(Duration::from_secs(61)).await;
+    assert!(![Target::Liveness, Target::Readiness, Target::Traffic].into_iter().any(fails));
+    assert!(control.scrape().contains("probesim_stopped 1\n"));
+    let generation = control.status().snapshot.active.generation;
+    assert_eq!(control.must(Change::Stop), generation, "a second stop changes nothing");
+    let resumed = control.change("test", None, Change::Resume).unwrap();
+    assert!(!resumed.stopped);
+    assert!(fails(Target::Liveness), "its clock went on");
+    assert!(fails(Target::Readiness));
+    assert!(control.scrape().contains("probesim_stopped 0\n"));
+    let metrics = control.scrape();
+    assert!(metrics.contains("probesim_fault_active_seconds_total{fault=\"new\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_annotation_stops_and_a_resume_does_not_end_that() {
+    let control = control(&[("LIVENESS_FAILURE_RATE", "100"), ("ANNOTATION_FILE", "/annotation")]);
+    control.read(Source::Annotation, Ok(Some("{stop: true}")));
+    let stop = || control.status().snapshot.active.stop.clone();
+    assert_eq!(
+        stop().map(|stop| (stop.source, stop.by)),
+        Some((Source::Annotation, "/annotation".to_owned()))
+    );
+    assert!(control.change("test", None, Change::Resume).unwrap().stopped);
+    control.read(Source::Annotation, Ok(Some("{stop: 5}")));
+    assert!(stop().is_some(), "a broken annotation leaves the stop");
+    control.must(Change::Stop);
+    control.read(Source::Annotation, Ok(None));
+    assert_eq!(stop().map(|stop| stop.source), Some(Source::Api));
+    control.must(Change::Resume);
+    assert_eq!(stop(), None);
+    let kinds = control.events().page(Some(0), 100).events;
+    let stops: Vec<_> = kinds.iter().filter(|event| event.what.kind() == "stop").collect();
+    assert_eq!(stops.len(), 2, "one for the stop that held without a gap, one for its end");
+    assert_eq!(control.errors(Change::PutPlan(json!({"stop": true}))).len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_names_what_brings_rules_back_and_how_to_end_it_there() {
+    let vars = [
+        ("LIVENESS_FAILURE_RATE", "20"),
+        ("FAULTS_FILE", "/faults"),
+        ("ANNOTATION_FILE", "/annotation"),
+        ("POD_NAME", "web-0"),
+        ("POD_NAMESPACE", "shop"),
+    ];
+    let control = control(&vars);
+    let rule = |name: &str| format!("faults: [{{name: {name}, target: traffic, mode: hang}}]");
+    control.read(Source::File, Ok(Some(&rule("a"))));
+    control.read(Source::Annotation, Ok(Some(&rule("b"))));
+    let returning: Vec<_> = control.status().returning.into_iter().map(|of| of.end).collect();
+    assert_eq!(
+        returning,
+        [
+            "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, with WORKLOAD such as deployment/web",
+            "take the rules out of /faults, or out of the ConfigMap that is mounted there",
+            "kubectl -n shop annotate pod web-0 probesim.io/faults-",
+        ]
+    );
+}
+
+/// A plan of so many rules.
+fn many(count: usize) -> Value {
+    let rule = |i| json!({"name": format!("rule-{i}"), "target": "traffic", "mode": "hang"});
+    json!({ "faults": (0..count).map(rule).collect::<Vec<_>>() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_rule_hides_counts_so_that_its_end_and_a_reset_never_fail() {
+    let control = control(&[("LIVENESS_FAILURE_RATE", "20"), ("FAULTS_FILE", "/faults")]);
+    let running = tokio::spawn(control.clone().run());
+    control.read(Source::File, Ok(Some(&many(999).to_string())));
+    control.must(put("liveness-rate", json!({"disabled": true, "ttl": "10s"})));
+    let full = ["all sources together: 1001 rules are more than the 1000 allowed"];
+    assert_eq!(control.errors(put("one-more", down("traffic"))), full);
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(control.status().snapshot.active.plan.len(), 1000);
+    assert_eq!(control.status().snapshot.active.generation, 4);
+    // A plan that replaces all others hides a file that would not fit beside the environment.
+    control.must(Change::PutPlan(many(1000)));
+    control.read(Source::File, Ok(Some(&many(1000).to_string())));
+    assert_eq!(control.status().sources[1].errors, [format!("/faults: {}", full[0])]);
+    control.must(Change::Reset { renew: false });
+    assert_eq!(control.status().snapshot.active.plan.len(), 1000);
+    running.abort();
 }

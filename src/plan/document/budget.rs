@@ -1,0 +1,44 @@
+//! What the values of a document may take.
+
+use super::error::Problem;
+
+/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
+const BYTES_PER_VALUE: usize = 8;
+
+/// Memory for each byte of the allowed text: 8 MiB for a plan, several times that of a thousand long rules.
+const MEMORY_PER_BYTE: usize = 8;
+
+/// Counts values and their memory, up to what a text of the allowed length may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    values: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Memory of a mapping that is not empty, without its fields.
+    pub(super) const MAPPING: usize = 128;
+    /// Memory of a field, without the text of its key and its value's own memory.
+    pub(super) const FIELD: usize = 64;
+    /// Memory of a value, without what it points to.
+    const VALUE: usize = 48;
+
+    /// The budget of a text that may have `limit` bytes.
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { limit, values: 0, bytes: 0 }
+    }
+
+    /// Takes values and the bytes that they point to.
+    pub(super) fn spend(&mut self, values: usize, bytes: usize) -> Result<(), Problem> {
+        self.values += values;
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(values * Self::VALUE);
+        if self.values > self.limit / BYTES_PER_VALUE {
+            return Err(Problem::TooManyValues(self.limit / BYTES_PER_VALUE));
+        }
+        if self.bytes > self.limit * MEMORY_PER_BYTE {
+            return Err(Problem::TooMuchMemory(self.limit * MEMORY_PER_BYTE));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,444 @@
+//! The sole owner of plan changes in the running service.
+//!
+//! Each source keeps the plan it gave last. All of them are merged by rule name, checked, and put in force at once or not
+//! at all. A rule that is unchanged in name and content keeps its origin.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use super::change::{Change, Changed, Refusal};
+use super::instance::{Instance, epoch};
+use super::layers::Layers;
+use super::merge::{Layer, Merged, check_number};
+use super::overlay::{self, Overlay, UnknownRule};
+use super::status::{RuleStatus, SourceStatus, Status};
+use crate::clock::wall_clock;
+use crate::engine::events::{EventKind, Events};
+use crate::engine::{Engine, Stop};
+use crate::fault::{Replica, Rule, RuleName, Timestamp};
+use crate::plan::{ConfigError, Errors, Source, check_replica};
+use crate::telemetry::metrics::Metrics;
+
+/// How often the wall clock is compared with the engine's, where rules depend on it.
+const CLOCK_CHECK: Duration = Duration::from_secs(5);
+
+/// By how much the wall clock may be off before rules are measured anew.
+const CLOCK_SLACK: Duration = Duration::from_millis(20);
+
+/// How many rules a log line names.
+const NAMED: usize = 20;
+
+/// A cheap-clone handle on the owner of plan changes.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    instance: Instance,
+    /// Whether a stop outlives the container.
+    keeps_stop: bool,
+    inner: Mutex<Inner>,
+    /// Notified when the next end of a rule may have come nearer.
+    changed: Notify,
+}
+
+/// What each source said last, and what follows.
+#[derive(Debug)]
+struct Inner {
+    layers: Layers,
+    overlay: Overlay,
+    merged: Merged,
+    /// The stop through the API, or the one that an earlier start of the container left.
+    stop: Option<Stop>,
+    /// The stop that a file asks for.
+    file_stop: Option<Stop>,
+}
+
+/// What a change of the plan in force is reported with.
+#[derive(Clone, Copy)]
+struct Cause<'a> {
+    source: Source,
+    /// Who made it: a peer of the API, the path of a file.
+    by: &'a str,
+    change: &'a str,
+}
+
+impl Control {
+    /// Takes over the changes of an engine's plan, which was made of `layers`. `stop` is the one that an earlier start of
+    /// the container left; with `keeps_stop`, this one leaves its own, too.
+    pub(super) fn new(
+        engine: Engine,
+        metrics: Arc<Metrics>,
+        layers: Layers,
+        instance: Instance,
+        stop: Option<Stop>,
+        keeps_stop: bool,
+    ) -> Self {
+        metrics.reload(Source::Environment, true);
+        for (source, file) in layers.files() {
+            metrics.reload(source, file.errors.is_empty());
+            for warning in file.errors.iter().chain(layers.warnings(source)) {
+                warn!(source = source.name(), "{warning}");
+            }
+        }
+        let merged = layers.merged();
+        let file_stop = layers.stop(None);
+        if let Some(stop) = stop.as_ref().or(file_stop.as_ref()) {
+            warn!(source = stop.source.name(), by = stop.by, "stopped: no rule is in force");
+        }
+        let inner = Mutex::new(Inner { layers, overlay: Overlay::default(), merged, stop, file_stop });
+        Self(Arc::new(Shared { engine, metrics, instance, keeps_stop, inner, changed: Notify::new() }))
+    }
+
+    /// What happens to plans and rules.
+    pub fn events(&self) -> &Arc<Events> {
+        self.0.engine.events()
+    }
+
+    /// What holds now.
+    pub fn status(&self) -> Status {
+        let inner = self.lock();
+        let snapshot = self.0.engine.snapshot();
+        let plan = &snapshot.active.plan;
+        let rule = |(position, (rule, source)): (usize, &(Rule, Source))| RuleStatus {
+            source: *source,
+            expires_in: inner
+                .overlay
+                .end(rule.name())
+                .filter(|_| *source == Source::Api)
+                .map(|end| end.saturating_duration_since(Instant::now())),
+            selected: plan.is_selected(position),
+        };
+        let source = |layer: &Layer| {
+            let file = inner.layers.file_of(layer.source);
+            SourceStatus {
+                source: layer.source,
+                path: file.map(|file| file.path.clone()),
+                rules: layer.plan.rules.len(),
+                errors: file.map(|file| file.errors.clone()).unwrap_or_default(),
+            }
+        };
+        Status {
+            rules: inner.merged.rules.iter().enumerate().map(rule).collect(),
+            hidden: inner.merged.hidden.clone(),
+            seed: inner.merged.seed,
+            sources: inner.all_layers().iter().map(source).collect(),
+            starts: self.0.instance.starts,
+            keeps_stop: self.0.keeps_stop,
+            returning: inner.layers.returning(),
+            snapshot,
+        }
+    }
+
+    /// The stop that is to outlive the container.
+    pub(super) fn lasting_stop(&self) -> Option<Stop> {
+        self.lock().stop.clone()
+    }
+
+    /// A change through the API by `by`. With `expected`, only while one of these generations is the present one.
+    ///
+    /// # Errors
+    ///
+    /// Why the change was refused; then nothing has changed.
+    pub fn change(&self, by: &str, expected: Option<&[u64]>, change: Change) -> Result<Changed, Refusal> {
+        let mut inner = self.lock();
+        let generation = self.0.engine.active().generation;
+        if expected.is_some_and(|expected| !expected.contains(&generation)) {
+            return Err(Refusal::Stale { generation });
+        }
+        let result = match change {
+            Change::Stop => self.stop(&mut inner, by),
+            Change::Resume => self.resume(&mut inner, by),
+            change => self.change_rules(&mut inner, by, change),
+        };
+        if let Err(Refusal::Invalid(errors)) = &result {
+            self.0.metrics.reload(Source::Api, false);
+            self.events().refused(Source::Api, by, &errors.lines());
+        }
+        result
+    }
+
+    fn stop(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
+        let before = inner.stop.clone();
+        if before.is_some() {
+            return Ok(self.unchanged());
+        }
+        inner.stop = Some(Stop { source: Source::Api, by: by.to_owned(), since: wall_clock() });
+        self.apply_stop(inner, by, "stop").inspect_err(|_| inner.stop = before)
+    }
+
+    fn resume(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
+        let Some(before) = inner.stop.take() else { return Ok(self.unchanged()) };
+        self.apply_stop(inner, by, "resume").inspect_err(|_| inner.stop = Some(before))
+    }
+
+    fn apply_stop(&self, inner: &mut Inner, by: &str, change: &str) -> Result<Changed, Refusal> {
+        let cause = Cause { source: Source::Api, by, change };
+        let merged = inner.merged.clone();
+        let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
+        Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })
+    }
+
+    fn unchanged(&self) -> Changed {
+        let active = self.0.engine.active();
+        Changed { generation: active.generation, created: false, stopped: active.stop.is_some() }
+    }
+
+    fn change_rules(&self, inner: &mut Inner, by: &str, change: Change) -> Result<Changed, Refusal> {
+        let (mut overlay, merged) = (inner.overlay.clone(), &inner.merged);
+        let named = |name: &str| {
+            let invalid = |error| Refusal::Invalid(ConfigError::new("", error).field("name").into());
+            RuleName::new(name).map_err(invalid)
+        };
+        let known = |name: &str| RuleName::new(name).map_err(|_| Refusal::NotFound { name: name.to_owned() });
+        let not_found = |name: &RuleName| Refusal::NotFound { name: name.to_string() };
+        let (mut created, mut renews) = (false, false);
+        let what = match change {
+            Change::PutPlan(plan) => {
+                overlay = Overlay::of_plan(plan).map_err(Refusal::Invalid)?;
+                "put plan".to_owned()
+            }
+            Change::PutFault { name, rule } => {
+                let name = named(&name)?;
+                created = overlay::in_force(merged, &name).is_none();
+                overlay.put(&name, rule).map_err(Refusal::Invalid)?;
+                format!("put fault {name}")
+            }
+            Change::PatchFault { name, patch } => {
+                let name = known(&name)?;
+                overlay
+                    .patch(&name, &patch, merged)
+                    .map_err(|UnknownRule| not_found(&name))?
+                    .map_err(Refusal::Invalid)?;
+                format!("patch fault {name}")
+            }
+            Change::DeleteFault { name } => {
+                let name = known(&name)?;
+                overlay.delete(&name, merged).map_err(|UnknownRule| not_found(&name))?;
+                format!("delete fault {name}")
+            }
+            Change::Reset { renew } => {
+                (overlay, renews) = (Overlay::default(), renew);
+                "reset".to_owned()
+            }
+            // These change no rule.
+            Change::Stop | Change::Resume => return Ok(self.unchanged()),
+        };
+        let merged = candidate(&inner.layers, &overlay).map_err(Refusal::Invalid)?;
+        let given = merged.seed.map(|(seed, _)| seed);
+        let replica = Replica::named(given, self.0.instance.pod.as_deref());
+        let errors = check_replica(overlay.rules(), &replica, "");
+        if !errors.is_empty() {
+            return Err(Refusal::Invalid(errors));
+        }
+        let cause = Cause { source: Source::Api, by, change: &what };
+        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
+        inner.overlay = overlay;
+        self.0.metrics.reload(Source::Api, true);
+        self.0.changed.notify_one();
+        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+    }
+
+    /// Takes a file's content, as [`Layers::read`] does.
+    pub fn read(&self, source: Source, content: Result<Option<&str>, &str>) {
+        let mut inner = self.lock();
+        let mut layers = inner.layers.clone();
+        let Some(path) = layers.file_of(source).map(|file| file.path.display().to_string()) else { return };
+        let change = if content == Ok(None) { "file is gone" } else { "file read" };
+        let result = layers.read(source, content).and_then(|changed| {
+            if !changed {
+                return Ok(());
+            }
+            let before = inner.file_stop.clone();
+            inner.file_stop = layers.stop(before.as_ref());
+            let cause = Cause { source, by: &path, change };
+            candidate(&layers, &inner.overlay)
+                .and_then(|merged| self.put_in_force(&mut inner, merged, cause, false))
+                .map(|_| ())
+                .map_err(|errors| {
+                    inner.file_stop = before;
+                    errors.lines().into_iter().map(|error| format!("{path}: {error}")).collect()
+                })
+        });
+        match result {
+            Ok(()) => {
+                let missing = layers.file_of(source).map(|file| file.errors.clone()).unwrap_or_default();
+                self.0.metrics.reload(source, missing.is_empty());
+                for warning in missing.iter().chain(layers.warnings(source)) {
+                    warn!(source = source.name(), "{warning}");
+                }
+                inner.layers = layers;
+            }
+            Err(errors) => {
+                self.0.metrics.reload(source, false);
+                for error in &errors {
+                    warn!(source = source.name(), "{error}; the plan before goes on");
+                }
+                self.events().refused(source, &path, &errors);
+                if let Some(file) = inner.layers.file(source) {
+                    file.errors = errors;
+                }
+            }
+        }
+    }
+
+    /// Ends rules of the API when their time is up, and follows the wall clock where rules depend on it. Never ends.
+    pub async fn run(self) {
+        loop {
+            let (next, follows_clock) = {
+                let inner = self.lock();
+                let by_clock = |(rule, _): &(Rule, Source)| {
+                    rule.trigger().start.is_some() || rule.trigger().until.is_some()
+                };
+                (inner.overlay.next_end(), inner.merged.rules.iter().any(by_clock))
+            };
+            let check = follows_clock.then(|| Instant::now() + CLOCK_CHECK);
+            let wake = next.into_iter().chain(check).min();
+            tokio::select! {
+                () = self.0.changed.notified() => {}
+                () = at(wake) => {}
+            }
+            self.expire();
+            if follows_clock {
+                self.follow_clock();
+            }
+        }
+    }
+
+    fn expire(&self) {
+        let mut inner = self.lock();
+        let mut overlay = inner.overlay.clone();
+        let ended = overlay.expire(Instant::now());
+        if ended.is_empty() {
+            return;
+        }
+        let merged = inner.layers.merged_with(Some(overlay.layer()));
+        let names = ended.iter().take(NAMED).map(RuleName::as_str).collect::<Vec<_>>().join(", ");
+        let more = ended.len().saturating_sub(NAMED);
+        let change =
+            if more > 0 { format!("end of {names} and {more} more") } else { format!("end of {names}") };
+        inner.overlay = overlay;
+        let cause = Cause { source: Source::Api, by: "ttl", change: &change };
+        // Each change has made sure that what it hides fits; an error here is a mistake in that.
+        if let Err(errors) = self.put_in_force(&mut inner, merged, cause, false) {
+            let errors = errors.lines();
+            for error in &errors {
+                error!(change, "{error}; the rules stay in force");
+            }
+            self.events().refused(Source::Api, "ttl", &errors);
+        }
+    }
+
+    fn follow_clock(&self) {
+        let inner = self.lock();
+        let replica = *self.0.engine.active().plan.replica();
+        let began = self.epoch();
+        let off = began.0.abs_diff(replica.began.0);
+        if off > CLOCK_SLACK {
+            warn!(by_s = off.as_secs_f64(), "the wall clock was set: `start` and `until` are measured anew");
+            self.0.engine.relocate(Replica { began, ..replica });
+        }
+        drop(inner);
+    }
+
+    /// The instant at which the engine's clock stood at zero, by the wall clock.
+    fn epoch(&self) -> Timestamp {
+        epoch(self.0.engine.elapsed())
+    }
+
+    /// Gives the generation of the plan.
+    fn put_in_force(
+        &self,
+        inner: &mut Inner,
+        merged: Merged,
+        cause: Cause<'_>,
+        renews: bool,
+    ) -> Result<u64, Errors> {
+        let Cause { source, by, change } = cause;
+        let (plan, sources) = merged.plan()?;
+        let (seed, replica) = self.0.instance.seed_and_replica(&merged, self.epoch());
+        let rules = plan.rules().len();
+        let faults = summary(plan.rules().iter());
+        let stop = inner.stop_in_force().cloned();
+        let stopped = stop.is_some();
+        let was_stopped = self.0.engine.active().stop.is_some();
+        let generation = self.0.engine.apply(sources, stop, |before, now| {
+            let plan = before.clone().at(replica).successor(plan, seed, now);
+            if renews { plan.with_origins(|_| now) } else { plan }
+        });
+        inner.merged = merged;
+        info!(source = source.name(), by, change, generation, rules, faults, stopped, "plan changed");
+        self.events().push(EventKind::Plan {
+            generation,
+            source: source.name(),
+            by: by.to_owned(),
+            change: change.to_owned(),
+            rules,
+        });
+        if stopped != was_stopped {
+            if stopped {
+                warn!(source = source.name(), by, "stopped: no rule is in force");
+            } else {
+                warn!(source = source.name(), by, rules, "resumed: rules are in force again");
+            }
+            let (source, by) = (source.name(), by.to_owned());
+            self.events().push(EventKind::Stop { stopped, generation, source, by });
+        }
+        Ok(generation)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn all_layers(&self) -> Vec<Layer<'_>> {
+        self.layers.layers().into_iter().chain([self.overlay.layer()]).collect()
+    }
+
+    fn stop_in_force(&self) -> Option<&Stop> {
+        self.stop.as_ref().or(self.file_stop.as_ref())
+    }
+}
+
+/// What follows from all sources, unless there could be too many rules: those count that a rule of the API hides, since
+/// they come back when it ends.
+fn candidate(layers: &Layers, overlay: &Overlay) -> Result<Merged, Errors> {
+    let merged = layers.merged_with(Some(overlay.layer()));
+    if overlay.layer().replaces {
+        // What is beneath comes back with all of it gone, and has been checked.
+        check_number(overlay.rules().len())?;
+    } else {
+        let beneath = layers.merged();
+        let names = beneath.rules.iter().map(|(rule, _)| rule).chain(overlay.rules()).map(Rule::name);
+        check_number(names.collect::<HashSet<_>>().len())?;
+    }
+    Ok(merged)
+}
+
+/// The first rules in one line.
+pub fn summary<'a>(rules: impl ExactSizeIterator<Item = &'a Rule>) -> String {
+    let more = rules.len().saturating_sub(NAMED);
+    let named: Vec<String> =
+        rules.take(NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &more
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

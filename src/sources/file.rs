@@ -1,0 +1,197 @@
+//! Files that others may have put in place: opened without waiting, checked once they are open, read up to a limit.
+//!
+//! What is read is checked through its descriptor, so that nothing can be exchanged between the check and the read. A
+//! pipe, a socket or a device never makes anybody wait. Symbolic links are followed where Kubernetes makes them (volumes
+//! of config maps, secrets and the downward API), and nowhere else.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use thiserror::Error;
+
+/// Whether a symbolic link at the path itself is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It is.
+    Follow,
+    /// It is an error.
+    Refuse,
+}
+
+/// Why there is nothing to read at a path.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Nothing is there, or a symbolic link to nothing.
+    #[error("is not there")]
+    Missing,
+    /// A directory.
+    #[error("is a directory")]
+    Directory,
+    /// A pipe, a socket, a device, or a symbolic link that is not followed.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Larger than allowed.
+    #[error("is larger than the {0} bytes allowed")]
+    TooLarge(usize),
+    /// Bytes that are no text.
+    #[error("is not UTF-8 from byte {0} on")]
+    NotUtf8(usize),
+    /// What the system says.
+    #[error("cannot be read: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::Missing,
+            // A socket.
+            _ if Errno::from_io_error(&error) == Some(Errno::NXIO) => Self::NotRegular,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+///
+/// There is none, or it is larger. Nothing is waited for.
+pub fn read(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, FileError> {
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    if links == Links::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let file = file.map_err(|error| match Errno::from_io_error(&error) {
+        // The link at the path itself.
+        Some(Errno::LOOP) if links == Links::Refuse => FileError::NotRegular,
+        _ => error.into(),
+    })?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(FileError::Directory);
+    }
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular);
+    }
+    if metadata.len() > limit as u64 {
+        return Err(FileError::TooLarge(limit));
+    }
+    read_bounded(&file, limit)
+}
+
+/// Reads a regular file of at most `limit` bytes of text; symbolic links are followed.
+///
+/// # Errors
+///
+/// As by [`read`], or it is not UTF-8.
+pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
+    text(read(path, limit, Links::Follow)?)
+}
+
+/// Reads what a command line names: at most `limit` bytes of text, from a pipe such as `/dev/stdin` as well.
+///
+/// # Errors
+///
+/// As by [`read_text`].
+pub fn read_named(path: &Path, limit: usize) -> Result<String, FileError> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(FileError::Directory);
+    }
+    text(read_bounded(&file, limit)?)
+}
+
+fn read_bounded(file: &File, limit: usize) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, FileError> {
+    String::from_utf8(bytes).map_err(|error| FileError::NotUtf8(error.utf8_error().valid_up_to()))
+}
+
+/// Writes a file that did not exist before, in the place of whatever has its name.
+///
+/// # Errors
+///
+/// It cannot be written, or something that is not a file and cannot be removed is in its place.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // What is new is a regular file, and no link leads elsewhere.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)?;
+    file.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::sources::state::tests::Directory;
+
+    fn fifo(path: &Path) {
+        mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+
+    fn error(path: &Path) -> String {
+        read_text(path, 10).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read_and_nothing_is_waited_for() {
+        let directory = Directory::new();
+        let path = |name: &str| directory.0.join(name);
+        std::fs::write(path("file"), "0123456789").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink("nothing", path("dangling")).unwrap();
+        symlink("/dev/zero", path("device")).unwrap();
+        fifo(&path("fifo"));
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        std::fs::write(path("large"), "0123456789a").unwrap();
+        std::fs::write(path("bytes"), b"ab\xff").unwrap();
+        assert_eq!(read_text(&path("file"), 10).unwrap(), "0123456789");
+        assert_eq!(read_text(&path("link"), 10).unwrap(), "0123456789");
+        assert!(matches!(read(&path("link"), 10, Links::Refuse), Err(FileError::NotRegular)));
+        for (name, expected) in [
+            ("nothing", "is not there"),
+            ("dangling", "is not there"),
+            ("fifo", "is not a regular file"),
+            ("device", "is not a regular file"),
+            ("socket", "is not a regular file"),
+            (".", "is a directory"),
+            ("large", "is larger than the 10 bytes allowed"),
+            ("bytes", "is not UTF-8 from byte 2 on"),
+        ] {
+            assert_eq!(error(&path(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_takes_the_place_of_a_fifo_or_a_link_and_writes_through_neither() {
+        let directory = Directory::new();
+        let path = |name: &str| directory.0.join(name);
+        std::fs::write(path("other"), "untouched").unwrap();
+        symlink("other", path("link")).unwrap();
+        fifo(&path("fifo"));
+        for name in ["link", "fifo", "new"] {
+            write_new(&path(name), b"text").unwrap();
+            assert!(path(name).symlink_metadata().unwrap().is_file(), "{name}");
+            assert_eq!(std::fs::read(path(name)).unwrap(), b"text");
+        }
+        assert_eq!(std::fs::read(path("other")).unwrap(), b"untouched");
+    }
+}

@@ -1,0 +1,38 @@
+//! The container that plans run in.
+
+use std::time::Duration;
+
+use super::merge::Merged;
+use crate::clock::wall_clock;
+use crate::env::{SeedChoice, SeedScope, effective_seed};
+use crate::fault::{Replica, Seed, Timestamp};
+
+/// What the effective seed and the selection of replicas depend on besides the plan.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// `POD_NAME`.
+    pub pod: Option<String>,
+    /// Whether the Pod's name is mixed into the seed.
+    pub scope: SeedScope,
+    /// The seed where no source gives one.
+    pub drawn_seed: u64,
+    /// Which start of the container this is, from 1 on.
+    pub starts: u64,
+}
+
+impl Instance {
+    /// The effective seed and the replica for a plan. `epoch` is the instant at which the engine's clock stood at zero.
+    pub fn seed_and_replica(&self, merged: &Merged, epoch: Timestamp) -> (Seed, Replica) {
+        let given = merged.seed.map(|(seed, _)| seed);
+        let choice = SeedChoice { seed: given, scope: self.scope };
+        let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn_seed).for_start(self.starts);
+        let replica =
+            Replica { starts: self.starts, began: epoch, ..Replica::named(given, self.pod.as_deref()) };
+        (seed, replica)
+    }
+}
+
+/// The instant at which a clock that shows `elapsed` now stood at zero, by the wall clock.
+pub fn epoch(elapsed: Duration) -> Timestamp {
+    Timestamp(wall_clock().0.saturating_sub(elapsed))
+}

@@ -1,0 +1,234 @@
+//! The end of a drill, what a refused plan costs, and starts that are killed, over a process of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+use crate::support::process::{Process, command};
+
+/// An empty directory for the test of that name.
+fn directory(test: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stop").join(test);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+impl Process {
+    /// Status and body of a request to the admin API.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// The most memory that it has had, in KiB.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn fault(&self, verb: &str) -> (i32, String) {
+        let output = command(&[]).args(["fault", verb, "--admin", &self.admin.to_string()]).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+}
+
+#[test]
+fn a_stop_lets_go_what_rules_hold_and_outlives_the_container() {
+    const PLAN: &str = "{faults: [{name: hang, target: liveness, mode: hang}, {name: late, target: readiness, delay: 1h}, {name: down, target: startup, mode: status}]}";
+    let state = directory("kept").join("state");
+    let vars = [("FAULTS", PLAN), ("STATE_DIR", state.to_str().unwrap())];
+    let mut service = Process::start(&vars);
+    assert_eq!(service.status("/startupz"), Some(500));
+    thread::scope(|scope| {
+        let (hangs, waits) =
+            (scope.spawn(|| service.status("/healthz")), scope.spawn(|| service.status("/readyz")));
+        service.until(|| {
+            let metrics = service.get(service.admin, "/metrics").unwrap();
+            let counted = |fault: &str| {
+                metrics.contains(&format!("eligible_total{{fault=\"{fault}\""))
+                    && !metrics
+                        .contains(&format!("eligible_total{{fault=\"{fault}\",target=\"liveness\"}} 0"))
+                    && !metrics
+                        .contains(&format!("eligible_total{{fault=\"{fault}\",target=\"readiness\"}} 0"))
+            };
+            counted("hang") && counted("late")
+        });
+        let began = Instant::now();
+        let (code, text) = service.fault("stop");
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("no rule is in force") && text.contains("outlives a restart"), "{text}");
+        assert_eq!(hangs.join().unwrap(), None, "a hanging request's connection is closed");
+        assert_eq!(waits.join().unwrap(), Some(200), "a late request gets its ordinary answer");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+    for path in ["/healthz", "/readyz", "/startupz"] {
+        assert_eq!(service.status(path), Some(200), "{path}");
+    }
+    assert!(service.fault("list").1.starts_with("stopped by api 127.0.0.1:"), "{}", service.fault("list").1);
+    assert!(service.get(service.probe, "/").unwrap().contains("stopped    no rule is in force, by api 127"));
+    assert!(service.get(service.admin, "/metrics").unwrap().contains("probesim_stopped 1\n"));
+    sleep(Duration::from_millis(400));
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+
+    let service = Process::start(&vars);
+    assert_eq!(service.status("/startupz"), Some(200), "it is stopped from the start");
+    assert_eq!(
+        service.ask("PUT", "/v1/faults/new", r#"{"target": "traffic", "mode": "hang"}"#).1["stopped"],
+        true
+    );
+    let (code, text) = service.fault("resume");
+    assert_eq!((code, service.status("/startupz")), (0, Some(500)), "{text}");
+}
+
+#[test]
+fn without_a_state_a_stop_names_what_comes_back() {
+    let service = Process::start(&[("LIVENESS_FAILURE_RATE", "100"), ("POD_NAMESPACE", "shop")]);
+    let (status, answer) = service.ask("POST", "/v1/stop", "");
+    assert_eq!((status, &answer["stopped"], &answer["kept"]), (200, &json!(true), &json!(false)));
+    let returning = json!([{
+        "source": "environment",
+        "rules": 1,
+        "end": "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, with WORKLOAD such as deployment/web",
+    }]);
+    assert_eq!(answer["returning"], returning);
+    assert_eq!(service.ask("POST", "/v1/reset", "{}").0, 200);
+    assert_eq!(service.status("/healthz"), Some(200), "a reset ends no stop");
+    assert_eq!(service.ask("POST", "/v1/stop", r#"{"a": 1}"#).0, 422);
+    assert_eq!(service.ask("POST", "/v1/resume", "").1["stopped"], false);
+    assert_eq!(service.status("/healthz"), Some(500));
+}
+
+/// 250 KB in which every entry has many errors.
+fn wrong_plan() -> String {
+    let fields = (0..20).map(|i| format!("\"x{i}\": {i}, ")).collect::<Vec<_>>().concat();
+    let entry = format!("{{{fields}\"name\": 5}}");
+    let plan = format!("{{\"faults\": [{}]}}", vec![entry; 1000].join(","));
+    assert!(plan.len() > 200_000, "{}", plan.len());
+    plan
+}
+
+#[test]
+fn a_refused_plan_of_250_kb_costs_little_over_the_api_a_file_an_annotation_and_at_the_start() {
+    let idle = Process::start(&[]).peak();
+    let plan = wrong_plan();
+    let small = |service: &Process, how: &str| {
+        let peak = service.peak();
+        println!("{how}: {peak} KiB, {idle} KiB idle");
+        // The body, its values, and room for both to be freed.
+        assert!(peak < idle + (12 << 10), "{how}: {peak} KiB, {idle} KiB idle");
+    };
+    let service = Process::start(&[]);
+    for _ in 0..3 {
+        let (status, answer) = service.ask("PUT", "/v1/plan", &plan);
+        assert_eq!((status, answer["errors"].as_array().unwrap().len()), (422, 100));
+        assert!(answer["more"].as_u64().unwrap() > 10_000, "{}", answer["more"]);
+        assert!(answer.to_string().len() < 64 << 10);
+    }
+    small(&service, "API");
+    for variable in ["FAULTS_FILE", "ANNOTATION_FILE"] {
+        let path = directory(variable).join("faults");
+        fs::write(&path, &plan).unwrap();
+        let service = Process::start(&[(variable, path.to_str().unwrap())]);
+        small(&service, &format!("{variable} at the start"));
+        service.signal("HUP");
+        service.until(|| service.ask("GET", "/v1/events", "").1.to_string().contains("refused"));
+        let errors = service.ask("GET", "/v1/state", "").1["sources"][1]["errors"].clone();
+        assert_eq!(errors.as_array().unwrap().len(), 101);
+        small(&service, variable);
+    }
+}
+
+#[test]
+fn a_key_given_twice_in_a_body_is_refused_and_named() {
+    let service = Process::start(&[]);
+    let body = r#"{"target": "traffic", "mode": "hang", "mode": "status"}"#;
+    let (status, problem) = service.ask("PUT", "/v1/faults/a", body);
+    assert_eq!(status, 400);
+    assert!(problem["detail"].as_str().unwrap().contains("the key \"mode\" is given twice"), "{problem}");
+}
+
+#[test]
+fn a_token_file_that_is_missing_or_a_pipe_ends_the_start() {
+    let dir = directory("token");
+    let (missing, fifo) = (dir.join("missing"), dir.join("fifo"));
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    for (path, reason) in [(missing, "is not there"), (fifo, "is not a regular file")] {
+        let output = command(&[("ADMIN_TOKEN_FILE", path.to_str().unwrap())]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.starts_with("ADMIN_TOKEN_FILE=\"") && text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_fifo_at_the_temporary_name_of_the_state_holds_up_neither_start_nor_end() {
+    let dir = directory("fifo");
+    let temporary = dir.join("state.json.tmp");
+    let put = || mknodat(CWD, &temporary, FileType::Fifo, Mode::RWXU, 0);
+    put().unwrap();
+    let mut service = Process::start(&[("STATE_DIR", dir.to_str().unwrap())]);
+    let _ = put();
+    service.signal("TERM");
+    let (status, took) = service.end();
+    assert!(status.success() && took < Duration::from_secs(5), "{status} {took:?}");
+}
+
+#[test]
+fn a_hundred_kills_right_at_the_start_lose_no_state_and_no_start_that_was_counted() {
+    let dir = directory("kills");
+    let (current, vars) = (dir.join("state.json"), [("STATE_DIR", dir.to_str().unwrap())]);
+    let starts = || -> u64 {
+        let text = fs::read_to_string(&current).expect("the current state is always there");
+        let state: Value = serde_json::from_str(&text).unwrap();
+        state["state"]["starts"].as_u64().unwrap()
+    };
+    drop(Process::start(&vars));
+    let mut before = starts();
+    let stamp = || {
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        let written = fs::metadata(&current).and_then(|metadata| metadata.modified()).ok();
+        (names, written)
+    };
+    let mut counted = 0;
+    for round in 0..100 {
+        let first = stamp();
+        let mut child = command(&vars).stdout(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        // The first sign of the start, or a moment after it.
+        while stamp() == first && began.elapsed() < Duration::from_secs(10) {}
+        sleep(Duration::from_micros(round % 10 * 100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = starts();
+        assert!(now == before || now == before + 1, "{before} starts, then {now}");
+        counted += now - before;
+        before = now;
+    }
+    let service = Process::start(&vars);
+    let metrics = service.get(service.admin, "/metrics").unwrap();
+    assert!(metrics.contains(&format!("probesim_container_starts {}\n", before + 1)), "{before}");
+    println!("{counted} of 100 starts were counted before the kill");
+}

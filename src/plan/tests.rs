@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::fault::{
-    Burst, Client, Cut, Delay, Networks, Partial, Pods, Rate, RequestWindow, TimeWindow, Timestamp, Trigger,
+    Burst, Client, Cut, Delay, MIN_WINDOW, Networks, Partial, Pods, Rate, RequestWindow, TimeWindow,
+    Timestamp, Trigger,
 };
 use crate::plan::document;
 use crate::units;
@@ -199,6 +200,9 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ("rate: [], mode: hang", "rate: is not a percentage such as 20%"),
         ("when: {after: 60}, mode: hang", r#"when.after="60": has no unit; write 60s or 60ms"#),
         ("when: {for: 10s, every: 5s}, mode: hang", "when: `for` (10s) must be shorter than `every` (5s)"),
+        ("when: {for: 1ns, every: 2ns}, mode: hang", "when.for: `for` (1ns) must be at least 10ms"),
+        ("when: {for: 9999us, every: 20ms}, mode: hang", "when.for: `for` (9.999ms) must be at least 10ms"),
+        ("ramp: 9ms, rate: 20%, mode: hang", "ramp: `ramp` (9ms) must be at least 10ms"),
         ("when: {every: 5s}, mode: hang", "when: `every` needs a `for`, the length of each window"),
         (
             "when: {requests: {for: 1.5}}, mode: hang",
@@ -474,13 +478,14 @@ prop_compose! {
 
 fn triggers() -> impl Strategy<Value = Trigger> {
     use prop::option::of;
-    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(1..100_000)));
+    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(10..100_000)));
     (plain, fleets()).prop_map(|((time, requests, permille, burst, ramp), fleet)| {
         let ms = Duration::from_millis;
         let rate = Rate::from_percent(f64::from(permille) / 10.0).unwrap();
         Trigger {
             time: time.map(|(after, length, period)| {
-                TimeWindow::new(ms(after), length.map(ms), period.map(ms)).unwrap()
+                let longer = |value| MIN_WINDOW + ms(value);
+                TimeWindow::new(ms(after), length.map(longer), period.map(longer)).unwrap()
             }),
             requests: requests
                 .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),

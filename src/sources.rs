@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use change::{Change, Changed, Refusal};
@@ -25,7 +25,7 @@ pub use merge::{Hidden, Layer, Merged, merge};
 use overlay::{Overlay, Unknown};
 pub use status::{RuleStatus, SourceStatus, Status};
 
-use crate::clock::wall_clock;
+use crate::clock::{Timer, wall_clock};
 use crate::engine::Engine;
 use crate::engine::events::{EventKind, Events};
 use crate::env::{SeedChoice, SeedScope, effective_seed};
@@ -264,7 +264,7 @@ impl Control {
             let wake = next.into_iter().chain(check).min();
             tokio::select! {
                 () = self.0.changed.notified() => {}
-                () = at(wake) => {}
+                () = Timer::of_runtime().sleep_until_some(wake) => {}
             }
             self.expire();
             if follows_clock {
@@ -362,13 +362,6 @@ pub fn summary<'a>(rules: impl ExactSizeIterator<Item = &'a Rule>) -> String {
         rules.take(NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &more
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::clock::Timer;
 use crate::prober::{Outcome, ProbeResult};
 
 use arguments::{Arguments, Request, Schedule};
@@ -168,7 +169,7 @@ async fn repeat(
         let tick = async {
             tokio::select! {
                 biased;
-                () = until(end) => None,
+                () = Timer::of_runtime().sleep_until_some(end) => None,
                 _ = ticks.tick() => {
                     let began = start.elapsed();
                     Some((began, arguments.probe.attempt(arguments.timeout).await))
@@ -195,13 +196,6 @@ async fn repeat(
         }
     }
     Repeated { code: code.unwrap_or_default(), reached, tally }
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The signals that end the command. As the first process of a container it would not notice them otherwise.

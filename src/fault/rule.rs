@@ -168,6 +168,14 @@ impl Rule {
         matches!(self.action, Action::Listener { .. })
     }
 
+    /// What it does to every connection of the listener; `None` where it spares some, or acts on requests.
+    pub fn whole_cut(&self) -> Option<Cut> {
+        match &self.action {
+            Action::Listener { cut, from } if from.is_all() && self.client == ClientFilter::Any => Some(*cut),
+            _ => None,
+        }
+    }
+
     /// What replaces the answer of a request.
     pub fn mode(&self) -> Option<&Mode> {
         match &self.action {

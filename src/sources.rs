@@ -75,8 +75,12 @@ impl Setting {
     pub fn place(&self, merged: &Merged, began: Timestamp) -> (Seed, Replica) {
         let given = merged.seed.map(|(seed, _)| seed);
         let choice = SeedChoice { seed: given, scope: self.scope };
-        let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn).for_start(self.starts);
-        let replica = Replica { starts: self.starts, began, ..Replica::named(given, self.pod.as_deref()) };
+        let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn);
+        // The selection follows from the effective seed, so that this seed, given to the fleet, selects alike.
+        let selecting = given.map(|_| seed.0);
+        let replica =
+            Replica { starts: self.starts, began, ..Replica::named(selecting, self.pod.as_deref()) };
+        let seed = seed.for_start(self.starts);
         (seed, replica)
     }
 }

@@ -102,9 +102,10 @@ fn update(
             let fault = link.whole.map(|cut| active.plan.rule(cut.rule).name().to_string());
             let event = || EventKind::Partition { open: fault.is_some(), fault: fault.clone() };
             if engine.events().push_change(elapsed, event) {
-                match (link.whole, &fault) {
-                    (Some(cut), Some(fault)) => info!(fault, mode = cut.cut.name(), "partition begins"),
-                    _ => info!("partition ends"),
+                if let (Some(cut), Some(fault)) = (link.whole, &fault) {
+                    info!(fault, mode = cut.cut.name(), "partition begins");
+                } else {
+                    info!("partition ends");
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The plan at work: counts requests, asks [`fault`](crate::fault) for decisions and keeps score of them.
 
 pub mod events;
+mod throttle;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,14 +74,20 @@ pub struct Stop {
 /// Counts by subject.
 type Tallies = Arc<[AtomicU64; SUBJECTS]>;
 
+/// What was counted when a rule appeared: eligible and injected, by subject.
+type Baseline = [(u64, u64); SUBJECTS];
+
 /// The score of all rules that had a name. Counters never go back, whatever becomes of the rule.
 #[derive(Clone, Debug)]
 pub struct RuleCounters {
     name: RuleName,
     targets: Targets,
+    is_partition: bool,
     eligible: Tallies,
     /// By mode, the present one first.
     injected: Vec<(&'static str, Tallies)>,
+    /// What people read begins here, while metrics go on.
+    baseline: Baseline,
     /// For how long windows in time were open until `since`, on the engine's clock.
     open: Duration,
     since: Duration,
@@ -127,21 +134,29 @@ impl RuleCounters {
         Self {
             name: rule.name().clone(),
             targets: rule.targets(),
+            is_partition: rule.is_partition(),
             eligible: Tallies::default(),
             injected: vec![(rule.effect(), Tallies::default())],
+            baseline: Baseline::default(),
             open: Duration::ZERO,
             since: now,
         }
     }
 
-    /// Goes on for a rule of the same name.
-    fn continued(mut self, rule: &Rule, now: Duration) -> Self {
+    /// Goes on for a rule of the same name; with `anew`, one that is not the rule that was counted before.
+    fn continued(mut self, rule: &Rule, anew: bool, now: Duration) -> Self {
         let mode = rule.effect();
         match self.injected.iter().position(|(known, _)| *known == mode) {
             Some(position) => self.injected.swap(0, position),
             None => self.injected.insert(0, (mode, Tallies::default())),
         }
-        Self { targets: rule.targets(), since: now, ..self }
+        if anew {
+            self.baseline = std::array::from_fn(|subject| {
+                let load = |tallies: &Tallies| tallies[subject].load(Ordering::Relaxed);
+                (load(&self.eligible), load(&self.injected[0].1))
+            });
+        }
+        Self { targets: rule.targets(), is_partition: rule.is_partition(), since: now, ..self }
     }
 
     /// The rules' name.
@@ -167,13 +182,27 @@ impl RuleCounters {
     }
 
     fn lines(&self, tallies: &Tallies) -> impl Iterator<Item = (&'static str, u64)> {
+        (0..SUBJECTS)
+            .filter(|subject| self.is_own(*subject) || self.eligible[*subject].load(Ordering::Relaxed) > 0)
+            .map(|subject| (subject_name(subject), tallies[subject].load(Ordering::Relaxed)))
+    }
+
+    fn tallies(&self, since: &Baseline) -> impl Iterator<Item = Tally> {
         (0..SUBJECTS).filter_map(|subject| {
-            let target = Target::ALL.get(subject);
-            let own = target.map_or(self.targets.is_empty(), |target| self.targets.contains(*target));
-            (own || self.eligible[subject].load(Ordering::Relaxed) > 0).then(|| {
-                (target.map_or("listener", |target| target.name()), tallies[subject].load(Ordering::Relaxed))
-            })
+            let (eligible, injected) = since[subject];
+            // A request that the plan before decided may be counted a moment later.
+            let tally = Tally {
+                subject: subject_name(subject),
+                eligible: self.eligible[subject].load(Ordering::Relaxed).saturating_sub(eligible),
+                injected: self.injected[0].1[subject].load(Ordering::Relaxed).saturating_sub(injected),
+            };
+            (self.is_own(subject) || tally.eligible > 0).then_some(tally)
         })
+    }
+
+    /// Whether the present rule names the subject.
+    fn is_own(&self, subject: usize) -> bool {
+        Target::ALL.get(subject).map_or(self.is_partition, |target| self.targets.contains(*target))
     }
 
     fn score(&self, subject: usize, fired: bool) {
@@ -213,10 +242,18 @@ impl Active {
             .chain(closed.map(|ledger| (Instant::now(), ledger)))
             .map(|(at, ledger)| (ledger.name.clone(), (at, ledger)))
             .collect();
+        let before: HashMap<&RuleName, usize> =
+            self.plan.rules().enumerate().map(|(position, rule)| (rule.name(), position)).collect();
+        let goes_on = |position: usize, rule: &Rule| {
+            before.get(rule.name()).is_some_and(|old| {
+                self.plan.rule(*old) == rule && self.plan.origin(*old) == plan.origin(position)
+            })
+        };
         let ledgers = plan
             .rules()
-            .map(|rule| match left.remove(rule.name()) {
-                Some((_, ledger)) => ledger.continued(rule, now),
+            .enumerate()
+            .map(|(position, rule)| match left.remove(rule.name()) {
+                Some((_, ledger)) => ledger.continued(rule, !goes_on(position, rule), now),
                 None => RuleCounters::new(rule, now),
             })
             .collect();
@@ -247,15 +284,15 @@ impl Active {
         *open + self.plan.open_time(position, *since, elapsed)
     }
 
-    /// The score of a rule: a line for each of its targets, readiness included where it acts there for its dependency.
+    /// The counts of a rule since it appeared or last changed: a line for each of its targets, readiness included where
+    /// it acts there for its dependency.
     pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
-        let ledger = &self.ledgers[position];
-        let injected = ledger.lines(&ledger.injected[0].1);
-        ledger.eligible().zip(injected).map(|((subject, eligible), (_, injected))| Tally {
-            subject,
-            eligible,
-            injected,
-        })
+        self.ledgers[position].tallies(&self.ledgers[position].baseline)
+    }
+
+    /// The counts of all rules that had the name of this one, in its present mode.
+    pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally> {
+        self.ledgers[position].tallies(&[(0, 0); SUBJECTS])
     }
 
     /// Counts a connection that a partition acted on.
@@ -388,24 +425,28 @@ impl Engine {
             }
         });
         if active.has_request_windows {
-            tell_request_windows(&self.0.events, &active.plan, &attempt);
+            report_request_windows(&self.0.events, &active.plan, &attempt);
         }
         Injection { decision, active, first, number }
     }
+}
+
+fn subject_name(subject: usize) -> &'static str {
+    Target::ALL.get(subject).map_or("listener", |target| target.name())
 }
 
 fn has_request_windows(plan: &ActivePlan) -> bool {
     !plan.is_stopped() && plan.rules().any(|rule| rule.trigger().requests.is_some())
 }
 
-fn tell_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
+fn report_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
     for (position, rule) in plan.rules().enumerate() {
         let Some(window) = window_of(rule, attempt) else { continue };
         let count =
             attempt.number.saturating_sub(plan.origin(position).counts.get(attempt.target, attempt.client));
         match (window.is_open(count.saturating_sub(1)), window.is_open(count)) {
-            (false, true) => tell_window(events, rule, attempt, true),
-            (true, false) => tell_window(events, rule, attempt, false),
+            (false, true) => report_window(events, rule, attempt, true),
+            (true, false) => report_window(events, rule, attempt, false),
             _ => {}
         }
     }
@@ -416,8 +457,11 @@ fn window_of<'a>(rule: &'a Rule, attempt: &RequestInfo) -> Option<&'a crate::fau
     rule.trigger().requests.as_ref().filter(|_| acts)
 }
 
-fn tell_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool) {
-    events.push(EventKind::Window { fault: rule.name().to_string(), open, mode: rule.effect() });
+fn report_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool) {
+    let event = || EventKind::Window { fault: rule.name().to_string(), open, mode: rule.effect() };
+    if !events.push_change(attempt.elapsed, event) {
+        return;
+    }
     let change = if open { "opened" } else { "closed" };
     info!(
         fault = %rule.name(),

@@ -17,6 +17,8 @@
 mod active;
 mod delay;
 mod draw;
+mod error;
+mod limits;
 mod mode;
 mod normal;
 mod plan;
@@ -28,16 +30,18 @@ mod trigger;
 mod window;
 
 pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInfo, RuleHit, Verdict};
-pub use delay::{Delay, DelayError, Distribution, MAX_DELAY};
-pub use draw::{Draws, Seed};
+pub use delay::{Delay, Distribution};
+pub use draw::{Draws, Seed, fnv1a};
+pub use error::{DelayError, RuleError, TriggerError};
+pub use limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MAX_RULES, MIN_WINDOW};
 pub use mode::{
     ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, KUBELET_BODY_LIMIT, MODES,
     Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
 };
-pub use plan::{MAX_RULES, Plan, PlanError};
-pub use rate::{Burst, MAX_BURST, Rate};
+pub use plan::{Plan, PlanError};
+pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
-pub use rule::{Action, MAX_BODY, Networks, Rule, RuleError, RuleName};
+pub use rule::{Action, Networks, Rule, RuleName};
 pub use target::{Client, ClientFilter, Target, Targets};
-pub use trigger::{Trigger, TriggerError};
+pub use trigger::Trigger;
 pub use window::{RequestWindow, TimeWindow};

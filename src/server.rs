@@ -1,6 +1,7 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
 mod supervisor;
+mod windows;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Server {
         sleep(config.process.shutdown_delay).await;
         let until = Instant::now() + config.process.shutdown_grace;
         conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
-        // A task that panicked has said so itself; the rest of the end goes on.
+        // A task that panicked has reported it; the shutdown goes on.
         let _ = serving.await;
         drop(spare_memory);
         supervising.abort();

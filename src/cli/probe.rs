@@ -10,8 +10,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::clock::Timer;
 use crate::prober::{Outcome, ProbeResult};
 
 use super::exit;
@@ -159,7 +160,7 @@ async fn repeat(
         let tick = async {
             tokio::select! {
                 biased;
-                () = until(end) => None,
+                () = Timer::of_runtime().sleep_until_some(end) => None,
                 _ = ticks.tick() => {
                     let elapsed = start.elapsed();
                     Some((elapsed, arguments.probe.attempt(arguments.timeout).await))
@@ -186,13 +187,6 @@ async fn repeat(
         }
     }
     Repeated { code: code.unwrap_or_default(), reached, tally }
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The signals that end the command. Without handlers, the first process of a container does not receive them.

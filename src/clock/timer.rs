@@ -95,6 +95,17 @@ impl Timer {
             None => Kind::Coarse(Box::pin(tokio::time::sleep_until(deadline))),
         })
     }
+
+    /// Waits until `deadline`; for ever without one.
+    pub fn sleep_until_some(&self, deadline: Option<Instant>) -> impl Future<Output = ()> + use<> {
+        let sleep = deadline.map(|deadline| self.sleep_until(deadline));
+        async move {
+            match sleep {
+                Some(sleep) => sleep.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
 }
 
 impl Default for Timer {

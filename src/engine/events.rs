@@ -1,14 +1,15 @@
-//! What happens to a plan and its rules, for those who watch a drill.
+//! Events of a drill: changes of plans, windows and partitions, and samples of injections.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
+use tracing::info;
 
+use super::throttle::Throttle;
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
 use crate::plan::Source;
@@ -23,8 +24,11 @@ const BACKLOG: usize = 128;
 /// How many bytes of errors the event of a refused plan keeps.
 const MAX_ERROR_TEXT: usize = 2 << 10;
 
-/// How many injections a second are told of.
-const SAMPLES: u64 = 10;
+/// How many injections a second are reported.
+const INJECTIONS: u8 = 10;
+
+/// How many changes of windows and partitions a second are reported.
+const CHANGES: u8 = 20;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -113,7 +117,12 @@ pub enum EventKind {
         /// Whether it is cut now.
         open: bool,
     },
-    /// A request was acted on. At most ten a second are told of.
+    /// Changes of windows and partitions were left out: at most twenty a second are reported.
+    Omitted {
+        /// How many.
+        count: u64,
+    },
+    /// A request was acted on. At most ten a second are reported.
     Injection {
         /// The rule.
         fault: String,
@@ -139,6 +148,7 @@ impl EventKind {
             Self::Stop { .. } => "stop",
             Self::Window { .. } => "window",
             Self::Partition { .. } => "partition",
+            Self::Omitted { .. } => "omitted",
             Self::Injection { .. } => "injection",
         }
     }
@@ -155,14 +165,16 @@ pub struct Page {
     pub lost: u64,
 }
 
-/// The last events, and those who listen for the next.
+/// The last events, and a channel for the next ones.
 #[derive(Debug)]
 pub struct Events {
     process: u64,
     kept: Mutex<Kept>,
     listeners: broadcast::Sender<Arc<Event>>,
-    /// The second of the last sample and how many there were in it, in one number.
-    sampled: AtomicU64,
+    injections: Throttle,
+    changes: Throttle,
+    /// Notified when a change was left out.
+    omission: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -177,13 +189,15 @@ impl Default for Events {
             process: wall_clock().0.as_millis() as u64,
             kept: Mutex::default(),
             listeners: broadcast::Sender::new(BACKLOG),
-            sampled: AtomicU64::new(0),
+            injections: Throttle::new(INJECTIONS),
+            changes: Throttle::new(CHANGES),
+            omission: Notify::new(),
         }
     }
 }
 
 impl Events {
-    /// Tells of something.
+    /// Adds an event.
     pub fn push(&self, what: EventKind) {
         let mut kept = self.kept();
         kept.last += 1;
@@ -192,7 +206,7 @@ impl Events {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
-        // Under the lock, so that listeners get them in their order. Without listeners it is nobody's loss.
+        // Under the lock, so that listeners get them in their order. Without listeners, sending fails harmlessly.
         let _ = self.listeners.send(event);
     }
 
@@ -211,15 +225,9 @@ impl Events {
         self.push(EventKind::Refused { source: source.name(), by: by.to_owned(), errors: kept });
     }
 
-    /// Tells of something frequent, ten times a second at most. `now` is any clock that goes on.
+    /// Adds a sample of something frequent, ten a second at most. `now` is on any clock that does not go back.
     pub fn sample(&self, now: Duration, what: impl FnOnce() -> EventKind) {
-        let second = now.as_secs() << 8;
-        let sampled = self.sampled.load(Ordering::Relaxed);
-        let next = if sampled & !0xff == second { sampled + 1 } else { second + 1 };
-        // Whoever loses the race to another request is one sample less.
-        if next - second <= SAMPLES
-            && self.sampled.compare_exchange(sampled, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
+        if self.injections.admits(now) {
             self.push(what());
         }
     }
@@ -244,6 +252,32 @@ impl Events {
                 let (process, number) = (digits(process, 16)?, digits(number, 10)?);
                 Some(if process == self.process { number } else { 0 })
             }
+        }
+    }
+
+    /// Adds the change of a window or a partition, twenty a second at most, and says whether it did: whoever logs it
+    /// keeps to the same limit. `now` is on any clock that does not go back.
+    pub fn push_change(&self, now: Duration, what: impl FnOnce() -> EventKind) -> bool {
+        let admitted = self.changes.admits(now);
+        if admitted {
+            self.push(what());
+        } else {
+            self.omission.notify_one();
+        }
+        admitted
+    }
+
+    /// Waits until a change was left out.
+    pub async fn omission(&self) {
+        self.omission.notified().await;
+    }
+
+    /// Reports how many changes were left out since the last call, if any.
+    pub fn report_omitted(&self) {
+        let count = self.changes.take_omitted();
+        if count > 0 {
+            self.push(EventKind::Omitted { count });
+            info!(count, "changes of windows were left out: more than {CHANGES} a second");
         }
     }
 
@@ -286,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_each_other_and_tell_what_was_lost() {
+    fn pages_follow_each_other_and_count_what_was_lost() {
         let events = Events::default();
         assert_eq!((ids(&events.page(None, 3)), events.page(None, 3).next.number), (vec![], 0));
         for _ in 0..5 {
@@ -329,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_injections_a_second_are_told_of() {
+    fn ten_injections_a_second_are_reported() {
         let events = Events::default();
         for ms in 0..3_000 {
             events.sample(Duration::from_millis(ms), partition);

@@ -311,12 +311,11 @@ impl ActivePlan {
     pub fn link(&self, elapsed: Duration) -> Link {
         let mut link = Link::default();
         for (position, entry) in self.entries.iter().enumerate() {
-            let Action::Listener { cut, from } = entry.rule.action() else { continue };
-            if entry.open_for(elapsed).is_none() {
+            if !entry.rule.is_partition() || entry.open_for(elapsed).is_none() {
                 continue;
             }
-            if from.is_all() && entry.rule.client() == ClientFilter::Any {
-                link.whole = Some(LinkCut { rule: position, cut: *cut });
+            if let Some(cut) = entry.rule.whole_cut() {
+                link.whole = Some(LinkCut { rule: position, cut });
                 break;
             }
             link.partial = true;

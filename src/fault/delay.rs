@@ -4,55 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::draw::Draws;
+use super::error::DelayError;
+use super::limits::MAX_DELAY;
 use super::normal;
-
-/// The longest delay; what a distribution draws above it is cut to it.
-pub const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_840_8;
-
-/// What is wrong with a delay. The text says what would be right.
-#[derive(Clone, Debug, PartialEq)]
-pub enum DelayError {
-    /// A duration that must be above zero is not.
-    Zero(&'static str),
-    /// A duration above [`MAX_DELAY`].
-    TooLong(Duration),
-    /// A log-normal 99th percentile below the median.
-    P99BelowMedian,
-    /// A table without an entry.
-    NoPercentile,
-    /// A percentile outside 0 to 100.
-    Percentile(f64),
-    /// A percentile given twice.
-    PercentileTwice(f64),
-    /// A higher percentile with a shorter delay.
-    NotRising {
-        /// The lower percentile.
-        lower: f64,
-        /// The higher one, whose delay is shorter.
-        higher: f64,
-    },
-}
-
-impl fmt::Display for DelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zero(field) => write!(f, "`{field}` must be more than 0"),
-            Self::TooLong(delay) => write!(f, "a delay of {delay:?} is above the limit of {MAX_DELAY:?}"),
-            Self::P99BelowMedian => f.write_str("`p99` must not be below `median`"),
-            Self::NoPercentile => {
-                f.write_str("a table of percentiles needs at least one, such as `p50: 20ms`")
-            }
-            Self::Percentile(p) => write!(f, "`p{p}` is not a percentile between p0 and p100"),
-            Self::PercentileTwice(p) => write!(f, "`p{p}` is given twice"),
-            Self::NotRising { lower, higher } => {
-                write!(f, "`p{higher}` must not be below `p{lower}`")
-            }
-        }
-    }
-}
 
 /// A distribution of delays.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use rand::TryRng;
 
-use super::{Client, Target};
+use super::target::{Client, Target};
 
 /// The odd increment of `SplitMix64`, 2⁶⁴ divided by the golden ratio.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -20,11 +20,16 @@ const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a, spread by [`mix`]: a fixed hash of a name, since the standard library's may change with its version.
+/// FNV-1a of 64 bits: a hash that stays the same, while the standard library's may change with its version.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// The hash of a name, spread by [`mix`].
 fn hash(name: &str) -> u64 {
-    mix(name
-        .bytes()
-        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)))
+    mix(fnv1a(name.as_bytes()))
 }
 
 /// What all draws of one process are derived from.

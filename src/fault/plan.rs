@@ -1,17 +1,17 @@
 //! An ordered list of rules with unique names.
 
 use std::collections::HashMap;
-use std::fmt;
 
+use thiserror::Error;
+
+use super::limits::MAX_RULES;
 use super::rule::{Rule, RuleName};
 
-/// The most rules a plan may have: each is a set of metric series.
-pub const MAX_RULES: usize = 1_000;
-
 /// What is wrong with a list of rules as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
     /// Two rules of one name.
+    #[error("the name {name} is used by rules {} and {}; each needs a name of its own", at[0], at[1])]
     Duplicate {
         /// The name.
         name: RuleName,
@@ -19,22 +19,8 @@ pub enum PlanError {
         at: [usize; 2],
     },
     /// More rules than [`MAX_RULES`].
+    #[error("{0} rules are more than the {MAX_RULES} allowed")]
     TooMany(usize),
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duplicate { name, at } => {
-                write!(
-                    f,
-                    "the name {name} is used by rules {} and {}; each needs a name of its own",
-                    at[0], at[1]
-                )
-            }
-            Self::TooMany(count) => write!(f, "{count} rules are more than the {MAX_RULES} allowed"),
-        }
-    }
 }
 
 /// An ordered list of rules: the first that fires decides what a request gets.
@@ -87,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_used_again_is_told_with_where_it_was_first() {
+    fn each_repeated_name_is_an_error_with_both_positions() {
         let errors = Plan::new(rules(&["a", "b", "a", "b", "a"])).unwrap_err();
         let texts: Vec<String> = errors.iter().map(PlanError::to_string).collect();
         assert_eq!(

@@ -1,14 +1,11 @@
 //! How often a rule fires, and in which runs.
 
 use super::draw::Draws;
-use super::trigger::TriggerError;
+use super::error::TriggerError;
+use super::limits::MAX_BURST;
 
-/// The longest mean run of a [`Burst`]; it bounds how far a decision reads back on average.
-pub const MAX_BURST: f64 = 100.0;
-
-/// By how much a burst may lie below its minimum, so that one can be written down: 1/(1−0.9) is a little above 10 in
-/// binary.
-pub(super) const TOLERANCE: f64 = 1e-9;
+/// By how much a burst may lie below its minimum: 1/(1−0.9) is a little above 10 in binary, and 10 must be accepted.
+const TOLERANCE: f64 = 1e-9;
 
 /// The share of the eligible requests that a rule hits, kept in percent as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -60,6 +57,8 @@ impl Burst {
             return Err(TriggerError::BurstAtHighRate(rate.percent()));
         }
         if mean < minimum - TOLERANCE {
+            // Rounded up, so that the value in the message is accepted.
+            let minimum = ((minimum - TOLERANCE) * 1e3).ceil() / 1e3;
             return Err(TriggerError::BurstTooShort { burst: mean, percent: rate.percent(), minimum });
         }
         Ok(Self(mean))

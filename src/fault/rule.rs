@@ -3,18 +3,16 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::delay::{Delay, MAX_DELAY};
+use super::delay::Delay;
+use super::error::RuleError;
+use super::limits::{MAX_BODY, MAX_DELAY};
 use super::mode::{Cut, Mode};
 use super::replica::{Pods, Replica};
 use super::target::{ClientFilter, Targets};
-use super::trigger::{Trigger, TriggerError};
-
-/// The largest body that a body fault sends before it strikes, in bytes.
-pub const MAX_BODY: u64 = 64 << 20;
+use super::trigger::Trigger;
 
 /// The longest name: that of a DNS label (RFC 1123).
 const MAX_NAME: usize = 63;
@@ -45,74 +43,6 @@ impl RuleName {
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// What is wrong with a rule as a whole. The text says what would be right.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RuleError {
-    /// Not a DNS label.
-    Name(String),
-    /// No target.
-    NoTarget,
-    /// Neither a mode nor a delay.
-    Nothing,
-    /// Conditions that do not go together.
-    Trigger(TriggerError),
-    /// A condition of requests on a rule for the listener.
-    ListenerCondition(&'static str),
-    /// A status outside 200 to 599.
-    Status(u16),
-    /// A body fault with a status that has no body.
-    NoBody {
-        /// The mode.
-        mode: &'static str,
-        /// The status.
-        status: u16,
-    },
-    /// More bytes than [`MAX_BODY`].
-    Body(u64),
-    /// A drip that takes no time, or longer than any delay.
-    Drip(Duration),
-    /// A location that does not fit a header.
-    Location(String),
-    /// A share of the replicas, or a stagger, where there is nothing to tell replicas apart.
-    NoReplica(&'static str),
-    /// Ordinals in a Pod that has none.
-    NoOrdinal,
-}
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => write!(
-                f,
-                "the name {name:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
-            ),
-            Self::NoTarget => f.write_str("`target` names nothing; name at least one"),
-            Self::Nothing => f.write_str("the rule does nothing: give it a `mode`, a `delay` or both"),
-            Self::Trigger(error) => error.fmt(f),
-            Self::ListenerCondition(field) => write!(
-                f,
-                "`{field}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"
-            ),
-            Self::Status(status) => write!(f, "status {status} is not between 200 and 599"),
-            Self::NoBody { mode, status } => {
-                write!(f, "mode {mode} needs a body, which an answer with status {status} cannot have")
-            }
-            Self::Body(body) => write!(f, "a body of {body} bytes is above the limit of {MAX_BODY}"),
-            Self::Drip(over) => write!(f, "`drip` ({over:?}) must be more than 0 and at most {MAX_DELAY:?}"),
-            Self::Location(location) => {
-                write!(f, "the location {location:?} is not a URL of printable ASCII characters")
-            }
-            Self::NoReplica(field) => write!(
-                f,
-                "`{field}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant"
-            ),
-            Self::NoOrdinal => f.write_str(
-                "ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0",
-            ),
-        }
     }
 }
 
@@ -177,7 +107,7 @@ impl Rule {
         trigger: Trigger,
         action: Action,
     ) -> Result<Self, RuleError> {
-        trigger.check().map_err(RuleError::Trigger)?;
+        trigger.check()?;
         match &action {
             Action::Requests { targets, delay, mode } => {
                 if targets.is_empty() {
@@ -236,6 +166,14 @@ impl Rule {
     /// Whether it is a partition: it acts on the listener, not on requests.
     pub fn is_partition(&self) -> bool {
         matches!(self.action, Action::Listener { .. })
+    }
+
+    /// What it does to every connection of the listener; `None` where it spares some, or acts on requests.
+    pub fn whole_cut(&self) -> Option<Cut> {
+        match &self.action {
+            Action::Listener { cut, from } if from.is_all() && self.client == ClientFilter::Any => Some(*cut),
+            _ => None,
+        }
     }
 
     /// What replaces the answer of a request.
@@ -301,6 +239,8 @@ fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::fault::{Burst, Partial, Rate, Target};
 

@@ -1,71 +1,13 @@
 //! When a rule fires.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::draw::Draws;
-use super::rate::{Burst, MAX_BURST, Rate, TOLERANCE};
+use super::error::TriggerError;
+use super::limits::MIN_WINDOW;
+use super::rate::{Burst, Rate};
 use super::replica::{Pods, Timestamp};
 use super::window::{RequestWindow, TimeWindow};
-
-/// What is wrong with a condition. The text says what would be right.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TriggerError {
-    /// `every` without `for`.
-    EveryWithoutFor,
-    /// `for` is not below `every`.
-    ForNotBelowEvery {
-        /// The length of the window.
-        length: String,
-        /// The period.
-        period: String,
-    },
-    /// A `for` or `every` of zero.
-    Zero(&'static str),
-    /// A share outside 0 % to 100 %.
-    Rate(f64),
-    /// A burst shorter than its rate allows.
-    BurstTooShort {
-        /// The mean run asked for.
-        burst: f64,
-        /// The rate, in percent.
-        percent: f64,
-        /// The shortest mean run at that rate.
-        minimum: f64,
-    },
-    /// A burst above [`MAX_BURST`], or not a number.
-    BurstOutOfRange(f64),
-    /// A burst at a rate, in percent, whose runs are longer than [`MAX_BURST`] anyway.
-    BurstAtHighRate(f64),
-    /// An `until` that is not after `start`.
-    UntilBeforeStart,
-}
-
-impl fmt::Display for TriggerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EveryWithoutFor => f.write_str("`every` needs a `for`, the length of each window"),
-            Self::ForNotBelowEvery { length, period } => {
-                write!(f, "`for` ({length}) must be shorter than `every` ({period})")
-            }
-            Self::Zero(field) => write!(f, "`{field}` must be more than 0; leave it out for none"),
-            Self::Rate(percent) => write!(f, "a rate of {percent}% is not between 0% and 100%"),
-            Self::BurstTooShort { burst, percent, minimum } => {
-                // Rounded up, so that what the message names is accepted.
-                let minimum = ((minimum - TOLERANCE) * 1e3).ceil() / 1e3;
-                write!(
-                    f,
-                    "a burst of {burst} is too short for a rate of {percent}%: {minimum} is the least, where draws are independent"
-                )
-            }
-            Self::BurstOutOfRange(burst) => write!(f, "a burst of {burst} is not between 1 and {MAX_BURST}"),
-            Self::BurstAtHighRate(percent) => {
-                write!(f, "a burst needs a rate of at most {}%, not {percent}%", 100.0 - 100.0 / MAX_BURST)
-            }
-            Self::UntilBeforeStart => f.write_str("`until` must be after `start`"),
-        }
-    }
-}
 
 /// All conditions of a rule; each that is given must hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +20,7 @@ pub struct Trigger {
     pub rate: Rate,
     /// The mean run of hits; absent: each draw stands alone. It fits the rate, as [`Burst::new`] has it.
     pub burst: Option<Burst>,
-    /// How long the rate rises from 0 after the window in time opens; more than 0.
+    /// How long the rate rises from 0 after the window in time opens; at least [`MIN_WINDOW`].
     pub ramp: Option<Duration>,
     /// The window in starts of the container, counted from the one in which the rule appeared.
     pub starts: Option<RequestWindow>,
@@ -107,7 +49,7 @@ impl Trigger {
         pods: None,
     };
 
-    /// Whether burst and rate fit, ramp and stagger take time, and the end comes after the beginning.
+    /// Checks that burst and rate fit, that ramp and stagger take time, and that the end comes after the start.
     pub(super) fn check(&self) -> Result<(), TriggerError> {
         if let Some(burst) = self.burst {
             Burst::new(burst.mean(), self.rate)?;
@@ -116,6 +58,9 @@ impl Trigger {
             if value.is_some_and(|value| value.is_zero()) {
                 return Err(TriggerError::Zero(field));
             }
+        }
+        if let Some(ramp) = self.ramp.filter(|ramp| *ramp < MIN_WINDOW) {
+            return Err(TriggerError::TooShort { field: "ramp", value: ramp });
         }
         match (self.start, self.until) {
             (Some(start), Some(until)) if until <= start => Err(TriggerError::UntilBeforeStart),

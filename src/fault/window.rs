@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::trigger::TriggerError;
+use super::error::TriggerError;
+use super::limits::MIN_WINDOW;
 
 /// A window in time, measured from the rule's origin: open from `after` on, for `length`, again each `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +14,18 @@ pub struct TimeWindow {
 }
 
 impl TimeWindow {
-    /// A window; without a `length` it stays open, without a `period` it opens once.
+    /// A window; without a `length` it stays open, without a `period` it opens once. Both are at least [`MIN_WINDOW`].
     pub fn new(
         after: Duration,
         length: Option<Duration>,
         period: Option<Duration>,
     ) -> Result<Self, TriggerError> {
         check_window(length, period, Duration::ZERO, |value| format!("{value:?}"))?;
+        for (field, value) in [("for", length), ("every", period)] {
+            if let Some(value) = value.filter(|value| *value < MIN_WINDOW) {
+                return Err(TriggerError::TooShort { field, value });
+            }
+        }
         Ok(Self { after, length, period })
     }
 
@@ -171,6 +177,19 @@ mod tests {
         assert_eq!(error(Some(s(5)), Some(s(5))), "`for` (5s) must be shorter than `every` (5s)");
         assert_eq!(error(Some(s(0)), None), "`for` must be more than 0; leave it out for none");
         assert_eq!(RequestWindow::new(0, Some(1), Some(0)), Err(TriggerError::Zero("every")));
+    }
+
+    #[test]
+    fn a_window_below_ten_milliseconds_is_refused() {
+        let ns = Duration::from_nanos;
+        let error = |length, period| TimeWindow::new(s(0), length, period).unwrap_err();
+        assert_eq!(error(Some(ns(1)), Some(ns(2))).to_string(), "`for` (1ns) must be at least 10ms");
+        assert_eq!(
+            error(Some(ns(9_999_999)), None),
+            TriggerError::TooShort { field: "for", value: ns(9_999_999) }
+        );
+        assert!(TimeWindow::new(s(0), Some(ns(10_000_000)), Some(ns(10_000_001))).is_ok());
+        assert!(TimeWindow::new(ns(1), None, None).is_ok(), "`after` is no period");
     }
 
     prop_compose! {

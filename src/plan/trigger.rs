@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::reader::{FieldReader, Fields};
 use super::whole;
-use crate::fault::{Burst, Pods, Rate, RequestWindow, TimeWindow, Trigger, TriggerError};
+use crate::fault::{Burst, MIN_WINDOW, Pods, Rate, RequestWindow, TimeWindow, Trigger, TriggerError};
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
             ["after", "for", "every"].map(|field| reader.duration(&when, field, Bare::Seconds));
         if reader.errors.len() == before && [after, length, period].iter().any(Option::is_some) {
             time = TimeWindow::new(after.unwrap_or_default(), length, period)
-                .map_err(|error| reader.fail("when", error))
+                .map_err(|error| reader.fail(&field_in("when", &error), error))
                 .ok();
         }
         if let Some(value) = when.get("requests") {
@@ -51,7 +51,9 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
     let [ramp, stagger] = ["ramp", "stagger"].map(|field| {
         let value = reader.duration(fields, field, Bare::Seconds);
         if value.is_some_and(|value| value.is_zero()) {
-            reader.fail(field, Reason::Trigger(TriggerError::Zero(field)));
+            reader.fail(field, TriggerError::Zero(field));
+        } else if let Some(value) = value.filter(|value| field == "ramp" && *value < MIN_WINDOW) {
+            reader.fail(field, TriggerError::TooShort { field, value });
         }
         value
     });
@@ -62,6 +64,11 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
     }
     let pods = fields.get("pods").and_then(|value| pods(reader, fields, value));
     Trigger { time, requests, rate, burst: burst.flatten(), ramp, starts, start, until, stagger, pods }
+}
+
+/// The path of the field of a window that an error is about.
+fn field_in(window: &str, error: &TriggerError) -> String {
+    error.window_field().map_or_else(|| window.to_owned(), |field| format!("{window}.{field}"))
 }
 
 /// A share such as `30%`, or a list of ordinals.
@@ -93,5 +100,7 @@ fn count_window(reader: &mut FieldReader, value: &Value, path: &'static str) -> 
     if reader.errors.len() > before {
         return None;
     }
-    RequestWindow::new(after.unwrap_or(0), length, period).map_err(|error| reader.fail(path, error)).ok()
+    RequestWindow::new(after.unwrap_or(0), length, period)
+        .map_err(|error| reader.fail(&field_in(path, &error), error))
+        .ok()
 }

@@ -1,15 +1,30 @@
-//! Watches the windows of the rules: tells the listener of partitions and the log of every change.
+//! Follows the windows in time: informs the listener of partitions, and the log and the events of every change.
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::windows::Windows;
 use crate::clock::Timer;
-use crate::engine::Engine;
 use crate::engine::events::EventKind;
-use crate::fault::{Client, Target};
+use crate::engine::{Active, Engine};
+use crate::fault::{Client, Link, Target};
 use crate::listener::Conditions;
 use crate::telemetry::metrics::Metrics;
+
+/// The shortest time between two looks at the windows: at most 100 a second.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest time by which a busy supervisor is late.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// A pause is at least this many times as long as the work before it, so that the supervisor takes a tenth of a core.
+const REST: u32 = 9;
+
+/// How long after the first report that was left out their number is reported.
+const SUMMARY_DELAY: Duration = Duration::from_secs(1);
 
 /// The conditions of connections as of now, before any signal.
 pub(super) fn conditions(engine: &Engine) -> Conditions {
@@ -21,75 +36,100 @@ pub(super) fn conditions(engine: &Engine) -> Conditions {
     }
 }
 
-/// Runs until it is aborted.
+/// Runs until it is aborted. Requests do not depend on it: each is decided by its own time.
 pub(super) async fn run(engine: Engine, conditions: watch::Sender<Conditions>, timer: Timer) {
     let mut plans = engine.subscribe();
-    let mut open: Vec<bool> = Vec::new();
+    let mut windows = Windows::default();
     let mut generation = 0;
+    let mut summary: Option<Instant> = None;
     loop {
-        let active = plans.borrow_and_update().clone();
+        let began = Instant::now();
         let elapsed = engine.elapsed();
-        let now: Vec<bool> =
-            (0..active.plan.len()).map(|position| active.plan.is_in_time(position, elapsed)).collect();
-        for (position, is_open) in now.iter().enumerate() {
-            // What a plan begins with is in the line that announces the plan.
-            let was_open = if generation == active.generation { open.get(position) } else { Some(is_open) };
-            if was_open != Some(is_open) {
-                let rule = active.plan.rule(position);
-                let (fault, open) = (rule.name().to_string(), *is_open);
-                engine.events().push(EventKind::Window { fault, open, mode: rule.effect() });
-                let change = if open { "opened" } else { "closed" };
-                info!(fault = %rule.name(), mode = rule.effect(), elapsed_s = elapsed.as_secs_f64(), "window {change}");
+        let active = plans.borrow_and_update().clone();
+        if windows.is_of(&active) {
+            let changed = windows.advance(elapsed);
+            for (position, open) in changed.opened_or_closed {
+                report_window(&engine, &active, position, open, elapsed);
             }
+            if changed.listener {
+                update(&engine, &active, &conditions, windows.link(), elapsed);
+            }
+        } else {
+            let before = std::mem::replace(&mut windows, Windows::new(active.clone(), elapsed));
+            // The line that announces a plan says what it begins with; the same plan on another clock is announced by
+            // nobody.
+            if generation == active.generation {
+                for (position, open) in windows.differences(&before) {
+                    report_window(&engine, &active, position, open, elapsed);
+                }
+            }
+            generation = active.generation;
+            update(&engine, &active, &conditions, windows.link(), elapsed);
         }
-        (open, generation) = (now, active.generation);
+        if summary.is_some_and(|summary| summary <= began) {
+            summary = None;
+            engine.events().report_omitted();
+        }
 
-        let link = active.plan.link(elapsed);
-        conditions.send_if_modified(|conditions| {
-            let is_stopped = active.plan.is_stopped();
-            let was_stopped = std::mem::replace(&mut conditions.is_stopped, is_stopped);
-            let changed = conditions.link != link;
-            if changed {
-                let name = |position: usize| active.plan.rule(position).name().to_string();
-                let (before, after) = (conditions.link.whole.is_some(), link.whole);
-                if before || after.is_some() {
-                    let fault = after.map(|cut| name(cut.rule));
-                    engine.events().push(EventKind::Partition { open: fault.is_some(), fault });
-                }
-                match after {
-                    Some(cut) => info!(fault = name(cut.rule), mode = cut.cut.name(), "partition begins"),
-                    None if before => info!("partition ends"),
-                    None => {}
-                }
-                conditions.link = link;
-            }
-            // Cuts of some clients may have changed without a change of the whole.
-            changed || link.partial || is_stopped != was_stopped
-        });
-
-        let next = active.plan.next_change(elapsed).map(|next| engine.instant(next));
+        let rest = began + (began.elapsed() * REST).clamp(MIN_PAUSE, MAX_PAUSE);
+        let next = windows.next_change().map(|next| engine.instant(next)).into_iter().chain(summary).min();
         tokio::select! {
-            () = at(&timer, next) => {}
+            () = timer.sleep_until_some(next) => {}
+            () = engine.events().omission() => {
+                summary.get_or_insert(began + SUMMARY_DELAY);
+            }
             changed = plans.changed() => if changed.is_err() { return },
         }
+        timer.sleep_until(rest).await;
     }
 }
 
-async fn at(timer: &Timer, instant: Option<Instant>) {
-    match instant {
-        Some(instant) => timer.sleep_until(instant).await,
-        None => std::future::pending().await,
+fn report_window(engine: &Engine, active: &Active, position: usize, open: bool, elapsed: Duration) {
+    let rule = active.plan.rule(position);
+    let event = || EventKind::Window { fault: rule.name().to_string(), open, mode: rule.effect() };
+    if engine.events().push_change(elapsed, event) {
+        let change = if open { "opened" } else { "closed" };
+        info!(fault = %rule.name(), mode = rule.effect(), elapsed_s = elapsed.as_secs_f64(), "window {change}");
     }
 }
 
-/// What is gone with the process: nobody scrapes it any more.
+/// Informs the listener, and reports where a cut of the whole listener begins or ends.
+fn update(
+    engine: &Engine,
+    active: &Active,
+    conditions: &watch::Sender<Conditions>,
+    link: Link,
+    elapsed: Duration,
+) {
+    conditions.send_if_modified(|conditions| {
+        let is_stopped = active.plan.is_stopped();
+        let was_stopped = std::mem::replace(&mut conditions.is_stopped, is_stopped);
+        let before = std::mem::replace(&mut conditions.link, link);
+        if before != link && (before.whole.is_some() || link.whole.is_some()) {
+            let fault = link.whole.map(|cut| active.plan.rule(cut.rule).name().to_string());
+            let event = || EventKind::Partition { open: fault.is_some(), fault: fault.clone() };
+            if engine.events().push_change(elapsed, event) {
+                if let (Some(cut), Some(fault)) = (link.whole, &fault) {
+                    info!(fault, mode = cut.cut.name(), "partition begins");
+                } else {
+                    info!("partition ends");
+                }
+            }
+        }
+        // Cuts of some clients may have changed without a change of the link.
+        before != link || link.partial || is_stopped != was_stopped
+    });
+}
+
+/// Logs the totals that would be lost at exit.
 pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
+    engine.events().report_omitted();
     for (target, client, code, count) in metrics.totals() {
         info!(target = target.name(), client = client.name(), code, count, "total of requests");
     }
     let active = engine.active();
     for (position, rule) in active.plan.rules().enumerate() {
-        for tally in active.tallies(position).filter(|tally| tally.eligible > 0) {
+        for tally in active.totals(position).filter(|tally| tally.eligible > 0) {
             let (eligible, injected) = (tally.eligible, tally.injected);
             info!(fault = %rule.name(), target = tally.subject, eligible, injected, "total of a rule");
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::change::{Change, Changed, Refusal};
@@ -17,7 +17,7 @@ use super::layers::Layers;
 use super::merge::{Layer, Merged, check_number};
 use super::overlay::{self, Overlay, UnknownRule};
 use super::status::{RuleStatus, SourceStatus, Status};
-use crate::clock::wall_clock;
+use crate::clock::{Timer, wall_clock};
 use crate::engine::events::{EventKind, Events};
 use crate::engine::{Engine, Stop};
 use crate::fault::{Replica, Rule, RuleName, Timestamp};
@@ -303,7 +303,7 @@ impl Control {
             let wake = next.into_iter().chain(check).min();
             tokio::select! {
                 () = self.0.changed.notified() => {}
-                () = at(wake) => {}
+                () = Timer::of_runtime().sleep_until_some(wake) => {}
             }
             self.expire();
             if follows_clock {
@@ -431,13 +431,6 @@ pub fn summary<'a>(rules: impl ExactSizeIterator<Item = &'a Rule>) -> String {
         rules.take(NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &more
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

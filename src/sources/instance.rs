@@ -25,10 +25,12 @@ impl Instance {
     pub fn seed_and_replica(&self, merged: &Merged, epoch: Timestamp) -> (Seed, Replica) {
         let given = merged.seed.map(|(seed, _)| seed);
         let choice = SeedChoice { seed: given, scope: self.scope };
-        let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn_seed).for_start(self.starts);
+        let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn_seed);
+        // The selection follows from the effective seed, so that this seed, given to the fleet, selects alike.
+        let selecting = given.map(|_| seed.0);
         let replica =
-            Replica { starts: self.starts, began: epoch, ..Replica::named(given, self.pod.as_deref()) };
-        (seed, replica)
+            Replica { starts: self.starts, began: epoch, ..Replica::named(selecting, self.pod.as_deref()) };
+        (seed.for_start(self.starts), replica)
     }
 }
 

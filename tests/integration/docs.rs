@@ -150,7 +150,7 @@ async fn the_calls_of_the_api_do_what_they_say() {
 
 #[tokio::test]
 async fn the_table_of_metrics_is_what_a_scrape_has() {
-    let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 50%}]}";
+    let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 100%}]}";
     let service = crate::support::Service::start(&[("FAULTS", plan), ("POD_NAME", "web-0")]).await;
     service.get("/healthz").await;
     let metrics = service.metrics().await;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread::sleep;
@@ -238,4 +238,39 @@ fn a_log_that_nobody_reads_stops_neither_the_service_nor_its_end() {
     let (status, took) = process.end();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_thousand_short_windows_leave_most_of_a_core_a_short_log_and_an_end_at_once() {
+    let faults: Vec<String> = (0..1_000)
+        .map(|i| {
+            let (target, mode) = if i % 10 == 0 { ("listener", "reset, from: 192.0.2.1") } else { ("liveness", "hang, rate: 0%") };
+            format!("{{name: w{i}, target: {target}, mode: {mode}, when: {{after: {i}99us, for: 10ms, every: 20ms}}}}")
+        })
+        .collect();
+    let faults = format!("faults: [{}]", faults.join(", "));
+    let mut process = Process::start(&[("FAULTS", &faults)]);
+    sleep(Duration::from_secs(1));
+    let before = process.cpu_ticks();
+    sleep(Duration::from_secs(4));
+    // A tick is a hundredth of a second: 80 of them are 20 % of a core.
+    let spent = process.cpu_ticks() - before;
+    assert!(spent < 80, "{spent} ticks of CPU time in 4 s");
+    assert_eq!(process.status("/healthz"), Some(200));
+    let (mut windows, mut left_out) = (0, 0);
+    while left_out == 0 {
+        let mut line = String::new();
+        assert!(process.log.read_line(&mut line).unwrap() > 0, "the log ended");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let message = event["message"].as_str().unwrap_or_default();
+        windows += u64::from(message.starts_with("window "));
+        if message.starts_with("changes of windows were left out") {
+            left_out += event["count"].as_u64().unwrap();
+        }
+    }
+    assert!(windows <= 60 && left_out > 100, "{windows} reported, {left_out} left out");
+    process.signal("TERM");
+    let (status, took) = process.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

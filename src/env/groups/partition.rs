@@ -91,7 +91,8 @@ impl<'a> Groups<'a> {
             TimeWindow::new(value_of(after).copied().unwrap_or_default(), value_of(length).copied(), None);
         let time = match time {
             Ok(time) => Some(time),
-            Err(error) => return self.reader.fail(main.error(error)),
+            // `after` alone cannot be wrong.
+            Err(error) => return self.reader.fail(length.unwrap_or(main).error(error)),
         };
         let trigger = Trigger { time, ..Trigger::ALWAYS };
         if let Some(cut) = cut.as_ref().and_then(|cut| *cut.value()?) {

@@ -68,7 +68,14 @@ impl Groups<'_> {
                     let trigger = Trigger { time: Some(time), ..Trigger::ALWAYS };
                     self.failure(target, "time", trigger, &main.name);
                 }
-                Err(error) => self.reader.fail(main.error(error)),
+                Err(error) => {
+                    let wrong = match error.window_field() {
+                        Some("for") => length,
+                        Some("every") => period,
+                        _ => None,
+                    };
+                    self.reader.fail(wrong.unwrap_or(main).error(error));
+                }
             }
         }
     }

@@ -114,7 +114,7 @@ fn json_objects_one_after_the_other_are_documents() {
 
 #[test]
 fn many_json_objects_are_held_by_the_budget() {
-    assert!(manifest_error(&"{}".repeat(MAX_PLAN / 2)).ends_with("those of aliases counted each time"));
+    assert!(manifest_error(&"{}".repeat(MAX_PLAN / 2)).ends_with("of aliases counted each time"));
     assert!(parse_manifests(&"{}\n".repeat(1000), MAX_PLAN).is_ok_and(|documents| documents.len() == 1000));
 }
 
@@ -235,7 +235,7 @@ fn a_long_text_copied_by_aliases_is_held_by_the_budget() {
     let text = format!("- &a {}\n{}", "x".repeat(500_000), "- *a\n".repeat(50_000));
     assert!(matches!(
         parse(&text, MAX_PLAN),
-        Err(DocumentError { line: 3, problem: Problem::TooManyValues(_), .. })
+        Err(DocumentError { line: 3, problem: Problem::TooMuchMemory(_), .. })
     ));
 }
 

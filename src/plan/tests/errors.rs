@@ -52,6 +52,9 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "when: {after: 60x}, mode: hang",
             r#"when.after="60x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s"#,
         ),
+        ("when: {for: 1ns, every: 2ns}, mode: hang", "when.for: `for` (1ns) must be at least 10ms"),
+        ("when: {for: 9999us, every: 20ms}, mode: hang", "when.for: `for` (9.999ms) must be at least 10ms"),
+        ("ramp: 9ms, rate: 20%, mode: hang", "ramp: `ramp` (9ms) must be at least 10ms"),
         ("when: {for: 10s, every: 5s}, mode: hang", "when: `for` (10s) must be shorter than `every` (5s)"),
         ("when: {every: 5s}, mode: hang", "when: `every` needs a `for`, the length of each window"),
         (

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fault::MIN_WINDOW;
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -42,13 +43,14 @@ prop_compose! {
 
 fn triggers() -> impl Strategy<Value = Trigger> {
     use prop::option::of;
-    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(1..100_000)));
+    let plain = (of(windows()), of(windows()), 0..=1000_u32, of(1.0..100.0_f64), of(millis(10..100_000)));
     (plain, fleets()).prop_map(|((time, requests, permille, burst, ramp), fleet)| {
         let ms = Duration::from_millis;
         let rate = Rate::from_percent(f64::from(permille) / 10.0).unwrap();
         Trigger {
             time: time.map(|(after, length, period)| {
-                TimeWindow::new(ms(after), length.map(ms), period.map(ms)).unwrap()
+                let longer = |value| MIN_WINDOW + ms(value);
+                TimeWindow::new(ms(after), length.map(longer), period.map(longer)).unwrap()
             }),
             requests: requests
                 .map(|(after, length, period)| RequestWindow::new(after, length, period).unwrap()),

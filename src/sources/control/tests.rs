@@ -5,6 +5,7 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::env;
+use crate::env::SeedScope;
 use crate::fault::{Client, Seed, Target};
 use crate::plan::write_rule;
 use crate::sources::start::running;
@@ -433,4 +434,44 @@ async fn what_a_rule_hides_counts_so_that_its_end_and_a_reset_never_fail() {
     control.must(Change::Reset { renew: false });
     assert_eq!(control.status().snapshot.active.plan.len(), 1000);
     running.abort();
+}
+
+#[test]
+fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_each_replica() {
+    let place = |name: &str, scope: SeedScope, seed: u64| {
+        let config = env::load([("SEED".into(), seed.to_string().into())].into_iter()).unwrap().config;
+        let instance = Instance { pod: Some(name.to_owned()), scope, drawn_seed: 7, starts: 1 };
+        instance.seed_and_replica(&Layers::new(&config).merged(), Timestamp::default())
+    };
+    let mut keys = std::collections::HashSet::new();
+    for number in 0..24 {
+        let name = format!("web-{number}");
+        let (seed, replica) = place(&name, SeedScope::Pod, 42);
+        // The key of a replica decides on both `pods` and `stagger`.
+        assert_eq!(place(&name, SeedScope::Fleet, seed.0), (seed, replica), "{name}");
+        assert!(keys.insert(replica.key.map(|key| key.0)), "{name} shares its key");
+    }
+}
+
+#[test]
+fn counts_that_people_read_begin_with_the_rule_while_metrics_go_on() {
+    let control = control(&[]);
+    let ask = || (0..5).for_each(|_| drop(control.0.engine.decide(Target::Liveness, Client::Other)));
+    let read = || {
+        let active = control.0.engine.active();
+        let tally = active.tallies(0).next().unwrap();
+        (tally.eligible, tally.injected)
+    };
+    control.must(put("down", down("liveness")));
+    ask();
+    control.must(put("other", down("startup")));
+    assert_eq!(read(), (5, 5), "an unchanged rule goes on");
+    control.must(delete("other"));
+    control.must(delete("down"));
+    control.must(put("down", down("liveness")));
+    assert_eq!(read(), (0, 0));
+    ask();
+    assert_eq!(read(), (5, 5));
+    let injected = "probesim_faults_injected_total{fault=\"down\",target=\"liveness\",mode=\"status\"} 10\n";
+    assert!(control.scrape().contains(injected), "{}", control.scrape());
 }

@@ -121,11 +121,9 @@ fn other_version(text: &str) -> Option<String> {
     Some(format!("is of version {version}, not {VERSION}"))
 }
 
-/// FNV-1a, 64 bits: any single byte that changes changes it.
+/// A hash that differs whenever a single byte does.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    crate::fault::fnv1a(bytes)
 }
 
 fn record(raw: &RawState) -> Option<Record> {

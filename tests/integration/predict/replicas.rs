@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use kube_probesim::env::Config;
-use kube_probesim::fault::{Draws, Origin, Replica, RequestInfo, Timestamp};
+use kube_probesim::fault::{Draws, Origin, Replica, RequestInfo, Seed, Timestamp};
 use kube_probesim::kubelet::{Event, Happening, Pod};
 use kube_probesim::plan::write_rule;
 use kube_probesim::predict::advice::Advice;
@@ -56,7 +56,8 @@ fn a_share_of_a_thousand_pods_is_hit_and_it_is_those_that_the_service_selects() 
     let pods = web.ours[0].plan.rules()[0].trigger().pods.clone().unwrap();
     let prediction = predicted(&web, &for_time(s(60)));
     for Outcome { name, stats, .. } in &prediction.pods {
-        let is_one = Replica::named(Some(7), Some(name)).is_one_of(&pods);
+        let effective = Seed(7).for_pod(name);
+        let is_one = Replica::named(Some(effective.0), Some(name)).is_one_of(&pods);
         assert_eq!(some.contains(name), is_one, "{name}");
         assert_eq!(stats.first_ready.is_none(), is_one, "{name}");
     }

@@ -1,0 +1,151 @@
+//! What can be wrong with a rule or a plan. Each text says what would be right.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MIN_WINDOW};
+
+/// What is wrong with a condition.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum TriggerError {
+    /// `every` without `for`.
+    #[error("`every` needs a `for`, the length of each window")]
+    EveryWithoutFor,
+    /// `for` is not below `every`.
+    #[error("`for` ({length}) must be shorter than `every` ({period})")]
+    ForNotBelowEvery {
+        /// The length of the window.
+        length: String,
+        /// The period.
+        period: String,
+    },
+    /// A duration or a count of zero.
+    #[error("`{0}` must be more than 0; leave it out for none")]
+    Zero(&'static str),
+    /// A `for`, `every` or `ramp` below [`MIN_WINDOW`].
+    #[error("`{field}` ({value:?}) must be at least {MIN_WINDOW:?}")]
+    TooShort {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: Duration,
+    },
+    /// A share outside 0 % to 100 %.
+    #[error("a rate of {0}% is not between 0% and 100%")]
+    Rate(f64),
+    /// A burst shorter than its rate allows.
+    #[error(
+        "a burst of {burst} is too short for a rate of {percent}%: {minimum} is the least, where draws are independent"
+    )]
+    BurstTooShort {
+        /// The mean run that was asked for.
+        burst: f64,
+        /// The rate, in percent.
+        percent: f64,
+        /// The shortest mean run that is accepted at that rate, to three decimals.
+        minimum: f64,
+    },
+    /// A burst above [`MAX_BURST`], or not a number.
+    #[error("a burst of {0} is not between 1 and {MAX_BURST}")]
+    BurstOutOfRange(f64),
+    /// A burst at a rate, in percent, whose mean runs exceed [`MAX_BURST`] anyway.
+    #[error("a burst needs a rate of at most {highest}%, not {0}%", highest = 100.0 - 100.0 / MAX_BURST)]
+    BurstAtHighRate(f64),
+    /// An `until` that is not after `start`.
+    #[error("`until` must be after `start`")]
+    UntilBeforeStart,
+}
+
+impl TriggerError {
+    /// The one field of a window (`for` or `every`) that is wrong by itself.
+    pub const fn window_field(&self) -> Option<&'static str> {
+        match self {
+            Self::Zero(field) | Self::TooShort { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with a delay.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum DelayError {
+    /// A duration that must be above zero is not.
+    #[error("`{0}` must be more than 0")]
+    Zero(&'static str),
+    /// A duration above [`MAX_DELAY`].
+    #[error("a delay of {0:?} is above the limit of {MAX_DELAY:?}")]
+    TooLong(Duration),
+    /// A log-normal 99th percentile below the median.
+    #[error("`p99` must not be below `median`")]
+    P99BelowMedian,
+    /// A table without an entry.
+    #[error("a table of percentiles needs at least one, such as `p50: 20ms`")]
+    NoPercentile,
+    /// A percentile outside 0 to 100.
+    #[error("`p{0}` is not a percentile between p0 and p100")]
+    Percentile(f64),
+    /// A percentile that is given twice.
+    #[error("`p{0}` is given twice")]
+    PercentileTwice(f64),
+    /// A higher percentile with a shorter delay.
+    #[error("`p{higher}` must not be below `p{lower}`")]
+    NotRising {
+        /// The lower percentile.
+        lower: f64,
+        /// The higher one, whose delay is shorter.
+        higher: f64,
+    },
+}
+
+/// What is wrong with a rule as a whole.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum RuleError {
+    /// Not a DNS label.
+    #[error(
+        "the name {0:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
+    )]
+    Name(String),
+    /// No target.
+    #[error("`target` names nothing; name at least one")]
+    NoTarget,
+    /// Neither a mode nor a delay.
+    #[error("the rule does nothing: give it a `mode`, a `delay` or both")]
+    Nothing,
+    /// Conditions that do not go together.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
+    /// A condition of requests on a rule for the listener.
+    #[error(
+        "`{0}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"
+    )]
+    ListenerCondition(&'static str),
+    /// A status outside 200 to 599.
+    #[error("status {0} is not between 200 and 599")]
+    Status(u16),
+    /// A body fault with a status that has no body.
+    #[error("mode {mode} needs a body, which an answer with status {status} cannot have")]
+    NoBody {
+        /// The mode.
+        mode: &'static str,
+        /// The status.
+        status: u16,
+    },
+    /// More bytes than [`MAX_BODY`].
+    #[error("a body of {0} bytes is above the limit of {MAX_BODY}")]
+    Body(u64),
+    /// A drip that takes no time, or longer than any delay.
+    #[error("`drip` ({0:?}) must be more than 0 and at most {MAX_DELAY:?}")]
+    Drip(Duration),
+    /// A location that does not fit a header.
+    #[error("the location {0:?} is not a URL of printable ASCII characters")]
+    Location(String),
+    /// A share of the replicas, or a stagger, where nothing tells replicas apart.
+    #[error(
+        "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant"
+    )]
+    NoReplica(&'static str),
+    /// Ordinals in a Pod that has none.
+    #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
+    NoOrdinal,
+}

@@ -1,0 +1,18 @@
+//! Bounds of what a rule may ask for.
+
+use std::time::Duration;
+
+/// The most rules a plan may have: each is a set of metric series.
+pub const MAX_RULES: usize = 1_000;
+
+/// The longest delay; what a distribution draws above it is cut to it.
+pub const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The largest body that a body fault sends before it strikes, in bytes.
+pub const MAX_BODY: u64 = 64 << 20;
+
+/// The longest mean run of a [`Burst`](super::Burst); it bounds how far a decision reads back on average.
+pub const MAX_BURST: f64 = 100.0;
+
+/// The shortest `for`, `every` and `ramp`: no probe sees a shorter window, and following one costs a whole core.
+pub const MIN_WINDOW: Duration = Duration::from_millis(10);

@@ -99,7 +99,7 @@ for one in sockets:
 print(f"{answered} of {len(sockets)} were answered")
 sys.exit(0 if answered >= 300 else 1)
 PYTHON
-[ "$(metric 'probesim_limits_hit_total{limit="connections"}')" -ge 500 ] || fail "the excess was not refused"
+[ "$(metric 'probesim_limits_hit_total{limit="memory"}')" -ge 500 ] || fail "the excess was not refused"
 expect "after the crowd" 200 "$(status /healthz)"
 expect "killed for memory" false "$(podman inspect --format '{{.State.OOMKilled}}' "$name")"
 took=$(stop)

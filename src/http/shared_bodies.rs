@@ -39,15 +39,15 @@ impl SharedBodies {
         let text = match waiting.last() {
             Some(newest) if bytes > MOST_UNREAD => newest.clone(),
             newest => {
-                let made = make();
+                let written = make();
                 let reserved = match ConnectionHandle::current() {
-                    Some(connection) => connection.reserve(made.capacity()).map(Some),
+                    Some(connection) => connection.reserve(written.capacity()).map(Some),
                     // Called without a connection, as in a test of the router alone.
                     None => Some(None),
                 };
                 match reserved {
                     Some(reservation) => {
-                        let text = Arc::new(Text(made, reservation));
+                        let text = Arc::new(Text(written, reservation));
                         texts.push(Arc::downgrade(&text));
                         text
                     }

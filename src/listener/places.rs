@@ -17,7 +17,7 @@ pub struct Fairness {
     pub per_peer: usize,
 }
 
-/// Whether this is exactly 127.0.0.1 or ::1. Other addresses of 127/8 are those of others, such as a mesh's inbound.
+/// Whether this is exactly `127.0.0.1` or `::1`. Other addresses of `127/8` are those of others, such as a mesh's inbound.
 pub(super) fn is_loopback(ip: IpAddr) -> bool {
     matches!(ip.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }

@@ -64,12 +64,11 @@ impl Stream {
             return Ok(());
         }
         let needed = 3 * self.head;
-        let fits = match &mut self.buffered {
-            Some(buffered) => buffered.grow_to(needed),
-            None => {
-                self.buffered = self.state.budget().reserve(needed, self.state.bulk_share());
-                self.buffered.is_some()
-            }
+        let fits = if let Some(buffered) = &mut self.buffered {
+            buffered.grow_to(needed)
+        } else {
+            self.buffered = self.state.budget().reserve(needed, self.state.bulk_share());
+            self.buffered.is_some()
         };
         if fits {
             return Ok(());

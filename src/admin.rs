@@ -17,6 +17,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use hyper::{HeaderMap, Method, StatusCode};
@@ -26,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::env::{Identity, Token};
 use crate::listener::ConnectionHandle;
+use crate::listener::budget::Reservation;
 use crate::plan::document;
 use crate::plan::write_rule;
 use crate::sources::{Change, Changed, Control};
@@ -155,8 +157,8 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         (["reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
         (["state"], &Method::GET) => {
             let status = api.control.status();
-            let state = state::json(&status, &api.identity);
-            Ok(answer::json(StatusCode::OK, &state, Some(status.snapshot.active.generation)))
+            let state = state::text(&status, &api.identity);
+            Ok(answer::written(StatusCode::OK, state, Some(status.snapshot.active.generation)))
         }
         (["events"], &Method::GET) => {
             let query = parts.uri.query().unwrap_or_default();
@@ -231,24 +233,29 @@ async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, 
         let detail = format!("the Content-Type is {given:?}; send {wanted}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let bytes = bytes(headers, body).await?;
-    parse(&bytes)
+    let (bytes, mut held) = bytes(headers, body).await?;
+    parse(&bytes, &mut held)
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+/// What a value of JSON takes at most besides its text, in bytes.
+const JSON_VALUE: usize = 160;
+
+fn parse(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, Problem> {
+    let values = bytes.iter().filter(|c| matches!(c, b',' | b':' | b'[' | b'{')).count();
+    hold(held, 3 * bytes.len() + values * JSON_VALUE)?;
     document::parse_json(bytes, MAX_BODY)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
 }
 
 /// Refuses a body that asks for something; it may be empty or `{}`.
 async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
-    let bytes = bytes(headers, body).await?;
-    let is_empty = bytes.is_empty() || parse(&bytes)?.as_object().is_some_and(Map::is_empty);
+    let (bytes, mut held) = bytes(headers, body).await?;
+    let is_empty = bytes.is_empty() || parse(&bytes, &mut held)?.as_object().is_some_and(Map::is_empty);
     let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
     if is_empty { Ok(()) } else { Err(wrong()) }
 }
 
-async fn bytes(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reservation>), Problem> {
     let too_large = || {
         let detail = format!("the body is larger than the {MAX_BODY} bytes allowed");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -257,23 +264,52 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem>
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
-    match timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body ended before its end")),
+    let read = async {
+        let mut body = Limited::new(body, MAX_BODY);
+        let (mut bytes, mut held) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                let is_too_large = error.is::<LengthLimitError>();
+                let cut = || Problem::new(StatusCode::BAD_REQUEST, "the body ended before its end");
+                if is_too_large { too_large() } else { cut() }
+            })?;
+            if let Ok(data) = frame.into_data() {
+                // While it grows, it is there twice.
+                hold(&mut held, 2 * (bytes.len() + data.len()))?;
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok((bytes.freeze(), held))
+    };
+    match timeout(BODY_TIME, read).await {
+        Ok(read) => read,
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 seconds")),
     }
 }
 
+/// Makes `held` a reservation of at least `bytes` of the connection's memory.
+fn hold(held: &mut Option<Reservation>, bytes: usize) -> Result<(), Problem> {
+    let fits = match (held.as_mut(), ConnectionHandle::current()) {
+        (Some(held), _) => held.grow_to(bytes),
+        (None, Some(connection)) => {
+            *held = connection.reserve(bytes);
+            held.is_some()
+        }
+        // Called without a connection, as in a test of the router alone.
+        (None, None) => true,
+    };
+    if fits { Ok(()) } else { Err(Problem::busy("no memory is left for the body")) }
+}
+
 /// Reads the body of a reset, which may be empty: whether windows begin anew.
 async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
-    let bytes = bytes(headers, body).await?;
+    let (bytes, mut held) = bytes(headers, body).await?;
     if bytes.is_empty() {
         return Ok(false);
     }
     let wrong =
         || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not {} or {\"renew\": true or false}");
-    let value = parse(&bytes)?;
+    let value = parse(&bytes, &mut held)?;
     let fields = value.as_object().ok_or_else(wrong)?;
     let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;
     if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }

@@ -20,7 +20,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{get, get_service};
+use axum::routing::{any, any_service, get};
 use hyper::StatusCode;
 use tokio::sync::watch;
 use tower::{Layer, Service};
@@ -64,8 +64,8 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
     for (path, target) in &app.paths {
         let faulted = layer::FaultLayer::new(*target, app.clone())
             .layer(Ordinary { app: app.clone(), target: *target });
-        // Around GET and HEAD alone: another method is refused, not faulted.
-        let route = || get_service(faulted.clone());
+        // Any method, as load balancers check with OPTIONS, too.
+        let route = || any_service(faulted.clone());
         router = match path.strip_suffix('*') {
             // The index keeps its place where everything below is a target.
             Some("/") => router.route("/{*rest}", route()),
@@ -77,9 +77,9 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
         }
     }
     let (of_index, pages) = (app.clone(), Arc::new(SharedBodies::default()));
-    let index = move || ready(answer::text(StatusCode::OK, pages.text(|| index::page(&of_index))));
+    let index = move || ready(answer::shared(pages.text(|| index::page(&of_index)), answer::page));
     let router = router
-        .route("/", get(index))
+        .route("/", any(index))
         .route("/metrics", metrics(app))
         .fallback(not_found)
         // Without it, axum would make the routes anew for each request.
@@ -101,7 +101,7 @@ pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
     // One for each listener: who does not read at one takes nothing from the other.
     let (app, scrapes) = (app.clone(), Arc::new(SharedBodies::default()));
-    get(move || ready(answer::metrics(scrapes.text(|| app.metrics.encode()))))
+    get(move || ready(answer::shared(scrapes.text(|| app.metrics.encode()), answer::metrics)))
 }
 
 async fn not_found() -> Response<Body> {

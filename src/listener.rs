@@ -4,20 +4,28 @@
 //! no deadline for a drain, and lets nobody reset, cut or freeze a connection.
 //!
 //! A connection is one task that owns its socket and polls hyper. It stops polling while a partition has frozen it, and
-//! drops hyper for a [`Script`] when a handler asks for a fault that HTTP cannot express.
+//! replaces hyper with a [`Script`] when a handler asks for a fault that HTTP cannot express.
 //!
 //! A client that ends its side while its request waits counts as gone, since half a close cannot be told from a whole
 //! one. What can be answered at once, it still gets.
 
 mod accept;
+mod authority;
+pub mod budget;
 mod connection;
+mod counted;
+mod driver;
 mod handle;
+mod handler;
 mod partitioned;
+mod perform;
+mod places;
 mod routes;
 mod script;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,10 +35,12 @@ use crate::env::Limits;
 use crate::fault::Link;
 use crate::telemetry::metrics::Metrics;
 
+use budget::Budget;
+
 pub use accept::serve;
-pub use connection::spare_memory;
 pub use handle::{ConnectionHandle, Ended, Takeover};
 pub use partitioned::{BindError, PartitionedListener};
+pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script};
@@ -61,6 +71,12 @@ pub struct Conditions {
 /// What a listener serves, and how.
 #[derive(Clone, Debug)]
 pub struct Service {
+    /// The account that memory of clients is drawn from, the same for all listeners.
+    pub budget: Budget,
+    /// How places are shared out, on a listener that has few; loopback peers are the operator there.
+    pub fairness: Option<Fairness>,
+    /// How long a new connection may take to begin its first request.
+    pub first_request: Duration,
     /// Answers requests, each with a [current connection](ConnectionHandle::current).
     pub routes: Routes,
     /// What clients may take up.

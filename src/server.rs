@@ -16,7 +16,8 @@ use crate::clock::Timer;
 use crate::env::{Config, Limits};
 use crate::fault::Rule;
 use crate::http::{self, App};
-use crate::listener::{self, BindError, Conditions, PartitionedListener, Stage};
+use crate::listener::budget::Budget;
+use crate::listener::{self, BindError, Conditions, Fairness, PartitionedListener, Stage};
 use crate::sources::{self, start};
 use crate::telemetry::metrics;
 
@@ -34,16 +35,11 @@ const ADMIN_IDLE: Duration = Duration::from_secs(10);
 /// How long the admin listener may take to end, once the probe listener has.
 const ADMIN_GRACE: Duration = Duration::from_millis(200);
 
-/// Memory that is not for connections to the probe listener: the process itself, and the admin listener.
-const OWN_MEMORY: u64 = 6 << 20;
+/// How the places of the admin listener are shared out: some are the operator's alone, and no other client has all.
+const ADMIN_FAIRNESS: Fairness = Fairness { loopback: 16, per_peer: 24 };
 
-/// Memory that a connection may take with a request under way, the kernel's part included.
-const CONNECTION_MEMORY: u64 = 32 << 10;
-
-/// How many connections fit into a container's memory, a few in any case.
-fn fitting_connections(memory: u64) -> usize {
-    (memory.saturating_sub(OWN_MEMORY) / CONNECTION_MEMORY).max(16) as usize
-}
+/// How long a connection to the admin listener may take to begin its first request.
+const ADMIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// A service that has bound its ports and serves nobody yet.
 #[derive(Debug)]
@@ -103,13 +99,17 @@ impl Server {
         );
 
         let spare = metrics::spare_files().unwrap_or(usize::MAX);
-        let fitting = metrics::memory_limit().map_or(usize::MAX, fitting_connections);
-        if fitting < config.limits.connections {
-            info!(connections = fitting, "the container's memory has room for no more");
+        let resident = metrics::resident_memory().unwrap_or(0);
+        let budget = Budget::of_container(metrics::memory_limit(), resident, metrics.clone());
+        if budget.limit() < usize::MAX {
+            info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
         }
         let probe_service = listener::Service {
             routes: http::probe_routes(&app),
-            limits: Limits { connections: config.limits.connections.min(fitting), ..config.limits },
+            limits: config.limits,
+            budget: budget.clone(),
+            fairness: None,
+            first_request: config.limits.idle_time,
             files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
             metrics: metrics.clone(),
             faulted: Some(engine.clone()),
@@ -130,12 +130,14 @@ impl Server {
                 idle_time: config.limits.idle_time.min(ADMIN_IDLE),
                 ..config.limits
             },
+            budget,
+            fairness: Some(ADMIN_FAIRNESS),
+            first_request: ADMIN_FIRST_REQUEST,
             files: usize::MAX,
             metrics: metrics.clone(),
             faulted: None,
             conditions: admin_conditions.subscribe(),
         };
-        let spare_memory = listener::spare_memory();
         let serving = tokio::spawn(listener::serve(probe, probe_service));
         let watching = tokio::spawn(listener::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer));
@@ -151,7 +153,6 @@ impl Server {
         conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
         // A task that panicked has reported it; the shutdown goes on.
         let _ = serving.await;
-        drop(spare_memory);
         supervising.abort();
         controlling.abort();
         reloading.abort();
@@ -178,16 +179,4 @@ fn draw_seed() -> u64 {
     use rand::TryRng;
     // The system's generator fails on no kernel this runs on; the address of a fresh allocation still differs by run.
     rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| std::ptr::from_ref(&*Box::new(0_u8)).addr() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_fit_into_the_memory_of_the_container() {
-        for (mebibytes, connections) in [(0, 16), (6, 16), (16, 320), (32, 832), (1024, 32_576)] {
-            assert_eq!(fitting_connections(mebibytes << 20), connections, "{mebibytes} MiB");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -9,6 +10,7 @@ use hyper::header::{
 use serde::Serialize;
 use serde_json::json;
 
+use crate::listener::ConnectionHandle;
 use crate::plan::{ConfigError, Errors};
 use crate::sources::{Changed, Refusal};
 
@@ -106,12 +108,32 @@ fn etag(generation: u64) -> String {
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Option<u64>) -> Response {
     // Our own values never fail to serialize.
-    let mut response =
-        with_type(status, "application/json", serde_json::to_string(value).unwrap_or_default() + "\n");
+    written(status, serde_json::to_string(value).unwrap_or_default() + "\n", generation)
+}
+
+/// JSON that has been written already.
+pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>) -> Response {
+    let Some(body) = reserved(text) else {
+        return Problem::busy("no memory is left for the answer").answer();
+    };
+    let mut response = with_type(status, "application/json", body);
     if let Some(tag) = generation.and_then(|generation| HeaderValue::from_str(&etag(generation)).ok()) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
+}
+
+/// Answers up to this size are part of an ordinary request, for which the connection has reserved memory.
+const ORDINARY_ANSWER: usize = 4096;
+
+/// The text with memory reserved until it is sent; `None` where none is left.
+pub(super) fn reserved(text: String) -> Option<Bytes> {
+    match ConnectionHandle::current() {
+        Some(connection) if text.len() > ORDINARY_ANSWER => {
+            Some(connection.reserve(text.capacity())?.attach(text))
+        }
+        _ => Some(text.into()),
+    }
 }
 
 pub(super) fn changed(changed: Changed) -> Response {

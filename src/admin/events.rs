@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer::{self, Problem};
 use crate::engine::events::{Event, Events};
+use crate::listener::ConnectionHandle;
 
 /// The most events of a page: as many as are kept.
 const MAX_PAGE: usize = 512;
@@ -27,6 +28,9 @@ const PAGE: usize = 100;
 
 /// Events that may wait for a listener; one that falls further behind is disconnected.
 const WAITING: usize = 64;
+
+/// Memory of a listener whose queue is full of ordinary events, in bytes.
+const STREAM_MEMORY: usize = WAITING * 512;
 
 /// How often a stream without events sends a comment, so that clients see it is alive.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -74,10 +78,17 @@ pub(super) fn serve(
 fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) -> Result<Response, Problem> {
     let place =
         listeners.clone().try_acquire_owned().map_err(|_| Problem::busy("16 listen to events already"))?;
+    let memory = match ConnectionHandle::current() {
+        Some(connection) => {
+            let reserved = connection.reserve(STREAM_MEMORY);
+            Some(reserved.ok_or_else(|| Problem::busy("no memory is left for a listener"))?)
+        }
+        None => None,
+    };
     let (sender, receiver) = mpsc::channel(WAITING);
     let events = events.clone();
     tokio::spawn(async move {
-        let _place = place;
+        let _held = (place, memory);
         let mut next = events.subscribe();
         let mut alive = interval(ALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,7 @@
 //! `/v1/state`.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::duration::rounded_up;
@@ -11,7 +13,7 @@ use crate::sources::{Returning, RuleStatus, Status};
 use crate::units::{Show, show_timestamp};
 
 /// The whole state as one document.
-pub(super) fn json(status: &Status, identity: &Identity) -> Value {
+pub(super) fn text(status: &Status, identity: &Identity) -> String {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
     let show = |duration| Value::from(Show(rounded_up(duration)).to_string());
@@ -50,7 +52,7 @@ pub(super) fn json(status: &Status, identity: &Identity) -> Value {
             "errors": (!source.errors.is_empty()).then_some(&source.errors),
         }))
     };
-    without_null(json!({
+    let head = without_null(json!({
         "generation": snapshot.active.generation,
         "seed": without_null(json!({
             "given": status.seed.map(|(seed, _)| seed),
@@ -67,10 +69,26 @@ pub(super) fn json(status: &Status, identity: &Identity) -> Value {
             "node": identity.node,
         })),
         "targets": Target::ALL.map(target),
-        "rules": plan.rules().zip(&status.rules).enumerate().map(rule).collect::<Vec<_>>(),
-        "hidden": status.hidden.iter().map(hidden).collect::<Vec<_>>(),
-        "sources": status.sources.iter().map(source).collect::<Vec<_>>(),
-    }))
+    }));
+    // One rule at a time: a tree of a thousand would take several times the memory of the text.
+    let mut text = head.to_string();
+    text.truncate(text.len() - 1);
+    list(&mut text, "rules", plan.rules().zip(&status.rules).enumerate().map(rule));
+    list(&mut text, "hidden", status.hidden.iter().map(hidden));
+    list(&mut text, "sources", status.sources.iter().map(source));
+    text + "}\n"
+}
+
+/// Appends a list to the fields of an object.
+fn list(text: &mut String, name: &str, values: impl Iterator<Item = Value>) {
+    let mut separator = "";
+    // Writing to a string cannot fail.
+    let _ = write!(text, ",\"{name}\":[");
+    for value in values {
+        let _ = write!(text, "{separator}{value}");
+        separator = ",";
+    }
+    text.push(']');
 }
 
 /// A stop: where it came from, who made it and since when it holds.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -30,6 +32,24 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
 
 pub(super) fn metrics(body: Bytes) -> Response<Body> {
     with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+}
+
+pub(super) fn page(body: Bytes) -> Response<Body> {
+    text(StatusCode::OK, body)
+}
+
+/// The answer with a shared body, or that no memory is left for one.
+pub(super) fn shared(body: Option<Bytes>, answer: fn(Bytes) -> Response<Body>) -> Response<Body> {
+    body.map_or_else(
+        || {
+            let why = "no memory is left for this answer; try again";
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        },
+        answer,
+    )
 }
 
 /// What a stand-in answers its callers.

@@ -11,12 +11,15 @@ use http_body::{Body, Frame};
 use tokio::time::Instant;
 
 use crate::clock::{Sleep, Timer};
+use crate::listener::FILLING;
 
 /// The most pieces of a body, so that a large one does not come byte by byte.
 const MOST_PIECES: u64 = 100;
 
 /// A body that takes `over` from its first piece to its last.
 pub(super) struct Drip {
+    /// Bytes of the present piece that are still to be sent.
+    piece: u64,
     left: u64,
     pieces_left: u64,
     gap: Duration,
@@ -28,7 +31,7 @@ impl Drip {
         let pieces = size.clamp(1, MOST_PIECES);
         // The first piece comes after a gap, too: a body of one byte takes its time like any other.
         let gap = over / pieces as u32;
-        Self { left: size, pieces_left: pieces, gap, next: timer.sleep_until(Instant::now() + gap) }
+        Self { piece: 0, left: size, pieces_left: pieces, gap, next: timer.sleep_until(Instant::now() + gap) }
     }
 }
 
@@ -40,16 +43,20 @@ impl Body for Drip {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.pieces_left == 0 {
-            return Poll::Ready(None);
+        if self.piece == 0 {
+            if self.pieces_left == 0 {
+                return Poll::Ready(None);
+            }
+            ready!(Pin::new(&mut self.next).poll(cx));
+            self.piece = self.left / self.pieces_left;
+            self.left -= self.piece;
+            self.pieces_left -= 1;
+            let next = self.next.deadline() + self.gap;
+            self.next.reset(next);
         }
-        ready!(Pin::new(&mut self.next).poll(cx));
-        let piece = self.left / self.pieces_left;
-        self.left -= piece;
-        self.pieces_left -= 1;
-        let next = self.next.deadline() + self.gap;
-        self.next.reset(next);
-        let filling = vec![crate::listener::FILLING; piece as usize];
-        Poll::Ready(Some(Ok(Frame::data(filling.into()))))
+        // From the static filling: a client that does not read makes nothing pile up here.
+        let size = self.piece.min(FILLING.len() as u64);
+        self.piece -= size;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FILLING[..size as usize])))))
     }
 }

@@ -10,7 +10,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
+use super::budget::{Reservation, Share};
+use super::counted::Counted;
+use super::handle::ConnectionState;
 use super::partitioned::{PartitionedListener, reset_on_close};
+use super::places::{Places, is_loopback};
 use super::{Service, Stage, connection};
 use crate::telemetry::metrics::{Limit, Metrics};
 
@@ -20,10 +24,14 @@ const REST: Duration = Duration::from_millis(100);
 /// How long after the end of a drain its connections may take to notice.
 const SLACK: Duration = Duration::from_millis(200);
 
+/// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
+const IDLE_MEMORY: usize = 6 << 10;
+
 /// Serves connections until the stage is [`Stage::Draining`], then waits for those that are open, at most until the
 /// drain's end.
 pub async fn serve(mut gate: PartitionedListener, mut service: Service) {
     let mut connections = JoinSet::new();
+    let mut places = Places::default();
     let until = loop {
         let conditions = *service.conditions.borrow_and_update();
         if let Stage::Draining(until) = conditions.stage {
@@ -41,14 +49,22 @@ pub async fn serve(mut gate: PartitionedListener, mut service: Service) {
             () = sleep(REST), if !obeys => {}
             accepted = gate.accept(), if connections.len() < service.files => match accepted {
                 Ok((socket, peer)) => {
-                    if connections.len() >= service.limits.connections {
-                        refuse(&socket, peer, &service.metrics);
-                    } else {
-                        spawn(&mut connections, socket, peer, &service);
+                    if !has_place(&mut places, connections.len(), peer, &service) {
+                        service.metrics.limit(Limit::Connections);
+                        refuse(&socket, peer, "a connection above the limit is reset");
+                    } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
+                        let counted = service.faulted.is_some().then(|| Counted::new(service.metrics.clone()));
+                        let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
+                        let task = connections.spawn(serving);
+                        if service.fairness.is_some() {
+                            places.add(state, task);
+                        }
                         if connections.len() == service.files {
                             service.metrics.limit(Limit::Descriptors);
                             warn!(connections = service.files, "no file descriptors to spare; waiting");
                         }
+                    } else {
+                        refuse(&socket, peer, "no memory is left for a connection");
                     }
                 }
                 Err(error) => rest(&error, &service.metrics, &mut connections).await,
@@ -76,14 +92,30 @@ fn apply(gate: &mut PartitionedListener, service: &Service, cut: Option<crate::f
     result.is_ok()
 }
 
-fn spawn(connections: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr, service: &Service) {
-    let counted = service.faulted.is_some().then(|| Counted::new(service.metrics.clone()));
-    connections.spawn(connection::serve(socket, peer, service.clone(), counted));
+/// Whether the limits leave a place to a connection from `peer`.
+fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &Service) -> bool {
+    match service.fairness {
+        Some(fairness) => places.admit(peer.ip(), service.limits.connections, fairness),
+        None => open < service.limits.connections,
+    }
 }
 
-fn refuse(socket: &TcpStream, peer: SocketAddr, metrics: &Metrics) {
-    metrics.limit(Limit::Connections);
-    debug!(%peer, "a connection above the limit is reset");
+/// The state of a connection, with the memory that it takes while it is idle; `None` where none is left.
+fn reserve(
+    socket: &TcpStream,
+    peer: SocketAddr,
+    service: &Service,
+) -> Option<(Arc<ConnectionState>, Reservation)> {
+    let privileged = service.fairness.is_some() && is_loopback(peer.ip());
+    let state = ConnectionState::new(peer, socket.local_addr().ok(), privileged, service.budget.clone());
+    let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
+    // The kubelet may be the next; whether it is, its request tells.
+    let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, Share::Reserved))?;
+    Some((state, idle))
+}
+
+fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
+    debug!(%peer, "{why}");
     reset_on_close(socket);
 }
 
@@ -103,23 +135,9 @@ async fn rest(error: &io::Error, metrics: &Metrics, connections: &mut JoinSet<()
 }
 
 fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
         error!(%error, "a connection's task failed");
-    }
-}
-
-/// One open connection in the metrics.
-pub(super) struct Counted(Arc<Metrics>);
-
-impl Counted {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.connections(1);
-        Self(metrics)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections(-1);
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::task_local;
 use tokio::time::Instant;
 
+use super::budget::{Budget, Reservation, Share};
 use super::script::Script;
 use crate::env::Limits;
 use crate::fault::Client;
@@ -85,15 +86,21 @@ impl ConnectionHandle {
         std::future::pending().await
     }
 
+    /// Reserves memory for an answer or a body of this connection's request. Where it does not fit, the refusal is
+    /// counted.
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        self.0.budget.reserve(bytes, self.0.bulk_share())
+    }
+
     /// Whether the server, not the client, has ended the connection.
     pub fn ended_by_server(&self) -> bool {
         self.0.lock().ended_by_server
     }
 }
 
-/// What a connection's task is wanted for.
+/// What a connection's task is asked to do.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum ConnectionSignal {
     /// A fault on the bare socket; earlier answers are out.
     Takeover(Takeover),
     /// A request wants to know whether its class of clients is cut.
@@ -110,6 +117,9 @@ pub(super) enum Wish {
 pub(super) struct ConnectionState {
     peer: SocketAddr,
     local: Option<SocketAddr>,
+    /// Whether the peer is the operator, whose memory is reserved.
+    privileged: bool,
+    budget: Budget,
     inner: Mutex<Inner>,
 }
 
@@ -129,6 +139,12 @@ struct Inner {
     admission: Admission,
     unread_body: bool,
     ended_by_server: bool,
+    /// Whether the budget has refused what the client sends.
+    out_of_memory: bool,
+    /// Whether it lives on the reserved share, which is for the kubelet alone.
+    only_kubelet: bool,
+    /// Whether it has sent a whole request.
+    asked: bool,
 }
 
 /// What the client is at.
@@ -151,7 +167,12 @@ enum Admission {
 }
 
 impl ConnectionState {
-    pub(super) fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Arc<Self> {
+    pub(super) fn new(
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        privileged: bool,
+        budget: Budget,
+    ) -> Arc<Self> {
         let inner = Inner {
             phase: Phase::Idle(Instant::now()),
             head_noticed: false,
@@ -165,29 +186,79 @@ impl ConnectionState {
             admission: Admission::Free,
             unread_body: false,
             ended_by_server: false,
+            out_of_memory: false,
+            only_kubelet: false,
+            asked: false,
         };
-        Arc::new(Self { peer, local, inner: Mutex::new(inner) })
+        Arc::new(Self { peer, local, privileged, budget, inner: Mutex::new(inner) })
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What its connection and ordinary requests draw from.
+    pub(super) fn share(&self) -> Share {
+        if self.privileged { Share::Reserved } else { Share::Ordinary }
+    }
+
+    /// What its large heads, bodies and answers draw from.
+    pub(super) fn bulk_share(&self) -> Share {
+        if self.privileged { Share::Reserved } else { Share::Bulk }
+    }
+
+    /// Notes that the budget has refused what the client sends.
+    pub(super) fn run_out_of_memory(&self) {
+        self.lock().out_of_memory = true;
+    }
+
+    /// Whether the budget has refused a head of which nothing was answered yet, so that an answer can be sent.
+    pub(super) fn was_refused_memory(&self) -> bool {
+        let inner = self.lock();
+        inner.out_of_memory && matches!(inner.phase, Phase::Head(_)) && inner.stalled.is_none()
+    }
+
+    pub(super) fn is_sending_head(&self) -> bool {
+        matches!(self.lock().phase, Phase::Head(_))
+    }
+
+    pub(super) fn set_only_kubelet(&self, only: bool) {
+        self.lock().only_kubelet = only;
+    }
+
+    /// Whether a request of `client` is refused, since memory is left for the kubelet alone.
+    pub(super) fn refuses(&self, client: Client) -> bool {
+        client != Client::Kubelet && self.lock().only_kubelet
+    }
+
+    /// Whether it has sent a whole request.
+    pub(super) fn has_asked(&self) -> bool {
+        self.lock().asked
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn head_begins(&self) {
+    /// Notes that the client sends. Returns whether a head begins with it.
+    pub(super) fn head_begins(&self) -> bool {
         let mut inner = self.lock();
-        if let Phase::Idle(_) = inner.phase {
+        let begins = matches!(inner.phase, Phase::Idle(_));
+        if begins {
             inner.phase = Phase::Head(Instant::now());
             inner.head_noticed = false;
         }
+        begins
     }
 
     pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
         let mut inner = self.lock();
         inner.phase = Phase::Waiting;
+        inner.asked = true;
         inner.answering = false;
         inner.client = Some(client);
         inner.unread_body |= unread_body;
@@ -234,23 +305,23 @@ impl ConnectionState {
         self.lock().flushed = true;
     }
 
-    /// What the connection's task is wanted for.
-    pub(super) fn wish(&self) -> Option<Wish> {
+    /// What the connection's task is asked to do.
+    pub(super) fn signal(&self) -> Option<ConnectionSignal> {
         let mut inner = self.lock();
         if inner.flushed
             && let Some(takeover) = inner.takeover.take()
         {
-            return Some(Wish::Takeover(takeover));
+            return Some(ConnectionSignal::Takeover(takeover));
         }
         if inner.admission == Admission::Asked {
-            return Some(Wish::Admission);
+            return Some(ConnectionSignal::Admission);
         }
         match inner.phase {
             Phase::Head(_) if !inner.head_noticed => {
                 inner.head_noticed = true;
-                Some(Wish::HeadTime)
+                Some(ConnectionSignal::HeadTime)
             }
-            Phase::Waiting if !inner.answering => Some(Wish::Answer),
+            Phase::Waiting if !inner.answering => Some(ConnectionSignal::Answer),
             _ => None,
         }
     }
@@ -306,14 +377,15 @@ impl ConnectionState {
         }
     }
 
-    /// When the client's time runs out, and by which limit.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
+    /// When the client's time runs out, and by which limit; `first_request` is what it has for its first one to begin.
+    pub(super) fn deadline(&self, limits: &Limits, first_request: Duration) -> Option<(Instant, Limit)> {
         let inner = self.lock();
         if let Some(since) = inner.stalled {
             return Some((since + limits.idle_time, Limit::WriteTime));
         }
         match inner.phase {
-            Phase::Idle(since) => Some((since + limits.idle_time, Limit::IdleTime)),
+            Phase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
+            Phase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
             Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
             Phase::Waiting => None,
         }

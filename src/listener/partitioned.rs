@@ -15,6 +15,9 @@ use crate::fault::Cut;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// Bytes of the kernel's buffers for a connection, in each direction.
+const KERNEL_BUFFER: usize = 16 << 10;
+
 /// How long a connection is silent before the kernel asks whether its client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -50,7 +53,7 @@ pub struct PartitionedListener {
 #[derive(Debug)]
 enum State {
     Open,
-    /// The accept queue is full with a connection of our own, so the kernel drops whoever knocks.
+    /// The accept queue is full with a connection of our own, so the kernel drops whoever connects.
     Dropping(Option<Socket>),
     Refusing,
 }
@@ -205,6 +208,9 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     // Accepted sockets have both from here. A client that has vanished without a FIN is noticed in two minutes.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6))?;
+    // Bounds what the kernel holds for clients that do not read, or whose data is not read. The kernel doubles both.
+    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+    socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -224,7 +230,7 @@ fn fill(local: SocketAddr) -> io::Result<Socket> {
     };
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
     for ip in loopbacks {
-        result = knock(SocketAddr::new(*ip, local.port()));
+        result = connect(SocketAddr::new(*ip, local.port()));
         if result.is_ok() {
             break;
         }
@@ -232,7 +238,7 @@ fn fill(local: SocketAddr) -> io::Result<Socket> {
     result
 }
 
-fn knock(to: SocketAddr) -> io::Result<Socket> {
+fn connect(to: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),

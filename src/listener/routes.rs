@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service as _;
 
@@ -21,8 +21,8 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallib
 /// Answers a request.
 pub type Handle = Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 
-/// A router, and handlers that need none: a GET of one path costs half the allocations where the router, with its
-/// patterns and extensions, is not asked.
+/// A router, and handlers that need none. A request of one exact path takes half the allocations where it does not go
+/// through the router with its patterns and extensions.
 #[derive(Clone)]
 pub struct Routes {
     direct: Arc<HashMap<String, Handle>>,
@@ -30,15 +30,15 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `direct` has, by path, what the router would do with a GET as well.
+    /// `direct` has, by path, what the router would do with a request of any method as well.
     pub fn new(router: Router, direct: HashMap<String, Handle>) -> Self {
         Self { direct: Arc::new(direct), router }
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> Route {
         match self.direct.get(request.uri().path()) {
-            Some(handle) if request.method() == Method::GET => Route::Direct { answering: handle(request) },
-            _ => Route::Routed { answering: self.router.clone().call(request) },
+            Some(handle) => Route::Direct { answering: handle(request) },
+            None => Route::Routed { answering: self.router.clone().call(request) },
         }
     }
 }
@@ -55,6 +55,8 @@ pin_project! {
     pub(super) enum Route {
         Direct { answering: Answering },
         Routed { #[pin] answering: RouteFuture<Infallible> },
+        // The listener's own answer, until it is taken.
+        Refused { answer: Option<Response<Body>> },
     }
 }
 
@@ -65,6 +67,9 @@ impl Future for Route {
         match self.project() {
             Projected::Direct { answering } => answering.as_mut().poll(cx),
             Projected::Routed { answering } => answering.poll(cx),
+            Projected::Refused { answer } => {
+                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::budget::Reservation;
 use super::handle::ConnectionState;
 
 /// hyper's half of a connection. The socket is shared with the connection's task, which outlives hyper.
@@ -16,8 +17,12 @@ use super::handle::ConnectionState;
 pub(super) struct Stream {
     pub(super) socket: Arc<TcpStream>,
     pub(super) state: Arc<ConnectionState>,
-    /// What comes before what the socket has.
+    /// Bytes to read before those of the socket.
     pub(super) unread: Bytes,
+    /// Bytes of the present head.
+    pub(super) head: usize,
+    /// What hyper's buffer takes beyond an ordinary head. hyper keeps it until it is dropped, and this with it.
+    pub(super) buffered: Option<Reservation>,
 }
 
 impl AsyncRead for Stream {
@@ -29,8 +34,7 @@ impl AsyncRead for Stream {
         if !self.unread.is_empty() {
             let count = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread.split_to(count));
-            self.state.head_begins();
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.account(count));
         }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
@@ -39,10 +43,7 @@ impl AsyncRead for Stream {
                 // by the connection's task, after the handler had its chance to answer.
                 Ok(0) if self.state.defers_end(cx.waker()) => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => {
-                    self.state.head_begins();
-                    return Poll::Ready(Ok(()));
-                }
+                Ok(count) => return Poll::Ready(self.account(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -50,7 +51,32 @@ impl AsyncRead for Stream {
     }
 }
 
+/// A head up to this size is part of an ordinary request, for which the connection has reserved memory.
+const ORDINARY_HEAD: usize = 4096;
+
 impl Stream {
+    /// Reserves memory for what hyper holds after `count` bytes more. Its buffer grows by copying, and up to twice as far
+    /// as it is filled.
+    fn account(&mut self, count: usize) -> io::Result<()> {
+        let goes_on = !self.state.head_begins() && self.state.is_sending_head();
+        self.head = if goes_on { self.head + count } else { count };
+        if self.head <= ORDINARY_HEAD {
+            return Ok(());
+        }
+        let needed = 3 * self.head;
+        let fits = if let Some(buffered) = &mut self.buffered {
+            buffered.grow_to(needed)
+        } else {
+            self.buffered = self.state.budget().reserve(needed, self.state.bulk_share());
+            self.buffered.is_some()
+        };
+        if fits {
+            return Ok(());
+        }
+        self.state.run_out_of_memory();
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
     /// Reads once. Where less came than there was room for, nothing is left to read, and the next read waits for the
     /// reactor instead of asking the kernel in vain.
     fn read(&self, mut buf: &mut ReadBuf<'_>) -> io::Result<usize> {

@@ -38,16 +38,19 @@ pub enum Limit {
     HeadSize,
     /// Time in which a client takes none of its answer.
     WriteTime,
+    /// Memory that the container leaves to clients.
+    Memory,
 }
 
 impl Limit {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Connections,
         Self::Descriptors,
         Self::HeadTime,
         Self::IdleTime,
         Self::HeadSize,
         Self::WriteTime,
+        Self::Memory,
     ];
 
     /// The metric label.
@@ -59,6 +62,7 @@ impl Limit {
             Self::IdleTime => "idle_time",
             Self::HeadSize => "head_size",
             Self::WriteTime => "write_time",
+            Self::Memory => "memory",
         }
     }
 }
@@ -182,6 +186,11 @@ impl Metrics {
 /// How many more file descriptors the process may open; `None` where `/proc` does not tell.
 pub fn spare_files() -> Option<usize> {
     process::spare_files()
+}
+
+/// How much memory of the process is resident, in bytes; `None` where `/proc` does not tell.
+pub fn resident_memory() -> Option<u64> {
+    process::resident_memory()
 }
 
 /// How much memory the container may have, in bytes; `None` without a limit.

@@ -69,13 +69,47 @@ async fn head_is_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn another_method_is_refused_and_another_path_not_found() {
-    let service = Service::start(&[("FAILURE_RATE", "100")]).await;
-    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-        let reply = exchange(service.probe, request("/healthz").replacen("GET", method, 1)).await;
-        assert_eq!(reply.status(), 405, "{method}");
-        assert_eq!(reply.header("allow").unwrap(), "GET,HEAD", "{method}");
+async fn every_method_is_answered_and_faulted_like_get() {
+    let service = Service::start(&[("LIVENESS_FAILURE_RATE", "100")]).await;
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+        for (path, status) in [("/healthz", 500), ("/readyz", 200), ("/", 200)] {
+            let reply = exchange(service.probe, request(path).replacen("GET", method, 1)).await;
+            assert_eq!(reply.status(), status, "{method} {path}");
+        }
     }
+    assert_eq!(service.metric("probesim_requests_total", &["liveness", "code=\"500\""]).await, 9.0);
+    // The default check of HAProxy.
+    let check = exchange(service.probe, "OPTIONS / HTTP/1.0\r\n\r\n").await;
+    assert!(check.text().starts_with("HTTP/1.0 200 "), "{:?}", check.text());
+}
+
+#[tokio::test]
+async fn a_request_without_one_valid_host_is_refused_on_both_listeners() {
+    let service = Service::start(&[]).await;
+    for listener in [service.probe, service.admin] {
+        for (head, status) in [
+            ("GET /healthz HTTP/1.1", 400),
+            ("GET /healthz HTTP/1.1\r\nhost: a\r\nhost: a", 400),
+            ("GET /healthz HTTP/1.1\r\nhost: user@a", 400),
+            ("GET /healthz HTTP/1.1\r\nhost: a b", 400),
+            ("GET /healthz HTTP/1.1\r\nhost: a:port", 400),
+            ("GET http://user@a/healthz HTTP/1.1\r\nhost: a", 400),
+            ("GET /healthz HTTP/1.0\r\nhost: a\r\nhost: b", 400),
+            ("GET /healthz HTTP/1.0", 200),
+            ("GET /healthz HTTP/1.1\r\nhost:", 200),
+            ("GET http://a:80/healthz HTTP/1.1\r\nhost: b", 200),
+            ("GET /healthz HTTP/1.1\r\nhost: [::1]:8080", 200),
+        ] {
+            let reply = exchange(listener, format!("{head}\r\nconnection: close\r\n\r\n")).await;
+            let code = reply.text().get(9..12).map(str::to_owned);
+            assert_eq!(code, Some(status.to_string()), "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_path_is_not_found() {
+    let service = Service::start(&[("FAILURE_RATE", "100")]).await;
     for path in ["/nothing", "/healthz/", "/Healthz", "/metrics/x", "/v1/plan"] {
         assert_eq!(service.get(path).await.status(), 404, "{path}");
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::support::{End, PATIENCE, Service, eventually, exchange, read_to_end, request};
+use crate::support::{End, PATIENCE, Service, eventually, exchange, get, read_to_end, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -64,7 +64,7 @@ async fn a_body_nobody_asked_for_is_ignored() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
     let chunked =
         "POST /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    assert_eq!(exchange(service.probe, chunked).await.status(), 405);
+    assert_eq!(exchange(service.probe, chunked).await.status(), 200);
     assert_eq!(service.get("/healthz").await.status(), 200);
 }
 
@@ -207,4 +207,58 @@ async fn an_idle_connection_ends_with_the_service() {
     for stream in [&mut unused, &mut used] {
         assert_eq!(read_to_end(stream).await.end, End::Fin);
     }
+}
+
+/// Connects from an address of the machine's own.
+async fn connect_from(source: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_to_the_admin_port_lock_nobody_out() {
+    let service = Service::start(&[]).await;
+    // Three foreign addresses and loopback, each with more connections than there are places.
+    for source in [[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 1]] {
+        let mut crowd = Vec::new();
+        for _ in 0..100 {
+            crowd.push(connect_from(source, service.admin).await);
+        }
+        for _ in 0..10 {
+            let reply = get(service.admin, "/healthz").await;
+            assert_eq!(reply.status(), 200, "{source:?}");
+        }
+        drop(crowd);
+    }
+}
+
+#[tokio::test]
+async fn one_foreign_address_does_not_get_all_places_of_the_admin_port() {
+    let service = Service::start(&[]).await;
+    let mut held = Vec::new();
+    let mut answered = 0;
+    for _ in 0..64 {
+        let mut stream = connect_from([127, 0, 0, 2], service.admin).await;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut buffer = [0; 12];
+        answered += u32::from(stream.read_exact(&mut buffer).await.is_ok());
+        held.push(stream);
+    }
+    assert_eq!(answered, 24);
+    let mut other = connect_from([127, 0, 0, 3], service.admin).await;
+    other.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut other).await.status(), 200);
+    assert_eq!(get(service.admin, "/healthz").await.status(), 200);
+    assert_eq!(service.metric("probesim_limits_hit_total", &["\"connections\""]).await, 40.0);
+}
+
+#[tokio::test]
+async fn a_connection_to_the_admin_port_that_asks_nothing_ends_soon() {
+    let service = Service::start(&[]).await;
+    let mut silent = TcpStream::connect(service.admin).await.unwrap();
+    let began = Instant::now();
+    let ended = timeout(PATIENCE, silent.read(&mut [0])).await.expect("it is ended").unwrap();
+    assert_eq!(ended, 0);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -62,6 +62,12 @@ pub(super) fn memory_limit() -> Option<u64> {
     limits.min().filter(|limit| *limit < 1 << 50)
 }
 
+/// How much memory is resident, in bytes.
+pub(super) fn resident_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    line(&status, "VmRSS:").map(|kib| kib as u64 * 1024)
+}
+
 fn open_files() -> Option<f64> {
     fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64 - 1.0)
 }

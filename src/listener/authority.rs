@@ -1,0 +1,57 @@
+//! Whom a request is addressed to (RFC 9112, section 3.2).
+
+use hyper::header::HOST;
+use hyper::{Request, Version};
+
+/// Whether a request names its host as it has to: exactly once in HTTP/1.1, at most once in HTTP/1.0, and in a valid form.
+pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host_is_valid = match hosts.next() {
+        Some(host) => is_host(host.as_bytes()) && hosts.next().is_none(),
+        None => request.version() < Version::HTTP_11,
+    };
+    // A target in absolute form has a host of its own.
+    host_is_valid && request.uri().authority().is_none_or(|authority| is_host(authority.as_str().as_bytes()))
+}
+
+/// Whether this is a host with an optional port, or nothing, which a target without a host wants. User information is
+/// not part of it.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|c| *c == b']') else { return false };
+            let is_address = |c: &u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
+            if end == 0 || !rest[..end].iter().all(is_address) {
+                return false;
+            }
+            match &rest[end + 1..] {
+                [] => return true,
+                [b':', port @ ..] => (&b""[..], port),
+                _ => return false,
+            }
+        }
+        None => match host.iter().position(|c| *c == b':') {
+            Some(colon) => (&host[..colon], &host[colon + 1..]),
+            None => (host, &b""[..]),
+        },
+    };
+    // The characters of a registered name (RFC 3986, section 3.2.2).
+    name.iter().all(|c| c.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(c))
+        && port.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses_with_an_optional_port() {
+        for host in ["", "a", "example.org:8080", "10.0.0.1", "[::1]", "[fe80::1]:80", "a_b-c", "a:"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in ["a@b", "user:pass@host", "a b", "a/b", "a:b", "[::1", "[::1]x", "[]", "a:1:2", "\u{e4}"]
+        {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}

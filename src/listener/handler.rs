@@ -1,0 +1,170 @@
+//! Hands hyper's requests to the routes, and follows their answers.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tokio::sync::watch;
+
+use super::Conditions;
+use super::authority;
+use super::budget::Reservation;
+use super::handle::ConnectionState;
+use super::routes::{Route, Routes};
+use crate::fault::Client;
+use crate::telemetry::metrics::{Limit, Metrics};
+
+/// So many fields are part of an ordinary request, for which the connection has reserved memory.
+const ORDINARY_FIELDS: usize = 32;
+
+/// What a field takes in a map: name, value, hash and position.
+const FIELD: usize = 112;
+
+/// Hands hyper's requests on.
+pub(super) struct Handler {
+    pub(super) routes: Routes,
+    pub(super) state: Arc<ConnectionState>,
+    pub(super) faulted: bool,
+    pub(super) conditions: watch::Receiver<Conditions>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Handler {
+    /// Reserves memory for the fields of a request; `Err` where they do not fit.
+    fn reserve(&self, fields: &HeaderMap) -> Result<Option<Reservation>, ()> {
+        if fields.len() <= ORDINARY_FIELDS {
+            return Ok(None);
+        }
+        let reserved = self.state.budget().reserve(fields.capacity() * FIELD, self.state.bulk_share());
+        reserved.map(Some).ok_or(())
+    }
+
+    /// The answer to a request that no route sees, if it is one.
+    fn refusal(
+        &self,
+        request: &Request<Incoming>,
+        client: Client,
+    ) -> Result<Option<Reservation>, StatusCode> {
+        if !authority::is_valid(request) {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        if self.state.refuses(client) {
+            self.metrics.limit(Limit::Memory);
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        self.reserve(request.headers()).map_err(|()| StatusCode::SERVICE_UNAVAILABLE)
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Handler {
+    type Response = Response<Tracked>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+        let client = Client::from_user_agent(agent);
+        self.state.request_begins(client, !request.body().is_end_stream());
+        let (fields, route) = match self.refusal(&request, client) {
+            Ok(fields) => {
+                // An empty body takes no allocation.
+                let request =
+                    request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+                (fields, self.routes.call(request))
+            }
+            Err(status) => (None, Route::Refused { answer: Some(refused(status)) }),
+        };
+        Answer {
+            state: self.state.clone(),
+            asks: self.faulted && self.conditions.borrow().link.partial,
+            fields,
+            route,
+        }
+    }
+}
+
+/// Ends the connection: whoever does not fit leaves its place to others.
+fn refused(status: StatusCode) -> Response<Body> {
+    let reason = match status {
+        StatusCode::BAD_REQUEST => "the Host is missing, repeated or not valid",
+        _ => "no memory is left for this request; try again",
+    };
+    let mut response = Response::new(Body::from(reason));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+pin_project! {
+    /// The answer to a request under way.
+    pub(super) struct Answer {
+        state: Arc<ConnectionState>,
+        // Whether it has to wait for admission.
+        asks: bool,
+        // Memory of the request's fields.
+        fields: Option<Reservation>,
+        #[pin]
+        route: Route,
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The connection's task answers, and polls again.
+        if *this.asks && !this.state.is_admitted() {
+            return Poll::Pending;
+        }
+        *this.asks = false;
+        let response = ready!(this.route.poll(cx))?;
+        this.state.answer_begins();
+        let state = this.state.clone();
+        Poll::Ready(Ok(response.map(|body| Tracked { body, state })))
+    }
+}
+
+/// A body that tells when it has been sent.
+pub(super) struct Tracked {
+    body: Body,
+    state: Arc<ConnectionState>,
+}
+
+impl http_body::Body for Tracked {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.state.request_ends();
+    }
+}

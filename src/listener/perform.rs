@@ -1,0 +1,104 @@
+//! Performs a script on the bare socket.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::handle::{ConnectionState, Ended};
+use super::partitioned::reset_on_close;
+use super::script::{Ending, FILLING, Script};
+
+/// How long the last bytes before a reset may take to the client, who loses those that the reset overtakes.
+const LAST_BYTES: Duration = Duration::from_millis(20);
+
+/// How long, and how much, is read from a client that still sends when its connection is closed. Without it, the
+/// kernel answers unread input with a reset, and the client may lose what was sent before.
+const LINGER_TIME: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 1 << 20;
+
+impl Script {
+    /// Performs the script to the end of the connection; `sent` is told how the request ended.
+    pub(super) async fn perform(self, socket: &TcpStream, state: &ConnectionState, sent: impl FnOnce(Ended)) {
+        if self.ending == Ending::Rst && self.has_head {
+            // What is written is then nearly what is sent: a reset discards the rest.
+            let _ = SockRef::from(socket).set_send_buffer_size(FILLING.len());
+        }
+        let opened = write_all(socket, state, &self.opening).await;
+        let ended = match (&opened, self.ending) {
+            (Err(_), _) => Ended::ClientGone,
+            (Ok(()), _) if self.has_head => Ended::HeadSent,
+            (Ok(()), Ending::Never) => {
+                discard(socket, usize::MAX).await;
+                Ended::ClientGone
+            }
+            (Ok(()), _) => Ended::NoHead,
+        };
+        // Before the body: whoever leaves in the middle of it has had the head.
+        sent(ended);
+        if ended == Ended::ClientGone || self.write_body(socket, state).await.is_err() {
+            return;
+        }
+        match self.ending {
+            Ending::Fin => linger(socket).await,
+            Ending::Rst => {
+                if self.has_head {
+                    tokio::time::sleep(LAST_BYTES).await;
+                }
+                reset_on_close(socket);
+            }
+            Ending::Never => discard(socket, usize::MAX).await,
+        }
+    }
+
+    async fn write_body(&self, socket: &TcpStream, state: &ConnectionState) -> io::Result<()> {
+        let mut left = self.filling;
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(FILLING.len());
+            write_all(socket, state, &FILLING[..piece]).await?;
+            left -= piece as u64;
+        }
+        write_all(socket, state, self.closing).await
+    }
+}
+
+async fn write_all(socket: &TcpStream, state: &ConnectionState, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                state.write_waits(true);
+                socket.writable().await?;
+                state.write_waits(false);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends FIN and gives the client time to read what came before it.
+pub(super) async fn linger(socket: &TcpStream) {
+    let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+    let _ = tokio::time::timeout(LINGER_TIME, discard(socket, LINGER_BYTES)).await;
+}
+
+/// Reads and forgets until the client ends the connection or has sent `most` bytes.
+async fn discard(socket: &TcpStream, most: usize) {
+    // Not in the future, which each connection has the room for.
+    let mut buffer = vec![0; 1024];
+    let mut read = 0;
+    while read < most {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => read = read.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

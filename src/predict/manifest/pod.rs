@@ -14,7 +14,7 @@ use super::probe::{self, Owner};
 use super::state::{self, Kept};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
-use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
+use crate::kubelet::{ContainerSpec, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy};
 use crate::predict::PodName;
 use crate::predict::workload::OurContainer;
 
@@ -233,7 +233,7 @@ fn program(ours: &OurContainer) -> Program {
 }
 
 /// Where a redirect leads, if not to another host. The paths of probes are taken to have one segment.
-fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
+fn on_this_host(config: &Config, location: &str) -> Option<Endpoint> {
     if location.starts_with("//") || location.split(['/', '?', '#']).next()?.contains(':') {
         return None;
     }

@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::node::{Node, Report, shown, wrong};
 use super::ports::{Listener, Ports};
 use crate::fault::{Client, Target};
-use crate::kubelet::{Aim, Handler, Probe, ProbeKind};
+use crate::kubelet::{Address, Endpoint, Handler, Probe, ProbeKind};
 
 /// The longest time that the API takes, in seconds.
 const MAX_SECONDS: u32 = i32::MAX as u32;
@@ -42,11 +42,12 @@ pub(super) struct Found {
 struct Asked {
     handler: Handler,
     asks: bool,
+    address: Address,
 }
 
 impl Asked {
     /// Somebody else answers.
-    const HEALTHY: Self = Self { handler: Handler::Healthy, asks: false };
+    const HEALTHY: Self = Self { handler: Handler::Healthy, asks: false, address: Address::DEFAULT };
 }
 
 /// The field of a probe.
@@ -74,6 +75,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports, report: &mut Re
         period: number("periodSeconds", 10),
         success_threshold: number("successThreshold", 1),
         failure_threshold: number("failureThreshold", 3),
+        address: asked.address,
         ..Probe::new(asked.handler)
     };
     if let Some(own) = own_timeout {
@@ -148,10 +150,12 @@ impl Reader<'_, '_> {
         let server = listener.container;
         let handler = match (listener.aim(path), &listener.paths) {
             // No fault reaches the admin listener, not even one of the network.
-            (Aim::Status(200), None) => Handler::Healthy,
-            (aim, _) => Handler::Http { server, aim, client },
+            (Endpoint::Status(200), None) => Handler::Healthy,
+            (aim, _) => Handler::Http { server, endpoint: aim, client },
         };
-        Asked { handler, asks: true }
+        let host = node.text("host", self.report).unwrap_or_default().to_owned();
+        let address = Address { https: scheme == "HTTPS", host, port, path: path.to_owned() };
+        Asked { handler, asks: true, address }
     }
 
     fn tcp(&mut self, node: &Node) -> Asked {
@@ -164,7 +168,8 @@ impl Reader<'_, '_> {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
         };
-        Asked { handler, asks: true }
+        let host = node.text("host", self.report).unwrap_or_default().to_owned();
+        Asked { handler, asks: true, address: Address { host, port, ..Address::DEFAULT } }
     }
 
     fn grpc(&mut self, node: &Node) -> Asked {
@@ -214,7 +219,10 @@ impl Reader<'_, '_> {
         let server =
             self.owner.ours.or_else(|| self.ports.of(DEFAULT_PORT).map(|listener| listener.container));
         let Some(server) = server else { return self.somebody_else() };
-        Asked { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks: true }
+        let listener = self.ports.listeners.iter().find(|it| it.container == server && it.paths.is_some());
+        let port = listener.map_or(DEFAULT_PORT, |listener| listener.port);
+        let address = Address { host: "127.0.0.1".to_owned(), port, ..Address::DEFAULT };
+        Asked { handler: Handler::Exec { server, endpoint: Endpoint::Target(target) }, asks: true, address }
     }
 
     fn url(&mut self, node: &Node, address: &str) -> Asked {
@@ -240,11 +248,11 @@ impl Reader<'_, '_> {
         };
         let server = listener.container;
         let handler = match (scheme, &listener.paths) {
-            ("http", Some(_)) => Handler::Exec { server, aim: listener.aim(path) },
+            ("http", Some(_)) => Handler::Exec { server, endpoint: listener.aim(path) },
             ("tcp", Some(_)) => Handler::Tcp { server },
             ("http", None) => match listener.aim(path) {
-                Aim::Status(200) => Handler::Healthy,
-                aim => Handler::Exec { server, aim },
+                Endpoint::Status(200) => Handler::Healthy,
+                aim => Handler::Exec { server, endpoint: aim },
             },
             ("tcp", None) => Handler::Healthy,
             _ => {
@@ -253,7 +261,9 @@ impl Reader<'_, '_> {
                 Handler::Healthy
             }
         };
-        Asked { handler, asks: true }
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let address = Address { https: scheme == "https", host, port, path: path.to_owned() };
+        Asked { handler, asks: true, address }
     }
 
     fn wrong_command(&mut self, node: &Node, expected: &'static str, value: &str) -> Asked {

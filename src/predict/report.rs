@@ -242,22 +242,24 @@ fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> V
 /// The assumptions about the node and about programs that are not ours.
 fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
     let timing = &pod.timing;
-    let mut start = format!(
-        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
-         quiet node; probes tick from the adding on.",
-        Show(timing.first_start.least),
-        Show(timing.first_start.most),
-    );
     let asks_us = |container: &ContainerSpec| {
         container.readiness.as_ref().is_some_and(|probe| probe.handler != Handler::Healthy)
     };
-    if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
-        start += &format!(
+    let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
+        format!(
             " In {:.0}% of the starts the first readiness attempt comes before the program listens, and Ready comes a \
              period later.",
             100.0 * timing.late_listener
-        );
-    }
+        )
+    } else {
+        String::new()
+    };
+    let start = format!(
+        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
+         quiet node; probes tick from the adding on.{late}",
+        Show(timing.first_start.least),
+        Show(timing.first_start.most),
+    );
     let mut all = vec![start];
     all.push(format!(
         "Pods are shown Ready or not as watchers of the API server see it: changes that last less than {} are seen by \

@@ -22,6 +22,7 @@ enum Change {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about an endpoint")]
 struct EndpointState {
     ready: bool,
     /// Whether callers still send calls here.

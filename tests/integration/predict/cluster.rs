@@ -213,10 +213,10 @@ fn calls_meet_the_rules_for_callers() {
     let rate = failed_calls("{name: some, target: traffic, mode: status, rate: 25%}", paths, &[]);
     assert!((0.2..0.3).contains(&rate), "{rate}");
     let slow = "{name: slow, target: traffic, delay: 3s}";
-    assert_eq!(failed_calls(slow, paths, &[]), 0.0);
+    assert!(failed_calls(slow, paths, &[]) <= 0.0);
     assert!(failed_calls(slow, paths, &["--call-timeout", "2s"]) > 0.99);
     let kubelet = "{name: probes, target: listener, mode: drop, client: kubelet, when: {after: 9m59s}}";
-    assert_eq!(failed_calls(kubelet, "", &[]), 0.0, "callers are spared");
+    assert!(failed_calls(kubelet, "", &[]) <= 0.0, "callers are spared");
     let readiness = "{name: asked, target: readiness, mode: hang, client: other}";
     assert!(failed_calls(readiness, "", &[]) > 0.99);
 }

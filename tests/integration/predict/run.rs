@@ -141,9 +141,9 @@ fn a_pod_that_always_fails_liveness_gives_the_trace_seen_on_a_cluster() {
         starts.len() >= seen.len()
             && starts.iter().zip(seen).all(|(at, seen)| (at - starts[0] - seen).abs() < 1.0)
     };
-    let seed = (0..20_000).find(comes_out);
-    assert!(seed.is_some(), "no seed gives the trace");
-    let (prediction, events) = observed(&failing, &Options { seed, ..for_time(s(200)) });
+    let found = (0..20_000).find(comes_out);
+    assert!(found.is_some(), "no seed gives the trace");
+    let (prediction, events) = observed(&failing, &Options { seed: found, ..for_time(s(200)) });
     let starts = starts(&events);
     let pod = &prediction.pods[0];
     assert_eq!(pod.restarts(), starts.len() as u64 - 1);

@@ -3,20 +3,22 @@
 //! One [`Pod`] is a discrete-event simulation of its containers, their probe workers and the kubelet's own loop. It
 //! asks the same [`decide`](crate::fault::ActivePlan::decide) as the service does, under the rules of Kubernetes
 //! [`RULES`]. What is random on a node is drawn from given [`Draws`](crate::fault::Draws), so a run repeats. Memory
-//! does not grow with the time that is run.
+//! does not grow with the simulated time.
+//!
+//! A Pod does the same with the [`Calls`] of a Service's clients: they meet the rules for `client: other`.
 //!
 //! | type | what it is |
 //! |---|---|
 //! | [`PodSpec`], [`ContainerSpec`], [`Probe`] | what a manifest says |
-//! | [`Program`] | this program in a container: its plan and its life |
+//! | [`Program`] | this program in a container |
 //! | [`Pod`] | the simulation |
-//! | [`Event`] | what happens, told to a callback |
-//! | [`Stats`] | counts and times that are kept while it runs |
+//! | [`Event`] | something that happens, passed to a callback |
+//! | [`Stats`] | counts and times of a run |
 //!
-//! # What it leaves out
+//! # Limits
 //!
-//! Restarts of the kubelet itself (they shift the ticks), `preStop` and `postStart` hooks, the pulling of images,
-//! ordinary init containers (taken to be done by [`Timing::pod_start`]), pressure on the node, a deadline of the Pod,
+//! Not modelled: restarts of the kubelet itself (they shift the ticks), `preStop` and `postStart` hooks, the pulling of images,
+//! ordinary init containers (taken to be done before [`Timing::first_start`]), pressure on the node, a deadline of the Pod,
 //! gRPC probes, probes of another program ([`Handler::Healthy`]), and a SYN that is repeated when a network heals
 //! within the timeout of one attempt.
 //!
@@ -25,14 +27,14 @@
 //! ```
 //! use std::time::Duration;
 //! use kube_probesim::fault::{ActivePlan, Client, Draws, Plan, Seed, Target};
-//! use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, Pod, PodSpec, Probe, Program};
+//! use kube_probesim::kubelet::{Endpoint, ContainerSpec, Handler, Pod, PodSpec, Probe, Program};
 //!
 //! let program = Program::new(ActivePlan::new(Plan::default(), Seed(1), true));
-//! let handler = Handler::Http { server: 0, aim: Aim::Target(Target::Readiness), client: Client::Kubelet };
+//! let handler = Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Readiness), client: Client::Kubelet };
 //! let container =
 //!     ContainerSpec { readiness: Some(Probe::new(handler)), ..ContainerSpec::ours("app", program) };
 //! let mut pod = Pod::new(PodSpec::new(vec![container]), Draws::of(Seed(1), "kubelet"));
-//! pod.run(Duration::from_secs(60), &mut |event| println!("{:?} {}", event.at, event.message("app")));
+//! pod.run(Duration::from_secs(60), &mut |event| println!("{:?} {:?}", event.at, event.kind));
 //! assert!(pod.is_ready());
 //! ```
 
@@ -47,9 +49,12 @@ mod stats;
 mod worker;
 
 pub use attempt::Symptom;
-pub use event::{Event, Happening};
+pub use event::{Event, PodEventKind};
 pub use pod::Pod;
-pub use spec::{Aim, ContainerSpec, End, Handler, PodSpec, Probe, ProbeKind, Program, RestartPolicy, Timing};
+pub use spec::{
+    Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, Probe, ProbeKind, Program, RestartPolicy,
+    Span, Timing,
+};
 pub use stats::{ContainerStats, ProbeStats, Stats};
 
 /// The Kubernetes version whose rules the model follows.

@@ -1,6 +1,6 @@
-//! What the kubelet will do with the faults of a manifest, told beforehand.
+//! Predicts what the kubelet will do about the faults of a manifest.
 //!
-//! Manifests become [`Workload`]s; each of their Pods runs under the [`kubelet`](crate::kubelet) model, with the seed that
+//! Manifests become [`Workload`]s. Each of their Pods runs under the [`kubelet`](crate::kubelet) model, with the seed that
 //! the service would have in it.
 
 pub mod advice;
@@ -15,6 +15,7 @@ pub mod selection;
 pub mod service;
 pub mod summary;
 pub mod timeline;
+pub mod watcher;
 pub mod workload;
 
 pub use workload::{Kind, PodName, Rollout, Workload};

@@ -36,6 +36,10 @@ OPTIONS
   --seed N                 draw names, the node's chances, and seeds that are not given, from here
                            [default: the workload's SEED, else 0]
   --endpoint-lag DURATION  how long a Pod that is no longer Ready goes on to get calls [default: 1s]
+  --call-timeout DURATION  how long a caller of the Service waits for an answer [default: 5s]
+  --stops-after DURATION|never
+                           how long a program that is not this one takes to end after SIGTERM; never: it ignores SIGTERM
+                           and takes the whole grace period [default: 0s]
   --output text|json       [default: text]; JSON is one object per line: each event, then a summary
   --fail-on CONDITION      exit with 1 if it holds for a Pod; repeatable: 'restarts > 0', 'unready > 30s',
                            'outage > 10s', 'backoff > 1m', 'availability < 99.9%' (also >= and <=)

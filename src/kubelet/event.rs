@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use super::attempt::Symptom;
 use super::clock::{Nanos, SECOND};
-use super::spec::ProbeKind;
+use super::spec::{ContainerSpec, ProbeKind};
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Time since the Pod was added to the kubelet.
     pub at: Duration,
-    /// The position of the container; of the one that tipped the scales, where the Pod is meant.
+    /// The position of the container; for an event of the whole Pod, of the container that caused it.
     pub container: usize,
-    /// What.
-    pub what: Happening,
-    /// Whether the cluster shows it as an event: after 25 of a Pod, the kubelet lets one pass per 5 minutes.
+    /// What happened.
+    pub kind: PodEventKind,
+    /// Whether the cluster shows it as an event: after 25 of a Pod, the kubelet sends one per 5 minutes.
     pub recorded: bool,
 }
 
-/// What happened.
+/// What happened in a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum PodEventKind {
     /// The container started.
     Started {
         /// How often it had been started before.
@@ -71,11 +71,18 @@ pub enum Happening {
     },
     /// The container became Ready, or not Ready.
     Ready(bool),
-    /// The Pod became Ready, or not Ready.
+    /// The Pod became Ready, or not Ready, as the kubelet sees it.
     PodReady(bool),
+    /// All containers ended and none starts again.
+    PodFinished {
+        /// Whether the phase is Succeeded, not Failed.
+        succeeded: bool,
+    },
+    /// Calls of the Service's clients to this Pod begin to fail, or to succeed again.
+    CallsFail(bool),
 }
 
-impl Happening {
+impl PodEventKind {
     /// The reason of the event that the kubelet leaves, if it leaves one.
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
@@ -84,11 +91,24 @@ impl Happening {
             Self::Warning { .. } => Some("ProbeWarning"),
             Self::Killing { .. } => Some("Killing"),
             Self::BackOff { .. } => Some("BackOff"),
-            Self::Result { .. } | Self::Exited { .. } | Self::Ready(_) | Self::PodReady(_) => None,
+            Self::Result { .. }
+            | Self::Exited { .. }
+            | Self::Ready(_)
+            | Self::PodReady(_)
+            | Self::PodFinished { .. }
+            | Self::CallsFail(_) => None,
         }
     }
 
-    /// How many of the kubelet's events it stands for: a start is preceded by `Pulled` and `Created`.
+    /// Whether the message is the same each time, so that the API server counts repetitions in one event.
+    pub const fn repeats(&self) -> bool {
+        match self {
+            Self::Unhealthy { symptom, .. } | Self::Warning { symptom, .. } => symptom.repeats(),
+            _ => true,
+        }
+    }
+
+    /// The number of events that the kubelet sends for it: a start is preceded by `Pulled` and `Created`.
     const fn events(&self) -> u64 {
         match self {
             Self::Started { .. } => 3,
@@ -98,32 +118,47 @@ impl Happening {
 }
 
 impl Event {
-    /// What happened, in the kubelet's words where it has any. `container` is the name of the container.
-    pub fn message(&self, container: &str) -> String {
-        match self.what {
-            Happening::Started { .. } => format!("Started container {container}"),
-            Happening::Unhealthy { probe, symptom, error: false } => {
-                format!("{} probe failed: {symptom}", probe.name())
+    /// The message of the kubelet's event, or a description where the kubelet records none. `container` is the one
+    /// that [`container`](Self::container) names.
+    pub fn message(&self, container: &ContainerSpec) -> String {
+        let name = &container.name;
+        let symptom_of = |kind, symptom: Symptom| {
+            container.probe(kind).map_or_else(String::new, |it| symptom.message(it.handler, &it.address))
+        };
+        match self.kind {
+            PodEventKind::Started { .. } => "Container started".to_owned(),
+            PodEventKind::Unhealthy { probe, symptom, error: false } => {
+                format!("{} probe failed: {}", probe.name(), symptom_of(probe, symptom))
             }
-            Happening::Unhealthy { probe, symptom, error: true } => {
+            PodEventKind::Unhealthy { probe, symptom, error: true } => {
+                let symptom = symptom_of(probe, symptom);
                 format!("{} probe errored and resulted in failure state: {symptom}", probe.name())
             }
-            Happening::Warning { probe, symptom } => format!("{} probe warning: {symptom}", probe.name()),
-            Happening::Result { probe, success } => {
+            PodEventKind::Warning { probe, symptom } => {
+                format!("{} probe warning: {}", probe.name(), symptom_of(probe, symptom))
+            }
+            PodEventKind::Result { probe, success } => {
                 format!("{} probe {}", probe.name(), if success { "succeeded" } else { "failed" })
             }
-            Happening::Killing { probe: Some(probe), restart, .. } => {
+            PodEventKind::Killing { probe: Some(probe), restart, .. } => {
                 let end = if restart { ", will be restarted" } else { "" };
                 let probe = probe.name().to_ascii_lowercase();
-                format!("Container {container} failed {probe} probe{end}")
+                let what = if container.sidecar { "Init container" } else { "Container" };
+                format!("{what} {name} failed {probe} probe{end}")
             }
-            Happening::Killing { probe: None, .. } => format!("Stopping container {container}"),
-            Happening::Exited { code } => format!("Container {container} exited with code {code}"),
-            Happening::BackOff { .. } => format!("Back-off restarting failed container {container}"),
-            Happening::Ready(ready) => {
-                format!("Container {container} is {}", if ready { "ready" } else { "not ready" })
+            PodEventKind::Killing { probe: None, .. } => format!("Stopping container {name}"),
+            PodEventKind::Exited { code } => format!("Container {name} exited with code {code}"),
+            PodEventKind::BackOff { .. } => format!("Back-off restarting failed container {name}"),
+            PodEventKind::Ready(ready) => {
+                format!("Container {name} is {}", if ready { "ready" } else { "not ready" })
             }
-            Happening::PodReady(ready) => format!("Pod is {}", if ready { "ready" } else { "not ready" }),
+            PodEventKind::PodReady(ready) => format!("Pod is {}", if ready { "ready" } else { "not ready" }),
+            PodEventKind::PodFinished { succeeded } => {
+                format!("Pod has {}", if succeeded { "Succeeded" } else { "Failed" })
+            }
+            PodEventKind::CallsFail(fail) => {
+                format!("Calls of the Service's clients {}", if fail { "fail" } else { "succeed" })
+            }
         }
     }
 }
@@ -143,10 +178,10 @@ impl SpamFilter {
         Self { full_at: 0 }
     }
 
-    /// Whether all the events a happening stands for pass at `now`; each takes its token by itself.
-    pub(super) fn passes(&mut self, now: Nanos, what: &Happening) -> bool {
-        let mut passes = what.reason().is_some();
-        for _ in 0..what.events() {
+    /// Whether all of its events pass at `now`; each takes a token of its own.
+    pub(super) fn passes(&mut self, now: Nanos, kind: &PodEventKind) -> bool {
+        let mut passes = kind.reason().is_some();
+        for _ in 0..kind.events() {
             let full_at = self.full_at.max(now) + Self::REFILL;
             if full_at <= now + Self::BURST * Self::REFILL {
                 self.full_at = full_at;
@@ -165,9 +200,9 @@ mod tests {
     #[test]
     fn after_25_events_one_passes_per_5_minutes() {
         let mut filter = SpamFilter::new();
-        let what =
-            Happening::Unhealthy { probe: ProbeKind::Liveness, symptom: Symptom::Refused, error: false };
-        let passed: Vec<u64> = (0..900).filter(|second| filter.passes(second * SECOND, &what)).collect();
+        let kind =
+            PodEventKind::Unhealthy { probe: ProbeKind::Liveness, symptom: Symptom::Refused, error: false };
+        let passed: Vec<u64> = (0..900).filter(|second| filter.passes(second * SECOND, &kind)).collect();
         let expected: Vec<u64> = (0..25).chain([300, 600]).collect();
         assert_eq!(passed, expected);
     }

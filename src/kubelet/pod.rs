@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use super::backoff::BackOff;
 use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::event::{Event, Happening, SpamFilter};
+use super::event::{Event, PodEventKind, SpamFilter};
 use super::process::Process;
-use super::spec::{ContainerSpec, PodSpec, ProbeKind, RestartPolicy, Timing};
+use super::spec::{Calls, ContainerSpec, PodSpec, ProbeKind, RestartPolicy, Span, Timing};
 use super::stats::{ContainerStats, Readiness, Stats};
 use super::worker::{State, Worker};
 use crate::fault::{ActivePlan, Draws};
 
-/// The slot of the Pod's next sync in the table of what is due; two for each container follow, then the workers.
+/// The slot of the Pod's next sync in the table of due times. Two slots for each container follow, then one for each
+/// worker, then one for the calls.
 const SYNC: usize = 0;
 
 /// Where a container is in its life.
@@ -39,7 +40,7 @@ struct Container {
     stops_after: Nanos,
     ends_after: Nanos,
     end_code: u8,
-    /// The code that the next exit leaves.
+    /// The code of the latest exit, or of the next one while it stops.
     exit_code: u8,
     /// By kind of probe.
     grace: [Nanos; ProbeKind::COUNT],
@@ -63,12 +64,22 @@ struct Container {
     stats: ContainerStats,
 }
 
-/// A Pod on a node, on a virtual clock that begins when the kubelet gets to know of it.
+/// The calls of a Service's clients to the Pod.
+#[derive(Clone, Copy, Debug)]
+struct Callers {
+    /// The container that answers.
+    server: usize,
+    calls: Calls,
+    /// Whether the latest call failed.
+    failing: bool,
+}
+
+/// A Pod on a node, on a virtual clock that begins when the Pod is added to the kubelet.
 #[derive(Clone, Debug)]
 pub struct Pod {
     containers: Vec<Container>,
     workers: Vec<Worker>,
-    /// When each slot is due. A few entries, so the next is found by looking at all.
+    /// When each slot is due. A linear scan finds the next one: there are only a few.
     due: Vec<Nanos>,
     now: Nanos,
     grace: Nanos,
@@ -80,6 +91,9 @@ pub struct Pod {
     killing: Option<usize>,
     sync_wanted: bool,
     deleted: bool,
+    /// Whether its containers ran to their end, so that it is Succeeded or Failed.
+    completed: bool,
+    callers: Option<Callers>,
     draws: Draws,
     drawn: u64,
     filter: SpamFilter,
@@ -87,7 +101,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// A Pod that the kubelet has just got. `jitter` is what the node does by chance.
+    /// A Pod that was just added to the kubelet. The node's chances are drawn from `jitter`.
     ///
     /// # Panics
     ///
@@ -107,8 +121,12 @@ impl Pod {
             }
         }
         let mut due = vec![NEVER; 1 + 2 * spec.containers.len()];
-        due[SYNC] = nanos(spec.timing.pod_start);
         due.extend(workers.iter().map(|worker| worker.next_tick));
+        let callers = spec.containers.iter().enumerate().find_map(|(server, container)| {
+            let calls = container.program.as_ref()?.calls?;
+            Some(Callers { server, calls, failing: false })
+        });
+        due.push(callers.map_or(NEVER, |callers| nanos(callers.calls.every)));
         let containers = spec
             .containers
             .into_iter()
@@ -130,16 +148,20 @@ impl Pod {
             killing: None,
             sync_wanted: false,
             deleted: false,
+            completed: false,
+            callers,
             draws: jitter,
             drawn: 0,
             filter: SpamFilter::new(),
             readiness: Readiness::default(),
         };
         pod.phase = pod.draw(SECOND);
+        let first_start = pod.draw_within(pod.timing.first_start);
+        pod.due[SYNC] = first_start.saturating_sub(nanos(pod.timing.container_start));
         pod
     }
 
-    /// Runs until the virtual clock shows `until`, and tells `observe` of all that happens, in order of time.
+    /// Runs until the virtual clock shows `until`, and passes each event to `observe`, in the order of time.
     pub fn run(&mut self, until: Duration, observe: &mut dyn FnMut(Event)) {
         let until = nanos(until);
         loop {
@@ -148,8 +170,10 @@ impl Pod {
                 break;
             }
             self.now = at;
-            let first_worker = 1 + 2 * self.containers.len();
-            if slot >= first_worker {
+            let first_worker = self.first_worker();
+            if slot >= first_worker + self.workers.len() {
+                self.call(observe);
+            } else if slot >= first_worker {
                 self.wake(slot - first_worker, observe);
             } else if slot == SYNC {
                 self.sync(observe);
@@ -229,15 +253,30 @@ impl Pod {
         &mut self.due[2 + 2 * container]
     }
 
+    const fn first_worker(&self) -> usize {
+        1 + 2 * self.containers.len()
+    }
+
     fn wakes(&mut self, worker: usize) -> &mut Nanos {
-        let first = 1 + 2 * self.containers.len();
+        let first = self.first_worker();
         &mut self.due[first + worker]
+    }
+
+    /// An even draw in [0, 1).
+    fn draw_share(&mut self) -> f64 {
+        self.drawn += 1;
+        self.draws.share(self.drawn)
     }
 
     /// An even draw below `range`.
     fn draw(&mut self, range: Nanos) -> Nanos {
-        self.drawn += 1;
-        (range as f64 * self.draws.share(self.drawn)) as Nanos
+        (range as f64 * self.draw_share()) as Nanos
+    }
+
+    /// An even draw within a range.
+    fn draw_within(&mut self, span: Span) -> Nanos {
+        let (least, most) = (nanos(span.least), nanos(span.most));
+        least + self.draw(most.saturating_sub(least))
     }
 
     /// Between once and one and a half times `interval`.
@@ -245,23 +284,23 @@ impl Pod {
         interval + self.draw(interval / 2)
     }
 
-    fn tell(&mut self, container: usize, what: Happening, observe: &mut dyn FnMut(Event)) {
-        let recorded = self.filter.passes(self.now, &what);
-        observe(Event { at: duration(self.now), container, what, recorded });
+    fn emit(&mut self, container: usize, kind: PodEventKind, observe: &mut dyn FnMut(Event)) {
+        let recorded = self.filter.passes(self.now, &kind);
+        observe(Event { at: duration(self.now), container, kind, recorded });
     }
 
-    /// Sets what follows for readiness from the state of a container.
+    /// Updates the readiness of a container and of the Pod.
     fn update_ready(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
         let container = &self.containers[position];
         let probed = container.workers[ProbeKind::Readiness as usize]
             .is_none_or(|worker| self.workers[worker].state == State::Success);
         let ready = container.runs() && container.started && probed;
         if self.containers[position].readiness.set(self.now, ready) {
-            self.tell(position, Happening::Ready(ready), observe);
+            self.emit(position, PodEventKind::Ready(ready), observe);
         }
         let ready = self.containers.iter().all(|container| container.readiness.ready);
         if self.readiness.set(self.now, ready) {
-            self.tell(position, Happening::PodReady(ready), observe);
+            self.emit(position, PodEventKind::PodReady(ready), observe);
         }
     }
 }

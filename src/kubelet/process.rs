@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::attempt::{Outcome, Reply, Symptom, faulted};
+use super::attempt::{AttemptResult, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
-use super::spec::{Aim, Program};
+use super::spec::{Endpoint, Program};
 use crate::fault::{ActivePlan, Client, Counts, Cut, RequestInfo, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
@@ -15,7 +15,7 @@ const STOPPING: u16 = 503;
 pub(super) struct Request {
     pub(super) at: Nanos,
     pub(super) deadline: Nanos,
-    pub(super) aim: Aim,
+    pub(super) endpoint: Endpoint,
     pub(super) client: Client,
     pub(super) peer: IpAddr,
 }
@@ -68,8 +68,8 @@ impl Process {
         now >= self.accepts_from && now < self.accepts_until
     }
 
-    /// A new process. Counts and clock begin anew, or go on where a state is kept.
-    pub(super) fn start(&mut self, now: Nanos) {
+    /// Starts a new process, which listens some time later. Counts and clock begin anew, or go on where a state is kept.
+    pub(super) fn start(&mut self, now: Nanos, listens_after: Nanos) {
         self.starts += 1;
         if self.starts == 1 || !self.program.keeps_state {
             self.counts = Counts::default();
@@ -82,7 +82,7 @@ impl Process {
             _ => self.seed,
         };
         self.program.plan.reseed(seed.for_start(replica.starts));
-        self.accepts_from = now;
+        self.accepts_from = now.saturating_add(listens_after);
         self.accepts_until = NEVER;
         self.stopping_from = NEVER;
     }
@@ -101,17 +101,17 @@ impl Process {
     /// What a connection gets that is closed as soon as it stands.
     pub(super) fn connect(&self, at: Nanos, deadline: Nanos) -> Result<(), Reply> {
         if !self.accepts(at) {
-            return Err(Reply { at, outcome: Outcome::Failure(Symptom::Refused) });
+            return Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) });
         }
         if !self.has_cuts {
             return Ok(());
         }
         match self.program.plan.link(duration(at - self.zero)).whole.map(|whole| whole.cut) {
             None | Some(Cut::Reset) => Ok(()),
-            Some(Cut::Refuse) => Err(Reply { at, outcome: Outcome::Failure(Symptom::Refused) }),
+            Some(Cut::Refuse) => Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) }),
             // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
             Some(Cut::Drop) => {
-                Err(Reply { at: deadline, outcome: Outcome::Failure(Symptom::ConnectTimeout) })
+                Err(Reply { at: deadline, outcome: AttemptResult::Failure(Symptom::ConnectTimeout) })
             }
         }
     }
@@ -119,9 +119,9 @@ impl Process {
     /// What a request gets.
     pub(super) fn request(&mut self, mut request: Request) -> Reply {
         if let Err(mut reply) = self.connect(request.at, request.deadline) {
-            if reply.outcome == Outcome::Failure(Symptom::ConnectTimeout) {
+            if reply.outcome == AttemptResult::Failure(Symptom::ConnectTimeout) {
                 // The client's timeout speaks before the dialer's.
-                reply.outcome = Outcome::Failure(Symptom::HeadTimeout);
+                reply.outcome = AttemptResult::Failure(Symptom::HeadTimeout);
             }
             return reply;
         }
@@ -129,7 +129,7 @@ impl Process {
             match self.cut(&request, request.at) {
                 None => {}
                 Some(Cut::Refuse | Cut::Reset) => {
-                    return Reply { at: request.at, outcome: Outcome::Failure(Symptom::Reset) };
+                    return Reply { at: request.at, outcome: AttemptResult::Failure(Symptom::Reset) };
                 }
                 Some(Cut::Drop) => match self.healed(&request, request.at) {
                     // The request was sent into the silence; it counts and is answered once that ends.
@@ -144,11 +144,11 @@ impl Process {
 
     /// The answer of a network without cuts, and when its head comes.
     fn answer(&mut self, request: &Request) -> (Nanos, Reply) {
-        let Request { at, deadline, aim, client, .. } = *request;
-        let at_once = |status| (at, Reply { at, outcome: Outcome::of_status(status) });
-        let target = match aim {
-            Aim::Target(target) => target,
-            Aim::Status(status) => return at_once(status),
+        let Request { at, deadline, endpoint, client, .. } = *request;
+        let at_once = |status| (at, Reply { at, outcome: AttemptResult::of_status(status) });
+        let target = match endpoint {
+            Endpoint::Target(target) => target,
+            Endpoint::Status(status) => return at_once(status),
         };
         let count = self.counts.get_mut(target, client);
         *count += 1;
@@ -156,10 +156,10 @@ impl Process {
         let decision = self.program.plan.decide(&attempt, |_| {});
         let head = at.saturating_add(nanos(decision.delay));
         if head >= deadline {
-            let timeout = Outcome::Failure(Symptom::HeadTimeout);
+            let timeout = AttemptResult::Failure(Symptom::HeadTimeout);
             return (deadline, Reply { at: deadline, outcome: timeout });
         }
-        let status = |status| Reply { at: head, outcome: Outcome::of_status(status) };
+        let status = |status| Reply { at: head, outcome: AttemptResult::of_status(status) };
         let stopping = at >= self.stopping_from && target == Target::Readiness;
         let ordinary = if stopping { STOPPING } else { 200 };
         let reply = match decision.verdict {
@@ -168,7 +168,7 @@ impl Process {
             Verdict::Inject(position) => match self.program.plan.rule(position).mode() {
                 Some(mode) => {
                     let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
-                    faulted(mode, head, deadline, followed.map(|(_, aim)| *aim))
+                    faulted(mode, head, deadline, followed.map(|(_, endpoint)| *endpoint))
                 }
                 None => status(ordinary),
             },
@@ -194,11 +194,11 @@ impl Process {
                 None => return Ok(at),
                 Some(Cut::Drop) => {}
                 Some(Cut::Refuse | Cut::Reset) => {
-                    return Err(Reply { at, outcome: Outcome::Failure(Symptom::Reset) });
+                    return Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Reset) });
                 }
             }
         }
-        Err(Reply { at: request.deadline, outcome: Outcome::Failure(Symptom::HeadTimeout) })
+        Err(Reply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) })
     }
 
     /// What is left of an answer when a partition begins before its end.
@@ -208,7 +208,9 @@ impl Process {
             at = next;
             let lost = match self.cut(request, at) {
                 None => continue,
-                Some(Cut::Refuse | Cut::Reset) => Reply { at, outcome: Outcome::Failure(Symptom::Reset) },
+                Some(Cut::Refuse | Cut::Reset) => {
+                    Reply { at, outcome: AttemptResult::Failure(Symptom::Reset) }
+                }
                 Some(Cut::Drop) => match self.healed(request, at) {
                     Ok(healed) => {
                         at = healed;
@@ -225,9 +227,9 @@ impl Process {
 }
 
 /// The loss of a connection whose head had come.
-const fn within_body(lost: Outcome) -> Outcome {
-    Outcome::Error(match lost {
-        Outcome::Failure(Symptom::Reset) => Symptom::BodyReset,
+const fn within_body(lost: AttemptResult) -> AttemptResult {
+    AttemptResult::Error(match lost {
+        AttemptResult::Failure(Symptom::Reset) => Symptom::BodyReset,
         _ => Symptom::BodyTimeout,
     })
 }

@@ -1,4 +1,4 @@
-//! What is simulated: a Pod as its manifest describes it.
+//! The Pod to simulate, as its manifest describes it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl ProbeKind {
 
 /// What a request of a probe asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aim {
+pub enum Endpoint {
     /// A path of a target.
     Target(Target),
     /// A path that always answers with this status: the index, the metrics, an unknown path.
@@ -49,7 +49,7 @@ pub enum Handler {
         /// Who answers.
         server: usize,
         /// What is asked for.
-        aim: Aim,
+        endpoint: Endpoint,
         /// The client class, which a `User-Agent` among `httpHeaders` changes.
         client: Client,
     },
@@ -63,7 +63,7 @@ pub enum Handler {
         /// Who answers.
         server: usize,
         /// What is asked for.
-        aim: Aim,
+        endpoint: Endpoint,
     },
     /// Somebody else's port or command, taken to be healthy.
     Healthy,
@@ -79,11 +79,54 @@ impl Handler {
     }
 }
 
+/// Where the requests of a probe go, as the messages of its events name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Whether the scheme is HTTPS.
+    pub https: bool,
+    /// The host; empty: the Pod's address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path, with a query if there is one; empty: the default path of the endpoint.
+    pub path: String,
+}
+
+impl Address {
+    /// The default port on the Pod's address.
+    pub const DEFAULT: Self = Self { https: false, host: String::new(), port: 8080, path: String::new() };
+
+    /// Host and port.
+    pub(super) fn authority(&self) -> String {
+        let ipv6 = self.host.contains(':') && !self.host.starts_with('[');
+        match self.host.as_str() {
+            "" => format!("{}:{}", PodSpec::ADDRESS, self.port),
+            host if ipv6 => format!("[{host}]:{}", self.port),
+            host => format!("{host}:{}", self.port),
+        }
+    }
+
+    pub(super) fn url(&self, endpoint: Endpoint) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let path = match (self.path.as_str(), endpoint) {
+            ("", Endpoint::Target(Target::Liveness)) => "/healthz",
+            ("", Endpoint::Target(Target::Readiness)) => "/readyz",
+            ("", Endpoint::Target(Target::Startup)) => "/startupz",
+            ("", _) => "/",
+            (path, _) => path,
+        };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!("{scheme}://{}{slash}{path}", self.authority())
+    }
+}
+
 /// A probe, with the fields and defaults of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// What an attempt does.
     pub handler: Handler,
+    /// Where it does it.
+    pub address: Address,
     /// `initialDelaySeconds`.
     pub initial_delay: u32,
     /// `timeoutSeconds`.
@@ -103,6 +146,7 @@ impl Probe {
     pub const fn new(handler: Handler) -> Self {
         Self {
             handler,
+            address: Address::DEFAULT,
             initial_delay: 0,
             timeout: 1,
             period: 10,
@@ -134,7 +178,7 @@ pub struct Program {
     pub shutdown_delay: Duration,
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
     /// Any other redirect is taken to lead to another host.
-    pub followed: Vec<(usize, Aim)>,
+    pub followed: Vec<(usize, Endpoint)>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
     pub reseeds: Option<Draws>,
     /// Whether clock, counts and the number of starts outlive the container (`STATE_DIR` on a volume of the Pod).
@@ -142,6 +186,21 @@ pub struct Program {
     pub keeps_state: bool,
     /// The instant at which the virtual clock stands at zero.
     pub epoch: Timestamp,
+    /// The calls that clients of its Service make; absent: no rule acts on them.
+    pub calls: Option<Calls>,
+}
+
+/// Calls of a Service's clients to one Pod, at an even pace while it is Ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// What is asked for.
+    pub endpoint: Endpoint,
+    /// The time from one call to the next, above 0.
+    pub every: Duration,
+    /// How long a client waits for the whole answer.
+    pub timeout: Duration,
+    /// The client's address, for partitions of some networks only.
+    pub peer: IpAddr,
 }
 
 impl Program {
@@ -154,6 +213,7 @@ impl Program {
             reseeds: None,
             keeps_state: false,
             epoch: Timestamp(Duration::ZERO),
+            calls: None,
         }
     }
 
@@ -232,27 +292,51 @@ impl ContainerSpec {
     }
 }
 
-/// What a node takes its time for. The defaults are those of an unhurried node with the image at hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How long a node takes. The defaults are those of a quiet node that has the image.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
-    /// From the Pod's arrival at the kubelet to its first container, which is created then. An assumption.
-    pub pod_start: Duration,
+    /// The time from the Pod's arrival at the kubelet to the start of its first container. Each Pod draws its own,
+    /// evenly from this range, as measured on a node.
+    pub first_start: Span,
+    /// The share of starts in which the first readiness attempt comes before the program listens, as measured on a
+    /// node. No other attempt follows it before the next tick.
+    pub late_listener: f64,
+    /// How long after such a start the program listens. An assumption.
+    pub listens_after: Duration,
     /// To create and start one container. An assumption.
     pub container_start: Duration,
     /// How often the kubelet lists what runs: it notices an exit up to this much later.
     pub relist: Duration,
-    /// When the kubelet syncs the Pod after a container's start, from that start; rising. As seen on a node.
+    /// When the kubelet syncs the Pod after a container's start, from that start; rising. As measured on a node.
     pub syncs_after_start: [Duration; 3],
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            pod_start: Duration::from_millis(800),
+            first_start: Span { least: Duration::from_millis(300), most: Duration::from_millis(700) },
+            late_listener: 0.05,
+            listens_after: Duration::from_millis(100),
             container_start: Duration::from_millis(200),
             relist: Duration::from_secs(1),
             syncs_after_start: [5, 256, 405].map(Duration::from_millis),
         }
+    }
+}
+
+/// A range of durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The shortest.
+    pub least: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+impl Span {
+    /// Always the same.
+    pub const fn fixed(duration: Duration) -> Self {
+        Self { least: duration, most: duration }
     }
 }
 
@@ -272,6 +356,11 @@ pub struct PodSpec {
 }
 
 impl PodSpec {
+    /// The Pod's address in messages. An example.
+    pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+    /// The kubelet's end of a connection in messages. An example: its port is another one each time.
+    pub(super) const NODE_END: &'static str = "10.0.0.1:40000";
+
     /// A Pod with the defaults of the API.
     pub fn new(containers: Vec<ContainerSpec>) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The worker of one container and probe: when it asks, and what a run of results means.
 
-use super::attempt::Outcome;
+use super::attempt::AttemptResult;
 use super::clock::{Nanos, SECOND};
 use super::spec::{Handler, Probe, ProbeKind};
 
@@ -21,7 +21,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) deadline: Nanos,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AttemptResult,
     /// Which start of the container it began under.
     pub(super) start: u64,
     tries: u8,
@@ -31,11 +31,11 @@ pub(super) struct Flight {
 /// What follows the end of a request.
 pub(super) enum Next {
     /// Another request of the attempt.
-    Request(super::spec::Aim),
+    Request(super::spec::Endpoint),
     /// The attempt anew.
     Again,
     /// The attempt is over.
-    Done(Outcome),
+    Done(AttemptResult),
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +43,9 @@ pub(super) struct Worker {
     pub(super) container: usize,
     pub(super) kind: ProbeKind,
     pub(super) handler: Handler,
-    pub(super) initial_delay: u64,
+    initial_delay: Nanos,
+    /// When the initial delay of the latest start ends.
+    pub(super) probes_from: Nanos,
     pub(super) timeout: Nanos,
     pub(super) period: Nanos,
     success_threshold: u32,
@@ -65,7 +67,8 @@ impl Worker {
             container,
             kind,
             handler: probe.handler,
-            initial_delay: u64::from(probe.initial_delay),
+            initial_delay: u64::from(probe.initial_delay) * SECOND,
+            probes_from: 0,
             timeout: u64::from(probe.timeout.max(1)) * SECOND,
             period,
             success_threshold: probe.success_threshold,
@@ -80,8 +83,10 @@ impl Worker {
         }
     }
 
-    /// A new container: the state begins anew, the run of results goes on.
-    pub(super) fn reset(&mut self) {
+    /// A new container: the state begins anew, the run of results goes on. The kubelet compares whole seconds of the
+    /// wall clock, which is `ahead` of the virtual one and showed `started_at` at the start.
+    pub(super) fn reset(&mut self, started_at: Nanos, ahead: Nanos) {
+        self.probes_from = started_at.saturating_add(self.initial_delay).saturating_sub(ahead);
         self.on_hold = false;
         self.state = match self.kind {
             ProbeKind::Startup => State::Unknown,
@@ -101,15 +106,17 @@ impl Worker {
             self.triggered = false;
             self.next_tick = now + self.period;
         } else {
-            let late = now.saturating_sub(self.next_tick);
-            self.next_tick += (late / self.period + 1) * self.period;
+            self.next_tick += self.period;
+            if self.next_tick <= now {
+                self.next_tick += ((now - self.next_tick) / self.period + 1) * self.period;
+            }
         }
     }
 
     /// An attempt begins.
     pub(super) const fn flight(&self, now: Nanos, start: u64) -> Flight {
         let deadline = now + self.timeout;
-        Flight { deadline, outcome: Outcome::Success, start, tries: 1, redirects: 0 }
+        Flight { deadline, outcome: AttemptResult::Success, start, tries: 1, redirects: 0 }
     }
 
     /// Records a success or failure. Returns the new state where the threshold is reached.
@@ -137,16 +144,16 @@ impl Flight {
     pub(super) fn next(&mut self, now: Nanos, timeout: Nanos, exec: bool) -> Next {
         use super::attempt::Symptom;
         match self.outcome {
-            Outcome::Redirect(_) if self.redirects == REDIRECTS => {
-                Next::Done(Outcome::Failure(Symptom::TooManyRedirects))
+            AttemptResult::Redirect(_) if self.redirects == REDIRECTS => {
+                Next::Done(AttemptResult::Failure(Symptom::TooManyRedirects))
             }
-            Outcome::Redirect(aim) => {
+            AttemptResult::Redirect(endpoint) => {
                 self.redirects += 1;
-                Next::Request(aim)
+                Next::Request(endpoint)
             }
-            Outcome::Error(symptom) if exec => Next::Done(Outcome::Failure(symptom)),
-            Outcome::Warning(_) if exec => Next::Done(Outcome::Success),
-            Outcome::Error(_) if self.tries < TRIES => {
+            AttemptResult::Error(symptom) if exec => Next::Done(AttemptResult::Failure(symptom)),
+            AttemptResult::Warning(_) if exec => Next::Done(AttemptResult::Success),
+            AttemptResult::Error(_) if self.tries < TRIES => {
                 self.tries += 1;
                 self.redirects = 0;
                 self.deadline = now + timeout;

@@ -1,11 +1,12 @@
-//! What a manifest could do better, each with its reason and the figure behind it.
+//! Advice on a manifest, each with its reason and the figure behind it.
 
 use std::time::Duration;
 
 use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule, Target};
-use crate::kubelet::{Aim, ContainerSpec, Handler, Probe, ProbeKind};
+use crate::kubelet::{ContainerSpec, Endpoint, Handler, Probe, ProbeKind};
 use crate::units::Show;
 
+use super::run::Prediction;
 use super::timeline::Short;
 use super::workload::Workload;
 
@@ -21,11 +22,15 @@ pub struct Advice {
     pub text: String,
 }
 
-/// All advice on a workload.
-pub fn advice(workload: &Workload) -> Vec<Advice> {
+/// All advice on a workload. With a prediction, what it says of restarts agrees with that.
+pub fn advice(workload: &Workload, prediction: Option<&Prediction>) -> Vec<Advice> {
     let mut found = Vec::new();
-    for container in &workload.pod.containers {
-        let subject = Subject { workload, container };
+    for (position, container) in workload.pod.containers.iter().enumerate() {
+        let restarted = prediction.map(|prediction| {
+            let restarts = prediction.pods.iter().map(|pod| pod.stats.containers[position].restarts);
+            (restarts.filter(|restarts| *restarts > 0).count(), prediction.pods.len())
+        });
+        let subject = Subject { workload, container, restarted };
         for kind in ProbeKind::ALL {
             if let Some(probe) = container.probe(kind) {
                 found.extend(subject.timeout(kind, probe));
@@ -46,14 +51,20 @@ pub fn advice(workload: &Workload) -> Vec<Advice> {
 struct Subject<'a> {
     workload: &'a Workload,
     container: &'a ContainerSpec,
+    /// In how many of how many predicted Pods the container restarted.
+    restarted: Option<(usize, usize)>,
 }
 
 /// The target that a probe asks of us, and as which client.
 fn asked(probe: &Probe) -> Option<(usize, Target, Client)> {
     match probe.handler {
-        Handler::Http { server, aim: Aim::Target(target), client } => Some((server, target, client)),
+        Handler::Http { server, endpoint: Endpoint::Target(target), client } => {
+            Some((server, target, client))
+        }
         // The program's own client gives the kubelet's name.
-        Handler::Exec { server, aim: Aim::Target(target) } => Some((server, target, Client::Kubelet)),
+        Handler::Exec { server, endpoint: Endpoint::Target(target) } => {
+            Some((server, target, Client::Kubelet))
+        }
         _ => None,
     }
 }
@@ -63,7 +74,7 @@ fn run_length(probe: &Probe) -> Duration {
     seconds(probe.period) * (probe.failure_threshold.max(1) - 1)
 }
 
-/// How long a fault lasts until the threshold is reached at the latest: a period is waited for the first attempt.
+/// The longest time from the beginning of a fault to the threshold: the first attempt comes up to a period later.
 fn reaction(probe: &Probe) -> Duration {
     seconds(probe.period) * probe.failure_threshold.max(1)
 }
@@ -100,11 +111,11 @@ impl<'a> Subject<'a> {
             return None;
         }
         let how_many = if latency(1.0 - QUANTILE) >= timeout {
-            "nearly every attempt fails"
+            "nearly every attempt that it delays fails"
         } else if latency(0.5) >= timeout {
-            "half of the attempts or more fail"
+            "half of the attempts that it delays or more fail"
         } else {
-            "one attempt in 100 or more fails"
+            "one attempt in 100 or more that it delays fails"
         };
         let better = p99.as_secs() + 1;
         Some(Advice {
@@ -119,16 +130,16 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Errors are thrown away; only in an HTTP probe there are any.
+    /// Faults whose errors the kubelet throws away. Only HTTP probes have errors.
     fn thrown_away(&self, kind: ProbeKind, probe: &Probe) -> Vec<Advice> {
         if !matches!(probe.handler, Handler::Http { .. }) {
             return Vec::new();
         }
         let timeout = seconds(probe.timeout);
         let follows = match kind {
-            ProbeKind::Liveness => "it will never restart the container",
-            ProbeKind::Startup => "it never ends the start, and never restarts the container",
-            ProbeKind::Readiness => "a Pod that is Ready stays Ready",
+            ProbeKind::Liveness => "this fault will never restart the container",
+            ProbeKind::Startup => "this fault never ends the start, and never restarts the container",
+            ProbeKind::Readiness => "this fault lets a Pod that is Ready stay Ready",
         };
         self.rules(probe)
             .filter_map(|rule| Some((rule, rule.mode()?)))
@@ -198,10 +209,19 @@ impl<'a> Subject<'a> {
         // A clock that goes on over restarts gets there.
         let goes_on = liveness.handler.server().is_some_and(|server| self.keeps_state(server));
         let again = if goes_on { "until that time is over" } else { "again and again" };
+        let follows = match self.restarted {
+            None => format!("the container is restarted before its first success, {again}"),
+            Some((restarted, pods)) if restarted > 0 && restarted == pods => {
+                format!("the container is restarted before its first success, {again}")
+            }
+            Some((restarted, pods)) => format!(
+                "the container is restarted before its first success, {again}, or not at all, as its ticks fall; here it \
+                 is in {restarted} of {pods} Pods"
+            ),
+        };
         let text = if start > end {
             format!(
-                "{}: the start takes {} ({what}), but {name} after {} already: the container is restarted before its \
-                 first success, {again}. Set {better} or more.",
+                "{}: the start takes {} ({what}), but {name} after {} already: {follows}. Set {better} or more.",
                 self.container.name,
                 Show(start),
                 Show(end),
@@ -260,6 +280,10 @@ impl<'a> Subject<'a> {
                 } else {
                     "it restarts the container again and again for as long as it lasts".to_owned()
                 };
+                let again = match self.restarted {
+                    Some((0, _)) => format!("{again}. None of that comes within this prediction"),
+                    _ => again,
+                };
                 let length = window.and_then(|window| window.length());
                 let reaches = rule.client().admits(client) && from.contains(self.workload.pod.node);
                 (reaches && length.is_none_or(|length| length >= kills)).then(|| Advice {
@@ -293,7 +317,7 @@ fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
     (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
 }
 
-/// Why the kubelet takes a mode for an error, and what to do instead.
+/// Why the kubelet takes a mode for an error, and a better choice.
 fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
     let partial = mode.partial()?;
     match mode {
@@ -310,7 +334,12 @@ fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
         }
         _ if partial.body < KUBELET_BODY_LIMIT => Some((
             format!("breaks off within the body, {} bytes into it", partial.body),
-            "Use status, hang, close or reset for a failure, or a body of 10KiB or more.",
+            "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
+        )),
+        // The client reads a chunk's header ahead of the limit.
+        Mode::Malformed(_) if partial.body == KUBELET_BODY_LIMIT => Some((
+            format!("breaks off at the kubelet's limit, {} bytes into the body", partial.body),
+            "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
         )),
         _ => None,
     }

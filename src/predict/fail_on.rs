@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::units::{self, Bare, UnitError};
 
-use super::run::Outcome;
+use super::run::PodOutcome;
 use super::timeline::Short;
 
 /// What is compared.
@@ -41,7 +41,7 @@ impl Figure {
     }
 
     /// The figure of a Pod: a count, seconds, or percent.
-    fn of(self, pod: &Outcome) -> f64 {
+    fn of(self, pod: &PodOutcome) -> f64 {
         match self {
             Self::Restarts => pod.restarts() as f64,
             Self::Unready => pod.stats.unready.as_secs_f64(),
@@ -166,9 +166,9 @@ impl FromStr for Condition {
 
 impl Condition {
     /// The reason to fail, if the condition holds for a Pod: the worst of them is named.
-    pub fn check(&self, pods: &[Outcome]) -> Option<String> {
-        let value = |pod: &Outcome| self.figure.of(pod);
-        let order = |a: &&Outcome, b: &&Outcome| {
+    pub fn check(&self, pods: &[PodOutcome]) -> Option<String> {
+        let value = |pod: &PodOutcome| self.figure.of(pod);
+        let order = |a: &&PodOutcome, b: &&PodOutcome| {
             let order = value(a).total_cmp(&value(b));
             if self.comparison.upwards() { order.reverse() } else { order }
         };

@@ -1,10 +1,10 @@
-//! How long the kubelet takes to react to a fault.
+//! The time that the kubelet takes to react to a fault.
 
 use std::time::Duration;
 
 use super::workload::Workload;
 use crate::fault::{Action, Client, ClientFilter, Mode};
-use crate::kubelet::{Event, Happening, PodSpec, Program};
+use crate::kubelet::{Event, PodEventKind, PodSpec, Program};
 
 /// A failing rule of a container.
 pub(super) struct Fault {
@@ -15,7 +15,14 @@ pub(super) struct Fault {
     by_requests: bool,
 }
 
-/// When the faults of a Pod began, and what came of the first.
+impl Fault {
+    /// Whether it begins by the number of requests.
+    pub(super) const fn is_by_requests(&self) -> bool {
+        self.by_requests
+    }
+}
+
+/// When the faults of a Pod began, and the reaction to the first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Onset {
     lives: Vec<Life>,
@@ -35,13 +42,13 @@ struct Life {
 }
 
 impl Onset {
-    /// Takes note of what happens in the Pod.
+    /// Takes an event of the Pod.
     pub(super) fn see(&mut self, event: &Event, faults: &[Fault], pod: &PodSpec) {
         if self.reaction.is_some() {
             return;
         }
-        match event.what {
-            Happening::Started { restarts } => {
+        match event.kind {
+            PodEventKind::Started { restarts } => {
                 let Some(program) = &pod.containers[event.container].program else { return };
                 let life = self.life(event);
                 if !program.keeps_state {
@@ -53,10 +60,10 @@ impl Onset {
                     life.begins = opening(program, own, restarts, life.zero, event.at);
                 }
             }
-            Happening::Unhealthy { .. } if faults.iter().any(|fault| fault.by_requests) => {
+            PodEventKind::Unhealthy { .. } if faults.iter().any(|fault| fault.by_requests) => {
                 self.failed.get_or_insert(event.at);
             }
-            Happening::Killing { .. } | Happening::PodReady(false) => {
+            PodEventKind::Killing { .. } | PodEventKind::PodReady(false) => {
                 let begins = self.lives.iter().filter_map(|life| life.begins).chain(self.failed).min();
                 self.reaction = begins.and_then(|begins| event.at.checked_sub(begins));
             }

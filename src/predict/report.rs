@@ -1,23 +1,24 @@
-//! What a prediction prints.
+//! The output of a prediction.
 
+mod json;
+
+use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, RULES};
+use crate::units::{Show, show_timestamp};
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::kubelet::{Event, Happening, ProbeKind, RULES};
-use crate::units::{Show, show_timestamp};
-
 use super::advice::{Advice, advice};
 use super::fail_on::Percent;
-use super::rollout::Milestone;
-use super::run::{MAX_PODS, Observation, Options, Prediction, Replicas, run};
-use super::selection::{self, Selection, selections};
+use super::run::{
+    CALLER, Detail, MAX_PODS, Observation, Options, Prediction, Replicas, called, run_in, serving,
+};
+use super::selection;
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
+use super::watcher::COALESCED;
 use super::workload::{Kind, OurContainer, Workload};
 
-/// Where paragraphs are broken, in characters.
+/// The longest line of a paragraph, in characters.
 const WIDTH: usize = 120;
 
 /// Form of the output.
@@ -51,7 +52,7 @@ pub fn predict(
 ) -> io::Result<Prediction> {
     match view.output {
         Output::Text => text(workload, replicas, options, view, out),
-        Output::Json => json_lines(workload, replicas, options, view, out),
+        Output::Json => json::lines(workload, replicas, options, view, out),
     }
 }
 
@@ -62,12 +63,13 @@ fn text(
     view: &View,
     out: &mut dyn Write,
 ) -> io::Result<Prediction> {
-    let containers = workload.pod.containers.iter().map(|container| container.name.clone()).collect();
-    let mut timeline = Timeline::new(containers);
-    let prediction = run(workload, replicas, options, &mut |observation| match observation {
-        Observation::Pod { pod, event } if pod == view.shown => timeline.see(&event),
+    let mut timeline = Timeline::new(&workload.pod.containers);
+    let detail = Detail::Pod(view.shown);
+    let prediction = run_in(detail, workload, replicas, options, &mut |observation| match observation {
+        Observation::Pod { pod, event, sight } if pod == view.shown => timeline.see(&event, sight),
         Observation::Pod { .. } => {}
         Observation::Rollout(milestone) => timeline.milestone(milestone),
+        Observation::JobComplete { at } => timeline.job_complete(at),
     });
     writeln!(out, "{}: {} {}", workload.place, workload.kind, workload.name)?;
     writeln!(
@@ -87,15 +89,20 @@ fn text(
     }
     summary(&prediction, options, view, out)?;
     let advice: Vec<String> =
-        all_advice(workload, replicas, options).into_iter().map(|advice| advice.text).collect();
+        all_advice(workload, replicas, options, &prediction).into_iter().map(|advice| advice.text).collect();
     section("Advice", &advice, out)?;
-    section("Assumptions", &assumptions(workload, replicas), out)?;
+    section("Assumptions", &assumptions(workload, replicas, options), out)?;
     section("Warnings", &workload.warnings, out)?;
     Ok(prediction)
 }
 
-fn all_advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<Advice> {
-    let mut all = advice(workload);
+fn all_advice(
+    workload: &Workload,
+    replicas: &Replicas,
+    options: &Options,
+    prediction: &Prediction,
+) -> Vec<Advice> {
+    let mut all = advice(workload, Some(prediction));
     all.extend(selection::advice(workload, replicas, options));
     all
 }
@@ -104,14 +111,14 @@ fn follows_calendar(workload: &Workload) -> bool {
     workload.ours.iter().any(OurContainer::follows_calendar)
 }
 
-/// What was drawn, and from where.
+/// What was drawn, and from which seed.
 fn origin(workload: &Workload, replicas: &Replicas) -> String {
     let seed = replicas.seed.0;
     let drawn = match (workload.kind.draws_names(), replicas.seeds_drawn) {
         (true, true) => "the Pods' names and seeds are",
         (true, false) => "the Pods' names, which go into their seeds, are",
         (false, true) => "no SEED is given; the seeds are",
-        (false, false) => return format!("Seed {seed}; the node's own chances are drawn from it, too"),
+        (false, false) => return format!("Seed {seed}; the node's timing is drawn from it, too"),
     };
     format!("A sample: {drawn} drawn here from seed {seed} (--seed gives another sample)")
 }
@@ -151,7 +158,8 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
     let seen = match service.since {
         Some(since) => format!(
             "from its first endpoint at +{} on, there was no ready endpoint for {} of the time, and {} of the calls \
-             failed: those without an endpoint, and those to a container that was down, up to {} after its Pod was Ready.",
+             failed: those without an endpoint, those to a container that was down, up to {} after its Pod was Ready, \
+             and those that a fault made fail.",
             Short(since),
             Percent(service.no_endpoint),
             Percent(service.failed_calls),
@@ -172,6 +180,9 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
             (None, Some(stalled)) => writeln!(out, "Rollout: stalls at +{}", Short(stalled))?,
             (None, None) => writeln!(out, "Rollout: neither complete nor stalled at the end")?,
         }
+    }
+    if let Some(at) = prediction.job_complete {
+        writeln!(out, "Job: complete at +{}", Short(at))?;
     }
     Ok(())
 }
@@ -200,8 +211,8 @@ fn paragraph(first: &str, others: &str, text: &str, out: &mut dyn Write) -> io::
     writeln!(out)
 }
 
-/// What the manifest's reader and the run take for granted.
-fn assumptions(workload: &Workload, replicas: &Replicas) -> Vec<String> {
+/// The assumptions of the manifest's reader and of the run.
+fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
     let mut all = workload.assumptions.clone();
     if replicas.pods.len() == MAX_PODS as usize && workload.replicas > MAX_PODS {
         all.push(format!("Of {} replicas {MAX_PODS} are run.", workload.replicas));
@@ -219,138 +230,80 @@ fn assumptions(workload: &Workload, replicas: &Replicas) -> Vec<String> {
             _ => "",
         };
         all.push(format!("All Pods come to their nodes at once{how}."));
-        all.push(
-            "Calls come evenly and are spread evenly over the endpoints. A call to a container that runs succeeds: \
-             faults of the traffic and partitions are not counted."
-                .to_owned(),
-        );
+    }
+    if workload.kind == Kind::Job {
+        all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
+    }
+    all.extend(of_the_node(&workload.pod, options));
+    all.push(calls(workload, options));
+    all
+}
+
+/// The assumptions about the node and about programs that are not ours.
+fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
+    let timing = &pod.timing;
+    let asks_us = |container: &ContainerSpec| {
+        container.readiness.as_ref().is_some_and(|probe| probe.handler != Handler::Healthy)
+    };
+    let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
+        format!(
+            " In {:.0}% of the starts the first readiness attempt comes before the program listens, and Ready comes a \
+             period later.",
+            100.0 * timing.late_listener
+        )
+    } else {
+        String::new()
+    };
+    let start = format!(
+        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
+         quiet node; probes tick from the adding on.{late}",
+        Show(timing.first_start.least),
+        Show(timing.first_start.most),
+    );
+    let mut all = vec![start];
+    all.push(format!(
+        "Pods are shown Ready or not as watchers of the API server see it: changes that last less than {} are seen by \
+         nobody (--output json has the kubelet's view, too). Messages show {} as the Pod's address.",
+        Show(COALESCED),
+        PodSpec::ADDRESS,
+    ));
+    let is_killed = |container: &&ContainerSpec| {
+        container.program.is_none() && (container.liveness.is_some() || container.startup.is_some())
+    };
+    for container in pod.containers.iter().filter(is_killed) {
+        let probe_grace =
+            [&container.liveness, &container.startup].into_iter().flatten().find_map(|probe| probe.grace);
+        let grace = Duration::from_secs(u64::from(probe_grace.unwrap_or(pod.grace).max(2)));
+        let how = match options.stops_after {
+            Some(time) if time.is_zero() => "ends at once after SIGTERM".to_owned(),
+            Some(time) => format!("ends {} after SIGTERM", Show(time)),
+            None => "ignores SIGTERM".to_owned(),
+        };
+        all.push(format!(
+            "The program of container {} {how} (--stops-after DURATION or never). One that ignores SIGTERM takes the whole \
+             grace period of {}.",
+            container.name,
+            Show(grace),
+        ));
     }
     all
 }
 
-fn json_lines(
-    workload: &Workload,
-    replicas: &Replicas,
-    options: &Options,
-    view: &View,
-    out: &mut dyn Write,
-) -> io::Result<Prediction> {
-    let name = format!("{}/{}", workload.kind, workload.name);
-    let mut written = Ok(());
-    let prediction = run(workload, replicas, options, &mut |observation| {
-        if written.is_ok() {
-            let line = match observation {
-                Observation::Pod { pod, event } => {
-                    let container = &workload.pod.containers[event.container].name;
-                    let mut line = json!({ "workload": name, "pod": replicas.pods[pod].name });
-                    tell(&mut line, &event, container);
-                    line
-                }
-                Observation::Rollout(milestone) => rollout(&name, milestone),
-            };
-            written = writeln!(out, "{line}");
+/// The assumptions about calls.
+fn calls(workload: &Workload, options: &Options) -> String {
+    let serving = serving(&workload.pod);
+    let ours = workload.ours.iter().find(|ours| ours.position == serving);
+    let asked = match ours.and_then(called) {
+        Some(Endpoint::Target(target)) => format!("{} paths", target.name()),
+        Some(Endpoint::Status(_)) => "the index".to_owned(),
+        None => {
+            return "Calls come evenly and are spread evenly over the endpoints. No fault acts on them."
+                .to_owned();
         }
-    });
-    written?;
-    let mut summary = json_summary(&name, workload, replicas, options, &prediction);
-    summary["service"]["names"] = json!(view.services);
-    writeln!(out, "{}", json!({ "summary": summary }))?;
-    Ok(prediction)
-}
-
-fn tell(line: &mut Value, event: &Event, container: &str) {
-    line["elapsed_seconds"] = json!(event.at.as_secs_f64());
-    line["container"] = json!(container);
-    let (kind, details) = match event.what {
-        Happening::Started { restarts } => ("Started", json!({ "restarts": restarts })),
-        Happening::Unhealthy { probe, error, .. } => {
-            ("Unhealthy", json!({ "probe": probe.name(), "error": error }))
-        }
-        Happening::Warning { probe, .. } => ("ProbeWarning", json!({ "probe": probe.name() })),
-        Happening::Result { probe, success } => {
-            ("Result", json!({ "probe": probe.name(), "success": success }))
-        }
-        Happening::Killing { probe, grace, restart } => (
-            "Killing",
-            json!({
-                "probe": probe.map(ProbeKind::name), "grace_seconds": grace.as_secs_f64(), "restart": restart
-            }),
-        ),
-        Happening::Exited { code } => ("Exited", json!({ "exit_code": code })),
-        Happening::BackOff { delay } => ("BackOff", json!({ "delay_seconds": delay.as_secs_f64() })),
-        Happening::Ready(ready) => ("Ready", json!({ "ready": ready })),
-        Happening::PodReady(ready) => ("PodReady", json!({ "ready": ready })),
     };
-    line["event"] = json!(kind);
-    if let (Value::Object(line), Value::Object(details)) = (&mut *line, details) {
-        line.extend(details);
-    }
-    line["message"] = json!(event.message(container));
-    line["recorded"] = json!(event.recorded);
-}
-
-fn rollout(name: &str, milestone: Milestone) -> Value {
-    match milestone {
-        Milestone::Complete { at } => {
-            json!({ "workload": name, "elapsed_seconds": at.as_secs_f64(), "event": "RolloutComplete" })
-        }
-        Milestone::Stalled { at, available } => json!({
-            "workload": name, "elapsed_seconds": at.as_secs_f64(), "event": "ProgressDeadlineExceeded",
-            "available": available
-        }),
-    }
-}
-
-fn json_summary(
-    name: &str,
-    workload: &Workload,
-    replicas: &Replicas,
-    options: &Options,
-    prediction: &Prediction,
-) -> Value {
-    let summary = Summary::of(prediction);
-    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-    let mut line = json!({
-        "workload": name,
-        "place": workload.place,
-        "kubernetes": RULES,
-        "pods": prediction.pods.len(),
-        "horizon_seconds": options.horizon.as_secs_f64(),
-        "seed": replicas.seed.0,
-        "sample": replicas.sample,
-        "restarts": summary.restarts.map(|it| json!({ "p50": it.p50, "p95": it.p95, "worst": it.worst })),
-    });
-    for (_, name, spread) in &summary.times {
-        line[*name] = json!(spread.map(|it| {
-            json!({
-                "p50": it.p50.as_secs_f64(), "p95": it.p95.as_secs_f64(), "worst": it.worst.as_secs_f64()
-            })
-        }));
-    }
-    line["worst_availability"] = json!(summary.worst_availability);
-    line["service"] = json!({
-        "first_endpoint_seconds": seconds(prediction.service.since),
-        "endpoint_lag_seconds": options.endpoint_lag.as_secs_f64(),
-        "no_endpoint_ratio": prediction.service.no_endpoint,
-        "failed_calls_ratio": prediction.service.failed_calls,
-    });
-    line["rollout"] = json!(prediction.rollout.map(|rollout| {
-        json!({ "complete_seconds": seconds(rollout.complete), "stalled_seconds": seconds(rollout.stalled) })
-    }));
-    if follows_calendar(workload) {
-        line["begins_at"] = json!(show_timestamp(options.at));
-    }
-    let of_rule = |it: Selection| {
-        json!({
-            "container": it.container, "name": it.rule.name().as_str(), "source": it.source.name(), "pods": it.pods.len()
-        })
-    };
-    line["rules"] = selections(workload, replicas).into_iter().map(of_rule).collect();
-    line["advice"] = all_advice(workload, replicas, options)
-        .into_iter()
-        .map(|it| json!({ "code": it.code, "text": it.text }))
-        .collect();
-    line["assumptions"] = json!(assumptions(workload, replicas));
-    line["warnings"] = json!(workload.warnings);
-    line
+    format!(
+        "Calls come evenly, one a second to each endpoint, from other Pods (address {CALLER}). They ask for {asked}, as \
+         clients of class other, and fail after {} without a whole answer (--call-timeout).",
+        Show(options.call_timeout),
+    )
 }

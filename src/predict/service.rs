@@ -1,13 +1,13 @@
-//! What the callers of a Service see.
+//! The availability of a Service for its callers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// What the callers of a Service saw.
+/// The availability of a Service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Availability {
-    /// When the first endpoint was ready; what follows is measured from here. `None`: there never was one.
+    /// When the first endpoint was ready; the shares are measured from here. `None`: there never was one.
     pub since: Option<Duration>,
     /// Share of the time with no ready endpoint, 0 to 1.
     pub no_endpoint: f64,
@@ -22,20 +22,23 @@ enum Change {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Endpoint {
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about an endpoint")]
+struct EndpointState {
     ready: bool,
     /// Whether callers still send calls here.
     listed: bool,
     accepts: bool,
-    /// Which listing and which process a pending change is about: the latest, or it is void.
+    /// Whether calls that reach it fail.
+    fails: bool,
+    /// A pending change holds for this listing and this process; for an older one it is void.
     listing: u64,
     process: u64,
 }
 
-/// The endpoints of a Service over some Pods, and what calls that come evenly, and are spread evenly, meet.
+/// The endpoints of a Service over some Pods, and the share of failed calls, which come evenly and are spread evenly.
 ///
 /// An endpoint is listed from the moment its Pod is Ready until some time (`lag`) after it no longer is. A call fails
-/// when no endpoint is listed, or when it goes to one that is but accepts no connection.
+/// when no endpoint is listed, or when it goes to an endpoint that accepts no connection or fails its calls.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,11 +59,11 @@ struct Endpoint {
 pub struct Service {
     lag: Duration,
     now: Duration,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<EndpointState>,
     pending: BinaryHeap<Reverse<(Duration, usize, u64, Change)>>,
     ready: usize,
     listed: usize,
-    /// Listed, but do not accept.
+    /// Listed, but calls to them fail.
     broken: usize,
     since: Option<Duration>,
     no_endpoint: Duration,
@@ -74,7 +77,7 @@ impl Service {
         Self {
             lag,
             now: Duration::ZERO,
-            endpoints: vec![Endpoint::default(); pods],
+            endpoints: vec![EndpointState::default(); pods],
             pending: BinaryHeap::new(),
             ready: 0,
             listed: 0,
@@ -111,14 +114,20 @@ impl Service {
         self.schedule(at, pod, process, Change::Accepts(accepts));
     }
 
-    /// The process of a Pod ended: it accepts nothing, and what lay ahead for it is void.
+    /// The process of a Pod ended: it accepts nothing, and its pending changes are void.
     pub fn set_dead(&mut self, at: Duration, pod: usize) {
         self.advance(at);
         self.endpoints[pod].process += 1;
         self.change(pod, |endpoint| endpoint.accepts = false);
     }
 
-    /// What callers saw until `at`.
+    /// Calls that reach a Pod fail from `at` on, or no longer do. Calls come in the order of `at`.
+    pub fn set_fails(&mut self, at: Duration, pod: usize, fails: bool) {
+        self.advance(at);
+        self.change(pod, |endpoint| endpoint.fails = fails);
+    }
+
+    /// The availability until `at`.
     pub fn finish(&mut self, at: Duration) -> Availability {
         self.advance(at);
         let span = self.since.map_or(0.0, |since| at.saturating_sub(since).as_secs_f64());
@@ -134,7 +143,7 @@ impl Service {
         self.pending.push(Reverse((at, pod, version, change)));
     }
 
-    /// Moves the clock, and does on the way what was due.
+    /// Moves the clock, and makes the changes that are due on the way.
     fn advance(&mut self, to: Duration) {
         while let Some(Reverse((at, pod, version, change))) = self.pending.peek().copied() {
             if at > to {
@@ -168,11 +177,12 @@ impl Service {
         self.failed += passed.as_secs_f64() * failing;
     }
 
-    fn change(&mut self, pod: usize, change: impl FnOnce(&mut Endpoint)) {
+    fn change(&mut self, pod: usize, change: impl FnOnce(&mut EndpointState)) {
         let endpoint = &mut self.endpoints[pod];
         let before = *endpoint;
         change(endpoint);
-        let broken = |endpoint: Endpoint| usize::from(endpoint.listed && !endpoint.accepts);
+        let broken =
+            |endpoint: EndpointState| usize::from(endpoint.listed && (!endpoint.accepts || endpoint.fails));
         self.listed = self.listed + usize::from(endpoint.listed) - usize::from(before.listed);
         self.broken = self.broken + broken(*endpoint) - broken(before);
     }

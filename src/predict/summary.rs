@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::{Outcome, Prediction};
+use super::run::{PodOutcome, Prediction};
 
 /// The median, the 95th percentile and the worst of a figure over the Pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,10 +41,11 @@ impl Summary {
     /// Of a prediction.
     pub fn of(prediction: &Prediction) -> Self {
         let pods = &prediction.pods;
-        let times =
-            |time: &dyn Fn(&Outcome) -> Option<Duration>| Spread::of(pods.iter().filter_map(time).collect());
+        let times = |time: &dyn Fn(&PodOutcome) -> Option<Duration>| {
+            Spread::of(pods.iter().filter_map(time).collect())
+        };
         Self {
-            restarts: Spread::of(pods.iter().map(Outcome::restarts).collect()),
+            restarts: Spread::of(pods.iter().map(PodOutcome::restarts).collect()),
             times: vec![
                 ("time not Ready", "unready_seconds", times(&|pod| Some(pod.stats.unready))),
                 ("time in back-off", "back_off_seconds", times(&|pod| Some(pod.back_off()))),
@@ -52,7 +53,7 @@ impl Summary {
                 ("fault to reaction", "reaction_seconds", times(&|pod| pod.reaction)),
             ],
             reacted: pods.iter().filter(|pod| pod.reaction.is_some()).count(),
-            worst_availability: pods.iter().map(Outcome::availability).fold(1.0, f64::min),
+            worst_availability: pods.iter().map(PodOutcome::availability).fold(1.0, f64::min),
         }
     }
 }

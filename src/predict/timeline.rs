@@ -1,22 +1,23 @@
-//! The course of one Pod in lines for people.
+//! The timeline of one Pod, as text.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use crate::kubelet::{Event, Happening, ProbeKind, Symptom};
+use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, Symptom};
 use crate::units::Show;
 
 use super::rollout::Milestone;
+use super::watcher::{Flips, Sight};
 
 /// Lines kept from the beginning.
 const HEAD: usize = 16;
 /// Lines kept from the end.
 const RECENT: usize = 26;
-/// The longest round of lines that is recognised when it comes again.
+/// The longest sequence of lines whose repetition is recognised.
 const MAX_ROUND: usize = 12;
 
-/// What attempts that failed alike have in common.
+/// Identifies attempts that failed in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Attempts {
     container: usize,
@@ -29,36 +30,36 @@ struct Attempts {
 struct Line {
     at: Duration,
     text: String,
-    /// The number of the restart, which two lines that are like each other may differ in.
+    /// The number of the restart. Lines that differ only in it are alike.
     restart: Option<u64>,
-    what: What,
+    kind: LineKind,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum LineKind {
     Change,
-    /// Attempts that failed alike: how many, and when the last was.
+    /// Attempts that failed in the same way: how many, and when the last was.
     Attempts(Attempts, u64, Duration),
-    /// The round of so many lines before came again: how often, and when it ended.
+    /// The given number of lines before repeat: how often, and when the last repetition ended.
     Again(usize, u64, Duration),
 }
 
 impl Line {
-    /// Whether two lines say the same of different times.
+    /// Whether two lines differ only in their times.
     fn is_like(&self, other: &Self) -> bool {
-        match (&self.what, &other.what) {
-            (What::Change, What::Change) => self.text == other.text,
-            (What::Attempts(mine, ..), What::Attempts(others, ..)) => mine == others,
+        match (&self.kind, &other.kind) {
+            (LineKind::Change, LineKind::Change) => self.text == other.text,
+            (LineKind::Attempts(mine, ..), LineKind::Attempts(others, ..)) => mine == others,
             _ => false,
         }
     }
 }
 
-/// The course of one Pod, in bounded memory: attempts that fail alike are one line until something changes, a round of
-/// lines that comes again is counted, and of many lines the first and the last are kept.
+/// The timeline of one Pod, in bounded memory. Attempts that fail in the same way are one line until something changes,
+/// repetitions of a sequence of lines are counted, and of many lines the first and the last are kept.
 #[derive(Clone, Debug, Default)]
-pub struct Timeline {
-    containers: Vec<String>,
+pub struct Timeline<'a> {
+    containers: &'a [ContainerSpec],
     head: Vec<Line>,
     recent: VecDeque<Line>,
     left_out: u64,
@@ -66,31 +67,34 @@ pub struct Timeline {
     open: usize,
 }
 
-impl Timeline {
-    /// An empty one, of a Pod with containers of these names.
-    pub fn new(containers: Vec<String>) -> Self {
+impl<'a> Timeline<'a> {
+    /// An empty timeline of a Pod with these containers.
+    pub fn new(containers: &'a [ContainerSpec]) -> Self {
         Self { containers, ..Self::default() }
     }
 
-    /// Adds what happened in the Pod.
-    pub fn see(&mut self, event: &Event) {
-        let (Happening::Unhealthy { probe, symptom, .. } | Happening::Warning { probe, symptom }) =
-            event.what
+    /// Adds an event of the Pod. Changes of readiness that no watcher sees are left out.
+    pub fn see(&mut self, event: &Event, sight: Sight) {
+        if matches!(event.kind, PodEventKind::PodReady(_)) && sight.flips == Flips::None {
+            return;
+        }
+        let (PodEventKind::Unhealthy { probe, symptom, .. } | PodEventKind::Warning { probe, symptom }) =
+            event.kind
         else {
             if let Some(text) = self.text(event) {
-                let restart = match event.what {
-                    Happening::Started { restarts } if restarts > 0 => Some(restarts),
+                let restart = match event.kind {
+                    PodEventKind::Started { restarts } if restarts > 0 => Some(restarts),
                     _ => None,
                 };
                 self.change(event.at, text, restart);
             }
             return;
         };
-        let error = matches!(event.what, Happening::Unhealthy { error: true, .. });
+        let error = matches!(event.kind, PodEventKind::Unhealthy { error: true, .. });
         let alike = Attempts { container: event.container, probe, symptom, error };
         let open = self.open;
         for line in self.recent.iter_mut().rev().take(open) {
-            if let What::Attempts(attempts, count, last) = &mut line.what
+            if let LineKind::Attempts(attempts, count, last) = &mut line.kind
                 && *attempts == alike
             {
                 *count += 1;
@@ -98,12 +102,17 @@ impl Timeline {
                 return;
             }
         }
-        let text = self.named(event, event.message(self.container(event)));
+        let text = self.named(event, self.message(event));
         self.open += 1;
-        self.push(Line { at: event.at, text, restart: None, what: What::Attempts(alike, 1, event.at) });
+        self.push(Line { at: event.at, text, restart: None, kind: LineKind::Attempts(alike, 1, event.at) });
     }
 
-    /// Adds what became of the rollout.
+    /// Adds that the Job is complete.
+    pub fn job_complete(&mut self, at: Duration) {
+        self.change(at, "Job complete: all Pods have Succeeded".to_owned(), None);
+    }
+
+    /// Adds a change of the rollout.
     pub fn milestone(&mut self, milestone: Milestone) {
         let (at, text) = match milestone {
             Milestone::Complete { at } => (at, "Rollout complete: all Pods are available".to_owned()),
@@ -114,35 +123,39 @@ impl Timeline {
         self.change(at, text, None);
     }
 
-    fn container(&self, event: &Event) -> &str {
-        self.containers.get(event.container).map_or("", String::as_str)
+    fn message(&self, event: &Event) -> String {
+        self.containers.get(event.container).map_or_else(String::new, |container| event.message(container))
     }
 
-    /// With the container's name, where there are several and the text lacks it.
+    /// Puts the container's name before a text that lacks it, where there are several containers.
     fn named(&self, event: &Event, text: String) -> String {
-        if self.containers.len() > 1 { format!("{}: {text}", self.container(event)) } else { text }
+        match self.containers.get(event.container) {
+            Some(container) if self.containers.len() > 1 => format!("{}: {text}", container.name),
+            _ => text,
+        }
     }
 
-    /// `None` for what another line says better.
+    /// The text of a line; `None` for events that need none.
     fn text(&self, event: &Event) -> Option<String> {
-        let message = || event.message(self.container(event));
-        match event.what {
-            Happening::Result { probe: ProbeKind::Startup, success: true } => {
+        let message = || self.message(event);
+        match event.kind {
+            PodEventKind::Result { probe: ProbeKind::Startup, success: true } => {
                 Some(self.named(event, "Startup probe succeeded".to_owned()))
             }
-            Happening::Result { .. } => None,
-            Happening::Ready(_) if self.containers.len() == 1 => None,
-            Happening::Killing { grace, .. } => {
+            PodEventKind::Result { .. } | PodEventKind::CallsFail(_) => None,
+            PodEventKind::Started { .. } => Some(self.named(event, message())),
+            PodEventKind::Ready(_) if self.containers.len() == 1 => None,
+            PodEventKind::Killing { grace, .. } => {
                 Some(format!("{}: SIGTERM, SIGKILL after {}", message(), Show(grace)))
             }
-            Happening::BackOff { delay } => Some(format!("{}, for {}", message(), Show(delay))),
+            PodEventKind::BackOff { delay } => Some(format!("{}, for {}", message(), Show(delay))),
             _ => Some(message()),
         }
     }
 
     fn change(&mut self, at: Duration, text: String, restart: Option<u64>) {
         self.open = 0;
-        self.push(Line { at, text, restart, what: What::Change });
+        self.push(Line { at, text, restart, kind: LineKind::Change });
         self.fold(at);
     }
 
@@ -160,21 +173,20 @@ impl Timeline {
             self.head.push(line);
             return;
         }
-        self.left_out += match line.what {
-            What::Again(lines, times, _) => lines as u64 * times,
+        self.left_out += match line.kind {
+            LineKind::Again(lines, times, _) => lines as u64 * times,
             _ => 1,
         };
     }
 
-    /// If the latest lines are the round before them again, they are counted instead.
+    /// If the latest lines repeat those before them, counts them instead.
     fn fold(&mut self, until: Duration) {
         let lines = self.recent.make_contiguous();
         for round in 1..=MAX_ROUND {
             let Some((before, latest)) = lines.len().checked_sub(round).map(|at| lines.split_at(at)) else {
                 return;
             };
-            let counted =
-                matches!(before.last(), Some(Line { what: What::Again(lines, ..), .. }) if *lines == round);
+            let counted = matches!(before.last(), Some(Line { kind: LineKind::Again(lines, ..), .. }) if *lines == round);
             let Some(first) = before.len().checked_sub(round + usize::from(counted)) else { return };
             let before = &before[first..first + round];
             if !latest.iter().zip(before).all(|(new, old)| new.is_like(old)) {
@@ -183,7 +195,7 @@ impl Timeline {
             let begun = latest[0].at;
             self.recent.truncate(first + round + usize::from(counted));
             match self.recent.back_mut() {
-                Some(Line { what: What::Again(_, times, last), .. }) if counted => {
+                Some(Line { kind: LineKind::Again(_, times, last), .. }) if counted => {
                     *times += 1;
                     *last = until;
                 }
@@ -191,7 +203,7 @@ impl Timeline {
                     at: begun,
                     text: String::new(),
                     restart: None,
-                    what: What::Again(round, 1, until),
+                    kind: LineKind::Again(round, 1, until),
                 }),
             }
             return;
@@ -199,17 +211,17 @@ impl Timeline {
     }
 }
 
-impl fmt::Display for Timeline {
+impl fmt::Display for Timeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.head {
             writeln!(f, "  {line}")?;
         }
         let mut left_out = self.left_out;
         let mut recent = self.recent.iter().peekable();
-        // What it counts is not there to be seen.
+        // The lines that it repeats are left out, too.
         while left_out > 0
-            && let Some(Line { what: What::Again(lines, times, _), .. }) =
-                recent.next_if(|line| matches!(line.what, What::Again(..)))
+            && let Some(Line { kind: LineKind::Again(lines, times, _), .. }) =
+                recent.next_if(|line| matches!(line.kind, LineKind::Again(..)))
         {
             left_out += *lines as u64 * times;
         }
@@ -226,14 +238,14 @@ impl fmt::Display for Line {
         if let Some(restart) = self.restart {
             write!(f, " (restart {restart})")?;
         }
-        match self.what {
-            What::Attempts(_, count, last) if count > 1 => {
+        match self.kind {
+            LineKind::Attempts(_, count, last) if count > 1 => {
                 write!(f, " ({count} times until +{})", Short(last))
             }
-            What::Again(1, times, last) => {
+            LineKind::Again(1, times, last) => {
                 write!(f, "… the same again, {} until +{}", Times(times), Short(last))
             }
-            What::Again(lines, times, last) => {
+            LineKind::Again(lines, times, last) => {
                 write!(f, "… the last {lines} lines again, {} until +{}", Times(times), Short(last))
             }
             _ => Ok(()),

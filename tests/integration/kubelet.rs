@@ -14,7 +14,8 @@ use kube_probesim::fault::{
     RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use kube_probesim::kubelet::{
-    Aim, ContainerSpec, Event, Handler, Happening, Pod, PodSpec, Probe, ProbeKind, Program, Timing,
+    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Span,
+    Timing,
 };
 
 const fn s(seconds: u64) -> Duration {
@@ -65,7 +66,7 @@ fn program(rules: Vec<Rule>) -> Program {
 }
 
 fn http(target: Target) -> Handler {
-    Handler::Http { server: 0, aim: Aim::Target(target), client: Client::Kubelet }
+    Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet }
 }
 
 /// A probe of our port with period, timeout and failure threshold.
@@ -91,7 +92,13 @@ fn ours(rules: Vec<Rule>) -> ContainerSpec {
 
 /// A node that takes no time, so that a container starts 1 s after its Pod came, and again at once.
 fn exact() -> Timing {
-    Timing { pod_start: s(1), container_start: Duration::ZERO, relist: Duration::ZERO, ..Timing::default() }
+    Timing {
+        first_start: Span::fixed(s(1)),
+        late_listener: 0.0,
+        container_start: Duration::ZERO,
+        relist: Duration::ZERO,
+        ..Timing::default()
+    }
 }
 
 fn spec(container: ContainerSpec) -> PodSpec {
@@ -109,28 +116,41 @@ fn run(container: ContainerSpec, until: Duration) -> (Pod, Vec<Event>) {
     run_with(spec(container), 1, until)
 }
 
-/// When a container's happenings of a sort were, in seconds.
-fn times(events: &[Event], sort: impl Fn(&Happening) -> bool) -> Vec<f64> {
-    events.iter().filter(|event| sort(&event.what)).map(|event| event.at.as_secs_f64()).collect()
+/// The container of the messages.
+fn probed() -> ContainerSpec {
+    ContainerSpec {
+        startup: startup(1, 3),
+        liveness: liveness(1, 3),
+        readiness: readiness(1, 3),
+        ..ours(vec![])
+    }
+}
+
+/// When events of a kind were, in seconds.
+fn times(events: &[Event], sort: impl Fn(&PodEventKind) -> bool) -> Vec<f64> {
+    events.iter().filter(|event| sort(&event.kind)).map(|event| event.at.as_secs_f64()).collect()
 }
 
 fn starts(events: &[Event]) -> Vec<f64> {
-    times(events, |what| matches!(what, Happening::Started { .. }))
+    times(events, |what| matches!(what, PodEventKind::Started { .. }))
 }
 
 fn kills(events: &[Event]) -> Vec<f64> {
-    times(events, |what| matches!(what, Happening::Killing { .. }))
+    times(events, |what| matches!(what, PodEventKind::Killing { .. }))
 }
 
 fn failures(events: &[Event], kind: ProbeKind) -> Vec<f64> {
-    times(events, |what| matches!(what, Happening::Unhealthy { probe, error: false, .. } if *probe == kind))
+    times(
+        events,
+        |what| matches!(what, PodEventKind::Unhealthy { probe, error: false, .. } if *probe == kind),
+    )
 }
 
 fn pod_ready(events: &[Event]) -> Vec<(f64, bool)> {
     events
         .iter()
-        .filter_map(|event| match event.what {
-            Happening::PodReady(ready) => Some((event.at.as_secs_f64(), ready)),
+        .filter_map(|event| match event.kind {
+            PodEventKind::PodReady(ready) => Some((event.at.as_secs_f64(), ready)),
             _ => None,
         })
         .collect()

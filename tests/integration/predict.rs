@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in helpers of tests, a panic is the failure")]
 
 mod advice;
+mod cluster;
 mod engine;
 mod replicas;
 mod report;
@@ -9,7 +10,7 @@ mod run;
 use std::time::Duration;
 
 use kube_probesim::fault::{ActivePlan, Client, Plan, Seed, Target};
-use kube_probesim::kubelet::{Aim, ContainerSpec, Handler, PodSpec, Probe, ProbeKind, Program};
+use kube_probesim::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Probe, ProbeKind, Program};
 use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
 use kube_probesim::predict::workload::OurContainer;
 use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
@@ -20,7 +21,7 @@ const fn s(seconds: u64) -> Duration {
 }
 
 fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
-    let handler = Handler::Http { server: 0, aim: Aim::Target(target), client: Client::Kubelet };
+    let handler = Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet };
     Probe { period, failure_threshold, ..Probe::new(handler) }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::support::manifests::{KUBECTL, name, rendered, scenarios};
 use crate::support::{predict, repository, tools};
 
-/// The summary of a prediction, and how often the readiness of the worst Pod changed.
+/// The summary of a prediction, and how often watchers saw the readiness of the worst Pod change.
 fn predicted(manifests: &str, arguments: &[&str]) -> Value {
     let output = predict(&[arguments, &["--output", "json", "-"]].concat(), manifests);
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -17,7 +17,7 @@ fn predicted(manifests: &str, arguments: &[&str]) -> Value {
     let mut flips: Map<String, Value> = Map::new();
     for event in lines.iter().filter(|line| line["event"] == "PodReady") {
         let count = flips.entry(event["pod"].as_str().unwrap()).or_insert(json!(0));
-        *count = json!(count.as_u64().unwrap() + 1);
+        *count = json!(count.as_u64().unwrap() + event["watchers_see"].as_array().unwrap().len() as u64);
     }
     let rounded = |value: &Value| value.as_f64().map(|value| (value * 1e4).round() / 1e4);
     json!({
@@ -26,6 +26,7 @@ fn predicted(manifests: &str, arguments: &[&str]) -> Value {
         "ready_flips": flips.values().filter_map(Value::as_u64).max().unwrap_or(0),
         "worst_availability": rounded(&summary["worst_availability"]),
         "no_endpoint_ratio": rounded(&summary["service"]["no_endpoint_ratio"]),
+        "failed_calls_ratio": rounded(&summary["service"]["failed_calls_ratio"]),
         "rollout_stalled_seconds": summary["rollout"]["stalled_seconds"],
         "advice": summary["advice"].as_array().unwrap().iter().map(|advice| advice["code"].clone()).collect::<Value>(),
     })
@@ -99,6 +100,10 @@ fn the_outcomes_are_what_the_texts_say() {
     for scenario in ["one-sided-cut", "body-error", "slow-start-with-startup-probe"] {
         assert_eq!(availability(scenario), 1.0, "{scenario}");
     }
+    let failed = |scenario| outcome(scenario)["failed_calls_ratio"].as_f64().unwrap();
+    assert!(failed("one-sided-cut") > 0.85, "every call times out from the second minute on");
+    assert_eq!(failed("body-error"), 0.0);
+    assert!(failed("partition-heals") > 0.0);
     assert_eq!(outcome("stalled-rollout")["rollout_stalled_seconds"], 60.0);
     assert_eq!(outcome("random-number-service")["ready_flips"], 2);
     assert!(outcome("service-outage")["no_endpoint_ratio"].as_f64().unwrap() > 0.05);

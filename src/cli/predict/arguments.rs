@@ -12,8 +12,18 @@ use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
 use crate::units::{self, UnitError};
 
-const OPTIONS: [&str; 8] =
-    ["--for", "--at", "--pods", "--pod", "--seed", "--endpoint-lag", "--output", "--fail-on"];
+const OPTIONS: [&str; 10] = [
+    "--for",
+    "--at",
+    "--pods",
+    "--pod",
+    "--seed",
+    "--endpoint-lag",
+    "--call-timeout",
+    "--stops-after",
+    "--output",
+    "--fail-on",
+];
 
 /// What to do.
 #[derive(Debug)]
@@ -94,6 +104,11 @@ impl Arguments {
                 self.at = Some(units::timestamp(&value).map_err(|error| UsageError::At(value, error))?);
             }
             "--endpoint-lag" => self.options.endpoint_lag = shared::duration(option, value)?,
+            "--call-timeout" => self.options.call_timeout = shared::positive_duration(option, value)?,
+            "--stops-after" => {
+                self.options.stops_after =
+                    if value == "never" { None } else { Some(shared::duration(option, value)?) };
+            }
             "--pods" => {
                 let pods = value.parse().ok().filter(|pods| (1..=MAX_PODS).contains(pods));
                 self.options.pods = Some(pods.ok_or(UsageError::Pods(value))?);

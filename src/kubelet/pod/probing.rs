@@ -1,12 +1,12 @@
-//! Attempts and what their results set off.
+//! Attempts, their results, and the calls of clients.
 
-use super::super::attempt::{Outcome, Reply};
-use super::super::clock::{NEVER, Nanos, SECOND};
-use super::super::event::{Event, Happening};
+use super::super::attempt::{AttemptResult, Reply};
+use super::super::clock::{NEVER, Nanos, nanos};
+use super::super::event::{Event, PodEventKind};
 use super::super::process::{Process, Request};
-use super::super::spec::{Aim, Handler, ProbeKind};
+use super::super::spec::{Calls, Endpoint, Handler, ProbeKind};
 use super::super::worker::{Flight, Next, State};
-use super::{Phase, Pod, SYNC};
+use super::{Callers, Phase, Pod, SYNC};
 use crate::fault::Client;
 
 impl Pod {
@@ -43,10 +43,7 @@ impl Pod {
             worker.state = State::Failure;
             return false;
         }
-        // The status of a container keeps its start in whole seconds of the wall clock.
-        let started_at = (container.started_at + self.phase) / SECOND * SECOND;
-        let since = (self.now + self.phase - started_at) / SECOND;
-        since >= worker.initial_delay && container.started == (worker.kind != ProbeKind::Startup)
+        self.now >= worker.probes_from && container.started == (worker.kind != ProbeKind::Startup)
     }
 
     /// Sends a request of an attempt, and what follows it at the same instant.
@@ -54,14 +51,14 @@ impl Pod {
         &mut self,
         position: usize,
         mut flight: Flight,
-        mut aim: Option<Aim>,
+        mut endpoint: Option<Endpoint>,
         observe: &mut dyn FnMut(Event),
     ) {
         let now = self.now;
         let worker = &self.workers[position];
         let (handler, timeout) = (worker.handler, worker.timeout);
         loop {
-            let reply = self.ask(handler, aim, flight.deadline);
+            let reply = self.ask(handler, endpoint, flight.deadline);
             flight.outcome = reply.outcome;
             if reply.at > now {
                 self.workers[position].flight = Some(flight);
@@ -69,8 +66,8 @@ impl Pod {
                 return;
             }
             match flight.next(now, timeout, matches!(handler, Handler::Exec { .. })) {
-                Next::Request(next) => aim = Some(next),
-                Next::Again => aim = None,
+                Next::Request(next) => endpoint = Some(next),
+                Next::Again => endpoint = None,
                 Next::Done(outcome) => return self.conclude(position, outcome, flight.start, observe),
             }
         }
@@ -80,56 +77,84 @@ impl Pod {
     fn land(&mut self, position: usize, mut flight: Flight, observe: &mut dyn FnMut(Event)) {
         let worker = &self.workers[position];
         match flight.next(self.now, worker.timeout, matches!(worker.handler, Handler::Exec { .. })) {
-            Next::Request(aim) => self.send(position, flight, Some(aim), observe),
+            Next::Request(endpoint) => self.send(position, flight, Some(endpoint), observe),
             Next::Again => self.send(position, flight, None, observe),
             Next::Done(outcome) => self.conclude(position, outcome, flight.start, observe),
         }
     }
 
-    fn ask(&mut self, handler: Handler, redirected: Option<Aim>, deadline: Nanos) -> Reply {
+    fn ask(&mut self, handler: Handler, redirected: Option<Endpoint>, deadline: Nanos) -> Reply {
         let now = self.now;
-        let success = Reply { at: now, outcome: Outcome::Success };
+        let success = Reply { at: now, outcome: AttemptResult::Success };
         let peer = self.node;
-        let request = |process: &mut Process, aim, client| {
-            let aim = redirected.unwrap_or(aim);
-            process.request(Request { at: now, deadline, aim, client, peer })
+        let request = |process: &mut Process, endpoint, client| {
+            let endpoint = redirected.unwrap_or(endpoint);
+            process.request(Request { at: now, deadline, endpoint, client, peer })
         };
         let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
         match (handler, process) {
-            (Handler::Http { aim, client, .. }, Some(process)) => request(process, aim, client),
-            (Handler::Exec { aim, .. }, Some(process)) => request(process, aim, Client::Kubelet),
+            (Handler::Http { endpoint, client, .. }, Some(process)) => request(process, endpoint, client),
+            (Handler::Exec { endpoint, .. }, Some(process)) => request(process, endpoint, Client::Kubelet),
             (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
             (_, None) | (Handler::Healthy, _) => success,
         }
     }
 
+    /// A client of the Service calls the Pod, if it is Ready and its process accepts connections.
+    pub(super) fn call(&mut self, observe: &mut dyn FnMut(Event)) {
+        let now = self.now;
+        let Some(Callers { server, calls, failing }) = self.callers else { return };
+        if let Some(due) = self.due.last_mut() {
+            *due = now.saturating_add(nanos(calls.every).max(1));
+        }
+        let ready = self.readiness.ready;
+        let Some(process) = self.containers[server].process.as_mut() else { return };
+        if !ready || !process.accepts(now) {
+            return;
+        }
+        let Calls { endpoint, timeout, peer, .. } = calls;
+        let deadline = now.saturating_add(nanos(timeout));
+        let reply = process.request(Request { at: now, deadline, endpoint, client: Client::Other, peer });
+        let fails = matches!(reply.outcome, AttemptResult::Failure(_) | AttemptResult::Error(_));
+        if fails != failing {
+            self.callers = Some(Callers { server, calls, failing: fails });
+            self.emit(server, PodEventKind::CallsFail(fails), observe);
+        }
+    }
+
     /// An attempt is over. `start` is the start of the container it began under.
-    fn conclude(&mut self, position: usize, outcome: Outcome, start: u64, observe: &mut dyn FnMut(Event)) {
+    fn conclude(
+        &mut self,
+        position: usize,
+        outcome: AttemptResult,
+        start: u64,
+        observe: &mut dyn FnMut(Event),
+    ) {
         let worker = &self.workers[position];
         let (container, probe) = (worker.container, worker.kind);
         let stats = &mut self.containers[container].stats.probes[probe as usize];
         let success = match outcome {
-            Outcome::Success => {
+            AttemptResult::Success => {
                 stats.successful += 1;
                 true
             }
-            Outcome::Warning(symptom) => {
+            AttemptResult::Warning(symptom) => {
                 stats.successful += 1;
                 stats.warnings += 1;
-                self.tell(container, Happening::Warning { probe, symptom }, observe);
+                self.emit(container, PodEventKind::Warning { probe, symptom }, observe);
                 true
             }
-            Outcome::Failure(symptom) => {
+            AttemptResult::Failure(symptom) => {
                 stats.failed += 1;
-                self.tell(container, Happening::Unhealthy { probe, symptom, error: false }, observe);
+                self.emit(container, PodEventKind::Unhealthy { probe, symptom, error: false }, observe);
                 false
             }
-            Outcome::Error(symptom) => {
+            AttemptResult::Error(symptom) => {
                 stats.errors += 1;
-                self.tell(container, Happening::Unhealthy { probe, symptom, error: true }, observe);
+                self.emit(container, PodEventKind::Unhealthy { probe, symptom, error: true }, observe);
                 return;
             }
-            Outcome::Redirect(_) => return,
+            AttemptResult::Redirect(_) => return,
         };
         let worker = &mut self.workers[position];
         let Some(reached) = worker.record(success) else { return };
@@ -146,7 +171,7 @@ impl Pod {
 
     /// A probe's state changed.
     fn react(&mut self, container: usize, probe: ProbeKind, success: bool, observe: &mut dyn FnMut(Event)) {
-        self.tell(container, Happening::Result { probe, success }, observe);
+        self.emit(container, PodEventKind::Result { probe, success }, observe);
         match probe {
             ProbeKind::Startup => {
                 self.containers[container].started = success && self.containers[container].runs();
@@ -186,7 +211,7 @@ impl Pod {
             if worker.handler.server() == Some(server)
                 && let Some(flight) = &mut worker.flight
             {
-                flight.outcome = Outcome::Failure(super::super::attempt::Symptom::Closed);
+                flight.outcome = AttemptResult::Failure(super::super::attempt::Symptom::Closed);
                 *self.wakes(position) = self.now;
             }
         }

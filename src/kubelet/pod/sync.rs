@@ -2,12 +2,12 @@
 
 use super::super::backoff::Wait;
 use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::super::event::{Event, Happening};
+use super::super::event::{Event, PodEventKind};
 use super::super::spec::{ProbeKind, RestartPolicy};
 use super::super::worker::State;
 use super::{Phase, Pod, SYNC};
 
-/// A Pod is synced again after 1.0 to 1.5 times this, and no wait is put down as a longer one.
+/// A Pod is synced again after 1.0 to 1.5 times this at the latest.
 const RESYNC: Nanos = 60 * SECOND;
 /// The exit code after SIGKILL.
 const KILLED: u8 = 137;
@@ -31,17 +31,17 @@ impl Pod {
         self.start_what_may(observe);
     }
 
-    /// A container that a probe's result condemns.
+    /// A running container whose liveness or startup probe failed.
     fn failed_container(&self) -> Option<(usize, ProbeKind)> {
         self.workers.iter().find_map(|worker| {
-            let condemned = worker.kind != ProbeKind::Readiness
+            let failed = worker.kind != ProbeKind::Readiness
                 && worker.state == State::Failure
                 && self.containers[worker.container].phase == Phase::Running;
-            condemned.then_some((worker.container, worker.kind))
+            failed.then_some((worker.container, worker.kind))
         })
     }
 
-    /// Starts every container whose time has come, and sets the next sync.
+    /// Starts every container that may start now, and schedules the next sync.
     fn start_what_may(&mut self, observe: &mut dyn FnMut(Event)) {
         let mut next = RESYNC;
         let mut created_by = self.now;
@@ -76,13 +76,13 @@ impl Pod {
         *self.life(position) = at;
     }
 
-    /// The restart of a container is put off.
+    /// Delays the restart of a container.
     fn hold(&mut self, position: usize, wait: Wait, observe: &mut dyn FnMut(Event)) {
         let container = &mut self.containers[position];
         if container.held_since.is_none() {
             container.held_since = container.exited_at;
             let delay = duration(wait.delay);
-            self.tell(position, Happening::BackOff { delay }, observe);
+            self.emit(position, PodEventKind::BackOff { delay }, observe);
         }
     }
 
@@ -92,9 +92,9 @@ impl Pod {
         let grace = container.grace[probe as usize];
         let restart = container.policy != RestartPolicy::Never;
         self.killing = Some(position);
-        let what = Happening::Killing { probe: Some(probe), grace: duration(grace), restart };
+        let kind = PodEventKind::Killing { probe: Some(probe), grace: duration(grace), restart };
         self.terminate(position, grace);
-        self.tell(position, what, observe);
+        self.emit(position, kind, observe);
     }
 
     fn terminate(&mut self, position: usize, grace: Nanos) {
@@ -137,17 +137,36 @@ impl Pod {
         container.stats.restarts = restarts;
         container.starts += 1;
         container.syncs = 0;
-        if let Some(process) = &mut container.process {
-            process.start(now);
-        }
         let (workers, ends) = (container.workers, now.saturating_add(container.ends_after));
+        let listens_after = if self.is_late_listener(position) {
+            // No sync after the first one.
+            self.containers[position].syncs = self.timing.syncs_after_start.len();
+            nanos(self.timing.listens_after)
+        } else {
+            0
+        };
+        if let Some(process) = &mut self.containers[position].process {
+            process.start(now, listens_after);
+        }
+        // The status of a container keeps its start in whole seconds of the wall clock.
+        let started_at = (now + self.phase) / SECOND * SECOND;
         for worker in workers.into_iter().flatten() {
-            self.workers[worker].reset();
+            self.workers[worker].reset(started_at, self.phase);
         }
         *self.life(position) = ends;
         *self.next_look(position) = now + nanos(self.timing.syncs_after_start[0]);
-        self.tell(position, Happening::Started { restarts }, observe);
+        self.emit(position, PodEventKind::Started { restarts }, observe);
         self.update_ready(position, observe);
+    }
+
+    /// Draws whether the first readiness attempt comes before the program listens. It can only where the container's
+    /// own program answers its readiness probe.
+    fn is_late_listener(&mut self, position: usize) -> bool {
+        let container = &self.containers[position];
+        let readiness = container.workers[ProbeKind::Readiness as usize];
+        let asks_itself = readiness.is_some_and(|at| self.workers[at].handler.server() == Some(position));
+        let share = self.timing.late_listener;
+        asks_itself && share > 0.0 && self.draw_share() < share
     }
 
     /// The kubelet's list of containers shows a start or an exit.
@@ -186,7 +205,7 @@ impl Pod {
             process.end();
         }
         self.abort_requests(position);
-        self.tell(position, Happening::Exited { code }, observe);
+        self.emit(position, PodEventKind::Exited { code }, observe);
         self.update_ready(position, observe);
         *self.next_look(position) = if again {
             let relist = nanos(self.timing.relist);
@@ -206,12 +225,19 @@ impl Pod {
             self.stop_all(observe);
         } else if self.containers.iter().all(|container| container.sidecar || container.phase == Phase::Done)
         {
-            // The Pod has run to its end: what is left of it is ended, too.
+            // The Pod has run to its end: its sidecars are stopped.
+            self.completed = true;
             self.delete(observe);
+        }
+        if self.completed && self.containers.iter().all(|container| container.phase == Phase::Done) {
+            let mut mains = self.containers.iter().filter(|container| !container.sidecar);
+            let succeeded = mains.all(|container| container.exit_code == 0);
+            self.completed = false;
+            self.emit(position, PodEventKind::PodFinished { succeeded }, observe);
         }
     }
 
-    /// The sync that killed a container goes on to its restart, with what it knew of before: the previous exit.
+    /// The sync that killed a container also restarts it. It still knows only the exit before this one.
     fn restart_killed(&mut self, position: usize, previous: Option<Nanos>, observe: &mut dyn FnMut(Event)) {
         match self.containers[position].backoff.ask(self.now, previous) {
             Ok(()) => {
@@ -223,7 +249,7 @@ impl Pod {
                 self.hold(position, wait, observe);
                 let container = &mut self.containers[position];
                 if container.policy == RestartPolicy::OnFailure && container.exit_code == 0 {
-                    // The next sync finds a container that has ended well, and forgets why it was killed.
+                    // The next sync only sees exit code 0, which needs no restart.
                     container.phase = Phase::Done;
                     container.held_since = None;
                     *self.next_look(position) = NEVER;
@@ -232,7 +258,7 @@ impl Pod {
         }
     }
 
-    /// Stops what still runs of a deleted Pod: the containers, and when they are gone the sidecars.
+    /// Stops the containers of a deleted Pod, then its sidecars.
     pub(super) fn stop_all(&mut self, observe: &mut dyn FnMut(Event)) {
         let grace = self.grace;
         let mains_run = self.containers.iter().any(|container| !container.sidecar && container.runs());
@@ -242,8 +268,8 @@ impl Pod {
                 Phase::Running if container.sidecar && mains_run => {}
                 Phase::Running => {
                     self.terminate(position, grace);
-                    let what = Happening::Killing { probe: None, grace: duration(grace), restart: false };
-                    self.tell(position, what, observe);
+                    let kind = PodEventKind::Killing { probe: None, grace: duration(grace), restart: false };
+                    self.emit(position, kind, observe);
                 }
                 Phase::Gated | Phase::Creating | Phase::Exited => {
                     container.phase = Phase::Done;

@@ -9,12 +9,12 @@ use super::findings::{Findings, Reading};
 use super::known;
 use super::mapping::{Mapping, shown};
 use super::plans;
-use super::ports::{Ports, aim};
+use super::ports::{Ports, endpoint};
 use super::probe::{self, Owner};
 use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
-use crate::kubelet::{Aim, ContainerSpec, PodSpec, ProbeKind, Program, RestartPolicy};
+use crate::kubelet::{ContainerSpec, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy};
 use crate::predict::workload::OurContainer;
 use crate::predict::{Kind, PodName};
 
@@ -284,13 +284,13 @@ fn program(ours: &OurContainer) -> Program {
 }
 
 /// What a redirect on this host leads to. The paths of probes are assumed to have one segment.
-fn on_this_host(config: &Config, location: &str) -> Option<Aim> {
+fn on_this_host(config: &Config, location: &str) -> Option<Endpoint> {
     if location.starts_with("//") || location.split(['/', '?', '#']).next()?.contains(':') {
         return None;
     }
     let path = location.split(['?', '#']).next()?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Some(aim(&config.paths, &path))
+    Some(endpoint(&config.paths, &path))
 }
 
 /// The parts of a container that are not modelled.

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::findings::Findings;
 use crate::env::Config;
 use crate::fault::Target;
-use crate::kubelet::{Aim, ContainerSpec};
+use crate::kubelet::{ContainerSpec, Endpoint};
 
 /// A listener of one of our containers.
 #[derive(Clone, Debug)]
@@ -69,26 +69,26 @@ impl Ports {
 
 impl Listener {
     /// What a path leads to.
-    pub(super) fn aim(&self, path: &str) -> Aim {
+    pub(super) fn endpoint(&self, path: &str) -> Endpoint {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         match &self.paths {
-            Some(paths) => aim(paths, &path),
-            None if matches!(path.as_str(), "/healthz" | "/metrics") => Aim::Status(200),
-            None => Aim::Status(404),
+            Some(paths) => endpoint(paths, &path),
+            None if matches!(path.as_str(), "/healthz" | "/metrics") => Endpoint::Status(200),
+            None => Endpoint::Status(404),
         }
     }
 }
 
 /// What a path of the probe listener leads to: an exact path first, then the longest prefix.
-pub(super) fn aim(paths: &[(String, Target)], path: &str) -> Aim {
+pub(super) fn endpoint(paths: &[(String, Target)], path: &str) -> Endpoint {
     if matches!(path, "/" | "/metrics") {
-        return Aim::Status(200);
+        return Endpoint::Status(200);
     }
     let below = |pattern: &str| pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix));
     let exact = paths.iter().find(|(pattern, _)| pattern == path);
     let found = exact.or_else(|| {
         paths.iter().filter(|(pattern, _)| below(pattern)).max_by_key(|(pattern, _)| pattern.len())
     });
-    found.map_or(Aim::Status(404), |(_, target)| Aim::Target(*target))
+    found.map_or(Endpoint::Status(404), |(_, target)| Endpoint::Target(*target))
 }

@@ -34,6 +34,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
             period: number("periodSeconds", 10),
             success_threshold: number("successThreshold", 1),
             failure_threshold: number("failureThreshold", 3),
+            address: asked.address,
             ..Probe::new(asked.handler)
         };
         if let Some(own) = asked.timeout {

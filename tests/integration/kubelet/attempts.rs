@@ -7,7 +7,7 @@ use kube_probesim::fault::{
 };
 use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
-    Aim, ContainerSpec, Handler, Happening, Probe, ProbeKind, ProbeStats, Program, Symptom,
+    ContainerSpec, Endpoint, Handler, PodEventKind, Probe, ProbeKind, ProbeStats, Program, Symptom,
 };
 
 use super::*;
@@ -18,8 +18,8 @@ fn table(rules: Vec<Rule>) -> (u64, bool, Vec<String>) {
         run(ContainerSpec { liveness: liveness(3, 3), readiness: readiness(3, 3), ..ours(rules) }, s(30));
     let mut texts: Vec<String> = events
         .iter()
-        .filter(|event| matches!(event.what, Happening::Unhealthy { .. } | Happening::Warning { .. }))
-        .map(|event| event.message("app").split_once(' ').unwrap().1.to_owned())
+        .filter(|event| matches!(event.kind, PodEventKind::Unhealthy { .. } | PodEventKind::Warning { .. }))
+        .map(|event| event.message(&probed()).split_once(' ').unwrap().1.replace("/readyz", "/healthz"))
         .collect();
     texts.dedup();
     texts.sort();
@@ -42,22 +42,28 @@ fn each_row_of_the_table_of_results_comes_out() {
             Mode::Hang,
             true,
             false,
-            "probe failed: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+            "probe failed: Get \"http://10.0.0.5:8080/healthz\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
         ),
-        ("FIN before the head", Mode::Close, true, false, "probe failed: EOF"),
+        (
+            "FIN before the head",
+            Mode::Close,
+            true,
+            false,
+            "probe failed: Get \"http://10.0.0.5:8080/healthz\": EOF",
+        ),
         (
             "RST before the head",
             Mode::Reset,
             true,
             false,
-            "probe failed: read tcp: read: connection reset by peer",
+            "probe failed: Get \"http://10.0.0.5:8080/healthz\": read tcp 10.0.0.1:40000->10.0.0.5:8080: read: connection reset by peer",
         ),
         (
             "not HTTP",
             Mode::Garbage,
             true,
             false,
-            "probe failed: net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+            "probe failed: Get \"http://10.0.0.5:8080/healthz\": net/http: HTTP/1.x transport connection broken: malformed HTTP status code \"this\"",
         ),
         (
             "200, then cut short",
@@ -78,7 +84,7 @@ fn each_row_of_the_table_of_results_comes_out() {
             Mode::BodyReset(partial(200, 16)),
             false,
             false,
-            "probe errored and resulted in failure state: read tcp: read: connection reset by peer",
+            "probe errored and resulted in failure state: read tcp 10.0.0.1:40000->10.0.0.5:8080: read: connection reset by peer",
         ),
         (
             "500, then cut short",
@@ -99,9 +105,9 @@ fn each_row_of_the_table_of_results_comes_out() {
             Mode::Redirect("http://elsewhere/".into()),
             false,
             true,
-            "probe warning: Probe terminated redirects",
+            "probe warning: Probe terminated redirects, Response body: ",
         ),
-        ("304", Mode::Status(304), false, true, "probe warning: Probe terminated redirects"),
+        ("304", Mode::Status(304), false, true, "probe warning: Probe terminated redirects, Response body: "),
     ];
     for (what, mode, restarted, ready, text) in rows {
         let (restarts, was_ready, texts) = table(vec![always(mode)]);
@@ -118,12 +124,16 @@ fn reaching_the_10_kib_limit_of_the_body_is_not_an_error() {
             Mode::Truncate(partial(200, body)),
             Mode::BodyHang(partial(200, body)),
             Mode::BodyReset(partial(200, body)),
-            Mode::Malformed(partial(200, body)),
         ] {
             let name = mode.name();
             let (_, ready, texts) = table(vec![always(mode)]);
             assert_eq!((ready, texts.is_empty()), (!error, !error), "{name} after {body} bytes");
         }
+    }
+    // The client reads a chunk's header ahead of the limit.
+    for (body, error) in [(10 << 10, true), ((10 << 10) + 1, false)] {
+        let (_, ready, texts) = table(vec![always(Mode::Malformed(partial(200, body)))]);
+        assert_eq!((ready, texts.is_empty()), (!error, !error), "malformed after {body} bytes");
     }
     let (restarts, _, _) = table(vec![always(Mode::Truncate(partial(500, 11 << 10)))]);
     assert!(restarts > 0, "beyond the limit the status decides");
@@ -153,7 +163,7 @@ fn one_timeout_covers_head_and_body() {
     }
 }
 
-fn redirected(aim: Option<Aim>, trigger: Trigger) -> (bool, Vec<String>, u64) {
+fn redirected(aim: Option<Endpoint>, trigger: Trigger) -> (bool, Vec<String>, u64) {
     let targets = Targets::NONE.with(Target::Readiness);
     let rules = vec![rule_of("away", targets, trigger, None, Some(Mode::Redirect("/x".into())))];
     let program = Program { followed: aim.map(|aim| (0, aim)).into_iter().collect(), ..program(rules) };
@@ -161,35 +171,38 @@ fn redirected(aim: Option<Aim>, trigger: Trigger) -> (bool, Vec<String>, u64) {
     let (pod, events) = run(container, s(9));
     let texts = events
         .iter()
-        .filter(|event| event.what.reason().is_some_and(|reason| reason != "Started"))
-        .map(|event| event.message("app"))
+        .filter(|event| event.kind.reason().is_some_and(|reason| reason != "Started"))
+        .map(|event| event.message(&probed()))
         .collect();
     (pod.is_ready(), texts, pod.stats().containers[0].probe(ProbeKind::Readiness).warnings)
 }
 
 #[test]
 fn nine_redirects_on_the_same_host_are_followed_and_the_tenth_is_a_failure() {
-    let to_itself = Some(Aim::Target(Target::Readiness));
+    let to_itself = Some(Endpoint::Target(Target::Readiness));
     let (ready, texts, _) = redirected(to_itself, requests(0, Some(9), None));
     assert!(ready && texts.is_empty(), "nine redirects, then 200: {texts:?}");
     let (ready, texts, _) = redirected(to_itself, requests(0, Some(30), None));
     assert!(!ready);
-    assert_eq!(texts[0], "Readiness probe failed: stopped after 10 redirects");
+    assert_eq!(
+        texts[0],
+        "Readiness probe failed: Get \"http://10.0.0.5:8080/readyz\": stopped after 10 redirects"
+    );
 }
 
 #[test]
 fn a_redirect_leads_to_the_answer_of_the_other_path_unless_it_leaves_the_host() {
     let always = || Trigger::ALWAYS;
-    assert_eq!(redirected(Some(Aim::Status(200)), always()), (true, vec![], 0));
-    assert_eq!(redirected(Some(Aim::Target(Target::Startup)), always()), (true, vec![], 0));
-    let (ready, texts, _) = redirected(Some(Aim::Status(404)), always());
+    assert_eq!(redirected(Some(Endpoint::Status(200)), always()), (true, vec![], 0));
+    assert_eq!(redirected(Some(Endpoint::Target(Target::Startup)), always()), (true, vec![], 0));
+    let (ready, texts, _) = redirected(Some(Endpoint::Status(404)), always());
     assert_eq!(
         (ready, texts[0].as_str()),
         (false, "Readiness probe failed: HTTP probe failed with statuscode: 404")
     );
     let (ready, texts, warnings) = redirected(None, always());
     assert!(ready && warnings > 0);
-    assert_eq!(texts[0], "Readiness probe warning: Probe terminated redirects");
+    assert_eq!(texts[0], "Readiness probe warning: Probe terminated redirects, Response body: ");
 }
 
 /// Statistics of a readiness probe, a second apart, for which the first `count` requests get `mode`.
@@ -234,7 +247,7 @@ fn a_pod_that_is_ready_and_then_errors_stays_ready() {
 fn a_hanging_body_takes_the_timeout_three_times() {
     let rules = vec![always(Mode::BodyHang(partial(200, 16)))];
     let (_, events) = run(ContainerSpec { liveness: liveness(10, 3), ..ours(rules) }, s(14));
-    let errors = times(&events, |what| matches!(what, Happening::Unhealthy { error: true, .. }));
+    let errors = times(&events, |what| matches!(what, PodEventKind::Unhealthy { error: true, .. }));
     assert_eq!(errors, [13.0]);
 }
 
@@ -242,24 +255,28 @@ fn a_hanging_body_takes_the_timeout_three_times() {
 fn a_tcp_probe_sees_only_cuts_of_the_listener() {
     let tcp = |rules| {
         let probe = Probe { period: 2, failure_threshold: 1, ..Probe::new(Handler::Tcp { server: 0 }) };
-        let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(4));
-        let text = events.iter().find(|event| matches!(event.what, Happening::Unhealthy { .. }));
-        text.map(|event| (event.at, event.message("app")))
+        let container = ContainerSpec { liveness: Some(probe), ..ours(rules) };
+        let (_, events) = run(container.clone(), s(4));
+        let text = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
+        text.map(|event| (event.at, event.message(&container)))
     };
     assert_eq!(tcp(vec![always(Mode::Hang)]), None);
     assert_eq!(tcp(vec![cut(Cut::Reset, Trigger::ALWAYS)]), None, "it is accepted first");
     let failed = |at, text: &str| Some((at, format!("Liveness probe failed: {text}")));
     assert_eq!(
         tcp(vec![cut(Cut::Refuse, Trigger::ALWAYS)]),
-        failed(s(2), "dial tcp: connect: connection refused")
+        failed(s(2), "dial tcp 10.0.0.5:8080: connect: connection refused")
     );
-    assert_eq!(tcp(vec![cut(Cut::Drop, Trigger::ALWAYS)]), failed(s(3), "dial tcp: i/o timeout"));
+    assert_eq!(
+        tcp(vec![cut(Cut::Drop, Trigger::ALWAYS)]),
+        failed(s(3), "dial tcp 10.0.0.5:8080: i/o timeout")
+    );
 }
 
 fn first_failure(rules: Vec<Rule>) -> Option<(Duration, Symptom)> {
     let (_, events) = run(ContainerSpec { liveness: liveness(2, 9), ..ours(rules) }, s(4));
-    events.iter().find_map(|event| match event.what {
-        Happening::Unhealthy { symptom, .. } => Some((event.at, symptom)),
+    events.iter().find_map(|event| match event.kind {
+        PodEventKind::Unhealthy { symptom, .. } => Some((event.at, symptom)),
         _ => None,
     })
 }
@@ -302,7 +319,7 @@ fn a_cut_that_begins_during_an_answer_breaks_it_or_holds_it_up() {
 
 #[test]
 fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
-    let handler = Handler::Exec { server: 0, aim: Aim::Target(Target::Liveness) };
+    let handler = Handler::Exec { server: 0, endpoint: Endpoint::Target(Target::Liveness) };
     let probe = Probe { period: 2, ..Probe::new(handler) };
     let rules = vec![always(Mode::Truncate(partial(200, 16)))];
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(7));
@@ -315,7 +332,10 @@ fn readiness_fails_with_its_dependency_at_once() {
     let rules = vec![rule_of("db", targets, Trigger::ALWAYS, None, Some(Mode::Hang))];
     let (pod, events) = run(ContainerSpec { readiness: readiness(5, 1), ..ours(rules) }, s(9));
     assert!(!pod.is_ready());
-    assert_eq!(events[1].message("app"), "Readiness probe failed: HTTP probe failed with statuscode: 500");
+    assert_eq!(
+        events[1].message(&probed()),
+        "Readiness probe failed: HTTP probe failed with statuscode: 500"
+    );
 }
 
 #[test]
@@ -325,6 +345,6 @@ fn nothing_listens_before_the_listen_delay() {
     let container = ContainerSpec { liveness: liveness(2, 9), ..ours(rules) };
     let (_, events) = run(container, s(12));
     assert_eq!(failures(&events, ProbeKind::Liveness), [2.0, 4.0]);
-    let first = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap();
-    assert!(first.message("app").ends_with("connect: connection refused"));
+    let first = events.iter().find(|event| event.kind.reason() == Some("Unhealthy")).unwrap();
+    assert!(first.message(&probed()).ends_with("connect: connection refused"));
 }

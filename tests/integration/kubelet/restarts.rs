@@ -1,7 +1,7 @@
 //! Kills, restarts and the wait in between.
 
 use kube_probesim::fault::{Mode, Target};
-use kube_probesim::kubelet::{ContainerSpec, End, Happening, PodSpec, Probe, ProbeKind, RestartPolicy};
+use kube_probesim::kubelet::{ContainerSpec, End, PodEventKind, PodSpec, Probe, ProbeKind, RestartPolicy};
 
 use super::*;
 
@@ -10,8 +10,8 @@ const BROKEN: Mode = Mode::Status(500);
 fn exits(events: &[Event]) -> Vec<(f64, u8)> {
     events
         .iter()
-        .filter_map(|event| match event.what {
-            Happening::Exited { code } => Some((event.at.as_secs_f64(), code)),
+        .filter_map(|event| match event.kind {
+            PodEventKind::Exited { code } => Some((event.at.as_secs_f64(), code)),
             _ => None,
         })
         .collect()
@@ -44,7 +44,7 @@ fn comes_out(pod: impl Fn() -> PodSpec, seen: &[f64]) -> bool {
         let until = |index: usize| s(seen[index] as u64 + 3);
         for index in 0..seen.len() {
             pod.run(until(index), &mut |event| {
-                if matches!(event.what, Happening::Started { .. }) {
+                if matches!(event.kind, PodEventKind::Started { .. }) {
                     starts.push(event.at.as_secs_f64());
                 }
             });
@@ -95,10 +95,10 @@ fn each_start_of_a_container_that_always_fails_lies_within_the_stated_jitter() {
 #[test]
 fn the_wait_is_judged_from_the_latest_previously_exited_container_so_the_first_kills_restart_at_once() {
     let (_, events) = run_with(failing(), 1, s(20));
-    let backoffs = times(&events, |what| matches!(what, Happening::BackOff { .. }));
+    let backoffs = times(&events, |what| matches!(what, PodEventKind::BackOff { .. }));
     assert_eq!(kills(&events).len(), 3);
     assert_eq!(backoffs, [kills(&events)[2]]);
-    assert_eq!(events.iter().filter(|event| event.what.reason() == Some("BackOff")).count(), 1);
+    assert_eq!(events.iter().filter(|event| event.kind.reason() == Some("BackOff")).count(), 1);
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_program_that_obeys_sigterm_ends_before_the_grace() {
     let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::ours("app", program) };
     let (_, events) = run(container, s(9));
     assert_eq!(exits(&events), [(7.0, 0)]);
-    let killing = events.iter().find(|event| event.what.reason() == Some("Killing")).unwrap();
-    assert_eq!(killing.message("app"), "Container app failed liveness probe, will be restarted");
-    assert!(matches!(killing.what, Happening::Killing { grace, restart: true, .. } if grace == s(30)));
+    let killing = events.iter().find(|event| event.kind.reason() == Some("Killing")).unwrap();
+    assert_eq!(killing.message(&probed()), "Container app failed liveness probe, will be restarted");
+    assert!(matches!(killing.kind, PodEventKind::Killing { grace, restart: true, .. } if grace == s(30)));
 }
 
 #[test]
@@ -165,9 +165,9 @@ fn during_the_grace_period_readiness_goes_on_being_probed() {
     // Readiness fails from SIGTERM on: the attempts at 13.005 and 16.005.
     assert_eq!(failures(&events, ProbeKind::Readiness)[..2], [13.005, 16.005]);
     assert_eq!(pod_ready(&events), [(1.005, true), (16.005, false)]);
-    let text = events.iter().find(|event| event.what.reason() == Some("Unhealthy") && event.at > s(12));
+    let text = events.iter().find(|event| event.kind.reason() == Some("Unhealthy") && event.at > s(12));
     assert_eq!(
-        text.unwrap().message("app"),
+        text.unwrap().message(&probed()),
         "Readiness probe failed: HTTP probe failed with statuscode: 503"
     );
 }
@@ -220,7 +220,7 @@ fn pod_deletion_stops_liveness_and_startup_probes_but_not_readiness() {
     assert_eq!(after.probe(ProbeKind::Liveness), before.probe(ProbeKind::Liveness));
     assert!(failures(&events, ProbeKind::Readiness).len() >= 5);
     assert_eq!(exits(&events), [(83.0, 0)]);
-    assert_eq!(events[0].message("app"), "Stopping container app");
+    assert_eq!(events[0].message(&probed()), "Stopping container app");
     assert!(starts(&events).is_empty() && !pod.is_ready());
 }
 
@@ -233,8 +233,12 @@ fn an_attempt_after_the_process_is_gone_is_refused() {
     let (_, events) = run_with(pod, 1, s(12));
     let refused: Vec<f64> = failures(&events, ProbeKind::Liveness);
     assert_eq!(refused.first(), Some(&7.0), "restarted at once at 4 s, ended for good at 7 s: {refused:?}");
-    let text = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap().message("app");
-    assert_eq!(text, "Liveness probe failed: dial tcp: connect: connection refused");
+    let text =
+        events.iter().find(|event| event.kind.reason() == Some("Unhealthy")).unwrap().message(&probed());
+    assert_eq!(
+        text,
+        "Liveness probe failed: Get \"http://10.0.0.5:8080/healthz\": dial tcp 10.0.0.5:8080: connect: connection refused"
+    );
 }
 
 #[test]
@@ -269,8 +273,9 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
         ..spec(ContainerSpec::new("none"))
     };
     let (_, events) = run_with(pod, 1, s(120));
-    let app =
-        events.iter().find(|event| event.container == 1 && matches!(event.what, Happening::Started { .. }));
+    let app = events
+        .iter()
+        .find(|event| event.container == 1 && matches!(event.kind, PodEventKind::Started { .. }));
     assert_eq!(app.unwrap().at, s(21));
     let flips: Vec<bool> = pod_ready(&events).iter().map(|flip| flip.1).collect();
     assert_eq!(flips, [true, false, true]);
@@ -312,8 +317,11 @@ fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
     let probe = Probe { timeout: 10, ..probe(Target::Liveness, 2, 99) };
     let app = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(us, app), 1, s(5));
-    let first = events.iter().find(|event| event.what.reason() == Some("Unhealthy")).unwrap();
-    assert_eq!((first.at, first.message("app").as_str()), (s(4), "Liveness probe failed: EOF"));
+    let first = events.iter().find(|event| event.kind.reason() == Some("Unhealthy")).unwrap();
+    assert_eq!(
+        (first.at, first.message(&probed()).as_str()),
+        (s(4), "Liveness probe failed: Get \"http://10.0.0.5:8080/healthz\": EOF")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What holds for every plan and Pod.
 
 use kube_probesim::fault::{Mode, Partial, Rate, Target, Trigger};
-use kube_probesim::kubelet::{ContainerSpec, Happening, PodSpec, Probe, ProbeKind};
+use kube_probesim::kubelet::{ContainerSpec, PodEventKind, PodSpec, Probe, ProbeKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -60,9 +60,9 @@ proptest! {
         let (_, events) = run_with(pod, seed, s(1200));
         let mut failed = [0; ProbeKind::COUNT];
         for event in events {
-            match event.what {
-                Happening::Unhealthy { probe, error: false, .. } => failed[probe as usize] += 1,
-                Happening::Killing { probe: Some(probe), .. } => {
+            match event.kind {
+                PodEventKind::Unhealthy { probe, error: false, .. } => failed[probe as usize] += 1,
+                PodEventKind::Killing { probe: Some(probe), .. } => {
                     prop_assert!(probe != ProbeKind::Readiness);
                     prop_assert!(failed[probe as usize] >= thresholds[probe as usize], "{:?}", event);
                     failed[probe as usize] = 0;

@@ -1,7 +1,7 @@
 //! When a worker asks, and what a run of results means.
 
 use kube_probesim::fault::{Mode, Target, Trigger};
-use kube_probesim::kubelet::{ContainerSpec, Handler, Happening, Pod, PodSpec, Probe, ProbeKind, Timing};
+use kube_probesim::kubelet::{ContainerSpec, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Timing};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn the_starting_results_are_readiness_failure_liveness_success_and_startup_unkno
 #[test]
 fn ticks_count_from_when_the_pod_was_added_and_not_from_a_start() {
     for (pod_start, expected) in [(1_000, [4.0, 8.0]), (2_500, [4.0, 8.0]), (4_500, [8.0, 12.0])] {
-        let timing = Timing { pod_start: ms(pod_start), ..exact() };
+        let timing = Timing { first_start: Span::fixed(ms(pod_start)), ..exact() };
         let container = ContainerSpec { liveness: liveness(4, 9), ..ours(vec![always(BROKEN)]) };
         let (_, events) = run_with(PodSpec { timing, ..spec(container) }, 1, s(13));
         assert_eq!(failures(&events, ProbeKind::Liveness)[..2], expected, "started after {pod_start} ms");
@@ -142,7 +142,7 @@ fn at_the_threshold_the_state_flips_both_ways() {
 fn each_failure_leaves_an_unhealthy_event_of_which_25_are_shown_and_then_one_per_5_minutes() {
     let container = ContainerSpec { readiness: readiness(2, 3), ..ours(vec![always(BROKEN)]) };
     let (_, events) = run(container, s(1800));
-    let unhealthy: Vec<_> = events.iter().filter(|event| event.what.reason() == Some("Unhealthy")).collect();
+    let unhealthy: Vec<_> = events.iter().filter(|event| event.kind.reason() == Some("Unhealthy")).collect();
     assert!(unhealthy.len() > 800);
     let shown: Vec<u64> =
         unhealthy.iter().filter(|event| event.recorded).map(|event| event.at.as_secs()).collect();
@@ -249,5 +249,5 @@ fn probes_of_other_programs_are_taken_to_succeed() {
         ContainerSpec { liveness: probe.clone(), readiness: probe, ..ContainerSpec::new("other") };
     let (pod, events) = run(container, s(100));
     assert!(pod.is_ready() && kills(&events).is_empty());
-    assert!(times(&events, |what| matches!(what, Happening::Unhealthy { .. })).is_empty());
+    assert!(times(&events, |what| matches!(what, PodEventKind::Unhealthy { .. })).is_empty());
 }

@@ -38,7 +38,7 @@ fn the_manifests_of_this_project_are_read() {
     assert_eq!((startup.period, startup.failure_threshold), (1, 30));
     assert_eq!(
         startup.handler,
-        Handler::Http { server: 0, aim: Aim::Target(Target::Startup), client: Client::Kubelet }
+        Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Startup), client: Client::Kubelet }
     );
     let rollout = web.rollout.unwrap();
     assert_eq!((rollout.min_ready, rollout.progress_deadline), (Duration::ZERO, Duration::from_secs(600)));
@@ -198,8 +198,8 @@ fn a_service_selects_by_all_of_its_labels() {
 #[test]
 fn redirects_within_the_host_are_followed_and_others_are_not() {
     for (location, followed) in [
-        ("/healthz", Some(Aim::Target(Target::Liveness))),
-        ("gone", Some(Aim::Status(404))),
+        ("/healthz", Some(Endpoint::Target(Target::Liveness))),
+        ("gone", Some(Endpoint::Status(404))),
         ("http://example.com/", None),
         ("//example.com/healthz", None),
     ] {

@@ -10,14 +10,16 @@ fn liveness(probe: &str) -> (Probe, Workload) {
     (probe.unwrap_or_else(|| panic!("no liveness probe: {web:?}")), web)
 }
 
-const fn http(aim: Aim) -> Handler {
-    Handler::Http { server: 0, aim, client: Client::Kubelet }
+const fn http(aim: Endpoint) -> Handler {
+    Handler::Http { server: 0, endpoint: aim, client: Client::Kubelet }
 }
 
 #[test]
 fn what_a_probe_leaves_out_has_the_defaults_of_the_api() {
     let (probe, _) = liveness("{httpGet: {path: /healthz, port: http}, timeoutSeconds: 0, periodSeconds: 0}");
-    assert_eq!(probe, Probe::new(http(Aim::Target(Target::Liveness))));
+    assert_eq!(probe.address.path, "/healthz");
+    let address = probe.address.clone();
+    assert_eq!(probe, Probe { address, ..Probe::new(http(Endpoint::Target(Target::Liveness))) });
     assert_eq!((probe.initial_delay, probe.timeout, probe.period), (0, 1, 10));
     assert_eq!((probe.success_threshold, probe.failure_threshold, probe.grace), (1, 3, None));
 }
@@ -38,15 +40,15 @@ fn each_field_of_a_probe_is_read() {
 #[test]
 fn a_path_leads_to_its_target_or_to_a_fixed_status() {
     for (path, aim) in [
-        ("/healthz", Aim::Target(Target::Liveness)),
-        ("/livez?verbose", Aim::Target(Target::Liveness)),
-        ("readyz", Aim::Target(Target::Readiness)),
-        ("/startupz", Aim::Target(Target::Startup)),
-        ("/dependency", Aim::Target(Target::Dependency)),
-        ("/", Aim::Status(200)),
-        ("/metrics", Aim::Status(200)),
-        ("/healthz/", Aim::Status(404)),
-        ("/nothing", Aim::Status(404)),
+        ("/healthz", Endpoint::Target(Target::Liveness)),
+        ("/livez?verbose", Endpoint::Target(Target::Liveness)),
+        ("readyz", Endpoint::Target(Target::Readiness)),
+        ("/startupz", Endpoint::Target(Target::Startup)),
+        ("/dependency", Endpoint::Target(Target::Dependency)),
+        ("/", Endpoint::Status(200)),
+        ("/metrics", Endpoint::Status(200)),
+        ("/healthz/", Endpoint::Status(404)),
+        ("/nothing", Endpoint::Status(404)),
     ] {
         assert_eq!(
             liveness(&format!("{{httpGet: {{path: {path}, port: 8080}}}}")).0.handler,
@@ -54,7 +56,11 @@ fn a_path_leads_to_its_target_or_to_a_fixed_status() {
             "{path}"
         );
     }
-    assert_eq!(liveness("{httpGet: {port: 8080}}").0.handler, http(Aim::Status(200)), "the default is /");
+    assert_eq!(
+        liveness("{httpGet: {port: 8080}}").0.handler,
+        http(Endpoint::Status(200)),
+        "the default is /"
+    );
 }
 
 #[test]
@@ -66,7 +72,7 @@ fn paths_of_the_environment_count() {
         let web = workload(&probed(&(text.to_owned() + &probe)));
         assert_eq!(
             web.pod.containers[0].liveness.as_ref().unwrap().handler,
-            http(Aim::Target(target)),
+            http(Endpoint::Target(target)),
             "{path}"
         );
     }
@@ -98,7 +104,7 @@ fn the_admin_listener_is_never_faulted() {
         ("httpGet: {path: /healthz, port: 8081}", Handler::Healthy),
         ("httpGet: {path: /metrics, port: 8081}", Handler::Healthy),
         ("tcpSocket: {port: 8081}", Handler::Healthy),
-        ("httpGet: {path: /readyz, port: 8081}", http(Aim::Status(404))),
+        ("httpGet: {path: /readyz, port: 8081}", http(Endpoint::Status(404))),
     ] {
         assert_eq!(liveness(&format!("{{{handler}}}")).0.handler, aim, "{handler}");
     }
@@ -118,14 +124,14 @@ fn the_own_probe_as_a_command_is_known() {
     let exec = |words: &str| {
         liveness(&format!("{{exec: {{command: [/kube-probesim, probe{words}]}}, timeoutSeconds: 5}}"))
     };
-    let own = |target| Handler::Exec { server: 0, aim: Aim::Target(target) };
+    let own = |target| Handler::Exec { server: 0, endpoint: Endpoint::Target(target) };
     for (words, handler, timeout) in [
         ("", own(Target::Readiness), 1),
         (", liveness", own(Target::Liveness), 1),
         (", --timeout, 3s, startup", own(Target::Startup), 3),
         (", startup, --timeout=9s", own(Target::Startup), 5),
         (", 'http://127.0.0.1:8080/healthz'", own(Target::Liveness), 1),
-        (", 'http://[::1]:8080/nothing'", Handler::Exec { server: 0, aim: Aim::Status(404) }, 1),
+        (", 'http://[::1]:8080/nothing'", Handler::Exec { server: 0, endpoint: Endpoint::Status(404) }, 1),
         (", 'tcp://localhost:8080'", Handler::Tcp { server: 0 }, 1),
         (", 'http://localhost:8081/healthz'", Handler::Healthy, 1),
         (", 'http://other:8080/healthz'", Handler::Healthy, 1),
@@ -172,8 +178,8 @@ spec:
 fn another_containers_probe_of_our_port_is_answered_by_us() {
     let web = workload(SIDECAR);
     let [app, ours] = web.pod.containers.as_slice() else { panic!("{:?}", web.pod) };
-    let aim = Aim::Target(Target::Liveness);
-    let handler = Handler::Http { server: 1, aim, client: Client::Kubelet };
+    let aim = Endpoint::Target(Target::Liveness);
+    let handler = Handler::Http { server: 1, endpoint: aim, client: Client::Kubelet };
     assert_eq!(app.liveness.as_ref().unwrap().handler, handler);
     assert_eq!(app.readiness.as_ref().unwrap().handler, Handler::Healthy);
     assert!(app.program.is_none() && ours.program.is_some());

@@ -47,7 +47,7 @@ fn fields_are_merged_from_an_anchor() {
     assert_eq!(readiness(&web, 0).period, 7);
     assert_eq!(
         readiness(&web, 0).handler,
-        Handler::Http { server: 0, aim: Aim::Target(Target::Readiness), client: Client::Kubelet }
+        Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Readiness), client: Client::Kubelet }
     );
 }
 

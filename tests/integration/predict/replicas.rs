@@ -5,10 +5,10 @@ use std::path::Path;
 
 use kube_probesim::env::Config;
 use kube_probesim::fault::{Draws, Origin, Replica, RequestInfo, Seed, Timestamp};
-use kube_probesim::kubelet::{Event, Happening, Pod};
+use kube_probesim::kubelet::{Event, Pod, PodEventKind, Symptom};
 use kube_probesim::plan::write_rule;
 use kube_probesim::predict::advice::Advice;
-use kube_probesim::predict::run::Outcome;
+use kube_probesim::predict::run::PodOutcome;
 use kube_probesim::predict::selection::{self, selections};
 use kube_probesim::sources::Instance;
 use kube_probesim::sources::state::{State, StateDir};
@@ -55,7 +55,7 @@ fn a_share_of_a_thousand_pods_is_hit_and_it_is_those_that_the_service_selects() 
     assert_ne!(some, selected(&of(8)), "others with another seed");
     let pods = web.ours[0].plan.rules()[0].trigger().pods.clone().unwrap();
     let prediction = predicted(&web, &for_time(s(60)));
-    for Outcome { name, stats, .. } in &prediction.pods {
+    for PodOutcome { name, stats, .. } in &prediction.pods {
         let effective = Seed(7).for_pod(name);
         let is_one = Replica::named(Some(effective.0), Some(name)).is_one_of(&pods);
         assert_eq!(some.contains(name), is_one, "{name}");
@@ -109,14 +109,14 @@ fn a_staggered_rule_begins_at_a_time_of_its_own_in_each_pod() {
     let mut ends = Vec::new();
     for seen in &events {
         if let Observation::Pod { event, .. } = seen
-            && event.what == Happening::PodReady(false)
+            && event.kind == PodEventKind::PodReady(false)
         {
             ends.push(event.at);
         }
     }
     assert_eq!(ends.len(), 20);
     assert!(ends[19] > ends[0] + s(100) && ends[0] > s(319) && ends[19] < s(535), "{ends:?}");
-    for Outcome { name, reaction, .. } in &prediction.pods {
+    for PodOutcome { name, reaction, .. } in &prediction.pods {
         // Threshold 3, period 10, from its own beginning on.
         assert!(reaction.unwrap() > s(19) && reaction.unwrap() < s(31), "{name}: {reaction:?}");
     }
@@ -128,7 +128,7 @@ fn a_window_of_the_calendar_opens_and_closes_at_its_instants() {
     let flips = |options: &Options| -> Vec<(Duration, bool)> {
         let seen = observed(&fleet(1, plan), options).1;
         let flip = |seen: Observation| match seen {
-            Observation::Pod { event: Event { what: Happening::PodReady(ready), at, .. }, .. } => {
+            Observation::Pod { event: Event { kind: PodEventKind::PodReady(ready), at, .. }, .. } => {
                 Some((at, ready))
             }
             _ => None,
@@ -183,7 +183,8 @@ fn with_a_state_clock_and_counts_go_on_over_restarts() {
     let failed = |workload: &Workload| {
         let fails = |seen: &Observation| {
             matches!(seen, Observation::Pod { event, .. }
-                if matches!(event.what, Happening::Unhealthy { probe: ProbeKind::Readiness, .. }))
+                if matches!(event.kind, PodEventKind::Unhealthy { probe: ProbeKind::Readiness, symptom, .. }
+                    if symptom != Symptom::Refused))
         };
         observed(workload, &hour).1.iter().filter(|seen| fails(seen)).count()
     };
@@ -258,13 +259,13 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
         let mut has_started = false;
         for event in events {
             let now = Timestamp(options.at.0 + event.at);
-            match event.what {
-                Happening::Exited { .. } => {
+            match event.kind {
+                PodEventKind::Exited { .. } => {
                     let (mut state, mut present, _, since) = process.take().unwrap();
                     present.elapsed += event.at.saturating_sub(since);
                     state.save(&present, now).unwrap();
                 }
-                Happening::Started { .. } => {
+                PodEventKind::Started { .. } => {
                     let (state, present, plan) = started(&config, &dir, now);
                     process = Some((state, present, plan, event.at));
                     has_started = true;

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 
 use kube_probesim::cli;
-use kube_probesim::kubelet::{Event, Happening, Symptom};
+use kube_probesim::kubelet::{Event, PodEventKind, Symptom};
 use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
+use kube_probesim::predict::watcher::{Flips, Sight};
 use serde_json::Value;
 
 use super::*;
@@ -122,7 +123,18 @@ fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
 fn the_help_names_every_option() {
     let (code, out, _) = command(&["--help"], "");
     assert_eq!(code, 0);
-    for option in ["--for", "--at", "--pods", "--pod ", "--seed", "--endpoint-lag", "--output", "--fail-on"] {
+    for option in [
+        "--for",
+        "--at",
+        "--pods",
+        "--pod ",
+        "--seed",
+        "--endpoint-lag",
+        "--call-timeout",
+        "--stops-after",
+        "--output",
+        "--fail-on",
+    ] {
         assert!(out.contains(option), "{option}");
     }
 }
@@ -142,32 +154,34 @@ fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own
 }
 
 fn started(at: u64) -> Event {
-    Event { at: s(at), container: 0, what: Happening::Started { restarts: at }, recorded: true }
+    Event { at: s(at), container: 0, kind: PodEventKind::Started { restarts: at }, recorded: true }
 }
 
 fn ready(at: u64, ready: bool) -> Event {
-    Event { at: s(at), container: 0, what: Happening::PodReady(ready), recorded: true }
+    Event { at: s(at), container: 0, kind: PodEventKind::PodReady(ready), recorded: true }
 }
 
 fn failed(at: u64) -> Event {
-    let what = Happening::Unhealthy { probe: ProbeKind::Readiness, symptom: Symptom::Refused, error: false };
-    Event { at: s(at), container: 0, what, recorded: true }
+    let kind =
+        PodEventKind::Unhealthy { probe: ProbeKind::Readiness, symptom: Symptom::Refused, error: false };
+    Event { at: s(at), container: 0, kind, recorded: true }
 }
 
 fn timeline(events: impl IntoIterator<Item = Event>) -> String {
-    let mut timeline = Timeline::new(vec!["app".to_owned()]);
+    let containers = &workload(Kind::Pod, 1, &[]).pod.containers;
+    let mut timeline = Timeline::new(containers);
     for event in events {
-        timeline.see(&event);
+        timeline.see(&event, Sight { flips: Flips::Once });
     }
     timeline.to_string().lines().map(|line| line.trim().to_owned() + "\n").collect()
 }
 
 #[test]
 fn attempts_that_fail_alike_are_one_line_until_something_changes() {
-    let refused = "Readiness probe failed: dial tcp: connect: connection refused";
+    let refused = "Readiness probe failed: Get \"http://10.0.0.5:8080/readyz\": dial tcp 10.0.0.5:8080: connect: connection refused";
     let seen = timeline([started(1), failed(2), failed(3), ready(4, true), failed(5), failed(6)]);
     let expected = format!(
-        "+1s  Started container app (restart 1)\n+2s  {refused} (2 times until +3s)\n+4s  Pod is ready\n+5s  {refused} (2 times until +6s)\n"
+        "+1s  Container started (restart 1)\n+2s  {refused} (2 times until +3s)\n+4s  Pod is ready\n+5s  {refused} (2 times until +6s)\n"
     );
     assert_eq!(seen, expected);
 }
@@ -180,7 +194,7 @@ fn a_round_of_lines_that_comes_again_is_counted() {
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!(lines.len(), 7, "{seen}");
     assert_eq!(lines[4], "+10s  … the last 4 lines again, 6 times until +1m4s");
-    assert_eq!(lines[5..], ["+1m10s  Started container app (restart 70)", "+1m11s  Pod is ready"]);
+    assert_eq!(lines[5..], ["+1m10s  Container started (restart 70)", "+1m11s  Pod is ready"]);
 }
 
 #[test]
@@ -188,7 +202,7 @@ fn of_many_different_lines_the_first_and_the_last_are_kept() {
     let exit = |code: u8| Event {
         at: s(u64::from(code)),
         container: 0,
-        what: Happening::Exited { code },
+        kind: PodEventKind::Exited { code },
         recorded: false,
     };
     let seen = timeline((1..=200).map(exit));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fault::{Client, Target};
-use crate::kubelet::{Aim, Handler, ProbeKind};
+use crate::kubelet::{Address, Endpoint, Handler, ProbeKind};
 use crate::predict::manifest::command::{Command, CommandError};
 use crate::predict::manifest::container::is_own_binary;
 use crate::predict::manifest::error::Problem;
@@ -46,13 +46,16 @@ pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str
 pub(super) struct Answerer {
     pub(super) handler: Handler,
     pub(super) asks_us: bool,
+    /// Where the requests go.
+    pub(super) address: Address,
     /// The timeout of our own `probe` command, in whole seconds.
     pub(super) timeout: Option<u32>,
 }
 
 impl Answerer {
     /// Another program answers.
-    const HEALTHY: Self = Self { handler: Handler::Healthy, asks_us: false, timeout: None };
+    const HEALTHY: Self =
+        Self { handler: Handler::Healthy, asks_us: false, address: Address::DEFAULT, timeout: None };
 }
 
 /// What a probe of a port asks.
@@ -124,12 +127,17 @@ impl<'a> HandlerReader<'a> {
             self.found.error(fields.field("scheme"), Problem::Protocol("TLS"));
         }
         let server = listener.container;
-        let handler = match (listener.aim(path), &listener.paths) {
+        let handler = match (listener.endpoint(path), &listener.paths) {
             // No fault acts on the admin listener, not even a partition.
-            (Aim::Status(200), None) => Handler::Healthy,
-            (aim, _) => Handler::Http { server, aim, client },
+            (Endpoint::Status(200), None) => Handler::Healthy,
+            (endpoint, _) => Handler::Http { server, endpoint, client },
         };
-        Answerer { handler, asks_us: true, timeout: None }
+        let address = Address {
+            https: scheme == "HTTPS",
+            path: path.to_owned(),
+            ..port_address(fields, listener.port)
+        };
+        Answerer { handler, asks_us: true, address, timeout: None }
     }
 
     fn tcp(&mut self, fields: &Mapping) -> Answerer {
@@ -138,7 +146,8 @@ impl<'a> HandlerReader<'a> {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
         };
-        Answerer { handler, asks_us: true, timeout: None }
+        let address = port_address(fields, listener.port);
+        Answerer { handler, asks_us: true, address, timeout: None }
     }
 
     fn grpc(&mut self, fields: &Mapping) -> Answerer {
@@ -188,7 +197,11 @@ impl<'a> HandlerReader<'a> {
         let server =
             self.owner.ours.or_else(|| self.ports.at(DEFAULT_PORT).map(|listener| listener.container));
         let Some(server) = server else { return self.another_program() };
-        Answerer { handler: Handler::Exec { server, aim: Aim::Target(target) }, asks_us: true, timeout: None }
+        let probed = self.ports.listeners.iter().find(|it| it.container == server && it.paths.is_some());
+        let port = probed.map_or(DEFAULT_PORT, |listener| listener.port);
+        let address = Address { host: "127.0.0.1".to_owned(), port, ..Address::DEFAULT };
+        let handler = Handler::Exec { server, endpoint: Endpoint::Target(target) };
+        Answerer { handler, asks_us: true, address, timeout: None }
     }
 
     fn url(&mut self, fields: &Mapping, address: &str) -> Answerer {
@@ -214,11 +227,11 @@ impl<'a> HandlerReader<'a> {
         };
         let server = listener.container;
         let handler = match (scheme, &listener.paths) {
-            ("http", Some(_)) => Handler::Exec { server, aim: listener.aim(path) },
+            ("http", Some(_)) => Handler::Exec { server, endpoint: listener.endpoint(path) },
             ("tcp", Some(_)) => Handler::Tcp { server },
-            ("http", None) => match listener.aim(path) {
-                Aim::Status(200) => Handler::Healthy,
-                aim => Handler::Exec { server, aim },
+            ("http", None) => match listener.endpoint(path) {
+                Endpoint::Status(200) => Handler::Healthy,
+                endpoint => Handler::Exec { server, endpoint },
             },
             ("tcp", None) => Handler::Healthy,
             _ => {
@@ -227,7 +240,9 @@ impl<'a> HandlerReader<'a> {
                 Handler::Healthy
             }
         };
-        Answerer { handler, asks_us: true, timeout: None }
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let address = Address { https: scheme == "https", host, port, path: path.to_owned() };
+        Answerer { handler, asks_us: true, address, timeout: None }
     }
 
     fn wrong_command(&mut self, fields: &Mapping, expected: &'static str, value: &str) -> Answerer {
@@ -334,4 +349,10 @@ impl<'a> HandlerReader<'a> {
         }
         None
     }
+}
+
+/// The address of a probe's `host` and this port.
+fn port_address(fields: &Mapping, port: u16) -> Address {
+    let host = fields.get("host").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Address { host, port, ..Address::DEFAULT }
 }

@@ -1,0 +1,188 @@
+//! Readiness as watchers of the API server see it.
+//!
+//! The kubelet's status of a Pod reaches the API server with a delay, so that short changes are coalesced: nobody sees a
+//! Pod that is not Ready for less than about a second, as in most immediate restarts. Only where the container has a
+//! startup probe is the restart seen, often as two changes in a row.
+
+use std::time::Duration;
+
+use super::run::Replicas;
+use crate::fault::Draws;
+use crate::kubelet::{Event, PodEventKind};
+
+/// Changes that last less are seen by nobody. As measured on a cluster.
+pub const COALESCED: Duration = Duration::from_secs(1);
+
+/// How long after a Pod was not Ready the restart of a container with a startup probe counts as immediate.
+const IMMEDIATE: Duration = Duration::from_secs(2);
+
+/// The share of immediate restarts with a startup probe in which watchers see two changes. An assumption: it was seen
+/// often.
+const TWICE: f64 = 0.5;
+
+/// How many changes watchers see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flips {
+    /// None: it lasts too short, or is no change of readiness.
+    #[default]
+    None,
+    /// This change.
+    Once,
+    /// This change, its opposite, and this change again.
+    Twice,
+}
+
+/// What watchers see of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// The changes of readiness.
+    pub flips: Flips,
+}
+
+impl Sight {
+    /// The values that watchers see when a Pod becomes `ready` or not.
+    pub fn values(self, ready: bool) -> &'static [bool] {
+        match (self.flips, ready) {
+            (Flips::None, _) => &[],
+            (Flips::Once, true) => &[true],
+            (Flips::Once, false) => &[false],
+            (Flips::Twice, true) => &[true, false, true],
+            (Flips::Twice, false) => &[false, true, false],
+        }
+    }
+}
+
+/// What watchers saw of one Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatcherStats {
+    /// How often its readiness changed, the first time included.
+    pub flips: u64,
+    /// Time not Ready, the time before it was Ready for the first time included.
+    pub unready: Duration,
+}
+
+/// A Pod for its watchers.
+#[derive(Debug)]
+struct Watched {
+    draws: Draws,
+    drawn: u64,
+    /// The latest change, if it may still be coalesced: its position among the events, and its time.
+    pending: Option<(usize, Duration)>,
+    /// When the kubelet last saw it become not Ready.
+    unready_at: Option<Duration>,
+    /// Whether a container with a startup probe restarted since then.
+    starts_up: bool,
+    ready: bool,
+    since: Duration,
+    stats: WatcherStats,
+}
+
+/// Tells which changes of readiness are seen. Events wait until that is clear.
+#[derive(Debug)]
+pub(super) struct Watchers<'a> {
+    replicas: &'a Replicas,
+    pods: Vec<Watched>,
+    /// Events in the order of time whose fate is not settled yet.
+    waiting: Vec<(Event, usize, Sight)>,
+}
+
+impl<'a> Watchers<'a> {
+    pub(super) fn new(replicas: &'a Replicas) -> Self {
+        let watched = |replica: &super::run::Replica| Watched {
+            draws: Draws::of(replicas.seed.for_pod(&replica.name), "watchers"),
+            drawn: 0,
+            pending: None,
+            unready_at: None,
+            starts_up: false,
+            ready: false,
+            since: Duration::ZERO,
+            stats: WatcherStats::default(),
+        };
+        let pods = replicas.pods.iter().map(watched).collect();
+        Self { replicas, pods, waiting: Vec::new() }
+    }
+
+    /// Takes the events until `until`, in the order of time, and passes on those whose fate is settled: all, if they are
+    /// the `last`.
+    pub(super) fn take(
+        &mut self,
+        events: &mut Vec<(Event, usize)>,
+        until: Duration,
+        last: bool,
+        settled: &mut dyn FnMut(Event, usize, Sight),
+    ) {
+        for (event, pod) in events.drain(..) {
+            let position = self.waiting.len();
+            self.waiting.push((event, pod, Sight::default()));
+            match event.kind {
+                PodEventKind::PodReady(ready) => self.flip(position, event.at, pod, ready),
+                PodEventKind::Started { restarts } if restarts > 0 => {
+                    let container = &self.replicas.pods[pod].pod.containers[event.container];
+                    self.pods[pod].starts_up |= container.startup.is_some();
+                }
+                _ => {}
+            }
+        }
+        let limit = until.saturating_sub(COALESCED);
+        let count = if last {
+            self.waiting.len()
+        } else {
+            self.waiting.partition_point(|(event, ..)| event.at <= limit)
+        };
+        for (event, pod, sight) in self.waiting.drain(..count) {
+            if let PodEventKind::PodReady(ready) = event.kind {
+                self.pods[pod].count(event.at, ready, sight);
+            }
+            settled(event, pod, sight);
+        }
+        for pod in &mut self.pods {
+            pod.pending = pod.pending.and_then(|(at, time)| Some((at.checked_sub(count)?, time)));
+        }
+    }
+
+    fn flip(&mut self, position: usize, at: Duration, pod: usize, ready: bool) {
+        let watched = &mut self.pods[pod];
+        self.waiting[position].2.flips = Flips::Once;
+        let immediate =
+            ready && watched.starts_up && watched.unready_at.is_some_and(|since| at < since + IMMEDIATE);
+        if immediate {
+            watched.drawn += 1;
+            if watched.draws.share(watched.drawn) < TWICE {
+                self.waiting[position].2.flips = Flips::Twice;
+            }
+            watched.pending = None;
+        } else if let Some((before, since)) = watched.pending.filter(|(_, since)| at < *since + COALESCED) {
+            debug_assert!(since <= at, "events come in the order of time");
+            self.waiting[before].2.flips = Flips::None;
+            self.waiting[position].2.flips = Flips::None;
+            watched.pending = None;
+        } else {
+            watched.pending = Some((position, at));
+        }
+        watched.starts_up = false;
+        watched.unready_at = (!ready).then_some(at);
+    }
+
+    /// What watchers saw of each Pod until `at`.
+    pub(super) fn finish(&self, at: Duration) -> Vec<WatcherStats> {
+        let stats = |pod: &Watched| {
+            let open = if pod.ready { Duration::ZERO } else { at.saturating_sub(pod.since) };
+            WatcherStats { unready: pod.stats.unready + open, ..pod.stats }
+        };
+        self.pods.iter().map(stats).collect()
+    }
+}
+
+impl Watched {
+    fn count(&mut self, at: Duration, ready: bool, sight: Sight) {
+        self.stats.flips += sight.values(ready).len() as u64;
+        if sight.flips == Flips::None || self.ready == ready {
+            return;
+        }
+        if ready {
+            self.stats.unready += at.saturating_sub(self.since);
+        }
+        self.ready = ready;
+        self.since = at;
+    }
+}

@@ -118,7 +118,7 @@ pub fn load_with(
             Ok(loaded)
         }
         Err(mut errors) => {
-            for error in errors.iter_mut() {
+            for error in errors.kept_mut() {
                 written(&mut error.place);
             }
             Err(errors)

@@ -13,7 +13,7 @@
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`telemetry`] | metrics and the log |
 //! | [`engine`] | the active plan, counters of rules, events |
-//! | [`env`], [`plan`] | environment to configuration; plans: read, checked, written |
+//! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
 //! | [`fault`] | rules, plans and the decision; pure |

@@ -136,7 +136,7 @@ impl Errors {
     }
 
     /// The errors that were kept, to change them.
-    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, ConfigError> {
+    pub(crate) fn kept_mut(&mut self) -> std::slice::IterMut<'_, ConfigError> {
         self.kept.iter_mut()
     }
 

@@ -267,7 +267,7 @@ fn lose_and_get_permission(path: &Path) {
     fs::write(&file, "plan").unwrap();
     let watched = Watched::new(&file);
     let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let refused = Content::Unreadable("Permission denied (os error 13)".to_owned());
+    let refused = Content::Unreadable("cannot be read: Permission denied (os error 13)".to_owned());
     for (place, without, with) in [(&*file, 0o000, 0o600), (path, 0o600, 0o700)] {
         allow(place, without);
         let told = watched.told.recv_timeout(PATIENCE);

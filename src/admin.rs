@@ -22,7 +22,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::env::{Identity, Token};
@@ -55,6 +56,8 @@ struct Api {
     guard: Guard,
     requests: Semaphore,
     listeners: Arc<Semaphore>,
+    /// Held while the rules are read into an answer.
+    reading: Mutex<()>,
 }
 
 /// Routes of `/v1` and `/openapi.json`.
@@ -68,6 +71,7 @@ pub fn router(control: Control, identity: Identity, token: Option<Token>, loopba
         guard: Guard::new(token, loopback),
         requests: Semaphore::new(REQUESTS),
         listeners: Arc::new(Semaphore::new(LISTENERS)),
+        reading: Mutex::default(),
     });
     let handler = move |request: Request| {
         let api = api.clone();
@@ -104,6 +108,15 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     let change = |change| {
         let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
+    };
+    // An answer with a thousand rules takes milliseconds: one at a time, with probes served in between.
+    let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state"] | ["faults", ..]);
+    let _turn = if is_large {
+        let turn = api.reading.lock().await;
+        yield_now().await;
+        Some(turn)
+    } else {
+        None
     };
     match (&segments[1..], method) {
         (["plan"], &Method::GET) => {

@@ -25,37 +25,44 @@ pub enum Symptom {
     Reset,
     /// Bytes that are not HTTP: the ones that the mode `garbage` sends.
     Garbage,
-    /// The timeout within the body.
-    BodyTimeout,
-    /// FIN within the body.
-    BodyCutShort,
-    /// RST within the body.
-    BodyReset,
-    /// An invalid chunk.
-    BodyMalformed,
+    /// The timeout within the body of an answer with this status.
+    BodyTimeout(u16),
+    /// FIN within the body of an answer with this status.
+    BodyCutShort(u16),
+    /// RST within the body of an answer with this status.
+    BodyReset(u16),
+    /// An invalid chunk in the body of an answer with this status.
+    BodyMalformed(u16),
 }
 
 impl Symptom {
     /// The message of the kubelet's event for a probe that asks with `handler` at `address`.
     pub(super) fn message(self, handler: Handler, address: &Address) -> String {
         match handler {
-            // Its own client prints the result, the phase and the status before the message.
+            // `probe` prints the result, the phase and the status before the message, and leaves out its own port.
             Handler::Exec { endpoint, .. } => {
-                let cause = self.cause(&address.authority());
+                let authority = address.authority();
+                let cause = self.cause(&authority).replace(&between(&authority), &authority);
                 let (result, phase, status) = match self {
                     Self::Status(status) => ("failure", "complete", status.to_string()),
                     Self::Redirected => ("warning", "complete", "302".to_owned()),
                     Self::TooManyRedirects => ("failure", "redirect", "302".to_owned()),
                     Self::ConnectTimeout | Self::Refused => ("failure", "connect", "-".to_owned()),
-                    _ if self.within_body() => ("error", "body", "-".to_owned()),
+                    Self::BodyTimeout(status)
+                    | Self::BodyCutShort(status)
+                    | Self::BodyReset(status)
+                    | Self::BodyMalformed(status) => ("error", "body", status.to_string()),
                     _ => ("failure", "head", "-".to_owned()),
                 };
-                let url = format!("Get \"{}\": ", address.url(endpoint));
-                let url = if self.names_the_url() { url.as_str() } else { "" };
-                format!("{result} {phase} {status} {url}{cause}")
+                if self.names_the_url() {
+                    let url = self.url(endpoint, address);
+                    format!("{result} {phase} {status} Get \"{url}\": {cause}")
+                } else {
+                    format!("{result} {phase} {status} {cause}")
+                }
             }
             Handler::Http { endpoint, .. } if self.names_the_url() => {
-                format!("Get \"{}\": {}", address.url(endpoint), self.cause(&address.authority()))
+                format!("Get \"{}\": {}", self.url(endpoint, address), self.cause(&address.authority()))
             }
             _ => self.cause(&address.authority()),
         }
@@ -66,8 +73,29 @@ impl Symptom {
         !matches!(self, Self::Status(_) | Self::Redirected) && !self.within_body()
     }
 
+    /// The URL in the message. After redirects it is the `Location` as given, here that of an endless redirect to the
+    /// same path.
+    fn url(self, endpoint: Endpoint, address: &Address) -> String {
+        if self == Self::TooManyRedirects { address.path(endpoint) } else { address.url(endpoint) }
+    }
+
+    /// The status of the answer, as far as it is not 200.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::Status(status)
+            | Self::BodyTimeout(status)
+            | Self::BodyCutShort(status)
+            | Self::BodyReset(status)
+            | Self::BodyMalformed(status) => status,
+            _ => 200,
+        }
+    }
+
     const fn within_body(self) -> bool {
-        matches!(self, Self::BodyTimeout | Self::BodyCutShort | Self::BodyReset | Self::BodyMalformed)
+        matches!(
+            self,
+            Self::BodyTimeout(_) | Self::BodyCutShort(_) | Self::BodyReset(_) | Self::BodyMalformed(_)
+        )
     }
 
     fn cause(self, authority: &str) -> String {
@@ -75,12 +103,8 @@ impl Symptom {
             Self::Status(status) => return format!("HTTP probe failed with statuscode: {status}"),
             Self::ConnectTimeout => return format!("dial tcp {authority}: i/o timeout"),
             Self::Refused => return format!("dial tcp {authority}: connect: connection refused"),
-            Self::Reset | Self::BodyReset => {
-                // The port of the kubelet's end is another one each time.
-                return format!(
-                    "read tcp {}->{authority}: read: connection reset by peer",
-                    PodSpec::NODE_END
-                );
+            Self::Reset | Self::BodyReset(_) => {
+                return format!("read tcp {}: read: connection reset by peer", between(authority));
             }
             Self::Redirected => "Probe terminated redirects, Response body: ",
             Self::TooManyRedirects => "stopped after 10 redirects",
@@ -89,19 +113,24 @@ impl Symptom {
             Self::Garbage => {
                 "net/http: HTTP/1.x transport connection broken: malformed HTTP status code \"this\""
             }
-            Self::BodyTimeout => {
+            Self::BodyTimeout(_) => {
                 "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
             }
-            Self::BodyCutShort => "unexpected EOF",
-            Self::BodyMalformed => "invalid byte in chunk length",
+            Self::BodyCutShort(_) => "unexpected EOF",
+            Self::BodyMalformed(_) => "invalid byte in chunk length",
         }
         .to_owned()
     }
 
     /// Whether the text of the event is the same each time, so that the API server counts repetitions in one event.
     pub(super) const fn repeats(self) -> bool {
-        !matches!(self, Self::Reset | Self::BodyReset)
+        !matches!(self, Self::Reset | Self::BodyReset(_))
     }
+}
+
+/// Both ends of a connection, as Go's errors name them. The port of the kubelet's end is another one each time.
+fn between(authority: &str) -> String {
+    format!("{}->{authority}", PodSpec::NODE_END)
 }
 
 /// The end of one request.
@@ -141,8 +170,11 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
     let body = |partial: &Partial, symptom| {
         // The kubelet stops reading before the fault strikes. Its client reads a chunk's header ahead, so that an
         // invalid one right at the limit is still an error (in 34 of 40 attempts on a cluster).
-        let least =
-            if symptom == Symptom::BodyMalformed { KUBELET_BODY_LIMIT + 1 } else { KUBELET_BODY_LIMIT };
+        let least = if matches!(symptom, Symptom::BodyMalformed(_)) {
+            KUBELET_BODY_LIMIT + 1
+        } else {
+            KUBELET_BODY_LIMIT
+        };
         let enough = partial.body >= least;
         at_once(if enough { AttemptResult::of_status(partial.status) } else { AttemptResult::Error(symptom) })
     };
@@ -155,11 +187,11 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
         Mode::Close => at_once(AttemptResult::Failure(Symptom::Closed)),
         Mode::Reset => at_once(AttemptResult::Failure(Symptom::Reset)),
         Mode::Garbage => at_once(AttemptResult::Failure(Symptom::Garbage)),
-        Mode::Truncate(partial) => body(partial, Symptom::BodyCutShort),
-        Mode::BodyReset(partial) => body(partial, Symptom::BodyReset),
-        Mode::Malformed(partial) => body(partial, Symptom::BodyMalformed),
+        Mode::Truncate(partial) => body(partial, Symptom::BodyCutShort(partial.status)),
+        Mode::BodyReset(partial) => body(partial, Symptom::BodyReset(partial.status)),
+        Mode::Malformed(partial) => body(partial, Symptom::BodyMalformed(partial.status)),
         Mode::BodyHang(partial) => {
-            let reply = body(partial, Symptom::BodyTimeout);
+            let reply = body(partial, Symptom::BodyTimeout(partial.status));
             if matches!(reply.outcome, AttemptResult::Error(_)) {
                 Reply { at: deadline, ..reply }
             } else {
@@ -172,7 +204,7 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
             if end < deadline {
                 Reply { at: end, outcome: AttemptResult::of_status(partial.status) }
             } else {
-                Reply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout) }
+                Reply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout(partial.status)) }
             }
         }
     }

@@ -1,10 +1,10 @@
-//! The wait before a container starts again.
+//! The delay before a container starts again.
 
 use super::clock::{Nanos, SECOND};
 
 const FIRST: Nanos = 10 * SECOND;
 const LONGEST: Nanos = 300 * SECOND;
-/// An entry that old is collected.
+/// The age at which an entry is dropped.
 const EXPIRY: Nanos = 600 * SECOND;
 
 /// The back-off of one container.
@@ -20,7 +20,7 @@ struct Entry {
     updated: Nanos,
 }
 
-/// A start that is put off.
+/// A delayed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) delay: Nanos,
@@ -28,11 +28,11 @@ pub(super) struct Wait {
 }
 
 impl BackOff {
-    /// Asks for a start at `now`, judged from the exit at `exited`; granted, the next wait is twice as long.
+    /// Asks for a start at `now` after the exit at `exited`. If it is allowed, the next delay is twice as long.
     pub(super) fn ask(&mut self, now: Nanos, exited: Option<Nanos>) -> Result<(), Wait> {
-        // Without an exited container the kubelet does not even open an entry: the first kill is not counted.
+        // Without an exited container the kubelet makes no entry, so the first kill does not count.
         let Some(exited) = exited else { return Ok(()) };
-        // Housekeeping drops old entries, even while the container waits.
+        // The kubelet drops old entries even while the container waits.
         self.entry = self.entry.filter(|entry| now - entry.updated <= EXPIRY);
         let delay = match self.entry {
             Some(Entry { delay, .. }) if now - exited < delay => {
@@ -50,7 +50,7 @@ impl BackOff {
 mod tests {
     use super::*;
 
-    /// The waits of a container that runs for `run` seconds each time and starts as soon as it may.
+    /// The delays of a container that runs for `run` seconds each time and starts as soon as it may.
     fn waits(run: u64, starts: usize) -> Vec<u64> {
         let (mut backoff, mut now) = (BackOff::default(), 0);
         (0..starts)

@@ -220,16 +220,24 @@ impl Process {
                     Err(lost) => lost,
                 },
             };
-            return if head < at { Reply { outcome: within_body(lost.outcome), ..lost } } else { lost };
+            return if head < at {
+                Reply { outcome: within_body(lost.outcome, reply.outcome), ..lost }
+            } else {
+                lost
+            };
         }
         reply
     }
 }
 
-/// The loss of a connection whose head had come.
-const fn within_body(lost: AttemptResult) -> AttemptResult {
+/// The loss of a connection after the head of an answer that would have ended as `reply`.
+const fn within_body(lost: AttemptResult, reply: AttemptResult) -> AttemptResult {
+    let status = match reply {
+        AttemptResult::Failure(symptom) | AttemptResult::Error(symptom) => symptom.status(),
+        _ => 200,
+    };
     AttemptResult::Error(match lost {
-        AttemptResult::Failure(Symptom::Reset) => Symptom::BodyReset,
-        _ => Symptom::BodyTimeout,
+        AttemptResult::Failure(Symptom::Reset) => Symptom::BodyReset(status),
+        _ => Symptom::BodyTimeout(status),
     })
 }

@@ -108,6 +108,10 @@ impl Address {
 
     pub(super) fn url(&self, endpoint: Endpoint) -> String {
         let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path(endpoint))
+    }
+
+    pub(super) fn path(&self, endpoint: Endpoint) -> String {
         let path = match (self.path.as_str(), endpoint) {
             ("", Endpoint::Target(Target::Liveness)) => "/healthz",
             ("", Endpoint::Target(Target::Readiness)) => "/readyz",
@@ -116,7 +120,7 @@ impl Address {
             (path, _) => path,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        format!("{scheme}://{}{slash}{path}", self.authority())
+        format!("{slash}{path}")
     }
 }
 

@@ -1,11 +1,11 @@
-//! Counts and times kept while a Pod runs.
+//! Counts and times of a running Pod.
 
 use std::time::Duration;
 
 use super::clock::{Nanos, duration};
 use super::spec::ProbeKind;
 
-/// Results of one probe, as `prober_probe_total` counts them and what it does not count.
+/// The results of one probe: those that `prober_probe_total` counts, and errors, which it does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeStats {
     /// `result="successful"`, warnings included.
@@ -14,22 +14,22 @@ pub struct ProbeStats {
     pub failed: u64,
     /// Warnings among the successful.
     pub warnings: u64,
-    /// Errors: tried three times, then thrown away and not counted by the kubelet.
+    /// Errors: the kubelet tries three times, then drops the result.
     pub errors: u64,
 }
 
-/// One container.
+/// Counts and times of one container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainerStats {
     /// Starts after the first.
     pub restarts: u64,
-    /// Kills after a probe's failure.
+    /// Kills because a probe failed.
     pub kills: u64,
-    /// Time between an exit and the start after it where the kubelet put that off.
+    /// The time from exits to the next starts that the kubelet delayed.
     pub back_off: Duration,
-    /// Time not Ready.
+    /// The time in which it was not Ready.
     pub unready: Duration,
-    /// By [`ProbeKind`], see [`probe`](Self::probe).
+    /// The results by [`ProbeKind`]; see [`probe`](Self::probe).
     pub probes: [ProbeStats; ProbeKind::COUNT],
 }
 
@@ -40,24 +40,24 @@ impl ContainerStats {
     }
 }
 
-/// One Pod.
+/// Counts and times of one Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// The time that was run.
+    /// The simulated time.
     pub elapsed: Duration,
-    /// When the Pod was Ready for the first time.
+    /// When the Pod first was Ready.
     pub first_ready: Option<Duration>,
-    /// Time not Ready, the time before it was Ready for the first time included.
+    /// The time in which it was not Ready, the time before the first Ready included.
     pub unready: Duration,
-    /// How often a Ready Pod became not Ready.
+    /// How often it became unready.
     pub outages: u64,
-    /// The longest time it was not Ready after it had been.
+    /// The longest time in which it was not Ready after its first Ready.
     pub longest_outage: Duration,
     /// By container.
     pub containers: Vec<ContainerStats>,
 }
 
-/// Adds up the time something is not Ready.
+/// Sums the time in which a container or Pod is not Ready.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Readiness {
     pub(super) ready: bool,
@@ -69,7 +69,7 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// Whether `ready` is news.
+    /// Sets the readiness. Returns whether it changed.
     pub(super) fn set(&mut self, now: Nanos, ready: bool) -> bool {
         if self.ready == ready {
             return false;

@@ -113,6 +113,11 @@ impl Worker {
         }
     }
 
+    /// Skips the ticks before `now`.
+    pub(super) fn skip_ticks(&mut self, now: Nanos) {
+        self.next_tick += now.saturating_sub(self.next_tick).div_ceil(self.period) * self.period;
+    }
+
     /// An attempt begins.
     pub(super) const fn flight(&self, now: Nanos, start: u64) -> Flight {
         let deadline = now + self.timeout;

@@ -6,7 +6,7 @@ use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule, Target}
 use crate::kubelet::{ContainerSpec, Endpoint, Handler, Probe, ProbeKind};
 use crate::units::Show;
 
-use super::run::Prediction;
+use super::outcome::Prediction;
 use super::timeline::Short;
 use super::workload::Workload;
 

@@ -1,26 +1,28 @@
-//! Conditions under which a prediction fails a pipeline.
+//! The conditions of `--fail-on`, under which a prediction fails a pipeline.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::units::{self, Bare, UnitError};
 
-use super::run::PodOutcome;
+use super::outcome::PodOutcome;
 use super::timeline::Short;
 
-/// What is compared.
+/// A figure of a Pod that a condition compares with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// Restarts of a Pod's containers.
     Restarts,
-    /// Time a Pod was not Ready, its start included.
+    /// The time in which a Pod was not Ready, its start included.
     Unready,
-    /// The longest time a Pod was not Ready after it had been; all the time, if it never was.
+    /// The longest time in which a Pod was not Ready after its first Ready; the whole time if it never was Ready.
     Outage,
-    /// Time in back-off.
+    /// The time in back-off.
     BackOff,
-    /// Share of the time, from the first time Ready on, in which a Pod was Ready.
+    /// The share of the time from its first Ready on in which a Pod was Ready.
     Availability,
 }
 
@@ -62,7 +64,7 @@ impl Figure {
     }
 }
 
-/// How it is compared.
+/// The comparison of a figure with the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `>`
@@ -76,11 +78,11 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// Longer signs before those they begin with.
+    /// A sign comes before the shorter one that it begins with.
     const ALL: [(Self, &'static str); 4] =
         [(Self::AtLeast, ">="), (Self::AtMost, "<="), (Self::Above, ">"), (Self::Below, "<")];
 
-    const fn upwards(self) -> bool {
+    const fn is_upwards(self) -> bool {
         matches!(self, Self::Above | Self::AtLeast)
     }
 
@@ -95,37 +97,23 @@ impl Comparison {
 }
 
 /// Why a condition cannot be read. The text says what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConditionError {
-    /// No comparison.
+    /// There is no comparison.
+    #[error("is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0'")]
     Form,
-    /// An unknown figure.
+    /// There is no such figure.
+    #[error("compares {0:?}, which is not one of {names}", names = Figure::ALL.map(Figure::name).join(", "))]
     Figure(String),
-    /// Not a count.
+    /// The limit is not a count.
+    #[error("has the limit {0:?}, which is not a whole number")]
     Count(String),
-    /// Not a duration or percentage.
-    Unit(String, UnitError),
+    /// The limit is not a duration or percentage.
+    #[error("has the limit {0:?}, which {1}")]
+    Unit(String, #[source] UnitError),
 }
 
-impl fmt::Display for ConditionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Form => {
-                f.write_str("is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0'")
-            }
-            Self::Figure(name) => {
-                let names = Figure::ALL.map(Figure::name).join(", ");
-                write!(f, "compares {name:?}, which is not one of {names}")
-            }
-            Self::Count(value) => write!(f, "has the limit {value:?}, which is not a whole number"),
-            Self::Unit(value, error) => write!(f, "has the limit {value:?}, which {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ConditionError {}
-
-/// A condition under which the prediction fails, such as `restarts > 0`. One Pod for which it holds is enough.
+/// A condition under which the prediction fails, such as `restarts > 0`. It holds if it does for one Pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     text: String,
@@ -165,14 +153,14 @@ impl FromStr for Condition {
 }
 
 impl Condition {
-    /// The reason to fail, if the condition holds for a Pod: the worst of them is named.
+    /// The reason to fail if the condition holds for a Pod. It names the worst Pod.
     pub fn check(&self, pods: &[PodOutcome]) -> Option<String> {
         let value = |pod: &PodOutcome| self.figure.of(pod);
         let order = |a: &&PodOutcome, b: &&PodOutcome| {
             let order = value(a).total_cmp(&value(b));
-            if self.comparison.upwards() { order.reverse() } else { order }
+            if self.comparison.is_upwards() { order.reverse() } else { order }
         };
-        // The first of those that are equally bad.
+        // Of equal Pods, the first.
         let worst = pods.iter().min_by(order)?;
         if !self.comparison.holds(value(worst), self.limit) {
             return None;
@@ -189,14 +177,14 @@ impl Condition {
     }
 }
 
-/// A share as a percentage. 0 % and 100 % are said only where nothing or everything is meant.
+/// Shows a share as a percentage with three decimals. It shows 0% and 100% only if the share is exactly that.
 #[derive(Clone, Copy, Debug)]
 pub struct Percent(pub f64);
 
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.0 * 100.0;
-        // What arithmetic leaves behind is no part of the share.
+        // The noise is larger than rounding errors and smaller than any difference that matters.
         let (scaled, noise) = (percent * 1e3, 1e-9);
         let rounded =
             if percent > 50.0 { (scaled + noise).floor() } else { (scaled - noise).max(0.0).ceil() } / 1e3;

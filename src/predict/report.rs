@@ -87,6 +87,9 @@ fn text(
         writeln!(out, "\nPod {}, effective seed {}", pod.name, seeds.join(", "))?;
         write!(out, "{timeline}")?;
     }
+    if let Some(reason) = workload.why_no_pods().filter(|_| replicas.pods.is_empty()) {
+        writeln!(out, "\n{}", capitalized(&reason))?;
+    }
     summary(&prediction, options, view, out)?;
     let advice: Vec<String> =
         all_advice(workload, replicas, options, &prediction).into_iter().map(|advice| advice.text).collect();
@@ -185,6 +188,11 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
         writeln!(out, "Job: complete at +{}", Short(at))?;
     }
     Ok(())
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
 
 fn section(title: &str, lines: &[String], out: &mut dyn Write) -> io::Result<()> {

@@ -8,7 +8,8 @@ use crate::plan::write_rule;
 use crate::units::{Show, show_timestamp};
 
 use super::advice::Advice;
-use super::run::{Options, Replicas};
+use super::options::Options;
+use super::replicas::Replicas;
 use super::workload::{OurContainer, Workload};
 
 /// The most Pods that a line names.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::{PodOutcome, Prediction};
+use super::outcome::{PodOutcome, Prediction};
 
 /// The median, the 95th percentile and the worst of a figure over the Pods.
 #[derive(Clone, Copy, Debug, PartialEq)]

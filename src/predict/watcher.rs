@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::run::Replicas;
+use super::replicas::{Replica, Replicas};
 use crate::fault::Draws;
 use crate::kubelet::{Event, PodEventKind};
 
@@ -88,7 +88,7 @@ pub(super) struct Watchers<'a> {
 
 impl<'a> Watchers<'a> {
     pub(super) fn new(replicas: &'a Replicas) -> Self {
-        let watched = |replica: &super::run::Replica| Watched {
+        let watched = |replica: &Replica| Watched {
             draws: Draws::of(replicas.seed.for_pod(&replica.name), "watchers"),
             drawn: 0,
             pending: None,

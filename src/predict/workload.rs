@@ -123,8 +123,10 @@ pub struct Workload {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// How many Pods it asks for.
+    /// How many Pods it asks for; 0 if it is suspended.
     pub replicas: u32,
+    /// Whether it creates no Pods until somebody resumes it: a paused Deployment or a suspended Job.
+    pub suspended: bool,
     /// The Pod, with every container. The plans of [`ours`](Self::ours) in it have seed 0 until a Pod gets its name.
     pub pod: PodSpec,
     /// The containers that run this program; at least one.
@@ -135,4 +137,12 @@ pub struct Workload {
     pub assumptions: Vec<String>,
     /// Probable mistakes, each with its place.
     pub warnings: Vec<String>,
+}
+
+impl Workload {
+    /// Why no Pod is created, if the workload is suspended.
+    pub fn why_no_pods(&self) -> Option<String> {
+        let state = if self.kind == Kind::Deployment { "paused" } else { "suspended" };
+        self.suspended.then(|| format!("no Pod is created while the {} is {state}", self.kind))
+    }
 }

@@ -46,6 +46,7 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
         kind,
         name: "app".to_owned(),
         replicas,
+        suspended: false,
         pod: PodSpec::new(vec![container]),
         ours: vec![ours],
         rollout,

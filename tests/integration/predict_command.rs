@@ -149,5 +149,14 @@ fn a_paused_deployment_has_no_pods_and_no_rollout() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     assert!(printed.contains("0 Pods for 10m") && !printed.contains("Rollout complete"), "{printed}");
-    assert!(printed.contains("paused: true: the Deployment makes no Pod"), "{printed}");
+    assert!(printed.contains("\nNo Pod is created while the Deployment is paused\n"), "{printed}");
+    let json = predict(&["--for", "10m", "--output", "json"], &paused);
+    let lines = text(&json.stdout);
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    let summary = &serde_json::from_str::<serde_json::Value>(&lines).unwrap()["summary"];
+    assert_eq!(summary["no_pods"], "no Pod is created while the Deployment is paused");
+    assert_eq!(summary["rollout"], serde_json::Value::Null);
+    let resumed = predict(&["--for", "10m", "--pods", "2"], &paused);
+    let printed = text(&resumed.stdout);
+    assert!(printed.contains("2 Pods for 10m") && !printed.contains("No Pod is created"), "{printed}");
 }

@@ -29,6 +29,23 @@ impl Pod {
             }
         }
         if self.workers[position].flight.is_none() {
+            *self.wakes(position) =
+                if self.is_asleep(position) { NEVER } else { self.workers[position].wakes(now) };
+        }
+    }
+
+    /// Whether the ticks of a worker do nothing until the next start of its container: those of a startup probe that
+    /// succeeded.
+    fn is_asleep(&self, position: usize) -> bool {
+        let worker = &self.workers[position];
+        worker.kind == ProbeKind::Startup && worker.on_hold && self.containers[worker.container].started
+    }
+
+    /// Lets a worker that is asleep tick again. A tick at this instant is not lost.
+    pub(super) fn wake_up(&mut self, position: usize) {
+        let now = self.now;
+        if self.workers[position].flight.is_none() && *self.wakes(position) == NEVER {
+            self.workers[position].skip_ticks(now);
             *self.wakes(position) = self.workers[position].wakes(now);
         }
     }

@@ -152,6 +152,7 @@ impl Pod {
         let started_at = (now + self.phase) / SECOND * SECOND;
         for worker in workers.into_iter().flatten() {
             self.workers[worker].reset(started_at, self.phase);
+            self.wake_up(worker);
         }
         *self.life(position) = ends;
         *self.next_look(position) = now + nanos(self.timing.syncs_after_start[0]);

@@ -83,6 +83,7 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
             kind,
             name: object.name.clone(),
             replicas,
+            suspended,
             pod,
             ours,
             rollout,
@@ -132,7 +133,7 @@ fn is_suspended(kind: &Kind, root: &Mapping, owner: &Mapping) -> Reading<bool> {
             places.into_iter().flatten().any(|place| found.take(place.boolean(field)) == Some(true));
         if suspended {
             found.assume(format!(
-                "{field}: true: the {kind} makes no Pod; --pods predicts those it would make once resumed"
+                "{field}: true; --pods predicts the Pods that the {kind} would create once resumed"
             ));
         }
         suspended

@@ -63,6 +63,8 @@ struct Text {
     kind: PodEventKind,
     /// The members from the container to the message.
     members: String,
+    /// The position of the first text with equal members: those are counted together.
+    counted_as: usize,
 }
 
 impl<'a> EventLines<'a> {
@@ -107,6 +109,7 @@ impl<'a> EventLines<'a> {
             _ => {}
         }
         if event.kind.reason().is_some() {
+            let text = self.texts[text].counted_as;
             if counts.len() <= text {
                 counts.resize(text + 1, 0);
             }
@@ -131,8 +134,10 @@ impl<'a> EventLines<'a> {
         let known = self.texts.iter().position(|text| text.container == container && text.kind == kind);
         known.unwrap_or_else(|| {
             let members = members(event, &self.containers[container]);
-            self.texts.push(Text { container, kind, members });
-            self.texts.len() - 1
+            let number = self.texts.len();
+            let counted_as = self.texts.iter().position(|text| text.members == members).unwrap_or(number);
+            self.texts.push(Text { container, kind, members, counted_as });
+            number
         })
     }
 }
@@ -254,6 +259,9 @@ fn summary(
     line["rollout"] = json!(prediction.rollout.map(|rollout| {
         json!({ "complete_seconds": seconds(rollout.complete), "stalled_seconds": seconds(rollout.stalled) })
     }));
+    if let Some(reason) = workload.why_no_pods().filter(|_| replicas.pods.is_empty()) {
+        line["no_pods"] = json!(reason);
+    }
     if let Some(at) = prediction.job_complete {
         line["job_complete_seconds"] = json!(at.as_secs_f64());
     }

@@ -54,8 +54,8 @@ fn a_kind_that_is_not_read_is_named() {
 fn a_paused_deployment_makes_no_pod() {
     let web = workload(&object("apps/v1", "Deployment", "paused: true\nreplicas: 3"));
     assert_eq!((web.replicas, web.rollout), (0, None));
-    let wanted =
-        "paused: true: the Deployment makes no Pod; --pods predicts those it would make once resumed";
+    assert_eq!(web.why_no_pods().as_deref(), Some("no Pod is created while the Deployment is paused"));
+    let wanted = "paused: true; --pods predicts the Pods that the Deployment would create once resumed";
     assert!(web.assumptions.iter().any(|line| line == wanted), "{:?}", web.assumptions);
     assert_eq!(workload(&object("apps/v1", "Deployment", "paused: false")).replicas, 1);
 }
@@ -64,7 +64,9 @@ fn a_paused_deployment_makes_no_pod() {
 fn a_suspended_job_makes_no_pod() {
     let job = object("batch/v1", "Job", "suspend: true")
         .replace("containers:", "restartPolicy: Never\n      containers:");
-    assert_eq!(workload(&job).replicas, 0);
+    let suspended = workload(&job);
+    assert_eq!(suspended.replicas, 0);
+    assert_eq!(suspended.why_no_pods().as_deref(), Some("no Pod is created while the Job is suspended"));
     assert_eq!(workload(&job.replace("true", "false")).replicas, 1);
     let pod = "template: {spec: {restartPolicy: Never, containers: [{name: c, image: kube-probesim, livenessProbe: {tcpSocket: {port: 8080}}}]}}";
     let cron = format!(

@@ -221,15 +221,53 @@ fn calls_meet_the_rules_for_callers() {
     assert!(failed_calls(readiness, "", &[]) > 0.99);
 }
 
-#[test]
-fn the_event_of_an_exec_probe_is_the_commands_output() {
+#[tokio::test]
+async fn the_event_of_an_exec_probe_is_what_the_command_prints() {
     let exec = "livenessProbe: {exec: {command: [/kube-probesim, probe, liveness]}, periodSeconds: 2}";
-    let (events, _) = json(&pod("{name: LIVENESS_FAILURE_RATE, value: '100'}", exec), &["--for", "10s"]);
-    let first = events.iter().find(|line| line["event"] == "Unhealthy").unwrap();
-    assert_eq!(
-        first["message"],
-        "Liveness probe failed: failure complete 500 HTTP probe failed with statuscode: 500"
-    );
+    for mode in [
+        "status: 503",
+        "mode: status, status: 404",
+        "mode: redirect, location: /healthz",
+        "mode: redirect, location: 'http://other.example/'",
+        "mode: hang",
+        "mode: close",
+        "mode: reset",
+        "mode: garbage",
+        "mode: truncate",
+        "mode: body-reset, status: 500",
+        "mode: body-hang",
+        "mode: malformed",
+        "mode: drip",
+    ] {
+        let mode = if mode.starts_with("mode") { mode.to_owned() } else { format!("mode: status, {mode}") };
+        let faults = format!("{{faults: [{{name: a, target: liveness, {mode}}}]}}");
+        let env = format!("{{name: FAULTS, value: {}}}", Value::from(faults.as_str()));
+        let (events, _) = json(&pod(&env, exec), &["--for", "20s"]);
+        let event = events
+            .iter()
+            .find(|line| ["Unhealthy", "ProbeWarning"].contains(&line["event"].as_str().unwrap()));
+
+        let service = crate::support::Service::start(&[("FAULTS", &faults)]).await;
+        let port = service.probe.port();
+        let url = format!("http://127.0.0.1:{port}/healthz");
+        let (code, out) = tokio::task::spawn_blocking(move || {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let args = [url.as_str(), "--timeout", "1s"].map(OsString::from);
+            let code = cli::probe::run(args, std::iter::empty(), &mut out, &mut err);
+            (code, String::from_utf8(out).unwrap())
+        })
+        .await
+        .unwrap();
+        service.stop().await;
+        let printed = out.trim_end_matches('\n').replace(&format!(":{port}"), ":8080");
+        match event {
+            Some(event) => {
+                assert_ne!(code, 0, "{mode}: {printed}");
+                assert_eq!(event["message"], format!("Liveness probe failed: {printed}"), "{mode}");
+            }
+            None => assert_eq!(code, 0, "{mode}: {printed}"),
+        }
+    }
 }
 
 #[test]

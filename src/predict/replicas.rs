@@ -1,0 +1,135 @@
+//! The Pods of a workload, named and seeded as in the cluster.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::options::{MAX_PODS, Options};
+use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
+use crate::kubelet::{Calls, Endpoint, PodSpec};
+use crate::predict::name::names;
+use crate::predict::workload::{OurContainer, PodName, Workload};
+use crate::sources::Instance;
+
+/// How often a caller calls each Pod.
+const CALL_EVERY: Duration = Duration::from_secs(1);
+
+/// The address of callers, for partitions of some networks only.
+pub const CALLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+/// One Pod before it runs.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Its name.
+    pub name: String,
+    /// The effective seed of each of our containers, in the order of [`Workload::ours`].
+    pub seeds: Vec<Seed>,
+    /// What it is made of, its plans with those seeds.
+    pub pod: PodSpec,
+}
+
+/// Pods of a workload, named and seeded as in the cluster.
+#[derive(Clone, Debug)]
+pub struct Replicas {
+    /// The Pods.
+    pub pods: Vec<Replica>,
+    /// What was drawn was drawn from here.
+    pub seed: Seed,
+    /// Whether another draw of names or seeds would give another prediction.
+    pub sample: bool,
+    /// Whether a container has no seed of its own: the service would draw one.
+    pub seeds_drawn: bool,
+}
+
+impl Replicas {
+    /// The Pods of a workload.
+    pub fn new(workload: &Workload, options: &Options) -> Self {
+        let given = workload.ours.iter().find_map(|ours| ours.merged.seed.map(|(seed, _)| seed));
+        let seed = Seed(options.seed.or(given).unwrap_or_default());
+        let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
+        let pods = names(workload, count, seed)
+            .into_iter()
+            .enumerate()
+            .map(|(number, name)| replica(workload, name, number as u64, seed, options))
+            .collect();
+        let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
+        Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
+    }
+}
+
+fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: &Options) -> Replica {
+    let at = options.at;
+    let mut pod = workload.pod.clone();
+    for container in pod.containers.iter_mut().filter(|container| container.program.is_none()) {
+        container.stops_after = options.stops_after;
+    }
+    let serving = serving(&workload.pod);
+    let mut seeds = Vec::new();
+    for ours in &workload.ours {
+        let own_name = match &ours.pod_name {
+            PodName::Unset => None,
+            PodName::OfPod => Some(name.as_str()),
+            PodName::Fixed(text) => Some(text.as_str()),
+        };
+        let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
+        let instance = Instance {
+            pod: own_name.map(str::to_owned),
+            scope: ours.config.seed.scope,
+            drawn_seed: draws.at(1),
+            starts: 1,
+        };
+        let (effective, place) = instance.seed_and_replica(&ours.merged, at);
+        let container = pod.containers.get_mut(ours.position);
+        if let Some(program) = container.and_then(|container| container.program.as_mut()) {
+            let checks_dependency = ours.config.readiness_checks_dependency;
+            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
+            program.reseeds = ours.merged.seed.is_none().then_some(draws);
+            program.keeps_state = ours.keeps_state;
+            program.epoch = at;
+            program.calls = called(ours).filter(|_| ours.position == serving).map(|endpoint| Calls {
+                endpoint,
+                every: CALL_EVERY,
+                timeout: options.call_timeout,
+                peer: IpAddr::V4(CALLER),
+            });
+        }
+        seeds.push(effective);
+    }
+    Replica { name, seeds, pod }
+}
+
+/// What callers of the Service ask of a container, if any of its rules acts on them: its traffic. If it has no paths for
+/// that, the first target of a rule for `client: other`, else the index.
+pub fn called(ours: &OurContainer) -> Option<Endpoint> {
+    let rules = || ours.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
+    let has_traffic = ours.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
+    let asked = if has_traffic {
+        Some(Target::Traffic)
+    } else {
+        rules()
+            .filter(|rule| rule.client() == ClientFilter::Only(Client::Other))
+            .flat_map(|rule| rule.targets().iter())
+            .find(|target| *target != Target::Traffic)
+    };
+    let acts = |target| rules().any(|rule| rule.targets().contains(target));
+    match asked {
+        Some(target) if acts(target) || rules().any(Rule::is_partition) => Some(Endpoint::Target(target)),
+        None if rules().any(Rule::is_partition) => Some(Endpoint::Status(200)),
+        _ => None,
+    }
+}
+
+/// The container that takes a Service's calls: the first that is no sidecar, before it one with a readiness probe.
+pub fn serving(pod: &PodSpec) -> usize {
+    let mains = || pod.containers.iter().enumerate().filter(|(_, container)| !container.sidecar);
+    mains()
+        .find(|(_, container)| container.readiness.is_some())
+        .or_else(|| mains().next())
+        .map_or(0, |(at, _)| at)
+}
+
+impl fmt::Display for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pods.len(), if self.pods.len() == 1 { "Pod" } else { "Pods" })
+    }
+}

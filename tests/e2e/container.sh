@@ -9,7 +9,7 @@ binary=$1
 image=localhost/kube-probesim:test
 name=probesim-test
 port=18080 admin=18081
-MOST_BYTES=3000000
+MOST_BYTES=3600000
 MOST_RESIDENT_KIB=2560
 
 say() { printf -- '--- %s\n' "$*"; }

@@ -1,9 +1,10 @@
 //! The plan at work: counts requests, asks [`fault`](crate::fault) for decisions and keeps score of them.
 
+mod active;
+mod counters;
 pub mod events;
 mod throttle;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,21 +13,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
+pub use active::{Active, Stop};
+pub use counters::{RuleCounters, Tally};
+
 use crate::engine::events::{EventKind, Events};
-use crate::fault::{
-    ActivePlan, Client, Counts, Decision, MAX_RULES, Origin, Replica, RequestInfo, Rule, RuleName, Target,
-    Targets, Timestamp,
-};
+use crate::fault::{ActivePlan, Client, Counts, Decision, Origin, Replica, RequestInfo, Rule, Target};
 use crate::plan::Source;
-
-/// What is counted of a rule: requests of each target, and connections.
-const SUBJECTS: usize = Target::COUNT + 1;
-
-/// The subject that stands for the listener.
-const LISTENER: usize = Target::COUNT;
-
-/// How long the counts of a rule that is gone are told: longer than anybody scrapes apart.
-const RETIREMENT: Duration = Duration::from_secs(600);
 
 /// A cheap-clone handle on the active plan and the counts of requests.
 #[derive(Clone, Debug)]
@@ -40,68 +32,6 @@ struct Shared {
     active: watch::Sender<Arc<Active>>,
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT],
     events: Arc<Events>,
-}
-
-/// A plan with the score of its rules, and of those before it.
-#[derive(Debug)]
-pub struct Active {
-    /// The plan.
-    pub plan: ActivePlan,
-    /// Which plan of the process this is, from 1 on.
-    pub generation: u64,
-    /// Where each rule comes from, in the order of the plan.
-    pub sources: Vec<Source>,
-    /// The stop that puts all rules out of force, if there is one.
-    pub stop: Option<Stop>,
-    /// In the order of the plan.
-    ledgers: Vec<RuleCounters>,
-    /// Of rules that are gone, the last one last.
-    retired: Vec<(Instant, RuleCounters)>,
-    has_request_windows: bool,
-}
-
-/// That all rules of all sources are out of force, and who made it so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
-    /// Where the stop came from.
-    pub source: Source,
-    /// Who made it: a peer of the API, or the path of a file.
-    pub by: String,
-    /// When, by the wall clock.
-    pub since: Timestamp,
-}
-
-/// Counts by subject.
-type Tallies = Arc<[AtomicU64; SUBJECTS]>;
-
-/// What was counted when a rule appeared: eligible and injected, by subject.
-type Baseline = [(u64, u64); SUBJECTS];
-
-/// The score of all rules that had a name. Counters never go back, whatever becomes of the rule.
-#[derive(Clone, Debug)]
-pub struct RuleCounters {
-    name: RuleName,
-    targets: Targets,
-    is_partition: bool,
-    eligible: Tallies,
-    /// By mode, the present one first.
-    injected: Vec<(&'static str, Tallies)>,
-    /// What people read begins here, while metrics go on.
-    baseline: Baseline,
-    /// For how long windows in time were open until `since`, on the engine's clock.
-    open: Duration,
-    since: Duration,
-}
-
-/// One line of a rule's score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
-    /// `listener`, or the name of the target that was asked for.
-    pub subject: &'static str,
-    /// Requests, or connections, for which the rule was in its window and not passed over.
-    pub eligible: u64,
-    /// Those it acted on, in its present mode.
-    pub injected: u64,
 }
 
 /// The engine at one instant.
@@ -127,178 +57,6 @@ pub struct Injection {
     pub first: Option<usize>,
     /// The request's number among those of its target and client class.
     pub number: u64,
-}
-
-impl RuleCounters {
-    fn new(rule: &Rule, now: Duration) -> Self {
-        Self {
-            name: rule.name().clone(),
-            targets: rule.targets(),
-            is_partition: rule.is_partition(),
-            eligible: Tallies::default(),
-            injected: vec![(rule.effect(), Tallies::default())],
-            baseline: Baseline::default(),
-            open: Duration::ZERO,
-            since: now,
-        }
-    }
-
-    /// Goes on for a rule of the same name; with `anew`, one that is not the rule that was counted before.
-    fn continued(mut self, rule: &Rule, anew: bool, now: Duration) -> Self {
-        let mode = rule.effect();
-        match self.injected.iter().position(|(known, _)| *known == mode) {
-            Some(position) => self.injected.swap(0, position),
-            None => self.injected.insert(0, (mode, Tallies::default())),
-        }
-        if anew {
-            self.baseline = std::array::from_fn(|subject| {
-                let load = |tallies: &Tallies| tallies[subject].load(Ordering::Relaxed);
-                (load(&self.eligible), load(&self.injected[0].1))
-            });
-        }
-        Self { targets: rule.targets(), is_partition: rule.is_partition(), since: now, ..self }
-    }
-
-    /// The rules' name.
-    pub fn name(&self) -> &RuleName {
-        &self.name
-    }
-
-    /// By subject: a line for each target, readiness included where it was asked for its dependency.
-    pub fn eligible(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.lines(&self.eligible)
-    }
-
-    /// By mode and subject.
-    pub fn injected(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        self.injected
-            .iter()
-            .flat_map(|(mode, tallies)| self.lines(tallies).map(|(subject, count)| (*mode, subject, count)))
-    }
-
-    /// For how long windows in time had been open when the rule went.
-    pub fn open(&self) -> Duration {
-        self.open
-    }
-
-    fn lines(&self, tallies: &Tallies) -> impl Iterator<Item = (&'static str, u64)> {
-        (0..SUBJECTS)
-            .filter(|subject| self.is_own(*subject) || self.eligible[*subject].load(Ordering::Relaxed) > 0)
-            .map(|subject| (subject_name(subject), tallies[subject].load(Ordering::Relaxed)))
-    }
-
-    fn tallies(&self, since: &Baseline) -> impl Iterator<Item = Tally> {
-        (0..SUBJECTS).filter_map(|subject| {
-            let (eligible, injected) = since[subject];
-            // A request that the plan before decided may be counted a moment later.
-            let tally = Tally {
-                subject: subject_name(subject),
-                eligible: self.eligible[subject].load(Ordering::Relaxed).saturating_sub(eligible),
-                injected: self.injected[0].1[subject].load(Ordering::Relaxed).saturating_sub(injected),
-            };
-            (self.is_own(subject) || tally.eligible > 0).then_some(tally)
-        })
-    }
-
-    /// Whether the present rule names the subject.
-    fn is_own(&self, subject: usize) -> bool {
-        Target::ALL.get(subject).map_or(self.is_partition, |target| self.targets.contains(*target))
-    }
-
-    fn score(&self, subject: usize, fired: bool) {
-        self.eligible[subject].fetch_add(1, Ordering::Relaxed);
-        if fired {
-            self.injected[0].1[subject].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Active {
-    fn new(plan: ActivePlan, sources: Vec<Source>, stop: Option<Stop>, now: Duration) -> Self {
-        let plan = plan.stopped(stop.is_some());
-        let ledgers = plan.rules().map(|rule| RuleCounters::new(rule, now)).collect();
-        let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation: 1, sources, stop, ledgers, retired: Vec::new(), has_request_windows }
-    }
-
-    /// The plan that follows, with what was counted for rules of the same names.
-    fn followed(
-        &self,
-        plan: ActivePlan,
-        sources: Vec<Source>,
-        stop: Option<Stop>,
-        generation: u64,
-        now: Duration,
-    ) -> Self {
-        let plan = plan.stopped(stop.is_some());
-        let closed = self
-            .ledgers
-            .iter()
-            .enumerate()
-            .map(|(position, ledger)| RuleCounters { open: self.open_time(position, now), ..ledger.clone() });
-        let mut left: HashMap<RuleName, (Instant, RuleCounters)> = self
-            .retired()
-            .cloned()
-            .chain(closed.map(|ledger| (Instant::now(), ledger)))
-            .map(|(at, ledger)| (ledger.name.clone(), (at, ledger)))
-            .collect();
-        let before: HashMap<&RuleName, usize> =
-            self.plan.rules().enumerate().map(|(position, rule)| (rule.name(), position)).collect();
-        let goes_on = |position: usize, rule: &Rule| {
-            before.get(rule.name()).is_some_and(|old| {
-                self.plan.rule(*old) == rule && self.plan.origin(*old) == plan.origin(position)
-            })
-        };
-        let ledgers = plan
-            .rules()
-            .enumerate()
-            .map(|(position, rule)| match left.remove(rule.name()) {
-                Some((_, ledger)) => ledger.continued(rule, !goes_on(position, rule), now),
-                None => RuleCounters::new(rule, now),
-            })
-            .collect();
-        let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
-        retired.sort_by_key(|(at, _)| *at);
-        retired.drain(..retired.len().saturating_sub(MAX_RULES));
-        let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation, sources, stop, ledgers, retired, has_request_windows }
-    }
-
-    /// The score of the rule at a position.
-    pub fn ledger(&self, position: usize) -> &RuleCounters {
-        &self.ledgers[position]
-    }
-
-    /// The scores of rules that are gone, for ten minutes.
-    pub fn retired_ledgers(&self) -> impl Iterator<Item = &RuleCounters> {
-        self.retired().map(|(_, ledger)| ledger)
-    }
-
-    fn retired(&self) -> impl Iterator<Item = &(Instant, RuleCounters)> {
-        self.retired.iter().filter(|(at, _)| at.elapsed() < RETIREMENT)
-    }
-
-    /// For how long windows in time of rules of this one's name were open in this process.
-    pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
-        let RuleCounters { open, since, .. } = &self.ledgers[position];
-        *open + self.plan.open_time(position, *since, elapsed)
-    }
-
-    /// The counts of a rule since it appeared or last changed: a line for each of its targets, readiness included where
-    /// it acts there for its dependency.
-    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
-        self.ledgers[position].tallies(&self.ledgers[position].baseline)
-    }
-
-    /// The counts of all rules that had the name of this one, in its present mode.
-    pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally> {
-        self.ledgers[position].tallies(&[(0, 0); SUBJECTS])
-    }
-
-    /// Counts a connection that a partition acted on.
-    pub fn score_cut(&self, position: usize) {
-        self.ledgers[position].score(LISTENER, true);
-    }
 }
 
 impl Engine {
@@ -431,14 +189,6 @@ impl Engine {
     }
 }
 
-fn subject_name(subject: usize) -> &'static str {
-    Target::ALL.get(subject).map_or("listener", |target| target.name())
-}
-
-fn has_request_windows(plan: &ActivePlan) -> bool {
-    !plan.is_stopped() && plan.rules().any(|rule| rule.trigger().requests.is_some())
-}
-
 fn report_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
     for (position, rule) in plan.rules().enumerate() {
         let Some(window) = window_of(rule, attempt) else { continue };
@@ -476,6 +226,7 @@ fn report_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool
 mod tests {
     use super::*;
     use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
+    use crate::fault::{RuleName, Targets, Timestamp};
 
     fn engine() -> Engine {
         let action = Action::Requests {

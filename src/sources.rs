@@ -15,11 +15,13 @@ mod overlay;
 pub mod start;
 pub mod state;
 mod status;
+mod summary;
 pub mod watch;
 
 pub use change::{Change, Changed, Refusal};
-pub use control::{Control, summary};
+pub use control::Control;
 pub use instance::{Instance, epoch};
 pub use layers::Layers;
 pub use merge::{Hidden, Layer, Merged, merge};
 pub use status::{Returning, RuleStatus, SourceStatus, Status};
+pub use summary::summary;

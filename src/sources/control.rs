@@ -3,6 +3,8 @@
 //! Each source keeps the plan it gave last. All of them are merged by rule name, checked, and put in force at once or not
 //! at all. A rule that is unchanged in name and content keeps its origin.
 
+mod stop;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +19,8 @@ use super::layers::Layers;
 use super::merge::{Layer, Merged, check_number};
 use super::overlay::{self, Overlay, UnknownRule};
 use super::status::{RuleStatus, SourceStatus, Status};
-use crate::clock::{Timer, wall_clock};
+use super::summary::{NAMED, summary};
+use crate::clock::Timer;
 use crate::engine::events::{EventKind, Events};
 use crate::engine::{Engine, Stop};
 use crate::fault::{Replica, Rule, RuleName, Timestamp};
@@ -29,9 +32,6 @@ const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
 /// By how much the wall clock may be off before rules are measured anew.
 const CLOCK_SLACK: Duration = Duration::from_millis(20);
-
-/// How many rules a log line names.
-const NAMED: usize = 20;
 
 /// A cheap-clone handle on the owner of plan changes.
 #[derive(Clone, Debug)]
@@ -163,32 +163,6 @@ impl Control {
             self.events().refused(Source::Api, by, &errors.lines());
         }
         result
-    }
-
-    fn stop(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
-        let before = inner.stop.clone();
-        if before.is_some() {
-            return Ok(self.unchanged());
-        }
-        inner.stop = Some(Stop { source: Source::Api, by: by.to_owned(), since: wall_clock() });
-        self.apply_stop(inner, by, "stop").inspect_err(|_| inner.stop = before)
-    }
-
-    fn resume(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
-        let Some(before) = inner.stop.take() else { return Ok(self.unchanged()) };
-        self.apply_stop(inner, by, "resume").inspect_err(|_| inner.stop = Some(before))
-    }
-
-    fn apply_stop(&self, inner: &mut Inner, by: &str, change: &str) -> Result<Changed, Refusal> {
-        let cause = Cause { source: Source::Api, by, change };
-        let merged = inner.merged.clone();
-        let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
-        Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })
-    }
-
-    fn unchanged(&self) -> Changed {
-        let active = self.0.engine.active();
-        Changed { generation: active.generation, created: false, stopped: active.stop.is_some() }
     }
 
     fn change_rules(&self, inner: &mut Inner, by: &str, change: Change) -> Result<Changed, Refusal> {
@@ -422,15 +396,6 @@ fn candidate(layers: &Layers, overlay: &Overlay) -> Result<Merged, Errors> {
         check_number(names.collect::<HashSet<_>>().len())?;
     }
     Ok(merged)
-}
-
-/// The first rules in one line.
-pub fn summary<'a>(rules: impl ExactSizeIterator<Item = &'a Rule>) -> String {
-    let more = rules.len().saturating_sub(NAMED);
-    let named: Vec<String> =
-        rules.take(NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    named.join(", ") + &more
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What Prometheus sees.
 
 mod exposition;
+mod family;
 mod process;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

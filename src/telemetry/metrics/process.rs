@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use prometheus::proto::MetricFamily;
 use rustix::process::{Resource, getrlimit};
 
-use super::exposition::Family;
+use super::family::Family;
 
 /// Ticks of the CPU times in `/proc`, part of Linux's interface to user space (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;

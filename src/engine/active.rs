@@ -1,0 +1,134 @@
+//! A plan in force, with the score of its rules.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::counters::{LISTENER, RuleCounters, SUBJECTS, Tally};
+use crate::fault::{ActivePlan, MAX_RULES, Rule, RuleName, Timestamp};
+use crate::plan::Source;
+
+/// How long the counts of a rule that is gone are told: longer than anybody scrapes apart.
+const RETIREMENT: Duration = Duration::from_secs(600);
+
+/// A plan with the score of its rules, and of those before it.
+#[derive(Debug)]
+pub struct Active {
+    /// The plan.
+    pub plan: ActivePlan,
+    /// Which plan of the process this is, from 1 on.
+    pub generation: u64,
+    /// Where each rule comes from, in the order of the plan.
+    pub sources: Vec<Source>,
+    /// The stop that puts all rules out of force, if there is one.
+    pub stop: Option<Stop>,
+    /// In the order of the plan.
+    pub(super) ledgers: Vec<RuleCounters>,
+    /// Of rules that are gone, the last one last.
+    retired: Vec<(Instant, RuleCounters)>,
+    pub(super) has_request_windows: bool,
+}
+
+/// That all rules of all sources are out of force, and who made it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Where the stop came from.
+    pub source: Source,
+    /// Who made it: a peer of the API, or the path of a file.
+    pub by: String,
+    /// When, by the wall clock.
+    pub since: Timestamp,
+}
+
+impl Active {
+    pub(super) fn new(plan: ActivePlan, sources: Vec<Source>, stop: Option<Stop>, now: Duration) -> Self {
+        let plan = plan.stopped(stop.is_some());
+        let ledgers = plan.rules().map(|rule| RuleCounters::new(rule, now)).collect();
+        let has_request_windows = has_request_windows(&plan);
+        Self { plan, generation: 1, sources, stop, ledgers, retired: Vec::new(), has_request_windows }
+    }
+
+    /// The plan that follows, with what was counted for rules of the same names.
+    pub(super) fn followed(
+        &self,
+        plan: ActivePlan,
+        sources: Vec<Source>,
+        stop: Option<Stop>,
+        generation: u64,
+        now: Duration,
+    ) -> Self {
+        let plan = plan.stopped(stop.is_some());
+        let closed = self
+            .ledgers
+            .iter()
+            .enumerate()
+            .map(|(position, ledger)| ledger.closed(self.open_time(position, now)));
+        let mut left: HashMap<RuleName, (Instant, RuleCounters)> = self
+            .retired()
+            .cloned()
+            .chain(closed.map(|ledger| (Instant::now(), ledger)))
+            .map(|(at, ledger)| (ledger.name.clone(), (at, ledger)))
+            .collect();
+        let before: HashMap<&RuleName, usize> =
+            self.plan.rules().enumerate().map(|(position, rule)| (rule.name(), position)).collect();
+        let goes_on = |position: usize, rule: &Rule| {
+            before.get(rule.name()).is_some_and(|old| {
+                self.plan.rule(*old) == rule && self.plan.origin(*old) == plan.origin(position)
+            })
+        };
+        let ledgers = plan
+            .rules()
+            .enumerate()
+            .map(|(position, rule)| match left.remove(rule.name()) {
+                Some((_, ledger)) => ledger.continued(rule, !goes_on(position, rule), now),
+                None => RuleCounters::new(rule, now),
+            })
+            .collect();
+        let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
+        retired.sort_by_key(|(at, _)| *at);
+        retired.drain(..retired.len().saturating_sub(MAX_RULES));
+        let has_request_windows = has_request_windows(&plan);
+        Self { plan, generation, sources, stop, ledgers, retired, has_request_windows }
+    }
+
+    /// The score of the rule at a position.
+    pub fn ledger(&self, position: usize) -> &RuleCounters {
+        &self.ledgers[position]
+    }
+
+    /// The scores of rules that are gone, for ten minutes.
+    pub fn retired_ledgers(&self) -> impl Iterator<Item = &RuleCounters> {
+        self.retired().map(|(_, ledger)| ledger)
+    }
+
+    fn retired(&self) -> impl Iterator<Item = &(Instant, RuleCounters)> {
+        self.retired.iter().filter(|(at, _)| at.elapsed() < RETIREMENT)
+    }
+
+    /// For how long windows in time of rules of this one's name were open in this process.
+    pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
+        let RuleCounters { open, since, .. } = &self.ledgers[position];
+        *open + self.plan.open_time(position, *since, elapsed)
+    }
+
+    /// The counts of a rule since it appeared or last changed: a line for each of its targets, readiness included where
+    /// it acts there for its dependency.
+    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
+        self.ledgers[position].tallies(&self.ledgers[position].baseline)
+    }
+
+    /// The counts of all rules that had the name of this one, in its present mode.
+    pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally> {
+        self.ledgers[position].tallies(&[(0, 0); SUBJECTS])
+    }
+
+    /// Counts a connection that a partition acted on.
+    pub fn score_cut(&self, position: usize) {
+        self.ledgers[position].score(LISTENER, true);
+    }
+}
+
+fn has_request_windows(plan: &ActivePlan) -> bool {
+    !plan.is_stopped() && plan.rules().any(|rule| rule.trigger().requests.is_some())
+}

@@ -1,0 +1,126 @@
+//! A rule at work: with its origin, and what is the same for all requests of a process.
+
+use std::time::Duration;
+
+use super::{Counts, Origin, RequestInfo};
+use crate::fault::draw::{Draws, Purpose, Seed};
+use crate::fault::replica::Replica;
+use crate::fault::rule::Rule;
+use crate::fault::target::{Client, Target};
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) rule: Rule,
+    pub(super) origin: Origin,
+    pub(super) key: u64,
+    pub(super) span: Span,
+}
+
+/// What of a rule's conditions is the same for all requests of a process: whether it acts on this replica at all, and
+/// from when to when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    is_here: bool,
+    /// How long before the process its conditions began to be measured.
+    lead: Duration,
+    /// Time on the clock of the process from which they are measured.
+    begin: Duration,
+    /// Time on that clock at which it ends for good.
+    end: Option<Duration>,
+}
+
+impl Span {
+    pub(super) fn new(rule: &Rule, origin: &Origin, replica: &Replica, is_stopped: bool) -> Self {
+        let trigger = rule.trigger();
+        // On the clock of the process; what lies before that is the second.
+        let clock = |instant: crate::fault::Timestamp| {
+            (instant.0.saturating_sub(replica.began.0), replica.began.0.saturating_sub(instant.0))
+        };
+        let (begin, lead) = trigger.start.map_or((origin.elapsed, Duration::ZERO), clock);
+        let starts = replica.starts.saturating_sub(origin.starts);
+        Self {
+            is_here: !is_stopped
+                && trigger.pods.as_ref().is_none_or(|pods| replica.is_one_of(pods))
+                && trigger.starts.is_none_or(|window| window.is_open(starts)),
+            lead,
+            begin: begin.saturating_add(trigger.stagger.map_or(Duration::ZERO, |most| replica.stagger(most))),
+            end: trigger.until.map(|until| clock(until).0),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(rule: Rule, origin: Origin, seed: Seed, replica: &Replica, is_stopped: bool) -> Self {
+        let key = seed.rule_key(rule.name().as_str());
+        Self { span: Span::new(&rule, &origin, replica, is_stopped), key, origin, rule }
+    }
+
+    /// How long the conditions have been measured; `None` where they are not, or not any more.
+    #[inline]
+    fn since(&self, elapsed: Duration) -> Option<Duration> {
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here || end.is_some_and(|end| elapsed >= end) {
+            return None;
+        }
+        (elapsed + lead).checked_sub(begin)
+    }
+
+    #[inline]
+    pub(super) fn open_for(&self, elapsed: Duration) -> Option<Duration> {
+        self.rule.trigger().open_for(self.since(elapsed)?)
+    }
+
+    /// Whether the next request to `target`, of one of the rule's clients, is in the window.
+    pub(super) fn is_open_for(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
+        let Some(since) = self.since(elapsed) else { return false };
+        Client::ALL.into_iter().filter(|client| self.rule.client().admits(*client)).any(|client| {
+            let before = counts.get(target, client).saturating_sub(self.origin.counts.get(target, client));
+            self.rule.trigger().is_open(since, before + 1)
+        })
+    }
+
+    /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
+    #[inline]
+    pub(super) fn fires(&self, attempt: &RequestInfo, target: Target) -> Option<bool> {
+        let trigger = self.rule.trigger();
+        let open_for = self.open_for(attempt.elapsed)?;
+        if let Some(window) = trigger.requests {
+            let before = self.origin.counts.get(attempt.target, attempt.client);
+            if !window.is_open(attempt.number.saturating_sub(before)) {
+                return None;
+            }
+        }
+        let draws = Draws::of_rule(self.key, target, attempt.client, Purpose::Fire);
+        Some(trigger.hits(open_for, &draws, attempt.number))
+    }
+
+    pub(super) fn next_change(&self, elapsed: Duration) -> Option<Duration> {
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here || end.is_some_and(|end| elapsed >= end) {
+            return None;
+        }
+        let window = self.rule.trigger().time;
+        let next = match (elapsed + lead).checked_sub(begin) {
+            // The window is not measured yet.
+            None => Some(window.map_or(Duration::ZERO, |window| window.after())),
+            Some(since) => window.and_then(|window| window.next_change(since)),
+        };
+        let next = next.and_then(|next| begin.checked_add(next)).map(|next| next.saturating_sub(lead));
+        match (next, end) {
+            (Some(next), Some(end)) if next >= end => self.open_for(elapsed).map(|_| end),
+            (None, Some(end)) => self.open_for(elapsed).map(|_| end),
+            (next, _) => next,
+        }
+    }
+
+    /// For how much of the time up to `elapsed` the window in time was open.
+    pub(super) fn open_time(&self, elapsed: Duration) -> Duration {
+        let Span { is_here, lead, begin, end } = self.span;
+        if !is_here {
+            return Duration::ZERO;
+        }
+        let until = end.map_or(elapsed, |end| end.min(elapsed));
+        let Some(since) = (until + lead).checked_sub(begin) else { return Duration::ZERO };
+        self.rule.trigger().time.map_or(since, |time| time.open_time(since))
+    }
+}

@@ -110,7 +110,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
     };
     // An answer with a thousand rules takes milliseconds: one at a time, with probes served in between.
-    let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state"] | ["faults", ..]);
+    let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state" | "faults"]);
     let _turn = if is_large {
         let turn = api.reading.lock().await;
         yield_now().await;
@@ -135,10 +135,10 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         }
         (["faults", name], &Method::GET) => {
             let status = api.control.status();
-            let rules = rules(&status);
-            let rule = rules.iter().find(|rule| rule["name"] == *name);
-            let rule = rule.ok_or_else(|| Problem::no_fault(name))?;
-            Ok(answer::json(StatusCode::OK, rule, Some(status.snapshot.active.generation)))
+            let plan = &status.snapshot.active.plan;
+            let found = plan.rules().zip(&status.rules).find(|(rule, _)| rule.name().as_str() == *name);
+            let rule = rule(found.ok_or_else(|| Problem::no_fault(name))?);
+            Ok(answer::json(StatusCode::OK, &rule, Some(status.snapshot.active.generation)))
         }
         (["faults", name], &Method::PUT) => {
             let rule = read(&parts.headers, body, &["application/json"]).await?;
@@ -203,14 +203,15 @@ fn plan(status: &crate::sources::Status) -> Map<String, Value> {
 
 /// The rules in force, each with the time it has left as its `ttl`.
 fn rules(status: &crate::sources::Status) -> Vec<Value> {
-    let rule = |(rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)| {
-        let mut value = write_rule(rule);
-        if let Some(left) = of_rule.expires_in {
-            value["ttl"] = Show(rounded_up(left)).to_string().into();
-        }
-        value
-    };
     status.snapshot.active.plan.rules().zip(&status.rules).map(rule).collect()
+}
+
+fn rule((rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)) -> Value {
+    let mut value = write_rule(rule);
+    if let Some(left) = of_rule.expires_in {
+        value["ttl"] = Show(rounded_up(left)).to_string().into();
+    }
+    value
 }
 
 /// The generations that `If-Match` names; `None` if it accepts any.

@@ -1,13 +1,14 @@
-//! Sockets: the accept loop, connections and what a partition or a wire fault does to them.
+//! Listeners: the accept loop, connections, partitions, and faults below HTTP.
 //!
-//! hyper speaks HTTP; everything below it is here, since `axum::serve` has no time limits, no limit of connections and
-//! no deadline for a drain, and lets nobody reset, cut or freeze a connection.
+//! hyper implements HTTP. This module has everything below it, because `axum::serve` has no time limits, no limit of
+//! connections and no deadline for a drain, and offers no way to reset, cut or freeze a connection.
 //!
-//! A connection is one task that owns its socket and polls hyper. It stops polling while a partition has frozen it, and
-//! replaces hyper with a [`Script`] when a handler asks for a fault that HTTP cannot express.
+//! Each connection is one task that owns the socket and polls a driver: hyper, a [`Script`], or nothing. The task stops
+//! polling while a partition freezes the connection. It replaces hyper with a script when a handler asks for a fault
+//! that HTTP cannot express.
 //!
-//! A client that ends its side while its request waits counts as gone, since half a close cannot be told from a whole
-//! one. What can be answered at once, it still gets.
+//! Over HTTP/1, a client that closes its sending side while its request waits counts as gone, because a half-closed
+//! connection looks like a closed one. An answer that is ready at once is still sent.
 
 mod accept;
 mod authority;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 use crate::engine::Engine;
 use crate::env::Limits;
 use crate::fault::Link;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
 use budget::Budget;
 
@@ -45,47 +46,51 @@ pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script};
 
-/// How far the process has come.
+/// The stage in the life of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// It serves.
+    /// It serves requests.
     #[default]
     Running,
-    /// A signal has come: readiness fails, everything else goes on.
+    /// A signal arrived: readiness fails, everything else continues.
     Leaving,
-    /// Nothing is accepted any more; what is under way may go on until the instant.
+    /// No connection is accepted any more. Requests under way may continue until this instant.
     Draining(Instant),
 }
 
-/// What connections have to obey, the same for all of a listener.
+/// The conditions that all connections of one listener obey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The partition, if any.
     pub link: Link,
-    /// How far the process has come.
+    /// The stage of the process.
     pub stage: Stage,
-    /// Whether all rules are out of force, so that what a rule holds is let go.
+    /// Whether all rules are stopped, so that connections that a rule holds are released.
     pub is_stopped: bool,
 }
 
 /// What a listener serves, and how.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// The account that memory of clients is drawn from, the same for all listeners.
+    /// Which listener it is: `probe`, `admin`, or the name of a proxy.
+    pub name: Arc<str>,
+    /// The listener's own counters.
+    pub listener_metrics: Arc<ListenerMetrics>,
+    /// The account of the memory that clients take up; all listeners share it.
     pub budget: Budget,
-    /// How places are shared out, on a listener that has few; loopback peers are the operator there.
+    /// How connections are shared out among clients, on a listener with few of them. Loopback peers count as the operator.
     pub fairness: Option<Fairness>,
     /// How long a new connection may take to begin its first request.
     pub first_request: Duration,
-    /// Answers requests, each with a [current connection](ConnectionHandle::current).
+    /// Answers requests. A handler can ask for its [current connection](ConnectionHandle::current).
     pub routes: Routes,
-    /// What clients may take up.
+    /// What clients may use.
     pub limits: Limits,
-    /// How many connections leave enough file descriptors to others; above, none is accepted.
+    /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
     pub files: usize,
-    /// Counts what the limits cut, and connections where `faulted`.
+    /// Counts how often a limit cut a client short.
     pub metrics: Arc<Metrics>,
-    /// Decides on partitions; absent on the admin listener, which has none.
+    /// Decides on partitions. `None` on a listener that rules cannot cut, such as the admin listener.
     pub faulted: Option<Engine>,
     /// Partition and stage.
     pub conditions: watch::Receiver<Conditions>,

@@ -21,6 +21,12 @@ use crate::listener::{self, BindError, Conditions, Fairness, PartitionedListener
 use crate::sources::{self, start};
 use crate::telemetry::metrics;
 
+/// The name of the probe listener.
+const PROBE: &str = "probe";
+
+/// The name of the admin listener.
+const ADMIN: &str = "admin";
+
 /// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -105,6 +111,8 @@ impl Server {
             info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
         }
         let probe_service = listener::Service {
+            name: PROBE.into(),
+            listener_metrics: metrics.probe_listener().clone(),
             routes: http::probe_routes(&app),
             limits: config.limits,
             budget: budget.clone(),
@@ -116,6 +124,8 @@ impl Server {
             conditions: conditions.subscribe(),
         };
         let admin_service = listener::Service {
+            name: ADMIN.into(),
+            listener_metrics: Arc::default(),
             routes: http::admin_routes(
                 &app,
                 admin::router(

@@ -54,9 +54,9 @@ enum Disposition {
 pub(super) async fn serve(
     socket: TcpStream,
     state: Arc<ConnectionState>,
-    service: Service,
+    service: Arc<Service>,
     _idle: Reservation,
-    _counted: Option<Counted>,
+    _counted: Counted,
 ) {
     let mut connection = Connection {
         socket: Arc::new(socket),
@@ -78,7 +78,7 @@ pub(super) async fn serve(
 struct Connection {
     socket: Arc<TcpStream>,
     state: Arc<ConnectionState>,
-    service: Service,
+    service: Arc<Service>,
     /// Memory of its requests, while it is not idle.
     request: Option<Reservation>,
     /// Since when a partition silences it.
@@ -126,12 +126,12 @@ impl Connection {
                         disposition => return disposition,
                     }
                 }
-                event = driver.drive(&self.socket, &self.state), if !frozen => match event {
+                event = driver.drive(&self.socket, &self.state, &self.service.metrics), if !frozen => match event {
                     Event::Input => {
                         if !self.reserve_request() {
                             return self.refuses_for_memory().await;
                         }
-                        driver = self.http(Bytes::new());
+                        driver = self.http1(Bytes::new());
                         let next = self.next_check(&driver);
                         if next < timer.deadline() {
                             timer.as_mut().reset(next);
@@ -189,7 +189,7 @@ impl Connection {
         let deadline =
             self.state.deadline(limits, self.service.first_request).filter(|_| self.frozen.is_none());
         let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
-        if let Driver::Http(..) = driver {
+        if let Driver::Http1(_) = driver {
             next = next.min(Instant::now() + REST);
         }
         self.drain_until.map_or(next, |until| next.min(until))
@@ -198,15 +198,15 @@ impl Connection {
     /// Lets hyper go. What it has read already of a request to come, another one reads again.
     fn rest(&self, driver: Driver) -> Driver {
         match driver {
-            Driver::Http(connection, _) => match connection.into_parts().read_buf {
+            Driver::Http1(connection) => match connection.into_parts().read_buf {
                 unread if unread.is_empty() => Driver::Idle { asked: true },
-                unread => self.http(unread),
+                unread => self.http1(unread),
             },
             other => other,
         }
     }
 
-    fn http(&self, unread: Bytes) -> Driver {
+    fn http1(&self, unread: Bytes) -> Driver {
         let stream = Stream {
             socket: self.socket.clone(),
             state: self.state.clone(),
@@ -214,13 +214,7 @@ impl Connection {
             head: 0,
             buffered: None,
         };
-        let handler = Handler {
-            routes: self.service.routes.clone(),
-            state: self.state.clone(),
-            faulted: self.service.faulted.is_some(),
-            conditions: self.service.conditions.clone(),
-            metrics: self.service.metrics.clone(),
-        };
+        let handler = Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()
             .max_buf_size(size.max(LEAST_BUFFER))
@@ -228,7 +222,7 @@ impl Connection {
             // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), handler);
-        Driver::Http(Box::new(connection), self.service.metrics.clone())
+        Driver::Http1(Box::new(connection))
     }
 
     fn script(&self, takeover: Takeover) -> Driver {

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// One open connection in the metrics, until it is dropped.
-pub(super) struct Counted(Arc<Metrics>);
+pub(super) struct Counted(Arc<ListenerMetrics>);
 
 impl Counted {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.connections(1);
+    pub(super) fn new(metrics: Arc<ListenerMetrics>) -> Self {
+        metrics.add_connections(1);
         Self(metrics)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections(-1);
+        self.0.add_connections(-1);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,20 +38,25 @@ pub(super) enum Event {
     OutOfMemory,
 }
 
-pub(super) type Http = http1::Connection<TokioIo<Stream>, Handler>;
+pub(super) type Http1 = http1::Connection<TokioIo<Stream>, Handler>;
 
 /// What moves a connection on.
 pub(super) enum Driver {
     /// Nothing, while the client asks for nothing. tokio takes a new socket for readable until it was `asked`.
-    Idle {
-        asked: bool,
-    },
-    Http(Box<Http>, Arc<Metrics>),
+    Idle { asked: bool },
+    /// hyper's HTTP/1.
+    Http1(Box<Http1>),
+    /// The bytes of a fault.
     Script(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 impl Driver {
-    pub(super) async fn drive(&mut self, socket: &TcpStream, state: &ConnectionState) -> Event {
+    pub(super) async fn drive(
+        &mut self,
+        socket: &TcpStream,
+        state: &ConnectionState,
+        metrics: &Metrics,
+    ) -> Event {
         poll_fn(|cx| match self {
             Self::Idle { asked } => {
                 let input = if std::mem::replace(asked, true) {
@@ -62,7 +66,7 @@ impl Driver {
                 };
                 input.map(|()| Event::Input)
             }
-            Self::Http(connection, metrics) => match Pin::new(connection).poll(cx) {
+            Self::Http1(connection) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
                         return Poll::Ready(Event::OutOfMemory);
@@ -88,7 +92,7 @@ impl Driver {
 
     /// Takes no further request; ends the connection if it is at none.
     pub(super) fn drain(&mut self) {
-        if let Self::Http(connection, _) = self {
+        if let Self::Http1(connection) = self {
             Pin::new(&mut **connection).graceful_shutdown();
         }
     }

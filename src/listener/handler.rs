@@ -12,15 +12,14 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
-use tokio::sync::watch;
 
-use super::Conditions;
+use super::Service;
 use super::authority;
 use super::budget::Reservation;
 use super::handle::ConnectionState;
-use super::routes::{Route, Routes};
+use super::routes::Route;
 use crate::fault::Client;
-use crate::telemetry::metrics::{Limit, Metrics};
+use crate::telemetry::metrics::Limit;
 
 /// So many fields are part of an ordinary request, for which the connection has reserved memory.
 const ORDINARY_FIELDS: usize = 32;
@@ -30,11 +29,8 @@ const FIELD: usize = 112;
 
 /// Hands hyper's requests on.
 pub(super) struct Handler {
-    pub(super) routes: Routes,
+    pub(super) service: Arc<Service>,
     pub(super) state: Arc<ConnectionState>,
-    pub(super) faulted: bool,
-    pub(super) conditions: watch::Receiver<Conditions>,
-    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Handler {
@@ -57,7 +53,7 @@ impl Handler {
             return Err(StatusCode::BAD_REQUEST);
         }
         if self.state.refuses(client) {
-            self.metrics.limit(Limit::Memory);
+            self.service.metrics.limit(Limit::Memory);
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         self.reserve(request.headers()).map_err(|()| StatusCode::SERVICE_UNAVAILABLE)
@@ -78,13 +74,13 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
                 // An empty body takes no allocation.
                 let request =
                     request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-                (fields, self.routes.call(request))
+                (fields, self.service.routes.call(request))
             }
             Err(status) => (None, Route::Refused { answer: Some(refused(status)) }),
         };
         Answer {
             state: self.state.clone(),
-            asks: self.faulted && self.conditions.borrow().link.partial,
+            asks: self.service.faulted.is_some() && self.service.conditions.borrow().link.partial,
             fields,
             route,
         }

@@ -1,4 +1,4 @@
-//! A listening socket that can refuse or ignore those who connect, without giving its port away.
+//! A listening socket that can refuse or ignore clients, and keeps its port meanwhile.
 
 use std::fmt;
 use std::io;
@@ -21,7 +21,7 @@ const KERNEL_BUFFER: usize = 16 << 10;
 /// How long a connection is silent before the kernel asks whether its client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// A port that cannot be had.
+/// An address cannot be bound.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
@@ -40,11 +40,11 @@ impl std::error::Error for BindError {
     }
 }
 
-/// A bound socket and whether it listens.
+/// A bound socket, and whether it listens.
 #[derive(Debug)]
 pub struct PartitionedListener {
-    /// In `Some` but for the moment of a change; tokio's registration is renewed at each, since it remembers a
-    /// shutdown for ever.
+    /// `None` only during a change of state. Each change registers the socket with tokio anew, because tokio remembers
+    /// a shutdown for ever.
     listener: Option<TcpListener>,
     local: SocketAddr,
     state: State,
@@ -53,19 +53,19 @@ pub struct PartitionedListener {
 #[derive(Debug)]
 enum State {
     Open,
-    /// The accept queue is full with a connection of our own, so the kernel drops whoever connects.
+    /// A connection of our own fills the accept queue, so the kernel drops the packets of new clients.
     Dropping(Option<Socket>),
     Refusing,
 }
 
 impl PartitionedListener {
-    /// Binds, so that nobody else can take the port. Where `open`, whoever connects from now on waits to be accepted;
-    /// otherwise nobody can connect yet.
+    /// Binds the address. With `open`, new connections wait to be accepted from now on. Otherwise they are refused until
+    /// [`set`](Self::set) opens the listener.
     pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
         let mut last = None;
         for candidate in candidates(address) {
             match Self::bind_to(candidate, open) {
-                Ok(gate) => return Ok(gate),
+                Ok(bound) => return Ok(bound),
                 Err(source) => {
                     let no_ipv6 = candidate.is_ipv6() && is_unsupported(&source);
                     last = Some(BindError { address: candidate, source });
@@ -83,12 +83,12 @@ impl PartitionedListener {
 
     fn bind_to(address: SocketAddr, open: bool) -> io::Result<Self> {
         let (listener, local) = bind(address)?;
-        let mut gate = Self { listener: Some(listener), local, state: State::Open };
+        let mut bound = Self { listener: Some(listener), local, state: State::Open };
         if !open {
-            // The SYN of whoever comes at this very moment may be lost, and is sent again a second later.
-            gate.refuse()?;
+            // A SYN that arrives during the change may be lost. The client's kernel sends it again after a second.
+            bound.refuse()?;
         }
-        Ok(gate)
+        Ok(bound)
     }
 
     /// The address it is bound to.
@@ -96,10 +96,10 @@ impl PartitionedListener {
         self.local
     }
 
-    /// Obeys a partition of everybody, or the end of one.
+    /// Applies a partition that cuts all connections, or the end of one.
     pub fn set(&mut self, cut: Option<Cut>) -> io::Result<()> {
         match (cut, &self.state) {
-            // A connection that is to be reset must be accepted first.
+            // A connection has to be accepted before it can be reset.
             (None | Some(Cut::Reset), State::Open)
             | (Some(Cut::Drop), State::Dropping(_))
             | (Some(Cut::Refuse), State::Refusing) => Ok(()),
@@ -114,7 +114,7 @@ impl PartitionedListener {
         matches!(self.state, State::Open)
     }
 
-    /// The next connection. Waits for ever while the gate is not open.
+    /// The next connection. Waits for ever while the listener is not open.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.listener {
             Some(listener) if self.is_open() => listener.accept().await,
@@ -123,12 +123,12 @@ impl PartitionedListener {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        // Closed before the queue is read: what is accepted from it has ended already.
+        // Closed first, so that the filler has ended when it is accepted from the queue.
         if let State::Dropping(filler) = &mut self.state {
             filler.take();
         }
         self.reregister(|socket| {
-            // To listen is to claim the port once more, against what closed connections have left of it.
+            // `listen` claims the port again, which connections in TIME_WAIT would prevent.
             socket.set_reuse_address(true)?;
             socket.listen(BACKLOG)
         })?;
@@ -168,7 +168,7 @@ impl PartitionedListener {
     }
 }
 
-/// IPv6 with IPv4 first where no address is given.
+/// The addresses to try. Without an IP: IPv6, which includes IPv4, then IPv4.
 fn candidates(address: Address) -> Vec<SocketAddr> {
     let ips: Vec<IpAddr> = match address.ip {
         Some(ip) => vec![ip],
@@ -194,7 +194,7 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     } else {
         socket
     };
-    // Finds out about a port in use, too, which a bind with SO_REUSEADDR may miss.
+    // Also fails on a port in use, which a bind with SO_REUSEADDR may not notice.
     socket.listen(BACKLOG)?;
     Ok((TcpListener::from_std(socket.into())?, local))
 }
@@ -205,10 +205,10 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
         // A specific IPv6 address has no IPv4 side.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // Accepted sockets have both from here. A client that has vanished without a FIN is noticed in two minutes.
+    // Accepted sockets inherit both. A client that vanished without a FIN is noticed after two minutes.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6))?;
-    // Bounds what the kernel holds for clients that do not read, or whose data is not read. The kernel doubles both.
+    // Bounds the kernel's memory for clients that do not read, and for input that we do not read. The kernel doubles both.
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.set_reuse_address(true)?;
@@ -220,7 +220,7 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// Takes the one place that a backlog of 0 leaves.
+/// Connects to the listener, to take the one place that a backlog of 0 leaves.
 fn fill(local: SocketAddr) -> io::Result<Socket> {
     let loopbacks: &[IpAddr] = match local.ip() {
         ip if !ip.is_unspecified() => &[ip],
@@ -246,7 +246,7 @@ fn connect(to: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// A connection attempt that goes on in the background.
+/// The error code of a connection attempt that continues in the background.
 const EINPROGRESS: i32 = 115;
 
 /// Makes the close of `stream` a reset.
@@ -260,10 +260,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn accepted_sockets_send_at_once_and_ask_after_silent_clients() {
-        let gate = PartitionedListener::bind(Address { ip: None, port: 0 }, true).unwrap();
-        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, gate.local_addr().port()));
-        let (client, accepted) = tokio::join!(TcpStream::connect(to), gate.accept());
+    async fn accepted_sockets_have_nodelay_and_keepalive() {
+        let listener = PartitionedListener::bind(Address { ip: None, port: 0 }, true).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().port()));
+        let (client, accepted) = tokio::join!(TcpStream::connect(to), listener.accept());
         let (accepted, peer) = accepted.unwrap();
         assert_eq!(peer.port(), client.unwrap().local_addr().unwrap().port());
         let socket = SockRef::from(&accepted);
@@ -272,20 +272,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ipv4_address_is_ipv4_alone() {
-        let gate = PartitionedListener::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
-            .unwrap();
-        assert!(gate.local_addr().is_ipv4());
+    async fn an_ipv4_address_binds_no_ipv6_socket() {
+        let listener =
+            PartitionedListener::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
+                .unwrap();
+        assert!(listener.local_addr().is_ipv4());
     }
 
     #[tokio::test]
-    async fn a_gate_that_is_bound_shut_refuses_until_it_is_set() {
+    async fn a_listener_that_is_bound_closed_refuses_until_it_is_opened() {
         let loopback = Some(Ipv4Addr::LOCALHOST.into());
-        let mut gate = PartitionedListener::bind(Address { ip: loopback, port: 0 }, false).unwrap();
-        let refused = TcpStream::connect(gate.local_addr()).await.unwrap_err();
+        let mut listener = PartitionedListener::bind(Address { ip: loopback, port: 0 }, false).unwrap();
+        let refused = TcpStream::connect(listener.local_addr()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        gate.set(None).unwrap();
-        assert!(gate.is_open());
-        TcpStream::connect(gate.local_addr()).await.unwrap();
+        listener.set(None).unwrap();
+        assert!(listener.is_open());
+        TcpStream::connect(listener.local_addr()).await.unwrap();
     }
 }

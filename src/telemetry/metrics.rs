@@ -2,9 +2,11 @@
 
 mod exposition;
 mod family;
+mod listener;
 mod process;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
@@ -12,6 +14,8 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use crate::engine::Engine;
 use crate::fault::{Client, Target};
 use crate::plan::Source;
+
+pub use listener::ListenerMetrics;
 
 /// Upper bounds of the histogram of durations, in seconds: from the least that can be told apart to the timeouts that
 /// probes have.
@@ -96,8 +100,7 @@ pub struct Metrics {
     gone: [AtomicU64; Target::COUNT],
     limits: [AtomicU64; Limit::ALL.len()],
     reloads: Reloads,
-    connections: AtomicI64,
-    listener_up: AtomicBool,
+    probe_listener: Arc<ListenerMetrics>,
     draining: AtomicBool,
 }
 
@@ -117,8 +120,7 @@ impl Metrics {
             gone: Default::default(),
             limits: Default::default(),
             reloads: Reloads::default(),
-            connections: AtomicI64::new(0),
-            listener_up: AtomicBool::new(false),
+            probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
         })
     }
@@ -150,14 +152,9 @@ impl Metrics {
         counts[source as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection to the probe listener in (1) or out (−1).
-    pub fn connections(&self, change: i64) {
-        self.connections.fetch_add(change, Ordering::Relaxed);
-    }
-
-    /// Says whether the probe listener takes connections.
-    pub fn set_listener_up(&self, up: bool) {
-        self.listener_up.store(up, Ordering::Relaxed);
+    /// The counters of the probe listener.
+    pub fn probe_listener(&self) -> &Arc<ListenerMetrics> {
+        &self.probe_listener
     }
 
     /// Says that the process is on its way out: readiness fails.

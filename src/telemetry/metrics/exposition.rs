@@ -133,12 +133,12 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
     let mut build = Family::gauge("probesim_build_info", "Version and source revision of this build.");
     build.add(&BUILD, 1.0);
     let mut connections = Family::gauge("probesim_connections", "Open connections to the probe listener.");
-    connections.add(&[], metrics.connections.load(Ordering::Relaxed) as f64);
+    connections.add(&[], metrics.probe_listener.connections() as f64);
     let mut up = Family::gauge(
         "probesim_listener_up",
         "1 while the probe listener takes connections and a partition does not cut all of them.",
     );
-    up.add(&[], f64::from(u8::from(metrics.listener_up.load(Ordering::Relaxed))));
+    up.add(&[], f64::from(u8::from(metrics.probe_listener.is_up())));
     let mut limits = Family::counter("probesim_limits_hit_total", "How often a limit cut a client short.");
     for limit in Limit::ALL {
         limits.add(&[("limit", limit.name())], load(&metrics.limits[limit as usize]));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in test helpers, a panic is the failure")]
 
 mod api;
+mod chart;
 mod command_line;
 mod components;
 mod decisions;

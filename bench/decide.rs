@@ -66,7 +66,7 @@ fn decide_each(bencher: Bencher, plan: &ActivePlan) {
 
 fn decide(plan: &ActivePlan, number: u64) -> Decision {
     let elapsed = Duration::from_secs(60);
-    let attempt = RequestInfo { target: Target::Liveness, client: Client::Kubelet, elapsed, number };
+    let attempt = RequestInfo { target: Target::Liveness.into(), client: Client::Kubelet, elapsed, number };
     plan.decide(&attempt, |cause| {
         black_box(cause);
     })
@@ -136,7 +136,7 @@ fn succeed_1000_rules(bencher: Bencher) {
     let before = active(rules.clone());
     let plan = Plan::new(rules).expect("a plan");
     let now = Origin { elapsed: Duration::from_secs(60), ..Origin::default() };
-    bencher.with_inputs(|| plan.clone()).bench_local_values(|plan| before.successor(plan, Seed(42), now));
+    bencher.with_inputs(|| plan.clone()).bench_local_values(|plan| before.successor(plan, Seed(42), &now));
 }
 
 /// The text of `/metrics` once every target has been asked by every client.

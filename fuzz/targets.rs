@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube_probesim::engine::Engine;
 use kube_probesim::env::{self, Config};
-use kube_probesim::fault::{Client, Rule, Target};
+use kube_probesim::fault::{Client, ListenerId, Rule, Target};
 use kube_probesim::plan::{Errors, RawPlan, Source, document, read_plan, read_rule, write_rule};
 use kube_probesim::predict::manifest::{self, Input};
 use kube_probesim::predict::run::{Options, Replicas, run};
@@ -161,7 +161,7 @@ fn ask(engine: &Engine) {
     let active = engine.active();
     let mut now = Duration::ZERO;
     for _ in 0..10 {
-        active.plan.link(now);
+        active.plan.link(ListenerId::Probe, now);
         match active.plan.next_change(now) {
             Some(next) => {
                 assert!(next > now, "the next change is not in the future");

@@ -17,7 +17,10 @@ pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
 
 use crate::engine::events::{EventKind, Events};
-use crate::fault::{ActivePlan, Client, Counts, Decision, Origin, Replica, RequestInfo, Rule, Target};
+use crate::fault::{
+    ActivePlan, Client, Counts, Decision, MAX_PROXIES, Origin, Proxies, Replica, RequestInfo, Rule, Slot,
+    Target, TargetId,
+};
 use crate::plan::Source;
 
 /// A cheap-clone handle on the active plan and the counts of requests.
@@ -30,7 +33,8 @@ struct Shared {
     /// Where the clock stood when the process started: at zero, or where an earlier start of the container left it.
     before: Duration,
     active: watch::Sender<Arc<Active>>,
-    numbers: [[AtomicU64; Client::COUNT]; Target::COUNT],
+    /// By [`TargetId::index`].
+    numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
     events: Arc<Events>,
 }
 
@@ -74,8 +78,12 @@ impl Engine {
         elapsed: Duration,
         counts: &Counts,
     ) -> Self {
-        let numbers =
-            Target::ALL.map(|target| Client::ALL.map(|client| AtomicU64::new(counts.get(target, client))));
+        let numbers: [[AtomicU64; Client::COUNT]; _] = std::array::from_fn(|_| Default::default());
+        for target in all_targets() {
+            for client in Client::ALL {
+                numbers[target.index()][client.index()].store(counts.get(target, client), Ordering::Relaxed);
+            }
+        }
         Self(Arc::new(Shared {
             started: Instant::now(),
             before: elapsed,
@@ -101,9 +109,21 @@ impl Engine {
         let Snapshot { active, elapsed, counts } = self.snapshot();
         let starts = active.plan.replica().starts.saturating_sub(1);
         let plan = plan(&active.plan, Origin { elapsed, counts, starts });
+        self.forget_replaced(active.plan.proxies(), plan.proxies());
         let generation = active.generation + 1;
         self.replace(active.followed(plan, sources, stop, generation, elapsed));
         generation
+    }
+
+    /// Numbers of a proxy whose slot another one takes begin anew.
+    fn forget_replaced(&self, before: &Proxies, after: &Proxies) {
+        for (slot, name) in before.all() {
+            if after.name(slot) != Some(name) {
+                for number in &self.0.numbers[TargetId::Proxy(slot).index()] {
+                    number.store(0, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     /// Puts the same rules in force elsewhere, such as on a clock that was set; the generation stays.
@@ -161,53 +181,55 @@ impl Engine {
     /// Everything at once.
     pub fn snapshot(&self) -> Snapshot {
         let mut counts = Counts::default();
-        for target in Target::ALL {
+        for target in all_targets() {
             for client in Client::ALL {
                 let number = &self.0.numbers[target.index()][client.index()];
-                *counts.get_mut(target, client) = number.load(Ordering::Relaxed);
+                counts.set(target, client, number.load(Ordering::Relaxed));
             }
         }
         Snapshot { active: self.active(), elapsed: self.elapsed(), counts }
     }
 
     /// Gives a request its number and decides what it gets.
-    pub fn decide(&self, target: Target, client: Client) -> Injection {
+    pub fn decide(&self, target: impl Into<TargetId>, client: Client) -> Injection {
+        let target = target.into();
         let number = 1 + self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
         let active = self.active();
         let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
-        let decision = active.plan.decide(&attempt, |cause| {
-            active.ledgers[cause.rule].score(target.index(), cause.fired);
-            if cause.fired {
-                first = first.or(Some(cause.rule));
+        let decision = active.plan.decide(&attempt, |hit| {
+            active.rule_counters[hit.rule].count(target, hit.fired);
+            if hit.fired {
+                first = first.or(Some(hit.rule));
             }
         });
-        if active.has_request_windows {
-            report_request_windows(&self.0.events, &active.plan, &attempt);
+        for position in &active.request_windows {
+            report_request_window(&self.0.events, &active.plan, *position, &attempt);
         }
         Injection { decision, active, first, number }
     }
 }
 
-fn report_request_windows(events: &Events, plan: &ActivePlan, attempt: &RequestInfo) {
-    for (position, rule) in plan.rules().enumerate() {
-        let Some(window) = window_of(rule, attempt) else { continue };
-        let count =
-            attempt.number.saturating_sub(plan.origin(position).counts.get(attempt.target, attempt.client));
-        match (window.is_open(count.saturating_sub(1)), window.is_open(count)) {
-            (false, true) => report_window(events, rule, attempt, true),
-            (true, false) => report_window(events, rule, attempt, false),
-            _ => {}
-        }
+fn all_targets() -> impl Iterator<Item = TargetId> {
+    Target::ALL.into_iter().map(TargetId::Class).chain(Slot::all().map(TargetId::Proxy))
+}
+
+/// Reports that the window in requests of the rule at `position` opens or closes with this request.
+fn report_request_window(events: &Events, plan: &ActivePlan, position: usize, attempt: &RequestInfo) {
+    let rule = plan.rule(position);
+    let Some(window) = rule.trigger().requests else { return };
+    if !plan.acts_on(position, attempt.target) || !rule.client().admits(attempt.client) {
+        return;
+    }
+    let before = plan.origin(position).counts.get(attempt.target, attempt.client);
+    let count = attempt.number.saturating_sub(before);
+    let (was_open, is_open) = (window.is_open(count.saturating_sub(1)), window.is_open(count));
+    if was_open != is_open {
+        report_window(events, rule, plan.proxies().target_name(attempt.target), attempt, is_open);
     }
 }
 
-fn window_of<'a>(rule: &'a Rule, attempt: &RequestInfo) -> Option<&'a crate::fault::RequestWindow> {
-    let acts = rule.targets().contains(attempt.target) && rule.client().admits(attempt.client);
-    rule.trigger().requests.as_ref().filter(|_| acts)
-}
-
-fn report_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool) {
+fn report_window(events: &Events, rule: &Rule, target: &str, attempt: &RequestInfo, open: bool) {
     let event = || EventKind::Window { fault: rule.name().to_string(), open, mode: rule.effect() };
     if !events.push_change(attempt.elapsed, event) {
         return;
@@ -215,7 +237,7 @@ fn report_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool
     let change = if open { "opened" } else { "closed" };
     info!(
         fault = %rule.name(),
-        target = attempt.target.name(),
+        target,
         client = attempt.client.name(),
         number = attempt.number,
         "window in requests {change}"
@@ -226,7 +248,7 @@ fn report_window(events: &Events, rule: &Rule, attempt: &RequestInfo, open: bool
 mod tests {
     use super::*;
     use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
-    use crate::fault::{RuleName, Targets, Timestamp};
+    use crate::fault::{ProxyName, RuleName, Targets, Timestamp};
 
     fn engine() -> Engine {
         let action = Action::Requests {
@@ -255,7 +277,8 @@ mod tests {
         let engine = engine();
         let ruling = engine.decide(Target::Readiness, Client::Kubelet);
         assert_eq!(ruling.decision.verdict, Verdict::DependencyFailed(0));
-        let tallies: Vec<Tally> = engine.active().tallies(0).collect();
+        let active = engine.active();
+        let tallies: Vec<Tally> = active.tallies(0).collect();
         assert_eq!(
             tallies,
             [
@@ -263,6 +286,74 @@ mod tests {
                 Tally { subject: "dependency", eligible: 0, injected: 0 },
             ]
         );
+    }
+
+    fn proxies(names: &[&str]) -> Vec<ProxyName> {
+        names.iter().map(|name| ProxyName::new(name).unwrap()).collect()
+    }
+
+    /// An engine whose rule `broken` fails every request to the proxy `stock`, and those to `names` that it knows.
+    fn proxied(names: &[&str]) -> Engine {
+        let targets = Targets::NONE.with_proxy(ProxyName::new("stock").unwrap());
+        let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
+        let rule = Rule::new(RuleName::new("broken").unwrap(), ClientFilter::Any, Trigger::ALWAYS, action);
+        let known = Proxies::default().with(&proxies(names)).unwrap();
+        let plan = Plan::new(vec![rule.unwrap()]).unwrap();
+        Engine::new(ActivePlan::new(plan, Seed(1), true).with_proxies(known))
+    }
+
+    fn slot(engine: &Engine, name: &str) -> TargetId {
+        let name = ProxyName::new(name).unwrap();
+        TargetId::Proxy(engine.active().plan.proxies().slot(&name).unwrap())
+    }
+
+    fn know(engine: &Engine, names: &[&str]) {
+        let active = engine.active();
+        let known = active.plan.proxies().with(&proxies(names)).unwrap();
+        engine.apply(active.sources.clone(), None, |plan, _| plan.clone().with_proxies(known));
+    }
+
+    #[tokio::test]
+    async fn a_rule_on_a_proxy_acts_on_its_requests_alone_and_is_counted_under_its_name() {
+        let engine = proxied(&["db", "stock"]);
+        let verdict = |target| engine.decide(target, Client::Other).decision.verdict;
+        assert_eq!(verdict(slot(&engine, "stock")), Verdict::Inject(0));
+        assert_eq!(verdict(slot(&engine, "db")), Verdict::Pass);
+        assert_eq!(verdict(Target::Traffic.into()), Verdict::Pass);
+        let active = engine.active();
+        let tallies: Vec<Tally> = active.tallies(0).collect();
+        assert_eq!(tallies, [Tally { subject: "stock", eligible: 1, injected: 1 }]);
+        let Snapshot { counts, elapsed, .. } = engine.snapshot();
+        assert!(active.plan.is_down(slot(&engine, "stock"), elapsed, &counts));
+        assert!(!active.plan.is_down(slot(&engine, "db"), elapsed, &counts));
+    }
+
+    #[tokio::test]
+    async fn the_counts_of_a_proxy_go_on_when_it_comes_back_under_its_name() {
+        let engine = proxied(&["stock"]);
+        let stock = slot(&engine, "stock");
+        for _ in 0..3 {
+            engine.decide(stock, Client::Other);
+        }
+        know(&engine, &["db"]);
+        assert_eq!(engine.decide(stock, Client::Other).decision.verdict, Verdict::Pass, "it is gone");
+        know(&engine, &["db", "stock"]);
+        assert_eq!(slot(&engine, "stock"), stock);
+        let injection = engine.decide(stock, Client::Other);
+        assert_eq!((injection.number, injection.decision.verdict), (5, Verdict::Inject(0)));
+        let active = engine.active();
+        let injected: Vec<_> = active.rule_counters(0).injected().collect();
+        assert_eq!(injected, [("status", "stock", 4)]);
+    }
+
+    #[tokio::test]
+    async fn the_numbers_of_a_proxy_that_takes_the_slot_of_another_begin_anew() {
+        let engine = proxied(&["stock"]);
+        engine.decide(slot(&engine, "stock"), Client::Other);
+        let others: Vec<String> = (0..MAX_PROXIES).map(|i| format!("p{i}")).collect();
+        know(&engine, &others.iter().map(String::as_str).collect::<Vec<_>>());
+        let taken = others.iter().map(|name| slot(&engine, name)).find(|slot| slot.index() == Target::COUNT);
+        assert_eq!(engine.decide(taken.unwrap(), Client::Other).number, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -199,7 +199,7 @@ fn warn_of_traffic(reader: &mut VariableReader, rules: &[SourcedRule]) {
         .filter(|setting| setting.name.starts_with(prefix(Target::Traffic)) && setting.value != reader::OFF);
     let only_traffic = Targets::NONE.with(Target::Traffic);
     let rules =
-        rules.iter().filter(|made| made.place.starts_with("FAULTS:") && made.rule.targets() == only_traffic);
+        rules.iter().filter(|made| made.place.starts_with("FAULTS:") && *made.rule.targets() == only_traffic);
     let names = variables.map(|setting| &setting.name).chain(rules.map(|made| &made.place));
     let warnings: Vec<Warning> = names.map(|name| Warning::no_effect(name, "TRAFFIC_PATHS")).collect();
     reader.warnings.extend(warnings);

@@ -12,7 +12,8 @@
 //! | [`Replica`] | where a plan runs: which of all Pods, in which start of its container |
 //! | [`RequestInfo`] | one request: its target, client class, number and time |
 //! | [`Decision`] | what that request gets |
-//! | [`Link`] | what the listener as a whole does at an instant |
+//! | [`Link`] | what a listener as a whole does at an instant |
+//! | [`Proxies`] | the proxies that a process knows, each a target by its name |
 
 mod active;
 mod delay;
@@ -20,8 +21,10 @@ mod draw;
 mod error;
 mod limits;
 mod mode;
+mod name;
 mod normal;
 mod plan;
+mod proxy;
 mod rate;
 mod replica;
 mod rule;
@@ -29,19 +32,22 @@ mod target;
 mod trigger;
 mod window;
 
-pub use active::{ActivePlan, Counts, Decision, Link, LinkCut, Origin, RequestInfo, RuleHit, Verdict};
+pub use active::{
+    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, RequestInfo, RuleHit, Verdict,
+};
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
 pub use error::{DelayError, RuleError, TriggerError};
-pub use limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MAX_RULES, MIN_WINDOW};
+pub use limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MAX_PROXIES, MAX_RULES, MIN_WINDOW};
 pub use mode::{
     ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, KUBELET_BODY_LIMIT, MODES,
     Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
 };
 pub use plan::{Plan, PlanError};
+pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
-pub use rule::{Action, Networks, Rule, RuleName};
-pub use target::{Client, ClientFilter, Target, Targets};
+pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
+pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;
 pub use window::{RequestWindow, TimeWindow};

@@ -139,7 +139,10 @@ fn ordinary(app: &App, target: Target, request: &Request) -> Response<Body> {
         shutdown.then_some(verbose::Failure { check: "shutdown", reason: "the process ends".into() });
     let status = if shutdown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if verbose::is_wanted(request.uri()) {
-        return answer::text(status, verbose::body(app, target, request.uri().path(), failure.as_ref()));
+        return answer::text(
+            status,
+            verbose::body(app, target.into(), request.uri().path(), failure.as_ref()),
+        );
     }
     match failure {
         None => answer::text(status, "ok"),

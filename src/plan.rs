@@ -206,7 +206,7 @@ pub fn check_replica<'a>(
 /// The field that an error of a rule is about.
 const fn field_of(error: &RuleError) -> &'static str {
     match error {
-        RuleError::Name(_) => "name",
+        RuleError::Name(_) | RuleError::ReservedName(_) => "name",
         RuleError::NoTarget => "target",
         RuleError::Status(_) | RuleError::NoBody { .. } => "status",
         RuleError::Body(_) => "body",

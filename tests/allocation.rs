@@ -63,7 +63,7 @@ fn count(plan: &ActivePlan, mut within: impl FnMut()) -> ([u32; 10], usize) {
     let region = Region::new(ALLOCATOR);
     for number in 1..=10_000 {
         let attempt = RequestInfo {
-            target: Target::Readiness,
+            target: Target::Readiness.into(),
             client: Client::Kubelet,
             elapsed: ms(number * 7),
             number,

@@ -1,18 +1,18 @@
-//! A plan in force, with the score of its rules.
+//! A plan in force, with the counters of its rules.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::counters::{LISTENER, RuleCounters, SUBJECTS, Tally};
+use super::counters::{RuleCounters, Tally};
 use crate::fault::{ActivePlan, MAX_RULES, Rule, RuleName, Timestamp};
 use crate::plan::Source;
 
-/// How long the counts of a rule that is gone are told: longer than anybody scrapes apart.
+/// How long the counters of a rule that is gone are shown: longer than any interval between two scrapes.
 const RETIREMENT: Duration = Duration::from_secs(600);
 
-/// A plan with the score of its rules, and of those before it.
+/// A plan with the counters of its rules, and of those before it.
 #[derive(Debug)]
 pub struct Active {
     /// The plan.
@@ -24,10 +24,11 @@ pub struct Active {
     /// The stop that puts all rules out of force, if there is one.
     pub stop: Option<Stop>,
     /// In the order of the plan.
-    pub(super) ledgers: Vec<RuleCounters>,
+    pub(super) rule_counters: Vec<RuleCounters>,
     /// Of rules that are gone, the last one last.
     retired: Vec<(Instant, RuleCounters)>,
-    pub(super) has_request_windows: bool,
+    /// Positions of the rules with a window in requests; none while the plan is stopped.
+    pub(super) request_windows: Vec<usize>,
 }
 
 /// That all rules of all sources are out of force, and who made it so.
@@ -44,9 +45,9 @@ pub struct Stop {
 impl Active {
     pub(super) fn new(plan: ActivePlan, sources: Vec<Source>, stop: Option<Stop>, now: Duration) -> Self {
         let plan = plan.stopped(stop.is_some());
-        let ledgers = plan.rules().map(|rule| RuleCounters::new(rule, now)).collect();
-        let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation: 1, sources, stop, ledgers, retired: Vec::new(), has_request_windows }
+        let rule_counters = plan.rules().map(|rule| RuleCounters::new(rule, plan.proxies(), now)).collect();
+        let request_windows = request_windows(&plan);
+        Self { plan, generation: 1, sources, stop, rule_counters, retired: Vec::new(), request_windows }
     }
 
     /// The plan that follows, with what was counted for rules of the same names.
@@ -60,15 +61,15 @@ impl Active {
     ) -> Self {
         let plan = plan.stopped(stop.is_some());
         let closed = self
-            .ledgers
+            .rule_counters
             .iter()
             .enumerate()
-            .map(|(position, ledger)| ledger.closed(self.open_time(position, now)));
+            .map(|(position, counters)| counters.closed(self.open_time(position, now)));
         let mut left: HashMap<RuleName, (Instant, RuleCounters)> = self
             .retired()
             .cloned()
-            .chain(closed.map(|ledger| (Instant::now(), ledger)))
-            .map(|(at, ledger)| (ledger.name.clone(), (at, ledger)))
+            .chain(closed.map(|counters| (Instant::now(), counters)))
+            .map(|(at, counters)| (counters.name.clone(), (at, counters)))
             .collect();
         let before: HashMap<&RuleName, usize> =
             self.plan.rules().enumerate().map(|(position, rule)| (rule.name(), position)).collect();
@@ -77,29 +78,31 @@ impl Active {
                 self.plan.rule(*old) == rule && self.plan.origin(*old) == plan.origin(position)
             })
         };
-        let ledgers = plan
+        let rule_counters = plan
             .rules()
             .enumerate()
             .map(|(position, rule)| match left.remove(rule.name()) {
-                Some((_, ledger)) => ledger.continued(rule, !goes_on(position, rule), now),
-                None => RuleCounters::new(rule, now),
+                Some((_, counters)) => {
+                    counters.continued(rule, plan.proxies(), !goes_on(position, rule), now)
+                }
+                None => RuleCounters::new(rule, plan.proxies(), now),
             })
             .collect();
         let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
         retired.sort_by_key(|(at, _)| *at);
         retired.drain(..retired.len().saturating_sub(MAX_RULES));
-        let has_request_windows = has_request_windows(&plan);
-        Self { plan, generation, sources, stop, ledgers, retired, has_request_windows }
+        let request_windows = request_windows(&plan);
+        Self { plan, generation, sources, stop, rule_counters, retired, request_windows }
     }
 
-    /// The score of the rule at a position.
-    pub fn ledger(&self, position: usize) -> &RuleCounters {
-        &self.ledgers[position]
+    /// The counters of the rule at a position.
+    pub fn rule_counters(&self, position: usize) -> &RuleCounters {
+        &self.rule_counters[position]
     }
 
-    /// The scores of rules that are gone, for ten minutes.
-    pub fn retired_ledgers(&self) -> impl Iterator<Item = &RuleCounters> {
-        self.retired().map(|(_, ledger)| ledger)
+    /// The counters of rules that are gone, for ten minutes.
+    pub fn retired_counters(&self) -> impl Iterator<Item = &RuleCounters> {
+        self.retired().map(|(_, counters)| counters)
     }
 
     fn retired(&self) -> impl Iterator<Item = &(Instant, RuleCounters)> {
@@ -108,27 +111,28 @@ impl Active {
 
     /// For how long windows in time of rules of this one's name were open in this process.
     pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
-        let RuleCounters { open, since, .. } = &self.ledgers[position];
+        let RuleCounters { open, since, .. } = &self.rule_counters[position];
         *open + self.plan.open_time(position, *since, elapsed)
     }
 
     /// The counts of a rule since it appeared or last changed: a line for each of its targets, readiness included where
     /// it acts there for its dependency.
-    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally> {
-        self.ledgers[position].tallies(&self.ledgers[position].baseline)
+    pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally<'_>> {
+        self.rule_counters[position].tallies()
     }
 
     /// The counts of all rules that had the name of this one, in its present mode.
-    pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally> {
-        self.ledgers[position].tallies(&[(0, 0); SUBJECTS])
+    pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally<'_>> {
+        self.rule_counters[position].totals()
     }
 
     /// Counts a connection that a partition acted on.
-    pub fn score_cut(&self, position: usize) {
-        self.ledgers[position].score(LISTENER, true);
+    pub fn count_cut(&self, position: usize) {
+        self.rule_counters[position].count_cut();
     }
 }
 
-fn has_request_windows(plan: &ActivePlan) -> bool {
-    !plan.is_stopped() && plan.rules().any(|rule| rule.trigger().requests.is_some())
+fn request_windows(plan: &ActivePlan) -> Vec<usize> {
+    let has_window = |(_, rule): &(usize, &Rule)| rule.trigger().requests.is_some() && !plan.is_stopped();
+    plan.rules().enumerate().filter(has_window).map(|(position, _)| position).collect()
 }

@@ -127,7 +127,7 @@ pub enum EventKind {
         /// The rule.
         fault: String,
         /// What was asked for.
-        target: &'static str,
+        target: String,
         /// By whom.
         client: &'static str,
         /// The request's number among those of its target and client class.

@@ -1,38 +1,25 @@
 //! The decision.
 
+mod counts;
 mod entry;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use counts::Counts;
 use entry::{Entry, Span};
 
-use super::draw::{Draws, Purpose, Seed};
+use super::draw::{Draws, Lane, Purpose, Seed};
 use super::mode::Cut;
 use super::plan::Plan;
+use super::proxy::{Proxies, Slot};
 use super::replica::Replica;
 use super::rule::{Action, Rule, RuleName};
-use super::target::{Client, ClientFilter, Target};
-
-/// How many requests of each target and client class there were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([[u64; Client::COUNT]; Target::COUNT]);
-
-impl Counts {
-    /// The count of one target and class.
-    pub fn get(&self, target: Target, client: Client) -> u64 {
-        self.0[target.index()][client.index()]
-    }
-
-    /// The count of one target and class, to change it.
-    pub fn get_mut(&mut self, target: Target, client: Client) -> &mut u64 {
-        &mut self.0[target.index()][client.index()]
-    }
-}
+use super::target::{Client, ClientFilter, Target, TargetId};
 
 /// The instant and the counts at which a rule appeared; its conditions are measured from here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Time on the clock of the process, which begins with it or, where a state is kept, with the container's first
     /// start.
@@ -47,7 +34,7 @@ pub struct Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestInfo {
     /// What was asked for.
-    pub target: Target,
+    pub target: TargetId,
     /// By whom.
     pub client: Client,
     /// Time on the clock of the process.
@@ -94,7 +81,17 @@ pub struct LinkCut {
     pub cut: Cut,
 }
 
-/// The state of the probe listener at an instant.
+/// A listener of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ListenerId {
+    /// The probe listener.
+    #[default]
+    Probe,
+    /// The listener of a proxy.
+    Proxy(Slot),
+}
+
+/// The state of a listener at an instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// The cut of every connection, which acts before the accept.
@@ -109,6 +106,7 @@ pub struct ActivePlan {
     seed: Seed,
     checks_dependency: bool,
     replica: Replica,
+    proxies: Proxies,
     /// Whether no rule is in force, whatever its conditions.
     is_stopped: bool,
     entries: Vec<Entry>,
@@ -117,28 +115,28 @@ pub struct ActivePlan {
 impl ActivePlan {
     /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
     pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
-        let replica = Replica::default();
-        Self { seed, checks_dependency, replica, is_stopped: false, entries: Vec::new() }.successor(
-            plan,
-            seed,
-            Origin::default(),
-        )
+        let (replica, proxies) = (Replica::default(), Proxies::default());
+        let empty =
+            Self { seed, checks_dependency, replica, proxies, is_stopped: false, entries: Vec::new() };
+        empty.successor(plan, seed, &Origin::default())
     }
 
     /// The plan that follows this one at `now`. A rule unchanged in name and content keeps its origin.
     #[must_use]
-    pub fn successor(&self, plan: Plan, seed: Seed, now: Origin) -> Self {
+    pub fn successor(&self, plan: Plan, seed: Seed, now: &Origin) -> Self {
         let before: HashMap<&RuleName, &Entry> =
             self.entries.iter().map(|entry| (entry.rule.name(), entry)).collect();
         let entry = |rule: Rule| {
             let same = before.get(rule.name()).filter(|old| old.rule == rule);
-            Entry::new(rule, same.map_or(now, |old| old.origin), seed, &self.replica, self.is_stopped)
+            let origin = same.map_or(now, |old| &old.origin).clone();
+            Entry::new(rule, origin, seed, &self.replica, &self.proxies, self.is_stopped)
         };
         let entries = plan.into_rules().into_iter().map(entry).collect();
         Self {
             seed,
             checks_dependency: self.checks_dependency,
             replica: self.replica,
+            proxies: self.proxies.clone(),
             is_stopped: self.is_stopped,
             entries,
         }
@@ -165,6 +163,21 @@ impl ActivePlan {
         }
         self.measure();
         self
+    }
+
+    /// The same rules where these proxies are known. A proxy that was known before has kept its slot.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        for entry in &mut self.entries {
+            entry.find_targets(&self.proxies);
+        }
+        self
+    }
+
+    /// The proxies that are known.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     /// The same rules, all of them out of force while `is_stopped`. Their clocks go on, so that each is where it would
@@ -231,6 +244,11 @@ impl ActivePlan {
         &self.entries[position].rule
     }
 
+    /// Whether the rule at a position acts on requests to a target.
+    pub fn acts_on(&self, position: usize, target: TargetId) -> bool {
+        self.entries[position].targets.contains(target)
+    }
+
     /// The origin of the rule at a position.
     pub fn origin(&self, position: usize) -> &Origin {
         &self.entries[position].origin
@@ -249,17 +267,19 @@ impl ActivePlan {
     /// both readiness and dependency acts on a readiness request as readiness's own.
     pub fn decide(&self, attempt: &RequestInfo, mut observe: impl FnMut(RuleHit)) -> Decision {
         let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
-        let mut asks_dependency = self.checks_dependency && attempt.target == Target::Readiness;
+        let mut asks_dependency =
+            self.checks_dependency && attempt.target == TargetId::Class(Target::Readiness);
+        let lane = self.proxies.lane(attempt.target);
         for (position, entry) in self.entries.iter().enumerate() {
-            let Action::Requests { targets, delay, mode } = entry.rule.action() else { continue };
+            let Action::Requests { delay, mode, .. } = entry.rule.action() else { continue };
             if !entry.rule.client().admits(attempt.client) {
                 continue;
             }
             if mode.is_some() && decision.verdict != Verdict::Pass {
                 continue;
             }
-            if targets.contains(attempt.target) {
-                let Some(fired) = entry.fires(attempt, attempt.target) else { continue };
+            if entry.targets.contains(attempt.target) {
+                let Some(fired) = entry.fires(attempt, lane) else { continue };
                 observe(RuleHit { rule: position, fired });
                 if !fired {
                     continue;
@@ -268,13 +288,13 @@ impl ActivePlan {
                     decision.verdict = Verdict::Inject(position);
                 }
                 if let Some(delay) = delay {
-                    let draws = Draws::of_rule(entry.key, attempt.target, attempt.client, Purpose::Delay);
+                    let draws = Draws::of_rule(entry.key, lane, attempt.client, Purpose::Delay);
                     decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
                 }
             } else if asks_dependency
-                && targets.contains(Target::Dependency)
+                && entry.targets.contains(Target::Dependency.into())
                 && let Some(mode) = mode
-                && let Some(fired) = entry.fires(attempt, Target::Dependency)
+                && let Some(fired) = entry.fires(attempt, Lane::from(Target::Dependency))
             {
                 if mode.fails() {
                     observe(RuleHit { rule: position, fired });
@@ -290,11 +310,11 @@ impl ActivePlan {
         decision
     }
 
-    /// The state of the listener.
-    pub fn link(&self, elapsed: Duration) -> Link {
+    /// The state of a listener.
+    pub fn link(&self, listener: ListenerId, elapsed: Duration) -> Link {
         let mut link = Link::default();
         for (position, entry) in self.entries.iter().enumerate() {
-            if !entry.rule.is_partition() || entry.open_for(elapsed).is_none() {
+            if entry.listener != Some(listener) || entry.open_for(elapsed).is_none() {
                 continue;
             }
             if let Some(cut) = entry.rule.whole_cut() {
@@ -306,11 +326,25 @@ impl ActivePlan {
         link
     }
 
-    /// What happens to the connection of `peer`. Before its first request the client class is unknown; cuts of one
+    /// Whether the rule at a position is a partition of `listener`.
+    pub fn is_partition_of(&self, position: usize, listener: ListenerId) -> bool {
+        self.entries[position].listener == Some(listener)
+    }
+
+    /// What happens to the connection of `peer` to a listener. Before its first request the client class is unknown; cuts of one
     /// class act only when it is.
-    pub fn cut(&self, elapsed: Duration, peer: IpAddr, client: Option<Client>) -> Option<LinkCut> {
+    pub fn cut(
+        &self,
+        listener: ListenerId,
+        elapsed: Duration,
+        peer: IpAddr,
+        client: Option<Client>,
+    ) -> Option<LinkCut> {
         self.entries.iter().enumerate().find_map(|(position, entry)| {
-            let Action::Listener { cut, from } = entry.rule.action() else { return None };
+            let Action::Listener { cut, from, .. } = entry.rule.action() else { return None };
+            if entry.listener != Some(listener) {
+                return None;
+            }
             let admits = match (entry.rule.client(), client) {
                 (ClientFilter::Any, _) => true,
                 (filter, Some(client)) => filter.admits(client),
@@ -343,7 +377,7 @@ impl ActivePlan {
         if entry.rule.trigger().requests.is_none() {
             return entry.open_for(elapsed).is_some();
         }
-        entry.rule.targets().iter().any(|target| entry.is_open_for(target, elapsed, counts))
+        entry.targets.iter().any(|target| entry.is_open_for(target, elapsed, counts))
     }
 
     /// The share of the eligible requests that a rule acts on, 0 to 1; `None` outside its window in time.
@@ -354,12 +388,18 @@ impl ActivePlan {
 
     /// Whether a rule that fails every request of `target` is in its window: the target's own, one of its dependency
     /// where it checks that, or a cut of the whole listener.
-    pub fn is_down(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
-        let checked = target == Target::Readiness && self.checks_dependency;
-        self.link(elapsed).whole.is_some()
+    pub fn is_down(&self, target: impl Into<TargetId>, elapsed: Duration, counts: &Counts) -> bool {
+        let target = target.into();
+        let listener = match target {
+            TargetId::Class(_) => ListenerId::Probe,
+            TargetId::Proxy(slot) => ListenerId::Proxy(slot),
+        };
+        let checked = target == TargetId::Class(Target::Readiness) && self.checks_dependency;
+        self.link(listener, elapsed).whole.is_some()
             || self.entries.iter().any(|entry| {
-                let targets = entry.rule.targets();
-                let acts = targets.contains(target) || (checked && targets.contains(Target::Dependency));
+                let targets = entry.targets;
+                let acts =
+                    targets.contains(target) || (checked && targets.contains(Target::Dependency.into()));
                 acts && entry.rule.fails_all() && entry.is_open_for(target, elapsed, counts)
             })
     }

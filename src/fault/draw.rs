@@ -63,6 +63,25 @@ pub(super) enum Purpose {
     Delay,
 }
 
+/// Where the draws for a target lie, apart from those for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane(u64);
+
+impl Lane {
+    /// The lane of a proxy: a function of its name, so that a sequence is the same in every process.
+    pub(super) fn named(name: &str) -> Self {
+        // Far from the lanes of classes, with room for client classes and purposes.
+        Self((hash(name) | 1 << 63) & !0xFF)
+    }
+}
+
+impl From<Target> for Lane {
+    #[inline]
+    fn from(class: Target) -> Self {
+        Self(1 + (class.index() * Client::COUNT * 2) as u64)
+    }
+}
+
 /// The draws of one rule for one target, client class and purpose: the value of request *n* is [`at(n)`](Self::at).
 ///
 /// All draws are stretches of the one cycle that the generator has. Where a rule's stretches begin is a hash of seed
@@ -91,9 +110,9 @@ impl Draws {
         Self { key: seed.rule_key(purpose), counter: 0 }
     }
 
-    pub(super) fn of_rule(key: u64, target: Target, client: Client, purpose: Purpose) -> Self {
-        let lane = 1 + (target.index() * Client::COUNT + client.index()) * 2 + purpose as usize;
-        Self { key: key.wrapping_add(mix(lane as u64)), counter: 0 }
+    pub(super) fn of_rule(key: u64, lane: Lane, client: Client, purpose: Purpose) -> Self {
+        let lane = lane.0 + (client.index() * 2 + purpose as usize) as u64;
+        Self { key: key.wrapping_add(mix(lane)), counter: 0 }
     }
 
     /// The value for `number`.
@@ -153,7 +172,7 @@ mod tests {
     #[test]
     fn another_seed_rule_target_class_or_purpose_gives_other_draws() {
         let of = |seed, rule, target, client, purpose| {
-            Draws::of_rule(Seed(seed).rule_key(rule), target, client, purpose).at(7)
+            Draws::of_rule(Seed(seed).rule_key(rule), Lane::from(target), client, purpose).at(7)
         };
         let values = [
             of(1, "a", Target::Liveness, Client::Kubelet, Purpose::Fire),
@@ -177,10 +196,11 @@ mod tests {
         }
         assert_eq!(GAMMA.wrapping_mul(inverse), 1);
         let mut begins = Vec::new();
-        for target in Target::ALL {
+        let proxies = ["db", "stock", "cache"].map(Lane::named);
+        for lane in Target::ALL.map(Lane::from).into_iter().chain(proxies) {
             for client in Client::ALL {
                 for purpose in [Purpose::Fire, Purpose::Delay] {
-                    begins.push(Draws::of_rule(0, target, client, purpose).key.wrapping_mul(inverse));
+                    begins.push(Draws::of_rule(0, lane, client, purpose).key.wrapping_mul(inverse));
                 }
             }
         }

@@ -106,6 +106,9 @@ pub enum RuleError {
         "the name {0:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
     )]
     Name(String),
+    /// A name that means something else.
+    #[error("the name {0} is reserved; a proxy needs another one")]
+    ReservedName(String),
     /// No target.
     #[error("`target` names nothing; name at least one")]
     NoTarget,

@@ -16,3 +16,6 @@ pub const MAX_BURST: f64 = 100.0;
 
 /// The shortest `for`, `every` and `ramp`: no probe sees a shorter window, and following one costs a whole core.
 pub const MIN_WINDOW: Duration = Duration::from_millis(10);
+
+/// The most proxies at a time: each is a listener and a set of counters, and with the classes of requests they fit 64 bits.
+pub const MAX_PROXIES: usize = 58;

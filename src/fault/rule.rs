@@ -10,12 +10,11 @@ use super::delay::Delay;
 use super::error::RuleError;
 use super::limits::{MAX_BODY, MAX_DELAY};
 use super::mode::{Cut, Mode};
+use super::name::{is_label, shortened};
+use super::proxy::ProxyName;
 use super::replica::{Pods, Replica};
 use super::target::{ClientFilter, Targets};
 use super::trigger::Trigger;
-
-/// The longest name: that of a DNS label (RFC 1123).
-const MAX_NAME: usize = 63;
 
 /// The name of a rule: a DNS label, so that it fits a metric label, a header and a log field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,14 +23,7 @@ pub struct RuleName(Arc<str>);
 impl RuleName {
     /// A name of 1 to 63 lower-case letters, digits and inner hyphens.
     pub fn new(name: &str) -> Result<Self, RuleError> {
-        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let bytes = name.as_bytes();
-        let ends = bytes.first().copied().is_some_and(inner) && bytes.last().copied().is_some_and(inner);
-        if ends && bytes.len() <= MAX_NAME && bytes.iter().all(|c| inner(*c) || *c == b'-') {
-            Ok(Self(name.into()))
-        } else {
-            Err(RuleError::Name(name.chars().take(MAX_NAME + 1).collect()))
-        }
+        if is_label(name) { Ok(Self(name.into())) } else { Err(RuleError::Name(shortened(name))) }
     }
 
     /// The name as text.
@@ -69,6 +61,29 @@ impl Networks {
     }
 }
 
+/// A listener, as a rule names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ListenerName {
+    /// The probe listener: target `listener`.
+    #[default]
+    Probe,
+    /// The listener of a proxy.
+    Proxy(ProxyName),
+}
+
+impl ListenerName {
+    /// The target that stands for it in plans and metric labels.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Probe => "listener",
+            Self::Proxy(name) => name.as_str(),
+        }
+    }
+}
+
+/// The rule acts on no requests.
+static NO_TARGETS: Targets = Targets::NONE;
+
 /// What a rule acts on, and what it does there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -81,8 +96,10 @@ pub enum Action {
         /// What replaces the answer; absent: the answer comes, late.
         mode: Option<Mode>,
     },
-    /// The probe listener: a partition.
+    /// A listener as a whole: a partition.
     Listener {
+        /// Which one.
+        listener: ListenerName,
         /// What happens to connections.
         cut: Cut,
         /// Whose.
@@ -155,23 +172,42 @@ impl Rule {
         &self.action
     }
 
-    /// The targets whose requests it acts on; none for a partition.
-    pub fn targets(&self) -> Targets {
+    /// The targets whose requests it acts on; none where it does not act on requests.
+    pub fn targets(&self) -> &Targets {
         match &self.action {
-            Action::Requests { targets, .. } => *targets,
-            Action::Listener { .. } => Targets::NONE,
+            Action::Requests { targets, .. } => targets,
+            Action::Listener { .. } => &NO_TARGETS,
         }
     }
 
-    /// Whether it is a partition: it acts on the listener, not on requests.
-    pub fn is_partition(&self) -> bool {
-        matches!(self.action, Action::Listener { .. })
+    /// The listener that it acts on as a whole.
+    pub fn listener(&self) -> Option<&ListenerName> {
+        match &self.action {
+            Action::Listener { listener, .. } => Some(listener),
+            Action::Requests { .. } => None,
+        }
     }
 
-    /// What it does to every connection of the listener; `None` where it spares some, or acts on requests.
+    /// The proxies that it names, whether it acts on their requests or on their listeners.
+    pub fn proxies(&self) -> impl Iterator<Item = &ProxyName> {
+        let of_listener = match self.listener() {
+            Some(ListenerName::Proxy(name)) => Some(name),
+            _ => None,
+        };
+        self.targets().proxies().iter().chain(of_listener)
+    }
+
+    /// Whether it is a partition: it acts on a listener, not on requests.
+    pub fn is_partition(&self) -> bool {
+        self.listener().is_some()
+    }
+
+    /// What it does to every connection of its listener; `None` where it spares some, or acts on requests.
     pub fn whole_cut(&self) -> Option<Cut> {
         match &self.action {
-            Action::Listener { cut, from } if from.is_all() && self.client == ClientFilter::Any => Some(*cut),
+            Action::Listener { cut, from, .. } if from.is_all() && self.client == ClientFilter::Any => {
+                Some(*cut)
+            }
             _ => None,
         }
     }
@@ -280,7 +316,8 @@ mod tests {
             "the rule does nothing: give it a `mode`, a `delay` or both"
         );
         let half = Trigger { rate: Rate::from_percent(50.0).unwrap(), ..Trigger::ALWAYS };
-        let cut = Action::Listener { cut: Cut::Drop, from: Networks::default() };
+        let cut =
+            Action::Listener { listener: ListenerName::Probe, cut: Cut::Drop, from: Networks::default() };
         assert!(error(half, cut).starts_with("`rate` does not go with target listener"));
         assert!(error(Trigger::ALWAYS, requests(Mode::Redirect("a\r\nb".into()))).contains("not a URL"));
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A kind of request that faults act on.
+use super::limits::MAX_PROXIES;
+use super::proxy::{ProxyName, Slot};
+
+/// A class of the probe listener's requests. Proxies are targets, too: [`TargetId`] is either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// `/healthz` and its aliases.
@@ -18,9 +21,9 @@ pub enum Target {
 }
 
 impl Target {
-    /// How many targets there are.
+    /// How many classes there are.
     pub const COUNT: usize = 5;
-    /// All targets, in the order of their [`index`](Self::index).
+    /// All classes, in the order of their [`index`](Self::index).
     pub const ALL: [Self; Self::COUNT] =
         [Self::Liveness, Self::Readiness, Self::Startup, Self::Dependency, Self::Traffic];
 
@@ -40,7 +43,7 @@ impl Target {
         self as usize
     }
 
-    /// The target of that name.
+    /// The class of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
@@ -52,39 +55,114 @@ impl fmt::Display for Target {
     }
 }
 
-/// A set of targets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Targets(u8);
+/// What a request was made to: a class of the probe listener's requests, or a proxy by its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TargetId {
+    /// A class of requests.
+    Class(Target),
+    /// A proxy.
+    Proxy(Slot),
+}
+
+impl TargetId {
+    /// Position in tables by target: classes first, then proxies by slot.
+    #[inline]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Class(class) => class.index(),
+            Self::Proxy(slot) => Target::COUNT + slot.index(),
+        }
+    }
+}
+
+impl From<Target> for TargetId {
+    fn from(class: Target) -> Self {
+        Self::Class(class)
+    }
+}
+
+/// The targets that a rule names: classes of requests, and proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Targets {
+    classes: u8,
+    /// Sorted, each once.
+    proxies: Vec<ProxyName>,
+}
 
 impl Targets {
     /// No target.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self { classes: 0, proxies: Vec::new() };
 
-    /// Whether `target` is in the set.
-    pub const fn contains(self, target: Target) -> bool {
-        self.0 & (1 << target.index()) != 0
+    /// Whether a class of requests is in the set.
+    pub const fn contains(&self, target: Target) -> bool {
+        self.classes & (1 << target.index()) != 0
     }
 
-    /// The set with `target` in it.
+    /// The set with a class of requests in it.
     #[must_use]
-    pub const fn with(self, target: Target) -> Self {
-        Self(self.0 | 1 << target.index())
+    pub fn with(mut self, target: Target) -> Self {
+        self.classes |= 1 << target.index();
+        self
+    }
+
+    /// The set with a proxy in it.
+    #[must_use]
+    pub fn with_proxy(mut self, name: ProxyName) -> Self {
+        if let Err(place) = self.proxies.binary_search(&name) {
+            self.proxies.insert(place, name);
+        }
+        self
     }
 
     /// Whether nothing is in the set.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.classes == 0 && self.proxies.is_empty()
     }
 
-    /// The targets of the set, in the order of [`Target::ALL`].
-    pub fn iter(self) -> impl Iterator<Item = Target> {
-        Target::ALL.into_iter().filter(move |target| self.contains(*target))
+    /// The classes of requests in the set, in the order of [`Target::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = Target> {
+        let classes = self.classes;
+        Target::ALL.into_iter().filter(move |target| classes & (1 << target.index()) != 0)
+    }
+
+    /// The proxies in the set, sorted by name.
+    pub fn proxies(&self) -> &[ProxyName] {
+        &self.proxies
+    }
+
+    /// The names of all targets in the set: classes, then proxies.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let classes = self.iter().map(|class| -> &str { class.name() });
+        classes.chain(self.proxies.iter().map(ProxyName::as_str))
     }
 }
 
 impl FromIterator<Target> for Targets {
     fn from_iter<I: IntoIterator<Item = Target>>(targets: I) -> Self {
         targets.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// A set of targets in a process, where each has its index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TargetSet(u64);
+
+const _: () = assert!(Target::COUNT + MAX_PROXIES <= u64::BITS as usize);
+
+impl TargetSet {
+    pub(super) const fn with(self, target: TargetId) -> Self {
+        Self(self.0 | 1 << target.index())
+    }
+
+    #[inline]
+    pub(super) const fn contains(self, target: TargetId) -> bool {
+        self.0 & (1 << target.index()) != 0
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = TargetId> {
+        let proxies = Slot::all().map(TargetId::Proxy);
+        let all = Target::ALL.into_iter().map(TargetId::Class).chain(proxies);
+        all.filter(move |target| self.contains(*target))
     }
 }
 

@@ -18,21 +18,21 @@ use tracing::debug;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
-use crate::fault::{Client, Mode, Rule, Target, Verdict};
+use crate::fault::{Client, Mode, Rule, TargetId, Verdict};
 use crate::listener::{ConnectionHandle, Ended, Takeover};
 use crate::telemetry::metrics::Outcome;
 
 /// Wraps the route of a target.
 #[derive(Clone, Debug)]
 pub struct FaultLayer {
-    target: Target,
+    target: TargetId,
     app: Arc<App>,
 }
 
 impl FaultLayer {
     /// Faults for requests to `target`.
-    pub fn new(target: Target, app: Arc<App>) -> Self {
-        Self { target, app }
+    pub fn new(target: impl Into<TargetId>, app: Arc<App>) -> Self {
+        Self { target: target.into(), app }
     }
 }
 
@@ -48,7 +48,7 @@ impl<S> Layer<S> for FaultLayer {
 #[derive(Clone, Debug)]
 pub struct Faulted<S> {
     inner: S,
-    target: Target,
+    target: TargetId,
     app: Arc<App>,
 }
 
@@ -76,7 +76,7 @@ where
 /// One request, from the decision to the answer.
 async fn serve<S>(
     app: Arc<App>,
-    target: Target,
+    target: TargetId,
     mut inner: S,
     request: Request,
 ) -> Result<Response, Infallible>
@@ -88,13 +88,13 @@ where
     let connection = ConnectionHandle::current();
     let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
 
-    let ruling = served.app.engine.decide(target, client);
-    tell(&served.app.engine, &ruling, target, client);
-    let waited = served.wait(served.arrived + ruling.decision.delay).await;
+    let injection = served.app.engine.decide(target, client);
+    report_injection(&served.app.engine, &injection, target, client);
+    let waited = served.wait(served.arrived + injection.decision.delay).await;
 
-    let plan = &ruling.active.plan;
+    let plan = &injection.active.plan;
     let verdict = match waited {
-        Waited::Whole => ruling.decision.verdict,
+        Waited::Whole => injection.decision.verdict,
         // All rules are out of force: the request gets its ordinary answer at once.
         Waited::Stopped => Verdict::Pass,
     };
@@ -119,7 +119,7 @@ where
         }
     };
     let fault = match verdict {
-        Verdict::Pass => ruling.first,
+        Verdict::Pass => injection.first,
         Verdict::Inject(position) | Verdict::DependencyFailed(position) => Some(position),
     };
     if let Some(position) = fault {
@@ -166,27 +166,28 @@ fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
     }
 }
 
-fn tell(engine: &Engine, ruling: &Injection, target: Target, client: Client) {
-    let Some(first) = ruling.first else { return };
-    let decided = match ruling.decision.verdict {
+fn report_injection(engine: &Engine, injection: &Injection, target: TargetId, client: Client) {
+    let Some(first) = injection.first else { return };
+    let target = injection.active.plan.proxies().target_name(target);
+    let decided = match injection.decision.verdict {
         Verdict::Pass => first,
         Verdict::Inject(position) | Verdict::DependencyFailed(position) => position,
     };
-    let rule = ruling.active.plan.rule(decided);
-    let delay_ms = ruling.decision.delay.as_secs_f64() * 1e3;
+    let rule = injection.active.plan.rule(decided);
+    let delay_ms = injection.decision.delay.as_secs_f64() * 1e3;
     engine.events().sample(engine.elapsed(), || EventKind::Injection {
         fault: rule.name().to_string(),
-        target: target.name(),
+        target: target.to_owned(),
         client: client.name(),
-        number: ruling.number,
+        number: injection.number,
         mode: rule.effect(),
         delay_ms,
     });
     debug!(
         fault = %rule.name(),
-        target = target.name(),
+        target,
         client = client.name(),
-        number = ruling.number,
+        number = injection.number,
         mode = rule.effect(),
         delay_ms,
         "injected"
@@ -205,7 +206,7 @@ enum Waited {
 /// A request under way. Dropped before its end, it was left by its client, or ended by the server.
 struct Served {
     app: Arc<App>,
-    target: Target,
+    target: TargetId,
     client: Client,
     arrived: Instant,
     connection: Option<ConnectionHandle>,

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use hyper::Uri;
 
 use super::App;
-use crate::fault::Target;
+use crate::fault::{Target, TargetId};
 
 /// The check that failed.
 pub(super) struct Failure<'a> {
@@ -25,14 +25,15 @@ pub(super) fn is_wanted(uri: &Uri) -> bool {
 }
 
 /// A line for each check of `target`, in the order of the plan, and one for all.
-pub(super) fn body(app: &App, target: Target, path: &str, failure: Option<&Failure<'_>>) -> String {
+pub(super) fn body(app: &App, target: TargetId, path: &str, failure: Option<&Failure<'_>>) -> String {
     let active = app.engine.active();
-    let own = active.plan.rules().filter(|rule| rule.mode().is_some() && rule.targets().contains(target));
-    let dependency = active.plan.checks_dependency() && target == Target::Readiness;
+    let rules = active.plan.rules().enumerate();
+    let own = rules.filter(|(at, rule)| rule.mode().is_some() && active.plan.acts_on(*at, target));
+    let dependency = active.plan.checks_dependency() && target == TargetId::Class(Target::Readiness);
     let checks = std::iter::once("ping")
-        .chain(own.map(|rule| rule.name().as_str()))
+        .chain(own.map(|(_, rule)| rule.name().as_str()))
         .chain(dependency.then_some("dependency"))
-        .chain((target == Target::Readiness).then_some("shutdown"));
+        .chain((target == TargetId::Class(Target::Readiness)).then_some("shutdown"));
     let mut text = String::new();
     for check in checks {
         // Writing to a string cannot fail.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attempt::{AttemptResult, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Endpoint, Program};
-use crate::fault::{ActivePlan, Client, Counts, Cut, RequestInfo, Rule, Seed, Target, Verdict};
+use crate::fault::{ActivePlan, Client, Counts, Cut, ListenerId, RequestInfo, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -106,7 +106,8 @@ impl Process {
         if !self.has_cuts {
             return Ok(());
         }
-        match self.program.plan.link(duration(at - self.zero)).whole.map(|whole| whole.cut) {
+        match self.program.plan.link(ListenerId::Probe, duration(at - self.zero)).whole.map(|whole| whole.cut)
+        {
             None | Some(Cut::Reset) => Ok(()),
             Some(Cut::Refuse) => Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) }),
             // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
@@ -150,9 +151,9 @@ impl Process {
             Endpoint::Target(target) => target,
             Endpoint::Status(status) => return at_once(status),
         };
-        let count = self.counts.get_mut(target, client);
-        *count += 1;
-        let attempt = RequestInfo { target, client, elapsed: duration(at - self.zero), number: *count };
+        let number = self.counts.increment(target, client);
+        let attempt =
+            RequestInfo { target: target.into(), client, elapsed: duration(at - self.zero), number };
         let decision = self.program.plan.decide(&attempt, |_| {});
         let head = at.saturating_add(nanos(decision.delay));
         if head >= deadline {
@@ -178,7 +179,10 @@ impl Process {
 
     fn cut(&self, request: &Request, at: Nanos) -> Option<Cut> {
         let elapsed = duration(at - self.zero);
-        self.program.plan.cut(elapsed, request.peer, Some(request.client)).map(|cut| cut.cut)
+        self.program
+            .plan
+            .cut(ListenerId::Probe, elapsed, request.peer, Some(request.client))
+            .map(|cut| cut.cut)
     }
 
     fn next_change(&self, at: Nanos) -> Option<Nanos> {

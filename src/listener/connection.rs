@@ -21,7 +21,7 @@ use super::perform::linger;
 use super::script::Ending;
 use super::stream::Stream;
 use super::{ConnectionHandle, Service, Stage};
-use crate::fault::Cut;
+use crate::fault::{Cut, ListenerId};
 use crate::telemetry::metrics::Limit;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
@@ -256,11 +256,11 @@ impl Connection {
         let Some(engine) = &self.service.faulted else { return Disposition::GoesOn };
         let active = engine.active();
         let peer = self.state.peer().ip();
-        let cut = active.plan.cut(engine.elapsed(), peer, self.state.client());
+        let cut = active.plan.cut(ListenerId::Probe, engine.elapsed(), peer, self.state.client());
         if let Some(cut) = cut
             && self.counted_cut.replace(cut.rule) != Some(cut.rule)
         {
-            active.score_cut(cut.rule);
+            active.count_cut(cut.rule);
         }
         match cut.map(|cut| cut.cut) {
             Some(Cut::Drop) => {

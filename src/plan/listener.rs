@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use super::reader::{FieldReader, Fields};
-use crate::fault::{Action, Cut, ModeField, Networks};
+use crate::fault::{Action, Cut, ListenerName, ModeField, Networks};
 use crate::plan::error::Reason;
 
 /// Reads `mode` and `from`; fields that only rules for requests have are errors.
@@ -30,7 +30,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
         Cut::from_name(text)
             .ok_or_else(|| Reason::ModeOfTarget { target: "target listener", modes: super::listener_modes() })
     });
-    Some(Action::Listener { cut: cut?, from: from? })
+    Some(Action::Listener { listener: ListenerName::Probe, cut: cut?, from: from? })
 }
 
 fn networks(reader: &mut FieldReader, value: &Value) -> Option<Networks> {

@@ -12,8 +12,8 @@ use serde_json::json;
 use super::mode::request_modes;
 use super::*;
 use crate::fault::{
-    Burst, Client, Cut, Delay, Mode, ModeInfo, ModeParts, Networks, Partial, Pods, Rate, RequestWindow,
-    TimeWindow, Timestamp, Trigger,
+    Burst, Client, Cut, Delay, ListenerName, Mode, ModeInfo, ModeParts, Networks, Partial, Pods, Rate,
+    RequestWindow, TimeWindow, Timestamp, Trigger,
 };
 use crate::plan::document;
 
@@ -90,6 +90,7 @@ faults:
         ClientFilter::Only(Client::Other),
         Trigger::ALWAYS,
         Action::Listener {
+            listener: ListenerName::Probe,
             cut: Cut::Drop,
             from: Networks {
                 within: vec!["10.0.0.0/8".parse().unwrap()],
@@ -125,7 +126,10 @@ fn every_mode_has_its_defaults_and_its_fields() {
     }
     for cut in Cut::ALL {
         let rule = one(&format!("target: [listener], mode: {}", cut.name()));
-        assert_eq!(rule.action(), &Action::Listener { cut, from: Networks::default() });
+        assert_eq!(
+            rule.action(),
+            &Action::Listener { listener: ListenerName::Probe, cut, from: Networks::default() }
+        );
     }
 }
 

@@ -18,10 +18,8 @@ pub fn write_rule(rule: &Rule) -> Value {
         }
     };
     let (targets, from) = match rule.action() {
-        Action::Requests { targets, .. } => {
-            (targets.iter().map(|target| target.name().into()).collect(), None)
-        }
-        Action::Listener { from, .. } => (vec![Value::from(super::LISTENER)], networks(from)),
+        Action::Requests { targets, .. } => (targets.names().map(Value::from).collect(), None),
+        Action::Listener { listener, from, .. } => (vec![Value::from(listener.as_str())], networks(from)),
     };
     put("name", Some(rule.name().as_str().into()));
     put("target", Some(Value::Array(targets)));

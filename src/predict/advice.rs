@@ -245,7 +245,7 @@ impl<'a> Subject<'a> {
         let windows = self
             .rules(liveness)
             .filter(|rule| rule.fails_all() && rule.trigger().requests.is_none())
-            .chain(self.plan(server)?.rules().iter().filter(|rule| rule.targets().is_empty()));
+            .chain(self.plan(server)?.rules().iter().filter(|rule| rule.is_partition()));
         windows
             .filter_map(|rule| {
                 let trigger = rule.trigger();

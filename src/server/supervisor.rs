@@ -10,7 +10,7 @@ use super::windows::Windows;
 use crate::clock::Timer;
 use crate::engine::events::EventKind;
 use crate::engine::{Active, Engine};
-use crate::fault::{Client, Link, Target};
+use crate::fault::{Client, Link, ListenerId};
 use crate::listener::Conditions;
 use crate::telemetry::metrics::Metrics;
 
@@ -30,7 +30,7 @@ const SUMMARY_DELAY: Duration = Duration::from_secs(1);
 pub(super) fn conditions(engine: &Engine) -> Conditions {
     let active = engine.active();
     Conditions {
-        link: active.plan.link(engine.elapsed()),
+        link: active.plan.link(ListenerId::Probe, engine.elapsed()),
         is_stopped: active.plan.is_stopped(),
         ..Conditions::default()
     }
@@ -124,8 +124,9 @@ fn update(
 /// Logs the totals that would be lost at exit.
 pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
     engine.events().report_omitted();
-    for (target, client, code, count) in metrics.totals() {
-        info!(target = target.name(), client = client.name(), code, count, "total of requests");
+    for total in metrics.totals() {
+        let (target, client, code) = (total.target, total.client.name(), total.code);
+        info!(target, client, code, count = total.count, "total of requests");
     }
     let active = engine.active();
     for (position, rule) in active.plan.rules().enumerate() {
@@ -135,12 +136,10 @@ pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
         }
     }
     let snapshot = engine.snapshot();
-    let total =
-        |client| -> u64 { Target::ALL.iter().map(|target| snapshot.counts.get(*target, client)).sum() };
     info!(
         uptime_s = engine.uptime().as_secs_f64(),
-        kubelet = total(Client::Kubelet),
-        other = total(Client::Other),
+        kubelet = snapshot.counts.total(Client::Kubelet),
+        other = snapshot.counts.total(Client::Other),
         "ended"
     );
 }

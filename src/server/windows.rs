@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Active;
-use crate::fault::{Link, LinkCut};
+use crate::fault::{Link, LinkCut, ListenerId};
 
 /// The windows of a plan, and when each changes next.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Windows {
     }
 
     fn is_partition(&self, position: usize) -> bool {
-        self.active.as_ref().is_some_and(|active| active.plan.rule(position).is_partition())
+        self.active.as_ref().is_some_and(|active| active.plan.is_partition_of(position, ListenerId::Probe))
     }
 
     /// Sees whether a window is open and when that changes; gives its state if it changed.
@@ -94,10 +94,9 @@ impl Windows {
             return None;
         }
         self.open[position] = open;
-        let rule = active.plan.rule(position);
-        if rule.is_partition() {
+        if active.plan.is_partition_of(position, ListenerId::Probe) {
             if open {
-                let cut = rule.whole_cut().map(|cut| LinkCut { rule: position, cut });
+                let cut = active.plan.rule(position).whole_cut().map(|cut| LinkCut { rule: position, cut });
                 self.partitions.insert(position, cut);
             } else {
                 self.partitions.remove(&position);
@@ -136,7 +135,7 @@ mod tests {
                 let open: Vec<bool> =
                     (0..5).map(|position| active.plan.is_in_time(position, elapsed)).collect();
                 assert_eq!(windows.open, open, "{elapsed:?}");
-                assert_eq!(windows.link(), active.plan.link(elapsed), "{elapsed:?}");
+                assert_eq!(windows.link(), active.plan.link(ListenerId::Probe, elapsed), "{elapsed:?}");
                 assert_eq!(windows.next_change(), active.plan.next_change(elapsed), "{elapsed:?}");
             }
         }

@@ -344,8 +344,8 @@ impl Control {
         let stopped = stop.is_some();
         let was_stopped = self.0.engine.active().stop.is_some();
         let generation = self.0.engine.apply(sources, stop, |before, now| {
-            let plan = before.clone().at(replica).successor(plan, seed, now);
-            if renews { plan.with_origins(|_| now) } else { plan }
+            let plan = before.clone().at(replica).successor(plan, seed, &now);
+            if renews { plan.with_origins(|_| now.clone()) } else { plan }
         });
         inner.merged = merged;
         info!(source = source.name(), by, change, generation, rules, faults, stopped, "plan changed");

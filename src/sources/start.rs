@@ -99,10 +99,11 @@ pub fn running(
         Default::default()
     });
     let (seed, replica) = instance.seed_and_replica(&merged, epoch(restored.elapsed));
-    let now = Origin { elapsed: restored.elapsed, counts: restored.counts, starts: restored.starts };
+    let now = Origin { elapsed: restored.elapsed, counts: restored.counts.clone(), starts: restored.starts };
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency)
         .at(replica)
-        .with_origins(|rule| restored_origin(restored, rule).unwrap_or(now));
+        .with_proxies(restored.proxies.clone())
+        .with_origins(|rule| restored_origin(restored, rule).unwrap_or_else(|| now.clone()));
     let stop = restored.stop.clone().or_else(|| layers.stop(None));
     let engine = Engine::resumed(plan, sources, stop, restored.elapsed, &restored.counts);
     let metrics = Arc::new(Metrics::new(engine.clone())?);
@@ -150,7 +151,7 @@ fn restore(config: &Config) -> (Option<StateDir>, Restored) {
 
 fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
     let text = write_rule(rule).to_string();
-    restored.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| *origin)
+    restored.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| origin.clone())
 }
 
 fn save(dir: StateDir, engine: Engine, control: Control) -> Option<Saver> {
@@ -162,12 +163,14 @@ fn save(dir: StateDir, engine: Engine, control: Control) -> Option<Saver> {
         let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.0 != generation {
             let rules = plan.rules().enumerate();
-            let origins = rules.map(|(at, rule)| (write_rule(rule).to_string(), *plan.origin(at))).collect();
+            let origins =
+                rules.map(|(at, rule)| (write_rule(rule).to_string(), plan.origin(at).clone())).collect();
             *written = (generation, origins);
         }
         State {
             elapsed: snapshot.elapsed,
             counts: snapshot.counts,
+            proxies: plan.proxies().clone(),
             origins: written.1.clone(),
             stop: control.lasting_stop(),
         }

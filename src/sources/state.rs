@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::file::{self, FileError, Links};
 use crate::engine::Stop;
-use crate::fault::{Counts, Origin, Timestamp};
+use crate::fault::{Counts, Origin, Proxies, Timestamp};
 
 use format::Record;
 pub use saver::{Saver, spawn};
@@ -50,6 +50,8 @@ pub struct Restored {
     pub elapsed: Duration,
     /// Requests before this start.
     pub counts: Counts,
+    /// The proxies that the counts speak of, by slot.
+    pub proxies: Proxies,
     /// Each rule that was in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
     /// The stop through the API that has not ended.
@@ -63,6 +65,8 @@ pub struct State {
     pub elapsed: Duration,
     /// Requests since then.
     pub counts: Counts,
+    /// The proxies that the counts speak of, by slot.
+    pub proxies: Proxies,
     /// Each rule of the plan, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
     /// The stop through the API, if there is one.
@@ -94,12 +98,12 @@ impl StateDir {
         if let Some(Record { starts, saved, state }) = this.recall(&mut wrong) {
             let since = now.0.saturating_sub(saved.0);
             let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
-            let State { counts, origins, stop, .. } = state;
-            restored = Restored { starts, elapsed, counts, origins, stop };
+            let State { counts, proxies, origins, stop, .. } = state;
+            restored = Restored { starts, elapsed, counts, proxies, origins, stop };
         }
         this.starts = restored.starts.saturating_add(1);
-        let Restored { elapsed, counts, origins, stop, .. } = restored.clone();
-        if let Err(error) = this.save(&State { elapsed, counts, origins, stop }, now) {
+        let Restored { elapsed, counts, proxies, origins, stop, .. } = restored.clone();
+        if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, stop }, now) {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
         }
         (this, restored, (!wrong.is_empty()).then(|| wrong.join("; ")))

@@ -4,15 +4,17 @@ mod exposition;
 mod family;
 mod listener;
 mod process;
+mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec};
+use prometheus::{HistogramOpts, HistogramVec};
+use target::{TargetCounters, TargetTable, code_label};
 
 use crate::engine::Engine;
-use crate::fault::{Client, Target};
+use crate::fault::{Client, TargetId};
 use crate::plan::Source;
 
 pub use listener::ListenerMetrics;
@@ -21,12 +23,6 @@ pub use listener::ListenerMetrics;
 /// probes have.
 const BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-
-/// Status codes 200 to 599, and one place for requests that got no head.
-const CODES: usize = 401;
-
-/// The place of requests that got no head.
-const NO_CODE: usize = CODES - 1;
 
 /// A limit that cuts clients short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +90,8 @@ struct Reloads {
 #[derive(Debug)]
 pub struct Metrics {
     engine: Engine,
-    requests: Vec<AtomicU64>,
     durations: HistogramVec,
-    by_target: [Histogram; Target::COUNT],
-    gone: [AtomicU64; Target::COUNT],
+    targets: TargetTable,
     limits: [AtomicU64; Limit::ALL.len()],
     reloads: Reloads,
     probe_listener: Arc<ListenerMetrics>,
@@ -114,10 +108,8 @@ impl Metrics {
         let durations = HistogramVec::new(options.buckets(BUCKETS.to_vec()), &["target"])?;
         Ok(Self {
             engine,
-            requests: (0..Target::COUNT * Client::COUNT * CODES).map(|_| AtomicU64::new(0)).collect(),
-            by_target: Target::ALL.map(|target| durations.with_label_values(&[target.name()])),
+            targets: TargetTable::new(&durations),
             durations,
-            gone: Default::default(),
             limits: Default::default(),
             reloads: Reloads::default(),
             probe_listener: Arc::default(),
@@ -126,19 +118,16 @@ impl Metrics {
     }
 
     /// Counts a request that has ended, `duration` after its head came in.
-    pub fn request(&self, target: Target, client: Client, outcome: Outcome, duration: Duration) {
-        let code = match outcome {
-            Outcome::Answered(status) => {
-                self.by_target[target.index()].observe(duration.as_secs_f64());
-                usize::from(status).checked_sub(200).filter(|code| *code < NO_CODE).unwrap_or(NO_CODE)
+    pub fn request(&self, target: impl Into<TargetId>, client: Client, outcome: Outcome, duration: Duration) {
+        match target.into() {
+            TargetId::Class(class) => self.targets.class(class).count(client, outcome, duration),
+            TargetId::Proxy(slot) => {
+                let active = self.engine.active();
+                if let Some(name) = active.plan.proxies().name(slot) {
+                    self.targets.proxy(slot, name, &self.durations).count(client, outcome, duration);
+                }
             }
-            Outcome::Gone => {
-                self.gone[target.index()].fetch_add(1, Ordering::Relaxed);
-                NO_CODE
-            }
-            Outcome::Unanswered => NO_CODE,
-        };
-        self.requests[place(target, client) + code].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts a limit that cut somebody short.
@@ -167,18 +156,41 @@ impl Metrics {
         exposition::encode(self)
     }
 
-    /// All requests so far, by code.
-    pub fn totals(&self) -> impl Iterator<Item = (Target, Client, String, u64)> {
-        Target::ALL.into_iter().flat_map(move |target| {
-            Client::ALL.into_iter().flat_map(move |client| {
-                let start = place(target, client);
-                self.requests[start..start + CODES].iter().enumerate().filter_map(move |(code, count)| {
-                    let count = count.load(Ordering::Relaxed);
-                    (count > 0).then(|| (target, client, code_label(code), count))
-                })
-            })
-        })
+    /// All requests so far, by target, client class and code; those above zero.
+    pub fn totals(&self) -> Vec<Total> {
+        let mut totals = Vec::new();
+        self.for_each_target(|target, counters| {
+            totals.extend(counters.totals().map(|(client, code, count)| Total {
+                target: target.to_owned(),
+                client,
+                code: code_label(code),
+                count,
+            }));
+        });
+        totals
     }
+
+    /// Visits the classes of requests, then the proxies that are known.
+    fn for_each_target(&self, mut visit: impl FnMut(&str, &TargetCounters)) {
+        self.targets.for_each_class(&mut visit);
+        let active = self.engine.active();
+        for (slot, name) in active.plan.proxies().all() {
+            visit(name.as_str(), &self.targets.proxy(slot, name, &self.durations));
+        }
+    }
+}
+
+/// How many requests ended in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The target's name.
+    pub target: String,
+    /// Who asked.
+    pub client: Client,
+    /// The status code; `none` where no head was sent.
+    pub code: String,
+    /// The number.
+    pub count: u64,
 }
 
 /// How many more file descriptors the process may open; `None` where `/proc` does not tell.
@@ -194,12 +206,4 @@ pub fn resident_memory() -> Option<u64> {
 /// How much memory the container may have, in bytes; `None` without a limit.
 pub fn memory_limit() -> Option<u64> {
     process::memory_limit()
-}
-
-fn place(target: Target, client: Client) -> usize {
-    (target.index() * Client::COUNT + client.index()) * CODES
-}
-
-fn code_label(code: usize) -> String {
-    if code == NO_CODE { "none".to_owned() } else { (code + 200).to_string() }
 }

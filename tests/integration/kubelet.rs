@@ -10,8 +10,8 @@ mod workers;
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, ActivePlan, Client, ClientFilter, Cut, Delay, Draws, Mode, Networks, Plan, RequestWindow, Rule,
-    RuleName, Seed, Target, Targets, TimeWindow, Trigger,
+    Action, ActivePlan, Client, ClientFilter, Cut, Delay, Draws, ListenerName, Mode, Networks, Plan,
+    RequestWindow, Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use kube_probesim::kubelet::{
     ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Span,
@@ -39,7 +39,7 @@ fn rule_of(name: &str, targets: Targets, trigger: Trigger, delay: Option<Delay>,
 }
 
 fn cut(cut: Cut, trigger: Trigger) -> Rule {
-    let action = Action::Listener { cut, from: Networks::default() };
+    let action = Action::Listener { listener: ListenerName::Probe, cut, from: Networks::default() };
     Rule::new(RuleName::new("cut").unwrap(), ClientFilter::Any, trigger, action).unwrap()
 }
 

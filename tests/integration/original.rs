@@ -23,7 +23,8 @@ impl Drill {
     fn ask(&mut self, target: Target, elapsed: Duration) -> (u16, Duration) {
         let number = &mut self.numbers[target.index()];
         *number += 1;
-        let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number: *number };
+        let attempt =
+            RequestInfo { target: target.into(), client: Client::Kubelet, elapsed, number: *number };
         let decision = self.plan.decide(&attempt, |_| {});
         let status = match decision.verdict {
             Verdict::Pass => 200,

@@ -34,7 +34,7 @@ fn directory(test: &str) -> PathBuf {
 
 fn counts(requests: u64) -> Counts {
     let mut counts = Counts::default();
-    *counts.get_mut(Target::Readiness, Client::Kubelet) = requests;
+    counts.set(Target::Readiness, Client::Kubelet, requests);
     counts
 }
 
@@ -46,7 +46,7 @@ fn present(elapsed: Duration, requests: u64) -> State {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
     let origin = Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 };
     let origins = [(rule.to_string(), origin)].into();
-    State { elapsed, counts: counts(requests), origins, stop: None }
+    State { elapsed, counts: counts(requests), origins, ..State::default() }
 }
 
 /// A start that has to find nothing wrong.
@@ -99,7 +99,7 @@ fn saves_until_it_is_killed() {
     // Large, so that much of the time is spent on writing.
     state.origins = state.origins.iter().cloned().chain([("#".repeat(4 << 20), Origin::default())]).collect();
     loop {
-        *state.counts.get_mut(Target::Readiness, Client::Kubelet) += 1;
+        state.counts.increment(Target::Readiness, Client::Kubelet);
         dir.save(&state, wall_clock()).unwrap();
         println!("\nsaved {}", requests(&state.counts));
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{ALL_TARGETS, Groups};
 use crate::env::raw::ServiceVariables;
 use crate::env::reader::{Parsed, VariableReader, duration, is_bad, value_of, word};
-use crate::fault::{Action, Cut, Mode, ModeParts, Networks, Target, Targets, TimeWindow, Trigger};
+use crate::fault::{
+    Action, Cut, ListenerName, Mode, ModeParts, Networks, Target, Targets, TimeWindow, Trigger,
+};
 use crate::units::Bare;
 
 /// The rule of a partition that fails readiness alone.
@@ -48,7 +50,11 @@ impl<'a> Groups<'a> {
         };
         match TimeWindow::new(Duration::ZERO, Some(delay), None) {
             Ok(time) => {
-                let action = Action::Listener { cut: Cut::Refuse, from: Networks::default() };
+                let action = Action::Listener {
+                    listener: ListenerName::Probe,
+                    cut: Cut::Refuse,
+                    from: Networks::default(),
+                };
                 let trigger = Trigger { time: Some(time), ..Trigger::ALWAYS };
                 self.rule("listener-listen", trigger, action, &parsed.name);
             }
@@ -96,7 +102,7 @@ impl<'a> Groups<'a> {
         };
         let trigger = Trigger { time, ..Trigger::ALWAYS };
         if let Some(cut) = cut.as_ref().and_then(|cut| *cut.value()?) {
-            let action = Action::Listener { cut, from: Networks::default() };
+            let action = Action::Listener { listener: ListenerName::Probe, cut, from: Networks::default() };
             self.rule("listener-partition", trigger, action, &main.name);
             return;
         }

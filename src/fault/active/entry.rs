@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Counts, Origin, RequestInfo};
-use crate::fault::draw::{Draws, Purpose, Seed};
+use super::{Counts, ListenerId, Origin, RequestInfo};
+use crate::fault::draw::{Draws, Lane, Purpose, Seed};
+use crate::fault::proxy::Proxies;
 use crate::fault::replica::Replica;
-use crate::fault::rule::Rule;
-use crate::fault::target::{Client, Target};
+use crate::fault::rule::{ListenerName, Rule};
+use crate::fault::target::{Client, TargetId, TargetSet};
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -14,6 +15,10 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
     pub(super) key: u64,
     pub(super) span: Span,
+    /// Whose requests it acts on.
+    pub(super) targets: TargetSet,
+    /// Which listener it acts on as a whole.
+    pub(super) listener: Option<ListenerId>,
 }
 
 /// What of a rule's conditions is the same for all requests of a process: whether it acts on this replica at all, and
@@ -50,9 +55,28 @@ impl Span {
 }
 
 impl Entry {
-    pub(super) fn new(rule: Rule, origin: Origin, seed: Seed, replica: &Replica, is_stopped: bool) -> Self {
+    pub(super) fn new(
+        rule: Rule,
+        origin: Origin,
+        seed: Seed,
+        replica: &Replica,
+        proxies: &Proxies,
+        is_stopped: bool,
+    ) -> Self {
         let key = seed.rule_key(rule.name().as_str());
-        Self { span: Span::new(&rule, &origin, replica, is_stopped), key, origin, rule }
+        let span = Span::new(&rule, &origin, replica, is_stopped);
+        let mut entry = Self { span, key, origin, targets: TargetSet::default(), listener: None, rule };
+        entry.find_targets(proxies);
+        entry
+    }
+
+    /// Looks up the slots of the proxies that the rule names.
+    pub(super) fn find_targets(&mut self, proxies: &Proxies) {
+        self.targets = proxies.set(self.rule.targets());
+        self.listener = self.rule.listener().and_then(|listener| match listener {
+            ListenerName::Probe => Some(ListenerId::Probe),
+            ListenerName::Proxy(name) => proxies.slot(name).map(ListenerId::Proxy),
+        });
     }
 
     /// How long the conditions have been measured; `None` where they are not, or not any more.
@@ -71,7 +95,7 @@ impl Entry {
     }
 
     /// Whether the next request to `target`, of one of the rule's clients, is in the window.
-    pub(super) fn is_open_for(&self, target: Target, elapsed: Duration, counts: &Counts) -> bool {
+    pub(super) fn is_open_for(&self, target: TargetId, elapsed: Duration, counts: &Counts) -> bool {
         let Some(since) = self.since(elapsed) else { return false };
         Client::ALL.into_iter().filter(|client| self.rule.client().admits(*client)).any(|client| {
             let before = counts.get(target, client).saturating_sub(self.origin.counts.get(target, client));
@@ -79,9 +103,9 @@ impl Entry {
         })
     }
 
-    /// Whether the rule fires for a request, drawn as one to `target`; `None` outside its window.
+    /// Whether the rule fires for a request, drawn from `lane`; `None` outside its window.
     #[inline]
-    pub(super) fn fires(&self, attempt: &RequestInfo, target: Target) -> Option<bool> {
+    pub(super) fn fires(&self, attempt: &RequestInfo, lane: Lane) -> Option<bool> {
         let trigger = self.rule.trigger();
         let open_for = self.open_for(attempt.elapsed)?;
         if let Some(window) = trigger.requests {
@@ -90,7 +114,7 @@ impl Entry {
                 return None;
             }
         }
-        let draws = Draws::of_rule(self.key, target, attempt.client, Purpose::Fire);
+        let draws = Draws::of_rule(self.key, lane, attempt.client, Purpose::Fire);
         Some(trigger.hits(open_for, &draws, attempt.number))
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::MIN_WINDOW;
+use crate::fault::{ListenerName, MIN_WINDOW};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -111,7 +111,13 @@ fn rules() -> impl Strategy<Value = Rule> {
                 if spared { &mut from.except } else { &mut from.within }.push(network);
             }
             let trigger = Trigger { time: Some(time), ..fleet };
-            Rule::new(RuleName::new("cut").unwrap(), client, trigger, Action::Listener { cut, from }).unwrap()
+            Rule::new(
+                RuleName::new("cut").unwrap(),
+                client,
+                trigger,
+                Action::Listener { listener: ListenerName::Probe, cut, from },
+            )
+            .unwrap()
         },
     );
     prop_oneof![requests, listeners]

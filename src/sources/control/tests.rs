@@ -6,7 +6,7 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::env;
 use crate::env::SeedScope;
-use crate::fault::{Client, Seed, Target};
+use crate::fault::{Client, ListenerId, Seed, Target};
 use crate::plan::write_rule;
 use crate::sources::start::running;
 use crate::sources::state::Restored;
@@ -340,11 +340,11 @@ async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
     let engine = control.0.engine.clone();
     let fails = |target| engine.decide(target, Client::Other).decision.verdict != crate::fault::Verdict::Pass;
     control.read(Source::File, Ok(Some("faults: [{name: cut, target: listener, mode: drop}]")));
-    assert!(engine.active().plan.link(engine.elapsed()).whole.is_some());
+    assert!(engine.active().plan.link(ListenerId::Probe, engine.elapsed()).whole.is_some());
     control.must(Change::Stop);
     let stop = control.status().snapshot.active.stop.clone().unwrap();
     assert_eq!((stop.source, stop.by.as_str()), (Source::Api, "test"));
-    assert!(engine.active().plan.link(engine.elapsed()).whole.is_none());
+    assert!(engine.active().plan.link(ListenerId::Probe, engine.elapsed()).whole.is_none());
     // What sources bring later stays out of force, too, and a reset ends no stop.
     control.must(put("down", down("traffic")));
     control.read(Source::File, Ok(Some("faults: [{name: new, target: readiness, mode: hang}]")));

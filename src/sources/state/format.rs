@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_STATE, State};
 use crate::engine::Stop;
-use crate::fault::{Client, Counts, Origin, Target, Timestamp};
+use crate::fault::{Client, Counts, MAX_PROXIES, Origin, Proxies, ProxyName, Target, TargetId, Timestamp};
 use crate::plan::Source;
 
 /// The version that is written and read.
@@ -74,8 +74,12 @@ pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result
         starts: starts.min(MAX_COUNT),
         saved_ns: nanos(saved.0),
         elapsed_ns: nanos(state.elapsed),
-        counts: write_counts(&state.counts),
-        origins: state.origins.iter().map(|(rule, origin)| write_origin(rule, origin)).collect(),
+        counts: write_counts(&state.counts, &state.proxies),
+        origins: state
+            .origins
+            .iter()
+            .map(|(rule, origin)| write_origin(rule, origin, &state.proxies))
+            .collect(),
         stop: state.stop.as_ref().map(|stop| RawStop { by: stop.by.clone(), since_ns: nanos(stop.since.0) }),
     };
     let json = serde_json::to_string(&raw)?;
@@ -127,8 +131,9 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 fn record(raw: &RawState) -> Option<Record> {
+    let proxies = proxies(&raw.counts);
     let origin = |raw: &RawOrigin| {
-        let (elapsed, counts) = (elapsed(raw.elapsed_ns)?, read_counts(&raw.counts)?);
+        let (elapsed, counts) = (elapsed(raw.elapsed_ns)?, read_counts(&raw.counts, &proxies)?);
         let origin = Origin { elapsed, counts, starts: bounded(raw.starts)? };
         Some((raw.rule.clone(), origin))
     };
@@ -137,8 +142,9 @@ fn record(raw: &RawState) -> Option<Record> {
         saved: Timestamp(elapsed(raw.saved_ns)?),
         state: State {
             elapsed: elapsed(raw.elapsed_ns)?,
-            counts: read_counts(&raw.counts)?,
+            counts: read_counts(&raw.counts, &proxies)?,
             origins: raw.origins.iter().map(origin).collect::<Option<_>>()?,
+            proxies: proxies.clone(),
             stop: match &raw.stop {
                 Some(stop) => Some(read_stop(stop)?),
                 None => None,
@@ -152,33 +158,44 @@ fn read_stop(raw: &RawStop) -> Option<Stop> {
     Some(Stop { source: Source::Api, by: raw.by.clone(), since: Timestamp(elapsed(raw.since_ns)?) })
 }
 
-fn write_origin(rule: &str, origin: &Origin) -> RawOrigin {
+fn write_origin(rule: &str, origin: &Origin, proxies: &Proxies) -> RawOrigin {
     RawOrigin {
         rule: rule.to_owned(),
         elapsed_ns: nanos(origin.elapsed),
-        counts: write_counts(&origin.counts),
+        counts: write_counts(&origin.counts, proxies),
         starts: origin.starts.min(MAX_COUNT),
     }
 }
 
-fn write_counts(counts: &Counts) -> RawCounts {
-    let of = |target| {
-        let above_zero = Client::ALL.into_iter().map(move |client| (client, counts.get(target, client)));
+fn write_counts(counts: &Counts, proxies: &Proxies) -> RawCounts {
+    let of = |target: TargetId| {
+        let of_client = move |client| (client, counts.get(target, client));
+        let above_zero = Client::ALL.into_iter().map(of_client).filter(|(_, count)| *count > 0);
         above_zero
-            .filter(|(_, count)| *count > 0)
             .map(|(client, count)| (client.name().to_owned(), count.min(MAX_COUNT)))
             .collect::<BTreeMap<_, _>>()
     };
-    let all = Target::ALL.into_iter().map(|target| (target.name().to_owned(), of(target)));
+    let slots = proxies.all().map(|(slot, _)| TargetId::Proxy(slot));
+    let targets = Target::ALL.into_iter().map(TargetId::Class).chain(slots);
+    let all = targets.map(|target| (proxies.target_name(target).to_owned(), of(target)));
     all.filter(|(_, counts)| !counts.is_empty()).collect()
 }
 
-fn read_counts(raw: &RawCounts) -> Option<Counts> {
+/// The proxies that counts speak of, as many as there may be. None of them is present before a source names it.
+fn proxies(raw: &RawCounts) -> Proxies {
+    let names: Vec<ProxyName> = raw.keys().filter_map(|name| ProxyName::new(name).ok()).collect();
+    let known = Proxies::default().with(names.iter().take(MAX_PROXIES));
+    known.and_then(|known| known.with([])).unwrap_or_default()
+}
+
+fn read_counts(raw: &RawCounts, proxies: &Proxies) -> Option<Counts> {
     let mut counts = Counts::default();
-    for target in Target::ALL {
+    let slots = proxies.all().map(|(slot, _)| TargetId::Proxy(slot));
+    for target in Target::ALL.into_iter().map(TargetId::Class).chain(slots) {
         for client in Client::ALL {
-            let count = raw.get(target.name()).and_then(|counts| counts.get(client.name()));
-            *counts.get_mut(target, client) = bounded(count.copied().unwrap_or(0))?;
+            let of_target = raw.get(proxies.target_name(target));
+            let count = of_target.and_then(|counts| counts.get(client.name()));
+            counts.set(target, client, bounded(count.copied().unwrap_or(0))?);
         }
     }
     Some(counts)

@@ -44,10 +44,12 @@ fn at(second: u64) -> Timestamp {
 
 fn present(seconds: u64, requests: u64) -> State {
     let mut counts = Counts::default();
-    *counts.get_mut(Target::Readiness, Client::Kubelet) = requests;
+    counts.set(Target::Readiness, Client::Kubelet, requests);
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
-    let origins = [(rule.to_string(), Origin { elapsed: Duration::from_secs(2), counts, starts: 1 })].into();
-    State { elapsed: Duration::from_secs(seconds), counts, origins, stop: None }
+    let origins =
+        [(rule.to_string(), Origin { elapsed: Duration::from_secs(2), counts: counts.clone(), starts: 1 })]
+            .into();
+    State { elapsed: Duration::from_secs(seconds), counts, origins, ..Default::default() }
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn counts_and_origins_go_on_even_through_a_start_that_saved_nothing() {
         let (_, remembered) = directory.start(9);
         let State { counts, origins, .. } = present(5, 7);
         let elapsed = Duration::from_secs(9);
-        assert_eq!(remembered, Restored { starts, elapsed, counts, origins, stop: None });
+        assert_eq!(remembered, Restored { starts, elapsed, counts, origins, ..Default::default() });
     }
 }
 
@@ -132,7 +134,7 @@ fn a_damaged_file_is_kept_and_its_predecessor_used() {
     let State { counts, origins, .. } = present(5, 7);
     assert_eq!(
         remembered,
-        Restored { starts: 2, elapsed: Duration::from_secs(10), counts, origins, stop: None }
+        Restored { starts: 2, elapsed: Duration::from_secs(10), counts, origins, ..Default::default() }
     );
     assert_eq!(directory.start(11).1.starts, 3);
 }

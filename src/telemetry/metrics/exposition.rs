@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::family::Family;
 use super::{Limit, Metrics, process};
 use crate::engine::RuleCounters;
-use crate::fault::Target;
+use crate::fault::{Target, TargetId};
 use crate::plan::Source;
 
 /// Version and source revision of this build.
 const BUILD: [(&str, &str); 2] = [("version", crate::VERSION), ("revision", crate::REVISION)];
 
 pub(super) fn encode(metrics: &Metrics) -> String {
+    // Before the durations are collected: it makes the series of proxies that are new.
     let mut families = requests(metrics);
     families.extend(metrics.durations.collect());
     families.extend(faults(metrics));
@@ -32,16 +33,15 @@ fn requests(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_requests_total",
         "Requests to a target that have ended, by status code; code is none where no head was sent.",
     );
-    for (target, client, code, count) in metrics.totals() {
-        requests.add(&[("target", target.name()), ("client", client.name()), ("code", &code)], count as f64);
+    for total in metrics.totals() {
+        let labels = [("target", &*total.target), ("client", total.client.name()), ("code", &total.code)];
+        requests.add(&labels, total.count as f64);
     }
     let mut gone = Family::counter(
         "probesim_clients_gone_total",
         "Requests whose client left before the head of its answer: a probe timeout.",
     );
-    for target in Target::ALL {
-        gone.add(&[("target", target.name())], load(&metrics.gone[target.index()]));
-    }
+    metrics.for_each_target(|target, counters| gone.add(&[("target", target)], counters.gone() as f64));
     vec![requests.done(), gone.done()]
 }
 
@@ -72,12 +72,12 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         "probesim_fault_selected",
         "1 if this Pod is one of those that a rule with `pods` acts on.",
     );
-    let mut told = |ledger: &RuleCounters, open: bool, seconds_open: Duration| {
-        let fault = ledger.name().as_str();
-        for (target, count) in ledger.eligible() {
+    let mut add = |counters: &RuleCounters, open: bool, seconds_open: Duration| {
+        let fault = counters.name().as_str();
+        for (target, count) in counters.eligible() {
             eligible.add(&[("fault", fault), ("target", target)], count as f64);
         }
-        for (mode, target, count) in ledger.injected() {
+        for (mode, target, count) in counters.injected() {
             injected.add(&[("fault", fault), ("target", target), ("mode", mode)], count as f64);
         }
         active.add(&[("fault", fault)], f64::from(u8::from(open)));
@@ -86,7 +86,7 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     for (position, rule) in plan.rules().enumerate() {
         let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
         let seconds_open = snapshot.active.open_time(position, snapshot.elapsed);
-        told(snapshot.active.ledger(position), open, seconds_open);
+        add(snapshot.active.rule_counters(position), open, seconds_open);
         if let Some(share) = plan.share(position, snapshot.elapsed) {
             rate.add(&[("fault", rule.name().as_str())], share);
         }
@@ -95,8 +95,8 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
             selected.add(&[("fault", rule.name().as_str())], is_selected);
         }
     }
-    for ledger in snapshot.active.retired_ledgers() {
-        told(ledger, false, ledger.open());
+    for counters in snapshot.active.retired_counters() {
+        add(counters, false, counters.open());
     }
     let mut up = Family::gauge(
         "probesim_target_up",
@@ -110,6 +110,10 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         let down = plan.is_down(target, snapshot.elapsed, &snapshot.counts)
             || (draining && target == Target::Readiness);
         up.add(&[("target", target.name())], f64::from(u8::from(!down)));
+    }
+    for (slot, name) in plan.proxies().present() {
+        let down = plan.is_down(TargetId::Proxy(slot), snapshot.elapsed, &snapshot.counts);
+        up.add(&[("target", name.as_str())], f64::from(u8::from(!down)));
     }
     let mut info = Family::gauge(
         "probesim_plan_info",

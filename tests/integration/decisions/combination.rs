@@ -63,7 +63,7 @@ fn delays_without_end_add_up_without_overflow() {
 fn a_rule_acts_on_its_targets_alone() {
     let plan = active([failure("two").on(&[Target::Startup, Target::Traffic])]);
     for target in Target::ALL {
-        let (decision, causes) = explain(&plan, &RequestInfo { target, ..probe(1, s(0)) });
+        let (decision, causes) = explain(&plan, &RequestInfo { target: target.into(), ..probe(1, s(0)) });
         let acts = matches!(target, Target::Startup | Target::Traffic);
         assert_eq!(decision.verdict == Verdict::Inject(0), acts, "{target}");
         assert_eq!(causes.is_empty(), !acts, "{target}");

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, ActivePlan, Burst, Client, ClientFilter, Cut, Decision, Delay, Mode, Networks, Origin, Plan,
-    Rate, RequestInfo, RequestWindow, Rule, RuleHit, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
+    Action, ActivePlan, Burst, Client, ClientFilter, Cut, Decision, Delay, ListenerName, Mode, Networks,
+    Origin, Plan, Rate, RequestInfo, RequestWindow, Rule, RuleHit, RuleName, Seed, Target, Targets,
+    TimeWindow, Trigger,
 };
 
 pub(crate) const fn s(seconds: u64) -> Duration {
@@ -121,7 +122,7 @@ impl Draft {
     pub(crate) fn rule(self) -> Rule {
         let Self { name, client, trigger, targets, delay, mode, listener } = self;
         let action = match listener {
-            Some((cut, from)) => Action::Listener { cut, from },
+            Some((cut, from)) => Action::Listener { listener: ListenerName::Probe, cut, from },
             None => Action::Requests { targets, delay, mode },
         };
         Rule::new(RuleName::new(&name).unwrap(), client, trigger, action).unwrap()
@@ -146,14 +147,14 @@ pub(crate) fn followed(
 ) -> ActivePlan {
     let mut now = Origin { elapsed, ..Origin::default() };
     for target in Target::ALL {
-        *now.counts.get_mut(target, Client::Kubelet) = counts;
+        now.counts.set(target, Client::Kubelet, counts);
     }
-    before.successor(plan(drafts), before.seed(), now)
+    before.successor(plan(drafts), before.seed(), &now)
 }
 
 /// The kubelet's request `number` to liveness, at `elapsed`.
 pub(crate) fn probe(number: u64, elapsed: Duration) -> RequestInfo {
-    RequestInfo { target: Target::Liveness, client: Client::Kubelet, elapsed, number }
+    RequestInfo { target: Target::Liveness.into(), client: Client::Kubelet, elapsed, number }
 }
 
 /// What an attempt gets, and of each rule that was eligible its position and whether it fired.

@@ -12,7 +12,8 @@ fn everywhere(percent: f64) -> Draft {
 }
 
 fn hits(plan: &ActivePlan, target: Target, client: Client) -> impl Iterator<Item = bool> {
-    (1..=MILLION).map(move |number| fires(plan, &RequestInfo { target, client, elapsed: s(0), number }))
+    (1..=MILLION)
+        .map(move |number| fires(plan, &RequestInfo { target: target.into(), client, elapsed: s(0), number }))
 }
 
 #[test]

@@ -9,11 +9,11 @@ use crate::decisions::draft::{active, explain, failure, fault, fixed, followed, 
 const DEPENDENCY: &[Target] = &[Target::Dependency];
 
 fn readiness(number: u64) -> RequestInfo {
-    RequestInfo { target: Target::Readiness, ..probe(number, s(0)) }
+    RequestInfo { target: Target::Readiness.into(), ..probe(number, s(0)) }
 }
 
 fn dependency(number: u64) -> RequestInfo {
-    RequestInfo { target: Target::Dependency, ..probe(number, s(0)) }
+    RequestInfo { target: Target::Dependency.into(), ..probe(number, s(0)) }
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn readiness_fails_with_its_dependency_at_once() {
 fn no_other_target_asks_the_dependency() {
     let plan = active([failure("broken").on(DEPENDENCY)]);
     for target in [Target::Liveness, Target::Startup, Target::Traffic] {
-        let (decision, causes) = explain(&plan, &RequestInfo { target, ..probe(1, s(0)) });
+        let (decision, causes) = explain(&plan, &RequestInfo { target: target.into(), ..probe(1, s(0)) });
         assert!(decision.verdict == Verdict::Pass && causes.is_empty(), "{target}");
     }
 }

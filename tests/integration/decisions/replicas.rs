@@ -106,8 +106,9 @@ fn a_window_in_starts_counts_from_the_start_in_which_the_rule_appeared() {
     let acts: Vec<u64> = (1..=6).filter(|starts| fires(&in_start(*starts), &probe(1, s(0)))).collect();
     assert_eq!(acts, [3]);
     let later = Origin { starts: 4, ..Origin::default() };
-    let acts: Vec<u64> =
-        (5..=9).filter(|starts| fires(&in_start(*starts).with_origins(|_| later), &probe(1, s(0)))).collect();
+    let acts: Vec<u64> = (5..=9)
+        .filter(|starts| fires(&in_start(*starts).with_origins(|_| later.clone()), &probe(1, s(0))))
+        .collect();
     assert_eq!(acts, [7]);
 }
 
@@ -148,7 +149,7 @@ fn time_before_a_rule_appeared_is_not_counted_as_open() {
     let draft = failure("a").with(|trigger| trigger.start = Some(at(0)));
     let before = active([]).at(Replica { began: at(0), ..replica(42, "web-0") });
     let now = Origin { elapsed: s(100), ..Origin::default() };
-    let after = before.successor(plan([draft]), Seed(42), now);
+    let after = before.successor(plan([draft]), Seed(42), &now);
     assert!(after.is_in_time(0, s(100)));
     assert_eq!(after.open_time(0, s(0), s(130)), s(30));
 }

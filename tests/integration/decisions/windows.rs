@@ -18,7 +18,7 @@ fn numbers(plan: &ActivePlan, end: u64) -> Vec<u64> {
 
 fn counts(target: Target, client: Client, count: u64) -> Counts {
     let mut counts = Counts::default();
-    *counts.get_mut(target, client) = count;
+    counts.set(target, client, count);
     counts
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, Client, ClientFilter, Cut, Mode, Networks, Partial, Rule, RuleName, Target,
+    Action, Client, ClientFilter, Cut, ListenerName, Mode, Networks, Partial, Rule, RuleName, Target,
 };
 use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
@@ -290,7 +290,7 @@ fn cuts_of_the_listener_fail_an_attempt_each_in_its_way() {
 fn a_cut_of_one_class_or_network_acts_after_the_accept() {
     let one_sided = |mode, client, from: &str| {
         let from = Networks { within: vec![from.parse().unwrap()], except: vec![] };
-        let action = Action::Listener { cut: mode, from };
+        let action = Action::Listener { listener: ListenerName::Probe, cut: mode, from };
         first_failure(vec![
             Rule::new(RuleName::new("cut").unwrap(), client, Trigger::ALWAYS, action).unwrap(),
         ])

@@ -17,7 +17,7 @@ async fn the_service_decides_a_thousand_requests_as_the_prediction_does() {
     let expected: Vec<u16> = (1..=REQUESTS)
         .map(|number| {
             let attempt = RequestInfo {
-                target: Target::Readiness,
+                target: Target::Readiness.into(),
                 client: Client::Kubelet,
                 elapsed: s(number),
                 number,

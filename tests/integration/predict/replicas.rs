@@ -225,14 +225,21 @@ fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, State, Act
     let (plan, _) = merged.plan().unwrap();
     let began = Timestamp(now.0.saturating_sub(before.elapsed));
     let (seed, replica) = setting.seed_and_replica(&merged, began);
-    let origin = Origin { elapsed: before.elapsed, counts: before.counts, starts: before.starts };
+    let origin = Origin { elapsed: before.elapsed, counts: before.counts.clone(), starts: before.starts };
     let plan = ActivePlan::new(plan, seed, true).at(replica).with_origins(|rule| {
         let text = write_rule(rule).to_string();
-        before.origins.iter().find(|(known, _)| *known == text).map_or(origin, |(_, origin)| *origin)
+        before.origins.iter().find(|(known, _)| *known == text).map_or(&origin, |(_, origin)| origin).clone()
     });
-    let origins =
-        plan.rules().enumerate().map(|(i, rule)| (write_rule(rule).to_string(), *plan.origin(i))).collect();
-    (state, State { elapsed: before.elapsed, counts: before.counts, origins, stop: None }, plan)
+    let origins = plan
+        .rules()
+        .enumerate()
+        .map(|(i, rule)| (write_rule(rule).to_string(), plan.origin(i).clone()))
+        .collect();
+    (
+        state,
+        State { elapsed: before.elapsed, counts: before.counts.clone(), origins, ..State::default() },
+        plan,
+    )
 }
 
 #[test]
@@ -287,7 +294,7 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
         for number in 1..=400 {
             let target = if number % 2 == 0 { Target::Liveness } else { Target::Readiness };
             let elapsed = present.elapsed + s(3 * number);
-            let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number };
+            let attempt = RequestInfo { target: target.into(), client: Client::Kubelet, elapsed, number };
             let decision = plan.decide(&attempt, |cause| {
                 if cause.fired {
                     fired.insert(plan.rule(cause.rule).name().to_string());

@@ -10,7 +10,7 @@ fn counts() -> impl Strategy<Value = Counts> {
         let mut counts = Counts::default();
         for (position, number) in numbers.into_iter().enumerate() {
             let (target, client) = (position / Client::COUNT, position % Client::COUNT);
-            *counts.get_mut(Target::ALL[target], Client::ALL[client]) = number;
+            counts.set(Target::ALL[target], Client::ALL[client], number);
         }
         counts
     })
@@ -31,10 +31,10 @@ fn present() -> impl Strategy<Value = State> {
         starts,
     });
     (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| State {
-        stop: None,
         elapsed,
         counts,
         origins: origins.into(),
+        ..State::default()
     })
 }
 
@@ -45,11 +45,35 @@ fn instant() -> impl Strategy<Value = Timestamp> {
 /// A state with numbers and a rule in it.
 fn example() -> String {
     let mut counts = Counts::default();
-    *counts.get_mut(Target::Readiness, Client::Kubelet) = 7;
+    counts.set(Target::Readiness, Client::Kubelet, 7);
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
-    let origins = [(rule.to_string(), Origin { elapsed: Duration::from_secs(60), counts, starts: 2 })].into();
-    let present = State { elapsed: Duration::from_secs(90), counts, origins, stop: None };
+    let origins =
+        [(rule.to_string(), Origin { elapsed: Duration::from_secs(60), counts: counts.clone(), starts: 2 })]
+            .into();
+    let present = State { elapsed: Duration::from_secs(90), counts, origins, ..State::default() };
     encode(3, Timestamp(Duration::from_secs(1_800_000_000)), &present).unwrap()
+}
+
+#[test]
+fn counts_of_a_proxy_come_back_under_its_name_whatever_its_slot() {
+    let name = |text| ProxyName::new(text).unwrap();
+    let table =
+        Proxies::default().with(&[name("stock")]).unwrap().with(&[name("stock"), name("db")]).unwrap();
+    let slot = |table: &Proxies, text| table.slot_of_known(&name(text)).unwrap();
+    let mut counts = Counts::default();
+    counts.set(TargetId::Proxy(slot(&table, "stock")), Client::Other, 7);
+    counts.set(TargetId::Proxy(slot(&table, "db")), Client::Kubelet, 3);
+    let origins = [("{}".to_owned(), Origin { counts: counts.clone(), ..Origin::default() })].into();
+    let present = State { counts, origins, proxies: table.clone(), ..State::default() };
+    let text = encode(1, Timestamp(Duration::from_secs(1)), &present).unwrap();
+    let Record { state, .. } = decode(text.as_bytes()).unwrap();
+    assert_ne!(slot(&state.proxies, "stock"), slot(&table, "stock"), "sorted by name now");
+    for counts in [&state.counts, &state.origins[0].1.counts] {
+        assert_eq!(counts.get(TargetId::Proxy(slot(&state.proxies, "stock")), Client::Other), 7);
+        assert_eq!(counts.get(TargetId::Proxy(slot(&state.proxies, "db")), Client::Kubelet), 3);
+        assert_eq!(counts.total(Client::Other), 7);
+    }
+    assert_eq!(state.proxies.present().count(), 0, "a source has to name them first");
 }
 
 /// `state` with the checksum it should have.
@@ -146,7 +170,7 @@ fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
 #[test]
 fn numbers_beyond_the_bounds_are_written_at_them() {
     let mut present = State { elapsed: Duration::MAX, ..State::default() };
-    *present.counts.get_mut(Target::Traffic, Client::Other) = u64::MAX;
+    present.counts.set(Target::Traffic, Client::Other, u64::MAX);
     let record = decode(encode(u64::MAX, Timestamp(Duration::MAX), &present).unwrap().as_bytes()).unwrap();
     assert_eq!((record.starts, record.saved), (MAX_COUNT, Timestamp(MAX_ELAPSED)));
     assert_eq!(record.state.elapsed, MAX_ELAPSED);

@@ -35,7 +35,7 @@ fn a_request_or_another_plan_is_written_at_the_next_look() {
     let mut saving = saving(&directory.0);
     assert!(saving.save(after(0)).is_none());
     let mut counts = Counts::default();
-    *counts.get_mut(Target::Liveness, Client::Other) = 1;
+    counts.set(Target::Liveness, Client::Other, 1);
     assert!(saving.is_due(&State { counts, ..after(100) }));
     let origins = [("{}".to_owned(), crate::fault::Origin::default())].into();
     assert!(saving.is_due(&State { origins, ..after(100) }));

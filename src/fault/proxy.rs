@@ -1,0 +1,240 @@
+//! Proxies as targets: their names, and the table that gives each a slot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::draw::Lane;
+use super::error::RuleError;
+use super::limits::MAX_PROXIES;
+use super::name::is_label;
+use super::target::{Target, TargetId, TargetSet, Targets};
+
+/// Names that mean something else, and that no proxy may have.
+pub const RESERVED_NAMES: [&str; 9] = [
+    "liveness",
+    "readiness",
+    "startup",
+    "dependency",
+    "traffic",
+    "listener",
+    "process",
+    "upstream",
+    "request",
+];
+
+/// The name of a proxy: a DNS label that is none of [`RESERVED_NAMES`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProxyName(Arc<str>);
+
+impl ProxyName {
+    /// A name of 1 to 63 lower-case letters, digits and inner hyphens.
+    ///
+    /// # Errors
+    ///
+    /// It is no DNS label, or reserved.
+    pub fn new(name: &str) -> Result<Self, RuleError> {
+        if !is_label(name) {
+            return Err(RuleError::Name(super::name::shortened(name)));
+        }
+        if RESERVED_NAMES.contains(&name) {
+            return Err(RuleError::ReservedName(name.to_owned()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProxyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The place of a proxy in the tables of a process, below [`MAX_PROXIES`]. It stays the same as long as the proxy is
+/// known; another process may give another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u8);
+
+impl Slot {
+    /// All slots in their order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_PROXIES as u8).map(Self)
+    }
+
+    /// Position in tables by slot.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One known proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    name: ProxyName,
+    /// Where the stretches of its draws begin; a function of the name alone.
+    lane: Lane,
+    /// Whether the proxy is there. One that is gone keeps its slot, and with it its counts, until the slot is needed.
+    is_present: bool,
+}
+
+/// The proxies that a process knows, each in its slot. A clone is cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies(Option<Arc<[Known]>>);
+
+/// More proxies than there are slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} proxies are more than the {MAX_PROXIES} allowed")]
+pub struct TooManyProxies(pub usize);
+
+impl Proxies {
+    /// The table in which exactly `names` are present. Names that are known keep their slots; a new one takes a slot that
+    /// was never used, or else that of the first proxy that is gone, whose counts are lost.
+    ///
+    /// # Errors
+    ///
+    /// There are more than [`MAX_PROXIES`] names.
+    pub fn with<'a>(&self, names: impl IntoIterator<Item = &'a ProxyName>) -> Result<Self, TooManyProxies> {
+        let mut names: Vec<&ProxyName> = names.into_iter().collect();
+        names.sort();
+        names.dedup();
+        if names.len() > MAX_PROXIES {
+            return Err(TooManyProxies(names.len()));
+        }
+        let mut table: Vec<Known> = self.known().to_vec();
+        for known in &mut table {
+            known.is_present = names.contains(&&known.name);
+        }
+        for name in names {
+            if table.iter().any(|known| known.name == *name) {
+                continue;
+            }
+            let known = Known { name: name.clone(), lane: Lane::named(name.as_str()), is_present: true };
+            match table.iter().position(|known| !known.is_present) {
+                Some(free) if table.len() == MAX_PROXIES => table[free] = known,
+                _ => table.push(known),
+            }
+        }
+        Ok(Self((!table.is_empty()).then(|| table.into())))
+    }
+
+    /// The slot of a proxy that is present.
+    pub fn slot(&self, name: &ProxyName) -> Option<Slot> {
+        self.present().find(|(_, known)| *known == name).map(|(slot, _)| slot)
+    }
+
+    /// The slot of a proxy that is known, present or not.
+    pub fn slot_of_known(&self, name: &ProxyName) -> Option<Slot> {
+        self.all().find(|(_, known)| *known == name).map(|(slot, _)| slot)
+    }
+
+    /// The name in a slot.
+    pub fn name(&self, slot: Slot) -> Option<&ProxyName> {
+        self.known().get(slot.index()).map(|known| &known.name)
+    }
+
+    /// The proxies that are present.
+    pub fn present(&self) -> impl Iterator<Item = (Slot, &ProxyName)> {
+        self.slots().filter(|(_, known)| known.is_present).map(|(slot, known)| (slot, &known.name))
+    }
+
+    /// All that are known, those included that are gone.
+    pub fn all(&self) -> impl Iterator<Item = (Slot, &ProxyName)> {
+        self.slots().map(|(slot, known)| (slot, &known.name))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (Slot, &Known)> {
+        Slot::all().zip(self.known())
+    }
+
+    fn known(&self) -> &[Known] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// The name of a target, as plans and metric labels have it.
+    pub fn target_name(&self, target: TargetId) -> &str {
+        match target {
+            TargetId::Class(class) => class.name(),
+            TargetId::Proxy(slot) => self.name(slot).map_or("", ProxyName::as_str),
+        }
+    }
+
+    /// The targets of a rule, by slot. Proxies that are not present are left out.
+    pub(super) fn set(&self, targets: &Targets) -> TargetSet {
+        let classes = targets.iter().fold(TargetSet::default(), |set, class| set.with(class.into()));
+        let slots = targets.proxies().iter().filter_map(|name| self.slot(name));
+        slots.fold(classes, |set, slot| set.with(TargetId::Proxy(slot)))
+    }
+
+    /// Where the draws for a target begin.
+    #[inline]
+    pub(super) fn lane(&self, target: TargetId) -> Lane {
+        match target {
+            TargetId::Class(class) => Lane::from(class),
+            TargetId::Proxy(slot) => {
+                self.known().get(slot.index()).map_or(Lane::from(Target::Traffic), |known| known.lane)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ProxyName {
+        ProxyName::new(text).unwrap()
+    }
+
+    fn names(range: std::ops::Range<usize>) -> Vec<ProxyName> {
+        range.map(|i| name(&format!("p{i}"))).collect()
+    }
+
+    #[test]
+    fn a_name_is_a_dns_label_that_is_not_reserved() {
+        assert_eq!(name("db-1").as_str(), "db-1");
+        for bad in ["", "DB", "a_b", "-a"] {
+            assert!(ProxyName::new(bad).unwrap_err().to_string().contains("is not a DNS label"), "{bad}");
+        }
+        for reserved in RESERVED_NAMES {
+            assert!(ProxyName::new(reserved).unwrap_err().to_string().contains("reserved"), "{reserved}");
+        }
+        assert!(Target::ALL.iter().all(|class| RESERVED_NAMES.contains(&class.name())));
+    }
+
+    #[test]
+    fn a_proxy_keeps_its_slot_while_others_come_and_go() {
+        let table = Proxies::default().with(&names(0..3)).unwrap();
+        let slot = table.slot(&name("p1"));
+        let without = table.with(&[name("p0"), name("p9")]).unwrap();
+        assert_eq!(without.slot(&name("p1")), None);
+        assert_eq!(without.slot_of_known(&name("p1")), slot);
+        let again = without.with(&[name("p1")]).unwrap();
+        assert_eq!(again.slot(&name("p1")), slot);
+        assert_eq!(again.present().count(), 1);
+    }
+
+    #[test]
+    fn a_slot_is_taken_from_a_proxy_that_is_gone_only_when_none_is_unused() {
+        let full = Proxies::default().with(&names(0..MAX_PROXIES)).unwrap();
+        assert_eq!(full.with(&names(0..MAX_PROXIES + 1)), Err(TooManyProxies(MAX_PROXIES + 1)));
+        let mut kept = names(0..MAX_PROXIES);
+        let gone = kept.remove(7);
+        kept.push(name("new"));
+        let table = full.with(&kept).unwrap();
+        assert_eq!(table.slot(&name("new")), full.slot(&gone));
+        assert_eq!(table.slot_of_known(&gone), None);
+    }
+
+    #[test]
+    fn draws_depend_on_the_name_and_not_on_the_slot() {
+        let first = Proxies::default().with(&[name("db"), name("stock")]).unwrap();
+        let second = Proxies::default().with(&[name("a"), name("b"), name("stock")]).unwrap();
+        let lane = |table: &Proxies| table.lane(TargetId::Proxy(table.slot(&name("stock")).unwrap()));
+        assert_ne!(first.slot(&name("stock")), second.slot(&name("stock")));
+        assert_eq!(lane(&first), lane(&second));
+    }
+}

@@ -1,0 +1,138 @@
+//! Counters of requests by target.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec};
+
+use super::Outcome;
+use crate::fault::{Client, ProxyName, Slot, Target};
+
+/// Status codes 200 to 599, and one place for requests that got no head.
+const CODES: usize = 401;
+
+/// The place of requests that got no head.
+pub(super) const NO_CODE: usize = CODES - 1;
+
+/// The counters of one target.
+#[derive(Debug)]
+pub(super) struct TargetCounters {
+    /// By client class and code.
+    requests: Box<[AtomicU64]>,
+    durations: Histogram,
+    gone: AtomicU64,
+}
+
+impl TargetCounters {
+    fn new(name: &str, durations: &HistogramVec) -> Self {
+        Self {
+            requests: (0..Client::COUNT * CODES).map(|_| AtomicU64::new(0)).collect(),
+            durations: durations.with_label_values(&[name]),
+            gone: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub(super) fn count(&self, client: Client, outcome: Outcome, duration: Duration) {
+        let code = match outcome {
+            Outcome::Answered(status) => {
+                self.durations.observe(duration.as_secs_f64());
+                usize::from(status).checked_sub(200).filter(|code| *code < NO_CODE).unwrap_or(NO_CODE)
+            }
+            Outcome::Gone => {
+                self.gone.fetch_add(1, Ordering::Relaxed);
+                NO_CODE
+            }
+            Outcome::Unanswered => NO_CODE,
+        };
+        self.requests[client.index() * CODES + code].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests whose client left before the head of its answer.
+    pub(super) fn gone(&self) -> u64 {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Requests by client class and code, those above zero.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (Client, usize, u64)> {
+        Client::ALL
+            .into_iter()
+            .flat_map(move |client| {
+                let start = client.index() * CODES;
+                let counts = self.requests[start..start + CODES].iter().enumerate();
+                counts.map(move |(code, count)| (client, code, count.load(Ordering::Relaxed)))
+            })
+            .filter(|(_, _, count)| *count > 0)
+    }
+}
+
+/// The label of a place by code.
+pub(super) fn code_label(code: usize) -> String {
+    if code == NO_CODE { "none".to_owned() } else { (code + 200).to_string() }
+}
+
+/// The counters of all targets. Those of a proxy are made when it is first seen.
+#[derive(Debug)]
+pub(super) struct TargetTable {
+    classes: [TargetCounters; Target::COUNT],
+    /// By slot.
+    proxies: RwLock<Vec<Option<Arc<OfProxy>>>>,
+}
+
+/// The counters of a proxy, and the name that they are counted under.
+#[derive(Debug)]
+pub(super) struct OfProxy {
+    name: ProxyName,
+    counters: TargetCounters,
+}
+
+impl std::ops::Deref for OfProxy {
+    type Target = TargetCounters;
+
+    fn deref(&self) -> &TargetCounters {
+        &self.counters
+    }
+}
+
+impl TargetTable {
+    pub(super) fn new(durations: &HistogramVec) -> Self {
+        let classes = Target::ALL.map(|target| TargetCounters::new(target.name(), durations));
+        Self { classes, proxies: RwLock::default() }
+    }
+
+    pub(super) fn class(&self, target: Target) -> &TargetCounters {
+        &self.classes[target.index()]
+    }
+
+    pub(super) fn for_each_class(&self, mut visit: impl FnMut(&str, &TargetCounters)) {
+        for target in Target::ALL {
+            visit(target.name(), self.class(target));
+        }
+    }
+
+    /// The counters of the proxy in a slot. Another name than before has taken the slot over: its counters begin at zero.
+    pub(super) fn proxy(&self, slot: Slot, name: &ProxyName, durations: &HistogramVec) -> Arc<OfProxy> {
+        let is_same = |known: &&Arc<OfProxy>| known.name == *name;
+        let known = self.proxies.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(slot.index()).and_then(Option::as_ref).filter(is_same) {
+            return known.clone();
+        }
+        drop(known);
+        let mut table = self.proxies.write().unwrap_or_else(PoisonError::into_inner);
+        if table.len() <= slot.index() {
+            table.resize(slot.index() + 1, None);
+        }
+        if let Some(known) = table[slot.index()].as_ref().filter(is_same) {
+            return known.clone();
+        }
+        if let Some(before) = &table[slot.index()] {
+            // An error says that there were none.
+            let _ = durations.remove_label_values(&[before.name.as_str()]);
+        }
+        let counters = TargetCounters::new(name.as_str(), durations);
+        let of_proxy = Arc::new(OfProxy { name: name.clone(), counters });
+        table[slot.index()] = Some(of_proxy.clone());
+        of_proxy
+    }
+}

@@ -4,7 +4,8 @@
 #   podman build --target prebuilt --platform linux/amd64 -t docker.io/library/kube-probesim:0.1.0 .
 # `docker build` takes the same arguments. docs/kubernetes.md has the rest.
 
-# Compiles on the machine's own platform for the requested one: no emulation, no C compiler. The digest is that of the index of
+# Compiles on the machine's own platform for the requested one, without emulation; for the C and assembly of TLS it installs the
+# compiler of the other platform where that is not its own. The digest is that of the index of
 # all platforms. To move it to another version, change the tag and take the digest that this prints:
 #   podman run --rm quay.io/skopeo/stable inspect --format '{{.Digest}}' docker://docker.io/library/rust:1.95-slim-bookworm
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS compiled
@@ -18,10 +19,14 @@ COPY src src
 COPY bench bench
 RUN arch="${TARGETARCH:-$(uname -m)}" \
  && case "$arch" in \
-      amd64 | x86_64) target=x86_64-unknown-linux-musl ;; \
-      arm64 | aarch64) target=aarch64-unknown-linux-musl ;; \
+      amd64 | x86_64) machine=x86_64 packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+      arm64 | aarch64) machine=aarch64 packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
       *) echo "no target for $arch" >&2; exit 1 ;; \
     esac \
+ && target="$machine-unknown-linux-musl" \
+ && if ! command -v "$machine-linux-gnu-gcc"; then \
+      apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; \
+    fi \
  && rustup target add "$target" \
  && PROBESIM_REVISION="$REVISION" \
       cargo build --release --locked --target "$target" \

@@ -16,6 +16,7 @@
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
+//! | [`tls`] | TLS towards servers: whom a client trusts |
 //! | [`fault`] | rules, plans and the decision; pure |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the stream is closed.
@@ -35,6 +36,7 @@ pub mod prober;
 pub mod server;
 pub mod sources;
 pub mod telemetry;
+pub mod tls;
 pub mod units;
 
 /// The version of this build.

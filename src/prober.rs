@@ -12,12 +12,14 @@ mod dial;
 mod fields;
 mod framing;
 mod grpc;
+mod handshake;
 mod head;
 mod header;
 mod http;
 mod outcome;
 mod probe;
 mod quote;
+mod stream;
 mod url;
 mod version;
 

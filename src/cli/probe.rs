@@ -27,15 +27,20 @@ Usage: kube-probesim probe [OPTIONS] [ADDRESS]
 
 ADDRESS
   http://host[:port][/path]    GET, with the kubelet's headers, redirect rules and limits
+  https://host[:port][/path]   the same within TLS; the certificate is not verified, as the kubelet does
   tcp://host:port              connect and close
   grpc://host:port[/service]   grpc.health.v1.Health/Check, plaintext
+  grpcs://host:port[/service]  the same within TLS
   liveness, readiness, startup, dependency, traffic
                                that path of the service on PORT and BIND_ADDRESS of the environment
-  Absent: readiness. https:// is not supported yet.
+  Absent: readiness.
 
 OPTIONS
-  --timeout DURATION           for connect, head and body together, redirects included [default: 1s]
+  --timeout DURATION           for connect, handshake, head and body together, redirects included [default: 1s]
   --header 'Name: value'       of an HTTP probe; repeatable; 'Host: x' replaces the host, 'Accept:' removes that header
+  --verify                     verify certificates, as no kubelet does, by the authorities that the system trusts, or
+                               those in SSL_CERT_FILE
+  --ca FILE                    verify certificates by the authorities in this file (PEM)
   --until success|failure      repeat until this result (a warning is a success, an error is neither), and exit with 0
                                once it comes
   --every DURATION             time from one attempt to the next [default with --until: 1s]; without --until:

@@ -21,6 +21,8 @@ pub(super) enum ArgumentError {
     Option(String, String),
     #[error("{0} needs a value")]
     NoValue(String),
+    #[error("{0} takes no value")]
+    Value(String),
     #[error("{0}")]
     Parser(String),
     #[error("{0} is not valid UTF-8")]
@@ -48,6 +50,15 @@ pub(super) fn next_argument(
     parser: &mut Parser,
     options: &[&'static str],
 ) -> Result<Option<Argument>, ArgumentError> {
+    next_argument_or_flag(parser, options, &[])
+}
+
+/// Reads the next argument like [`next_argument`]. The options of `flags` take no value; theirs is empty.
+pub(super) fn next_argument_or_flag(
+    parser: &mut Parser,
+    options: &[&'static str],
+    flags: &[&'static str],
+) -> Result<Option<Argument>, ArgumentError> {
     let option = match parser.next() {
         Ok(None) => return Ok(None),
         Ok(Some(Arg::Value(word))) => return Ok(Some(Argument::Word(word))),
@@ -56,10 +67,17 @@ pub(super) fn next_argument(
         Ok(Some(Arg::Long(long))) => format!("--{long}"),
         Err(error) => return Err(ArgumentError::Parser(error.to_string())),
     };
+    if let Some(flag) = flags.iter().find(|known| **known == option) {
+        return match parser.optional_value() {
+            None => Ok(Some(Argument::Option(flag, String::new()))),
+            Some(_) => Err(ArgumentError::Value(option)),
+        };
+    }
     let Some(known) = options.iter().find(|known| **known == option) else {
         // Skip the value of an unknown option, which is not an error of its own.
         let _ = parser.optional_value();
-        return Err(ArgumentError::Option(option, format!("{} and --help", options.join(", "))));
+        let known = [options, flags].concat().join(", ");
+        return Err(ArgumentError::Option(option, format!("{known} and --help")));
     };
     let value = parser.value().map_err(|_| ArgumentError::NoValue(option))?;
     Ok(Some(Argument::Option(known, unicode(known, value)?)))

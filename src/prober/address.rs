@@ -8,7 +8,8 @@ use thiserror::Error;
 use super::url::{Url, UrlError};
 
 /// The forms of an address, for messages.
-const FORMS: &str = "http://host:port/path, tcp://host:port or grpc://host:port/service";
+const FORMS: &str =
+    "http://host:port/path, https://host:port/path, tcp://host:port, grpc://host:port/service or grpcs://...";
 
 /// A host, by name or by IP address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,6 @@ pub enum AddressError {
     /// An unknown scheme.
     #[error("has the unknown scheme {0}; write {FORMS}")]
     Scheme(String),
-    /// `https`.
-    #[error("has the scheme https, which is not supported yet; write {FORMS}")]
-    Https,
     /// A user or a password.
     #[error("has a user or password; send --header 'Authorization: ...' instead")]
     User,

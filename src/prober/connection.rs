@@ -6,10 +6,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::handshake;
+use super::quote::os_error;
+use super::stream::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use super::quote::os_error;
 
 /// Size of the buffer in bytes, as of `net/http`'s transport.
 const BUFFER: usize = 4096;
@@ -19,7 +20,7 @@ pub(super) const MAX_HEAD: usize = 10 << 20;
 
 /// One connection: a request out, an answer in.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// `local->peer`, as Go names a connection.
     name: String,
     buffer: Box<[u8]>,
@@ -62,10 +63,8 @@ pub(super) enum SliceEnd {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        let show =
-            |address: io::Result<SocketAddr>| address.map_or_else(|_| "?".to_owned(), |a| a.to_string());
-        let name = format!("{}->{}", show(stream.local_addr()), show(stream.peer_addr()));
+    pub(super) fn new(stream: Stream) -> Self {
+        let name = name_of(stream.socket());
         let buffer = vec![0; BUFFER].into_boxed_slice();
         Self { stream, name, buffer, start: 0, end: 0, stopped: None, limit: MAX_HEAD }
     }
@@ -75,6 +74,14 @@ impl Connection {
             .write_all(bytes)
             .await
             .map_err(|error| format!("write tcp {}: write: {}", self.name, os_error(&error)))
+    }
+
+    /// Tells the peer of a connection within TLS that it ends.
+    pub(super) async fn close(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            // Nothing depends on it any more.
+            let _ = stream.shutdown().await;
+        }
     }
 
     /// Ends the limit on bytes, which is for heads.
@@ -202,9 +209,15 @@ impl Connection {
     }
 }
 
+/// `local->peer`, as Go names a connection.
+pub(super) fn name_of(socket: &TcpStream) -> String {
+    let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| "?".to_owned(), |a| a.to_string());
+    format!("{}->{}", show(socket.local_addr()), show(socket.peer_addr()))
+}
+
 /// Reads once from the socket.
 async fn receive(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     name: &str,
     limit: &mut usize,
     into: &mut [u8],
@@ -219,6 +232,10 @@ async fn receive(
             *limit -= count;
             Ok(count)
         }
-        Err(error) => Err(ReadError::Failed(format!("read tcp {name}: read: {}", os_error(&error)))),
+        // Within TLS, an end without notice is an error.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(ReadError::Failed("unexpected EOF".to_owned()))
+        }
+        Err(error) => Err(ReadError::Failed(handshake::message(&error, name, ""))),
     }
 }

@@ -1,4 +1,4 @@
-//! The gRPC probe: one unary call over plaintext HTTP/2.
+//! The gRPC probe: one unary call over HTTP/2, plain or within TLS.
 //!
 //! One call on one stream needs only a few kinds of frames.
 
@@ -13,8 +13,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::Endpoint;
 use super::dial::dial;
+use super::handshake::handshake;
 use super::outcome::{AttemptEnd, Phase, ProbeResult};
 use super::quote::quoted;
+use super::stream::Stream;
+use crate::tls::Trust;
 use crate::units::Show;
 use frame::Connection;
 use health::{serving_name, serving_status};
@@ -30,6 +33,8 @@ const BACKOFF_FACTOR: f64 = 1.6;
 pub struct GrpcProbe {
     endpoint: Endpoint,
     service: String,
+    /// `None` without TLS.
+    pub(super) trust: Option<Trust>,
 }
 
 /// How far an attempt is, for the case that its time runs out.
@@ -39,8 +44,8 @@ struct Progress {
 }
 
 impl GrpcProbe {
-    pub(super) const fn new(endpoint: Endpoint, service: String) -> Self {
-        Self { endpoint, service }
+    pub(super) const fn new(endpoint: Endpoint, service: String, trust: Option<Trust>) -> Self {
+        Self { endpoint, service, trust }
     }
 
     pub(super) async fn attempt(&self, deadline: Instant, timeout: Duration) -> AttemptEnd {
@@ -95,11 +100,20 @@ impl GrpcProbe {
             .ok_or_else(|| Status::new(code::INTERNAL, "grpc: failed to unmarshal the received message"))
     }
 
+    async fn stream(&self, phase: &mut Phase) -> Option<Stream> {
+        let socket = dial(&self.endpoint, phase).await.ok()?;
+        let Some(trust) = &self.trust else { return Some(Stream::Plain(socket)) };
+        *phase = Phase::Handshake;
+        let stream = handshake(socket, &self.endpoint.host, trust, &["h2"]).await.ok()?;
+        // grpc-go goes on only with a server that has agreed to HTTP/2.
+        stream.speaks("h2").then_some(stream)
+    }
+
     /// Connects, again and again, until a server sends its settings.
     async fn connect(&self, progress: &mut Progress) -> Connection {
         let mut pause = BACKOFF;
         loop {
-            if let Ok(stream) = dial(&self.endpoint, &mut progress.phase).await {
+            if let Some(stream) = self.stream(&mut progress.phase).await {
                 let mut connection = Connection::new(stream);
                 if connection.handshake().await.is_ok() {
                     return connection;

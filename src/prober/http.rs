@@ -6,13 +6,16 @@ use super::address::{AddressError, Endpoint};
 use super::connection::Connection;
 use super::dial::dial;
 use super::framing::Framing;
+use super::handshake::handshake;
 use super::head::Head;
 use super::header::Header;
 use super::outcome::{AttemptEnd, Phase, ProbeResult};
 use super::quote::quoted;
+use super::stream::Stream;
 use super::url::{Url, User};
 use super::version::KUBERNETES_VERSION;
 use crate::fault::KUBELET_BODY_LIMIT;
+use crate::tls::Trust;
 
 /// A body of at most this length is read before a redirect is followed, as Go does; of one without a length, so much.
 const MAX_DISCARDED: u64 = 2 << 10;
@@ -28,6 +31,7 @@ pub struct HttpProbe {
     headers: Vec<Header>,
     host: Option<String>,
     user_agent: String,
+    pub(super) trust: Trust,
 }
 
 /// How far an attempt is, for the case that its time runs out.
@@ -87,7 +91,7 @@ impl HttpProbe {
                 "Host" | "User-Agent" | "Content-Length" | "Transfer-Encoding" | "Trailer"
             )
         });
-        Self { url, headers, host, user_agent }
+        Self { url, headers, host, user_agent, trust: Trust::default() }
     }
 
     pub(super) async fn attempt(&self, deadline: Instant) -> AttemptEnd {
@@ -108,12 +112,7 @@ impl HttpProbe {
         let mut hop = Hop { url, host, referer: None, describes_body: true };
         let mut followed = 0;
         loop {
-            if hop.url.scheme() == "https" {
-                // The kubelet would go on, and its result is unknown here.
-                let end = progress.no_answer("redirected to https, which is not supported yet");
-                return AttemptEnd { result: ProbeResult::Error, ..end };
-            }
-            let (mut connection, head) = match exchange(&hop.url, &self.request(&hop), progress).await {
+            let (mut connection, head) = match self.exchange(&hop, progress).await {
                 Ok(answer) => answer,
                 Err(reason) => return progress.no_answer(&reason),
             };
@@ -123,7 +122,10 @@ impl HttpProbe {
                 Ok(Next::Judge) => {
                     progress.phase = Phase::Body;
                     return match connection.body(head.framing, KUBELET_BODY_LIMIT as usize).await {
-                        Ok(body) => judge(head.status, &body),
+                        Ok(body) => {
+                            connection.close().await;
+                            judge(head.status, &body)
+                        }
                         Err(reason) => progress.no_body(reason),
                     };
                 }
@@ -141,14 +143,47 @@ impl HttpProbe {
             if !matches!(head.framing, Framing::Length(length) if length > MAX_DISCARDED) {
                 connection.discard_body(head.framing, MAX_DISCARDED as usize).await;
             }
+            connection.close().await;
             if followed == MAX_REDIRECTS {
                 return progress.no_answer(&format!("stopped after {} redirects", MAX_REDIRECTS + 1));
             }
             followed += 1;
             let host = hop.host.filter(|host| !is_absolute && host.as_bytes() != hop.url.authority());
             let describes_body = hop.describes_body && matches!(head.status, 307 | 308);
-            hop = Hop { referer: Some(hop.url.without_user()), url: next, host, describes_body };
+            // What was asked for in secret is not told to others.
+            let referer =
+                (hop.url.scheme() != "https" || next.scheme() == "https").then(|| hop.url.without_user());
+            hop = Hop { referer, url: next, host, describes_body };
         }
+    }
+
+    /// Sends a request over a new connection and reads the head of its answer. An error is in Go's words.
+    async fn exchange(&self, hop: &Hop, progress: &mut Progress) -> Result<(Connection, Head), String> {
+        let url = &hop.url;
+        let Some(default_port) = default_port(url.scheme()) else {
+            return Err(format!("unsupported protocol scheme {}", quoted(url.scheme().as_bytes())));
+        };
+        progress.status = None;
+        progress.phase = Phase::Connect;
+        let endpoint = Endpoint::of(url, Some(default_port)).map_err(|error| match error {
+            AddressError::Port => {
+                let port = String::from_utf8_lossy(url.port().unwrap_or_default());
+                format!("dial tcp: address {port}: invalid port")
+            }
+            _ => format!("dial tcp: lookup {}: no such host", String::from_utf8_lossy(url.hostname())),
+        })?;
+        let socket = dial(&endpoint, &mut progress.phase).await.map_err(|error| error.message)?;
+        let stream = if url.scheme() == "https" {
+            progress.phase = Phase::Handshake;
+            handshake(socket, &endpoint.host, &self.trust, &["http/1.1"]).await?
+        } else {
+            Stream::Plain(socket)
+        };
+        progress.phase = Phase::Head;
+        let mut connection = Connection::new(stream);
+        connection.write(&self.request(hop)).await?;
+        let head = connection.head().await?;
+        Ok((connection, head))
     }
 
     fn next(&self, url: &Url, head: &Head) -> Result<Next, String> {
@@ -210,6 +245,15 @@ impl HttpProbe {
     }
 }
 
+/// The port of a URL's scheme; `None` if the scheme is not one of HTTP.
+pub(super) fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
 fn is_about_body(header: &str) -> bool {
     matches!(header, "Content-Encoding" | "Content-Language" | "Content-Location" | "Content-Type")
 }
@@ -231,31 +275,6 @@ fn base64(bytes: &[u8]) -> String {
         })
     });
     digits.collect()
-}
-
-/// Sends a request over a new connection and reads the head of its answer. An error is in Go's words.
-async fn exchange(url: &Url, request: &[u8], progress: &mut Progress) -> Result<(Connection, Head), String> {
-    if url.scheme() != "http" {
-        return Err(format!("unsupported protocol scheme {}", quoted(url.scheme().as_bytes())));
-    }
-    progress.status = None;
-    progress.phase = Phase::Connect;
-    let endpoint = Endpoint::of(url, Some(80)).map_err(|error| match error {
-        AddressError::Port => {
-            let port = String::from_utf8_lossy(url.port().unwrap_or_default());
-            format!("dial tcp: address {port}: invalid port")
-        }
-        _ => format!("dial tcp: lookup {}: no such host", String::from_utf8_lossy(url.hostname())),
-    })?;
-    let stream = match dial(&endpoint, &mut progress.phase).await {
-        Ok(stream) => stream,
-        Err(error) => return Err(error.message),
-    };
-    progress.phase = Phase::Head;
-    let mut connection = Connection::new(stream);
-    connection.write(request).await?;
-    let head = connection.head().await?;
-    Ok((connection, head))
 }
 
 fn judge(status: u16, body: &[u8]) -> AttemptEnd {

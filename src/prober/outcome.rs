@@ -57,6 +57,8 @@ pub enum Phase {
     Resolve,
     /// Connecting.
     Connect,
+    /// The handshake of TLS.
+    Handshake,
     /// Waiting for the whole head of the answer.
     Head,
     /// On the way to another address.
@@ -73,6 +75,7 @@ impl Phase {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Handshake => "handshake",
             Self::Head => "head",
             Self::Redirect => "redirect",
             Self::Body => "body",

@@ -8,9 +8,10 @@ use super::address::{AddressError, Endpoint};
 use super::dial;
 use super::grpc::GrpcProbe;
 use super::header::Header;
-use super::http::HttpProbe;
+use super::http::{HttpProbe, default_port};
 use super::outcome::Outcome;
 use super::url::Url;
+use crate::tls::Trust;
 
 /// The kubelet's `timeoutSeconds` unless given.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -18,11 +19,11 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A probe, ready to be made.
 #[derive(Clone, Debug)]
 pub enum Probe {
-    /// `http://host[:port][/path]`.
+    /// `http://host[:port][/path]` or `https://…`.
     Http(HttpProbe),
     /// `tcp://host:port`.
     Tcp(Endpoint),
-    /// `grpc://host:port[/service]`.
+    /// `grpc://host:port[/service]` or `grpcs://…`.
     Grpc(GrpcProbe),
 }
 
@@ -31,9 +32,8 @@ impl Probe {
     pub fn parse(address: &str, headers: Vec<Header>) -> Result<Self, AddressError> {
         let url = Url::parse(address).map_err(AddressError::Url)?.ok_or(AddressError::Form)?;
         let default_port = match url.scheme() {
-            "http" => Some(80),
-            "tcp" | "grpc" => None,
-            "https" => return Err(AddressError::Https),
+            "http" | "https" => default_port(url.scheme()),
+            "tcp" | "grpc" | "grpcs" => None,
             other => return Err(AddressError::Scheme(other.to_owned())),
         };
         if url.user().is_some() {
@@ -46,17 +46,28 @@ impl Probe {
         let too_much = |form| Err(AddressError::Path(form));
         match url.scheme() {
             "tcp" if url.path().len() > 1 || url.has_query() => too_much("tcp://host:port"),
-            "grpc" if url.has_query() => too_much("grpc://host:port/service"),
-            scheme @ ("tcp" | "grpc") if !headers.is_empty() => {
-                Err(AddressError::Headers(if scheme == "tcp" { "tcp" } else { "grpc" }))
-            }
+            "grpc" | "grpcs" if url.has_query() => too_much("grpc://host:port/service"),
+            "tcp" if !headers.is_empty() => Err(AddressError::Headers("tcp")),
+            "grpc" | "grpcs" if !headers.is_empty() => Err(AddressError::Headers("grpc")),
             "tcp" => Ok(Self::Tcp(endpoint)),
-            "grpc" => {
+            scheme @ ("grpc" | "grpcs") => {
                 let service = url.path().strip_prefix('/').unwrap_or_default().to_owned();
-                Ok(Self::Grpc(GrpcProbe::new(endpoint, service)))
+                let trust = (scheme == "grpcs").then(Trust::default);
+                Ok(Self::Grpc(GrpcProbe::new(endpoint, service, trust)))
             }
             _ => Ok(Self::Http(HttpProbe::new(url, headers))),
         }
+    }
+
+    /// Checks the certificates of servers, also after a redirect; the kubelet does not.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        match &mut self {
+            Self::Http(probe) => probe.trust = trust,
+            Self::Grpc(probe) => probe.trust = probe.trust.take().and(Some(trust)),
+            Self::Tcp(_) => {}
+        }
+        self
     }
 
     /// Makes one attempt, of at most `timeout` in all.

@@ -25,6 +25,7 @@ mod probe;
 mod probe_signals;
 mod prober_grpc;
 mod prober_http;
+mod prober_tls;
 mod process;
 mod reverse_proxy;
 mod rust_version;

@@ -227,7 +227,7 @@ fn wrong_usage_is_told_all_at_once() {
 #[test]
 fn each_wrong_address_is_told_what_would_be_right() {
     for (address, part) in [
-        ("https://h/", "has the scheme https, which is not supported yet"),
+        ("ftp://h/", "has the unknown scheme ftp; write http://host:port/path, https://"),
         ("h:80", "is not an address; write http://host:port/path"),
         ("/healthz", "is not an address"),
         ("livenes", "is not an address"),

@@ -459,12 +459,6 @@ fn a_redirect_that_leads_nowhere_is_failure() {
 }
 
 #[test]
-fn a_redirect_to_https_of_the_host_is_an_error_that_says_so() {
-    let message = "Get \"https://127.0.0.1/\": redirected to https, which is not supported yet";
-    check(&judged(&redirect(302, "https://127.0.0.1/"), Fin), Error, Phase::Redirect, Some(302), message);
-}
-
-#[test]
 fn a_short_body_of_a_redirect_is_awaited_and_a_long_one_is_not() {
     let there = Server::new(&[(OK, Fin)]);
     for (length, result) in [(2049, Success), (2048, Failure)] {

@@ -1,6 +1,7 @@
 //! The command line of `probe`.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::Parser;
@@ -10,8 +11,10 @@ use super::address::{self, EnvironmentError};
 use crate::cli::shared::{self, Argument, ArgumentError, Output};
 use crate::fault::Target;
 use crate::prober::{AddressError, DEFAULT_TIMEOUT, Header, HeaderError, Probe};
+use crate::tls::Trust;
 
-const OPTIONS: [&str; 6] = ["--timeout", "--header", "--until", "--every", "--for", "--output"];
+const OPTIONS: [&str; 7] = ["--timeout", "--header", "--ca", "--until", "--every", "--for", "--output"];
+const FLAGS: [&str; 1] = ["--verify"];
 
 /// Time from one attempt to the next with `--until` alone.
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +59,8 @@ pub(super) enum UsageError {
     Header(String, HeaderError),
     #[error("{0:?} {1}")]
     Address(String, AddressError),
+    #[error("{0} {1}")]
+    Trust(&'static str, String),
     #[error("{0} needs --until or --every beside it")]
     Alone(&'static str),
     #[error(transparent)]
@@ -68,6 +73,8 @@ struct Raw {
     address: Option<String>,
     timeout: Option<Duration>,
     headers: Vec<Header>,
+    verify: bool,
+    ca: Option<PathBuf>,
     until: Option<bool>,
     every: Option<Duration>,
     limit: Option<Duration>,
@@ -109,23 +116,39 @@ pub(super) fn parse(
             .map_err(|error| errors.push(UsageError::Address(address.clone(), error)))
             .ok()
     });
-    match (address, probe) {
-        (Some(address), Some(probe)) if errors.is_empty() => Ok(ProbeCommand::Probe(Box::new(Arguments {
-            address,
-            probe,
-            timeout: raw.timeout.unwrap_or(DEFAULT_TIMEOUT),
-            schedule,
-            output: raw.output,
-        }))),
+    let trust = trust(raw.verify, raw.ca.as_deref(), env).map_err(|error| errors.push(error));
+    match (address, probe, trust) {
+        (Some(address), Some(probe), Ok(trust)) if errors.is_empty() => {
+            Ok(ProbeCommand::Probe(Box::new(Arguments {
+                address,
+                probe: probe.trusting(trust),
+                timeout: raw.timeout.unwrap_or(DEFAULT_TIMEOUT),
+                schedule,
+                output: raw.output,
+            })))
+        }
         _ => Err(errors),
     }
+}
+
+/// Whom to trust: anyone, unless told otherwise.
+fn trust(verify: bool, ca: Option<&Path>, env: &[(OsString, OsString)]) -> Result<Trust, UsageError> {
+    if let Some(ca) = ca {
+        return Trust::of_file(ca).map_err(|error| UsageError::Trust("--ca", error.to_string()));
+    }
+    if !verify {
+        return Ok(Trust::Anyone);
+    }
+    let file = env.iter().find(|(name, value)| name == "SSL_CERT_FILE" && !value.is_empty());
+    Trust::of_system(file.map(|(_, value)| Path::new(value)))
+        .map_err(|error| UsageError::Trust("--verify", error.to_string()))
 }
 
 fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<UsageError>) -> Raw {
     let mut parser = Parser::from_args(args);
     let mut raw = Raw::default();
     loop {
-        let taken = match shared::next_argument(&mut parser, &OPTIONS) {
+        let taken = match shared::next_argument_or_flag(&mut parser, &OPTIONS, &FLAGS) {
             Ok(None) => return raw,
             Ok(Some(Argument::Help)) => {
                 raw.help = true;
@@ -155,6 +178,8 @@ impl Raw {
                 Ok(header) => self.headers.push(header),
                 Err(error) => return Err(UsageError::Header(value, error)),
             },
+            "--verify" => self.verify = true,
+            "--ca" => self.ca = Some(value.into()),
             "--until" => match value.as_str() {
                 "success" => self.until = Some(true),
                 "failure" => self.until = Some(false),

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::status::{Status, check, code, reset};
 use super::{health, hpack};
 use crate::prober::outcome::Phase;
 use crate::prober::quote::os_error;
+use crate::prober::stream::Stream;
 use crate::prober::version::KUBERNETES_VERSION;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -40,7 +40,7 @@ mod flag {
 }
 
 /// One connection, for one call.
-pub(super) struct Connection(TcpStream);
+pub(super) struct Connection(Stream);
 
 struct Frame {
     kind: u8,
@@ -50,7 +50,7 @@ struct Frame {
 }
 
 impl Connection {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(super) const fn new(stream: Stream) -> Self {
         Self(stream)
     }
 

@@ -3,6 +3,8 @@
 //! Each source keeps the plan it gave last. All of them are merged by rule name, checked, and put in force at once or not
 //! at all. A rule that is unchanged in name and content keeps its origin.
 
+mod files;
+mod rules;
 mod stop;
 
 use std::collections::HashSet;
@@ -11,20 +13,20 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::change::{Change, Changed, Refusal};
 use super::instance::{Instance, epoch};
 use super::layers::Layers;
 use super::merge::{Layer, Merged, check_number};
-use super::overlay::{self, Overlay, UnknownRule};
+use super::overlay::Overlay;
 use super::status::{RuleStatus, SourceStatus, Status};
-use super::summary::{NAMED, summary};
+use super::summary::summary;
 use crate::clock::Timer;
 use crate::engine::events::{EventKind, Events};
 use crate::engine::{Engine, Stop};
-use crate::fault::{Replica, Rule, RuleName, Timestamp};
-use crate::plan::{ConfigError, Errors, Source, check_replica};
+use crate::fault::{Replica, Rule, Timestamp};
+use crate::plan::{Errors, Source};
 use crate::telemetry::metrics::Metrics;
 
 /// How often the wall clock is compared with the engine's, where rules depend on it.
@@ -165,104 +167,6 @@ impl Control {
         result
     }
 
-    fn change_rules(&self, inner: &mut Inner, by: &str, change: Change) -> Result<Changed, Refusal> {
-        let (mut overlay, merged) = (inner.overlay.clone(), &inner.merged);
-        let named = |name: &str| {
-            let invalid = |error| Refusal::Invalid(ConfigError::new("", error).field("name").into());
-            RuleName::new(name).map_err(invalid)
-        };
-        let known = |name: &str| RuleName::new(name).map_err(|_| Refusal::NotFound { name: name.to_owned() });
-        let not_found = |name: &RuleName| Refusal::NotFound { name: name.to_string() };
-        let (mut created, mut renews) = (false, false);
-        let what = match change {
-            Change::PutPlan(plan) => {
-                overlay = Overlay::of_plan(plan).map_err(Refusal::Invalid)?;
-                "put plan".to_owned()
-            }
-            Change::PutFault { name, rule } => {
-                let name = named(&name)?;
-                created = overlay::in_force(merged, &name).is_none();
-                overlay.put(&name, rule).map_err(Refusal::Invalid)?;
-                format!("put fault {name}")
-            }
-            Change::PatchFault { name, patch } => {
-                let name = known(&name)?;
-                overlay
-                    .patch(&name, &patch, merged)
-                    .map_err(|UnknownRule| not_found(&name))?
-                    .map_err(Refusal::Invalid)?;
-                format!("patch fault {name}")
-            }
-            Change::DeleteFault { name } => {
-                let name = known(&name)?;
-                overlay.delete(&name, merged).map_err(|UnknownRule| not_found(&name))?;
-                format!("delete fault {name}")
-            }
-            Change::Reset { renew } => {
-                (overlay, renews) = (Overlay::default(), renew);
-                "reset".to_owned()
-            }
-            // These change no rule.
-            Change::Stop | Change::Resume => return Ok(self.unchanged()),
-        };
-        let merged = candidate(&inner.layers, &overlay).map_err(Refusal::Invalid)?;
-        let given = merged.seed.map(|(seed, _)| seed);
-        let replica = Replica::named(given, self.0.instance.pod.as_deref());
-        let errors = check_replica(overlay.rules(), &replica, "");
-        if !errors.is_empty() {
-            return Err(Refusal::Invalid(errors));
-        }
-        let cause = Cause { source: Source::Api, by, change: &what };
-        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
-        inner.overlay = overlay;
-        self.0.metrics.reload(Source::Api, true);
-        self.0.changed.notify_one();
-        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
-    }
-
-    /// Takes a file's content, as [`Layers::read`] does.
-    pub fn read(&self, source: Source, content: Result<Option<&str>, &str>) {
-        let mut inner = self.lock();
-        let mut layers = inner.layers.clone();
-        let Some(path) = layers.file_of(source).map(|file| file.path.display().to_string()) else { return };
-        let change = if content == Ok(None) { "file is gone" } else { "file read" };
-        let result = layers.read(source, content).and_then(|changed| {
-            if !changed {
-                return Ok(());
-            }
-            let before = inner.file_stop.clone();
-            inner.file_stop = layers.stop(before.as_ref());
-            let cause = Cause { source, by: &path, change };
-            candidate(&layers, &inner.overlay)
-                .and_then(|merged| self.put_in_force(&mut inner, merged, cause, false))
-                .map(|_| ())
-                .map_err(|errors| {
-                    inner.file_stop = before;
-                    errors.lines().into_iter().map(|error| format!("{path}: {error}")).collect()
-                })
-        });
-        match result {
-            Ok(()) => {
-                let missing = layers.file_of(source).map(|file| file.errors.clone()).unwrap_or_default();
-                self.0.metrics.reload(source, missing.is_empty());
-                for warning in missing.iter().chain(layers.warnings(source)) {
-                    warn!(source = source.name(), "{warning}");
-                }
-                inner.layers = layers;
-            }
-            Err(errors) => {
-                self.0.metrics.reload(source, false);
-                for error in &errors {
-                    warn!(source = source.name(), "{error}; the plan before goes on");
-                }
-                self.events().refused(source, &path, &errors);
-                if let Some(file) = inner.layers.file(source) {
-                    file.errors = errors;
-                }
-            }
-        }
-    }
-
     /// Ends rules of the API when their time is up, and follows the wall clock where rules depend on it. Never ends.
     pub async fn run(self) {
         loop {
@@ -283,30 +187,6 @@ impl Control {
             if follows_clock {
                 self.follow_clock();
             }
-        }
-    }
-
-    fn expire(&self) {
-        let mut inner = self.lock();
-        let mut overlay = inner.overlay.clone();
-        let ended = overlay.expire(Instant::now());
-        if ended.is_empty() {
-            return;
-        }
-        let merged = inner.layers.merged_with(Some(overlay.layer()));
-        let names = ended.iter().take(NAMED).map(RuleName::as_str).collect::<Vec<_>>().join(", ");
-        let more = ended.len().saturating_sub(NAMED);
-        let change =
-            if more > 0 { format!("end of {names} and {more} more") } else { format!("end of {names}") };
-        inner.overlay = overlay;
-        let cause = Cause { source: Source::Api, by: "ttl", change: &change };
-        // Each change has made sure that what it hides fits; an error here is a mistake in that.
-        if let Err(errors) = self.put_in_force(&mut inner, merged, cause, false) {
-            let errors = errors.lines();
-            for error in &errors {
-                error!(change, "{error}; the rules stay in force");
-            }
-            self.events().refused(Source::Api, "ttl", &errors);
         }
     }
 

@@ -1,0 +1,99 @@
+//! Changes of rules through the API, and their end.
+
+use tokio::time::Instant;
+use tracing::error;
+
+use super::{Cause, Control, Inner, candidate};
+use crate::fault::{Replica, RuleName};
+use crate::plan::{ConfigError, Source, check_replica};
+use crate::sources::overlay::{self, Overlay, UnknownRule};
+use crate::sources::summary::NAMED;
+use crate::sources::{Change, Changed, Refusal};
+
+impl Control {
+    /// Changes rules; stop and resume change none.
+    pub(super) fn change_rules(
+        &self,
+        inner: &mut Inner,
+        by: &str,
+        change: Change,
+    ) -> Result<Changed, Refusal> {
+        let (mut overlay, merged) = (inner.overlay.clone(), &inner.merged);
+        let named = |name: &str| {
+            let invalid = |error| Refusal::Invalid(ConfigError::new("", error).field("name").into());
+            RuleName::new(name).map_err(invalid)
+        };
+        let known = |name: &str| RuleName::new(name).map_err(|_| Refusal::NotFound { name: name.to_owned() });
+        let not_found = |name: &RuleName| Refusal::NotFound { name: name.to_string() };
+        let (mut created, mut renews) = (false, false);
+        let what = match change {
+            Change::PutPlan(plan) => {
+                overlay = Overlay::of_plan(plan).map_err(Refusal::Invalid)?;
+                "put plan".to_owned()
+            }
+            Change::PutFault { name, rule } => {
+                let name = named(&name)?;
+                created = overlay::in_force(merged, &name).is_none();
+                overlay.put(&name, rule).map_err(Refusal::Invalid)?;
+                format!("put fault {name}")
+            }
+            Change::PatchFault { name, patch } => {
+                let name = known(&name)?;
+                overlay
+                    .patch(&name, &patch, merged)
+                    .map_err(|UnknownRule| not_found(&name))?
+                    .map_err(Refusal::Invalid)?;
+                format!("patch fault {name}")
+            }
+            Change::DeleteFault { name } => {
+                let name = known(&name)?;
+                overlay.delete(&name, merged).map_err(|UnknownRule| not_found(&name))?;
+                format!("delete fault {name}")
+            }
+            Change::Reset { renew } => {
+                (overlay, renews) = (Overlay::default(), renew);
+                "reset".to_owned()
+            }
+            // These change no rule.
+            Change::Stop | Change::Resume => return Ok(self.unchanged()),
+        };
+        let merged = candidate(&inner.layers, &overlay).map_err(Refusal::Invalid)?;
+        let given = merged.seed.map(|(seed, _)| seed);
+        let replica = Replica::named(given, self.0.instance.pod.as_deref());
+        let errors = check_replica(overlay.rules(), &replica, "");
+        if !errors.is_empty() {
+            return Err(Refusal::Invalid(errors));
+        }
+        let cause = Cause { source: Source::Api, by, change: &what };
+        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
+        inner.overlay = overlay;
+        self.0.metrics.reload(Source::Api, true);
+        self.0.changed.notify_one();
+        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+    }
+
+    /// Ends the rules whose time is up.
+    pub(super) fn expire(&self) {
+        let mut inner = self.lock();
+        let mut overlay = inner.overlay.clone();
+        let ended = overlay.expire(Instant::now());
+        if ended.is_empty() {
+            return;
+        }
+        let merged = inner.layers.merged_with(Some(overlay.layer()));
+        let names = ended.iter().take(NAMED).map(RuleName::as_str).collect::<Vec<_>>().join(", ");
+        let more = ended.len().saturating_sub(NAMED);
+        let change =
+            if more > 0 { format!("end of {names} and {more} more") } else { format!("end of {names}") };
+        inner.overlay = overlay;
+        let cause = Cause { source: Source::Api, by: "ttl", change: &change };
+        // Each change has made sure that what it hides fits; an error here is a mistake in that.
+        if let Err(errors) = self.put_in_force(&mut inner, merged, cause, false) {
+            let errors = errors.lines();
+            for error in &errors {
+                error!(change, "{error}; the rules stay in force");
+            }
+            self.events().refused(Source::Api, "ttl", &errors);
+        }
+    }
+}

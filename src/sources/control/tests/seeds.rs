@@ -1,0 +1,40 @@
+//! Seeds, and what follows from them.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_strongest_seed_decides_draws_and_members() {
+    let vars = [("POD_NAME", "web-3"), ("SEED", "1"), ("LIVENESS_FAILURE_RATE", "50")];
+    let control = control(&vars);
+    let own = control.status().snapshot.active.plan.seed();
+    assert_eq!(own, Seed(1).for_pod("web-3"));
+    control.must(put("some", json!({"target": "traffic", "mode": "hang", "pods": [3]})));
+    control.must(put("none", json!({"target": "traffic", "mode": "hang", "pods": [0, 4]})));
+    let selected: Vec<bool> = control.status().rules.iter().map(|rule| rule.selected).collect();
+    assert_eq!(selected, [true, false, true]);
+    let metrics = control.scrape();
+    assert!(metrics.contains("probesim_fault_selected{fault=\"some\"} 1\n"));
+    assert!(metrics.contains("probesim_fault_selected{fault=\"none\"} 0\n"));
+    assert!(metrics.contains("probesim_fault_active{fault=\"none\"} 0\n"));
+    control.must(Change::PutPlan(json!({"seed": 9})));
+    assert_eq!(control.status().snapshot.active.plan.seed(), Seed(9).for_pod("web-3"));
+    control.must(Change::Reset { renew: false });
+    assert_eq!(control.status().snapshot.active.plan.seed(), own);
+}
+
+#[test]
+fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_each_replica() {
+    let place = |name: &str, scope: SeedScope, seed: u64| {
+        let config = env::load([("SEED".into(), seed.to_string().into())].into_iter()).unwrap().config;
+        let instance = Instance { pod: Some(name.to_owned()), scope, drawn_seed: 7, starts: 1 };
+        instance.seed_and_replica(&Layers::new(&config).merged(), Timestamp::default())
+    };
+    let mut keys = std::collections::HashSet::new();
+    for number in 0..24 {
+        let name = format!("web-{number}");
+        let (seed, replica) = place(&name, SeedScope::Pod, 42);
+        // The key of a replica decides on both `pods` and `stagger`.
+        assert_eq!(place(&name, SeedScope::Fleet, seed.0), (seed, replica), "{name}");
+        assert!(keys.insert(replica.key.map(|key| key.0)), "{name} shares its key");
+    }
+}

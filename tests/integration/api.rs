@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
+mod callers;
+mod events;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -237,125 +240,6 @@ async fn one_answer(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_token_is_needed_by_everybody_and_may_change_in_its_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("token");
-    std::fs::write(&file, "first\n").unwrap();
-    let service = Service::start(&[("ADMIN_TOKEN_FILE", file.to_str().unwrap())]).await;
-    let with = |header: &str| {
-        let text = request("GET", "/v1/state", &[header], &Value::Null)
-            .replace("host: localhost", "host: web-0.example");
-        exchange(service.admin, text)
-    };
-    let missing = with("x: y").await;
-    assert_eq!(
-        (missing.status(), missing.header("www-authenticate").as_deref()),
-        (401, Some("Bearer realm=\"probesim\""))
-    );
-    for (header, status) in [
-        ("authorization: Bearer first", 200),
-        ("authorization: bearer first", 200),
-        ("x-probesim-token: first", 200),
-        ("x-probesim-token: firs", 401),
-        ("authorization: Bearer firs", 401),
-        ("authorization: Bearer first1", 401),
-        ("authorization: Basic first", 401),
-        ("authorization: Bearer", 401),
-    ] {
-        assert_eq!(with(header).await.status(), status, "{header}");
-    }
-    std::fs::write(&file, "second").unwrap();
-    assert_eq!(with("authorization: Bearer first").await.status(), 401);
-    assert_eq!(with("authorization: Bearer second").await.status(), 200);
-    for broken in ["", "\n"] {
-        std::fs::write(&file, broken).unwrap();
-        assert_eq!(with("authorization: Bearer ").await.status(), 503);
-    }
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(with("authorization: Bearer second").await.status(), 503);
-    assert_eq!(get(service.admin, "/metrics").await.status(), 200);
-    assert_eq!(get(service.admin, "/openapi.json").await.status(), 200);
-}
-
-/// An address of this machine that is not loopback, if it has one.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: the kernel only chooses the address it would send from.
-    socket.connect("192.0.2.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
-}
-
-#[tokio::test]
-async fn without_a_token_only_loopback_is_answered_under_a_name_that_leads_there() {
-    let service = Service::start(&[("ADMIN_ADDRESS", ":0")]).await;
-    let ask = |addr: SocketAddr, host: &str, more: &str| {
-        exchange(addr, format!("GET /v1/state HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n"))
-    };
-    let port = service.admin.port();
-    for (host, more, status) in [
-        ("localhost", "", 200),
-        (&*format!("127.0.0.1:{port}"), "", 200),
-        ("[::1]:8081", "", 200),
-        ("probesim.example", "", 403),
-        ("localhost.example", "", 403),
-        ("localhost", "origin: http://localhost\r\n", 200),
-        ("localhost:1", "origin: http://localhost:2\r\n", 403),
-        ("localhost", "origin: https://evil.example\r\n", 403),
-        ("localhost", "origin: null\r\n", 403),
-    ] {
-        assert_eq!(ask(service.admin, host, more).await.status(), status, "{host} {more}");
-    }
-    for host in ["", "host: localhost\r\n"] {
-        let old = exchange(service.admin, format!("GET /v1/state HTTP/1.0\r\n{host}\r\n")).await;
-        assert!(old.text().starts_with("HTTP/1.0 403"), "{host}: {}", old.text());
-    }
-    for sign in
-        ["x-forwarded-for: 10.0.0.1", "forwarded: for=10.0.0.1", "via: 1.1 proxy", "x-real-ip: 10.0.0.1"]
-    {
-        let reply = ask(service.admin, "localhost", &format!("{sign}\r\n")).await;
-        assert_eq!(reply.status(), 403, "{sign}");
-        assert!(reply.body().contains("shows a reverse proxy"), "{}", reply.body());
-    }
-    let reply = ask(service.admin, "localhost", "host: localhost\r\n").await;
-    assert_eq!(reply.status(), 400, "two Host headers");
-    assert_eq!(ask(service.admin, "a@localhost", "").await.status(), 400);
-    let from = |source: [u8; 4], target: [u8; 4]| async move {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((source, 0).into()).unwrap();
-        let mut stream = socket.connect((target, port).into()).await.unwrap();
-        let head = "GET /v1/state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
-        text.get(9..12).unwrap().to_owned()
-    };
-    assert_eq!(from([127, 0, 0, 1], [127, 0, 0, 1]).await, "200");
-    assert_eq!(
-        from([127, 0, 0, 6], [127, 0, 0, 1]).await,
-        "403",
-        "a mesh delivers foreign requests from there"
-    );
-    assert_eq!(from([127, 0, 0, 1], [127, 0, 0, 2]).await, "403");
-    let Some(own) = own_address() else {
-        println!("this machine has loopback alone: foreign peers are not tried");
-        return;
-    };
-    let foreign = ask(SocketAddr::new(own, port), "localhost", "").await;
-    assert_eq!(foreign.status(), 403);
-    assert!(foreign.body().contains("only loopback callers are answered"), "{}", foreign.body());
-    assert_eq!(get(SocketAddr::new(own, port), "/metrics").await.status(), 200);
-}
-
-#[tokio::test]
-async fn without_loopback_and_without_a_token_nobody_steers() {
-    let service = Service::start(&[("ADMIN_LOOPBACK", "false")]).await;
-    let (status, problem) = service.ask("GET", "/v1/state", Value::Null).await;
-    assert_eq!(status, 403);
-    assert!(problem["detail"].as_str().unwrap().contains("set ADMIN_TOKEN or ADMIN_TOKEN_FILE"), "{problem}");
-    assert_eq!(get(service.admin, "/metrics").await.status(), 200);
-}
-
-#[tokio::test]
 async fn a_body_of_ten_megabytes_is_refused_before_it_is_read() {
     let service = Service::start(&[]).await;
     let head = "PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10485760\r\n\r\n";
@@ -391,95 +275,6 @@ async fn more_requests_at_once_than_are_allowed_are_told_to_come_again() {
         stream.write_all(b"{}").await.unwrap();
     }
     eventually("the places are free again", || async { ask().await.status() == 200 }).await;
-}
-
-#[tokio::test]
-async fn a_thousand_listeners_that_never_read_leave_the_metrics_in_reach() {
-    let service = Service::start(&[("FAILURE_RATE", "100")]).await;
-    let mut listeners = Vec::new();
-    for _ in 0..1_000 {
-        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(2), TcpStream::connect(service.admin)).await
-        else {
-            continue;
-        };
-        let ask = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
-        let _ = stream.write_all(ask.as_bytes()).await;
-        listeners.push(stream);
-    }
-    let before = service.metric("process_resident_memory_bytes", &[]).await;
-    for _ in 0..300 {
-        service.get("/healthz").await;
-        service.ask("POST", "/v1/reset", Value::Null).await;
-    }
-    assert_eq!(get(service.admin, "/metrics").await.status(), 200);
-    let after = service.metric("process_resident_memory_bytes", &[]).await;
-    assert!(after < before + 8e6, "{before} became {after}");
-    drop(listeners);
-    eventually("a place is free again", || async { stream_of(&service, "").await.is_some() }).await;
-}
-
-/// A stream of events, if there is a place.
-async fn stream_of(service: &Service, header: &str) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(service.admin).await.ok()?;
-    let ask =
-        format!("GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{header}\r\n");
-    stream.write_all(ask.as_bytes()).await.ok()?;
-    let mut head = [0; 12];
-    timeout(PATIENCE, stream.read_exact(&mut head)).await.ok()?.ok()?;
-    (&head == b"HTTP/1.1 200").then_some(stream)
-}
-
-/// Reads a stream until it holds each of `wanted`.
-async fn read_until(stream: &mut TcpStream, wanted: &[&str]) -> String {
-    let mut text = String::new();
-    let mut buffer = vec![0; 65_536];
-    while !wanted.iter().all(|wanted| text.contains(wanted)) {
-        let count = timeout(PATIENCE, stream.read(&mut buffer)).await;
-        let count = count.unwrap_or_else(|_| panic!("{wanted:?} never came: {text}")).unwrap();
-        assert!(count > 0, "the stream ended: {text}");
-        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
-    }
-    text
-}
-
-#[tokio::test]
-async fn events_tell_of_changes_windows_and_injections_as_they_happen() {
-    let service = Service::start(&[]).await;
-    let mut stream = stream_of(&service, "").await.unwrap();
-    let rule = json!({"target": "liveness", "mode": "status", "when": {"after": "200ms", "for": "200ms"}});
-    service.ask("PUT", "/v1/faults/window", rule).await;
-    service.ask("PUT", "/v1/faults/down", down()).await;
-    service.get("/readyz").await;
-    service.ask("PUT", "/v1/faults/down", json!({"target": "x"})).await;
-    let text = read_until(
-        &mut stream,
-        &[
-            "event: plan\ndata: {\"id\":\"",
-            "\"change\":\"put fault window\"",
-            "event: injection\n",
-            "\"fault\":\"down\",\"target\":\"readiness\",\"client\":\"other\",\"number\":1,\"mode\":\"status\"",
-            "event: refused\n",
-            "\"kind\":\"window\",\"fault\":\"window\",\"open\":true",
-            "\"kind\":\"window\",\"fault\":\"window\",\"open\":false",
-        ],
-    )
-    .await;
-    assert!(text.contains("content-type: text/event-stream") || text.contains("200"), "{text}");
-    let (status, page) = service.ask("GET", "/v1/events?after=1&limit=2", Value::Null).await;
-    let ids: Vec<_> =
-        page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap()).collect();
-    let (process, _) = ids[0].split_once('-').unwrap();
-    let id = |number: u64| format!("{process}-{number}");
-    assert_eq!((status, &ids, &page["next"]), (200, &vec![id(2).as_str(), &id(3)], &json!(id(3))));
-    let mut again = stream_of(&service, &format!("last-event-id: {}\r\n", id(1))).await.unwrap();
-    let replayed = read_until(&mut again, &[&format!("id: {}\n", id(2)), &format!("id: {}\n", id(3))]).await;
-    assert!(!replayed.contains(&format!("id: {}\n", id(1))), "{replayed}");
-    // A reader that has seen a thousand events of an earlier process misses none of this one.
-    let mut restarted = stream_of(&service, "last-event-id: 19a2b3c4d5e-1000\r\n").await.unwrap();
-    read_until(&mut restarted, &[&format!("id: {}\n", id(1)), &format!("id: {}\n", id(2))]).await;
-    service.ask("DELETE", "/v1/faults/down", Value::Null).await;
-    read_until(&mut restarted, &["\"change\":\"delete fault down\""]).await;
-    assert!(service.stop().await < Duration::from_secs(3), "listeners hold up the end");
 }
 
 #[tokio::test]

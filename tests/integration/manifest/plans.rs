@@ -1,5 +1,8 @@
 //! Plans in files of a container: ConfigMap, projected and downward API volumes.
 
+mod annotation;
+mod volumes;
+
 use kube_probesim::plan::Source;
 use proptest::prelude::*;
 
@@ -226,100 +229,6 @@ fn each_pod_of_a_name_can_have_its_own_file_and_the_one_that_is_read_is_said() {
     );
 }
 
-const ANNOTATION: &str = "{name: notes, downwardAPI: {items: [{path: faults, fieldRef: {fieldPath: \"metadata.annotations['probesim.io/faults']\"}}]}}";
-
-/// A Pod with this annotation, mounted at the default of `ANNOTATION_FILE`.
-fn annotated(env: &str, value: &str) -> String {
-    with(env, "{name: notes, mountPath: /etc/downwardapi}", ANNOTATION).replace(
-        "metadata: {name: web,",
-        &format!("metadata: {{name: web, annotations: {{probesim.io/faults: '{value}'}},"),
-    )
-}
-
-#[test]
-fn the_annotation_of_the_pod_is_a_plan_where_a_volume_has_it() {
-    let of = |text: &str| rules(&workload(text));
-    assert_eq!(of(&annotated("", PLAN)), [("down".to_owned(), Source::Annotation)]);
-    assert_eq!(of(&annotated("", "")), []);
-    let unmounted = annotated("", PLAN).replace("mountPath: /etc/downwardapi", "mountPath: /other");
-    assert_eq!(of(&unmounted), [], "nobody reads it");
-    let elsewhere = unmounted.replace("env: []", "env: [{name: ANNOTATION_FILE, value: /other/faults}]");
-    assert_eq!(of(&elsewhere), [("down".to_owned(), Source::Annotation)]);
-    let asked = annotated("{name: ANNOTATION_FILE, value: /other/faults}", PLAN);
-    assert!(without(&asked).contains("ANNOTATION_FILE (/other/faults) is not there"));
-    let nothing =
-        with("", "{name: notes, mountPath: /etc/downwardapi}", "{name: notes, downwardAPI: {items: []}}");
-    let web = workload(&nothing);
-    assert_eq!(
-        (rules(&web).len(), web.warnings.len(), web.assumptions.len()),
-        (0, 0, 0),
-        "nobody asked for it"
-    );
-    let projected = annotated("", PLAN)
-        .replace("downwardAPI: {items", "projected: {sources: [{downwardAPI: {items")
-        .replace("\"}}]}}", "\"}}]}}]}}");
-    assert_eq!(of(&projected), [("down".to_owned(), Source::Annotation)]);
-    let wrong = refusal(&annotated("", "faults: [{name: down, target: nobody, mode: hang}]"));
-    assert!(
-        wrong
-            .starts_with("pod.yaml, document 1 (line 1), Pod/web, metadata.annotations.probesim.io/faults: "),
-        "{wrong}"
-    );
-    assert!(
-        wrong.contains("faults[0] (down): target=\"nobody\"") && wrong.contains("ANNOTATION_FILE of"),
-        "{wrong}"
-    );
-}
-
-#[test]
-fn the_annotation_of_a_controllers_pods_is_its_templates() {
-    let pod = annotated("", PLAN);
-    let (metadata, spec) = pod.split_once("spec:\n").unwrap();
-    let metadata = metadata.split_once("metadata: ").unwrap().1.trim();
-    let text = format!(
-        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: web, annotations: {{probesim.io/faults: 'faults: []'}}}}\n\
-         spec:\n  template:\n    metadata: {metadata}\n    spec:\n{}",
-        indented(spec, 4)
-    );
-    assert_eq!(rules(&workload(&text)), [("down".to_owned(), Source::Annotation)]);
-}
-
-#[test]
-fn sources_are_merged_as_in_the_service() {
-    let named = |name: &str| format!("{{name: {name}, target: readiness, mode: hang}}");
-    let faults = format!(
-        "{{name: FAULTS, value: 'faults: [{}, {}, {}]'}}, {{name: SEED, value: '1'}}",
-        named("a"),
-        named("b"),
-        named("c")
-    );
-    let annotation = "{name: notes, mountPath: /etc/downwardapi}";
-    let map = config_map(
-        &format!("data: {{plan.yaml: 'seed: 2\nfaults: [{}, {{name: c, disabled: true}}]'}}", named("b"))
-            .replace('\n', "\\n")
-            .replace('\'', "\""),
-    );
-    let text = with(
-        &format!("{faults}, {FILE}"),
-        &format!("{MOUNT}, {annotation}"),
-        &format!("{{name: faults, configMap: {{name: plans}}}}, {ANNOTATION}"),
-    )
-    .replace(
-        "metadata: {name: web,",
-        &format!("metadata: {{name: web, annotations: {{probesim.io/faults: 'faults: [{}]'}},", named("d")),
-    );
-    let web = workload(&(text + &map));
-    let named = |name: &str, source| (name.to_owned(), source);
-    assert_eq!(
-        rules(&web),
-        [named("d", Source::Annotation), named("b", Source::File), named("a", Source::Environment)]
-    );
-    let merged = &web.ours[0].merged;
-    assert_eq!(merged.seed, Some((2, Source::File)));
-    let hidden: Vec<&str> = merged.hidden.iter().map(|hidden| hidden.name.as_str()).collect();
-    assert_eq!(hidden, ["b", "c"]);
-}
-
 const POD_NAME: &str = "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}";
 const SHARE: &str = "faults: [{name: some, target: readiness, mode: hang, pods: 30%}]";
 
@@ -352,88 +261,6 @@ fn ordinals_are_for_stateful_sets() {
     assert_eq!(rules(&workload(&of("StatefulSet", "web"))).len(), 1);
     for name in ["web", "web-0"] {
         assert!(refusal(&of("Deployment", name)).contains("FAULTS: some: pods"), "{name}");
-    }
-}
-
-/// All that is read of volumes, a value a line.
-const VOLUMES: &str = "apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-  annotations:
-    probesim.io/faults: '{}'
-spec:
-  containers:
-  - name: probesim
-    image: kube-probesim
-    workingDir: /etc
-    readinessProbe:
-      httpGet:
-        port: 8080
-    env:
-    - name: FAULTS_FILE
-      value: faults/plan
-    - name: STATE_DIR
-      value: /state/x
-    volumeMounts:
-    - name: faults
-      mountPath: /etc/faults
-      subPath: sub
-      readOnly: true
-    - name: state
-      mountPath: /state
-    - name: notes
-      mountPath: /etc/downwardapi
-  volumes:
-  - name: faults
-    configMap:
-      name: plans
-      optional: false
-      items:
-      - key: plan
-        path: sub/plan
-  - name: state
-    emptyDir: {}
-  - name: notes
-    projected:
-      sources:
-      - downwardAPI:
-          items:
-          - path: faults
-            fieldRef:
-              fieldPath: metadata.annotations['probesim.io/faults']
----
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: plans
-data:
-  plan: '{faults: [{name: down, target: readiness, mode: hang}]}'
-";
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// One value is replaced; whatever comes of it, each error names the file on a line.
-    #[test]
-    fn no_value_of_a_volume_brings_the_reader_down(
-        at in 0_usize..200,
-        value in prop_oneof![
-            Just("[]"), Just("{}"), Just("~"), Just("-1"), Just("''"), Just("[[]]"), Just("{a: 1}"), Just("\"\\0\\n\""),
-            Just("'..'"), Just("/"), Just("'$('"), Just("true"), Just("\"metadata.annotations['\""), Just("'{faults: é'"),
-        ],
-    ) {
-        prop_assert_eq!(rules(&workload(VOLUMES)), from_file());
-        let values: Vec<usize> = VOLUMES.match_indices(": ").map(|(at, _)| at).collect();
-        let start = values[at % values.len()] + 2;
-        let end = start + VOLUMES[start..].find('\n').unwrap_or_default();
-        let broken = format!("{}{value}{}", &VOLUMES[..start], &VOLUMES[end..]);
-        if let Err(errors) = read(&[input("pod.yaml", &broken)]) {
-            prop_assert!(!errors.errors.is_empty());
-            for line in errors.to_string().lines() {
-                prop_assert!(line.starts_with("pod.yaml"), "{}", line);
-            }
-        }
     }
 }
 

@@ -147,7 +147,7 @@ fn control(config: &Config) -> (Engine, Control) {
     let mut config = config.clone();
     config.identity.pod.get_or_insert_with(|| POD.to_owned());
     let layers = Layers::new(&config);
-    let (engine, _, control) = running(&config, layers, 7, &Restored::default(), false).expect("metrics");
+    let (engine, _, control) = running(&config, layers, 7, &Restored::default()).expect("metrics");
     (engine, control)
 }
 

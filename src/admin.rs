@@ -160,12 +160,12 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         (["stop"], &Method::POST) => {
             nothing(&parts.headers, body).await?;
             change(Change::Stop)?;
-            Ok(stop_answer(&api.control.status()))
+            Ok(stop_answer(api).await)
         }
         (["resume"], &Method::POST) => {
             nothing(&parts.headers, body).await?;
             change(Change::Resume)?;
-            Ok(stop_answer(&api.control.status()))
+            Ok(stop_answer(api).await)
         }
         (["reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
         (["state"], &Method::GET) => {
@@ -339,17 +339,26 @@ fn changed_body(changed: Changed) -> Value {
 }
 
 /// The answer to a stop or a resume: whether rules are out of force, by whom, and which sources bring rules back at the
-/// next start of the container, where the stop does not outlive this one.
-fn stop_answer(status: &crate::sources::Status) -> Response {
+/// next start of the container, where the stop does not outlive this one. A kill after the answer loses neither a stop
+/// nor a resume that is reported as kept.
+async fn stop_answer(api: &Api) -> Response {
+    let saved = api.control.save().await;
+    let status = api.control.status();
     let generation = status.snapshot.active.generation;
     let stop = status.snapshot.active.stop.as_ref();
     let mut body = json!({ "generation": generation, "stopped": stop.is_some() });
     if let Some(stop) = stop {
         body["stop"] = state::stop(stop);
-        body["kept"] = status.keeps_stop.into();
-        if !status.keeps_stop {
-            body["returning"] = status.returning.iter().map(state::returning).collect();
-        }
+    }
+    let is_kept = matches!(saved, Some(Ok(())));
+    if stop.is_some() || saved.is_some() {
+        body["kept"] = is_kept.into();
+    }
+    if let Some(Err(error)) = &saved {
+        body["reason"] = error.to_string().into();
+    }
+    if stop.is_some() && !is_kept {
+        body["returning"] = status.returning.iter().map(state::returning).collect();
     }
     answer::json(StatusCode::OK, &body, Some(generation))
 }

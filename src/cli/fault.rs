@@ -270,6 +270,9 @@ impl Session<'_> {
             writeln!(self.out, "{}", reply.body.trim_end())?;
         } else if answer["stopped"] != true {
             self.print(&reply, "rules are in force again")?;
+            if let Some(reason) = answer["reason"].as_str() {
+                writeln!(self.out, "after a restart of the container the stop is back: {reason}")?;
+            }
         }
         if answer["stopped"] == true {
             return Err(Failure::StillStopped(answer["stop"]["by"].as_str().unwrap_or("a file").to_owned()));

@@ -8,7 +8,7 @@ mod rules;
 mod stop;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ use super::instance::{Instance, epoch};
 use super::layers::Layers;
 use super::merge::{Layer, Merged, check_number};
 use super::overlay::Overlay;
+use super::state::{SaveError, SaveRequests};
 use super::status::{RuleStatus, SourceStatus, Status};
 use super::summary::summary;
 use crate::clock::Timer;
@@ -44,8 +45,8 @@ struct Shared {
     engine: Engine,
     metrics: Arc<Metrics>,
     instance: Instance,
-    /// Whether a stop outlives the container.
-    keeps_stop: bool,
+    /// Saves what outlives the container, if anything does.
+    saves: OnceLock<SaveRequests>,
     inner: Mutex<Inner>,
     /// Notified when the next end of a rule may have come nearer.
     changed: Notify,
@@ -74,14 +75,13 @@ struct Cause<'a> {
 
 impl Control {
     /// Takes over the changes of an engine's plan, which was made of `layers`. `stop` is the one that an earlier start of
-    /// the container left; with `keeps_stop`, this one leaves its own, too.
+    /// the container left.
     pub(super) fn new(
         engine: Engine,
         metrics: Arc<Metrics>,
         layers: Layers,
         instance: Instance,
         stop: Option<Stop>,
-        keeps_stop: bool,
     ) -> Self {
         metrics.reload(Source::Environment, true);
         for (source, file) in layers.files() {
@@ -96,7 +96,8 @@ impl Control {
             warn!(source = stop.source.name(), by = stop.by, "stopped: no rule is in force");
         }
         let inner = Mutex::new(Inner { layers, overlay: Overlay::default(), merged, stop, file_stop });
-        Self(Arc::new(Shared { engine, metrics, instance, keeps_stop, inner, changed: Notify::new() }))
+        let (saves, changed) = (OnceLock::new(), Notify::new());
+        Self(Arc::new(Shared { engine, metrics, instance, saves, inner, changed }))
     }
 
     /// What happens to plans and rules.
@@ -133,10 +134,24 @@ impl Control {
             seed: inner.merged.seed,
             sources: inner.all_layers().iter().map(source).collect(),
             starts: self.0.instance.starts,
-            keeps_stop: self.0.keeps_stop,
             returning: inner.layers.returning(),
             snapshot,
         }
+    }
+
+    /// Saves through `saves` from here on.
+    pub(super) fn save_with(&self, saves: SaveRequests) {
+        // There is one saver in the life of a service.
+        let _ = self.0.saves.set(saves);
+    }
+
+    /// Returns once the present state is on the disk; `None` where nothing outlives the container.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written.
+    pub async fn save(&self) -> Option<Result<(), SaveError>> {
+        Some(self.0.saves.get()?.save().await)
     }
 
     /// The stop that is to outlive the container.

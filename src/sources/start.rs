@@ -65,15 +65,14 @@ pub fn start(config: &Config, drawn_seed: u64) -> Result<Started, prometheus::Er
         // `Control::new` logs what is wrong.
         let _ = layers.read(*source, as_read(content));
     }
-    let (engine, metrics, control) = running(config, layers, drawn_seed, &restored, state.is_some())?;
+    let (engine, metrics, control) = running(config, layers, drawn_seed, &restored)?;
     let files = paths.iter().map(|(_, path)| path.clone()).zip(contents).collect();
     let watcher = watch(&control, paths.iter().map(|(source, _)| *source).collect(), files);
-    let saver = state.and_then(|state| save(state, engine.clone(), control.clone()));
+    let saver = state.and_then(|state| save(state, engine.clone(), &control));
     Ok(Started { control, engine, metrics, saver, watcher })
 }
 
-/// The plan of `layers` at work: nothing is read, watched or saved. With `keeps_stop`, whoever calls this saves what
-/// outlives the container.
+/// The plan of `layers` at work: nothing is read, watched or saved.
 ///
 /// # Errors
 ///
@@ -83,7 +82,6 @@ pub fn running(
     layers: Layers,
     drawn_seed: u64,
     restored: &Restored,
-    keeps_stop: bool,
 ) -> Result<(Engine, Arc<Metrics>, Control), prometheus::Error> {
     let instance = Instance {
         pod: config.identity.pod.clone(),
@@ -107,8 +105,7 @@ pub fn running(
     let stop = restored.stop.clone().or_else(|| layers.stop(None));
     let engine = Engine::resumed(plan, sources, stop, restored.elapsed, &restored.counts);
     let metrics = Arc::new(Metrics::new(engine.clone())?);
-    let control =
-        Control::new(engine.clone(), metrics.clone(), layers, instance, restored.stop.clone(), keeps_stop);
+    let control = Control::new(engine.clone(), metrics.clone(), layers, instance, restored.stop.clone());
     Ok((engine, metrics, control))
 }
 
@@ -154,7 +151,8 @@ fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
     restored.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| origin.clone())
 }
 
-fn save(dir: StateDir, engine: Engine, control: Control) -> Option<Saver> {
+fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
+    let stopped = control.clone();
     // A thousand rules take milliseconds to write, and seldom change.
     let written: Mutex<(u64, Origins)> = Mutex::default();
     let state = move || {
@@ -172,11 +170,13 @@ fn save(dir: StateDir, engine: Engine, control: Control) -> Option<Saver> {
             counts: snapshot.counts,
             proxies: plan.proxies().clone(),
             origins: written.1.clone(),
-            stop: control.lasting_stop(),
+            stop: stopped.lasting_stop(),
         }
     };
     let failed = |error| warn!(variable = "STATE_DIR", %error, "the state is not saved");
-    state::spawn(dir, state, failed)
+    let saver = state::spawn(dir, state, failed)
         .inspect_err(|error| error!(%error, variable = "STATE_DIR", "the state is not saved"))
-        .ok()
+        .ok()?;
+    control.save_with(saver.requests());
+    Some(saver)
 }

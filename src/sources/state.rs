@@ -27,7 +27,7 @@ use crate::engine::Stop;
 use crate::fault::{Counts, Origin, Proxies, Timestamp};
 
 use format::Record;
-pub use saver::{Saver, spawn};
+pub use saver::{SaveError, SaveRequests, Saver, spawn};
 
 const CURRENT: &str = "state.json";
 const OLD: &str = "state.json.old";
@@ -95,7 +95,8 @@ impl StateDir {
         }
         let mut wrong = Vec::new();
         let mut restored = Restored::default();
-        if let Some(Record { starts, saved, state }) = this.recall(&mut wrong) {
+        let (record, previous) = this.recall(&mut wrong);
+        if let Some(Record { starts, saved, state }) = record {
             let since = now.0.saturating_sub(saved.0);
             let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
             let State { counts, proxies, origins, stop, .. } = state;
@@ -105,6 +106,11 @@ impl StateDir {
         let Restored { elapsed, counts, proxies, origins, stop, .. } = restored.clone();
         if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, stop }, now) {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
+        } else if let Some(previous) = previous {
+            // After the start is counted, so that a kill meanwhile costs the copy and not the count.
+            if let Err(error) = this.put(OLD, &previous) {
+                wrong.push(format!("{} cannot be written: {error}", this.file(OLD).display()));
+            }
         }
         (this, restored, (!wrong.is_empty()).then(|| wrong.join("; ")))
     }
@@ -139,16 +145,11 @@ impl StateDir {
         }
     }
 
-    /// The last state that can be read, if there is any. A copy of it becomes the old one.
-    fn recall(&self, wrong: &mut Vec<String>) -> Option<Record> {
+    /// The last state that can be read, if there is any, and its bytes if it is the current one.
+    fn recall(&self, wrong: &mut Vec<String>) -> (Option<Record>, Option<Vec<u8>>) {
         let current = self.file(CURRENT);
         let damage = match read(&current) {
-            Ok(Some((record, bytes))) => {
-                // A copy and no rename: at no instant is the old one alone there, which knows nothing of the last start.
-                // Where this fails, so does the save that follows, which is reported.
-                let _ = self.put(OLD, &bytes);
-                return Some(record);
-            }
+            Ok(Some((record, bytes))) => return (Some(record), Some(bytes)),
             Ok(None) => None,
             Err(damage) => Some(damage),
         };
@@ -171,7 +172,7 @@ impl StateDir {
                 record.starts = record.starts.saturating_add(1);
             }
         }
-        old
+        (old, None)
     }
 }
 

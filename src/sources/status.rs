@@ -22,8 +22,6 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Which start of the container this is.
     pub starts: u64,
-    /// Whether a stop outlives the container.
-    pub keeps_stop: bool,
     /// The sources that bring rules at each start of the container.
     pub returning: Vec<Returning>,
 }

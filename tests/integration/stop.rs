@@ -87,7 +87,7 @@ fn a_stop_lets_go_what_rules_hold_and_outlives_the_container() {
     assert!(service.fault("list").1.starts_with("stopped by api 127.0.0.1:"), "{}", service.fault("list").1);
     assert!(service.get(service.probe, "/").unwrap().contains("stopped    no rule is in force, by api 127"));
     assert!(service.get(service.admin, "/metrics").unwrap().contains("probesim_stopped 1\n"));
-    sleep(Duration::from_millis(400));
+    // At once: the answer came when the stop was on the disk.
     service.child.kill().unwrap();
     service.child.wait().unwrap();
 
@@ -99,6 +99,37 @@ fn a_stop_lets_go_what_rules_hold_and_outlives_the_container() {
     );
     let (code, text) = service.fault("resume");
     assert_eq!((code, service.status("/startupz")), (0, Some(500)), "{text}");
+}
+
+#[test]
+fn a_kill_right_after_the_answer_loses_neither_a_stop_nor_a_resume() {
+    let state = directory("at_once");
+    let vars = [("LIVENESS_FAILURE_RATE", "100"), ("STATE_DIR", state.to_str().unwrap())];
+    for (call, status) in [("stop", 200), ("resume", 500)].repeat(5) {
+        let mut service = Process::start(&vars);
+        let (_, answer) = service.ask("POST", &format!("/v1/{call}"), "");
+        assert_eq!(answer["kept"], true, "{answer}");
+        service.child.kill().unwrap();
+        service.child.wait().unwrap();
+        assert_eq!(Process::start(&vars).status("/healthz"), Some(status), "after {call}");
+    }
+}
+
+#[test]
+fn a_stop_that_cannot_be_written_says_why_and_what_comes_back() {
+    let state = directory("unwritable");
+    let service = Process::start(&[("LIVENESS_FAILURE_RATE", "100"), ("STATE_DIR", state.to_str().unwrap())]);
+    // Nothing can be written in its place.
+    service.until(|| fs::create_dir(state.join("state.json.tmp")).is_ok());
+    let (status, answer) = service.ask("POST", "/v1/stop", "");
+    assert_eq!((status, &answer["stopped"], &answer["kept"]), (200, &json!(true), &json!(false)));
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the state cannot be written: Is a directory"), "{answer}");
+    assert_eq!(answer["returning"][0]["source"], "environment");
+    assert_eq!(service.status("/healthz"), Some(200), "it is stopped all the same");
+    let (code, text) = service.fault("resume");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("the stop is back: the state cannot be written"), "{text}");
 }
 
 #[test]

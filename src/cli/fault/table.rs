@@ -22,10 +22,10 @@ fn stop_line(stop: &Value) -> String {
 pub(super) fn stopped(answer: &Value) -> String {
     let mut lines = stop_line(&answer["stop"]);
     lines.push_str("end the stop: kube-probesim fault resume\n");
-    if answer["kept"] == true {
-        lines.push_str("it outlives a restart of the container\n");
-    } else {
-        lines.push_str("it ends with the container (STATE_DIR is not set)\n");
+    match answer["reason"].as_str() {
+        _ if answer["kept"] == true => lines.push_str("it outlives a restart of the container\n"),
+        Some(reason) => lines.extend(["it ends with the container: ", reason, "\n"]),
+        None => lines.push_str("it ends with the container (STATE_DIR is not set)\n"),
     }
     for source in answer["returning"].as_array().into_iter().flatten() {
         let (rules, of, end) = (&source["rules"], text(&source["source"]), text(&source["end"]));

@@ -19,7 +19,7 @@ use crate::sources::state::Restored;
 fn control(vars: &[(&str, &str)]) -> Control {
     let pairs = vars.iter().map(|(name, value)| (name.into(), value.into()));
     let config = env::load(pairs).unwrap().config;
-    running(&config, Layers::new(&config), 7, &Restored::default(), false).unwrap().2
+    running(&config, Layers::new(&config), 7, &Restored::default()).unwrap().2
 }
 
 fn put(name: &str, rule: Value) -> Change {

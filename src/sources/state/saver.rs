@@ -6,6 +6,10 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
 use super::{State, StateDir};
 use crate::clock::wall_clock;
 
@@ -15,14 +19,43 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// Time between two saves where only time has passed.
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
+/// How long a requested save may take.
+const SAVE_TIME: Duration = Duration::from_secs(5);
+
 /// Enough to write a state; the state itself is on the heap.
 const STACK: usize = 256 << 10;
 
 /// The thread that saves. Dropped without [`finish`](Self::finish) it saves a last time as well, but nobody waits for it.
 #[derive(Debug)]
 pub struct Saver {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    requests: Sender<Request>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Asks the thread for a save. It may outlive the [`Saver`].
+#[derive(Clone, Debug)]
+pub struct SaveRequests(Sender<Request>);
+
+/// Why a state is not on the disk.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SaveError {
+    /// Writing failed.
+    #[error("the state cannot be written: {0}")]
+    Failed(String),
+    /// The disk is slow.
+    #[error("the state was not written within {} s", SAVE_TIME.as_secs())]
+    Late,
+    /// The service is ending, or the thread is gone.
+    #[error("the state is no longer saved")]
+    Ended,
+}
+
+#[derive(Debug)]
+enum Request {
+    /// Save, and report the result.
+    Save(oneshot::Sender<Result<(), SaveError>>),
+    /// Save a last time and end.
+    End,
 }
 
 /// Saves what `state` gives every 100 ms if it differs from what was saved last; where only time has passed, every second.
@@ -36,32 +69,72 @@ pub fn spawn(
     state: impl Fn() -> State + Send + 'static,
     mut failed: impl FnMut(io::Error) + Send + 'static,
 ) -> io::Result<Saver> {
-    let (stop, stopped) = mpsc::channel();
+    let (requests, incoming) = mpsc::channel();
     let mut saving = Saving { dir, last: None, reported: Vec::new() };
     let run = move || {
         loop {
-            let ends = stopped.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout);
+            let request = incoming.recv_timeout(PERIOD);
+            let is_end = matches!(request, Ok(Request::End) | Err(RecvTimeoutError::Disconnected));
             let state = state();
-            if (ends || saving.is_due(&state))
-                && let Some(error) = saving.save(state)
+            let result =
+                if request.is_ok() || is_end || saving.is_due(&state) { saving.save(state) } else { Ok(()) };
+            if let Ok(Request::Save(reply)) = request {
+                // Whoever asked may have left.
+                let _ = reply
+                    .send(result.as_ref().map(|_| ()).map_err(|error| SaveError::Failed(error.to_string())));
+            }
+            if let Err(error) = result
+                && saving.is_new(&error)
             {
                 failed(error);
             }
-            if ends {
+            if is_end {
                 break;
             }
         }
     };
     let thread = thread::Builder::new().name("state".to_owned()).stack_size(STACK).spawn(run)?;
-    Ok(Saver { stop, thread })
+    Ok(Saver { requests, thread: Some(thread) })
 }
 
 impl Saver {
+    /// A handle to ask for saves.
+    pub fn requests(&self) -> SaveRequests {
+        SaveRequests(self.requests.clone())
+    }
+
     /// Saves a last time and ends the thread.
-    pub fn finish(self) {
-        drop(self.stop);
-        // After a panic there is nothing left to do.
-        let _ = self.thread.join();
+    pub fn finish(mut self) {
+        let thread = self.thread.take();
+        drop(self);
+        if let Some(thread) = thread {
+            // After a panic there is nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        // Fails only where the thread is gone already.
+        let _ = self.requests.send(Request::End);
+    }
+}
+
+impl SaveRequests {
+    /// Returns once a state that is not older than this call is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or not yet after five seconds.
+    pub async fn save(&self) -> Result<(), SaveError> {
+        let (reply, result) = oneshot::channel();
+        self.0.send(Request::Save(reply)).map_err(|_| SaveError::Ended)?;
+        match timeout(SAVE_TIME, result).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(SaveError::Ended),
+            Err(_) => Err(SaveError::Late),
+        }
     }
 }
 
@@ -82,23 +155,21 @@ impl Saving {
         })
     }
 
-    /// Saves; gives an error only if it is to be reported.
-    fn save(&mut self, state: State) -> Option<io::Error> {
-        match self.dir.save(&state, wall_clock()) {
-            Ok(()) => {
-                self.last = Some(state);
-                self.reported.clear();
-                None
-            }
-            Err(error) => {
-                let kind = (error.kind(), error.raw_os_error());
-                if self.reported.contains(&kind) {
-                    return None;
-                }
-                self.reported.push(kind);
-                Some(error)
-            }
+    fn save(&mut self, state: State) -> io::Result<()> {
+        self.dir.save(&state, wall_clock())?;
+        self.last = Some(state);
+        self.reported.clear();
+        Ok(())
+    }
+
+    /// Whether an error of this kind was not reported since saving last worked.
+    fn is_new(&mut self, error: &io::Error) -> bool {
+        let kind = (error.kind(), error.raw_os_error());
+        let is_new = !self.reported.contains(&kind);
+        if is_new {
+            self.reported.push(kind);
         }
+        is_new
     }
 }
 

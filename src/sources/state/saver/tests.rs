@@ -22,7 +22,7 @@ fn time_alone_is_written_once_a_second() {
     let mut written = Vec::new();
     for millis in (0..3_000).step_by(100) {
         if saving.is_due(&after(millis)) {
-            assert!(saving.save(after(millis)).is_none());
+            saving.save(after(millis)).unwrap();
             written.push(millis);
         }
     }
@@ -33,7 +33,7 @@ fn time_alone_is_written_once_a_second() {
 fn a_request_or_another_plan_is_written_at_the_next_look() {
     let directory = Directory::new();
     let mut saving = saving(&directory.0);
-    assert!(saving.save(after(0)).is_none());
+    saving.save(after(0)).unwrap();
     let mut counts = Counts::default();
     counts.set(Target::Liveness, Client::Other, 1);
     assert!(saving.is_due(&State { counts, ..after(100) }));
@@ -43,21 +43,46 @@ fn a_request_or_another_plan_is_written_at_the_next_look() {
 }
 
 #[test]
-fn each_kind_of_error_is_told_once_until_saving_works_again() {
+fn each_kind_of_error_is_reported_once_until_saving_works_again() {
     let directory = Directory::new();
     let mut saving = saving(&directory.0);
     let temporary = directory.0.join("state.json.tmp");
     for _ in 0..2 {
         let origins = [("#".repeat(9 << 20), crate::fault::Origin::default())].into();
-        let error = saving.save(State { origins, ..after(0) }).unwrap();
+        let error = saving.save(State { origins, ..after(0) }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+        assert!(saving.is_new(&error));
         fs::create_dir(&temporary).unwrap();
-        let error = saving.save(after(0)).unwrap();
+        let error = saving.save(after(0)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IsADirectory);
-        assert!(saving.save(after(0)).is_none(), "told already");
+        assert!(saving.is_new(&error) && !saving.is_new(&error));
         assert!(saving.last.is_none());
         fs::remove_dir(&temporary).unwrap();
-        assert!(saving.save(after(0)).is_none());
+        saving.save(after(0)).unwrap();
         assert_eq!(saving.last.take(), Some(after(0)));
     }
+}
+
+#[tokio::test]
+async fn a_requested_save_returns_when_the_state_is_on_the_disk_or_says_why_it_is_not() {
+    let directory = Directory::new();
+    let (dir, _, _) = StateDir::open(&directory.0, wall_clock());
+    let stop = Arc::new(std::sync::atomic::AtomicU64::new(1));
+    let state = {
+        let stop = stop.clone();
+        move || after(stop.load(std::sync::atomic::Ordering::SeqCst))
+    };
+    let saver = spawn(dir, state, |_| {}).unwrap();
+    let requests = saver.requests();
+    for millis in 2..20 {
+        stop.store(millis, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(requests.save().await, Ok(()));
+        let text = fs::read_to_string(directory.0.join("state.json")).unwrap();
+        assert!(text.contains(&format!("\"elapsed_ns\":{millis}000000,")), "{millis}: {text}");
+    }
+    fs::create_dir(directory.0.join("state.json.tmp")).unwrap();
+    let error = requests.save().await.unwrap_err();
+    assert!(error.to_string().starts_with("the state cannot be written: "), "{error}");
+    saver.finish();
+    assert_eq!(requests.save().await, Err(SaveError::Ended));
 }

@@ -51,16 +51,18 @@ const ADMIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    kept: start::Kept,
     probe: PartitionedListener,
     admin: PartitionedListener,
 }
 
 impl Server {
     /// Binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
-    pub fn bind(config: Config) -> Result<Self, BindError> {
+    /// `kept` is what earlier starts of the container have left.
+    pub fn bind(config: Config, kept: start::Kept) -> Result<Self, BindError> {
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
         let admin = PartitionedListener::bind(config.admin_address, true)?;
-        Ok(Self { config, probe, admin })
+        Ok(Self { config, kept, probe, admin })
     }
 
     /// Where the probe listener is bound.
@@ -75,9 +77,10 @@ impl Server {
 
     /// Serves until `shutdown` ends, then fails readiness for the delay, drains for at most the grace and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
-        let Self { config, probe, admin } = self;
+        let Self { config, kept, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
-        let start::Started { control, engine, metrics, saver, watcher } = start::start(&config, draw_seed())?;
+        let start::Started { control, engine, metrics, saver, watcher } =
+            start::start(&config, kept, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let timer = Timer::new();

@@ -49,6 +49,8 @@ pub fn run(
             return exit::CONFIG;
         }
     };
+    // As early as possible, since a kill before it loses the count of this start.
+    let kept = start::Kept::open(&loaded.config);
     if let Err(errors) = start::check_files(&loaded.config) {
         let _ = writeln!(err, "{errors}");
         return exit::CONFIG;
@@ -65,7 +67,7 @@ pub fn run(
     }
     let is_welcome = is_terminal && style.format == LogFormat::Text;
     let served = runtime(process.worker_threads)
-        .and_then(|runtime| runtime.block_on(serve(loaded.config, is_welcome.then_some(out))));
+        .and_then(|runtime| runtime.block_on(serve(loaded.config, kept, is_welcome.then_some(out))));
     log.flush();
     match served {
         Ok(()) => exit::OK,
@@ -92,10 +94,10 @@ fn runtime(threads: usize) -> Result<Runtime, Failure> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn serve(config: Config, welcome: Option<&mut dyn Write>) -> Result<(), Failure> {
+async fn serve(config: Config, kept: start::Kept, welcome: Option<&mut dyn Write>) -> Result<(), Failure> {
     // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::bind(config)?;
+    let server = Server::bind(config, kept)?;
     if let Some(out) = welcome {
         let _ = out.write_all(welcome::text(server.probe_addr(), server.admin_addr()).as_bytes());
     }

@@ -49,14 +49,47 @@ pub fn check_files(config: &Config) -> Result<(), Errors> {
     Err(error.value(&path.to_string_lossy()).into())
 }
 
+/// What earlier starts of the container have left, with this start counted.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Absent without `STATE_DIR`.
+    dir: Option<StateDir>,
+    restored: Restored,
+    /// What was wrong with it.
+    damage: Option<String>,
+}
+
+impl Kept {
+    /// Counts this start in `STATE_DIR`, if that is set. Nothing is logged yet, so this can come before anything else: a
+    /// process that is killed before it is not counted.
+    pub fn open(config: &Config) -> Self {
+        let Some(path) = &config.files.state else { return Self::default() };
+        let (dir, restored, damage) = StateDir::open(path, wall_clock());
+        Self { dir: Some(dir), restored, damage }
+    }
+
+    fn log(&self) {
+        if self.dir.is_none() {
+            return;
+        }
+        if let Some(damage) = &self.damage {
+            warn!(variable = "STATE_DIR", "{damage}");
+        }
+        let Restored { starts, elapsed, origins, .. } = &self.restored;
+        let (elapsed_s, rules) = (elapsed.as_secs_f64(), origins.len());
+        info!(starts, elapsed_s, rules, "restored the state of earlier starts");
+    }
+}
+
 /// Reads the files, goes on where an earlier start left off, and watches from there. `drawn_seed` is used where no source
 /// gives a seed.
 ///
 /// # Errors
 ///
 /// The metrics cannot be made.
-pub fn start(config: &Config, drawn_seed: u64) -> Result<Started, prometheus::Error> {
-    let (state, restored) = restore(config);
+pub fn start(config: &Config, kept: Kept, drawn_seed: u64) -> Result<Started, prometheus::Error> {
+    kept.log();
+    let Kept { dir: state, restored, .. } = kept;
     let mut layers = Layers::new(config);
     let paths: Vec<(Source, PathBuf)> =
         layers.paths().map(|(source, path)| (source, path.to_owned())).collect();
@@ -132,18 +165,6 @@ pub async fn reload(watcher: Option<Watcher>) {
             watcher.refresh();
         }
     }
-}
-
-/// What earlier starts of the container have left.
-fn restore(config: &Config) -> (Option<StateDir>, Restored) {
-    let Some(dir) = &config.files.state else { return (None, Restored::default()) };
-    let (state, restored, damage) = StateDir::open(dir, wall_clock());
-    if let Some(damage) = damage {
-        warn!(variable = "STATE_DIR", "{damage}");
-    }
-    let (starts, elapsed_s) = (restored.starts, restored.elapsed.as_secs_f64());
-    info!(starts, elapsed_s, rules = restored.origins.len(), "restored the state of earlier starts");
-    (Some(state), restored)
 }
 
 fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {

@@ -81,7 +81,7 @@ pub fn spawn(
             if let Ok(Request::Save(reply)) = request {
                 // Whoever asked may have left.
                 let _ = reply
-                    .send(result.as_ref().map(|_| ()).map_err(|error| SaveError::Failed(error.to_string())));
+                    .send(result.as_ref().map(|()| ()).map_err(|error| SaveError::Failed(error.to_string())));
             }
             if let Err(error) = result
                 && saving.is_new(&error)

@@ -79,9 +79,9 @@ pub fn spawn(
             let result =
                 if request.is_ok() || is_end || saving.is_due(&state) { saving.save(state) } else { Ok(()) };
             if let Ok(Request::Save(reply)) = request {
+                let failure = result.as_ref().err().map(|error| SaveError::Failed(error.to_string()));
                 // Whoever asked may have left.
-                let _ = reply
-                    .send(result.as_ref().map(|()| ()).map_err(|error| SaveError::Failed(error.to_string())));
+                let _ = reply.send(failure.map_or(Ok(()), Err));
             }
             if let Err(error) = result
                 && saving.is_new(&error)

@@ -52,8 +52,8 @@ pub use attempt::Symptom;
 pub use event::{Event, PodEventKind};
 pub use pod::Pod;
 pub use spec::{
-    Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, Probe, ProbeKind, Program, RestartPolicy,
-    Span, Timing,
+    Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, PreStop, Probe, ProbeKind, Program,
+    RestartPolicy, Span, Timing, Transport,
 };
 pub use stats::{ContainerStats, ProbeStats, Stats};
 

@@ -4,6 +4,7 @@
 //! the service would have in it.
 
 pub mod advice;
+pub mod budget;
 pub mod fail_on;
 pub mod manifest;
 pub mod name;
@@ -21,4 +22,4 @@ pub mod timeline;
 pub mod watcher;
 pub mod workload;
 
-pub use workload::{Kind, PodName, Rollout, Workload};
+pub use workload::{ContainerFacts, Disruption, Kind, PodName, Rollout, Update, Workload};

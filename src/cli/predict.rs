@@ -17,16 +17,16 @@ use crate::predict::run::{Options, Replicas};
 use arguments::{Arguments, PredictCommand};
 
 use super::exit;
-use super::shared::{print_help, print_usage_errors};
+use super::shared::{print_error, print_help, print_usage_errors};
 
 const HELP: &str = "\
-Predict what the kubelet will do with the faults of a manifest.
+Print what the probes of a manifest allow, and predict what the kubelet will do with its faults.
 
 Usage: kube-probesim predict [OPTIONS] [FILE]...
 
-FILE  YAML or JSON with Pods, or with anything that has a Pod template (Deployments, Jobs, Rollouts, Lists, ...), that
-      run this program, and the ConfigMaps that they name, for variables or as volumes; a directory stands for its
-      .yaml, .yml and .json files; - or none: standard input
+FILE  YAML or JSON with Pods, or with anything that has a Pod template (Deployments, Jobs, Rollouts, Lists, ...), of any
+      image, and the ConfigMaps, Services and PodDisruptionBudgets beside them; a directory stands for its .yaml, .yml
+      and .json files; - or none: standard input
 
 OPTIONS
   --for DURATION           virtual time to run [default: 1h]
@@ -40,6 +40,9 @@ OPTIONS
   --stops-after DURATION|never
                            how long a program that is not this one takes to end after SIGTERM; never: it ignores SIGTERM
                            and takes the whole grace period [default: 0s]
+  --assume-healthy         take what is not known to be healthy; without it, restarts and availability of workloads that
+                           run no kube-probesim are not assessed
+  --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
   --output text|json       [default: text]; JSON is one object per line: each event, then a summary
   --fail-on CONDITION      exit with 1 if it holds for a Pod; repeatable: 'restarts > 0', 'unready > 30s',
                            'outage > 10s', 'backoff > 1m', 'availability < 99.9%' (also >= and <=)
@@ -74,7 +77,7 @@ pub fn run(
             return if unreadable { exit::NO_INPUT } else { exit::DATA };
         }
     };
-    match manifest::read(&inputs) {
+    match manifest::read_as(&inputs, arguments.complete) {
         Ok(manifests) => predict(&arguments, &manifests, stdout, stderr),
         Err(errors) => {
             let _ = writeln!(stderr, "{errors}");
@@ -154,10 +157,26 @@ fn predict(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let Manifests { workloads, services, .. } = manifests;
+    let Manifests { workloads, services, others } = manifests;
+    if workloads.is_empty() {
+        return nothing(arguments, others, stdout, stderr);
+    }
     // Whole seconds, so that the printed instant can be given to --at.
     let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
     let options = &Options { at, ..arguments.options.clone() };
+    let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
+    if let Some(workload) = unassessed.filter(|_| !arguments.fail_on.is_empty()) {
+        print_error(
+            "predict",
+            format!(
+                "--fail-on needs what is not assessed: no container of {} {} runs kube-probesim; choose others, or \
+                 --assume-healthy",
+                workload.kind, workload.name
+            ),
+            stderr,
+        );
+        return exit::USAGE;
+    }
     let replicas: Vec<Replicas> = workloads.iter().map(|workload| Replicas::new(workload, options)).collect();
     if let Some(wanted) = &arguments.timeline_of
         && !replicas.iter().flat_map(|replicas| &replicas.pods).any(|pod| pod.name == *wanted)
@@ -190,6 +209,7 @@ fn predict(
         let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
         // Stop quietly: the reader closed the pipe.
         let Ok(prediction) = predicted else { return code };
+        let Some(prediction) = prediction else { continue };
         for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {
             let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
             code = exit::FAILED;
@@ -197,6 +217,26 @@ fn predict(
     }
     let _ = stdout.flush();
     code
+}
+
+/// Says that no object of the input makes Pods.
+fn nothing(
+    arguments: &Arguments,
+    others: &[(String, usize)],
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
+    let kinds = others.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let what = format!("no object in the input makes Pods; found {}", kinds.collect::<Vec<_>>().join(", "));
+    if !arguments.fail_on.is_empty() {
+        print_error("predict", format!("--fail-on has nothing to look at: {what}"), stderr);
+        return exit::USAGE;
+    }
+    let _ = match arguments.output {
+        Output::Text => writeln!(stdout, "Nothing to predict: {what}"),
+        Output::Json => Ok(()),
+    };
+    0
 }
 
 /// The first few names.

@@ -124,11 +124,48 @@ impl Address {
     }
 }
 
+/// How an attempt is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// `httpGet`.
+    #[default]
+    Http,
+    /// `tcpSocket`.
+    Tcp,
+    /// `grpc`.
+    Grpc,
+    /// `exec`.
+    Exec,
+}
+
+impl Transport {
+    /// The field of a probe.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "httpGet",
+            Self::Tcp => "tcpSocket",
+            Self::Grpc => "grpc",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// What runs before SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreStop {
+    /// It only waits.
+    Sleep(Duration),
+    /// A command or a request, which takes an unknown time.
+    Other,
+}
+
 /// A probe, with the fields and defaults of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// What an attempt does.
     pub handler: Handler,
+    /// How it is made, by the manifest.
+    pub transport: Transport,
     /// Where it does it.
     pub address: Address,
     /// `initialDelaySeconds`.
@@ -150,6 +187,11 @@ impl Probe {
     pub const fn new(handler: Handler) -> Self {
         Self {
             handler,
+            transport: match handler {
+                Handler::Tcp { .. } => Transport::Tcp,
+                Handler::Exec { .. } => Transport::Exec,
+                Handler::Http { .. } | Handler::Healthy => Transport::Http,
+            },
             address: Address::DEFAULT,
             initial_delay: 0,
             timeout: 1,
@@ -255,6 +297,8 @@ pub struct ContainerSpec {
     pub program: Option<Program>,
     /// The time from SIGTERM to its exit; absent: it ignores SIGTERM and takes the whole grace period.
     pub stops_after: Option<Duration>,
+    /// `lifecycle.preStop`.
+    pub pre_stop: Option<PreStop>,
     /// Whether it ends by itself.
     pub ends: Option<End>,
     /// `startupProbe`.
@@ -274,6 +318,7 @@ impl ContainerSpec {
             restart_policy: None,
             program: None,
             stops_after: Some(Duration::ZERO),
+            pre_stop: None,
             ends: None,
             startup: None,
             liveness: None,

@@ -6,9 +6,12 @@
 
 mod command;
 mod container;
+mod disruption;
 mod environment;
 mod error;
+mod facts;
 mod findings;
+mod hooks;
 mod input;
 mod known;
 mod mapping;
@@ -17,8 +20,10 @@ mod plans;
 mod pod;
 mod ports;
 mod probe;
+mod references;
 mod service;
 mod state;
+mod update;
 mod volume;
 mod workload;
 
@@ -33,18 +38,25 @@ use workload::Read;
 /// What the input describes.
 #[derive(Clone, Debug)]
 pub struct Manifests {
-    /// The objects whose Pods run this program, in their order; at least one.
+    /// The objects that make Pods, in their order.
     pub workloads: Vec<Workload>,
+    /// How many objects of each other kind there are.
+    pub others: Vec<(String, usize)>,
     /// The Services, in their order.
     pub services: Vec<ServiceInfo>,
 }
 
-/// Reads manifests; otherwise everything that is wrong with them.
+/// Reads manifests; otherwise everything that is wrong with them. What the input only refers to is assumed to exist.
 pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
+    read_as(inputs, false)
+}
+
+/// Like [`read`]; where `complete`, a reference to a ConfigMap or Secret that is not in the input is an error.
+pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestErrors> {
     let (objects, mut errors) = object::objects(inputs);
-    let (mut workloads, mut selectable, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut workloads, mut selectable, mut others) = (Vec::new(), Vec::new(), Vec::<(String, usize)>::new());
     for object in &objects {
-        let Reading { value, findings } = workload::read(object, &objects);
+        let Reading { value, findings } = workload::read(object, &objects, complete);
         let findings = findings.at(&object.place);
         match value {
             Read::Workload(workload, labels) => {
@@ -52,7 +64,10 @@ pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
                 workloads.push(Workload { assumptions, warnings, ..*workload });
                 selectable.push((object, labels));
             }
-            Read::Other(what) => found.push(what),
+            Read::Other => match others.iter_mut().find(|(kind, _)| *kind == object.kind) {
+                Some((_, count)) => *count += 1,
+                None => others.push((object.kind.clone(), 1)),
+            },
         }
         // A ConfigMap that is wrong is so for each workload that reads it; it is kept once.
         errors.append(findings.errors);
@@ -63,14 +78,23 @@ pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
         services.push(value);
         errors.append(findings.at(&object.place).errors);
     }
-    if workloads.is_empty() && errors.items.is_empty() {
+    let owners: Vec<&object::Object> = selectable.iter().map(|(object, _)| *object).collect();
+    for object in objects.iter().filter(|object| object.kind == disruption::KIND) {
+        let Reading { value, findings } = disruption::read(object, &owners, &workloads);
+        let findings = findings.forgiven().at(&object.place);
+        for (position, disruption) in value {
+            workloads[position].warnings.extend(findings.warnings.iter().cloned());
+            workloads[position].disruptions.push(disruption);
+        }
+        errors.append(findings.errors);
+    }
+    if objects.is_empty() && errors.items.is_empty() {
         let files: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         let place = Place { file: files.join(", "), ..Place::default() };
-        found.dedup();
-        errors.push(ManifestError { place, field: String::new(), problem: Problem::NoneOfOurs { found } });
+        errors.push(ManifestError { place, field: String::new(), problem: Problem::Empty });
     }
     if errors.items.is_empty() {
-        Ok(Manifests { workloads, services })
+        Ok(Manifests { workloads, others, services })
     } else {
         Err(ManifestErrors { errors: errors.items, more: errors.more })
     }

@@ -23,6 +23,8 @@ pub struct Options {
     /// How long a container that does not run this program takes to end after SIGTERM; absent: it ignores SIGTERM and
     /// takes the whole grace period.
     pub stops_after: Option<Duration>,
+    /// Whether a workload of which nothing is known is taken to be healthy; otherwise it is not run.
+    pub assume_healthy: bool,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
     pub at: Timestamp,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             endpoint_lag: Duration::from_secs(1),
             call_timeout: Duration::from_secs(5),
             stops_after: Some(Duration::ZERO),
+            assume_healthy: false,
             at: Timestamp::default(),
         }
     }

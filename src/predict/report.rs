@@ -1,25 +1,33 @@
 //! The output of a prediction.
 
+mod assumptions;
+mod budgets;
 mod json;
 
-use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, RULES};
+use crate::kubelet::RULES;
 use crate::units::{Show, show_timestamp};
 use std::io::{self, Write};
-use std::time::Duration;
 
 use super::advice::{Advice, advice};
 use super::fail_on::Percent;
-use super::run::{
-    CALLER, Detail, MAX_PODS, Observation, Options, Prediction, Replicas, called, run_in, serving,
-};
+use super::run::{Detail, Observation, Options, Prediction, Replicas, run_in};
 use super::selection;
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
-use super::watcher::COALESCED;
-use super::workload::{Kind, OurContainer, Workload};
+use super::workload::{OurContainer, Workload};
+use assumptions::assumptions;
 
 /// The longest line of a paragraph, in characters.
 const WIDTH: usize = 120;
+
+/// Why a workload is not run.
+const NOT_ASSESSED: &str = "no container runs kube-probesim or has a profile, so nothing is known of how it behaves. Give a profile \
+    (--profile CONTAINER=...), or --assume-healthy.";
+
+/// Whether a workload is run: something is known of it, or all of it is taken to be healthy.
+pub fn is_assessed(workload: &Workload, options: &Options) -> bool {
+    options.assume_healthy || workload.is_known()
+}
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +57,7 @@ pub fn predict(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Prediction> {
+) -> io::Result<Option<Prediction>> {
     match view.output {
         Output::Text => text(workload, replicas, options, view, out),
         Output::Json => json::lines(workload, replicas, options, view, out),
@@ -62,7 +70,18 @@ fn text(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Prediction> {
+) -> io::Result<Option<Prediction>> {
+    writeln!(out, "{}: {} {}", workload.place, workload.kind, workload.name)?;
+    budgets::write(workload, options, out)?;
+    if !is_assessed(workload, options) {
+        writeln!(out, "\nRestarts and availability: not assessed")?;
+        paragraph(" ", " ", NOT_ASSESSED, out)?;
+        let advice = all_advice(workload, replicas, options, None);
+        section("Advice", &advice.into_iter().map(|it| it.text).collect::<Vec<_>>(), out)?;
+        section("Assumptions", &workload.assumptions, out)?;
+        section("Warnings", &workload.warnings, out)?;
+        return Ok(None);
+    }
     let mut timeline = Timeline::new(&workload.pod.containers);
     let detail = Detail::Pod(view.shown);
     let prediction = run_in(detail, workload, replicas, options, &mut |observation| match observation {
@@ -71,10 +90,9 @@ fn text(
         Observation::Rollout(milestone) => timeline.milestone(milestone),
         Observation::JobComplete { at } => timeline.job_complete(at),
     });
-    writeln!(out, "{}: {} {}", workload.place, workload.kind, workload.name)?;
     writeln!(
         out,
-        "{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}",
+        "\n{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}",
         Show(options.horizon)
     )?;
     writeln!(out, "{}", origin(workload, replicas))?;
@@ -91,21 +109,20 @@ fn text(
         writeln!(out, "\n{}", capitalized(&reason))?;
     }
     summary(&prediction, options, view, out)?;
-    let advice: Vec<String> =
-        all_advice(workload, replicas, options, &prediction).into_iter().map(|advice| advice.text).collect();
-    section("Advice", &advice, out)?;
+    let advice = all_advice(workload, replicas, options, Some(&prediction));
+    section("Advice", &advice.into_iter().map(|it| it.text).collect::<Vec<_>>(), out)?;
     section("Assumptions", &assumptions(workload, replicas, options), out)?;
     section("Warnings", &workload.warnings, out)?;
-    Ok(prediction)
+    Ok(Some(prediction))
 }
 
 fn all_advice(
     workload: &Workload,
     replicas: &Replicas,
     options: &Options,
-    prediction: &Prediction,
+    prediction: Option<&Prediction>,
 ) -> Vec<Advice> {
-    let mut all = advice(workload, Some(prediction));
+    let mut all = advice(workload, prediction);
     all.extend(selection::advice(workload, replicas, options));
     all
 }
@@ -217,101 +234,4 @@ fn paragraph(first: &str, others: &str, text: &str, out: &mut dyn Write) -> io::
         width += 1 + length;
     }
     writeln!(out)
-}
-
-/// The assumptions of the manifest's reader and of the run.
-fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
-    let mut all = workload.assumptions.clone();
-    if replicas.pods.len() == MAX_PODS as usize && workload.replicas > MAX_PODS {
-        all.push(format!("Of {} replicas {MAX_PODS} are run.", workload.replicas));
-    }
-    if replicas.seeds_drawn {
-        all.push(
-            "Without a SEED each start of the process draws one, here as in the service; the one shown is the first."
-                .to_owned(),
-        );
-    }
-    if replicas.pods.len() > 1 {
-        let how = match workload.kind {
-            Kind::StatefulSet => " (podManagementPolicy: Parallel)",
-            Kind::Deployment => " (no old Pods, no maxSurge or maxUnavailable)",
-            _ => "",
-        };
-        all.push(format!("All Pods come to their nodes at once{how}."));
-    }
-    if workload.kind == Kind::Job {
-        all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
-    }
-    all.extend(of_the_node(&workload.pod, options));
-    all.push(calls(workload, options));
-    all
-}
-
-/// The assumptions about the node and about programs that are not ours.
-fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
-    let timing = &pod.timing;
-    let asks_us = |container: &ContainerSpec| {
-        container.readiness.as_ref().is_some_and(|probe| probe.handler != Handler::Healthy)
-    };
-    let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
-        format!(
-            " In {:.0}% of the starts the first readiness attempt comes before the program listens, and Ready comes a \
-             period later.",
-            100.0 * timing.late_listener
-        )
-    } else {
-        String::new()
-    };
-    let start = format!(
-        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
-         quiet node; probes tick from the adding on.{late}",
-        Show(timing.first_start.least),
-        Show(timing.first_start.most),
-    );
-    let mut all = vec![start];
-    all.push(format!(
-        "Pods are shown Ready or not as watchers of the API server see it: changes that last less than {} are seen by \
-         nobody (--output json has the kubelet's view, too). Messages show {} as the Pod's address.",
-        Show(COALESCED),
-        PodSpec::ADDRESS,
-    ));
-    let is_killed = |container: &&ContainerSpec| {
-        container.program.is_none() && (container.liveness.is_some() || container.startup.is_some())
-    };
-    for container in pod.containers.iter().filter(is_killed) {
-        let probe_grace =
-            [&container.liveness, &container.startup].into_iter().flatten().find_map(|probe| probe.grace);
-        let grace = Duration::from_secs(u64::from(probe_grace.unwrap_or(pod.grace).max(2)));
-        let how = match options.stops_after {
-            Some(time) if time.is_zero() => "ends at once after SIGTERM".to_owned(),
-            Some(time) => format!("ends {} after SIGTERM", Show(time)),
-            None => "ignores SIGTERM".to_owned(),
-        };
-        all.push(format!(
-            "The program of container {} {how} (--stops-after DURATION or never). One that ignores SIGTERM takes the whole \
-             grace period of {}.",
-            container.name,
-            Show(grace),
-        ));
-    }
-    all
-}
-
-/// The assumptions about calls.
-fn calls(workload: &Workload, options: &Options) -> String {
-    let serving = serving(&workload.pod);
-    let ours = workload.ours.iter().find(|ours| ours.position == serving);
-    let asked = match ours.and_then(called) {
-        Some(Endpoint::Target(target)) => format!("{} paths", target.name()),
-        Some(Endpoint::Status(_)) => "the index".to_owned(),
-        None => {
-            return "Calls come evenly and are spread evenly over the endpoints. No fault acts on them."
-                .to_owned();
-        }
-    };
-    format!(
-        "Calls come evenly, one a second to each endpoint, from other Pods (address {CALLER}). They ask for {asked}, as \
-         clients of class other, and fail after {} without a whole answer (--call-timeout).",
-        Show(options.call_timeout),
-    )
 }

@@ -80,6 +80,46 @@ pub struct Rollout {
     pub progress_deadline: Duration,
 }
 
+/// How Pods replace those before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Some at a time: `surge` more than asked for, and `unavailable` fewer.
+    Rolling {
+        /// `maxSurge`, in Pods.
+        surge: u32,
+        /// `maxUnavailable`, in Pods.
+        unavailable: u32,
+    },
+    /// All old ones first.
+    Recreate,
+    /// One after the other in the order of their numbers, each once that before it is Ready.
+    Ordered,
+    /// When somebody deletes the old one.
+    OnDelete,
+}
+
+/// A `PodDisruptionBudget` that selects a workload's Pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disruption {
+    /// Its name.
+    pub name: String,
+    /// Its field and value, such as `minAvailable 50%`.
+    pub field: String,
+    /// How many Pods it lets be evicted while all are Ready.
+    pub allowed: u32,
+    /// Whether it lets Pods go that are not Ready (`unhealthyPodEvictionPolicy: AlwaysAllow`).
+    pub lets_unready_go: bool,
+}
+
+/// What a manifest says of a container beside what the kubelet's model needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// `image`.
+    pub image: String,
+    /// `resources.limits.memory`, in bytes.
+    pub memory_limit: Option<u64>,
+}
+
 /// A container of the Pod that runs this program.
 #[derive(Clone, Debug)]
 pub struct OurContainer {
@@ -114,7 +154,7 @@ impl OurContainer {
     }
 }
 
-/// An object of the input whose Pods run this program.
+/// An object of the input that makes Pods.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// File and document it stands in, such as `deployment.yaml, document 2`.
@@ -129,10 +169,20 @@ pub struct Workload {
     pub suspended: bool,
     /// The Pod, with every container. The plans of [`ours`](Self::ours) in it have seed 0 until a Pod gets its name.
     pub pod: PodSpec,
-    /// The containers that run this program; at least one.
+    /// The containers that run this program.
     pub ours: Vec<OurContainer>,
+    /// What else is known of each container of the Pod, in the same order.
+    pub facts: Vec<ContainerFacts>,
+    /// The labels of its Pods.
+    pub labels: Vec<(String, String)>,
     /// Of a Deployment.
     pub rollout: Option<Rollout>,
+    /// How its Pods replace those before them; absent where nothing replaces them.
+    pub update: Option<Update>,
+    /// How long a Pod must be Ready to count as available (`minReadySeconds`).
+    pub min_ready: Duration,
+    /// The budgets that select its Pods.
+    pub disruptions: Vec<Disruption>,
     /// What the prediction assumes or leaves out, each a sentence.
     pub assumptions: Vec<String>,
     /// Probable mistakes, each with its place.
@@ -140,6 +190,32 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A workload without anything but a Pod.
+    pub fn new(kind: Kind, name: &str, pod: PodSpec) -> Self {
+        Self {
+            place: String::new(),
+            kind,
+            name: name.to_owned(),
+            replicas: 1,
+            suspended: false,
+            pod,
+            ours: Vec::new(),
+            facts: Vec::new(),
+            labels: Vec::new(),
+            rollout: None,
+            update: None,
+            min_ready: Duration::ZERO,
+            disruptions: Vec::new(),
+            assumptions: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Whether anything is known of how its containers behave.
+    pub fn is_known(&self) -> bool {
+        self.pod.containers.iter().any(|container| container.program.is_some())
+    }
+
     /// Why no Pod is created, if the workload is suspended.
     pub fn why_no_pods(&self) -> Option<String> {
         let state = if self.kind == Kind::Deployment { "paused" } else { "suspended" };

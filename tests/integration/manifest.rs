@@ -3,7 +3,7 @@
 
 use kube_probesim::fault::{Client, Target};
 use kube_probesim::kubelet::{Endpoint, Handler, Probe, RestartPolicy};
-use kube_probesim::predict::manifest::{Input, MAX_INPUT, Manifests, Problem, read};
+use kube_probesim::predict::manifest::{Input, MAX_INPUT, Manifests, Problem, read, read_as};
 use kube_probesim::predict::{Kind, PodName, Workload};
 
 mod environment;
@@ -28,6 +28,12 @@ fn workload(text: &str) -> Workload {
     let mut workloads = manifests(text).workloads;
     assert_eq!(workloads.len(), 1);
     workloads.remove(0)
+}
+
+/// The one error of a text that is to be complete.
+fn lack(text: &str) -> String {
+    let Err(errors) = read_as(&[input("pod.yaml", text)], true) else { panic!("it is taken: {text}") };
+    errors.to_string()
 }
 
 /// All lines of the errors of a text.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in helpers of tests, a panic is the failure")]
 
 mod advice;
+mod budget;
 mod cluster;
 mod engine;
 mod replicas;
@@ -43,15 +44,10 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
         (kind == Kind::Deployment).then_some(Rollout { min_ready: s(0), progress_deadline: s(600) });
     Workload {
         place: "app.yaml, document 1".to_owned(),
-        kind,
-        name: "app".to_owned(),
         replicas,
-        suspended: false,
-        pod: PodSpec::new(vec![container]),
         ours: vec![ours],
         rollout,
-        assumptions: Vec::new(),
-        warnings: Vec::new(),
+        ..Workload::new(kind, "app", PodSpec::new(vec![container]))
     }
 }
 

@@ -84,7 +84,6 @@ fn every_line_of_json_is_an_object_and_the_last_is_the_summary() {
 fn what_is_wrong_has_its_exit_code_and_its_place() {
     let deployment = manifest(FILES[0]);
     let wrong_env = deployment.replace("value: \"20\"", "value: \"120\"");
-    let no_probe = deployment.replace("Probe:", "Prober:");
     let no_port = deployment.replace("port: http", "port: 9");
     for (args, input, code, words) in [
         (&["--fail-on", "restarts >> 1"][..], "", 64, "--fail-on"),
@@ -99,7 +98,6 @@ fn what_is_wrong_has_its_exit_code_and_its_place() {
             65,
             "container probesim, env FAILURE_RATE=\"120\": is not between 0% and 100%",
         ),
-        (&["-"], no_probe.as_str(), 65, "Deployment/kube-probesim"),
         (&["-"], no_port.as_str(), 65, "port"),
     ] {
         let output = predict(args, input);

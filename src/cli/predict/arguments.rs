@@ -12,6 +12,10 @@ use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
 use crate::units::{self, UnitError};
 
+/// Options without a value.
+const FLAGS: [&str; 2] = ["--complete", "--assume-healthy"];
+
+/// Options with a value.
 const OPTIONS: [&str; 10] = [
     "--for",
     "--at",
@@ -46,6 +50,8 @@ pub(super) struct Arguments {
     pub(super) timeline_of: Option<String>,
     pub(super) output: Output,
     pub(super) fail_on: Vec<Condition>,
+    /// Whether everything that is referred to must be in the input.
+    pub(super) complete: bool,
 }
 
 /// An error in the command line.
@@ -75,7 +81,7 @@ pub(super) fn parse(
     let mut arguments = Arguments::default();
     let mut errors = Vec::new();
     loop {
-        let taken = match shared::next_argument(&mut parser, &OPTIONS) {
+        let taken = match shared::next_argument_or_flag(&mut parser, &OPTIONS, &FLAGS) {
             Ok(None) => break,
             Ok(Some(Argument::Help)) => return Ok(PredictCommand::Help),
             Ok(Some(Argument::Word(file))) => {
@@ -83,6 +89,7 @@ pub(super) fn parse(
                 Ok(())
             }
             Ok(Some(Argument::Option(option, value))) => arguments.take(option, value),
+
             Err(error) => Err(error.into()),
         };
         errors.extend(taken.err());
@@ -99,6 +106,8 @@ pub(super) fn parse(
 impl Arguments {
     fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
         match option {
+            "--complete" => self.complete = true,
+            "--assume-healthy" => self.options.assume_healthy = true,
             "--for" => self.options.horizon = shared::positive_duration(option, value)?,
             "--at" => {
                 self.at = Some(units::timestamp(&value).map_err(|error| UsageError::At(value, error))?);

@@ -34,6 +34,8 @@ pub(super) struct Sources<'a> {
     pub(super) spec: &'a Mapping<'a>,
     /// The name of the container that is read.
     pub(super) container: &'a str,
+    /// Whether everything that is referred to must be in the input.
+    pub(super) complete: bool,
 }
 
 impl<'a> Sources<'a> {
@@ -43,10 +45,15 @@ impl<'a> Sources<'a> {
     }
 
     pub(super) fn config_map(&self, name: &str) -> Option<&'a Object> {
+        self.object("ConfigMap", name)
+    }
+
+    /// An object of the same namespace.
+    pub(super) fn object(&self, kind: &str, name: &str) -> Option<&'a Object> {
         let namespace = self.owner.namespace.as_deref();
-        self.objects.iter().find(|object| {
-            object.kind == "ConfigMap" && object.name == name && object.shares_namespace(namespace)
-        })
+        self.objects
+            .iter()
+            .find(|object| object.kind == kind && object.name == name && object.shares_namespace(namespace))
     }
 }
 
@@ -120,7 +127,10 @@ impl Environment {
             let optional = found.take(reference.boolean("optional")).unwrap_or(false);
             let Some(config_map) = sources.config_map(name) else {
                 if !optional {
-                    found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+                    let container = sources.container_label();
+                    found.assume(format!(
+                        "{container}: the variables of ConfigMap {name:?} are taken as unset"
+                    ));
                 }
                 return;
             };
@@ -186,8 +196,11 @@ fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Op
             let (name, key) = (name?, key?);
             let optional = found.take(reference.boolean("optional")).unwrap_or(false);
             let Some(config_map) = sources.config_map(name) else {
-                if !optional {
-                    found.error(reference.field("name"), Problem::NoConfigMap(name.to_owned()));
+                if !optional && is_ours(variable) {
+                    let container = sources.container_label();
+                    found.assume(format!(
+                        "{container}: {variable}, from ConfigMap {name:?}, is taken as unset"
+                    ));
                 }
                 return None;
             };

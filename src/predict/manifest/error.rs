@@ -150,6 +150,9 @@ pub enum Problem {
     /// A reference to a ConfigMap that is not in the input.
     #[error("ConfigMap {0:?} is not in the input; add its manifest, or mark it optional")]
     NoConfigMap(String),
+    /// A reference to a Secret that is not in the input.
+    #[error("Secret {0:?} is not in the input; add its manifest, or mark it optional")]
+    NoSecret(String),
     /// A reference to a key that its ConfigMap does not have.
     #[error("ConfigMap {config_map:?} has no key {key:?}")]
     NoKey {
@@ -209,20 +212,21 @@ pub enum Problem {
     /// A probe in a protocol that the service does not speak.
     #[error("the service speaks no {0}; use httpGet or tcpSocket")]
     Protocol(&'static str),
-    /// No probe asks this program.
-    #[error("no probe asks this program, so there is nothing to predict; add a probe of its port")]
-    NoProbe,
     /// The service in an init container, for whose end the Pod waits.
     #[error(
         "the service never ends, so the Pod would never start; `restartPolicy: Always` makes it a sidecar"
     )]
     NeverEnds,
-    /// No container in the input runs this program.
-    #[error("no container runs this program: none has an image named kube-probesim, or kube-probesim as its command; {}", found_instead(.found))]
-    NoneOfOurs {
-        /// The images and kinds there are.
-        found: Vec<String>,
-    },
+    /// There is no object in the input.
+    #[error("the input is empty")]
+    Empty,
+}
+
+impl Problem {
+    /// Whether something that the input refers to is not in it.
+    pub(super) const fn is_incomplete(&self) -> bool {
+        matches!(self, Self::NoConfigMap(_) | Self::NoSecret(_))
+    }
 }
 
 /// Why a value that was meant as text is true or false.
@@ -239,8 +243,4 @@ fn handlers(count: usize) -> String {
         0 => "has no handler; give one of httpGet, tcpSocket, grpc and exec".to_owned(),
         count => format!("has {count} handlers; give one"),
     }
-}
-
-fn found_instead(found: &[String]) -> String {
-    if found.is_empty() { "the input is empty".to_owned() } else { format!("found {}", found.join(", ")) }
 }

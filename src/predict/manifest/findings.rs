@@ -103,6 +103,22 @@ impl Findings {
         Reading { value, findings: self }
     }
 
+    /// Makes warnings of the errors in what this program does not run: whether it is right is for others to say. A
+    /// template that was not rendered stays an error.
+    pub(super) fn forgiven(mut self) -> Self {
+        let (errors, forgiven): (Vec<_>, Vec<_>) =
+            self.errors.items.into_iter().partition(|error| {
+                matches!(error.what.1, Problem::Template(_)) || error.what.1.is_incomplete()
+            });
+        self.errors.items = errors;
+        for Finding { place, what: (field, problem) } in forgiven {
+            let what = if field.is_empty() { problem.to_string() } else { format!("{field}: {problem}") };
+            self.warnings.push(Finding { place, what });
+        }
+        self.warnings.more += std::mem::take(&mut self.errors.more);
+        self
+    }
+
     /// What was found in a container.
     pub(super) fn in_container(mut self, name: &str) -> Self {
         self.place(|| At::Container(name.to_owned()));

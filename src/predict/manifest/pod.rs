@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use super::container::{Role, role};
 use super::environment::{Environment, Sources};
 use super::error::Problem;
+use super::facts;
 use super::findings::{Findings, Reading};
+use super::hooks;
 use super::known;
 use super::mapping::{Mapping, shown};
 use super::plans;
@@ -15,7 +17,7 @@ use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
 use crate::kubelet::{ContainerSpec, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy};
-use crate::predict::workload::OurContainer;
+use crate::predict::workload::{ContainerFacts, OurContainer};
 use crate::predict::{Kind, PodName};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
@@ -31,46 +33,46 @@ struct Member<'a> {
     ours: bool,
 }
 
-/// Whether a container of the Pod runs this program's service.
-pub(super) fn runs_this_program(spec: &Mapping) -> Reading<bool> {
-    Reading::collect(|found| {
-        let mut runs = false;
-        for list in ["initContainers", "containers"] {
-            for container in found.take(spec.mappings(list)) {
-                let Reading { value, findings } = role(&container);
-                let name = container.string("name").value.unwrap_or_default();
-                found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
-                runs |= value == Role::Service;
-            }
-        }
-        runs
-    })
-}
-
 /// The containers of a Pod, before their probes are read.
 #[derive(Default)]
 struct Containers<'a> {
     specs: Vec<ContainerSpec>,
     ours: Vec<OurContainer>,
+    facts: Vec<ContainerFacts>,
     ports: Ports,
     /// Where each container keeps its state, with its name.
     states: Vec<(StateLocation, &'a str)>,
 }
 
+/// Whether a container of the Pod runs this program's service, or may, since it cannot be told.
+pub(super) fn may_run_this_program(spec: &Mapping) -> bool {
+    ["initContainers", "containers"].into_iter().any(|list| {
+        let Reading { value, findings } = spec.mappings(list);
+        findings.has_errors()
+            || value.iter().any(|container| {
+                let Reading { value, findings } = role(container);
+                value == Role::Service || findings.has_errors()
+            })
+    })
+}
+
+/// A Pod with what is known of its containers.
+pub(super) struct PodReading {
+    pub(super) pod: PodSpec,
+    pub(super) ours: Vec<OurContainer>,
+    pub(super) facts: Vec<ContainerFacts>,
+}
+
 /// Reads a Pod.
-pub(super) fn read(
-    spec: &Mapping,
-    sources: &Sources,
-    policy: RestartPolicy,
-) -> Reading<(PodSpec, Vec<OurContainer>)> {
+pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> Reading<PodReading> {
     Reading::collect(|found| {
         let members = found.take(members(spec, sources.kind));
         let mut containers = Containers::default();
         for member in &members {
             let findings = containers.add(member, &Sources { container: member.name, ..*sources });
-            found.add(findings.in_container(member.name));
+            found.add(member.place(findings));
         }
-        let Containers { mut specs, ours, ports, .. } = containers;
+        let Containers { mut specs, ours, facts, ports, .. } = containers;
         let host_network = found.take(spec.boolean("hostNetwork")) == Some(true);
         let is_foreign = matches!(sources.kind, Kind::Other(_));
         let mut asked = false;
@@ -83,24 +85,30 @@ pub(super) fn read(
                 is_foreign,
             };
             let Reading { value, findings } = probes(owner, container, &ports);
-            found.add(findings.in_container(member.name));
+            found.add(member.place(findings));
             asked |= value;
         }
-        if !asked && !found.has_errors() {
+        if let Some(first) = members.iter().find(|member| member.ours)
+            && !asked
+            && !found.has_errors()
+        {
             let mut unasked = Findings::default();
-            match members.iter().find(|member| member.ours) {
-                Some(first) => {
-                    unasked.error(first.container.path(), Problem::NoProbe);
-                    found.add(unasked.in_container(first.name));
-                }
-                None => found.error(spec.field("containers"), Problem::NoProbe),
-            }
+            unasked.warn("no probe asks this program: its faults change nothing for the kubelet");
+            found.add(unasked.in_container(first.name));
         }
         found.add(omitted_of_pod(spec));
         let grace = found.take(spec.number("terminationGracePeriodSeconds", 0, i32::MAX as u32));
         let pod = PodSpec { restart_policy: policy, grace: grace.unwrap_or(30), ..PodSpec::new(specs) };
-        (pod, ours)
+        PodReading { pod, ours, facts }
     })
+}
+
+impl Member<'_> {
+    /// Places what was found in the container. What this program does not run is not refused.
+    fn place(&self, findings: Findings) -> Findings {
+        let findings = findings.in_container(self.name);
+        if self.ours { findings } else { findings.forgiven() }
+    }
 }
 
 impl<'a> Containers<'a> {
@@ -130,8 +138,9 @@ impl<'a> Containers<'a> {
                 for port in found.take(member.container.mappings("ports")) {
                     self.ports.others.extend(found.take(port.port("containerPort")));
                 }
-                found.assume(format!("container {} is taken to be healthy and to run on", member.name));
             }
+            container.pre_stop = found.take(hooks::pre_stop(&member.container));
+            self.facts.push(found.take(facts::read(&member.container)));
             container.sidecar = member.sidecar;
             container.restart_policy = found.take(restart_policy(&member.container));
             found.add(omitted_of_container(&member.container, member.name));
@@ -296,9 +305,6 @@ fn on_this_host(config: &Config, location: &str) -> Option<Endpoint> {
 /// The parts of a container that are not modelled.
 fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
     Findings::collect(|found| {
-        if container.contains("lifecycle") {
-            found.assume(format!("container {name}: its lifecycle hooks are left out"));
-        }
         if container.contains("restartPolicyRules") {
             found.assume(format!("container {name}: its restartPolicyRules are left out"));
         }

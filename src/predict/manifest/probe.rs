@@ -35,6 +35,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
             success_threshold: number("successThreshold", 1),
             failure_threshold: number("failureThreshold", 3),
             address: asked.address,
+            transport: asked.transport,
             ..Probe::new(asked.handler)
         };
         if let Some(own) = asked.timeout {

@@ -172,13 +172,8 @@ fn config_map(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option
         let Some(name) = found.take(source.required_string("name")) else { return Some(Content::Wrong) };
         let optional = found.take(source.boolean("optional")).unwrap_or(false);
         let Some(object) = sources.config_map(name) else {
-            if optional {
-                return Some(Content::Unknown(format!(
-                    "ConfigMap {name:?} is not in the input, and is optional"
-                )));
-            }
-            found.error(source.field("name"), Problem::NoConfigMap(shown(name)));
-            return Some(Content::Wrong);
+            let may = if optional { ", and is optional" } else { "" };
+            return Some(Content::Unknown(format!("ConfigMap {name:?} is not in the input{may}")));
         };
         let texts = found.take(config_map_data(object));
         let binary = object.root().mapping("binaryData").value;

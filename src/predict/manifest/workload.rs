@@ -1,4 +1,4 @@
-//! Objects whose Pods run this program.
+//! Objects that make Pods.
 
 use std::time::Duration;
 
@@ -7,27 +7,39 @@ use super::error::Problem;
 use super::findings::Reading;
 use super::mapping::{self, Mapping};
 use super::object::Object;
-use super::pod;
+use super::pod::{self, PodReading};
+use super::{references, update};
 use crate::kubelet::RestartPolicy;
 use crate::predict::workload::{Kind, Rollout, Workload};
 
 /// What an object is.
 pub(super) enum Read<'a> {
-    /// One whose Pods run this program, and their labels.
+    /// One that makes Pods, and their labels.
     Workload(Box<Workload>, Vec<(&'a str, &'a str)>),
     /// Something else.
-    Other(String),
+    Other,
 }
 
 /// Reads an object. Warnings and assumptions are left to the caller, who knows the place of each.
-pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Read<'a>> {
+pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object], complete: bool) -> Reading<Read<'a>> {
+    let mut may_be_ours = false;
+    let Reading { value, findings } = read_strictly(object, objects, complete, &mut may_be_ours);
+    if may_be_ours || matches!(value, Read::Other) {
+        findings.with(value)
+    } else {
+        findings.forgiven().with(value)
+    }
+}
+
+fn read_strictly<'a>(
+    object: &'a Object,
+    objects: &'a [Object],
+    complete: bool,
+    may_be_ours: &mut bool,
+) -> Reading<Read<'a>> {
     Reading::collect(|found| {
-        let other = |why: &str| {
-            let object = object.place.object.clone().unwrap_or_default();
-            Read::Other(if why.is_empty() { object } else { format!("{object} ({why})") })
-        };
         let root = object.root();
-        let Some((kind, path)) = template_of(object) else { return other("no Pod template") };
+        let Some((kind, path)) = template_of(object) else { return Read::Other };
         // The object that has `replicas` or `parallelism`: around the template.
         let owner = found.take(root.descend(path.split_last().map_or(&[], |(_, names)| names)));
         let template = found.take(root.descend(path));
@@ -36,19 +48,11 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
                 let field: Vec<&str> = path.iter().copied().chain(["spec"]).collect();
                 found.error(field.join("."), Problem::Missing);
             }
-            return other("");
+            return Read::Other;
         };
-        let Reading { value: runs, findings } = pod::runs_this_program(&spec);
-        if !runs {
-            // The containers of a foreign kind may be of another form.
-            if !matches!(kind, Kind::Other(_)) {
-                found.add(findings);
-            }
-            let images = images(&spec);
-            if mapping::is_template(&images) {
-                found.error(spec.field("containers"), Problem::Template(images.clone()));
-            }
-            return other(&images);
+        let images = images(&spec);
+        if mapping::is_template(&images) {
+            found.error(spec.field("containers"), Problem::Template(images));
         }
         match found.take(root.mapping("metadata")) {
             Some(metadata) if metadata.contains("name") || !metadata.contains("generateName") => {
@@ -67,28 +71,32 @@ pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object]) -> Reading<Rea
             metadata: metadata.as_ref(),
             spec: &spec,
             container: "",
+            complete,
         };
         let policy = found.take(policy(&kind, &spec));
-        let (pod, ours) = found.take(pod::read(&spec, &sources, policy));
+        *may_be_ours = pod::may_run_this_program(&spec);
+        let PodReading { pod, ours, facts } = found.take(pod::read(&spec, &sources, policy));
+        found.add(references::check(&spec, &sources));
         let owner = owner.unwrap_or_else(|| root.clone());
         let suspended = found.take(is_suspended(&kind, &root, &owner));
         let asked_for = found.take(replicas(&kind, &owner));
         let replicas = if suspended { 0 } else { asked_for };
         let rollout = found.take(rollout(&kind, &owner)).filter(|_| !suspended);
+        let (update, min_ready) = found.take(update::read(&kind, &owner, asked_for));
         if object.kind == "CronJob" {
             found.assume("of a CronJob one run is predicted".to_owned());
         }
         let workload = Workload {
             place: object.place.heading(),
-            kind,
-            name: object.name.clone(),
             replicas,
             suspended,
-            pod,
             ours,
+            facts,
+            labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
             rollout,
-            assumptions: Vec::new(),
-            warnings: Vec::new(),
+            update,
+            min_ready,
+            ..Workload::new(kind.clone(), &object.name, pod)
         };
         Read::Workload(Box::new(workload), labels)
     })
@@ -172,14 +180,8 @@ fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
         match kind {
             Kind::Pod => 1,
             Kind::Deployment | Kind::StatefulSet => {
-                if *kind == Kind::StatefulSet {
-                    if owner.contains("ordinals") {
-                        found.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
-                    }
-                    if found.take(owner.number("minReadySeconds", 0, most)).is_some_and(|seconds| seconds > 0)
-                    {
-                        found.assume("minReadySeconds of a StatefulSet is left out".to_owned());
-                    }
+                if *kind == Kind::StatefulSet && owner.contains("ordinals") {
+                    found.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
                 }
                 found.take(owner.number("replicas", 0, most)).unwrap_or(1)
             }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::budget::{self, Amount, Budget, Meaning};
 use super::super::rollout::Milestone;
 use super::super::run::{Observation, Options, PodOutcome, Prediction, Replicas, run};
 use super::super::selection::{Selection, selections};
 use super::super::summary::Summary;
 use super::super::watcher::Sight;
 use super::super::workload::Workload;
-use super::{View, all_advice, assumptions, follows_calendar};
+use super::{View, all_advice, assumptions, follows_calendar, is_assessed};
 use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, RULES};
 use crate::units::show_timestamp;
 
@@ -24,8 +25,13 @@ pub(super) fn lines(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Prediction> {
+) -> io::Result<Option<Prediction>> {
     let name = format!("{}/{}", workload.kind, workload.name);
+    if !is_assessed(workload, options) {
+        let line = unassessed(&name, workload, replicas, options, view);
+        writeln!(out, "{}", json!({ "summary": line }))?;
+        return Ok(None);
+    }
     let mut written = Ok(());
     let mut events = EventLines::new(&name, workload, replicas);
     let prediction = run(workload, replicas, options, &mut |observation| {
@@ -45,7 +51,62 @@ pub(super) fn lines(
     let mut summary = summary(&name, workload, replicas, options, &prediction);
     summary["service"]["names"] = json!(view.services);
     writeln!(out, "{}", json!({ "summary": summary }))?;
-    Ok(prediction)
+    Ok(Some(prediction))
+}
+
+/// The summary of a workload that is not run.
+fn unassessed(name: &str, workload: &Workload, replicas: &Replicas, options: &Options, view: &View) -> Value {
+    json!({
+        "workload": name,
+        "place": workload.place,
+        "kubernetes": RULES,
+        "assessed": false,
+        "pods": replicas.pods.len(),
+        "budgets": budgets(workload, options),
+        "service": { "names": view.services },
+        "advice": advice(workload, replicas, options, None),
+        "assumptions": workload.assumptions,
+        "warnings": workload.warnings,
+    })
+}
+
+fn advice(
+    workload: &Workload,
+    replicas: &Replicas,
+    options: &Options,
+    prediction: Option<&Prediction>,
+) -> Value {
+    all_advice(workload, replicas, options, prediction)
+        .into_iter()
+        .map(|it| json!({ "code": it.code, "text": it.text }))
+        .collect()
+}
+
+fn budgets(workload: &Workload, options: &Options) -> Value {
+    let amount = |amount: Amount| match amount {
+        Amount::Time(time) => json!(time.as_secs_f64()),
+        Amount::Pods(count) => json!(count),
+        Amount::NoLimit => json!("no limit"),
+        Amount::Never => json!("never"),
+    };
+    let line = |budget: Budget| {
+        let (first, second) = match budget.meaning {
+            Meaning::Limit => ("safe_up_to", "certain_beyond"),
+            Meaning::Time => ("shortest", "longest"),
+        };
+        let is_count = matches!((budget.least, budget.most), (Amount::Pods(_), _));
+        json!({
+            "name": budget.name,
+            "container": budget.container.map(|at| workload.pod.containers[at].name.as_str()),
+            "probe": budget.probe.map(ProbeKind::name),
+            "what": budget.what,
+            "unit": if is_count { "pods" } else { "seconds" },
+            first: amount(budget.least),
+            second: amount(budget.most),
+            "from": budget.formulas,
+        })
+    };
+    budget::budgets(workload, options.endpoint_lag).into_iter().map(line).collect()
 }
 
 /// Formats events.
@@ -231,6 +292,8 @@ fn summary(
         "workload": name,
         "place": workload.place,
         "kubernetes": RULES,
+        "assessed": true,
+        "budgets": budgets(workload, options),
         "pods": prediction.pods.len(),
         "horizon_seconds": options.horizon.as_secs_f64(),
         "seed": replicas.seed.0,
@@ -274,10 +337,7 @@ fn summary(
         })
     };
     line["rules"] = selections(workload, replicas).into_iter().map(of_rule).collect();
-    line["advice"] = all_advice(workload, replicas, options, prediction)
-        .into_iter()
-        .map(|it| json!({ "code": it.code, "text": it.text }))
-        .collect();
+    line["advice"] = advice(workload, replicas, options, Some(prediction));
     line["assumptions"] = json!(assumptions(workload, replicas, options));
     line["warnings"] = json!(workload.warnings);
     line

@@ -72,16 +72,23 @@ fn env_from_puts_its_prefix_before_each_key_and_env_wins() {
 }
 
 #[test]
-fn a_config_map_that_is_not_there_is_an_error_unless_it_is_optional() {
+fn a_config_map_that_is_not_there_is_assumed_to_exist_or_an_error_where_all_must_be_there() {
     let by_key = "env: [{name: FAILURE_RATE, valueFrom: {configMapKeyRef: {name: absent, key: rate}}}]";
     assert_eq!(
-        refusal(&probed(by_key)),
-        "pod.yaml, document 1 (line 1), Pod/web, container probesim, \
+        workload(&probed(by_key)).assumptions,
+        [
+            "container probesim: FAILURE_RATE, from ConfigMap \"absent\", is taken as unset",
+            "not in the input, and assumed to exist: ConfigMap absent (--complete makes it an error)",
+        ]
+    );
+    assert_eq!(
+        lack(&probed(by_key)),
+        "pod.yaml, document 1 (line 1), Pod/web, \
          spec.containers[0].env[0].valueFrom.configMapKeyRef.name: ConfigMap \"absent\" is not in the input; \
          add its manifest, or mark it optional"
     );
     let whole = "envFrom: [{configMapRef: {name: absent}}]";
-    assert!(refusal(&probed(whole)).contains("spec.containers[0].envFrom[0].configMapRef.name: ConfigMap"));
+    assert!(lack(&probed(whole)).contains("spec.containers[0].envFrom[0].configMapRef.name: ConfigMap"));
     assert!(rules(&workload(&probed(&by_key.replace("key: rate", "key: rate, optional: true")))).is_empty());
     assert!(rules(&workload(&probed(&whole.replace("absent", "absent, optional: true")))).is_empty());
 }
@@ -100,7 +107,7 @@ fn a_config_map_of_another_namespace_is_not_found() {
     let reference = "env: [{name: FAILURE_RATE, valueFrom: {configMapKeyRef: {name: faults, key: rate}}}]";
     let pod = probed(reference).replace("name: web,", "name: web, namespace: one,");
     let other = CONFIG_MAP.replace("name: faults", "name: faults, namespace: other");
-    assert!(refusal(&(pod.clone() + &other)).contains("is not in the input"));
+    assert!(lack(&(pod.clone() + &other)).contains("is not in the input"));
     assert_eq!(rules(&workload(&(pod + CONFIG_MAP))).len(), 4, "no namespace is any");
 }
 
@@ -111,9 +118,13 @@ fn a_secret_for_one_of_our_variables_is_an_assumption_and_for_others_nothing() {
     let ours = workload(&probed(&secret("FAILURE_RATE")));
     assert_eq!(
         ours.assumptions,
-        ["container probesim: FAILURE_RATE is taken as unset: Secrets are not read"]
+        [
+            "container probesim: FAILURE_RATE is taken as unset: Secrets are not read",
+            "not in the input, and assumed to exist: Secret s (--complete makes it an error)",
+        ]
     );
-    assert!(workload(&probed(&secret("PASSWORD"))).assumptions.is_empty());
+    assert_eq!(workload(&probed(&secret("PASSWORD"))).assumptions.len(), 1);
+    assert!(lack(&probed(&secret("PASSWORD"))).contains("Secret \"s\" is not in the input"));
     let all = workload(&probed("envFrom: [{secretRef: {name: s}}]"));
     assert!(all.assumptions[0].contains("Secret \"s\""), "{:?}", all.assumptions);
 }

@@ -80,11 +80,13 @@ fn a_hundred_megabytes_are_an_error_at_once() {
 }
 
 #[test]
-fn no_probe_is_an_error() {
+fn no_probe_is_a_warning() {
     assert_eq!(
-        refusal(&pod("")),
-        "pod.yaml, document 1 (line 1), Pod/web, container probesim, spec.containers[0]: \
-         no probe asks this program, so there is nothing to predict; add a probe of its port"
+        workload(&pod("")).warnings,
+        [
+            "pod.yaml, document 1 (line 1), Pod/web, container probesim, no probe asks this program: its faults \
+          change nothing for the kubelet"
+        ]
     );
 }
 
@@ -120,22 +122,16 @@ fn everything_that_is_wrong_comes_at_once() {
          livenessProbe: {httpGet: {port: 8080}, periodSeconds: -1, successThreshold: 2}\n\
          readinessProbe: {}",
     ));
-    for part in [
-        "SEED=\"x\"",
-        "ConfigMap \"gone\"",
-        "periodSeconds: -1",
-        "successThreshold: 2",
-        "readinessProbe: has no",
-    ] {
+    for part in ["SEED=\"x\"", "periodSeconds: -1", "successThreshold: 2", "readinessProbe: has no"] {
         assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{part}: {lines:#?}");
     }
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 4);
 }
 
 #[test]
 fn errors_of_several_files_come_together() {
     let errors = read(&[
-        input("one.yaml", &pod("")),
+        input("one.yaml", &pod("readinessProbe: {}")),
         input("two.yaml", "kind: {"),
         input("three.yaml", &probed("env: 5")),
     ])
@@ -203,15 +199,21 @@ fn protocols_that_the_service_does_not_speak_are_errors() {
 }
 
 #[test]
-fn an_input_without_this_program_says_what_was_looked_for_and_found() {
+fn an_input_without_this_program_is_taken_and_what_makes_no_pods_is_counted() {
     let other = probed("").replace("kube-probesim", "nginx")
         + "---\napiVersion: example.com/v1\nkind: Job\nmetadata: {name: j}\n";
-    assert_eq!(
-        refusal(&other),
-        "pod.yaml: no container runs this program: none has an image named kube-probesim, or kube-probesim as its \
-         command; found Pod/web (nginx:0.1.0), example.com/Job/j (no Pod template)"
-    );
+    let manifests = manifests(&other);
+    assert_eq!(manifests.workloads.len(), 1);
+    assert!(!manifests.workloads[0].is_known());
+    assert_eq!(manifests.others, [("example.com/Job".to_owned(), 1)]);
     assert!(refusal("").ends_with("the input is empty"));
+}
+
+#[test]
+fn what_this_program_does_not_run_is_not_refused_but_warned_of() {
+    let other = probed("livenessProbe: {grpc: {port: 1}, exec: {}}").replace("kube-probesim", "nginx");
+    let workload = workload(&other);
+    assert!(workload.warnings.iter().any(|line| line.contains("has 2 handlers; give one")), "{workload:?}");
 }
 
 #[test]
@@ -255,8 +257,8 @@ fn arguments_that_the_service_does_not_take_are_an_error() {
 
 #[test]
 fn each_problem_can_be_told_apart() {
-    let errors = read(&[input("pod.yaml", &pod(""))]).expect_err("it is taken").errors;
-    assert_eq!(errors[0].problem, Problem::NoProbe);
+    let errors = read(&[input("pod.yaml", &probed("livenessProbe: {}"))]).expect_err("it is taken").errors;
+    assert_eq!(errors[0].problem, Problem::Handlers(0));
     assert_eq!(errors[0].place.document, Some((1, 1)));
     assert_eq!(errors[0].place.object.as_deref(), Some("Pod/web"));
 }

@@ -129,9 +129,8 @@ fn lists_and_several_documents_are_taken_apart() {
 
 #[test]
 fn containers_are_known_by_image_or_command() {
-    let with = |image: &str, rest: &str| {
-        read(&[input("pod.yaml", &probed(rest).replace("kube-probesim:0.1.0", image))]).is_ok()
-    };
+    let with =
+        |image: &str, rest: &str| workload(&probed(rest).replace("kube-probesim:0.1.0", image)).is_known();
     assert!(with("registry.example:5000/x/kube-probesim@sha256:00", ""));
     assert!(with("renamed", "command: [/kube-probesim]"));
     assert!(with("kube-probesim", "args: [serve]"));
@@ -171,10 +170,10 @@ spec:
 
 #[test]
 fn what_is_not_modelled_is_named() {
-    let text = probed("lifecycle: {preStop: {sleep: {seconds: 5}}}")
+    let text = probed("")
         .replace("spec:\n", "spec:\n  hostNetwork: true\n  readinessGates: [{conditionType: a/b}]\n");
     let assumptions = workload(&text).assumptions.join("\n");
-    for part in ["lifecycle hooks", "hostNetwork", "readinessGates"] {
+    for part in ["hostNetwork", "readinessGates"] {
         assert!(assumptions.contains(part), "{part}: {assumptions}");
     }
 }
@@ -213,8 +212,10 @@ fn redirects_within_the_host_are_followed_and_others_are_not() {
 }
 
 #[test]
-fn objects_that_do_not_run_this_program_are_ignored_beside_those_that_do() {
+fn objects_that_do_not_run_this_program_are_read_beside_those_that_do() {
     let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db}\nspec: {template: {spec: {containers: [{name: db, image: example/db, env: 7}]}}}\n";
     let crd = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: thing}\n";
-    assert_eq!(workload(&[other, &probed(""), crd].join("---\n")).name, "web");
+    let all = manifests(&[other, &probed(""), crd].join("---\n")).workloads;
+    let names: Vec<(&str, bool)> = all.iter().map(|it| (it.name.as_str(), it.is_known())).collect();
+    assert_eq!(names, [("db", false), ("web", true)]);
 }

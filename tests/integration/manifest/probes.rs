@@ -188,7 +188,6 @@ fn another_containers_probe_of_our_port_is_answered_by_us() {
     assert_eq!(
         web.assumptions,
         [
-            "container app is taken to be healthy and to run on",
             "container app, readinessProbe: port 80 is not this program's, and is taken to be healthy",
             "container probesim, startupProbe: port 80 is not this program's, and is taken to be healthy",
         ]
@@ -203,10 +202,8 @@ fn another_container_need_not_declare_the_port_that_it_is_probed_on() {
 
 #[test]
 fn probes_of_others_alone_are_no_probe_of_ours() {
-    assert!(
-        refusal(&SIDECAR.replace("path: /healthz, port: 8080", "port: 80"))
-            .contains("no probe asks this program")
-    );
+    let web = workload(&SIDECAR.replace("path: /healthz, port: 8080", "port: 80"));
+    assert!(web.warnings[0].contains("no probe asks this program"), "{web:?}");
 }
 
 #[test]
@@ -215,7 +212,8 @@ fn a_named_port_is_that_of_the_same_container() {
         "image: kube-probesim",
         "image: kube-probesim\n    ports: [{name: http, containerPort: 8080}]",
     );
-    let line = refusal(&text.replace("path: /healthz, port: 8080", "path: /healthz, port: http"));
+    let web = workload(&text.replace("path: /healthz, port: 8080", "path: /healthz, port: http"));
+    let line = web.warnings.join("\n");
     assert!(
         line.contains("port \"http\" does not exist in the Pod; there is app in this container"),
         "{line}"
@@ -253,8 +251,8 @@ fn the_loopback_address_of_the_nodes_network_is_the_pods_own() {
         assert_eq!(liveness.handler.server(), Some(0), "{host}");
     }
     // Without the node's network the address is that of another host.
-    let line = refusal(&pod(probe));
-    assert!(line.contains("no probe asks this program"), "{line}");
-    let elsewhere = refusal(&on_host(&pod(probe)).replace("host: 127.0.0.1", "host: 10.0.0.1"));
-    assert!(elsewhere.contains("no probe asks this program"), "{elsewhere}");
+    for text in [pod(probe), on_host(&pod(probe)).replace("host: 127.0.0.1", "host: 10.0.0.1")] {
+        let web = workload(&text);
+        assert!(web.warnings[0].contains("no probe asks this program"), "{web:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fault::{Client, Target};
-use crate::kubelet::{Address, Endpoint, Handler, ProbeKind};
+use crate::kubelet::{Address, Endpoint, Handler, ProbeKind, Transport};
 use crate::predict::manifest::command::{Command, CommandError};
 use crate::predict::manifest::container::is_own_binary;
 use crate::predict::manifest::error::Problem;
@@ -48,14 +48,21 @@ pub(super) struct Answerer {
     pub(super) asks_us: bool,
     /// Where the requests go.
     pub(super) address: Address,
+    /// How it is asked.
+    pub(super) transport: Transport,
     /// The timeout of our own `probe` command, in whole seconds.
     pub(super) timeout: Option<u32>,
 }
 
 impl Answerer {
     /// Another program answers.
-    const HEALTHY: Self =
-        Self { handler: Handler::Healthy, asks_us: false, address: Address::DEFAULT, timeout: None };
+    const HEALTHY: Self = Self {
+        handler: Handler::Healthy,
+        asks_us: false,
+        address: Address::DEFAULT,
+        transport: Transport::Http,
+        timeout: None,
+    };
 }
 
 /// What a probe of a port asks.
@@ -98,15 +105,20 @@ impl<'a> HandlerReader<'a> {
             return Answerer::HEALTHY;
         };
         let Some(handler) = self.found.take(fields.mapping(name)) else { return Answerer::HEALTHY };
-        match *name {
-            "httpGet" => self.http(&handler),
-            "tcpSocket" => self.tcp(&handler),
-            "grpc" => self.grpc(&handler),
-            _ => self.exec(&handler),
-        }
+        let (transport, asked) = match *name {
+            "httpGet" => (Transport::Http, self.http(&handler)),
+            "tcpSocket" => (Transport::Tcp, self.tcp(&handler)),
+            "grpc" => (Transport::Grpc, self.grpc(&handler)),
+            _ => (Transport::Exec, self.exec(&handler)),
+        };
+        Answerer { transport, ..asked }
     }
 
     fn assume(&mut self, what: &str) {
+        // Nothing is assumed of a Pod that this program is not in.
+        if self.ports.listeners.is_empty() {
+            return;
+        }
         let (name, field) = (self.owner.name, field(self.kind));
         self.found.assume(format!("container {name}, {field}: {what}"));
     }
@@ -122,8 +134,13 @@ impl<'a> HandlerReader<'a> {
                 client = Client::from_user_agent(value.as_bytes());
             }
         }
-        let Some(listener) = self.asked_listener(fields) else { return Answerer::HEALTHY };
-        if scheme == "HTTPS" {
+        let Some(port) = self.port(fields, true) else { return Answerer::HEALTHY };
+        let https = scheme == "HTTPS";
+        let address = Address { https, path: path.to_owned(), ..port_address(fields, port) };
+        let Some(listener) = self.asked_listener(fields, port) else {
+            return Answerer { address, ..Answerer::HEALTHY };
+        };
+        if https {
             self.found.error(fields.field("scheme"), Problem::Protocol("TLS"));
         }
         let server = listener.container;
@@ -132,31 +149,28 @@ impl<'a> HandlerReader<'a> {
             (Endpoint::Status(200), None) => Handler::Healthy,
             (endpoint, _) => Handler::Http { server, endpoint, client },
         };
-        let address = Address {
-            https: scheme == "HTTPS",
-            path: path.to_owned(),
-            ..port_address(fields, listener.port)
-        };
-        Answerer { handler, asks_us: true, address, timeout: None }
+        Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
     fn tcp(&mut self, fields: &Mapping) -> Answerer {
-        let Some(listener) = self.asked_listener(fields) else { return Answerer::HEALTHY };
+        let Some(port) = self.port(fields, true) else { return Answerer::HEALTHY };
+        let address = port_address(fields, port);
+        let Some(listener) = self.asked_listener(fields, port) else {
+            return Answerer { address, ..Answerer::HEALTHY };
+        };
         let handler = match listener.paths {
             Some(_) => Handler::Tcp { server: listener.container },
             None => Handler::Healthy,
         };
-        let address = port_address(fields, listener.port);
-        Answerer { handler, asks_us: true, address, timeout: None }
+        Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
     fn grpc(&mut self, fields: &Mapping) -> Answerer {
-        if let Some(port) = self.port(fields, false)
-            && self.listener(fields, port, Host::Pod).is_some()
-        {
+        let Some(port) = self.port(fields, false) else { return Answerer::HEALTHY };
+        if self.listener(fields, port, Host::Pod).is_some() {
             self.found.error(fields.path(), Problem::Protocol("gRPC"));
         }
-        Answerer::HEALTHY
+        Answerer { address: port_address(fields, port), ..Answerer::HEALTHY }
     }
 
     fn exec(&mut self, fields: &Mapping) -> Answerer {
@@ -201,7 +215,7 @@ impl<'a> HandlerReader<'a> {
         let port = probed.map_or(DEFAULT_PORT, |listener| listener.port);
         let address = Address { host: "127.0.0.1".to_owned(), port, ..Address::DEFAULT };
         let handler = Handler::Exec { server, endpoint: Endpoint::Target(target) };
-        Answerer { handler, asks_us: true, address, timeout: None }
+        Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
     fn url(&mut self, fields: &Mapping, address: &str) -> Answerer {
@@ -242,7 +256,7 @@ impl<'a> HandlerReader<'a> {
         };
         let host = host.trim_matches(['[', ']']).to_owned();
         let address = Address { https: scheme == "https", host, port, path: path.to_owned() };
-        Answerer { handler, asks_us: true, address, timeout: None }
+        Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
     fn wrong_command(&mut self, fields: &Mapping, expected: &'static str, value: &str) -> Answerer {
@@ -256,8 +270,7 @@ impl<'a> HandlerReader<'a> {
     }
 
     /// Our listener at `host` and `port`.
-    fn asked_listener(&mut self, fields: &Mapping) -> Option<Listener> {
-        let port = self.port(fields, true)?;
+    fn asked_listener(&mut self, fields: &Mapping, port: u16) -> Option<Listener> {
         let host = self.host(fields)?;
         self.listener(fields, port, host)
     }

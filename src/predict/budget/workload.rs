@@ -1,0 +1,167 @@
+//! The budgets of a Pod and of a workload: termination, rollout, disruptions.
+
+use std::time::Duration;
+
+use super::formula::Sum;
+use super::probe::{LEAST_GRACE, longest_start, to_ready};
+use super::{Amount, Budget, Meaning};
+use crate::kubelet::{PodSpec, PreStop};
+use crate::predict::workload::{Kind, Update, Workload};
+
+/// The budgets of a workload.
+pub(super) fn budgets(workload: &Workload) -> Vec<Budget> {
+    let termination = termination(&workload.pod);
+    let mut all = vec![budget(
+        "termination",
+        "termination of a Pod".to_owned(),
+        Meaning::Time,
+        [(Amount::Time(Duration::ZERO), "a program that ends at once".to_owned()), termination.clone()],
+    )];
+    all.extend(rollout(workload, termination.0.time().unwrap_or_default()));
+    all.extend(stall(workload));
+    all.extend(failing(workload));
+    all.extend(drain(workload, termination));
+    all
+}
+
+fn budget(
+    name: &'static str,
+    what: String,
+    meaning: Meaning,
+    [(least, first), (most, second)]: [(Amount, String); 2],
+) -> Budget {
+    Budget { name, container: None, probe: None, what, meaning, least, most, formulas: [first, second] }
+}
+
+/// The longest time from a Pod's deletion to the end of its last container.
+pub fn longest_termination(pod: &PodSpec) -> Duration {
+    termination(pod).0.time().unwrap_or_default()
+}
+
+fn termination(pod: &PodSpec) -> (Amount, String) {
+    let field = "terminationGracePeriodSeconds";
+    let grace = Duration::from_secs(u64::from(pod.grace));
+    let least = Duration::from_secs(u64::from(LEAST_GRACE));
+    let of_container = |pre_stop: &Option<PreStop>| {
+        let hook = match pre_stop {
+            Some(PreStop::Sleep(time)) => (*time).min(grace),
+            // It may take the whole grace period.
+            Some(PreStop::Other) => grace,
+            None => Duration::ZERO,
+        };
+        hook + grace.saturating_sub(hook).max(least)
+    };
+    let longest =
+        pod.containers.iter().map(|it| of_container(&it.pre_stop)).max().unwrap_or(grace.max(least));
+    let sum = Sum::field(field, pod.grace);
+    let text = if longest > grace {
+        format!("{}; after a preStop that overruns, SIGTERM gets 2 s all the same", sum.text())
+    } else if pod.containers.iter().any(|it| it.pre_stop.is_some()) {
+        format!("{}; preStop runs inside it", sum.text())
+    } else {
+        sum.text()
+    };
+    (Amount::Time(longest), text)
+}
+
+/// How long a rollout takes.
+fn rollout(workload: &Workload, termination: Duration) -> Option<Budget> {
+    let update = workload.update.filter(|_| !workload.suspended && workload.replicas > 0)?;
+    let (replicas, min_ready) = (workload.replicas, workload.min_ready);
+    let (waves, each, ends) = match update {
+        Update::OnDelete => return None,
+        Update::Recreate => (1, "all Pods at once".to_owned(), true),
+        Update::Ordered => (replicas, format!("{replicas} Pods one after the other"), true),
+        Update::Rolling { surge, unavailable } => {
+            let at_once = (surge + unavailable).clamp(1, replicas.max(1));
+            let waves = replicas.div_ceil(at_once);
+            // Only where no Pod is added first does the new one wait for the end of the old one.
+            let ends = surge == 0 && workload.kind != Kind::Deployment;
+            let nodes = if workload.kind == Kind::DaemonSet { " of each node" } else { "" };
+            (
+                waves,
+                format!("{waves} x {at_once} Pods{nodes} (maxSurge {surge} + maxUnavailable {unavailable})"),
+                ends,
+            )
+        }
+    };
+    let ready: Duration =
+        workload.pod.containers.iter().map(|it| to_ready(it).time).max().unwrap_or_default();
+    let start = workload.pod.containers.iter().map(longest_start).collect::<Option<Vec<_>>>();
+    let start = start.map(|all| all.iter().map(|sum| sum.time).max().unwrap_or_default());
+    let ended = if ends { termination } else { Duration::ZERO };
+    let least = (Amount::Time(min_ready * waves), format!("{each}; minReadySeconds each"));
+    let most = match start {
+        Some(start) => (
+            Amount::Time((ended + start + ready + min_ready) * waves),
+            format!(
+                "{each}; each {}the longest start + back to Ready + minReadySeconds",
+                if ends { "termination + " } else { "" }
+            ),
+        ),
+        None => {
+            (Amount::NoLimit, "a container's start has no limit: no startup or liveness probe".to_owned())
+        }
+    };
+    Some(budget("rollout", "rollout of new Pods".to_owned(), Meaning::Time, [least, most]))
+}
+
+/// How long a rollout may stand still.
+fn stall(workload: &Workload) -> Option<Budget> {
+    let rollout = workload.rollout?;
+    let deadline = rollout.progress_deadline;
+    if deadline.as_secs() >= i32::MAX as u64 {
+        return None;
+    }
+    let text = format!("progressDeadlineSeconds {}", deadline.as_secs());
+    let amount = Amount::Time(deadline);
+    let what = "no new Pod available, before the rollout counts as failed".to_owned();
+    Some(budget("rollout-stall", what, Meaning::Limit, [(amount, text.clone()), (amount, text)]))
+}
+
+/// How many Pods may be down at once.
+fn failing(workload: &Workload) -> Vec<Budget> {
+    let mut all = Vec::new();
+    if workload.replicas == 0 {
+        return all;
+    }
+    if let Some(Update::Rolling { unavailable, .. }) = workload.update {
+        let amount = Amount::Pods(unavailable);
+        let text = format!("maxUnavailable {unavailable} of {}", workload.replicas);
+        let what = "Pods down at once in a rollout".to_owned();
+        all.push(budget(
+            "rollout-unavailable",
+            what,
+            Meaning::Limit,
+            [(amount, text.clone()), (amount, text)],
+        ));
+    }
+    for disruption in &workload.disruptions {
+        let amount = Amount::Pods(disruption.allowed);
+        let text =
+            format!("{} of {}, PodDisruptionBudget {}", disruption.field, workload.replicas, disruption.name);
+        let what = "Pods that may be evicted at once, while all are Ready".to_owned();
+        all.push(budget("evictions", what, Meaning::Limit, [(amount, text.clone()), (amount, text)]));
+    }
+    all
+}
+
+/// Whether the drain of a node ends, and how long one Pod takes.
+fn drain(workload: &Workload, termination: (Amount, String)) -> Option<Budget> {
+    let what = "drain of a node, per Pod".to_owned();
+    let never = |why: String| Some(((Amount::Never, why.clone()), (Amount::Never, why)));
+    let blocked = match workload.kind {
+        Kind::Pod => never("a Pod without a controller: kubectl drain refuses it without --force".to_owned()),
+        Kind::DaemonSet => return None,
+        _ => {
+            workload.disruptions.iter().find(|it| it.allowed == 0 && workload.replicas > 0).and_then(|it| {
+                never(format!("PodDisruptionBudget {} ({}) lets no Pod go", it.name, it.field))
+            })
+        }
+    };
+    let numbers = match blocked {
+        Some((least, most)) => [least, most],
+        None => [(Amount::Time(Duration::ZERO), "a program that ends at once".to_owned()), termination],
+    };
+    Some(budget("drain", what, Meaning::Time, numbers))
+}

@@ -1,0 +1,109 @@
+//! What a prediction assumes.
+
+use std::time::Duration;
+
+use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec};
+use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
+use crate::predict::watcher::COALESCED;
+use crate::predict::workload::{Kind, Workload};
+use crate::units::Show;
+
+/// The assumptions of the manifest's reader and of the run.
+pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
+    let mut all = workload.assumptions.clone();
+    if replicas.pods.len() == MAX_PODS as usize && workload.replicas > MAX_PODS {
+        all.push(format!("Of {} replicas {MAX_PODS} are run.", workload.replicas));
+    }
+    if replicas.seeds_drawn {
+        all.push(
+            "Without a SEED each start of the process draws one, here as in the service; the one shown is the first."
+                .to_owned(),
+        );
+    }
+    if replicas.pods.len() > 1 {
+        let how = match workload.kind {
+            Kind::StatefulSet => " (podManagementPolicy: Parallel)",
+            Kind::Deployment => " (no old Pods, no maxSurge or maxUnavailable)",
+            _ => "",
+        };
+        all.push(format!("All Pods come to their nodes at once{how}."));
+    }
+    if workload.kind == Kind::Job {
+        all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
+    }
+    for container in workload.pod.containers.iter().filter(|container| container.program.is_none()) {
+        all.push(format!("Container {} is taken to be healthy and to run on.", container.name));
+    }
+    all.extend(of_the_node(&workload.pod, options));
+    all.push(calls(workload, options));
+    all
+}
+
+/// The assumptions about the node and about programs that are not ours.
+fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
+    let timing = &pod.timing;
+    let asks_us = |container: &ContainerSpec| {
+        container.readiness.as_ref().is_some_and(|probe| probe.handler != Handler::Healthy)
+    };
+    let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
+        format!(
+            " In {:.0}% of the starts the first readiness attempt comes before the program listens, and Ready comes a \
+             period later.",
+            100.0 * timing.late_listener
+        )
+    } else {
+        String::new()
+    };
+    let start = format!(
+        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
+         quiet node; probes tick from the adding on.{late}",
+        Show(timing.first_start.least),
+        Show(timing.first_start.most),
+    );
+    let mut all = vec![start];
+    all.push(format!(
+        "Pods are shown Ready or not as watchers of the API server see it: changes that last less than {} are seen by \
+         nobody (--output json has the kubelet's view, too). Messages show {} as the Pod's address.",
+        Show(COALESCED),
+        PodSpec::ADDRESS,
+    ));
+    let is_killed = |container: &&ContainerSpec| {
+        container.program.is_none() && (container.liveness.is_some() || container.startup.is_some())
+    };
+    for container in pod.containers.iter().filter(is_killed) {
+        let probe_grace =
+            [&container.liveness, &container.startup].into_iter().flatten().find_map(|probe| probe.grace);
+        let grace = Duration::from_secs(u64::from(probe_grace.unwrap_or(pod.grace).max(2)));
+        let how = match options.stops_after {
+            Some(time) if time.is_zero() => "ends at once after SIGTERM".to_owned(),
+            Some(time) => format!("ends {} after SIGTERM", Show(time)),
+            None => "ignores SIGTERM".to_owned(),
+        };
+        all.push(format!(
+            "The program of container {} {how} (--stops-after DURATION or never). One that ignores SIGTERM takes the whole \
+             grace period of {}.",
+            container.name,
+            Show(grace),
+        ));
+    }
+    all
+}
+
+/// The assumptions about calls.
+fn calls(workload: &Workload, options: &Options) -> String {
+    let serving = serving(&workload.pod);
+    let ours = workload.ours.iter().find(|ours| ours.position == serving);
+    let asked = match ours.and_then(called) {
+        Some(Endpoint::Target(target)) => format!("{} paths", target.name()),
+        Some(Endpoint::Status(_)) => "the index".to_owned(),
+        None => {
+            return "Calls come evenly and are spread evenly over the endpoints. No fault acts on them."
+                .to_owned();
+        }
+    };
+    format!(
+        "Calls come evenly, one a second to each endpoint, from other Pods (address {CALLER}). They ask for {asked}, as \
+         clients of class other, and fail after {} without a whole answer (--call-timeout).",
+        Show(options.call_timeout),
+    )
+}

@@ -1,0 +1,64 @@
+//! The table of budgets.
+
+use std::io::{self, Write};
+
+use super::{WIDTH, paragraph};
+use crate::predict::budget::{Amount, Budget, Meaning, budgets};
+use crate::predict::run::Options;
+use crate::predict::timeline::Short;
+use crate::predict::workload::Workload;
+
+/// The width of the first column.
+const NAME: usize = 58;
+const NUMBER: usize = 14;
+
+/// Writes a table for each container and one for the workload, with the fields that each budget follows from.
+pub(super) fn write(workload: &Workload, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let all = budgets(workload, options.endpoint_lag);
+    for (position, container) in workload.pod.containers.iter().enumerate() {
+        let of_container: Vec<&Budget> = all.iter().filter(|it| it.container == Some(position)).collect();
+        table(&format!("Budgets of container {}", container.name), &of_container, out)?;
+    }
+    let of_workload: Vec<&Budget> = all.iter().filter(|it| it.container.is_none()).collect();
+    table(&format!("Budgets of {} {}", workload.kind, workload.name), &of_workload, out)
+}
+
+fn table(title: &str, budgets: &[&Budget], out: &mut dyn Write) -> io::Result<()> {
+    let mut title = Some(title);
+    for meaning in [Meaning::Limit, Meaning::Time] {
+        let of_meaning: Vec<&&Budget> = budgets.iter().filter(|it| it.meaning == meaning).collect();
+        if of_meaning.is_empty() {
+            continue;
+        }
+        let (first, second) = match meaning {
+            Meaning::Limit => ("safe up to", "certain beyond"),
+            Meaning::Time => ("shortest", "longest"),
+        };
+        if title.is_some() {
+            writeln!(out)?;
+        }
+        let name = title.take().unwrap_or_default();
+        writeln!(out, "{name:<NAME$}  {first:>NUMBER$} {second:>NUMBER$}")?;
+        for budget in of_meaning {
+            let (least, most) = (amount(budget.least), amount(budget.most));
+            writeln!(out, "  {:<width$}  {least:>NUMBER$} {most:>NUMBER$}", budget.what, width = NAME - 2)?;
+            let [first, second] = &budget.formulas;
+            let text = if first == second { first.clone() } else { format!("{first} | {second}") };
+            paragraph("     ", "     ", &text, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// A number as people read it.
+pub(super) fn amount(amount: Amount) -> String {
+    match amount {
+        Amount::Time(time) => Short(time).to_string(),
+        Amount::Pods(1) => "1 Pod".to_owned(),
+        Amount::Pods(count) => format!("{count} Pods"),
+        Amount::NoLimit => "no limit".to_owned(),
+        Amount::Never => "never".to_owned(),
+    }
+}
+
+const _: () = assert!(NAME + 2 * NUMBER + 3 <= WIDTH);

@@ -45,16 +45,9 @@ pub(super) enum Argument {
     Option(&'static str, String),
 }
 
-/// Reads the next argument; `None` is the end. `options` are those known, with their hyphens.
+/// Reads the next argument; `None` is the end. `options` and `flags` are those known, with their hyphens. Flags take no
+/// value; theirs is empty.
 pub(super) fn next_argument(
-    parser: &mut Parser,
-    options: &[&'static str],
-) -> Result<Option<Argument>, ArgumentError> {
-    next_argument_or_flag(parser, options, &[])
-}
-
-/// Reads the next argument like [`next_argument`]. The options of `flags` take no value; theirs is empty.
-pub(super) fn next_argument_or_flag(
     parser: &mut Parser,
     options: &[&'static str],
     flags: &[&'static str],
@@ -138,7 +131,7 @@ mod tests {
     fn arguments(line: &[&str]) -> Vec<Result<Argument, String>> {
         let mut parser = Parser::from_args(line);
         std::iter::from_fn(|| {
-            let argument = next_argument(&mut parser, &["--for", "--output"]);
+            let argument = next_argument(&mut parser, &["--for", "--output"], &[]);
             argument.map_err(|error| error.to_string()).transpose()
         })
         .collect()

@@ -81,7 +81,7 @@ pub(super) fn parse(
     let mut arguments = Arguments::default();
     let mut errors = Vec::new();
     loop {
-        let taken = match shared::next_argument_or_flag(&mut parser, &OPTIONS, &FLAGS) {
+        let taken = match shared::next_argument(&mut parser, &OPTIONS, &FLAGS) {
             Ok(None) => break,
             Ok(Some(Argument::Help)) => return Ok(PredictCommand::Help),
             Ok(Some(Argument::Word(file))) => {

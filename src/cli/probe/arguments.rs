@@ -148,7 +148,7 @@ fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<UsageError>) 
     let mut parser = Parser::from_args(args);
     let mut raw = Raw::default();
     loop {
-        let taken = match shared::next_argument_or_flag(&mut parser, &OPTIONS, &FLAGS) {
+        let taken = match shared::next_argument(&mut parser, &OPTIONS, &FLAGS) {
             Ok(None) => return raw,
             Ok(Some(Argument::Help)) => {
                 raw.help = true;

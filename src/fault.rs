@@ -14,6 +14,8 @@
 //! | [`Decision`] | what that request gets |
 //! | [`Link`] | what a listener as a whole does at an instant |
 //! | [`Proxies`] | the proxies that a process knows, each a target by its name |
+//! | [`ProcessHit`] | what a rule does to the process itself at an instant |
+//! | [`Container`] | what process faults may do where they run |
 
 mod active;
 mod delay;
@@ -24,6 +26,7 @@ mod mode;
 mod name;
 mod normal;
 mod plan;
+mod process;
 mod proxy;
 mod rate;
 mod replica;
@@ -33,7 +36,7 @@ mod trigger;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, RequestInfo, RuleHit, Verdict,
+    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo, RuleHit, Verdict,
 };
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
@@ -45,6 +48,10 @@ pub use mode::{
 };
 pub use plan::{Plan, PlanError};
 pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
+pub use process::{
+    ABORT_CODE, CORES, Container, DEFAULT_CODE, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode,
+    ProcessModeInfo, ProcessParts, Resources, Size, UNLIMITED_CORES, UNLIMITED_MEMORY,
+};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};

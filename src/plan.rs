@@ -5,6 +5,7 @@ pub mod document;
 pub(crate) mod error;
 mod listener;
 mod mode;
+mod process;
 mod reader;
 mod source;
 mod trigger;
@@ -21,13 +22,37 @@ use reader::{FieldReader, Fields};
 pub use source::Source;
 pub use write::write_rule;
 
-use crate::fault::{Action, ClientFilter, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets};
+use crate::fault::{
+    Action, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets,
+};
 use crate::units;
 use error::nearest;
 
 const RULE: &[&str] = &[
-    "name", "disabled", "target", "client", "from", "pods", "when", "start", "until", "stagger", "rate",
-    "burst", "ramp", "delay", "mode", "status", "location", "body", "drip",
+    "name",
+    "disabled",
+    "target",
+    "client",
+    "from",
+    "pods",
+    "when",
+    "start",
+    "until",
+    "stagger",
+    "rate",
+    "burst",
+    "ramp",
+    "delay",
+    "mode",
+    "status",
+    "location",
+    "body",
+    "drip",
+    "code",
+    "size",
+    "cores",
+    "path",
+    "allow_node_pressure",
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 const LISTENER: &str = "listener";
@@ -157,7 +182,9 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
         })
         .unwrap_or_default();
     let trigger = trigger::read(reader, &fields);
-    let delay = fields.get("delay").and_then(|value| delay::read(reader, value));
+    // Of the process, it is a duration.
+    let delay = fields.get("delay").filter(|_| !matches!(target, Some(Subject::Process)));
+    let delay = delay.and_then(|value| delay::read(reader, value));
     let action = match target? {
         Subject::Requests(targets) => {
             if let Some(from) = fields.get("from") {
@@ -171,7 +198,11 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
             Action::Requests { targets, delay, mode }
         }
         Subject::Listener => listener::read(reader, &fields)?,
+        Subject::Process => process::read(reader, &fields)?,
     };
+    if !matches!(action, Action::Process { .. }) {
+        process::refuse_fields(reader, &fields);
+    }
     if !reader.errors.is_empty() {
         return None;
     }
@@ -203,6 +234,22 @@ pub fn check_replica<'a>(
     rules.into_iter().filter_map(error).collect()
 }
 
+/// Errors of process faults that the container cannot bear.
+pub fn check_container<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    container: &Container,
+    place: &str,
+) -> Errors {
+    let errors = |rule: &'a Rule| {
+        let place =
+            if place.is_empty() { rule.name().to_string() } else { format!("{place}: {}", rule.name()) };
+        let error =
+            move |error: RuleError| ConfigError::new(place.clone(), error.clone()).field(field_of(&error));
+        rule.check_container(container).into_iter().map(error)
+    };
+    rules.into_iter().flat_map(errors).collect()
+}
+
 /// The field that an error of a rule is about.
 const fn field_of(error: &RuleError) -> &'static str {
     match error {
@@ -214,6 +261,20 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Location(_) => "location",
         RuleError::NoReplica(field) => field,
         RuleError::NoOrdinal => "pods",
+        RuleError::ProcessClient => "client",
+        RuleError::ProcessCondition { field, .. } => field,
+        RuleError::NoSize
+        | RuleError::SizePercent(_)
+        | RuleError::PercentWithoutLimit
+        | RuleError::MemoryWithoutLimit(_)
+        | RuleError::MemoryAboveMachine { .. } => "size",
+        RuleError::Cores(_) | RuleError::CoresWithoutLimit(_) | RuleError::CoresAboveMachine { .. } => {
+            "cores"
+        }
+        RuleError::TermDelay(_) => "delay",
+        RuleError::Path(_) => "path",
+        RuleError::StartsWithoutState => "when.starts",
+        RuleError::RateWithoutState => "rate",
         RuleError::Nothing | RuleError::ListenerCondition(_) | RuleError::Trigger(_) => "",
     }
 }
@@ -222,6 +283,7 @@ const fn field_of(error: &RuleError) -> &'static str {
 enum Subject {
     Requests(Targets),
     Listener,
+    Process,
 }
 
 fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
@@ -230,21 +292,31 @@ fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
         reader.texts(value, "target")?
     };
     let mut targets = Targets::NONE;
-    let mut listener = false;
+    let (mut listener, mut process) = (false, false);
     let before = reader.errors.len();
     for name in &names {
         let lower = name.to_ascii_lowercase();
         match Target::from_name(&lower) {
             Some(target) => targets = targets.with(target),
             None if lower == LISTENER => listener = true,
+            None if lower == process::PROCESS => process = true,
             None => {
-                let known = Target::ALL.iter().map(|target| target.name()).chain([LISTENER]).collect();
+                let known = Target::ALL
+                    .iter()
+                    .map(|target| target.name())
+                    .chain([LISTENER, process::PROCESS])
+                    .collect();
                 reader.errors.push(reader.error("target", choice(name, known)).value(name));
             }
         }
     }
     match (listener, targets.is_empty()) {
         _ if reader.errors.len() > before => None,
+        (false, true) if process => Some(Subject::Process),
+        _ if process => {
+            reader.fail("target", Reason::ProcessWithOthers);
+            None
+        }
         (true, true) => Some(Subject::Listener),
         (false, false) => Some(Subject::Requests(targets)),
         (true, false) => {

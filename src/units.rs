@@ -139,6 +139,11 @@ fn in_percent(number: &str) -> Result<f64, UnitError> {
     if (0.0..=100.0).contains(&number) { Ok(number) } else { Err(UnitError::PercentRange) }
 }
 
+/// A decimal number without an exponent, such as `0.5`.
+pub(crate) fn decimal(number: &str) -> Option<f64> {
+    finite(number.trim())
+}
+
 fn finite(number: &str) -> Option<f64> {
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
     // Rust's parser also takes `inf`, `nan` and `1e3`.

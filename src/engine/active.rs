@@ -130,6 +130,11 @@ impl Active {
     pub fn count_cut(&self, position: usize) {
         self.rule_counters[position].count_cut();
     }
+
+    /// Counts a window, or a signal, for which a rule for the process was eligible.
+    pub fn count_process(&self, position: usize, fired: bool) {
+        self.rule_counters[position].count_process(fired);
+    }
 }
 
 fn request_windows(plan: &ActivePlan) -> Vec<usize> {

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use crate::fault::{ListenerName, Proxies, ProxyName, Rule, RuleName, Slot, Target, TargetId};
 
-/// What a rule's counters are about, but for proxies: each class of requests, and the probe listener.
-const FIXED: usize = Target::COUNT + 1;
+/// What a rule's counters are about, but for proxies: each class of requests, the probe listener, and the process.
+const FIXED: usize = Target::COUNT + 2;
 
 /// The place of the probe listener among them.
 const LISTENER: usize = Target::COUNT;
+
+/// The place of the process among them.
+const PROCESS: usize = Target::COUNT + 1;
 
 /// Counts by fixed subject.
 type Counts = Arc<[AtomicU64; FIXED]>;
@@ -51,9 +54,9 @@ struct ProxyCounters {
 /// One line of a rule's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally<'a> {
-    /// The name of the target that was asked for: a class of requests, a proxy, or `listener`.
+    /// The name of the target that was asked for: a class of requests, a proxy, `listener` or `process`.
     pub subject: &'a str,
-    /// Requests, or connections, for which the rule was in its window and not passed over.
+    /// Requests, connections, windows or signals for which the rule was in its window and not passed over.
     pub eligible: u64,
     /// Those it acted on, in its present mode.
     pub injected: u64,
@@ -97,10 +100,10 @@ impl RuleCounters {
     /// Takes over what the present rule names.
     fn follow(&mut self, rule: &Rule, proxies: &Proxies) {
         let listener = rule.listener();
-        self.is_own = array::from_fn(|subject| {
-            Target::ALL
-                .get(subject)
-                .map_or(listener == Some(&ListenerName::Probe), |target| rule.targets().contains(*target))
+        self.is_own = array::from_fn(|subject| match Target::ALL.get(subject) {
+            Some(target) => rule.targets().contains(*target),
+            None if subject == LISTENER => listener == Some(&ListenerName::Probe),
+            None => rule.process().is_some(),
         });
         self.cuts = listener.cloned();
         for proxy in &mut self.proxies {
@@ -211,6 +214,11 @@ impl RuleCounters {
         }
     }
 
+    /// Counts a window or a signal for which the rule for the process was eligible.
+    pub(super) fn count_process(&self, fired: bool) {
+        self.count_fixed(PROCESS, fired);
+    }
+
     fn count_fixed(&self, subject: usize, fired: bool) {
         self.eligible[subject].fetch_add(1, Ordering::Relaxed);
         if fired {
@@ -247,7 +255,11 @@ impl ProxyCounters {
 }
 
 fn subject_name(subject: usize) -> &'static str {
-    Target::ALL.get(subject).map_or("listener", |target| target.name())
+    match Target::ALL.get(subject) {
+        Some(target) => target.name(),
+        None if subject == LISTENER => "listener",
+        None => "process",
+    }
 }
 
 fn load(counter: &AtomicU64) -> u64 {

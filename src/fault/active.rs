@@ -2,6 +2,7 @@
 
 mod counts;
 mod entry;
+mod process;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 pub use counts::Counts;
 use entry::{Entry, Span};
+pub use process::ProcessHit;
 
 use super::draw::{Draws, Lane, Purpose, Seed};
 use super::mode::Cut;

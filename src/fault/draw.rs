@@ -56,6 +56,9 @@ impl Seed {
     }
 }
 
+/// The stretch of a rule's draws for starts, apart from those of its targets and classes.
+const START_LANE: u64 = 1 << 32;
+
 /// What a draw is for. Firing and delay are drawn apart, so that one does not tell the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
@@ -113,6 +116,11 @@ impl Draws {
     pub(super) fn of_rule(key: u64, lane: Lane, client: Client, purpose: Purpose) -> Self {
         let lane = lane.0 + (client.index() * 2 + purpose as usize) as u64;
         Self { key: key.wrapping_add(mix(lane)), counter: 0 }
+    }
+
+    /// One draw for each start of the container.
+    pub(super) fn of_starts(key: u64) -> Self {
+        Self { key: key.wrapping_add(mix(START_LANE)), counter: 0 }
     }
 
     /// The value for `number`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MIN_WINDOW};
+use super::process::MAX_SIZE_PERCENT;
 
 /// What is wrong with a condition.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -148,6 +149,69 @@ pub enum RuleError {
         "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant"
     )]
     NoReplica(&'static str),
+    /// A client class on a rule for the process.
+    #[error("`client` does not go with target process, which has no clients")]
+    ProcessClient,
+    /// A condition that a rule for the process does not have.
+    #[error("`{field}` does not go with {with}")]
+    ProcessCondition {
+        /// The field.
+        field: &'static str,
+        /// What it does not go with.
+        with: &'static str,
+    },
+    /// No bytes.
+    #[error("a size of 0 does nothing")]
+    NoSize,
+    /// A share of the memory limit out of range.
+    #[error("a size of {0}% is not above 0% and at most {MAX_SIZE_PERCENT}% of the container's memory limit")]
+    SizePercent(f64),
+    /// A number of cores out of range.
+    #[error("{0} is not a number of cores from 0.01 to 1024, such as 0.5")]
+    Cores(f64),
+    /// A delay of SIGTERM that takes no time, or longer than any delay.
+    #[error("`delay` ({0:?}) must be more than 0 and at most {MAX_DELAY:?}")]
+    TermDelay(Duration),
+    /// A path that is not absolute, or not plain.
+    #[error("{0:?} is not an absolute path without . and .. such as /scratch")]
+    Path(String),
+    /// Starts of the container that nobody counts.
+    #[error("needs STATE_DIR: without it, every start counts as the first")]
+    StartsWithoutState,
+    /// A draw for each start that always comes out the same.
+    #[error("a rate below 100% with a seed needs STATE_DIR: without it, every start draws the same")]
+    RateWithoutState,
+    /// A share of a limit that is not there.
+    #[error(
+        "a size in percent needs a memory limit of the container (resources.limits.memory), or `allow_node_pressure: true` in the rule, to take a share of the node's memory"
+    )]
+    PercentWithoutLimit,
+    /// Much memory where only the node bounds it.
+    #[error(
+        "{0} bytes, more than 256MiB, need a memory limit of the container (resources.limits.memory), or `allow_node_pressure: true` in the rule"
+    )]
+    MemoryWithoutLimit(u64),
+    /// More memory than there is.
+    #[error("{size} bytes are more than the {most} that the machine has")]
+    MemoryAboveMachine {
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes there are.
+        most: u64,
+    },
+    /// Much CPU time where only the node bounds it.
+    #[error(
+        "{0} cores, more than one, need a CPU limit of the container (resources.limits.cpu), or `allow_node_pressure: true` in the rule"
+    )]
+    CoresWithoutLimit(f64),
+    /// More cores than there are.
+    #[error("{cores} cores are more than the {most} that the container may run on")]
+    CoresAboveMachine {
+        /// Cores asked for.
+        cores: f64,
+        /// Cores there are.
+        most: f64,
+    },
     /// Ordinals in a Pod that has none.
     #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
     NoOrdinal,

@@ -29,11 +29,13 @@ pub struct Replica {
     pub starts: u64,
     /// The instant at which the clock of the process stood at zero.
     pub began: Timestamp,
+    /// Where that clock stood when this start began: at zero, or where the start before left it.
+    pub resumed: Duration,
 }
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { key: None, ordinal: None, starts: 1, began: Timestamp::default() }
+        Self { key: None, ordinal: None, starts: 1, began: Timestamp::default(), resumed: Duration::ZERO }
     }
 }
 

@@ -12,6 +12,7 @@ use super::limits::{MAX_BODY, MAX_DELAY};
 use super::mode::{Cut, Mode};
 use super::name::{is_label, shortened};
 use super::proxy::ProxyName;
+use super::process::ProcessMode;
 use super::replica::{Pods, Replica};
 use super::target::{ClientFilter, Targets};
 use super::trigger::Trigger;
@@ -105,6 +106,13 @@ pub enum Action {
         /// Whose.
         from: Networks,
     },
+    /// The process itself.
+    Process {
+        /// What happens to it.
+        mode: ProcessMode,
+        /// Whether it may take what others on the node need.
+        allow_node_pressure: bool,
+    },
 }
 
 /// One rule of a plan, checked.
@@ -137,6 +145,7 @@ impl Rule {
                 }
             }
             Action::Listener { .. } => check_listener(&trigger)?,
+            Action::Process { mode, .. } => check_process(client, &trigger, mode)?,
         }
         Ok(Self { name, client, trigger, action })
     }
@@ -176,7 +185,7 @@ impl Rule {
     pub fn targets(&self) -> &Targets {
         match &self.action {
             Action::Requests { targets, .. } => targets,
-            Action::Listener { .. } => &NO_TARGETS,
+            Action::Listener { .. } | Action::Process { .. } => &NO_TARGETS,
         }
     }
 
@@ -184,7 +193,7 @@ impl Rule {
     pub fn listener(&self) -> Option<&ListenerName> {
         match &self.action {
             Action::Listener { listener, .. } => Some(listener),
-            Action::Requests { .. } => None,
+            Action::Requests { .. } | Action::Process { .. } => None,
         }
     }
 
@@ -202,6 +211,14 @@ impl Rule {
         self.listener().is_some()
     }
 
+    /// What it does to the process itself.
+    pub fn process(&self) -> Option<&ProcessMode> {
+        match &self.action {
+            Action::Process { mode, .. } => Some(mode),
+            _ => None,
+        }
+    }
+
     /// What it does to every connection of its listener; `None` where it spares some, or acts on requests.
     pub fn whole_cut(&self) -> Option<Cut> {
         match &self.action {
@@ -216,7 +233,7 @@ impl Rule {
     pub fn mode(&self) -> Option<&Mode> {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref(),
-            Action::Listener { .. } => None,
+            Action::Listener { .. } | Action::Process { .. } => None,
         }
     }
 
@@ -230,6 +247,7 @@ impl Rule {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref().map_or("delay", Mode::name),
             Action::Listener { cut, .. } => cut.name(),
+            Action::Process { mode, .. } => mode.name(),
         }
     }
 }
@@ -271,6 +289,24 @@ fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
         Some((field, _)) => Err(RuleError::ListenerCondition(field)),
         None => Ok(()),
     }
+}
+
+fn check_process(client: ClientFilter, trigger: &Trigger, mode: &ProcessMode) -> Result<(), RuleError> {
+    if client != ClientFilter::Any {
+        return Err(RuleError::ProcessClient);
+    }
+    let Trigger { requests, burst, ramp, .. } = trigger;
+    let process = "target process, which gets no requests";
+    let grows = matches!(mode, ProcessMode::Memory(_));
+    let given = [
+        ("requests", requests.is_some(), process),
+        ("burst", burst.is_some(), process),
+        ("ramp", ramp.is_some() && !grows, "this mode: of target process, memory alone grows"),
+    ];
+    if let Some((field, _, with)) = given.into_iter().find(|(_, given, _)| *given) {
+        return Err(RuleError::ProcessCondition { field, with });
+    }
+    mode.check()
 }
 
 #[cfg(test)]

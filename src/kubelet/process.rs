@@ -75,7 +75,8 @@ impl Process {
             self.counts = Counts::default();
             self.zero = now;
         }
-        let replica = self.program.replica(self.starts, duration(self.zero));
+        let mut replica = self.program.replica(self.starts, duration(self.zero));
+        replica.resumed = duration(now.saturating_sub(self.zero));
         self.program.plan.relocate(replica);
         let seed = match &self.program.reseeds {
             Some(draws) if self.starts > 1 => Seed(draws.at(self.starts)),

@@ -1,6 +1,7 @@
 //! How plans are read and written.
 
 mod errors;
+mod process;
 mod properties;
 
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::mode::percent_of;
+use super::process;
 use crate::fault::{
     Action, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
     RequestWindow, Rule, TimeWindow, Trigger,
@@ -20,6 +21,7 @@ pub fn write_rule(rule: &Rule) -> Value {
     let (targets, from) = match rule.action() {
         Action::Requests { targets, .. } => (targets.names().map(Value::from).collect(), None),
         Action::Listener { listener, from, .. } => (vec![Value::from(listener.as_str())], networks(from)),
+        Action::Process { .. } => (vec![Value::from(process::PROCESS)], None),
     };
     put("name", Some(rule.name().as_str().into()));
     put("target", Some(Value::Array(targets)));
@@ -45,6 +47,9 @@ pub fn write_rule(rule: &Rule) -> Value {
             }
         }
         Action::Listener { cut, .. } => put("mode", Some(cut.name().into())),
+        Action::Process { mode, allow_node_pressure } => {
+            process::write(mode, *allow_node_pressure, &mut fields);
+        }
     }
     Value::Object(fields)
 }
@@ -135,12 +140,12 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
     })
 }
 
-fn duration(value: std::time::Duration) -> Value {
+pub(super) fn duration(value: std::time::Duration) -> Value {
     Show(value).to_string().into()
 }
 
 /// A whole number without a fraction.
-fn decimal(value: f64) -> Value {
+pub(super) fn decimal(value: f64) -> Value {
     if value.fract() == 0.0 {
         (value as u64).into()
     } else {

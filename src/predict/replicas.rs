@@ -77,6 +77,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
             scope: ours.config.seed.scope,
             drawn_seed: draws.at(1),
             starts: 1,
+            resumed: Duration::ZERO,
         };
         let (effective, place) = instance.seed_and_replica(&ours.merged, at);
         let container = pod.containers.get_mut(ours.position);

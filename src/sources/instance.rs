@@ -18,6 +18,8 @@ pub struct Instance {
     pub drawn_seed: u64,
     /// Which start of the container this is, from 1 on.
     pub starts: u64,
+    /// Where the engine's clock stood at this start.
+    pub resumed: Duration,
 }
 
 impl Instance {
@@ -28,8 +30,12 @@ impl Instance {
         let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn_seed);
         // The selection follows from the effective seed, so that this seed, given to the fleet, selects alike.
         let selecting = given.map(|_| seed.0);
-        let replica =
-            Replica { starts: self.starts, began: epoch, ..Replica::named(selecting, self.pod.as_deref()) };
+        let replica = Replica {
+            starts: self.starts,
+            began: epoch,
+            resumed: self.resumed,
+            ..Replica::named(selecting, self.pod.as_deref())
+        };
         (seed.for_start(self.starts), replica)
     }
 }

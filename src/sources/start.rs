@@ -121,6 +121,7 @@ pub fn running(
         scope: config.seed.scope,
         drawn_seed,
         starts: restored.starts.saturating_add(1),
+        resumed: restored.elapsed,
     };
     let merged = layers.merged();
     let (plan, sources) = merged.plan().unwrap_or_else(|errors| {

@@ -10,6 +10,7 @@ mod draft;
 mod golden;
 mod independence;
 mod listener;
+mod process;
 mod rates;
 mod readiness;
 mod replicas;

@@ -30,6 +30,9 @@ pub(super) struct Span {
     lead: Duration,
     /// Time on the clock of the process from which they are measured.
     begin: Duration,
+    /// Time on that clock before which it is closed, whatever its window. Only rules for the process have one: their
+    /// windows are measured from the start of the process, not from `start`.
+    opens: Duration,
     /// Time on that clock at which it ends for good.
     end: Option<Duration>,
 }
@@ -41,7 +44,12 @@ impl Span {
         let clock = |instant: crate::fault::Timestamp| {
             (instant.0.saturating_sub(replica.began.0), replica.began.0.saturating_sub(instant.0))
         };
-        let (begin, lead) = trigger.start.map_or((origin.elapsed, Duration::ZERO), clock);
+        let is_process = rule.process().is_some();
+        let (begin, lead) = match trigger.start {
+            _ if is_process => (origin.elapsed.max(replica.resumed), Duration::ZERO),
+            None => (origin.elapsed, Duration::ZERO),
+            Some(start) => clock(start),
+        };
         let starts = replica.starts.saturating_sub(origin.starts);
         Self {
             is_here: !is_stopped
@@ -49,6 +57,7 @@ impl Span {
                 && trigger.starts.is_none_or(|window| window.is_open(starts)),
             lead,
             begin: begin.saturating_add(trigger.stagger.map_or(Duration::ZERO, |most| replica.stagger(most))),
+            opens: trigger.start.filter(|_| is_process).map_or(Duration::ZERO, |start| clock(start).0),
             end: trigger.until.map(|until| clock(until).0),
         }
     }
@@ -82,8 +91,8 @@ impl Entry {
     /// How long the conditions have been measured; `None` where they are not, or not any more.
     #[inline]
     fn since(&self, elapsed: Duration) -> Option<Duration> {
-        let Span { is_here, lead, begin, end } = self.span;
-        if !is_here || end.is_some_and(|end| elapsed >= end) {
+        let Span { is_here, lead, begin, opens, end } = self.span;
+        if !is_here || elapsed < opens || end.is_some_and(|end| elapsed >= end) {
             return None;
         }
         (elapsed + lead).checked_sub(begin)
@@ -91,7 +100,13 @@ impl Entry {
 
     #[inline]
     pub(super) fn open_for(&self, elapsed: Duration) -> Option<Duration> {
-        self.rule.trigger().open_for(self.since(elapsed)?)
+        let open_for = self.rule.trigger().open_for(self.since(elapsed)?)?;
+        Some(open_for.min(elapsed.saturating_sub(self.span.opens)))
+    }
+
+    /// Whether the rule fires in start `start` of the container; drawn once for each.
+    pub(super) fn fires_in(&self, start: u64) -> bool {
+        Draws::of_starts(self.key).share(start) < self.rule.trigger().rate.share()
     }
 
     /// Whether the next request to `target`, of one of the rule's clients, is in the window.
@@ -119,9 +134,13 @@ impl Entry {
     }
 
     pub(super) fn next_change(&self, elapsed: Duration) -> Option<Duration> {
-        let Span { is_here, lead, begin, end } = self.span;
+        let Span { is_here, lead, begin, opens, end } = self.span;
         if !is_here || end.is_some_and(|end| elapsed >= end) {
             return None;
+        }
+        if elapsed < opens {
+            let next = if self.open_for(opens).is_some() { Some(opens) } else { self.next_change(opens) };
+            return next.filter(|next| end.is_none_or(|end| *next < end));
         }
         let window = self.rule.trigger().time;
         let next = match (elapsed + lead).checked_sub(begin) {
@@ -139,12 +158,15 @@ impl Entry {
 
     /// For how much of the time up to `elapsed` the window in time was open.
     pub(super) fn open_time(&self, elapsed: Duration) -> Duration {
-        let Span { is_here, lead, begin, end } = self.span;
-        if !is_here {
+        let Span { is_here, lead, begin, opens, end } = self.span;
+        let until = end.map_or(elapsed, |end| end.min(elapsed));
+        if !is_here || until < opens {
             return Duration::ZERO;
         }
-        let until = end.map_or(elapsed, |end| end.min(elapsed));
-        let Some(since) = (until + lead).checked_sub(begin) else { return Duration::ZERO };
-        self.rule.trigger().time.map_or(since, |time| time.open_time(since))
+        let up_to = |instant: Duration| {
+            let Some(since) = (instant + lead).checked_sub(begin) else { return Duration::ZERO };
+            self.rule.trigger().time.map_or(since, |time| time.open_time(since))
+        };
+        up_to(until).saturating_sub(if opens.is_zero() { Duration::ZERO } else { up_to(opens) })
     }
 }

@@ -45,6 +45,9 @@ pub enum Reason {
     /// A size outside its range, in bytes.
     #[error("is not a size {0}")]
     SizeRange(&'static str),
+    /// Neither a size nor a percentage.
+    #[error("is not a size such as 200MiB, or a share of the container's memory limit such as 80%")]
+    SizeOrPercent,
     /// None of the words that are possible.
     #[error("is not one of {}{}", .of.join(", "), meant(*.nearest))]
     Choice {
@@ -64,6 +67,9 @@ pub enum Reason {
     /// The listener beside other targets.
     #[error("listener cannot stand beside other targets: a cut takes them all; write a rule for each")]
     ListenerWithOthers,
+    /// The process beside other targets.
+    #[error("process cannot stand beside other targets: its modes are its own; write a rule for each")]
+    ProcessWithOthers,
     /// A field that does not exist.
     #[error("unknown field \"{}\"{}", shown(.field), meant(*.nearest))]
     UnknownField {

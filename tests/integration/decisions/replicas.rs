@@ -18,7 +18,7 @@ fn share(percent: f64) -> impl Fn(&mut Trigger) {
     move |trigger| trigger.pods = Some(Pods::Share(Rate::from_percent(percent).unwrap()))
 }
 
-fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp(s(1_800_000_000 + seconds))
 }
 

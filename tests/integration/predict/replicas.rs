@@ -221,6 +221,7 @@ fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, State, Act
         scope: config.seed.scope,
         drawn_seed: 0,
         starts: before.starts + 1,
+        resumed: before.elapsed,
     };
     let (plan, _) = merged.plan().unwrap();
     let began = Timestamp(now.0.saturating_sub(before.elapsed));

@@ -1,0 +1,172 @@
+//! The table of modes of target process. Parser, writer, command line and documentation read it.
+
+use std::time::Duration;
+
+use super::{DEFAULT_CODE, ProcessMode, Size};
+
+/// A field of a rule that only some modes of target process take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessField {
+    /// `code`: the exit code.
+    Code,
+    /// `size`: how much memory, or bytes of a file.
+    Size,
+    /// `ramp`: how long the memory grows.
+    Ramp,
+    /// `cores`: how much CPU time per time.
+    Cores,
+    /// `delay`: how much later SIGTERM is acted on.
+    Delay,
+    /// `path`: the mount point of a volume.
+    Path,
+    /// `allow_node_pressure`: that what others on the node need may be taken.
+    AllowNodePressure,
+}
+
+impl ProcessField {
+    /// All fields.
+    pub const ALL: [Self; 7] =
+        [Self::Code, Self::Size, Self::Ramp, Self::Cores, Self::Delay, Self::Path, Self::AllowNodePressure];
+
+    /// The name in plans.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Size => "size",
+            Self::Ramp => "ramp",
+            Self::Cores => "cores",
+            Self::Delay => "delay",
+            Self::Path => "path",
+            Self::AllowNodePressure => "allow_node_pressure",
+        }
+    }
+}
+
+/// Values of the fields; each mode takes those that it has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessParts {
+    /// The exit code.
+    pub code: Option<u8>,
+    /// How much memory, or bytes of a file.
+    pub size: Option<Size>,
+    /// How many cores.
+    pub cores: Option<f64>,
+    /// How much later SIGTERM is acted on.
+    pub delay: Option<Duration>,
+    /// The mount point of a volume.
+    pub path: Option<String>,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessModeInfo {
+    /// The name in plans and metric labels.
+    pub name: &'static str,
+    /// The fields that it takes.
+    pub fields: &'static [ProcessField],
+    /// Those of them that must be given.
+    pub required: &'static [ProcessField],
+    /// What happens in the window.
+    pub does: &'static str,
+    /// What happens at the window's end.
+    pub end: &'static str,
+    make: fn(ProcessParts) -> Option<ProcessMode>,
+}
+
+impl ProcessModeInfo {
+    /// Whether it takes a field.
+    pub fn takes(&self, field: ProcessField) -> bool {
+        self.fields.contains(&field)
+    }
+
+    /// The row of that name, in any case.
+    pub fn from_name(name: &str) -> Option<&'static Self> {
+        PROCESS_MODES.iter().copied().find(|info| info.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The mode; `None` if a required field is absent, or the size of a file is a percentage.
+    pub fn mode(&self, parts: ProcessParts) -> Option<ProcessMode> {
+        (self.make)(parts)
+    }
+}
+
+/// All modes, in the order of the documentation.
+pub const PROCESS_MODES: &[&ProcessModeInfo] =
+    &[&EXIT, &ABORT, &MEMORY, &CPU, &IGNORE_TERM, &SLOW_TERM, &FDS, &DISK];
+
+const NOTHING: &str = "nothing";
+
+pub(super) const EXIT: ProcessModeInfo = ProcessModeInfo {
+    name: "exit",
+    fields: &[ProcessField::Code],
+    required: &[],
+    does: "the process ends at once with exit code `code` (1)",
+    end: NOTHING,
+    make: |parts| Some(ProcessMode::Exit(parts.code.unwrap_or(DEFAULT_CODE))),
+};
+
+pub(super) const ABORT: ProcessModeInfo = ProcessModeInfo {
+    name: "abort",
+    fields: &[],
+    required: &[],
+    does: "the process ends at once by SIGABRT, with exit code 134 as PID 1, too",
+    end: NOTHING,
+    make: |_| Some(ProcessMode::Abort),
+};
+
+pub(super) const MEMORY: ProcessModeInfo = ProcessModeInfo {
+    name: "memory",
+    fields: &[ProcessField::Size, ProcessField::Ramp, ProcessField::AllowNodePressure],
+    required: &[ProcessField::Size],
+    does: "`size` of memory is written and held, bytes or percent of the container's limit; over `ramp`, it grows evenly",
+    end: "the memory is given back to the system",
+    make: |parts| Some(ProcessMode::Memory(parts.size?)),
+};
+
+pub(super) const CPU: ProcessModeInfo = ProcessModeInfo {
+    name: "cpu",
+    fields: &[ProcessField::Cores, ProcessField::AllowNodePressure],
+    required: &[ProcessField::Cores],
+    does: "threads of their own burn `cores` cores' worth of CPU time",
+    end: "the threads end",
+    make: |parts| Some(ProcessMode::Cpu(parts.cores?)),
+};
+
+pub(super) const IGNORE_TERM: ProcessModeInfo = ProcessModeInfo {
+    name: "ignore-term",
+    fields: &[],
+    required: &[],
+    does: "SIGTERM does nothing; SIGINT still ends the process",
+    end: "a SIGTERM that came meanwhile is acted on",
+    make: |_| Some(ProcessMode::IgnoreTerm),
+};
+
+pub(super) const SLOW_TERM: ProcessModeInfo = ProcessModeInfo {
+    name: "slow-term",
+    fields: &[ProcessField::Delay],
+    required: &[ProcessField::Delay],
+    does: "after SIGTERM the process goes on serving, not ready, for `delay`; then it ends as after SIGTERM",
+    end: "a SIGTERM that waits is acted on",
+    make: |parts| Some(ProcessMode::SlowTerm(parts.delay?)),
+};
+
+pub(super) const FDS: ProcessModeInfo = ProcessModeInfo {
+    name: "fds",
+    fields: &[],
+    required: &[],
+    does: "all file descriptors are in use, but those kept for the admin listener: no new connection is accepted",
+    end: "they are closed",
+    make: |_| Some(ProcessMode::Fds),
+};
+
+pub(super) const DISK: ProcessModeInfo = ProcessModeInfo {
+    name: "disk",
+    fields: &[ProcessField::Path, ProcessField::Size],
+    required: &[ProcessField::Path, ProcessField::Size],
+    does: "a file of `size` bytes fills the volume that is mounted at `path`, as long as a fifth of it stays free",
+    end: "the file is removed",
+    make: |parts| match (parts.path?, parts.size?) {
+        (path, Size::Bytes(size)) => Some(ProcessMode::Disk { path, size }),
+        (_, Size::Percent(_)) => None,
+    },
+};

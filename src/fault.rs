@@ -36,7 +36,8 @@ mod trigger;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo, RuleHit, Verdict,
+    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo, RuleHit,
+    Verdict,
 };
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
@@ -47,11 +48,11 @@ pub use mode::{
     Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
 };
 pub use plan::{Plan, PlanError};
-pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
 pub use process::{
     ABORT_CODE, CORES, Container, DEFAULT_CODE, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode,
     ProcessModeInfo, ProcessParts, Resources, Size, UNLIMITED_CORES, UNLIMITED_MEMORY,
 };
+pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};

@@ -259,10 +259,9 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Body(_) => "body",
         RuleError::Drip(_) => "drip",
         RuleError::Location(_) => "location",
-        RuleError::NoReplica(field) => field,
+        RuleError::NoReplica(field) | RuleError::ProcessCondition { field, .. } => field,
         RuleError::NoOrdinal => "pods",
         RuleError::ProcessClient => "client",
-        RuleError::ProcessCondition { field, .. } => field,
         RuleError::NoSize
         | RuleError::SizePercent(_)
         | RuleError::PercentWithoutLimit

@@ -14,8 +14,8 @@ fn plan(trigger: Trigger, mode: ProcessMode) -> ActivePlan {
     ActivePlan::new(Plan::new(vec![rule]).unwrap(), Seed(42), true)
 }
 
-fn window(after: u64, length: Option<u64>, period: Option<u64>) -> Option<TimeWindow> {
-    Some(TimeWindow::new(s(after), length.map(s), period.map(s)).unwrap())
+fn window(after: u64, length: Option<u64>, period: Option<u64>) -> TimeWindow {
+    TimeWindow::new(s(after), length.map(s), period.map(s)).unwrap()
 }
 
 /// The seconds up to `end` at which the window is open, as every view of the plan has them.
@@ -39,7 +39,7 @@ fn open(plan: &ActivePlan, end: u64) -> Vec<u64> {
 
 #[test]
 fn windows_count_from_each_start_of_the_process_even_where_the_clock_goes_on() {
-    let trigger = Trigger { time: window(10, Some(5), Some(20)), ..Trigger::ALWAYS };
+    let trigger = Trigger { time: Some(window(10, Some(5), Some(20))), ..Trigger::ALWAYS };
     let first = plan(trigger, ProcessMode::Fds);
     assert_eq!(open(&first, 40), [10, 11, 12, 13, 14, 30, 31, 32, 33, 34]);
     let second = first.at(Replica { starts: 2, resumed: s(23), ..Replica::default() });
@@ -55,10 +55,10 @@ fn the_calendar_bounds_a_window_that_counts_from_the_start_of_the_process() {
         plan(trigger, ProcessMode::Exit(1)).at(Replica { began: at(0), ..Replica::default() })
     };
     assert_eq!(open(&dated(Some(20), Some(23), None), 60), [20, 21, 22]);
-    assert_eq!(open(&dated(Some(20), None, window(25, Some(2), None)), 60), [25, 26]);
-    assert_eq!(open(&dated(Some(26), None, window(25, Some(2), Some(30))), 60), [26, 55, 56]);
-    assert_eq!(open(&dated(Some(30), Some(40), window(25, Some(2), None)), 60), [0_u64; 0]);
-    assert_eq!(open(&dated(Some(30), Some(56), window(25, Some(2), Some(30))), 60), [55]);
+    assert_eq!(open(&dated(Some(20), None, Some(window(25, Some(2), None))), 60), [25, 26]);
+    assert_eq!(open(&dated(Some(26), None, Some(window(25, Some(2), Some(30)))), 60), [26, 55, 56]);
+    assert_eq!(open(&dated(Some(30), Some(40), Some(window(25, Some(2), None))), 60), [0_u64; 0]);
+    assert_eq!(open(&dated(Some(30), Some(56), Some(window(25, Some(2), Some(30)))), 60), [55]);
     // A process that starts after the instant is within it at once.
     let late = dated(Some(20), None, None).at(Replica { began: Timestamp(at(32).0), ..Replica::default() });
     assert_eq!(open(&late, 5), [0, 1, 2, 3, 4]);
@@ -90,7 +90,7 @@ fn the_first_starts_fail_and_the_next_does_not() {
 
 #[test]
 fn memory_grows_over_its_ramp_and_a_stop_ends_it() {
-    let trigger = Trigger { time: window(10, Some(20), None), ramp: Some(s(8)), ..Trigger::ALWAYS };
+    let trigger = Trigger { time: Some(window(10, Some(20), None)), ramp: Some(s(8)), ..Trigger::ALWAYS };
     let plan = plan(trigger, ProcessMode::Memory(Size::Bytes(1000)));
     let share = |plan: &ActivePlan, t| plan.process(s(t)).next().map(|hit| hit.share);
     assert_eq!(

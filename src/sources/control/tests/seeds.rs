@@ -26,7 +26,8 @@ async fn the_strongest_seed_decides_draws_and_members() {
 fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_each_replica() {
     let place = |name: &str, scope: SeedScope, seed: u64| {
         let config = env::load([("SEED".into(), seed.to_string().into())].into_iter()).unwrap().config;
-        let instance = Instance { pod: Some(name.to_owned()), scope, drawn_seed: 7, starts: 1, resumed: Duration::ZERO };
+        let instance =
+            Instance { pod: Some(name.to_owned()), scope, drawn_seed: 7, starts: 1, resumed: Duration::ZERO };
         instance.seed_and_replica(&Layers::new(&config).merged(), Timestamp::default())
     };
     let mut keys = std::collections::HashSet::new();

@@ -61,6 +61,8 @@ pub struct Injection {
     pub first: Option<usize>,
     /// The request's number among those of its target and client class.
     pub number: u64,
+    /// A rule and a target whose injection is not counted yet.
+    unconfirmed: Option<(usize, TargetId)>,
 }
 
 impl Engine {
@@ -197,8 +199,14 @@ impl Engine {
         let active = self.active();
         let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
+        let mut unconfirmed = None;
         let decision = active.plan.decide(&attempt, |hit| {
-            active.rule_counters[hit.rule].count(target, hit.fired);
+            // Whether there is a body to strike shows later.
+            let is_sure = !active.plan.rule(hit.rule).mode().is_some_and(|mode| mode.info().needs_body);
+            if hit.fired && !is_sure {
+                unconfirmed = Some(hit.rule);
+            }
+            active.rule_counters[hit.rule].count(target, hit.fired && is_sure);
             if hit.fired {
                 first = first.or(Some(hit.rule));
             }
@@ -206,7 +214,17 @@ impl Engine {
         for position in &active.request_windows {
             report_request_window(&self.0.events, &active.plan, *position, &attempt);
         }
-        Injection { decision, active, first, number }
+        Injection { decision, active, first, number, unconfirmed: unconfirmed.map(|rule| (rule, target)) }
+    }
+}
+
+impl Injection {
+    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. There is none where the
+    /// mode does not act on a body.
+    pub fn confirm(&mut self) {
+        if let Some((rule, target)) = self.unconfirmed.take() {
+            self.active.rule_counters[rule].confirm(target);
+        }
     }
 }
 

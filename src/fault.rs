@@ -18,6 +18,7 @@
 //! | [`Container`] | what process faults may do where they run |
 
 mod active;
+mod answer;
 mod delay;
 mod draw;
 mod error;
@@ -39,13 +40,17 @@ pub use active::{
     ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo, RuleHit,
     Verdict,
 };
+pub use answer::Answer;
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
 pub use error::{DelayError, RuleError, TriggerError};
-pub use limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MAX_PROXIES, MAX_RULES, MIN_WINDOW};
+pub use limits::{
+    MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
+    MAX_PROXIES, MAX_RULES, MAX_SPEED, MIN_WINDOW,
+};
 pub use mode::{
-    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, KUBELET_BODY_LIMIT, MODES,
-    Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
+    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, GrpcStatus,
+    KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
 };
 pub use plan::{Plan, PlanError};
 pub use process::{

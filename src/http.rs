@@ -4,10 +4,10 @@
 //! wrapped, so there is no list of paths to leave out.
 
 mod answer;
-mod drip;
 mod index;
 pub mod layer;
 mod shared_bodies;
+mod strike;
 mod verbose;
 
 use std::collections::HashMap;

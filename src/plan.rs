@@ -1,5 +1,6 @@
 //! Reads plans and rules from JSON or YAML values, and writes them.
 
+mod answer;
 mod delay;
 pub mod document;
 pub(crate) mod error;
@@ -17,13 +18,13 @@ use serde_json::{Map, Value};
 
 pub use error::{ConfigError, Errors, Reason};
 use mode::listener_modes;
-pub(crate) use mode::{request_mode, status};
+pub(crate) use mode::{grpc_status, request_mode, share, speed, status};
 use reader::{FieldReader, Fields};
 pub use source::Source;
 pub use write::write_rule;
 
 use crate::fault::{
-    Action, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets,
+    Action, Answer, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets,
 };
 use crate::units;
 use error::nearest;
@@ -48,6 +49,13 @@ const RULE: &[&str] = &[
     "location",
     "body",
     "drip",
+    "speed",
+    "share",
+    "grpc_status",
+    "grpc_message",
+    "headers",
+    "body_text",
+    "forward",
     "code",
     "size",
     "cores",
@@ -185,6 +193,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     // Of the process, it is a duration.
     let delay = fields.get("delay").filter(|_| !matches!(target, Some(Subject::Process)));
     let delay = delay.and_then(|value| delay::read(reader, value));
+    let mut answer = Answer::default();
     let action = match target? {
         Subject::Requests(targets) => {
             if let Some(from) = fields.get("from") {
@@ -195,6 +204,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
                 );
             }
             let mode = mode::read(reader, &fields);
+            answer = answer::read(reader, &fields);
             Action::Requests { targets, delay, mode }
         }
         Subject::Listener => listener::read(reader, &fields)?,
@@ -206,7 +216,10 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     if !reader.errors.is_empty() {
         return None;
     }
-    Rule::new(name?, client, trigger, action).map_err(|error| reader.fail(field_of(&error), error)).ok()
+    Rule::new(name?, client, trigger, action)
+        .and_then(|rule| rule.with_answer(answer))
+        .map_err(|error| reader.fail(field_of(&error), error))
+        .ok()
 }
 
 fn name(reader: &mut FieldReader, value: &Value) -> Option<RuleName> {
@@ -259,6 +272,15 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Body(_) => "body",
         RuleError::Drip(_) => "drip",
         RuleError::Location(_) => "location",
+        RuleError::Speed(_) => "speed",
+        RuleError::Share => "share",
+        RuleError::GrpcMessage(_) => "grpc_message",
+        RuleError::Headers(_)
+        | RuleError::HeadersSize(_)
+        | RuleError::HeaderName(_)
+        | RuleError::HeaderReserved { .. }
+        | RuleError::HeaderValue(_) => "headers",
+        RuleError::BodyText(_) | RuleError::EmptyBodyText(_) | RuleError::BodyTextStatus(_) => "body_text",
         RuleError::NoReplica(field) | RuleError::ProcessCondition { field, .. } => field,
         RuleError::NoOrdinal => "pods",
         RuleError::ProcessClient => "client",
@@ -274,7 +296,11 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Path(_) => "path",
         RuleError::StartsWithoutState => "when.starts",
         RuleError::RateWithoutState => "rate",
-        RuleError::Nothing | RuleError::ListenerCondition(_) | RuleError::Trigger(_) => "",
+        RuleError::Nothing
+        | RuleError::ListenerCondition(_)
+        | RuleError::FieldOfMode { .. }
+        | RuleError::FieldWithoutMode(_)
+        | RuleError::Trigger(_) => "",
     }
 }
 

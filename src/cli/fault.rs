@@ -38,7 +38,10 @@ OPTIONS of add
   --name NAME                [default: made of target and mode]; replaces the rule of that name
   --mode MODE                {modes}
                              [default: status, unless there is a delay]
-  --status CODE  --location URL  --body SIZE  --drip DURATION
+  --status CODE  --location URL  --body SIZE  --drip DURATION  --speed SIZE  --share PERCENT
+  --grpc-status NAME  --grpc-message TEXT
+  --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
+  --forward                  the request reaches its application, whose answer is lost
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION
   --p50 DURATION  --p90 DURATION  --p99 DURATION
   --rate PERCENT  --burst NUMBER  --ramp DURATION

@@ -203,6 +203,21 @@ impl RuleCounters {
         }
     }
 
+    /// Counts an injection whose request was counted as eligible before.
+    pub(super) fn confirm(&self, target: TargetId) {
+        match target {
+            TargetId::Class(class) => {
+                self.injected[0].1[class.index()].fetch_add(1, Ordering::Relaxed);
+            }
+            TargetId::Proxy(slot) => {
+                let own = self.proxies.iter().filter(|proxy| proxy.slot == Some(slot));
+                for (_, injected) in own.filter_map(|of| of.injected.first()) {
+                    injected.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
     /// Counts a connection that the partition acted on.
     pub(super) fn count_cut(&self) {
         match &self.cuts {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::raw::FaultVariables;
 use super::reader::{ParseResult, Parsed, VariableReader, count, duration, percent, word};
-use crate::fault::{Burst, MAX_BODY, ModeInfo, Rate, RuleError};
+use crate::fault::{Burst, GrpcStatus, MAX_BODY, MAX_GRPC_MESSAGE, MAX_SPEED, ModeInfo, Rate, RuleError};
 use crate::plan;
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
@@ -49,6 +49,10 @@ pub(super) struct FaultSettings {
     pub(super) body: Optional<u64>,
     pub(super) drip: Optional<Duration>,
     pub(super) location: Optional<String>,
+    pub(super) speed: Optional<u64>,
+    pub(super) share: Optional<Rate>,
+    pub(super) grpc_status: Optional<GrpcStatus>,
+    pub(super) grpc_message: Optional<String>,
 }
 
 impl FaultSettings {
@@ -79,6 +83,10 @@ impl FaultSettings {
             body: reader.read(&name("FAILURE_BODY"), raw.failure_body, body),
             drip: reader.read(&name("FAILURE_DRIP"), raw.failure_drip, &s),
             location: reader.read(&name("FAILURE_LOCATION"), raw.failure_location, location),
+            speed: reader.read(&name("FAILURE_SPEED"), raw.failure_speed, speed),
+            share: reader.read(&name("FAILURE_SHARE"), raw.failure_share, share),
+            grpc_status: reader.read(&name("FAILURE_GRPC_STATUS"), raw.failure_grpc_status, grpc_status),
+            grpc_message: reader.read(&name("FAILURE_GRPC_MESSAGE"), raw.failure_grpc_message, grpc_message),
         }
     }
 }
@@ -115,6 +123,35 @@ fn body(text: &str) -> ParseResult<u64> {
         return Err(RuleError::Body(bytes).into());
     }
     Ok((Some(bytes), format!("{bytes}B")))
+}
+
+fn speed(text: &str) -> ParseResult<u64> {
+    match plan::speed(text)? {
+        0 => Ok((None, String::new())),
+        speed if speed > MAX_SPEED => Err(RuleError::Speed(speed).into()),
+        speed => Ok((Some(speed), format!("{speed}B/s"))),
+    }
+}
+
+fn share(text: &str) -> ParseResult<Rate> {
+    let share = plan::share(text)?;
+    let given = (share.percent() > 0.0).then_some(share);
+    Ok((given, format!("{}%", share.percent())))
+}
+
+fn grpc_status(text: &str) -> ParseResult<GrpcStatus> {
+    if text == "0" {
+        return Ok((None, String::new()));
+    }
+    let status = plan::grpc_status(text)?;
+    Ok((Some(status), status.to_string()))
+}
+
+fn grpc_message(text: &str) -> ParseResult<String> {
+    if text.len() > MAX_GRPC_MESSAGE {
+        return Err(RuleError::GrpcMessage(text.len()).into());
+    }
+    Ok((Some(text.to_owned()), text.to_owned()))
 }
 
 fn location(text: &str) -> ParseResult<String> {

@@ -157,14 +157,32 @@ impl<'a> Groups<'a> {
         let body = self.variable_for(target, ALL_TARGETS, |of| &of.body);
         let drip = self.variable_for(target, ALL_TARGETS, |of| &of.drip);
         let location = self.variable_for(target, ALL_TARGETS, |of| &of.location);
-        if is_bad(status) || is_bad(body) || is_bad(drip) || is_bad(location) {
+        let speed = self.variable_for(target, ALL_TARGETS, |of| &of.speed);
+        let share = self.variable_for(target, ALL_TARGETS, |of| &of.share);
+        let grpc_status = self.variable_for(target, ALL_TARGETS, |of| &of.grpc_status);
+        let grpc_message = self.variable_for(target, ALL_TARGETS, |of| &of.grpc_message);
+        let bad = [
+            is_bad(status),
+            is_bad(body),
+            is_bad(drip),
+            is_bad(location),
+            is_bad(speed),
+            is_bad(share),
+            is_bad(grpc_status),
+            is_bad(grpc_message),
+        ];
+        if bad.contains(&true) {
             return None;
         }
         let parts = ModeParts {
-            status: value_of(status).copied().unwrap_or(default.status),
+            status: value_of(status).copied(),
             body: value_of(body).copied().unwrap_or(default.body),
             drip: value_of(drip).copied().unwrap_or(default.drip),
             location: value_of(location).cloned().unwrap_or(default.location),
+            speed: value_of(speed).copied().unwrap_or(default.speed),
+            share: value_of(share).copied().unwrap_or(default.share),
+            grpc_status: value_of(grpc_status).copied().unwrap_or(default.grpc_status),
+            grpc_message: value_of(grpc_message).cloned().unwrap_or(default.grpc_message),
         };
         self.mode_info(target)?.mode(parts)
     }

@@ -28,6 +28,10 @@ pub(super) struct FaultVariables {
     pub(super) failure_body: Option<String>,
     pub(super) failure_drip: Option<String>,
     pub(super) failure_location: Option<String>,
+    pub(super) failure_speed: Option<String>,
+    pub(super) failure_share: Option<String>,
+    pub(super) failure_grpc_status: Option<String>,
+    pub(super) failure_grpc_message: Option<String>,
 }
 
 /// All other variables.

@@ -312,6 +312,12 @@ impl ActivePlan {
         decision
     }
 
+    /// The draws within the answer to request `number`, for what the rule at a position does there.
+    pub fn draws_within(&self, position: usize, target: TargetId, client: Client, number: u64) -> Draws {
+        let lane = self.proxies.lane(target);
+        Draws::of_rule(self.entries[position].key, lane, client, Purpose::Fire).within(number)
+    }
+
     /// The state of a listener.
     pub fn link(&self, listener: ListenerId, elapsed: Duration) -> Link {
         let mut link = Link::default();

@@ -123,6 +123,12 @@ impl Draws {
         Self { key: key.wrapping_add(mix(START_LANE)), counter: 0 }
     }
 
+    /// The draws within request `number`, such as those for the bytes of its answer.
+    #[must_use]
+    pub fn within(&self, number: u64) -> Self {
+        Self { key: mix(self.at(number) ^ GAMMA), counter: 0 }
+    }
+
     /// The value for `number`.
     pub fn at(&self, number: u64) -> u64 {
         mix(self.key.wrapping_add(number.wrapping_mul(GAMMA)))

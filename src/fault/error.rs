@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::limits::{MAX_BODY, MAX_BURST, MAX_DELAY, MIN_WINDOW};
+use super::limits::{
+    MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
+    MAX_SPEED, MIN_WINDOW,
+};
 use super::process::MAX_SIZE_PERCENT;
 
 /// What is wrong with a condition.
@@ -141,6 +144,55 @@ pub enum RuleError {
     /// A drip that takes no time, or longer than any delay.
     #[error("`drip` ({0:?}) must be more than 0 and at most {MAX_DELAY:?}")]
     Drip(Duration),
+    /// A speed of nothing, or above [`MAX_SPEED`].
+    #[error("a speed of {0} bytes per second is not between 1 and {MAX_SPEED}")]
+    Speed(u64),
+    /// A share of no byte.
+    #[error("`share` must be more than 0%")]
+    Share,
+    /// A gRPC message above [`MAX_GRPC_MESSAGE`].
+    #[error("a message of {0} bytes is above the limit of {MAX_GRPC_MESSAGE}")]
+    GrpcMessage(usize),
+    /// A field that the mode does not take.
+    #[error("`{field}` does not go with mode {mode}")]
+    FieldOfMode {
+        /// The field.
+        field: &'static str,
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A field of a mode on a rule without one.
+    #[error("`{0}` needs a `mode` that takes it; a rule with a delay alone forwards anyway")]
+    FieldWithoutMode(&'static str),
+    /// More fields of a head than [`MAX_HEADERS`].
+    #[error("{0} headers are more than the {MAX_HEADERS} allowed")]
+    Headers(usize),
+    /// Longer fields of a head than [`MAX_HEADERS_SIZE`].
+    #[error("headers of {0} bytes in all are above the limit of {MAX_HEADERS_SIZE}")]
+    HeadersSize(usize),
+    /// Not the name of a field.
+    #[error("{0:?} is not the name of a header: letters, digits and -_.!#$%&'*+^`|~")]
+    HeaderName(String),
+    /// A field that a mode alone may set.
+    #[error("the header {name:?} {why}")]
+    HeaderReserved {
+        /// The field.
+        name: String,
+        /// What it is for.
+        why: &'static str,
+    },
+    /// Not the value of a field.
+    #[error("the value of header {0:?} is not printable ASCII without space around it")]
+    HeaderValue(String),
+    /// A body above [`MAX_BODY_TEXT`].
+    #[error("a body of {0} bytes is above the limit of {MAX_BODY_TEXT} of `body_text`")]
+    BodyText(usize),
+    /// An empty body for a mode that strikes within one.
+    #[error("mode {0} needs a body: `body_text` is empty")]
+    EmptyBodyText(&'static str),
+    /// A body with a status that has none.
+    #[error("`body_text` does not go with status {0}, which has no body")]
+    BodyTextStatus(u16),
     /// A location that does not fit a header.
     #[error("the location {0:?} is not a URL of printable ASCII characters")]
     Location(String),

@@ -19,3 +19,17 @@ pub const MIN_WINDOW: Duration = Duration::from_millis(10);
 
 /// The most proxies at a time: each is a listener and a set of counters, and with the classes of requests they fit 64 bits.
 pub const MAX_PROXIES: usize = 58;
+
+/// The fastest throttled body, in bytes per second.
+pub const MAX_SPEED: u64 = 1 << 30;
+
+/// The longest message of a gRPC status, in bytes: percent-encoded, it still fits a head.
+pub const MAX_GRPC_MESSAGE: usize = 1 << 10;
+
+/// The most fields that a faulted answer may be given, and the most bytes of all their names and values.
+pub const MAX_HEADERS: usize = 32;
+/// See [`MAX_HEADERS`].
+pub const MAX_HEADERS_SIZE: usize = 8 << 10;
+
+/// The longest body that a faulted answer may be given, in bytes.
+pub const MAX_BODY_TEXT: usize = 64 << 10;

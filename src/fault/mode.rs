@@ -1,14 +1,20 @@
 //! What a faulted request or connection gets.
 
+mod check;
+mod field;
+mod grpc;
 mod table;
 
-pub use table::{
-    ActsOn, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_STATUS, MODES, ModeField, ModeInfo,
-    ModeParts, StatusEffect,
+pub use field::{
+    DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, ModeField, ModeParts,
 };
+pub use grpc::GrpcStatus;
+pub use table::{ActsOn, MODES, ModeInfo, StatusEffect};
+
+use super::rate::Rate;
 
 /// What a request gets instead of its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
     /// A status code.
     Status(u16),
@@ -37,6 +43,27 @@ pub enum Mode {
         /// How long the body takes.
         over: std::time::Duration,
     },
+    /// A body that comes slowly.
+    Throttle {
+        /// The status code; absent: the answer's own.
+        status: Option<u16>,
+        /// Bytes per second.
+        speed: u64,
+    },
+    /// A body of the same length with other bytes.
+    Corrupt {
+        /// The status code; absent: the answer's own.
+        status: Option<u16>,
+        /// How many of the bytes are changed, at least one.
+        share: Rate,
+    },
+    /// A gRPC status without a message of the service.
+    Grpc {
+        /// The status.
+        status: GrpcStatus,
+        /// The message; empty: a line that names the rule.
+        message: String,
+    },
 }
 
 /// Bytes of a body that the kubelet reads at most. What comes after them is judged only if it was read along.
@@ -45,10 +72,17 @@ pub const KUBELET_BODY_LIMIT: u64 = 10 << 10;
 /// The head and the part of a body that a body fault sends before it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {
-    /// The status code.
-    pub status: u16,
+    /// The status code, if given; else that of the answer that is struck, or [`DEFAULT_STATUS`] where we make one.
+    pub status: Option<u16>,
     /// Bytes of the body sent before the fault.
     pub body: u64,
+}
+
+impl Partial {
+    /// The status code of an answer that we make.
+    pub fn own_status(&self) -> u16 {
+        self.status.unwrap_or(DEFAULT_STATUS)
+    }
 }
 
 impl Mode {
@@ -66,6 +100,9 @@ impl Mode {
             Self::BodyReset(_) => &table::BODY_RESET,
             Self::Malformed(_) => &table::MALFORMED,
             Self::Drip { .. } => &table::DRIP,
+            Self::Throttle { .. } => &table::THROTTLE,
+            Self::Corrupt { .. } => &table::CORRUPT,
+            Self::Grpc { .. } => &table::GRPC,
         }
     }
 
@@ -74,15 +111,19 @@ impl Mode {
         self.info().name
     }
 
-    /// Whether a client takes what it gets for a failure: anything but a whole answer below 400.
-    pub const fn fails(&self) -> bool {
-        match self.status() {
-            Some(status) => status >= 400 || !self.info().is_whole,
-            None => true,
+    /// Whether a client takes what it gets for a failure: anything but a whole answer below 400, or a gRPC status that
+    /// is not OK. Where an application stands behind and no status is given, its answer decides.
+    pub fn fails(&self) -> bool {
+        match self {
+            Self::Grpc { status, .. } => !status.is_ok(),
+            _ => match self.status() {
+                Some(status) => status >= 400 || !self.info().is_whole,
+                None => !self.info().is_whole,
+            },
         }
     }
 
-    /// The status and body size of a mode that strikes within a body.
+    /// The status and body size of a mode that strikes after so many bytes of a body.
     pub const fn partial(&self) -> Option<Partial> {
         match self {
             Self::Truncate(partial)
@@ -90,19 +131,17 @@ impl Mode {
             | Self::BodyReset(partial)
             | Self::Malformed(partial)
             | Self::Drip { partial, .. } => Some(*partial),
-            Self::Status(_) | Self::Redirect(_) | Self::Hang | Self::Close | Self::Reset | Self::Garbage => {
-                None
-            }
+            _ => None,
         }
     }
 
-    /// The status code of the head that is sent, if one is.
-    pub const fn status(&self) -> Option<u16> {
-        match (self, self.partial(), self.info().status) {
-            (Self::Status(status), ..) => Some(*status),
-            (_, Some(partial), _) => Some(partial.status),
-            (_, _, StatusEffect::Fixed(status)) => Some(status),
-            _ => None,
+    /// The status code of the head that is sent, if one is and its rule says which; of an answer that we make.
+    pub fn status(&self) -> Option<u16> {
+        match (self, self.info().status) {
+            (Self::Status(status), _) => Some(*status),
+            (Self::Throttle { status, .. } | Self::Corrupt { status, .. }, _) => *status,
+            (_, StatusEffect::Fixed(status)) => Some(status),
+            _ => self.partial().map(|partial| partial.own_status()),
         }
     }
 
@@ -113,9 +152,15 @@ impl Mode {
             (parts.status, parts.body) = (partial.status, partial.body);
         }
         match self {
-            Self::Status(status) => parts.status = *status,
+            Self::Status(status) => parts.status = (*status != DEFAULT_STATUS).then_some(*status),
             Self::Redirect(location) => parts.location.clone_from(location),
             Self::Drip { over, .. } => parts.drip = *over,
+            Self::Throttle { status, speed } => (parts.status, parts.speed) = (*status, *speed),
+            Self::Corrupt { status, share } => (parts.status, parts.share) = (*status, *share),
+            Self::Grpc { status, message } => {
+                parts.grpc_status = *status;
+                parts.grpc_message.clone_from(message);
+            }
             _ => {}
         }
         parts

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::answer::{Answer, PLAIN};
 use super::delay::Delay;
 use super::error::RuleError;
-use super::limits::{MAX_BODY, MAX_DELAY};
-use super::mode::{Cut, Mode};
+use super::mode::{Cut, Mode, Partial};
 use super::name::{is_label, shortened};
 use super::process::ProcessMode;
 use super::proxy::ProxyName;
@@ -122,6 +122,8 @@ pub struct Rule {
     client: ClientFilter,
     trigger: Trigger,
     action: Action,
+    /// Absent for most rules, which say nothing of it.
+    answer: Option<Box<Answer>>,
 }
 
 impl Rule {
@@ -139,7 +141,7 @@ impl Rule {
                     return Err(RuleError::NoTarget);
                 }
                 match mode {
-                    Some(mode) => check_mode(mode)?,
+                    Some(mode) => mode.check()?,
                     None if delay.is_none() => return Err(RuleError::Nothing),
                     None => {}
                 }
@@ -147,7 +149,14 @@ impl Rule {
             Action::Listener { .. } => check_listener(&trigger)?,
             Action::Process { mode, .. } => check_process(client, &trigger, mode)?,
         }
-        Ok(Self { name, client, trigger, action })
+        Ok(Self { name, client, trigger, action, answer: None })
+    }
+
+    /// The same rule, whose faulted answers carry what `answer` says, if that goes with its mode.
+    pub fn with_answer(mut self, answer: Answer) -> Result<Self, RuleError> {
+        answer.check(self.mode())?;
+        self.answer = (!answer.is_plain()).then(|| Box::new(answer));
+        Ok(self)
     }
 
     /// Whether what it asks of its replica can be told there.
@@ -237,6 +246,20 @@ impl Rule {
         }
     }
 
+    /// What its faulted answers carry beside what the mode says.
+    pub fn answer(&self) -> &Answer {
+        self.answer.as_deref().unwrap_or(&PLAIN)
+    }
+
+    /// Bytes of the body that come before `partial` strikes an answer of our own: of a body that is given, never the
+    /// last one.
+    pub fn strikes_after(&self, partial: Partial) -> u64 {
+        match &self.answer().body_text {
+            Some(text) => partial.body.min((text.len() as u64).saturating_sub(1)),
+            None => partial.body,
+        }
+    }
+
     /// Whether, inside its window, every request of the client class it is for fails.
     pub fn fails_all(&self) -> bool {
         self.trigger.is_certain() && self.mode().is_some_and(Mode::fails)
@@ -249,31 +272,6 @@ impl Rule {
             Action::Listener { cut, .. } => cut.name(),
             Action::Process { mode, .. } => mode.name(),
         }
-    }
-}
-
-fn check_mode(mode: &Mode) -> Result<(), RuleError> {
-    if let Some(status) = mode.status()
-        && !(200..=599).contains(&status)
-    {
-        return Err(RuleError::Status(status));
-    }
-    if let Some(partial) = mode.partial() {
-        if matches!(partial.status, 204 | 304) {
-            return Err(RuleError::NoBody { mode: mode.name(), status: partial.status });
-        }
-        if partial.body > MAX_BODY {
-            return Err(RuleError::Body(partial.body));
-        }
-    }
-    match mode {
-        Mode::Drip { over, .. } if over.is_zero() || *over > MAX_DELAY => Err(RuleError::Drip(*over)),
-        Mode::Redirect(location)
-            if location.is_empty() || !location.bytes().all(|c| c.is_ascii_graphic()) =>
-        {
-            Err(RuleError::Location(location.clone()))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -314,7 +312,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fault::{Burst, Partial, Rate, Target};
+    use crate::fault::{Burst, Rate, Target};
 
     fn requests(mode: Mode) -> Action {
         Action::Requests { targets: Targets::NONE.with(Target::Liveness), delay: None, mode: Some(mode) }
@@ -342,7 +340,7 @@ mod tests {
             "status 103 is not between 200 and 599"
         );
         assert_eq!(
-            error(Trigger::ALWAYS, requests(Mode::Truncate(Partial { status: 204, body: 16 }))),
+            error(Trigger::ALWAYS, requests(Mode::Truncate(Partial { status: Some(204), body: 16 }))),
             "mode truncate needs a body, which an answer with status 204 cannot have"
         );
         let nothing =

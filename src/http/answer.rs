@@ -1,6 +1,6 @@
 //! Answers.
 
-use std::time::Duration;
+use std::fmt::Write as _;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,14 +11,16 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::drip::Drip;
-use crate::clock::Timer;
+use super::strike::Filling;
 use crate::env::Identity;
-use crate::fault::{Mode, Partial, Rule};
+use crate::fault::{GrpcStatus, Mode, Partial, Rule};
 use crate::listener::{Ending, Script};
 
 /// Names the rule that an answer comes from.
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// How much longer a body is announced than it is, where it is cut short.
 const MISSING: u64 = 1024;
@@ -89,17 +91,68 @@ pub(super) fn line(rule: &Rule) -> String {
 }
 
 pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
-    let mut response = text(StatusCode::FOUND, line(rule));
+    let mut response = own(rule, StatusCode::FOUND).unwrap_or_else(|| text(StatusCode::FOUND, line(rule)));
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(LOCATION, location);
     }
     response
 }
 
-pub(super) fn drip(partial: Partial, over: Duration, timer: &Timer) -> Response<Body> {
-    let mut response = text(status(partial.status), "");
-    *response.body_mut() = Body::new(Drip::new(partial.body, over, timer));
+/// The status of a gRPC call that no service has answered: its head alone, over any version of HTTP.
+pub(super) fn grpc(rule: &Rule, status: GrpcStatus, message: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS.clone(), HeaderValue::from(u16::from(status.code())));
+    let message = if message.is_empty() { line(rule) } else { message.to_owned() };
+    if let Ok(message) = HeaderValue::from_str(&percent_encoded(&message)) {
+        headers.insert(GRPC_MESSAGE.clone(), message);
+    }
     response
+}
+
+/// Text as `grpc-message` carries it: all but printable ASCII without `%` is percent-encoded.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The answer with the body that a rule gives, if it gives one.
+pub(super) fn own(rule: &Rule, status: StatusCode) -> Option<Response<Body>> {
+    let body = rule.answer().body_text.as_ref()?;
+    Some(text(status, body.clone()))
+}
+
+/// The answer that mode drip acts on where no application stands behind.
+pub(super) fn filling(status: StatusCode, size: u64) -> Response<Body> {
+    let mut response = text(status, "");
+    *response.body_mut() = Body::new(Filling(size));
+    response
+}
+
+/// Puts the fields that a rule gives in the place of those that an answer has.
+pub(super) fn add_headers(response: &mut Response<Body>, rule: &Rule) {
+    let given = &rule.answer().headers;
+    let headers = response.headers_mut();
+    for (position, (name, value)) in given.iter().enumerate() {
+        let (Ok(field), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        else {
+            continue;
+        };
+        if given[..position].iter().any(|(before, _)| before == name) {
+            headers.append(field, value);
+        } else {
+            headers.insert(field, value);
+        }
+    }
 }
 
 /// The status of a rule, which has been checked to be one.
@@ -107,7 +160,7 @@ pub(super) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// What a mode does on the bare socket; `None` for those that are ordinary answers.
+/// What a mode does on the bare socket, where no application stands behind; `None` for those that are ordinary answers.
 pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script> {
     let bare = |opening: &'static [u8], ending| Script {
         opening: Bytes::from_static(opening),
@@ -117,7 +170,7 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         has_head: false,
     };
     let framed = |partial: &Partial, framing: String, closing, ending| {
-        let head = head(rule, partial.status, &framing);
+        let head = head(rule, partial.own_status(), &framing);
         // A HEAD request has no body to cut: its head is all that comes before the fault.
         let has_body = method != Method::HEAD;
         Script {
@@ -132,7 +185,12 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         framed(partial, format!("{CONTENT_LENGTH}: {}\r\n\r\n", partial.body + MISSING), &b""[..], ending)
     };
     Some(match mode {
-        Mode::Status(_) | Mode::Redirect(_) | Mode::Drip { .. } => return None,
+        Mode::Status(_)
+        | Mode::Redirect(_)
+        | Mode::Drip { .. }
+        | Mode::Throttle { .. }
+        | Mode::Corrupt { .. }
+        | Mode::Grpc { .. } => return None,
         Mode::Hang => bare(b"", Ending::Never),
         Mode::Close => bare(b"", Ending::Fin),
         Mode::Reset => bare(b"", Ending::Rst),
@@ -153,11 +211,21 @@ fn head(rule: &Rule, code: u16, framing: &str) -> Bytes {
     let status = status(code);
     let reason = status.canonical_reason().unwrap_or("");
     let name = rule.name();
-    let date = httpdate::fmt_http_date(now());
-    let head = format!(
-        "HTTP/1.1 {code} {reason}\r\n{CONTENT_TYPE}: text/plain; charset=utf-8\r\n{}: {name}\r\n{DATE}: {date}\r\n{framing}",
-        FAULT_HEADER.as_str()
-    );
+    let mut head = format!("HTTP/1.1 {code} {reason}\r\n");
+    let given = &rule.answer().headers;
+    let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
+    // Writing to a string cannot fail.
+    if !is_given(CONTENT_TYPE.as_str()) {
+        let _ = write!(head, "{CONTENT_TYPE}: text/plain; charset=utf-8\r\n");
+    }
+    for (name, value) in given {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    let _ = write!(head, "{}: {name}\r\n", FAULT_HEADER.as_str());
+    if !is_given(DATE.as_str()) {
+        let _ = write!(head, "{DATE}: {}\r\n", httpdate::fmt_http_date(now()));
+    }
+    head.push_str(framing);
     Bytes::from(head)
 }
 

@@ -6,20 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::StatusCode;
 use hyper::header::USER_AGENT;
+use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::debug;
 
+use super::strike::Strike;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
 use crate::fault::{Client, Mode, Rule, TargetId, Verdict};
-use crate::listener::{ConnectionHandle, Ended, Takeover};
+use crate::listener::{ConnectionHandle, Ended, Script, Takeover};
 use crate::telemetry::metrics::Outcome;
 
 /// Wraps the route of a target.
@@ -88,39 +88,68 @@ where
     let connection = ConnectionHandle::current();
     let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
 
-    let injection = served.app.engine.decide(target, client);
+    let mut injection = served.app.engine.decide(target, client);
     report_injection(&served.app.engine, &injection, target, client);
     let waited = served.wait(served.arrived + injection.decision.delay).await;
 
-    let plan = &injection.active.plan;
     let verdict = match waited {
         Waited::Whole => injection.decision.verdict,
         // All rules are out of force: the request gets its ordinary answer at once.
         Waited::Stopped => Verdict::Pass,
     };
+    let active = injection.active.clone();
+    let plan = &active.plan;
+    let mut fault = injection.first;
     let mut response = match verdict {
         Verdict::Pass => inner.call(request).await?,
-        Verdict::Inject(position) => match inject(&served, plan.rule(position), &request) {
-            Performed::Answer(response) => response,
-            Performed::Script(script) => {
+        Verdict::Inject(position) => {
+            let rule = plan.rule(position);
+            let Some(mode) = rule.mode() else { return inner.call(request).await };
+            fault = Some(position);
+            if let Some(script) = script(rule, mode, request.method()) {
+                injection.confirm();
                 let Some(connection) = served.connection.clone() else {
                     // Called without a connection of ours, as in a test of the router alone.
                     return Ok(answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into"));
                 };
-                let status = plan.rule(position).mode().and_then(Mode::status);
+                let status = mode.status();
                 let report = Box::new(move |ended| served.end(outcome(ended, status)));
                 match connection.take_over(Takeover { script, report }).await {}
             }
-        },
+            if mode.info().needs_body {
+                let (method, version) = (request.method().clone(), request.version());
+                let whole = match own(rule, mode) {
+                    Some(response) => response,
+                    None => inner.call(request).await?,
+                };
+                let strike = Strike {
+                    method: &method,
+                    version,
+                    connection: served.connection.clone(),
+                    timer: &served.app.timer,
+                    draws: plan.draws_within(position, target, client, injection.number),
+                    confirm: Box::new(move || injection.confirm()),
+                };
+                let (mut response, is_struck) = strike.apply(mode, whole);
+                if is_struck {
+                    answer::add_headers(&mut response, rule);
+                } else {
+                    fault = None;
+                }
+                response
+            } else {
+                let mut response = replacement(&served, rule, mode, &request);
+                answer::add_headers(&mut response, rule);
+                response
+            }
+        }
         Verdict::DependencyFailed(position) => {
+            injection.confirm();
+            fault = Some(position);
             let name = plan.rule(position).name();
             let failure = verbose::Failure { check: "dependency", reason: format!("fault {name}") };
             served.failure(StatusCode::INTERNAL_SERVER_ERROR, &failure, failure.to_string(), &request)
         }
-    };
-    let fault = match verdict {
-        Verdict::Pass => injection.first,
-        Verdict::Inject(position) | Verdict::DependencyFailed(position) => Some(position),
     };
     if let Some(position) = fault {
         answer::mark(&mut response, plan.rule(position));
@@ -129,33 +158,37 @@ where
     Ok(response)
 }
 
-enum Performed {
-    Answer(Response),
-    Script(crate::listener::Script),
+/// What a mode does on the bare socket; one with a body of its own strikes that instead.
+fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script> {
+    let strikes_text = mode.info().needs_body && rule.answer().body_text.is_some();
+    answer::script(rule, mode, method).filter(|_| !strikes_text)
 }
 
-fn inject(served: &Served, rule: &Rule, request: &Request) -> Performed {
-    let Some(mode) = rule.mode() else { return Performed::Answer(Response::new(Body::empty())) };
-    if let Some(script) = answer::script(rule, mode, request.method()) {
-        return Performed::Script(script);
-    }
-    Performed::Answer(match mode {
+/// The answer that a mode strikes, if it is one that we make for it.
+fn own(rule: &Rule, mode: &Mode) -> Option<Response> {
+    let status = answer::status(mode.status().unwrap_or(200));
+    answer::own(rule, status).or_else(|| match mode {
+        Mode::Drip { partial, .. } => Some(answer::filling(status, partial.body)),
+        _ => None,
+    })
+}
+
+/// The whole answer of a mode that has nothing to do with that of the service.
+fn replacement(served: &Served, rule: &Rule, mode: &Mode, request: &Request) -> Response {
+    match mode {
         Mode::Redirect(location) => answer::redirect(rule, location),
-        Mode::Drip { partial, over } => {
-            if let Some(connection) = &served.connection {
-                connection.waits_until(Instant::now() + *over);
-            }
-            answer::drip(*partial, *over, &served.app.timer)
-        }
+        Mode::Grpc { status, message } => answer::grpc(rule, *status, message),
         _ => {
             let status = answer::status(mode.status().unwrap_or(500));
-            let failure = verbose::Failure {
-                check: rule.name().as_str(),
-                reason: format!("status {}", status.as_u16()),
-            };
-            served.failure(status, &failure, answer::line(rule), request)
+            answer::own(rule, status).unwrap_or_else(|| {
+                let failure = verbose::Failure {
+                    check: rule.name().as_str(),
+                    reason: format!("status {}", status.as_u16()),
+                };
+                served.failure(status, &failure, answer::line(rule), request)
+            })
         }
-    })
+    }
 }
 
 fn outcome(ended: Ended, status: Option<u16>) -> Outcome {

@@ -2,7 +2,7 @@
 
 use super::clock::Nanos;
 use super::spec::{Address, Endpoint, Handler, PodSpec};
-use crate::fault::{KUBELET_BODY_LIMIT, Mode, Partial};
+use crate::fault::{KUBELET_BODY_LIMIT, Mode, Partial, Rule};
 
 /// What went wrong with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,11 +163,28 @@ pub(super) struct Reply {
     pub(super) outcome: AttemptResult,
 }
 
-/// The end of a request whose fault strikes at `head` and that is given up at `deadline`, later than `head`.
-/// `followed` is where a redirect leads, if it stays on the host.
-pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Option<Endpoint>) -> Reply {
+/// The size of our own answer to a probe that no rule replaces: `ok`.
+const OWN_BODY: u64 = 2;
+
+/// When and how an answer could come, had it no fault.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ordinary {
+    /// When its head comes.
+    pub(super) head: Nanos,
+    /// When the request is given up, later than `head`.
+    pub(super) deadline: Nanos,
+    /// Its status.
+    pub(super) status: u16,
+}
+
+/// The end of a request that gets the mode of `rule`. `followed` is where a redirect leads, if it stays on the host.
+pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Option<Endpoint>) -> Reply {
+    let Ordinary { head, deadline, .. } = ordinary;
     let at_once = |outcome| Reply { at: head, outcome };
-    let body = |partial: &Partial, symptom| {
+    let whole = |status: Option<u16>| AttemptResult::of_status(status.unwrap_or(ordinary.status));
+    let body = |partial: &Partial, symptom: fn(u16) -> Symptom| {
+        let status = partial.own_status();
+        let symptom = symptom(status);
         // The kubelet stops reading before the fault strikes. Its client reads a chunk's header ahead, so that an
         // invalid one right at the limit is still an error (in 34 of 40 attempts on a cluster).
         let least = if matches!(symptom, Symptom::BodyMalformed(_)) {
@@ -175,8 +192,17 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
         } else {
             KUBELET_BODY_LIMIT
         };
-        let enough = partial.body >= least;
-        at_once(if enough { AttemptResult::of_status(partial.status) } else { AttemptResult::Error(symptom) })
+        let enough = rule.strikes_after(*partial) >= least;
+        at_once(if enough { AttemptResult::of_status(status) } else { AttemptResult::Error(symptom) })
+    };
+    // A body whose last byte, or the last one that the kubelet reads, comes so long after the head.
+    let slow = |takes: f64, status: u16| {
+        let end = head.saturating_add(takes as Nanos);
+        if end < deadline {
+            Reply { at: end, outcome: AttemptResult::of_status(status) }
+        } else {
+            Reply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout(status)) }
+        }
     };
     match mode {
         Mode::Status(status) => at_once(AttemptResult::of_status(*status)),
@@ -187,11 +213,11 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
         Mode::Close => at_once(AttemptResult::Failure(Symptom::Closed)),
         Mode::Reset => at_once(AttemptResult::Failure(Symptom::Reset)),
         Mode::Garbage => at_once(AttemptResult::Failure(Symptom::Garbage)),
-        Mode::Truncate(partial) => body(partial, Symptom::BodyCutShort(partial.status)),
-        Mode::BodyReset(partial) => body(partial, Symptom::BodyReset(partial.status)),
-        Mode::Malformed(partial) => body(partial, Symptom::BodyMalformed(partial.status)),
+        Mode::Truncate(partial) => body(partial, Symptom::BodyCutShort),
+        Mode::BodyReset(partial) => body(partial, Symptom::BodyReset),
+        Mode::Malformed(partial) => body(partial, Symptom::BodyMalformed),
         Mode::BodyHang(partial) => {
-            let reply = body(partial, Symptom::BodyTimeout(partial.status));
+            let reply = body(partial, Symptom::BodyTimeout);
             if matches!(reply.outcome, AttemptResult::Error(_)) {
                 Reply { at: deadline, ..reply }
             } else {
@@ -199,13 +225,21 @@ pub(super) fn faulted(mode: &Mode, head: Nanos, deadline: Nanos, followed: Optio
             }
         }
         Mode::Drip { partial, over } => {
-            let share = (KUBELET_BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
-            let end = head.saturating_add((over.as_nanos() as f64 * share) as Nanos);
-            if end < deadline {
-                Reply { at: end, outcome: AttemptResult::of_status(partial.status) }
-            } else {
-                Reply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout(partial.status)) }
-            }
+            let size = rule
+                .answer()
+                .body_text
+                .as_ref()
+                .map_or(partial.body, |text| partial.body.min(text.len() as u64));
+            let share = (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0);
+            slow(over.as_nanos() as f64 * share, partial.own_status())
         }
+        Mode::Throttle { status, speed } => {
+            let size = rule.answer().body_text.as_ref().map_or(OWN_BODY, |text| text.len() as u64);
+            let read = size.min(KUBELET_BODY_LIMIT);
+            slow(read as f64 * 1e9 / *speed as f64, status.unwrap_or(ordinary.status))
+        }
+        Mode::Corrupt { status, .. } => at_once(whole(*status)),
+        // The kubelet's httpGet looks at nothing but the status.
+        Mode::Grpc { .. } => at_once(AttemptResult::of_status(200)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::attempt::{AttemptResult, Reply, Symptom, faulted};
+use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::spec::{Endpoint, Program};
 use crate::fault::{ActivePlan, Client, Counts, Cut, ListenerId, RequestInfo, Rule, Seed, Target, Verdict};
@@ -167,13 +167,17 @@ impl Process {
         let reply = match decision.verdict {
             Verdict::Pass => status(ordinary),
             Verdict::DependencyFailed(_) => status(500),
-            Verdict::Inject(position) => match self.program.plan.rule(position).mode() {
-                Some(mode) => {
-                    let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
-                    faulted(mode, head, deadline, followed.map(|(_, endpoint)| *endpoint))
+            Verdict::Inject(position) => {
+                let rule = self.program.plan.rule(position);
+                match rule.mode() {
+                    Some(mode) => {
+                        let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
+                        let ordinary = Ordinary { head, deadline, status: ordinary };
+                        faulted(rule, mode, ordinary, followed.map(|(_, endpoint)| *endpoint))
+                    }
+                    None => status(ordinary),
                 }
-                None => status(ordinary),
-            },
+            }
         };
         (head, reply)
     }

@@ -78,12 +78,23 @@ impl ConnectionHandle {
 
     /// Hands the connection over. Earlier answers are sent first; the handler never goes on.
     pub async fn take_over(&self, takeover: Takeover) -> std::convert::Infallible {
-        {
-            let mut inner = self.0.lock();
-            inner.takeover = Some(takeover);
-            inner.flushed = false;
-        }
+        self.hand_over(takeover);
         std::future::pending().await
+    }
+
+    /// Hands the connection over, from within an answer's body, which yields nothing more. What it has yielded is sent
+    /// first.
+    pub fn hand_over(&self, takeover: Takeover) {
+        let mut inner = self.0.lock();
+        inner.takeover = Some(takeover);
+        inner.handed_over = true;
+        inner.flushed = false;
+    }
+
+    /// Says that the answer ends in a reset, which discards what has not been sent: from now on, little waits in the
+    /// kernel.
+    pub fn expects_reset(&self) {
+        self.0.lock().expects_reset = true;
     }
 
     /// Reserves memory for an answer or a body of this connection's request. Where it does not fit, the refusal is
@@ -134,6 +145,10 @@ struct Inner {
     end_deferred: Option<Waker>,
     waits_until: Option<Instant>,
     takeover: Option<Takeover>,
+    /// Whether there was a takeover: the request under way ends with the connection.
+    handed_over: bool,
+    /// Whether a reset follows what is sent.
+    expects_reset: bool,
     flushed: bool,
     client: Option<Client>,
     admission: Admission,
@@ -181,6 +196,8 @@ impl ConnectionState {
             end_deferred: None,
             waits_until: None,
             takeover: None,
+            handed_over: false,
+            expects_reset: false,
             flushed: false,
             client: None,
             admission: Admission::Free,
@@ -282,6 +299,10 @@ impl ConnectionState {
 
     pub(super) fn request_ends(&self) {
         let mut inner = self.lock();
+        if inner.handed_over {
+            // Its client still waits for the rest of the answer.
+            return;
+        }
         inner.phase = Phase::Idle(Instant::now());
         inner.waits_until = None;
         if let Some(waker) = inner.end_deferred.take() {
@@ -299,6 +320,11 @@ impl ConnectionState {
             // It was at the rest of its answer.
             *since = Instant::now();
         }
+    }
+
+    /// Whether a reset follows what is sent; asked once.
+    pub(super) fn take_expects_reset(&self) -> bool {
+        std::mem::take(&mut self.lock().expects_reset)
     }
 
     pub(super) fn flushed(&self) {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::budget::Reservation;
 use super::handle::ConnectionState;
+use super::script::FILLING;
 
 /// hyper's half of a connection. The socket is shared with the connection's task, which outlives hyper.
 #[derive(Debug)]
@@ -98,6 +100,9 @@ impl Stream {
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        if self.state.take_expects_reset() {
+            let _ = SockRef::from(&*self.socket).set_send_buffer_size(FILLING.len());
+        }
         loop {
             if self.socket.poll_write_ready(cx)?.is_pending() {
                 self.state.write_waits(true);

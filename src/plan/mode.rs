@@ -2,7 +2,7 @@
 
 use super::reader::{FieldReader, Fields};
 use super::{choice, whole};
-use crate::fault::{Cut, Mode, ModeField, ModeInfo, ModeParts, Rate};
+use crate::fault::{Cut, GrpcStatus, Mode, ModeField, ModeInfo, ModeParts, Rate};
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
@@ -32,6 +32,21 @@ pub(crate) fn status(text: &str) -> Result<u16, Reason> {
     Ok(whole(text, 200, 599)? as u16)
 }
 
+/// Bytes per second.
+pub(crate) fn speed(text: &str) -> Result<u64, Reason> {
+    Ok(units::size(text.strip_suffix("/s").unwrap_or(text))?)
+}
+
+/// A share of bytes.
+pub(crate) fn share(text: &str) -> Result<Rate, Reason> {
+    Ok(Rate::from_percent(units::percent(text)?)?)
+}
+
+/// A status of gRPC, by name or number.
+pub(crate) fn grpc_status(text: &str) -> Result<GrpcStatus, Reason> {
+    GrpcStatus::parse(text).ok_or_else(|| choice(text, GrpcStatus::names().to_vec()))
+}
+
 /// The rate in percent, rounded to what was written: 29 instead of 28.999999999999996.
 pub(crate) fn percent_of(rate: Rate) -> f64 {
     (rate.percent() * 1e9).round() / 1e9
@@ -42,7 +57,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Mode
     if fields.get("mode").is_none() {
         for field in ModeField::ALL {
             if let Some(value) = fields.get(field.name()) {
-                reader.fail_value(field.name(), value, Reason::Needs("a `mode` that sends it".to_owned()));
+                reader.fail_value(field.name(), value, Reason::Needs("a `mode` that takes it".to_owned()));
             }
         }
         return None;
@@ -57,11 +72,19 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Mode
     }
     let default = ModeParts::default();
     info.mode(ModeParts {
-        status: reader.parsed(fields, "status", "a number", status).unwrap_or(default.status),
+        status: reader.parsed(fields, "status", "a number", status),
         body: reader.parsed(fields, "body", "a size", units::size).unwrap_or(default.body),
         drip: reader.duration(fields, "drip", Bare::Seconds).unwrap_or(default.drip),
         location: reader
             .parsed(fields, "location", "a URL", |text| Ok::<_, Reason>(text.to_owned()))
             .unwrap_or(default.location),
+        speed: reader.parsed(fields, "speed", "a size", speed).unwrap_or(default.speed),
+        share: reader.parsed(fields, "share", "a percentage", share).unwrap_or(default.share),
+        grpc_status: reader
+            .parsed(fields, "grpc_status", "a status of gRPC", grpc_status)
+            .unwrap_or(default.grpc_status),
+        grpc_message: reader
+            .parsed(fields, "grpc_message", "text", |text| Ok::<_, Reason>(text.to_owned()))
+            .unwrap_or(default.grpc_message),
     })
 }

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::mode::request_modes;
 use super::*;
 use crate::fault::{
-    Burst, Client, Cut, Delay, ListenerName, Mode, ModeInfo, ModeParts, Networks, Partial, Pods, Rate,
-    RequestWindow, TimeWindow, Timestamp, Trigger,
+    Burst, Client, Cut, Delay, GrpcStatus, ListenerName, Mode, ModeInfo, ModeParts, Networks, Partial, Pods,
+    Rate, RequestWindow, TimeWindow, Timestamp, Trigger,
 };
 use crate::plan::document;
 
@@ -104,7 +104,7 @@ faults:
 
 #[test]
 fn every_mode_has_its_defaults_and_its_fields() {
-    let partial = |status, body| Partial { status, body };
+    let partial = |status: Option<u16>, body| Partial { status, body };
     for (fields, mode) in [
         ("mode: status", Mode::Status(500)),
         ("mode: redirect", Mode::Redirect("http://probesim.invalid/".into())),
@@ -113,14 +113,27 @@ fn every_mode_has_its_defaults_and_its_fields() {
         ("mode: close", Mode::Close),
         ("mode: reset", Mode::Reset),
         ("mode: garbage", Mode::Garbage),
-        ("mode: truncate", Mode::Truncate(partial(500, 16))),
-        ("mode: body-hang, status: 200", Mode::BodyHang(partial(200, 16))),
-        ("mode: body-reset, body: 11KiB", Mode::BodyReset(partial(500, 11_264))),
-        ("mode: malformed, body: 0", Mode::Malformed(partial(500, 0))),
-        ("mode: drip", Mode::Drip { partial: partial(500, 16), over: Duration::from_secs(5) }),
+        ("mode: truncate", Mode::Truncate(partial(None, 16))),
+        ("mode: body-hang, status: 200", Mode::BodyHang(partial(Some(200), 16))),
+        ("mode: body-reset, body: 11KiB", Mode::BodyReset(partial(None, 11_264))),
+        ("mode: malformed, body: 0", Mode::Malformed(partial(None, 0))),
+        ("mode: drip", Mode::Drip { partial: partial(None, 16), over: Duration::from_secs(5) }),
         (
             "mode: drip, drip: 90s, body: 100, status: 200",
-            Mode::Drip { partial: partial(200, 100), over: Duration::from_secs(90) },
+            Mode::Drip { partial: partial(Some(200), 100), over: Duration::from_secs(90) },
+        ),
+        ("mode: truncate, status: 500", Mode::Truncate(partial(Some(500), 16))),
+        ("mode: throttle", Mode::Throttle { status: None, speed: 1024 }),
+        ("mode: throttle, speed: 64KiB/s, status: 200", Mode::Throttle { status: Some(200), speed: 65_536 }),
+        ("mode: corrupt", Mode::Corrupt { status: None, share: Rate::from_percent(1.0).unwrap() }),
+        (
+            "mode: corrupt, share: 0.5%",
+            Mode::Corrupt { status: None, share: Rate::from_percent(0.5).unwrap() },
+        ),
+        ("mode: grpc", Mode::Grpc { status: GrpcStatus::UNAVAILABLE, message: String::new() }),
+        (
+            "mode: grpc, grpc_status: 10, grpc_message: a b",
+            Mode::Grpc { status: GrpcStatus::parse("aborted").unwrap(), message: "a b".into() },
         ),
     ] {
         assert_eq!(one(&format!("target: traffic, {fields}")).mode(), Some(&mode), "{fields}");
@@ -132,6 +145,18 @@ fn every_mode_has_its_defaults_and_its_fields() {
             &Action::Listener { listener: ListenerName::Probe, cut, from: Networks::default() }
         );
     }
+}
+
+#[test]
+fn an_answer_has_headers_a_text_and_a_way_on() {
+    let rule = one(
+        "target: traffic, mode: status, headers: {Retry-After: 5, set-cookie: [a, b]}, body_text: '{}', forward: true",
+    );
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = vec![header("retry-after", "5"), header("set-cookie", "a"), header("set-cookie", "b")];
+    let expected = Answer { headers, body_text: Some("{}".to_owned()), forward: true };
+    assert_eq!(rule.answer(), &expected);
+    assert_eq!(read_rule(&write_rule(&rule), "").unwrap(), rule);
 }
 
 #[test]
@@ -198,9 +223,7 @@ fn a_seed_keeps_all_its_bits() {
 
 #[test]
 fn a_written_rule_leaves_out_what_is_at_its_default() {
-    let rule = one(
-        "target: [traffic, liveness], client: any, rate: 100%, mode: drip, status: 500, body: 16, drip: 5s",
-    );
+    let rule = one("target: [traffic, liveness], client: any, rate: 100%, mode: drip, body: 16, drip: 5s");
     assert_eq!(write_rule(&rule), json!({"name": "a", "target": ["liveness", "traffic"], "mode": "drip"}));
     let rule =
         one("target: liveness, rate: 29%, burst: 2.5, when: {after: 1m30s}, delay: {p50: 20ms, p99.9: 1s}");

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::mode::percent_of;
 use super::process;
 use crate::fault::{
-    Action, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
+    Action, Answer, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
     RequestWindow, Rule, TimeWindow, Trigger,
 };
 use crate::units::{Show, show_timestamp};
@@ -44,6 +44,10 @@ pub fn write_rule(rule: &Rule) -> Value {
                 for (name, value) in mode_fields(mode) {
                     put(name, Some(value));
                 }
+                let Answer { headers, body_text, forward } = rule.answer();
+                put("headers", (!headers.is_empty()).then(|| write_headers(headers)));
+                put("body_text", body_text.as_deref().map(Value::from));
+                put("forward", forward.then_some(true.into()));
             }
         }
         Action::Listener { cut, .. } => put("mode", Some(cut.name().into())),
@@ -129,15 +133,42 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
     let (parts, default) = (mode.parts(), ModeParts::default());
     ModeField::ALL.into_iter().filter_map(move |field| {
         let value = match field {
-            ModeField::Status => (parts.status != default.status).then(|| parts.status.into()),
+            ModeField::Status => parts.status.map(Value::from),
             ModeField::Location => {
                 (parts.location != default.location).then(|| parts.location.clone().into())
             }
             ModeField::Body => (parts.body != default.body).then(|| parts.body.into()),
             ModeField::Drip => (parts.drip != default.drip).then(|| duration(parts.drip)),
+            ModeField::Speed => (parts.speed != default.speed).then(|| parts.speed.into()),
+            ModeField::Share => {
+                (parts.share != default.share).then(|| format!("{}%", percent_of(parts.share)).into())
+            }
+            ModeField::GrpcStatus => {
+                (parts.grpc_status != default.grpc_status).then(|| parts.grpc_status.to_string().into())
+            }
+            ModeField::GrpcMessage => {
+                (parts.grpc_message != default.grpc_message).then(|| parts.grpc_message.clone().into())
+            }
+            // They belong to the rule.
+            ModeField::Headers | ModeField::BodyText | ModeField::Forward => None,
         };
         Some((field.name(), value?))
     })
+}
+
+/// Values of equal names as a list, in their order.
+fn write_headers(headers: &[(String, String)]) -> Value {
+    let mut fields = Map::new();
+    for (name, value) in headers {
+        match fields.get_mut(name) {
+            None => {
+                fields.insert(name.clone(), value.as_str().into());
+            }
+            Some(Value::Array(values)) => values.push(value.as_str().into()),
+            Some(first) => *first = Value::Array(vec![first.take(), value.as_str().into()]),
+        }
+    }
+    Value::Object(fields)
 }
 
 pub(super) fn duration(value: std::time::Duration) -> Value {

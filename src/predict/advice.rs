@@ -144,7 +144,7 @@ impl<'a> Subject<'a> {
         self.rules(probe)
             .filter_map(|rule| Some((rule, rule.mode()?)))
             .filter_map(|(rule, mode)| {
-                let (why, better) = error(mode, timeout)?;
+                let (why, better) = error(rule, mode, timeout)?;
                 Some(Advice {
                     code: "fault-thrown-away",
                     text: format!(
@@ -317,30 +317,40 @@ fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
     (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
 }
 
-/// Why the kubelet takes a mode for an error, and a better choice.
-fn error(mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
-    let partial = mode.partial()?;
+/// Why the kubelet takes the answer of a rule for an error, and a better choice.
+fn error(rule: &Rule, mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
+    let given = rule.answer().body_text.as_ref().map(|text| text.len() as u64);
+    let too_slow = |over: Duration| {
+        (over >= timeout).then(|| {
+            let (over, timeout) = (Show(over), Show(timeout));
+            let why = format!("sends its body over {over}, longer than the timeout of {timeout}");
+            (why, "Use the mode hang for a failure.")
+        })
+    };
     match mode {
-        Mode::Drip { over, .. } => {
-            let share = (KUBELET_BODY_LIMIT as f64 / partial.body.max(1) as f64).min(1.0);
-            (over.mul_f64(share) >= timeout).then(|| {
-                let why = format!(
-                    "sends its body over {}, longer than the timeout of {}",
-                    Show(*over),
-                    Show(timeout)
-                );
-                (why, "Use the mode hang for a failure.")
-            })
+        Mode::Drip { partial, over } => {
+            let size = given.map_or(partial.body, |given| given.min(partial.body));
+            let share = (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0);
+            if over.mul_f64(share) < timeout { None } else { too_slow(*over) }
         }
-        _ if partial.body < KUBELET_BODY_LIMIT => Some((
-            format!("breaks off within the body, {} bytes into it", partial.body),
-            "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
-        )),
-        // The client reads a chunk's header ahead of the limit.
-        Mode::Malformed(_) if partial.body == KUBELET_BODY_LIMIT => Some((
-            format!("breaks off at the kubelet's limit, {} bytes into the body", partial.body),
-            "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
-        )),
-        _ => None,
+        // Without a text, it is the two bytes of our own answer.
+        Mode::Throttle { speed, .. } => {
+            let size = given.unwrap_or(2).min(KUBELET_BODY_LIMIT);
+            too_slow(Duration::from_secs_f64(size as f64 / *speed as f64))
+        }
+        _ => {
+            let bytes = rule.strikes_after(mode.partial()?);
+            let at = match (mode, bytes) {
+                (_, ..KUBELET_BODY_LIMIT) => "within the body",
+                // The client reads a chunk's header ahead of the limit.
+                (Mode::Malformed(_), KUBELET_BODY_LIMIT) => "at the kubelet's limit",
+                _ => return None,
+            };
+            let into = if bytes < KUBELET_BODY_LIMIT { "it" } else { "the body" };
+            Some((
+                format!("breaks off {at}, {bytes} bytes into {into}"),
+                "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
+            ))
+        }
     }
 }

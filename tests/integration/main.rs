@@ -1,6 +1,7 @@
 //! Behaviour over real sockets and files, one module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in test helpers, a panic is the failure")]
 
+mod answers;
 mod api;
 mod chart;
 mod command_line;

@@ -117,6 +117,11 @@ impl Raw {
             let _ = parser.optional_value();
             return Err(option(self, format!("--{long}")));
         }
+        if let (Some(path), "forward") = (field, long) {
+            self.given.push(format!("--{long}"));
+            fields::set(&mut self.rule, long, path, String::new());
+            return Ok(());
+        }
         let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
         let value = shared::unicode("an argument", value)?;
         match (long, field) {
@@ -238,6 +243,14 @@ mod tests {
             (
                 "add startup --rate 20% --burst 2.5 --requests 3 --after-starts 2 --pods 0,2 --stagger 60s",
                 json!({"rate": "20%", "burst": 2.5, "when": {"requests": {"for": 3}, "starts": {"after": 2}}, "pods": [0, 2], "stagger": "60s", "target": ["startup"], "mode": "status", "ttl": "15m"}),
+            ),
+            (
+                "add traffic --status 503 --answer-header Retry-After:5 --answer-header Set-Cookie:a --answer-header Set-Cookie:b --body-text 12 --forward",
+                json!({"status": 503, "headers": {"Retry-After": ["5"], "Set-Cookie": ["a", "b"]}, "body_text": "12", "forward": true, "target": ["traffic"], "mode": "status", "ttl": "15m"}),
+            ),
+            (
+                "add traffic --mode grpc --grpc-status ABORTED --grpc-message 7",
+                json!({"mode": "grpc", "grpc_status": "ABORTED", "grpc_message": "7", "target": ["traffic"], "ttl": "15m"}),
             ),
             (
                 "add startup --pods 30%",

@@ -50,6 +50,12 @@ impl<'a> Groups<'a> {
             ModeField::Location => of.location.as_ref().map(|parsed| &parsed.name),
             ModeField::Body => of.body.as_ref().map(|parsed| &parsed.name),
             ModeField::Drip => of.drip.as_ref().map(|parsed| &parsed.name),
+            ModeField::Speed => of.speed.as_ref().map(|parsed| &parsed.name),
+            ModeField::Share => of.share.as_ref().map(|parsed| &parsed.name),
+            ModeField::GrpcStatus => of.grpc_status.as_ref().map(|parsed| &parsed.name),
+            ModeField::GrpcMessage => of.grpc_message.as_ref().map(|parsed| &parsed.name),
+            // Rules of plans alone have them.
+            ModeField::Headers | ModeField::BodyText | ModeField::Forward => None,
         };
         let untaken: Vec<_> = ModeField::ALL
             .into_iter()

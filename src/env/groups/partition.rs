@@ -6,7 +6,7 @@ use super::{ALL_TARGETS, Groups};
 use crate::env::raw::ServiceVariables;
 use crate::env::reader::{Parsed, VariableReader, duration, is_bad, value_of, word};
 use crate::fault::{
-    Action, Cut, ListenerName, Mode, ModeParts, Networks, Target, Targets, TimeWindow, Trigger,
+    Action, Cut, DEFAULT_STATUS, ListenerName, Mode, Networks, Target, Targets, TimeWindow, Trigger,
 };
 use crate::units::Bare;
 
@@ -110,7 +110,7 @@ impl<'a> Groups<'a> {
         if is_bad(status) {
             return;
         }
-        let mode = Mode::Status(value_of(status).copied().unwrap_or(ModeParts::default().status));
+        let mode = Mode::Status(value_of(status).copied().unwrap_or(DEFAULT_STATUS));
         let targets = Targets::NONE.with(Target::Readiness);
         let action = Action::Requests { targets, delay: None, mode: Some(mode) };
         self.rule(PARTITION, trigger, action, &main.name);

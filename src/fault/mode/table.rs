@@ -1,75 +1,6 @@
 //! The one table of modes. Parser, writer, API description, command line, metrics and documentation read it.
 
-use std::time::Duration;
-
-use super::{Cut, Mode, Partial};
-
-/// The status of every mode that sends the rule's status, unless given.
-pub const DEFAULT_STATUS: u16 = 500;
-/// The bytes of the body before a body fault strikes, unless given.
-pub const DEFAULT_BODY: u64 = 16;
-/// The time that a drip takes, unless given.
-pub const DEFAULT_DRIP: Duration = Duration::from_secs(5);
-/// Where a redirect leads, unless given: to a host that never exists (RFC 2606).
-pub const DEFAULT_LOCATION: &str = "http://probesim.invalid/";
-
-/// A field of a rule that only some modes take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModeField {
-    /// `status`: the status code.
-    Status,
-    /// `location`: where a redirect leads.
-    Location,
-    /// `body`: bytes of the body before the fault.
-    Body,
-    /// `drip`: the time that a body takes.
-    Drip,
-}
-
-impl ModeField {
-    /// All fields.
-    pub const ALL: [Self; 4] = [Self::Status, Self::Location, Self::Body, Self::Drip];
-
-    /// The name in plans.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Location => "location",
-            Self::Body => "body",
-            Self::Drip => "drip",
-        }
-    }
-}
-
-/// Values of the fields; each mode takes those that it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModeParts {
-    /// The status code.
-    pub status: u16,
-    /// Bytes of the body before the fault.
-    pub body: u64,
-    /// The time that a body takes.
-    pub drip: Duration,
-    /// Where a redirect leads.
-    pub location: String,
-}
-
-impl Default for ModeParts {
-    fn default() -> Self {
-        Self {
-            status: DEFAULT_STATUS,
-            body: DEFAULT_BODY,
-            drip: DEFAULT_DRIP,
-            location: DEFAULT_LOCATION.to_owned(),
-        }
-    }
-}
-
-impl ModeParts {
-    const fn partial(&self) -> Partial {
-        Partial { status: self.status, body: self.body }
-    }
-}
+use super::{Cut, DEFAULT_STATUS, Mode, ModeField, ModeParts};
 
 /// What a mode acts on, and how it is made.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +14,10 @@ pub enum ActsOn {
 /// What a mode does to the status code of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusEffect {
-    /// The field `status` replaces it.
+    /// The field `status` replaces it, or the default.
     Given,
+    /// The field `status` replaces it; without one, it stays.
+    Kept,
     /// This one replaces it.
     Fixed(u16),
     /// No status is sent.
@@ -159,10 +92,16 @@ pub const MODES: &[&ModeInfo] = &[
     &BODY_RESET,
     &MALFORMED,
     &DRIP,
+    &THROTTLE,
+    &CORRUPT,
+    &GRPC,
     &CUT_DROP,
     &CUT_REFUSE,
     &CUT_RESET,
 ];
+
+/// What modes take that send nothing of HTTP.
+const FORWARD: &[ModeField] = &[ModeField::Forward];
 
 /// What most modes have: no fields, no status, no whole answer, one request per probe.
 const BARE: ModeInfo = ModeInfo {
@@ -180,7 +119,7 @@ const BARE: ModeInfo = ModeInfo {
 
 /// What modes have that strike within a body.
 const BODY: ModeInfo = ModeInfo {
-    fields: &[ModeField::Status, ModeField::Body],
+    fields: &[ModeField::Status, ModeField::Body, ModeField::Headers, ModeField::BodyText],
     status: StatusEffect::Given,
     needs_body: true,
     kubelet: "**error**",
@@ -190,8 +129,8 @@ const BODY: ModeInfo = ModeInfo {
 
 pub(super) const STATUS: ModeInfo = ModeInfo {
     name: "status",
-    acts_on: ActsOn::Requests(|parts| Mode::Status(parts.status)),
-    fields: &[ModeField::Status],
+    acts_on: ActsOn::Requests(|parts| Mode::Status(parts.status.unwrap_or(DEFAULT_STATUS))),
+    fields: &[ModeField::Status, ModeField::Headers, ModeField::BodyText, ModeField::Forward],
     status: StatusEffect::Given,
     is_whole: true,
     client: "the status code (500)",
@@ -203,7 +142,7 @@ pub(super) const STATUS: ModeInfo = ModeInfo {
 pub(super) const REDIRECT: ModeInfo = ModeInfo {
     name: "redirect",
     acts_on: ActsOn::Requests(|parts| Mode::Redirect(parts.location)),
-    fields: &[ModeField::Location],
+    fields: &[ModeField::Location, ModeField::Headers, ModeField::BodyText, ModeField::Forward],
     status: StatusEffect::Fixed(302),
     is_whole: true,
     client: "302 to `location`, another host unless given",
@@ -216,6 +155,7 @@ pub(super) const REDIRECT: ModeInfo = ModeInfo {
 pub(super) const HANG: ModeInfo = ModeInfo {
     name: "hang",
     acts_on: ActsOn::Requests(|_| Mode::Hang),
+    fields: FORWARD,
     client: "nothing, until it gives up",
     curl: "28",
     kubelet: "failure, after the timeout",
@@ -225,6 +165,7 @@ pub(super) const HANG: ModeInfo = ModeInfo {
 pub(super) const CLOSE: ModeInfo = ModeInfo {
     name: "close",
     acts_on: ActsOn::Requests(|_| Mode::Close),
+    fields: FORWARD,
     client: "FIN, no response",
     curl: "52",
     ..BARE
@@ -233,6 +174,7 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
 pub(super) const RESET: ModeInfo = ModeInfo {
     name: "reset",
     acts_on: ActsOn::Requests(|_| Mode::Reset),
+    fields: FORWARD,
     client: "RST, no response",
     curl: "56",
     ..BARE
@@ -241,6 +183,7 @@ pub(super) const RESET: ModeInfo = ModeInfo {
 pub(super) const GARBAGE: ModeInfo = ModeInfo {
     name: "garbage",
     acts_on: ActsOn::Requests(|_| Mode::Garbage),
+    fields: FORWARD,
     client: "bytes that are not HTTP, then FIN",
     curl: "1",
     ..BARE
@@ -282,13 +225,51 @@ pub(super) const MALFORMED: ModeInfo = ModeInfo {
 pub(super) const DRIP: ModeInfo = ModeInfo {
     name: "drip",
     acts_on: ActsOn::Requests(|parts| Mode::Drip { partial: parts.partial(), over: parts.drip }),
-    fields: &[ModeField::Status, ModeField::Body, ModeField::Drip],
+    fields: &[ModeField::Status, ModeField::Body, ModeField::Drip, ModeField::Headers, ModeField::BodyText],
     is_whole: true,
     client: "`status`, a whole body in pieces over `drip`",
     curl: "0, or 28",
     kubelet: "by its status; **error** where it outlasts the timeout",
     requests: "1; 3 on error",
     ..BODY
+};
+
+pub(super) const THROTTLE: ModeInfo = ModeInfo {
+    name: "throttle",
+    acts_on: ActsOn::Requests(|parts| Mode::Throttle { status: parts.status, speed: parts.speed }),
+    fields: &[ModeField::Status, ModeField::Speed, ModeField::Headers, ModeField::BodyText],
+    status: StatusEffect::Kept,
+    is_whole: true,
+    client: "the answer, its body at `speed` bytes per second",
+    curl: "0, or 28",
+    kubelet: "by its status; **error** where it outlasts the timeout",
+    requests: "1; 3 on error",
+    ..BODY
+};
+
+pub(super) const CORRUPT: ModeInfo = ModeInfo {
+    name: "corrupt",
+    acts_on: ActsOn::Requests(|parts| Mode::Corrupt { status: parts.status, share: parts.share }),
+    fields: &[ModeField::Status, ModeField::Share, ModeField::Headers, ModeField::BodyText],
+    status: StatusEffect::Kept,
+    is_whole: true,
+    client: "the answer, one bit flipped in `share` of its body's bytes",
+    curl: "0",
+    kubelet: "by its status",
+    requests: "1",
+    ..BODY
+};
+
+pub(super) const GRPC: ModeInfo = ModeInfo {
+    name: "grpc",
+    acts_on: ActsOn::Requests(|parts| Mode::Grpc { status: parts.grpc_status, message: parts.grpc_message }),
+    fields: &[ModeField::GrpcStatus, ModeField::GrpcMessage, ModeField::Headers, ModeField::Forward],
+    status: StatusEffect::Fixed(200),
+    is_whole: true,
+    client: "200 without a body, `grpc_status` and `grpc_message` in its head",
+    curl: "0",
+    kubelet: "success, as an HTTP answer",
+    ..BARE
 };
 
 pub(super) const CUT_DROP: ModeInfo = ModeInfo {
@@ -318,11 +299,24 @@ pub(super) const CUT_RESET: ModeInfo = ModeInfo {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::fault::mode::GrpcStatus;
+    use crate::fault::rate::Rate;
 
     /// Values that differ from the defaults.
     fn parts() -> ModeParts {
-        ModeParts { status: 418, body: 7, drip: Duration::from_secs(9), location: "/x".to_owned() }
+        ModeParts {
+            status: Some(418),
+            body: 7,
+            drip: Duration::from_secs(9),
+            location: "/x".to_owned(),
+            speed: 5,
+            share: Rate::from_percent(7.0).unwrap(),
+            grpc_status: GrpcStatus::parse("ABORTED").unwrap(),
+            grpc_message: "try later".to_owned(),
+        }
     }
 
     #[test]
@@ -330,17 +324,23 @@ mod tests {
         for info in ModeInfo::all_of_requests() {
             let mode = info.mode(parts()).unwrap();
             assert_eq!(mode.name(), info.name);
-            let kept = mode.parts();
-            let default = ModeParts::default();
+            let (kept, given, default) = (mode.parts(), parts(), ModeParts::default());
             for field in ModeField::ALL {
                 let takes = match field {
-                    ModeField::Status => kept.status == 418 && default.status != 418,
-                    ModeField::Location => kept.location == "/x",
-                    ModeField::Body => kept.body == 7,
-                    ModeField::Drip => kept.drip == Duration::from_secs(9),
+                    ModeField::Status => kept.status == given.status,
+                    ModeField::Location => kept.location == given.location,
+                    ModeField::Body => kept.body == given.body,
+                    ModeField::Drip => kept.drip == given.drip,
+                    ModeField::Speed => kept.speed == given.speed,
+                    ModeField::Share => kept.share == given.share,
+                    ModeField::GrpcStatus => kept.grpc_status == given.grpc_status,
+                    ModeField::GrpcMessage => kept.grpc_message == given.grpc_message,
+                    // They belong to the rule.
+                    ModeField::Headers | ModeField::BodyText | ModeField::Forward => continue,
                 };
                 assert_eq!(takes, info.takes(field), "{} {}", info.name, field.name());
             }
+            assert_ne!(given, default);
         }
         for info in ModeInfo::all_of_listener() {
             let ActsOn::Listener(cut) = info.acts_on else { panic!("{}", info.name) };
@@ -352,14 +352,17 @@ mod tests {
     fn a_row_agrees_with_what_its_mode_does() {
         for info in ModeInfo::all_of_requests() {
             let mode = info.mode(parts()).unwrap();
+            let takes_status = matches!(info.status, StatusEffect::Given | StatusEffect::Kept);
             let status = match info.status {
-                StatusEffect::Given => Some(418),
                 StatusEffect::Fixed(status) => Some(status),
-                StatusEffect::None => None,
+                _ => takes_status.then_some(418),
             };
             assert_eq!(mode.status(), status, "{}", info.name);
-            assert_eq!(mode.partial().is_some(), info.needs_body, "{}", info.name);
-            assert_eq!(info.takes(ModeField::Status), info.status == StatusEffect::Given, "{}", info.name);
+            assert_eq!(info.takes(ModeField::Status), takes_status, "{}", info.name);
+            // What sends a head can be given more of it; what acts on a body forwards without being told to.
+            assert_eq!(info.takes(ModeField::Headers), info.status != StatusEffect::None, "{}", info.name);
+            assert_eq!(info.takes(ModeField::Forward), !info.needs_body, "{}", info.name);
+            assert_eq!(mode.partial().is_some(), info.takes(ModeField::Body), "{}", info.name);
             assert!(!info.client.is_empty() && !info.curl.is_empty(), "{}", info.name);
         }
     }

@@ -28,7 +28,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "mode: hang, from: 10.0.0.0/8",
             r#"from="10.0.0.0/8": does not go with requests; it is for target listener"#,
         ),
-        ("status: 503, delay: 5ms", r#"status="503": needs a `mode` that sends it"#),
+        ("status: 503, delay: 5ms", r#"status="503": needs a `mode` that takes it"#),
         (
             "mode: drop",
             r#"mode="drop": is not a mode of requests (only target listener has it), which has {modes}"#,
@@ -82,6 +82,47 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "delay: {fixed: 5ms, distribution: gamma}",
             r#"delay.distribution="gamma": is not one of uniform, normal, lognormal, exponential"#,
         ),
+        ("mode: hang, speed: 5", r#"speed="5": does not go with mode hang"#),
+        (
+            "mode: throttle, speed: 5 furlongs",
+            r#"speed="5 furlongs": is not a size such as 16, 512B or 11KiB (units: B, KB, KiB, MB, MiB, GB, GiB)"#,
+        ),
+        ("mode: throttle, speed: 0", "speed: a speed of 0 bytes per second is not between 1 and 1073741824"),
+        (
+            "mode: throttle, speed: 2GiB/s",
+            "speed: a speed of 2147483648 bytes per second is not between 1 and 1073741824",
+        ),
+        (
+            "mode: throttle, status: 304",
+            "status: mode throttle needs a body, which an answer with status 304 cannot have",
+        ),
+        ("mode: corrupt, share: 0%", "share: `share` must be more than 0%"),
+        ("mode: corrupt, share: 0.1", r#"share="0.1": is ambiguous; write 0.1% or 10%"#),
+        ("mode: corrupt, share: 101%", r#"share="101%": is not between 0% and 100%"#),
+        ("mode: grpc, status: 500", r#"status="500": does not go with mode grpc"#),
+        (
+            "mode: grpc, grpc_status: UNAVAILABEL",
+            r#"grpc_status="UNAVAILABEL": is not one of OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED; did you mean "UNAVAILABLE"?"#,
+        ),
+        ("mode: hang, headers: {a: b}", "headers: does not go with mode hang"),
+        ("delay: 5ms, forward: true", r#"forward="true": needs a `mode` that takes it"#),
+        ("mode: truncate, forward: true", r#"forward="true": does not go with mode truncate"#),
+        ("mode: close, forward: 1", r#"forward="1": is not true or false"#),
+        ("mode: status, body_text: 5", r#"body_text="5": is not text; quote it"#),
+        (
+            "mode: status, status: 204, body_text: x",
+            "body_text: `body_text` does not go with status 204, which has no body",
+        ),
+        ("mode: truncate, body_text: ''", "body_text: mode truncate needs a body: `body_text` is empty"),
+        (
+            "mode: status, headers: [a]",
+            "headers: is not a mapping of names to values, such as {Retry-After: 5}",
+        ),
+        ("mode: status, headers: {a: true}", r#"headers="true": is not text, a number, or a list of these"#),
+        (
+            "mode: status, headers: {Content-Length: 5}",
+            r#"headers: the header "content-length" frames the body; see `body_text`, and mode truncate"#,
+        ),
         (
             "mode: redirect, location: \"a b\"",
             r#"location: the location "a b" is not a URL of printable ASCII characters"#,
@@ -115,7 +156,7 @@ fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() 
             r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
             "faults[1]: `name` is missing",
             r#"faults[2] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
-            r#"faults[3]="5": is not a mapping with name, disabled, target, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, code, size, cores, path, allow_node_pressure"#,
+            r#"faults[3]="5": is not a mapping with name, disabled, target, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, headers, body_text, forward, code, size, cores, path, allow_node_pressure"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
             "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ]

@@ -25,11 +25,25 @@ fn delays() -> impl Strategy<Value = Delay> {
 }
 
 fn modes() -> impl Strategy<Value = Mode> {
-    (0..request_modes().len(), 200..600_u16, 0..100_000_u64, millis(1..100_000), "[!-~]{1,20}").prop_map(
-        |(kind, status, body, drip, location)| {
-            let status = if matches!(status, 204 | 304) { 500 } else { status };
+    let kind = 0..request_modes().len();
+    let status = proptest::option::of(200..600_u16);
+    let speed_and_share = (1..1_000_000_u64, 1..10_000_u32);
+    let grpc = (0..17_u8, "[ -~ä]{0,20}");
+    (kind, status, 0..100_000_u64, millis(1..100_000), "[!-~]{1,20}", speed_and_share, grpc).prop_map(
+        |(kind, status, body, drip, location, (speed, share), (code, message))| {
+            let status = status.filter(|status| !matches!(status, 204 | 304));
             let info = ModeInfo::of_requests(request_modes()[kind]).unwrap();
-            info.mode(ModeParts { status, body, drip, location }).unwrap()
+            info.mode(ModeParts {
+                status,
+                body,
+                drip,
+                location,
+                speed,
+                share: Rate::from_percent(f64::from(share) / 100.0).unwrap(),
+                grpc_status: GrpcStatus::parse(&code.to_string()).unwrap(),
+                grpc_message: message.trim().to_owned(),
+            })
+            .unwrap()
         },
     )
 }

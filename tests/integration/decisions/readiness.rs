@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kube_probesim::fault::{ActivePlan, Client, Counts, Mode, Partial, RequestInfo, Seed, Target, Verdict};
+use kube_probesim::fault::{
+    ActivePlan, Client, Counts, GrpcStatus, Mode, Partial, Rate, RequestInfo, Seed, Target, Verdict,
+};
 
 use crate::decisions::draft::{active, explain, failure, fault, fixed, followed, ms, plan, probe, s, wait};
 
@@ -53,7 +55,7 @@ fn a_dependency_that_is_slow_alone_does_not_touch_readiness() {
 
 #[test]
 fn every_mode_but_a_whole_good_answer_fails_readiness() {
-    let partial = |status| Partial { status, body: 16 };
+    let partial = |status| Partial { status: Some(status), body: 16 };
     for (mode, fails) in [
         (Mode::Status(200), false),
         (Mode::Status(302), false),
@@ -70,6 +72,11 @@ fn every_mode_but_a_whole_good_answer_fails_readiness() {
         (Mode::Malformed(partial(200)), true),
         (Mode::Drip { partial: partial(200), over: s(1) }, false),
         (Mode::Drip { partial: partial(500), over: s(1) }, true),
+        (Mode::Throttle { status: None, speed: 1 }, false),
+        (Mode::Throttle { status: Some(500), speed: 1 }, true),
+        (Mode::Corrupt { status: None, share: Rate::ALWAYS }, false),
+        (Mode::Grpc { status: GrpcStatus::UNAVAILABLE, message: String::new() }, true),
+        (Mode::Grpc { status: GrpcStatus::parse("OK").unwrap(), message: String::new() }, false),
     ] {
         let (decision, causes) =
             explain(&active([fault("mode", mode.clone()).on(DEPENDENCY)]), &readiness(1));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, Client, ClientFilter, Cut, ListenerName, Mode, Networks, Partial, Rule, RuleName, Target,
+    Action, Answer, Client, ClientFilter, Cut, GrpcStatus, ListenerName, Mode, Networks, Partial, Rate, Rule,
+    RuleName, Target,
 };
 use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
@@ -28,7 +29,7 @@ fn table(rules: Vec<Rule>) -> (u64, bool, Vec<String>) {
 }
 
 fn partial(status: u16, body: u64) -> Partial {
-    Partial { status, body }
+    Partial { status: Some(status), body }
 }
 
 #[test]
@@ -160,6 +161,51 @@ fn one_timeout_covers_head_and_body() {
         assert_eq!(was_ready, ready, "{what}");
         assert_eq!(texts.len(), usize::from(text.is_some()), "{what}: {texts:?}");
         assert!(text.is_none_or(|text| texts[0].contains(text)), "{what}: {texts:?}");
+    }
+}
+
+#[test]
+fn a_throttled_body_is_an_error_where_it_outlasts_the_timeout() {
+    let throttled = |text: Option<usize>, status, speed| {
+        let rule = always(Mode::Throttle { status, speed });
+        let body_text = text.map(|size| "x".repeat(size));
+        vec![rule.with_answer(Answer { body_text, ..Answer::default() }).unwrap()]
+    };
+    for (what, rules, ready, error) in [
+        ("our own answer of two bytes", throttled(None, None, 3), true, false),
+        ("at two bytes per second", throttled(None, None, 2), false, true),
+        ("a text that comes in time", throttled(Some(999), None, 1_000), true, false),
+        ("a text that does not", throttled(Some(1_000), None, 1_000), false, true),
+        ("10 KiB of a long one in time", throttled(Some(60_000), None, 10_300), true, false),
+        ("a status that fails", throttled(None, Some(500), 1_000), false, false),
+    ] {
+        let (_, was_ready, texts) = table(rules);
+        assert_eq!(was_ready, ready, "{what}: {texts:?}");
+        assert_eq!(texts.iter().any(|text| text.contains("reading body")), error, "{what}: {texts:?}");
+    }
+}
+
+#[test]
+fn the_status_decides_on_a_corrupt_body_and_on_a_grpc_answer() {
+    let share = Rate::from_percent(1.0).unwrap();
+    for (mode, ready) in [
+        (Mode::Corrupt { status: None, share }, true),
+        (Mode::Corrupt { status: Some(503), share }, false),
+        (Mode::Grpc { status: GrpcStatus::UNAVAILABLE, message: String::new() }, true),
+    ] {
+        let (_, was_ready, texts) = table(vec![always(mode.clone())]);
+        assert_eq!(was_ready, ready, "{}: {texts:?}", mode.name());
+    }
+}
+
+#[test]
+fn a_given_text_is_struck_before_its_last_byte_so_that_a_short_one_is_an_error() {
+    for (size, ready) in [(100, false), (10_241, true)] {
+        let body_text = Some("x".repeat(size));
+        let rule = always(Mode::Truncate(partial(200, 60_000)));
+        let (_, was_ready, texts) =
+            table(vec![rule.with_answer(Answer { body_text, ..Answer::default() }).unwrap()]);
+        assert_eq!(was_ready, ready, "{size}: {texts:?}");
     }
 }
 

@@ -12,10 +12,10 @@ fn mode() -> impl Strategy<Value = Mode> {
         Just(Mode::Status(302)),
         Just(Mode::Hang),
         Just(Mode::Close),
-        Just(Mode::BodyHang(Partial { status: 200, body: 16 })),
-        Just(Mode::Truncate(Partial { status: 500, body: 16 })),
+        Just(Mode::BodyHang(Partial { status: Some(200), body: 16 })),
+        Just(Mode::Truncate(Partial { status: Some(500), body: 16 })),
         (1..3000_u64)
-            .prop_map(|over| Mode::Drip { partial: Partial { status: 200, body: 16 }, over: ms(over) }),
+            .prop_map(|over| Mode::Drip { partial: Partial { status: Some(200), body: 16 }, over: ms(over) }),
     ]
 }
 

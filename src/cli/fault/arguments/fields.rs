@@ -3,13 +3,20 @@
 use serde_json::{Map, Value};
 
 /// Options of `add` and the path of their value in a rule.
-pub(super) const OPTIONS: [(&str, &[&str]); 34] = [
+pub(super) const OPTIONS: [(&str, &[&str]); 41] = [
     ("name", &["name"]),
     ("mode", &["mode"]),
     ("status", &["status"]),
     ("location", &["location"]),
     ("body", &["body"]),
     ("drip", &["drip"]),
+    ("speed", &["speed"]),
+    ("share", &["share"]),
+    ("grpc-status", &["grpc_status"]),
+    ("grpc-message", &["grpc_message"]),
+    ("answer-header", &["headers"]),
+    ("body-text", &["body_text"]),
+    ("forward", &["forward"]),
     ("delay", &["delay", "fixed"]),
     ("jitter", &["delay", "jitter"]),
     ("distribution", &["delay", "distribution"]),
@@ -45,7 +52,7 @@ pub(super) fn path(option: &str) -> Option<&'static [&'static str]> {
     OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, path)| *path)
 }
 
-/// Puts the value of an option into a rule. `from` adds to those before it.
+/// Puts the value of an option into a rule. `from` and `answer-header` add to those before them.
 pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
     let value = match option {
         "from" => {
@@ -53,8 +60,19 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
             networks.push(value.into());
             networks.into()
         }
+        "answer-header" => {
+            // What is no header, the service refuses by its name.
+            let (name, value) = value.split_once(':').unwrap_or((&value, ""));
+            let mut headers = rule.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
+            let values = headers.entry(name.trim()).or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(values) = values {
+                values.push(value.trim().into());
+            }
+            headers.into()
+        }
+        "forward" => true.into(),
         "pods" if !value.contains('%') => value.split(',').map(|item| number(item.trim())).collect(),
-        "name" => value.into(),
+        "name" | "body-text" | "grpc-message" => value.into(),
         _ => number(&value),
     };
     put(rule, path, value);

@@ -1,0 +1,146 @@
+//! Faults within the body of an answer, whoever made it.
+
+mod cut;
+mod drip;
+mod filling;
+mod flip;
+mod throttle;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use self::cut::{Cut, CutFault};
+use self::drip::Drip;
+pub(super) use self::filling::Filling;
+use self::flip::Flip;
+use self::throttle::Throttle;
+use crate::clock::Timer;
+use crate::fault::{Draws, Mode};
+use crate::listener::ConnectionHandle;
+
+/// Told once when a fault shows in what the client gets.
+pub(super) type OnStrike = Box<dyn FnOnce() + Send>;
+
+/// The request whose answer is struck.
+pub(super) struct Strike<'a> {
+    pub(super) method: &'a Method,
+    pub(super) version: Version,
+    /// The connection that ends with the fault; absent in tests of a router.
+    pub(super) connection: Option<ConnectionHandle>,
+    pub(super) timer: &'a Timer,
+    /// Which bytes are changed.
+    pub(super) draws: Draws,
+    /// Counts the injection.
+    pub(super) confirm: OnStrike,
+}
+
+impl Strike<'_> {
+    /// Puts the fault of `mode` into the body of an answer, and says whether it could: what has no body stays as it is.
+    pub(super) fn apply(self, mode: &Mode, response: Response) -> (Response, bool) {
+        if !mode.info().needs_body || !has_body(self.method, &response) {
+            return (response, false);
+        }
+        if matches!(mode, Mode::Malformed(_)) && self.version < Version::HTTP_11 {
+            // There are no chunks to be malformed.
+            return (response, false);
+        }
+        let (mut head, body) = response.into_parts();
+        let given = match mode {
+            Mode::Throttle { status, .. } | Mode::Corrupt { status, .. } => *status,
+            _ => mode.partial().and_then(|partial| partial.status),
+        };
+        if let Some(status) = given.and_then(|status| StatusCode::from_u16(status).ok()) {
+            head.status = status;
+        }
+        if let Mode::Malformed(_) = mode {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        if let (Some(time), Some(connection)) = (duration(mode, &body), &self.connection) {
+            connection.waits_until(Instant::now() + time);
+        }
+        (Response::from_parts(head, self.body(mode, body)), true)
+    }
+
+    fn body(self, mode: &Mode, body: Body) -> Body {
+        let fault = match mode {
+            Mode::Drip { partial, over } => {
+                return Body::new(Drip::new(body, partial.body, *over, self.timer, self.confirm));
+            }
+            Mode::Throttle { speed, .. } => {
+                return Body::new(Throttle::new(body, *speed, self.timer, self.confirm));
+            }
+            Mode::Corrupt { share, .. } => {
+                return Body::new(Flip::new(body, *share, self.draws, self.confirm));
+            }
+            Mode::Truncate(_) => CutFault::Fin,
+            Mode::BodyHang(_) => CutFault::Hang,
+            Mode::BodyReset(_) => CutFault::Rst,
+            _ => CutFault::Malformed,
+        };
+        let most = mode.partial().map_or(0, |partial| partial.body);
+        Body::new(Cut::new(body, most, fault, self.version, self.connection, self.confirm))
+    }
+}
+
+/// Whether the answer to a request of this method has a body.
+fn has_body(method: &Method, response: &Response) -> bool {
+    let status = response.status();
+    let has_none = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || *method == Method::HEAD
+        || (*method == Method::CONNECT && status.is_success());
+    !has_none && !http_body::Body::is_end_stream(response.body())
+}
+
+/// How long a body takes, as far as it can be told.
+fn duration(mode: &Mode, body: &Body) -> Option<Duration> {
+    match mode {
+        Mode::Drip { over, .. } => Some(*over),
+        Mode::Throttle { speed, .. } => {
+            let size = http_body::Body::size_hint(body).exact()?;
+            Some(throttle::time(size, *speed))
+        }
+        _ => None,
+    }
+}
+
+/// Puts `after` behind a few bytes that were held back.
+fn join(before: &mut Bytes, after: Bytes) {
+    if before.is_empty() {
+        *before = after;
+        return;
+    }
+    let mut joined = BytesMut::with_capacity(before.len() + after.len());
+    joined.extend_from_slice(before);
+    joined.extend_from_slice(&after);
+    *before = joined.freeze();
+}
+
+/// What comes next of a body: bytes, of which there is at least one, or its end with or without trailers.
+enum Next {
+    Data(Bytes),
+    End(Option<http_body::Frame<Bytes>>),
+}
+
+/// The next of a body. Frames without a byte are passed over.
+fn next(body: &mut Body, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<Next, axum::Error>> {
+    use std::pin::Pin;
+    use std::task::{Poll, ready};
+
+    loop {
+        let Some(frame) = ready!(http_body::Body::poll_frame(Pin::new(body), cx)).transpose()? else {
+            return Poll::Ready(Ok(Next::End(None)));
+        };
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {}
+            Ok(data) => return Poll::Ready(Ok(Next::Data(data))),
+            Err(trailers) => return Poll::Ready(Ok(Next::End(Some(trailers)))),
+        }
+    }
+}

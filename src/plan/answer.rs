@@ -1,0 +1,59 @@
+//! What faulted answers carry: `headers`, `body_text`, `forward`.
+
+use serde_json::Value;
+
+use super::reader::{FieldReader, Fields};
+use crate::fault::Answer;
+use crate::plan::error::Reason;
+
+/// Reads the fields; whether they go with the mode, the rule says.
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Answer {
+    let forward = match fields.get("forward") {
+        None => false,
+        Some(Value::Bool(forward)) => *forward,
+        Some(other) => {
+            reader.fail_value("forward", other, Reason::Expected("true or false"));
+            false
+        }
+    };
+    let body_text = match fields.get("body_text") {
+        None => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(other) => {
+            reader.fail_value("body_text", other, Reason::Expected("text; quote it"));
+            None
+        }
+    };
+    let headers = fields.get("headers").map(|value| headers(reader, value)).unwrap_or_default();
+    Answer { headers, body_text, forward }
+}
+
+/// A mapping of names to a value or a list of values.
+fn headers(reader: &mut FieldReader, value: &Value) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    let Value::Object(map) = value else {
+        reader.fail_value(
+            "headers",
+            value,
+            Reason::Expected("a mapping of names to values, such as {Retry-After: 5}"),
+        );
+        return headers;
+    };
+    for (name, value) in map {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for value in values {
+            match value {
+                Value::String(text) => headers.push((name.to_ascii_lowercase(), text.clone())),
+                Value::Number(number) => headers.push((name.to_ascii_lowercase(), number.to_string())),
+                other => {
+                    reader.fail_value(
+                        "headers",
+                        other,
+                        Reason::Expected("text, a number, or a list of these"),
+                    );
+                }
+            }
+        }
+    }
+    headers
+}

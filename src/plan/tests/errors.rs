@@ -82,6 +82,32 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "delay: {fixed: 5ms, distribution: gamma}",
             r#"delay.distribution="gamma": is not one of uniform, normal, lognormal, exponential"#,
         ),
+        (
+            "mode: redirect, location: \"a b\"",
+            r#"location: the location "a b" is not a URL of printable ASCII characters"#,
+        ),
+    ] {
+        let lines = if fields.starts_with("client") {
+            errors_of(&format!("mode: hang, {fields}"))
+        } else {
+            errors_of(fields)
+        };
+        assert_eq!(lines, [error.replace("{modes}", &request_modes().join(", "))], "{fields}");
+    }
+    // Both ways a rule can do nothing.
+    assert_eq!(
+        errors("faults: [{name: a, target: []}]"),
+        ["faults[0] (a): target: `target` names nothing; name at least one"]
+    );
+    assert_eq!(
+        errors("faults: [{name: a, target: liveness}]"),
+        ["faults[0] (a): the rule does nothing: give it a `mode`, a `delay` or both"]
+    );
+}
+
+#[test]
+fn fields_of_modes_and_answers_are_refused_with_what_would_be_right() {
+    for (fields, error) in [
         ("mode: hang, speed: 5", r#"speed="5": does not go with mode hang"#),
         (
             "mode: throttle, speed: 5 furlongs",
@@ -123,27 +149,9 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "mode: status, headers: {Content-Length: 5}",
             r#"headers: the header "content-length" frames the body; see `body_text`, and mode truncate"#,
         ),
-        (
-            "mode: redirect, location: \"a b\"",
-            r#"location: the location "a b" is not a URL of printable ASCII characters"#,
-        ),
     ] {
-        let lines = if fields.starts_with("client") {
-            errors_of(&format!("mode: hang, {fields}"))
-        } else {
-            errors_of(fields)
-        };
-        assert_eq!(lines, [error.replace("{modes}", &request_modes().join(", "))], "{fields}");
+        assert_eq!(errors_of(fields), [error], "{fields}");
     }
-    // Both ways a rule can do nothing.
-    assert_eq!(
-        errors("faults: [{name: a, target: []}]"),
-        ["faults[0] (a): target: `target` names nothing; name at least one"]
-    );
-    assert_eq!(
-        errors("faults: [{name: a, target: liveness}]"),
-        ["faults[0] (a): the rule does nothing: give it a `mode`, a `delay` or both"]
-    );
 }
 
 #[test]

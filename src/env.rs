@@ -12,6 +12,7 @@ mod reader;
 mod service;
 mod service_link;
 mod suggest;
+mod upstream;
 mod variables;
 mod warning;
 
@@ -20,8 +21,8 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use config::{
-    Address, Config, Files, Identity, Limits, LogFormat, Process, SeedChoice, SeedScope, Token,
-    effective_seed,
+    Address, Config, Files, ForwardOptions, Identity, Limits, LogFormat, Process, SeedChoice, SeedScope,
+    SourceAddress, Token, Upstream, effective_seed,
 };
 use faults::FaultSettings;
 use groups::{Groups, Partition};
@@ -139,12 +140,15 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     });
 
     let (probe_address, admin_address) = service::addresses(&mut reader, &mut raw);
-    let paths = service::paths(&mut reader, &mut raw);
-    let limits = service::limits(&mut reader, &mut raw);
+    let upstream = upstream::upstream(&mut reader, &mut raw, probe_address, admin_address);
+    let forwarding = upstream::options(&mut reader, &mut raw);
+    let behind = upstream.is_some();
+    let paths = service::paths(&mut reader, &mut raw, behind);
+    let limits = service::limits(&mut reader, &mut raw, behind);
     let process = service::process(&mut reader, &mut raw);
     let identity = service::identity(&mut reader, &mut raw);
     let files = service::files(&mut reader, &mut raw);
-    let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw);
+    let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw, !behind);
     let admin_token = service::admin_token(&mut reader, &mut raw);
     let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
 
@@ -155,8 +159,8 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
     reader.errors.append(check_replica(&plan.rules, &replica, "FAULTS"));
     let mut rules = inline::rules(plan);
-    rules.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref()));
-    if !paths.iter().any(|(_, target)| *target == Target::Traffic) {
+    rules.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref(), behind));
+    if !behind && !paths.iter().any(|(_, target)| *target == Target::Traffic) {
         warn_of_traffic(&mut reader, &rules);
     }
     let is_strict = reader.read_or("STRICT", raw.strict.take(), false, reader::boolean);
@@ -187,6 +191,8 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         admin_token,
         admin_loopback,
         files,
+        upstream,
+        forwarding,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }

@@ -34,6 +34,7 @@ mod replica;
 mod rule;
 mod target;
 mod trigger;
+mod upstream;
 mod window;
 
 pub use active::{
@@ -63,4 +64,5 @@ pub use replica::{Pods, Replica, Timestamp};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
 pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;
+pub use upstream::{UpstreamAddress, UpstreamError, UpstreamHost, UpstreamPlace};
 pub use window::{RequestWindow, TimeWindow};

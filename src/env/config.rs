@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fault::{Plan, Target};
+use crate::fault::{Plan, Target, UpstreamAddress};
 
 /// The checked configuration of the service.
 #[derive(Clone, Debug)]
@@ -36,6 +36,45 @@ pub struct Config {
     pub admin_loopback: bool,
     /// Files of plans, and the state directory.
     pub files: Files,
+    /// The application behind the probe listener.
+    pub upstream: Option<Upstream>,
+    /// How requests are forwarded, to the application and by named proxies.
+    pub forwarding: ForwardOptions,
+}
+
+/// The application behind the probe listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// `UPSTREAM`: where it is.
+    pub address: UpstreamAddress,
+    /// `UPSTREAM_PROBES`: whether it answers the probe paths, too.
+    pub answers_probes: bool,
+}
+
+/// How requests are forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardOptions {
+    /// `UPSTREAM_SOURCE`: the address that loopback upstreams are connected to from.
+    pub source: SourceAddress,
+    /// `UPSTREAM_TIMEOUT`: from the end of a request to the head of its answer; absent: no limit.
+    pub timeout: Option<Duration>,
+    /// `UPSTREAM_CONNECT_TIMEOUT`: for the resolution of a name and a connection together.
+    pub connect_timeout: Duration,
+    /// `UPSTREAM_CONNECTIONS`: open connections to one upstream.
+    pub connections: usize,
+    /// `FORWARDED_HEADERS`: whether the upstream is told of the client.
+    pub tells_client: bool,
+}
+
+/// The address that an upstream is connected to from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// The one that the client reached, where the upstream is a loopback address.
+    Reached,
+    /// Whatever the system takes.
+    System,
+    /// This one.
+    Ip(IpAddr),
 }
 
 /// Files of plans, and the directory of state that outlives the container.

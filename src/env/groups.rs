@@ -26,6 +26,8 @@ pub(super) struct Groups<'a> {
     reader: &'a mut VariableReader,
     shared: &'a FaultSettings,
     own: &'a [FaultSettings; Target::COUNT],
+    /// Whether an application is behind us: traffic is its own then, and unprefixed variables leave it alone.
+    behind: bool,
     rules: Vec<SourcedRule>,
     /// Names of variables that had an effect, of those that need another variable.
     used: Vec<&'a str>,
@@ -41,8 +43,9 @@ impl<'a> Groups<'a> {
         own: &'a [FaultSettings; Target::COUNT],
         partition: &'a Partition,
         dependency: Option<&'a Parsed<bool>>,
+        behind: bool,
     ) -> Vec<SourcedRule> {
-        let mut groups = Self { reader, shared, own, rules: Vec::new(), used: Vec::new() };
+        let mut groups = Self { reader, shared, own, behind, rules: Vec::new(), used: Vec::new() };
         groups.listen(partition);
         groups.partition(partition);
         groups.startup();
@@ -64,7 +67,8 @@ impl<'a> Groups<'a> {
         shared_by: &[Target],
         field: Field<T>,
     ) -> Option<&'a Parsed<T>> {
-        let shared = field(self.shared).as_ref().filter(|_| shared_by.contains(&target));
+        let is_own = self.behind && target == Target::Traffic;
+        let shared = field(self.shared).as_ref().filter(|_| shared_by.contains(&target) && !is_own);
         field(&self.own[target.index()]).as_ref().or(shared)
     }
 

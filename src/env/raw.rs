@@ -77,4 +77,11 @@ pub(super) struct ServiceVariables {
     pub(super) pod_name: Option<String>,
     pub(super) pod_namespace: Option<String>,
     pub(super) node_name: Option<String>,
+    pub(super) upstream: Option<String>,
+    pub(super) upstream_probes: Option<String>,
+    pub(super) upstream_source: Option<String>,
+    pub(super) upstream_timeout: Option<String>,
+    pub(super) upstream_connect_timeout: Option<String>,
+    pub(super) upstream_connections: Option<String>,
+    pub(super) forwarded_headers: Option<String>,
 }

@@ -38,13 +38,15 @@ const LEVELS: &[(&str, tracing::Level)] = &[
 /// Limits of `MAX_HEAD_SIZE`.
 const HEAD_SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
 
-pub(super) fn limits(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Limits {
+/// Limits on clients. Cookies of an application behind us can be larger than what a probe sends.
+pub(super) fn limits(reader: &mut VariableReader, raw: &mut ServiceVariables, behind: bool) -> Limits {
     let s = duration(Bare::Seconds);
+    let head = if behind { 64 << 10 } else { 16 << 10 };
     Limits {
         connections: reader.read_or("MAX_CONNECTIONS", raw.max_connections.take(), 4096, up_to(1 << 20)),
         head_time: reader.read_or("HEAD_TIMEOUT", raw.head_timeout.take(), Duration::from_secs(10), &s),
         idle_time: reader.read_or("IDLE_TIMEOUT", raw.idle_timeout.take(), Duration::from_secs(75), &s),
-        head_size: reader.read_or("MAX_HEAD_SIZE", raw.max_head_size.take(), 16 << 10, head_size),
+        head_size: reader.read_or("MAX_HEAD_SIZE", raw.max_head_size.take(), head, head_size),
     }
 }
 
@@ -135,8 +137,12 @@ pub(super) fn files(reader: &mut VariableReader, raw: &mut ServiceVariables) -> 
     }
 }
 
-pub(super) fn checks_dependency(reader: &mut VariableReader, raw: &mut ServiceVariables) -> bool {
-    reader.read_or("READINESS_CHECKS_DEPENDENCY", raw.readiness_checks_dependency.take(), true, boolean)
+pub(super) fn checks_dependency(
+    reader: &mut VariableReader,
+    raw: &mut ServiceVariables,
+    default: bool,
+) -> bool {
+    reader.read_or("READINESS_CHECKS_DEPENDENCY", raw.readiness_checks_dependency.take(), default, boolean)
 }
 
 /// The addresses of the probe listener and of the admin listener.
@@ -194,8 +200,12 @@ fn socket_address(text: &str) -> ParseResult<Address> {
     Ok((Some(address), text.to_owned()))
 }
 
-/// All paths of targets.
-pub(super) fn paths(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Vec<(String, Target)> {
+/// All paths of targets. Where an application is `behind` us, none is reserved: they are all its own.
+pub(super) fn paths(
+    reader: &mut VariableReader,
+    raw: &mut ServiceVariables,
+    behind: bool,
+) -> Vec<(String, Target)> {
     let mut paths: Vec<(String, Target)> =
         PATHS.iter().map(|(path, target)| ((*path).to_owned(), *target)).collect();
     // The target of each route. A prefix also takes its own path without the asterisk.
@@ -211,7 +221,8 @@ pub(super) fn paths(reader: &mut VariableReader, raw: &mut ServiceVariables) -> 
         let Some(list) = parsed.filter(|list| !list.trim().is_empty()) else { continue };
         let mut accepted = Vec::new();
         for path in list.split(',').map(str::trim) {
-            match claim(path, target, &mut owners) {
+            let reserved = if behind { &[] } else { RESERVED };
+            match claim(path, target, reserved, &mut owners) {
                 Ok(is_new) => {
                     accepted.push(path);
                     if is_new {
@@ -234,13 +245,18 @@ pub(super) fn paths(reader: &mut VariableReader, raw: &mut ServiceVariables) -> 
 }
 
 /// Assigns a path to a target. Returns whether it had none before.
-fn claim(path: &str, target: Target, owners: &mut HashMap<String, Target>) -> Result<bool, Reason> {
+fn claim(
+    path: &str,
+    target: Target,
+    reserved: &[&str],
+    owners: &mut HashMap<String, Target>,
+) -> Result<bool, Reason> {
     let exact = path.strip_suffix("/*").unwrap_or(path);
     let allowed = |c: u8| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'{' | b'}' | b'*');
     if !path.starts_with('/') || !exact.bytes().all(allowed) {
         return Err(Reason::Path);
     }
-    if RESERVED.contains(&path) {
+    if reserved.contains(&path) {
         return Err(Reason::ReservedPath);
     }
     let routes = match path.strip_suffix('*') {

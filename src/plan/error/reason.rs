@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::shown;
-use crate::fault::{DelayError, MAX_RULES, RuleError, RuleName, TriggerError};
+use crate::fault::{DelayError, MAX_RULES, RuleError, RuleName, TriggerError, UpstreamError};
 use crate::plan::document::DocumentError;
 use crate::units::UnitError;
 
@@ -154,6 +154,15 @@ pub enum Reason {
     /// A port that another listener has.
     #[error("is the port of {0}, too; each listener needs its own")]
     PortTaken(String),
+    /// Not the address of an upstream.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// An upstream that is a listener of this program, which would forward to itself.
+    #[error("is {0} of this program, which would forward to itself; give the port of the application")]
+    OwnListener(&'static str),
+    /// Neither a word for a source address nor an address.
+    #[error("is not reached, system, or an IP address of this host")]
+    SourceAddress,
     /// Not a network.
     #[error("is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it")]
     Network,

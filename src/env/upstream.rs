@@ -1,0 +1,85 @@
+//! The variables of an application behind the probe listener, and of forwarding.
+
+use std::time::Duration;
+
+use super::raw::ServiceVariables;
+use super::reader::{Parsed, VariableReader, boolean, duration, ip, up_to, word};
+use super::{Address, ForwardOptions, SourceAddress, Upstream, Warning};
+use crate::fault::{UpstreamAddress, UpstreamError};
+use crate::plan::error::Reason;
+use crate::units::Bare;
+
+/// The most open connections to one upstream.
+const MAX_CONNECTIONS: u64 = 1 << 20;
+
+/// `UPSTREAM` and `UPSTREAM_PROBES`.
+pub(super) fn upstream(
+    reader: &mut VariableReader,
+    raw: &mut ServiceVariables,
+    probe: Address,
+    admin: Address,
+) -> Option<Upstream> {
+    let address = reader.read("UPSTREAM", raw.upstream.take(), |text| {
+        let address: UpstreamAddress = text.parse().map_err(|error: UpstreamError| Reason::from(error))?;
+        let shown = address.to_string();
+        Ok((Some(address), shown))
+    });
+    let answers = reader.read("UPSTREAM_PROBES", raw.upstream_probes.take(), boolean);
+    if let (None, Some(answers)) = (&address, &answers) {
+        reader.warnings.insert(Warning::no_effect(&answers.name, "UPSTREAM"));
+    }
+    let parsed = address?;
+    let address = parsed.value()?.clone();
+    if let Some(port) = address.loopback_port() {
+        for (own, name) in [(probe, "the probe listener"), (admin, "the admin listener")] {
+            if own.port == port && own.ip.is_none_or(|ip| ip.is_unspecified() || ip.is_loopback()) {
+                reader.fail(parsed.error(Reason::OwnListener(name)));
+            }
+        }
+    }
+    let answers_probes = answers.as_ref().and_then(Parsed::value).copied().unwrap_or(true);
+    Some(Upstream { address, answers_probes })
+}
+
+/// How requests are forwarded, to the application and by named proxies.
+pub(super) fn options(reader: &mut VariableReader, raw: &mut ServiceVariables) -> ForwardOptions {
+    let s = duration(Bare::Seconds);
+    let timeout = reader.read("UPSTREAM_TIMEOUT", raw.upstream_timeout.take(), &s);
+    ForwardOptions {
+        source: reader.read_or(
+            "UPSTREAM_SOURCE",
+            raw.upstream_source.take(),
+            SourceAddress::Reached,
+            |text| match text.to_ascii_lowercase().as_str() {
+                "reached" => Ok((Some(SourceAddress::Reached), "reached".to_owned())),
+                "system" => Ok((Some(SourceAddress::System), "system".to_owned())),
+                "0" => Ok((None, String::new())),
+                _ => {
+                    let (address, shown) = ip(text).map_err(|_| Reason::SourceAddress)?;
+                    let address =
+                        address.filter(|address| !address.is_unspecified() && !address.is_multicast());
+                    Ok((Some(SourceAddress::Ip(address.ok_or(Reason::SourceAddress)?)), shown))
+                }
+            },
+        ),
+        timeout: timeout.as_ref().and_then(Parsed::value).copied(),
+        connect_timeout: reader.read_or(
+            "UPSTREAM_CONNECT_TIMEOUT",
+            raw.upstream_connect_timeout.take(),
+            Duration::from_secs(5),
+            &s,
+        ),
+        connections: reader.read_or(
+            "UPSTREAM_CONNECTIONS",
+            raw.upstream_connections.take(),
+            4096,
+            up_to(MAX_CONNECTIONS),
+        ),
+        tells_client: reader.read_or(
+            "FORWARDED_HEADERS",
+            raw.forwarded_headers.take(),
+            true,
+            word(&[("append", true), ("off", false)]),
+        ),
+    }
+}

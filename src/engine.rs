@@ -3,7 +3,7 @@
 mod active;
 mod counters;
 pub mod events;
-mod throttle;
+pub(crate) mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@
 //! wrapped, so there is no list of paths to leave out.
 
 mod answer;
+mod behind;
 mod index;
 pub mod layer;
 mod shared_bodies;
@@ -25,6 +26,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
+pub use self::behind::Behind;
 use self::shared_bodies::SharedBodies;
 use crate::clock::Timer;
 use crate::engine::Engine;
@@ -46,6 +48,8 @@ pub struct App {
     pub identity: Identity,
     /// Which path belongs to which target; a prefix ends in `/*`.
     pub paths: Vec<(String, Target)>,
+    /// The application behind the probe listener.
+    pub upstream: Option<Behind>,
     /// Partition and stage of the probe listener.
     pub conditions: watch::Receiver<Conditions>,
 }
@@ -57,8 +61,11 @@ impl App {
     }
 }
 
-/// Targets, `/metrics` and the index.
+/// Targets, `/metrics` and the index; with an application behind us, all is its own but for the targets.
 pub fn probe_routes(app: &Arc<App>) -> Routes {
+    if let Some(upstream) = &app.upstream {
+        return behind::routes(app, upstream);
+    }
     let mut router = Router::new().without_v07_checks();
     let mut direct: HashMap<String, Handle> = HashMap::new();
     for (path, target) in &app.paths {

@@ -9,6 +9,7 @@
 //! | [`cli`] | verbs, signals, exit codes |
 //! | [`server`], [`predict`] | binds, supervises, drains; runs the Pods of a manifest on a virtual clock |
 //! | [`admin`], [`http`] | the admin API; routes, and the layer that obeys a decision |
+//! | [`proxy`] | hands requests to an application behind a listener |
 //! | [`sources`] | files, annotation, API and kept state, merged: how the plan in force comes about |
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`telemetry`] | metrics and the log |
@@ -33,6 +34,7 @@ pub mod listener;
 pub mod plan;
 pub mod predict;
 pub mod prober;
+pub mod proxy;
 pub mod server;
 pub mod sources;
 pub mod telemetry;

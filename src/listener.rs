@@ -8,7 +8,8 @@
 //! that HTTP cannot express.
 //!
 //! Over HTTP/1, a client that closes its sending side while its request waits counts as gone, because a half-closed
-//! connection looks like a closed one. An answer that is ready at once is still sent.
+//! connection looks like a closed one. An answer that is ready at once is still sent. Clients of an application behind us
+//! that are no kubelets get its answer unless the connection breaks.
 
 mod accept;
 mod authority;
@@ -24,6 +25,7 @@ mod places;
 mod routes;
 mod script;
 mod stream;
+mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script};
+pub use tunnel::{ClientEnd, Tunnel};
 
 /// The stage in the life of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +91,9 @@ pub struct Service {
     pub limits: Limits,
     /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
     pub files: usize,
+    /// Whether an application behind us answers: the spelling of names is kept, and clients that vanish without a
+    /// word are looked for.
+    pub transparent: bool,
     /// Counts how often a limit cut a client short.
     pub metrics: Arc<Metrics>,
     /// Decides on partitions. `None` on a listener that rules cannot cut, such as the admin listener.

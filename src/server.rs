@@ -4,6 +4,7 @@ mod supervisor;
 mod windows;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use tracing::info;
 
 use crate::admin;
 use crate::clock::Timer;
-use crate::env::{Config, Limits};
+use crate::env::{Config, ForwardOptions, Limits, Upstream};
 use crate::fault::Rule;
-use crate::http::{self, App};
+use crate::http::{self, App, Behind};
 use crate::listener::budget::Budget;
 use crate::listener::{self, BindError, Conditions, Fairness, PartitionedListener, Stage};
+use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::{self, start};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Metrics};
 
 /// The name of the probe listener.
 const PROBE: &str = "probe";
@@ -46,6 +48,9 @@ const ADMIN_FAIRNESS: Fairness = Fairness { loopback: 16, per_peer: 24 };
 
 /// How long a connection to the admin listener may take to begin its first request.
 const ADMIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
+
+/// What the metrics call the application behind the probe listener.
+const UPSTREAM_NAME: &str = "upstream";
 
 /// A service that has bound its ports and serves nobody yet.
 #[derive(Debug)]
@@ -84,35 +89,22 @@ impl Server {
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let timer = Timer::new();
+        let own = OwnListeners::default();
+        own.add(probe_addr);
+        own.add(admin_addr);
+        let upstream =
+            config.upstream.map(|upstream| behind(upstream, config.forwarding, &metrics, own.clone()));
         let app = Arc::new(App {
             engine: engine.clone(),
             metrics: metrics.clone(),
             timer: timer.clone(),
             identity: config.identity,
             paths: config.paths,
+            upstream,
             conditions: conditions.subscribe(),
         });
-        let active = engine.active();
-        info!(
-            version = crate::VERSION,
-            revision = crate::REVISION,
-            probe = %probe_addr,
-            admin = %admin_addr,
-            seed = active.plan.seed().0,
-            pod = app.identity.pod.as_deref(),
-            namespace = app.identity.namespace.as_deref(),
-            node = app.identity.node.as_deref(),
-            rules = active.plan.len(),
-            faults = sources::summary(active.plan.rules()),
-            "started"
-        );
-
-        let spare = metrics::spare_files().unwrap_or(usize::MAX);
-        let resident = metrics::resident_memory().unwrap_or(0);
-        let budget = Budget::of_container(metrics::memory_limit(), resident, metrics.clone());
-        if budget.limit() < usize::MAX {
-            info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
-        }
+        announce(&app, probe_addr, admin_addr);
+        let budget = budget(&metrics);
         let probe_service = listener::Service {
             name: PROBE.into(),
             listener_metrics: metrics.probe_listener().clone(),
@@ -121,7 +113,8 @@ impl Server {
             budget: budget.clone(),
             fairness: None,
             first_request: config.limits.idle_time,
-            files: (spare - RESERVED_FILES.min(spare / 2)).max(1),
+            files: spare_files(app.upstream.is_some()),
+            transparent: app.upstream.is_some(),
             metrics: metrics.clone(),
             faulted: Some(engine.clone()),
             conditions: conditions.subscribe(),
@@ -147,6 +140,7 @@ impl Server {
             fairness: Some(ADMIN_FAIRNESS),
             first_request: ADMIN_FIRST_REQUEST,
             files: usize::MAX,
+            transparent: false,
             metrics: metrics.clone(),
             faulted: None,
             conditions: admin_conditions.subscribe(),
@@ -179,6 +173,52 @@ impl Server {
         supervisor::log_totals(&engine, &metrics);
         Ok(())
     }
+}
+
+/// Says who serves what and where.
+fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
+    let active = app.engine.active();
+    info!(
+        version = crate::VERSION,
+        revision = crate::REVISION,
+        %probe,
+        %admin,
+        seed = active.plan.seed().0,
+        pod = app.identity.pod.as_deref(),
+        namespace = app.identity.namespace.as_deref(),
+        node = app.identity.node.as_deref(),
+        rules = active.plan.len(),
+        faults = sources::summary(active.plan.rules()),
+        "started"
+    );
+}
+
+/// The memory that the container leaves to clients.
+fn budget(metrics: &Arc<Metrics>) -> Budget {
+    let resident = metrics::resident_memory().unwrap_or(0);
+    let budget = Budget::of_container(metrics::memory_limit(), resident, metrics.clone());
+    if budget.limit() < usize::MAX {
+        info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
+    }
+    budget
+}
+
+/// How many connections the probe listener can have. Where an application is behind it, each may need another one.
+fn spare_files(behind: bool) -> usize {
+    let spare = metrics::spare_files().unwrap_or(usize::MAX);
+    let spare = spare - RESERVED_FILES.min(spare / 2);
+    (if behind { spare / 2 } else { spare }).max(1)
+}
+
+/// What reaches the application behind the probe listener. The log says whose `/` and `/metrics` are.
+fn behind(upstream: Upstream, options: ForwardOptions, metrics: &Metrics, own: OwnListeners) -> Behind {
+    info!(
+        upstream = %upstream.address,
+        answers_probes = upstream.answers_probes,
+        "an application is behind the probe listener: / and /metrics there are its own, ours are on the admin listener"
+    );
+    let forwarder = Forwarder::new(upstream.address, options, metrics.upstream(UPSTREAM_NAME), own);
+    Behind { forwarder, answers_probes: upstream.answers_probes }
 }
 
 /// Whether there may be a rule that cuts the probe listener; what files say is not known yet.

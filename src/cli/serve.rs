@@ -97,9 +97,12 @@ fn runtime(threads: usize) -> Result<Runtime, Failure> {
 async fn serve(config: Config, kept: start::Kept, welcome: Option<&mut dyn Write>) -> Result<(), Failure> {
     // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let upstream = config.upstream.as_ref().map(|upstream| upstream.address.to_string());
     let server = Server::bind(config, kept)?;
     if let Some(out) = welcome {
-        let _ = out.write_all(welcome::text(server.probe_addr(), server.admin_addr()).as_bytes());
+        let _ = out.write_all(
+            welcome::text(server.probe_addr(), server.admin_addr(), upstream.as_deref()).as_bytes(),
+        );
     }
     let (count, mut counted) = watch::channel(0_u32);
     let counting = async move {

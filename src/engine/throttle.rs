@@ -8,7 +8,7 @@ const COUNT_BITS: u32 = 8;
 
 /// Admits a number of reports in each second and counts the others.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     /// Reports a second, at most 254.
     limit: u8,
     state: AtomicU64,
@@ -16,12 +16,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) const fn new(limit: u8) -> Self {
+    pub(crate) const fn new(limit: u8) -> Self {
         Self { limit, state: AtomicU64::new(0), omitted: AtomicU64::new(0) }
     }
 
     /// Whether one more may be reported at `now`, on any clock that does not go back.
-    pub(super) fn admits(&self, now: Duration) -> bool {
+    pub(crate) fn admits(&self, now: Duration) -> bool {
         let second = now.as_secs() << COUNT_BITS;
         let state = self.state.load(Ordering::Relaxed);
         let next = if state >> COUNT_BITS << COUNT_BITS == second { state + 1 } else { second + 1 };
@@ -35,7 +35,7 @@ impl Throttle {
     }
 
     /// How many reports were refused since the last call.
-    pub(super) fn take_omitted(&self) -> u64 {
+    pub(crate) fn take_omitted(&self) -> u64 {
         self.omitted.swap(0, Ordering::Relaxed)
     }
 }

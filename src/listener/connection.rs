@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -20,12 +21,18 @@ use super::partitioned::reset_on_close;
 use super::perform::linger;
 use super::script::Ending;
 use super::stream::Stream;
+use super::tunnel::ClientEnd;
 use super::{ConnectionHandle, Service, Stage};
 use crate::fault::{Cut, ListenerId};
 use crate::telemetry::metrics::Limit;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
 const REST: Duration = Duration::from_secs(1);
+
+/// After which silence a client is asked whether it is there, and how often: longer than Linux remembers connections whose
+/// program has closed them.
+const ASKS_AFTER: Duration = Duration::from_secs(75);
+const ASKS_AGAIN: Duration = Duration::from_secs(15);
 
 /// What hyper insists on as the least size of its buffer.
 const LEAST_BUFFER: usize = 8192;
@@ -68,11 +75,21 @@ pub(super) async fn serve(
         endless: false,
         drain_until: None,
     };
+    if connection.service.transparent {
+        keep_alive(&connection.socket);
+    }
     let handle = ConnectionHandle(connection.state.clone());
     let disposition = handle.serves(connection.run()).await;
     if let Disposition::Resets = disposition {
         reset_on_close(&connection.socket);
     }
+}
+
+/// Has the kernel ask clients that say nothing whether they are there: one that has ended its side and vanished would wait
+/// for ever for an upstream that does not answer.
+fn keep_alive(socket: &TcpStream) {
+    let asks = TcpKeepalive::new().with_time(ASKS_AFTER).with_interval(ASKS_AGAIN).with_retries(4);
+    let _ = SockRef::from(socket).set_tcp_keepalive(&asks);
 }
 
 struct Connection {
@@ -153,6 +170,14 @@ impl Connection {
                         disposition => return disposition,
                     },
                     Event::Done { bad_request } => {
+                        if let Some(tunnel) = self.state.take_tunnel()
+                            && let Driver::Http1(connection) = driver
+                        {
+                            let unread = connection.into_parts().read_buf;
+                            let client = ClientEnd { socket: self.socket.clone(), unread };
+                            driver = Driver::Script(tunnel.run(client));
+                            continue;
+                        }
                         drop(driver);
                         if bad_request || self.state.has_unread_body() {
                             linger(&self.socket).await;
@@ -168,6 +193,10 @@ impl Connection {
                     }
                     match self.state.deadline(&self.service.limits, self.service.first_request) {
                         Some((deadline, limit)) if deadline <= now && !frozen => return self.times_out(driver, limit).await,
+                        // A client that has ended its side shows in no other way that it has vanished.
+                        _ if self.state.may_half_close() && matches!(self.socket.take_error(), Ok(Some(_)) | Err(_)) => {
+                            return Disposition::Closes;
+                        }
                         _ => {
                             if self.state.rests_since(now - REST) {
                                 driver = self.rest(driver);
@@ -221,6 +250,7 @@ impl Connection {
             .max_header_size(size)
             // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
             .header_read_timeout(None)
+            .preserve_header_case(self.service.transparent)
             .serve_connection(TokioIo::new(stream), handler);
         Driver::Http1(Box::new(connection))
     }

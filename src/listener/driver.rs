@@ -81,7 +81,9 @@ impl Driver {
                     Some(ConnectionSignal::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
                     Some(ConnectionSignal::Admission) => Poll::Ready(Event::Admission),
                     Some(ConnectionSignal::HeadTime) => Poll::Ready(Event::Head),
-                    Some(ConnectionSignal::Answer) if is_at_end(socket, cx) => Poll::Ready(Event::ClientGone),
+                    Some(ConnectionSignal::Answer) if has_left(socket, state, cx) => {
+                        Poll::Ready(Event::ClientGone)
+                    }
                     _ => Poll::Pending,
                 },
             },
@@ -98,10 +100,14 @@ impl Driver {
     }
 }
 
-/// Whether nothing is left to read; if not, the task is woken when there is. hyper does not look while it has a further
-/// request in its buffer.
-fn is_at_end(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
-    matches!(peek(socket, cx), Poll::Ready(Ok(0) | Err(_)))
+/// Whether the client has left; if not, the task is woken when there is something to read. hyper does not look while it
+/// has a further request in its buffer.
+fn has_left(socket: &TcpStream, state: &ConnectionState, cx: &mut Context<'_>) -> bool {
+    match peek(socket, cx) {
+        Poll::Ready(Ok(0)) => !state.may_half_close(),
+        Poll::Ready(Err(_)) => true,
+        _ => false,
+    }
 }
 
 fn peek(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {

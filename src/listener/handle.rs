@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::budget::{Budget, Reservation, Share};
 use super::script::Script;
+use super::tunnel::Tunnel;
 use crate::env::Limits;
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
@@ -103,6 +104,35 @@ impl ConnectionHandle {
         self.0.budget.reserve(bytes, self.0.bulk_share())
     }
 
+    /// Reserves memory for the request under way beyond what its connection has reserved for it, such as for a connection
+    /// of its own to an upstream. The kubelet's draw from the share that is kept for it.
+    pub fn reserve_for_request(&self, bytes: usize) -> Option<Reservation> {
+        let share = if self.0.client() == Some(Client::Kubelet) { Share::Reserved } else { self.0.share() };
+        self.0.budget.reserve(bytes, share)
+    }
+
+    /// Whether this is the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Lets the client take its time over the answer of the request under way: its body may last for ever.
+    pub fn is_patient(&self) {
+        self.0.lock().patient = true;
+    }
+
+    /// Takes the end of the client's side for half a close: the request is complete and waits for its answer until
+    /// that is there, or the connection breaks. Not so for kubelets, which close the whole connection at their timeout.
+    pub fn survives_half_close(&self) {
+        let mut inner = self.0.lock();
+        inner.survives_half_close = inner.client != Some(Client::Kubelet);
+    }
+
+    /// Hands the connection over once the answer under way, `101 Switching Protocols`, is out.
+    pub fn tunnel(&self, tunnel: Tunnel) {
+        self.0.lock().tunnel = Some(tunnel);
+    }
+
     /// Whether the server, not the client, has ended the connection.
     pub fn ended_by_server(&self) -> bool {
         self.0.lock().ended_by_server
@@ -160,6 +190,14 @@ struct Inner {
     only_kubelet: bool,
     /// Whether it has sent a whole request.
     asked: bool,
+    /// Whether the request under way may take its time over the body of its answer.
+    patient: bool,
+    /// Whether the request under way goes on where the client has ended its side.
+    survives_half_close: bool,
+    /// What follows the answer under way.
+    tunnel: Option<Tunnel>,
+    /// Whether it has changed its protocol.
+    tunnelled: bool,
 }
 
 /// What the client is at.
@@ -206,6 +244,10 @@ impl ConnectionState {
             out_of_memory: false,
             only_kubelet: false,
             asked: false,
+            patient: false,
+            survives_half_close: false,
+            tunnel: None,
+            tunnelled: false,
         };
         Arc::new(Self { peer, local, privileged, budget, inner: Mutex::new(inner) })
     }
@@ -280,6 +322,21 @@ impl ConnectionState {
         inner.client = Some(client);
         inner.unread_body |= unread_body;
         inner.waits_until = None;
+        inner.patient = false;
+        inner.survives_half_close = false;
+    }
+
+    /// Whether the client may end its side while its request waits.
+    pub(super) fn may_half_close(&self) -> bool {
+        self.lock().survives_half_close
+    }
+
+    /// What follows the last answer, which changed the protocol. No limit of HTTP holds from here on.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        let mut inner = self.lock();
+        let tunnel = inner.tunnel.take();
+        inner.tunnelled |= tunnel.is_some();
+        tunnel
     }
 
     /// The handler has answered; the body is on its way.
@@ -356,6 +413,7 @@ impl ConnectionState {
     pub(super) fn rests_since(&self, instant: Instant) -> bool {
         let inner = self.lock();
         inner.stalled.is_none()
+            && !inner.tunnelled
             && !inner.unread_body
             && matches!(inner.phase, Phase::Idle(since) if since <= instant)
     }
@@ -406,6 +464,9 @@ impl ConnectionState {
     /// When the client's time runs out, and by which limit; `first_request` is what it has for its first one to begin.
     pub(super) fn deadline(&self, limits: &Limits, first_request: Duration) -> Option<(Instant, Limit)> {
         let inner = self.lock();
+        if inner.tunnelled || (inner.patient && inner.phase == Phase::Waiting) {
+            return None;
+        }
         if let Some(since) = inner.stalled {
             return Some((since + limits.idle_time, Limit::WriteTime));
         }

@@ -26,26 +26,46 @@ pub type Handle = Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 #[derive(Clone)]
 pub struct Routes {
     direct: Arc<HashMap<String, Handle>>,
-    router: Router,
+    rest: Rest,
+}
+
+/// Who answers requests of other paths.
+#[derive(Clone)]
+enum Rest {
+    Router(Router),
+    Handle(Arc<Handle>),
 }
 
 impl Routes {
     /// `direct` has, by path, what the router would do with a request of any method as well.
     pub fn new(router: Router, direct: HashMap<String, Handle>) -> Self {
-        Self { direct: Arc::new(direct), router }
+        Self { direct: Arc::new(direct), rest: Rest::Router(router) }
+    }
+
+    /// One handler for every request, whatever its path.
+    pub fn all(handle: Handle) -> Self {
+        Self { direct: Arc::default(), rest: Rest::Handle(Arc::new(handle)) }
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> Route {
-        match self.direct.get(request.uri().path()) {
-            Some(handle) => Route::Direct { answering: handle(request) },
-            None => Route::Routed { answering: self.router.clone().call(request) },
+        match &self.rest {
+            Rest::Handle(handle) => Route::Direct { answering: handle(request) },
+            Rest::Router(router) => match self.direct.get(request.uri().path()) {
+                Some(handle) => Route::Direct { answering: handle(request) },
+                None => Route::Routed { answering: router.clone().call(request) },
+            },
         }
     }
 }
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes").field("direct", &self.direct.keys()).field("router", &self.router).finish()
+        let mut shown = f.debug_struct("Routes");
+        shown.field("direct", &self.direct.keys());
+        match &self.rest {
+            Rest::Router(router) => shown.field("router", router).finish(),
+            Rest::Handle(_) => shown.finish_non_exhaustive(),
+        }
     }
 }
 

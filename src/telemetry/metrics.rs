@@ -5,9 +5,10 @@ mod family;
 mod listener;
 mod process;
 mod target;
+mod upstream;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec};
@@ -18,6 +19,7 @@ use crate::fault::{Client, TargetId};
 use crate::plan::Source;
 
 pub use listener::ListenerMetrics;
+pub use upstream::{UpstreamFault, UpstreamMetrics};
 
 /// Upper bounds of the histogram of durations, in seconds: from the least that can be told apart to the timeouts that
 /// probes have.
@@ -96,6 +98,14 @@ pub struct Metrics {
     reloads: Reloads,
     probe_listener: Arc<ListenerMetrics>,
     draining: AtomicBool,
+    upstreams: Upstreams,
+}
+
+/// The counters of upstreams, and the histogram that theirs are parts of.
+#[derive(Debug)]
+struct Upstreams {
+    all: Mutex<Vec<Arc<UpstreamMetrics>>>,
+    durations: HistogramVec,
 }
 
 impl Metrics {
@@ -106,6 +116,11 @@ impl Metrics {
             "Time from a request's head to the head of its answer, as served.",
         );
         let durations = HistogramVec::new(options.buckets(BUCKETS.to_vec()), &["target"])?;
+        let options = HistogramOpts::new(
+            "probesim_upstream_duration_seconds",
+            "Time from the forwarding of a request to the head of its upstream's answer.",
+        );
+        let of_upstreams = HistogramVec::new(options.buckets(BUCKETS.to_vec()), &["proxy"])?;
         Ok(Self {
             engine,
             targets: TargetTable::new(&durations),
@@ -114,6 +129,7 @@ impl Metrics {
             reloads: Reloads::default(),
             probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
+            upstreams: Upstreams { all: Mutex::default(), durations: of_upstreams },
         })
     }
 
@@ -149,6 +165,18 @@ impl Metrics {
     /// Says that the process is on its way out: readiness fails.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The counters of the upstream of a proxy, made where there are none of that name yet.
+    pub fn upstream(&self, proxy: &str) -> Arc<UpstreamMetrics> {
+        let mut all = self.upstreams.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|upstream| upstream.proxy() == proxy) {
+            return known.clone();
+        }
+        let duration = self.upstreams.durations.with_label_values(&[proxy]);
+        let upstream = Arc::new(UpstreamMetrics::new(proxy, duration));
+        all.push(upstream.clone());
+        upstream
     }
 
     /// The current state in Prometheus' text format.

@@ -38,6 +38,7 @@ mod state;
 mod stop;
 mod support;
 mod unprivileged;
+mod upstream;
 mod verdicts;
 mod watch;
 mod wire;

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 
 /// What listens where, and what to try.
-pub(super) fn text(probe: SocketAddr, admin: SocketAddr) -> String {
+pub(super) fn text(probe: SocketAddr, admin: SocketAddr, upstream: Option<&str>) -> String {
     let (probe, admin_host) = (host(probe), host(admin));
     let option = if admin.port() == 8081 { String::new() } else { format!(" --admin {admin_host}") };
+    let what = upstream.map_or_else(
+        || format!("Probes are answered on http://{probe}"),
+        |upstream| format!("Requests to http://{probe}, with those to / and /metrics, go to {upstream}"),
+    );
     format!(
         "\
-Probes are answered on http://{probe}, metrics and the API on http://{admin_host}. Try:
+{what}, metrics and the API are on http://{admin_host}. Try:
 
   curl -i http://{probe}/readyz
   curl http://{admin_host}/metrics
@@ -32,7 +36,7 @@ mod tests {
 
     #[test]
     fn addresses_are_those_that_a_client_can_use() {
-        let shown = text("[::]:8080".parse().unwrap(), "[::]:8081".parse().unwrap());
+        let shown = text("[::]:8080".parse().unwrap(), "[::]:8081".parse().unwrap(), None);
         for line in [
             "curl -i http://localhost:8080/readyz\n",
             "curl http://localhost:8081/metrics\n",
@@ -40,7 +44,8 @@ mod tests {
         ] {
             assert!(shown.contains(line), "{shown}");
         }
-        let shown = text("127.0.0.1:1".parse().unwrap(), "[::1]:9000".parse().unwrap());
+        let shown = text("127.0.0.1:1".parse().unwrap(), "[::1]:9000".parse().unwrap(), Some("unix:/app"));
+        assert!(shown.contains("go to unix:/app, metrics"), "{shown}");
         for line in
             ["http://127.0.0.1:1/readyz\n", "http://[::1]:9000/metrics\n", "--for 1m --admin [::1]:9000\n"]
         {

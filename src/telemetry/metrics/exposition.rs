@@ -4,11 +4,12 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use prometheus::core::Collector;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::family::Family;
-use super::{Limit, Metrics, process};
+use super::{Limit, Metrics, process, upstream};
 use crate::engine::RuleCounters;
 use crate::fault::{Target, TargetId};
 use crate::plan::Source;
@@ -22,6 +23,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(metrics.durations.collect());
     families.extend(faults(metrics));
     families.extend(state(metrics));
+    families.extend(upstreams(metrics));
     families.extend(process::collect());
     // The encoder refuses families without a metric.
     families.retain(|family| !family.get_metric().is_empty());
@@ -131,6 +133,13 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     let families =
         [eligible, injected, rate, active, seconds, selected, up, stopped, info, generation, starts];
     families.into_iter().map(Family::done).collect()
+}
+
+fn upstreams(metrics: &Metrics) -> Vec<MetricFamily> {
+    let all = metrics.upstreams.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut families = upstream::collect(all.iter().map(|upstream| &**upstream)).to_vec();
+    families.extend(metrics.upstreams.durations.collect());
+    families
 }
 
 fn state(metrics: &Metrics) -> Vec<MetricFamily> {

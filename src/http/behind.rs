@@ -1,0 +1,166 @@
+//! Requests to the application behind the probe listener: which class each is of, and who answers it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
+use tower::{Layer, Service};
+
+use super::layer::FaultLayer;
+use super::{App, answer, ordinary};
+use crate::fault::Target;
+use crate::listener::{Answering, ConnectionHandle, Routes};
+use crate::proxy::Forwarder;
+
+/// Names the class of a request whatever its path, where a probe sets it. It is not forwarded.
+static TARGET_HEADER: HeaderName = HeaderName::from_static("x-probesim-target");
+
+/// The application behind the probe listener.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Reaches it.
+    pub forwarder: Forwarder,
+    /// Whether it answers probes, too.
+    pub answers_probes: bool,
+}
+
+/// Every request goes through the faults of its class to the application.
+pub(super) fn routes(app: &Arc<App>, upstream: &Behind) -> Routes {
+    let classes = Classes::new(&app.paths);
+    let services = Target::ALL.map(|target| {
+        let forwards = target == Target::Traffic || upstream.answers_probes;
+        let forwarder = forwards.then(|| upstream.forwarder.clone());
+        FaultLayer::new(target, app.clone()).layer(Application { app: app.clone(), target, forwarder })
+    });
+    Routes::all(Box::new(move |mut request| -> Answering {
+        match classes.of(&mut request) {
+            Ok(target) => services[target.index()].clone().call(request),
+            Err(named) => Box::pin(std::future::ready(Ok(unknown_class(&named)))),
+        }
+    }))
+}
+
+fn unknown_class(named: &HeaderValue) -> Response {
+    let classes = Target::ALL.map(Target::name).join(", ");
+    let line = format!("x-probesim-target: {named:?} is not one of {classes}\n");
+    let mut response = answer::text(StatusCode::BAD_REQUEST, line);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Which class a request is of.
+#[derive(Debug)]
+struct Classes {
+    exact: HashMap<String, Target>,
+    /// Paths up to the asterisk, the longest first.
+    prefixes: Vec<(String, Target)>,
+}
+
+impl Classes {
+    fn new(paths: &[(String, Target)]) -> Self {
+        let mut classes = Self { exact: HashMap::new(), prefixes: Vec::new() };
+        for (path, target) in paths {
+            match path.strip_suffix('*') {
+                Some(prefix) => classes.prefixes.push((prefix.to_owned(), *target)),
+                None => {
+                    classes.exact.insert(path.clone(), *target);
+                }
+            }
+        }
+        classes.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        classes
+    }
+
+    /// The class that the request's header names, which is removed, else that of its path, else traffic. The error is
+    /// a header that names none.
+    fn of(&self, request: &mut Request) -> Result<Target, HeaderValue> {
+        if let Some(named) = request.headers_mut().remove(&TARGET_HEADER) {
+            let target = named.to_str().ok().and_then(|name| Target::from_name(&name.to_ascii_lowercase()));
+            return target.ok_or(named);
+        }
+        let path = request.uri().path();
+        let exact = self.exact.get(path).copied();
+        let below = || self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
+        Ok(exact.or_else(|| below().map(|(_, target)| *target)).unwrap_or(Target::Traffic))
+    }
+}
+
+/// What answers where no rule does: the application, or, for a class that it does not answer, we.
+#[derive(Clone)]
+struct Application {
+    app: Arc<App>,
+    target: Target,
+    forwarder: Option<Forwarder>,
+}
+
+impl Service<Request> for Application {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // Whoever sends us traffic is to stop before the application does.
+        let leaves = self.target == Target::Readiness && self.app.is_leaving();
+        match &self.forwarder {
+            Some(forwarder) if !leaves => {
+                let forwarder = forwarder.clone();
+                Box::pin(async move {
+                    let client = ConnectionHandle::current();
+                    Ok(forwarder.forward(request, client.as_ref()).await)
+                })
+            }
+            _ => Box::pin(std::future::ready(Ok(ordinary(&self.app, self.target, &request)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    fn class(path: &str, header: Option<&str>) -> Result<Target, HeaderValue> {
+        let classes = Classes::new(&[
+            ("/healthz".to_owned(), Target::Liveness),
+            ("/".to_owned(), Target::Startup),
+            ("/api/*".to_owned(), Target::Readiness),
+            ("/api/deep/*".to_owned(), Target::Dependency),
+        ]);
+        let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        if let Some(header) = header {
+            request.headers_mut().insert(&TARGET_HEADER, HeaderValue::from_str(header).unwrap());
+        }
+        let class = classes.of(&mut request);
+        assert!(!request.headers().contains_key(&TARGET_HEADER));
+        class
+    }
+
+    #[test]
+    fn a_header_wins_over_the_path_and_the_longest_prefix_over_others() {
+        for (path, header, target) in [
+            ("/healthz", None, Target::Liveness),
+            ("/healthz?verbose", None, Target::Liveness),
+            ("/healthz/x", None, Target::Traffic),
+            ("/", None, Target::Startup),
+            ("/api", None, Target::Traffic),
+            ("/api/", None, Target::Readiness),
+            ("/api/deep/x", None, Target::Dependency),
+            ("/x", Some("Liveness"), Target::Liveness),
+            ("/healthz", Some("traffic"), Target::Traffic),
+        ] {
+            assert_eq!(class(path, header), Ok(target), "{path} {header:?}");
+        }
+        assert!(class("/", Some("live")).is_err());
+    }
+}

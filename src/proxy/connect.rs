@@ -1,0 +1,114 @@
+//! Connections to an upstream.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+
+use super::error::ForwardError;
+use super::own::OwnListeners;
+use super::stream::UpstreamStream;
+use crate::env::SourceAddress;
+use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace};
+
+/// The address that a connection has to come from; `None`: whatever the system takes.
+pub(super) type Source = Option<IpAddr>;
+
+/// From where an upstream is connected to for a client that reached `reached`. A loopback upstream that sees loopback may
+/// trust it; who came from elsewhere must not look so.
+pub(super) fn source(choice: SourceAddress, address: &UpstreamAddress, reached: Option<IpAddr>) -> Source {
+    match choice {
+        SourceAddress::System => None,
+        SourceAddress::Ip(ip) => Some(ip),
+        SourceAddress::Reached => {
+            address.loopback_port()?;
+            reached.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback())
+        }
+    }
+}
+
+/// Connects within `time`.
+pub(super) async fn connect(
+    address: &UpstreamAddress,
+    source: Source,
+    own: &OwnListeners,
+    time: Duration,
+) -> Result<UpstreamStream, ForwardError> {
+    timeout(time, connected(address, source, own)).await.map_err(|_| ForwardError::ConnectTimeout(time))?
+}
+
+async fn connected(
+    address: &UpstreamAddress,
+    source: Source,
+    own: &OwnListeners,
+) -> Result<UpstreamStream, ForwardError> {
+    match address.place() {
+        UpstreamPlace::Unix(path) => {
+            UnixStream::connect(path).await.map(UpstreamStream::Unix).map_err(failure)
+        }
+        UpstreamPlace::Tcp(UpstreamHost::Ip(ip), port) => {
+            tcp(SocketAddr::new(*ip, *port), source, own).await.map(UpstreamStream::Tcp)
+        }
+        UpstreamPlace::Tcp(UpstreamHost::Name(name), port) => {
+            let mut addresses: Vec<SocketAddr> =
+                lookup_host((name.as_str(), *port)).await.map_err(ForwardError::Dns)?.collect();
+            // Those that can be reached from the source come first.
+            addresses
+                .sort_by_key(|address| source.is_some_and(|source| source.is_ipv4() != address.is_ipv4()));
+            let mut last = ForwardError::Dns(io::ErrorKind::NotFound.into());
+            for address in addresses {
+                match tcp(address, source, own).await {
+                    Ok(stream) => return Ok(UpstreamStream::Tcp(stream)),
+                    // Another address would only hide it.
+                    Err(error @ ForwardError::Own(_)) => return Err(error),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+    }
+}
+
+async fn tcp(address: SocketAddr, source: Source, own: &OwnListeners) -> Result<TcpStream, ForwardError> {
+    if own.contain(address) {
+        return Err(ForwardError::Own(address));
+    }
+    let socket =
+        if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failure)?;
+    if let Some(source) = source {
+        let source = of_family(source, address).ok_or(ForwardError::NoSource(source))?;
+        socket.bind(SocketAddr::new(source, 0)).map_err(ForwardError::Unreachable)?;
+    }
+    let stream = socket.connect(address).await.map_err(failure)?;
+    // Answers are written in one piece; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// The source, or another address of this host that is no loopback, of the family of `address`.
+fn of_family(source: IpAddr, address: SocketAddr) -> Option<IpAddr> {
+    if source.is_ipv4() == address.is_ipv4() {
+        return Some(source);
+    }
+    // The address that the system would take to reach somebody else; nothing is sent.
+    let (any, elsewhere): (IpAddr, IpAddr) = if address.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+    } else {
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((elsewhere, 9)).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+fn failure(error: io::Error) -> ForwardError {
+    // EMFILE and ENFILE have no kind of their own.
+    const NO_FILES: [Option<i32>; 2] = [Some(24), Some(23)];
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ForwardError::Refused,
+        _ if NO_FILES.contains(&error.raw_os_error()) => ForwardError::Descriptors,
+        _ => ForwardError::Unreachable(error),
+    }
+}

@@ -1,0 +1,367 @@
+//! One request, to the upstream and back.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::body::Body;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+
+use super::body::{Download, Lease, Upload};
+use super::connect::{self, Source};
+use super::error::{ForwardError, Refusal};
+use super::headers::{self, Pseudonym, RequestHop};
+use super::own::OwnListeners;
+use super::pool::{Pool, Pooled};
+use super::tunnel;
+use crate::engine::throttle::Throttle;
+use crate::env::ForwardOptions;
+use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace};
+use crate::listener::ConnectionHandle;
+use crate::listener::budget::Reservation;
+use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
+
+/// The most that is buffered of an answer: its head has to fit, and of its body so much is read before the client has
+/// taken it.
+pub(super) const MAX_BUFFER: usize = 64 << 10;
+
+/// Memory of an ordinary request beyond that of its client's connection: the connection to the upstream with its buffers
+/// and the kernel's.
+const REQUEST_MEMORY: usize = 16 << 10;
+
+/// How long an idle connection may take to end that makes room for another.
+const ROOM: Duration = Duration::from_millis(100);
+
+/// Lines a second that say what went wrong.
+const LINES: u8 = 1;
+
+/// Hands requests to one upstream. Clones share its connections and counters.
+#[derive(Clone, Debug)]
+pub struct Forwarder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    address: UpstreamAddress,
+    authority: HeaderValue,
+    options: ForwardOptions,
+    metrics: Arc<UpstreamMetrics>,
+    own: OwnListeners,
+    pseudonym: Pseudonym,
+    pool: Pool,
+    /// A place for each open connection.
+    places: Arc<Semaphore>,
+    began: Instant,
+    lines: Throttle,
+}
+
+/// What has to be known of a request after its head has been changed.
+struct Manner {
+    /// Whether it may be sent again: nobody can tell, or it has not been sent.
+    repeatable: bool,
+    upgrade: bool,
+    source: Source,
+}
+
+/// Counts a request that was left before its end.
+struct Counted<'a>(Option<&'a UpstreamMetrics>);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.0 {
+            metrics.unanswered();
+        }
+    }
+}
+
+impl Forwarder {
+    /// Forwards to `address`. `own` are the listeners that it may not be.
+    pub fn new(
+        address: UpstreamAddress,
+        options: ForwardOptions,
+        metrics: Arc<UpstreamMetrics>,
+        own: OwnListeners,
+    ) -> Self {
+        let authority = HeaderValue::from_str(&address.authority())
+            .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+        let is_name = matches!(address.place(), UpstreamPlace::Tcp(UpstreamHost::Name(_), _));
+        Self(Arc::new(Inner {
+            authority,
+            options,
+            metrics,
+            own,
+            pseudonym: Pseudonym::new(RandomState::new().hash_one(0)),
+            pool: Pool::new(is_name),
+            places: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
+            began: Instant::now(),
+            lines: Throttle::new(LINES),
+            address,
+        }))
+    }
+
+    /// Where it forwards to.
+    pub fn address(&self) -> &UpstreamAddress {
+        &self.0.address
+    }
+
+    /// The answer of the upstream, or one that says why there is none. The body of the answer goes through as it comes.
+    /// `client` is the connection that the request came in on.
+    ///
+    /// A request whose future is dropped is broken off at the upstream, too.
+    pub async fn forward(&self, request: Request<Body>, client: Option<&ConnectionHandle>) -> Response<Body> {
+        let inner = &*self.0;
+        if let Err(refusal) = headers::check(&request) {
+            return Refusal::answer(refusal);
+        }
+        let mut counted = Counted(Some(&inner.metrics));
+        let began = Instant::now();
+        match inner.exchange(request, client).await {
+            Ok(response) => {
+                counted.0 = None;
+                inner.metrics.answered(response.status().as_u16(), began.elapsed());
+                response
+            }
+            Err(error) => {
+                if let Some(fault) = error.fault() {
+                    inner.metrics.fault(fault);
+                    inner.tell(&error, fault);
+                }
+                error.answer(&inner.address)
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        client: Option<&ConnectionHandle>,
+    ) -> Result<Response<Body>, ForwardError> {
+        if self.pseudonym.has_seen(request.headers()) {
+            return Err(ForwardError::Loop);
+        }
+        let memory = match client {
+            Some(client) => Some(client.reserve_for_request(REQUEST_MEMORY).ok_or(ForwardError::Memory)?),
+            None => None,
+        };
+        let manner = self.prepare(&mut request, client);
+        let (sent, told) = self.follow_body(&mut request, client);
+        let (response, pooled) = self.send(request, &manner, client, told).await?;
+        headers::check_answer(&response, manner.upgrade).map_err(ForwardError::Invalid)?;
+        let lease = Lease { pooled, pool: self.pool.clone(), sent };
+        Ok(self.answer(response, lease, memory, client))
+    }
+
+    /// Changes the head to what the upstream gets.
+    fn prepare(&self, request: &mut Request<Body>, client: Option<&ConnectionHandle>) -> Manner {
+        let upgrade = headers::wants_upgrade(request);
+        let hop = RequestHop {
+            authority: &self.authority,
+            pseudonym: &self.pseudonym,
+            client: client.map(|client| client.peer().ip()).filter(|_| self.options.tells_client),
+            upgrade,
+        };
+        hop.apply(request);
+        let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
+        Manner {
+            repeatable: request.body().is_end_stream() && !upgrade && is_idempotent(request.method()),
+            upgrade,
+            source: connect::source(self.options.source, &self.address, reached),
+        }
+    }
+
+    /// Follows a body to its end: then the request is complete, and the upstream's time begins.
+    fn follow_body(
+        &self,
+        request: &mut Request<Body>,
+        client: Option<&ConnectionHandle>,
+    ) -> (Option<Arc<AtomicBool>>, Option<oneshot::Receiver<()>>) {
+        if let Some(client) = client {
+            client.is_patient();
+        }
+        if request.body().is_end_stream() {
+            if let Some(client) = client {
+                client.survives_half_close();
+            }
+            return (None, None);
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        let (tells, told) = self.options.timeout.map(|_| oneshot::channel()).unzip();
+        let body = std::mem::take(request.body_mut());
+        let upload = Upload { body, client: client.cloned(), ended: ended.clone(), tells };
+        *request.body_mut() = Body::new(upload);
+        (Some(ended), told)
+    }
+
+    /// Sends a request over an idle connection or a new one. One that may be repeated is so once, if an idle connection
+    /// turns out to have ended.
+    async fn send(
+        &self,
+        mut request: Request<Body>,
+        manner: &Manner,
+        client: Option<&ConnectionHandle>,
+        told: Option<oneshot::Receiver<()>>,
+    ) -> Result<(Response<Incoming>, Pooled), ForwardError> {
+        let late = self.late(told);
+        tokio::pin!(late);
+        // A change of protocol takes the connection away for good.
+        while let Some(mut pooled) =
+            if manner.upgrade { None } else { self.pool.take(manner.source, client, manner.repeatable) }
+        {
+            if pooled.sender.ready().await.is_err() {
+                continue;
+            }
+            let copy = manner.repeatable.then(|| copy(&request));
+            let sent = tokio::select! {
+                biased;
+                sent = pooled.sender.try_send_request(request) => sent,
+                error = &mut late => return Err(error),
+            };
+            match sent {
+                Ok(response) => return Ok((response, pooled)),
+                Err(mut error) => match (error.take_message(), copy) {
+                    // It has not been sent at all.
+                    (Some(unsent), _) => request = unsent,
+                    (None, Some(copy)) if !error.error().is_parse() => {
+                        request = copy;
+                        break;
+                    }
+                    _ => return Err(failure(error.error())),
+                },
+            }
+        }
+        let (mut pooled, connection) = self.connect(manner.source, client).await?;
+        tokio::spawn(connection);
+        tokio::select! {
+            biased;
+            sent = pooled.sender.send_request(request) => {
+                sent.map(|response| (response, pooled)).map_err(|error| failure(&error))
+            }
+            error = &mut late => Err(error),
+        }
+    }
+
+    /// Ends when the upstream is late.
+    async fn late(&self, told: Option<oneshot::Receiver<()>>) -> ForwardError {
+        let Some(time) = self.options.timeout else { return std::future::pending().await };
+        if let Some(told) = told {
+            let _ = told.await;
+        }
+        sleep(time).await;
+        ForwardError::Timeout(time)
+    }
+
+    /// A new connection, and the task that moves it.
+    async fn connect(
+        &self,
+        source: Source,
+        client: Option<&ConnectionHandle>,
+    ) -> Result<(Pooled, impl Future<Output = ()> + Send + use<>), ForwardError> {
+        let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
+        let time = self.options.connect_timeout;
+        let stream = connect::connect(&self.address, source, &self.own, time).await?;
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_buf_size(MAX_BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failure(&error))?;
+        let pooled = Pooled { sender, source, owner: client.cloned(), born: Instant::now() };
+        let task = async move {
+            let _place = place;
+            // What went wrong is told to the request.
+            let _ = connection.with_upgrades().await;
+        };
+        Ok((pooled, task))
+    }
+
+    /// A place for a connection. Where all are taken, the connection that has been idle the longest makes room.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        if !self.pool.evict() {
+            return None;
+        }
+        timeout(ROOM, self.places.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    fn answer(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        mut memory: Option<Reservation>,
+        client: Option<&ConnectionHandle>,
+    ) -> Response<Body> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = client
+        {
+            let upgraded = hyper::upgrade::on(&mut response);
+            client.tunnel(tunnel::between(upgraded, memory.take()));
+        }
+        headers::apply_to_answer(&mut response);
+        let (head, body) = response.into_parts();
+        let body = if body.is_end_stream() {
+            lease.end();
+            Body::empty()
+        } else {
+            Body::new(Download { body, lease: Some(lease), metrics: self.metrics.clone(), memory })
+        };
+        Response::from_parts(head, body)
+    }
+
+    fn tell(&self, error: &ForwardError, fault: UpstreamFault) {
+        if !self.lines.admits(self.began.elapsed()) {
+            return;
+        }
+        let omitted = self.lines.take_omitted();
+        warn!(
+            proxy = self.metrics.proxy(),
+            reason = fault.name(),
+            status = error.status().as_u16(),
+            omitted,
+            "the upstream {} {error}",
+            self.address
+        );
+    }
+}
+
+/// Whether a request may be sent again where its answer got lost (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+/// The same request once more; it has no body.
+fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    copy
+}
+
+/// What an error of a connection means.
+fn failure(error: &hyper::Error) -> ForwardError {
+    if error.is_parse() {
+        let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        return ForwardError::Invalid(detail);
+    }
+    // hyper calls the body of the request its user's.
+    if error.is_user() { ForwardError::Client } else { ForwardError::Closed }
+}

@@ -1,0 +1,270 @@
+//! The fields of a hop, which end here, and those that tell the upstream of the client (RFC 9110, section 7.6).
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use http_body::Body as _;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+
+use super::error::Refusal;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Whom a request has been at (RFC 8586). Not `Via`: a server such as nginx does not compress for what came by a `Via`.
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// How a name in `CDN-Loop` begins that is one of this program's.
+const LOOP_PREFIX: &str = "kube-probesim-";
+
+/// The most proxies of this program that a request may have been at.
+const MAX_HOPS: usize = 10;
+
+/// Fields that `Connection` cannot make fields of the hop: who names them there wants to hide them from the upstream.
+fn is_protected(name: &HeaderName) -> bool {
+    name == HOST
+        || name == CONTENT_LENGTH
+        || name == TRANSFER_ENCODING
+        || name == FORWARDED
+        || name == CDN_LOOP
+        || name.as_str().starts_with("x-forwarded-")
+}
+
+/// The name under which a forwarder finds its own requests again.
+#[derive(Clone, Debug)]
+pub(super) struct Pseudonym(HeaderValue);
+
+impl Pseudonym {
+    pub(super) fn new(id: u64) -> Self {
+        let name = HeaderValue::from_str(&format!("{LOOP_PREFIX}{id:016x}"));
+        Self(name.unwrap_or_else(|_| HeaderValue::from_static("kube-probesim")))
+    }
+
+    /// Whether a request has been here before, or at too many of our kind.
+    pub(super) fn has_seen(&self, headers: &HeaderMap) -> bool {
+        let mut ours = 0;
+        headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
+            let name = entry.split(|byte| *byte == b';').next().unwrap_or(entry).trim_ascii();
+            ours += usize::from(name.starts_with(LOOP_PREFIX.as_bytes()));
+            name == self.0.as_bytes() || ours > MAX_HOPS
+        })
+    }
+
+    fn sign(&self, headers: &mut HeaderMap) {
+        append(headers, &CDN_LOOP, self.0.as_bytes());
+    }
+}
+
+/// Refuses what two sides could understand differently; hyper has refused most of it.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if request.version() < Version::HTTP_11 {
+            return Err(Refusal::TransferCodingOfOldVersion);
+        }
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err(Refusal::TransferCoding);
+        }
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if !is_number || lengths.next().is_some() {
+            return Err(Refusal::ContentLength);
+        }
+    }
+    match headers.get(EXPECT) {
+        Some(expected) if !expected.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(Refusal::Expectation)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a request wants to change the protocol of its connection.
+pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.headers().contains_key(UPGRADE)
+        && request.body().is_end_stream()
+        && request
+            .headers()
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(list)
+            .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// What becomes of a request's head on its way.
+#[derive(Debug)]
+pub(super) struct RequestHop<'a> {
+    /// The host where the client named none.
+    pub(super) authority: &'a HeaderValue,
+    /// Finds the request again.
+    pub(super) pseudonym: &'a Pseudonym,
+    /// The client, where the upstream is told of it.
+    pub(super) client: Option<IpAddr>,
+    /// Whether the protocol is to be changed.
+    pub(super) upgrade: bool,
+}
+
+impl RequestHop<'_> {
+    /// Makes the head that the upstream gets.
+    pub(super) fn apply<B>(&self, request: &mut Request<B>) {
+        let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+        if request.uri().scheme().is_some() || host.is_some() {
+            *request.uri_mut() = origin_form(request);
+        }
+        let upgrade = if self.upgrade { request.headers_mut().remove(UPGRADE) } else { None };
+        let takes_trailers = request
+            .headers()
+            .get_all(TE)
+            .iter()
+            .flat_map(list)
+            .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        // A target in absolute form wins over the field (RFC 9112, section 3.2.2).
+        if let Some(Ok(host)) = host {
+            headers.insert(HOST, host);
+        }
+        if let Entry::Vacant(host) = headers.entry(HOST) {
+            host.insert(self.authority.clone());
+        }
+        remove_hop(headers);
+        headers.remove(EXPECT);
+        if is_chunked {
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if takes_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(upgrade) = upgrade {
+            headers.insert(UPGRADE, upgrade);
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        if let Some(client) = self.client {
+            tell_client(headers, client);
+        }
+        self.pseudonym.sign(headers);
+    }
+}
+
+/// The target in origin form.
+fn origin_form<B>(request: &Request<B>) -> Uri {
+    let path = request.uri().path_and_query().filter(|path| !path.as_str().is_empty()).cloned();
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+/// What is wrong with the head of an answer.
+pub(super) fn check_answer<B>(response: &Response<B>, upgrade: bool) -> Result<(), String> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
+        return Err("a change of protocol that nobody asked for".to_owned());
+    }
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+    {
+        return Err("a Transfer-Encoding other than chunked".to_owned());
+    }
+    Ok(())
+}
+
+/// Makes the head that the client gets.
+pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
+    *response.version_mut() = Version::HTTP_11;
+    let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    let upgrade = if is_upgrade { headers.remove(UPGRADE) } else { None };
+    let is_chunked = headers.contains_key(TRANSFER_ENCODING);
+    remove_hop(headers);
+    if is_chunked {
+        // Two lengths; the coding is the one that holds.
+        headers.remove(CONTENT_LENGTH);
+    }
+    if let Some(upgrade) = upgrade {
+        headers.insert(UPGRADE, upgrade);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Removes the fields of the hop, and those that `Connection` names.
+fn remove_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(list)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .filter(|name| !is_protected(name) && name != "close")
+            .collect();
+        headers.remove(CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+fn tell_client(headers: &mut HeaderMap, client: IpAddr) {
+    let client = client.to_canonical();
+    let mut text = [0; 64];
+    let shown = shown(&mut text, client);
+    append(headers, &X_FORWARDED_FOR, shown);
+    if headers.contains_key(FORWARDED) {
+        let element = match client {
+            IpAddr::V4(ip) => format!("for={ip};proto=http"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+        };
+        append(headers, &FORWARDED, element.as_bytes());
+    }
+    if !headers.contains_key(&X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(&X_FORWARDED_HOST)
+        && let Some(host) = headers.get(HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST.clone(), host);
+    }
+}
+
+fn shown(text: &mut [u8; 64], ip: IpAddr) -> &[u8] {
+    use std::io::Write;
+    let mut cursor = std::io::Cursor::new(&mut text[..]);
+    let _ = write!(cursor, "{ip}");
+    let length = cursor.position() as usize;
+    &text[..length]
+}
+
+/// Adds an entry to a list. The list becomes one line, since some readers look at the first line alone.
+fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &[u8]) {
+    let mut joined = Vec::new();
+    for line in headers.get_all(name) {
+        joined.extend_from_slice(line.as_bytes());
+        joined.extend_from_slice(b", ");
+    }
+    joined.extend_from_slice(entry);
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(name.clone(), value);
+    }
+}
+
+/// The entries of a list in a field.
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
+}

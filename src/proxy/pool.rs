@@ -1,0 +1,179 @@
+//! Idle connections to an upstream.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::{Instant, sleep_until};
+
+use super::connect::Source;
+use crate::listener::ConnectionHandle;
+
+/// How long an idle connection is kept. Many applications end theirs after five seconds or more; a new connection costs
+/// little.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a connection may have been idle for a request that must not be sent twice: its upstream is not likely to
+/// end it at that moment.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How old a connection to a name gets, so that a change of its address is noticed.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// A connection with no request under way.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) sender: SendRequest<Body>,
+    pub(super) source: Source,
+    /// The client that alone has used it; `None` if several have.
+    pub(super) owner: Option<ConnectionHandle>,
+    pub(super) born: Instant,
+}
+
+/// The connections of one upstream that wait for requests.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    idle: Mutex<Idle>,
+    /// Whether connections get old.
+    ages: bool,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The last one used comes last.
+    connections: Vec<(Instant, Pooled)>,
+    /// Whether a task looks for those that have been idle too long.
+    watched: bool,
+}
+
+impl Pool {
+    pub(super) fn new(ages: bool) -> Self {
+        Self(Arc::new(Inner { idle: Mutex::default(), ages }))
+    }
+
+    /// A connection for a request of `client`. One that must not be sent twice gets none that another client has used.
+    pub(super) fn take(
+        &self,
+        source: Source,
+        client: Option<&ConnectionHandle>,
+        repeatable: bool,
+    ) -> Option<Pooled> {
+        let mut idle = self.0.lock();
+        let connections = &mut idle.connections;
+        let is_own = |pooled: &Pooled| {
+            pooled.owner.as_ref().zip(client).is_some_and(|(owner, client)| owner.is_same(client))
+        };
+        let own = connections.iter().rposition(|(since, pooled)| {
+            is_own(pooled) && pooled.source == source && (repeatable || since.elapsed() < FRESH)
+        });
+        let any = || connections.iter().rposition(|(_, pooled)| repeatable && pooled.source == source);
+        let position = own.or_else(any)?;
+        let (_, mut pooled) = connections.remove(position);
+        if own.is_none() {
+            pooled.owner = None;
+        }
+        Some(pooled)
+    }
+
+    /// Takes a connection back whose request has ended.
+    pub(super) fn put(&self, pooled: Pooled) {
+        if pooled.sender.is_closed() || (self.0.ages && pooled.born.elapsed() > MAX_AGE) {
+            return;
+        }
+        let mut idle = self.0.lock();
+        idle.connections.retain(|(_, pooled)| !pooled.sender.is_closed());
+        idle.connections.push((Instant::now(), pooled));
+        if !std::mem::replace(&mut idle.watched, true) {
+            tokio::spawn(watch(Arc::downgrade(&self.0)));
+        }
+    }
+
+    /// Ends the connection that has been idle the longest. Returns whether there was one.
+    pub(super) fn evict(&self) -> bool {
+        let mut idle = self.0.lock();
+        let is_there = !idle.connections.is_empty();
+        if is_there {
+            idle.connections.remove(0);
+        }
+        is_there
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.lock().connections.len()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends connections that have been idle too long, until there are none.
+async fn watch(pool: Weak<Inner>) {
+    loop {
+        let next = {
+            let Some(pool) = pool.upgrade() else { return };
+            let mut idle = pool.lock();
+            let now = Instant::now();
+            idle.connections.retain(|(since, pooled)| *since + IDLE > now && !pooled.sender.is_closed());
+            let Some((since, _)) = idle.connections.first() else {
+                *idle = Idle::default();
+                return;
+            };
+            *since + IDLE
+        };
+        sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper_util::rt::TokioIo;
+
+    async fn pooled(source: Source) -> (Pooled, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        (Pooled { sender, source, owner: None, born: Instant::now() }, far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_must_not_be_sent_twice_gets_no_connection_that_others_have_used() {
+        let pool = Pool::new(false);
+        let (one, _far) = pooled(None).await;
+        pool.put(one);
+        assert!(pool.take(None, None, false).is_none());
+        assert!(pool.take(Some([10, 0, 0, 1].into()), None, true).is_none(), "another source");
+        assert!(pool.take(None, None, true).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_are_ended_and_the_memory_of_the_pool_is_given_back() {
+        let pool = Pool::new(false);
+        let (one, _far) = pooled(None).await;
+        pool.put(one);
+        tokio::time::sleep(IDLE / 2).await;
+        let (two, _other) = pooled(None).await;
+        pool.put(two);
+        tokio::time::sleep(IDLE / 2 + Duration::from_millis(1)).await;
+        assert_eq!(pool.len(), 1);
+        tokio::time::sleep(IDLE).await;
+        assert_eq!((pool.len(), pool.0.lock().watched), (0, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_to_a_name_gets_no_older_than_a_minute() {
+        let pool = Pool::new(true);
+        let (one, _far) = pooled(None).await;
+        tokio::time::sleep(MAX_AGE + Duration::from_secs(1)).await;
+        pool.put(one);
+        assert_eq!(pool.len(), 0);
+    }
+}

@@ -1,0 +1,175 @@
+//! What became of forwarded requests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::Histogram;
+use prometheus::proto::MetricFamily;
+
+use super::family::Family;
+
+/// Status codes 100 to 599, then one place for other codes and one for requests that got no answer.
+const CODES: usize = 502;
+const OTHER: usize = CODES - 2;
+const NONE: usize = CODES - 1;
+
+/// Why a request got no answer of its upstream, or not all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFault {
+    /// Its name could not be resolved.
+    Dns,
+    /// It refused the connection.
+    Refused,
+    /// It could not be reached in another way.
+    Unreachable,
+    /// The connection took too long.
+    ConnectTimeout,
+    /// The answer took too long.
+    Timeout,
+    /// It ended the connection before its answer.
+    Closed,
+    /// Its answer was not valid HTTP.
+    Invalid,
+    /// It ended the connection within the body of its answer.
+    Body,
+    /// The request came back to where it had been.
+    Loop,
+    /// It is a listener of this program.
+    Own,
+    /// All connections to it that are allowed were taken, or no file descriptor was left.
+    Connections,
+    /// The container had no memory left for the request.
+    Memory,
+}
+
+impl UpstreamFault {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Dns,
+        Self::Refused,
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::Timeout,
+        Self::Closed,
+        Self::Invalid,
+        Self::Body,
+        Self::Loop,
+        Self::Own,
+        Self::Connections,
+        Self::Memory,
+    ];
+
+    /// The metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Invalid => "invalid",
+            Self::Body => "body",
+            Self::Loop => "loop",
+            Self::Own => "own_listener",
+            Self::Connections => "connections",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// The counters of one upstream.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    proxy: String,
+    codes: Vec<AtomicU64>,
+    faults: [AtomicU64; UpstreamFault::ALL.len()],
+    duration: Histogram,
+}
+
+impl UpstreamMetrics {
+    pub(super) fn new(proxy: &str, duration: Histogram) -> Self {
+        let codes = (0..CODES).map(|_| AtomicU64::new(0)).collect();
+        Self { proxy: proxy.to_owned(), codes, faults: Default::default(), duration }
+    }
+
+    /// The label of these counters: `upstream`, or the name of a proxy.
+    pub fn proxy(&self) -> &str {
+        &self.proxy
+    }
+
+    /// Counts an answer of the upstream, `duration` after the request was handed to it.
+    pub fn answered(&self, status: u16, duration: Duration) {
+        self.duration.observe(duration.as_secs_f64());
+        let place = usize::from(status).checked_sub(100).filter(|place| *place < OTHER).unwrap_or(OTHER);
+        self.codes[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that ended without an answer of the upstream, whoever is to blame.
+    pub fn unanswered(&self) {
+        self.codes[NONE].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what went wrong.
+    pub fn fault(&self, fault: UpstreamFault) {
+        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The counters of all upstreams. Reasons are there from the start, so that their rise is seen.
+pub(super) fn collect<'a>(upstreams: impl Iterator<Item = &'a UpstreamMetrics>) -> [MetricFamily; 2] {
+    let mut requests = Family::counter(
+        "probesim_upstream_requests_total",
+        "Forwarded requests that have ended or been answered, by the status code of the upstream; code is none where it gave none.",
+    );
+    let mut errors = Family::counter(
+        "probesim_upstream_errors_total",
+        "Forwarded requests that their upstream did not answer, or not wholly, by reason.",
+    );
+    for upstream in upstreams {
+        let proxy = upstream.proxy();
+        for (place, count) in upstream.codes.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                let code = match place {
+                    NONE => "none".to_owned(),
+                    OTHER => "other".to_owned(),
+                    place => (place + 100).to_string(),
+                };
+                requests.add(&[("proxy", proxy), ("code", &code)], count as f64);
+            }
+        }
+        for fault in UpstreamFault::ALL {
+            let count = upstream.faults[fault as usize].load(Ordering::Relaxed);
+            errors.add(&[("proxy", proxy), ("reason", fault.name())], count as f64);
+        }
+    }
+    [requests.done(), errors.done()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::HistogramOpts;
+
+    #[test]
+    fn codes_outside_those_of_http_are_other() {
+        let metrics =
+            UpstreamMetrics::new("stock", Histogram::with_opts(HistogramOpts::new("d", "d")).unwrap());
+        for status in [99, 100, 200, 599, 600, 999] {
+            metrics.answered(status, Duration::ZERO);
+        }
+        metrics.unanswered();
+        let [requests, _] = collect(std::iter::once(&metrics));
+        let codes: Vec<(String, f64)> = requests
+            .get_metric()
+            .iter()
+            .map(|metric| {
+                let code = metric.get_label().iter().find(|label| label.name() == "code").unwrap();
+                (code.value().to_owned(), metric.get_counter().get_value())
+            })
+            .collect();
+        let expected = [("100", 1.0), ("200", 1.0), ("599", 1.0), ("other", 3.0), ("none", 1.0)];
+        assert_eq!(codes, expected.map(|(code, count)| (code.to_owned(), count)));
+    }
+}

@@ -1,0 +1,147 @@
+//! Which connection to the upstream a request takes, and when it is sent again.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::backend::{Backend, OK};
+use super::{count, in_front_of};
+use crate::support::{eventually, exchange};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+
+/// Sends a request on an open connection and reads its answer, which is `OK`.
+async fn ask(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\napp") && !bytes.windows(4).any(|part| part == b" 502") {
+        bytes.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn repeatable_requests_share_connections_and_others_do_not() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut one = TcpStream::connect(service.probe).await.unwrap();
+    let mut other = TcpStream::connect(service.probe).await.unwrap();
+    ask(&mut one, POST).await;
+    ask(&mut one, POST).await;
+    ask(&mut one, GET).await;
+    assert_eq!(backend.connections(), 1, "a client keeps to its own connection");
+    ask(&mut other, POST).await;
+    assert_eq!(
+        backend.connections(),
+        2,
+        "a request that must not be sent twice takes none that others have used"
+    );
+    let mut third = TcpStream::connect(service.probe).await.unwrap();
+    for _ in 0..5 {
+        ask(&mut third, GET).await;
+    }
+    assert_eq!(backend.connections(), 2, "one that may be, does");
+}
+
+/// Ends each connection after its first answer, without a word, once the next request has come.
+async fn ends_at_the_second_request() -> Backend {
+    Backend::serving(|mut stream, notes, _| async move {
+        notes.read_request(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+        notes.read_request(&mut stream).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_repeatable_request_is_sent_once_more_where_an_idle_connection_has_ended() {
+    let backend = ends_at_the_second_request().await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    for _ in 0..3 {
+        assert!(ask(&mut stream, GET).await.contains("200 OK"));
+    }
+    // The second and the third were asked twice.
+    assert_eq!((backend.count(), backend.connections()), (5, 3));
+}
+
+#[tokio::test]
+async fn another_request_is_never_sent_twice() {
+    let backend = ends_at_the_second_request().await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    assert!(ask(&mut stream, POST).await.contains("200 OK"));
+    assert!(ask(&mut stream, POST).await.contains(" 502"));
+    assert_eq!(backend.count(), 2);
+}
+
+#[tokio::test]
+async fn connections_that_the_upstream_ends_while_idle_disturb_nobody() {
+    let backend = Backend::serving(|mut stream, notes, _| async move {
+        notes.read_request(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+    })
+    .await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    for number in 0..50 {
+        let request = if number % 2 == 0 { GET } else { POST };
+        assert!(ask(&mut stream, request).await.contains("200 OK"), "{number}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(backend.count(), 50);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_request_along() {
+    let backend = Backend::serving(|mut stream, notes, _| async move {
+        notes.read_request(&mut stream).await;
+        // Until the connection ends.
+        let _ = stream.read_u8().await;
+        notes.note("gone");
+    })
+    .await;
+    let service = in_front_of(&backend, &[]).await;
+    let stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.try_write(GET.as_bytes()).unwrap();
+    eventually("it is asked", || async { backend.count() == 1 }).await;
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    eventually("the upstream is told", || async { backend.last() == "gone" }).await;
+    assert_eq!(count(&service, "probesim_upstream_requests_total", &["code=\"none\""]).await, 1);
+}
+
+#[tokio::test]
+async fn loopback_upstreams_see_the_address_that_the_client_reached() {
+    let Some(own) = own_address() else { return };
+    let backend = Backend::serving(|mut stream, notes, _| async move {
+        let peer = stream.peer_addr().unwrap().ip();
+        while notes.read_request(&mut stream).await.is_some() {
+            let peer = peer.to_string();
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{peer}", peer.len());
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let service = in_front_of(&backend, &[]).await;
+    let reached = std::net::SocketAddr::new(own, service.probe.port());
+    assert_eq!(exchange(reached, request).await.body(), own.to_string());
+    assert_eq!(exchange(service.probe, request).await.body(), "127.0.0.1");
+    assert_eq!(exchange(reached, request).await.body(), own.to_string(), "connections are kept apart");
+    let service = in_front_of(&backend, &[("UPSTREAM_SOURCE", "system")]).await;
+    let reached = std::net::SocketAddr::new(own, service.probe.port());
+    assert_eq!(exchange(reached, request).await.body(), "127.0.0.1");
+    let service = in_front_of(&backend, &[("UPSTREAM_SOURCE", "127.0.0.9")]).await;
+    assert_eq!(exchange(service.probe, request).await.body(), "127.0.0.9");
+}
+
+/// An address of this host that is no loopback.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback())
+}

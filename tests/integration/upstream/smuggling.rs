@@ -1,0 +1,160 @@
+//! Requests that two servers in a row could understand differently.
+
+use super::backend::{Backend, OK};
+use super::in_front_of;
+use crate::support::exchange;
+
+/// What the client sends after `POST / HTTP/1.1\r\nHost: a\r\n`, and the statuses of its answers.
+const CASES: &[(&str, &[u16])] = &[
+    // Conflicting lengths.
+    ("Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", &[400]),
+    ("Content-Length: 5, 6\r\n\r\nhello", &[400]),
+    ("Content-Length: +5\r\n\r\nhello", &[400]),
+    ("Content-Length: -5\r\n\r\nhello", &[400]),
+    ("Content-Length: 0x5\r\n\r\nhello", &[400]),
+    ("Content-Length: 5 5\r\n\r\nhello", &[400]),
+    ("Content-Length:\r\n\r\nhello", &[400]),
+    ("Content-Length: 99999999999999999999999\r\n\r\nhello", &[400]),
+    // Folding, and blanks where none may be.
+    ("X-A: b\r\n Content-Length: 5\r\nConnection: close\r\n\r\nhello", &[400]),
+    ("X-A: b\r\n\tc\r\nConnection: close\r\n\r\n", &[400]),
+    ("Content-Length : 5\r\n\r\nhello", &[400]),
+    (" Content-Length: 5\r\n\r\nhello", &[400]),
+    // Bare CR, NUL.
+    ("X-A: b\rContent-Length: 5\r\n\r\nhello", &[400]),
+    ("X-A: b\0c\r\n\r\n", &[400]),
+    ("X-A\r: b\r\n\r\n", &[400]),
+    // Transfer codings.
+    ("Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", &[501]),
+    ("Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", &[501]),
+    ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &[501]),
+    ("Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", &[400]),
+    ("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", &[400]),
+    ("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", &[400]),
+    ("Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", &[400]),
+    ("Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", &[400]),
+    // Hosts.
+    ("Host: b\r\nContent-Length: 0\r\n\r\n", &[400]),
+];
+
+#[tokio::test]
+async fn what_is_ambiguous_is_refused_and_never_reaches_the_upstream() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    for (fields, statuses) in CASES {
+        let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+        let reply = exchange(service.probe, format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}{hidden}")).await;
+        let text = reply.text();
+        let got: Vec<u16> =
+            text.match_indices("HTTP/1.").filter_map(|(at, _)| text[at..].get(9..12)?.parse().ok()).collect();
+        assert_eq!(got, *statuses, "{fields:?}: {text}");
+        let reached: Vec<String> =
+            backend.messages().into_iter().filter(|message| message.contains("/hidden")).collect();
+        assert!(reached.is_empty(), "{fields:?}: {reached:?}");
+    }
+    assert_eq!(backend.count(), 0);
+}
+
+#[tokio::test]
+async fn a_broken_chunk_ends_the_connection_before_what_follows_on_it() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    for body in [
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloXX0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5 5\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "10000000000000000\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+    ] {
+        let request = format!(
+            "POST /{} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+            "a"
+        );
+        let text = exchange(service.probe, request).await.text();
+        assert!(!text.contains("200 OK"), "{body:?}: {text}");
+        assert!(backend.messages().iter().all(|message| !message.contains("/hidden")), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_coding_beside_a_length_wins_and_the_length_is_not_forwarded() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    for fields in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Transfer-Encoding: CHUNKED\r\nContent-Length: 4",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
+        let text = exchange(service.probe, request).await.text();
+        assert!(text.contains("200 OK"), "{fields}: {text}");
+        let asked = backend.last();
+        assert!(!asked.to_lowercase().contains("content-length"), "{asked}");
+        assert!(asked.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_names_the_host() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    for (target, forwarded) in [
+        ("GET http://b.example:81/x?y=%20", "GET /x?y=%20 HTTP/1.1\r\n"),
+        ("GET http://b.example:81", "GET / HTTP/1.1\r\n"),
+    ] {
+        exchange(service.probe, format!("{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+        let asked = backend.last();
+        assert!(asked.starts_with(forwarded), "{target}: {asked}");
+        assert!(asked.contains("Host: b.example:81\r\n") && !asked.contains("Host: a\r\n"), "{asked}");
+    }
+    exchange(service.probe, "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(backend.last().starts_with("OPTIONS * HTTP/1.1\r\n"), "{}", backend.last());
+    let reply = exchange(service.probe, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").await;
+    assert_eq!(reply.status(), 405);
+}
+
+#[tokio::test]
+async fn http_1_0_has_no_transfer_codings() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    let request = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let text = exchange(service.probe, request).await.text();
+    assert!(text.contains(" 400 "), "{text}");
+    assert_eq!(backend.count(), 0);
+}
+
+#[tokio::test]
+async fn an_ambiguous_answer_is_made_clear_or_refused() {
+    let reply =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let backend = Backend::answering(reply).await;
+    let service = in_front_of(&backend, &[]).await;
+    let got = service.get("/").await;
+    assert!(
+        got.header("content-length").is_none() && got.body() == "3\r\nabc\r\n0\r\n\r\n",
+        "{}",
+        got.text()
+    );
+    for reply in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX A: b\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 99 Low\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"\x16\x03\x01",
+    ] {
+        let backend = Backend::answering(reply).await;
+        let service = in_front_of(&backend, &[]).await;
+        let got = service.get("/").await;
+        assert_eq!(got.status(), 502, "{:?}: {}", String::from_utf8_lossy(reply), got.text());
+        assert_eq!(got.header("x-probesim-upstream-error").as_deref(), Some("invalid"), "{}", got.text());
+    }
+}

@@ -53,7 +53,7 @@ pub use event::{Event, PodEventKind};
 pub use pod::Pod;
 pub use spec::{
     Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, PreStop, Probe, ProbeKind, Program,
-    RestartPolicy, Span, Timing, Transport,
+    RestartPolicy, Span, StartTime, Timing, Transport,
 };
 pub use stats::{ContainerStats, ProbeStats, Stats};
 

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod name;
 mod options;
 mod outcome;
+pub mod profile;
 mod reaction;
 mod replicas;
 pub mod report;
@@ -22,4 +23,4 @@ pub mod timeline;
 pub mod watcher;
 pub mod workload;
 
-pub use workload::{ContainerFacts, Disruption, Kind, PodName, Rollout, Update, Workload};
+pub use workload::{ContainerFacts, Disruption, Kind, PodName, Profiled, Rollout, Update, Workload};

@@ -1,6 +1,8 @@
 //! `kube-probesim predict`: what the kubelet will do with the faults of a manifest.
 
 mod arguments;
+mod fetch;
+mod profiles;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
 use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
+use crate::predict::profile::ProfileSet;
 use crate::predict::report::{self, Output, View};
 use crate::predict::run::{Options, Replicas};
 
@@ -37,9 +40,15 @@ OPTIONS
                            [default: the workload's SEED, else 0]
   --endpoint-lag DURATION  how long a Pod that is no longer Ready goes on to get calls [default: 1s]
   --call-timeout DURATION  how long a caller of the Service waits for an answer [default: 5s]
+  --profile CONTAINER=FILE|{...}
+                           how a container behaves, as a file or inline: '{ready_after: 20s, latency: 50ms}'; WORKLOAD/CONTAINER
+                           and * are taken, too; repeatable; without CONTAINER=, a file with `profiles` by container
+  --profile-from [CONTAINER=]FILE|URL[#HISTOGRAM]
+                           latencies as they were measured: a histogram in Prometheus' text format, or the output of
+                           `probe --every 1s --output json`
   --stops-after DURATION|never
-                           how long a program that is not this one takes to end after SIGTERM; never: it ignores SIGTERM
-                           and takes the whole grace period [default: 0s]
+                           how long a program of which nothing is known takes to end after SIGTERM; never: it ignores
+                           SIGTERM and takes the whole grace period [default: 0s]
   --assume-healthy         take what is not known to be healthy; without it, restarts and availability of workloads that
                            run no kube-probesim are not assessed
   --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
@@ -77,13 +86,58 @@ pub fn run(
             return if unreadable { exit::NO_INPUT } else { exit::DATA };
         }
     };
+    let profiles = match profiles::load(&arguments.profiles) {
+        Ok(profiles) => profiles,
+        Err(problems) => {
+            for problem in &problems {
+                print_error("predict", &problem.text, stderr);
+            }
+            let unreadable = problems.iter().any(|problem| problem.is_unreadable);
+            return if unreadable { exit::NO_INPUT } else { exit::DATA };
+        }
+    };
     match manifest::read_as(&inputs, arguments.complete) {
-        Ok(manifests) => predict(&arguments, &manifests, stdout, stderr),
+        Ok(mut manifests) => match equip(&mut manifests, &profiles) {
+            Ok(()) => predict(&arguments, &manifests, stdout, stderr),
+            Err((code, lines)) => {
+                for line in &lines {
+                    print_error("predict", line, stderr);
+                }
+                code
+            }
+        },
         Err(errors) => {
             let _ = writeln!(stderr, "{errors}");
             exit::DATA
         }
     }
+}
+
+/// Puts the profiles into the workloads.
+fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Vec<String>)> {
+    let mut errors = Vec::new();
+    for workload in &mut manifests.workloads {
+        let place = format!("{}, {} {}", workload.place, workload.kind, workload.name);
+        if let Err(wrong) = profiles.apply(workload) {
+            errors.extend(wrong.into_iter().map(|line| format!("{place}: {line}")));
+        }
+    }
+    if !errors.is_empty() {
+        return Err((exit::DATA, errors));
+    }
+    let containers: Vec<(&str, &str)> = manifests
+        .workloads
+        .iter()
+        .flat_map(|it| it.pod.containers.iter().map(|container| (it.name.as_str(), container.name.as_str())))
+        .collect();
+    let unused = profiles.unused(&containers);
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<&str> = containers.iter().map(|(_, name)| *name).take(10).collect();
+    let line =
+        |name: &str| format!("--profile {name}: there is no such container; there are {}", known.join(", "));
+    Err((exit::USAGE, unused.into_iter().map(line).collect()))
 }
 
 fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, io::Error)>> {

@@ -1,7 +1,7 @@
 //! The result of one attempt of a probe.
 
 use super::clock::Nanos;
-use super::spec::{Address, Endpoint, Handler, PodSpec};
+use super::spec::{Address, Endpoint, Handler, PodSpec, Transport};
 use crate::fault::{KUBELET_BODY_LIMIT, Mode, Partial, Rule};
 
 /// What went wrong with an attempt.
@@ -61,6 +61,24 @@ impl Symptom {
                     format!("{result} {phase} {status} {cause}")
                 }
             }
+            Handler::Assumed { transport: Transport::Grpc, .. } => match self {
+                Self::HeadTimeout | Self::ConnectTimeout | Self::BodyTimeout(_) => {
+                    "timeout: health rpc did not complete within the timeout".to_owned()
+                }
+                Self::Refused => {
+                    let authority = address.authority();
+                    format!(
+                        "timeout: failed to connect service \"{authority}\" within the timeout: context deadline exceeded"
+                    )
+                }
+                _ => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
+            },
+            Handler::Assumed { transport: Transport::Exec, .. } => match self {
+                Self::HeadTimeout | Self::ConnectTimeout | Self::BodyTimeout(_) => {
+                    "command timed out".to_owned()
+                }
+                _ => "(the command's output)".to_owned(),
+            },
             Handler::Http { endpoint, .. } if self.names_the_url() => {
                 format!("Get \"{}\": {}", self.url(endpoint, address), self.cause(&address.authority()))
             }

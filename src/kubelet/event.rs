@@ -59,6 +59,8 @@ pub enum PodEventKind {
         /// Whether it will be restarted.
         restart: bool,
     },
+    /// The kernel kills the container for its memory limit; its exit follows.
+    OutOfMemory,
     /// The container ended.
     Exited {
         /// The exit code: 137 after SIGKILL.
@@ -92,6 +94,7 @@ impl PodEventKind {
             Self::Killing { .. } => Some("Killing"),
             Self::BackOff { .. } => Some("BackOff"),
             Self::Result { .. }
+            | Self::OutOfMemory
             | Self::Exited { .. }
             | Self::Ready(_)
             | Self::PodReady(_)
@@ -147,6 +150,7 @@ impl Event {
                 format!("{what} {name} failed {probe} probe{end}")
             }
             PodEventKind::Killing { probe: None, .. } => format!("Stopping container {name}"),
+            PodEventKind::OutOfMemory => format!("Container {name} exceeded its memory limit: OOMKilled"),
             PodEventKind::Exited { code } => format!("Container {name} exited with code {code}"),
             PodEventKind::BackOff { .. } => format!("Back-off restarting failed container {name}"),
             PodEventKind::Ready(ready) => {

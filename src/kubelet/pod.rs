@@ -10,7 +10,7 @@ use super::backoff::BackOff;
 use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
 use super::event::{Event, PodEventKind, SpamFilter};
 use super::process::Process;
-use super::spec::{Calls, ContainerSpec, PodSpec, ProbeKind, RestartPolicy, Span, Timing};
+use super::spec::{Calls, ContainerSpec, End, PodSpec, ProbeKind, RestartPolicy, Span, Timing};
 use super::stats::{ContainerStats, Readiness, Stats};
 use super::worker::{State, Worker};
 use crate::fault::{ActivePlan, Draws};
@@ -39,7 +39,8 @@ struct Container {
     policy: RestartPolicy,
     stops_after: Nanos,
     ends_after: Nanos,
-    end_code: u8,
+    /// How it ends by itself.
+    end: Option<End>,
     /// The code of the latest exit, or of the next one while it stops.
     exit_code: u8,
     /// By kind of probe.
@@ -319,7 +320,7 @@ impl Container {
             policy: spec.restart_policy.unwrap_or(default),
             stops_after: spec.stops_after.map_or(NEVER, nanos),
             ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
-            end_code: spec.ends.map_or(0, |end| end.code),
+            end: spec.ends,
             exit_code: 0,
             grace: ProbeKind::ALL.map(own),
             workers,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
-use super::spec::{Endpoint, Program};
+use super::spec::{Endpoint, Program, StartTime, Transport};
 use crate::fault::{ActivePlan, Client, Counts, Cut, ListenerId, RequestInfo, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
@@ -66,6 +66,43 @@ impl Process {
 
     pub(super) fn accepts(&self, now: Nanos) -> bool {
         now >= self.accepts_from && now < self.accepts_until
+    }
+
+    /// How long after its next start the process listens, if that is given.
+    pub(super) fn start_time(&self) -> Option<Nanos> {
+        let StartTime { delay, draws } = self.program.listens_after.as_ref()?;
+        Some(nanos(delay.quantile(draws.quantile(self.starts + 1))))
+    }
+
+    /// What a probe of a program gets whose behaviour is given by probe, by TCP, gRPC or a command. Nothing of it is an
+    /// error.
+    pub(super) fn assumed(&mut self, request: Request, transport: Transport) -> Reply {
+        if transport == Transport::Tcp
+            && let Err(reply) = self.connect(request.at, request.deadline)
+        {
+            return reply;
+        }
+        let reply = self.request(request);
+        let Reply { at, outcome } = reply;
+        match (transport, outcome) {
+            (_, AttemptResult::Success | AttemptResult::Warning(_) | AttemptResult::Redirect(_)) => {
+                // The kernel has accepted before the program is slow.
+                let at = if transport == Transport::Tcp { request.at } else { at };
+                Reply { at, outcome: AttemptResult::Success }
+            }
+            (Transport::Tcp, AttemptResult::Failure(Symptom::HeadTimeout)) => {
+                Reply { at: request.at, outcome: AttemptResult::Success }
+            }
+            (Transport::Tcp, _) => {
+                Reply { at: request.at, outcome: AttemptResult::Failure(Symptom::Refused) }
+            }
+            // The kubelet's client waits for a server that does not listen yet.
+            (Transport::Grpc, AttemptResult::Failure(Symptom::Refused)) => {
+                Reply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::Refused) }
+            }
+            (_, AttemptResult::Error(symptom)) => Reply { at, outcome: AttemptResult::Failure(symptom) },
+            (_, failure) => Reply { at, outcome: failure },
+        }
     }
 
     /// Starts a new process, which listens some time later. Counts and clock begin anew, or go on where a state is kept.

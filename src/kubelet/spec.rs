@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::fault::{ActivePlan, Client, Draws, Replica, Target, Timestamp};
+use crate::fault::{ActivePlan, Client, Delay, Draws, Replica, Target, Timestamp};
 
 /// Which of a container's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +65,15 @@ pub enum Handler {
         /// What is asked for.
         endpoint: Endpoint,
     },
+    /// A `tcpSocket`, `grpc` or `exec` probe of a program whose behaviour is given by probe. Its errors are failures.
+    Assumed {
+        /// Who answers.
+        server: usize,
+        /// Which probe it is.
+        target: Target,
+        /// How it is made.
+        transport: Transport,
+    },
     /// Somebody else's port or command, taken to be healthy.
     Healthy,
 }
@@ -73,7 +82,10 @@ impl Handler {
     /// The position of the container that answers, if it runs this program.
     pub const fn server(&self) -> Option<usize> {
         match self {
-            Self::Http { server, .. } | Self::Tcp { server } | Self::Exec { server, .. } => Some(*server),
+            Self::Http { server, .. }
+            | Self::Tcp { server }
+            | Self::Exec { server, .. }
+            | Self::Assumed { server, .. } => Some(*server),
             Self::Healthy => None,
         }
     }
@@ -190,6 +202,7 @@ impl Probe {
             transport: match handler {
                 Handler::Tcp { .. } => Transport::Tcp,
                 Handler::Exec { .. } => Transport::Exec,
+                Handler::Assumed { transport, .. } => transport,
                 Handler::Http { .. } | Handler::Healthy => Transport::Http,
             },
             address: Address::DEFAULT,
@@ -225,6 +238,8 @@ pub struct Program {
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
     /// Any other redirect is taken to lead to another host.
     pub followed: Vec<(usize, Endpoint)>,
+    /// How long after each start of the process it listens; absent: at once.
+    pub listens_after: Option<StartTime>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
     pub reseeds: Option<Draws>,
     /// Whether clock, counts and the number of starts outlive the container (`STATE_DIR` on a volume of the Pod).
@@ -234,6 +249,15 @@ pub struct Program {
     pub epoch: Timestamp,
     /// The calls that clients of its Service make; absent: no rule acts on them.
     pub calls: Option<Calls>,
+}
+
+/// How long a program takes to start, drawn anew for each start.
+#[derive(Clone, Debug)]
+pub struct StartTime {
+    /// The time from the start of the process until it listens.
+    pub delay: Delay,
+    /// What it is drawn from.
+    pub draws: Draws,
 }
 
 /// Calls of a Service's clients to one Pod, at an even pace while it is Ready.
@@ -256,6 +280,7 @@ impl Program {
             plan,
             shutdown_delay: Duration::ZERO,
             followed: Vec::new(),
+            listens_after: None,
             reseeds: None,
             keeps_state: false,
             epoch: Timestamp(Duration::ZERO),
@@ -281,6 +306,8 @@ pub struct End {
     pub after: Duration,
     /// Its exit code.
     pub code: u8,
+    /// Whether the kernel kills it for the memory it takes.
+    pub out_of_memory: bool,
 }
 
 /// A container.

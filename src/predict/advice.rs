@@ -61,6 +61,7 @@ fn asked(probe: &Probe) -> Option<(usize, Target, Client)> {
         Handler::Http { server, endpoint: Endpoint::Target(target), client } => {
             Some((server, target, client))
         }
+        Handler::Assumed { server, target, .. } => Some((server, target, Client::Kubelet)),
         // The program's own client gives the kubelet's name.
         Handler::Exec { server, endpoint: Endpoint::Target(target) } => {
             Some((server, target, Client::Kubelet))
@@ -85,8 +86,7 @@ fn seconds(seconds: u32) -> Duration {
 
 impl<'a> Subject<'a> {
     fn plan(&self, server: usize) -> Option<&'a Plan> {
-        let ours = self.workload.ours.iter().find(|ours| ours.position == server)?;
-        Some(&ours.plan)
+        self.workload.plan(server)
     }
 
     fn keeps_state(&self, server: usize) -> bool {

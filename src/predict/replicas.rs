@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::options::{MAX_PODS, Options};
 use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
-use crate::kubelet::{Calls, Endpoint, PodSpec};
+use crate::kubelet::{Calls, Endpoint, PodSpec, StartTime};
 use crate::predict::name::names;
-use crate::predict::workload::{OurContainer, PodName, Workload};
+use crate::predict::workload::{OurContainer, PodName, Profiled, Workload};
 use crate::sources::Instance;
 
 /// How often a caller calls each Pod.
@@ -62,6 +62,27 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
     let mut pod = workload.pod.clone();
     for container in pod.containers.iter_mut().filter(|container| container.program.is_none()) {
         container.stops_after = options.stops_after;
+    }
+    for Profiled { position, profile, plan, .. } in &workload.profiled {
+        let draws = Draws::of(seed, &format!("profile-{position}-{number}"));
+        let container = pod.containers.get_mut(*position);
+        if let Some(program) = container.and_then(|container| container.program.as_mut()) {
+            program.plan = ActivePlan::new(plan.clone(), Seed(draws.at(1)), false);
+            program.listens_after = profile.ready_after.clone().map(|delay| StartTime {
+                delay,
+                draws: Draws::of(seed, &format!("start-{position}-{number}")),
+            });
+            program.reseeds = Some(draws);
+            program.epoch = at;
+            let is_called = *position == serving(&workload.pod)
+                && plan.rules().iter().any(|rule| rule.targets().contains(Target::Traffic));
+            program.calls = is_called.then_some(Calls {
+                endpoint: Endpoint::Target(Target::Traffic),
+                every: CALL_EVERY,
+                timeout: options.call_timeout,
+                peer: IpAddr::V4(CALLER),
+            });
+        }
     }
     let serving = serving(&workload.pod);
     let mut seeds = Vec::new();

@@ -102,7 +102,9 @@ fn text(
     section("Faults", &selection::lines(workload, replicas), out)?;
     if let Some(pod) = replicas.pods.get(view.shown) {
         let seeds: Vec<String> = pod.seeds.iter().map(|seed| seed.0.to_string()).collect();
-        writeln!(out, "\nPod {}, effective seed {}", pod.name, seeds.join(", "))?;
+        let seeds =
+            if seeds.is_empty() { String::new() } else { format!(", effective seed {}", seeds.join(", ")) };
+        writeln!(out, "\nPod {}{seeds}", pod.name)?;
         write!(out, "{timeline}")?;
     }
     if let Some(reason) = workload.why_no_pods().filter(|_| replicas.pods.is_empty()) {

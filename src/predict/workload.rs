@@ -7,6 +7,7 @@ use crate::env::Config;
 use crate::fault::Plan;
 use crate::kubelet::PodSpec;
 use crate::plan::Errors;
+use crate::predict::profile::{Profile, ProfileSource};
 use crate::sources::{Layers, Merged};
 
 /// The kind of object that makes the Pods.
@@ -154,6 +155,19 @@ impl OurContainer {
     }
 }
 
+/// A container whose behaviour a profile gives.
+#[derive(Clone, Debug)]
+pub struct Profiled {
+    /// Its position in [`PodSpec::containers`].
+    pub position: usize,
+    /// The profile.
+    pub profile: Profile,
+    /// Where the profile comes from.
+    pub source: ProfileSource,
+    /// The rules of the profile.
+    pub plan: Plan,
+}
+
 /// An object of the input that makes Pods.
 #[derive(Clone, Debug)]
 pub struct Workload {
@@ -171,6 +185,10 @@ pub struct Workload {
     pub pod: PodSpec,
     /// The containers that run this program.
     pub ours: Vec<OurContainer>,
+    /// The containers whose behaviour a profile gives.
+    pub profiled: Vec<Profiled>,
+    /// The text of the annotation `probesim.io/profile` of its Pods.
+    pub profile_annotation: Option<String>,
     /// What else is known of each container of the Pod, in the same order.
     pub facts: Vec<ContainerFacts>,
     /// The labels of its Pods.
@@ -200,6 +218,8 @@ impl Workload {
             suspended: false,
             pod,
             ours: Vec::new(),
+            profiled: Vec::new(),
+            profile_annotation: None,
             facts: Vec::new(),
             labels: Vec::new(),
             rollout: None,
@@ -209,6 +229,12 @@ impl Workload {
             assumptions: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// The rules of the container at this position, if anything is known of it.
+    pub fn plan(&self, position: usize) -> Option<&Plan> {
+        let ours = self.ours.iter().find(|ours| ours.position == position).map(|ours| &ours.plan);
+        ours.or_else(|| self.profiled.iter().find(|it| it.position == position).map(|it| &it.plan))
     }
 
     /// Whether anything is known of how its containers behave.

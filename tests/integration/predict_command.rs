@@ -158,3 +158,65 @@ fn a_paused_deployment_has_no_pods_and_no_rollout() {
     let printed = text(&resumed.stdout);
     assert!(printed.contains("2 Pods for 10m") && !printed.contains("No Pod is created"), "{printed}");
 }
+
+const SHOP: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  template:\n    spec:\n      containers:\n      - {name: web, image: example/web, livenessProbe: {httpGet: {port: 80}}}\n";
+
+#[test]
+fn what_is_not_known_is_not_assessed_and_no_pipeline_is_green_for_nothing() {
+    let output = predict(&["-"], SHOP);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(printed.contains("Budgets of container web") && printed.contains("not assessed"), "{printed}");
+    let output = predict(&["-", "--fail-on", "restarts > 0"], SHOP);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(64), String::new()));
+    assert!(text(&output.stderr).contains("Deployment shop runs kube-probesim"), "{}", text(&output.stderr));
+    let output = predict(&["-", "--fail-on", "restarts > 0", "--assume-healthy"], SHOP);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = predict(&["-", "--fail-on", "restarts > 0", "--profile", "web={ready_after: 1m}"], SHOP);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let nothing = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    assert_eq!(
+        text(&predict(&["-"], nothing).stdout),
+        "Nothing to predict: no object in the input makes Pods; found 1 Secret\n"
+    );
+    assert_eq!(predict(&["-", "--fail-on", "restarts > 0"], nothing).status.code(), Some(64));
+}
+
+#[test]
+fn profiles_that_are_wrong_or_not_there_have_their_exit_code() {
+    for (args, code, words) in [
+        (
+            ["--profile", "web={latency: x}"],
+            65,
+            "--profile web={latency: x}: latency \"x\": is not a duration",
+        ),
+        (["--profile", "web=missing.yaml"], 66, "--profile missing.yaml:"),
+        (["--profile", "db={latency: 5ms}"], 64, "--profile db: there is no such container; there are web"),
+        (["--profile-from", "Cargo.toml"], 65, "holds no histogram in Prometheus' text format"),
+        (["--profile-from", "https://example.com/"], 66, "for HTTPS, save it with curl"),
+        (["--profile-from", "http://127.0.0.1:1/metrics"], 66, "cannot be fetched"),
+    ] {
+        let output = predict(&["-", args[0], args[1]], SHOP);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+        assert!(errors.contains(words), "{words:?} is missing in {errors}");
+    }
+}
+
+#[test]
+fn latencies_of_the_real_service_are_fetched_and_simulated() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let read = std::io::Read::read(&mut client, &mut request).unwrap();
+        let body = "slow_bucket{le=\"0.5\"} 1\nslow_bucket{le=\"5\"} 100\nslow_bucket{le=\"+Inf\"} 100\n";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        std::io::Write::write_all(&mut client, answer.as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..read]).into_owned()
+    });
+    let output = predict(&["-", "--profile-from", &url, "--fail-on", "restarts > 0"], SHOP);
+    assert!(server.join().unwrap().starts_with("GET /metrics HTTP/1.1\r\n"));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+}

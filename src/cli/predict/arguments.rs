@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use lexopt::Parser;
 use thiserror::Error;
 
+use super::profiles::ProfileOption;
 use crate::cli::shared::{self, Argument, ArgumentError};
 use crate::fault::Timestamp;
 use crate::predict::fail_on::{Condition, ConditionError};
@@ -16,7 +17,7 @@ use crate::units::{self, UnitError};
 const FLAGS: [&str; 2] = ["--complete", "--assume-healthy"];
 
 /// Options with a value.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 12] = [
     "--for",
     "--at",
     "--pods",
@@ -25,6 +26,8 @@ const OPTIONS: [&str; 10] = [
     "--endpoint-lag",
     "--call-timeout",
     "--stops-after",
+    "--profile",
+    "--profile-from",
     "--output",
     "--fail-on",
 ];
@@ -50,6 +53,8 @@ pub(super) struct Arguments {
     pub(super) timeline_of: Option<String>,
     pub(super) output: Output,
     pub(super) fail_on: Vec<Condition>,
+    /// In their order.
+    pub(super) profiles: Vec<ProfileOption>,
     /// Whether everything that is referred to must be in the input.
     pub(super) complete: bool,
 }
@@ -108,6 +113,8 @@ impl Arguments {
         match option {
             "--complete" => self.complete = true,
             "--assume-healthy" => self.options.assume_healthy = true,
+            "--profile" => self.profiles.push(ProfileOption::Given(value)),
+            "--profile-from" => self.profiles.push(ProfileOption::Measured(value)),
             "--for" => self.options.horizon = shared::positive_duration(option, value)?,
             "--at" => {
                 self.at = Some(units::timestamp(&value).map_err(|error| UsageError::At(value, error))?);

@@ -112,6 +112,10 @@ impl Pod {
         match (handler, process) {
             (Handler::Http { endpoint, client, .. }, Some(process)) => request(process, endpoint, client),
             (Handler::Exec { endpoint, .. }, Some(process)) => request(process, endpoint, Client::Kubelet),
+            (Handler::Assumed { target, transport, .. }, Some(process)) => {
+                let (endpoint, client) = (Endpoint::Target(target), Client::Kubelet);
+                process.assumed(Request { at: now, deadline, endpoint, client, peer }, transport)
+            }
             (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
             (_, None) | (Handler::Healthy, _) => success,
         }

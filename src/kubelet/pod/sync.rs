@@ -3,6 +3,7 @@
 use super::super::backoff::Wait;
 use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
 use super::super::event::{Event, PodEventKind};
+use super::super::process::Process;
 use super::super::spec::{ProbeKind, RestartPolicy};
 use super::super::worker::State;
 use super::{Phase, Pod, SYNC};
@@ -116,7 +117,10 @@ impl Pod {
             Phase::Creating => self.start(position, observe),
             Phase::Running => {
                 let container = &mut self.containers[position];
-                container.exit_code = container.end_code;
+                container.exit_code = container.end.map_or(0, |end| end.code);
+                if container.end.is_some_and(|end| end.out_of_memory) {
+                    self.emit(position, PodEventKind::OutOfMemory, observe);
+                }
                 self.exit(position, observe);
             }
             Phase::Stopping => self.exit(position, observe),
@@ -138,7 +142,10 @@ impl Pod {
         container.starts += 1;
         container.syncs = 0;
         let (workers, ends) = (container.workers, now.saturating_add(container.ends_after));
-        let listens_after = if self.is_late_listener(position) {
+        let start_time = self.containers[position].process.as_ref().and_then(Process::start_time);
+        let listens_after = if let Some(time) = start_time {
+            time
+        } else if self.is_late_listener(position) {
             // No sync after the first one.
             self.containers[position].syncs = self.timing.syncs_after_start.len();
             nanos(self.timing.listens_after)

@@ -10,6 +10,7 @@ use super::object::Object;
 use super::pod::{self, PodReading};
 use super::{references, update};
 use crate::kubelet::RestartPolicy;
+use crate::predict::profile::ANNOTATION;
 use crate::predict::workload::{Kind, Rollout, Workload};
 
 /// What an object is.
@@ -92,6 +93,10 @@ fn read_strictly<'a>(
             suspended,
             ours,
             facts,
+            profile_annotation: metadata.as_ref().and_then(|metadata| {
+                let annotations = found.take(metadata.string_pairs("annotations"));
+                annotations.into_iter().find(|(key, _)| *key == ANNOTATION).map(|(_, text)| text.to_owned())
+            }),
             labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
             rollout,
             update,

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec};
+use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
 use crate::predict::watcher::COALESCED;
-use crate::predict::workload::{Kind, Workload};
+use crate::predict::workload::{Kind, Profiled, Workload};
 use crate::units::Show;
 
 /// The assumptions of the manifest's reader and of the run.
@@ -30,6 +31,14 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
     }
     if workload.kind == Kind::Job {
         all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
+    }
+    for Profiled { position, source, .. } in &workload.profiled {
+        let from = match source {
+            ProfileSource::CommandLine => "of the command line",
+            ProfileSource::Annotation => "in the annotation of its Pod",
+        };
+        let name = &workload.pod.containers[*position].name;
+        all.push(format!("Container {name} behaves as the profile {from} says."));
     }
     for container in workload.pod.containers.iter().filter(|container| container.program.is_none()) {
         all.push(format!("Container {} is taken to be healthy and to run on.", container.name));

@@ -219,6 +219,7 @@ fn members(event: &Event, container: &ContainerSpec) -> String {
                 "probe": probe.map(ProbeKind::name), "grace_seconds": grace.as_secs_f64(), "restart": restart
             }),
         ),
+        PodEventKind::OutOfMemory => ("OutOfMemory", json!({})),
         PodEventKind::Exited { code } => ("Exited", json!({ "exit_code": code })),
         PodEventKind::BackOff { .. } => ("BackOff", json!({})),
         PodEventKind::Ready(ready) => ("Ready", json!({ "ready": ready })),

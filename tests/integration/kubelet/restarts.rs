@@ -19,7 +19,10 @@ fn exits(events: &[Event]) -> Vec<(f64, u8)> {
 
 /// Exits with code 3 after 3 s.
 fn crashing() -> ContainerSpec {
-    ContainerSpec { ends: Some(End { after: s(3), code: 3 }), ..ContainerSpec::new("app") }
+    ContainerSpec {
+        ends: Some(End { after: s(3), code: 3, out_of_memory: false }),
+        ..ContainerSpec::new("app")
+    }
 }
 
 /// Always 500, with a grace period of 1 s.
@@ -178,7 +181,10 @@ fn policy_never_restarts_nothing_and_on_failure_only_what_failed() {
         let (_, events) = run_with(PodSpec { restart_policy: policy, ..spec(container) }, 1, s(9));
         starts(&events).len()
     };
-    let ends = |code| ContainerSpec { ends: Some(End { after: s(5), code }), ..ContainerSpec::new("app") };
+    let ends = |code| ContainerSpec {
+        ends: Some(End { after: s(5), code, out_of_memory: false }),
+        ..ContainerSpec::new("app")
+    };
     let killed = || ContainerSpec { liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
     assert_eq!(starts_of(RestartPolicy::Always, ends(0)), 2);
     assert_eq!(starts_of(RestartPolicy::OnFailure, ends(0)), 1);
@@ -227,7 +233,7 @@ fn pod_deletion_stops_liveness_and_startup_probes_but_not_readiness() {
 #[test]
 fn an_attempt_after_the_process_is_gone_is_refused() {
     // The app is healthy; its own liveness probe asks us, and we end by ourselves.
-    let us = ContainerSpec { ends: Some(End { after: s(3), code: 1 }), ..ours(vec![]) };
+    let us = ContainerSpec { ends: Some(End { after: s(3), code: 1, out_of_memory: false }), ..ours(vec![]) };
     let app = ContainerSpec { liveness: liveness(1, 99), ..ContainerSpec::new("app") };
     let pod = PodSpec { containers: vec![us, app], ..spec(ContainerSpec::new("none")) };
     let (_, events) = run_with(pod, 1, s(12));
@@ -313,7 +319,10 @@ fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
 
 #[test]
 fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
-    let us = ContainerSpec { ends: Some(End { after: s(3), code: 1 }), ..ours(vec![always(Mode::Hang)]) };
+    let us = ContainerSpec {
+        ends: Some(End { after: s(3), code: 1, out_of_memory: false }),
+        ..ours(vec![always(Mode::Hang)])
+    };
     let probe = Probe { timeout: 10, ..probe(Target::Liveness, 2, 99) };
     let app = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(us, app), 1, s(5));
@@ -339,7 +348,7 @@ fn the_result_of_an_attempt_does_not_outlive_its_container() {
     // Asked at 2 s, failed at 7 s; meanwhile, at 6 s, the app has ended and started again.
     let rules = vec![rule("first", requests(0, Some(1), None), None, Some(Mode::Hang))];
     let probe = Probe { timeout: 5, ..probe(Target::Liveness, 2, 1) };
-    let ends = Some(End { after: s(5), code: 1 });
+    let ends = Some(End { after: s(5), code: 1, out_of_memory: false });
     let app = ContainerSpec { liveness: Some(probe), ends, ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(ours(rules), app), 1, s(10));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0]);

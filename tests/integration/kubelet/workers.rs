@@ -196,7 +196,7 @@ fn losing_readiness_asks_again_at_once() {
 #[test]
 fn a_run_of_results_is_not_reset_by_a_new_container() {
     // The container ends by itself after two of the three failures; the third comes after its restart.
-    let ends = Some(kube_probesim::kubelet::End { after: s(5), code: 1 });
+    let ends = Some(kube_probesim::kubelet::End { after: s(5), code: 1, out_of_memory: false });
     let container = ContainerSpec { ends, liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
     let (_, events) = run(container, s(9));
     assert_eq!(starts(&events), [1.0, 6.0]);

@@ -1,0 +1,116 @@
+//! Puts profiles into a workload.
+
+use super::set::annotated;
+use super::{Profile, ProfileSet};
+use crate::fault::Client;
+use crate::fault::{Action, ActivePlan, ClientFilter, Plan, Rule, RuleName, Seed, Target, Targets, Trigger};
+use crate::kubelet::{ContainerSpec, End, Endpoint, Handler, Probe, ProbeKind, Program, Transport};
+use crate::predict::workload::{Profiled, Workload};
+
+/// The exit code of a process that the kernel kills.
+const KILLED: u8 = 137;
+
+/// The name of the rule that a latency becomes.
+const LATENCY: &str = "latency";
+
+impl ProfileSet {
+    /// Puts the profiles into the containers of a workload that do not run this program. The error says what is wrong
+    /// with its annotation or with a profile for it.
+    pub fn apply(&self, workload: &mut Workload) -> Result<(), Vec<String>> {
+        let annotated = match &workload.profile_annotation {
+            Some(text) => annotated(text).map_err(|error| vec![error])?,
+            None => Vec::new(),
+        };
+        let mut errors = Vec::new();
+        for position in 0..workload.pod.containers.len() {
+            let container = &workload.pod.containers[position];
+            if container.program.is_some() {
+                continue;
+            }
+            let by_name = annotated.iter().find(|(name, _)| *name == container.name);
+            let of_pod = by_name.or_else(|| annotated.iter().find(|(name, _)| name == "*"));
+            let of_pod = of_pod.map(|(_, profile)| profile);
+            let Some((profile, source)) = self.of(&workload.name, &container.name, of_pod) else { continue };
+            match rules(&profile) {
+                Ok(plan) => {
+                    let limit = workload.facts.get(position).and_then(|facts| facts.memory_limit);
+                    equip(&mut workload.pod.containers[position], position, &profile, &plan, limit);
+                    workload.profiled.push(Profiled { position, profile, source, plan });
+                }
+                Err(error) => errors.push(format!("profile of container {}: {error}", container.name)),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// The rules of a profile: its latency, then its faults. What its dependency does, the probes that check it do.
+fn rules(profile: &Profile) -> Result<Plan, String> {
+    let mut rules = Vec::new();
+    if let Some(delay) = &profile.latency {
+        let targets = [Target::Liveness, Target::Readiness, Target::Startup, Target::Traffic];
+        let action = Action::Requests {
+            targets: targets.into_iter().collect(),
+            delay: Some(delay.clone()),
+            mode: None,
+        };
+        let name = RuleName::new(LATENCY).map_err(|error| error.to_string())?;
+        rules.push(
+            Rule::new(name, ClientFilter::Any, Trigger::ALWAYS, action).map_err(|error| error.to_string())?,
+        );
+    }
+    for rule in &profile.faults {
+        rules.push(match rule.action() {
+            Action::Requests { targets, delay, mode } if targets.contains(Target::Dependency) => {
+                let checks = profile.checks_dependency.iter().map(|kind| target(*kind));
+                let targets: Targets = targets.iter().chain(checks).collect();
+                let action = Action::Requests { targets, delay: delay.clone(), mode: mode.clone() };
+                Rule::new(rule.name().clone(), rule.client(), rule.trigger().clone(), action)
+                    .map_err(|error| error.to_string())?
+            }
+            _ => rule.clone(),
+        });
+    }
+    Plan::new(rules).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+const fn target(kind: ProbeKind) -> Target {
+    match kind {
+        ProbeKind::Startup => Target::Startup,
+        ProbeKind::Liveness => Target::Liveness,
+        ProbeKind::Readiness => Target::Readiness,
+    }
+}
+
+fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan: &Plan, limit: Option<u64>) {
+    container.program = Some(Program::new(ActivePlan::new(plan.clone(), Seed(0), false)));
+    container.stops_after =
+        if profile.ignores_term { None } else { Some(profile.stops_after.unwrap_or_default()) };
+    let exit = profile.exits_after.map(|(after, code)| End { after, code, out_of_memory: false });
+    let killed = limit.and_then(|limit| profile.exceeds(limit));
+    let killed = killed.map(|after| End { after, code: KILLED, out_of_memory: true });
+    container.ends = [killed, exit].into_iter().flatten().min_by_key(|end| end.after);
+    for kind in ProbeKind::ALL {
+        let probe = match kind {
+            ProbeKind::Startup => &mut container.startup,
+            ProbeKind::Liveness => &mut container.liveness,
+            ProbeKind::Readiness => &mut container.readiness,
+        };
+        if let Some(probe) = probe {
+            ask(probe, position, target(kind));
+        }
+    }
+}
+
+/// Lets a probe that nothing was known of ask the profile.
+fn ask(probe: &mut Probe, server: usize, target: Target) {
+    if probe.handler != Handler::Healthy {
+        return;
+    }
+    probe.handler = match probe.transport {
+        Transport::Http => {
+            Handler::Http { server, endpoint: Endpoint::Target(target), client: Client::Kubelet }
+        }
+        transport => Handler::Assumed { server, target, transport },
+    };
+}

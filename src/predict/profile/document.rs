@@ -137,7 +137,7 @@ impl Reader {
         match read_rule(&rule, "") {
             Ok(rule) => match rule.action() {
                 Action::Requests { delay, .. } => delay.clone(),
-                Action::Listener { .. } => None,
+                _ => None,
             },
             Err(errors) => {
                 self.errors.extend(errors.lines().into_iter().map(ProfileError::Value));

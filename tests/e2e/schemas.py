@@ -28,6 +28,15 @@ WORKLOADS = ROOT / "tests/e2e/workloads.yaml"
 SIDECARS = ("sidecar", "sidecar-plain")
 ONLY_WITH_SIDECAR = ("sidecar-probes", "sidecar-networkpolicy")
 
+# The component that puts the proxy in front of an application of one of these kinds, with all its parts.
+PROXY = MANIFESTS / "components/sidecar-proxy"
+KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+PROBES = {
+    "livenessProbe": {"httpGet": {"path": "/live", "port": 3000}},
+    "readinessProbe": {"grpc": {"port": 3000}},
+    "startupProbe": {"httpGet": {"path": "/", "port": 3000}},
+}
+
 # Kubernetes supports its newest three versions, and clusters are often one behind.
 VERSIONS = 4
 
@@ -58,8 +67,12 @@ def render(folder):
     """The objects of a kustomization, or those of each composition with a component: pairs of a name and the objects."""
     kind = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("kind", "Kustomization")
     if kind != "Component":
-        return [("", kustomize(folder))]
+        # The settings of a proxy make transformers, which the folder above renders.
+        objects = kustomize(folder)
+        return [] if all(document["apiVersion"] == "builtin" for document in objects) else [("", objects)]
     name = folder.name
+    if PROXY in folder.parents:
+        return [(f"upon {kind}", proxied(kind, folder)) for kind in KINDS] if name in ("native", "plain") else []
     if name in SIDECARS:
         return [("upon workloads", compose(WORKLOADS, [name]))]
     upon_sidecars = [(f"upon {sidecar}", compose(WORKLOADS, [sidecar, name])) for sidecar in SIDECARS]
@@ -80,6 +93,41 @@ def compose(resource, components):
         folders = [str(pathlib.Path("../../manifests/components") / component) for component in components]
         text = yaml.safe_dump({"resources": [listed], "components": folders})
         (inside / "kustomization.yaml").write_text(text)
+        return kustomize(inside)
+
+
+def proxied(kind, folder):
+    """An application with the proxy in front of it."""
+    labels = {"app": "web"}
+    container = {
+        "name": "web", "image": "web", **PROBES,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, "containers": [container]}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    if kind == "StatefulSet":
+        spec["serviceName"] = "web"
+    workload = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}, "spec": spec}
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 3000}]},
+    }
+    settings = {
+        "name": "probesim-proxy", "options": {"disableNameSuffixHash": True},
+        "literals": ["workload=web", "service=web", "servicePort=80", "upstream=http://127.0.0.1:3000"],
+    }
+    up = pathlib.Path("../../..") / PROXY.relative_to(ROOT)
+    parts = ["probes/liveness-http", "probes/readiness-grpc", "probes/startup-http", folder.name]
+    (ROOT / "target").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as inside:
+        inside = pathlib.Path(inside)
+        (inside / "proxy").mkdir()
+        (inside / "application.yaml").write_text(yaml.safe_dump_all([workload, service]))
+        wiring = {"configMapGenerator": [settings], "components": [str(up / part) for part in parts]}
+        (inside / "proxy/kustomization.yaml").write_text(yaml.safe_dump(wiring))
+        policy = str(pathlib.Path("../..") / PROXY.relative_to(ROOT) / "networkpolicy")
+        listed = {"resources": ["application.yaml"], "transformers": ["proxy"], "components": [policy]}
+        (inside / "kustomization.yaml").write_text(yaml.safe_dump(listed))
         return kustomize(inside)
 
 

@@ -32,6 +32,7 @@ mod reverse_proxy;
 mod rust_version;
 mod scenarios;
 mod scripted;
+mod sidecar_proxy;
 mod slow_clients;
 mod sources;
 mod state;

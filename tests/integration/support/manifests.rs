@@ -25,13 +25,17 @@ pub fn objects(text: &str) -> Vec<Value> {
     document::parse_manifests(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
 }
 
+/// Gives paths of the repository relative to a folder, since kustomize takes no others.
+fn relative_to(folder: &Path) -> impl Fn(&str) -> String {
+    let up = "../".repeat(folder.canonicalize().unwrap().components().count());
+    move |path| format!("{up}{}", repository(path).strip_prefix("/").unwrap().display())
+}
+
 /// The text that components make of manifests, such as `web.yaml`, or of the base where none are given.
 pub fn composed(manifests: Option<&str>, components: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Kustomize takes relative folders only.
-    let up = "../".repeat(folder.canonicalize().unwrap().components().count());
-    let relative = |path: &str| format!("{up}{}", repository(path).strip_prefix("/").unwrap().display());
+    let relative = relative_to(folder);
     let resource = match manifests {
         Some(manifests) => {
             fs::write(folder.join("manifests.yaml"), manifests).unwrap();
@@ -45,6 +49,37 @@ pub fn composed(manifests: Option<&str>, components: &[&str]) -> String {
     }
     fs::write(folder.join("kustomization.yaml"), text).unwrap();
     rendered(folder)
+}
+
+/// The text that parts of the component `sidecar-proxy` make of manifests with these settings, or what kustomize says
+/// against them.
+pub fn proxied(manifests: &str, settings: &[&str], parts: &[&str]) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, proxy) = (folder.path(), folder.path().join("proxy"));
+    fs::create_dir(&proxy).unwrap();
+    fs::write(folder.join("manifests.yaml"), manifests).unwrap();
+    fs::write(
+        folder.join("kustomization.yaml"),
+        "resources:\n  - manifests.yaml\ntransformers:\n  - proxy\n",
+    )
+    .unwrap();
+    let relative = relative_to(&proxy);
+    let parts = parts.iter().map(|part| relative(&format!("manifests/components/sidecar-proxy/{part}")));
+    let text = serde_json::json!({
+        "configMapGenerator": [{
+            "name": "probesim-proxy",
+            "options": {"disableNameSuffixHash": true},
+            "literals": settings,
+        }],
+        "components": parts.collect::<Vec<_>>(),
+    });
+    fs::write(proxy.join("kustomization.yaml"), text.to_string()).unwrap();
+    let output = Command::new(KUBECTL).arg("kustomize").arg(folder).output().unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// The folders of the scenarios, by name.

@@ -7,7 +7,6 @@
 
 mod change;
 mod control;
-pub mod file;
 mod instance;
 mod layers;
 mod merge;
@@ -18,6 +17,8 @@ mod status;
 mod summary;
 pub mod watch;
 
+// Others still import it from here.
+pub use crate::file;
 pub use change::{Change, Changed, Refusal};
 pub use control::Control;
 pub use instance::{Instance, epoch};

@@ -5,13 +5,15 @@ mod fetch;
 mod profiles;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
+use crate::file::{self, FileError};
 use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::profile::ProfileSet;
 use crate::predict::report::{self, Output, View};
@@ -63,6 +65,22 @@ Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 something is 
 cannot be read.
 ";
 
+/// Why there is no manifest to read.
+#[derive(Debug, Error)]
+enum InputError {
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("is a directory without .yaml, .yml or .json files")]
+    NoManifests,
+}
+
+impl InputError {
+    /// Whether it could be read, and what is in it is wrong.
+    fn is_content(&self) -> bool {
+        matches!(self, Self::File(FileError::NotUtf8(_) | FileError::TooLarge(_)))
+    }
+}
+
 /// Runs the command with the arguments that follow its name. Returns the exit code.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
@@ -79,7 +97,7 @@ pub fn run(
     let inputs = match read(&arguments.files, stdin) {
         Ok(inputs) => inputs,
         Err(errors) => {
-            let unreadable = errors.iter().any(|(_, error)| error.kind() != io::ErrorKind::InvalidData);
+            let unreadable = errors.iter().any(|(_, error)| !error.is_content());
             for (file, error) in errors {
                 let _ = writeln!(stderr, "kube-probesim predict: {file}: {error}");
             }
@@ -140,15 +158,15 @@ fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Ve
     Err((exit::USAGE, unused.into_iter().map(line).collect()))
 }
 
-fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, io::Error)>> {
+fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, InputError)>> {
     let mut inputs = Vec::new();
     let mut errors = Vec::new();
     for argument in files {
         if argument == "-" {
             let name = "standard input".to_owned();
-            match text(stdin) {
+            match file::read_all(&mut *stdin, MAX_INPUT) {
                 Ok(text) => inputs.push(Input { name, text }),
-                Err(error) => errors.push((name, error)),
+                Err(error) => errors.push((name, error.into())),
             }
             continue;
         }
@@ -160,11 +178,11 @@ fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(Str
                 continue;
             }
         };
-        for file in files {
-            let name = file.display().to_string();
-            match File::open(&file).and_then(|mut opened| text(&mut opened)) {
+        for path in files {
+            let name = path.display().to_string();
+            match file::read_named(&path, MAX_INPUT) {
                 Ok(text) => inputs.push(Input { name, text }),
-                Err(error) => errors.push((name, error)),
+                Err(error) => errors.push((name, error.into())),
             }
         }
     }
@@ -173,10 +191,10 @@ fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(Str
 
 /// The manifests of a directory in the order of their names, as `kubectl -f` takes them: without directories below it.
 /// A kustomization is not a manifest.
-fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn manifests_in(directory: &Path) -> Result<Vec<PathBuf>, InputError> {
     let mut files = Vec::new();
-    for entry in directory.read_dir()? {
-        let path = entry?.path();
+    for entry in directory.read_dir().map_err(FileError::from)? {
+        let path = entry.map_err(FileError::from)?.path();
         let is_manifest = path
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json");
@@ -186,23 +204,10 @@ fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        let what = "is a directory without .yaml, .yml or .json files";
-        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+        return Err(InputError::NoManifests);
     }
     files.sort();
     Ok(files)
-}
-
-/// Reads a text, at most one byte more than is allowed.
-fn text(from: &mut dyn Read) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    if from.take(MAX_INPUT as u64 + 1).read_to_end(&mut bytes)? > MAX_INPUT {
-        return Ok(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        io::Error::new(io::ErrorKind::InvalidData, format!("is not valid UTF-8 after {at} bytes"))
-    })
 }
 
 fn predict(

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::file::{self, FileError};
 use super::state::{self, Origins, Restored, Saver, State, StateDir};
 use super::watch::{self, Content, Watcher};
 use super::{Control, Instance, Layers, epoch};
@@ -14,6 +13,7 @@ use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::env::{Config, Token};
 use crate::fault::{ActivePlan, Origin, Rule};
+use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
 use crate::plan::{ConfigError, Errors, Reason, Source, write_rule};
 use crate::telemetry::metrics::Metrics;

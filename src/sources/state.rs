@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::{self, FileError, Links};
 use crate::engine::Stop;
 use crate::fault::{Counts, Origin, Proxies, Timestamp};
+use crate::file::{self, FileError, Links};
 
 use format::Record;
 pub use saver::{SaveError, SaveRequests, Saver, spawn};

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::file::{self, FileError};
+use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
 
 /// Time between two looks.

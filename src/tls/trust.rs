@@ -1,7 +1,5 @@
 //! Whom a client trusts.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +7,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
+
+use crate::file::{self, FileError, Links};
 
 /// Where systems keep the certificates of those whom they trust; Go looks in the same places.
 const BUNDLES: [&str; 6] = [
@@ -21,7 +21,7 @@ const BUNDLES: [&str; 6] = [
 ];
 
 /// The largest file of certificates that is read, in bytes: the bundles of systems have a quarter of a MiB.
-const MAX_FILE: u64 = 4 << 20;
+const MAX_FILE: usize = 4 << 20;
 
 /// Whom a client trusts.
 #[derive(Clone, Debug, Default)]
@@ -37,12 +37,12 @@ pub enum Trust {
 #[derive(Debug, Error)]
 pub enum TrustError {
     /// The file cannot be read.
-    #[error("{} cannot be read: {error}", .path.display())]
+    #[error("{} {error}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        error: io::Error,
+        /// Why.
+        error: FileError,
     },
     /// The file is larger than any bundle.
     #[error("{} is larger than {} MiB; it has to be a bundle of certificates in PEM", .0.display(), MAX_FILE >> 20)]
@@ -73,13 +73,10 @@ impl Trust {
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
-    let unreadable = |error| TrustError::Read { path: path.to_owned(), error };
-    let mut pem = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut pem).map_err(unreadable)?;
-    if pem.len() as u64 > MAX_FILE {
-        return Err(TrustError::TooLarge(path.to_owned()));
-    }
+    let pem = file::read(path, MAX_FILE, Links::Follow).map_err(|error| match error {
+        FileError::TooLarge(_) => TrustError::TooLarge(path.to_owned()),
+        error => TrustError::Read { path: path.to_owned(), error },
+    })?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
     if roots.is_empty() {
@@ -119,9 +116,9 @@ mod tests {
         }
         let (folder, path) = file("");
         let error = Trust::of_file(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("cannot be read: Is a directory"), "{error}");
+        assert!(error.ends_with("is a directory"), "{error}");
         let error = Trust::of_file(&path.with_extension("gone")).unwrap_err().to_string();
-        assert!(error.contains("ca.gone cannot be read: No such file"), "{error}");
+        assert!(error.contains("ca.gone is not there"), "{error}");
         let (_folder, path) = file(&"x".repeat(MAX_FILE as usize + 1));
         assert!(matches!(Trust::of_file(&path), Err(TrustError::TooLarge(_))));
     }

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Output, Stdio};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::process::program;
 
@@ -138,6 +140,40 @@ fn a_directory_stands_for_its_manifests() {
         text(&empty.stderr),
         "kube-probesim predict: src/predict: is a directory without .yaml, .yml or .json files\n"
     );
+}
+
+#[test]
+fn a_pipe_or_device_in_the_place_of_a_file_is_refused_and_nothing_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("pod.yaml");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    for path in [fifo.to_str().unwrap(), "/dev/zero"] {
+        for (arguments, code) in [
+            (&["predict", path][..], 66),
+            (&["fault", "add", "--file", path], 64),
+            (&["serve", "--faults", path], 0),
+        ] {
+            let mut command = program();
+            command.args(arguments).envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0")]);
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            if code == 0 {
+                // The service runs, and says what is wrong.
+                let mut line = String::new();
+                let mut log = BufReader::new(child.stdout.as_mut().unwrap());
+                while !line.contains("is not a regular file") {
+                    line.clear();
+                    assert!(log.read_line(&mut line).unwrap() > 0, "{arguments:?}");
+                }
+                child.kill().unwrap();
+                child.wait().unwrap();
+                continue;
+            }
+            let output = child.wait_with_output().unwrap();
+            let message = text(&output.stderr);
+            assert!(message.contains("is not a regular file"), "{arguments:?}: {message}");
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::address;
 use crate::cli::exit;
-use crate::sources::file::{self, FileError};
+use crate::file::{self, FileError};
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::UsageError;
+use crate::file;
 use crate::plan::document;
-use crate::sources::file;
 
 /// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.
 pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {

@@ -94,22 +94,37 @@ pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
     text(read(path, limit, Links::Follow)?)
 }
 
-/// Reads what a command line names: at most `limit` bytes of text, from a pipe such as `/dev/stdin` as well.
+/// Reads what a command line names: at most `limit` bytes of text from a regular file, or all that comes from an open
+/// descriptor (`/dev/stdin`, or the `/dev/fd/63` of a shell's `<(command)`), which is waited for as standard input is.
 ///
 /// # Errors
 ///
 /// As by [`read_text`].
 pub fn read_named(path: &Path, limit: usize) -> Result<String, FileError> {
+    let is_descriptor = path == Path::new("/dev/stdin")
+        || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.starts_with(folder));
+    if !is_descriptor {
+        return read_text(path, limit);
+    }
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(FileError::Directory);
     }
-    text(read_bounded(&file, limit)?)
+    read_all(file, limit)
 }
 
-fn read_bounded(file: &File, limit: usize) -> Result<Vec<u8>, FileError> {
+/// Reads text to its end, such as that of standard input: at most `limit` bytes.
+///
+/// # Errors
+///
+/// There is more, or it is not UTF-8, or it cannot be read.
+pub fn read_all(from: impl Read, limit: usize) -> Result<String, FileError> {
+    text(read_bounded(from, limit)?)
+}
+
+fn read_bounded(from: impl Read, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
 
@@ -137,11 +152,11 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
-    use crate::sources::state::tests::Directory;
 
     fn fifo(path: &Path) {
         mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -153,8 +168,8 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_is_read_and_nothing_is_waited_for() {
-        let directory = Directory::new();
-        let path = |name: &str| directory.0.join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
         std::fs::write(path("file"), "0123456789").unwrap();
         symlink("file", path("link")).unwrap();
         symlink("nothing", path("dangling")).unwrap();
@@ -181,9 +196,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_line_names_is_a_file_or_an_open_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("file"), "text").unwrap();
+        fifo(&path("fifo"));
+        let named = |path: &Path| read_named(path, 10).map_err(|error| error.to_string());
+        assert_eq!(named(&path("file")), Ok("text".to_owned()));
+        for waits in [path("fifo"), PathBuf::from("/dev/zero"), PathBuf::from("/dev/tty")] {
+            let error = named(&waits).unwrap_err();
+            assert!(error == "is not a regular file" || error.starts_with("cannot be read"), "{error}");
+        }
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"piped").unwrap();
+        drop(writer);
+        let descriptor = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert_eq!(named(Path::new(&descriptor)), Ok("piped".to_owned()));
+    }
+
+    #[test]
     fn a_new_file_takes_the_place_of_a_fifo_or_a_link_and_writes_through_neither() {
-        let directory = Directory::new();
-        let path = |name: &str| directory.0.join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
         std::fs::write(path("other"), "untouched").unwrap();
         symlink("other", path("link")).unwrap();
         fifo(&path("fifo"));

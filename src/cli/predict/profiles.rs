@@ -1,9 +1,9 @@
 //! The profiles of the command line.
 
-use std::fs;
 use std::path::Path;
 
 use super::fetch::fetch;
+use crate::file;
 use crate::predict::profile::{MAX_PROFILE, ProfileError, ProfileSet, measured};
 
 /// An option with a profile.
@@ -86,16 +86,11 @@ fn of_container(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, rest))
 }
 
-fn read(option: &str, file: &str) -> Result<String, Vec<ProfileProblem>> {
-    let unreadable = |error: &dyn std::fmt::Display| vec![problem(format!("{option} {file}: {error}"), true)];
-    let path = Path::new(file);
-    let length = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+fn read(option: &str, path: &str) -> Result<String, Vec<ProfileProblem>> {
     // Measurements may be longer than profiles.
-    let most = if option == "--profile" { MAX_PROFILE as u64 } else { 16 * MAX_PROFILE as u64 };
-    if length > most {
-        return Err(unreadable(&format!("has more than {most} bytes")));
-    }
-    fs::read_to_string(path).map_err(|error| unreadable(&error))
+    let limit = if option == "--profile" { MAX_PROFILE } else { 16 * MAX_PROFILE };
+    file::read_named(Path::new(path), limit)
+        .map_err(|error| vec![problem(format!("{option} {path}: {error}"), true)])
 }
 
 #[cfg(test)]

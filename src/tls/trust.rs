@@ -119,7 +119,7 @@ mod tests {
         assert!(error.ends_with("is a directory"), "{error}");
         let error = Trust::of_file(&path.with_extension("gone")).unwrap_err().to_string();
         assert!(error.contains("ca.gone is not there"), "{error}");
-        let (_folder, path) = file(&"x".repeat(MAX_FILE as usize + 1));
+        let (_folder, path) = file(&"x".repeat(MAX_FILE + 1));
         assert!(matches!(Trust::of_file(&path), Err(TrustError::TooLarge(_))));
     }
 }

@@ -6,6 +6,9 @@ pub mod predict;
 pub mod probe;
 pub mod serve;
 mod shared;
+mod signals;
+mod text;
+pub mod wait;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr, stdin, stdout};
@@ -37,6 +40,12 @@ const VERBS: &[Verb] = &[
         arguments: "...",
         about: "probe like the kubelet",
         run: |args| probe::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "wait",
+        arguments: "...",
+        about: "block until Kubernetes resources, URLs or ports are ready",
+        run: |args| wait::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "fault",
@@ -123,14 +132,14 @@ mod tests {
         for (word, error) in [
             (
                 "prdict",
-                "kube-probesim: \"prdict\" is not one of serve, probe, fault, predict; did you mean predict?",
+                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict; did you mean predict?",
             ),
             (
                 "sreve",
-                "kube-probesim: \"sreve\" is not one of serve, probe, fault, predict; did you mean serve?",
+                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict; did you mean serve?",
             ),
-            ("dance", "kube-probesim: \"dance\" is not one of serve, probe, fault, predict"),
-            ("", "kube-probesim: \"\" is not one of serve, probe, fault, predict"),
+            ("dance", "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict"),
+            ("", "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict"),
         ] {
             let (code, out, err) = dispatched(&[word]);
             assert_eq!((code, out.as_str(), err.lines().next()), (exit::USAGE, "", Some(error)));

@@ -12,6 +12,7 @@
 //! | [`proxy`] | hands requests to an application behind a listener |
 //! | [`sources`] | files, annotation, API and kept state, merged: how the plan in force comes about |
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
+//! | [`cluster`] | a client of the Kubernetes API: lists and watches objects, and judges them |
 //! | [`telemetry`] | metrics and the log |
 //! | [`engine`] | the active plan, counters of rules, events |
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
@@ -26,6 +27,7 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod env;
 pub mod fault;

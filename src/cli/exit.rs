@@ -4,6 +4,8 @@
 pub const OK: u8 = 0;
 /// The answer is no: a probe failed, or a condition of `predict` holds.
 pub const FAILED: u8 = 1;
+/// What is waited for can never come: a Job has failed.
+pub const NEVER: u8 = 2;
 /// A probe ended with an error, which is neither success nor failure.
 pub const ERROR: u8 = 3;
 /// The command line is wrong (`EX_USAGE`).

@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Timer;
@@ -17,6 +16,7 @@ use crate::prober::{Outcome, ProbeResult};
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
+use super::signals::Signals;
 use arguments::{Arguments, ProbeCommand, Schedule};
 use report::{Report, Tally};
 
@@ -192,34 +192,4 @@ async fn repeat(
         }
     }
     Repeated { code: code.unwrap_or_default(), reached, tally }
-}
-
-/// The signals that end the command. Without handlers, the first process of a container does not receive them.
-struct Signals([Option<(u8, Signal)>; 2]);
-
-impl Signals {
-    fn new() -> Self {
-        Self([(2, SignalKind::interrupt()), (15, SignalKind::terminate())].map(|(number, kind)| {
-            // If the handler cannot be set, the default action of the signal stays.
-            signal(kind).ok().map(|signal| (number, signal))
-        }))
-    }
-
-    /// The number of the next signal.
-    async fn next(&mut self) -> u8 {
-        async fn one(signal: &mut Option<(u8, Signal)>) -> u8 {
-            match signal {
-                Some((number, signal)) => {
-                    signal.recv().await;
-                    *number
-                }
-                None => std::future::pending().await,
-            }
-        }
-        let [interrupt, terminate] = &mut self.0;
-        tokio::select! {
-            number = one(interrupt) => number,
-            number = one(terminate) => number,
-        }
-    }
 }

@@ -266,3 +266,65 @@ fn each_component_says_what_it_does() {
     }
     assert!(seen > 15, "{seen}");
 }
+
+/// What `wait` may read is what it waits for, and its token is mounted into its container alone.
+#[test]
+fn the_container_that_waits_has_the_least_permissions() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let text = composed(Some(WORKLOADS), &["wait"]);
+    let objects = objects(&text);
+    let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+    let rules = of_kind("Role")["rules"].as_array().unwrap();
+    assert_eq!(rules[0]["resourceNames"], json!(["postgres"]));
+    assert!(rules.iter().all(|rule| rule["verbs"] == json!(["get", "list", "watch"])));
+    assert_eq!(rules[1]["resources"], json!(["endpointslices"]));
+    let binding = of_kind("RoleBinding");
+    assert_eq!(binding["roleRef"]["name"], of_kind("Role")["metadata"]["name"]);
+    assert_eq!(binding["subjects"][0]["name"], "default");
+    let all = workloads(&text);
+    assert_eq!(all.len(), 4);
+    for (kind, workload) in all {
+        let waiting =
+            list(&workload, "initContainers").iter().find(|container| container["name"] == "probesim-wait");
+        let mount = &waiting.unwrap()["volumeMounts"][0];
+        assert_eq!(mount["mountPath"], kube_probesim::cluster::MOUNT, "{kind}");
+        let others = ["containers", "initContainers"].into_iter().flat_map(|which| list(&workload, which));
+        let mounts = others.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+        assert_eq!(mounts.filter(|other| other["name"] == mount["name"]).count(), 1, "{kind}");
+        let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
+        let paths: Vec<String> =
+            ["/0/serviceAccountToken/path", "/1/configMap/items/0/path", "/2/downwardAPI/items/0/path"]
+                .map(|pointer| {
+                    volume["projected"]["sources"].pointer(pointer).unwrap().as_str().unwrap().to_owned()
+                })
+                .into();
+        assert_eq!(paths, ["token", "ca.crt", "namespace"], "{kind}");
+    }
+}
+
+/// What the arguments name is what the Role grants.
+#[test]
+fn the_scenario_that_waits_may_read_what_it_waits_for() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let text = rendered(&repository("manifests/scenarios/wait-for-dependency"));
+    let objects = objects(&text);
+    let named = |kind: &str, name: &str| {
+        let found =
+            objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("{kind} {name}")).clone()
+    };
+    let front = named("Deployment", "kube-probesim-wait-front");
+    let thing = list(&front, "initContainers")[0]["args"].as_array().unwrap().last().unwrap().clone();
+    let back = thing.as_str().unwrap().strip_prefix("deployment/").unwrap();
+    named("Deployment", back);
+    let role = objects.iter().find(|object| object["kind"] == "Role").unwrap();
+    assert_eq!(role["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(role["rules"][0]["resourceNames"], json!([back]));
+    let binding = objects.iter().find(|object| object["kind"] == "RoleBinding").unwrap();
+    assert_eq!(binding["subjects"][0]["name"], front["spec"]["template"]["spec"]["serviceAccountName"]);
+}

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 
-use kube_probesim::cli::fault;
+use kube_probesim::cli::{fault, wait};
 use kube_probesim::env;
 use kube_probesim::env::{VARIABLES, Variable};
 
@@ -62,16 +62,18 @@ fn the_prediction_is_what_predict_prints() {
 }
 
 #[test]
-fn the_help_of_fault_is_what_it_prints() {
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let code = fault::run([OsString::from("--help")], [], &mut output, &mut errors);
-    assert_eq!((code, errors.len()), (0, 0));
-    let help = String::from_utf8(output).unwrap();
-    check_block(
-        "docs/steering.md",
-        "fault",
-        &format!("```console\n$ kube-probesim fault --help\n{help}```\n"),
-    );
+fn the_help_of_a_verb_is_what_it_prints() {
+    for (verb, path) in [("fault", "docs/steering.md"), ("wait", "docs/wait.md")] {
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let help = [OsString::from("--help")];
+        let code = match verb {
+            "fault" => fault::run(help, [], &mut output, &mut errors),
+            _ => wait::run(help, [], &mut output, &mut errors),
+        };
+        assert_eq!((code, errors.len()), (0, 0));
+        let help = String::from_utf8(output).unwrap();
+        check_block(path, verb, &format!("```console\n$ kube-probesim {verb} --help\n{help}```\n"));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod answers;
 mod api;
+mod api_server;
 mod chart;
 mod command_line;
 mod components;
@@ -41,5 +42,6 @@ mod support;
 mod unprivileged;
 mod upstream;
 mod verdicts;
+mod wait;
 mod watch;
 mod wire;

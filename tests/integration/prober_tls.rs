@@ -4,18 +4,16 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use kube_probesim::prober::{Outcome, Phase, Probe, ProbeResult};
 use kube_probesim::tls::Trust;
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ProtocolVersion, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use rcgen::CertificateParams;
+use rustls::{ProtocolVersion, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::scripted::{self, AWAITING, Fin, Hang, LONG, OK, SHORT, attempt, check, redirect};
+use crate::support::authority::{Authority, config_with};
 use ProbeResult::{Error, Failure, Success};
 
 /// How a server ends after its answer.
@@ -24,61 +22,6 @@ enum TlsEnd {
     CloseNotify,
     /// A FIN alone.
     Fin,
-}
-
-/// An authority of our own, as a file in PEM.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, folder }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// A server for these names, in the time that `params` says.
-    fn config(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
-        self.config_of(names, change, rustls::DEFAULT_VERSIONS)
-    }
-
-    fn config_of(
-        &self,
-        names: &[&str],
-        change: impl FnOnce(&mut CertificateParams),
-        versions: &[&'static SupportedProtocolVersion],
-    ) -> ServerConfig {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        config_with(certificate.der().clone(), &key, versions)
-    }
-}
-
-fn config_with(
-    certificate: CertificateDer<'static>,
-    key: &KeyPair,
-    versions: &[&'static SupportedProtocolVersion],
-) -> ServerConfig {
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap()
 }
 
 /// What a server saw of a connection.

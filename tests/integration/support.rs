@@ -1,6 +1,7 @@
 //! A service on free ports, and clients that see bytes and socket errors.
 #![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
 
+pub mod authority;
 pub mod manifests;
 pub mod process;
 pub mod tools;

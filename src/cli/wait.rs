@@ -1,0 +1,218 @@
+//! `kube-probesim wait`: blocks until everything that is named is ready.
+
+mod arguments;
+mod go_flags;
+mod items;
+mod report;
+
+use std::ffi::OsString;
+use std::future::pending;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::exit;
+use super::shared::{print_error, print_help, print_usage_errors};
+use super::signals::Signals;
+use super::text::without_local_address;
+use crate::cluster::{Grant, State, observe};
+use arguments::{Arguments, WaitCommand};
+use items::{Item, What};
+use report::Report;
+
+/// What is missing is said at least this often.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// Changes that come within this time are told together.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+const HELP: &str = "\
+Block until everything that is named is ready: an init container.
+
+Usage: kube-probesim wait [OPTIONS] THING...
+
+THING
+  KIND/NAME                    an object of the Kubernetes API: deployment/postgres, pod/cache-0, job/migrate, service/api
+  KIND --selector LABELS       all objects with these labels, of which there has to be one
+  http://... https://... tcp://... grpc://... grpcs://...
+                               an address, as `probe` has it
+
+OPTIONS
+  --resource KIND --name NAME  the same as KIND/NAME; --name can be repeated
+  -l, --selector LABELS        such as app=db,tier!=cache
+  --condition CONDITION        of the thing before it; before the first thing, of all that have none; --for is the same
+  -n, --namespace NAMESPACE    of the things that follow; the first also of those before it
+                               [default: that of the Pod, else default]
+  --timeout DURATION           give up after this time [default: 0, never]
+  --server URL                 the API server [default: that of the Pod]; http://127.0.0.1:8001 is `kubectl proxy`
+  --certificate-authority FILE who may have issued the certificate of --server [default: whom the system trusts]
+  --token-file FILE            the token for --server
+  --every DURATION             time from one attempt at an address to the next [default: 1s]
+  --probe-timeout DURATION     of an attempt at an address [default: 1s]
+  --output text|json           [default: text]; JSON is one object per line
+  -h, --help
+
+Options can be written as Go's flags: -namespace app and -namespace=app. A duration is written 250ms, 1s or 1m30s; a bare
+number is in seconds.
+
+CONDITION
+  ready                        default of pods; of workloads: all replicas are ready
+  available                    default of deployments: the condition Available, of the present generation
+  rolled-out                   default of statefulsets and daemonsets: as `kubectl rollout status`
+  complete                     default of jobs
+  has-endpoints                default of services: an endpoint that is ready
+  exists                       default of every other kind
+  TYPE, TYPE=STATUS            an entry of status.conditions
+  jsonpath={.status.phase}=Running
+                               a value; without =, that there is one
+
+It goes on through errors of the API server, and says what is missing when that changes and at least every 30 s. Where a
+permission is missing it prints the Role that grants it.
+
+Exit code: 0 everything is ready, 1 not within --timeout, 2 never: a Job has failed. 64 wrong usage; 78 no API server is
+known; 128 + N ended by signal N.
+";
+
+/// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit
+/// code.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
+    let arguments = match arguments::parse(args) {
+        Ok(WaitCommand::Wait(arguments)) => arguments,
+        Ok(WaitCommand::Help) => return print_help(HELP, stdout),
+        Err(errors) => return print_usage_errors("wait", &errors, stderr),
+    };
+    let items = match items::resolve(&arguments, &env.into_iter().collect::<Vec<_>>()) {
+        Ok(items) => items,
+        Err(error) => {
+            print_error("wait", error, stderr);
+            return exit::CONFIG;
+        }
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(wait(&arguments, items, stdout, stderr));
+            // Do not wait for the lookup of a name that may still hang.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            print_error("wait", format_args!("cannot start: {error}"), stderr);
+            exit::OS
+        }
+    }
+}
+
+/// What an observer tells of the item with this number.
+struct Update {
+    item: usize,
+    state: State,
+    grant: Option<Grant>,
+}
+
+async fn wait(arguments: &Arguments, items: Vec<Item>, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    let start = Instant::now();
+    let end = arguments.timeout.map(|timeout| start + timeout);
+    let mut signals = Signals::new();
+    let mut report = Report::new(items.iter().map(|item| item.name.clone()), arguments.output, start);
+    let (sender, mut updates) = unbounded_channel();
+    for (number, item) in items.into_iter().enumerate() {
+        begin(number, item, arguments, sender.clone());
+    }
+    drop(sender);
+    let mut reminder = start + REMINDER;
+    loop {
+        let next = tokio::select! {
+            biased;
+            number = signals.next() => return exit::signalled(number),
+            () = at(end) => {
+                let _ = report.timed_out(stdout);
+                print_error("wait", format_args!("not ready in time: {}", report.missing()), stderr);
+                return exit::FAILED;
+            }
+            () = sleep_until(reminder) => None,
+            update = updates.recv() => update,
+        };
+        let changed = match next {
+            None => true,
+            Some(update) => take_all(update, &mut updates, &mut report).await,
+        };
+        if let Some(failed) = report.failed() {
+            print_error("wait", format_args!("never: {failed}"), stderr);
+            return exit::NEVER;
+        }
+        if report.is_ready() {
+            let _ = report.ready(stdout);
+            return exit::OK;
+        }
+        if changed {
+            reminder = Instant::now() + REMINDER;
+            let _ = report.waiting(stdout);
+        }
+        if let Some(role) = report.new_role() {
+            let _ = writeln!(stderr, "# This grants what is missing:\n{role}");
+        }
+    }
+}
+
+/// Takes an update and those that come soon after it. Returns whether something is different.
+async fn take_all(first: Update, updates: &mut UnboundedReceiver<Update>, report: &mut Report) -> bool {
+    let mut changed = report.take(first.item, first.state, first.grant);
+    let soon = Instant::now() + TOGETHER;
+    while !report.is_ready() && report.failed().is_none() {
+        let Ok(Some(update)) = timeout_at(soon, updates.recv()).await else { break };
+        changed |= report.take(update.item, update.state, update.grant);
+    }
+    changed
+}
+
+async fn at(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}
+
+/// Starts the task that observes an item.
+fn begin(number: usize, item: Item, arguments: &Arguments, updates: UnboundedSender<Update>) {
+    match item.what {
+        What::Object { access, subject } => {
+            let mut last = None;
+            let report = Box::new(move |state: State, grant: Option<Grant>| {
+                // What is no news is not sent, so that what waits to be read stays small.
+                if last.as_ref() != Some(&state) {
+                    last = Some(state.clone());
+                    let _ = updates.send(Update { item: number, state, grant });
+                }
+            });
+            tokio::spawn(observe(Arc::clone(&access), subject, report));
+        }
+        What::Address(probe) => {
+            let (every, timeout) = (arguments.every, arguments.probe_timeout);
+            tokio::spawn(async move {
+                let mut last = None;
+                loop {
+                    let begun = Instant::now();
+                    let outcome = probe.attempt(timeout).await;
+                    let state = if outcome.result.is_success() {
+                        State::Ready
+                    } else {
+                        State::Missing(without_local_address(&outcome.message))
+                    };
+                    if last.as_ref() != Some(&state) {
+                        last = Some(state.clone());
+                        let _ = updates.send(Update { item: number, state, grant: None });
+                    }
+                    sleep_until(begun + every).await;
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Where the API server is, and who asks.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hyper::Uri;
+use thiserror::Error;
+
+/// Where Kubernetes mounts token, CA and namespace of the service account.
+pub const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The namespace where nothing says another one.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// How the API server is reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub(super) tls: bool,
+    /// Without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Host and port as in the `Host` header.
+    pub(super) authority: String,
+    /// What stands before each path.
+    pub(super) base: String,
+    /// The file of the token. It is read again for each request, since it rotates.
+    pub(super) token: Option<PathBuf>,
+    /// The file of the authorities that may have issued the server's certificate; read for each connection.
+    pub(super) ca: Option<PathBuf>,
+    /// The namespace that is asked about unless another is named.
+    pub namespace: String,
+}
+
+/// Why no API server can be asked.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum AccessError {
+    /// Not within a Pod, and no server is named.
+    #[error(
+        "KUBERNETES_SERVICE_HOST is not set, so this is no Pod; run `kubectl proxy` and add --server http://127.0.0.1:8001"
+    )]
+    NoPod,
+    /// A port that is none.
+    #[error("KUBERNETES_SERVICE_PORT={0:?} is not a port")]
+    Port(String),
+    /// Not the address of a server.
+    #[error("--server {0:?} is not a URL such as http://127.0.0.1:8001 or https://10.96.0.1")]
+    Server(String),
+}
+
+impl Access {
+    /// The API server of the Pod's cluster, asked as its service account. `mount` is [`MOUNT`].
+    pub fn of_pod(env: &[(OsString, OsString)], mount: &Path) -> Result<Self, AccessError> {
+        let get = |wanted: &str| {
+            let value = env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.to_string_lossy());
+            value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        let host = get("KUBERNETES_SERVICE_HOST").ok_or(AccessError::NoPod)?;
+        let port = match get("KUBERNETES_SERVICE_PORT_HTTPS").or_else(|| get("KUBERNETES_SERVICE_PORT")) {
+            None => 443,
+            Some(port) => port.parse().map_err(|_| AccessError::Port(port))?,
+        };
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Ok(Self {
+            tls: true,
+            host,
+            port,
+            authority,
+            base: String::new(),
+            token: Some(mount.join("token")),
+            ca: Some(mount.join("ca.crt")),
+            namespace: namespace(mount),
+        })
+    }
+
+    /// The API server at `url`, such as that of `kubectl proxy`.
+    pub fn of_server(url: &str, ca: Option<PathBuf>, token: Option<PathBuf>) -> Result<Self, AccessError> {
+        let wrong = || AccessError::Server(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong()),
+        };
+        let authority =
+            uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
+        let has_port = authority.as_str().len() > authority.host().len();
+        if uri.query().is_some() || authority.host().is_empty() || has_port && authority.port_u16().is_none()
+        {
+            return Err(wrong());
+        }
+        Ok(Self {
+            tls,
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            authority: authority.as_str().to_owned(),
+            base: uri.path().trim_end_matches('/').to_owned(),
+            token,
+            ca,
+            namespace: namespace(Path::new(MOUNT)),
+        })
+    }
+
+    /// The address, for messages.
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base)
+    }
+
+    /// The token as it is now; `None` where there is no file.
+    pub(super) fn current_token(&self) -> Option<String> {
+        let token = fs::read_to_string(self.token.as_ref()?).ok()?;
+        Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+    }
+}
+
+fn namespace(mount: &Path) -> String {
+    let namespace = fs::read_to_string(mount.join("namespace")).unwrap_or_default();
+    match namespace.trim() {
+        "" => DEFAULT_NAMESPACE.to_owned(),
+        namespace => namespace.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn a_pod_asks_as_its_service_account_in_its_namespace() {
+        let mount = tempfile::tempdir().unwrap();
+        let variables = env(&[("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "6443")]);
+        let access = Access::of_pod(&variables, mount.path()).unwrap();
+        assert_eq!((access.url().as_str(), access.host.as_str()), ("https://[fd00::1]:6443", "fd00::1"));
+        assert_eq!((access.namespace.as_str(), access.current_token()), ("default", None));
+        fs::write(mount.path().join("namespace"), "app").unwrap();
+        fs::write(mount.path().join("token"), "one\n").unwrap();
+        let access = Access::of_pod(&variables, mount.path()).unwrap();
+        assert_eq!((access.namespace.as_str(), access.current_token().as_deref()), ("app", Some("one")));
+        fs::write(mount.path().join("token"), "two").unwrap();
+        assert_eq!(access.current_token().as_deref(), Some("two"), "it rotates");
+    }
+
+    #[test]
+    fn without_a_pod_and_with_a_wrong_server_the_message_says_what_would_be_right() {
+        let mount = Path::new("/nowhere");
+        assert_eq!(Access::of_pod(&[], mount).unwrap_err(), AccessError::NoPod);
+        let wrong = env(&[("KUBERNETES_SERVICE_HOST", "h"), ("KUBERNETES_SERVICE_PORT", "tcp://h:1")]);
+        assert_eq!(Access::of_pod(&wrong, mount).unwrap_err(), AccessError::Port("tcp://h:1".to_owned()));
+        for url in ["", "127.0.0.1:8001", "ftp://h", "http://", "http://u@h", "http://h/?x", "http://h:x"] {
+            assert_eq!(Access::of_server(url, None, None).unwrap_err(), AccessError::Server(url.to_owned()));
+        }
+        let access = Access::of_server("http://[::1]:8001/k8s/", None, None).unwrap();
+        assert_eq!((access.url().as_str(), access.host.as_str()), ("http://[::1]:8001/k8s", "::1"));
+    }
+}

@@ -1,0 +1,121 @@
+//! What is known of the objects that are waited for.
+
+use std::collections::BTreeMap;
+
+/// Objects that one selector may match; beyond it, waiting for each is not what anyone means.
+const MAX_OBJECTS: usize = 10_000;
+/// Objects that a message names.
+const NAMED: usize = 3;
+
+/// Whether what is waited for is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Ready,
+    /// Not yet, and why.
+    Missing(String),
+    /// It never will be, and why.
+    Failed(String),
+}
+
+/// The states of all objects that one question is about, by name.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    states: BTreeMap<String, State>,
+    overflow: bool,
+}
+
+impl Tracked {
+    pub(super) fn clear(&mut self) {
+        self.states.clear();
+        self.overflow = false;
+    }
+
+    pub(super) fn put(&mut self, name: &str, state: State) {
+        if self.states.len() >= MAX_OBJECTS && !self.states.contains_key(name) {
+            self.overflow = true;
+            return;
+        }
+        self.states.insert(name.to_owned(), state);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.states.remove(name);
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.states.keys().map(String::as_str)
+    }
+
+    /// The state of the only object.
+    pub(super) fn of_one(&self) -> State {
+        self.states.values().next().cloned().unwrap_or_else(|| State::Missing("not found".to_owned()))
+    }
+
+    /// The state of all together: each has to be ready, and there has to be one.
+    pub(super) fn of_all(&self, selector: &str) -> State {
+        if self.overflow {
+            return State::Missing(format!("more than {MAX_OBJECTS} objects match {selector}; narrow it"));
+        }
+        let mut missing = 0;
+        let mut reasons = Vec::new();
+        for (name, state) in &self.states {
+            match state {
+                State::Ready => {}
+                State::Failed(reason) => return State::Failed(format!("{name}: {reason}")),
+                State::Missing(reason) => {
+                    missing += 1;
+                    if reasons.len() < NAMED {
+                        reasons.push(format!("{name}: {reason}"));
+                    }
+                }
+            }
+        }
+        match (self.states.len(), missing) {
+            (0, _) => State::Missing(format!("nothing matches {selector}")),
+            (_, 0) => State::Ready,
+            (all, missing) => {
+                let more = if missing > reasons.len() { ", …" } else { "" };
+                State::Missing(format!("{missing} of {all} are not: {}{more}", reasons.join(", ")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(reason: &str) -> State {
+        State::Missing(reason.to_owned())
+    }
+
+    #[test]
+    fn all_have_to_be_ready_and_one_has_to_be_there() {
+        let mut tracked = Tracked::default();
+        assert_eq!(tracked.of_all("app=x"), missing("nothing matches app=x"));
+        assert_eq!(tracked.of_one(), missing("not found"));
+        tracked.put("a", State::Ready);
+        assert_eq!(tracked.of_all("app=x"), State::Ready);
+        for name in ["b", "c", "d", "e"] {
+            tracked.put(name, missing("no"));
+        }
+        assert_eq!(tracked.of_all("app=x"), missing("4 of 5 are not: b: no, c: no, d: no, …"));
+        tracked.put("e", State::Failed("it broke".to_owned()));
+        assert_eq!(tracked.of_all("app=x"), State::Failed("e: it broke".to_owned()));
+        for name in ["b", "c", "d", "e"] {
+            tracked.remove(name);
+        }
+        assert_eq!((tracked.of_all("app=x"), tracked.of_one()), (State::Ready, State::Ready));
+    }
+
+    #[test]
+    fn the_number_of_objects_is_bounded() {
+        let mut tracked = Tracked::default();
+        for number in 0..=MAX_OBJECTS {
+            tracked.put(&number.to_string(), State::Ready);
+        }
+        assert_eq!(tracked.names().count(), MAX_OBJECTS);
+        assert!(matches!(tracked.of_all("a=b"), State::Missing(reason) if reason.contains("narrow it")));
+    }
+}

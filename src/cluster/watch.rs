@@ -1,0 +1,313 @@
+//! Listing objects and following their changes.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::client::{Client, text_of};
+use super::error::ApiError;
+use super::object::{Object, number, text};
+
+/// Objects per page of a list.
+const PAGE: usize = 20;
+/// After this time the server ends a watch.
+const WATCH: Duration = Duration::from_secs(240);
+/// After this much more it has forgotten to.
+const GRACE: Duration = Duration::from_secs(30);
+/// The largest event that is read, in bytes: objects have at most 1.5 MiB.
+const MAX_EVENT: usize = 8 << 20;
+/// The first pause after an error.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause, unless the server asks for more.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that a server may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Which objects to follow.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    /// Path of the collection.
+    pub(super) path: String,
+    /// `fieldSelector` or `labelSelector`, and its value.
+    pub(super) selector: Option<(&'static str, String)>,
+    /// Whether objects are needed as a whole.
+    pub(super) whole: bool,
+}
+
+/// What becomes of the objects.
+pub(super) trait Sink: Send {
+    fn clear(&mut self);
+    fn put(&mut self, name: &str, object: &Value);
+    fn remove(&mut self, name: &str);
+    /// Told when everything is known again, after each change, and of each error.
+    fn report(&mut self, error: Option<&ApiError>);
+}
+
+#[derive(Deserialize)]
+struct List<const WHOLE: bool> {
+    metadata: ListMeta,
+    // Go's way to write an empty list is null, too.
+    items: Option<Vec<Object<WHOLE>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    r#continue: String,
+}
+
+#[derive(Deserialize)]
+struct Event<const WHOLE: bool> {
+    r#type: String,
+    object: Object<WHOLE>,
+}
+
+/// Lists the objects and follows their changes for ever, through every error.
+pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl Sink) {
+    let mut pause = Pause::new();
+    loop {
+        let listed = if query.whole {
+            list::<true>(client, query, sink).await
+        } else {
+            list::<false>(client, query, sink).await
+        };
+        let mut version = match listed {
+            Ok(version) => version,
+            // The list grew too old between two of its pages.
+            Err(ApiError::Expired) => {
+                pause.after(None).await;
+                continue;
+            }
+            Err(error) => {
+                sink.report(Some(&error));
+                pause.after(Some(&error)).await;
+                continue;
+            }
+        };
+        sink.report(None);
+        loop {
+            let start = Instant::now();
+            let ended = if query.whole {
+                watch::<true>(client, query, &mut version, sink).await
+            } else {
+                watch::<false>(client, query, &mut version, sink).await
+            };
+            // What lasted was in order, whatever its end.
+            if start.elapsed() > MAX_PAUSE {
+                pause = Pause::new();
+            }
+            match ended {
+                Ok(()) => pause.after(None).await,
+                Err(ApiError::Expired) => {
+                    pause.after(None).await;
+                    break;
+                }
+                Err(error) => {
+                    sink.report(Some(&error));
+                    pause.after(Some(&error)).await;
+                    if !matches!(error, ApiError::Unreachable { .. }) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lists all objects, page by page, and returns the version of the list.
+async fn list<const WHOLE: bool>(
+    client: &mut Client,
+    query: &Query,
+    sink: &mut impl Sink,
+) -> Result<String, ApiError> {
+    let mut next = String::new();
+    let mut first = true;
+    loop {
+        let mut path = query.path(&format!("limit={PAGE}"));
+        if !next.is_empty() {
+            path.push_str("&continue=");
+            escape_into(&mut path, &next);
+        }
+        let body = client.get(&path).await?;
+        let list: List<WHOLE> =
+            serde_json::from_slice(&body).map_err(|error| client.garbled(&format!("{path}: {error}")))?;
+        if std::mem::take(&mut first) {
+            sink.clear();
+        }
+        for Object(object) in list.items.unwrap_or_default() {
+            sink.put(text(&object, "/metadata/name"), &object);
+        }
+        if list.metadata.r#continue.is_empty() {
+            return Ok(list.metadata.resource_version);
+        }
+        next = list.metadata.r#continue;
+    }
+}
+
+/// Follows changes from `version` on, which is kept up to date, until the server ends the watch.
+async fn watch<const WHOLE: bool>(
+    client: &mut Client,
+    query: &Query,
+    version: &mut String,
+    sink: &mut impl Sink,
+) -> Result<(), ApiError> {
+    let mut path = query.path("watch=1&allowWatchBookmarks=true");
+    let _ = write!(path, "&timeoutSeconds={}&resourceVersion=", WATCH.as_secs());
+    escape_into(&mut path, version);
+    let deadline = Instant::now() + WATCH + GRACE;
+    let mut response = client.begin(&path).await?;
+    // The server answers again.
+    sink.report(None);
+    let mut line = Vec::new();
+    loop {
+        let frame = timeout_at(deadline, response.body_mut().frame()).await;
+        let frame = frame.map_err(|_| client.unreachable("the watch has not ended in time"))?;
+        let Some(frame) = frame else { return Ok(()) };
+        let frame = frame.map_err(|error| client.unreachable(&text_of(&error)))?;
+        for piece in frame.into_data().unwrap_or_default().split_inclusive(|c| *c == b'\n') {
+            if line.len() + piece.len() > MAX_EVENT {
+                return Err(client.garbled("an event is larger than 8 MiB"));
+            }
+            line.extend_from_slice(piece);
+            if line.ends_with(b"\n") {
+                apply::<WHOLE>(client, &line, version, sink)?;
+                // What one large event took is given back.
+                line = Vec::new();
+            }
+        }
+    }
+}
+
+fn apply<const WHOLE: bool>(
+    client: &Client,
+    line: &[u8],
+    version: &mut String,
+    sink: &mut impl Sink,
+) -> Result<(), ApiError> {
+    if line.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let Event { r#type, object: Object(object) } = serde_json::from_slice::<Event<WHOLE>>(line)
+        .map_err(|error| client.garbled(&format!("an event of a watch: {error}")))?;
+    let name = text(&object, "/metadata/name");
+    match r#type.as_str() {
+        "ADDED" | "MODIFIED" => sink.put(name, &object),
+        "DELETED" => sink.remove(name),
+        "BOOKMARK" => {}
+        "ERROR" => {
+            let code = number(&object, "/code").and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+            if code == 410 {
+                return Err(ApiError::Expired);
+            }
+            let message = text(&object, "/message").chars().take(300).collect();
+            return Err(ApiError::Status { code, message, retry_after: None });
+        }
+        _ => return Ok(()),
+    }
+    let seen = text(&object, "/metadata/resourceVersion");
+    if !seen.is_empty() {
+        seen.clone_into(version);
+    }
+    if r#type != "BOOKMARK" {
+        sink.report(None);
+    }
+    Ok(())
+}
+
+impl Query {
+    /// The path with these parameters and the selector.
+    fn path(&self, parameters: &str) -> String {
+        let mut path = format!("{}?{parameters}", self.path);
+        if let Some((name, value)) = &self.selector {
+            let _ = write!(path, "&{name}=");
+            escape_into(&mut path, value);
+        }
+        path
+    }
+}
+
+/// Appends a text with its percent escapes.
+fn escape_into(path: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+}
+
+/// Pauses that grow with each error, and are never the same for all who wait.
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) const fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// Waits, at least as long as the server asks.
+    pub(super) async fn after(&mut self, error: Option<&ApiError>) {
+        let asked = match error {
+            Some(ApiError::Status { retry_after: Some(after), .. }) => (*after).min(MAX_RETRY_AFTER),
+            // Nothing but a change by a person ends these.
+            Some(ApiError::Status { code: 403 | 404, .. }) => MAX_PAUSE,
+            _ => Duration::ZERO,
+        };
+        let draw = RandomState::new().build_hasher().finish() % 1024;
+        let pause = self.0.max(asked);
+        self.0 = (self.0 * 2).min(MAX_PAUSE);
+        sleep(pause + pause.mul_f64(draw as f64 / 4096.0)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_escaped() {
+        let selector = Some(("labelSelector", "app in (a,b),tier!=x y".to_owned()));
+        let query = Query { path: "/api/v1/pods".to_owned(), selector, whole: false };
+        let expected = "/api/v1/pods?limit=20&labelSelector=app%20in%20%28a%2Cb%29%2Ctier%21%3Dx%20y";
+        assert_eq!(query.path("limit=20"), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_are_at_least_as_long_as_the_server_asks() {
+        let mut pause = Pause::new();
+        let asked =
+            ApiError::Status { code: 429, message: String::new(), retry_after: Some(Duration::from_secs(7)) };
+        let rude = ApiError::Status {
+            code: 503,
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(9999)),
+        };
+        for (error, at_least) in [
+            (None, 250),
+            (None, 500),
+            (None, 1000),
+            (Some(&asked), 7000),
+            (None, 4000),
+            (None, 5000),
+            (Some(&rude), 60_000),
+        ] {
+            let start = Instant::now();
+            pause.after(error).await;
+            let at_least = Duration::from_millis(at_least);
+            let took = start.elapsed();
+            assert!(
+                took >= at_least && took <= at_least.mul_f64(1.26) + Duration::from_millis(2),
+                "{took:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The command `wait`, against an API server that restarts, expires watches, throttles and forbids.
+
+#![allow(clippy::unwrap_used, reason = "the lint knows test functions, not their helpers")]
+#![allow(clippy::match_bool, reason = "a list and a watch are told apart in one form everywhere")]
+
+use std::ffi::OsString;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use kube_probesim::cli::wait::run;
+use serde_json::{Value, json};
+
+use crate::api_server::{Answer, ApiServer, Request, event, list, status};
+use crate::scripted::{self, Fin, closed};
+use crate::support::authority::Authority;
+
+struct Ran {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+fn command(args: &[&str]) -> Ran {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = run(args.iter().map(OsString::from), Vec::new(), &mut out, &mut err);
+    Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+/// The command beside a test; 30 s are far more than it needs.
+fn begin(server: &ApiServer, args: &str) -> JoinHandle<Ran> {
+    let args = format!("{args} --timeout 30 --server {}", server.url());
+    thread::spawn(move || command(&args.split_whitespace().collect::<Vec<_>>()))
+}
+
+fn waited(server: &ApiServer, args: &str) -> Ran {
+    begin(server, args).join().unwrap()
+}
+
+/// The lines without the time that each begins with.
+fn lines(ran: &Ran) -> Vec<String> {
+    ran.out.lines().map(|line| line.split_once("s ").unwrap().1.to_owned()).collect()
+}
+
+fn deployment(version: u32, available: bool) -> Value {
+    let status = if available { "True" } else { "False" };
+    json!({
+        "metadata": {"name": "postgres", "resourceVersion": version.to_string(), "generation": 1},
+        "spec": {"replicas": 1, "template": {}},
+        "status": {
+            "observedGeneration": 1, "availableReplicas": u32::from(available),
+            "conditions": [{"type": "Available", "status": status}],
+        },
+    })
+}
+
+fn pod(name: &str, version: u32, ready: bool) -> Value {
+    let status = if ready { "True" } else { "False" };
+    json!({
+        "metadata": {"name": name, "resourceVersion": version.to_string()},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]},
+    })
+}
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/app/deployments?";
+
+#[test]
+fn a_deployment_is_listed_and_watched_until_it_is_available() {
+    let server = ApiServer::new(|request: &Request| match request.is_watch() {
+        false => list("7", &[deployment(5, false)]),
+        true => Answer::WatchLater(Duration::from_millis(300), event("MODIFIED", &deployment(8, true))),
+    });
+    let ran = waited(&server, "--namespace app --resource deployment --name postgres --condition available");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(
+        lines(&ran),
+        [
+            "waiting for 1 of 1: deployment/postgres available: 0 of 1 replicas are available",
+            "ready: deployment/postgres available",
+        ]
+    );
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(
+        paths,
+        [
+            format!("{DEPLOYMENTS}limit=20&fieldSelector=metadata.name%3Dpostgres"),
+            format!(
+                "{DEPLOYMENTS}watch=1&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dpostgres&\
+                 timeoutSeconds=240&resourceVersion=7"
+            ),
+        ],
+        "one question and one watch, however long it takes"
+    );
+}
+
+#[test]
+fn everything_named_has_to_be_ready_addresses_too() {
+    let address = scripted::Server::new(&[(scripted::OK, Fin)]);
+    let server =
+        ApiServer::new(|request: &Request| match (request.is_watch(), request.path.contains("/pods")) {
+            (true, _) => Answer::Watch(Vec::new()),
+            (false, true) => list("1", &[pod("cache-0", 1, true)]),
+            (false, false) => list("1", &[deployment(1, true)]),
+        });
+    let args = format!("deployment/postgres pod/cache-0 tcp://{} {}", address.address, address.url());
+    let ran = waited(&server, &args);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let expected = format!("ready: {}", args.replace(' ', ", "));
+    assert_eq!(lines(&ran).last(), Some(&expected));
+    let ran = command(&["-timeout=1", &format!("tcp://{}", closed()), &address.url()]);
+    assert_eq!(ran.code, 1, "an address alone needs no API server");
+    assert!(
+        ran.out.contains("waiting for 1 of 2: tcp://") && ran.out.contains("connect: connection refused"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.starts_with("kube-probesim wait: not ready in time: tcp://"), "{}", ran.err);
+}
+
+#[test]
+fn what_is_not_there_is_waited_for_and_said_once() {
+    let server = ApiServer::new(|request: &Request| match request.is_watch() {
+        false => list("1", &[]),
+        true => Answer::WatchLater(Duration::from_millis(1500), event("ADDED", &deployment(2, true))),
+    });
+    let ran = waited(&server, "deploy/postgres");
+    assert_eq!(ran.code, 0);
+    assert_eq!(lines(&ran), ["waiting for 1 of 1: deploy/postgres: not found", "ready: deploy/postgres"]);
+}
+
+#[test]
+fn a_job_that_has_failed_ends_it_at_once_with_code_2() {
+    let failed = json!({"metadata": {"name": "migrate"}, "status": {"conditions":
+        [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]}});
+    let server =
+        ApiServer::new(move |request: &Request| match (request.is_watch(), request.path.contains("/jobs")) {
+            (true, _) => Answer::Watch(Vec::new()),
+            (false, true) => list("1", std::slice::from_ref(&failed)),
+            (false, false) => list("1", &[]),
+        });
+    let ran = waited(&server, "pod/other job/migrate");
+    let error =
+        "kube-probesim wait: never: job/migrate: the Job has failed (BackoffLimitExceeded: too often)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (2, error));
+}
+
+#[test]
+fn a_service_needs_an_endpoint_that_is_ready() {
+    let slice = |ready: bool| {
+        json!({"metadata": {"name": "api-x", "labels": {"kubernetes.io/service-name": "api"}},
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]})
+    };
+    let server = ApiServer::new(move |request: &Request| match request.is_watch() {
+        false => list("1", &[slice(false)]),
+        true => Answer::WatchLater(Duration::from_millis(300), event("MODIFIED", &slice(true))),
+    });
+    let ran = waited(&server, "service/api");
+    assert_eq!(ran.code, 0);
+    assert_eq!(
+        lines(&ran),
+        ["waiting for 1 of 1: service/api: its only endpoint is not ready", "ready: service/api"]
+    );
+    let path = &server.requests()[0].path;
+    assert!(
+        path.ends_with("endpointslices?limit=20&labelSelector=kubernetes.io%2Fservice-name%3Dapi"),
+        "{path}"
+    );
+}
+
+#[test]
+fn services_by_selector_need_endpoints_each() {
+    let slice = |service: &str| {
+        json!({"metadata": {"name": format!("{service}-x"), "labels": {"kubernetes.io/service-name": service}},
+            "endpoints": [{"addresses": ["10.0.0.1"]}]})
+    };
+    let service = |name: &str| json!({"metadata": {"name": name}});
+    let server = ApiServer::new(move |request: &Request| {
+        match (request.is_watch(), request.path.contains("/endpointslices")) {
+            (false, true) => list("1", &[slice("a"), slice("of-another")]),
+            (false, false) => list("1", &[service("a"), service("b")]),
+            (true, true) => Answer::WatchLater(Duration::from_millis(500), event("ADDED", &slice("b"))),
+            (true, false) => Answer::Watch(Vec::new()),
+        }
+    });
+    let ran = waited(&server, "svc -l app=x");
+    assert_eq!(ran.code, 0);
+    assert_eq!(
+        lines(&ran),
+        [
+            "waiting for 1 of 1: svc app=x: 1 of 2 are not: b: no Service of this name has endpoints",
+            "ready: svc app=x"
+        ]
+    );
+}
+
+#[test]
+fn a_selector_needs_all_its_objects_over_pages_and_one_at_least() {
+    let server = ApiServer::new(|request: &Request| {
+        assert!(request.path.contains("labelSelector=app%3Dx"), "{}", request.path);
+        match (request.is_watch(), request.path.contains("continue=next%2F2")) {
+            (false, false) => Answer::Json(
+                200,
+                json!({"metadata": {"resourceVersion": "4", "continue": "next/2"}, "items": [pod("a", 1, true)]}),
+            ),
+            (false, true) => list("4", &[pod("b", 2, false), pod("c", 3, false)]),
+            (true, _) => {
+                assert!(request.path.contains("resourceVersion=4"));
+                Answer::Watch(vec![
+                    event("MODIFIED", &pod("b", 5, true)),
+                    event("DELETED", &pod("c", 6, false)),
+                ])
+            }
+        }
+    });
+    let ran = waited(&server, "pod --selector app=x");
+    assert_eq!((ran.code, lines(&ran).last().map(String::as_str)), (0, Some("ready: pod app=x")));
+}
+
+#[test]
+fn a_kind_of_others_is_found_by_asking_the_api() {
+    let server = ApiServer::new(|request: &Request| {
+        let resource = json!({"name": "widgets", "singularName": "widget", "kind": "Widget", "namespaced": true, "shortNames": ["wd"]});
+        match request.path.split('?').next().unwrap() {
+            "/api/v1" => Answer::Json(
+                200,
+                json!({"resources": [{"name": "pods/widget", "kind": "Widget", "namespaced": true}]}),
+            ),
+            "/apis" => Answer::Json(
+                200,
+                json!({"groups": [
+                {"name": "broken.example", "preferredVersion": {"version": "v1"}},
+                {"name": "shop.example", "preferredVersion": {"version": "v1beta2"}}]}),
+            ),
+            "/apis/broken.example/v1" => Answer::Json(503, status(503, "its server is away")),
+            "/apis/shop.example/v1beta2" => Answer::Json(200, json!({"resources": [resource]})),
+            "/apis/shop.example/v1beta2/namespaces/default/widgets" if !request.is_watch() => {
+                list("1", &[json!({"metadata": {"name": "a"}, "status": {"phase": "Green"}})])
+            }
+            _ => Answer::Watch(Vec::new()),
+        }
+    });
+    for kind in ["widget", "wd", "Widgets", "widgets.shop.example"] {
+        let ran = waited(&server, &format!("{kind}/a --for jsonpath={{.status.phase}}=Green"));
+        assert_eq!(ran.code, 0, "{kind}: {} {}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn a_server_that_restarts_is_waited_for_and_nothing_is_missed() {
+    let server = ApiServer::new(|request: &Request| match (request.is_watch(), request.number) {
+        (false, _) => list("7", &[deployment(5, false)]),
+        (true, 0..4) => Answer::Watch(Vec::new()),
+        (true, _) => Answer::Watch(vec![event("MODIFIED", &deployment(8, true))]),
+    });
+    let waiting = begin(&server, "deployment/postgres");
+    until(|| server.requests().len() == 2);
+    server.stop();
+    thread::sleep(Duration::from_millis(300));
+    server.start_again();
+    until(|| server.requests().len() == 3);
+    server.stop();
+    server.start_again();
+    until(|| server.requests().len() == 4);
+    server.stop();
+    server.start_again();
+    let ran = waiting.join().unwrap();
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let requests = server.requests();
+    assert!(requests[1..].iter().all(Request::is_watch), "it goes on from where it was: {requests:?}");
+    assert!(ran.out.contains("connect"), "an outage is said: {}", ran.out);
+}
+
+fn until(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_expired_watch_is_begun_anew_from_a_list() {
+    // Once as an event and once as a status.
+    let gone = status(410, "too old resource version");
+    let server = ApiServer::new(move |request: &Request| match (request.is_watch(), request.number) {
+        (false, number) => list(&format!("{number}"), &[deployment(5, number > 3)]),
+        (true, 1) => Answer::WatchThenEnd(vec![event("ERROR", &gone)]),
+        (true, 3) => Answer::Json(410, gone.clone()),
+        (true, _) => Answer::Watch(Vec::new()),
+    });
+    let ran = waited(&server, "deployment/postgres");
+    assert_eq!((ran.code, lines(&ran).len()), (0, 2), "{}", ran.out);
+    let kinds: Vec<bool> = server.requests().iter().take(5).map(Request::is_watch).collect();
+    assert_eq!(kinds, [false, true, false, true, false]);
+}
+
+#[test]
+fn a_watch_that_ends_goes_on_from_its_last_event_or_bookmark() {
+    let server = ApiServer::new(|request: &Request| match (request.is_watch(), request.number) {
+        (false, _) => list("1", &[deployment(1, false)]),
+        (true, 1) => Answer::WatchThenEnd(vec![event("MODIFIED", &deployment(4, false))]),
+        (true, 2) => {
+            assert!(request.path.ends_with("resourceVersion=4"), "{}", request.path);
+            let bookmark = json!({"metadata": {"resourceVersion": "9"}});
+            Answer::WatchThenEnd(vec![event("BOOKMARK", &bookmark)])
+        }
+        (true, _) => {
+            assert!(request.path.ends_with("resourceVersion=9"), "{}", request.path);
+            Answer::Watch(vec![event("MODIFIED", &deployment(10, true))])
+        }
+    });
+    assert_eq!(waited(&server, "deployment/postgres").code, 0);
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn throttling_and_trouble_of_the_server_are_waited_out() {
+    let server = ApiServer::new(|request: &Request| match request.number {
+        0 => Answer::JsonWith(429, "Retry-After: 1\r\n", status(429, "slow down")),
+        1 => Answer::Json(500, status(500, "etcd is away")),
+        2 => Answer::Garbage("<html>"),
+        3 => Answer::Close,
+        4 => list("1", &[deployment(1, true)]),
+        _ => Answer::Watch(Vec::new()),
+    });
+    let start = Instant::now();
+    let ran = waited(&server, "deployment/postgres");
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(start.elapsed() >= Duration::from_secs(1), "Retry-After is obeyed");
+    for part in [
+        "429, too many requests: slow down",
+        "500, the API server has trouble: etcd is away",
+        "expected value",
+    ] {
+        assert!(ran.out.contains(part), "{part} is not in {}", ran.out);
+    }
+}
+
+#[test]
+fn a_missing_permission_is_named_with_the_role_that_grants_it() {
+    let message = "deployments.apps \"postgres\" is forbidden: User \"system:serviceaccount:app:shop\" cannot list \
+                   resource \"deployments\" in API group \"apps\" in the namespace \"app\"";
+    let server = ApiServer::new(move |request: &Request| match request.number {
+        0 => Answer::Json(403, status(403, message)),
+        1 => list("1", &[deployment(1, true)]),
+        _ => Answer::Watch(Vec::new()),
+    });
+    let ran = waited(&server, "deployment/postgres -n app");
+    assert_eq!(ran.code, 0, "it goes on, and somebody grants it");
+    assert!(ran.out.contains("403, not permitted: deployments.apps"), "{}", ran.out);
+    for part in [
+        "kind: Role\nmetadata: {name: kube-probesim-wait, namespace: app}",
+        "{apiGroups: [apps], resources: [deployments], resourceNames: [postgres], verbs: [get, list, watch]}",
+        "subjects: [{kind: ServiceAccount, name: shop, namespace: app}]",
+    ] {
+        assert!(ran.err.contains(part), "{part} is not in {}", ran.err);
+    }
+}
+
+#[test]
+fn over_tls_the_token_is_read_again_and_the_certificate_is_verified() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "first\n").unwrap();
+    let config = authority.config(&["127.0.0.1"], |_| {});
+    let path = token.clone();
+    let server = ApiServer::with(Some(config), move |request: &Request| match request.number {
+        0 => {
+            std::fs::write(&path, "second").unwrap();
+            Answer::Json(401, status(401, "Unauthorized"))
+        }
+        1 => list("1", &[deployment(1, true)]),
+        _ => Answer::Watch(Vec::new()),
+    });
+    let files = |ca: &Authority| {
+        format!("--certificate-authority {} --token-file {}", ca.file().display(), token.display())
+    };
+    let ran = waited(&server, &format!("deployment/postgres {}", files(&authority)));
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let tokens: Vec<_> =
+        server.requests().into_iter().take(2).map(|request| request.token.unwrap()).collect();
+    assert_eq!(tokens, ["first", "second"]);
+    // A server that another authority vouches for gets no token.
+    let before = server.requests().len();
+    let other = Authority::new();
+    let args = format!("deployment/postgres --timeout 1 --server {} {}", server.url(), files(&other));
+    let ran = command(&args.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("invalid peer certificate"), "{}", ran.out);
+    assert_eq!(server.requests().len(), before);
+}
+
+#[test]
+fn json_has_what_is_missing_and_why() {
+    let server = ApiServer::new(|request: &Request| match request.is_watch() {
+        false => list("1", &[deployment(1, false)]),
+        true => Answer::Watch(Vec::new()),
+    });
+    let args = ["deployment/postgres", "-o", "json", "--timeout", "1s", "--server", &server.url()];
+    let ran = command(&args);
+    assert_eq!(ran.code, 1);
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&json!("waiting"), &json!("timeout")));
+    let missing = json!([{"name": "deployment/postgres", "reason": "0 of 1 replicas are available"}]);
+    assert_eq!((&lines[1]["missing"], &lines[1]["ready"]), (&missing, &json!([])));
+}
+
+#[test]
+fn without_a_pod_or_a_server_it_says_what_to_do() {
+    let ran = command(&["deployment/postgres"]);
+    assert_eq!(ran.code, 78);
+    assert!(ran.err.contains("run `kubectl proxy` and add --server http://127.0.0.1:8001"), "{}", ran.err);
+    let ran = command(&["deployment/postgres", "--server", "here"]);
+    assert_eq!(ran.code, 78);
+    assert!(ran.err.contains("--server \"here\" is not a URL such as"), "{}", ran.err);
+    assert_eq!(command(&[]).code, 64);
+}

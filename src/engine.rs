@@ -3,6 +3,7 @@
 mod active;
 mod counters;
 pub mod events;
+mod matched;
 pub(crate) mod throttle;
 
 use std::sync::Arc;
@@ -18,8 +19,8 @@ pub use counters::{RuleCounters, Tally};
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, Counts, Decision, MAX_PROXIES, Origin, Proxies, Replica, RequestInfo, Rule, Slot,
-    Target, TargetId,
+    ActivePlan, Client, Counts, Decision, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
+    RequestView, Rule, Slot, Target, TargetId,
 };
 use crate::plan::Source;
 
@@ -50,6 +51,17 @@ pub struct Snapshot {
     pub counts: Counts,
 }
 
+impl Snapshot {
+    /// Whether the rule at a position is in its window: in time and, for the next request of one of its targets, in
+    /// requests.
+    pub fn is_active(&self, position: usize) -> bool {
+        match self.active.matched(position) {
+            Some(matched) => self.active.plan.is_active(position, self.elapsed, &matched),
+            None => self.active.plan.is_active(position, self.elapsed, &self.counts),
+        }
+    }
+}
+
 /// What the engine says of a request.
 #[derive(Debug)]
 pub struct Injection {
@@ -61,6 +73,9 @@ pub struct Injection {
     pub first: Option<usize>,
     /// The request's number among those of its target and client class.
     pub number: u64,
+    /// The number that the rule whose mode was injected was drawn with: the request's, or its number among those that
+    /// the rule's match admits.
+    pub drawn_number: u64,
     /// A rule and a target whose injection is not counted yet.
     unconfirmed: Option<(usize, TargetId)>,
 }
@@ -69,16 +84,18 @@ impl Engine {
     /// An engine that begins now, with rules of the environment.
     pub fn new(plan: ActivePlan) -> Self {
         let sources = vec![Source::Environment; plan.len()];
-        Self::resumed(plan, sources, None, Duration::ZERO, &Counts::default())
+        Self::resumed(plan, sources, None, Duration::ZERO, &Counts::default(), |_| Counts::default())
     }
 
-    /// An engine that goes on where an earlier start of the container left off. `sources` has one entry for each rule.
+    /// An engine that goes on where an earlier start of the container left off. `sources` has one entry for each rule;
+    /// `matched` gives the requests that the match of a rule has admitted.
     pub fn resumed(
         plan: ActivePlan,
         sources: Vec<Source>,
         stop: Option<Stop>,
         elapsed: Duration,
         counts: &Counts,
+        matched: impl Fn(&Rule) -> Counts,
     ) -> Self {
         let numbers: [[AtomicU64; Client::COUNT]; _] = std::array::from_fn(|_| Default::default());
         for target in all_targets() {
@@ -89,7 +106,7 @@ impl Engine {
         Self(Arc::new(Shared {
             started: Instant::now(),
             before: elapsed,
-            active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed))),
+            active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed, matched))),
             numbers,
             events: Arc::default(),
         }))
@@ -192,15 +209,35 @@ impl Engine {
         Snapshot { active: self.active(), elapsed: self.elapsed(), counts }
     }
 
-    /// Gives a request its number and decides what it gets.
+    /// Gives a request its number and decides what it gets, rules with a match left out. The service decides by
+    /// [`decide_for`](Self::decide_for).
     pub fn decide(&self, target: impl Into<TargetId>, client: Client) -> Injection {
-        let target = target.into();
+        self.decide_with(target.into(), client, |_| false)
+    }
+
+    /// Gives a request its number and decides what it gets.
+    pub fn decide_for(
+        &self,
+        target: impl Into<TargetId>,
+        client: Client,
+        request: &impl RequestView,
+    ) -> Injection {
+        self.decide_with(target.into(), client, |wanted| wanted.admits(request))
+    }
+
+    fn decide_with(&self, target: TargetId, client: Client, admits: impl Fn(&Match) -> bool) -> Injection {
         let number = 1 + self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
         let active = self.active();
         let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
-        let mut unconfirmed = None;
-        let decision = active.plan.decide(&attempt, |hit| {
+        let matched = |position: usize| {
+            let is_admitted = active.plan.rule(position).request_match().is_some_and(&admits);
+            let number = is_admitted.then(|| active.count_match(position, target, client))?;
+            self.report_request_window(&active.plan, position, &attempt, number);
+            Some(number)
+        };
+        let (mut unconfirmed, mut drawn_number) = (None, number);
+        let decision = active.plan.decide_matched(&attempt, matched, |hit| {
             // Whether there is a body to strike shows later.
             let is_sure = !active.plan.rule(hit.rule).mode().is_some_and(|mode| mode.info().needs_body);
             if hit.fired && !is_sure {
@@ -208,13 +245,37 @@ impl Engine {
             }
             active.rule_counters[hit.rule].count(target, hit.fired && is_sure);
             if hit.fired {
+                if active.plan.rule(hit.rule).mode().is_some() {
+                    drawn_number = hit.number;
+                }
                 first = first.or(Some(hit.rule));
             }
         });
         for position in &active.request_windows {
-            report_request_window(&self.0.events, &active.plan, *position, &attempt);
+            if active.plan.acts_on_client(*position, target, client) {
+                let before = active.plan.origin(*position).counts.get(target, client);
+                self.report_request_window(&active.plan, *position, &attempt, number.saturating_sub(before));
+            }
         }
-        Injection { decision, active, first, number, unconfirmed: unconfirmed.map(|rule| (rule, target)) }
+        Injection {
+            decision,
+            active,
+            first,
+            number,
+            drawn_number,
+            unconfirmed: unconfirmed.map(|rule| (rule, target)),
+        }
+    }
+
+    /// Reports that the window in requests of the rule at `position` opens or closes with its request `count`.
+    fn report_request_window(&self, plan: &ActivePlan, position: usize, attempt: &RequestInfo, count: u64) {
+        let rule = plan.rule(position);
+        let Some(window) = rule.trigger().requests.filter(|_| !plan.is_stopped()) else { return };
+        let (was_open, is_open) = (window.is_open(count.saturating_sub(1)), window.is_open(count));
+        if was_open != is_open {
+            let target = plan.proxies().target_name(attempt.target);
+            report_window(&self.0.events, rule, target, attempt, is_open);
+        }
     }
 }
 
@@ -230,21 +291,6 @@ impl Injection {
 
 fn all_targets() -> impl Iterator<Item = TargetId> {
     Target::ALL.into_iter().map(TargetId::Class).chain(Slot::all().map(TargetId::Proxy))
-}
-
-/// Reports that the window in requests of the rule at `position` opens or closes with this request.
-fn report_request_window(events: &Events, plan: &ActivePlan, position: usize, attempt: &RequestInfo) {
-    let rule = plan.rule(position);
-    let Some(window) = rule.trigger().requests else { return };
-    if !plan.acts_on(position, attempt.target) || !rule.client().admits(attempt.client) {
-        return;
-    }
-    let before = plan.origin(position).counts.get(attempt.target, attempt.client);
-    let count = attempt.number.saturating_sub(before);
-    let (was_open, is_open) = (window.is_open(count.saturating_sub(1)), window.is_open(count));
-    if was_open != is_open {
-        report_window(events, rule, plan.proxies().target_name(attempt.target), attempt, is_open);
-    }
 }
 
 fn report_window(events: &Events, rule: &Rule, target: &str, attempt: &RequestInfo, open: bool) {
@@ -263,138 +309,4 @@ fn report_window(events: &Events, rule: &Rule, target: &str, attempt: &RequestIn
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fault::{Action, ClientFilter, Mode, Plan, Seed, Trigger, Verdict};
-    use crate::fault::{ProxyName, RuleName, Targets, Timestamp};
-
-    fn engine() -> Engine {
-        let action = Action::Requests {
-            targets: Targets::NONE.with(Target::Dependency),
-            delay: None,
-            mode: Some(Mode::Status(500)),
-        };
-        let name = RuleName::new("down").unwrap();
-        let rule = Rule::new(name, ClientFilter::Any, Trigger::ALWAYS, action).unwrap();
-        Engine::new(ActivePlan::new(Plan::new(vec![rule]).unwrap(), Seed(1), true))
-    }
-
-    #[tokio::test]
-    async fn each_target_and_client_class_counts_for_itself() {
-        let engine = engine();
-        for _ in 0..3 {
-            engine.decide(Target::Liveness, Client::Kubelet);
-        }
-        assert_eq!(engine.decide(Target::Liveness, Client::Other).number, 1);
-        assert_eq!(engine.decide(Target::Liveness, Client::Kubelet).number, 4);
-        assert_eq!(engine.snapshot().counts.get(Target::Liveness, Client::Kubelet), 4);
-    }
-
-    #[tokio::test]
-    async fn a_failure_of_the_dependency_is_scored_where_it_was_asked_for() {
-        let engine = engine();
-        let ruling = engine.decide(Target::Readiness, Client::Kubelet);
-        assert_eq!(ruling.decision.verdict, Verdict::DependencyFailed(0));
-        let active = engine.active();
-        let tallies: Vec<Tally> = active.tallies(0).collect();
-        assert_eq!(
-            tallies,
-            [
-                Tally { subject: "readiness", eligible: 1, injected: 1 },
-                Tally { subject: "dependency", eligible: 0, injected: 0 },
-            ]
-        );
-    }
-
-    fn proxies(names: &[&str]) -> Vec<ProxyName> {
-        names.iter().map(|name| ProxyName::new(name).unwrap()).collect()
-    }
-
-    /// An engine whose rule `broken` fails every request to the proxy `stock`, and those to `names` that it knows.
-    fn proxied(names: &[&str]) -> Engine {
-        let targets = Targets::NONE.with_proxy(ProxyName::new("stock").unwrap());
-        let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
-        let rule = Rule::new(RuleName::new("broken").unwrap(), ClientFilter::Any, Trigger::ALWAYS, action);
-        let known = Proxies::default().with(&proxies(names)).unwrap();
-        let plan = Plan::new(vec![rule.unwrap()]).unwrap();
-        Engine::new(ActivePlan::new(plan, Seed(1), true).with_proxies(known))
-    }
-
-    fn slot(engine: &Engine, name: &str) -> TargetId {
-        let name = ProxyName::new(name).unwrap();
-        TargetId::Proxy(engine.active().plan.proxies().slot(&name).unwrap())
-    }
-
-    fn know(engine: &Engine, names: &[&str]) {
-        let active = engine.active();
-        let known = active.plan.proxies().with(&proxies(names)).unwrap();
-        engine.apply(active.sources.clone(), None, |plan, _| plan.clone().with_proxies(known));
-    }
-
-    #[tokio::test]
-    async fn a_rule_on_a_proxy_acts_on_its_requests_alone_and_is_counted_under_its_name() {
-        let engine = proxied(&["db", "stock"]);
-        let verdict = |target| engine.decide(target, Client::Other).decision.verdict;
-        assert_eq!(verdict(slot(&engine, "stock")), Verdict::Inject(0));
-        assert_eq!(verdict(slot(&engine, "db")), Verdict::Pass);
-        assert_eq!(verdict(Target::Traffic.into()), Verdict::Pass);
-        let active = engine.active();
-        let tallies: Vec<Tally> = active.tallies(0).collect();
-        assert_eq!(tallies, [Tally { subject: "stock", eligible: 1, injected: 1 }]);
-        let Snapshot { counts, elapsed, .. } = engine.snapshot();
-        assert!(active.plan.is_down(slot(&engine, "stock"), elapsed, &counts));
-        assert!(!active.plan.is_down(slot(&engine, "db"), elapsed, &counts));
-    }
-
-    #[tokio::test]
-    async fn the_counts_of_a_proxy_go_on_when_it_comes_back_under_its_name() {
-        let engine = proxied(&["stock"]);
-        let stock = slot(&engine, "stock");
-        for _ in 0..3 {
-            engine.decide(stock, Client::Other);
-        }
-        know(&engine, &["db"]);
-        assert_eq!(engine.decide(stock, Client::Other).decision.verdict, Verdict::Pass, "it is gone");
-        know(&engine, &["db", "stock"]);
-        assert_eq!(slot(&engine, "stock"), stock);
-        let injection = engine.decide(stock, Client::Other);
-        assert_eq!((injection.number, injection.decision.verdict), (5, Verdict::Inject(0)));
-        let active = engine.active();
-        let injected: Vec<_> = active.rule_counters(0).injected().collect();
-        assert_eq!(injected, [("status", "stock", 4)]);
-    }
-
-    #[tokio::test]
-    async fn the_numbers_of_a_proxy_that_takes_the_slot_of_another_begin_anew() {
-        let engine = proxied(&["stock"]);
-        engine.decide(slot(&engine, "stock"), Client::Other);
-        let others: Vec<String> = (0..MAX_PROXIES).map(|i| format!("p{i}")).collect();
-        know(&engine, &others.iter().map(String::as_str).collect::<Vec<_>>());
-        let taken = others.iter().map(|name| slot(&engine, name)).find(|slot| slot.index() == Target::COUNT);
-        assert_eq!(engine.decide(taken.unwrap(), Client::Other).number, 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wall_clock_that_is_set_moves_rules_of_the_calendar_and_no_counter_goes_back() {
-        let at = |seconds: u64| Timestamp(Duration::from_secs(1_800_000_000 + seconds));
-        let targets = Targets::NONE.with(Target::Liveness);
-        let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
-        let trigger = Trigger { start: Some(at(60)), ..Trigger::ALWAYS };
-        let rule = Rule::new(RuleName::new("dated").unwrap(), ClientFilter::Any, trigger, action).unwrap();
-        let replica = Replica { began: at(0), ..Replica::default() };
-        let plan = ActivePlan::new(Plan::new(vec![rule]).unwrap(), Seed(1), true).at(replica);
-        let engine = Engine::new(plan);
-        let fails = || engine.decide(Target::Liveness, Client::Other).decision.verdict == Verdict::Inject(0);
-        let open = || engine.active().open_time(0, engine.elapsed());
-        tokio::time::advance(Duration::from_secs(70)).await;
-        assert!(fails());
-        assert_eq!(open(), Duration::from_secs(10));
-        // The clock was 30 s ahead: the start lies in the future again.
-        engine.relocate(Replica { began: Timestamp(Duration::from_secs(1_799_999_970)), ..replica });
-        assert!(!fails());
-        assert_eq!(open(), Duration::from_secs(10));
-        tokio::time::advance(Duration::from_secs(25)).await;
-        assert!(fails());
-        assert_eq!((open(), engine.active().generation), (Duration::from_secs(15), 1));
-    }
-}
+mod tests;

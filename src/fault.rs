@@ -7,6 +7,7 @@
 //! | type | what it is |
 //! |---|---|
 //! | [`Rule`] | when something happens to whom, and what |
+//! | [`Match`] | which requests of its targets a rule acts on |
 //! | [`Plan`] | an ordered list of rules with unique names |
 //! | [`ActivePlan`] | a plan with a seed, and for each rule the [`Origin`] its conditions are measured from |
 //! | [`Replica`] | where a plan runs: which of all Pods, in which start of its container |
@@ -31,6 +32,7 @@ mod process;
 mod proxy;
 mod rate;
 mod replica;
+mod request_match;
 mod rule;
 mod target;
 mod trigger;
@@ -44,10 +46,10 @@ pub use active::{
 pub use answer::Answer;
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
-pub use error::{DelayError, RuleError, TriggerError};
+pub use error::{DelayError, MatchError, RuleError, TriggerError};
 pub use limits::{
     MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
-    MAX_PROXIES, MAX_RULES, MAX_SPEED, MIN_WINDOW,
+    MAX_MATCH_TEXT, MAX_MATCHES, MAX_PROXIES, MAX_RULES, MAX_SPEED, MIN_WINDOW,
 };
 pub use mode::{
     ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, GrpcStatus,
@@ -61,6 +63,7 @@ pub use process::{
 pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
+pub use request_match::{Match, RequestView};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
 pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;

@@ -10,6 +10,7 @@ pub mod layer;
 mod shared_bodies;
 mod strike;
 mod verbose;
+mod view;
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -8,6 +8,7 @@ mod listener;
 mod mode;
 mod process;
 mod reader;
+mod request_match;
 mod source;
 mod trigger;
 mod write;
@@ -33,6 +34,7 @@ const RULE: &[&str] = &[
     "name",
     "disabled",
     "target",
+    "match",
     "client",
     "from",
     "pods",
@@ -189,6 +191,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
             ClientFilter::from_name(&text.to_ascii_lowercase()).ok_or_else(|| choice(text, CLIENTS.to_vec()))
         })
         .unwrap_or_default();
+    let request_match = request_match::read(reader, &fields);
     let trigger = trigger::read(reader, &fields);
     // Of the process, it is a duration.
     let delay = fields.get("delay").filter(|_| !matches!(target, Some(Subject::Process)));
@@ -216,10 +219,12 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     if !reader.errors.is_empty() {
         return None;
     }
-    Rule::new(name?, client, trigger, action)
-        .and_then(|rule| rule.with_answer(answer))
-        .map_err(|error| reader.fail(field_of(&error), error))
-        .ok()
+    let rule = Rule::new(name?, client, trigger, action).and_then(|rule| rule.with_answer(answer));
+    let rule = rule.and_then(|rule| match request_match {
+        Some(request_match) => rule.with_match(request_match),
+        None => Ok(rule),
+    });
+    rule.map_err(|error| reader.fail(field_of(&error), error)).ok()
 }
 
 fn name(reader: &mut FieldReader, value: &Value) -> Option<RuleName> {
@@ -296,6 +301,7 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::Path(_) => "path",
         RuleError::StartsWithoutState => "when.starts",
         RuleError::RateWithoutState => "rate",
+        RuleError::Match(_) => "match",
         RuleError::Nothing
         | RuleError::ListenerCondition(_)
         | RuleError::FieldOfMode { .. }

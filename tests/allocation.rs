@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, ActivePlan, Burst, Client, ClientFilter, Delay, Mode, Plan, Rate, RequestInfo, RequestWindow,
-    Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
+    Action, ActivePlan, Burst, Client, ClientFilter, Delay, Match, Mode, Plan, Rate, RequestInfo,
+    RequestWindow, Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -88,6 +88,22 @@ fn ten_rules_decide_without_allocation() {
             assert!(*fired > 0, "{what}: rule {rule} never fired, so nothing was shown of it");
         }
     }
+    // A rule with a match costs no allocation either.
+    let mut wanted = Match::default();
+    wanted.set_path("/orders/*").unwrap();
+    let rules =
+        ten_rules(None).rules().map(|rule| rule.clone().with_match(wanted.clone()).unwrap()).collect();
+    let plan = ActivePlan::new(Plan::new(rules).unwrap(), Seed(42), true);
+    let mut fired = 0;
+    let region = Region::new(ALLOCATOR);
+    for number in 1..=10_000 {
+        let (target, elapsed) = (Target::Readiness.into(), ms(number * 7));
+        let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number };
+        let matched = |rule: usize| (number % 3 == 0 && rule < 7).then_some(number / 3);
+        black_box(plan.decide_matched(&attempt, matched, |hit| fired += u32::from(hit.fired)));
+    }
+    let change = region.change();
+    assert!(change.allocations < 10 && fired > 0, "{change:?}, fired {fired} times");
     // Shows that the count notices a single box per decision.
     let (_, allocations) = count(&ten_rules(None), || drop(black_box(Box::new(1))));
     assert!(allocations >= 10_000, "{allocations}");

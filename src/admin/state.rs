@@ -34,7 +34,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
         without_null(json!({
             "name": rule.name().as_str(),
             "source": of_rule.source.name(),
-            "active": plan.is_active(position, elapsed, &snapshot.counts),
+            "active": snapshot.is_active(position),
             "selected": of_rule.selected,
             "mode": rule.effect(),
             "age": show(elapsed.saturating_sub(plan.origin(position).elapsed)),

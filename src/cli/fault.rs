@@ -49,6 +49,8 @@ OPTIONS of add
   --after-requests N  --requests N  --every-requests N
   --after-starts N  --starts N  --every-starts N
   --start TIME  --until TIME of the calendar (RFC 3339)
+  --path PATH  --method METHOD[,METHOD]  --host HOST  --header NAME[:VALUE]
+  --query NAME[=VALUE]       the requests that match alone (header, method, query: repeatable)
   --client kubelet|other|any  --from NETWORK (repeatable)
   --pods PERCENT|ORDINALS  --stagger DURATION
   --file PATH                a rule or a plan as it is, YAML or JSON; - is standard input

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::counters::{RuleCounters, Tally};
-use crate::fault::{ActivePlan, MAX_RULES, Rule, RuleName, Timestamp};
+use super::matched::Matched;
+use crate::fault::{ActivePlan, Client, Counts, MAX_RULES, Rule, RuleName, TargetId, Timestamp};
 use crate::plan::Source;
 
 /// How long the counters of a rule that is gone are shown: longer than any interval between two scrapes.
@@ -27,8 +28,10 @@ pub struct Active {
     pub(super) rule_counters: Vec<RuleCounters>,
     /// Of rules that are gone, the last one last.
     retired: Vec<(Instant, RuleCounters)>,
-    /// Positions of the rules with a window in requests; none while the plan is stopped.
+    /// Positions of the rules without a match that have a window in requests; none while the plan is stopped.
     pub(super) request_windows: Vec<usize>,
+    /// In the order of the plan, for rules with a match; empty if there is none.
+    matched: Vec<Option<Matched>>,
 }
 
 /// That all rules of all sources are out of force, and who made it so.
@@ -43,11 +46,28 @@ pub struct Stop {
 }
 
 impl Active {
-    pub(super) fn new(plan: ActivePlan, sources: Vec<Source>, stop: Option<Stop>, now: Duration) -> Self {
+    pub(super) fn new(
+        plan: ActivePlan,
+        sources: Vec<Source>,
+        stop: Option<Stop>,
+        now: Duration,
+        matched: impl Fn(&Rule) -> Counts,
+    ) -> Self {
         let plan = plan.stopped(stop.is_some());
         let rule_counters = plan.rules().map(|rule| RuleCounters::new(rule, plan.proxies(), now)).collect();
         let request_windows = request_windows(&plan);
-        Self { plan, generation: 1, sources, stop, rule_counters, retired: Vec::new(), request_windows }
+        let matched =
+            all_matched(&plan, |position| Matched::new(&plan, position, &matched(plan.rule(position))));
+        Self {
+            plan,
+            generation: 1,
+            sources,
+            stop,
+            rule_counters,
+            retired: Vec::new(),
+            request_windows,
+            matched,
+        }
     }
 
     /// The plan that follows, with what was counted for rules of the same names.
@@ -91,8 +111,17 @@ impl Active {
         let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
         retired.sort_by_key(|(at, _)| *at);
         retired.drain(..retired.len().saturating_sub(MAX_RULES));
+        let matched = all_matched(&plan, |position| {
+            let rule = plan.rule(position);
+            let before = before.get(rule.name()).filter(|_| goes_on(position, rule));
+            let before = before.and_then(|before| self.matched.get(*before)?.as_ref());
+            match before.filter(|before| before.is_of(&plan, position)) {
+                Some(same) => Some(same.clone()),
+                None => Matched::new(&plan, position, &before.map(Matched::counts).unwrap_or_default()),
+            }
+        });
         let request_windows = request_windows(&plan);
-        Self { plan, generation, sources, stop, rule_counters, retired, request_windows }
+        Self { plan, generation, sources, stop, rule_counters, retired, request_windows, matched }
     }
 
     /// The counters of the rule at a position.
@@ -126,6 +155,17 @@ impl Active {
         self.rule_counters[position].totals()
     }
 
+    /// Counts a request that the match of the rule at a position admits, and gives its number.
+    pub(super) fn count_match(&self, position: usize, target: TargetId, client: Client) -> u64 {
+        let matched = self.matched.get(position).and_then(Option::as_ref);
+        matched.map_or(1, |matched| matched.count(target, client))
+    }
+
+    /// The requests that the match of the rule at a position has admitted since its origin; `None` if it has no match.
+    pub fn matched(&self, position: usize) -> Option<Counts> {
+        self.matched.get(position)?.as_ref().map(Matched::counts)
+    }
+
     /// Counts a connection that a partition acted on.
     pub fn count_cut(&self, position: usize) {
         self.rule_counters[position].count_cut();
@@ -137,7 +177,14 @@ impl Active {
     }
 }
 
+fn all_matched(plan: &ActivePlan, of: impl FnMut(usize) -> Option<Matched>) -> Vec<Option<Matched>> {
+    let has_match = plan.rules().any(|rule| rule.request_match().is_some());
+    if has_match { (0..plan.len()).map(of).collect() } else { Vec::new() }
+}
+
 fn request_windows(plan: &ActivePlan) -> Vec<usize> {
-    let has_window = |(_, rule): &(usize, &Rule)| rule.trigger().requests.is_some() && !plan.is_stopped();
+    let has_window = |(_, rule): &(usize, &Rule)| {
+        rule.trigger().requests.is_some() && rule.request_match().is_none() && !plan.is_stopped()
+    };
     plan.rules().enumerate().filter(has_window).map(|(position, _)| position).collect()
 }

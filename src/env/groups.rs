@@ -225,5 +225,5 @@ impl<'a> Groups<'a> {
 }
 
 fn checked(name: &str, trigger: Trigger, action: Action) -> Result<Rule, RuleError> {
-    Rule::new(RuleName::new(name)?, ClientFilter::Any, trigger, action)
+    Rule::new(RuleName::new(name)?, ClientFilter::Unset, trigger, action)
 }

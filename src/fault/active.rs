@@ -1,6 +1,7 @@
 //! The decision.
 
 mod counts;
+mod decide;
 mod entry;
 mod process;
 
@@ -12,7 +13,7 @@ pub use counts::Counts;
 use entry::{Entry, Span};
 pub use process::ProcessHit;
 
-use super::draw::{Draws, Lane, Purpose, Seed};
+use super::draw::{Draws, Purpose, Seed};
 use super::mode::Cut;
 use super::plan::Plan;
 use super::proxy::{Proxies, Slot};
@@ -72,6 +73,8 @@ pub struct RuleHit {
     pub rule: usize,
     /// Whether it fired.
     pub fired: bool,
+    /// The number that it was drawn with: the request's, or its number among those that the rule's match admits.
+    pub number: u64,
 }
 
 /// A partition in force.
@@ -109,6 +112,8 @@ pub struct ActivePlan {
     checks_dependency: bool,
     replica: Replica,
     proxies: Proxies,
+    /// Whether an application answers what is no probe.
+    has_upstream: bool,
     /// Whether no rule is in force, whatever its conditions.
     is_stopped: bool,
     entries: Vec<Entry>,
@@ -118,8 +123,15 @@ impl ActivePlan {
     /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
     pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
         let (replica, proxies) = (Replica::default(), Proxies::default());
-        let empty =
-            Self { seed, checks_dependency, replica, proxies, is_stopped: false, entries: Vec::new() };
+        let empty = Self {
+            seed,
+            checks_dependency,
+            replica,
+            proxies,
+            has_upstream: false,
+            is_stopped: false,
+            entries: Vec::new(),
+        };
         empty.successor(plan, seed, &Origin::default())
     }
 
@@ -131,7 +143,7 @@ impl ActivePlan {
         let entry = |rule: Rule| {
             let same = before.get(rule.name()).filter(|old| old.rule == rule);
             let origin = same.map_or(now, |old| &old.origin).clone();
-            Entry::new(rule, origin, seed, &self.replica, &self.proxies, self.is_stopped)
+            Entry::new(rule, origin, seed, &self.replica, &self.proxies, self.has_upstream, self.is_stopped)
         };
         let entries = plan.into_rules().into_iter().map(entry).collect();
         Self {
@@ -139,6 +151,7 @@ impl ActivePlan {
             checks_dependency: self.checks_dependency,
             replica: self.replica,
             proxies: self.proxies.clone(),
+            has_upstream: self.has_upstream,
             is_stopped: self.is_stopped,
             entries,
         }
@@ -171,10 +184,23 @@ impl ActivePlan {
     #[must_use]
     pub fn with_proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
-        for entry in &mut self.entries {
-            entry.find_targets(&self.proxies);
-        }
+        self.find_targets();
         self
+    }
+
+    /// The same rules where an application stands behind the probe listener, or none: there, a rule on `traffic` that does
+    /// not name its clients spares the kubelet.
+    #[must_use]
+    pub fn with_upstream(mut self, has_upstream: bool) -> Self {
+        self.has_upstream = has_upstream;
+        self.find_targets();
+        self
+    }
+
+    fn find_targets(&mut self) {
+        for entry in &mut self.entries {
+            entry.find_targets(&self.proxies, self.has_upstream);
+        }
     }
 
     /// The proxies that are known.
@@ -248,7 +274,17 @@ impl ActivePlan {
 
     /// Whether the rule at a position acts on requests to a target.
     pub fn acts_on(&self, position: usize, target: TargetId) -> bool {
-        self.entries[position].targets.contains(target)
+        Client::ALL.into_iter().any(|client| self.acts_on_client(position, target, client))
+    }
+
+    /// Whether the rule at a position acts on requests of `client` to a target.
+    pub fn acts_on_client(&self, position: usize, target: TargetId, client: Client) -> bool {
+        self.entries[position].acts_on(target, client)
+    }
+
+    /// The targets that the rule at a position acts on.
+    pub fn targets(&self, position: usize) -> impl Iterator<Item = TargetId> {
+        self.entries[position].targets()
     }
 
     /// The origin of the rule at a position.
@@ -259,57 +295,6 @@ impl ActivePlan {
     /// All rules in their order.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.entries.iter().map(|entry| &entry.rule)
-    }
-
-    /// What a request gets. `observe` is told of each rule that was eligible; of the dependency's, asked by readiness,
-    /// only of those that can fail it.
-    ///
-    /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
-    /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
-    /// both readiness and dependency acts on a readiness request as readiness's own.
-    pub fn decide(&self, attempt: &RequestInfo, mut observe: impl FnMut(RuleHit)) -> Decision {
-        let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
-        let mut asks_dependency =
-            self.checks_dependency && attempt.target == TargetId::Class(Target::Readiness);
-        let lane = self.proxies.lane(attempt.target);
-        for (position, entry) in self.entries.iter().enumerate() {
-            let Action::Requests { delay, mode, .. } = entry.rule.action() else { continue };
-            if !entry.rule.client().admits(attempt.client) {
-                continue;
-            }
-            if mode.is_some() && decision.verdict != Verdict::Pass {
-                continue;
-            }
-            if entry.targets.contains(attempt.target) {
-                let Some(fired) = entry.fires(attempt, lane) else { continue };
-                observe(RuleHit { rule: position, fired });
-                if !fired {
-                    continue;
-                }
-                if mode.is_some() {
-                    decision.verdict = Verdict::Inject(position);
-                }
-                if let Some(delay) = delay {
-                    let draws = Draws::of_rule(entry.key, lane, attempt.client, Purpose::Delay);
-                    decision.delay = decision.delay.saturating_add(delay.draw(&draws, attempt.number));
-                }
-            } else if asks_dependency
-                && entry.targets.contains(Target::Dependency.into())
-                && let Some(mode) = mode
-                && let Some(fired) = entry.fires(attempt, Lane::from(Target::Dependency))
-            {
-                if mode.fails() {
-                    observe(RuleHit { rule: position, fired });
-                    if fired {
-                        decision.verdict = Verdict::DependencyFailed(position);
-                    }
-                } else if fired {
-                    // This is what the dependency answers; no later rule is asked for it.
-                    asks_dependency = false;
-                }
-            }
-        }
-        decision
     }
 
     /// The draws within the answer to request `number`, for what the rule at a position does there.
@@ -354,7 +339,7 @@ impl ActivePlan {
                 return None;
             }
             let admits = match (entry.rule.client(), client) {
-                (ClientFilter::Any, _) => true,
+                (ClientFilter::Unset | ClientFilter::Any, _) => true,
                 (filter, Some(client)) => filter.admits(client),
                 (_, None) => false,
             };
@@ -379,13 +364,13 @@ impl ActivePlan {
     }
 
     /// Whether a rule is in its window: in time and, for one of its targets and clients, in requests, with `counts`
-    /// requests before.
+    /// requests before; of a rule with a match, those that it admits.
     pub fn is_active(&self, position: usize, elapsed: Duration, counts: &Counts) -> bool {
         let entry = &self.entries[position];
         if entry.rule.trigger().requests.is_none() {
             return entry.open_for(elapsed).is_some();
         }
-        entry.targets.iter().any(|target| entry.is_open_for(target, elapsed, counts))
+        entry.targets().any(|target| entry.is_open_for(target, elapsed, counts))
     }
 
     /// The share of the eligible requests that a rule acts on, 0 to 1; `None` outside its window in time.
@@ -405,9 +390,8 @@ impl ActivePlan {
         let checked = target == TargetId::Class(Target::Readiness) && self.checks_dependency;
         self.link(listener, elapsed).whole.is_some()
             || self.entries.iter().any(|entry| {
-                let targets = entry.targets;
-                let acts =
-                    targets.contains(target) || (checked && targets.contains(Target::Dependency.into()));
+                let acts_on = |target| Client::ALL.into_iter().any(|client| entry.acts_on(target, client));
+                let acts = acts_on(target) || (checked && acts_on(Target::Dependency.into()));
                 acts && entry.rule.fails_all() && entry.is_open_for(target, elapsed, counts)
             })
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::limits::{
     MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
-    MAX_SPEED, MIN_WINDOW,
+    MAX_MATCH_TEXT, MAX_MATCHES, MAX_SPEED, MIN_WINDOW,
 };
 use super::process::MAX_SIZE_PERCENT;
 
@@ -102,6 +102,48 @@ pub enum DelayError {
     },
 }
 
+/// What is wrong with a match.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MatchError {
+    /// Not a path on the wire.
+    #[error(
+        "is not a path such as /orders, or /orders/* for all below it, of printable ASCII without ?, # and spaces"
+    )]
+    Path,
+    /// Not a method.
+    #[error("is not a method such as GET")]
+    Method,
+    /// Not a host.
+    #[error("is not a host such as shop.example or shop.example:8080")]
+    Host,
+    /// Not the name of a header.
+    #[error("is not the name of a header, such as X-Tenant")]
+    HeaderName,
+    /// A value that no header has.
+    #[error("is not the value of a header: control characters and spaces around it cannot be sent")]
+    HeaderValue,
+    /// A parameter without a name.
+    #[error("a parameter of the query needs a name")]
+    ParameterName,
+    /// A name that is given twice.
+    #[error("{0} is given twice")]
+    Twice(String),
+    /// More entries than [`MAX_MATCHES`].
+    #[error("more than {MAX_MATCHES} entries")]
+    TooMany,
+    /// A text above [`MAX_MATCH_TEXT`].
+    #[error("{0} bytes are more than the {MAX_MATCH_TEXT} allowed")]
+    TooLong(usize),
+    /// A match that asks for nothing.
+    #[error(
+        "`match` asks for nothing: give it a `path`, `method`, `host`, `headers` or `query`, or leave it out"
+    )]
+    Nothing,
+    /// A match on a rule that acts on no requests.
+    #[error("`match` does not go with target {0}, which knows no requests")]
+    NoRequests(String),
+}
+
 /// What is wrong with a rule as a whole.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum RuleError {
@@ -122,6 +164,9 @@ pub enum RuleError {
     /// Conditions that do not go together.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A match that is not possible.
+    #[error(transparent)]
+    Match(#[from] MatchError),
     /// A condition of requests on a rule for the listener.
     #[error(
         "`{0}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"

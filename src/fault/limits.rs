@@ -33,3 +33,9 @@ pub const MAX_HEADERS_SIZE: usize = 8 << 10;
 
 /// The longest body that a faulted answer may be given, in bytes.
 pub const MAX_BODY_TEXT: usize = 64 << 10;
+
+/// The most methods, headers and parameters, each, that one match may name.
+pub const MAX_MATCHES: usize = 16;
+
+/// The longest path, host, name and value of a match, in bytes.
+pub const MAX_MATCH_TEXT: usize = 1024;

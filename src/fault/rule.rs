@@ -8,12 +8,13 @@ use ipnet::IpNet;
 
 use super::answer::{Answer, PLAIN};
 use super::delay::Delay;
-use super::error::RuleError;
+use super::error::{MatchError, RuleError};
 use super::mode::{Cut, Mode, Partial};
 use super::name::{is_label, shortened};
 use super::process::ProcessMode;
 use super::proxy::ProxyName;
 use super::replica::{Pods, Replica};
+use super::request_match::Match;
 use super::target::{ClientFilter, Targets};
 use super::trigger::Trigger;
 
@@ -124,6 +125,8 @@ pub struct Rule {
     action: Action,
     /// Absent for most rules, which say nothing of it.
     answer: Option<Box<Answer>>,
+    /// Which requests of its targets it acts on; absent: all.
+    request_match: Option<Box<Match>>,
 }
 
 impl Rule {
@@ -149,7 +152,28 @@ impl Rule {
             Action::Listener { .. } => check_listener(&trigger)?,
             Action::Process { mode, .. } => check_process(client, &trigger, mode)?,
         }
-        Ok(Self { name, client, trigger, action, answer: None })
+        Ok(Self { name, client, trigger, action, answer: None, request_match: None })
+    }
+
+    /// The rule for those requests of its targets alone that a match admits.
+    ///
+    /// # Errors
+    ///
+    /// The match asks for nothing, or the rule acts on no requests.
+    pub fn with_match(mut self, request_match: Match) -> Result<Self, RuleError> {
+        let other = match &self.action {
+            Action::Requests { .. } => None,
+            Action::Listener { listener, .. } => Some(listener.as_str()),
+            Action::Process { .. } => Some("process"),
+        };
+        if let Some(target) = other {
+            return Err(MatchError::NoRequests(target.to_owned()).into());
+        }
+        if request_match.is_empty() {
+            return Err(MatchError::Nothing.into());
+        }
+        self.request_match = Some(Box::new(request_match));
+        Ok(self)
     }
 
     /// The same rule, whose faulted answers carry what `answer` says, if that goes with its mode.
@@ -183,6 +207,11 @@ impl Rule {
     /// When it fires.
     pub fn trigger(&self) -> &Trigger {
         &self.trigger
+    }
+
+    /// Which requests of its targets it acts on; absent: all.
+    pub fn request_match(&self) -> Option<&Match> {
+        self.request_match.as_deref()
     }
 
     /// What it does.
@@ -231,9 +260,7 @@ impl Rule {
     /// What it does to every connection of its listener; `None` where it spares some, or acts on requests.
     pub fn whole_cut(&self) -> Option<Cut> {
         match &self.action {
-            Action::Listener { cut, from, .. } if from.is_all() && self.client == ClientFilter::Any => {
-                Some(*cut)
-            }
+            Action::Listener { cut, from, .. } if from.is_all() && self.client.is_any() => Some(*cut),
             _ => None,
         }
     }
@@ -262,7 +289,7 @@ impl Rule {
 
     /// Whether, inside its window, every request of the client class it is for fails.
     pub fn fails_all(&self) -> bool {
-        self.trigger.is_certain() && self.mode().is_some_and(Mode::fails)
+        self.request_match.is_none() && self.trigger.is_certain() && self.mode().is_some_and(Mode::fails)
     }
 
     /// What it does in one word, as in the metric label `mode`: its mode, or `delay`.
@@ -290,7 +317,7 @@ fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
 }
 
 fn check_process(client: ClientFilter, trigger: &Trigger, mode: &ProcessMode) -> Result<(), RuleError> {
-    if client != ClientFilter::Any {
+    if !client.is_any() {
         return Err(RuleError::ProcessClient);
     }
     let Trigger { requests, burst, ramp, .. } = trigger;

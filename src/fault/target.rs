@@ -154,6 +154,10 @@ impl TargetSet {
         Self(self.0 | 1 << target.index())
     }
 
+    pub(super) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     #[inline]
     pub(super) const fn contains(self, target: TargetId) -> bool {
         self.0 & (1 << target.index()) != 0
@@ -204,8 +208,11 @@ impl Client {
 /// Which clients a rule acts on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ClientFilter {
-    /// Everybody.
+    /// What the rule does not say: everybody, but for the traffic of an application behind us, and for proxies, others than
+    /// the kubelet.
     #[default]
+    Unset,
+    /// Everybody.
     Any,
     /// One class alone.
     Only(Client),
@@ -215,15 +222,20 @@ impl ClientFilter {
     /// Whether the filter lets `client` through to the rule.
     pub fn admits(self, client: Client) -> bool {
         match self {
-            Self::Any => true,
+            Self::Unset | Self::Any => true,
             Self::Only(only) => only == client,
         }
+    }
+
+    /// Whether it lets everybody through.
+    pub const fn is_any(self) -> bool {
+        matches!(self, Self::Unset | Self::Any)
     }
 
     /// The name in plans.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Any => "any",
+            Self::Unset | Self::Any => "any",
             Self::Only(client) => client.name(),
         }
     }

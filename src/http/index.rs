@@ -50,7 +50,7 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
 
     writeln!(page, "\nrules (generation {})", snapshot.active.generation)?;
     for (position, rule) in plan.rules().enumerate() {
-        let active = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        let active = snapshot.is_active(position);
         let state = match (plan.is_stopped(), active) {
             (true, _) => "stopped",
             (false, true) => "active",

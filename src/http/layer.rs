@@ -15,6 +15,7 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use super::strike::Strike;
+use super::view::RequestHead;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
@@ -88,7 +89,7 @@ where
     let connection = ConnectionHandle::current();
     let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
 
-    let mut injection = served.app.engine.decide(target, client);
+    let mut injection = served.app.engine.decide_for(target, client, &RequestHead(&request));
     report_injection(&served.app.engine, &injection, target, client);
     let waited = served.wait(served.arrived + injection.decision.delay).await;
 
@@ -127,7 +128,7 @@ where
                     version,
                     connection: served.connection.clone(),
                     timer: &served.app.timer,
-                    draws: plan.draws_within(position, target, client, injection.number),
+                    draws: plan.draws_within(position, target, client, injection.drawn_number),
                     confirm: Box::new(move || injection.confirm()),
                 };
                 let (mut response, is_struck) = strike.apply(mode, whole);

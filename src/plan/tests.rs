@@ -223,7 +223,7 @@ fn a_seed_keeps_all_its_bits() {
 
 #[test]
 fn a_written_rule_leaves_out_what_is_at_its_default() {
-    let rule = one("target: [traffic, liveness], client: any, rate: 100%, mode: drip, body: 16, drip: 5s");
+    let rule = one("target: [traffic, liveness], rate: 100%, mode: drip, body: 16, drip: 5s");
     assert_eq!(write_rule(&rule), json!({"name": "a", "target": ["liveness", "traffic"], "mode": "drip"}));
     let rule =
         one("target: liveness, rate: 29%, burst: 2.5, when: {after: 1m30s}, delay: {p50: 20ms, p99.9: 1s}");

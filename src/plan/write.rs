@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::mode::percent_of;
 use super::process;
+use super::request_match;
 use crate::fault::{
     Action, Answer, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
     RequestWindow, Rule, TimeWindow, Trigger,
@@ -25,7 +26,8 @@ pub fn write_rule(rule: &Rule) -> Value {
     };
     put("name", Some(rule.name().as_str().into()));
     put("target", Some(Value::Array(targets)));
-    put("client", (rule.client() != ClientFilter::Any).then(|| rule.client().name().into()));
+    put("match", rule.request_match().map(request_match::write));
+    put("client", (rule.client() != ClientFilter::Unset).then(|| rule.client().name().into()));
     put("from", from);
     let Trigger { time, requests, rate, burst, ramp, starts, start, until, stagger, pods } = rule.trigger();
     put("when", when(*time, *requests, *starts));

@@ -10,9 +10,9 @@ use super::state::{self, Origins, Restored, Saver, State, StateDir};
 use super::watch::{self, Content, Watcher};
 use super::{Control, Instance, Layers, epoch};
 use crate::clock::wall_clock;
-use crate::engine::Engine;
+use crate::engine::{Active, Engine};
 use crate::env::{Config, Token};
-use crate::fault::{ActivePlan, Origin, Rule};
+use crate::fault::{ActivePlan, Counts, Origin, Rule};
 use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
 use crate::plan::{ConfigError, Errors, Reason, Source, write_rule};
@@ -134,10 +134,12 @@ pub fn running(
     let now = Origin { elapsed: restored.elapsed, counts: restored.counts.clone(), starts: restored.starts };
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency)
         .at(replica)
+        .with_upstream(config.upstream.is_some())
         .with_proxies(restored.proxies.clone())
         .with_origins(|rule| restored_origin(restored, rule).unwrap_or_else(|| now.clone()));
     let stop = restored.stop.clone().or_else(|| layers.stop(None));
-    let engine = Engine::resumed(plan, sources, stop, restored.elapsed, &restored.counts);
+    let matched = |rule: &Rule| restored_matched(restored, rule).unwrap_or_default();
+    let engine = Engine::resumed(plan, sources, stop, restored.elapsed, &restored.counts, matched);
     let metrics = Arc::new(Metrics::new(engine.clone())?);
     let control = Control::new(engine.clone(), metrics.clone(), layers, instance, restored.stop.clone());
     Ok((engine, metrics, control))
@@ -169,8 +171,25 @@ pub async fn reload(watcher: Option<Watcher>) {
 }
 
 fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
+    Some(restored.origins[restored_position(restored, rule)?].1.clone())
+}
+
+/// The requests that the match of a rule admitted in earlier starts.
+fn restored_matched(restored: &Restored, rule: &Rule) -> Option<Counts> {
+    rule.request_match()?;
+    restored.matched.get(restored_position(restored, rule)?).cloned()
+}
+
+fn restored_position(restored: &Restored, rule: &Rule) -> Option<usize> {
     let text = write_rule(rule).to_string();
-    restored.origins.iter().find(|(known, _)| *known == text).map(|(_, origin)| origin.clone())
+    restored.origins.iter().position(|(known, _)| *known == text)
+}
+
+/// Counts of matching requests by position; none where no rule has a match.
+fn matched(active: &Active) -> Vec<Counts> {
+    let has_match = active.plan.rules().any(|rule| rule.request_match().is_some());
+    let positions = if has_match { 0..active.plan.len() } else { 0..0 };
+    positions.map(|position| active.matched(position).unwrap_or_default()).collect()
 }
 
 fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
@@ -192,6 +211,7 @@ fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
             counts: snapshot.counts,
             proxies: plan.proxies().clone(),
             origins: written.1.clone(),
+            matched: matched(&snapshot.active),
             stop: stopped.lasting_stop(),
         }
     };

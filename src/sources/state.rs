@@ -54,6 +54,8 @@ pub struct Restored {
     pub proxies: Proxies,
     /// Each rule that was in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
+    /// How many requests the match of each of these rules has admitted since then; empty where no rule has one.
+    pub matched: Vec<Counts>,
     /// The stop through the API that has not ended.
     pub stop: Option<Stop>,
 }
@@ -69,6 +71,8 @@ pub struct State {
     pub proxies: Proxies,
     /// Each rule of the plan, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
+    /// How many requests the match of each of these rules has admitted since then; empty where no rule has one.
+    pub matched: Vec<Counts>,
     /// The stop through the API, if there is one.
     pub stop: Option<Stop>,
 }
@@ -99,12 +103,12 @@ impl StateDir {
         if let Some(Record { starts, saved, state }) = record {
             let since = now.0.saturating_sub(saved.0);
             let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
-            let State { counts, proxies, origins, stop, .. } = state;
-            restored = Restored { starts, elapsed, counts, proxies, origins, stop };
+            let State { counts, proxies, origins, matched, stop, .. } = state;
+            restored = Restored { starts, elapsed, counts, proxies, origins, matched, stop };
         }
         this.starts = restored.starts.saturating_add(1);
-        let Restored { elapsed, counts, proxies, origins, stop, .. } = restored.clone();
-        if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, stop }, now) {
+        let Restored { elapsed, counts, proxies, origins, matched, stop, .. } = restored.clone();
+        if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, matched, stop }, now) {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
         } else if let Some(previous) = previous {
             // After the start is counted, so that a kill meanwhile costs the copy and not the count.

@@ -174,7 +174,7 @@ fn the_plans_of_the_page_on_rules_are_accepted() {
     assert!(!plans.is_empty());
     for plan in plans {
         let config = crate::support::config(&[("FAULTS", plan), ("POD_NAME", "web-0")]);
-        assert_eq!(config.plan.rules()[0].name().as_str(), "readiness-flaps");
+        assert!(!config.plan.rules().is_empty(), "{plan}");
     }
     let inline = page.lines().find_map(|line| line.strip_prefix("FAULTS='")?.split('\'').next()).unwrap();
     assert_eq!(crate::support::config(&[("FAULTS", inline)]).plan.rules().len(), 1);

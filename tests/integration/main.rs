@@ -16,6 +16,7 @@ mod fuzz_seeds;
 mod kubelet;
 mod limits;
 mod manifest;
+mod matches;
 mod modes;
 mod monitoring;
 mod original;

@@ -253,6 +253,10 @@ mod tests {
                 json!({"mode": "grpc", "grpc_status": "ABORTED", "grpc_message": "7", "target": ["traffic"], "ttl": "15m"}),
             ),
             (
+                "add traffic --path /orders/* --method POST,put --method GET --host shop --header X-Tenant:blue --header Accept --query user=42 --query q= --query debug",
+                json!({"match": {"path": "/orders/*", "method": ["POST", "put", "GET"], "host": "shop", "headers": {"X-Tenant": "blue", "Accept": "*"}, "query": {"user": "42", "q": "", "debug": "*"}}, "target": ["traffic"], "mode": "status", "ttl": "15m"}),
+            ),
+            (
                 "add startup --pods 30%",
                 json!({"pods": "30%", "target": ["startup"], "mode": "status", "ttl": "15m"}),
             ),

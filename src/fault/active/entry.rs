@@ -7,7 +7,7 @@ use crate::fault::draw::{Draws, Lane, Purpose, Seed};
 use crate::fault::proxy::Proxies;
 use crate::fault::replica::Replica;
 use crate::fault::rule::{ListenerName, Rule};
-use crate::fault::target::{Client, TargetId, TargetSet};
+use crate::fault::target::{Client, ClientFilter, Target, TargetId, TargetSet};
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -15,8 +15,9 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
     pub(super) key: u64,
     pub(super) span: Span,
-    /// Whose requests it acts on.
-    pub(super) targets: TargetSet,
+    /// The targets that it acts on, by client class.
+    targets: [TargetSet; Client::COUNT],
+    pub(super) has_match: bool,
     /// Which listener it acts on as a whole.
     pub(super) listener: Option<ListenerId>,
 }
@@ -70,22 +71,48 @@ impl Entry {
         seed: Seed,
         replica: &Replica,
         proxies: &Proxies,
+        has_upstream: bool,
         is_stopped: bool,
     ) -> Self {
         let key = seed.rule_key(rule.name().as_str());
+        let has_match = rule.request_match().is_some();
         let span = Span::new(&rule, &origin, replica, is_stopped);
-        let mut entry = Self { span, key, origin, targets: TargetSet::default(), listener: None, rule };
-        entry.find_targets(proxies);
+        let mut entry =
+            Self { span, key, origin, targets: Default::default(), has_match, listener: None, rule };
+        entry.find_targets(proxies, has_upstream);
         entry
     }
 
-    /// Looks up the slots of the proxies that the rule names.
-    pub(super) fn find_targets(&mut self, proxies: &Proxies) {
-        self.targets = proxies.set(self.rule.targets());
+    /// Looks up the slots of the proxies that the rule names, and whose requests it acts on where it does not say:
+    /// everybody's, but for the kubelet's where an application answers.
+    pub(super) fn find_targets(&mut self, proxies: &Proxies, has_upstream: bool) {
+        let (all, filter) = (proxies.set(self.rule.targets()), self.rule.client());
+        let is_spared = |target| match target {
+            TargetId::Class(class) => class == Target::Traffic && has_upstream,
+            TargetId::Proxy(_) => true,
+        };
+        self.targets = Client::ALL.map(|client| match (filter, client) {
+            (ClientFilter::Unset, Client::Kubelet) => {
+                all.iter().filter(|target| !is_spared(*target)).fold(TargetSet::default(), TargetSet::with)
+            }
+            _ if filter.admits(client) => all,
+            _ => TargetSet::default(),
+        });
         self.listener = self.rule.listener().and_then(|listener| match listener {
             ListenerName::Probe => Some(ListenerId::Probe),
             ListenerName::Proxy(name) => proxies.slot(name).map(ListenerId::Proxy),
         });
+    }
+
+    /// Whether the rule acts on requests of `client` to `target`.
+    #[inline]
+    pub(super) fn acts_on(&self, target: TargetId, client: Client) -> bool {
+        self.targets[client.index()].contains(target)
+    }
+
+    /// The targets that it acts on, whoever asks.
+    pub(super) fn targets(&self) -> impl Iterator<Item = TargetId> {
+        self.targets.iter().fold(TargetSet::default(), |all, of_client| all.union(*of_client)).iter()
     }
 
     /// How long the conditions have been measured; `None` where they are not, or not any more.
@@ -109,28 +136,38 @@ impl Entry {
         Draws::of_starts(self.key).share(start) < self.rule.trigger().rate.share()
     }
 
-    /// Whether the next request to `target`, of one of the rule's clients, is in the window.
+    /// Whether the next request to `target`, of one of the rule's clients, is in the window. Of a rule with a match,
+    /// `counts` are those of the requests that it admits.
     pub(super) fn is_open_for(&self, target: TargetId, elapsed: Duration, counts: &Counts) -> bool {
         let Some(since) = self.since(elapsed) else { return false };
-        Client::ALL.into_iter().filter(|client| self.rule.client().admits(*client)).any(|client| {
-            let before = counts.get(target, client).saturating_sub(self.origin.counts.get(target, client));
-            self.rule.trigger().is_open(since, before + 1)
+        // A check of readiness asks as itself for its dependency's rules.
+        let checks = target == TargetId::Class(Target::Readiness);
+        let asks = |client| {
+            self.acts_on(target, client) || (checks && self.acts_on(Target::Dependency.into(), client))
+        };
+        Client::ALL.into_iter().filter(|client| asks(*client)).any(|client| {
+            let count = counts.get(target, client);
+            let origin = if self.has_match { 0 } else { self.origin.counts.get(target, client) };
+            self.rule.trigger().is_open(since, count.saturating_sub(origin) + 1)
         })
     }
 
-    /// Whether the rule fires for a request, drawn from `lane`; `None` outside its window.
+    /// Whether the rule fires for a request, drawn from `lane`; `None` outside its window. Of a rule with a match,
+    /// `matched` is the request's number among those that it admits.
     #[inline]
-    pub(super) fn fires(&self, attempt: &RequestInfo, lane: Lane) -> Option<bool> {
+    pub(super) fn fires(&self, attempt: &RequestInfo, lane: Lane, matched: Option<u64>) -> Option<bool> {
         let trigger = self.rule.trigger();
         let open_for = self.open_for(attempt.elapsed)?;
         if let Some(window) = trigger.requests {
-            let before = self.origin.counts.get(attempt.target, attempt.client);
-            if !window.is_open(attempt.number.saturating_sub(before)) {
+            let count = matched.unwrap_or_else(|| {
+                attempt.number.saturating_sub(self.origin.counts.get(attempt.target, attempt.client))
+            });
+            if !window.is_open(count) {
                 return None;
             }
         }
         let draws = Draws::of_rule(self.key, lane, attempt.client, Purpose::Fire);
-        Some(trigger.hits(open_for, &draws, attempt.number))
+        Some(trigger.hits(open_for, &draws, matched.unwrap_or(attempt.number)))
     }
 
     pub(super) fn next_change(&self, elapsed: Duration) -> Option<Duration> {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::shown;
-use crate::fault::{DelayError, MAX_RULES, RuleError, RuleName, TriggerError, UpstreamError};
+use crate::fault::{DelayError, MAX_RULES, MatchError, RuleError, RuleName, TriggerError, UpstreamError};
 use crate::plan::document::DocumentError;
 use crate::units::UnitError;
 
@@ -19,6 +19,9 @@ pub enum Reason {
     /// A delay that is not possible.
     #[error("{0}")]
     Delay(DelayError),
+    /// A match that is not possible.
+    #[error("{0}")]
+    Match(MatchError),
     /// Parts of a rule that do not go together.
     #[error("{0}")]
     Rule(RuleError),
@@ -188,6 +191,12 @@ impl From<TriggerError> for Reason {
 impl From<DelayError> for Reason {
     fn from(error: DelayError) -> Self {
         Self::Delay(error)
+    }
+}
+
+impl From<MatchError> for Reason {
+    fn from(error: MatchError) -> Self {
+        Self::Match(error)
     }
 }
 

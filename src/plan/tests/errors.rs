@@ -83,6 +83,29 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             r#"delay.distribution="gamma": is not one of uniform, normal, lognormal, exponential"#,
         ),
         (
+            "match: {}, mode: hang",
+            "match: `match` asks for nothing: give it a `path`, `method`, `host`, `headers` or `query`, or leave it out",
+        ),
+        ("match: /x, mode: hang", r#"match="/x": is not a mapping with path, method, host, headers, query"#),
+        ("match: {paths: /x}, mode: hang", r#"match: unknown field "paths"; did you mean "path"?"#),
+        (
+            "match: {path: x}, mode: hang",
+            r#"match.path="x": is not a path such as /orders, or /orders/* for all below it, of printable ASCII without ?, # and spaces"#,
+        ),
+        ("match: {path: [/x]}, mode: hang", "match.path: is not text"),
+        ("match: {method: [GET, G T]}, mode: hang", r#"match.method="G T": is not a method such as GET"#),
+        (
+            "match: {host: \"http://a\"}, mode: hang",
+            r#"match.host="http://a": is not a host such as shop.example or shop.example:8080"#,
+        ),
+        ("match: {headers: [a]}, mode: hang", "match.headers: is not a mapping from names to values"),
+        (
+            "match: {headers: {a b: 1}}, mode: hang",
+            r#"match.headers.a b="1": is not the name of a header, such as X-Tenant"#,
+        ),
+        ("match: {headers: {A: b, a: c}}, mode: hang", r#"match.headers.a="c": a is given twice"#),
+        ("match: {query: {a: [1]}}, mode: hang", "match.query.a: is not text; * asks that it be there"),
+        (
             "mode: redirect, location: \"a b\"",
             r#"location: the location "a b" is not a URL of printable ASCII characters"#,
         ),
@@ -93,6 +116,13 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             errors_of(fields)
         };
         assert_eq!(lines, [error.replace("{modes}", &request_modes().join(", "))], "{fields}");
+    }
+    for (target, mode, error) in [
+        ("listener", "drop", "`match` does not go with target listener, which knows no requests"),
+        ("process", "exit", "does not go with target process"),
+    ] {
+        let plan = format!("faults: [{{name: a, target: {target}, mode: {mode}, match: {{path: /}}}}]");
+        assert_eq!(errors(&plan), [format!("faults[0] (a): match: {error}")]);
     }
     // Both ways a rule can do nothing.
     assert_eq!(
@@ -164,7 +194,7 @@ fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() 
             r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
             "faults[1]: `name` is missing",
             r#"faults[2] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
-            r#"faults[3]="5": is not a mapping with name, disabled, target, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, headers, body_text, forward, code, size, cores, path, allow_node_pressure"#,
+            r#"faults[3]="5": is not a mapping with name, disabled, target, match, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, headers, body_text, forward, code, size, cores, path, allow_node_pressure"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
             "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::{ListenerName, MIN_WINDOW};
+use crate::fault::{ListenerName, MIN_WINDOW, Match};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -104,17 +104,56 @@ fn fleets() -> impl Strategy<Value = Trigger> {
         })
 }
 
+fn matches() -> impl Strategy<Value = Match> {
+    let entries = || prop::collection::btree_map("[a-zA-Z0-9-]{1,6}", "[!-~]{0,5}|\\*|true|1\\.50", 0..4);
+    let methods = prop::collection::vec("[A-Z]{1,6}", 0..3);
+    let path = prop::option::of("/[a-z%.]{0,5}(/\\*)?");
+    (path, methods, prop::option::of("[a-z.]{1,6}(:[0-9]{1,4})?"), entries(), entries()).prop_map(
+        |(path, methods, host, headers, query)| {
+            let mut wanted = Match::default();
+            if let Some(path) = &path {
+                wanted.set_path(path).unwrap();
+            }
+            for method in &methods {
+                wanted.add_method(method).unwrap();
+            }
+            if let Some(host) = &host {
+                wanted.set_host(host).unwrap();
+            }
+            for (name, value) in &headers {
+                // Names that differ in case alone are one name.
+                let _ = wanted.add_header(name, value);
+            }
+            for (name, value) in &query {
+                wanted.add_query(name, value).unwrap();
+            }
+            wanted
+        },
+    )
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
     let clients = prop::sample::select(CLIENTS).prop_map(|name| ClientFilter::from_name(name).unwrap());
     let targets = prop::collection::vec(prop::sample::select(&Target::ALL[..]), 1..5);
     let networks = prop::collection::vec((any::<IpAddr>(), 0..=32_u8, any::<bool>()), 0..4);
-    let requests =
-        (clients.clone(), triggers(), targets, prop::option::of(delays()), prop::option::of(modes()))
-            .prop_filter_map("does nothing", |(client, trigger, targets, delay, mode)| {
-                let targets = targets.into_iter().collect();
-                let name = RuleName::new("drill").unwrap();
-                Rule::new(name, client, trigger, Action::Requests { targets, delay, mode }).ok()
-            });
+    let matches = prop::option::of(matches());
+    let requests = (
+        clients.clone(),
+        triggers(),
+        targets,
+        prop::option::of(delays()),
+        prop::option::of(modes()),
+        matches,
+    )
+        .prop_filter_map("does nothing", |(client, trigger, targets, delay, mode, wanted)| {
+            let targets = targets.into_iter().collect();
+            let name = RuleName::new("drill").unwrap();
+            let rule = Rule::new(name, client, trigger, Action::Requests { targets, delay, mode }).ok()?;
+            match wanted {
+                Some(wanted) => rule.with_match(wanted).ok(),
+                None => Some(rule),
+            }
+        });
     let listeners = (clients, windows(), fleets(), prop::sample::select(&Cut::ALL[..]), networks).prop_map(
         |(client, (after, length, period), fleet, cut, networks)| {
             let s = Duration::from_secs;

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"version":1,"checksum":"84ff6eb36fd0e9cc","state":{"starts":2,"saved_ns":…,"elapsed_ns":…,"counts":{"readiness":{"kubelet":7}},
-//!  "origins":[{"rule":"{…}","elapsed_ns":…,"counts":{…},"starts":0}]}}
+//!  "origins":[{"rule":"{…}","elapsed_ns":…,"counts":{…},"starts":0,"matched":{…}}]}}
 //! ```
 
 use std::collections::BTreeMap;
@@ -63,6 +63,9 @@ struct RawOrigin {
     elapsed_ns: u64,
     counts: RawCounts,
     starts: u64,
+    /// Requests that the rule's match has admitted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    matched: RawCounts,
 }
 
 /// Counts by target and client class, those above zero.
@@ -78,7 +81,14 @@ pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result
         origins: state
             .origins
             .iter()
-            .map(|(rule, origin)| write_origin(rule, origin, &state.proxies))
+            .enumerate()
+            .map(|(at, (rule, origin))| RawOrigin {
+                rule: rule.to_owned(),
+                elapsed_ns: nanos(origin.elapsed),
+                counts: write_counts(&origin.counts, &state.proxies),
+                starts: origin.starts.min(MAX_COUNT),
+                matched: state.matched.get(at).map(|of| write_counts(of, &state.proxies)).unwrap_or_default(),
+            })
             .collect(),
         stop: state.stop.as_ref().map(|stop| RawStop { by: stop.by.clone(), since_ns: nanos(stop.since.0) }),
     };
@@ -144,6 +154,7 @@ fn record(raw: &RawState) -> Option<Record> {
             elapsed: elapsed(raw.elapsed_ns)?,
             counts: read_counts(&raw.counts, &proxies)?,
             origins: raw.origins.iter().map(origin).collect::<Option<_>>()?,
+            matched: matched(&raw.origins, &proxies)?,
             proxies: proxies.clone(),
             stop: match &raw.stop {
                 Some(stop) => Some(read_stop(stop)?),
@@ -153,18 +164,17 @@ fn record(raw: &RawState) -> Option<Record> {
     })
 }
 
+/// Counts of matching requests by position; none where no rule has any.
+fn matched(origins: &[RawOrigin], proxies: &Proxies) -> Option<Vec<Counts>> {
+    if origins.iter().all(|origin| origin.matched.is_empty()) {
+        return Some(Vec::new());
+    }
+    origins.iter().map(|origin| read_counts(&origin.matched, proxies)).collect()
+}
+
 fn read_stop(raw: &RawStop) -> Option<Stop> {
     // Only a stop through the API is kept.
     Some(Stop { source: Source::Api, by: raw.by.clone(), since: Timestamp(elapsed(raw.since_ns)?) })
-}
-
-fn write_origin(rule: &str, origin: &Origin, proxies: &Proxies) -> RawOrigin {
-    RawOrigin {
-        rule: rule.to_owned(),
-        elapsed_ns: nanos(origin.elapsed),
-        counts: write_counts(&origin.counts, proxies),
-        starts: origin.starts.min(MAX_COUNT),
-    }
 }
 
 fn write_counts(counts: &Counts, proxies: &Proxies) -> RawCounts {

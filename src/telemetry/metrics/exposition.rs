@@ -86,7 +86,7 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         seconds.add(&[("fault", fault)], seconds_open.as_secs_f64());
     };
     for (position, rule) in plan.rules().enumerate() {
-        let open = plan.is_active(position, snapshot.elapsed, &snapshot.counts);
+        let open = snapshot.is_active(position);
         let seconds_open = snapshot.active.open_time(position, snapshot.elapsed);
         add(snapshot.active.rule_counters(position), open, seconds_open);
         if let Some(share) = plan.share(position, snapshot.elapsed) {

@@ -160,7 +160,7 @@ pub(crate) fn probe(number: u64, elapsed: Duration) -> RequestInfo {
 /// What an attempt gets, and of each rule that was eligible its position and whether it fired.
 pub(crate) fn explain(plan: &ActivePlan, attempt: &RequestInfo) -> (Decision, Vec<(usize, bool)>) {
     let mut causes = Vec::new();
-    let decision = plan.decide(attempt, |RuleHit { rule, fired }| causes.push((rule, fired)));
+    let decision = plan.decide(attempt, |RuleHit { rule, fired, .. }| causes.push((rule, fired)));
     (decision, causes)
 }
 

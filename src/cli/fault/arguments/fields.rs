@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Options of `add` and the path of their value in a rule.
-pub(super) const OPTIONS: [(&str, &[&str]); 41] = [
+pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("name", &["name"]),
     ("mode", &["mode"]),
     ("status", &["status"]),
@@ -39,6 +39,11 @@ pub(super) const OPTIONS: [(&str, &[&str]); 41] = [
     ("every-starts", &["when", "starts", "every"]),
     ("start", &["start"]),
     ("until", &["until"]),
+    ("path", &["match", "path"]),
+    ("method", &["match", "method"]),
+    ("host", &["match", "host"]),
+    ("header", &["match", "headers"]),
+    ("query", &["match", "query"]),
     ("client", &["client"]),
     ("from", &["from"]),
     ("pods", &["pods"]),
@@ -52,9 +57,17 @@ pub(super) fn path(option: &str) -> Option<&'static [&'static str]> {
     OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, path)| *path)
 }
 
-/// Puts the value of an option into a rule. `from` and `answer-header` add to those before them.
+/// Puts the value of an option into a rule. Those that are repeatable add to those before them.
 pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
     let value = match option {
+        "header" => return add_entry(rule, path, &value, ':'),
+        "query" => return add_entry(rule, path, &value, '='),
+        "method" => {
+            let mut methods =
+                rule.get("match").and_then(|of| of["method"].as_array()).cloned().unwrap_or_default();
+            methods.extend(value.split(',').map(|method| Value::from(method.trim())));
+            methods.into()
+        }
         "from" => {
             let mut networks = rule.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
             networks.push(value.into());
@@ -72,10 +85,18 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
         }
         "forward" => true.into(),
         "pods" if !value.contains('%') => value.split(',').map(|item| number(item.trim())).collect(),
-        "name" | "body-text" | "grpc-message" => value.into(),
+        "name" | "body-text" | "grpc-message" | "path" | "host" => value.into(),
         _ => number(&value),
     };
     put(rule, path, value);
+}
+
+/// Adds a name with its value, or with `*` where it has none: the name has to be there.
+fn add_entry(rule: &mut Map<String, Value>, path: &[&str], text: &str, separator: char) {
+    let (name, value) = text.split_once(separator).unwrap_or((text, "*"));
+    let path: Vec<&str> = path.iter().copied().chain([name.trim()]).collect();
+    // Spaces belong to the value of a parameter, and never to that of a header.
+    put(rule, &path, if separator == ':' { value.trim() } else { value }.into());
 }
 
 /// A text as a number if it is one.

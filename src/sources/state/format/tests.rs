@@ -76,6 +76,18 @@ fn counts_of_a_proxy_come_back_under_its_name_whatever_its_slot() {
     assert_eq!(state.proxies.present().count(), 0, "a source has to name them first");
 }
 
+#[test]
+fn the_numbers_of_rules_with_a_match_are_kept_and_an_older_state_has_none() {
+    let mut matched = Counts::default();
+    matched.set(Target::Traffic, Client::Other, 9);
+    let origins = [("{}".to_owned(), Origin::default()), ("{1}".to_owned(), Origin::default())].into();
+    let present = State { origins, matched: vec![Counts::default(), matched], ..State::default() };
+    let text = encode(1, Timestamp(Duration::from_secs(1)), &present).unwrap();
+    assert_eq!(decode(text.as_bytes()).unwrap().state, present);
+    assert_eq!(text.matches("matched").count(), 1, "rules without a match write nothing: {text}");
+    assert_eq!(decode(example().as_bytes()).unwrap().state.matched, []);
+}
+
 /// `state` with the checksum it should have.
 fn sealed(state: &Value) -> String {
     let state = state.to_string();

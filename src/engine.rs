@@ -280,10 +280,15 @@ impl Engine {
 }
 
 impl Injection {
-    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. There is none where the
-    /// mode does not act on a body.
-    pub fn confirm(&mut self) {
-        if let Some((rule, target)) = self.unconfirmed.take() {
+    /// Whether its injection is counted already: the mode does not depend on a body.
+    pub fn is_sure(&self) -> bool {
+        self.unconfirmed.is_none()
+    }
+
+    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. To be called once; it
+    /// does nothing where the injection [is sure](Self::is_sure).
+    pub fn confirm(&self) {
+        if let Some((rule, target)) = self.unconfirmed {
             self.active.rule_counters[rule].confirm(target);
         }
     }

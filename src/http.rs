@@ -5,6 +5,7 @@
 
 mod answer;
 mod behind;
+mod forward;
 mod index;
 pub mod layer;
 mod shared_bodies;

@@ -37,7 +37,9 @@ pub(super) fn routes(app: &Arc<App>, upstream: &Behind) -> Routes {
     let services = Target::ALL.map(|target| {
         let forwards = target == Target::Traffic || upstream.answers_probes;
         let forwarder = forwards.then(|| upstream.forwarder.clone());
-        FaultLayer::new(target, app.clone()).layer(Application { app: app.clone(), target, forwarder })
+        let layer = FaultLayer::new(target, app.clone());
+        let layer = if forwards { layer.before_application() } else { layer };
+        layer.layer(Application { app: app.clone(), target, forwarder })
     });
     Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {

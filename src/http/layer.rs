@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::header::USER_AGENT;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::debug;
 
+use super::forward::{Forwarding, Lost};
 use super::strike::Strike;
 use super::view::RequestHead;
 use super::{App, answer, verbose};
@@ -28,12 +29,22 @@ use crate::telemetry::metrics::Outcome;
 pub struct FaultLayer {
     target: TargetId,
     app: Arc<App>,
+    is_application: bool,
+    forwarding: Forwarding,
 }
 
 impl FaultLayer {
     /// Faults for requests to `target`.
     pub fn new(target: impl Into<TargetId>, app: Arc<App>) -> Self {
-        Self { target: target.into(), app }
+        Self { target: target.into(), app, is_application: false, forwarding: Forwarding::default() }
+    }
+
+    /// The same in front of a real application, whose answers body faults act on. Without one, they act on bodies of
+    /// their own making.
+    #[must_use]
+    pub fn before_application(mut self) -> Self {
+        self.is_application = true;
+        self
     }
 }
 
@@ -41,7 +52,7 @@ impl<S> Layer<S> for FaultLayer {
     type Service = Faulted<S>;
 
     fn layer(&self, inner: S) -> Faulted<S> {
-        Faulted { inner, target: self.target, app: self.app.clone() }
+        Faulted { inner, layer: self.clone() }
     }
 }
 
@@ -49,8 +60,7 @@ impl<S> Layer<S> for FaultLayer {
 #[derive(Clone, Debug)]
 pub struct Faulted<S> {
     inner: S,
-    target: TargetId,
-    app: Arc<App>,
+    layer: FaultLayer,
 }
 
 impl<S> Service<Request> for Faulted<S>
@@ -70,87 +80,110 @@ where
         // The service that is ready is the one to call; the clone stays for the next request.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        Box::pin(serve(self.app.clone(), self.target, inner, request))
+        Box::pin(serve(self.layer.clone(), inner, request))
     }
 }
 
-/// One request, from the decision to the answer.
-async fn serve<S>(
-    app: Arc<App>,
-    target: TargetId,
-    mut inner: S,
-    request: Request,
-) -> Result<Response, Infallible>
+/// What stands behind the layer, and what it has been asked.
+enum Behind<S> {
+    /// It has not been asked yet.
+    Unasked(S, Request),
+    /// It has answered.
+    Answered(Lost),
+}
+
+impl<S> Behind<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
+    async fn answer(self) -> Response {
+        match self {
+            Self::Unasked(mut inner, request) => {
+                let Ok(response) = inner.call(request).await;
+                response
+            }
+            Self::Answered(lost) => lost.found(),
+        }
+    }
+
+    /// Nobody gets its answer, if it has been asked at all.
+    fn forget(self) {
+        if let Self::Answered(lost) = self {
+            lost.discard();
+        }
+    }
+}
+
+/// What of a request is needed after it has been forwarded.
+struct Asked {
+    method: Method,
+    version: Version,
+    uri: Uri,
+}
+
+/// One request, from the decision to the answer.
+async fn serve<S>(layer: FaultLayer, inner: S, request: Request) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+{
     let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     let client = Client::from_user_agent(agent);
+    let FaultLayer { target, app, is_application, forwarding } = layer;
     let connection = ConnectionHandle::current();
-    let served = Served { app, target, client, arrived: Instant::now(), connection, ended: false };
+    let served =
+        Served { app, target, client, arrived: Instant::now(), connection, is_application, ended: false };
 
-    let mut injection = served.app.engine.decide_for(target, client, &RequestHead(&request));
-    report_injection(&served.app.engine, &injection, target, client);
-    let waited = served.wait(served.arrived + injection.decision.delay).await;
-
-    let verdict = match waited {
-        Waited::Whole => injection.decision.verdict,
-        // All rules are out of force: the request gets its ordinary answer at once.
-        Waited::Stopped => Verdict::Pass,
-    };
+    let injection = served.app.engine.decide_for(target, client, &RequestHead(&request));
     let active = injection.active.clone();
     let plan = &active.plan;
-    let mut fault = injection.first;
-    let mut response = match verdict {
-        Verdict::Pass => inner.call(request).await?,
+    if injection.is_sure() {
+        report_injection(&served.app.engine, &injection, target, client);
+    }
+    let delay = injection.decision.delay;
+    let (mut response, fault) = match injection.decision.verdict {
+        Verdict::Pass => {
+            served.wait(served.arrived + delay).await;
+            (Behind::Unasked(inner, request).answer().await, injection.first)
+        }
         Verdict::Inject(position) => {
             let rule = plan.rule(position);
-            let Some(mode) = rule.mode() else { return inner.call(request).await };
-            fault = Some(position);
-            if let Some(script) = script(rule, mode, request.method()) {
-                injection.confirm();
-                let Some(connection) = served.connection.clone() else {
-                    // Called without a connection of ours, as in a test of the router alone.
-                    return Ok(answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into"));
-                };
-                let status = mode.status();
-                let report = Box::new(move |ended| served.end(outcome(ended, status)));
-                match connection.take_over(Takeover { script, report }).await {}
-            }
-            if mode.info().needs_body {
-                let (method, version) = (request.method().clone(), request.version());
-                let whole = match own(rule, mode) {
-                    Some(response) => response,
-                    None => inner.call(request).await?,
-                };
-                let strike = Strike {
-                    method: &method,
-                    version,
-                    connection: served.connection.clone(),
-                    timer: &served.app.timer,
-                    draws: plan.draws_within(position, target, client, injection.drawn_number),
-                    confirm: Box::new(move || injection.confirm()),
-                };
-                let (mut response, is_struck) = strike.apply(mode, whole);
-                if is_struck {
-                    answer::add_headers(&mut response, rule);
-                } else {
-                    fault = None;
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            let asked = Asked { method, version: request.version(), uri };
+            let (from, behind) = if rule.answer().forward {
+                match forwarding.call(inner, request, served.connection.clone()).await {
+                    Some(lost) => (Instant::now(), Behind::Answered(lost)),
+                    None => {
+                        return Ok(answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"));
+                    }
                 }
-                response
             } else {
-                let mut response = replacement(&served, rule, mode, &request);
-                answer::add_headers(&mut response, rule);
-                response
+                (served.arrived, Behind::Unasked(inner, request))
+            };
+            match served.wait(from + delay).await {
+                // All rules are out of force: the request gets its ordinary answer at once.
+                Waited::Stopped => (behind.answer().await, injection.first),
+                Waited::Whole => {
+                    if let Some(script) = script(&served, rule, &asked.method) {
+                        behind.forget();
+                        return Ok(take_over(served, injection, rule, script).await);
+                    }
+                    let first = injection.first.filter(|first| *first != position);
+                    let (response, shows) = replace(&served, injection, rule, position, &asked, behind).await;
+                    (response, if shows { Some(position) } else { first })
+                }
             }
         }
-        Verdict::DependencyFailed(position) => {
-            injection.confirm();
-            fault = Some(position);
-            let name = plan.rule(position).name();
-            let failure = verbose::Failure { check: "dependency", reason: format!("fault {name}") };
-            served.failure(StatusCode::INTERNAL_SERVER_ERROR, &failure, failure.to_string(), &request)
-        }
+        Verdict::DependencyFailed(position) => match served.wait(served.arrived + delay).await {
+            Waited::Stopped => (Behind::Unasked(inner, request).answer().await, injection.first),
+            Waited::Whole => {
+                confirm(&served.app.engine, &injection, target, client);
+                let name = plan.rule(position).name();
+                let failure = verbose::Failure { check: "dependency", reason: format!("fault {name}") };
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                (served.failure(status, &failure, failure.to_string(), request.uri()), Some(position))
+            }
+        },
     };
     if let Some(position) = fault {
         answer::mark(&mut response, plan.rule(position));
@@ -159,23 +192,76 @@ where
     Ok(response)
 }
 
-/// What a mode does on the bare socket; one with a body of its own strikes that instead.
-fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script> {
-    let strikes_text = mode.info().needs_body && rule.answer().body_text.is_some();
-    answer::script(rule, mode, method).filter(|_| !strikes_text)
+/// Hands the connection over to a script.
+async fn take_over(served: Served, injection: Injection, rule: &Rule, script: Script) -> Response {
+    confirm(&served.app.engine, &injection, served.target, served.client);
+    let Some(connection) = served.connection.clone() else {
+        // Called without a connection of ours, as in a test of the router alone.
+        return answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into");
+    };
+    let status = rule.mode().and_then(Mode::status);
+    let report = Box::new(move |ended| served.end(outcome(ended, status)));
+    match connection.take_over(Takeover { script, report }).await {}
+}
+
+/// The answer of a rule that HTTP can express, and whether its fault shows in it.
+async fn replace<S>(
+    served: &Served,
+    injection: Injection,
+    rule: &Rule,
+    position: usize,
+    asked: &Asked,
+    behind: Behind<S>,
+) -> (Response, bool)
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let Some(mode) = rule.mode() else { return (behind.answer().await, true) };
+    if !mode.info().needs_body {
+        behind.forget();
+        let mut response = replacement(served, rule, mode, &asked.uri);
+        answer::add_headers(&mut response, rule);
+        return (response, true);
+    }
+    let whole = match own(rule, mode, served.is_application) {
+        Some(response) => response,
+        None => behind.answer().await,
+    };
+    let (engine, target, client) = (served.app.engine.clone(), served.target, served.client);
+    let strike = Strike {
+        method: &asked.method,
+        version: asked.version,
+        connection: served.connection.clone(),
+        timer: &served.app.timer,
+        draws: injection.active.plan.draws_within(position, target, client, injection.drawn_number),
+        confirm: Box::new(move || confirm(&engine, &injection, target, client)),
+    };
+    let (mut response, is_struck) = strike.apply(mode, whole);
+    if is_struck {
+        answer::add_headers(&mut response, rule);
+    }
+    (response, is_struck)
+}
+
+/// What a mode does on the bare socket. One that acts on the body of an application, or of a given text, strikes that
+/// instead.
+fn script(served: &Served, rule: &Rule, method: &Method) -> Option<Script> {
+    let mode = rule.mode()?;
+    let strikes = mode.info().needs_body && (served.is_application || rule.answer().body_text.is_some());
+    answer::script(rule, mode, method).filter(|_| !strikes)
 }
 
 /// The answer that a mode strikes, if it is one that we make for it.
-fn own(rule: &Rule, mode: &Mode) -> Option<Response> {
+fn own(rule: &Rule, mode: &Mode, is_application: bool) -> Option<Response> {
     let status = answer::status(mode.status().unwrap_or(200));
     answer::own(rule, status).or_else(|| match mode {
-        Mode::Drip { partial, .. } => Some(answer::filling(status, partial.body)),
+        Mode::Drip { partial, .. } if !is_application => Some(answer::filling(status, partial.body)),
         _ => None,
     })
 }
 
 /// The whole answer of a mode that has nothing to do with that of the service.
-fn replacement(served: &Served, rule: &Rule, mode: &Mode, request: &Request) -> Response {
+fn replacement(served: &Served, rule: &Rule, mode: &Mode, uri: &Uri) -> Response {
     match mode {
         Mode::Redirect(location) => answer::redirect(rule, location),
         Mode::Grpc { status, message } => answer::grpc(rule, *status, message),
@@ -186,7 +272,7 @@ fn replacement(served: &Served, rule: &Rule, mode: &Mode, request: &Request) -> 
                     check: rule.name().as_str(),
                     reason: format!("status {}", status.as_u16()),
                 };
-                served.failure(status, &failure, answer::line(rule), request)
+                served.failure(status, &failure, answer::line(rule), uri)
             })
         }
     }
@@ -197,6 +283,14 @@ fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
         (Ended::HeadSent, Some(status)) => Outcome::Answered(status),
         (Ended::ClientGone, _) => Outcome::Gone,
         _ => Outcome::Unanswered,
+    }
+}
+
+/// Counts and reports an injection that was in doubt.
+fn confirm(engine: &Engine, injection: &Injection, target: TargetId, client: Client) {
+    if !injection.is_sure() {
+        injection.confirm();
+        report_injection(engine, injection, target, client);
     }
 }
 
@@ -244,6 +338,7 @@ struct Served {
     client: Client,
     arrived: Instant,
     connection: Option<ConnectionHandle>,
+    is_application: bool,
     ended: bool,
 }
 
@@ -267,10 +362,10 @@ impl Served {
         status: StatusCode,
         failure: &verbose::Failure<'_>,
         line: String,
-        request: &Request,
+        uri: &Uri,
     ) -> Response {
-        if verbose::is_wanted(request.uri()) {
-            answer::text(status, verbose::body(&self.app, self.target, request.uri().path(), Some(failure)))
+        if verbose::is_wanted(uri) {
+            answer::text(status, verbose::body(&self.app, self.target, uri.path(), Some(failure)))
         } else {
             answer::text(status, line)
         }

@@ -57,8 +57,8 @@ impl ConnectionHandle {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    /// Makes this the current connection for the time that `connection` is polled.
-    pub(super) fn serves<F: Future>(self, connection: F) -> TaskLocalFuture<Self, F> {
+    /// Makes this the current connection for the time that `connection`, or a task for one of its requests, is polled.
+    pub fn serves<F: Future>(self, connection: F) -> TaskLocalFuture<Self, F> {
         CURRENT.scope(self, connection)
     }
 

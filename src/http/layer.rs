@@ -84,6 +84,9 @@ where
     }
 }
 
+/// Marks an answer as ours, in place of one of the application.
+const UPSTREAM_ERROR: &str = "x-probesim-upstream-error";
+
 /// What stands behind the layer, and what it has been asked.
 enum Behind<S> {
     /// It has not been asked yet.
@@ -227,6 +230,10 @@ where
         Some(response) => response,
         None => behind.answer().await,
     };
+    if whole.headers().contains_key(UPSTREAM_ERROR) {
+        // It is our line about an application that has not answered.
+        return (whole, false);
+    }
     let (engine, target, client) = (served.app.engine.clone(), served.target, served.client);
     let strike = Strike {
         method: &asked.method,

@@ -178,8 +178,10 @@ impl Connection {
                             driver = Driver::Script(tunnel.run(client));
                             continue;
                         }
+                        // A script has ended the connection itself; to linger would make a FIN of its reset.
+                        let is_script = matches!(driver, Driver::Script(_));
                         drop(driver);
-                        if bad_request || self.state.has_unread_body() {
+                        if bad_request || (!is_script && self.state.has_unread_body()) {
                             linger(&self.socket).await;
                         }
                         return Disposition::Closes;

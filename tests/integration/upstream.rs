@@ -2,6 +2,7 @@
 
 mod backend;
 mod errors;
+mod faults;
 mod real;
 mod reuse;
 mod smuggling;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
 use crate::file::{self, FileError};
+use crate::predict::fail_on::Condition;
 use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
 use crate::predict::profile::ProfileSet;
 use crate::predict::report::{self, Output, View};
@@ -54,9 +55,11 @@ OPTIONS
   --assume-healthy         take what is not known to be healthy; without it, restarts and availability of workloads that
                            run no kube-probesim are not assessed
   --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
-  --output text|json       [default: text]; JSON is one object per line: each event, then a summary
+  --no-advice NAME         leave out advice of this name; repeatable
+  --output FORM            text, json, junit, svg (a picture of one workload) or html (a page)
+                                [default: text]; JSON is one object per line: each event, then a summary
   --fail-on CONDITION      exit with 1 if it holds for a Pod; repeatable: 'restarts > 0', 'unready > 30s',
-                           'outage > 10s', 'backoff > 1m', 'availability < 99.9%' (also >= and <=)
+                           'outage > 10s', 'backoff > 1m', 'availability < 99.9%' (also >= and <=), or the name of advice
   -h, --help
 
 A duration is written 250ms, 1s or 1m30s; a bare number is in seconds.
@@ -223,8 +226,16 @@ fn predict(
     // Whole seconds, so that the printed instant can be given to --at.
     let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
     let options = &Options { at, ..arguments.options.clone() };
+    if arguments.output == Output::Svg && workloads.len() > 1 {
+        let names: Vec<String> =
+            workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).take(5).collect();
+        let line = format!("--output svg is a picture of one workload; choose one of {}", names.join(", "));
+        print_error("predict", line, stderr);
+        return exit::USAGE;
+    }
+    let needs_run = arguments.fail_on.iter().any(Condition::needs_run);
     let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
-    if let Some(workload) = unassessed.filter(|_| !arguments.fail_on.is_empty()) {
+    if let Some(workload) = unassessed.filter(|_| needs_run) {
         print_error(
             "predict",
             format!(
@@ -249,6 +260,9 @@ fn predict(
     }
     let mut code = 0;
     let mut stdout = io::BufWriter::new(stdout);
+    if report::begin(arguments.output, &mut stdout).is_err() {
+        return code;
+    }
     for (number, (workload, replicas)) in workloads.iter().zip(&replicas).enumerate() {
         if number > 0 && arguments.output == Output::Text {
             let _ = writeln!(stdout);
@@ -264,16 +278,23 @@ fn predict(
             };
             format!("{}{despite}", service.name)
         });
-        let view = View { output: arguments.output, shown, services: names.collect() };
+        let view = View {
+            output: arguments.output,
+            shown,
+            services: names.collect(),
+            fail_on: arguments.fail_on.clone(),
+        };
         let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
         // Stop quietly: the reader closed the pipe.
-        let Ok(prediction) = predicted else { return code };
-        let Some(prediction) = prediction else { continue };
-        for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(&prediction.pods)) {
+        let Ok(outcome) = predicted else { return code };
+        let pods = outcome.prediction.as_ref().map_or(&[][..], |prediction| prediction.pods.as_slice());
+        for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(pods, &outcome.advice))
+        {
             let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
             code = exit::FAILED;
         }
     }
+    let _ = report::end(arguments.output, &mut stdout);
     let _ = stdout.flush();
     code
 }
@@ -293,7 +314,8 @@ fn nothing(
     }
     let _ = match arguments.output {
         Output::Text => writeln!(stdout, "Nothing to predict: {what}"),
-        Output::Json => Ok(()),
+        Output::Json | Output::Svg => Ok(()),
+        form => report::begin(form, stdout).and_then(|()| report::end(form, stdout)),
     };
     0
 }

@@ -11,8 +11,15 @@ use thiserror::Error;
 use super::exit;
 use crate::units::{self, Bare, UnitError};
 
-/// The form of the output. It is the report's of `predict`, which knows nothing of the command line.
-pub(super) use crate::predict::report::Output;
+/// The form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
 
 /// An error that any verb may find in its arguments.
 #[derive(Debug, Error, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::backoff::BackOff;
 use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
 use super::event::{Event, PodEventKind, SpamFilter};
 use super::process::Process;
-use super::spec::{Calls, ContainerSpec, End, PodSpec, ProbeKind, RestartPolicy, Span, Timing};
+use super::spec::{Calls, ContainerSpec, End, PodSpec, PreStop, ProbeKind, RestartPolicy, Span, Timing};
 use super::stats::{ContainerStats, Readiness, Stats};
 use super::worker::{State, Worker};
 use crate::fault::{ActivePlan, Draws};
@@ -38,6 +38,8 @@ struct Container {
     sidecar: bool,
     policy: RestartPolicy,
     stops_after: Nanos,
+    /// How long preStop takes.
+    hook: Nanos,
     ends_after: Nanos,
     /// How it ends by itself.
     end: Option<End>,
@@ -319,6 +321,10 @@ impl Container {
             sidecar: spec.sidecar,
             policy: spec.restart_policy.unwrap_or(default),
             stops_after: spec.stops_after.map_or(NEVER, nanos),
+            hook: match spec.pre_stop {
+                Some(PreStop::Sleep(time)) => nanos(time),
+                Some(PreStop::Other) | None => 0,
+            },
             ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
             end: spec.ends,
             exit_code: 0,
@@ -344,7 +350,9 @@ impl Container {
     }
 }
 
-/// The kubelet leaves every container at least 2 s.
+/// The kubelet leaves every container at least this.
+const LEAST_GRACE: Nanos = 2 * SECOND;
+
 fn effective_grace(seconds: u32) -> Nanos {
-    u64::from(seconds.max(2)) * SECOND
+    (u64::from(seconds) * SECOND).max(LEAST_GRACE)
 }

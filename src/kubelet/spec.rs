@@ -318,6 +318,8 @@ pub struct ContainerSpec {
     /// Whether it is a native sidecar: an init container with `restartPolicy: Always`. Sidecars come before the
     /// containers they gate.
     pub sidecar: bool,
+    /// Whether it is an ordinary init container: it ends before those after it start.
+    pub init: bool,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// This program, if the container runs it.
@@ -342,6 +344,7 @@ impl ContainerSpec {
         Self {
             name: name.to_owned(),
             sidecar: false,
+            init: false,
             restart_policy: None,
             program: None,
             stops_after: Some(Duration::ZERO),

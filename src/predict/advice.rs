@@ -1,36 +1,81 @@
-//! Advice on a manifest, each with its reason and the figure behind it.
+//! Advice on a manifest: what is unwise, the figure behind it, and what follows in the simulation.
+
+mod experiment;
+mod life;
+mod plan;
+mod probe;
 
 use std::time::Duration;
 
-use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule, Target};
+use crate::fault::{Client, Target};
 use crate::kubelet::{ContainerSpec, Endpoint, Handler, Probe, ProbeKind};
-use crate::units::Show;
+
+use crate::plan::error::nearest;
 
 use super::outcome::Prediction;
-use super::timeline::Short;
 use super::workload::Workload;
-
-/// The share of attempts that a timeout should let through.
-const QUANTILE: f64 = 0.99;
 
 /// A piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// Which, for machines: a word that stays.
+    /// Which, for machines: a word that stays, one of [`NAMES`].
     pub code: &'static str,
-    /// What is the matter, with the figure, and what would be better.
+    /// What is the matter, with the figure, what follows in the simulation, and what would be better.
     pub text: String,
 }
 
-/// All advice on a workload. With a prediction, what it says of restarts agrees with that.
-pub fn advice(workload: &Workload, prediction: Option<&Prediction>) -> Vec<Advice> {
+/// All names, with what each is about.
+pub const NAMES: [(&str, &str); 15] = [
+    ("fault-thrown-away", "the kubelet throws away the errors that a fault leads to, so it changes nothing"),
+    (
+        "grace-shorter-than-prestop",
+        "preStop takes as long as the grace period or longer, so SIGKILL follows 2 s after SIGTERM",
+    ),
+    (
+        "liveness-not-slower-than-readiness",
+        "liveness may kill before readiness takes the Pod out of its Service, or at the same time",
+    ),
+    ("memory-limit-missing", "the memory of a profile grows, and no limit ends that"),
+    ("no-drain-delay", "the program ends after SIGTERM before callers have left the Pod"),
+    (
+        "no-startup-probe-for-slow-start",
+        "liveness kills a start that takes as long as is known, and there is no startup probe",
+    ),
+    ("outside-prediction", "the window of a rule lies outside the time of the prediction"),
+    ("partition-restarts", "a partition outlasts what liveness forgives"),
+    ("pdb-blocks-drain", "a PodDisruptionBudget lets no Pod go, so the drain of a node never ends"),
+    ("pods-select-none", "a rule acts on none of the Pods"),
+    (
+        "probe-on-dependency",
+        "liveness fails with what the program depends on, as its profile says, and restarts cannot mend that",
+    ),
+    ("sidecar-waits-for-its-application", "a native sidecar's startup probe asks what starts only after it"),
+    ("starts-without-state", "a rule waits for a later start, and no state counts them"),
+    ("startup-probe-too-short", "the startup probe gives up before the start that is known is over"),
+    ("timeout-below-p99", "the latency reaches the timeout of a probe in one of 100 attempts or more"),
+];
+
+/// The name of advice, if there is such.
+pub fn find(name: &str) -> Option<&'static str> {
+    NAMES.iter().map(|(known, _)| *known).find(|known| *known == name)
+}
+
+/// What a wrong name may have meant, for an error.
+pub(super) fn meant(name: &str) -> String {
+    let names = NAMES.map(|(known, _)| known);
+    nearest(name, &names).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// All advice on a workload. With a prediction, what it says of restarts agrees with that. `endpoint_lag` is how long calls
+/// go on to a Pod that is no longer Ready.
+pub fn advice(workload: &Workload, prediction: Option<&Prediction>, endpoint_lag: Duration) -> Vec<Advice> {
     let mut found = Vec::new();
     for (position, container) in workload.pod.containers.iter().enumerate() {
         let restarted = prediction.map(|prediction| {
             let restarts = prediction.pods.iter().map(|pod| pod.stats.containers[position].restarts);
             (restarts.filter(|restarts| *restarts > 0).count(), prediction.pods.len())
         });
-        let subject = Subject { workload, container, restarted };
+        let subject = Subject { workload, container, position, restarted };
         for kind in ProbeKind::ALL {
             if let Some(probe) = container.probe(kind) {
                 found.extend(subject.timeout(kind, probe));
@@ -44,13 +89,20 @@ pub fn advice(workload: &Workload, prediction: Option<&Prediction>) -> Vec<Advic
             found.extend(subject.slow_start(liveness));
             found.extend(subject.partition(liveness));
         }
+        found.extend(subject.dependency());
+        found.extend(subject.waits_for_application());
+        found.extend(subject.pre_stop());
+        found.extend(subject.drain_delay(endpoint_lag));
+        found.extend(subject.memory());
     }
+    found.extend(life::disruptions(workload));
     found
 }
 
 struct Subject<'a> {
     workload: &'a Workload,
     container: &'a ContainerSpec,
+    position: usize,
     /// In how many of how many predicted Pods the container restarted.
     restarted: Option<(usize, usize)>,
 }
@@ -82,275 +134,4 @@ fn reaction(probe: &Probe) -> Duration {
 
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
-}
-
-impl<'a> Subject<'a> {
-    fn plan(&self, server: usize) -> Option<&'a Plan> {
-        self.workload.plan(server)
-    }
-
-    fn keeps_state(&self, server: usize) -> bool {
-        self.workload.ours.iter().any(|ours| ours.position == server && ours.keeps_state)
-    }
-
-    /// The rules on the requests of a probe.
-    fn rules(&self, probe: &Probe) -> impl Iterator<Item = &'a Rule> + use<'a> {
-        let asked = asked(probe);
-        let plan = asked.and_then(|(server, _, _)| self.plan(server));
-        plan.into_iter().flat_map(Plan::rules).filter(move |rule| {
-            asked.is_some_and(|(_, target, client)| {
-                rule.targets().contains(target) && rule.client().admits(client)
-            })
-        })
-    }
-
-    fn timeout(&self, kind: ProbeKind, probe: &Probe) -> Option<Advice> {
-        let latency = |share| self.rules(probe).filter_map(|rule| delay(rule, share)).sum::<Duration>();
-        let (p99, timeout) = (latency(QUANTILE), seconds(probe.timeout));
-        if p99 < timeout {
-            return None;
-        }
-        let how_many = if latency(1.0 - QUANTILE) >= timeout {
-            "nearly every attempt that it delays fails"
-        } else if latency(0.5) >= timeout {
-            "half of the attempts that it delays or more fail"
-        } else {
-            "one attempt in 100 or more that it delays fails"
-        };
-        let better = p99.as_secs() + 1;
-        Some(Advice {
-            code: "timeout-below-p99",
-            text: format!(
-                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}: {how_many} for that alone. Set \
-                 timeoutSeconds to {better} or more.",
-                self.name(kind),
-                probe.timeout,
-                Short(p99),
-            ),
-        })
-    }
-
-    /// Faults whose errors the kubelet throws away. Only HTTP probes have errors.
-    fn thrown_away(&self, kind: ProbeKind, probe: &Probe) -> Vec<Advice> {
-        if !matches!(probe.handler, Handler::Http { .. }) {
-            return Vec::new();
-        }
-        let timeout = seconds(probe.timeout);
-        let follows = match kind {
-            ProbeKind::Liveness => "this fault will never restart the container",
-            ProbeKind::Startup => "this fault never ends the start, and never restarts the container",
-            ProbeKind::Readiness => "this fault lets a Pod that is Ready stay Ready",
-        };
-        self.rules(probe)
-            .filter_map(|rule| Some((rule, rule.mode()?)))
-            .filter_map(|(rule, mode)| {
-                let (why, better) = error(rule, mode, timeout)?;
-                Some(Advice {
-                    code: "fault-thrown-away",
-                    text: format!(
-                        "{}: fault {} ({}) {why}, which the kubelet takes for an error and throws away: {follows}. {better}",
-                        self.name(kind),
-                        rule.name(),
-                        mode.name(),
-                    ),
-                })
-            })
-            .collect()
-    }
-
-    fn order(&self, liveness: &Probe, readiness: &Probe) -> Option<Advice> {
-        let (kills, takes_out) = (reaction(liveness), reaction(readiness));
-        let same = liveness.handler == readiness.handler && liveness.handler != Handler::Healthy;
-        if same && kills == takes_out {
-            return Some(Advice {
-                code: "same-probe",
-                text: format!(
-                    "{}: liveness and readiness ask for the same and both act after {} (period {} x threshold {}); \
-                     whatever takes the Pod out of its Service restarts it, too. Give liveness a path of its own or a \
-                     higher failureThreshold.",
-                    self.container.name,
-                    Show(kills),
-                    liveness.period,
-                    liveness.failure_threshold,
-                ),
-            });
-        }
-        (kills < takes_out).then(|| Advice {
-            code: "liveness-before-readiness",
-            text: format!(
-                "{}: liveness kills after {} (period {} x threshold {}), readiness takes the Pod out of its Service only \
-                 after {} (period {} x threshold {}); calls go on to a container that is being killed. Let readiness be \
-                 the faster one.",
-                self.container.name,
-                Show(kills),
-                liveness.period,
-                liveness.failure_threshold,
-                Show(takes_out),
-                readiness.period,
-                readiness.failure_threshold,
-            ),
-        })
-    }
-
-    fn slow_start(&self, liveness: &Probe) -> Option<Advice> {
-        let (start, what) = self.start(liveness)?;
-        let (probe, name) = match &self.container.startup {
-            Some(startup) => (startup, "the startup probe gives up"),
-            None => (liveness, "liveness kills"),
-        };
-        let end = seconds(probe.initial_delay) + run_length(probe);
-        if self.container.startup.is_some() && start <= end || start <= seconds(probe.initial_delay) {
-            return None;
-        }
-        let attempts = start.as_secs_f64() / f64::from(probe.period.max(1));
-        let threshold = attempts.ceil() as u64 + 1;
-        let better =
-            format!("a startupProbe with periodSeconds {} and failureThreshold {threshold}", probe.period);
-        // A clock that goes on over restarts gets there.
-        let goes_on = liveness.handler.server().is_some_and(|server| self.keeps_state(server));
-        let again = if goes_on { "until that time is over" } else { "again and again" };
-        let follows = match self.restarted {
-            None => format!("the container is restarted before its first success, {again}"),
-            Some((restarted, pods)) if restarted > 0 && restarted == pods => {
-                format!("the container is restarted before its first success, {again}")
-            }
-            Some((restarted, pods)) => format!(
-                "the container is restarted before its first success, {again}, or not at all, as its ticks fall; here it \
-                 is in {restarted} of {pods} Pods"
-            ),
-        };
-        let text = if start > end {
-            format!(
-                "{}: the start takes {} ({what}), but {name} after {} already: {follows}. Set {better} or more.",
-                self.container.name,
-                Show(start),
-                Show(end),
-            )
-        } else {
-            format!(
-                "{}: the start takes {} ({what}) and there is no startup probe; {name} after {}, {} later. Set {better} \
-                 or more.",
-                self.container.name,
-                Show(start),
-                Show(end),
-                Show(end.saturating_sub(start)),
-            )
-        };
-        Some(Advice { code: "slow-start", text })
-    }
-
-    /// How long the probes fail from the start of the process on, and why.
-    fn start(&self, liveness: &Probe) -> Option<(Duration, String)> {
-        let server = liveness.handler.server()?;
-        let windows = self
-            .rules(liveness)
-            .filter(|rule| rule.fails_all() && rule.trigger().requests.is_none())
-            .chain(self.plan(server)?.rules().iter().filter(|rule| rule.is_partition()));
-        windows
-            .filter_map(|rule| {
-                let trigger = rule.trigger();
-                let window =
-                    trigger.time.filter(|window| window.after().is_zero() && trigger.start.is_none())?;
-                Some((window.length()?, format!("fault {}", rule.name())))
-            })
-            .max()
-    }
-
-    fn partition(&self, liveness: &Probe) -> Vec<Advice> {
-        let Some(server) = liveness.handler.server() else { return Vec::new() };
-        let client = asked(liveness).map_or(Client::Kubelet, |(_, _, client)| client);
-        let kills = reaction(liveness);
-        let rules = self.plan(server).into_iter().flat_map(Plan::rules);
-        rules
-            .filter_map(|rule| {
-                let Action::Listener { from, .. } = rule.action() else { return None };
-                let (window, start) = (rule.trigger().time, rule.trigger().start);
-                let after = window.map_or(Duration::ZERO, |window| window.after());
-                // From the start on it is a slow start.
-                if after.is_zero() && start.is_none() {
-                    return None;
-                }
-                // Otherwise its clock is not that of the process.
-                let again = if start.is_none() && !self.keeps_state(server) {
-                    format!(
-                        "the new process counts from its own start, so the partition ends early and comes again {} after \
-                         each restart",
-                        Show(after)
-                    )
-                } else {
-                    "it restarts the container again and again for as long as it lasts".to_owned()
-                };
-                let again = match self.restarted {
-                    Some((0, _)) => format!("{again}. None of that comes within this prediction"),
-                    _ => again,
-                };
-                let length = window.and_then(|window| window.length());
-                let reaches = rule.client().admits(client) && from.contains(self.workload.pod.node);
-                (reaches && length.is_none_or(|length| length >= kills)).then(|| Advice {
-                    code: "partition-restarts",
-                    text: format!(
-                        "{}: partition {} lasts {}, and liveness fails with it and kills after {} (period {} x threshold \
-                         {}); {again}. Let `client: other` or `from` spare the kubelet, or raise liveness' \
-                         failureThreshold.",
-                        self.container.name,
-                        rule.name(),
-                        length.map_or_else(|| "for ever".to_owned(), |length| Show(length).to_string()),
-                        Show(kills),
-                        liveness.period,
-                        liveness.failure_threshold,
-                    ),
-                })
-            })
-            .collect()
-    }
-
-    fn name(&self, kind: ProbeKind) -> String {
-        format!("{}, {} probe", self.container.name, kind.name().to_ascii_lowercase())
-    }
-}
-
-/// What a rule adds to the latency at a quantile. Requests that it does not hit are the lower ones.
-fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
-    let Action::Requests { delay: Some(delay), .. } = rule.action() else { return None };
-    let rate = rule.trigger().rate.percent() / 100.0;
-    let among_hits = 1.0 - (1.0 - quantile) / rate;
-    (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
-}
-
-/// Why the kubelet takes the answer of a rule for an error, and a better choice.
-fn error(rule: &Rule, mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
-    let given = rule.answer().body_text.as_ref().map(|text| text.len() as u64);
-    let too_slow = |over: Duration| {
-        (over >= timeout).then(|| {
-            let (over, timeout) = (Show(over), Show(timeout));
-            let why = format!("sends its body over {over}, longer than the timeout of {timeout}");
-            (why, "Use the mode hang for a failure.")
-        })
-    };
-    match mode {
-        Mode::Drip { partial, over } => {
-            let size = given.map_or(partial.body, |given| given.min(partial.body));
-            let share = (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0);
-            if over.mul_f64(share) < timeout { None } else { too_slow(*over) }
-        }
-        // Without a text, it is the two bytes of our own answer.
-        Mode::Throttle { speed, .. } => {
-            let size = given.unwrap_or(2).min(KUBELET_BODY_LIMIT);
-            too_slow(Duration::from_secs_f64(size as f64 / *speed as f64))
-        }
-        _ => {
-            let bytes = rule.strikes_after(mode.partial()?);
-            let at = match (mode, bytes) {
-                (_, ..KUBELET_BODY_LIMIT) => "within the body",
-                // The client reads a chunk's header ahead of the limit.
-                (Mode::Malformed(_), KUBELET_BODY_LIMIT) => "at the kubelet's limit",
-                _ => return None,
-            };
-            let into = if bytes < KUBELET_BODY_LIMIT { "it" } else { "the body" };
-            Some((
-                format!("breaks off {at}, {bytes} bytes into {into}"),
-                "Use status, hang, close or reset for a failure, or a body of more than 10KiB.",
-            ))
-        }
-    }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::units::{self, Bare, UnitError};
 
+use super::advice::{self, Advice};
 use super::outcome::PodOutcome;
 use super::timeline::Short;
 
@@ -99,9 +100,11 @@ impl Comparison {
 /// Why a condition cannot be read. The text says what would be right.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConditionError {
-    /// There is no comparison.
-    #[error("is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0'")]
-    Form,
+    /// There is no comparison, and it is no name of advice.
+    #[error(
+        "is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0', nor the name of advice{0}"
+    )]
+    Form(String),
     /// There is no such figure.
     #[error("compares {0:?}, which is not one of {names}", names = Figure::ALL.map(Figure::name).join(", "))]
     Figure(String),
@@ -113,27 +116,37 @@ pub enum ConditionError {
     Unit(String, #[source] UnitError),
 }
 
-/// A condition under which the prediction fails, such as `restarts > 0`. It holds if it does for one Pod.
+/// A condition under which the prediction fails, such as `restarts > 0` or the name of advice. It holds if it does for
+/// one Pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     text: String,
-    figure: Figure,
-    comparison: Comparison,
-    /// A count, seconds, or percent.
-    limit: f64,
+    subject: Subject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Subject {
+    /// Advice of this name is given.
+    Advice(&'static str),
+    /// A figure goes beyond its limit: a count, seconds, or percent.
+    Figure(Figure, Comparison, f64),
 }
 
 impl FromStr for Condition {
     type Err = ConditionError;
 
     fn from_str(text: &str) -> Result<Self, ConditionError> {
+        let code = text.trim();
+        if let Some(code) = advice::find(code) {
+            return Ok(Self { text: code.to_owned(), subject: Subject::Advice(code) });
+        }
         let (name, comparison, limit) = Comparison::ALL
             .into_iter()
             .find_map(|(comparison, sign)| {
                 let (name, limit) = text.split_once(sign)?;
                 Some((name.trim(), comparison, limit.trim()))
             })
-            .ok_or(ConditionError::Form)?;
+            .ok_or_else(|| ConditionError::Form(advice::meant(code)))?;
         let figure = Figure::ALL
             .into_iter()
             .find(|figure| figure.name() == name)
@@ -148,29 +161,46 @@ impl FromStr for Condition {
                 units::duration(limit, Bare::Seconds).map_err(unit)?.as_secs_f64()
             }
         };
-        Ok(Self { text: text.trim().to_owned(), figure, comparison, limit })
+        Ok(Self { text: code.to_owned(), subject: Subject::Figure(figure, comparison, limit) })
     }
 }
 
 impl Condition {
-    /// The reason to fail if the condition holds for a Pod. It names the worst Pod.
-    pub fn check(&self, pods: &[PodOutcome]) -> Option<String> {
-        let value = |pod: &PodOutcome| self.figure.of(pod);
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is about what only a run of the Pods shows.
+    pub const fn needs_run(&self) -> bool {
+        matches!(self.subject, Subject::Figure(..))
+    }
+
+    /// The reason to fail if the condition holds: for a Pod, whose worst it names, or because advice is given.
+    pub fn check(&self, pods: &[PodOutcome], advice: &[Advice]) -> Option<String> {
+        let (figure, comparison, limit) = match self.subject {
+            Subject::Advice(code) => {
+                let given = advice.iter().find(|advice| advice.code == code)?;
+                return Some(format!("{code}: {}", given.text));
+            }
+            Subject::Figure(figure, comparison, limit) => (figure, comparison, limit),
+        };
+        let value = |pod: &PodOutcome| figure.of(pod);
         let order = |a: &&PodOutcome, b: &&PodOutcome| {
             let order = value(a).total_cmp(&value(b));
-            if self.comparison.is_upwards() { order.reverse() } else { order }
+            if comparison.is_upwards() { order.reverse() } else { order }
         };
         // Of equal Pods, the first.
         let worst = pods.iter().min_by(order)?;
-        if !self.comparison.holds(value(worst), self.limit) {
+        if !comparison.holds(value(worst), limit) {
             return None;
         }
-        let count = pods.iter().filter(|pod| self.comparison.holds(value(pod), self.limit)).count();
+        let count = pods.iter().filter(|pod| comparison.holds(value(pod), limit)).count();
         Some(format!(
             "{}: {} is {} in {} (holds for {count} of {} Pods)",
             self.text,
-            self.figure.name(),
-            self.figure.show(value(worst)),
+            figure.name(),
+            figure.show(value(worst)),
             worst.name,
             pods.len()
         ))

@@ -25,6 +25,8 @@ pub struct Options {
     pub stops_after: Option<Duration>,
     /// Whether a workload of which nothing is known is taken to be healthy; otherwise it is not run.
     pub assume_healthy: bool,
+    /// The names of advice that is not given.
+    pub no_advice: Vec<&'static str>,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
     pub at: Timestamp,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             call_timeout: Duration::from_secs(5),
             stops_after: Some(Duration::ZERO),
             assume_healthy: false,
+            no_advice: Vec::new(),
             at: Timestamp::default(),
         }
     }

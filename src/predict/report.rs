@@ -2,14 +2,18 @@
 
 mod assumptions;
 mod budgets;
+mod html;
 mod json;
+mod junit;
+mod markup;
+mod picture;
 
 use crate::kubelet::RULES;
 use crate::units::{Show, show_timestamp};
 use std::io::{self, Write};
 
 use super::advice::{Advice, advice};
-use super::fail_on::Percent;
+use super::fail_on::{Condition, Percent};
 use super::run::{Detail, Observation, Options, Prediction, Replicas, run_in};
 use super::selection;
 use super::summary::{Spread, Summary};
@@ -37,10 +41,36 @@ pub enum Output {
     Text,
     /// One object per line, each event among them.
     Json,
+    /// A test suite for each workload, in the XML of `JUnit`.
+    Junit,
+    /// A picture.
+    Svg,
+    /// A page with the picture and the report.
+    Html,
+}
+
+impl Output {
+    /// All forms, with their names.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Text, "text"),
+        (Self::Json, "json"),
+        (Self::Junit, "junit"),
+        (Self::Svg, "svg"),
+        (Self::Html, "html"),
+    ];
+}
+
+/// The result of a workload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The result of its Pods; absent: it was not run, since nothing is known of it.
+    pub prediction: Option<Prediction>,
+    /// The advice on it.
+    pub advice: Vec<Advice>,
 }
 
 /// What to print of a prediction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     /// In which form.
     pub output: Output,
@@ -48,6 +78,26 @@ pub struct View {
     pub shown: usize,
     /// The Services that select the Pods, by name.
     pub services: Vec<String>,
+    /// The conditions under which it fails.
+    pub fail_on: Vec<Condition>,
+}
+
+/// What precedes the first workload.
+pub fn begin(output: Output, out: &mut dyn Write) -> io::Result<()> {
+    match output {
+        Output::Text | Output::Json | Output::Svg => Ok(()),
+        Output::Junit => junit::begin(out),
+        Output::Html => html::begin(out),
+    }
+}
+
+/// What follows the last workload.
+pub fn end(output: Output, out: &mut dyn Write) -> io::Result<()> {
+    match output {
+        Output::Text | Output::Json | Output::Svg => Ok(()),
+        Output::Junit => junit::end(out),
+        Output::Html => html::end(out),
+    }
 }
 
 /// Runs the Pods of a workload and writes about it.
@@ -57,10 +107,13 @@ pub fn predict(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Option<Prediction>> {
+) -> io::Result<Outcome> {
     match view.output {
         Output::Text => text(workload, replicas, options, view, out),
         Output::Json => json::lines(workload, replicas, options, view, out),
+        Output::Junit => junit::suite(workload, replicas, options, view, out),
+        Output::Svg => picture::svg(workload, replicas, options, view, out),
+        Output::Html => html::section(workload, replicas, options, view, out),
     }
 }
 
@@ -70,17 +123,17 @@ fn text(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Option<Prediction>> {
+) -> io::Result<Outcome> {
     writeln!(out, "{}: {} {}", workload.place, workload.kind, workload.name)?;
     budgets::write(workload, options, out)?;
     if !is_assessed(workload, options) {
         writeln!(out, "\nRestarts and availability: not assessed")?;
         paragraph(" ", " ", NOT_ASSESSED, out)?;
         let advice = all_advice(workload, replicas, options, None);
-        section("Advice", &advice.into_iter().map(|it| it.text).collect::<Vec<_>>(), out)?;
+        section("Advice", &lines_of(&advice), out)?;
         section("Assumptions", &workload.assumptions, out)?;
         section("Warnings", &workload.warnings, out)?;
-        return Ok(None);
+        return Ok(Outcome { prediction: None, advice });
     }
     let mut timeline = Timeline::new(&workload.pod.containers);
     let detail = Detail::Pod(view.shown);
@@ -112,10 +165,15 @@ fn text(
     }
     summary(&prediction, options, view, out)?;
     let advice = all_advice(workload, replicas, options, Some(&prediction));
-    section("Advice", &advice.into_iter().map(|it| it.text).collect::<Vec<_>>(), out)?;
+    section("Advice", &lines_of(&advice), out)?;
     section("Assumptions", &assumptions(workload, replicas, options), out)?;
     section("Warnings", &workload.warnings, out)?;
-    Ok(Some(prediction))
+    Ok(Outcome { prediction: Some(prediction), advice })
+}
+
+/// Advice as lines, each with its name.
+fn lines_of(advice: &[Advice]) -> Vec<String> {
+    advice.iter().map(|it| format!("{} [{}]", it.text, it.code)).collect()
 }
 
 fn all_advice(
@@ -124,8 +182,9 @@ fn all_advice(
     options: &Options,
     prediction: Option<&Prediction>,
 ) -> Vec<Advice> {
-    let mut all = advice(workload, prediction);
+    let mut all = advice(workload, prediction, options.endpoint_lag);
     all.extend(selection::advice(workload, replicas, options));
+    all.retain(|advice| !options.no_advice.contains(&advice.code));
     all
 }
 

@@ -33,6 +33,8 @@ pub enum Detail {
     All,
     /// All events of the Pod at this position; attempts of others may be left out.
     Pod(usize),
+    /// Only those that change something.
+    None,
 }
 
 /// Runs the Pods, and passes all events to `observe`, in the order of time. Memory grows with the number of Pods, not

@@ -117,6 +117,8 @@ pub struct Disruption {
 pub struct ContainerFacts {
     /// `image`.
     pub image: String,
+    /// The ports that it declares.
+    pub ports: Vec<u16>,
     /// `resources.limits.memory`, in bytes.
     pub memory_limit: Option<u64>,
 }

@@ -54,6 +54,12 @@ fn the_table_of_variables_is_that_of_the_program() {
 }
 
 #[test]
+fn every_piece_of_advice_is_listed() {
+    let rows = kube_probesim::predict::advice::NAMES.map(|(name, about)| format!("| `{name}` | {about} |\n"));
+    check_block("docs/advice.md", "advice", &format!("| name | about |\n|---|---|\n{}", rows.concat()));
+}
+
+#[test]
 fn the_prediction_is_what_predict_prints() {
     const ARGS: [&str; 4] = ["manifests/base/deployment.yaml", "manifests/base/service.yaml", "--for", "5m"];
     let output = predict(&ARGS, "");

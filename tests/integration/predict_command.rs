@@ -256,3 +256,87 @@ fn latencies_of_the_real_service_are_fetched_and_simulated() {
     assert!(server.join().unwrap().starts_with("GET /metrics HTTP/1.1\r\n"));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }
+
+const PROFILE: [&str; 2] = [
+    "--profile",
+    "web={ready_after: 5s, faults: [{name: gone, target: liveness, mode: close, when: {after: 5m, for: 2m}}]}",
+];
+
+#[test]
+fn junit_has_a_case_for_each_condition_and_advice_and_skips_what_is_not_assessed() {
+    let output = predict(&["-", "--output", "junit"], SHOP);
+    let xml = text(&output.stdout);
+    assert!(xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites"), "{xml}");
+    assert!(xml.contains("name=\"restarts\"><skipped message=\"no container runs"), "{xml}");
+    assert!(xml.contains("name=\"advice timeout-below-p99\"/>"), "{xml}");
+    let args = [
+        "-",
+        "--output",
+        "junit",
+        "--fail-on",
+        "restarts > 0",
+        "--fail-on",
+        "pdb-blocks-drain",
+        PROFILE[0],
+        PROFILE[1],
+    ];
+    let output = predict(&args, SHOP);
+    let xml = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        xml.contains("name=\"restarts &gt; 0\"><failure message=\"restarts &gt; 0: restarts is "),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("name=\"pdb-blocks-drain\"/>") && xml.ends_with("</testsuite>\n</testsuites>\n"),
+        "{xml}"
+    );
+    assert!(xml.contains("failures=\"1\" skipped=\"0\""), "{xml}");
+}
+
+#[test]
+fn advice_fails_a_pipeline_by_its_name_and_is_left_out_by_it() {
+    let budget = "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: all}\nspec: {minAvailable: 1, selector: {}}\n";
+    let input = SHOP.to_owned() + budget;
+    let output = predict(&["-", "--fail-on", "pdb-blocks-drain"], &input);
+    assert_eq!(output.status.code(), Some(1), "without a profile");
+    assert!(text(&output.stderr).contains("pdb-blocks-drain: PodDisruptionBudget all (minAvailable 1)"));
+    assert!(text(&output.stdout).contains("[pdb-blocks-drain]"));
+    let output = predict(&["-", "--no-advice", "pdb-blocks-drain", "--fail-on", "pdb-blocks-drain"], &input);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!text(&output.stdout).contains("[pdb-blocks-drain]"));
+    let output = predict(&["-", "--fail-on", "pdb-block-drain", "--no-advice", "x"], &input);
+    assert_eq!(output.status.code(), Some(64));
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("did you mean pdb-blocks-drain?") && errors.contains("--no-advice \"x\" is no name"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_picture_and_the_page_need_nothing_from_elsewhere_and_tell_a_screen_reader() {
+    for form in ["svg", "html"] {
+        let output = predict(&["-", "--output", form, PROFILE[0], PROFILE[1]], SHOP);
+        let page = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let svg = &page[page.find("<svg").unwrap()..];
+        assert!(
+            svg.contains("role=\"img\"")
+                && svg.contains("<title>Deployment shop</title>\n<desc>Deployment shop: 1 Pod for 1h"),
+            "{page}"
+        );
+        assert!(page.contains("fault gone"), "{page}");
+        assert!(form == "svg" || page.contains("Get &quot;http://10.0.0.5:80/&quot;: EOF"), "{form} escapes");
+        assert!(page.contains("prefers-color-scheme:dark") && !page.contains("<script"));
+        let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            !elsewhere.contains("src=") && !elsewhere.contains("href=") && !elsewhere.contains("url("),
+            "{form}"
+        );
+    }
+    let two = SHOP.to_owned() + "---\n" + &SHOP.replace("name: shop", "name: second");
+    let output = predict(&["-", "--output", "svg"], &two);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text(&output.stderr).contains("choose one of Deployment shop, Deployment second"));
+}

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::profiles::ProfileOption;
 use crate::cli::shared::{self, Argument, ArgumentError};
 use crate::fault::Timestamp;
+use crate::predict::advice;
 use crate::predict::fail_on::{Condition, ConditionError};
 use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
@@ -17,7 +18,7 @@ use crate::units::{self, UnitError};
 const FLAGS: [&str; 2] = ["--complete", "--assume-healthy"];
 
 /// Options with a value.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "--for",
     "--at",
     "--pods",
@@ -26,6 +27,7 @@ const OPTIONS: [&str; 12] = [
     "--endpoint-lag",
     "--call-timeout",
     "--stops-after",
+    "--no-advice",
     "--profile",
     "--profile-from",
     "--output",
@@ -72,6 +74,10 @@ pub(super) enum UsageError {
     Seed(String),
     #[error("--fail-on {0:?} {1}")]
     Condition(String, ConditionError),
+    #[error("--output {0:?} is not one of text, json, junit, svg, html")]
+    Output(String),
+    #[error("--no-advice {0:?} is no name of advice; there are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
+    NoAdvice(String),
     #[error("there is no file to read; name one, or - for standard input")]
     NoFile,
 }
@@ -132,7 +138,14 @@ impl Arguments {
             "--seed" => {
                 self.options.seed = Some(value.parse().map_err(|_| UsageError::Seed(value))?);
             }
-            "--output" => self.output = shared::output(value)?,
+            "--output" => {
+                let form = Output::ALL.into_iter().find(|(_, name)| *name == value);
+                self.output = form.map(|(form, _)| form).ok_or(UsageError::Output(value))?;
+            }
+            "--no-advice" => {
+                let code = advice::find(&value).ok_or(UsageError::NoAdvice(value))?;
+                self.options.no_advice.push(code);
+            }
             "--fail-on" => {
                 let condition = value.parse().map_err(|error| UsageError::Condition(value, error))?;
                 self.fail_on.push(condition);

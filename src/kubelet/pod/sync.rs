@@ -6,7 +6,7 @@ use super::super::event::{Event, PodEventKind};
 use super::super::process::Process;
 use super::super::spec::{ProbeKind, RestartPolicy};
 use super::super::worker::State;
-use super::{Phase, Pod, SYNC};
+use super::{LEAST_GRACE, Phase, Pod, SYNC};
 
 /// A Pod is synced again after 1.0 to 1.5 times this at the latest.
 const RESYNC: Nanos = 60 * SECOND;
@@ -102,11 +102,14 @@ impl Pod {
         let now = self.now;
         let container = &mut self.containers[position];
         container.phase = Phase::Stopping;
-        container.exit_code = if container.stops_after > grace { KILLED } else { 0 };
+        // preStop runs inside the grace period, in whole seconds; after an overrun, some time is left all the same.
+        let hook = container.hook.min(grace);
+        let left = grace.saturating_sub(hook / SECOND * SECOND).max(LEAST_GRACE);
+        container.exit_code = if container.stops_after > left { KILLED } else { 0 };
         if let Some(process) = &mut container.process {
-            process.stop(now);
+            process.stop(now.saturating_add(hook));
         }
-        let after = container.stops_after.min(grace);
+        let after = hook.saturating_add(container.stops_after.min(left));
         *self.life(position) = now.saturating_add(after);
     }
 

@@ -6,7 +6,7 @@ use super::findings::Reading;
 use super::mapping::{Mapping, wrong};
 use crate::predict::workload::ContainerFacts;
 
-/// Reads image and limits.
+/// Reads image, ports and limits.
 pub(super) fn read(container: &Mapping) -> Reading<ContainerFacts> {
     Reading::collect(|found| {
         let image = found.take(container.string("image")).unwrap_or_default().to_owned();
@@ -20,7 +20,11 @@ pub(super) fn read(container: &Mapping) -> Reading<ContainerFacts> {
             }
             bytes
         });
-        ContainerFacts { image, memory_limit }
+        let mut ports = Vec::new();
+        for port in found.take(container.mappings("ports")) {
+            ports.extend(found.take(port.port("containerPort")));
+        }
+        ContainerFacts { image, ports, memory_limit }
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::advice::Advice;
 use super::super::budget::{self, Amount, Budget, Meaning};
 use super::super::rollout::Milestone;
 use super::super::run::{Observation, Options, PodOutcome, Prediction, Replicas, run};
@@ -14,7 +15,7 @@ use super::super::selection::{Selection, selections};
 use super::super::summary::Summary;
 use super::super::watcher::Sight;
 use super::super::workload::Workload;
-use super::{View, all_advice, assumptions, follows_calendar, is_assessed};
+use super::{Outcome, View, all_advice, assumptions, follows_calendar, is_assessed};
 use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, RULES};
 use crate::units::show_timestamp;
 
@@ -25,12 +26,13 @@ pub(super) fn lines(
     options: &Options,
     view: &View,
     out: &mut dyn Write,
-) -> io::Result<Option<Prediction>> {
+) -> io::Result<Outcome> {
     let name = format!("{}/{}", workload.kind, workload.name);
     if !is_assessed(workload, options) {
-        let line = unassessed(&name, workload, replicas, options, view);
+        let advice = all_advice(workload, replicas, options, None);
+        let line = unassessed(&name, workload, replicas, options, view, &advice);
         writeln!(out, "{}", json!({ "summary": line }))?;
-        return Ok(None);
+        return Ok(Outcome { prediction: None, advice });
     }
     let mut written = Ok(());
     let mut events = EventLines::new(&name, workload, replicas);
@@ -48,14 +50,23 @@ pub(super) fn lines(
         }
     });
     written?;
+    let advice = all_advice(workload, replicas, options, Some(&prediction));
     let mut summary = summary(&name, workload, replicas, options, &prediction);
+    summary["advice"] = advice_lines(&advice);
     summary["service"]["names"] = json!(view.services);
     writeln!(out, "{}", json!({ "summary": summary }))?;
-    Ok(Some(prediction))
+    Ok(Outcome { prediction: Some(prediction), advice })
 }
 
 /// The summary of a workload that is not run.
-fn unassessed(name: &str, workload: &Workload, replicas: &Replicas, options: &Options, view: &View) -> Value {
+fn unassessed(
+    name: &str,
+    workload: &Workload,
+    replicas: &Replicas,
+    options: &Options,
+    view: &View,
+    advice: &[Advice],
+) -> Value {
     json!({
         "workload": name,
         "place": workload.place,
@@ -64,22 +75,14 @@ fn unassessed(name: &str, workload: &Workload, replicas: &Replicas, options: &Op
         "pods": replicas.pods.len(),
         "budgets": budgets(workload, options),
         "service": { "names": view.services },
-        "advice": advice(workload, replicas, options, None),
+        "advice": advice_lines(advice),
         "assumptions": workload.assumptions,
         "warnings": workload.warnings,
     })
 }
 
-fn advice(
-    workload: &Workload,
-    replicas: &Replicas,
-    options: &Options,
-    prediction: Option<&Prediction>,
-) -> Value {
-    all_advice(workload, replicas, options, prediction)
-        .into_iter()
-        .map(|it| json!({ "code": it.code, "text": it.text }))
-        .collect()
+fn advice_lines(advice: &[Advice]) -> Value {
+    advice.iter().map(|it| json!({ "code": it.code, "text": it.text })).collect()
 }
 
 fn budgets(workload: &Workload, options: &Options) -> Value {
@@ -338,7 +341,6 @@ fn summary(
         })
     };
     line["rules"] = selections(workload, replicas).into_iter().map(of_rule).collect();
-    line["advice"] = advice(workload, replicas, options, Some(prediction));
     line["assumptions"] = json!(assumptions(workload, replicas, options));
     line["warnings"] = json!(workload.warnings);
     line

@@ -5,12 +5,12 @@ use kube_probesim::predict::advice::advice;
 use super::*;
 
 fn codes(workload: &Workload) -> Vec<&'static str> {
-    advice(workload, None).into_iter().map(|advice| advice.code).collect()
+    advice(workload, None, s(1)).into_iter().map(|advice| advice.code).collect()
 }
 
 /// The only text with this code.
 fn text(workload: &Workload, code: &str) -> String {
-    let mut found: Vec<String> = advice(workload, None)
+    let mut found: Vec<String> = advice(workload, None, s(1))
         .into_iter()
         .filter(|advice| advice.code == code)
         .map(|advice| advice.text)
@@ -63,15 +63,15 @@ fn latencies_of_several_rules_add_up_and_rare_ones_do_not_count() {
 fn liveness_that_kills_before_readiness_takes_out_is_told_with_both_times() {
     let mut hasty = sound(&[]);
     *liveness(&mut hasty) = probe(Target::Liveness, 2, 3);
-    let text = text(&hasty, "liveness-before-readiness");
-    assert!(text.contains("after 6s") && text.contains("after 30s"), "{text}");
+    let text = text(&hasty, "liveness-not-slower-than-readiness");
+    assert!(text.contains("within 7s") && text.contains("within 31s"), "{text}");
 }
 
 #[test]
 fn the_same_probe_for_both_is_told() {
     let mut same = sound(&[]);
     *liveness(&mut same) = probe(Target::Readiness, 10, 3);
-    assert!(text(&same, "same-probe").contains("30s"));
+    assert!(text(&same, "liveness-not-slower-than-readiness").contains("31s"));
     liveness(&mut same).failure_threshold = 4;
     assert_eq!(codes(&same), [""; 0], "liveness is the slower one");
 }
@@ -80,7 +80,7 @@ fn the_same_probe_for_both_is_told() {
 fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
     for env in [[("STARTUP_DELAY", "80")], [("LISTEN_DELAY", "80")]] {
         let mut slow = sound(&env);
-        let told = text(&slow, "slow-start");
+        let told = text(&slow, "no-startup-probe-for-slow-start");
         assert!(told.contains("1m20s") && told.contains("50s") && told.contains("again and again"), "{told}");
         assert!(told.contains("failureThreshold 9"), "{told}");
         // What is advised ends it, and the prediction agrees.
@@ -89,9 +89,12 @@ fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
         assert_eq!(codes(&slow), [""; 0]);
         assert_eq!(predicted(&slow, &for_time(s(600))).pods[0].restarts(), 0);
         slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 3));
-        assert!(text(&slow, "slow-start").contains("startup probe gives up"));
+        assert!(text(&slow, "startup-probe-too-short").contains("startup probe gives up"));
     }
-    assert!(!text(&sound(&[("STARTUP_DELAY", "30")]), "slow-start").contains("again and again"));
+    assert!(
+        !text(&sound(&[("STARTUP_DELAY", "30")]), "no-startup-probe-for-slow-start")
+            .contains("again and again")
+    );
     let mut waits = sound(&[("STARTUP_DELAY", "30")]);
     liveness(&mut waits).initial_delay = 30;
     assert_eq!(codes(&waits), [""; 0]);

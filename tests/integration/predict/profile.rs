@@ -196,3 +196,65 @@ fn what_is_wrong_with_a_profile_is_told_at_once() {
     set.add_file("profiles: {web: {latency: 5ms}, '*': {}}").unwrap();
     assert_eq!(set.unused(&[("shop", "app")]), ["web"]);
 }
+
+/// The text of advice of this name, if it is given.
+fn advised(workload: &Workload, code: &str) -> Option<String> {
+    let all = kube_probesim::predict::advice::advice(workload, None, s(1));
+    all.into_iter().find(|advice| advice.code == code).map(|advice| advice.text)
+}
+
+#[test]
+fn advice_shows_what_follows_in_the_simulation() {
+    let order = advised(&with(PROBES, "{}"), "liveness-not-slower-than-readiness").unwrap();
+    let shown = order.split("Shown: in ").nth(1).unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
+    assert!((20..100).contains(&shown), "the ticks decide: {order}");
+    let slower = PROBES.replace("port: http}}\nreadiness", "port: http}, failureThreshold: 4}\nreadiness");
+    assert_eq!(advised(&with(&slower, "{}"), "liveness-not-slower-than-readiness"), None);
+
+    let late = advised(&with(PROBES, "{latency: {p50: 20ms, p98: 1500ms}}"), "timeout-below-p99").unwrap();
+    assert!(
+        late.contains("if each is drawn by itself, and ") && late.contains("in bursts of 30 s"),
+        "{late}"
+    );
+    let count = |after: &str| -> u32 {
+        late.split(after).nth(1).unwrap().split(' ').find_map(|word| word.parse().ok()).unwrap()
+    };
+    assert!(count("late answers: ") < count("drawn by itself, and "), "bursts are worse: {late}");
+
+    let dependency =
+        advised(&with(PROBES, "{checks_dependency: [liveness, readiness]}"), "probe-on-dependency").unwrap();
+    assert!(
+        dependency.contains("100 of 100 Pods restart") && dependency.contains("alone it is 0"),
+        "{dependency}"
+    );
+    assert_eq!(advised(&with(PROBES, "{checks_dependency: readiness}"), "probe-on-dependency"), None);
+
+    let slow = with("livenessProbe: {httpGet: {port: 80}}", "{ready_after: 40s}");
+    assert!(advised(&slow, "no-startup-probe-for-slow-start").unwrap().contains("ready_after"));
+    let early = advised(&with(PROBES, "{stops_after: 0s}"), "no-drain-delay").unwrap();
+    assert!(early.contains("loses its calls of 1s"), "{early}");
+    assert_eq!(advised(&with(PROBES, "{stops_after: 2s}"), "no-drain-delay"), None);
+    assert_eq!(advised(&with(PROBES, "{}"), "no-drain-delay"), None, "nothing is known of it");
+
+    let grows = with(PROBES, "{memory: [{at: 0s, size: 100Mi}, {at: 10m, size: 1100Mi}]}");
+    assert!(advised(&grows, "memory-limit-missing").unwrap().contains("5m after each start"));
+}
+
+#[test]
+fn a_pre_stop_that_takes_the_grace_period_ends_in_sigkill() {
+    let hook = format!("{PROBES}\nlifecycle: {{preStop: {{sleep: {{seconds: 30}}}}}}");
+    let slow = with(&hook, "{stops_after: 5s}");
+    let text = advised(&slow, "grace-shorter-than-prestop").unwrap();
+    assert!(text.contains("ends 32s after the Pod's deletion, with exit code 137"), "{text}");
+    let short = with(&hook.replace("30", "10"), "{stops_after: 5s}");
+    assert_eq!(advised(&short, "grace-shorter-than-prestop"), None);
+}
+
+#[test]
+fn a_native_sidecar_that_asks_its_application_never_lets_it_start() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  initContainers:\n  - name: proxy\n    image: example/proxy\n    restartPolicy: Always\n    startupProbe: {httpGet: {port: 3000}, periodSeconds: 5}\n  containers:\n  - {name: app, image: example/app, ports: [{containerPort: 3000}]}\n";
+    let text_of = |text: &str| advised(&read_one(text), "sidecar-waits-for-its-application");
+    let told = text_of(text).unwrap();
+    assert!(told.contains("starts in 0, and the sidecar is restarted up to "), "{told}");
+    assert_eq!(text_of(&text.replace("httpGet: {port: 3000}", "httpGet: {port: 9000}")), None);
+}

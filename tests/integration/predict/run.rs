@@ -280,7 +280,7 @@ fn a_pod_that_is_never_ready_is_an_outage_from_end_to_end() {
     let pods = predicted(&never, &for_time(s(600))).pods;
     assert_eq!((pods[0].longest_outage(), pods[0].availability()), (s(600), 0.0));
     for text in ["outage > 1m", "availability < 0.1%", "unready >= 10m"] {
-        assert!(text.parse::<Condition>().unwrap().check(&pods).is_some(), "{text}");
+        assert!(text.parse::<Condition>().unwrap().check(&pods, &[]).is_some(), "{text}");
     }
 }
 
@@ -327,7 +327,7 @@ fn a_condition_holds_if_it_does_for_one_pod_and_names_the_worst() {
     let pods = predicted(&flaky, &for_time(s(600))).pods;
     let worst = pods.iter().max_by_key(|pod| pod.stats.longest_outage).unwrap();
     assert!(worst.stats.outages > 0 && pods.iter().any(|pod| pod.stats.outages == 0), "the test has both");
-    let check = |text: &str| text.parse::<Condition>().unwrap().check(&pods);
+    let check = |text: &str| text.parse::<Condition>().unwrap().check(&pods, &[]);
     let reason = check("outage > 0s").unwrap();
     assert!(reason.contains(&worst.name), "{reason}");
     assert!(reason.contains("of 40 Pods"), "{reason}");

@@ -1,0 +1,129 @@
+//! Small simulations that show what follows from a field.
+
+use std::time::Duration;
+
+use crate::fault::{
+    Action, ActivePlan, Burst, Client, ClientFilter, Draws, Mode, Plan, Rate, Rule, RuleName, Seed, Target,
+    TimeWindow, Trigger,
+};
+use crate::kubelet::{
+    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Span,
+    Timing,
+};
+
+/// How many Pods are run, the ticks of each somewhere else.
+pub(super) const PODS: u64 = 100;
+
+/// When a failure begins, after all has settled.
+pub(super) const FROM: Duration = Duration::from_secs(300);
+
+/// How long slow answers come in a row where they come in bursts.
+const SPELL: Duration = Duration::from_secs(30);
+
+/// How long Pods run that answer late now and then, and how many.
+const DAY: Duration = Duration::from_secs(86_400);
+const PODS_OF_A_DAY: u64 = 10;
+
+/// A container alone in its Pod, whose probes ask it by their kind, under these rules. Its hooks and its end stay.
+pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> Option<PodSpec> {
+    let plan = Plan::new(rules).ok()?;
+    let mut alone = ContainerSpec {
+        sidecar: false,
+        program: Some(Program::new(ActivePlan::new(plan, Seed(0), false))),
+        ends: None,
+        ..container.clone()
+    };
+    for kind in ProbeKind::ALL {
+        let (probe, target) = match kind {
+            ProbeKind::Startup => (&mut alone.startup, Target::Startup),
+            ProbeKind::Liveness => (&mut alone.liveness, Target::Liveness),
+            ProbeKind::Readiness => (&mut alone.readiness, Target::Readiness),
+        };
+        if let Some(probe) = probe {
+            probe.handler =
+                Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet };
+        }
+    }
+    Some(PodSpec { grace, ..PodSpec::new(vec![alone]) })
+}
+
+/// A rule that fails some targets.
+pub(super) fn failing(targets: &[Target], mode: Mode, trigger: Trigger) -> Option<Rule> {
+    let action =
+        Action::Requests { targets: targets.iter().copied().collect(), delay: None, mode: Some(mode) };
+    Rule::new(RuleName::new("shown").ok()?, ClientFilter::Any, trigger, action).ok()
+}
+
+/// From `after` on, for `length`.
+pub(super) fn window(after: Duration, length: Option<Duration>) -> Option<Trigger> {
+    Some(Trigger { time: Some(TimeWindow::new(after, length, None).ok()?), ..Trigger::ALWAYS })
+}
+
+/// The events of each of some Pods until `end`. Where the ticks fall differs in each.
+pub(super) fn runs(pod: &PodSpec, count: u64, end: Duration) -> Vec<Vec<Event>> {
+    (0..count).map(|number| run(pod, number, end)).collect()
+}
+
+/// The events of the Pod of this number.
+pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<Event> {
+    let longest = pod.containers.iter().flat_map(|container| {
+        ProbeKind::ALL.into_iter().filter_map(|kind| container.probe(kind).map(|probe| probe.period))
+    });
+    let most = Duration::from_secs(u64::from(longest.max().unwrap_or(1).min(600)) + 1);
+    let first_start = Span { least: pod.timing.first_start.least, most };
+    let timing = Timing { first_start, late_listener: 0.0, ..pod.timing.clone() };
+    let mut spec = PodSpec { timing, ..pod.clone() };
+    for program in spec.containers.iter_mut().filter_map(|container| container.program.as_mut()) {
+        program.plan.reseed(Seed(number));
+        program.reseeds = Some(Draws::of(Seed(number), "restarts"));
+    }
+    let mut seen = Vec::new();
+    Pod::new(spec, Draws::of(Seed(number), "shown")).run(end, &mut |event| seen.push(event));
+    seen
+}
+
+/// When something first happens, from `from` on.
+pub(super) fn first(
+    events: &[Event],
+    from: Duration,
+    is: impl Fn(&PodEventKind) -> bool,
+) -> Option<Duration> {
+    events.iter().find(|event| event.at >= from && is(&event.kind)).map(|event| event.at)
+}
+
+/// What follows if this share of the answers to a probe is late: with independent draws, and in bursts.
+pub(super) fn restarts_of_slow(
+    container: &ContainerSpec,
+    kind: ProbeKind,
+    probe: &Probe,
+    share: f64,
+) -> String {
+    let follows = |burst: Option<Burst>| -> Option<usize> {
+        let target = match kind {
+            ProbeKind::Startup => Target::Startup,
+            ProbeKind::Liveness => Target::Liveness,
+            ProbeKind::Readiness => Target::Readiness,
+        };
+        let rate = Rate::from_percent((100.0 * share).clamp(0.0, 100.0)).ok()?;
+        let rule = failing(&[target], Mode::Hang, Trigger { rate, burst, ..Trigger::ALWAYS })?;
+        let pod = alone(container, vec![rule], 30)?;
+        let counts = |event: &&Event| match kind {
+            ProbeKind::Readiness => event.kind == PodEventKind::PodReady(false),
+            _ => matches!(event.kind, PodEventKind::Killing { .. }),
+        };
+        Some(runs(&pod, PODS_OF_A_DAY, DAY).iter().map(|events| events.iter().filter(counts).count()).sum())
+    };
+    let rate = Rate::from_percent((100.0 * share).clamp(0.0, 100.0)).ok();
+    let attempts = SPELL.as_secs_f64() / f64::from(probe.period.max(1));
+    let burst = rate.and_then(|rate| Burst::new(attempts.max(1.0), rate).ok());
+    let what = if kind == ProbeKind::Readiness { "times not Ready" } else { "restarts" };
+    let Some(independent) = follows(None) else { return String::new() };
+    let bursts = match burst.filter(|burst| burst.mean() > 1.0).and_then(|burst| follows(Some(burst))) {
+        Some(count) => format!(", and {count} if late answers come in bursts of {} s", SPELL.as_secs()),
+        None => String::new(),
+    };
+    format!(
+        "Shown over {PODS_OF_A_DAY} Pods and 24h with {:.2}% late answers: {independent} {what} if each is drawn by itself{bursts}.",
+        100.0 * share
+    )
+}

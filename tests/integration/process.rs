@@ -192,7 +192,7 @@ fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
         .envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0")]);
     let mut process = Process::of(shell);
     let crowd: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(process.probe).ok()).collect();
-    event(&mut process.log, "no file descriptors to spare; waiting");
+    event(&mut process.log, "no file descriptors are left; waiting");
     let before = process.cpu_ticks();
     sleep(Duration::from_secs(2));
     // A tick is a hundredth of a second; a loop that spins takes two hundred.

@@ -25,15 +25,16 @@ pub use config::{
     SourceAddress, Token, Upstream, effective_seed,
 };
 use faults::FaultSettings;
-use groups::{Groups, Partition};
+pub use groups::PROCESS_VARIABLES;
+use groups::{Groups, Partition, ProcessFaults};
 use raw::{FaultVariables, ServiceVariables};
 use reader::VariableReader;
 pub use variables::{FLAGS, VARIABLES, Variable};
 use variables::{SYNONYMS, prefix};
 pub use warning::{Problem, Warning};
 
-use crate::fault::{MAX_RULES, Plan, Replica, Rule, Target, Targets};
-use crate::plan::{ConfigError, Errors, Reason, check_replica};
+use crate::fault::{Container, MAX_RULES, Plan, Replica, Rule, Target, Targets};
+use crate::plan::{ConfigError, Errors, Reason, check_container, check_replica};
 
 /// A checked configuration with its warnings and effective values.
 #[derive(Clone, Debug)]
@@ -155,11 +156,23 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let plan = inline::plan(&mut reader, &mut raw);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
     let partition = Partition::read(&mut reader, &mut raw);
+    let faults = ProcessFaults::read(&mut reader, &mut raw);
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
     reader.errors.append(check_replica(&plan.rules, &replica, "FAULTS"));
+    let container =
+        Container { keeps_state: files.state.is_some(), has_seed: seed.seed.is_some(), resources: None };
+    reader.errors.append(check_container(&plan.rules, &container, "FAULTS"));
     let mut rules = inline::rules(plan);
-    rules.extend(Groups::rules(&mut reader, &shared, &own, &partition, dependency.as_ref(), behind));
+    rules.extend(Groups::rules(
+        &mut reader,
+        &shared,
+        &own,
+        &partition,
+        dependency.as_ref(),
+        (&faults, &container),
+        behind,
+    ));
     if !behind && !paths.iter().any(|(_, target)| *target == Target::Traffic) {
         warn_of_traffic(&mut reader, &rules);
     }

@@ -6,7 +6,7 @@ pub mod document;
 pub(crate) mod error;
 mod listener;
 mod mode;
-mod process;
+pub(crate) mod process;
 mod reader;
 mod request_match;
 mod source;

@@ -1,16 +1,17 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
+mod process;
+mod signals;
 mod supervisor;
 mod windows;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin;
 use crate::clock::Timer;
@@ -21,7 +22,12 @@ use crate::listener::budget::Budget;
 use crate::listener::{self, BindError, Conditions, Fairness, PartitionedListener, Stage};
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::{self, start};
+use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
+
+pub use process::Ending;
+use process::{ProcessFaults, term};
+pub use signals::Signals;
 
 /// The name of the probe listener.
 const PROBE: &str = "probe";
@@ -80,8 +86,9 @@ impl Server {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown` ends, then fails readiness for the delay, drains for at most the grace and returns.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), prometheus::Error> {
+    /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
+    /// signal ends that at once. Gives how a rule ends the process, if one does.
+    pub async fn run(self, mut signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
         let Self { config, kept, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
@@ -147,19 +154,47 @@ impl Server {
         };
         let serving = tokio::spawn(listener::serve(probe, probe_service));
         let watching = tokio::spawn(listener::serve(admin, admin_service));
-        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer));
+        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
         let controlling = tokio::spawn(control.run());
         let reloading = tokio::spawn(start::reload(watcher));
 
-        shutdown.await;
-        metrics.set_draining();
-        conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
-        info!(delay = ?config.process.shutdown_delay, grace = ?config.process.shutdown_grace, "ending: readiness fails");
-        sleep(config.process.shutdown_delay).await;
-        let until = Instant::now() + config.process.shutdown_grace;
-        conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
-        // A task that panicked has reported it; the shutdown goes on.
-        let _ = serving.await;
+        let leave = || {
+            metrics.set_draining();
+            conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
+        };
+        let mut faults = ProcessFaults::new(engine.clone(), timer.clone());
+        let (delay, grace) = (config.process.shutdown_delay, config.process.shutdown_grace);
+        let shutdown = async {
+            let mut interrupts = signals.clone();
+            let is_termination = tokio::select! {
+                () = term::accepted(&engine, &timer, &mut signals) => true,
+                () = interrupts.interrupted() => false,
+            };
+            let drain = async {
+                if is_termination {
+                    term::put_off(&engine, &timer, leave).await;
+                }
+                leave();
+                info!(?delay, ?grace, "ending: readiness fails");
+                sleep(delay).await;
+                let until = Instant::now() + grace;
+                conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+                // A task that panicked has reported it; the shutdown goes on.
+                let _ = serving.await;
+            };
+            tokio::select! {
+                () = drain => {}
+                () = interrupts.another() => {
+                    warn!("a second signal: ending at once");
+                    return End::AtOnce;
+                }
+            }
+            End::Drained
+        };
+        let end = tokio::select! {
+            end = shutdown => end,
+            ending = faults.run() => End::ByRule(ending),
+        };
         supervising.abort();
         controlling.abort();
         reloading.abort();
@@ -169,9 +204,14 @@ impl Server {
         admin_conditions.send_modify(|conditions| {
             conditions.stage = Stage::Draining(Instant::now() + ADMIN_GRACE);
         });
-        let _ = watching.await;
+        if end != End::AtOnce {
+            let _ = watching.await;
+        }
         supervisor::log_totals(&engine, &metrics);
-        Ok(())
+        Ok(match end {
+            End::ByRule(ending) => Some(ending),
+            End::Drained | End::AtOnce => None,
+        })
     }
 }
 
@@ -191,12 +231,15 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
         faults = sources::summary(active.plan.rules()),
         "started"
     );
+    if app.upstream.is_some() {
+        process::warn_of_upstream(active.plan.rules());
+    }
 }
 
 /// The memory that the container leaves to clients.
 fn budget(metrics: &Arc<Metrics>) -> Budget {
     let resident = metrics::resident_memory().unwrap_or(0);
-    let budget = Budget::of_container(metrics::memory_limit(), resident, metrics.clone());
+    let budget = Budget::of_container(cgroup::memory_limit(), resident, metrics.clone());
     if budget.limit() < usize::MAX {
         info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
     }
@@ -219,6 +262,17 @@ fn behind(upstream: Upstream, options: ForwardOptions, metrics: &Metrics, own: O
     );
     let forwarder = Forwarder::new(upstream.address, options, metrics.upstream(UPSTREAM_NAME), own);
     Behind { forwarder, answers_probes: upstream.answers_probes }
+}
+
+/// Why the service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal asked for it, and what was under way has ended or had its time.
+    Drained,
+    /// A second signal did.
+    AtOnce,
+    /// A rule ends the process.
+    ByRule(Ending),
 }
 
 /// Whether there may be a rule that cuts the probe listener; what files say is not known yet.

@@ -6,6 +6,7 @@
 //! what a restart of the container must not lose.
 
 mod change;
+mod container;
 mod control;
 mod instance;
 mod layers;
@@ -15,6 +16,7 @@ pub mod start;
 pub mod state;
 mod status;
 mod summary;
+pub mod volume;
 pub mod watch;
 
 // Others still import it from here.

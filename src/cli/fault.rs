@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit;
 use super::shared::{Output, print_error, print_help, print_usage_errors};
-use crate::fault::ModeInfo;
+use crate::fault::{ModeInfo, PROCESS_MODES};
 use arguments::Verb;
 use client::{Call, Client, ClientError, Reply};
 
@@ -31,13 +31,15 @@ Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itse
                                                      of the environment and of files stay in force
        kube-probesim fault watch                     print what happens until interrupted
 
-TARGET  liveness, readiness, startup, dependency, traffic; or listener alone
+TARGET  liveness, readiness, startup, dependency, traffic; or listener, or process, alone
 
 OPTIONS of add
   --for DURATION|ever        how long the rule is in force [default: 15m]
   --name NAME                [default: made of target and mode]; replaces the rule of that name
   --mode MODE                {modes}
                              [default: status, unless there is a delay]
+  --code N  --size SIZE|PERCENT  --cores NUMBER  --path DIRECTORY of process
+  --allow-node-pressure      of process, which may take what others on the node need
   --status CODE  --location URL  --body SIZE  --drip DURATION  --speed SIZE  --share PERCENT
   --grpc-status NAME  --grpc-message TEXT
   --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
@@ -75,9 +77,10 @@ fn help() -> String {
     let listener = ModeInfo::all_of_listener().map(|info| info.name);
     let requests = requests.collect::<Vec<_>>().join(", ");
     let listener = listener.collect::<Vec<_>>().join(", ");
+    let process = PROCESS_MODES.iter().map(|info| info.name).collect::<Vec<_>>().join(", ");
     let mut modes = String::new();
     let mut width = 0;
-    for word in format!("{requests}; of listener: {listener}").split(' ') {
+    for word in format!("{requests}; of listener: {listener}; of process: {process}").split(' ') {
         let separator = match width {
             0 => "",
             60.. => "\n                             ",

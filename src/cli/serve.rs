@@ -8,13 +8,12 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stdout};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use super::exit;
 use crate::env;
 use crate::env::{Config, LogFormat};
-use crate::server::Server;
+use crate::fault::ABORT_CODE;
+use crate::server::{Ending, Server, Signals};
 use crate::sources::start;
 use crate::telemetry::log::{self, Style};
 use arguments::Request;
@@ -51,7 +50,7 @@ pub fn run(
     };
     // As early as possible, since a kill before it loses the count of this start.
     let kept = start::Kept::open(&loaded.config);
-    if let Err(errors) = start::check_files(&loaded.config) {
+    if let Err(errors) = start::check_here(&loaded.config) {
         let _ = writeln!(err, "{errors}");
         return exit::CONFIG;
     }
@@ -70,7 +69,11 @@ pub fn run(
         .and_then(|runtime| runtime.block_on(serve(loaded.config, kept, is_welcome.then_some(out))));
     log.flush();
     match served {
-        Ok(()) => exit::OK,
+        Ok(None) => exit::OK,
+        Ok(Some(Ending::Exit(code))) => code,
+        // The kernel spares the first process of a container SIGABRT; it would end by another signal, with another code.
+        Ok(Some(Ending::Abort)) if std::process::id() == 1 => ABORT_CODE,
+        Ok(Some(Ending::Abort)) => std::process::abort(),
         Err(error) => {
             let _ = writeln!(err, "kube-probesim: {error}");
             exit::OS
@@ -94,9 +97,13 @@ fn runtime(threads: usize) -> Result<Runtime, Failure> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn serve(config: Config, kept: start::Kept, welcome: Option<&mut dyn Write>) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    kept: start::Kept,
+    welcome: Option<&mut dyn Write>,
+) -> Result<Option<Ending>, Failure> {
     // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let signals = Signals::listen()?;
     let upstream = config.upstream.as_ref().map(|upstream| upstream.address.to_string());
     let server = Server::bind(config, kept)?;
     if let Some(out) = welcome {
@@ -104,26 +111,7 @@ async fn serve(config: Config, kept: start::Kept, welcome: Option<&mut dyn Write
             welcome::text(server.probe_addr(), server.admin_addr(), upstream.as_deref()).as_bytes(),
         );
     }
-    let (count, mut counted) = watch::channel(0_u32);
-    let counting = async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            count.send_modify(|count| *count += 1);
-        }
-    };
-    tokio::spawn(counting);
-    let mut second = counted.clone();
-    let shutdown = async move {
-        let _ = counted.wait_for(|count| *count >= 1).await;
-    };
-    tokio::select! {
-        ended = server.run(shutdown) => ended?,
-        _ = second.wait_for(|count| *count >= 2) => tracing::warn!("a second signal: ending at once"),
-    }
-    Ok(())
+    Ok(server.run(signals).await?)
 }
 
 #[cfg(test)]

@@ -117,6 +117,15 @@ pub enum EventKind {
         /// Whether it is cut now.
         open: bool,
     },
+    /// A rule acts on the process itself, from now on.
+    Process {
+        /// The rule.
+        fault: String,
+        /// What the rule does.
+        mode: &'static str,
+        /// The same in words, with numbers.
+        what: String,
+    },
     /// Changes of windows and partitions were left out: at most twenty a second are reported.
     Omitted {
         /// How many.
@@ -148,6 +157,7 @@ impl EventKind {
             Self::Stop { .. } => "stop",
             Self::Window { .. } => "window",
             Self::Partition { .. } => "partition",
+            Self::Process { .. } => "process",
             Self::Omitted { .. } => "omitted",
             Self::Injection { .. } => "injection",
         }

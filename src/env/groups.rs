@@ -2,17 +2,20 @@
 
 mod effect;
 mod partition;
+mod process;
 mod windows;
 
 pub(super) use partition::Partition;
+pub use process::PROCESS_VARIABLES;
+pub(super) use process::ProcessFaults;
 
 use super::faults::FaultSettings;
 use super::latency::Latency;
 use super::reader::{Parsed, VariableReader, is_bad, value_of};
 use super::{SourcedRule, Warning};
 use crate::fault::{
-    Action, Burst, ClientFilter, Mode, ModeInfo, ModeParts, Rate, Rule, RuleError, RuleName, Target, Targets,
-    Trigger, TriggerError,
+    Action, Burst, ClientFilter, Container, Mode, ModeInfo, ModeParts, Rate, Rule, RuleError, RuleName,
+    Target, Targets, Trigger, TriggerError,
 };
 use crate::plan::error::ConfigError;
 
@@ -43,6 +46,7 @@ impl<'a> Groups<'a> {
         own: &'a [FaultSettings; Target::COUNT],
         partition: &'a Partition,
         dependency: Option<&'a Parsed<bool>>,
+        process: (&ProcessFaults, &Container),
         behind: bool,
     ) -> Vec<SourcedRule> {
         let mut groups = Self { reader, shared, own, behind, rules: Vec::new(), used: Vec::new() };
@@ -56,6 +60,7 @@ impl<'a> Groups<'a> {
         groups.requests();
         groups.rate();
         groups.latency();
+        groups.process(process.0, process.1);
         groups.without_effect();
         groups.rules
     }

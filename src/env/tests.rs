@@ -4,6 +4,7 @@ mod errors;
 mod flags;
 mod latency;
 mod original;
+mod process;
 mod properties;
 mod service;
 mod table;

@@ -83,7 +83,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE"),
 ];
 
-/// All variables. 0 and empty mean unset, but for `PORT`, `SEED`, `FAILURE_BODY` and booleans.
+/// All variables. 0 and empty mean unset, but for `PORT`, `SEED`, `FAILURE_BODY`, `EXIT_CODE` and booleans.
 pub const VARIABLES: &[Variable] = &[
     each("FAILURE_RATE", "%", "", "share of the requests that fail; unprefixed: all targets but dependency"),
     each("FAILURE_BURST", "requests", "", "mean run of consecutive failures of `FAILURE_RATE`"),
@@ -135,6 +135,26 @@ pub const VARIABLES: &[Variable] = &[
     one("RECONNECT_AFTER", "min", "", "the original's name of `PARTITION_FOR`; needs a beginning"),
     one("PARTITION_MODE", "word", "status", "status (readiness fails), drop, refuse or reset"),
     one("LISTEN_DELAY", "s", "", "nothing listens on the probe address until then"),
+    one("EXIT_AFTER", "s", "", "the process ends so long after each start"),
+    one("EXIT_CODE", "code", "1", "its exit code, 0 to 255; 0 is a value"),
+    one("EXIT_RATE", "%", "", "share of the starts in which it ends; alone, at once"),
+    one(
+        "EXIT_STARTS",
+        "starts",
+        "",
+        "it ends in so many starts, the first ones; alone, at once; needs `STATE_DIR`",
+    ),
+    one("MEMORY_SIZE", "size", "", "memory that is held; or a share of the container's limit, such as 80%"),
+    one("MEMORY_AFTER", "s", "", "it is taken so long after each start"),
+    one("MEMORY_FOR", "s", "", "how long it is held; alone, from the start"),
+    one("MEMORY_EVERY", "s", "", "it is taken again with this period; needs `MEMORY_FOR`"),
+    one("MEMORY_RAMP", "s", "", "how long it takes to grow"),
+    one("CPU_CORES", "cores", "", "CPU time that is burnt, such as 0.5"),
+    one("CPU_AFTER", "s", "", "it begins so long after each start"),
+    one("CPU_FOR", "s", "", "how long it lasts; alone, from the start"),
+    one("CPU_EVERY", "s", "", "it begins again with this period; needs `CPU_FOR`"),
+    one("IGNORE_TERM", "bool", "", "SIGTERM does nothing"),
+    one("SLOW_TERM", "s", "", "SIGTERM is acted on so much later, not ready"),
     one("FAULTS", "plan", "", "a whole plan, YAML or JSON; its rules come first"),
     one("FAULTS_FILE", "path", "", "a file with a plan, watched"),
     one(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::container::Surroundings;
 use super::merge::{Layer, Merged, check_number, merge};
 use super::status::Returning;
 use crate::clock::wall_clock;
@@ -16,6 +17,7 @@ use crate::plan::{ConfigError, Errors, RawPlan, Source, check_replica, document,
 /// The sources that are not the API.
 #[derive(Clone, Debug)]
 pub struct Layers {
+    surroundings: Surroundings,
     pod: Option<String>,
     namespace: Option<String>,
     environment: RawPlan,
@@ -43,7 +45,8 @@ impl Layers {
     /// What the environment says, and where more is to be found.
     pub fn new(config: &Config) -> Self {
         // A volume that is not there at the start never comes.
-        Self::elsewhere(config, config.files.annotation.parent().is_some_and(Path::is_dir))
+        let has_annotation = config.files.annotation.parent().is_some_and(Path::is_dir);
+        Self { surroundings: Surroundings::here(config), ..Self::elsewhere(config, has_annotation) }
     }
 
     /// The same on another file system than this machine's, which is not looked at. `has_annotation`: whether the
@@ -62,6 +65,7 @@ impl Layers {
         let is_set = files.annotation_is_set;
         let annotation = is_set || has_annotation;
         Self {
+            surroundings: Surroundings::elsewhere(config),
             pod: config.identity.pod.clone(),
             namespace: config.identity.namespace.clone(),
             environment,
@@ -69,6 +73,11 @@ impl Layers {
             file: files.faults.as_deref().map(|path| file(path, true)),
             annotation: annotation.then(|| file(&files.annotation, is_set)),
         }
+    }
+
+    /// The container that process faults act in.
+    pub(super) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// The files in use, from weak to strong.
@@ -90,13 +99,16 @@ impl Layers {
     /// What is wrong, a line each; the previous plan stays. Too many rules together with the other sources are an error,
     /// so that what lies beneath the API always fits.
     pub fn read(&mut self, source: Source, content: Result<Option<&str>, &str>) -> Result<bool, Vec<String>> {
-        let (below, pod) = (self.seed_below(source), self.pod.clone());
+        let (below, pod, surroundings) =
+            (self.seed_below(source), self.pod.clone(), self.surroundings.clone());
         let Some(file) = self.file(source) else { return Ok(false) };
         let place = file.path.display().to_string();
         let result = match content {
             Err(reason) => Err(vec![format!("{place}: {reason}")]),
             Ok(None) => Ok((RawPlan::default(), Vec::new())),
-            Ok(Some(text)) => read_text(text, &place, below, pod.as_deref()).map_err(|errors| errors.lines()),
+            Ok(Some(text)) => {
+                read_text(text, &place, below, pod.as_deref(), &surroundings).map_err(|errors| errors.lines())
+            }
         };
         let result = result.and_then(|(plan, warnings)| {
             let changed = self.replace(source, plan)?;
@@ -223,6 +235,7 @@ fn read_text(
     place: &str,
     seed_below: Option<u64>,
     pod: Option<&str>,
+    surroundings: &Surroundings,
 ) -> Result<(RawPlan, Vec<String>), Errors> {
     let Document { value, ambiguous, .. } = match document::parse_document(text, document::MAX_PLAN) {
         // A comment alone is an empty plan.
@@ -233,8 +246,9 @@ fn read_text(
         Err(error) => return Err(ConfigError::new(place, error).into()),
     };
     let plan = read_plan(&value, place)?;
-    let replica = Replica::named(plan.seed.or(seed_below), pod);
-    let errors = check_replica(&plan.rules, &replica, place);
+    let seed = plan.seed.or(seed_below);
+    let mut errors = check_replica(&plan.rules, &Replica::named(seed, pod), place);
+    errors.append(surroundings.check(&plan.rules, seed.is_some(), place));
     let warnings = ambiguous.iter().map(|scalar| format!("{place}: {scalar}")).collect();
     if errors.is_empty() { Ok((plan, warnings)) } else { Err(errors) }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::container::Surroundings;
 use super::state::{self, Origins, Restored, Saver, State, StateDir};
 use super::watch::{self, Content, Watcher};
 use super::{Control, Instance, Layers, epoch};
 use crate::clock::wall_clock;
 use crate::engine::{Active, Engine};
-use crate::env::{Config, Token};
+use crate::env::{Config, PROCESS_VARIABLES, Token};
 use crate::fault::{ActivePlan, Counts, Origin, Rule};
 use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
@@ -32,12 +33,31 @@ pub struct Started {
     pub watcher: Option<Watcher>,
 }
 
-/// Files that the configuration names and without which the service must not start.
+/// Whether the service may start here: the configuration alone does not tell.
 ///
 /// # Errors
 ///
-/// The file of `ADMIN_TOKEN_FILE` is missing, empty or unreadable.
-pub fn check_files(config: &Config) -> Result<(), Errors> {
+/// The file of `ADMIN_TOKEN_FILE` is missing, empty or unreadable; or a rule of the environment asks for more than the
+/// container can give.
+pub fn check_here(config: &Config) -> Result<(), Errors> {
+    let mut errors = check_token(config).err().unwrap_or_default();
+    let has_seed = config.seed.seed.is_some();
+    let mut of_rules = Surroundings::here(config).check(config.plan.rules(), has_seed, "");
+    for error in of_rules.kept_mut() {
+        // A rule of variables is named after them, and so is the error.
+        let variable = PROCESS_VARIABLES.iter().find(|(rule, _)| *rule == error.place).map(|(_, name)| *name);
+        if let Some(name) = variable.filter(|name| config.rule_variables.iter().any(|set| set == name)) {
+            error.place = name.to_owned();
+            error.field.clear();
+        } else {
+            error.place = format!("FAULTS: {}", error.place);
+        }
+    }
+    errors.append(of_rules);
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn check_token(config: &Config) -> Result<(), Errors> {
     let Some(Token::File(path)) = &config.admin_token else { return Ok(()) };
     let reason = match file::read_text(path, MAX_PLAN) {
         Ok(text) if !text.trim().is_empty() => return Ok(()),

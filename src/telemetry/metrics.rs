@@ -230,8 +230,3 @@ pub fn spare_files() -> Option<usize> {
 pub fn resident_memory() -> Option<u64> {
     process::resident_memory()
 }
-
-/// How much memory the container may have, in bytes; `None` without a limit.
-pub fn memory_limit() -> Option<u64> {
-    process::memory_limit()
-}

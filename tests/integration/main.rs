@@ -30,6 +30,7 @@ mod prober_grpc;
 mod prober_http;
 mod prober_tls;
 mod process;
+mod process_faults;
 mod reverse_proxy;
 mod rust_version;
 mod scenarios;

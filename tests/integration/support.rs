@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube_probesim::env::{self, Config};
-use kube_probesim::server::Server;
+use kube_probesim::server::{Server, Signals};
 use kube_probesim::sources::start::Kept;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -73,7 +73,7 @@ impl Service {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            server.run(shutdown).await.unwrap();
+            server.run(Signals::once(shutdown)).await.unwrap();
         });
         let service = Self { probe, admin, stop, running };
         // Both listeners open in turn; the admin listener is the later one.

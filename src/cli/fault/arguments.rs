@@ -5,6 +5,7 @@
 mod error;
 mod fields;
 mod file;
+mod process;
 
 use std::ffi::OsString;
 
@@ -111,6 +112,11 @@ impl Raw {
             self.keeps_origins = true;
             return Ok(());
         }
+        if long == "allow-node-pressure" && (verb == "add" || verb.is_empty()) {
+            self.given.push(format!("--{long}"));
+            fields::put(&mut self.rule, &["allow_node_pressure"], true.into());
+            return Ok(());
+        }
         let field = fields::path(long).filter(|_| verb == "add" || verb.is_empty());
         if field.is_none() && !matches!(long, "admin" | "output") {
             // Skip its value, if it has one.
@@ -182,6 +188,9 @@ impl Raw {
             return Err(UsageError::NoTarget);
         }
         rule.insert("target".to_owned(), targets.to_vec().into());
+        if targets.iter().any(|target| target == "process") {
+            process::complete(&mut rule)?;
+        }
         let is_listener = targets.iter().any(|target| target == "listener");
         match rule.get("mode").and_then(Value::as_str) {
             None if is_listener => return Err(UsageError::ListenerMode),
@@ -245,6 +254,18 @@ mod tests {
                 json!({"rate": "20%", "burst": 2.5, "when": {"requests": {"for": 3}, "starts": {"after": 2}}, "pods": [0, 2], "stagger": "60s", "target": ["startup"], "mode": "status", "ttl": "15m"}),
             ),
             (
+                "add process --mode exit --code 3 --after 10s",
+                json!({"mode": "exit", "code": 3, "when": {"after": "10s"}, "target": ["process"], "ttl": "15m"}),
+            ),
+            (
+                "add process --mode disk --path /scratch --size 64MiB",
+                json!({"mode": "disk", "path": "/scratch", "size": "64MiB", "target": ["process"], "ttl": "15m"}),
+            ),
+            (
+                "add process --mode slow-term --delay 90s --allow-node-pressure --for ever",
+                json!({"mode": "slow-term", "delay": "90s", "allow_node_pressure": true, "target": ["process"]}),
+            ),
+            (
                 "add traffic --status 503 --answer-header Retry-After:5 --answer-header Set-Cookie:a --answer-header Set-Cookie:b --body-text 12 --forward",
                 json!({"status": 503, "headers": {"Retry-After": ["5"], "Set-Cookie": ["a", "b"]}, "body_text": "12", "forward": true, "target": ["traffic"], "mode": "status", "ttl": "15m"}),
             ),
@@ -283,8 +304,11 @@ mod tests {
         for (line, error) in [
             ("", "say what to do: add, list, rm, stop, resume, reset or watch"),
             ("remove x", "\"remove\" is not one of add, list, rm, stop, resume, reset and watch"),
-            ("add", "add needs a target: liveness, readiness, startup, dependency, traffic or listener"),
-            ("add readiness --code 5", "--code is not an option of fault add"),
+            (
+                "add",
+                "add needs a target: liveness, readiness, startup, dependency, traffic, listener or process",
+            ),
+            ("add readiness --colour 5", "--colour is not an option of fault add"),
             ("add readiness --status", "--status needs a value"),
             (
                 "add readiness --for x",
@@ -305,6 +329,14 @@ mod tests {
             (
                 "add listener --mode status",
                 "--mode \"status\" is not a mode of listener; it has drop, refuse and reset",
+            ),
+            (
+                "add process --code 3",
+                "add process needs --mode: exit, abort, memory, cpu, ignore-term, slow-term, fds, disk",
+            ),
+            (
+                "add process --mode hang",
+                "--mode \"hang\" is not a mode of process; it has exit, abort, memory, cpu, ignore-term, slow-term, fds, disk",
             ),
             ("add --file /x --status 5", "--status does not go with --file, which has whole rules"),
             ("add --file /no/such", "--file \"/no/such\" is not there"),

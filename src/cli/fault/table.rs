@@ -152,6 +152,7 @@ pub(super) fn event(event: &Value) -> String {
         }
         "partition" if event["open"] == true => format!("{time} partition by {} begins", of("fault")),
         "partition" => format!("{time} partition ends"),
+        "process" => format!("{time} {}: {}", of("fault"), of("what")),
         "omitted" => format!("{time} {} more changes of windows", event["count"]),
         "injection" => format!(
             "{time} {} injects {} into {} request {} of {}, delay {} ms",

@@ -60,7 +60,8 @@ impl Control {
         let merged = candidate(&inner.layers, &overlay).map_err(Refusal::Invalid)?;
         let given = merged.seed.map(|(seed, _)| seed);
         let replica = Replica::named(given, self.0.instance.pod.as_deref());
-        let errors = check_replica(overlay.rules(), &replica, "");
+        let mut errors = check_replica(overlay.rules(), &replica, "");
+        errors.append(inner.layers.surroundings().check(overlay.rules(), given.is_some(), ""));
         if !errors.is_empty() {
             return Err(Refusal::Invalid(errors));
         }

@@ -1,7 +1,6 @@
 //! The `process_*` family, from `/proc`.
 
 use std::fs;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use prometheus::proto::MetricFamily;
@@ -53,22 +52,6 @@ pub(super) fn spare_files() -> Option<usize> {
     most_files().zip(open_files()).map(|(most, open)| (most - open).max(0.0) as usize)
 }
 
-/// Where control groups are mounted.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// How much memory the container may have, in bytes; `None` without a limit.
-pub(super) fn memory_limit() -> Option<u64> {
-    memory_limit_in(Path::new(CGROUPS))
-}
-
-/// The limit below a mount of control groups, of version 2 or 1.
-fn memory_limit_in(cgroups: &Path) -> Option<u64> {
-    // Version 2 says `max` for none, version 1 a number that no machine has.
-    let limits = ["memory.max", "memory/memory.limit_in_bytes"].map(|file| cgroups.join(file));
-    let limits = limits.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    limits.min().filter(|limit| *limit < 1 << 50)
-}
-
 /// How much memory is resident, in bytes.
 pub(super) fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -93,30 +76,4 @@ fn start_time(since_boot: Option<f64>) -> Option<f64> {
     static BOOT: OnceLock<Option<f64>> = OnceLock::new();
     let boot = BOOT.get_or_init(|| line(&fs::read_to_string("/proc/stat").ok()?, "btime "));
     Some((*boot)? + since_boot?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_limit_is_read_from_cgroups_of_either_version() {
-        for (files, limit) in [
-            (&[("memory.max", "33554432\n")][..], Some(32 << 20)),
-            (&[("memory.max", "max\n")], None),
-            (&[("memory/memory.limit_in_bytes", "16777216\n")], Some(16 << 20)),
-            (&[("memory/memory.limit_in_bytes", "9223372036854771712\n")], None),
-            // Both are mounted where a machine uses version 2 beside version 1.
-            (&[("memory.max", "max\n"), ("memory/memory.limit_in_bytes", "67108864\n")], Some(64 << 20)),
-            (&[("memory.max", "")], None),
-            (&[], None),
-        ] {
-            let root = tempfile::tempdir().unwrap();
-            fs::create_dir(root.path().join("memory")).unwrap();
-            for (file, content) in files {
-                fs::write(root.path().join(file), content).unwrap();
-            }
-            assert_eq!(memory_limit_in(root.path()), limit, "{files:?}");
-        }
-    }
 }

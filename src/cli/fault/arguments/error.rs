@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::cli::shared::ArgumentError;
+use crate::fault::PROCESS_MODES;
 use crate::units::UnitError;
 
 /// An error in the command line.
@@ -18,16 +19,24 @@ pub(crate) enum UsageError {
     Option(String, &'static str),
     #[error("--for {0:?} {1}; ever is for ever")]
     For(String, UnitError),
-    #[error("add needs a target: liveness, readiness, startup, dependency, traffic or listener")]
+    #[error("add needs a target: liveness, readiness, startup, dependency, traffic, listener or process")]
     NoTarget,
     #[error("add listener needs --mode: drop (packets are lost), refuse or reset (connections are)")]
     ListenerMode,
     #[error("--mode {0:?} is not a mode of listener; it has drop, refuse and reset")]
     NotOfListener(String),
+    #[error("add process needs --mode: {}", process_modes())]
+    ProcessMode,
+    #[error("--mode {0:?} is not a mode of process; it has {modes}", modes = process_modes())]
+    NotOfProcess(String),
     #[error("rm needs the name of a rule; fault list shows them")]
     NoName,
     #[error("--file {0:?} {1}")]
     File(String, String),
     #[error("{0} does not go with --file, which has whole rules")]
     WithFile(String),
+}
+
+fn process_modes() -> String {
+    PROCESS_MODES.iter().map(|info| info.name).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,29 @@
+//! Rules for the process.
+
+use serde_json::{Map, Value};
+
+use super::UsageError;
+use crate::fault::ProcessModeInfo;
+
+/// Checks that there is a mode of the process, and writes its delay and its path as those of the process.
+pub(super) fn complete(rule: &mut Map<String, Value>) -> Result<(), UsageError> {
+    let mode = rule.get("mode").and_then(Value::as_str).ok_or(UsageError::ProcessMode)?;
+    if ProcessModeInfo::from_name(mode).is_none() {
+        return Err(UsageError::NotOfProcess(mode.to_owned()));
+    }
+    if let Some(Value::Object(delay)) = rule.get("delay")
+        && delay.len() == 1
+        && let Some(fixed) = delay.get("fixed").cloned()
+    {
+        rule.insert("delay".to_owned(), fixed);
+    }
+    // Of requests, `--path` says which.
+    let path = rule.get_mut("match").and_then(Value::as_object_mut).and_then(|of| of.remove("path"));
+    if let Some(path) = path {
+        rule.insert("path".to_owned(), path);
+    }
+    if rule.get("match").and_then(Value::as_object).is_some_and(Map::is_empty) {
+        rule.remove("match");
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Signals that ask the process to end.
+
+use std::future::Future;
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How often each signal has arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    terminations: u32,
+    interrupts: u32,
+}
+
+impl Counts {
+    const fn total(self) -> u32 {
+        self.terminations.saturating_add(self.interrupts)
+    }
+}
+
+/// The signals that have arrived, and those to come.
+#[derive(Clone, Debug)]
+pub struct Signals(watch::Receiver<Counts>);
+
+impl Signals {
+    /// Counts SIGTERM and SIGINT from here on, for as long as the runtime lives.
+    ///
+    /// # Errors
+    ///
+    /// The handlers cannot be set.
+    pub fn listen() -> io::Result<Self> {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (counts, counted) = watch::channel(Counts::default());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => counts.send_modify(|counts| counts.terminations += 1),
+                    _ = interrupt.recv() => counts.send_modify(|counts| counts.interrupts += 1),
+                }
+            }
+        });
+        Ok(Self(counted))
+    }
+
+    /// A single SIGTERM, when `asked` ends.
+    pub fn once(asked: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (counts, counted) = watch::channel(Counts::default());
+        tokio::spawn(async move {
+            asked.await;
+            counts.send_modify(|counts| counts.terminations = 1);
+            counts.closed().await;
+        });
+        Self(counted)
+    }
+
+    /// How many SIGTERMs have arrived.
+    pub(super) fn terminations(&self) -> u32 {
+        self.0.borrow().terminations
+    }
+
+    /// Waits until more than `known` SIGTERMs have arrived.
+    pub(super) async fn terminated(&mut self, known: u32) {
+        self.wait(|counts| counts.terminations > known).await;
+    }
+
+    /// Waits for a SIGINT.
+    pub(super) async fn interrupted(&mut self) {
+        self.wait(|counts| counts.interrupts > 0).await;
+    }
+
+    /// Waits for any signal after those that have arrived.
+    pub(super) async fn another(&mut self) {
+        let known = self.0.borrow().total();
+        self.wait(|counts| counts.total() > known).await;
+    }
+
+    async fn wait(&mut self, is_there: impl Fn(&Counts) -> bool) {
+        if self.0.wait_for(is_there).await.is_err() {
+            // Nobody counts any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}

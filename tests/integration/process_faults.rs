@@ -118,7 +118,7 @@ fn a_sigterm_that_is_ignored_is_acted_on_at_the_end_of_the_window() {
     assert!(
         (metric(
             &process,
-            r#"probesim_fault_injected_total{fault="deaf",target="process",mode="ignore-term"}"#
+            r#"probesim_faults_injected_total{fault="deaf",target="process",mode="ignore-term"}"#
         ) - 1.0)
             .abs()
             < 0.1

@@ -1,6 +1,7 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
 mod process;
+mod shutdown;
 mod signals;
 mod supervisor;
 mod windows;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::info;
 
 use crate::admin;
 use crate::clock::Timer;
@@ -26,7 +27,8 @@ use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
 
 pub use process::Ending;
-use process::{ProcessFaults, term};
+use process::ProcessFaults;
+use shutdown::{End, Shutdown};
 pub use signals::Signals;
 
 /// The name of the probe listener.
@@ -88,7 +90,7 @@ impl Server {
 
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
     /// signal ends that at once. Gives how a rule ends the process, if one does.
-    pub async fn run(self, mut signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
+    pub async fn run(self, signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
         let Self { config, kept, probe, admin } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
@@ -158,41 +160,17 @@ impl Server {
         let controlling = tokio::spawn(control.run());
         let reloading = tokio::spawn(start::reload(watcher));
 
-        let leave = || {
-            metrics.set_draining();
-            conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
-        };
         let mut faults = ProcessFaults::new(engine.clone(), timer.clone());
-        let (delay, grace) = (config.process.shutdown_delay, config.process.shutdown_grace);
-        let shutdown = async {
-            let mut interrupts = signals.clone();
-            let is_termination = tokio::select! {
-                () = term::accepted(&engine, &timer, &mut signals) => true,
-                () = interrupts.interrupted() => false,
-            };
-            let drain = async {
-                if is_termination {
-                    term::put_off(&engine, &timer, leave).await;
-                }
-                leave();
-                info!(?delay, ?grace, "ending: readiness fails");
-                sleep(delay).await;
-                let until = Instant::now() + grace;
-                conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
-                // A task that panicked has reported it; the shutdown goes on.
-                let _ = serving.await;
-            };
-            tokio::select! {
-                () = drain => {}
-                () = interrupts.another() => {
-                    warn!("a second signal: ending at once");
-                    return End::AtOnce;
-                }
-            }
-            End::Drained
+        let shutdown = Shutdown {
+            engine: engine.clone(),
+            metrics: metrics.clone(),
+            timer,
+            conditions,
+            delay: config.process.shutdown_delay,
+            grace: config.process.shutdown_grace,
         };
         let end = tokio::select! {
-            end = shutdown => end,
+            end = shutdown.run(signals, serving) => end,
             ending = faults.run() => End::ByRule(ending),
         };
         supervising.abort();
@@ -262,17 +240,6 @@ fn behind(upstream: Upstream, options: ForwardOptions, metrics: &Metrics, own: O
     );
     let forwarder = Forwarder::new(upstream.address, options, metrics.upstream(UPSTREAM_NAME), own);
     Behind { forwarder, answers_probes: upstream.answers_probes }
-}
-
-/// Why the service ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// A signal asked for it, and what was under way has ended or had its time.
-    Drained,
-    /// A second signal did.
-    AtOnce,
-    /// A rule ends the process.
-    ByRule(Ending),
 }
 
 /// Whether there may be a rule that cuts the probe listener; what files say is not known yet.

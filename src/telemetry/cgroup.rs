@@ -88,13 +88,13 @@ fn machine_memory(meminfo: &str) -> Option<u64> {
 
 /// How many cores the process may run on, from a list such as `0-3,8`.
 fn allowed_cores(status: &str) -> Option<f64> {
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let count = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        Some(f64::from(last.checked_sub(first)?) + 1.0)
+        let before: u32 = first.parse().ok()?;
+        Some(f64::from(last.parse::<u32>().ok()?.checked_sub(before)?) + 1.0)
     };
-    list.trim().split(',').map(count).sum()
+    cores.trim().split(',').map(count).sum()
 }
 
 fn read(path: &str) -> Option<String> {

@@ -35,7 +35,7 @@ pub(in crate::server) async fn accepted(engine: &Engine, timer: &Timer, signals:
 
 /// Waits for as long as a rule puts off the end; gives whether one does. `begin` is called first.
 pub(in crate::server) async fn put_off(engine: &Engine, timer: &Timer, begin: impl FnOnce()) {
-    let began = Instant::now();
+    let arrived = Instant::now();
     let is_slow = |mode: &ProcessMode| matches!(mode, ProcessMode::SlowTerm(_));
     if !report(engine, true, is_slow) {
         return;
@@ -51,7 +51,7 @@ pub(in crate::server) async fn put_off(engine: &Engine, timer: &Timer, begin: im
             _ => None,
         });
         // Of several, the longest.
-        let Some(until) = delay.max().map(|delay| began + delay).filter(|until| *until > Instant::now())
+        let Some(until) = delay.max().map(|delay| arrived + delay).filter(|until| *until > Instant::now())
         else {
             info!("SIGTERM is acted on now");
             return;

@@ -1,0 +1,75 @@
+//! The way from a signal to the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::process::{Ending, term};
+use super::signals::Signals;
+use crate::clock::Timer;
+use crate::engine::Engine;
+use crate::listener::{Conditions, Stage};
+use crate::telemetry::metrics::Metrics;
+
+/// Why the service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// A signal asked for it, and what was under way has ended or had its time.
+    Drained,
+    /// A second signal did.
+    AtOnce,
+    /// A rule ends the process.
+    ByRule(Ending),
+}
+
+/// What is told of the end, and how long it may take.
+pub(super) struct Shutdown {
+    pub(super) engine: Engine,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) timer: Timer,
+    pub(super) conditions: watch::Sender<Conditions>,
+    /// How long the service keeps serving after a signal while it is not ready.
+    pub(super) delay: Duration,
+    /// How long requests in progress may take after that.
+    pub(super) grace: Duration,
+}
+
+impl Shutdown {
+    /// Waits for a signal that no rule ignores, then drains until `serving` ends.
+    pub(super) async fn run(self, mut signals: Signals, serving: JoinHandle<()>) -> End {
+        let mut others = signals.clone();
+        let is_termination = tokio::select! {
+            () = term::accepted(&self.engine, &self.timer, &mut signals) => true,
+            () = others.interrupted() => false,
+        };
+        tokio::select! {
+            () = self.drain(is_termination, serving) => End::Drained,
+            () = others.another() => {
+                warn!("a second signal: ending at once");
+                End::AtOnce
+            }
+        }
+    }
+
+    async fn drain(&self, is_termination: bool, serving: JoinHandle<()>) {
+        let leave = || {
+            self.metrics.set_draining();
+            self.conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
+        };
+        if is_termination {
+            term::put_off(&self.engine, &self.timer, leave).await;
+        }
+        leave();
+        let Self { delay, grace, .. } = self;
+        info!(?delay, ?grace, "ending: readiness fails");
+        sleep(*delay).await;
+        let until = Instant::now() + *grace;
+        self.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        // A task that panicked has reported it; the shutdown goes on.
+        let _ = serving.await;
+    }
+}

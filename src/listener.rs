@@ -70,6 +70,8 @@ pub struct Conditions {
     pub stage: Stage,
     /// Whether all rules are stopped, so that connections that a rule holds are released.
     pub is_stopped: bool,
+    /// Whether rules hold the file descriptors, so that no connection is accepted.
+    pub is_starved: bool,
 }
 
 /// What a listener serves, and how.

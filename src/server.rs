@@ -27,7 +27,7 @@ use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
 
 pub use process::Ending;
-use process::ProcessFaults;
+use process::{ProcessFaults, Surroundings};
 use shutdown::{End, Shutdown};
 pub use signals::Signals;
 
@@ -114,6 +114,7 @@ impl Server {
         });
         announce(&app, probe_addr, admin_addr);
         let budget = budget(&metrics);
+        let held = budget.clone();
         let probe_service = listener::Service {
             name: PROBE.into(),
             listener_metrics: metrics.probe_listener().clone(),
@@ -160,19 +161,16 @@ impl Server {
         let controlling = tokio::spawn(control.run());
         let reloading = tokio::spawn(start::reload(watcher));
 
-        let mut faults = ProcessFaults::new(engine.clone(), timer.clone());
-        let shutdown = Shutdown {
-            engine: engine.clone(),
-            metrics: metrics.clone(),
-            timer,
-            conditions,
-            delay: config.process.shutdown_delay,
-            grace: config.process.shutdown_grace,
-        };
+        let surroundings =
+            Surroundings { metrics: metrics.clone(), budget: held, conditions: conditions.clone() };
+        let mut faults = ProcessFaults::new(engine.clone(), timer.clone(), surroundings, config.files.state);
+        let shutdown = Shutdown::new(engine.clone(), metrics.clone(), timer, conditions, &config.process);
         let end = tokio::select! {
             end = shutdown.run(signals, serving) => end,
             ending = faults.run() => End::ByRule(ending),
         };
+        // Gives back what rules hold.
+        drop(faults);
         supervising.abort();
         controlling.abort();
         reloading.abort();

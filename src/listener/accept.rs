@@ -49,7 +49,7 @@ pub async fn serve(mut listener: PartitionedListener, service: Service) {
             }
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(REST), if !is_applied => {}
-            accepted = listener.accept(), if connections.len() < service.files => match accepted {
+            accepted = listener.accept(), if connections.len() < service.files && !conditions.is_starved => match accepted {
                 Ok((socket, peer)) => {
                     if !has_place(&mut places, connections.len(), peer, &service) {
                         service.metrics.limit(Limit::Connections);

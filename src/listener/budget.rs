@@ -39,6 +39,8 @@ pub struct Budget(Arc<Account>);
 struct Account {
     limit: usize,
     used: AtomicUsize,
+    /// What rules hold, which nobody else can have.
+    held: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
@@ -48,12 +50,17 @@ impl Budget {
     pub fn of_container(limit: Option<u64>, resident: u64, metrics: Arc<Metrics>) -> Self {
         let own = OWN_MEMORY.max(resident + WORKING_MEMORY);
         let limit = limit.map_or(usize::MAX, |limit| limit.saturating_sub(own).max(LEAST) as usize);
-        Self(Arc::new(Account { limit, used: AtomicUsize::new(0), metrics }))
+        Self(Arc::new(Account { limit, used: AtomicUsize::new(0), held: AtomicUsize::new(0), metrics }))
     }
 
     /// Bytes that clients may take up; `usize::MAX` without a limit.
     pub fn limit(&self) -> usize {
         self.0.limit
+    }
+
+    /// Takes the memory that rules hold, in bytes, off the account. What is reserved already stays.
+    pub fn hold(&self, bytes: u64) {
+        self.0.held.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// Bytes that are reserved.
@@ -77,7 +84,8 @@ impl Budget {
     }
 
     fn ceiling(&self, share: Share) -> usize {
-        let limit = self.0.limit;
+        let held = self.0.held.load(Ordering::Relaxed);
+        let limit = self.0.limit.saturating_sub(held).max((LEAST as usize).min(self.0.limit));
         match share {
             Share::Bulk => limit - limit / 4,
             Share::Ordinary => limit - limit / 10,
@@ -193,6 +201,18 @@ mod tests {
         assert_eq!((budget.used(), clone.len()), (3, 3));
         drop(clone);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_rules_hold_is_taken_off_until_they_give_it_back() {
+        let budget = budget(Some(64 * MIB));
+        budget.hold(50 * MIB);
+        assert!(budget.reserve(10 << 20, Share::Reserved).is_none());
+        assert!(budget.reserve(5 << 20, Share::Reserved).is_some());
+        budget.hold(1 << 40);
+        assert!(budget.reserve(LEAST as usize, Share::Reserved).is_some(), "a few clients always get in");
+        budget.hold(0);
+        assert!(budget.reserve(50 << 20, Share::Reserved).is_some());
     }
 
     #[test]

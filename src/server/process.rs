@@ -3,18 +3,40 @@
 //! The plan says what is due at an instant; here it is done: the process ends, or threads of their own hold memory, burn
 //! CPU time and fill volumes. What is held is given back when its rule's window closes, and at the end of the process.
 
+mod cpu;
+mod descriptors;
+mod disk;
+mod memory;
 pub(super) mod term;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{info, warn};
 
+use super::RESERVED_FILES;
 use crate::clock::Timer;
 use crate::engine::events::EventKind;
 use crate::engine::{Active, Engine};
 use crate::fault::{ActivePlan, ProcessMode, Rule, RuleName, Size};
+use crate::listener::Conditions;
+use crate::listener::budget::Budget;
+use crate::telemetry::cgroup;
+use crate::telemetry::metrics::Metrics;
 use crate::units::Show;
+use cpu::Cpu;
+use descriptors::Descriptors;
+use disk::Disk;
+use memory::Memory;
+
+/// Time between two steps of what grows.
+const GROWTH: Duration = Duration::from_millis(50);
+
+/// Memory grows by multiples of this many bytes, so that each is a mapping of its own, which the system has back.
+const UNIT: u64 = 256 << 10;
 
 /// How a rule ends the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +56,42 @@ pub(super) struct ProcessFaults {
     open: HashMap<RuleName, Rule>,
     /// The engine's clock at the last look.
     looked: Duration,
+    surroundings: Surroundings,
+    memory: Memory,
+    cpu: Cpu,
+    descriptors: Descriptors,
+    disk: Disk,
+}
+
+/// What faults of the process act on besides it.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) metrics: Arc<Metrics>,
+    /// The account that connections draw from.
+    pub(super) budget: Budget,
+    pub(super) conditions: watch::Sender<Conditions>,
 }
 
 impl ProcessFaults {
-    pub(super) fn new(engine: Engine, timer: Timer) -> Self {
-        let looked = engine.elapsed();
-        Self { engine, timer, open: HashMap::new(), looked }
+    /// Begins with nothing held, and removes what earlier processes have left in volumes other than that of `state`.
+    pub(super) fn new(
+        engine: Engine,
+        timer: Timer,
+        surroundings: Surroundings,
+        state: Option<PathBuf>,
+    ) -> Self {
+        disk::clean_up(state);
+        Self {
+            looked: engine.elapsed(),
+            engine,
+            timer,
+            open: HashMap::new(),
+            memory: Memory::new(surroundings.metrics.clone()),
+            cpu: Cpu::default(),
+            descriptors: Descriptors::default(),
+            disk: Disk::new(surroundings.metrics.clone()),
+            surroundings,
+        }
     }
 
     /// Does what the rules say until one of them ends the process.
@@ -51,7 +103,10 @@ impl ProcessFaults {
             if let Some(ending) = self.look(&active, elapsed) {
                 return ending;
             }
-            let next = next_change(&active.plan, elapsed).map(|next| self.engine.instant(next));
+            let grows = self.hold(&active.plan, elapsed);
+            let step = grows.then(|| elapsed + GROWTH);
+            let next = next_change(&active.plan, elapsed).into_iter().chain(step).min();
+            let next = next.map(|next| self.engine.instant(next));
             tokio::select! {
                 () = self.timer.sleep_until_some(next) => {}
                 changed = plans.changed() => if changed.is_err() { std::future::pending::<()>().await },
@@ -92,6 +147,40 @@ impl ProcessFaults {
         ending
     }
 
+    /// Takes what is due and gives back what is not; whether something is still to grow.
+    fn hold(&mut self, plan: &ActivePlan, elapsed: Duration) -> bool {
+        let (mut due, mut goal, mut cores, mut files) = (0, 0, 0.0, false);
+        let mut disk = disk::Demand::new();
+        for hit in plan.process(elapsed).filter(|hit| hit.fired) {
+            match hit.mode {
+                ProcessMode::Memory(size) => {
+                    let bytes = memory_of(*size);
+                    goal += bytes;
+                    due +=
+                        if hit.share < 1.0 { (bytes as f64 * hit.share) as u64 / UNIT * UNIT } else { bytes };
+                }
+                ProcessMode::Cpu(of_rule) => cores += of_rule,
+                ProcessMode::Fds => files = true,
+                ProcessMode::Disk { path, size } => *disk.entry(path.into()).or_default() += size,
+                ProcessMode::Exit(_)
+                | ProcessMode::Abort
+                | ProcessMode::IgnoreTerm
+                | ProcessMode::SlowTerm(_) => {}
+            }
+        }
+        let Surroundings { metrics, budget, conditions } = &self.surroundings;
+        budget.hold(due);
+        self.memory.set(due, goal);
+        metrics.hold_cpu(self.cpu.set(cores));
+        self.disk.set(disk);
+        if files != (self.descriptors.count() > 0) {
+            self.descriptors.set(files, RESERVED_FILES);
+            info!(count = self.descriptors.count(), "file descriptors held");
+            conditions.send_modify(|conditions| conditions.is_starved = files);
+        }
+        due < goal
+    }
+
     /// Says what is about to happen.
     fn report(&self, fault: &RuleName, mode: &ProcessMode) {
         let what = announcement(mode);
@@ -118,6 +207,15 @@ pub(super) fn warn_of_upstream<'a>(rules: impl Iterator<Item = &'a Rule>) {
 fn next_change(plan: &ActivePlan, elapsed: Duration) -> Option<Duration> {
     let rules = plan.rules().enumerate().filter(|(_, rule)| rule.process().is_some());
     rules.filter_map(|(position, _)| plan.next_change_of(position, elapsed)).min()
+}
+
+/// A size of memory in bytes, in this container.
+fn memory_of(size: Size) -> u64 {
+    match size {
+        Size::Bytes(bytes) => bytes,
+        // A plan with a share has been checked against the same limit.
+        Size::Percent(_) => size.bytes(cgroup::resources().memory().unwrap_or(0)),
+    }
 }
 
 fn announcement(mode: &ProcessMode) -> String {

@@ -12,6 +12,7 @@ use super::process::{Ending, term};
 use super::signals::Signals;
 use crate::clock::Timer;
 use crate::engine::Engine;
+use crate::env::Process;
 use crate::listener::{Conditions, Stage};
 use crate::telemetry::metrics::Metrics;
 
@@ -28,17 +29,34 @@ pub(super) enum End {
 
 /// What is told of the end, and how long it may take.
 pub(super) struct Shutdown {
-    pub(super) engine: Engine,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) timer: Timer,
-    pub(super) conditions: watch::Sender<Conditions>,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    timer: Timer,
+    conditions: watch::Sender<Conditions>,
     /// How long the service keeps serving after a signal while it is not ready.
-    pub(super) delay: Duration,
+    delay: Duration,
     /// How long requests in progress may take after that.
-    pub(super) grace: Duration,
+    grace: Duration,
 }
 
 impl Shutdown {
+    pub(super) fn new(
+        engine: Engine,
+        metrics: Arc<Metrics>,
+        timer: Timer,
+        conditions: watch::Sender<Conditions>,
+        process: &Process,
+    ) -> Self {
+        Self {
+            engine,
+            metrics,
+            timer,
+            conditions,
+            delay: process.shutdown_delay,
+            grace: process.shutdown_grace,
+        }
+    }
+
     /// Waits for a signal that no rule ignores, then drains until `serving` ends.
     pub(super) async fn run(self, mut signals: Signals, serving: JoinHandle<()>) -> End {
         let mut others = signals.clone();

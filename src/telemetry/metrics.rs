@@ -88,6 +88,14 @@ struct Reloads {
     failed: [AtomicU64; Source::ALL.len()],
 }
 
+/// What rules hold of the container.
+#[derive(Debug, Default)]
+struct Held {
+    memory: AtomicU64,
+    milli_cores: AtomicU64,
+    disk: AtomicU64,
+}
+
 /// The counters of requests and connections. Those of the rules are the [`Engine`]'s.
 #[derive(Debug)]
 pub struct Metrics {
@@ -98,6 +106,7 @@ pub struct Metrics {
     reloads: Reloads,
     probe_listener: Arc<ListenerMetrics>,
     draining: AtomicBool,
+    held: Held,
     upstreams: Upstreams,
 }
 
@@ -129,6 +138,7 @@ impl Metrics {
             reloads: Reloads::default(),
             probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
+            held: Held::default(),
             upstreams: Upstreams { all: Mutex::default(), durations: of_upstreams },
         })
     }
@@ -160,6 +170,21 @@ impl Metrics {
     /// The counters of the probe listener.
     pub fn probe_listener(&self) -> &Arc<ListenerMetrics> {
         &self.probe_listener
+    }
+
+    /// Says how much memory rules hold, in bytes.
+    pub fn hold_memory(&self, bytes: u64) {
+        self.held.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says how many cores' worth of CPU time rules burn.
+    pub fn hold_cpu(&self, cores: f64) {
+        self.held.milli_cores.store((cores * 1000.0).round() as u64, Ordering::Relaxed);
+    }
+
+    /// Says how much of volumes rules fill, in bytes.
+    pub fn hold_disk(&self, bytes: u64) {
+        self.held.disk.store(bytes, Ordering::Relaxed);
     }
 
     /// Says that the process is on its way out: readiness fails.

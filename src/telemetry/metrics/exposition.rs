@@ -24,6 +24,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(faults(metrics));
     families.extend(state(metrics));
     families.extend(upstreams(metrics));
+    families.extend(held(metrics));
     families.extend(process::collect());
     // The encoder refuses families without a metric.
     families.retain(|family| !family.get_metric().is_empty());
@@ -164,6 +165,16 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
     }
     let families = [build, connections, up, limits, reloads];
     families.into_iter().map(Family::done).collect()
+}
+
+fn held(metrics: &Metrics) -> Vec<MetricFamily> {
+    let mut memory = Family::gauge("probesim_process_memory_bytes", "Memory that rules hold, in bytes.");
+    memory.add(&[], load(&metrics.held.memory));
+    let mut cpu = Family::gauge("probesim_process_cpu_cores", "Cores' worth of CPU time that rules burn.");
+    cpu.add(&[], load(&metrics.held.milli_cores) / 1000.0);
+    let mut disk = Family::gauge("probesim_process_disk_bytes", "Bytes of volumes that rules fill.");
+    disk.add(&[], load(&metrics.held.disk));
+    [memory, cpu, disk].into_iter().map(Family::done).collect()
 }
 
 fn load(counter: &AtomicU64) -> f64 {

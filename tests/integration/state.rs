@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kube_probesim::clock::wall_clock;
-use kube_probesim::fault::{Client, Counts, Origin, Target};
+use kube_probesim::fault::{Client, Counts, Origin, Target, Timestamp};
 use kube_probesim::sources::state::{self, Restored, State, StateDir};
 use serde_json::json;
 
@@ -67,26 +67,75 @@ fn wait_for(mut holds: impl FnMut() -> bool) {
 #[test]
 fn counts_origins_and_time_go_on_over_ten_starts() {
     let path = directory("ten_starts");
-    let first = Instant::now();
+    // The wall clock is an argument of a start, so that the clock's whole course is exact.
+    let mut now = Timestamp(Duration::from_secs(1_800_000_000));
     let mut elapsed = Duration::ZERO;
     for number in 0..10 {
-        let (dir, remembered) = start(&path);
-        assert_eq!(remembered.starts, number);
+        let (mut dir, remembered, wrong) = StateDir::open(&path, now);
+        assert_eq!((wrong, remembered.starts), (None, number));
         assert_eq!(requests(&remembered.counts), number * 10);
         if number > 0 {
             assert_eq!(remembered.origins, present(Duration::ZERO, 0).origins);
         }
-        assert!(remembered.elapsed >= elapsed, "{:?} after {elapsed:?}", remembered.elapsed);
-        let begun = Instant::now();
-        let served = remembered.counts;
-        let now = move || present(remembered.elapsed + begun.elapsed(), requests(&served) + 10);
-        let saver = state::spawn(dir, now, |error| panic!("{error}")).unwrap();
-        sleep(Duration::from_millis(20));
-        saver.finish();
-        elapsed = remembered.elapsed + Duration::from_millis(20);
+        assert_eq!(remembered.elapsed, elapsed, "start {number}");
+        // It runs for 20 s, is saved, and stays down for 3 s.
+        elapsed += Duration::from_secs(20);
+        now = Timestamp(now.0 + Duration::from_secs(20));
+        dir.save(&present(elapsed, requests(&remembered.counts) + 10), now).unwrap();
+        elapsed += Duration::from_secs(3);
+        now = Timestamp(now.0 + Duration::from_secs(3));
     }
-    // The wall clock may have been adjusted meanwhile, but not by much.
-    assert!(elapsed < first.elapsed() + Duration::from_secs(60), "{elapsed:?}");
+    // A wall clock that was set back takes nothing away.
+    let (_, remembered, _) = StateDir::open(&path, Timestamp(Duration::from_secs(1_700_000_000)));
+    assert_eq!(remembered.elapsed, elapsed - Duration::from_secs(3));
+}
+
+/// A file system of this many bytes, unmounted when it is dropped. None where this process may not mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf, size: &str) -> Option<Self> {
+        let options = ["-t", "tmpfs", "-o", size, "tmpfs"];
+        let output = Command::new("mount").args(options).arg(&path).output().ok()?;
+        output.status.success().then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_reported_keeps_the_last_state_and_is_used_again_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount(directory("full"), "size=64k") else {
+        println!("SKIPPED: no tmpfs can be mounted without root");
+        return;
+    };
+    let (mut dir, _) = start(&disk.0);
+    dir.save(&present(Duration::ZERO, 1), wall_clock()).unwrap();
+    let ballast = disk.0.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
+    let error = dir.save(&present(Duration::ZERO, 2), wall_clock()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert!(!disk.0.join("state.json.tmp").exists(), "half a state takes up the last room");
+    let (dir, remembered, wrong) = StateDir::open(&disk.0, wall_clock());
+    assert_eq!(requests(&remembered.counts), 1, "the last state is still there");
+    let wrong = wrong.unwrap();
+    assert!(wrong.contains("cannot be written: No space left on device"), "{wrong}");
+    let (sender, failed) = mpsc::channel();
+    let now = || present(Duration::ZERO, 3);
+    let saver = state::spawn(dir, now, move |error| sender.send(error.kind()).unwrap()).unwrap();
+    assert_eq!(failed.recv_timeout(PATIENCE), Ok(std::io::ErrorKind::StorageFull));
+    fs::remove_file(&ballast).unwrap();
+    drop(file);
+    let current = disk.0.join("state.json");
+    wait_for(|| fs::read_to_string(&current).unwrap().contains(r#""counts":{"readiness":{"kubelet":3}}"#));
+    saver.finish();
+    assert_eq!(failed.try_recv(), Err(mpsc::TryRecvError::Disconnected), "reported once");
+    assert_eq!(requests(&start(&disk.0).1.counts), 3);
 }
 
 /// What runs until it is killed: saves as often as it can, and tells each save that is done.

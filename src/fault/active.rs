@@ -223,7 +223,9 @@ impl ActivePlan {
     }
 
     fn measure(&mut self) {
+        let seed = self.seed_of_start();
         for entry in &mut self.entries {
+            entry.key = seed.rule_key(entry.rule.name().as_str());
             entry.span = Span::new(&entry.rule, &entry.origin, &self.replica, self.is_stopped);
         }
     }
@@ -231,9 +233,12 @@ impl ActivePlan {
     /// Draws from another seed from here on; origins stay.
     pub fn reseed(&mut self, seed: Seed) {
         self.seed = seed;
-        for entry in &mut self.entries {
-            entry.key = seed.rule_key(entry.rule.name().as_str());
-        }
+        self.measure();
+    }
+
+    /// The seed of the draws in this start of the container.
+    fn seed_of_start(&self) -> Seed {
+        self.seed.for_start(self.replica.starts)
     }
 
     /// Where it runs.
@@ -247,7 +252,7 @@ impl ActivePlan {
         pods.is_none_or(|pods| self.replica.is_one_of(pods))
     }
 
-    /// The seed of all draws.
+    /// The seed that all draws follow from, together with the number of the container's start: the same for all starts.
     pub fn seed(&self) -> Seed {
         self.seed
     }

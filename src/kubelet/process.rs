@@ -119,7 +119,7 @@ impl Process {
             Some(draws) if self.starts > 1 => Seed(draws.at(self.starts)),
             _ => self.seed,
         };
-        self.program.plan.reseed(seed.for_start(replica.starts));
+        self.program.plan.reseed(seed);
         self.accepts_from = now.saturating_add(listens_after);
         self.accepts_until = NEVER;
         self.stopping_from = NEVER;

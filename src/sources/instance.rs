@@ -36,7 +36,7 @@ impl Instance {
             resumed: self.resumed,
             ..Replica::named(selecting, self.pod.as_deref())
         };
-        (seed.for_start(self.starts), replica)
+        (seed, replica)
     }
 }
 

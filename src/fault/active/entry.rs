@@ -74,7 +74,7 @@ impl Entry {
         has_upstream: bool,
         is_stopped: bool,
     ) -> Self {
-        let key = seed.rule_key(rule.name().as_str());
+        let key = seed.for_start(replica.starts).rule_key(rule.name().as_str());
         let has_match = rule.request_match().is_some();
         let span = Span::new(&rule, &origin, replica, is_stopped);
         let mut entry =

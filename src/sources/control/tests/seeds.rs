@@ -39,3 +39,35 @@ fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_
         assert!(keys.insert(replica.key.map(|key| key.0)), "{name} shares its key");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_effective_seed_replays_a_later_start_too_whose_draws_differ_from_the_first() {
+    let plan =
+        "{faults: [{name: some, target: liveness, mode: status, rate: 40%, delay: {fixed: 1s, jitter: 1s}}]}";
+    let decisions = |seed: u64, scope: &str, starts: u64| {
+        let vars = [
+            ("SEED", seed.to_string().as_str()),
+            ("SEED_SCOPE", scope),
+            ("POD_NAME", "web-3"),
+            ("FAULTS", plan),
+        ]
+        .map(|(name, value)| (name.into(), value.into()));
+        let config = env::load(vars.into_iter()).unwrap().config;
+        let mut counts = crate::fault::Counts::default();
+        counts.set(Target::Liveness, Client::Kubelet, 100 * starts);
+        let restored = Restored { starts, counts, ..Restored::default() };
+        let engine = running(&config, Layers::new(&config), 7, &restored).unwrap().0;
+        let decided =
+            (0..200).map(|_| engine.decide(Target::Liveness, Client::Kubelet).decision).collect::<Vec<_>>();
+        (engine.active().plan.seed().0, *engine.active().plan.replica(), format!("{decided:?}"))
+    };
+    let mut all = std::collections::HashSet::new();
+    for starts in 0..4 {
+        let (effective, mut replica, decided) = decisions(42, "pod", starts);
+        let (again, mut replayed, replay) = decisions(effective, "fleet", starts);
+        (replica.began, replayed.began) = (Timestamp::default(), Timestamp::default());
+        assert_eq!((again, replayed, replay), (effective, replica, decided.clone()), "start {}", starts + 1);
+        all.insert(decided);
+    }
+    assert_eq!(all.len(), 4, "each start draws anew");
+}

@@ -9,6 +9,7 @@ mod forward;
 mod index;
 pub mod layer;
 mod shared_bodies;
+mod stream;
 mod strike;
 mod verbose;
 mod view;

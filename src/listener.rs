@@ -16,17 +16,23 @@ mod authority;
 pub mod budget;
 mod connection;
 mod counted;
+mod detect;
 mod driver;
+mod frames;
 mod handle;
 mod handler;
+mod http2;
 mod partitioned;
 mod perform;
 mod places;
 mod routes;
 mod script;
+mod state;
 mod stream;
+mod streams;
 mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +41,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::env::Limits;
-use crate::fault::Link;
+use crate::fault::{Client, Link, ListenerId};
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
 use budget::Budget;
@@ -46,7 +52,7 @@ pub use partitioned::{BindError, PartitionedListener};
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
-pub use script::{Ending, Script};
+pub use script::{Ending, Script, StreamReset};
 pub use tunnel::{ClientEnd, Tunnel};
 
 /// The stage in the life of the process.
@@ -99,7 +105,28 @@ pub struct Service {
     /// Counts how often a limit cut a client short.
     pub metrics: Arc<Metrics>,
     /// Decides on partitions. `None` on a listener that rules cannot cut, such as the admin listener.
-    pub faulted: Option<Engine>,
+    pub faulted: Option<Faulted>,
+    /// Whether clients may speak HTTP/2 with prior knowledge.
+    pub speaks_http2: bool,
     /// Partition and stage.
     pub conditions: watch::Receiver<Conditions>,
+}
+
+/// Who decides on the partitions of a listener.
+#[derive(Clone, Debug)]
+pub struct Faulted {
+    /// Has the plan in force.
+    pub engine: Engine,
+    /// The listener, as rules know it.
+    pub listener: ListenerId,
+}
+
+impl Service {
+    /// Whether a partition cuts requests of `client` from `peer`.
+    fn cuts(&self, peer: IpAddr, client: Client) -> bool {
+        self.conditions.borrow().link.partial
+            && self.faulted.as_ref().is_some_and(|Faulted { engine, listener }| {
+                engine.active().plan.cut(*listener, engine.elapsed(), peer, Some(client)).is_some()
+            })
+    }
 }

@@ -17,10 +17,10 @@ use tracing::info;
 use crate::admin;
 use crate::clock::Timer;
 use crate::env::{Config, ForwardOptions, Limits, Upstream};
-use crate::fault::Rule;
+use crate::fault::{ListenerId, Rule};
 use crate::http::{self, App, Behind};
 use crate::listener::budget::Budget;
-use crate::listener::{self, BindError, Conditions, Fairness, PartitionedListener, Stage};
+use crate::listener::{self, BindError, Conditions, Fairness, Faulted, PartitionedListener, Stage};
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::{self, start};
 use crate::telemetry::cgroup;
@@ -126,7 +126,8 @@ impl Server {
             files: spare_files(app.upstream.is_some()),
             transparent: app.upstream.is_some(),
             metrics: metrics.clone(),
-            faulted: Some(engine.clone()),
+            faulted: Some(Faulted { engine: engine.clone(), listener: ListenerId::Probe }),
+            speaks_http2: true,
             conditions: conditions.subscribe(),
         };
         let admin_service = listener::Service {
@@ -153,6 +154,7 @@ impl Server {
             transparent: false,
             metrics: metrics.clone(),
             faulted: None,
+            speaks_http2: false,
             conditions: admin_conditions.subscribe(),
         };
         let serving = tokio::spawn(listener::serve(probe, probe_service));
@@ -217,7 +219,7 @@ fn budget(metrics: &Arc<Metrics>) -> Budget {
     let resident = metrics::resident_memory().unwrap_or(0);
     let budget = Budget::of_container(cgroup::memory_limit(), resident, metrics.clone());
     if budget.limit() < usize::MAX {
-        info!(bytes = budget.limit(), "the container's memory leaves so much to clients");
+        info!(bytes = budget.limit(), "memory that clients may take up");
     }
     budget
 }

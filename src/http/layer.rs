@@ -15,13 +15,14 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use super::forward::{Forwarding, Lost};
+use super::stream::{self, Effect};
 use super::strike::Strike;
 use super::view::RequestHead;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
 use crate::fault::{Client, Mode, Rule, TargetId, Verdict};
-use crate::listener::{ConnectionHandle, Ended, Script, Takeover};
+use crate::listener::{ConnectionHandle, Ended, Script, StreamReset, Takeover};
 use crate::telemetry::metrics::Outcome;
 
 /// Wraps the route of a target.
@@ -169,7 +170,7 @@ where
                 Waited::Whole => {
                     if let Some(script) = script(&served, rule, &asked.method) {
                         behind.forget();
-                        return Ok(take_over(served, injection, rule, script).await);
+                        return Ok(take_over(served, injection, rule, &asked.method, script).await);
                     }
                     let first = injection.first.filter(|first| *first != position);
                     let (response, shows) = replace(&served, injection, rule, position, &asked, behind).await;
@@ -195,14 +196,39 @@ where
     Ok(response)
 }
 
-/// Hands the connection over to a script.
-async fn take_over(served: Served, injection: Injection, rule: &Rule, script: Script) -> Response {
+/// Hands the connection over to a script, or does to one stream of HTTP/2 what comes in its place.
+async fn take_over(
+    served: Served,
+    injection: Injection,
+    rule: &Rule,
+    method: &Method,
+    script: Script,
+) -> Response {
     confirm(&served.app.engine, &injection, served.target, served.client);
     let Some(connection) = served.connection.clone() else {
         // Called without a connection of ours, as in a test of the router alone.
         return answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into");
     };
-    let status = rule.mode().and_then(Mode::status);
+    let mut status = rule.mode().and_then(Mode::status);
+    let mut script = script;
+    if connection.is_multiplexed()
+        && let Some(mode) = rule.mode()
+    {
+        match stream::effect(mode, method, &served.app.engine, script) {
+            Effect::Hang => {
+                served.hang().await;
+                match served.reset(StreamReset::Cancel).await {}
+            }
+            Effect::Reset(reset) => match served.reset(reset).await {},
+            Effect::Answer(mut response) => {
+                answer::add_headers(&mut response, rule);
+                answer::mark(&mut response, rule);
+                served.end(Outcome::Answered(response.status().as_u16()));
+                return response;
+            }
+            Effect::Connection(of_connection) => (script, status) = (of_connection, None),
+        }
+    }
     let report = Box::new(move |ended| served.end(outcome(ended, status)));
     match connection.take_over(Takeover { script, report }).await {}
 }
@@ -240,6 +266,7 @@ where
         version: asked.version,
         connection: served.connection.clone(),
         timer: &served.app.timer,
+        engine: &served.app.engine,
         draws: injection.active.plan.draws_within(position, target, client, injection.drawn_number),
         confirm: Box::new(move || confirm(&engine, &injection, target, client)),
     };
@@ -361,6 +388,24 @@ impl Served {
         tokio::select! {
             () = self.app.timer.sleep_until(until) => Waited::Whole,
             () = self.app.engine.stopped() => Waited::Stopped,
+        }
+    }
+
+    /// Waits until all rules are put out of force, unless the client gives up before.
+    async fn hang(&self) {
+        if let Some(connection) = &self.connection {
+            connection.waits_for_ever();
+        }
+        self.app.engine.stopped().await;
+    }
+
+    /// Resets the stream of HTTP/2. Nothing comes after it.
+    async fn reset(self, reset: StreamReset) -> Infallible {
+        let connection = self.connection.clone();
+        self.end(Outcome::Unanswered);
+        match connection {
+            Some(connection) => match connection.reset_stream(reset).await {},
+            None => std::future::pending().await,
         }
     }
 

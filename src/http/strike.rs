@@ -20,7 +20,9 @@ use self::drip::Drip;
 pub(super) use self::filling::Filling;
 use self::flip::Flip;
 use self::throttle::Throttle;
+use super::stream;
 use crate::clock::Timer;
+use crate::engine::Engine;
 use crate::fault::{Draws, Mode};
 use crate::listener::ConnectionHandle;
 
@@ -34,6 +36,8 @@ pub(super) struct Strike<'a> {
     /// The connection that ends with the fault; absent in tests of a router.
     pub(super) connection: Option<ConnectionHandle>,
     pub(super) timer: &'a Timer,
+    /// Tells when all rules are put out of force.
+    pub(super) engine: &'a Engine,
     /// Which bytes are changed.
     pub(super) draws: Draws,
     /// Counts the injection.
@@ -84,7 +88,9 @@ impl Strike<'_> {
             _ => CutFault::Malformed,
         };
         let most = mode.partial().map_or(0, |partial| partial.body);
-        Body::new(Cut::new(body, most, fault, self.version, self.connection, self.confirm))
+        // Over HTTP/1, the script ends with the stop.
+        let stopped = (self.version == Version::HTTP_2).then(|| stream::stopped(self.engine));
+        Body::new(Cut::new(body, most, fault, self.version, self.connection, self.confirm, stopped))
     }
 }
 

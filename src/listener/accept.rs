@@ -12,9 +12,9 @@ use tracing::{debug, error, warn};
 
 use super::budget::{Reservation, Share};
 use super::counted::Counted;
-use super::handle::ConnectionState;
 use super::partitioned::{PartitionedListener, reset_on_close};
 use super::places::{Places, is_loopback};
+use super::state::ConnectionState;
 use super::{Service, Stage, connection};
 use crate::telemetry::metrics::{Limit, Metrics};
 

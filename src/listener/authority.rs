@@ -3,15 +3,21 @@
 use hyper::header::HOST;
 use hyper::{Request, Version};
 
-/// Whether a request names its host as it has to: exactly once in HTTP/1.1, at most once in HTTP/1.0, and in a valid form.
+/// Whether a request names its host as it has to, and in a valid form: exactly once in HTTP/1.1, at most once in HTTP/1.0,
+/// and as authority or host in HTTP/2.
 pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host_is_valid = match hosts.next() {
         Some(host) => is_host(host.as_bytes()) && hosts.next().is_none(),
-        None => request.version() < Version::HTTP_11,
+        // HTTP/2 has the authority in its place.
+        None => request.version() < Version::HTTP_11 || is_named_by_target(request),
     };
     // A target in absolute form has a host of its own.
     host_is_valid && request.uri().authority().is_none_or(|authority| is_host(authority.as_str().as_bytes()))
+}
+
+fn is_named_by_target<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2 && request.uri().authority().is_some()
 }
 
 /// Whether this is a host with an optional port, or nothing, which a target without a host wants. User information is

@@ -15,15 +15,18 @@ use super::Conditions;
 use super::budget::{Reservation, Share};
 use super::counted::Counted;
 use super::driver::{Driver, Event, peer_closed};
-use super::handle::{ConnectionState, Takeover};
+use super::frames::Frames;
+use super::handle::Takeover;
 use super::handler::Handler;
+use super::http2::Http2;
 use super::partitioned::reset_on_close;
 use super::perform::linger;
 use super::script::Ending;
-use super::stream::Stream;
+use super::state::ConnectionState;
+use super::stream::{Progress, Stream};
 use super::tunnel::ClientEnd;
-use super::{ConnectionHandle, Service, Stage};
-use crate::fault::{Cut, ListenerId};
+use super::{ConnectionHandle, Faulted, Service, Stage};
+use crate::fault::Cut;
 use crate::telemetry::metrics::Limit;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
@@ -45,9 +48,19 @@ const REQUEST_TIMEOUT: &[u8] =
 /// buffers, the request, its answer, and the kernel's buffers.
 const REQUEST_MEMORY: usize = 26 << 10;
 
+/// Memory of a connection that speaks HTTP/2, without its streams and beyond that of an idle one, in bytes: hyper with
+/// its tables and buffers, and the kernel's buffers.
+const HTTP2_MEMORY: usize = 64 << 10;
+
+/// How long a client of HTTP/2 may take to close a connection that takes no further request.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
 /// The answer to a client for whose request no memory is left.
 const UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+
+/// The same over HTTP/2: SETTINGS, in case none were sent, and GOAWAY with `ENHANCE_YOUR_CALM`.
+const CALM_DOWN: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 
 /// What happens to a connection next.
 enum Disposition {
@@ -73,12 +86,12 @@ pub(super) async fn serve(
         frozen: None,
         counted_cut: None,
         endless: false,
-        drain_until: None,
+        ends_at: None,
     };
     if connection.service.transparent {
         keep_alive(&connection.socket);
     }
-    let handle = ConnectionHandle(connection.state.clone());
+    let handle = ConnectionHandle { connection: connection.state.clone(), stream: None };
     let disposition = handle.serves(connection.run()).await;
     if let Disposition::Resets = disposition {
         reset_on_close(&connection.socket);
@@ -104,8 +117,8 @@ struct Connection {
     counted_cut: Option<usize>,
     /// Whether a script that never ends is running.
     endless: bool,
-    /// When a process on its way out stops waiting for it.
-    drain_until: Option<Instant>,
+    /// When it ends at the latest, once it takes no further request.
+    ends_at: Option<Instant>,
 }
 
 impl Connection {
@@ -115,7 +128,7 @@ impl Connection {
             Disposition::GoesOn => {}
             disposition => return disposition,
         }
-        let mut driver = Driver::Idle { asked: false };
+        let mut driver = Driver::New { seen: 0 };
         let mut timer = pin!(sleep(REST.min(self.service.limits.idle_time).min(self.service.first_request)));
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
@@ -124,11 +137,10 @@ impl Connection {
                 return self.ends();
             }
             if let Stage::Draining(until) = stage {
-                if self.is_hopeless(until) || matches!(driver, Driver::Idle { .. }) {
+                if self.is_hopeless(until) || matches!(driver, Driver::New { .. } | Driver::Idle) {
                     return self.ends();
                 }
-                self.drain_until = Some(until);
-                driver.drain();
+                self.says_goodbye(&mut driver, until);
                 timer.as_mut().reset(self.next_check(&driver));
             }
             let frozen = self.frozen.is_some();
@@ -144,24 +156,22 @@ impl Connection {
                     }
                 }
                 event = driver.drive(&self.socket, &self.state, &self.service.metrics), if !frozen => match event {
-                    Event::Input => {
-                        if !self.reserve_request() {
-                            return self.refuses_for_memory().await;
+                    event @ (Event::Http1 | Event::Http2) => {
+                        let is_http2 = matches!(event, Event::Http2) && self.service.speaks_http2;
+                        if !self.reserve_request(if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
+                            return self.refuses_for_memory(is_http2).await;
                         }
-                        driver = self.http1(Bytes::new());
+                        driver = if is_http2 { self.http2() } else { self.http1(Bytes::new()) };
                         let next = self.next_check(&driver);
                         if next < timer.deadline() {
                             timer.as_mut().reset(next);
                         }
                     }
-                    Event::Takeover(takeover) => {
-                        self.endless = takeover.script.ending == Ending::Never;
-                        // Dropping hyper drops the handler, whose request the script reports on from here.
-                        driver = self.script(takeover);
-                    }
+                    Event::Takeover(takeover) => driver = self.taken_over(driver, takeover),
                     Event::OutOfMemory => {
+                        let is_http2 = matches!(driver, Driver::Http2(_));
                         drop(driver);
-                        return self.refuses_for_memory().await;
+                        return self.refuses_for_memory(is_http2).await;
                     }
                     Event::ClientGone => return Disposition::Closes,
                     Event::Head => timer.as_mut().reset(self.next_check(&driver)),
@@ -169,19 +179,16 @@ impl Connection {
                         Disposition::GoesOn => {}
                         disposition => return disposition,
                     },
-                    Event::Done { bad_request } => {
-                        if let Some(tunnel) = self.state.take_tunnel()
-                            && let Driver::Http1(connection) = driver
-                        {
-                            let unread = connection.into_parts().read_buf;
-                            let client = ClientEnd { socket: self.socket.clone(), unread };
-                            driver = Driver::Script(tunnel.run(client));
+                    Event::Flood => {
+                        self.service.metrics.limit(Limit::Http2Flood);
+                        return self.ends();
+                    }
+                    Event::Done { lingers } => {
+                        if let Some(tunnelled) = self.tunnelled(driver) {
+                            driver = tunnelled;
                             continue;
                         }
-                        // A script has ended the connection itself; to linger would make a FIN of its reset.
-                        let is_script = matches!(driver, Driver::Script(_));
-                        drop(driver);
-                        if bad_request || (!is_script && self.state.has_unread_body()) {
+                        if lingers {
                             linger(&self.socket).await;
                         }
                         return Disposition::Closes;
@@ -190,11 +197,15 @@ impl Connection {
                 () = peer_closed(&self.socket), if frozen => return Disposition::Closes,
                 () = &mut timer => {
                     let now = Instant::now();
-                    if matches!(stage, Stage::Draining(until) if until <= now) {
+                    if self.is_over(now, stage) {
                         return self.ends();
                     }
                     match self.state.deadline(&self.service.limits, self.service.first_request) {
-                        Some((deadline, limit)) if deadline <= now && !frozen => return self.times_out(driver, limit).await,
+                        Some((deadline, limit)) if deadline <= now && !frozen => {
+                            if !self.spares(&mut driver, limit, now) {
+                                return self.times_out(driver, limit).await;
+                            }
+                        }
                         // A client that has ended its side shows in no other way that it has vanished.
                         _ if self.state.may_half_close() && matches!(self.socket.take_error(), Ok(Some(_)) | Err(_)) => {
                             return Disposition::Closes;
@@ -202,13 +213,10 @@ impl Connection {
                         _ => {
                             if self.state.rests_since(now - REST) {
                                 driver = self.rest(driver);
-                                if let Driver::Idle { .. } = driver {
-                                    self.request = None;
-                                }
                             }
-                            timer.as_mut().reset(self.next_check(&driver));
                         }
                     }
+                    timer.as_mut().reset(self.next_check(&driver));
                 }
             }
         }
@@ -217,20 +225,39 @@ impl Connection {
     /// When to look at the client's time again. Phases change without a word to the timer, but for the begin of a head.
     fn next_check(&self, driver: &Driver) -> Instant {
         let limits = &self.service.limits;
-        let deadline =
-            self.state.deadline(limits, self.service.first_request).filter(|_| self.frozen.is_none());
+        let is_told = self.ends_at.is_some();
+        let deadline = self.state.deadline(limits, self.service.first_request).filter(|(_, limit)| {
+            // A client that is told that the connection ends has until `ends_at`.
+            self.frozen.is_none() && !(is_told && *limit == Limit::IdleTime)
+        });
         let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
         if let Driver::Http1(_) = driver {
             next = next.min(Instant::now() + REST);
         }
-        self.drain_until.map_or(next, |until| next.min(until))
+        self.ends_at.map_or(next, |at| next.min(at))
     }
 
-    /// Lets hyper go. What it has read already of a request to come, another one reads again.
-    fn rest(&self, driver: Driver) -> Driver {
+    /// Whether the time is over that a connection has which takes no further request.
+    fn is_over(&mut self, now: Instant, stage: Stage) -> bool {
+        if self.ends_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        let is_over = matches!(stage, Stage::Draining(_)) || self.state.has_no_stream();
+        if !is_over {
+            // A request was on its way when the client was told.
+            self.ends_at = Some(now + GOODBYE_TIME);
+        }
+        is_over
+    }
+
+    /// Drops hyper while the connection is idle. A new one reads again what it has read of the next request.
+    fn rest(&mut self, driver: Driver) -> Driver {
         match driver {
             Driver::Http1(connection) => match connection.into_parts().read_buf {
-                unread if unread.is_empty() => Driver::Idle { asked: true },
+                unread if unread.is_empty() => {
+                    self.request = None;
+                    Driver::Idle
+                }
                 unread => self.http1(unread),
             },
             other => other,
@@ -238,13 +265,7 @@ impl Connection {
     }
 
     fn http1(&self, unread: Bytes) -> Driver {
-        let stream = Stream {
-            socket: self.socket.clone(),
-            state: self.state.clone(),
-            unread,
-            head: 0,
-            buffered: None,
-        };
+        let stream = self.stream(unread, Progress::Http1 { head: 0 });
         let handler = Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()
@@ -257,7 +278,62 @@ impl Connection {
         Driver::Http1(Box::new(connection))
     }
 
-    fn script(&self, takeover: Takeover) -> Driver {
+    fn http2(&self) -> Driver {
+        self.state.multiplexes();
+        let stream = self.stream(Bytes::new(), Progress::Http2(Frames::new()));
+        Driver::Http2(Box::new(Http2::new(stream, &self.service, &self.state)))
+    }
+
+    fn stream(&self, unread: Bytes, progress: Progress) -> Stream {
+        Stream { socket: self.socket.clone(), state: self.state.clone(), unread, progress, buffered: None }
+    }
+
+    /// Takes no further request, and ends at `until` at the latest.
+    fn says_goodbye(&mut self, driver: &mut Driver, until: Instant) {
+        driver.drain();
+        // A client of HTTP/2 is asked whether it has heard, and has no more to wait for.
+        let until = if self.state.has_no_stream() { until.min(Instant::now() + GOODBYE_TIME) } else { until };
+        self.ends_at = Some(self.ends_at.map_or(until, |at| at.min(until)));
+    }
+
+    /// Whether a connection of HTTP/2 goes on after a limit, which concerns some of its streams, or is told to the client
+    /// in advance.
+    fn spares(&mut self, driver: &mut Driver, limit: Limit, now: Instant) -> bool {
+        let Driver::Http2(http2) = driver else { return false };
+        match limit {
+            Limit::WriteTime if !self.state.is_stalled() => {
+                self.service.metrics.limit(limit);
+                http2.reset_stalled(now - self.service.limits.idle_time);
+                true
+            }
+            Limit::IdleTime if self.ends_at.is_none() => {
+                self.service.metrics.limit(limit);
+                self.says_goodbye(driver, now + GOODBYE_TIME);
+                true
+            }
+            // It has been told, and `ends_at` sees to the rest.
+            Limit::IdleTime => true,
+            _ => false,
+        }
+    }
+
+    /// What comes after hyper where the last answer has changed the protocol. Otherwise, hyper is dropped.
+    fn tunnelled(&self, driver: Driver) -> Option<Driver> {
+        let Driver::Http1(connection) = driver else { return None };
+        let tunnel = self.state.take_tunnel()?;
+        let unread = connection.into_parts().read_buf;
+        Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))
+    }
+
+    /// Performs the script in place of hyper.
+    fn taken_over(&mut self, driver: Driver, takeover: Takeover) -> Driver {
+        self.endless = takeover.script.ending == Ending::Never;
+        if let Driver::Http2(_) = driver {
+            // The other streams are lost.
+            self.state.end_by_server();
+        }
+        // This drops the handler. The script reports how its request ended.
+        drop(driver);
         let (socket, state) = (self.socket.clone(), self.state.clone());
         Driver::Script(Box::pin(
             async move { takeover.script.perform(&socket, &state, takeover.report).await },
@@ -266,29 +342,29 @@ impl Connection {
 
     /// Reserves memory for the requests of a connection that was idle. Where only the kubelet's share is left, others
     /// are refused once they have said who they are.
-    fn reserve_request(&mut self) -> bool {
+    fn reserve_request(&mut self, bytes: usize) -> bool {
         let budget = self.state.budget();
-        self.request = budget.try_reserve(REQUEST_MEMORY, self.state.share());
+        self.request = budget.try_reserve(bytes, self.state.share());
         self.state.set_only_kubelet(self.request.is_none());
         if self.request.is_none() {
-            self.request = budget.reserve(REQUEST_MEMORY, Share::Reserved);
+            self.request = budget.reserve(bytes, Share::Reserved);
         }
         self.request.is_some()
     }
 
-    async fn refuses_for_memory(&self) -> Disposition {
+    async fn refuses_for_memory(&self, is_http2: bool) -> Disposition {
         self.state.end_by_server();
-        let _ = self.socket.try_write(UNAVAILABLE);
+        let _ = self.socket.try_write(if is_http2 { CALM_DOWN } else { UNAVAILABLE });
         linger(&self.socket).await;
         Disposition::Closes
     }
 
     /// Does what the partition in force says of this connection.
     fn obey_link(&mut self) -> Disposition {
-        let Some(engine) = &self.service.faulted else { return Disposition::GoesOn };
+        let Some(Faulted { engine, listener }) = &self.service.faulted else { return Disposition::GoesOn };
         let active = engine.active();
         let peer = self.state.peer().ip();
-        let cut = active.plan.cut(ListenerId::Probe, engine.elapsed(), peer, self.state.client());
+        let cut = active.plan.cut(*listener, engine.elapsed(), peer, self.state.client());
         if let Some(cut) = cut
             && self.counted_cut.replace(cut.rule) != Some(cut.rule)
         {
@@ -327,9 +403,10 @@ impl Connection {
     async fn times_out(&self, driver: Driver, limit: Limit) -> Disposition {
         self.service.metrics.limit(limit);
         self.state.end_by_server();
+        let is_http2 = matches!(driver, Driver::Http2(_));
         drop(driver);
         match limit {
-            Limit::HeadTime => {
+            Limit::HeadTime if !is_http2 => {
                 let _ = self.socket.try_write(REQUEST_TIMEOUT);
                 linger(&self.socket).await;
                 Disposition::Closes

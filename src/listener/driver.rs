@@ -1,4 +1,4 @@
-//! What moves a connection on: hyper, a script, or nothing while it is idle.
+//! What a connection's task polls: hyper, a script, or nothing while the connection is idle.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,41 +11,52 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::handle::{ConnectionSignal, ConnectionState, Takeover};
+use super::detect::{Detected, poll_detect};
+use super::handle::Takeover;
 use super::handler::Handler;
+use super::http2::{Finished, Http2};
+use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::Stream;
 use crate::telemetry::metrics::{Limit, Metrics};
 
 /// How often a frozen connection with unread input is looked at: whether its client has closed it shows no other way.
 const PEER_CHECK: Duration = Duration::from_millis(100);
 
-/// Why a connection stops being driven for a moment.
+/// What the connection's task has to see to.
 pub(super) enum Event {
-    /// The client of an idle connection sends something, or leaves.
-    Input,
-    /// hyper, or the script, is done.
-    Done { bad_request: bool },
+    /// The client sends a request of HTTP/1, or leaves.
+    Http1,
+    /// The client begins to speak HTTP/2.
+    Http2,
+    /// hyper, or the script, is done; `lingers` where the client may still send, and has an answer to read.
+    Done { lingers: bool },
     /// A handler wants the socket.
     Takeover(Takeover),
     /// The client has begun a head and not ended it.
     Head,
-    /// The client has ended its side while its request waits. Half a close looks like a whole one, so it is taken for
-    /// the leave of a client that has lost patience.
+    /// The client has closed its sending side while its request waits. A half-closed connection looks like a closed one,
+    /// so the client counts as gone.
     ClientGone,
-    /// A request wants to know whether its class of clients is cut.
+    /// A request has to know whether its class of clients is cut.
     Admission,
+    /// The client of HTTP/2 makes us work for nothing.
+    Flood,
     /// The budget has refused the head that the client sends.
     OutOfMemory,
 }
 
 pub(super) type Http1 = http1::Connection<TokioIo<Stream>, Handler>;
 
-/// What moves a connection on.
+/// What a connection's task polls.
 pub(super) enum Driver {
-    /// Nothing, while the client asks for nothing. tokio takes a new socket for readable until it was `asked`.
-    Idle { asked: bool },
+    /// Nothing, before the client has sent enough to tell what it speaks: so many bytes of the preface of HTTP/2.
+    New { seen: usize },
+    /// Nothing, between two requests of HTTP/1.
+    Idle,
     /// hyper's HTTP/1.
     Http1(Box<Http1>),
+    /// hyper's HTTP/2.
+    Http2(Box<Http2>),
     /// The bytes of a fault.
     Script(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
@@ -58,14 +69,15 @@ impl Driver {
         metrics: &Metrics,
     ) -> Event {
         poll_fn(|cx| match self {
-            Self::Idle { asked } => {
-                let input = if std::mem::replace(asked, true) {
-                    socket.poll_read_ready(cx).map(drop)
-                } else {
-                    peek(socket, cx).map(drop)
-                };
-                input.map(|()| Event::Input)
-            }
+            Self::New { seen } => poll_detect(socket, cx, seen).map(|detected| match detected {
+                Detected::Http1 => Event::Http1,
+                Detected::Http2 => Event::Http2,
+                Detected::Partial => {
+                    state.head_begins();
+                    Event::Head
+                }
+            }),
+            Self::Idle => socket.poll_read_ready(cx).map(|_| Event::Http1),
             Self::Http1(connection) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
@@ -75,7 +87,9 @@ impl Driver {
                     if error.as_ref().is_some_and(hyper::Error::is_parse_too_large) {
                         metrics.limit(Limit::HeadSize);
                     }
-                    Poll::Ready(Event::Done { bad_request: error.is_some_and(|error| error.is_parse()) })
+                    Poll::Ready(Event::Done {
+                        lingers: error.is_some_and(|error| error.is_parse()) || state.has_unread_body(),
+                    })
                 }
                 Poll::Pending => match state.signal() {
                     Some(ConnectionSignal::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
@@ -87,15 +101,38 @@ impl Driver {
                     _ => Poll::Pending,
                 },
             },
-            Self::Script(script) => script.as_mut().poll(cx).map(|()| Event::Done { bad_request: false }),
+            Self::Http2(http2) => match http2.poll(cx) {
+                Poll::Ready(_) if state.is_out_of_memory() => {
+                    // The streams are lost with the connection.
+                    state.end_by_server();
+                    Poll::Ready(Event::OutOfMemory)
+                }
+                Poll::Ready(Finished::ByFlood) => Poll::Ready(Event::Flood),
+                Poll::Ready(finished) => {
+                    Poll::Ready(Event::Done { lingers: finished == Finished::WithError })
+                }
+                Poll::Pending if state.is_flooded() => Poll::Ready(Event::Flood),
+                Poll::Pending => match state.signal() {
+                    Some(ConnectionSignal::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
+                    Some(ConnectionSignal::Admission) => Poll::Ready(Event::Admission),
+                    Some(ConnectionSignal::HeadTime) => Poll::Ready(Event::Head),
+                    _ => Poll::Pending,
+                },
+            },
+            Self::Script(script) => {
+                // It has ended the connection itself; to linger would make a FIN of its reset.
+                script.as_mut().poll(cx).map(|()| Event::Done { lingers: false })
+            }
         })
         .await
     }
 
     /// Takes no further request; ends the connection if it is at none.
     pub(super) fn drain(&mut self) {
-        if let Self::Http1(connection) = self {
-            Pin::new(&mut **connection).graceful_shutdown();
+        match self {
+            Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            Self::Http2(http2) => http2.drain(),
+            Self::New { .. } | Self::Idle | Self::Script(_) => {}
         }
     }
 }

@@ -16,8 +16,8 @@ use pin_project_lite::pin_project;
 use super::Service;
 use super::authority;
 use super::budget::Reservation;
-use super::handle::ConnectionState;
 use super::routes::Route;
+use super::state::ConnectionState;
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
@@ -27,7 +27,7 @@ const ORDINARY_FIELDS: usize = 32;
 /// What a field takes in a map: name, value, hash and position.
 const FIELD: usize = 112;
 
-/// Hands hyper's requests on.
+/// Hands hyper's requests of HTTP/1 to the routes.
 pub(super) struct Handler {
     pub(super) service: Arc<Service>,
     pub(super) state: Arc<ConnectionState>,
@@ -43,21 +43,36 @@ impl Handler {
         reserved.map(Some).ok_or(())
     }
 
-    /// The answer to a request that no route sees, if it is one.
-    fn refusal(
-        &self,
-        request: &Request<Incoming>,
-        client: Client,
-    ) -> Result<Option<Reservation>, StatusCode> {
-        if !authority::is_valid(request) {
-            return Err(StatusCode::BAD_REQUEST);
-        }
-        if self.state.refuses(client) {
-            self.service.metrics.limit(Limit::Memory);
-            return Err(StatusCode::SERVICE_UNAVAILABLE);
+    /// Memory for a request's fields, or the status for a request that no route sees.
+    fn admit(&self, request: &Request<Incoming>, client: Client) -> Result<Option<Reservation>, StatusCode> {
+        if let Some(status) = refusal(&self.service, &self.state, request, client) {
+            return Err(status);
         }
         self.reserve(request.headers()).map_err(|()| StatusCode::SERVICE_UNAVAILABLE)
     }
+}
+
+/// The class of the client that sends a request.
+pub(super) fn client_of<B>(request: &Request<B>) -> Client {
+    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+    Client::from_user_agent(agent)
+}
+
+/// The status for a request that no route sees, if it is one.
+pub(super) fn refusal<B>(
+    service: &Service,
+    state: &ConnectionState,
+    request: &Request<B>,
+    client: Client,
+) -> Option<StatusCode> {
+    if !authority::is_valid(request) {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    if state.refuses(client) {
+        service.metrics.limit(Limit::Memory);
+        return Some(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    None
 }
 
 impl hyper::service::Service<Request<Incoming>> for Handler {
@@ -66,10 +81,9 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
-        let client = Client::from_user_agent(agent);
+        let client = client_of(&request);
         self.state.request_begins(client, !request.body().is_end_stream());
-        let (fields, route) = match self.refusal(&request, client) {
+        let (fields, route) = match self.admit(&request, client) {
             Ok(fields) => {
                 // An empty body takes no allocation.
                 let request =
@@ -87,10 +101,12 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
-/// Ends the connection: whoever does not fit leaves its place to others.
-fn refused(status: StatusCode) -> Response<Body> {
+/// The answer to a request that no route sees. Over HTTP/1 it ends the connection, which leaves its place to others.
+pub(super) fn refused(status: StatusCode) -> Response<Body> {
     let reason = match status {
         StatusCode::BAD_REQUEST => "the Host is missing, repeated or not valid",
+        StatusCode::METHOD_NOT_ALLOWED => "CONNECT is not supported",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of this request is too large",
         _ => "no memory is left for this request; try again",
     };
     let mut response = Response::new(Body::from(reason));

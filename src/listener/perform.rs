@@ -7,9 +7,10 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::handle::{ConnectionState, Ended};
+use super::handle::Ended;
 use super::partitioned::reset_on_close;
 use super::script::{Ending, FILLING, Script};
+use super::state::ConnectionState;
 
 /// How long the last bytes before a reset may take to the client, who loses those that the reset overtakes.
 const LAST_BYTES: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use super::handle::ConnectionState;
+use super::state::ConnectionState;
 
 /// How the connections of a listener are shared out among its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Answers that HTTP cannot express: what is to be written on the bare socket.
+//! Answers that HTTP cannot express: bytes to write on the bare socket, and resets of a stream.
 
 use bytes::Bytes;
 
@@ -26,6 +26,25 @@ pub enum Ending {
     Rst,
     /// Not before the client ends it.
     Never,
+}
+
+/// How a stream of HTTP/2 is ended before its answer is whole: the code of `RST_STREAM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamReset {
+    /// CANCEL: the answer is no longer wanted.
+    Cancel,
+    /// `INTERNAL_ERROR`.
+    InternalError,
+}
+
+impl StreamReset {
+    /// The error of a body that makes hyper reset the stream with this code.
+    pub fn error(self) -> h2::Error {
+        h2::Error::from(match self {
+            Self::Cancel => h2::Reason::CANCEL,
+            Self::InternalError => h2::Reason::INTERNAL_ERROR,
+        })
+    }
 }
 
 /// A piece of a body's filling. Static, so that no client makes the process hold one of its own.

@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::budget::Reservation;
-use super::handle::ConnectionState;
+use super::frames::Frames;
 use super::script::FILLING;
+use super::state::ConnectionState;
 
 /// hyper's half of a connection. The socket is shared with the connection's task, which outlives hyper.
 #[derive(Debug)]
@@ -21,10 +22,19 @@ pub(super) struct Stream {
     pub(super) state: Arc<ConnectionState>,
     /// Bytes to read before those of the socket.
     pub(super) unread: Bytes,
-    /// Bytes of the present head.
-    pub(super) head: usize,
+    /// How far the client is, by the protocol that it speaks.
+    pub(super) progress: Progress,
     /// What hyper's buffer takes beyond an ordinary head. hyper keeps it until it is dropped, and this with it.
     pub(super) buffered: Option<Reservation>,
+}
+
+/// How far a client is with what it sends.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Bytes of the present head of HTTP/1.
+    Http1 { head: usize },
+    /// The frames of HTTP/2.
+    Http2(Frames),
 }
 
 impl AsyncRead for Stream {
@@ -35,9 +45,11 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         if !self.unread.is_empty() {
             let count = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(count));
-            return Poll::Ready(self.account(count));
+            let unread = self.unread.split_to(count);
+            buf.put_slice(&unread);
+            return Poll::Ready(self.account(&unread));
         }
+        let before = buf.filled().len();
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
             match self.read(buf) {
@@ -45,7 +57,7 @@ impl AsyncRead for Stream {
                 // by the connection's task, after the handler had its chance to answer.
                 Ok(0) if self.state.defers_end(cx.waker()) => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(count) => return Poll::Ready(self.account(count)),
+                Ok(_) => return Poll::Ready(self.account(&buf.filled()[before..])),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -53,19 +65,32 @@ impl AsyncRead for Stream {
     }
 }
 
+/// What hyper holds of bodies that nobody has read yet, over HTTP/2: the window, and a frame.
+const UNREAD_BODIES: usize = (64 + 16) << 10;
+
 /// A head up to this size is part of an ordinary request, for which the connection has reserved memory.
 const ORDINARY_HEAD: usize = 4096;
 
 impl Stream {
-    /// Reserves memory for what hyper holds after `count` bytes more. Its buffer grows by copying, and up to twice as far
-    /// as it is filled.
-    fn account(&mut self, count: usize) -> io::Result<()> {
-        let goes_on = !self.state.head_begins() && self.state.is_sending_head();
-        self.head = if goes_on { self.head + count } else { count };
-        if self.head <= ORDINARY_HEAD {
+    /// Notes how far the client is after `bytes` more, and reserves memory for what hyper holds of them. Its buffer grows
+    /// by copying, and up to twice as far as it is filled.
+    fn account(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let needed = match &mut self.progress {
+            Progress::Http1 { head } => {
+                let goes_on = !self.state.head_begins() && self.state.is_sending_head();
+                *head = if goes_on { *head + bytes.len() } else { bytes.len() };
+                if *head > ORDINARY_HEAD { 3 * *head } else { 0 }
+            }
+            Progress::Http2(frames) => {
+                frames.feed(bytes);
+                self.state.set_unfinished(frames.is_unfinished());
+                let block = if frames.block() > ORDINARY_HEAD { 3 * frames.block() } else { 0 };
+                block + if frames.has_data() { UNREAD_BODIES } else { 0 }
+            }
+        };
+        if needed == 0 {
             return Ok(());
         }
-        let needed = 3 * self.head;
         let fits = if let Some(buffered) = &mut self.buffered {
             buffered.grow_to(needed)
         } else {

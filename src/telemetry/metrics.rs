@@ -43,10 +43,12 @@ pub enum Limit {
     WriteTime,
     /// Memory that the container leaves to clients.
     Memory,
+    /// Work that a client of HTTP/2 makes for nothing.
+    Http2Flood,
 }
 
 impl Limit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Connections,
         Self::Descriptors,
         Self::HeadTime,
@@ -54,6 +56,7 @@ impl Limit {
         Self::HeadSize,
         Self::WriteTime,
         Self::Memory,
+        Self::Http2Flood,
     ];
 
     /// The metric label.
@@ -66,6 +69,7 @@ impl Limit {
             Self::HeadSize => "head_size",
             Self::WriteTime => "write_time",
             Self::Memory => "memory",
+            Self::Http2Flood => "http2_flood",
         }
     }
 }

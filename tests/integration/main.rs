@@ -13,6 +13,7 @@ mod docs;
 mod endpoints;
 mod fault_command;
 mod fuzz_seeds;
+mod http2;
 mod kubelet;
 mod limits;
 mod manifest;

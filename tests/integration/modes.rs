@@ -53,6 +53,11 @@ fn the_documentation_has_the_table_of_modes() {
         writeln!(listener, "| `{name}` | {client} | {curl} | {kubelet} |").unwrap();
     }
     check_block("modes", &requests);
+    let mut http2 = "| mode | a client of HTTP/2 sees |\n|---|---|\n".to_owned();
+    for ModeInfo { name, http2: sees, .. } in ModeInfo::all_of_requests() {
+        writeln!(http2, "| `{name}` | {} |", if sees.is_empty() { "the same" } else { sees }).unwrap();
+    }
+    check_block("http2-modes", &http2);
     check_block("partition-modes", &listener);
 }
 

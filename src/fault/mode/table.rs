@@ -41,6 +41,8 @@ pub struct ModeInfo {
     pub is_whole: bool,
     /// What a client sees.
     pub client: &'static str,
+    /// What a client of HTTP/2 sees in its place; empty where that is the same.
+    pub http2: &'static str,
     /// What curl exits with.
     pub curl: &'static str,
     /// What the kubelet makes of it.
@@ -112,6 +114,7 @@ const BARE: ModeInfo = ModeInfo {
     needs_body: false,
     is_whole: false,
     client: "",
+    http2: "",
     curl: "",
     kubelet: "failure",
     requests: "1",
@@ -157,6 +160,7 @@ pub(super) const HANG: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|_| Mode::Hang),
     fields: FORWARD,
     client: "nothing, until it gives up",
+    http2: "nothing on this stream",
     curl: "28",
     kubelet: "failure, after the timeout",
     ..BARE
@@ -167,6 +171,7 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|_| Mode::Close),
     fields: FORWARD,
     client: "FIN, no response",
+    http2: "RST_STREAM (CANCEL)",
     curl: "52",
     ..BARE
 };
@@ -176,6 +181,7 @@ pub(super) const RESET: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|_| Mode::Reset),
     fields: FORWARD,
     client: "RST, no response",
+    http2: "RST_STREAM (INTERNAL_ERROR)",
     curl: "56",
     ..BARE
 };
@@ -185,6 +191,7 @@ pub(super) const GARBAGE: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|_| Mode::Garbage),
     fields: FORWARD,
     client: "bytes that are not HTTP, then FIN",
+    http2: "bytes that are no frame, then FIN: the connection ends",
     curl: "1",
     ..BARE
 };
@@ -193,6 +200,7 @@ pub(super) const TRUNCATE: ModeInfo = ModeInfo {
     name: "truncate",
     acts_on: ActsOn::Requests(|parts| Mode::Truncate(parts.partial())),
     client: "`status`, `body` bytes of a longer body, FIN",
+    http2: "`status`, `body` bytes of a longer body, END_STREAM",
     curl: "18",
     ..BODY
 };
@@ -201,6 +209,7 @@ pub(super) const BODY_HANG: ModeInfo = ModeInfo {
     name: "body-hang",
     acts_on: ActsOn::Requests(|parts| Mode::BodyHang(parts.partial())),
     client: "`status`, `body` bytes, then nothing",
+    http2: "`status`, `body` bytes, then nothing on this stream",
     curl: "28",
     kubelet: "**error**, after three timeouts",
     ..BODY
@@ -210,6 +219,7 @@ pub(super) const BODY_RESET: ModeInfo = ModeInfo {
     name: "body-reset",
     acts_on: ActsOn::Requests(|parts| Mode::BodyReset(parts.partial())),
     client: "`status`, `body` bytes, RST",
+    http2: "`status`, `body` bytes, RST_STREAM (INTERNAL_ERROR)",
     curl: "56",
     ..BODY
 };
@@ -218,6 +228,7 @@ pub(super) const MALFORMED: ModeInfo = ModeInfo {
     name: "malformed",
     acts_on: ActsOn::Requests(|parts| Mode::Malformed(parts.partial())),
     client: "`status`, `body` bytes, an invalid chunk",
+    http2: "a frame that breaks the protocol, then FIN: the connection ends",
     curl: "56",
     ..BODY
 };

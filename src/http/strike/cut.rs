@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 use hyper::Version;
 
 use super::{Next, OnStrike, join, next};
+use crate::http::stream::{End, Stopped, malformed};
 use crate::listener::{ConnectionHandle, Ending, Script, Takeover};
 
 /// How a body breaks off.
@@ -37,6 +38,9 @@ pub(super) struct Cut {
     version: Version,
     connection: Option<ConnectionHandle>,
     on_strike: Option<OnStrike>,
+    /// How a stream of HTTP/2 ends, once the fault has struck.
+    end: Option<End>,
+    stopped: Option<Stopped>,
 }
 
 impl Cut {
@@ -47,6 +51,7 @@ impl Cut {
         version: Version,
         connection: Option<ConnectionHandle>,
         on_strike: OnStrike,
+        stopped: Option<Stopped>,
     ) -> Self {
         let length = http_body::Body::size_hint(&body).exact();
         if let Some(connection) = connection.as_ref().filter(|_| fault == CutFault::Rst) {
@@ -62,6 +67,8 @@ impl Cut {
             version,
             connection,
             on_strike: Some(on_strike),
+            end: None,
+            stopped,
         }
     }
 
@@ -72,20 +79,39 @@ impl Cut {
     }
 
     /// The fault. What has been passed on before is sent before it.
-    fn strike(&mut self) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn strike(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let Some(on_strike) = self.on_strike.take() else { return Poll::Pending };
         on_strike();
         let aborted = || Poll::Ready(Some(Err(axum::Error::new(Aborted))));
+        if self.version == Version::HTTP_2 && self.fault != CutFault::Malformed {
+            self.end = Some(match self.fault {
+                CutFault::Rst => End::Reset(None),
+                CutFault::Hang => {
+                    if let Some(connection) = &self.connection {
+                        connection.waits_for_ever();
+                    }
+                    End::Never(self.stopped.take().unwrap_or_else(|| Box::pin(std::future::pending())))
+                }
+                CutFault::Fin | CutFault::Malformed => End::Early,
+            });
+            return self.poll_end(cx);
+        }
         match (self.fault, &self.connection) {
-            (CutFault::Fin, _) if self.version == Version::HTTP_2 => Poll::Ready(None),
-            (CutFault::Rst, _) if self.version == Version::HTTP_2 => aborted(),
-            (CutFault::Hang, _) if self.version == Version::HTTP_2 => Poll::Pending,
             (_, None) => aborted(),
             (fault, Some(connection)) => {
-                connection.hand_over(Takeover { script: script(fault), report: Box::new(|_| {}) });
+                let script = if self.version == Version::HTTP_2 { malformed() } else { script(fault) };
+                connection.hand_over(Takeover { script, report: Box::new(|_| {}) });
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Cut {
+    /// The end of a stream of HTTP/2, or silence where the connection ends.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(end) = &mut self.end else { return Poll::Pending };
+        end.poll(cx).map(|error| error.map(|error| Err(axum::Error::new(error))))
     }
 }
 
@@ -118,8 +144,8 @@ impl http_body::Body for Cut {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
             if self.on_strike.is_none() {
-                // It is struck already; the connection is about to end.
-                return Poll::Pending;
+                // It is struck already.
+                return self.poll_end(cx);
             }
             let ready = self.ready();
             if ready > 0 {
@@ -128,7 +154,7 @@ impl http_body::Body for Cut {
             }
             // A byte at hand is more than what may come.
             if !self.held.is_empty() && (self.left == 0 || self.body_ended) {
-                return self.strike();
+                return self.strike(cx);
             }
             match ready!(next(&mut self.body, cx)) {
                 Ok(Next::Data(data)) => join(&mut self.held, data),

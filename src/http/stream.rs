@@ -1,0 +1,135 @@
+//! What modes do to one stream of an HTTP/2 connection.
+//!
+//! Over HTTP/1, these modes need the whole connection. Here the other requests of the connection go on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::Frame;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::{Method, StatusCode};
+use tokio::time::{Sleep, sleep};
+
+use super::answer;
+use crate::engine::Engine;
+use crate::fault::{Mode, Partial};
+use crate::listener::{Ending, FILLING, Script, StreamReset};
+
+/// How long the last bytes before a reset may take to the client: hyper discards those that are not sent yet.
+const LAST_BYTES: Duration = Duration::from_millis(20);
+
+/// How much longer a body is announced than it is, where it is cut short.
+const MISSING: u64 = 1024;
+
+/// A frame of data that belongs to no stream, which is an error of the connection (RFC 9113, section 6.1).
+const MALFORMED: &[u8] = b"\0\0\x0c\0\0\0\0\0\0not a frame\n";
+
+/// What a mode does to a stream.
+pub(super) enum Effect {
+    /// Nothing is sent.
+    Hang,
+    /// It is reset before any answer.
+    Reset(StreamReset),
+    /// It gets an answer that may end badly.
+    Answer(Response),
+    /// It and the connection end with bytes that are no HTTP/2.
+    Connection(Script),
+}
+
+/// What `mode` does to a stream, in place of `script`, which it does to a connection of HTTP/1.
+pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Script) -> Effect {
+    let partial = |partial: &Partial, end| Effect::Answer(partial_answer(*partial, end, method));
+    match mode {
+        Mode::Hang => Effect::Hang,
+        Mode::Close => Effect::Reset(StreamReset::Cancel),
+        Mode::Reset => Effect::Reset(StreamReset::InternalError),
+        Mode::Truncate(body) => partial(body, End::Early),
+        Mode::BodyReset(body) => partial(body, End::Reset(None)),
+        Mode::BodyHang(body) => partial(body, End::Never(stopped(engine))),
+        Mode::Malformed(_) => Effect::Connection(malformed()),
+        _ => Effect::Connection(script),
+    }
+}
+
+/// Ends the connection with a frame that breaks the protocol.
+pub(super) fn malformed() -> Script {
+    Script {
+        opening: Bytes::from_static(MALFORMED),
+        filling: 0,
+        closing: b"",
+        ending: Ending::Fin,
+        has_head: false,
+    }
+}
+
+/// Ready when all rules are put out of force.
+pub(super) fn stopped(engine: &Engine) -> Stopped {
+    let engine = engine.clone();
+    Box::pin(async move { engine.stopped().await })
+}
+
+fn partial_answer(partial: Partial, end: End, method: &Method) -> Response {
+    let mut response = answer::text(answer::status(partial.own_status()), "");
+    let has_body = *method != Method::HEAD
+        && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_body {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(partial.body + MISSING));
+    }
+    *response.body_mut() = Body::new(PartialBody { left: if has_body { partial.body } else { 0 }, end });
+    response
+}
+
+pub(super) type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How a body ends before it is whole.
+pub(super) enum End {
+    /// As if it were whole.
+    Early,
+    /// With a reset, once the bytes before it had time to reach the client.
+    Reset(Option<Pin<Box<Sleep>>>),
+    /// Not before the client gives up, or all rules are put out of force.
+    Never(Stopped),
+}
+
+impl End {
+    /// The end: an error that makes hyper reset the stream, or nothing more.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<h2::Error>> {
+        match self {
+            Self::Early => Poll::Ready(None),
+            Self::Reset(wait) => wait
+                .get_or_insert_with(|| Box::pin(sleep(LAST_BYTES)))
+                .as_mut()
+                .poll(cx)
+                .map(|()| Some(StreamReset::InternalError.error())),
+            Self::Never(stopped) => stopped.as_mut().poll(cx).map(|()| Some(StreamReset::Cancel.error())),
+        }
+    }
+}
+
+/// The first bytes of a body, and its end.
+struct PartialBody {
+    left: u64,
+    end: End,
+}
+
+impl http_body::Body for PartialBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.left > 0 {
+            let size = self.left.min(FILLING.len() as u64);
+            self.left -= size;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FILLING[..size as usize])))));
+        }
+        self.end.poll(cx).map(|error| error.map(Err))
+    }
+}

@@ -1,0 +1,138 @@
+//! What a client of HTTP/2 is at, as the headers of its frames show.
+//!
+//! hyper does not say when a head begins, and waits for its end without a limit. So the bytes are followed here, without
+//! a look into any payload.
+
+/// What a client of HTTP/2 sends before its first frame (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of a frame's header.
+const FRAME_HEADER: usize = 9;
+
+/// Types of frames, and the flag that ends a block of fields.
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
+const END_HEADERS: u8 = 0x4;
+
+/// Follows the frames of one connection, beginning with the preface.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// Bytes of the present payload, or of the preface, that are still to come.
+    payload: usize,
+    header: [u8; FRAME_HEADER],
+    /// Bytes of the next frame's header that have come.
+    filled: usize,
+    is_data: bool,
+    /// Whether the present block of fields needs another frame.
+    block_goes_on: bool,
+    /// Bytes of the present or last block of fields.
+    block: usize,
+    has_data: bool,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        Self {
+            payload: PREFACE.len(),
+            header: [0; FRAME_HEADER],
+            filled: 0,
+            is_data: false,
+            block_goes_on: false,
+            block: 0,
+            has_data: false,
+        }
+    }
+
+    /// Follows the bytes that have come.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.payload > 0 {
+                let count = self.payload.min(bytes.len());
+                self.payload -= count;
+                bytes = &bytes[count..];
+                continue;
+            }
+            let count = (FRAME_HEADER - self.filled).min(bytes.len());
+            self.header[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
+            self.filled += count;
+            bytes = &bytes[count..];
+            if self.filled == FRAME_HEADER {
+                self.filled = 0;
+                self.begin_frame();
+            }
+        }
+    }
+
+    fn begin_frame(&mut self) {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.payload = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        self.is_data = kind == DATA;
+        self.has_data |= self.is_data;
+        match kind {
+            HEADERS => self.block = self.payload,
+            CONTINUATION => self.block += self.payload,
+            _ => return,
+        }
+        self.block_goes_on = flags & END_HEADERS == 0;
+    }
+
+    /// Whether the client has begun something that it has to end before it can ask for anything: the preface, a block of
+    /// fields, or a frame. Data are not among them: a body takes its time.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.block_goes_on || self.filled > 0 || (self.payload > 0 && !self.is_data)
+    }
+
+    /// Bytes of the present or last block of fields, as far as its frames have announced it.
+    pub(super) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// Whether the client has ever sent a part of a body.
+    pub(super) fn has_data(&self) -> bool {
+        self.has_data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    #[test]
+    fn a_client_is_unfinished_within_the_preface_a_block_of_fields_and_a_frame() {
+        let settings = frame(0x4, 0, b"123456");
+        let head = [frame(HEADERS, 0, b"abc"), frame(CONTINUATION, END_HEADERS, b"defg")].concat();
+        for size in [1, 2, 7, 1000] {
+            let mut frames = Frames::new();
+            assert!(frames.is_unfinished());
+            PREFACE.chunks(size).for_each(|bytes| frames.feed(bytes));
+            assert!(!frames.is_unfinished());
+            for bytes in [&settings, &head] {
+                for piece in bytes[..bytes.len() - 1].chunks(size) {
+                    frames.feed(piece);
+                    assert!(frames.is_unfinished());
+                }
+                frames.feed(&bytes[bytes.len() - 1..]);
+                assert!(!frames.is_unfinished());
+            }
+            assert_eq!(frames.block(), 7);
+        }
+    }
+
+    #[test]
+    fn a_body_takes_its_time() {
+        let mut frames = Frames::new();
+        frames.feed(PREFACE);
+        let data = frame(DATA, 0, b"0123456789");
+        frames.feed(&data[..12]);
+        assert!(frames.has_data() && !frames.is_unfinished());
+        frames.feed(&data[12..]);
+        assert!(!frames.is_unfinished());
+    }
+}

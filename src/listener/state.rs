@@ -1,0 +1,422 @@
+//! What a connection is at, as its task, hyper's stream and the handlers of its requests see it.
+
+mod multiplexed;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::budget::{Budget, Share};
+use super::handle::Takeover;
+use super::streams::Streams;
+use super::tunnel::Tunnel;
+use crate::env::Limits;
+use crate::fault::Client;
+use crate::telemetry::metrics::Limit;
+
+/// What a connection's task is asked to do.
+#[derive(Debug)]
+pub(super) enum ConnectionSignal {
+    /// A fault on the bare socket; earlier answers are out.
+    Takeover(Takeover),
+    /// A request wants to know whether its class of clients is cut.
+    Admission,
+    /// A head has begun whose time is to be limited.
+    HeadTime,
+    /// A request has no answer yet; its client may lose patience.
+    Answer,
+}
+
+/// State that hyper's stream, the handlers and the connection's task share. All of them run in that task, one after the
+/// other, so nobody waits for the lock.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    /// Whether the peer is the operator, whose memory is reserved.
+    privileged: bool,
+    budget: Budget,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Inner {
+    phase: Phase,
+    head_noticed: bool,
+    answering: bool,
+    /// Since when it takes none of what is sent, which may be the buffered rest of an answer that has ended.
+    stalled: Option<Instant>,
+    end_deferred: Option<Waker>,
+    waits_until: Option<Instant>,
+    takeover: Option<Takeover>,
+    /// Whether there was a takeover: the request under way ends with the connection.
+    handed_over: bool,
+    /// Whether a reset follows what is sent.
+    expects_reset: bool,
+    flushed: bool,
+    client: Option<Client>,
+    admission: Admission,
+    unread_body: bool,
+    ended_by_server: bool,
+    /// Whether the budget has refused what the client sends.
+    out_of_memory: bool,
+    /// Whether it lives on the reserved share, which is for the kubelet alone.
+    only_kubelet: bool,
+    /// Whether it has sent a whole request.
+    asked: bool,
+    /// Whether the request under way may take its time over the body of its answer.
+    patient: bool,
+    /// Whether the request under way goes on where the client has ended its side.
+    survives_half_close: bool,
+    /// What follows the answer under way.
+    tunnel: Option<Tunnel>,
+    /// Whether it has changed its protocol.
+    tunnelled: bool,
+    /// The streams of HTTP/2; `None` over HTTP/1.
+    streams: Option<Box<Streams>>,
+}
+
+/// What the client is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing, since then.
+    Idle(Instant),
+    /// It sends the head of a request, since then.
+    Head(Instant),
+    /// It waits for us.
+    Waiting,
+}
+
+/// Whether a request may go on to its handler, where cuts of one client class are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Free,
+    Asked,
+    Granted,
+}
+
+impl ConnectionState {
+    pub(super) fn new(
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        privileged: bool,
+        budget: Budget,
+    ) -> Arc<Self> {
+        let inner = Inner {
+            phase: Phase::Idle(Instant::now()),
+            head_noticed: false,
+            answering: false,
+            stalled: None,
+            end_deferred: None,
+            waits_until: None,
+            takeover: None,
+            handed_over: false,
+            expects_reset: false,
+            flushed: false,
+            client: None,
+            admission: Admission::Free,
+            unread_body: false,
+            ended_by_server: false,
+            out_of_memory: false,
+            only_kubelet: false,
+            asked: false,
+            patient: false,
+            survives_half_close: false,
+            tunnel: None,
+            tunnelled: false,
+            streams: None,
+        };
+        Arc::new(Self { peer, local, privileged, budget, inner: Mutex::new(inner) })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What its connection and ordinary requests draw from.
+    pub(super) fn share(&self) -> Share {
+        if self.privileged { Share::Reserved } else { Share::Ordinary }
+    }
+
+    /// What its large heads, bodies and answers draw from.
+    pub(super) fn bulk_share(&self) -> Share {
+        if self.privileged { Share::Reserved } else { Share::Bulk }
+    }
+
+    /// Notes that the budget has refused what the client sends.
+    pub(super) fn run_out_of_memory(&self) {
+        self.lock().out_of_memory = true;
+    }
+
+    /// Whether the budget has refused a head of which nothing was answered yet, so that an answer can be sent.
+    pub(super) fn was_refused_memory(&self) -> bool {
+        let inner = self.lock();
+        inner.out_of_memory && matches!(inner.phase, Phase::Head(_)) && inner.stalled.is_none()
+    }
+
+    /// Whether the budget has refused what the client sends.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.lock().out_of_memory
+    }
+
+    pub(super) fn is_sending_head(&self) -> bool {
+        matches!(self.lock().phase, Phase::Head(_))
+    }
+
+    pub(super) fn set_only_kubelet(&self, only: bool) {
+        self.lock().only_kubelet = only;
+    }
+
+    /// Whether a request of `client` is refused, since memory is left for the kubelet alone.
+    pub(super) fn refuses(&self, client: Client) -> bool {
+        client != Client::Kubelet && self.lock().only_kubelet
+    }
+
+    /// Whether it has sent a whole request.
+    pub(super) fn has_asked(&self) -> bool {
+        self.lock().asked
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the client sends. Returns whether a head begins with it.
+    pub(super) fn head_begins(&self) -> bool {
+        let mut inner = self.lock();
+        let begins = matches!(inner.phase, Phase::Idle(_));
+        if begins {
+            inner.phase = Phase::Head(Instant::now());
+            inner.head_noticed = false;
+        }
+        begins
+    }
+
+    pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Waiting;
+        inner.asked = true;
+        inner.answering = false;
+        inner.client = Some(client);
+        inner.unread_body |= unread_body;
+        inner.waits_until = None;
+        inner.patient = false;
+        inner.survives_half_close = false;
+    }
+
+    /// The handler has answered; the body is on its way.
+    pub(super) fn answer_begins(&self) {
+        self.lock().answering = true;
+    }
+
+    /// Whether the end of input is to be told only after the request under way; `waker` is woken then.
+    pub(super) fn defers_end(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        let defers = inner.phase == Phase::Waiting;
+        if defers {
+            inner.end_deferred = Some(waker.clone());
+        }
+        defers
+    }
+
+    pub(super) fn request_ends(&self) {
+        let mut inner = self.lock();
+        if inner.handed_over {
+            // Its client still waits for the rest of the answer.
+            return;
+        }
+        inner.phase = Phase::Idle(Instant::now());
+        inner.waits_until = None;
+        if let Some(waker) = inner.end_deferred.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn write_waits(&self, waits: bool) {
+        let mut inner = self.lock();
+        if waits {
+            inner.stalled.get_or_insert_with(Instant::now);
+        } else if inner.stalled.take().is_some()
+            && let Phase::Idle(since) = &mut inner.phase
+        {
+            // It was at the rest of its answer.
+            *since = Instant::now();
+        }
+    }
+
+    pub(super) fn flushed(&self) {
+        self.lock().flushed = true;
+    }
+
+    /// What the connection's task is asked to do.
+    pub(super) fn signal(&self) -> Option<ConnectionSignal> {
+        let mut inner = self.lock();
+        if inner.flushed
+            && let Some(takeover) = inner.takeover.take()
+        {
+            return Some(ConnectionSignal::Takeover(takeover));
+        }
+        if inner.admission == Admission::Asked {
+            return Some(ConnectionSignal::Admission);
+        }
+        match inner.phase {
+            Phase::Head(_) if !inner.head_noticed => {
+                inner.head_noticed = true;
+                Some(ConnectionSignal::HeadTime)
+            }
+            Phase::Waiting if !inner.answering && inner.streams.is_none() => Some(ConnectionSignal::Answer),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing has happened since `instant` and nothing is left to do.
+    pub(super) fn rests_since(&self, instant: Instant) -> bool {
+        let inner = self.lock();
+        inner.stalled.is_none()
+            && !inner.tunnelled
+            && !inner.unread_body
+            && matches!(inner.phase, Phase::Idle(since) if since <= instant)
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.lock().client
+    }
+
+    /// A request asks whether it may go on; true once [`admit`](Self::admit) has said so.
+    pub(super) fn is_admitted(&self) -> bool {
+        let mut inner = self.lock();
+        let granted = inner.admission == Admission::Granted;
+        inner.admission = if granted { Admission::Free } else { Admission::Asked };
+        granted
+    }
+
+    pub(super) fn admit(&self) {
+        let mut inner = self.lock();
+        if inner.admission == Admission::Asked {
+            inner.admission = Admission::Granted;
+            if let Some(streams) = &mut inner.streams {
+                // Each stream asks anew.
+                streams.admit();
+                inner.admission = Admission::Free;
+            }
+        }
+    }
+
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.lock().unread_body
+    }
+
+    pub(super) fn end_by_server(&self) {
+        self.lock().ended_by_server = true;
+    }
+
+    pub(super) fn was_ended_by_server(&self) -> bool {
+        self.lock().ended_by_server
+    }
+
+    pub(super) fn hand_over(&self, takeover: Takeover) {
+        let mut inner = self.lock();
+        inner.takeover = Some(takeover);
+        inner.handed_over = true;
+        inner.flushed = false;
+    }
+
+    pub(super) fn expects_reset(&self) {
+        self.lock().expects_reset = true;
+    }
+
+    /// Whether a reset follows what is sent; asked once.
+    pub(super) fn take_expects_reset(&self) -> bool {
+        std::mem::take(&mut self.lock().expects_reset)
+    }
+
+    pub(super) fn is_patient(&self) {
+        self.lock().patient = true;
+    }
+
+    pub(super) fn survives_half_close(&self) {
+        let mut inner = self.lock();
+        inner.survives_half_close = inner.client != Some(Client::Kubelet);
+    }
+
+    /// Whether the client may end its side while its request waits.
+    pub(super) fn may_half_close(&self) -> bool {
+        self.lock().survives_half_close
+    }
+
+    pub(super) fn tunnel(&self, tunnel: Tunnel) {
+        self.lock().tunnel = Some(tunnel);
+    }
+
+    /// What follows the last answer, which changed the protocol. No limit of HTTP holds from here on.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        let mut inner = self.lock();
+        let tunnel = inner.tunnel.take();
+        inner.tunnelled |= tunnel.is_some();
+        tunnel
+    }
+
+    pub(super) fn waits_until(&self, instant: Instant) {
+        self.lock().waits_until = Some(instant);
+    }
+
+    pub(super) fn waits_beyond(&self, instant: Instant) -> bool {
+        let inner = self.lock();
+        inner.streams.as_ref().map_or_else(
+            || inner.waits_until.is_some_and(|until| until > instant),
+            |streams| streams.wait_beyond(instant),
+        )
+    }
+
+    /// Leaves a silence out of the client's time.
+    pub(super) fn forgive(&self, silence: Duration) {
+        let mut inner = self.lock();
+        if let Some(since) = &mut inner.stalled {
+            *since += silence;
+        }
+        if let Some(streams) = &inner.streams {
+            streams.forgive(silence);
+        }
+        match &mut inner.phase {
+            Phase::Idle(since) | Phase::Head(since) => *since += silence,
+            Phase::Waiting => {}
+        }
+    }
+
+    /// When the client's time runs out, and by which limit; `first_request` is what it has for its first one to begin.
+    pub(super) fn deadline(&self, limits: &Limits, first_request: Duration) -> Option<(Instant, Limit)> {
+        let inner = self.lock();
+        if inner.tunnelled || (inner.patient && inner.phase == Phase::Waiting) {
+            return None;
+        }
+        if let Some(since) = inner.stalled {
+            return Some((since + limits.idle_time, Limit::WriteTime));
+        }
+        match inner.phase {
+            Phase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
+            Phase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
+            Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
+            Phase::Waiting => {
+                let stalled = inner.streams.as_ref().and_then(|streams| streams.stalled());
+                stalled.map(|since| (since + limits.idle_time, Limit::WriteTime))
+            }
+        }
+    }
+
+    /// Whether the socket takes nothing of what is sent.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.lock().stalled.is_some()
+    }
+}

@@ -1,0 +1,66 @@
+//! What only a connection of HTTP/2 is at.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+use super::{Admission, ConnectionState, Phase};
+use crate::fault::Client;
+use crate::listener::streams::StreamState;
+
+impl ConnectionState {
+    /// The client speaks HTTP/2.
+    pub(in crate::listener) fn multiplexes(&self) {
+        self.lock().streams = Some(Box::default());
+    }
+
+    /// Notes whether a client of HTTP/2 has begun something that it has to end before it can ask for anything.
+    pub(in crate::listener) fn set_unfinished(&self, is_unfinished: bool) {
+        let mut inner = self.lock();
+        match inner.phase {
+            Phase::Idle(_) if is_unfinished => {
+                inner.phase = Phase::Head(Instant::now());
+                inner.head_noticed = false;
+            }
+            Phase::Head(_) if !is_unfinished => inner.phase = Phase::Idle(Instant::now()),
+            _ => {}
+        }
+    }
+
+    pub(in crate::listener) fn stream_begins(&self, client: Client) -> Arc<StreamState> {
+        let mut inner = self.lock();
+        inner.phase = Phase::Waiting;
+        inner.asked = true;
+        inner.client = Some(client);
+        inner.streams.get_or_insert_default().begin()
+    }
+
+    pub(in crate::listener) fn stream_ends(&self, stream: &Arc<StreamState>) {
+        let mut inner = self.lock();
+        let is_last = inner.streams.as_mut().is_some_and(|streams| streams.end(stream));
+        if is_last && inner.phase == Phase::Waiting {
+            inner.phase = Phase::Idle(Instant::now());
+        }
+    }
+
+    /// Whether the client resets more streams than it lets be answered.
+    pub(in crate::listener) fn is_flooded(&self) -> bool {
+        self.lock().streams.as_ref().is_some_and(|streams| streams.is_flooded())
+    }
+
+    /// Whether HTTP/2 is spoken and no stream is open.
+    pub(in crate::listener) fn has_no_stream(&self) -> bool {
+        self.lock().streams.as_ref().is_some_and(|streams| streams.is_empty())
+    }
+
+    /// A stream's request of `client` is cut, and wants to be woken when that is over.
+    pub(in crate::listener) fn await_admission(&self, client: Client, waker: &Waker) {
+        let mut inner = self.lock();
+        inner.client = Some(client);
+        inner.admission = Admission::Asked;
+        if let Some(streams) = &mut inner.streams {
+            streams.await_admission(waker.clone());
+        }
+    }
+}

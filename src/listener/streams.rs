@@ -1,0 +1,194 @@
+//! What each stream of an HTTP/2 connection is at.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::script::StreamReset;
+
+/// A stream that its client resets this soon after its head is rapidly reset.
+const RAPID: Duration = Duration::from_millis(50);
+
+/// How many more rapid resets than other ends of streams a connection may have. Each makes us work for nothing
+/// (CVE-2023-44487).
+const MAX_RAPID_RESETS: u32 = 100;
+
+/// One request of an HTTP/2 connection. Its handler, its body and the connection's task share it; all run in that task.
+#[derive(Debug)]
+pub(super) struct StreamState(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    begins: Instant,
+    waits_until: Option<Instant>,
+    /// What the handler asks for in place of an answer.
+    reset: Option<StreamReset>,
+    /// Whether it has ended for us, or its answer has begun.
+    is_answered: bool,
+    /// Whether its client may take its time over the body.
+    is_patient: bool,
+    /// Since when the client has to take a piece of the body before there is another one.
+    offered: Option<Instant>,
+}
+
+impl StreamState {
+    fn new() -> Arc<Self> {
+        let inner = Inner {
+            begins: Instant::now(),
+            waits_until: None,
+            reset: None,
+            is_answered: false,
+            is_patient: false,
+            offered: None,
+        };
+        Arc::new(Self(Mutex::new(inner)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn waits_until(&self, instant: Instant) {
+        self.lock().waits_until = Some(instant);
+    }
+
+    pub(super) fn is_patient(&self) {
+        self.lock().is_patient = true;
+    }
+
+    pub(super) fn reset(&self, reset: StreamReset) {
+        self.lock().reset = Some(reset);
+    }
+
+    pub(super) fn take_reset(&self) -> Option<StreamReset> {
+        let mut inner = self.lock();
+        inner.is_answered |= inner.reset.is_some();
+        inner.reset.take()
+    }
+
+    pub(super) fn answer_begins(&self) {
+        let mut inner = self.lock();
+        inner.is_answered = true;
+        inner.waits_until = None;
+    }
+
+    /// Notes that hyper has a piece of the body to send, or that it asks for the next one.
+    pub(super) fn offers(&self, offers: bool) {
+        let mut inner = self.lock();
+        inner.offered = (offers && !inner.is_patient).then(Instant::now);
+    }
+
+    pub(super) fn is_stalled_since(&self, instant: Instant) -> bool {
+        self.lock().offered.is_some_and(|since| since <= instant)
+    }
+}
+
+/// The open streams of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: Vec<Arc<StreamState>>,
+    rapid_resets: u32,
+    /// Requests that wait to be told whether their class of clients is cut.
+    admissions: Vec<Waker>,
+}
+
+impl Streams {
+    pub(super) fn begin(&mut self) -> Arc<StreamState> {
+        let stream = StreamState::new();
+        self.open.push(stream.clone());
+        stream
+    }
+
+    /// Forgets a stream that has ended; true where none is left.
+    pub(super) fn end(&mut self, stream: &Arc<StreamState>) -> bool {
+        if let Some(position) = self.open.iter().position(|open| Arc::ptr_eq(open, stream)) {
+            self.open.swap_remove(position);
+        }
+        let is_rapid = {
+            let inner = stream.lock();
+            !inner.is_answered && inner.begins.elapsed() < RAPID
+        };
+        self.rapid_resets =
+            if is_rapid { self.rapid_resets + 1 } else { self.rapid_resets.saturating_sub(1) };
+        self.open.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whether the client resets more streams than it lets be answered.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.rapid_resets > MAX_RAPID_RESETS
+    }
+
+    /// Whether there are streams, and all of them wait until after `instant`.
+    pub(super) fn wait_beyond(&self, instant: Instant) -> bool {
+        !self.open.is_empty()
+            && self.open.iter().all(|stream| stream.lock().waits_until.is_some_and(|until| until > instant))
+    }
+
+    /// Since when the stream has stalled whose client has taken nothing for longest.
+    pub(super) fn stalled(&self) -> Option<Instant> {
+        self.open.iter().filter_map(|stream| stream.lock().offered).min()
+    }
+
+    /// Leaves a silence out of the client's time.
+    pub(super) fn forgive(&self, silence: Duration) {
+        for stream in &self.open {
+            if let Some(since) = &mut stream.lock().offered {
+                *since += silence;
+            }
+        }
+    }
+
+    pub(super) fn await_admission(&mut self, waker: Waker) {
+        self.admissions.push(waker);
+    }
+
+    pub(super) fn admit(&mut self) {
+        self.admissions.drain(..).for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_resets_that_follow_at_once_and_outnumber_answers_are_a_flood() {
+        let mut streams = Streams::default();
+        for _ in 0..10 * MAX_RAPID_RESETS {
+            let (answered, left) = (streams.begin(), streams.begin());
+            answered.answer_begins();
+            assert!(!streams.end(&answered) && streams.end(&left));
+        }
+        assert!(!streams.is_flooded(), "as many were answered");
+        for _ in 0..10 * MAX_RAPID_RESETS {
+            let late = streams.begin();
+            tokio::time::advance(RAPID).await;
+            streams.end(&late);
+        }
+        assert!(!streams.is_flooded(), "a client that gives up is no flood");
+        for _ in 0..=MAX_RAPID_RESETS {
+            assert!(!streams.is_flooded());
+            let left = streams.begin();
+            streams.end(&left);
+        }
+        assert!(streams.is_flooded());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_waits_as_long_as_its_most_impatient_stream() {
+        let mut streams = Streams::default();
+        let now = Instant::now();
+        assert!(!streams.wait_beyond(now));
+        let (hang, quick) = (streams.begin(), streams.begin());
+        hang.waits_until(now + Duration::from_secs(9));
+        assert!(!streams.wait_beyond(now));
+        streams.end(&quick);
+        assert!(streams.wait_beyond(now) && !streams.wait_beyond(now + Duration::from_secs(9)));
+    }
+}

@@ -7,6 +7,7 @@ mod faults;
 mod groups;
 mod inline;
 mod latency;
+mod proxies;
 mod raw;
 mod reader;
 mod service;
@@ -153,7 +154,9 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let admin_token = service::admin_token(&mut reader, &mut raw);
     let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
 
-    let plan = inline::plan(&mut reader, &mut raw);
+    let mut plan = inline::plan(&mut reader, &mut raw);
+    let listeners = [(probe_address, "the probe listener"), (admin_address, "the admin listener")];
+    let proxies = proxies::proxies(&mut reader, &mut raw, plan.proxies.take(), listeners);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
     let partition = Partition::read(&mut reader, &mut raw);
     let faults = ProcessFaults::read(&mut reader, &mut raw);
@@ -176,6 +179,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     if !behind && !paths.iter().any(|(_, target)| *target == Target::Traffic) {
         warn_of_traffic(&mut reader, &rules);
     }
+    proxies::check(&mut reader, &rules, &proxies, &files);
     let is_strict = reader.read_or("STRICT", raw.strict.take(), false, reader::boolean);
     let plan = joined(&mut reader, rules);
 
@@ -205,6 +209,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         admin_loopback,
         files,
         upstream,
+        proxies,
         forwarding,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })

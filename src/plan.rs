@@ -7,6 +7,7 @@ pub(crate) mod error;
 mod listener;
 mod mode;
 pub(crate) mod process;
+mod proxy;
 mod reader;
 mod request_match;
 mod source;
@@ -20,12 +21,15 @@ use serde_json::{Map, Value};
 pub use error::{ConfigError, Errors, Reason};
 use mode::listener_modes;
 pub(crate) use mode::{grpc_status, request_mode, share, speed, status};
+pub(crate) use proxy::parse_list as parse_proxies;
+pub use proxy::{Proxy, ProxyUpstream, check_proxies, read_proxy, write_proxy};
 use reader::{FieldReader, Fields};
 pub use source::Source;
 pub use write::write_rule;
 
 use crate::fault::{
-    Action, Answer, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target, Targets,
+    Action, Answer, ClientFilter, Container, MAX_PROXIES, MAX_RULES, ProxyName, Replica, Rule, RuleError,
+    RuleName, Target, Targets,
 };
 use crate::units;
 use error::nearest;
@@ -78,15 +82,23 @@ pub struct RawPlan {
     pub disabled: Vec<RuleName>,
     /// Whether every rule of every source is to be out of force.
     pub stop: bool,
+    /// The proxies; absent: they are as they were.
+    pub proxies: Option<Vec<Proxy>>,
 }
 
-/// Reads a plan `{seed, faults: […], stop}`. The error lists everything that is wrong; `place` (a variable or a file; may be
+/// Reads a plan `{seed, faults: […], proxies: […], stop}`. The error lists everything that is wrong; `place` (a variable or a file; may be
 /// empty) precedes each error.
 pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
     let mut reader = FieldReader::new(place.to_owned());
     let mut plan = RawPlan::default();
-    if let Some(fields) = reader.mapping(value, "", &["seed", "faults", "stop"]) {
+    if let Some(fields) = reader.mapping(value, "", &["seed", "faults", "stop", "proxies"]) {
         plan.seed = reader.parsed(&fields, "seed", "a whole number", |text| whole(text, 0, u64::MAX));
+        if let Some(proxies) = fields.get("proxies") {
+            match proxy::read_list(proxies, place) {
+                Ok(proxies) => plan.proxies = Some(proxies),
+                Err(errors) => reader.errors.append(errors),
+            }
+        }
         match fields.get("stop") {
             None => {}
             Some(Value::Bool(stop)) => plan.stop = *stop,
@@ -331,15 +343,19 @@ fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
             Some(target) => targets = targets.with(target),
             None if lower == LISTENER => listener = true,
             None if lower == process::PROCESS => process = true,
-            None => {
-                let known = Target::ALL
-                    .iter()
-                    .map(|target| target.name())
-                    .chain([LISTENER, process::PROCESS])
-                    .collect();
-                reader.errors.push(reader.error("target", choice(name, known)).value(name));
-            }
+            // Whether there is such a proxy shows when all sources are known.
+            None => match ProxyName::new(&lower) {
+                Ok(name) => targets = targets.with_proxy(name),
+                Err(_) => {
+                    let error = unknown_target(name, known_targets(&[]));
+                    reader.errors.push(reader.error("target", error).value(name));
+                }
+            },
         }
+    }
+    if targets.proxies().len() > MAX_PROXIES {
+        let reason = Reason::TooManyItems { count: targets.proxies().len(), most: MAX_PROXIES };
+        reader.fail("target", reason);
     }
     match (listener, targets.is_empty()) {
         _ if reader.errors.len() > before => None,
@@ -359,6 +375,32 @@ fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
             None
         }
     }
+}
+
+/// Errors of rules that act on proxies which do not exist; each rule with the place that its error names.
+pub fn check_targets<'a>(
+    rules: impl IntoIterator<Item = (&'a Rule, String)>,
+    proxies: &[&ProxyName],
+) -> Errors {
+    let mut errors = Errors::new();
+    for (rule, place) in rules {
+        for name in rule.proxies().filter(|name| !proxies.contains(name)) {
+            let reason = unknown_target(name.as_str(), known_targets(proxies));
+            errors.push(ConfigError::new(place.clone(), reason).field("target").value(name.as_str()));
+        }
+    }
+    errors
+}
+
+fn known_targets(proxies: &[&ProxyName]) -> Vec<String> {
+    let classes = Target::ALL.iter().map(|target| target.name()).chain([LISTENER, process::PROCESS]);
+    classes.chain(proxies.iter().map(|name| name.as_str())).map(str::to_owned).collect()
+}
+
+fn unknown_target(name: &str, known: Vec<String>) -> Reason {
+    let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    let nearest = error::nearest_of(name, &words).map(str::to_owned);
+    Reason::UnknownTarget { known, nearest }
 }
 
 /// A whole number in a range.

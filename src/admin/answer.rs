@@ -57,6 +57,10 @@ impl Problem {
     pub(super) fn refused(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotFound { name } => Self::no_fault(&name),
+            Refusal::NoProxy { name } => {
+                let shown: String = name.chars().take(64).collect();
+                Self::new(StatusCode::NOT_FOUND, format!("there is no proxy {shown:?}"))
+            }
             Refusal::Stale { generation } => {
                 let detail = format!("the plan is at generation {generation}, which If-Match does not name");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).header(ETAG, etag(generation))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fault::{Plan, Target, UpstreamAddress};
+use crate::plan::Proxy;
 
 /// The checked configuration of the service.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub files: Files,
     /// The application behind the probe listener.
     pub upstream: Option<Upstream>,
+    /// The proxies of `PROXIES` and of `FAULTS`.
+    pub proxies: Vec<Proxy>,
     /// How requests are forwarded, to the application and by named proxies.
     pub forwarding: ForwardOptions,
 }
@@ -86,6 +89,8 @@ pub struct Files {
     pub annotation: PathBuf,
     /// Whether that was set; otherwise it is read only where its directory exists.
     pub annotation_is_set: bool,
+    /// `ANNOTATION_PROXIES`: whether the plan in an annotation may add proxies.
+    pub annotation_adds_proxies: bool,
     /// `STATE_DIR`: keeps origins and counts across restarts of the container.
     pub state: Option<PathBuf>,
 }

@@ -34,7 +34,9 @@ pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> R
             reader.fail(ConfigError::new(NAME, Reason::StopNotHere).field("stop").value("true"));
             RawPlan::default()
         }
-        Ok(RawPlan { seed: None, rules, disabled, .. }) if rules.is_empty() && disabled.is_empty() => {
+        Ok(RawPlan { seed: None, rules, disabled, proxies: None, .. })
+            if rules.is_empty() && disabled.is_empty() =>
+        {
             reader.fail(ConfigError::new(NAME, Reason::EmptyPlan));
             RawPlan::default()
         }

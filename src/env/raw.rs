@@ -64,6 +64,8 @@ pub(super) struct ServiceVariables {
     pub(super) faults: Option<String>,
     pub(super) faults_file: Option<String>,
     pub(super) annotation_file: Option<String>,
+    pub(super) annotation_proxies: Option<String>,
+    pub(super) proxies: Option<String>,
     pub(super) state_dir: Option<String>,
     pub(super) seed: Option<String>,
     pub(super) seed_scope: Option<String>,

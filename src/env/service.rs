@@ -124,6 +124,8 @@ pub(super) fn admin_loopback(reader: &mut VariableReader, raw: &mut ServiceVaria
 const ANNOTATION_FILE: &str = "/etc/downwardapi/faults";
 
 pub(super) fn files(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Files {
+    let annotation_adds_proxies =
+        reader.read_or("ANNOTATION_PROXIES", raw.annotation_proxies.take(), false, boolean);
     let mut read = |name, raw| {
         let path = |text: &str| Ok((Some(PathBuf::from(text)), crate::plan::error::shown(text)));
         reader.read(name, raw, path).and_then(|parsed| parsed.value().cloned())
@@ -132,6 +134,7 @@ pub(super) fn files(reader: &mut VariableReader, raw: &mut ServiceVariables) -> 
     Files {
         faults: read("FAULTS_FILE", raw.faults_file.take()),
         annotation_is_set: annotation.is_some(),
+        annotation_adds_proxies,
         annotation: annotation.unwrap_or_else(|| ANNOTATION_FILE.into()),
         state: read("STATE_DIR", raw.state_dir.take()),
     }

@@ -189,6 +189,13 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "the application behind the probe listener: http://HOST:PORT or unix:/path",
     ),
+    one(
+        "PROXIES",
+        "proxies",
+        "",
+        "named HTTP proxies, comma-separated: stock=:18090->http://stock:8080; without a host they listen on loopback",
+    ),
+    one("ANNOTATION_PROXIES", "bool", "false", "whether the plan in an annotation may add proxies"),
     one("UPSTREAM_PROBES", "bool", "true", "whether the application answers the probe paths, too"),
     one(
         "UPSTREAM_SOURCE",

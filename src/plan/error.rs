@@ -199,6 +199,11 @@ impl fmt::Display for Errors {
 
 /// The word that a misspelt one probably means: the nearest, if at most a third of its letters differ.
 pub(crate) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
+    nearest_of(word, of)
+}
+
+/// As [`nearest`], of words that are known at run time alone.
+pub(crate) fn nearest_of<'a>(word: &str, of: &[&'a str]) -> Option<&'a str> {
     // The distance costs the product of both lengths.
     if word.len() > 64 {
         return None;

@@ -29,7 +29,19 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Forgets all changes through the API, but for a stop.
+    /// Adds a proxy, or replaces the one of that name.
+    PutProxy {
+        /// Its name.
+        name: String,
+        /// Its content; the name in it may be left out.
+        proxy: Value,
+    },
+    /// Takes a proxy out, whatever source it comes from.
+    DeleteProxy {
+        /// Its name.
+        name: String,
+    },
+    /// Forgets all changes to rules through the API. A stop and proxies stay.
     Reset {
         /// Whether the conditions of every rule are measured from now on.
         renew: bool,
@@ -62,6 +74,12 @@ pub enum Refusal {
     Stale {
         /// The present one.
         generation: u64,
+    },
+    /// There is no proxy of that name.
+    #[error("there is no proxy {name:?}")]
+    NoProxy {
+        /// The name.
+        name: String,
     },
     /// No rule in force has that name.
     #[error("no rule in force is called {name:?}")]

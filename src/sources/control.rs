@@ -4,6 +4,7 @@
 //! at all. A rule that is unchanged in name and content keeps its origin.
 
 mod files;
+mod proxies;
 mod rules;
 mod stop;
 
@@ -20,14 +21,15 @@ use super::instance::{Instance, epoch};
 use super::layers::Layers;
 use super::merge::{Layer, Merged, check_number};
 use super::overlay::Overlay;
+use super::proxies::ProxyHost;
 use super::state::{SaveError, SaveRequests};
 use super::status::{RuleStatus, SourceStatus, Status};
 use super::summary::summary;
 use crate::clock::Timer;
 use crate::engine::events::{EventKind, Events};
 use crate::engine::{Engine, Stop};
-use crate::fault::{Replica, Rule, Timestamp};
-use crate::plan::{Errors, Source};
+use crate::fault::{MAX_PROXIES, Replica, Rule, Timestamp, TooManyProxies};
+use crate::plan::{ConfigError, Errors, Proxy, Reason, Source};
 use crate::telemetry::metrics::Metrics;
 
 /// How often the wall clock is compared with the engine's, where rules depend on it.
@@ -48,6 +50,8 @@ struct Shared {
     /// Saves what outlives the container, if anything does.
     saves: OnceLock<SaveRequests>,
     inner: Mutex<Inner>,
+    /// Serves proxies; absent before the service has begun.
+    host: OnceLock<Arc<dyn ProxyHost>>,
     /// Notified when the next end of a rule may have come nearer.
     changed: Notify,
 }
@@ -96,8 +100,8 @@ impl Control {
             warn!(source = stop.source.name(), by = stop.by, "stopped: no rule is in force");
         }
         let inner = Mutex::new(Inner { layers, overlay: Overlay::default(), merged, stop, file_stop });
-        let (saves, changed) = (OnceLock::new(), Notify::new());
-        Self(Arc::new(Shared { engine, metrics, instance, saves, inner, changed }))
+        let (saves, host, changed) = (OnceLock::new(), OnceLock::new(), Notify::new());
+        Self(Arc::new(Shared { engine, metrics, instance, saves, inner, host, changed }))
     }
 
     /// What happens to plans and rules.
@@ -173,6 +177,8 @@ impl Control {
         let result = match change {
             Change::Stop => self.stop(&mut inner, by),
             Change::Resume => self.resume(&mut inner, by),
+            Change::PutProxy { name, proxy } => self.put_proxy(&mut inner, by, &name, proxy),
+            Change::DeleteProxy { name } => self.delete_proxy(&mut inner, by, &name),
             change => self.change_rules(&mut inner, by, change),
         };
         if let Err(Refusal::Invalid(errors)) = &result {
@@ -232,6 +238,15 @@ impl Control {
     ) -> Result<u64, Errors> {
         let Cause { source, by, change } = cause;
         let (plan, sources) = merged.plan()?;
+        let wanted: Vec<Proxy> = merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect();
+        let known = self.0.engine.active().plan.proxies().with(wanted.iter().map(|proxy| &proxy.name));
+        let known = known.map_err(|TooManyProxies(count)| {
+            let reason = Reason::TooManyItems { count, most: MAX_PROXIES };
+            ConfigError::new("all sources together", reason).field("proxies")
+        })?;
+        if let Some(host) = self.0.host.get() {
+            host.open(&wanted)?;
+        }
         let (seed, replica) = self.0.instance.seed_and_replica(&merged, self.epoch());
         let rules = plan.rules().len();
         let faults = summary(plan.rules().iter());
@@ -239,9 +254,12 @@ impl Control {
         let stopped = stop.is_some();
         let was_stopped = self.0.engine.active().stop.is_some();
         let generation = self.0.engine.apply(sources, stop, |before, now| {
-            let plan = before.clone().at(replica).successor(plan, seed, &now);
+            let plan = before.clone().at(replica).with_proxies(known).successor(plan, seed, &now);
             if renews { plan.with_origins(|_| now.clone()) } else { plan }
         });
+        if let Some(host) = self.0.host.get() {
+            host.serve(&wanted);
+        }
         inner.merged = merged;
         info!(source = source.name(), by, change, generation, rules, faults, stopped, "plan changed");
         self.events().push(EventKind::Plan {
@@ -280,8 +298,14 @@ impl Inner {
 
 /// What follows from all sources, unless there could be too many rules: those count that a rule of the API hides, since
 /// they come back when it ends.
-fn candidate(layers: &Layers, overlay: &Overlay) -> Result<Merged, Errors> {
+fn candidate(layers: &Layers, overlay: &Overlay, before: &Merged) -> Result<Merged, Errors> {
     let merged = layers.merged_with(Some(overlay.layer()));
+    // What the start has accepted with an error in the log is no reason to refuse all that follows.
+    let known = before.check();
+    let errors: Errors = merged.check().iter().filter(|error| !known.contains(error)).cloned().collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     if overlay.layer().replaces {
         // What is beneath comes back with all of it gone, and has been checked.
         check_number(overlay.rules().len())?;

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::container::Surroundings;
 use super::merge::{Layer, Merged, check_number, merge};
+use super::proxies::{self, ApiProxies};
 use super::status::Returning;
 use crate::clock::wall_clock;
 use crate::engine::Stop;
 use crate::env::Config;
 use crate::fault::Replica;
 use crate::plan::document::{Document, DocumentError, Problem};
-use crate::plan::{ConfigError, Errors, RawPlan, Source, check_replica, document, read_plan};
+use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Source, check_replica, document, read_plan};
 
 /// The sources that are not the API.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub struct Layers {
     variables: Vec<String>,
     file: Option<FileLayer>,
     annotation: Option<FileLayer>,
+    /// Whether the annotation may add proxies.
+    annotation_adds_proxies: bool,
+    /// What the API has done to the set of proxies.
+    pub(super) api_proxies: ApiProxies,
 }
 
 /// A plan in a file.
@@ -52,8 +57,12 @@ impl Layers {
     /// The same on another file system than this machine's, which is not looked at. `has_annotation`: whether the
     /// directory of `ANNOTATION_FILE` is there.
     pub fn elsewhere(config: &Config, has_annotation: bool) -> Self {
-        let environment =
-            RawPlan { seed: config.seed.seed, rules: config.plan.rules().to_vec(), ..RawPlan::default() };
+        let environment = RawPlan {
+            seed: config.seed.seed,
+            rules: config.plan.rules().to_vec(),
+            proxies: Some(config.proxies.clone()),
+            ..RawPlan::default()
+        };
         let file = |path: &Path, is_wanted| FileLayer {
             path: path.to_owned(),
             is_wanted,
@@ -72,6 +81,8 @@ impl Layers {
             variables: config.rule_variables.clone(),
             file: files.faults.as_deref().map(|path| file(path, true)),
             annotation: annotation.then(|| file(&files.annotation, is_set)),
+            annotation_adds_proxies: files.annotation_adds_proxies,
+            api_proxies: ApiProxies::default(),
         }
     }
 
@@ -110,13 +121,20 @@ impl Layers {
                 read_text(text, &place, below, pod.as_deref(), &surroundings).map_err(|errors| errors.lines())
             }
         };
-        let result = result.and_then(|(plan, warnings)| {
-            let changed = self.replace(source, plan)?;
-            if let Some(file) = self.file(source) {
-                file.warnings = warnings;
-            }
-            Ok(changed)
-        });
+        let result =
+            result.and_then(|(plan, warnings)| {
+                let changed = self.replace(source, plan)?;
+                let ignored = source == Source::Annotation
+                    && !self.annotation_adds_proxies
+                    && self.file_of(source).is_some_and(|file| file.plan.proxies.is_some());
+                if let Some(file) = self.file(source) {
+                    file.warnings = warnings;
+                    file.warnings.extend(ignored.then(|| {
+                        format!("{place}: its proxies are left out, unless ANNOTATION_PROXIES=true")
+                    }));
+                }
+                Ok(changed)
+            });
         if let Some(file) = self.file(source) {
             file.errors = match &result {
                 Ok(_) if content == Ok(None) && file.is_wanted => {
@@ -132,6 +150,9 @@ impl Layers {
     /// Puts a plan in the place of the one that a file had; whether it is another one.
     fn replace(&mut self, source: Source, plan: RawPlan) -> Result<bool, Vec<String>> {
         let Some(file) = self.file(source) else { return Ok(false) };
+        let mut plan = plan;
+        // A plan that does not speak of proxies leaves them as they are.
+        plan.proxies = plan.proxies.or_else(|| file.plan.proxies.clone());
         if file.plan == plan {
             return Ok(false);
         }
@@ -163,7 +184,20 @@ impl Layers {
     }
 
     pub(super) fn merged_with(&self, top: Option<Layer<'_>>) -> Merged {
-        merge(&self.layers().into_iter().chain(top).collect::<Vec<_>>())
+        let mut merged = merge(&self.layers().into_iter().chain(top).collect::<Vec<_>>());
+        merged.proxies = self.api_proxies.over(self.proxies());
+        merged
+    }
+
+    /// The proxies of all sources but the API.
+    pub(super) fn proxies(&self) -> Vec<(Proxy, Source)> {
+        let mut all = Vec::new();
+        for Layer { source, plan, .. } in self.layers() {
+            if source != Source::Annotation || self.annotation_adds_proxies {
+                proxies::merge(&mut all, source, plan.proxies.as_deref().unwrap_or_default());
+            }
+        }
+        all
     }
 
     /// The stop that a file asks for; `before`, if that came from the same file.

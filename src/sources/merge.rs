@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::fault::{MAX_RULES, Plan, PlanError, Rule, RuleName};
-use crate::plan::{ConfigError, Errors, RawPlan, Reason, Source};
+use crate::fault::{MAX_PROXIES, MAX_RULES, Plan, PlanError, ProxyName, Rule, RuleName};
+use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Reason, Source, check_proxies, check_targets};
 
 /// A plan and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Merged {
     pub rules: Vec<(Rule, Source)>,
     /// The rules that are hidden.
     pub hidden: Vec<Hidden>,
+    /// The proxies in use.
+    pub proxies: Vec<(Proxy, Source)>,
     /// The strongest source that puts all rules out of force.
     pub stop: Option<Source>,
 }
@@ -41,6 +43,20 @@ pub struct Hidden {
 }
 
 impl Merged {
+    /// What is wrong with proxies, and with rules that act on some, once all sources are known.
+    pub fn check(&self) -> Errors {
+        let names: Vec<&ProxyName> = self.proxies.iter().map(|(proxy, _)| &proxy.name).collect();
+        let rules = self.rules.iter().map(|(rule, _)| (rule, rule.name().to_string()));
+        let mut errors = check_targets(rules, &names);
+        if names.len() > MAX_PROXIES {
+            let reason = Reason::TooManyItems { count: names.len(), most: MAX_PROXIES };
+            errors.push(ConfigError::new("all sources together", reason).field("proxies"));
+        }
+        let proxies = self.proxies.iter().map(|(proxy, _)| proxy);
+        errors.append(check_proxies(proxies, |_| "proxy".to_owned()));
+        errors
+    }
+
     /// The rules as a plan, and where each comes from.
     pub fn plan(&self) -> Result<(Plan, Vec<Source>), Errors> {
         let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();

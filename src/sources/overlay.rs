@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::merge::{Layer, Merged};
 use crate::fault::{Rule, RuleName};
-use crate::plan::{ConfigError, Entry, Errors, RawPlan, Reason, Source, read_entry, read_plan, write_rule};
+use crate::plan::{
+    ConfigError, Entry, Errors, Proxy, RawPlan, Reason, Source, read_entry, read_plan, write_rule,
+};
 use crate::units::{self, Bare};
 
 /// Rules of the API, each for as long as it was asked for.
@@ -141,6 +143,11 @@ impl Overlay {
             self.plan.disabled.retain(|disabled| disabled != name);
         }
         ended
+    }
+
+    /// The proxies of the plan that was put.
+    pub(super) fn proxies(&self) -> Option<&[Proxy]> {
+        self.plan.proxies.as_deref()
     }
 
     /// The rules it adds.

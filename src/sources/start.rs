@@ -150,12 +150,20 @@ pub fn running(
         }
         Default::default()
     });
+    for error in &merged.check() {
+        error!("{error}; the rule acts on nothing until there is one");
+    }
+    let names = merged.proxies.iter().map(|(proxy, _)| &proxy.name);
+    let proxies = restored.proxies.with(names).unwrap_or_else(|error| {
+        error!("{error}");
+        restored.proxies.clone()
+    });
     let (seed, replica) = instance.seed_and_replica(&merged, epoch(restored.elapsed));
     let now = Origin { elapsed: restored.elapsed, counts: restored.counts.clone(), starts: restored.starts };
     let plan = ActivePlan::new(plan, seed, config.readiness_checks_dependency)
         .at(replica)
         .with_upstream(config.upstream.is_some())
-        .with_proxies(restored.proxies.clone())
+        .with_proxies(proxies)
         .with_origins(|rule| restored_origin(restored, rule).unwrap_or_else(|| now.clone()));
     let stop = restored.stop.clone().or_else(|| layers.stop(None));
     let matched = |rule: &Rule| restored_matched(restored, rule).unwrap_or_default();

@@ -3,7 +3,9 @@
 use thiserror::Error;
 
 use super::shown;
-use crate::fault::{DelayError, MAX_RULES, MatchError, RuleError, RuleName, TriggerError, UpstreamError};
+use crate::fault::{
+    DelayError, MAX_RULES, MatchError, ProxyName, RuleError, RuleName, TriggerError, UpstreamError,
+};
 use crate::plan::document::DocumentError;
 use crate::units::UnitError;
 
@@ -112,6 +114,9 @@ pub enum Reason {
     /// A name that differs from the one in the path of the request.
     #[error("is not {0}, the name in the path; leave it out")]
     OtherName(RuleName),
+    /// A name that differs from the one in the path of the request.
+    #[error("is not {0}, the name in the path; leave it out")]
+    OtherProxyName(ProxyName),
     /// More rules than allowed.
     #[error("{0} rules are more than the {MAX_RULES} allowed")]
     TooManyRules(usize),
@@ -166,6 +171,34 @@ pub enum Reason {
     /// Neither a word for a source address nor an address.
     #[error("is not reached, system, or an IP address of this host")]
     SourceAddress,
+    /// Not a proxy, as `PROXIES` has it.
+    #[error("is not a proxy such as stock=:18090->http://stock:8080")]
+    ProxyForm,
+    /// What is wrong with one proxy of a list.
+    #[error("{0}")]
+    Proxy(String),
+    /// Not an address to listen on.
+    #[error("is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090")]
+    ListenAddress,
+    /// Two proxies with the same name.
+    #[error("the name {0} is taken by another proxy; each needs a name of its own")]
+    ProxyTaken(ProxyName),
+    /// A target that no source knows.
+    #[error("is not one of {}{}", .known.join(", "), meant(.nearest.as_deref()))]
+    UnknownTarget {
+        /// The targets that there are.
+        known: Vec<String>,
+        /// The target that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A proxy that rules act on.
+    #[error("proxy {name} is the target of {rules}; take the rules out first")]
+    ProxyInUse {
+        /// Its name.
+        name: ProxyName,
+        /// The rules.
+        rules: String,
+    },
     /// Not a network.
     #[error("is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it")]
     Network,

@@ -19,7 +19,7 @@ impl Control {
             let before = inner.file_stop.clone();
             inner.file_stop = layers.stop(before.as_ref());
             let cause = Cause { source, by: &path, change };
-            candidate(&layers, &inner.overlay)
+            candidate(&layers, &inner.overlay, &inner.merged)
                 .and_then(|merged| self.put_in_force(&mut inner, merged, cause, false))
                 .map(|_| ())
                 .map_err(|errors| {

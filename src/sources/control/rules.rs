@@ -18,7 +18,8 @@ impl Control {
         by: &str,
         change: Change,
     ) -> Result<Changed, Refusal> {
-        let (mut overlay, merged) = (inner.overlay.clone(), &inner.merged);
+        let (mut overlay, mut layers) = (inner.overlay.clone(), inner.layers.clone());
+        let merged = &inner.merged;
         let named = |name: &str| {
             let invalid = |error| Refusal::Invalid(ConfigError::new("", error).field("name").into());
             RuleName::new(name).map_err(invalid)
@@ -29,6 +30,9 @@ impl Control {
         let what = match change {
             Change::PutPlan(plan) => {
                 overlay = Overlay::of_plan(plan).map_err(Refusal::Invalid)?;
+                if let Some(proxies) = overlay.proxies() {
+                    layers.api_proxies.replace(proxies);
+                }
                 "put plan".to_owned()
             }
             Change::PutFault { name, rule } => {
@@ -55,9 +59,11 @@ impl Control {
                 "reset".to_owned()
             }
             // These change no rule.
-            Change::Stop | Change::Resume => return Ok(self.unchanged()),
+            Change::Stop | Change::Resume | Change::PutProxy { .. } | Change::DeleteProxy { .. } => {
+                return Ok(self.unchanged());
+            }
         };
-        let merged = candidate(&inner.layers, &overlay).map_err(Refusal::Invalid)?;
+        let merged = candidate(&layers, &overlay, merged).map_err(Refusal::Invalid)?;
         let given = merged.seed.map(|(seed, _)| seed);
         let replica = Replica::named(given, self.0.instance.pod.as_deref());
         let mut errors = check_replica(overlay.rules(), &replica, "");
@@ -67,7 +73,7 @@ impl Control {
         }
         let cause = Cause { source: Source::Api, by, change: &what };
         let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
-        inner.overlay = overlay;
+        (inner.overlay, inner.layers) = (overlay, layers);
         self.0.metrics.reload(Source::Api, true);
         self.0.changed.notify_one();
         Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })

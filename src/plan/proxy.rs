@@ -1,0 +1,253 @@
+//! Proxies: read from plans and from the variable `PROXIES`, and written.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde_json::{Value, json};
+
+use super::error::{ConfigError, Errors, Reason};
+use super::reader::FieldReader;
+use crate::fault::{MAX_PROXIES, ProxyName, UpstreamAddress, UpstreamError};
+
+/// A listener of its own, and the upstream that its requests go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The target that its requests are to.
+    pub name: ProxyName,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where its requests go.
+    pub upstream: ProxyUpstream,
+}
+
+/// What a proxy forwards to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyUpstream {
+    /// An HTTP server.
+    Http(UpstreamAddress),
+}
+
+impl fmt::Display for ProxyUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}->{}", self.name, self.listen, self.upstream)
+    }
+}
+
+const FIELDS: &[&str] = &["name", "listen", "upstream"];
+
+/// Reads one proxy, as the API takes it. The error lists everything that is wrong.
+pub fn read_proxy(value: &Value, place: &str) -> Result<Proxy, Errors> {
+    let mut reader = FieldReader::new(super::place_of(place, value));
+    match proxy(&mut reader, value) {
+        Some(proxy) if reader.errors.is_empty() => Ok(proxy),
+        _ => Err(reader.errors),
+    }
+}
+
+/// Reads the field `proxies` of a plan.
+pub(super) fn read_list(value: &Value, place: &str) -> Result<Vec<Proxy>, Errors> {
+    let field = |reason| Errors::from(ConfigError::new(place, reason).field("proxies"));
+    let Value::Array(items) = value else { return Err(field(Reason::Expected("a list of proxies"))) };
+    if items.len() > MAX_PROXIES {
+        return Err(field(Reason::TooManyItems { count: items.len(), most: MAX_PROXIES }));
+    }
+    let place_of = |i| {
+        if place.is_empty() { format!("proxies[{i}]") } else { format!("{place}: proxies[{i}]") }
+    };
+    let (mut proxies, mut errors) = (Vec::new(), Errors::new());
+    for (i, item) in items.iter().enumerate() {
+        match read_proxy(item, &place_of(i)) {
+            Ok(proxy) => proxies.push(proxy),
+            Err(more) => errors.append(more),
+        }
+    }
+    errors.append(check_proxies(&proxies, |i| place_of(i)));
+    if errors.is_empty() { Ok(proxies) } else { Err(errors) }
+}
+
+/// Errors of proxies that have the name or the address of an earlier one; `place` names each by its position.
+pub fn check_proxies<'a>(
+    proxies: impl IntoIterator<Item = &'a Proxy>,
+    place: impl Fn(usize) -> String,
+) -> Errors {
+    let (mut errors, mut names, mut ports) = (Errors::new(), HashMap::new(), HashMap::new());
+    for (i, proxy) in proxies.into_iter().enumerate() {
+        let error = |reason| ConfigError::new(format!("{} ({})", place(i), proxy.name), reason);
+        if names.insert(&proxy.name, i).is_some() {
+            errors.push(error(Reason::ProxyTaken(proxy.name.clone())).field("name"));
+        }
+        let overlaps = |other: &SocketAddr| {
+            other.ip() == proxy.listen.ip()
+                || other.ip().is_unspecified()
+                || proxy.listen.ip().is_unspecified()
+        };
+        let listeners: &mut Vec<(SocketAddr, &ProxyName)> = ports.entry(proxy.listen.port()).or_default();
+        let other = listeners.iter().find(|(other, name)| overlaps(other) && **name != proxy.name);
+        if let Some((_, other)) = other.filter(|_| proxy.listen.port() != 0) {
+            let reason = Reason::PortTaken(format!("proxy {other}"));
+            errors.push(error(reason).field("listen").value(&proxy.listen.to_string()));
+        }
+        listeners.push((proxy.listen, &proxy.name));
+    }
+    errors
+}
+
+fn proxy(reader: &mut FieldReader, value: &Value) -> Option<Proxy> {
+    let fields = reader.mapping(value, "", FIELDS)?;
+    for field in FIELDS {
+        reader.required(&fields, field);
+    }
+    let name = reader.parsed(&fields, "name", "text", ProxyName::new);
+    let listen = reader.parsed(&fields, "listen", "an address with a port", listen);
+    let upstream = reader.parsed(&fields, "upstream", "an address", upstream);
+    Some(Proxy { name: name?, listen: listen?, upstream: upstream? })
+}
+
+/// Writes a proxy as a plan has it.
+pub fn write_proxy(proxy: &Proxy) -> Value {
+    json!({
+        "name": proxy.name.as_str(),
+        "listen": proxy.listen.to_string(),
+        "upstream": proxy.upstream.to_string(),
+    })
+}
+
+/// Reads `PROXIES`: `name=listen->upstream`, separated by commas.
+pub(crate) fn parse_list(text: &str) -> Result<Vec<Proxy>, Reason> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let proxies = items.map(parse).collect::<Result<Vec<_>, _>>()?;
+    if proxies.len() > MAX_PROXIES {
+        return Err(Reason::TooManyItems { count: proxies.len(), most: MAX_PROXIES });
+    }
+    match check_proxies(&proxies, |i| format!("entry {}", i + 1)).iter().next() {
+        Some(error) => Err(Reason::Proxy(error.to_string())),
+        None => Ok(proxies),
+    }
+}
+
+fn parse(item: &str) -> Result<Proxy, Reason> {
+    let of_item = |reason: Reason| Reason::Proxy(format!("{}: {reason}", super::error::shown(item)));
+    let parts = item.split_once("->").and_then(|(left, to)| Some((left.split_once('=')?, to)));
+    let ((name, from), to) = parts.ok_or_else(|| of_item(Reason::ProxyForm))?;
+    let name = ProxyName::new(name.trim()).map_err(|error| of_item(error.into()))?;
+    let listen = listen(from.trim()).map_err(of_item)?;
+    let upstream = upstream(to.trim()).map_err(of_item)?;
+    Ok(Proxy { name, listen, upstream })
+}
+
+/// An address with a port; without a host, that of loopback.
+fn listen(text: &str) -> Result<SocketAddr, Reason> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if port.bytes().all(|c| c.is_ascii_digit()) {
+        let port = port.parse().map_err(|_| Reason::ListenAddress)?;
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(text).parse().map_err(|_| Reason::ListenAddress)
+}
+
+fn upstream(text: &str) -> Result<ProxyUpstream, Reason> {
+    let address: UpstreamAddress = text.parse().map_err(|error: UpstreamError| Reason::from(error))?;
+    Ok(ProxyUpstream::Http(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        parse_list(text).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    fn error(text: &str) -> String {
+        parse_list(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn proxies_are_read_from_a_variable_and_listen_on_loopback_unless_told_otherwise() {
+        assert_eq!(
+            shown("stock=:18090->http://stock:8080, pay=0.0.0.0:18091->http://pay , x=18092->unix:/run/x,"),
+            [
+                "stock=127.0.0.1:18090->http://stock:8080",
+                "pay=0.0.0.0:18091->http://pay:80",
+                "x=127.0.0.1:18092->unix:/run/x",
+            ]
+        );
+        assert_eq!(shown("a=[::1]:1->http://b, c=localhost:1->http://d").len(), 2);
+        assert_eq!(shown("a=:0->http://b, c=:0->http://d").len(), 2, "free ports never collide");
+        assert_eq!(shown(""), [""; 0]);
+    }
+
+    #[test]
+    fn wrong_proxies_are_named() {
+        for (text, expected) in [
+            ("db", "db: is not a proxy such as stock=:18090->http://stock:8080"),
+            ("db=:1", "db=:1: is not a proxy such as stock=:18090->http://stock:8080"),
+            (
+                "traffic=:1->http://a",
+                "traffic=:1->http://a: the name traffic is reserved; a proxy needs another one",
+            ),
+            (
+                "db=x->http://a",
+                "db=x->http://a: is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
+            ),
+            ("db=:70000->http://a", "db=:70000->http://a: is not an address to listen on"),
+            ("db=:1->postgres:5432", "db=:1->postgres:5432: has no scheme; write http://postgres:5432"),
+            ("a=:1->http://x, a=:2->http://y", "entry 2 (a): name: the name a is taken by another proxy"),
+            (
+                "a=:1->http://x, b=:1->http://y",
+                "entry 2 (b): listen=\"127.0.0.1:1\": is the port of proxy a, too",
+            ),
+            (
+                "a=:1->http://x, b=0.0.0.0:1->http://y",
+                "entry 2 (b): listen=\"0.0.0.0:1\": is the port of proxy a",
+            ),
+        ] {
+            assert!(error(text).starts_with(expected), "{text}: {}", error(text));
+        }
+    }
+
+    #[test]
+    fn a_written_proxy_reads_back() {
+        for proxy in parse_list("stock=:18090->http://stock:8080, x=[::1]:7->unix:/run/x").unwrap() {
+            assert_eq!(read_proxy(&write_proxy(&proxy), "").unwrap(), proxy);
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_list_is_reported() {
+        let list = json!([
+            {"name": "a", "listen": ":1", "upstream": "http://b"},
+            {"name": "A", "listen": "x", "upstream": 5, "port": 7},
+            {"name": "a"},
+            "b=:1->http://c",
+        ]);
+        let errors = read_list(&list, "").unwrap_err().lines();
+        assert_eq!(
+            errors,
+            [
+                "proxies[1] (A): unknown field \"port\"",
+                "proxies[1] (A): name=\"A\": the name \"A\" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
+                "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
+                "proxies[1] (A): upstream=\"5\": is not the address of an upstream, such as http://127.0.0.1:3000 or unix:/run/app.sock",
+                "proxies[2] (a): `listen` is missing",
+                "proxies[2] (a): `upstream` is missing",
+                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream",
+            ]
+        );
+        let many: Vec<Value> = (0..=MAX_PROXIES).map(|_| json!({})).collect();
+        assert_eq!(
+            read_list(&many.into(), "FAULTS").unwrap_err().lines(),
+            ["FAULTS: proxies: 59 entries are more than the 58 allowed"]
+        );
+    }
+}

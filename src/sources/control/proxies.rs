@@ -1,0 +1,100 @@
+//! Changes of proxies through the API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Cause, Control, Inner, candidate};
+use crate::fault::{ProxyName, Rule};
+use crate::plan::{ConfigError, Errors, Proxy, Reason, Source, read_proxy};
+use crate::sources::proxies::ProxyHost;
+use crate::sources::summary::NAMED;
+use crate::sources::{Changed, Refusal};
+
+impl Control {
+    /// Serves the proxies of all sources by `host` from here on. Those that cannot be had are logged and left to the next
+    /// change.
+    ///
+    /// # Errors
+    ///
+    /// The sockets that cannot be had.
+    pub fn host_proxies(&self, host: Arc<dyn ProxyHost>) -> Result<(), Errors> {
+        let inner = self.lock();
+        let wanted: Vec<Proxy> = inner.merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect();
+        let opened = host.open(&wanted);
+        if opened.is_ok() {
+            host.serve(&wanted);
+        }
+        // There is one host in the life of a service.
+        let _ = self.0.host.set(host);
+        opened
+    }
+
+    /// The proxies in use, where each comes from, and where it listens.
+    pub fn proxies(&self) -> Vec<(Proxy, Source, Option<SocketAddr>)> {
+        let inner = self.lock();
+        let address = |name: &ProxyName| self.0.host.get().and_then(|host| host.address(name));
+        let of = |(proxy, source): &(Proxy, Source)| (proxy.clone(), *source, address(&proxy.name));
+        inner.merged.proxies.iter().map(of).collect()
+    }
+
+    pub(super) fn put_proxy(
+        &self,
+        inner: &mut Inner,
+        by: &str,
+        name: &str,
+        mut proxy: Value,
+    ) -> Result<Changed, Refusal> {
+        let invalid = |error: ConfigError| Refusal::Invalid(error.into());
+        let name =
+            ProxyName::new(name).map_err(|error| invalid(ConfigError::new("", error).field("name")))?;
+        if let Value::Object(fields) = &mut proxy {
+            let given = fields.entry("name").or_insert_with(|| name.as_str().into());
+            if given != name.as_str() {
+                let error = ConfigError::new("", Reason::OtherProxyName(name)).field("name");
+                return Err(invalid(error.value(given.as_str().unwrap_or_default())));
+            }
+        }
+        let proxy = read_proxy(&proxy, "").map_err(Refusal::Invalid)?;
+        let created = !inner.merged.proxies.iter().any(|(known, _)| known.name == proxy.name);
+        let mut layers = inner.layers.clone();
+        layers.api_proxies.put(proxy);
+        let generation = self.change_layers(inner, by, layers, &format!("put proxy {name}"))?;
+        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+    }
+
+    pub(super) fn delete_proxy(&self, inner: &mut Inner, by: &str, name: &str) -> Result<Changed, Refusal> {
+        let known = inner.merged.proxies.iter().find(|(proxy, _)| proxy.name.as_str() == name);
+        let Some((proxy, _)) = known else { return Err(Refusal::NoProxy { name: name.to_owned() }) };
+        let name = proxy.name.clone();
+        let names = |rule: &Rule| rule.proxies().any(|of_rule| *of_rule == name);
+        let rules = inner.merged.rules.iter().filter(|(rule, _)| names(rule));
+        let rules: Vec<&str> = rules.take(NAMED).map(|(rule, _)| rule.name().as_str()).collect();
+        if !rules.is_empty() {
+            let rules = format!("rule {}", rules.join(", "));
+            let error = ConfigError::new("", Reason::ProxyInUse { name, rules });
+            return Err(Refusal::Invalid(error.into()));
+        }
+        let mut layers = inner.layers.clone();
+        let beneath = layers.proxies();
+        layers.api_proxies.remove(&name, &beneath);
+        let generation = self.change_layers(inner, by, layers, &format!("delete proxy {name}"))?;
+        Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })
+    }
+
+    fn change_layers(
+        &self,
+        inner: &mut Inner,
+        by: &str,
+        layers: crate::sources::Layers,
+        change: &str,
+    ) -> Result<u64, Refusal> {
+        let merged = candidate(&layers, &inner.overlay, &inner.merged).map_err(Refusal::Invalid)?;
+        let cause = Cause { source: Source::Api, by, change };
+        let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
+        inner.layers = layers;
+        self.0.metrics.reload(Source::Api, true);
+        Ok(generation)
+    }
+}

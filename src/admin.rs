@@ -6,6 +6,7 @@ mod answer;
 mod duration;
 mod events;
 mod guard;
+mod proxies;
 mod state;
 
 use std::net::SocketAddr;
@@ -153,6 +154,9 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             Ok(answer::changed(change(Change::DeleteFault { name: (*name).to_owned() })?))
         }
         (["faults", _], _) => Err(Problem::method(&["GET", "HEAD", "PUT", "PATCH", "DELETE"])),
+        (["proxies", rest @ ..], method) => {
+            proxies::serve(&api.control, rest, method, (&parts.headers, body), change).await
+        }
         (["reset"], &Method::POST) => {
             let renew = renewal(&parts.headers, body).await?;
             Ok(answer::changed(change(Change::Reset { renew })?))
@@ -184,10 +188,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             )
         }
         (["faults" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
-        _ => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "there is nothing at this path; /openapi.json lists what there is",
-        )),
+        _ => Err(Problem::nothing_here()),
     }
 }
 

@@ -8,6 +8,7 @@ mod behind;
 mod forward;
 mod index;
 pub mod layer;
+mod named;
 mod shared_bodies;
 mod stream;
 mod strike;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use tower::{Layer, Service};
 
 pub use self::behind::Behind;
+pub use self::named::{Exchangeable, proxy_routes};
 use self::shared_bodies::SharedBodies;
 use crate::clock::Timer;
 use crate::engine::Engine;

@@ -344,13 +344,14 @@ fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
             None if lower == LISTENER => listener = true,
             None if lower == process::PROCESS => process = true,
             // Whether there is such a proxy shows when all sources are known.
-            None => match ProxyName::new(&lower) {
-                Ok(name) => targets = targets.with_proxy(name),
-                Err(_) => {
+            None => {
+                if let Ok(proxy) = ProxyName::new(&lower) {
+                    targets = targets.with_proxy(proxy);
+                } else {
                     let error = unknown_target(name, known_targets(&[]));
                     reader.errors.push(reader.error("target", error).value(name));
                 }
-            },
+            }
         }
     }
     if targets.proxies().len() > MAX_PROXIES {

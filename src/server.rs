@@ -1,6 +1,7 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
 mod process;
+mod proxies;
 mod shutdown;
 mod signals;
 mod supervisor;
@@ -10,9 +11,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::admin;
 use crate::clock::Timer;
@@ -21,10 +23,12 @@ use crate::fault::{ListenerId, Rule};
 use crate::http::{self, App, Behind};
 use crate::listener::budget::Budget;
 use crate::listener::{self, BindError, Conditions, Fairness, Faulted, PartitionedListener, Stage};
+use crate::plan::Proxy;
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::{self, start};
 use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
+use proxies::Proxies;
 
 pub use process::Ending;
 use process::{ProcessFaults, Surroundings};
@@ -67,6 +71,8 @@ pub struct Server {
     kept: start::Kept,
     probe: PartitionedListener,
     admin: PartitionedListener,
+    /// The proxies of the environment; those of files come with their plans.
+    proxies: Vec<(Proxy, PartitionedListener)>,
 }
 
 impl Server {
@@ -75,7 +81,9 @@ impl Server {
     pub fn bind(config: Config, kept: start::Kept) -> Result<Self, BindError> {
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
         let admin = PartitionedListener::bind(config.admin_address, true)?;
-        Ok(Self { config, kept, probe, admin })
+        let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
+        let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;
+        Ok(Self { config, kept, probe, admin, proxies })
     }
 
     /// Where the probe listener is bound.
@@ -91,7 +99,7 @@ impl Server {
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
     /// signal ends that at once. Gives how a rule ends the process, if one does.
     pub async fn run(self, signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
-        let Self { config, kept, probe, admin } = self;
+        let Self { config, kept, probe, admin, proxies } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
             start::start(&config, kept, draw_seed())?;
@@ -101,6 +109,7 @@ impl Server {
         let own = OwnListeners::default();
         own.add(probe_addr);
         own.add(admin_addr);
+        let of_proxies = (config.limits, config.forwarding);
         let upstream =
             config.upstream.map(|upstream| behind(upstream, config.forwarding, &metrics, own.clone()));
         let app = Arc::new(App {
@@ -115,51 +124,20 @@ impl Server {
         announce(&app, probe_addr, admin_addr);
         let budget = budget(&metrics);
         let held = budget.clone();
-        let probe_service = listener::Service {
-            name: PROBE.into(),
-            listener_metrics: metrics.probe_listener().clone(),
-            routes: http::probe_routes(&app),
-            limits: config.limits,
-            budget: budget.clone(),
-            fairness: None,
-            first_request: config.limits.idle_time,
-            files: spare_files(app.upstream.is_some()),
-            transparent: app.upstream.is_some(),
-            metrics: metrics.clone(),
-            faulted: Some(Faulted { engine: engine.clone(), listener: ListenerId::Probe }),
-            speaks_http2: true,
-            conditions: conditions.subscribe(),
-        };
-        let admin_service = listener::Service {
-            name: ADMIN.into(),
-            listener_metrics: Arc::default(),
-            routes: http::admin_routes(
-                &app,
-                admin::router(
-                    control.clone(),
-                    app.identity.clone(),
-                    config.admin_token,
-                    config.admin_loopback,
-                ),
-            ),
-            limits: Limits {
-                connections: ADMIN_CONNECTIONS,
-                idle_time: config.limits.idle_time.min(ADMIN_IDLE),
-                ..config.limits
-            },
-            budget,
-            fairness: Some(ADMIN_FAIRNESS),
-            first_request: ADMIN_FIRST_REQUEST,
-            files: usize::MAX,
-            transparent: false,
-            metrics: metrics.clone(),
-            faulted: None,
-            speaks_http2: false,
-            conditions: admin_conditions.subscribe(),
-        };
+        let proxies = Arc::new(Proxies::new(app.clone(), budget.clone(), of_proxies, own, proxies));
+        if let Err(errors) = control.host_proxies(proxies.clone()) {
+            errors
+                .iter()
+                .for_each(|error| error!("{error}; no proxy is served until the next change of the plan"));
+        }
+        let api =
+            admin::router(control.clone(), app.identity.clone(), config.admin_token, config.admin_loopback);
+        let probe_service = probe_service(&app, config.limits, budget.clone());
+        let admin_service = admin_service(&app, api, config.limits, budget, admin_conditions.subscribe());
         let serving = tokio::spawn(listener::serve(probe, probe_service));
         let watching = tokio::spawn(listener::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
+        let following = tokio::spawn(proxies.clone().follow());
         let controlling = tokio::spawn(control.run());
         let reloading = tokio::spawn(start::reload(watcher));
 
@@ -173,6 +151,11 @@ impl Server {
         };
         // Gives back what rules hold.
         drop(faults);
+        if !matches!(end, End::ByRule(_)) {
+            // Proxies stand in front of what the application beside us calls until its end.
+            proxies.finish(Instant::now() + ADMIN_GRACE).await;
+        }
+        following.abort();
         supervising.abort();
         controlling.abort();
         reloading.abort();
@@ -190,6 +173,54 @@ impl Server {
             End::ByRule(ending) => Some(ending),
             End::Drained | End::AtOnce => None,
         })
+    }
+}
+
+/// What the probe listener serves.
+fn probe_service(app: &Arc<App>, limits: Limits, budget: Budget) -> listener::Service {
+    listener::Service {
+        name: PROBE.into(),
+        listener_metrics: app.metrics.probe_listener().clone(),
+        routes: http::probe_routes(app),
+        limits,
+        budget,
+        fairness: None,
+        first_request: limits.idle_time,
+        files: spare_files(app.upstream.is_some()),
+        transparent: app.upstream.is_some(),
+        metrics: app.metrics.clone(),
+        faulted: Some(Faulted { engine: app.engine.clone(), listener: ListenerId::Probe }),
+        speaks_http2: true,
+        conditions: app.conditions.clone(),
+    }
+}
+
+/// What the admin listener serves.
+fn admin_service(
+    app: &Arc<App>,
+    api: Router,
+    limits: Limits,
+    budget: Budget,
+    conditions: watch::Receiver<Conditions>,
+) -> listener::Service {
+    listener::Service {
+        name: ADMIN.into(),
+        listener_metrics: Arc::default(),
+        routes: http::admin_routes(app, api),
+        limits: Limits {
+            connections: ADMIN_CONNECTIONS,
+            idle_time: limits.idle_time.min(ADMIN_IDLE),
+            ..limits
+        },
+        budget,
+        fairness: Some(ADMIN_FAIRNESS),
+        first_request: ADMIN_FIRST_REQUEST,
+        files: usize::MAX,
+        transparent: false,
+        metrics: app.metrics.clone(),
+        faulted: None,
+        speaks_http2: false,
+        conditions,
     }
 }
 

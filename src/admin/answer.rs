@@ -33,6 +33,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn nothing_here() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is")
+    }
+
     pub(super) fn method(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("allowed are {allowed}")).header(ALLOW, allowed)

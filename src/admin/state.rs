@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::duration::rounded_up;
 use crate::engine::Stop;
 use crate::env::Identity;
-use crate::fault::{Client, Rule, Target};
+use crate::fault::{Client, Rule, Target, TargetId};
 use crate::plan::write_rule;
 use crate::sources::{Returning, RuleStatus, Status};
 use crate::units::{Show, show_timestamp};
@@ -17,14 +17,15 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
     let show = |duration| Value::from(Show(rounded_up(duration)).to_string());
-    let target = |target: Target| {
+    let proxies = plan.proxies().present().map(|(slot, _)| TargetId::Proxy(slot));
+    let targets = Target::ALL.into_iter().map(TargetId::Class).chain(proxies).map(|target| {
         let of = |client| snapshot.counts.get(target, client);
         json!({
-            "name": target.name(),
+            "name": plan.proxies().target_name(target),
             "up": !plan.is_down(target, elapsed, &snapshot.counts),
             "requests": { "kubelet": of(Client::Kubelet), "other": of(Client::Other) },
         })
-    };
+    });
     let rule = |(position, (rule, of_rule)): (usize, (&Rule, &RuleStatus))| {
         let tallies: Vec<Value> = snapshot
             .active
@@ -68,7 +69,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
             "namespace": identity.namespace,
             "node": identity.node,
         })),
-        "targets": Target::ALL.map(target),
+        "targets": targets.collect::<Vec<_>>(),
     }));
     // One rule at a time: a tree of a thousand would take several times the memory of the text.
     let mut text = head.to_string();

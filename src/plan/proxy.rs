@@ -70,7 +70,7 @@ pub(super) fn read_list(value: &Value, place: &str) -> Result<Vec<Proxy>, Errors
             Err(more) => errors.append(more),
         }
     }
-    errors.append(check_proxies(&proxies, |i| place_of(i)));
+    errors.append(check_proxies(&proxies, place_of));
     if errors.is_empty() { Ok(proxies) } else { Err(errors) }
 }
 

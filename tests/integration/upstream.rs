@@ -3,6 +3,7 @@
 mod backend;
 mod errors;
 mod faults;
+mod named;
 mod real;
 mod reuse;
 mod smuggling;

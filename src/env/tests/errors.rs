@@ -58,7 +58,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("FAULTS", "{}", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "faults: []", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "# nothing", "FAULTS: holds nothing"),
-        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults, stop"),
+        ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults, stop, proxies"),
         (
             "FAULTS",
             "faults: [{name: a, target: readiness, mode: status, when: {fro: 5s}}]",
@@ -100,6 +100,21 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("TRAFFIC_PATHS", "/a*", &path("/a*")),
         ("TRAFFIC_PATHS", "/{id}", &path("/{id}")),
         ("TRAFFIC_PATHS", "/a b", &path("/a b")),
+        (
+            "FAULTS",
+            "faults: [{name: a, target: [stock, livness], mode: hang}]\nproxies: [{name: stock, listen: ':1', upstream: 'http://a'}]",
+            r#"FAULTS: faults[0] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener, process, stock; did you mean "liveness"?"#,
+        ),
+        (
+            "PROXIES",
+            "db=:1",
+            r#"PROXIES="db=:1": db=:1: is not a proxy such as stock=:18090->http://stock:8080"#,
+        ),
+        (
+            "PROXIES",
+            "db=0.0.0.0:8080->http://a",
+            r#"proxy db: listen="0.0.0.0:8080": is the port of the probe listener, too; each listener needs its own"#,
+        ),
         ("TRAFFIC_PATHS", "/a,", &path("")),
     ] {
         assert_eq!(errors(&[(name, value)]), [error.replace("{modes}", &modes)], "{name}={value}");

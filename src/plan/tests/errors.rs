@@ -188,12 +188,12 @@ fn fields_of_modes_and_answers_are_refused_with_what_would_be_right() {
 fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() {
     assert_eq!(
         errors(
-            "seed: -1\nfaults:\n- {name: a, target: liveness, mode: hang}\n- {target: liveness, mode: hang}\n- {name: a, target: livness, mode: hang}\n- 5\n- {name: A_b, target: liveness, mode: hang}"
+            "seed: -1\nfaults:\n- {name: a, target: liveness, mode: hang}\n- {target: liveness, mode: hang}\n- {name: a, target: liv_ness, mode: hang}\n- 5\n- {name: A_b, target: liveness, mode: hang}"
         ),
         [
             r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
             "faults[1]: `name` is missing",
-            r#"faults[2] (a): target="livness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
+            r#"faults[2] (a): target="liv_ness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
             r#"faults[3]="5": is not a mapping with name, disabled, target, match, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, headers, body_text, forward, code, size, cores, path, allow_node_pressure"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
             "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",

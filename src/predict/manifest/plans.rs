@@ -36,6 +36,9 @@ pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sou
                 labelled("ANNOTATION_FILE", &files.annotation.to_string_lossy())
             ));
         }
+        for error in &layers.merged().check() {
+            found.warn(format!("{}: {error}; the rule acts on nothing", sources.container_label()));
+        }
         layers
     })
 }

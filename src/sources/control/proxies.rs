@@ -50,6 +50,9 @@ impl Control {
         let name =
             ProxyName::new(name).map_err(|error| invalid(ConfigError::new("", error).field("name")))?;
         if let Value::Object(fields) = &mut proxy {
+            // What was got can be put.
+            fields.remove("source");
+            fields.remove("address");
             let given = fields.entry("name").or_insert_with(|| name.as_str().into());
             if given != name.as_str() {
                 let error = ConfigError::new("", Reason::OtherProxyName(name)).field("name");

@@ -1,4 +1,5 @@
 mod counters;
+mod proxies;
 mod seeds;
 mod stop;
 
@@ -234,11 +235,11 @@ async fn a_file_is_beneath_the_api_and_a_broken_one_leaves_the_plan_before() {
     let read = |content: Result<Option<&str>, &str>| control.read(Source::File, content);
     read(Ok(Some("faults: [{name: a, target: traffic, mode: hang}, {name: liveness-rate, disabled: true}]")));
     assert_eq!(control.shown(), "a:file");
-    read(Ok(Some("faults: [{name: a, target: trafic}]")));
+    read(Ok(Some("faults: [{name: a, target: trafic, mode: hang}]")));
     assert_eq!(control.shown(), "a:file");
     let file = |control: &Control| control.status().sources.remove(1);
     assert_eq!(file(&control).errors.len(), 1);
-    assert!(file(&control).errors[0].starts_with("/faults: faults[0] (a): target=\"trafic\": is not one of"));
+    assert!(file(&control).errors[0].starts_with("/faults: a: target=\"trafic\": is not one of"));
     read(Err("is not UTF-8"));
     assert_eq!(file(&control).errors, ["/faults: is not UTF-8"]);
     let generation = control.status().snapshot.active.generation;

@@ -1,0 +1,57 @@
+//! `/v1/proxies`.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer::{self, Problem};
+use super::{nothing, read};
+use crate::plan::{Proxy, Source, write_proxy};
+use crate::sources::{Change, Changed, Control, Refusal};
+
+/// Serves a request to the list, or to the proxy that `rest` of the path names.
+pub(super) async fn serve(
+    control: &Control,
+    rest: &[&str],
+    method: &Method,
+    (headers, body): (&HeaderMap, Body),
+    change: impl Fn(Change) -> Result<Changed, Problem>,
+) -> Result<Response, Problem> {
+    match (rest, method) {
+        ([], &Method::GET) => {
+            let proxies: Vec<Value> = control.proxies().iter().map(shown).collect();
+            Ok(answer::json(StatusCode::OK, &json!({ "proxies": proxies }), None))
+        }
+        ([], _) => Err(Problem::method(&["GET", "HEAD"])),
+        ([name], &Method::GET) => {
+            let proxies = control.proxies();
+            let found = proxies.iter().find(|(proxy, ..)| proxy.name.as_str() == *name);
+            let found =
+                found.ok_or_else(|| Problem::refused(Refusal::NoProxy { name: (*name).to_owned() }))?;
+            Ok(answer::json(StatusCode::OK, &shown(found), None))
+        }
+        ([name], &Method::PUT) => {
+            let proxy = read(headers, body, &["application/json"]).await?;
+            Ok(answer::changed(change(Change::PutProxy { name: (*name).to_owned(), proxy })?))
+        }
+        ([name], &Method::DELETE) => {
+            nothing(headers, body).await?;
+            Ok(answer::changed(change(Change::DeleteProxy { name: (*name).to_owned() })?))
+        }
+        ([_], _) => Err(Problem::method(&["GET", "HEAD", "PUT", "DELETE"])),
+        _ => Err(Problem::nothing_here()),
+    }
+}
+
+/// A proxy in the form that `PUT` takes, with where it comes from and where it listens.
+fn shown((proxy, source, address): &(Proxy, Source, Option<SocketAddr>)) -> Value {
+    let mut value = write_proxy(proxy);
+    value["source"] = source.name().into();
+    if let Some(address) = address {
+        value["address"] = address.to_string().into();
+    }
+    value
+}

@@ -1,0 +1,65 @@
+//! Requests to a named proxy.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::Response;
+use tower::{Layer, Service};
+
+use super::App;
+use super::layer::FaultLayer;
+use crate::fault::{Slot, TargetId};
+use crate::listener::{Answering, ConnectionHandle, Routes};
+use crate::proxy::Forwarder;
+
+/// What a proxy forwards by; it may be exchanged while requests are under way.
+#[derive(Clone, Debug)]
+pub struct Exchangeable(Arc<RwLock<Forwarder>>);
+
+impl Exchangeable {
+    /// Forwards by `forwarder` until it is exchanged.
+    pub fn new(forwarder: Forwarder) -> Self {
+        Self(Arc::new(RwLock::new(forwarder)))
+    }
+
+    /// Forwards requests that come from here on by another one.
+    pub fn exchange(&self, forwarder: Forwarder) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = forwarder;
+    }
+
+    fn current(&self) -> Forwarder {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Every request goes through the faults of the proxy in `slot` to its upstream.
+pub fn proxy_routes(app: &Arc<App>, slot: Slot, upstream: Exchangeable) -> Routes {
+    let layer = FaultLayer::new(TargetId::Proxy(slot), app.clone()).before_application();
+    let service = layer.layer(Upstream(upstream));
+    Routes::all(Box::new(move |request| -> Answering { service.clone().call(request) }))
+}
+
+#[derive(Clone)]
+struct Upstream(Exchangeable);
+
+impl Service<Request> for Upstream {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let forwarder = self.0.current();
+        Box::pin(async move {
+            let client = ConnectionHandle::current();
+            Ok(forwarder.forward(request, client.as_ref()).await)
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The listeners of named proxies: bound, served and closed while the service runs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant};
+use tracing::info;
+
+use super::spare_files;
+use crate::env::{Address, ForwardOptions, Limits};
+use crate::fault::ProxyName;
+use crate::http::{App, Exchangeable, proxy_routes};
+use crate::listener::budget::Budget;
+use crate::listener::{self, BindError, Conditions, PartitionedListener, Stage};
+use crate::plan::{Errors, Proxy, ProxyUpstream};
+use crate::proxy::{Forwarder, OwnListeners};
+use crate::sources::ProxyHost;
+use crate::sources::proxies::cannot_listen;
+
+/// How long requests may take to end once their proxy is gone.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Holds the listeners of proxies.
+pub(super) struct Proxies {
+    app: Arc<App>,
+    budget: Budget,
+    limits: Limits,
+    options: ForwardOptions,
+    own: OwnListeners,
+    runtime: Handle,
+    /// Whether all rules are stopped, as the probe listener hears it.
+    conditions: watch::Receiver<Conditions>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bound, and not served yet.
+    bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
+    served: HashMap<ProxyName, Served>,
+    /// Of proxies that are gone, and drain.
+    draining: Vec<JoinHandle<()>>,
+}
+
+/// A proxy that is served.
+struct Served {
+    proxy: Proxy,
+    local: SocketAddr,
+    upstream: Exchangeable,
+    conditions: watch::Sender<Conditions>,
+    serving: JoinHandle<()>,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
+}
+
+/// Binds the listener of a proxy.
+pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
+    PartitionedListener::bind(Address { ip: Some(proxy.listen.ip()), port: proxy.listen.port() }, true)
+}
+
+impl Proxies {
+    /// Holds listeners that were bound at the start, and those to come. Called within a runtime.
+    pub(super) fn new(
+        app: Arc<App>,
+        budget: Budget,
+        (limits, options): (Limits, ForwardOptions),
+        own: OwnListeners,
+        bound: Vec<(Proxy, PartitionedListener)>,
+    ) -> Self {
+        let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
+        let state = Mutex::new(State { bound, ..State::default() });
+        let conditions = app.conditions.clone();
+        Self { app, budget, limits, options, own, runtime: Handle::current(), conditions, state }
+    }
+
+    /// Lets go what rules hold on proxies when all rules are stopped. Never ends.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut conditions = self.conditions.clone();
+        while conditions.changed().await.is_ok() {
+            let is_stopped = conditions.borrow_and_update().is_stopped;
+            for served in self.state().served.values() {
+                served.conditions.send_if_modified(|conditions| {
+                    std::mem::replace(&mut conditions.is_stopped, is_stopped) != is_stopped
+                });
+            }
+        }
+    }
+
+    /// Ends all proxies: requests under way may go on until `until`.
+    pub(super) async fn finish(&self, until: Instant) {
+        let served: Vec<Served> = self.state().served.drain().map(|(_, served)| served).collect();
+        for served in &served {
+            served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        }
+        for served in served {
+            // A task that panicked has reported it.
+            let _ = served.serving.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forwarder(&self, proxy: &Proxy) -> Forwarder {
+        let ProxyUpstream::Http(address) = &proxy.upstream;
+        let metrics = self.app.metrics.upstream(proxy.name.as_str());
+        Forwarder::new(address.clone(), self.options, metrics, self.own.clone())
+    }
+
+    fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
+        let slot = self.app.engine.active().plan.proxies().slot(&proxy.name)?;
+        let local = listener.local_addr();
+        let upstream = Exchangeable::new(self.forwarder(proxy));
+        let is_stopped = self.conditions.borrow().is_stopped;
+        let conditions = watch::Sender::new(Conditions { is_stopped, ..Conditions::default() });
+        let service = listener::Service {
+            name: proxy.name.as_str().into(),
+            listener_metrics: Arc::default(),
+            routes: proxy_routes(&self.app, slot, upstream.clone()),
+            limits: self.limits,
+            budget: self.budget.clone(),
+            fairness: None,
+            first_request: self.limits.idle_time,
+            files: spare_files(true),
+            transparent: true,
+            metrics: self.app.metrics.clone(),
+            faulted: None,
+            speaks_http2: true,
+            conditions: conditions.subscribe(),
+        };
+        info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
+        self.own.add(local);
+        let serving = self.runtime.spawn(async move {
+            listener::serve(listener, service).await;
+        });
+        Some(Served { proxy: proxy.clone(), local, upstream, conditions, serving })
+    }
+
+    /// The listener closes at once; requests under way may go on for a while.
+    fn end(&self, served: Served, draining: &mut Vec<JoinHandle<()>>) {
+        info!(proxy = %served.proxy.name, listen = %served.local, "proxy closed");
+        self.own.remove(served.local);
+        let until = Instant::now() + GRACE;
+        served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        draining.push(served.serving);
+    }
+}
+
+impl ProxyHost for Proxies {
+    fn open(&self, wanted: &[Proxy]) -> Result<(), Errors> {
+        let _runtime = self.runtime.enter();
+        let mut state = self.state();
+        let has_socket = |state: &State, proxy: &Proxy| {
+            let served =
+                state.served.get(&proxy.name).is_some_and(|served| served.proxy.listen == proxy.listen);
+            served
+                || state.bound.iter().any(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen))
+        };
+        let (mut opened, mut errors) = (Vec::new(), Errors::new());
+        for proxy in wanted.iter().filter(|proxy| !has_socket(&state, proxy)) {
+            match bind(proxy) {
+                Ok(listener) => opened.push((proxy.name.clone(), proxy.listen, listener)),
+                Err(error) => errors.push(cannot_listen(proxy, &error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        state.bound.extend(opened);
+        Ok(())
+    }
+
+    fn serve(&self, wanted: &[Proxy]) {
+        let _runtime = self.runtime.enter();
+        let mut state = self.state();
+        let State { bound, served, draining } = &mut *state;
+        draining.retain(|serving| !serving.is_finished());
+        let is_wanted = |of: &Served| {
+            wanted.iter().any(|proxy| proxy.name == of.proxy.name && proxy.listen == of.proxy.listen)
+        };
+        for (_, gone) in served.extract_if(|_, served| !is_wanted(served)) {
+            self.end(gone, draining);
+        }
+        for proxy in wanted {
+            if let Some(served) = served.get_mut(&proxy.name) {
+                if served.proxy.upstream != proxy.upstream {
+                    info!(proxy = %proxy.name, upstream = %proxy.upstream, "proxy forwards elsewhere");
+                    served.upstream.exchange(self.forwarder(proxy));
+                    served.proxy = proxy.clone();
+                }
+                continue;
+            }
+            let found =
+                bound.iter().position(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen));
+            let Some((_, _, listener)) = found.map(|found| bound.swap_remove(found)) else { continue };
+            // The plan in force knows each proxy that is wanted.
+            if let Some(begun) = self.begin(proxy, listener) {
+                served.insert(proxy.name.clone(), begun);
+            }
+        }
+        // What was bound for a plan that was refused after all.
+        bound.clear();
+    }
+
+    fn address(&self, name: &ProxyName) -> Option<SocketAddr> {
+        self.state().served.get(name).map(|served| served.local)
+    }
+}

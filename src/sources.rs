@@ -20,8 +20,6 @@ mod summary;
 pub mod volume;
 pub mod watch;
 
-// Others still import it from here.
-pub use crate::file;
 pub use change::{Change, Changed, Refusal};
 pub use control::Control;
 pub use instance::{Instance, epoch};

@@ -112,7 +112,7 @@ impl Queue {
         let mut out = io::stdout();
         while let Some(message) = self.next() {
             match message {
-                // A reader that has left is no failure of ours.
+                // Ignore write errors: the reader closed the pipe.
                 Message::Line(line) => drop(out.write_all(&line)),
                 Message::Flush(done) => drop(done.send(())),
             }

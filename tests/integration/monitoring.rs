@@ -169,7 +169,7 @@ async fn each_query_names_metrics_and_labels_that_exist() {
 fn the_operator_gets_the_same_rules() {
     const HEAD: &str = "\
 # The rules of rules.yaml for the Prometheus operator: a test holds both together, and
-# UPDATE_RULES=1 cargo test --test monitoring writes this file anew.
+# UPDATE_RULES=1 cargo test --test integration monitoring:: writes this file anew.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

@@ -17,16 +17,16 @@ pub enum Reason {
     Unit(#[from] UnitError),
     /// Conditions that do not go together.
     #[error("{0}")]
-    Trigger(TriggerError),
+    Trigger(#[from] TriggerError),
     /// A delay that is not possible.
     #[error("{0}")]
-    Delay(DelayError),
+    Delay(#[from] DelayError),
     /// A match that is not possible.
     #[error("{0}")]
-    Match(MatchError),
+    Match(#[from] MatchError),
     /// Parts of a rule that do not go together.
     #[error("{0}")]
-    Rule(RuleError),
+    Rule(#[from] RuleError),
     /// Not YAML or JSON.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -213,28 +213,4 @@ fn meant(nearest: Option<&str>) -> String {
 
 fn shown_bound(number: u64) -> String {
     if number == u64::MAX { "2^64-1".to_owned() } else { number.to_string() }
-}
-
-impl From<TriggerError> for Reason {
-    fn from(error: TriggerError) -> Self {
-        Self::Trigger(error)
-    }
-}
-
-impl From<DelayError> for Reason {
-    fn from(error: DelayError) -> Self {
-        Self::Delay(error)
-    }
-}
-
-impl From<MatchError> for Reason {
-    fn from(error: MatchError) -> Self {
-        Self::Match(error)
-    }
-}
-
-impl From<RuleError> for Reason {
-    fn from(error: RuleError) -> Self {
-        Self::Rule(error)
-    }
 }

@@ -96,7 +96,8 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Whether a request wants to change the protocol of its connection.
 pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
     request.version() == Version::HTTP_11
-        && request.headers().contains_key(UPGRADE)
+        // A change to HTTP/2 would smuggle requests past the rules; RFC 9113 has given it up.
+        && request.headers().get(UPGRADE).is_some_and(|to| !list(to).any(|to| to.eq_ignore_ascii_case(b"h2c")))
         && request.body().is_end_stream()
         && request
             .headers()

@@ -1,6 +1,7 @@
 //! An application behind the probe listener.
 
 mod backend;
+mod endurance;
 mod errors;
 mod faults;
 mod named;
@@ -8,6 +9,7 @@ mod real;
 mod reuse;
 mod smuggling;
 mod transparent;
+mod upgrade;
 
 use backend::{Backend, OK};
 

@@ -80,6 +80,9 @@ impl Server {
     /// `kept` is what earlier starts of the container have left.
     pub fn bind(config: Config, kept: start::Kept) -> Result<Self, BindError> {
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
+        if config.upstream.is_some() {
+            probe.widen();
+        }
         let admin = PartitionedListener::bind(config.admin_address, true)?;
         let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
         let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -31,11 +30,6 @@ use crate::telemetry::metrics::Limit;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
 const REST: Duration = Duration::from_secs(1);
-
-/// After which silence a client is asked whether it is there, and how often: longer than Linux remembers connections whose
-/// program has closed them.
-const ASKS_AFTER: Duration = Duration::from_secs(75);
-const ASKS_AGAIN: Duration = Duration::from_secs(15);
 
 /// What hyper insists on as the least size of its buffer.
 const LEAST_BUFFER: usize = 8192;
@@ -88,21 +82,11 @@ pub(super) async fn serve(
         endless: false,
         ends_at: None,
     };
-    if connection.service.transparent {
-        keep_alive(&connection.socket);
-    }
     let handle = ConnectionHandle { connection: connection.state.clone(), stream: None };
     let disposition = handle.serves(connection.run()).await;
     if let Disposition::Resets = disposition {
         reset_on_close(&connection.socket);
     }
-}
-
-/// Has the kernel ask clients that say nothing whether they are there: one that has ended its side and vanished would wait
-/// for ever for an upstream that does not answer.
-fn keep_alive(socket: &TcpStream) {
-    let asks = TcpKeepalive::new().with_time(ASKS_AFTER).with_interval(ASKS_AGAIN).with_retries(4);
-    let _ = SockRef::from(socket).set_tcp_keepalive(&asks);
 }
 
 struct Connection {

@@ -89,8 +89,9 @@ pub(super) struct Download {
     pub(super) memory: Option<Reservation>,
 }
 
-/// What a frame takes up on its way at most: in the buffers that it is read into and written from.
-const FLOW: usize = 3 * super::forward::MAX_BUFFER;
+/// What a body takes up at most while its client reads nothing: in the buffers that it is read into and written from, and
+/// in the kernel's.
+const FLOW: usize = 8 * super::forward::MAX_BUFFER;
 
 /// A frame up to this size is part of an ordinary answer.
 const ORDINARY_FRAME: usize = 8 << 10;

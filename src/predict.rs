@@ -16,6 +16,7 @@ mod replicas;
 pub mod report;
 pub mod rollout;
 pub mod run;
+pub mod runs;
 pub mod selection;
 pub mod service;
 pub mod summary;

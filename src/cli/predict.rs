@@ -1,6 +1,7 @@
 //! `kube-probesim predict`: what the kubelet will do with the faults of a manifest.
 
 mod arguments;
+mod choice;
 mod fetch;
 mod profiles;
 
@@ -55,6 +56,10 @@ OPTIONS
   --assume-healthy         take what is not known to be healthy; without it, restarts and availability of workloads that
                            run no kube-probesim are not assessed
   --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
+  --runs N                 also print figures over N runs, each with chances of its own: p5, p50, p95
+  --against FILE           compare with this version: budgets and outcomes of FILE... before, and of this after; repeatable
+  --kind KIND, --name NAME, --selector LABELS
+                           choose workloads: by kind, by name, by labels of their Pods (app=web,tier!=db); repeatable
   --no-advice NAME         leave out advice of this name; repeatable
   --output FORM            text, json, junit, svg (a picture of one workload) or html (a page)
                                 [default: text]; JSON is one object per line: each event, then a summary
@@ -97,16 +102,6 @@ pub fn run(
         Ok(PredictCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
-    let inputs = match read(&arguments.files, stdin) {
-        Ok(inputs) => inputs,
-        Err(errors) => {
-            let unreadable = errors.iter().any(|(_, error)| !error.is_content());
-            for (file, error) in errors {
-                let _ = writeln!(stderr, "kube-probesim predict: {file}: {error}");
-            }
-            return if unreadable { exit::NO_INPUT } else { exit::DATA };
-        }
-    };
     let profiles = match profiles::load(&arguments.profiles) {
         Ok(profiles) => profiles,
         Err(problems) => {
@@ -117,21 +112,81 @@ pub fn run(
             return if unreadable { exit::NO_INPUT } else { exit::DATA };
         }
     };
-    match manifest::read_as(&inputs, arguments.complete) {
-        Ok(mut manifests) => match equip(&mut manifests, &profiles) {
-            Ok(()) => predict(&arguments, &manifests, stdout, stderr),
-            Err((code, lines)) => {
-                for line in &lines {
-                    print_error("predict", line, stderr);
-                }
-                code
-            }
-        },
-        Err(errors) => {
-            let _ = writeln!(stderr, "{errors}");
-            exit::DATA
+    let manifests = match load(&arguments.files, &arguments, &profiles, stdin, stderr) {
+        Ok(manifests) => manifests,
+        Err(code) => return code,
+    };
+    if arguments.against.is_empty() {
+        return predict(&arguments, &manifests, stdout, stderr);
+    }
+    match load(&arguments.against, &arguments, &profiles, stdin, stderr) {
+        Ok(against) => compare(&arguments, &manifests, &against, stdout),
+        Err(code) => code,
+    }
+}
+
+/// Reads manifests, puts the profiles into their workloads, and keeps those that are meant. The error is an exit code;
+/// what is wrong is printed.
+fn load(
+    files: &[OsString],
+    arguments: &Arguments,
+    profiles: &ProfileSet,
+    stdin: &mut dyn Read,
+    stderr: &mut dyn Write,
+) -> Result<Manifests, u8> {
+    let inputs = read(files, stdin).map_err(|errors| {
+        let unreadable = errors.iter().any(|(_, error)| !error.is_content());
+        for (file, error) in errors {
+            print_error("predict", format!("{file}: {error}"), stderr);
+        }
+        if unreadable { exit::NO_INPUT } else { exit::DATA }
+    })?;
+    let mut manifests = manifest::read_as(&inputs, arguments.complete).map_err(|errors| {
+        let _ = writeln!(stderr, "{errors}");
+        exit::DATA
+    })?;
+    if !arguments.choice.takes_all() && !manifests.workloads.is_empty() {
+        let all: Vec<String> =
+            manifests.workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).take(10).collect();
+        manifests.choose(|workload| arguments.choice.takes(workload));
+        if manifests.workloads.is_empty() {
+            let line = format!("--kind, --name and --selector choose none of {}", all.join(", "));
+            print_error("predict", line, stderr);
+            return Err(exit::USAGE);
         }
     }
+    equip(&mut manifests, profiles).map_err(|(code, lines)| {
+        for line in &lines {
+            print_error("predict", line, stderr);
+        }
+        code
+    })?;
+    Ok(manifests)
+}
+
+/// Prints what changes between two versions.
+fn compare(arguments: &Arguments, before: &Manifests, after: &Manifests, stdout: &mut dyn Write) -> u8 {
+    let options = options(arguments);
+    let as_json = arguments.output == Output::Json;
+    let mut stdout = io::BufWriter::new(stdout);
+    for (number, pair) in report::pairs(&before.workloads, &after.workloads).into_iter().enumerate() {
+        if number > 0 && !as_json {
+            let _ = writeln!(stdout);
+        }
+        // Stop quietly: the reader closed the pipe.
+        if report::compare(pair, &options, as_json, &mut stdout).is_err() {
+            return 0;
+        }
+    }
+    let _ = stdout.flush();
+    0
+}
+
+/// The options, with the instant at which the prediction begins.
+fn options(arguments: &Arguments) -> Options {
+    // Whole seconds, so that the printed instant can be given to --at.
+    let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
+    Options { at, ..arguments.options.clone() }
 }
 
 /// Puts the profiles into the workloads.
@@ -223,9 +278,7 @@ fn predict(
     if workloads.is_empty() {
         return nothing(arguments, others, stdout, stderr);
     }
-    // Whole seconds, so that the printed instant can be given to --at.
-    let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
-    let options = &Options { at, ..arguments.options.clone() };
+    let options = &options(arguments);
     if arguments.output == Output::Svg && workloads.len() > 1 {
         let names: Vec<String> =
             workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).take(5).collect();

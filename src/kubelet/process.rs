@@ -70,7 +70,7 @@ impl Process {
 
     /// How long after its next start the process listens, if that is given.
     pub(super) fn start_time(&self) -> Option<Nanos> {
-        let StartTime { delay, draws } = self.program.listens_after.as_ref()?;
+        let StartTime { delay, draws } = self.program.listens_after.as_deref()?;
         Some(nanos(delay.quantile(draws.quantile(self.starts + 1))))
     }
 

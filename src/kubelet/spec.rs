@@ -239,7 +239,7 @@ pub struct Program {
     /// Any other redirect is taken to lead to another host.
     pub followed: Vec<(usize, Endpoint)>,
     /// How long after each start of the process it listens; absent: at once.
-    pub listens_after: Option<StartTime>,
+    pub listens_after: Option<Box<StartTime>>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
     pub reseeds: Option<Draws>,
     /// Whether clock, counts and the number of starts outlive the container (`STATE_DIR` on a volume of the Pod).

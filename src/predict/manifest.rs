@@ -46,6 +46,18 @@ pub struct Manifests {
     pub services: Vec<ServiceInfo>,
 }
 
+impl Manifests {
+    /// Keeps the workloads that are wanted.
+    pub fn choose(&mut self, wanted: impl Fn(&Workload) -> bool) {
+        let kept: Vec<usize> = (0..self.workloads.len()).filter(|at| wanted(&self.workloads[*at])).collect();
+        self.workloads.retain(|workload| wanted(workload));
+        for service in &mut self.services {
+            service.workloads =
+                (0..kept.len()).filter(|position| service.workloads.contains(&kept[*position])).collect();
+        }
+    }
+}
+
 /// Reads manifests; otherwise everything that is wrong with them. What the input only refers to is assumed to exist.
 pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
     read_as(inputs, false)

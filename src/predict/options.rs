@@ -25,6 +25,8 @@ pub struct Options {
     pub stops_after: Option<Duration>,
     /// Whether a workload of which nothing is known is taken to be healthy; otherwise it is not run.
     pub assume_healthy: bool,
+    /// In how many runs figures are taken; 0: only in the one that is shown.
+    pub runs: u32,
     /// The names of advice that is not given.
     pub no_advice: Vec<&'static str>,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
@@ -41,6 +43,7 @@ impl Default for Options {
             call_timeout: Duration::from_secs(5),
             stops_after: Some(Duration::ZERO),
             assume_healthy: false,
+            runs: 0,
             no_advice: Vec::new(),
             at: Timestamp::default(),
         }

@@ -68,9 +68,8 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
         let container = pod.containers.get_mut(*position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
             program.plan = ActivePlan::new(plan.clone(), Seed(draws.at(1)), false);
-            program.listens_after = profile.ready_after.clone().map(|delay| StartTime {
-                delay,
-                draws: Draws::of(seed, &format!("start-{position}-{number}")),
+            program.listens_after = profile.ready_after.clone().map(|delay| {
+                Box::new(StartTime { delay, draws: Draws::of(seed, &format!("start-{position}-{number}")) })
             });
             program.reseeds = Some(draws);
             program.epoch = at;

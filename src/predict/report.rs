@@ -2,6 +2,7 @@
 
 mod assumptions;
 mod budgets;
+mod compare;
 mod html;
 mod json;
 mod junit;
@@ -11,15 +12,18 @@ mod picture;
 use crate::kubelet::RULES;
 use crate::units::{Show, show_timestamp};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::advice::{Advice, advice};
 use super::fail_on::{Condition, Percent};
 use super::run::{Detail, Observation, Options, Prediction, Replicas, run_in};
+use super::runs::{Range, Runs, runs};
 use super::selection;
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
 use super::workload::{OurContainer, Workload};
 use assumptions::assumptions;
+pub use compare::{Pair, compare, pairs};
 
 /// The longest line of a paragraph, in characters.
 const WIDTH: usize = 120;
@@ -164,6 +168,11 @@ fn text(
         writeln!(out, "\n{}", capitalized(&reason))?;
     }
     summary(&prediction, options, view, out)?;
+    if options.runs > 0
+        && let Some(runs) = runs(workload, options)
+    {
+        over_runs(&runs, out)?;
+    }
     let advice = all_advice(workload, replicas, options, Some(&prediction));
     section("Advice", &lines_of(&advice), out)?;
     section("Assumptions", &assumptions(workload, replicas, options), out)?;
@@ -266,6 +275,22 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
         writeln!(out, "Job: complete at +{}", Short(at))?;
     }
     Ok(())
+}
+
+/// The figures over many runs.
+fn over_runs(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n{:<30} {:>10} {:>10} {:>10}", format!("Over {} runs", runs.count), "p5", "p50", "p95")?;
+    let mut row = |name: &str, values: [String; 3]| {
+        writeln!(out, "  {name:<28} {:>10} {:>10} {:>10}", values[0], values[1], values[2])
+    };
+    let Range { p5, p50, p95 } = runs.restarts;
+    row("restarts of the worst Pod", [p5, p50, p95].map(|count| count.to_string()))?;
+    let Range { p5, p50, p95 } = runs.availability;
+    row("availability of the worst Pod", [p5, p50, p95].map(|share| Percent(share).to_string()))?;
+    let Range { p5, p50, p95 } = runs.ready;
+    let shown = |at: Option<Duration>| at.map_or_else(|| "never".to_owned(), |at| format!("+{}", Short(at)));
+    row("last Pod first Ready", [p5, p50, p95].map(shown))?;
+    writeln!(out, "The timeline above is one of such runs.")
 }
 
 fn capitalized(text: &str) -> String {

@@ -340,3 +340,87 @@ fn the_picture_and_the_page_need_nothing_from_elsewhere_and_tell_a_screen_reader
     assert_eq!(output.status.code(), Some(64));
     assert!(text(&output.stderr).contains("choose one of Deployment shop, Deployment second"));
 }
+
+#[test]
+fn workloads_are_chosen_by_kind_name_and_labels() {
+    let labelled = SHOP.replace("template:\n", "template:\n    metadata: {labels: {app: shop}}\n");
+    let two = labelled.clone()
+        + "---\n"
+        + &labelled.replace(": shop", ": second").replace("Deployment", "StatefulSet");
+    let titles = |args: &[&str]| {
+        let output = predict(&[&["-"], args].concat(), &two);
+        let printed = text(&output.stdout);
+        let titles: Vec<String> = printed
+            .lines()
+            .filter_map(|line| line.split(": ").nth(1).filter(|_| line.starts_with("standard input")))
+            .map(str::to_owned)
+            .collect();
+        (output.status.code().unwrap(), titles)
+    };
+    let (shop, second) = ("Deployment shop".to_owned(), "StatefulSet second".to_owned());
+    assert_eq!(titles(&[]), (0, vec![shop.clone(), second.clone()]));
+    assert_eq!(titles(&["--kind", "statefulset"]), (0, vec![second.clone()]));
+    assert_eq!(titles(&["--name", "shop"]), (0, vec![shop]));
+    assert_eq!(titles(&["--selector", "app!=shop"]), (0, vec![second]));
+    assert_eq!(titles(&["--name", "third"]), (64, vec![]));
+    assert_eq!(titles(&["--selector", "=x"]), (64, vec![]));
+}
+
+#[test]
+fn runs_show_what_is_chance() {
+    let args = ["-", "--profile", "web={latency: {p50: 100ms, p80: 1500ms}}", "--runs", "50", "--for", "10m"];
+    let output = predict(&args, SHOP);
+    let printed = text(&output.stdout);
+    let line = printed.lines().find(|line| line.contains("restarts of the worst Pod")).unwrap();
+    let figures: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(printed.contains("Over 50 runs") && printed.contains("one of such runs"), "{printed}");
+    assert!(figures.len() == 3 && figures[0] < figures[2], "{line}");
+    assert_eq!(text(&predict(&args, SHOP).stdout), printed, "the same seeds");
+    let json = predict(&[&args[..], &["--output", "json"]].concat(), SHOP);
+    let json = text(&json.stdout);
+    let summary: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["summary"]["runs"]["restarts"]["p95"], figures[2]);
+    assert_eq!(predict(&["-", "--runs", "0"], SHOP).status.code(), Some(64));
+}
+
+#[test]
+fn two_versions_are_compared_side_by_side() {
+    let dir = std::env::temp_dir().join(format!("probesim-against-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (before, after) = (dir.join("before.yaml"), dir.join("after.yaml"));
+    std::fs::write(&before, SHOP).unwrap();
+    std::fs::write(
+        &after,
+        SHOP.replace("{httpGet: {port: 80}}", "{httpGet: {port: 80}, failureThreshold: 6}"),
+    )
+    .unwrap();
+    let (before, after) = (before.to_str().unwrap(), after.to_str().unwrap());
+    let profile = ["--profile", "web={ready_after: 40s}"];
+    let output = predict(&[before, "--against", after, profile[0], profile[1]], "");
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let line = |what: &str| {
+        printed
+            .lines()
+            .find(|line| line.contains(what))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        line("pause that liveness forgives"),
+        "* web: pause that liveness forgives 21s .. 31s 51s .. 1m1s"
+    );
+    assert!(
+        line("restarts of the worst Pod").ends_with(" 0")
+            && line("restarts of the worst Pod").starts_with('*'),
+        "{printed}"
+    );
+    assert!(printed.contains("others are the same"), "{printed}");
+    let json = predict(&[before, "--against", after, "--output", "json"], "");
+    let line: serde_json::Value = serde_json::from_str(&text(&json.stdout)).unwrap();
+    assert_eq!(line["comparison"]["outcomes"][0]["before"], "not assessed");
+    assert_eq!(predict(&[before, "--against", after, "--output", "svg"], "").status.code(), Some(64));
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use lexopt::Parser;
 use thiserror::Error;
 
+use super::choice::{self, Choice};
 use super::profiles::ProfileOption;
 use crate::cli::shared::{self, Argument, ArgumentError};
 use crate::fault::Timestamp;
@@ -12,13 +13,14 @@ use crate::predict::advice;
 use crate::predict::fail_on::{Condition, ConditionError};
 use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
+use crate::predict::runs::MAX_RUNS;
 use crate::units::{self, UnitError};
 
 /// Options without a value.
 const FLAGS: [&str; 2] = ["--complete", "--assume-healthy"];
 
 /// Options with a value.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 18] = [
     "--for",
     "--at",
     "--pods",
@@ -27,6 +29,11 @@ const OPTIONS: [&str; 13] = [
     "--endpoint-lag",
     "--call-timeout",
     "--stops-after",
+    "--runs",
+    "--against",
+    "--selector",
+    "--kind",
+    "--name",
     "--no-advice",
     "--profile",
     "--profile-from",
@@ -55,6 +62,10 @@ pub(super) struct Arguments {
     pub(super) timeline_of: Option<String>,
     pub(super) output: Output,
     pub(super) fail_on: Vec<Condition>,
+    /// The version to compare with, as `files`; empty: none.
+    pub(super) against: Vec<OsString>,
+    /// Which workloads are meant.
+    pub(super) choice: Choice,
     /// In their order.
     pub(super) profiles: Vec<ProfileOption>,
     /// Whether everything that is referred to must be in the input.
@@ -74,6 +85,12 @@ pub(super) enum UsageError {
     Seed(String),
     #[error("--fail-on {0:?} {1}")]
     Condition(String, ConditionError),
+    #[error("--runs {0:?} is not a number from 1 to {MAX_RUNS}")]
+    Runs(String),
+    #[error("--selector {0:?} is not a selector of labels such as app=web,tier!=db")]
+    Selector(String),
+    #[error("--against prints text or json, not another --output")]
+    Against,
     #[error("--output {0:?} is not one of text, json, junit, svg, html")]
     Output(String),
     #[error("--no-advice {0:?} is no name of advice; there are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
@@ -111,6 +128,9 @@ pub(super) fn parse(
         }
         arguments.files.push("-".into());
     }
+    if !arguments.against.is_empty() && !matches!(arguments.output, Output::Text | Output::Json) {
+        errors.push(UsageError::Against);
+    }
     if errors.is_empty() { Ok(PredictCommand::Predict(Box::new(arguments))) } else { Err(errors) }
 }
 
@@ -142,6 +162,16 @@ impl Arguments {
                 let form = Output::ALL.into_iter().find(|(_, name)| *name == value);
                 self.output = form.map(|(form, _)| form).ok_or(UsageError::Output(value))?;
             }
+            "--runs" => {
+                let runs = value.parse().ok().filter(|runs| (1..=MAX_RUNS).contains(runs));
+                self.options.runs = runs.ok_or(UsageError::Runs(value))?;
+            }
+            "--against" => self.against.push(value.into()),
+            "--selector" => {
+                self.choice.labels.extend(choice::selector(&value).ok_or(UsageError::Selector(value))?);
+            }
+            "--kind" => self.choice.kinds.push(value),
+            "--name" => self.choice.names.push(value),
             "--no-advice" => {
                 let code = advice::find(&value).ok_or(UsageError::NoAdvice(value))?;
                 self.options.no_advice.push(code);

@@ -11,6 +11,7 @@ use super::super::advice::Advice;
 use super::super::budget::{self, Amount, Budget, Meaning};
 use super::super::rollout::Milestone;
 use super::super::run::{Observation, Options, PodOutcome, Prediction, Replicas, run};
+use super::super::runs::{Runs, runs};
 use super::super::selection::{Selection, selections};
 use super::super::summary::Summary;
 use super::super::watcher::Sight;
@@ -54,6 +55,9 @@ pub(super) fn lines(
     let mut summary = summary(&name, workload, replicas, options, &prediction);
     summary["advice"] = advice_lines(&advice);
     summary["service"]["names"] = json!(view.services);
+    if options.runs > 0 {
+        summary["runs"] = json!(runs(workload, options).map(|runs| of_runs(&runs)));
+    }
     writeln!(out, "{}", json!({ "summary": summary }))?;
     Ok(Outcome { prediction: Some(prediction), advice })
 }
@@ -78,6 +82,16 @@ fn unassessed(
         "advice": advice_lines(advice),
         "assumptions": workload.assumptions,
         "warnings": workload.warnings,
+    })
+}
+
+fn of_runs(runs: &Runs) -> Value {
+    let ready = |at: Option<Duration>| at.map(|at| at.as_secs_f64());
+    json!({
+        "count": runs.count,
+        "restarts": { "p5": runs.restarts.p5, "p50": runs.restarts.p50, "p95": runs.restarts.p95 },
+        "availability": { "p5": runs.availability.p5, "p50": runs.availability.p50, "p95": runs.availability.p95 },
+        "ready_seconds": { "p5": ready(runs.ready.p5), "p50": ready(runs.ready.p50), "p95": ready(runs.ready.p95) },
     })
 }
 

@@ -56,6 +56,9 @@ pub enum AddressError {
     /// A path or a query where there is none.
     #[error("has too much after its port; write {0}")]
     Path(&'static str),
+    /// The name of a service that is no text.
+    #[error("has the name of a service that is not UTF-8")]
+    Service,
     /// Headers for a probe without any.
     #[error("takes no --header: a {0} probe sends none")]
     Headers(&'static str),

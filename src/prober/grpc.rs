@@ -1,10 +1,8 @@
 //! The gRPC probe: one unary call over HTTP/2, plain or within TLS.
-//!
-//! One call on one stream needs only a few kinds of frames.
 
-mod frame;
+mod call;
 mod health;
-mod hpack;
+mod settings;
 mod status;
 
 use std::time::Duration;
@@ -19,7 +17,7 @@ use super::quote::quoted;
 use super::stream::Stream;
 use crate::tls::Trust;
 use crate::units::Show;
-use frame::Connection;
+use call::Connection;
 use health::{serving_name, serving_status};
 use status::{Status, code};
 
@@ -73,7 +71,8 @@ impl GrpcProbe {
             }
             Err(_) => (deadline_message(timeout), code::DEADLINE_EXCEEDED),
             Ok(Err(status)) => {
-                let message = match status.code {
+                let code = u16::try_from(status.code).unwrap_or(u16::MAX);
+                let message = match code {
                     code::UNIMPLEMENTED => format!(
                         "error: this server does not implement the grpc health protocol \
                          (grpc.health.v1.Health): {}",
@@ -82,7 +81,7 @@ impl GrpcProbe {
                     code::DEADLINE_EXCEEDED => deadline_message(timeout),
                     _ => format!("error: health rpc probe failed: {status}"),
                 };
-                (message, status.code)
+                (message, code)
             }
         };
         AttemptEnd { result: ProbeResult::Failure, phase: progress.phase, status: Some(status), message }
@@ -94,10 +93,10 @@ impl GrpcProbe {
         progress.connected = true;
         progress.phase = Phase::Head;
         let left = deadline.saturating_duration_since(Instant::now());
-        connection.call(&self.endpoint.to_string(), &self.service, left).await?;
-        let answer = connection.answer(&mut progress.phase).await?;
-        serving_status(&answer)
-            .ok_or_else(|| Status::new(code::INTERNAL, "grpc: failed to unmarshal the received message"))
+        let scheme = if self.trust.is_some() { "https" } else { "http" };
+        let authority = self.endpoint.to_string();
+        let answer = connection.call(scheme, &authority, &self.service, left, &mut progress.phase).await?;
+        Ok(serving_status(&answer).unwrap_or_default())
     }
 
     async fn stream(&self, phase: &mut Phase) -> Option<Stream> {
@@ -113,11 +112,10 @@ impl GrpcProbe {
     async fn connect(&self, progress: &mut Progress) -> Connection {
         let mut pause = BACKOFF;
         loop {
-            if let Some(stream) = self.stream(&mut progress.phase).await {
-                let mut connection = Connection::new(stream);
-                if connection.handshake().await.is_ok() {
-                    return connection;
-                }
+            if let Some(stream) = self.stream(&mut progress.phase).await
+                && let Some(connection) = Connection::begin(stream).await
+            {
+                return connection;
             }
             progress.phase = Phase::Connect;
             sleep(pause).await;

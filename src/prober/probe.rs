@@ -51,7 +51,9 @@ impl Probe {
             "grpc" | "grpcs" if !headers.is_empty() => Err(AddressError::Headers("grpc")),
             "tcp" => Ok(Self::Tcp(endpoint)),
             scheme @ ("grpc" | "grpcs") => {
-                let service = url.path().strip_prefix('/').unwrap_or_default().to_owned();
+                let service = url.unescaped_path();
+                let service = String::from_utf8(service).map_err(|_| AddressError::Service)?;
+                let service = service.strip_prefix('/').unwrap_or_default().to_owned();
                 let trust = (scheme == "grpcs").then(Trust::default);
                 Ok(Self::Grpc(GrpcProbe::new(endpoint, service, trust)))
             }

@@ -10,7 +10,7 @@ mod user;
 use std::fmt;
 
 pub(super) use error::{LocationError, UrlError};
-use escape::{Part, escaped};
+use escape::{Part, escaped, unescaped};
 use split::Parts;
 pub(super) use user::User;
 
@@ -92,6 +92,12 @@ impl Url {
     /// The path, escaped.
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The path without escapes.
+    pub(super) fn unescaped_path(&self) -> Vec<u8> {
+        // Its escapes were checked when it was read.
+        unescaped(self.path.as_bytes(), Part::Path).unwrap_or_default()
     }
 
     pub(super) const fn has_query(&self) -> bool {

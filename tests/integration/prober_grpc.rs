@@ -2,18 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, not their helpers")]
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use kube_probesim::prober::{Phase, ProbeResult};
+use kube_probesim::prober::{Outcome, Phase, ProbeResult};
 
-use crate::scripted::{Fin, Hang, LONG, SHORT, Server, attempt, check, closed};
+use crate::scripted::{self, LONG, SHORT, attempt, check, closed};
 use ProbeResult::{Failure, Success};
 
 #[test]
 fn tcp_succeeds_once_connected() {
-    let server = Server::new(&[(b"", Hang)]);
+    let server = scripted::Server::new(&[(b"", scripted::Hang)]);
     let outcome = attempt(&format!("tcp://{}", server.address), &[], LONG);
     check(&outcome, Success, Phase::Complete, None, "");
     assert_eq!(server.request(), "", "the connection is closed at once");
@@ -31,33 +34,123 @@ const SETTINGS: u8 = 4;
 const END_HEADERS: u8 = 4;
 const END_HEADERS_AND_STREAM: u8 = 5;
 
-/// What a gRPC server answers whose messages and trailers are these.
-fn grpc_answer(data: &[u8], trailers: &[u8]) -> Vec<u8> {
-    [
-        frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
-        frame(SETTINGS, 1, 0, &[]),
-        frame(6, 0, 0, b"pingping"),
-        // A window update, which nobody needs here.
-        frame(8, 0, 0, &[0, 0, 1, 0]),
-        if data.is_empty() {
-            Vec::new()
-        } else {
-            frame(1, END_HEADERS, 1, b"\x20\x88\x5f\x10application/grpc")
-        },
-        if data.is_empty() { Vec::new() } else { frame(0, 0, 1, data) },
-        frame(1, END_HEADERS_AND_STREAM, 1, trailers),
-    ]
-    .concat()
+/// A header as it is, which needs no table (RFC 7541, 6.2.2). A name or value has less than 127 bytes.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    [vec![0], text(name), text(value)].concat()
 }
 
-/// `grpc-status: 0`, as gRPC's own servers code it.
-const STATUS_0: &[u8] = b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x010";
+/// `:status: 200`, which the static table has.
+const STATUS_200: &[u8] = b"\x88";
+/// `SERVING` in a message.
+const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
+
+fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
+    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+    frame(1, END_HEADERS, 1, &block)
+}
+
+/// The head of an answer of gRPC, with more fields.
+fn head(fields: &[(&str, &str)]) -> Vec<u8> {
+    let more: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+    frame(1, END_HEADERS, 1, &[STATUS_200, &field("content-type", "application/grpc"), &more].concat())
+}
+
+fn data(bytes: &[u8]) -> Vec<u8> {
+    frame(0, 0, 1, bytes)
+}
+
+fn trailers(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut trailers = headers(fields);
+    trailers[4] = END_HEADERS_AND_STREAM;
+    trailers
+}
+
+/// A head that is all there is.
+fn alone(mut head: Vec<u8>) -> Vec<u8> {
+    head[4] = END_HEADERS_AND_STREAM;
+    head
+}
+
+fn serving() -> Vec<u8> {
+    [head(&[]), data(SERVING), trailers(&[("grpc-status", "0")])].concat()
+}
+
+/// A server that sends its settings, waits for a call on stream 1, and answers with these bytes.
+struct Server {
+    address: SocketAddr,
+    requests: Receiver<Vec<u8>>,
+}
+
+impl Server {
+    /// The first connections are closed at once.
+    fn after(closed: usize, answer: Vec<u8>, ends: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, requests) = channel();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().skip(closed) {
+                serve(socket.unwrap(), &answer, ends, &sender);
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn new(answer: Vec<u8>) -> Self {
+        Self::after(0, answer, false)
+    }
+
+    fn url(&self) -> String {
+        format!("grpc://{}", self.address)
+    }
+}
+
+/// Serves one connection until the client has gone. Without a call there is nothing to answer.
+fn serve(mut socket: TcpStream, answer: &[u8], ends: bool, requests: &Sender<Vec<u8>>) {
+    let _ = socket.write_all(&frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]));
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    // The data of the request ends the stream: flags 1, stream 1.
+    while !seen.windows(6).any(|window| window == [0, 1, 0, 0, 0, 1]) {
+        match socket.read(&mut buffer) {
+            Ok(count @ 1..) => seen.extend_from_slice(&buffer[..count]),
+            _ => return,
+        }
+    }
+    let _ = requests.send(seen);
+    let _ = socket.write_all(&[&frame(SETTINGS, 1, 0, &[]), &frame(6, 0, 0, b"pingping"), answer].concat());
+    if ends {
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+    }
+    while matches!(socket.read(&mut buffer), Ok(1..)) {}
+}
+
+fn judged(answer: Vec<u8>) -> Outcome {
+    attempt(&Server::new(answer).url(), &[], LONG)
+}
+
+/// A failure of the call, by what follows `rpc error: `.
+fn failed(text: &str) -> (ProbeResult, String) {
+    (Failure, format!("error: health rpc probe failed: rpc error: {text}"))
+}
 
 #[test]
 fn grpc_serving_is_success() {
-    let server = Server::new(&[(&grpc_answer(b"\0\0\0\0\x02\x08\x01", STATUS_0), Hang)]);
-    let outcome = attempt(&format!("grpc://{}/name", server.address), &[], LONG);
-    check(&outcome, Success, Phase::Complete, Some(0), "");
+    check(&judged(serving()), Success, Phase::Complete, Some(0), "");
+}
+
+#[test]
+fn grpc_asks_for_the_service_by_its_name_without_escapes() {
+    for (path, name) in [("", &b""[..]), ("/shop.Cart", b"shop.Cart"), ("/\u{e4}%20b", "\u{e4} b".as_bytes())]
+    {
+        let server = Server::new(serving());
+        let outcome = attempt(&format!("{}{path}", server.url()), &[], LONG);
+        check(&outcome, Success, Phase::Complete, Some(0), "");
+        let request = server.requests.recv_timeout(LONG).unwrap();
+        assert!(request.ends_with(name), "{path}: {request:?}");
+    }
+    let refused = kube_probesim::prober::Probe::parse("grpc://h:1/%ff", Vec::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "has the name of a service that is not UTF-8");
 }
 
 #[test]
@@ -68,8 +161,7 @@ fn grpc_anything_but_serving_is_failure() {
         (b"\0\0\0\0\x02\x08\x03", "SERVICE_UNKNOWN"),
         (b"\0\0\0\0\x02\x08\x2a", "42"),
     ] {
-        let server = Server::new(&[(&grpc_answer(message, STATUS_0), Hang)]);
-        let outcome = attempt(&format!("grpc://{}", server.address), &[], LONG);
+        let outcome = judged([head(&[]), data(message), trailers(&[("grpc-status", "0")])].concat());
         let message = format!("service unhealthy (responded with \"{name}\")");
         check(&outcome, Failure, Phase::Complete, Some(0), &message);
     }
@@ -77,49 +169,215 @@ fn grpc_anything_but_serving_is_failure() {
 
 #[test]
 fn grpc_unimplemented_and_other_codes_are_failures() {
-    for (trailers, code, message) in [
+    for (fields, code, message) in [
         (
-            &b"\x88\0\x0bgrpc-status\x0212\0\x0cgrpc-message\x07No%20it"[..],
+            [("grpc-status", "12"), ("grpc-message", "No%20it")],
             12,
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): No it",
         ),
         (
-            b"\x88\0\x0bgrpc-status\x015\0\x0cgrpc-message\x02x%",
+            [("grpc-status", "5"), ("grpc-message", "x%")],
             5,
             "error: health rpc probe failed: rpc error: code = NotFound desc = x%",
         ),
-        (b"\x88\0\x0bgrpc-status\x014", 4, "timeout: health rpc did not complete within 20s"),
+        ([("grpc-status", "4"), ("x", "y")], 4, "timeout: health rpc did not complete within 20s"),
     ] {
-        let server = Server::new(&[(&grpc_answer(b"", trailers), Hang)]);
-        let outcome = attempt(&format!("grpc://{}", server.address), &[], LONG);
-        check(&outcome, Failure, Phase::Complete, Some(code), message);
+        check(&judged(alone(head(&fields))), Failure, Phase::Complete, Some(code), message);
+    }
+}
+
+/// Each was given to grpc-go 1.80, and has its judgement and its text.
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn grpc_answers_are_judged_as_grpc_go_judges_them() {
+    const TRAILERS: [(&str, &str); 1] = [("grpc-status", "0")];
+    let ok = || trailers(&TRAILERS);
+    let typed =
+        |content: &str| frame(1, END_HEADERS, 1, &[STATUS_200, &field("content-type", content)].concat());
+    let no_grpc = "code = Unknown desc = unexpected HTTP status code received from server: 200 (OK)";
+    let no_message = "code = Internal desc = cardinality violation: received no response message from non-server-streaming RPC";
+    let success = || (Success, String::new());
+    for (what, answer, expected) in [
+        (
+            "no content type",
+            [frame(1, END_HEADERS, 1, STATUS_200), data(SERVING), ok()].concat(),
+            failed(&format!("{no_grpc}; malformed header: missing HTTP content-type")),
+        ),
+        (
+            "another content type",
+            [typed("text/html"), data(SERVING), ok()].concat(),
+            failed(&format!("{no_grpc}; transport: received unexpected content-type \"text/html\"")),
+        ),
+        ("a subtype", [typed("application/grpc+proto"), data(SERVING), ok()].concat(), success()),
+        ("a parameter", [typed("application/grpc;x"), data(SERVING), ok()].concat(), success()),
+        (
+            "a longer content type",
+            [typed("application/grpc-web"), data(SERVING), ok()].concat(),
+            failed(&format!(
+                "{no_grpc}; transport: received unexpected content-type \"application/grpc-web\""
+            )),
+        ),
+        (
+            "a status of HTTP",
+            alone(headers(&[(":status", "503"), ("content-type", "text/plain")])),
+            failed(
+                "code = Unavailable desc = unexpected HTTP status code received from server: 503 (Service Unavailable); \
+                 transport: received unexpected content-type \"text/plain\"",
+            ),
+        ),
+        (
+            "a status of HTTP with gRPC",
+            alone(headers(&[(":status", "404"), ("content-type", "application/grpc"), ("grpc-status", "0")])),
+            failed(no_message),
+        ),
+        ("a status in the head", [head(&[("grpc-status", "5")]), data(SERVING), ok()].concat(), success()),
+        (
+            "a status in the head alone",
+            [head(&TRAILERS), data(SERVING), trailers(&[("x", "y")])].concat(),
+            failed("code = Unknown desc = "),
+        ),
+        (
+            "no trailers",
+            [head(&[]), frame(0, 1, 1, SERVING)].concat(),
+            failed("code = Internal desc = server closed the stream without sending trailers"),
+        ),
+        (
+            "a pseudo-header field after others",
+            [
+                frame(1, END_HEADERS, 1, &[&field("content-type", "application/grpc"), STATUS_200].concat()),
+                data(SERVING),
+                ok(),
+            ]
+            .concat(),
+            // grpc-go names the rule: "pseudo header field after regular".
+            failed("code = Internal desc = received invalid frame"),
+        ),
+        ("no message", [head(&[]), ok()].concat(), failed(no_message)),
+        (
+            "two messages",
+            [head(&[]), data(SERVING), data(SERVING), ok()].concat(),
+            failed(
+                "code = Internal desc = cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message",
+            ),
+        ),
+        ("too little for another message", [head(&[]), data(SERVING), data(b"\0"), ok()].concat(), success()),
+        (
+            "half a message",
+            [head(&[]), data(&SERVING[..6]), trailers(&[("grpc-status", "5")])].concat(),
+            failed("code = Internal desc = unexpected EOF"),
+        ),
+        (
+            "a message and a failure",
+            [head(&[]), data(SERVING), trailers(&[("grpc-status", "5")])].concat(),
+            failed("code = NotFound desc = "),
+        ),
+        (
+            "a compressed message",
+            [head(&[("grpc-encoding", "gzip")]), data(b"\x01\0\0\0\x02\x08\x01"), ok()].concat(),
+            failed("code = Internal desc = grpc: Decompressor is not installed for grpc-encoding \"gzip\""),
+        ),
+        (
+            "a compressed message without its encoding",
+            [head(&[]), data(b"\x01\0\0\0\x02\x08\x01"), ok()].concat(),
+            failed("code = Internal desc = grpc: compressed flag set with identity or empty encoding"),
+        ),
+        (
+            "a message above the limit",
+            [head(&[]), data(b"\0\x7f\0\0\0"), ok()].concat(),
+            failed(
+                "code = ResourceExhausted desc = grpc: received message larger than max (2130706432 vs. 4194304)",
+            ),
+        ),
+        (
+            "a status that is no number",
+            [head(&[]), data(SERVING), trailers(&[("grpc-status", "x")])].concat(),
+            failed(
+                "code = Unknown desc = transport: malformed grpc-status: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+        ),
+        (
+            "a status that is negative",
+            [head(&[]), data(SERVING), trailers(&[("grpc-status", "-1")])].concat(),
+            failed("code = Code(4294967295) desc = "),
+        ),
+        (
+            "binary data that is none",
+            [head(&[("x-bin", "!!")]), data(SERVING), ok()].concat(),
+            failed("code = Internal desc = transport: malformed x-bin: illegal base64 data at input byte 0"),
+        ),
+        (
+            "a reset",
+            frame(3, 0, 1, &[0, 0, 0, 8]),
+            failed("code = Canceled desc = stream terminated by RST_STREAM with error code: CANCEL"),
+        ),
+        (
+            "a reset with an unknown code",
+            frame(3, 0, 1, &[0, 0, 0, 77]),
+            failed(
+                "code = Unknown desc = stream terminated by RST_STREAM with error code: unknown error code 0x4d",
+            ),
+        ),
+        (
+            "a frame that is too large",
+            vec![0xff; 9],
+            failed("code = Unavailable desc = error reading from server: http2: frame too large"),
+        ),
+    ] {
+        let outcome = judged(answer);
+        assert_eq!((outcome.result, outcome.message), expected, "{what}");
     }
 }
 
 #[test]
-fn grpc_that_breaks_off_is_failure_never_an_error() {
-    let settings = frame(SETTINGS, 0, 0, &[]);
-    let url = |server: &Server| format!("grpc://{}", server.address);
-    let server = Server::new(&[(&settings, Hang)]);
-    let message = "timeout: health rpc did not complete within 300ms";
-    check(&attempt(&url(&server), &[], SHORT), Failure, Phase::Head, Some(4), message);
-    let reset = [settings.clone(), frame(3, 0, 1, &[0, 0, 0, 8])].concat();
-    let oversized = [settings.clone(), vec![0xff; 9]].concat();
-    let no_trailers = [settings.clone(), frame(0, 1, 1, b"\0\0\0\0\0")].concat();
-    let bad_block = [settings, frame(1, END_HEADERS_AND_STREAM, 1, &[0xff; 9])].concat();
-    for bytes in [reset, oversized, no_trailers, bad_block] {
-        let outcome = attempt(&url(&Server::new(&[(&bytes, Hang)])), &[], LONG);
-        assert_eq!(outcome.result, Failure, "{outcome:?}");
-        assert!(
-            outcome.message.starts_with("error: health rpc probe failed: rpc error: code = "),
-            "{outcome:?}"
-        );
+fn grpc_takes_a_message_that_needs_many_windows() {
+    // Field 2 with 200 kB, then SERVING.
+    let text = vec![b'x'; 200_000];
+    let message = [&[0x12, 0xc0, 0x9a, 0x0c], text.as_slice(), &[8, 1]].concat();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let framed = [&[0], &length[..], &message].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        runtime.block_on(async {
+            let mut connection =
+                h2::server::handshake(tokio::net::TcpStream::from_std(socket).unwrap()).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let head =
+                    hyper::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+                let mut body = respond.send_response(head, false).unwrap();
+                body.send_data(framed.clone().into(), false).unwrap();
+                let mut trailers = hyper::HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                body.send_trailers(trailers).unwrap();
+            }
+        });
+    });
+    let outcome = attempt(&format!("grpc://{address}"), &[], LONG);
+    check(&outcome, Success, Phase::Complete, Some(0), "");
+}
+
+#[test]
+fn grpc_that_ends_or_hangs_is_failure_never_an_error() {
+    for (answer, phase) in [
+        (Vec::new(), Phase::Head),
+        (head(&[]), Phase::Body),
+        ([head(&[]), data(SERVING)].concat(), Phase::Body),
+    ] {
+        let ended = attempt(&Server::after(0, answer.clone(), true).url(), &[], LONG);
+        let (_, message) = failed("code = Unavailable desc = error reading from server: EOF");
+        check(&ended, Failure, phase, Some(14), &message);
+        let hanging = attempt(&Server::new(answer).url(), &[], SHORT);
+        let message = "timeout: health rpc did not complete within 300ms";
+        check(&hanging, Failure, phase, Some(4), message);
     }
 }
 
 #[test]
 fn grpc_that_does_not_listen_is_failure_after_the_whole_timeout() {
-    let http = Server::new(&[(b"HTTP/1.1 400 Bad Request\r\n\r\n", Fin)]);
+    let http = scripted::Server::new(&[(b"HTTP/1.1 400 Bad Request\r\n\r\n", scripted::Fin)]);
     for address in [closed(), http.address] {
         let outcome = attempt(&format!("grpc://{address}"), &[], SHORT);
         let message = format!(
@@ -132,9 +390,7 @@ fn grpc_that_does_not_listen_is_failure_after_the_whole_timeout() {
 
 #[test]
 fn grpc_connects_again_within_its_timeout() {
-    let serving = grpc_answer(b"\0\0\0\0\x02\x08\x01", STATUS_0);
-    let server = Server::new(&[(b"", Fin), (&serving, Hang)]);
-    let outcome = attempt(&format!("grpc://{}", server.address), &[], LONG);
+    let outcome = attempt(&Server::after(1, serving(), false).url(), &[], LONG);
     check(&outcome, Success, Phase::Complete, Some(0), "");
     assert!(outcome.duration >= Duration::from_secs(1), "{outcome:?}");
 }
@@ -146,12 +402,11 @@ proptest! {
     fn no_frames_make_grpc_panic_hang_or_err(
         frames in prop::collection::vec((0..10_u8, any::<u8>(), 0..3_u8, prop::collection::vec(any::<u8>(), 0..20)), 0..8),
     ) {
-        let mut bytes = frame(SETTINGS, 0, 0, &[]);
+        let mut bytes = Vec::new();
         for (kind, flags, stream, payload) in frames {
             bytes.extend(frame(kind, flags, stream, &payload));
         }
-        let server = Server::new(&[(&bytes, Fin)]);
-        let outcome = attempt(&format!("grpc://{}", server.address), &[], LONG);
+        let outcome = attempt(&Server::after(0, bytes, true).url(), &[], LONG);
         prop_assert!(matches!(outcome.result, Failure | Success), "{outcome:?}");
         prop_assert!(outcome.duration < LONG);
     }

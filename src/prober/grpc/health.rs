@@ -1,6 +1,7 @@
 //! The messages of `grpc.health.v1`, in gRPC's framing.
 
 use super::status::{Status, code};
+use crate::prober::quote::quoted;
 
 /// A `HealthCheckRequest`.
 pub(super) fn request(service: &str) -> Vec<u8> {
@@ -16,16 +17,27 @@ pub(super) fn request(service: &str) -> Vec<u8> {
     framed
 }
 
-/// The only message of a stream.
-pub(super) fn message(data: &[u8]) -> Result<Vec<u8>, Status> {
-    match data {
-        [0, a, b, c, d, message @ ..] if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() => {
-            Ok(message.to_owned())
+/// What grpc-go says of an answer whose status is OK and that has no message.
+pub(super) const NO_MESSAGE: &str =
+    "cardinality violation: received no response message from non-server-streaming RPC";
+/// What grpc-go says of a second message.
+pub(super) const ANOTHER_MESSAGE: &str =
+    "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message";
+
+/// Checks the byte before the length of a message, which says whether it is compressed.
+pub(super) fn check_kind(kind: u8, encoding: Option<&[u8]>) -> Result<(), Status> {
+    let text = match (kind, encoding) {
+        (0, _) => return Ok(()),
+        (1, None | Some(b"" | b"identity")) => {
+            "grpc: compressed flag set with identity or empty encoding".to_owned()
         }
-        [1, ..] => Err(Status::new(code::INTERNAL, "a compressed message, which was not asked for")),
-        [] => Err(Status::new(code::INTERNAL, "EOF")),
-        _ => Err(Status::new(code::INTERNAL, "unexpected EOF")),
-    }
+        (1, Some(encoding)) => {
+            let encoding = quoted(encoding);
+            format!("grpc: Decompressor is not installed for grpc-encoding {encoding}")
+        }
+        (kind, _) => format!("grpc: received unexpected payload format {kind}"),
+    };
+    Err(Status::new(code::INTERNAL, text))
 }
 
 /// Field 1 of a `HealthCheckResponse`, 0 where it is absent; `None` if the message is malformed.

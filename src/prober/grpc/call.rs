@@ -1,0 +1,170 @@
+//! One unary call over HTTP/2, judged as grpc-go judges it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
+use hyper::{HeaderMap, Request, Response};
+use tokio::task::JoinHandle;
+
+use super::health;
+use super::settings::Begun;
+use super::status::{Status, broken, code, trailers_status, wrong_head};
+use crate::prober::outcome::Phase;
+use crate::prober::stream::Stream;
+use crate::prober::version::KUBERNETES_VERSION;
+
+/// The largest head of an answer, in bytes: far above that of any health check.
+const MAX_HEAD: u32 = 64 << 10;
+/// The largest message, in bytes, as of grpc-go.
+const MAX_MESSAGE: usize = 4 << 20;
+/// The length of what stands before a message.
+const PREFIX: usize = 5;
+
+/// One connection, for one call. It ends with this value.
+pub(super) struct Connection {
+    sender: SendRequest<Bytes>,
+    driver: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Begins HTTP/2, and waits for the settings of the peer. `None` if it does not begin with them.
+    pub(super) async fn begin(stream: Stream) -> Option<Self> {
+        let (stream, begun) = Begun::new(stream);
+        let handshake =
+            Builder::new().enable_push(false).max_header_list_size(MAX_HEAD).handshake(stream).await;
+        let (sender, connection) = handshake.ok()?;
+        let connection = Self { sender, driver: tokio::spawn(connection) };
+        begun.await.unwrap_or(false).then_some(connection)
+    }
+
+    /// Asks for the health of a service and returns the message of the answer if its status is OK. `left` is how much
+    /// time the call has, `phase` is kept up to date.
+    pub(super) async fn call(
+        &mut self,
+        scheme: &str,
+        authority: &str,
+        service: &str,
+        left: Duration,
+        phase: &mut Phase,
+    ) -> Result<Vec<u8>, Status> {
+        let request = Request::post(format!("{scheme}://{authority}/grpc.health.v1.Health/Check"))
+            .version(hyper::Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .header("user-agent", format!("kube-probe/{KUBERNETES_VERSION}"))
+            .header("te", "trailers")
+            // At most eight digits.
+            .header("grpc-timeout", format!("{}m", left.as_millis().min(99_999_999)))
+            .body(())
+            .map_err(|error| Status::new(code::INTERNAL, error.to_string()))?;
+        let answer = self.head(request, health::request(service)).await?;
+        let (head, mut body) = answer.into_parts();
+        let last = body.is_end_stream();
+        *phase = if last { Phase::Complete } else { Phase::Body };
+        wrong_head(head.status, &head.headers)?;
+        if last {
+            trailers_status(&head.headers)?;
+            return Err(Status::new(code::INTERNAL, health::NO_MESSAGE));
+        }
+        let encoding = head.headers.get("grpc-encoding").map(|value| value.as_bytes().to_vec());
+        let message = message(&mut body, encoding.as_deref()).await?;
+        let rest = message.as_ref().map_or(0, |(_, rest)| *rest);
+        if let Some((message, _)) = &message
+            && health::serving_status(message).is_none()
+        {
+            let text = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data";
+            return Err(Status::new(code::INTERNAL, text));
+        }
+        let trailers = trailers(&mut body, rest).await?;
+        *phase = Phase::Complete;
+        trailers_status(&trailers)?;
+        message.map(|(message, _)| message).ok_or_else(|| Status::new(code::INTERNAL, health::NO_MESSAGE))
+    }
+
+    /// Sends the request and waits for the head of the answer. What a server refuses without having looked at it is sent
+    /// once more.
+    async fn head(&mut self, request: Request<()>, message: Vec<u8>) -> Result<Response<RecvStream>, Status> {
+        let message = Bytes::from(message);
+        let answer = self.send(request.clone(), message.clone())?.await;
+        match answer {
+            Err(error) if error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) => {
+                self.send(request, message)?.await
+            }
+            answer => answer,
+        }
+        .map_err(|error| broken(&error))
+    }
+
+    fn send(&mut self, request: Request<()>, message: Bytes) -> Result<ResponseFuture, Status> {
+        let sent = self.sender.send_request(request, false);
+        let (answer, mut body) = sent.map_err(|error| broken(&error))?;
+        body.send_data(message, true).map_err(|error| broken(&error))?;
+        Ok(answer)
+    }
+}
+
+/// Reads the first message, and how many bytes came after it; `None` if the data ends without one.
+async fn message(body: &mut RecvStream, encoding: Option<&[u8]>) -> Result<Option<(Vec<u8>, usize)>, Status> {
+    let mut data = Vec::new();
+    let mut length = None;
+    loop {
+        if let ([kind, a, b, c, d, ..], None) = (data.as_slice(), length) {
+            let whole = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            if whole > MAX_MESSAGE {
+                let text = format!("grpc: received message larger than max ({whole} vs. {MAX_MESSAGE})");
+                return Err(Status::new(code::RESOURCE_EXHAUSTED, text));
+            }
+            length = Some((*kind, whole));
+        }
+        if let Some((kind, whole)) = length
+            && data.len() >= PREFIX + whole
+        {
+            health::check_kind(kind, encoding)?;
+            let rest = data.len() - PREFIX - whole;
+            data.drain(..PREFIX);
+            data.truncate(whole);
+            return Ok(Some((data, rest)));
+        }
+        match next(body).await? {
+            Some(piece) => data.extend_from_slice(&piece),
+            // Less than what stands before a message counts as nothing.
+            None if data.len() < PREFIX => return Ok(None),
+            None => return Err(Status::new(code::INTERNAL, "unexpected EOF")),
+        }
+    }
+}
+
+/// Reads the trailers. `rest` is the number of bytes that are already there after the message; what is long enough for
+/// the beginning of another message is one.
+async fn trailers(body: &mut RecvStream, mut rest: usize) -> Result<HeaderMap, Status> {
+    loop {
+        if rest >= PREFIX {
+            return Err(Status::new(code::INTERNAL, health::ANOTHER_MESSAGE));
+        }
+        let Some(piece) = next(body).await? else { break };
+        rest += piece.len();
+    }
+    let trailers = body.trailers().await.map_err(|error| broken(&error))?;
+    trailers.ok_or_else(|| Status::new(code::INTERNAL, "server closed the stream without sending trailers"))
+}
+
+async fn next(body: &mut RecvStream) -> Result<Option<Bytes>, Status> {
+    match body.data().await {
+        None => Ok(None),
+        Some(Ok(piece)) => {
+            // An error here is one of the stream, which the next read meets.
+            let _ = body.flow_control().release_capacity(piece.len());
+            Ok(Some(piece))
+        }
+        // A stream that ends with this has ended well.
+        Some(Err(error)) if error.is_remote() && error.reason() == Some(Reason::NO_ERROR) => Ok(None),
+        Some(Err(error)) => Err(broken(&error)),
+    }
+}

@@ -12,6 +12,7 @@ use std::fs;
 use kube_probesim::cli::{fault, wait};
 use kube_probesim::env;
 use kube_probesim::env::{VARIABLES, Variable};
+use kube_probesim::fault::PROCESS_MODES;
 
 use crate::support::manifests::{name, scenarios};
 use crate::support::{predict, repository, tools};
@@ -51,6 +52,17 @@ fn the_table_of_variables_is_that_of_the_program() {
         writeln!(table, "| `{name}`{star} | {unit} | {default} | {meaning} |").unwrap();
     }
     check_block("docs/variables.md", "variables", &table);
+}
+
+#[test]
+fn the_table_of_process_faults_is_that_of_the_program() {
+    let mut table = "| mode | fields | what happens | at the window's end |\n|---|---|---|---|\n".to_owned();
+    for info in PROCESS_MODES {
+        let fields: Vec<String> = info.fields.iter().map(|field| format!("`{}`", field.name())).collect();
+        writeln!(table, "| `{}` | {} | {} | {} |", info.name, fields.join(", "), info.does, info.end)
+            .unwrap();
+    }
+    check_block("docs/process-faults.md", "process-modes", &table);
 }
 
 #[test]

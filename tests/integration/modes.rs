@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use kube_probesim::fault::{ModeField, ModeInfo};
+use kube_probesim::fault::{ModeField, ModeInfo, PROCESS_MODES, ProcessField};
 use serde_json::{Value, json};
 
 fn root(path: &str) -> PathBuf {
@@ -94,15 +94,22 @@ fn the_description_of_the_api_has_the_modes_and_their_fields() {
             names.push(name);
         }
     }
+    let process: Vec<&str> = PROCESS_MODES.iter().map(|info| info.name).collect();
+    names.extend(&process);
     let listener: Vec<&str> = ModeInfo::all_of_listener().map(|info| info.name).collect();
     let mode = json!({
         "type": "string",
         "enum": names,
-        "description": format!("What replaces the answer. Target listener has {}.", listener.join(", ")),
+        "description": format!(
+            "What replaces the answer. Target listener has {}; target process has {}.",
+            listener.join(", "),
+            process.join(", ")
+        ),
     });
     let openapi = openapi();
-    for field in ModeField::ALL {
-        let pointer = format!("/components/schemas/Rule/properties/{}", field.name());
+    let of_process = ProcessField::ALL.map(ProcessField::name);
+    for field in ModeField::ALL.into_iter().map(ModeField::name).chain(of_process) {
+        let pointer = format!("/components/schemas/Rule/properties/{field}");
         assert!(openapi.pointer(&pointer).is_some(), "{pointer}");
     }
     check_schemas(&[

@@ -4,6 +4,7 @@ mod active;
 mod counters;
 pub mod events;
 mod matched;
+mod requested;
 pub(crate) mod throttle;
 
 use std::sync::Arc;
@@ -16,13 +17,15 @@ use tracing::info;
 
 pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
+pub use requested::REQUESTED;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, Counts, Decision, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
-    RequestView, Rule, Slot, Target, TargetId,
+    ActivePlan, Client, Counts, Decision, Draws, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
+    RequestView, RequestedDecision, Rule, Slot, Target, TargetId, Verdict,
 };
 use crate::plan::Source;
+use requested::RequestedCounters;
 
 /// A cheap-clone handle on the active plan and the counts of requests.
 #[derive(Clone, Debug)]
@@ -37,6 +40,7 @@ struct Shared {
     /// By [`TargetId::index`].
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
     events: Arc<Events>,
+    requested: RequestedCounters,
 }
 
 /// The engine at one instant.
@@ -76,8 +80,22 @@ pub struct Injection {
     /// The number that the rule whose mode was injected was drawn with: the request's, or its number among those that
     /// the rule's match admits.
     pub drawn_number: u64,
-    /// A rule and a target whose injection is not counted yet.
-    unconfirmed: Option<(usize, TargetId)>,
+    /// Of the rules that the request asks for, the one that decides: the first with a mode that fires, else the first.
+    pub requested: Option<usize>,
+    /// Whose request it is.
+    target: TargetId,
+    client: Client,
+    /// An injection that is not counted yet.
+    unconfirmed: Option<Unconfirmed>,
+}
+
+/// An injection that shows later.
+#[derive(Clone, Copy, Debug)]
+enum Unconfirmed {
+    /// Of the rule at this position.
+    Rule(usize),
+    /// Of a rule that the request asks for, with this mode.
+    Requested(&'static str),
 }
 
 impl Engine {
@@ -109,6 +127,7 @@ impl Engine {
             active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed, matched))),
             numbers,
             events: Arc::default(),
+            requested: RequestedCounters::default(),
         }))
     }
 
@@ -212,7 +231,7 @@ impl Engine {
     /// Gives a request its number and decides what it gets, rules with a match left out. The service decides by
     /// [`decide_for`](Self::decide_for).
     pub fn decide(&self, target: impl Into<TargetId>, client: Client) -> Injection {
-        self.decide_with(target.into(), client, |_| false)
+        self.decide_with(target.into(), client, &[], |_| false)
     }
 
     /// Gives a request its number and decides what it gets.
@@ -222,10 +241,27 @@ impl Engine {
         client: Client,
         request: &impl RequestView,
     ) -> Injection {
-        self.decide_with(target.into(), client, |wanted| wanted.admits(request))
+        self.decide_requested_for(target, client, request, &[])
     }
 
-    fn decide_with(&self, target: TargetId, client: Client, admits: impl Fn(&Match) -> bool) -> Injection {
+    /// As [`decide_for`](Self::decide_for); the rules that the request asks for itself come first.
+    pub fn decide_requested_for(
+        &self,
+        target: impl Into<TargetId>,
+        client: Client,
+        request: &impl RequestView,
+        requested: &[Rule],
+    ) -> Injection {
+        self.decide_with(target.into(), client, requested, |wanted| wanted.admits(request))
+    }
+
+    fn decide_with(
+        &self,
+        target: TargetId,
+        client: Client,
+        requested: &[Rule],
+        admits: impl Fn(&Match) -> bool,
+    ) -> Injection {
         let number = 1 + self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
         let active = self.active();
         let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
@@ -237,11 +273,13 @@ impl Engine {
             Some(number)
         };
         let (mut unconfirmed, mut drawn_number) = (None, number);
-        let decision = active.plan.decide_matched(&attempt, matched, |hit| {
+        let asked = self.decide_requested(&active, requested, &attempt, &mut unconfirmed);
+        let is_faulted = asked.mode.is_some();
+        let mut decision = active.plan.decide_matched(&attempt, is_faulted, matched, |hit| {
             // Whether there is a body to strike shows later.
             let is_sure = !active.plan.rule(hit.rule).mode().is_some_and(|mode| mode.info().needs_body);
             if hit.fired && !is_sure {
-                unconfirmed = Some(hit.rule);
+                unconfirmed = Some(Unconfirmed::Rule(hit.rule));
             }
             active.rule_counters[hit.rule].count(target, hit.fired && is_sure);
             if hit.fired {
@@ -257,13 +295,55 @@ impl Engine {
                 self.report_request_window(&active.plan, *position, &attempt, number.saturating_sub(before));
             }
         }
-        Injection {
-            decision,
-            active,
-            first,
-            number,
-            drawn_number,
-            unconfirmed: unconfirmed.map(|rule| (rule, target)),
+        decision.delay = decision.delay.saturating_add(asked.delay);
+        let requested = asked.mode.or(asked.first);
+        Injection { decision, active, first, number, drawn_number, requested, target, client, unconfirmed }
+    }
+
+    /// Decides on the rules that a request asks for, and counts them as one.
+    fn decide_requested(
+        &self,
+        active: &Active,
+        rules: &[Rule],
+        attempt: &RequestInfo,
+        unconfirmed: &mut Option<Unconfirmed>,
+    ) -> RequestedDecision {
+        if rules.is_empty() || active.plan.is_stopped() {
+            return RequestedDecision::default();
+        }
+        let decision = active.plan.decide_requested(rules, attempt);
+        let target = active.plan.proxies().target_name(attempt.target);
+        self.0.requested.count_eligible(target);
+        if let Some(rule) = decision.mode.or(decision.first).and_then(|position| rules.get(position)) {
+            if rule.mode().is_some_and(|mode| mode.info().needs_body) {
+                *unconfirmed = Some(Unconfirmed::Requested(rule.effect()));
+            } else {
+                self.0.requested.count_injected(target, rule.effect());
+            }
+        }
+        decision
+    }
+
+    /// By target: requests that asked for a fault.
+    pub fn requested_eligible(&self) -> Vec<(String, u64)> {
+        self.0.requested.eligible()
+    }
+
+    /// By target and mode: requests that got the fault that they asked for.
+    pub fn requested_injected(&self) -> Vec<(String, &'static str, u64)> {
+        self.0.requested.injected()
+    }
+
+    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. To be called once; it
+    /// does nothing where the injection [is sure](Injection::is_sure).
+    pub fn confirm(&self, injection: &Injection) {
+        let Injection { active, target, .. } = injection;
+        match injection.unconfirmed {
+            Some(Unconfirmed::Rule(rule)) => active.rule_counters[rule].confirm(*target),
+            Some(Unconfirmed::Requested(mode)) => {
+                self.0.requested.count_injected(active.plan.proxies().target_name(*target), mode);
+            }
+            None => {}
         }
     }
 
@@ -285,11 +365,14 @@ impl Injection {
         self.unconfirmed.is_none()
     }
 
-    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. To be called once; it
-    /// does nothing where the injection [is sure](Self::is_sure).
-    pub fn confirm(&self) {
-        if let Some((rule, target)) = self.unconfirmed {
-            self.active.rule_counters[rule].confirm(target);
+    /// The draws within its answer, of the rule that decides.
+    pub fn draws(&self) -> Draws {
+        let plan = &self.active.plan;
+        match (self.requested, self.decision.verdict) {
+            (None, Verdict::Inject(position)) => {
+                plan.draws_within(position, self.target, self.client, self.drawn_number)
+            }
+            _ => plan.requested_draws(self.target, self.client).within(self.number),
         }
     }
 }

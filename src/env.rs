@@ -153,6 +153,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw, !behind);
     let admin_token = service::admin_token(&mut reader, &mut raw);
     let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
+    let request_faults = reader.read_or("REQUEST_FAULTS", raw.request_faults.take(), false, reader::boolean);
 
     let mut plan = inline::plan(&mut reader, &mut raw);
     let listeners = [(probe_address, "the probe listener"), (admin_address, "the admin listener")];
@@ -207,6 +208,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         identity,
         admin_token,
         admin_loopback,
+        request_faults,
         files,
         upstream,
         proxies,

@@ -40,8 +40,8 @@ mod upstream;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo, RuleHit,
-    Verdict,
+    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo,
+    RequestedDecision, RuleHit, Verdict,
 };
 pub use answer::Answer;
 pub use delay::{Delay, Distribution};

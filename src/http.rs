@@ -9,6 +9,9 @@ mod forward;
 mod index;
 pub mod layer;
 mod named;
+mod replace;
+mod requested;
+mod served;
 mod shared_bodies;
 mod stream;
 mod strike;
@@ -55,6 +58,8 @@ pub struct App {
     pub paths: Vec<(String, Target)>,
     /// The application behind the probe listener.
     pub upstream: Option<Behind>,
+    /// Whether requests may ask for faults.
+    pub request_faults: bool,
     /// Partition and stage of the probe listener.
     pub conditions: watch::Receiver<Conditions>,
 }

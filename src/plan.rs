@@ -70,6 +70,8 @@ const RULE: &[&str] = &[
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 const LISTENER: &str = "listener";
+/// The name of the rule that stands for faults that requests ask for.
+const REQUESTED: &str = "request";
 
 /// A plan as it is written. Each rule is checked, and no name is used twice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,6 +178,20 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Errors> {
 /// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
 pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     let mut reader = FieldReader::new(place_of(place, value));
+    if value.get("name").and_then(Value::as_str) == Some(REQUESTED) {
+        reader.fail("name", Reason::ReservedName);
+    }
+    finished(reader, value)
+}
+
+/// Reads the rule that a request asks for, from fields without a name and a target. `place` precedes each error.
+pub fn read_requested(mut fields: Map<String, Value>, place: &str) -> Result<Rule, Errors> {
+    fields.insert("name".to_owned(), REQUESTED.into());
+    fields.insert("target".to_owned(), Target::Traffic.name().into());
+    finished(FieldReader::new(place.to_owned()), &Value::Object(fields))
+}
+
+fn finished(mut reader: FieldReader, value: &Value) -> Result<Rule, Errors> {
     let rule = rule(&mut reader, value);
     match rule {
         Some(rule) if reader.errors.is_empty() => Ok(rule),

@@ -121,6 +121,7 @@ impl Server {
             timer: timer.clone(),
             identity: config.identity,
             paths: config.paths,
+            request_faults: config.request_faults,
             upstream,
             conditions: conditions.subscribe(),
         });

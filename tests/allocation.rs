@@ -100,7 +100,7 @@ fn ten_rules_decide_without_allocation() {
         let (target, elapsed) = (Target::Readiness.into(), ms(number * 7));
         let attempt = RequestInfo { target, client: Client::Kubelet, elapsed, number };
         let matched = |rule: usize| (number % 3 == 0 && rule < 7).then_some(number / 3);
-        black_box(plan.decide_matched(&attempt, matched, |hit| fired += u32::from(hit.fired)));
+        black_box(plan.decide_matched(&attempt, false, matched, |hit| fired += u32::from(hit.fired)));
     }
     let change = region.change();
     assert!(change.allocations < 10 && fired > 0, "{change:?}, fired {fired} times");

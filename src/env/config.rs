@@ -35,6 +35,8 @@ pub struct Config {
     pub admin_token: Option<Token>,
     /// Whether loopback callers may steer while there is no token.
     pub admin_loopback: bool,
+    /// Whether requests may ask for faults.
+    pub request_faults: bool,
     /// Files of plans, and the state directory.
     pub files: Files,
     /// The application behind the probe listener.

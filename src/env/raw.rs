@@ -75,6 +75,7 @@ pub(super) struct ServiceVariables {
     pub(super) admin_token: Option<String>,
     pub(super) admin_token_file: Option<String>,
     pub(super) admin_loopback: Option<String>,
+    pub(super) request_faults: Option<String>,
     pub(super) readiness_checks_dependency: Option<String>,
     pub(super) liveness_paths: Option<String>,
     pub(super) readiness_paths: Option<String>,

@@ -172,6 +172,7 @@ pub const VARIABLES: &[Variable] = &[
     one("ADMIN_TOKEN", "secret", "", "token that `/v1` wants"),
     one("ADMIN_TOKEN_FILE", "path", "", "a file with that token"),
     one("ADMIN_LOOPBACK", "bool", "true", "whether loopback callers may use `/v1` while no token is set"),
+    one("REQUEST_FAULTS", "bool", "false", "whether a request may ask for a fault, by a header or its query"),
     one(
         "READINESS_CHECKS_DEPENDENCY",
         "bool",

@@ -4,6 +4,7 @@ mod counts;
 mod decide;
 mod entry;
 mod process;
+mod requested;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use counts::Counts;
 use entry::{Entry, Span};
 pub use process::ProcessHit;
+pub use requested::RequestedDecision;
 
 use super::draw::{Draws, Purpose, Seed};
 use super::mode::Cut;

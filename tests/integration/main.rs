@@ -32,6 +32,7 @@ mod prober_http;
 mod prober_tls;
 mod process;
 mod process_faults;
+mod requested;
 mod reverse_proxy;
 mod rust_version;
 mod scenarios;

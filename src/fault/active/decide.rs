@@ -11,7 +11,7 @@ impl ActivePlan {
     /// What a request gets that no match admits, such as one of which no more than its target is known. Otherwise as
     /// [`decide_matched`](Self::decide_matched).
     pub fn decide(&self, attempt: &RequestInfo, observe: impl FnMut(RuleHit)) -> Decision {
-        self.decide_matched(attempt, |_| None, observe)
+        self.decide_matched(attempt, false, |_| None, observe)
     }
 
     /// What a request gets. `observe` is told of each rule that was eligible; of the dependency's, asked by readiness,
@@ -20,6 +20,8 @@ impl ActivePlan {
     /// `matched` is asked once for each rule that has a match and acts on the request's target and client: the request's
     /// number among those that the match admits, from 1 on, or `None` where it is not one of them.
     ///
+    /// With `is_faulted`, the request has a mode already that it asked for, and rules with a mode are passed over.
+    ///
     /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
     /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
     /// both readiness and dependency acts on a readiness request as readiness's own. A rule with a match on the dependency
@@ -27,12 +29,13 @@ impl ActivePlan {
     pub fn decide_matched(
         &self,
         attempt: &RequestInfo,
+        is_faulted: bool,
         mut matched: impl FnMut(usize) -> Option<u64>,
         mut observe: impl FnMut(RuleHit),
     ) -> Decision {
         let mut decision = Decision { delay: Duration::ZERO, verdict: Verdict::Pass };
         let mut asks_dependency =
-            self.checks_dependency && attempt.target == TargetId::Class(Target::Readiness);
+            !is_faulted && self.checks_dependency && attempt.target == TargetId::Class(Target::Readiness);
         let lane = self.proxies.lane(attempt.target);
         for (position, entry) in self.entries.iter().enumerate() {
             let Action::Requests { delay, mode, .. } = entry.rule.action() else { continue };
@@ -47,7 +50,7 @@ impl ActivePlan {
             } else {
                 None
             };
-            if mode.is_some() && decision.verdict != Verdict::Pass {
+            if mode.is_some() && (is_faulted || decision.verdict != Verdict::Pass) {
                 continue;
             }
             if acts {

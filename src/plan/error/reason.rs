@@ -111,6 +111,9 @@ pub enum Reason {
         /// Where the first one is.
         by: String,
     },
+    /// A name that no rule of a plan may have.
+    #[error("is the name of the faults that requests ask for; take another")]
+    ReservedName,
     /// A name that differs from the one in the path of the request.
     #[error("is not {0}, the name in the path; leave it out")]
     OtherName(RuleName),

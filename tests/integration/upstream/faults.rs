@@ -234,6 +234,22 @@ async fn a_delay_comes_before_the_application_or_after_its_answer_if_that_is_los
     }
 }
 
+#[tokio::test]
+async fn what_a_request_asks_for_is_not_forwarded_and_strikes_the_applications_answer() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[("REQUEST_FAULTS", "true")]).await;
+    let head = "GET /x?a=%20&probesim-fault=mode%3Dtruncate HTTP/1.1\r\nhost: a\r\nx-envoy-fault-delay-request: 1\r\n\r\n";
+    let reply = exchange(service.probe, head).await;
+    assert_eq!((reply.status(), reply.body().as_str(), reply.end), (200, "ap", End::Fin));
+    assert!(backend.last().starts_with("GET /x?a=%20 HTTP/1.1\r\n"), "{}", backend.last());
+    let head = "GET /x HTTP/1.1\r\nhost: a\r\nx-probesim-fault: mode=close; forward=true\r\n\r\n";
+    let reply = exchange(service.probe, head).await;
+    assert_eq!((reply.bytes.len(), reply.end, backend.count()), (0, End::Fin, 2));
+    assert!(!backend.last().to_lowercase().contains("probesim-fault"), "{}", backend.last());
+    let injected = count(&service, "probesim_faults_injected_total", &["fault=\"request\""]).await;
+    assert_eq!(injected, 2);
+}
+
 /// What a client made of one answer.
 fn name_of(reply: &crate::support::Reply) -> String {
     let fault = reply.ok_status().and_then(|_| reply.header("x-probesim-fault")).unwrap_or_default();

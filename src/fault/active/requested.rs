@@ -1,0 +1,53 @@
+//! Faults that a request asks for.
+
+use std::time::Duration;
+
+use super::{ActivePlan, RequestInfo};
+use crate::fault::draw::{Draws, Purpose};
+use crate::fault::rule::{Action, Rule};
+use crate::fault::target::{Client, TargetId};
+
+/// The name that their draws belong to.
+const NAME: &str = "request";
+
+/// What a request gets of the faults that it asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestedDecision {
+    /// How long it waits.
+    pub delay: Duration,
+    /// The position of the rule whose mode it gets.
+    pub mode: Option<usize>,
+    /// The position of the first rule that fires, with a mode or with a delay alone.
+    pub first: Option<usize>,
+}
+
+impl ActivePlan {
+    /// What a request gets of the `rules` that it asks for: each fires by its rate, delays add up, and the first mode
+    /// decides. None fires while all rules are out of force. Of a rule's conditions, only its rate counts.
+    pub fn decide_requested(&self, rules: &[Rule], attempt: &RequestInfo) -> RequestedDecision {
+        let mut decision = RequestedDecision::default();
+        if self.is_stopped {
+            return decision;
+        }
+        let draws = self.requested_draws(attempt.target, attempt.client).within(attempt.number);
+        for (position, rule) in rules.iter().enumerate() {
+            let Action::Requests { delay, mode, .. } = rule.action() else { continue };
+            let is_passed_over = mode.is_some() && decision.mode.is_some();
+            let share = draws.share(position as u64 + 1);
+            if is_passed_over || share >= rule.trigger().rate.percent() / 100.0 {
+                continue;
+            }
+            decision.first = decision.first.or(Some(position));
+            decision.mode = decision.mode.or(mode.as_ref().map(|_| position));
+            if let Some(delay) = delay {
+                decision.delay = decision.delay.saturating_add(delay.draw(&draws, position as u64 + 1));
+            }
+        }
+        decision
+    }
+
+    /// The draws of faults that requests to a target ask for.
+    pub fn requested_draws(&self, target: TargetId, client: Client) -> Draws {
+        Draws::of_rule(self.seed.rule_key(NAME), self.proxies.lane(target), client, Purpose::Fire)
+    }
+}

@@ -44,6 +44,7 @@ mod clock;
 mod event;
 mod pod;
 mod process;
+mod process_rules;
 mod spec;
 mod stats;
 mod worker;

@@ -43,6 +43,8 @@ struct Container {
     ends_after: Nanos,
     /// How it ends by itself.
     end: Option<End>,
+    /// How the process of now ends by itself or by a rule.
+    ending: Option<End>,
     /// The code of the latest exit, or of the next one while it stops.
     exit_code: u8,
     /// By kind of probe.
@@ -327,6 +329,7 @@ impl Container {
             },
             ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
             end: spec.ends,
+            ending: None,
             exit_code: 0,
             grace: ProbeKind::ALL.map(own),
             workers,

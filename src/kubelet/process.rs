@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted};
 use super::clock::{NEVER, Nanos, duration, nanos};
-use super::spec::{Endpoint, Program, StartTime, Transport};
+use super::process_rules::Term;
+use super::spec::{End, Endpoint, Program, StartTime, Transport};
 use crate::fault::{ActivePlan, Client, Counts, Cut, ListenerId, RequestInfo, Rule, Seed, Target, Verdict};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
@@ -125,10 +126,17 @@ impl Process {
         self.stopping_from = NEVER;
     }
 
-    /// SIGTERM.
-    pub(super) fn stop(&mut self, now: Nanos) {
-        self.stopping_from = now;
-        self.accepts_until = now.saturating_add(self.shutdown_delay);
+    /// SIGTERM. Gives how much later than without rules the process ends.
+    pub(super) fn stop(&mut self, at: Nanos) -> Nanos {
+        let Term { from, until } = self.program.term(at, self.zero);
+        self.stopping_from = from;
+        self.accepts_until = until.saturating_add(self.shutdown_delay);
+        until.saturating_sub(at)
+    }
+
+    /// When and how a rule ends the process that starts now.
+    pub(super) fn end_by_rule(&self, now: Nanos) -> Option<(Nanos, End)> {
+        self.program.end_by_rule(now, self.zero)
     }
 
     /// The end of the process.

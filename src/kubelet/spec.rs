@@ -238,6 +238,8 @@ pub struct Program {
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
     /// Any other redirect is taken to lead to another host.
     pub followed: Vec<(usize, Endpoint)>,
+    /// The container's memory limit in bytes, beyond which rules for the process end in a kill by the kernel.
+    pub memory_limit: Option<u64>,
     /// How long after each start of the process it listens; absent: at once.
     pub listens_after: Option<Box<StartTime>>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
@@ -280,6 +282,7 @@ impl Program {
             plan,
             shutdown_delay: Duration::ZERO,
             followed: Vec::new(),
+            memory_limit: None,
             listens_after: None,
             reseeds: None,
             keeps_state: false,
@@ -318,8 +321,6 @@ pub struct ContainerSpec {
     /// Whether it is a native sidecar: an init container with `restartPolicy: Always`. Sidecars come before the
     /// containers they gate.
     pub sidecar: bool,
-    /// Whether it is an ordinary init container: it ends before those after it start.
-    pub init: bool,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// This program, if the container runs it.
@@ -344,7 +345,6 @@ impl ContainerSpec {
         Self {
             name: name.to_owned(),
             sidecar: false,
-            init: false,
             restart_policy: None,
             program: None,
             stops_after: Some(Duration::ZERO),

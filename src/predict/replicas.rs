@@ -106,6 +106,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
             program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
             program.reseeds = ours.merged.seed.is_none().then_some(draws);
             program.keeps_state = ours.keeps_state;
+            program.memory_limit = workload.facts.get(ours.position).and_then(|facts| facts.memory_limit);
             program.epoch = at;
             program.calls = called(ours).filter(|_| ours.position == serving).map(|endpoint| Calls {
                 endpoint,

@@ -5,6 +5,7 @@ mod advice;
 mod budget;
 mod cluster;
 mod engine;
+mod process;
 mod profile;
 mod replicas;
 mod report;

@@ -105,11 +105,10 @@ impl Pod {
         // preStop runs inside the grace period, in whole seconds; after an overrun, some time is left all the same.
         let hook = container.hook.min(grace);
         let left = grace.saturating_sub(hook / SECOND * SECOND).max(LEAST_GRACE);
-        container.exit_code = if container.stops_after > left { KILLED } else { 0 };
-        if let Some(process) = &mut container.process {
-            process.stop(now.saturating_add(hook));
-        }
-        let after = hook.saturating_add(container.stops_after.min(left));
+        let later = container.process.as_mut().map_or(0, |process| process.stop(now.saturating_add(hook)));
+        let stops_after = container.stops_after.saturating_add(later);
+        container.exit_code = if stops_after > left { KILLED } else { 0 };
+        let after = hook.saturating_add(stops_after.min(left));
         *self.life(position) = now.saturating_add(after);
     }
 
@@ -120,8 +119,8 @@ impl Pod {
             Phase::Creating => self.start(position, observe),
             Phase::Running => {
                 let container = &mut self.containers[position];
-                container.exit_code = container.end.map_or(0, |end| end.code);
-                if container.end.is_some_and(|end| end.out_of_memory) {
+                container.exit_code = container.ending.map_or(0, |end| end.code);
+                if container.ending.is_some_and(|end| end.out_of_memory) {
                     self.emit(position, PodEventKind::OutOfMemory, observe);
                 }
                 self.exit(position, observe);
@@ -158,6 +157,11 @@ impl Pod {
         if let Some(process) = &mut self.containers[position].process {
             process.start(now, listens_after);
         }
+        let by_itself = self.containers[position].end.map(|end| (ends, end));
+        let by_rule = self.containers[position].process.as_ref().and_then(|it| it.end_by_rule(now));
+        let ending = [by_itself, by_rule].into_iter().flatten().min_by_key(|(at, _)| *at);
+        self.containers[position].ending = ending.map(|(_, end)| end);
+        let ends = ending.map_or(NEVER, |(at, _)| at);
         // The status of a container keeps its start in whole seconds of the wall clock.
         let started_at = (now + self.phase) / SECOND * SECOND;
         for worker in workers.into_iter().flatten() {

@@ -95,9 +95,18 @@ impl Subject<'_> {
         let is_own = facts.ports.contains(&startup.address.port);
         let application = self.workload.pod.containers.iter().enumerate().find(|(at, container)| {
             let ports = self.workload.facts.get(*at).map(|facts| facts.ports.as_slice()).unwrap_or_default();
-            !container.sidecar && !container.init && ports.contains(&startup.address.port)
+            !container.sidecar && ports.contains(&startup.address.port)
         });
-        let (at, _) = application.filter(|_| !is_own)?;
+        // What asks our port with an application behind it asks that application.
+        let ours = self.workload.ours.iter().find(|ours| ours.position == self.position);
+        let passes_on =
+            ours.and_then(|ours| ours.config.upstream.as_ref()).is_some_and(|it| it.answers_probes)
+                && matches!(startup.handler, Handler::Http { server, .. } if server == self.position);
+        let (at, _) = if passes_on {
+            self.workload.pod.containers.iter().enumerate().find(|(_, container)| !container.sidecar)?
+        } else {
+            application.filter(|_| !is_own)?
+        };
         let container = |from: &ContainerSpec| {
             let program = Program::new(crate::fault::ActivePlan::new(
                 crate::fault::Plan::default(),

@@ -18,6 +18,8 @@ pub(super) struct Listener {
     pub(super) port: u16,
     /// The paths of the probe listener; absent: the admin listener.
     pub(super) paths: Option<Vec<(String, Target)>>,
+    /// Whether what is no path of a class goes to an application behind it, as traffic.
+    pub(super) forwards: bool,
 }
 
 /// What listens in the Pod.
@@ -47,7 +49,13 @@ impl Ports {
                 if let Some(by) = taken.and_then(|other| before.get(other.container)) {
                     found.error("env", Problem::PortTaken { port: address.port, by: by.name.clone() });
                 }
-                self.listeners.push(Listener { container, ip: address.ip, port: address.port, paths });
+                self.listeners.push(Listener {
+                    container,
+                    ip: address.ip,
+                    port: address.port,
+                    paths,
+                    forwards: config.upstream.is_some(),
+                });
             }
         })
     }
@@ -73,7 +81,10 @@ impl Listener {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         match &self.paths {
-            Some(paths) => endpoint(paths, &path),
+            Some(paths) => match endpoint(paths, &path) {
+                Endpoint::Status(_) if self.forwards => Endpoint::Target(Target::Traffic),
+                endpoint => endpoint,
+            },
             None if matches!(path.as_str(), "/healthz" | "/metrics") => Endpoint::Status(200),
             None => Endpoint::Status(404),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fault::ProcessMode;
 use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec};
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
@@ -31,6 +32,28 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
     }
     if workload.kind == Kind::Job {
         all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
+    }
+    for ours in &workload.ours {
+        let name = workload.pod.containers.get(ours.position).map_or("", |it| it.name.as_str());
+        let has = |wanted: fn(&ProcessMode) -> bool| {
+            ours.plan.rules().iter().any(|it| it.process().is_some_and(wanted))
+        };
+        if has(|mode| matches!(mode, ProcessMode::Memory(_))) {
+            let limit = workload.facts.get(ours.position).and_then(|facts| facts.memory_limit);
+            all.push(match limit {
+                Some(_) => format!("Container {name}: a rule for memory ends in OOMKilled where it alone exceeds the limit."),
+                None => format!(
+                    "Container {name} has no memory limit of its own: whom a rule for memory hits is not determined, and nothing is \
+                     killed here."
+                ),
+            });
+        }
+        if has(|mode| matches!(mode, ProcessMode::Cpu(_) | ProcessMode::Fds | ProcessMode::Disk { .. })) {
+            all.push(format!("Container {name}: rules for cpu, fds and disk are taken to change no answer."));
+        }
+        if ours.config.upstream.is_some() {
+            all.push(format!("Container {name}: the application behind it (UPSTREAM) is taken to answer at once, with success."));
+        }
     }
     for Profiled { position, source, .. } in &workload.profiled {
         let from = match source {

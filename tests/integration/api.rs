@@ -113,7 +113,7 @@ async fn a_rule_with_a_ttl_ends_by_itself() {
 #[tokio::test]
 async fn what_is_wrong_is_said_with_its_field_and_nothing_changes() {
     let service = Service::start(&[]).await;
-    let plan = json!({"faults": [{"name": "a", "target": "readines", "mode": "hang"}, {"name": "a", "target": "traffic", "rate": "120%"}]});
+    let plan = json!({"faults": [{"name": "a", "target": "read_iness", "mode": "hang"}, {"name": "a", "target": "traffic", "rate": "120%"}]});
     let (status, problem) = service.ask("PUT", "/v1/plan", plan).await;
     assert_eq!((status, problem["status"].as_u64()), (422, Some(422)));
     let fields: Vec<&str> =
@@ -340,7 +340,7 @@ async fn the_description_knows_every_field_of_a_rule_and_no_other() {
     known.retain(|name| name != "name");
     assert_eq!(fields("Patch"), known);
     let paths: Vec<&String> = openapi["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths.len(), 8);
+    assert_eq!(paths.len(), 10);
     let head = exchange(service.admin, request("HEAD", "/v1/state", &[], &Value::Null)).await;
     assert_eq!((head.status(), head.body().as_str()), (200, ""));
 }

@@ -80,7 +80,7 @@ fn what_goes_wrong_has_its_exit_code_and_its_reason() {
     for (args, code, told) in [
         ("add", 64, "kube-probesim fault: add needs a target"),
         (
-            "add readines --rate 120%",
+            "add readines --rate 20%",
             65,
             "kube-probesim fault: readines-status: target=\"readines\": is not one of",
         ),

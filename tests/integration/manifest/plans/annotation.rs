@@ -35,14 +35,14 @@ fn the_annotation_of_the_pod_is_a_plan_where_a_volume_has_it() {
         .replace("downwardAPI: {items", "projected: {sources: [{downwardAPI: {items")
         .replace("\"}}]}}", "\"}}]}}]}}");
     assert_eq!(of(&projected), [("down".to_owned(), Source::Annotation)]);
-    let wrong = refusal(&annotated("", "faults: [{name: down, target: nobody, mode: hang}]"));
+    let wrong = refusal(&annotated("", "faults: [{name: down, target: no_body, mode: hang}]"));
     assert!(
         wrong
             .starts_with("pod.yaml, document 1 (line 1), Pod/web, metadata.annotations.probesim.io/faults: "),
         "{wrong}"
     );
     assert!(
-        wrong.contains("faults[0] (down): target=\"nobody\"") && wrong.contains("ANNOTATION_FILE of"),
+        wrong.contains("faults[0] (down): target=\"no_body\"") && wrong.contains("ANNOTATION_FILE of"),
         "{wrong}"
     );
 }

@@ -185,7 +185,7 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                 if sidecar || list == "containers" {
                     members.push(Member { name, sidecar, ours: role == Role::Service, container });
                 } else {
-                    if role == Role::Service {
+                    if role == Role::Service && !ends_by_itself(&container) {
                         findings.error(container.path(), Problem::NeverEnds);
                     }
                     for kind in ProbeKind::ALL {
@@ -203,6 +203,16 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
             found.error(spec.field("containers"), Problem::Missing);
         }
         members
+    })
+}
+
+/// Whether variables of this program's own make it end.
+fn ends_by_itself(container: &Mapping) -> bool {
+    let entries = container.get("env").and_then(|env| env.as_array()).into_iter().flatten();
+    entries.into_iter().any(|entry| match entry["name"].as_str() {
+        Some("EXIT_AFTER" | "EXIT_RATE" | "EXIT_STARTS") => true,
+        Some("FAULTS") => entry["value"].as_str().is_some_and(|plan| plan.contains("mode: exit")),
+        _ => false,
     })
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use axum::body::Body;
 use http_body::Body as _;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -135,8 +135,12 @@ impl RequestHop<'_> {
             .flat_map(list)
             .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let is_crumbled = request.version() > Version::HTTP_11;
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
+        if is_crumbled {
+            join_cookies(headers);
+        }
         // A target in absolute form wins over the field (RFC 9112, section 3.2.2).
         if let Some(Ok(host)) = host {
             headers.insert(HOST, host);
@@ -161,6 +165,17 @@ impl RequestHop<'_> {
             tell_client(headers, client);
         }
         self.pseudonym.sign(headers);
+    }
+}
+
+/// Joins cookies that HTTP/2 has sent one by one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_some() && cookies.next().is_some() {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
     }
 }
 
@@ -268,4 +283,40 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &[u8]) {
 /// The entries of a list in a field.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(mut request: Request<()>) -> Request<()> {
+        let authority = HeaderValue::from_static("app:3000");
+        let pseudonym = Pseudonym::new(7);
+        RequestHop { authority: &authority, pseudonym: &pseudonym, client: None, upgrade: false }
+            .apply(&mut request);
+        request
+    }
+
+    #[test]
+    fn cookies_that_http_2_sent_one_by_one_are_one_again() {
+        let request = |version| {
+            let request = Request::builder().version(version).header(COOKIE, "a=1").header(COOKIE, "b=2");
+            applied(request.body(()).unwrap())
+        };
+        assert_eq!(request(Version::HTTP_2).headers()[COOKIE], "a=1; b=2");
+        assert_eq!(request(Version::HTTP_11).headers().get_all(COOKIE).iter().count(), 2);
+    }
+
+    #[test]
+    fn a_request_is_known_again_by_its_own_name_alone() {
+        let forwarded = applied(Request::new(()));
+        assert!(Pseudonym::new(7).has_seen(forwarded.headers()));
+        assert!(!Pseudonym::new(8).has_seen(forwarded.headers()));
+        let mut headers = HeaderMap::new();
+        for id in 0..=MAX_HOPS as u64 {
+            assert!(!Pseudonym::new(99).has_seen(&headers), "{id}");
+            Pseudonym::new(id).sign(&mut headers);
+        }
+        assert!(Pseudonym::new(99).has_seen(&headers), "too many of our kind");
+    }
 }

@@ -1,12 +1,12 @@
 //! One connection, from accept to close.
 
+mod drivers;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -14,25 +14,15 @@ use super::Conditions;
 use super::budget::{Reservation, Share};
 use super::counted::Counted;
 use super::driver::{Driver, Event, peer_closed};
-use super::frames::Frames;
-use super::handle::Takeover;
-use super::handler::Handler;
-use super::http2::Http2;
 use super::partitioned::reset_on_close;
 use super::perform::linger;
-use super::script::Ending;
 use super::state::ConnectionState;
-use super::stream::{Progress, Stream};
-use super::tunnel::ClientEnd;
 use super::{ConnectionHandle, Faulted, Service, Stage};
 use crate::fault::Cut;
 use crate::telemetry::metrics::Limit;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
 const REST: Duration = Duration::from_secs(1);
-
-/// What hyper insists on as the least size of its buffer.
-const LEAST_BUFFER: usize = 8192;
 
 /// The answer to a client that takes too long over its head.
 const REQUEST_TIMEOUT: &[u8] =
@@ -234,44 +224,6 @@ impl Connection {
         is_over
     }
 
-    /// Drops hyper while the connection is idle. A new one reads again what it has read of the next request.
-    fn rest(&mut self, driver: Driver) -> Driver {
-        match driver {
-            Driver::Http1(connection) => match connection.into_parts().read_buf {
-                unread if unread.is_empty() => {
-                    self.request = None;
-                    Driver::Idle
-                }
-                unread => self.http1(unread),
-            },
-            other => other,
-        }
-    }
-
-    fn http1(&self, unread: Bytes) -> Driver {
-        let stream = self.stream(unread, Progress::Http1 { head: 0 });
-        let handler = Handler { service: self.service.clone(), state: self.state.clone() };
-        let size = self.service.limits.head_size;
-        let connection = http1::Builder::new()
-            .max_buf_size(size.max(LEAST_BUFFER))
-            .max_header_size(size)
-            // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
-            .header_read_timeout(None)
-            .preserve_header_case(self.service.transparent)
-            .serve_connection(TokioIo::new(stream), handler);
-        Driver::Http1(Box::new(connection))
-    }
-
-    fn http2(&self) -> Driver {
-        self.state.multiplexes();
-        let stream = self.stream(Bytes::new(), Progress::Http2(Frames::new()));
-        Driver::Http2(Box::new(Http2::new(stream, &self.service, &self.state)))
-    }
-
-    fn stream(&self, unread: Bytes, progress: Progress) -> Stream {
-        Stream { socket: self.socket.clone(), state: self.state.clone(), unread, progress, buffered: None }
-    }
-
     /// Takes no further request, and ends at `until` at the latest.
     fn says_goodbye(&mut self, driver: &mut Driver, until: Instant) {
         driver.drain();
@@ -299,29 +251,6 @@ impl Connection {
             Limit::IdleTime => true,
             _ => false,
         }
-    }
-
-    /// What comes after hyper where the last answer has changed the protocol. Otherwise, hyper is dropped.
-    fn tunnelled(&self, driver: Driver) -> Option<Driver> {
-        let Driver::Http1(connection) = driver else { return None };
-        let tunnel = self.state.take_tunnel()?;
-        let unread = connection.into_parts().read_buf;
-        Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))
-    }
-
-    /// Performs the script in place of hyper.
-    fn taken_over(&mut self, driver: Driver, takeover: Takeover) -> Driver {
-        self.endless = takeover.script.ending == Ending::Never;
-        if let Driver::Http2(_) = driver {
-            // The other streams are lost.
-            self.state.end_by_server();
-        }
-        // This drops the handler. The script reports how its request ended.
-        drop(driver);
-        let (socket, state) = (self.socket.clone(), self.state.clone());
-        Driver::Script(Box::pin(
-            async move { takeover.script.perform(&socket, &state, takeover.report).await },
-        ))
     }
 
     /// Reserves memory for the requests of a connection that was idle. Where only the kubelet's share is left, others

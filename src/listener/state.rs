@@ -1,6 +1,7 @@
 //! What a connection is at, as its task, hyper's stream and the handlers of its requests see it.
 
 mod multiplexed;
+mod takeover;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -324,48 +325,6 @@ impl ConnectionState {
 
     pub(super) fn was_ended_by_server(&self) -> bool {
         self.lock().ended_by_server
-    }
-
-    pub(super) fn hand_over(&self, takeover: Takeover) {
-        let mut inner = self.lock();
-        inner.takeover = Some(takeover);
-        inner.handed_over = true;
-        inner.flushed = false;
-    }
-
-    pub(super) fn expects_reset(&self) {
-        self.lock().expects_reset = true;
-    }
-
-    /// Whether a reset follows what is sent; asked once.
-    pub(super) fn take_expects_reset(&self) -> bool {
-        std::mem::take(&mut self.lock().expects_reset)
-    }
-
-    pub(super) fn is_patient(&self) {
-        self.lock().patient = true;
-    }
-
-    pub(super) fn survives_half_close(&self) {
-        let mut inner = self.lock();
-        inner.survives_half_close = inner.client != Some(Client::Kubelet);
-    }
-
-    /// Whether the client may end its side while its request waits.
-    pub(super) fn may_half_close(&self) -> bool {
-        self.lock().survives_half_close
-    }
-
-    pub(super) fn tunnel(&self, tunnel: Tunnel) {
-        self.lock().tunnel = Some(tunnel);
-    }
-
-    /// What follows the last answer, which changed the protocol. No limit of HTTP holds from here on.
-    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
-        let mut inner = self.lock();
-        let tunnel = inner.tunnel.take();
-        inner.tunnelled |= tunnel.is_some();
-        tunnel
     }
 
     pub(super) fn waits_until(&self, instant: Instant) {

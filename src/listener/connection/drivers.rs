@@ -1,0 +1,81 @@
+//! What a connection's task polls next: hyper for each protocol, a script, or nothing.
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::Connection;
+use crate::listener::driver::Driver;
+use crate::listener::frames::Frames;
+use crate::listener::handle::Takeover;
+use crate::listener::handler::Handler;
+use crate::listener::http2::Http2;
+use crate::listener::script::Ending;
+use crate::listener::stream::{Progress, Stream};
+use crate::listener::tunnel::ClientEnd;
+
+/// What hyper insists on as the least size of its buffer.
+const LEAST_BUFFER: usize = 8192;
+
+impl Connection {
+    /// Drops hyper while the connection is idle. A new one reads again what it has read of the next request.
+    pub(super) fn rest(&mut self, driver: Driver) -> Driver {
+        match driver {
+            Driver::Http1(connection) => match connection.into_parts().read_buf {
+                unread if unread.is_empty() => {
+                    self.request = None;
+                    Driver::Idle
+                }
+                unread => self.http1(unread),
+            },
+            other => other,
+        }
+    }
+
+    pub(super) fn http1(&self, unread: Bytes) -> Driver {
+        let stream = self.stream(unread, Progress::Http1 { head: 0 });
+        let handler = Handler { service: self.service.clone(), state: self.state.clone() };
+        let size = self.service.limits.head_size;
+        let connection = http1::Builder::new()
+            .max_buf_size(size.max(LEAST_BUFFER))
+            .max_header_size(size)
+            // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
+            .header_read_timeout(None)
+            .preserve_header_case(self.service.transparent)
+            .serve_connection(TokioIo::new(stream), handler);
+        Driver::Http1(Box::new(connection))
+    }
+
+    pub(super) fn http2(&self) -> Driver {
+        self.state.multiplexes();
+        let stream = self.stream(Bytes::new(), Progress::Http2(Frames::new()));
+        Driver::Http2(Box::new(Http2::new(stream, &self.service, &self.state)))
+    }
+
+    fn stream(&self, unread: Bytes, progress: Progress) -> Stream {
+        Stream { socket: self.socket.clone(), state: self.state.clone(), unread, progress, buffered: None }
+    }
+
+    /// What comes after hyper where the last answer has changed the protocol. Otherwise, hyper is dropped.
+    pub(super) fn tunnelled(&self, driver: Driver) -> Option<Driver> {
+        let Driver::Http1(connection) = driver else { return None };
+        let tunnel = self.state.take_tunnel()?;
+        let unread = connection.into_parts().read_buf;
+        Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))
+    }
+
+    /// Performs the script in place of hyper.
+    pub(super) fn taken_over(&mut self, driver: Driver, takeover: Takeover) -> Driver {
+        self.endless = takeover.script.ending == Ending::Never;
+        if let Driver::Http2(_) = driver {
+            // The other streams are lost.
+            self.state.end_by_server();
+        }
+        // This drops the handler. The script reports how its request ended.
+        drop(driver);
+        let (socket, state) = (self.socket.clone(), self.state.clone());
+        Driver::Script(Box::pin(
+            async move { takeover.script.perform(&socket, &state, takeover.report).await },
+        ))
+    }
+}

@@ -1,0 +1,125 @@
+"""Clients of HTTP/2 that people use, before the probe listener: httpx, and grpcio with an application behind it.
+
+Usage: http2.py BINARY
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import grpc
+import httpx
+
+BINARY = sys.argv[1]
+ADMIN = "http://127.0.0.1:18931"
+PROBE = "http://127.0.0.1:18930"
+
+
+@contextlib.contextmanager
+def service(**variables):
+    """A running service on fixed ports."""
+    environment = {"PATH": os.environ["PATH"], "PORT": "18930", "ADMIN_ADDRESS": "127.0.0.1:18931", "SEED": "42"}
+    process = subprocess.Popen([BINARY], env=environment | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(ADMIN + "/healthz", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0, process.returncode
+
+
+def metric(start, *labels):
+    """The sum of the series of one name with these labels."""
+    text = urllib.request.urlopen(ADMIN + "/metrics", timeout=5).read().decode()
+    lines = [line for line in text.splitlines() if line.startswith(start)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in labels))
+
+
+def plan(**rule):
+    """A plan of one rule."""
+    return json.dumps({"faults": [{"name": "drill", "target": "liveness", **rule}]})
+
+
+def error(client, path="/healthz"):
+    """The class and the text of what httpx raises."""
+    try:
+        response = client.get(path)
+    except httpx.HTTPError as raised:
+        return f"{type(raised).__name__}: {raised}"
+    return f"{response.http_version} {response.status_code} {response.text.strip()}"
+
+
+def httpx_sees_each_mode():
+    expected = {
+        "status": "HTTP/2 503 ",
+        "hang": "ReadTimeout",
+        "close": "RemoteProtocolError: <StreamReset stream_id:1, error_code:8, remote_reset:True>",
+        "reset": "RemoteProtocolError: <StreamReset stream_id:1, error_code:2, remote_reset:True>",
+        "garbage": "RemoteProtocolError",
+        "truncate": "LocalProtocolError",
+        "body-hang": "ReadTimeout",
+        "body-reset": "RemoteProtocolError: <StreamReset stream_id:1, error_code:2, remote_reset:True>",
+        "malformed": "LocalProtocolError",
+        "grpc": "HTTP/2 200 ",
+    }
+    for mode, sees in expected.items():
+        status = {"status": 503} if mode == "status" else {}
+        status |= {"grpc_status": "UNAVAILABLE"} if mode == "grpc" else {}
+        with service(FAULTS=plan(mode=mode, **status)):
+            with httpx.Client(http1=False, http2=True, base_url=PROBE, timeout=1.5) as client:
+                seen = error(client)
+                assert seen.startswith(sees), f"{mode}: {seen}"
+                assert error(client, "/readyz") == "HTTP/2 200 ok", mode
+            assert metric("probesim_faults_injected_total", 'fault="drill"') == 1, mode
+
+
+def a_hundred_requests_share_a_connection():
+    with service(FAULTS=plan(delay="200ms")), httpx.Client(http1=False, http2=True, base_url=PROBE) as client:
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            seen = list(pool.map(lambda _: client.get("/healthz").status_code, range(50)))
+        assert seen == [200] * 50 and time.monotonic() - began < 5
+        assert metric("probesim_connections") == 1
+        assert metric("probesim_requests_total", 'code="200"', 'target="liveness"') == 50
+
+
+def grpc_status_of(path, deadline=2.0):
+    """What a unary call gets."""
+    with grpc.insecure_channel("127.0.0.1:18930") as channel:
+        call = channel.unary_unary(path)
+        try:
+            return call(b"ping", timeout=deadline)
+        except grpc.RpcError as raised:
+            return raised.code().name
+
+
+def grpcio_sees_each_mode():
+    for mode, sees in {
+        "close": {"CANCELLED"},
+        "reset": {"INTERNAL", "UNAVAILABLE"},
+        "hang": {"DEADLINE_EXCEEDED"},
+        "garbage": {"UNAVAILABLE", "INTERNAL", "UNKNOWN"},
+        "status": {"UNAVAILABLE"},
+        "grpc": {"RESOURCE_EXHAUSTED"},
+    }.items():
+        rule = {"status": 503} if mode == "status" else {}
+        rule |= {"grpc_status": "RESOURCE_EXHAUSTED"} if mode == "grpc" else {}
+        with service(FAULTS=plan(**({"mode": mode, **rule, "target": "traffic"})), TRAFFIC_PATHS="/a.B/*"):
+            seen = grpc_status_of("/a.B/C")
+            assert seen in sees, f"{mode}: {seen}"
+
+
+for check in (httpx_sees_each_mode, a_hundred_requests_share_a_connection, grpcio_sees_each_mode):
+    check()
+    print(f"{check.__name__}: ok")

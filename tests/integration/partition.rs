@@ -5,7 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use crate::support::{End, PATIENCE, SILENCE, Service, eventually, kubelet_request, read_to_end, request};
+use crate::support::{
+    End, PATIENCE, SILENCE, Service, eventually, exchange, kubelet_request, read_to_end, request,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -292,4 +294,32 @@ async fn a_service_listens_again_on_a_port_with_connections_that_have_just_close
     first.stop().await;
     let second = Service::start(&[("PORT", &port)]).await;
     assert_eq!(second.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_stop_lifts_a_partition_and_a_resume_brings_it_back() {
+    for mode in ["drop", "refuse"] {
+        let service = Service::start(&[(
+            "FAULTS",
+            &format!("{{faults: [{{name: cut, target: listener, mode: {mode}}}]}}"),
+        )])
+        .await;
+        is_cut(&service, true).await;
+        let call = async |call: &str| {
+            let request = format!(
+                "POST /v1/{call} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            );
+            assert_eq!(exchange(service.admin, request).await.status(), 200, "{mode} {call}");
+        };
+        let is_reached = async || connect(&service).await.is_some_and(|connected| connected.is_ok());
+        assert!(!is_reached().await, "{mode}");
+        call("stop").await;
+        eventually("the partition ends", async || service.metric("probesim_listener_up", &[]).await == 1.0)
+            .await;
+        assert_eq!(service.get("/healthz").await.status(), 200, "{mode}");
+        assert_eq!(service.metric("probesim_stopped", &[]).await, 1.0);
+        call("resume").await;
+        eventually("the partition is back", async || !is_reached().await).await;
+        assert_eq!(service.metric("probesim_listener_up", &[]).await, 0.0);
+    }
 }

@@ -232,10 +232,8 @@ async fn receive(
             *limit -= count;
             Ok(count)
         }
-        // Within TLS, an end without notice is an error.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(ReadError::Failed("unexpected EOF".to_owned()))
-        }
+        // Go takes an end within TLS without its notice for an end.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::End),
         Err(error) => Err(ReadError::Failed(handshake::message(&error, name, ""))),
     }
 }

@@ -73,6 +73,7 @@ fn tls_message(error: &Error, host: &str) -> String {
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => "tls: received record with an unknown version or type".to_owned(),
+        Error::InvalidMessage(_) => "local error: tls: error decoding message".to_owned(),
         Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
             "tls: server selected unsupported protocol version".to_owned()
         }

@@ -131,14 +131,16 @@ fn a_server_of_tls_1_2_is_probed_and_a_name_is_sent() {
 }
 
 #[test]
-fn the_end_of_a_body_needs_a_close_notify() {
-    let unlimited = b"HTTP/1.1 200 OK\r\n\r\nok";
-    for (end, result, phase, message) in [
-        (TlsEnd::CloseNotify, Success, Phase::Complete, ""),
-        (TlsEnd::Fin, Error, Phase::Body, "unexpected EOF"),
-    ] {
-        let server = Server::new(Authority::new().config(&["localhost"], |_| {}), &[(unlimited, end)]);
-        check(&attempt(&server.url(), &[], LONG), result, phase, Some(200), message);
+fn the_end_of_a_body_needs_no_close_notify_and_its_length_counts() {
+    let unlimited = &b"HTTP/1.1 200 OK\r\n\r\nok"[..];
+    let short = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok";
+    for end in [TlsEnd::CloseNotify, TlsEnd::Fin] {
+        for (answer, result, phase, message) in
+            [(unlimited, Success, Phase::Complete, ""), (short, Error, Phase::Body, "unexpected EOF")]
+        {
+            let server = Server::new(Authority::new().config(&["localhost"], |_| {}), &[(answer, end)]);
+            check(&attempt(&server.url(), &[], LONG), result, phase, Some(200), message);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,10 +51,13 @@ func probe(target string, timeout time.Duration) (string, string) {
 	client := &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
-			DisableKeepAlives:  true,
-			DisableCompression: true,
-			Proxy:              func(*http.Request) (*url.URL, error) { return nil, nil },
-			DialContext:        dialer().DialContext,
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			// What apimachinery's SetTransportDefaults sets.
+			TLSHandshakeTimeout: 10 * time.Second,
+			DisableCompression:  true,
+			Proxy:               func(*http.Request) (*url.URL, error) { return nil, nil },
+			DialContext:         dialer().DialContext,
 		},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if next.URL.Hostname() != via[0].URL.Hostname() {

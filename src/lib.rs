@@ -19,7 +19,7 @@
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
 //! | [`tls`] | TLS towards servers: whom a client trusts |
-//! | [`file`] | files opened without waiting, and read up to a limit |
+//! | [`mod@file`] | files opened without waiting, and read up to a limit |
 //! | [`fault`] | rules, plans and the decision; pure |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the stream is closed.

@@ -5,7 +5,7 @@
 //! request that must not be sent twice needs that: it goes over a fresh connection, or over one that nobody but its own
 //! client has used, just as it would without a proxy.
 //!
-//! What is forwarded is what came, but for the fields of the hop ([`headers`]). What goes wrong is a [`ForwardError`]
+//! What is forwarded is what came, but for the fields of the hop (`headers`). What goes wrong is a [`ForwardError`]
 //! with an answer, a line in the log and a counter.
 
 mod body;

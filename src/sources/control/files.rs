@@ -6,7 +6,7 @@ use super::{Cause, Control, candidate};
 use crate::plan::Source;
 
 impl Control {
-    /// Takes a file's content, as [`Layers::read`] does.
+    /// Takes a file's content, as `Layers::read` does.
     pub fn read(&self, source: Source, content: Result<Option<&str>, &str>) {
         let mut inner = self.lock();
         let mut layers = inner.layers.clone();

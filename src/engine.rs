@@ -115,7 +115,8 @@ impl Engine {
         counts: &Counts,
         matched: impl Fn(&Rule) -> Counts,
     ) -> Self {
-        let numbers: [[AtomicU64; Client::COUNT]; _] = std::array::from_fn(|_| Default::default());
+        let numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES] =
+            std::array::from_fn(|_| Default::default());
         for target in all_targets() {
             for client in Client::ALL {
                 numbers[target.index()][client.index()].store(counts.get(target, client), Ordering::Relaxed);

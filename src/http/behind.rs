@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,7 +14,7 @@ use tower::{Layer, Service};
 use super::layer::FaultLayer;
 use super::{App, answer, ordinary};
 use crate::fault::Target;
-use crate::listener::{Answering, ConnectionHandle, Routes};
+use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
 
 /// Names the class of a request whatever its path, where a probe sets it. It is not forwarded.
@@ -105,7 +103,7 @@ struct Application {
 impl Service<Request> for Application {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -115,13 +113,7 @@ impl Service<Request> for Application {
         // Whoever sends us traffic is to stop before the application does.
         let leaves = self.target == Target::Readiness && self.app.is_leaving();
         match &self.forwarder {
-            Some(forwarder) if !leaves => {
-                let forwarder = forwarder.clone();
-                Box::pin(async move {
-                    let client = ConnectionHandle::current();
-                    Ok(forwarder.forward(request, client.as_ref()).await)
-                })
-            }
+            Some(forwarder) if !leaves => forwarder.answer(request),
             _ => Box::pin(std::future::ready(Ok(ordinary(&self.app, self.target, &request)))),
         }
     }

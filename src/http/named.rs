@@ -1,8 +1,6 @@
 //! Requests to a named proxy.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
@@ -13,7 +11,7 @@ use tower::{Layer, Service};
 use super::App;
 use super::layer::FaultLayer;
 use crate::fault::{Slot, TargetId};
-use crate::listener::{Answering, ConnectionHandle, Routes};
+use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
 
 /// What a proxy forwards by; it may be exchanged while requests are under way.
@@ -49,17 +47,13 @@ struct Upstream(Exchangeable);
 impl Service<Request> for Upstream {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let forwarder = self.0.current();
-        Box::pin(async move {
-            let client = ConnectionHandle::current();
-            Ok(forwarder.forward(request, client.as_ref()).await)
-        })
+        self.0.current().answer(request)
     }
 }

@@ -29,8 +29,8 @@ use super::tunnel;
 use crate::engine::throttle::Throttle;
 use crate::env::ForwardOptions;
 use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace};
-use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
+use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
 
 /// The most that is buffered of an answer: its head has to fit, and of its body so much is read before the client has
@@ -116,10 +116,18 @@ impl Forwarder {
     }
 
     /// The answer of the upstream, or one that says why there is none. The body of the answer goes through as it comes.
-    /// `client` is the connection that the request came in on.
     ///
     /// A request whose future is dropped is broken off at the upstream, too.
-    pub async fn forward(&self, request: Request<Body>, client: Option<&ConnectionHandle>) -> Response<Body> {
+    pub fn answer(&self, request: Request<Body>) -> Answering {
+        let forwarder = self.clone();
+        Box::pin(async move {
+            let client = ConnectionHandle::current();
+            Ok(forwarder.forward(request, client.as_ref()).await)
+        })
+    }
+
+    /// `client` is the connection that the request came in on.
+    async fn forward(&self, request: Request<Body>, client: Option<&ConnectionHandle>) -> Response<Body> {
         let inner = &*self.0;
         if let Err(refusal) = headers::check(&request) {
             return Refusal::answer(refusal);

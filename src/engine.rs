@@ -82,9 +82,10 @@ pub struct Injection {
     pub drawn_number: u64,
     /// Of the rules that the request asks for, the one that decides: the first with a mode that fires, else the first.
     pub requested: Option<usize>,
-    /// Whose request it is.
-    target: TargetId,
-    client: Client,
+    /// What was asked.
+    pub target: TargetId,
+    /// Who asked.
+    pub client: Client,
     /// An injection that is not counted yet.
     unconfirmed: Option<Unconfirmed>,
 }

@@ -126,7 +126,6 @@ where
         // It is our line about an application that has not answered.
         return (whole, false);
     }
-    let report = served.reporter(rule);
     let strike = Strike {
         method: &asked.method,
         version: asked.version,
@@ -134,7 +133,7 @@ where
         timer: &served.app.timer,
         engine: &served.app.engine,
         draws: injection.draws(),
-        confirm: Box::new(move || report.confirm(&injection)),
+        confirm: served.confirm_later(injection, rule),
     };
     let (mut response, is_struck) = strike.apply(mode, whole);
     if is_struck {

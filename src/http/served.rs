@@ -8,6 +8,7 @@ use hyper::{StatusCode, Uri};
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::strike::OnStrike;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
@@ -82,25 +83,20 @@ impl Served {
         }
     }
 
-    /// Reports injections of a rule.
-    pub(super) fn reporter(&self, rule: &Rule) -> Reporter {
-        Reporter {
-            engine: self.app.engine.clone(),
-            target: self.target,
-            client: self.client,
-            fault: rule.name().clone(),
-            effect: rule.effect(),
-        }
-    }
-
     /// Reports an injection that is counted already.
     pub(super) fn report(&self, injection: &Injection, rule: &Rule) {
-        self.reporter(rule).report(injection);
+        report(&self.app.engine, injection, rule.name(), rule.effect());
     }
 
     /// Counts and reports an injection that was in doubt.
     pub(super) fn confirm(&self, injection: &Injection, rule: &Rule) {
-        self.reporter(rule).confirm(injection);
+        confirm(&self.app.engine, injection, rule.name(), rule.effect());
+    }
+
+    /// Counts and reports an injection in doubt once its fault shows, which may be after the request.
+    pub(super) fn confirm_later(&self, injection: Injection, rule: &Rule) -> OnStrike {
+        let (engine, fault, effect) = (self.app.engine.clone(), rule.name().clone(), rule.effect());
+        Box::new(move || confirm(&engine, &injection, &fault, effect))
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {
@@ -122,44 +118,32 @@ impl Drop for Served {
     }
 }
 
-/// Tells of injections of one rule, also after its request.
-pub(super) struct Reporter {
-    engine: Engine,
-    target: TargetId,
-    client: Client,
-    fault: RuleName,
-    effect: &'static str,
+fn confirm(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
+    if !injection.is_sure() {
+        engine.confirm(injection);
+        report(engine, injection, fault, effect);
+    }
 }
 
-impl Reporter {
-    /// Counts and reports an injection that was in doubt.
-    pub(super) fn confirm(&self, injection: &Injection) {
-        if !injection.is_sure() {
-            self.engine.confirm(injection);
-            self.report(injection);
-        }
-    }
-
-    fn report(&self, injection: &Injection) {
-        let Self { engine, fault, effect, client, .. } = self;
-        let target = injection.active.plan.proxies().target_name(self.target);
-        let delay_ms = injection.decision.delay.as_secs_f64() * 1e3;
-        engine.events().sample(engine.elapsed(), || EventKind::Injection {
-            fault: fault.to_string(),
-            target: target.to_owned(),
-            client: client.name(),
-            number: injection.number,
-            mode: effect,
-            delay_ms,
-        });
-        debug!(
-            fault = %fault,
-            target,
-            client = client.name(),
-            number = injection.number,
-            mode = effect,
-            delay_ms,
-            "injected"
-        );
-    }
+fn report(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
+    let target = injection.active.plan.proxies().target_name(injection.target);
+    let client = injection.client.name();
+    let delay_ms = injection.decision.delay.as_secs_f64() * 1e3;
+    engine.events().sample(engine.elapsed(), || EventKind::Injection {
+        fault: fault.to_string(),
+        target: target.to_owned(),
+        client,
+        number: injection.number,
+        mode: effect,
+        delay_ms,
+    });
+    debug!(
+        fault = %fault,
+        target,
+        client,
+        number = injection.number,
+        mode = effect,
+        delay_ms,
+        "injected"
+    );
 }

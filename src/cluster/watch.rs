@@ -1,11 +1,12 @@
 //! Listing objects and following their changes.
 
 use std::collections::hash_map::RandomState;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,6 +14,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::client::{Client, text_of};
 use super::error::ApiError;
 use super::object::{Object, number, text};
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Objects per page of a list.
 const PAGE: usize = 20;
@@ -50,10 +54,10 @@ pub(super) trait Sink: Send {
 }
 
 #[derive(Deserialize)]
-struct List<const WHOLE: bool> {
+struct List<O> {
     metadata: ListMeta,
     // Go's way to write an empty list is null, too.
-    items: Option<Vec<Object<WHOLE>>>,
+    items: Option<Vec<O>>,
 }
 
 #[derive(Deserialize)]
@@ -66,21 +70,34 @@ struct ListMeta {
 }
 
 #[derive(Deserialize)]
-struct Event<const WHOLE: bool> {
+struct Event<O> {
     r#type: String,
-    object: Object<WHOLE>,
+    object: O,
+}
+
+/// Reads a page of a list.
+fn read_list(body: &[u8], whole: bool) -> serde_json::Result<(ListMeta, Vec<Value>)> {
+    fn read<const WHOLE: bool>(body: &[u8]) -> serde_json::Result<(ListMeta, Vec<Value>)> {
+        let List::<Object<WHOLE>> { metadata, items } = serde_json::from_slice(body)?;
+        Ok((metadata, items.unwrap_or_default().into_iter().map(|Object(object)| object).collect()))
+    }
+    if whole { read::<true>(body) } else { read::<false>(body) }
+}
+
+/// Reads the type and the object of an event.
+fn read_event(line: &[u8], whole: bool) -> serde_json::Result<(String, Value)> {
+    fn read<const WHOLE: bool>(line: &[u8]) -> serde_json::Result<(String, Value)> {
+        let Event { r#type, object: Object::<WHOLE>(object) } = serde_json::from_slice(line)?;
+        Ok((r#type, object))
+    }
+    if whole { read::<true>(line) } else { read::<false>(line) }
 }
 
 /// Lists the objects and follows their changes for ever, through every error.
 pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl Sink) {
     let mut pause = Pause::new();
     loop {
-        let listed = if query.whole {
-            list::<true>(client, query, sink).await
-        } else {
-            list::<false>(client, query, sink).await
-        };
-        let mut version = match listed {
+        let mut version = match list(client, query, sink).await {
             Ok(version) => version,
             // The list grew too old between two of its pages.
             Err(ApiError::Expired) => {
@@ -96,11 +113,7 @@ pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl S
         sink.report(None);
         loop {
             let start = Instant::now();
-            let ended = if query.whole {
-                watch::<true>(client, query, &mut version, sink).await
-            } else {
-                watch::<false>(client, query, &mut version, sink).await
-            };
+            let ended = watch(client, query, &mut version, sink).await;
             // What lasted was in order, whatever its end.
             if start.elapsed() > MAX_PAUSE {
                 pause = Pause::new();
@@ -124,45 +137,39 @@ pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl S
 }
 
 /// Lists all objects, page by page, and returns the version of the list.
-async fn list<const WHOLE: bool>(
-    client: &mut Client,
-    query: &Query,
-    sink: &mut impl Sink,
-) -> Result<String, ApiError> {
+async fn list(client: &mut Client, query: &Query, sink: &mut impl Sink) -> Result<String, ApiError> {
     let mut next = String::new();
     let mut first = true;
     loop {
         let mut path = query.path(&format!("limit={PAGE}"));
         if !next.is_empty() {
-            path.push_str("&continue=");
-            escape_into(&mut path, &next);
+            let _ = write!(path, "&continue={}", escaped(&next));
         }
         let body = client.get(&path).await?;
-        let list: List<WHOLE> =
-            serde_json::from_slice(&body).map_err(|error| client.garbled(&format!("{path}: {error}")))?;
+        let (metadata, items) =
+            read_list(&body, query.whole).map_err(|error| client.garbled(&format!("{path}: {error}")))?;
         if std::mem::take(&mut first) {
             sink.clear();
         }
-        for Object(object) in list.items.unwrap_or_default() {
+        for object in items {
             sink.put(text(&object, "/metadata/name"), &object);
         }
-        if list.metadata.r#continue.is_empty() {
-            return Ok(list.metadata.resource_version);
+        if metadata.r#continue.is_empty() {
+            return Ok(metadata.resource_version);
         }
-        next = list.metadata.r#continue;
+        next = metadata.r#continue;
     }
 }
 
 /// Follows changes from `version` on, which is kept up to date, until the server ends the watch.
-async fn watch<const WHOLE: bool>(
+async fn watch(
     client: &mut Client,
     query: &Query,
     version: &mut String,
     sink: &mut impl Sink,
 ) -> Result<(), ApiError> {
     let mut path = query.path("watch=1&allowWatchBookmarks=true");
-    let _ = write!(path, "&timeoutSeconds={}&resourceVersion=", WATCH.as_secs());
-    escape_into(&mut path, version);
+    let _ = write!(path, "&timeoutSeconds={}&resourceVersion={}", WATCH.as_secs(), escaped(version));
     let deadline = Instant::now() + WATCH + GRACE;
     let mut response = client.begin(&path).await?;
     // The server answers again.
@@ -179,7 +186,7 @@ async fn watch<const WHOLE: bool>(
             }
             line.extend_from_slice(piece);
             if line.ends_with(b"\n") {
-                apply::<WHOLE>(client, &line, version, sink)?;
+                apply(client, &line, query.whole, version, sink)?;
                 // What one large event took is given back.
                 line = Vec::new();
             }
@@ -187,17 +194,18 @@ async fn watch<const WHOLE: bool>(
     }
 }
 
-fn apply<const WHOLE: bool>(
+fn apply(
     client: &Client,
     line: &[u8],
+    whole: bool,
     version: &mut String,
     sink: &mut impl Sink,
 ) -> Result<(), ApiError> {
     if line.trim_ascii().is_empty() {
         return Ok(());
     }
-    let Event { r#type, object: Object(object) } = serde_json::from_slice::<Event<WHOLE>>(line)
-        .map_err(|error| client.garbled(&format!("an event of a watch: {error}")))?;
+    let (r#type, object) =
+        read_event(line, whole).map_err(|error| client.garbled(&format!("an event of a watch: {error}")))?;
     let name = text(&object, "/metadata/name");
     match r#type.as_str() {
         "ADDED" | "MODIFIED" => sink.put(name, &object),
@@ -228,22 +236,15 @@ impl Query {
     fn path(&self, parameters: &str) -> String {
         let mut path = format!("{}?{parameters}", self.path);
         if let Some((name, value)) = &self.selector {
-            let _ = write!(path, "&{name}=");
-            escape_into(&mut path, value);
+            let _ = write!(path, "&{name}={}", escaped(value));
         }
         path
     }
 }
 
-/// Appends a text with its percent escapes.
-fn escape_into(path: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            let _ = write!(path, "%{byte:02X}");
-        }
-    }
+/// A text with its percent escapes, as a value of a query has them.
+fn escaped(text: &str) -> impl Display + '_ {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// Pauses that grow with each error, and are never the same for all who wait.

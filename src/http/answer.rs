@@ -9,6 +9,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use hyper::{Method, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::strike::Filling;
@@ -21,6 +22,9 @@ pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What `grpc-message` percent-encodes: all but printable ASCII without `%`.
+const NOT_IN_GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// How much longer a body is announced than it is, where it is cut short.
 const MISSING: u64 = 1024;
@@ -105,24 +109,12 @@ pub(super) fn grpc(rule: &Rule, status: GrpcStatus, message: &str) -> Response<B
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS.clone(), HeaderValue::from(u16::from(status.code())));
     let message = if message.is_empty() { line(rule) } else { message.to_owned() };
-    if let Ok(message) = HeaderValue::from_str(&percent_encoded(&message)) {
+    if let Ok(message) =
+        HeaderValue::from_str(&utf8_percent_encode(&message, NOT_IN_GRPC_MESSAGE).to_string())
+    {
         headers.insert(GRPC_MESSAGE.clone(), message);
     }
     response
-}
-
-/// Text as `grpc-message` carries it: all but printable ASCII without `%` is percent-encoded.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 /// The answer with the body that a rule gives, if it gives one.

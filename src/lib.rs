@@ -42,6 +42,7 @@ pub mod proxy;
 pub mod server;
 pub mod sources;
 pub mod telemetry;
+mod text;
 pub mod tls;
 pub mod units;
 

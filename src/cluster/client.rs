@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::access::Access;
 use super::error::ApiError;
+use crate::text::prefix;
 use crate::tls::{Trust, client_config};
 
 /// For connecting and the handshake.
@@ -197,10 +198,7 @@ pub(super) fn text_of(error: &dyn std::error::Error) -> String {
 }
 
 fn short(text: &str) -> String {
-    let mut end = text.len().min(MAX_MESSAGE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let cut = if end < text.len() { "…" } else { "" };
-    format!("{}{cut}", &text[..end])
+    let kept = prefix(text, MAX_MESSAGE);
+    let cut = if kept.len() < text.len() { "…" } else { "" };
+    format!("{kept}{cut}")
 }

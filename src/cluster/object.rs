@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::text::prefix;
+
 /// The longest text of an object that goes into a message, in bytes.
 const MAX_TEXT: usize = 200;
 
@@ -121,11 +123,7 @@ pub(super) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> 
 pub(super) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > MAX_TEXT {
-        let mut end = MAX_TEXT;
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        line.truncate(end);
+        line.truncate(prefix(&line, MAX_TEXT).len());
         line.push('…');
     }
     line

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::text::prefix;
+
 /// Longest [`Outcome::message`], in bytes; what a server sends could be far longer.
 pub const MAX_MESSAGE: usize = 1024;
 
@@ -128,11 +130,7 @@ impl AttemptEnd {
     pub(super) fn after(self, duration: Duration) -> Outcome {
         let Self { result, phase, status, mut message } = self;
         if message.len() > MAX_MESSAGE {
-            let mut end = MAX_MESSAGE - "…".len();
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            message.truncate(end);
+            message.truncate(prefix(&message, MAX_MESSAGE - "…".len()).len());
             message.push('…');
         }
         Outcome { result, phase, status, duration, message }

@@ -12,7 +12,7 @@ use hyper::http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use crate::fault::{Action, Distribution, Mode, Rule};
+use crate::fault::{Action, Distribution, Mode, ModeField, Rule};
 use crate::plan;
 use crate::units::Show;
 
@@ -22,21 +22,12 @@ const PARAMETER: &str = "probesim-fault";
 /// The longest delay, and the longest drip, that a request may ask for.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a request may say: the modes of HTTP with their fields, a delay, and a share.
-const FIELDS: [&str; 12] = [
-    "mode",
-    "status",
-    "delay",
-    "rate",
-    "location",
-    "body",
-    "drip",
-    "speed",
-    "share",
-    "grpc_status",
-    "grpc_message",
-    "forward",
-];
+/// What a request may say: the modes of HTTP with their fields, a delay, and a share. An answer of its own it may not.
+fn field_names() -> impl Iterator<Item = &'static str> {
+    let of_modes = ModeField::ALL.into_iter();
+    let of_modes = of_modes.filter(|field| !matches!(field, ModeField::Headers | ModeField::BodyText));
+    ["mode"].into_iter().chain(of_modes.map(ModeField::name)).chain(["delay", "rate"])
+}
 
 /// Why a request for a fault is refused; each line names what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +98,9 @@ fn parse(place: &str, text: &str) -> Result<Rule, WrongRequest> {
             return Err(WrongRequest::new(place, part, "is not a field such as mode=status"));
         };
         let (name, value) = (name.trim(), value.trim());
-        if !FIELDS.contains(&name) {
-            return Err(WrongRequest::new(place, name, &format!("is not one of {}", FIELDS.join(", "))));
+        if !field_names().any(|field| field == name) {
+            let fields = field_names().collect::<Vec<_>>().join(", ");
+            return Err(WrongRequest::new(place, name, &format!("is not one of {fields}")));
         }
         let value = match (name, value) {
             ("forward", "true") => Value::Bool(true),

@@ -20,6 +20,7 @@ mod outcome;
 mod probe;
 mod quote;
 mod stream;
+mod tap;
 mod url;
 mod version;
 

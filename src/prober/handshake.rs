@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::connection::name_of;
 use super::quote::os_error;
 use super::stream::Stream;
+use super::tap::{Look, Tap};
 use crate::tls::{Trust, client_config};
 
 /// A handshake of the kubelet's client takes at most this long, whatever the timeout of the probe.
@@ -36,10 +34,10 @@ pub(super) async fn handshake(
 ) -> Result<Stream, String> {
     let connector = TlsConnector::from(client_config(trust, alpn));
     let name = name_of(&socket);
-    let connect = connector.connect(server_name(host)?, Noted::new(socket)).into_fallible();
-    match timeout(HANDSHAKE_TIMEOUT, connect).await {
+    let connect = connector.connect(server_name(host)?, Tap { stream: socket, look: FirstBytes::default() });
+    match timeout(HANDSHAKE_TIMEOUT, connect.into_fallible()).await {
         Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err((error, noted))) => Err(noted.wrong_peer().unwrap_or_else(|| message(&error, &name, host))),
+        Ok(Err((error, tap))) => Err(tap.look.wrong_peer().unwrap_or_else(|| message(&error, &name, host))),
         Err(_) => Err("net/http: TLS handshake timeout".to_owned()),
     }
 }
@@ -159,23 +157,14 @@ fn alert_text(alert: AlertDescription) -> String {
     text.to_owned()
 }
 
-/// A socket that remembers the first bytes that came: they tell who answers where TLS was expected.
-#[derive(Debug)]
-pub(super) struct Noted {
-    socket: TcpStream,
+/// Remembers the first bytes that came: they tell who answers where TLS was expected.
+#[derive(Debug, Default)]
+pub(super) struct FirstBytes {
     first: [u8; RECORD_HEAD],
     count: usize,
 }
 
-impl Noted {
-    fn new(socket: TcpStream) -> Self {
-        Self { socket, first: [0; RECORD_HEAD], count: 0 }
-    }
-
-    pub(super) const fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
+impl FirstBytes {
     /// What Go says of a peer that does not speak TLS.
     fn wrong_peer(&self) -> Option<String> {
         const ALERT: u8 = 21;
@@ -191,34 +180,11 @@ impl Noted {
     }
 }
 
-impl AsyncRead for Noted {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = into.filled().len();
-        let polled = Pin::new(&mut this.socket).poll_read(context, into);
-        let new = &into.filled()[before..];
-        let free = &mut this.first[this.count..];
-        let count = free.len().min(new.len());
-        free[..count].copy_from_slice(&new[..count]);
-        this.count += count;
-        polled
-    }
-}
-
-impl AsyncWrite for Noted {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+impl Look for FirstBytes {
+    fn look(&mut self, bytes: &[u8]) {
+        let free = &mut self.first[self.count..];
+        let count = free.len().min(bytes.len());
+        free[..count].copy_from_slice(&bytes[..count]);
+        self.count += count;
     }
 }

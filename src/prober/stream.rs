@@ -8,13 +8,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::handshake::Noted;
+use super::handshake::FirstBytes;
+use super::tap::Tap;
 
 /// A connection, plain or within TLS.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Noted>>),
+    Tls(Box<TlsStream<Tap<TcpStream, FirstBytes>>>),
 }
 
 impl Stream {
@@ -22,7 +23,7 @@ impl Stream {
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0.socket(),
+            Self::Tls(stream) => &stream.get_ref().0.stream,
         }
     }
 

@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::task::JoinHandle;
 
 use super::health;
-use super::settings::Begun;
+use super::settings::FirstFrame;
 use super::status::{Status, broken, code, trailers_status, wrong_head};
 use crate::prober::outcome::Phase;
 use crate::prober::stream::Stream;
@@ -37,7 +37,7 @@ impl Drop for Connection {
 impl Connection {
     /// Begins HTTP/2, and waits for the settings of the peer. `None` if it does not begin with them.
     pub(super) async fn begin(stream: Stream) -> Option<Self> {
-        let (stream, begun) = Begun::new(stream);
+        let (stream, begun) = FirstFrame::of(stream);
         let handshake =
             Builder::new().enable_push(false).max_header_list_size(MAX_HEAD).handshake(stream).await;
         let (sender, connection) = handshake.ok()?;

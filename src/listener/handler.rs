@@ -84,13 +84,8 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         let client = client_of(&request);
         self.state.request_begins(client, !request.body().is_end_stream());
         let (fields, route) = match self.admit(&request, client) {
-            Ok(fields) => {
-                // An empty body takes no allocation.
-                let request =
-                    request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-                (fields, self.service.routes.call(request))
-            }
-            Err(status) => (None, Route::Refused { answer: Some(refused(status)) }),
+            Ok(fields) => (fields, route(&self.service, request)),
+            Err(status) => (None, refuse(status)),
         };
         Answer {
             state: self.state.clone(),
@@ -101,8 +96,16 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
+/// Hands a request to its route.
+pub(super) fn route(service: &Service, request: Request<Incoming>) -> Route {
+    // An empty body takes no allocation.
+    service
+        .routes
+        .call(request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) }))
+}
+
 /// The answer to a request that no route sees. Over HTTP/1 it ends the connection, which leaves its place to others.
-pub(super) fn refused(status: StatusCode) -> Response<Body> {
+pub(super) fn refuse(status: StatusCode) -> Route {
     let reason = match status {
         StatusCode::BAD_REQUEST => "the Host is missing, repeated or not valid",
         StatusCode::METHOD_NOT_ALLOWED => "CONNECT is not supported",
@@ -116,7 +119,7 @@ pub(super) fn refused(status: StatusCode) -> Response<Body> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    response
+    Route::Refused { answer: Some(response) }
 }
 
 pin_project! {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use futures_util::Stream as _;
 use futures_util::stream::FuturesUnordered;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -22,7 +22,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::budget::Reservation;
-use super::handler::{client_of, refusal, refused};
+use super::handler::{client_of, refusal, refuse, route};
 use super::routes::Route;
 use super::state::ConnectionState;
 use super::stream::Stream;
@@ -223,12 +223,8 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
         self.executor
             .announce(ConnectionHandle { connection: self.state.clone(), stream: Some(stream.clone()) });
         let (reservation, route) = match self.admit(&request, client) {
-            Ok(reservation) => {
-                let request =
-                    request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-                (Some(reservation), self.service.routes.call(request))
-            }
-            Err(status) => (None, Route::Refused { answer: Some(refused(status)) }),
+            Ok(reservation) => (Some(reservation), route(&self.service, request)),
+            Err(status) => (None, refuse(status)),
         };
         StreamAnswer {
             service: self.service.clone(),

@@ -3,6 +3,7 @@
 mod active;
 mod counters;
 pub mod events;
+mod injection;
 mod matched;
 mod requested;
 pub(crate) mod throttle;
@@ -17,14 +18,16 @@ use tracing::info;
 
 pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
+pub use injection::Injection;
 pub use requested::REQUESTED;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, Counts, Decision, Draws, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
-    RequestView, RequestedDecision, Rule, Slot, Target, TargetId, Verdict,
+    ActivePlan, Client, Counts, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo, RequestView,
+    RequestedDecision, Rule, Slot, Target, TargetId,
 };
 use crate::plan::Source;
+use injection::Unconfirmed;
 use requested::RequestedCounters;
 
 /// A cheap-clone handle on the active plan and the counts of requests.
@@ -64,39 +67,6 @@ impl Snapshot {
             None => self.active.plan.is_active(position, self.elapsed, &self.counts),
         }
     }
-}
-
-/// What the engine says of a request.
-#[derive(Debug)]
-pub struct Injection {
-    /// What the request gets.
-    pub decision: Decision,
-    /// The plan that decided.
-    pub active: Arc<Active>,
-    /// The first rule that fired, whether with a mode or with a delay alone.
-    pub first: Option<usize>,
-    /// The request's number among those of its target and client class.
-    pub number: u64,
-    /// The number that the rule whose mode was injected was drawn with: the request's, or its number among those that
-    /// the rule's match admits.
-    pub drawn_number: u64,
-    /// Of the rules that the request asks for, the one that decides: the first with a mode that fires, else the first.
-    pub requested: Option<usize>,
-    /// What was asked.
-    pub target: TargetId,
-    /// Who asked.
-    pub client: Client,
-    /// An injection that is not counted yet.
-    unconfirmed: Option<Unconfirmed>,
-}
-
-/// An injection that shows later.
-#[derive(Clone, Copy, Debug)]
-enum Unconfirmed {
-    /// Of the rule at this position.
-    Rule(usize),
-    /// Of a rule that the request asks for, with this mode.
-    Requested(&'static str),
 }
 
 impl Engine {
@@ -357,24 +327,6 @@ impl Engine {
         if was_open != is_open {
             let target = plan.proxies().target_name(attempt.target);
             report_window(&self.0.events, rule, target, attempt, is_open);
-        }
-    }
-}
-
-impl Injection {
-    /// Whether its injection is counted already: the mode does not depend on a body.
-    pub fn is_sure(&self) -> bool {
-        self.unconfirmed.is_none()
-    }
-
-    /// The draws within its answer, of the rule that decides.
-    pub fn draws(&self) -> Draws {
-        let plan = &self.active.plan;
-        match (self.requested, self.decision.verdict) {
-            (None, Verdict::Inject(position)) => {
-                plan.draws_within(position, self.target, self.client, self.drawn_number)
-            }
-            _ => plan.requested_draws(self.target, self.client).within(self.number),
         }
     }
 }

@@ -24,6 +24,7 @@ mod delay;
 mod draw;
 mod error;
 mod limits;
+mod link;
 mod mode;
 mod name;
 mod normal;
@@ -40,8 +41,7 @@ mod upstream;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Link, LinkCut, ListenerId, Origin, ProcessHit, RequestInfo,
-    RequestedDecision, RuleHit, Verdict,
+    ActivePlan, Counts, Decision, Origin, ProcessHit, RequestInfo, RequestedDecision, RuleHit, Verdict,
 };
 pub use answer::Answer;
 pub use delay::{Delay, Distribution};
@@ -51,6 +51,7 @@ pub use limits::{
     MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
     MAX_MATCH_TEXT, MAX_MATCHES, MAX_PROXIES, MAX_RULES, MAX_SPEED, MIN_WINDOW,
 };
+pub use link::{Link, LinkCut, ListenerId};
 pub use mode::{
     ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, GrpcStatus,
     KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,

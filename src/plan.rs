@@ -11,6 +11,7 @@ mod proxy;
 mod reader;
 mod request_match;
 mod source;
+mod target;
 mod trigger;
 mod write;
 
@@ -23,13 +24,14 @@ use mode::listener_modes;
 pub(crate) use mode::{grpc_status, request_mode, share, speed, status};
 pub(crate) use proxy::parse_list as parse_proxies;
 pub use proxy::{Proxy, ProxyUpstream, check_proxies, read_proxy, write_proxy};
-use reader::{FieldReader, Fields};
+use reader::FieldReader;
 pub use source::Source;
+use target::Subject;
+pub use target::check_targets;
 pub use write::write_rule;
 
 use crate::fault::{
-    Action, Answer, ClientFilter, Container, MAX_PROXIES, MAX_RULES, ProxyName, Replica, Rule, RuleError,
-    RuleName, Target, Targets,
+    Action, Answer, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target,
 };
 use crate::units;
 use error::nearest;
@@ -69,7 +71,6 @@ const RULE: &[&str] = &[
     "allow_node_pressure",
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
-const LISTENER: &str = "listener";
 /// The name of the rule that stands for faults that requests ask for.
 const REQUESTED: &str = "request";
 
@@ -213,7 +214,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     if let Some(value) = fields.get("disabled").filter(|value| !value.is_boolean()) {
         reader.fail_value("disabled", value, Reason::Expected("true or false"));
     }
-    let target = target(reader, &fields);
+    let target = target::target(reader, &fields);
     let client = reader
         .parsed(&fields, "client", "text", |text| {
             ClientFilter::from_name(&text.to_ascii_lowercase()).ok_or_else(|| choice(text, CLIENTS.to_vec()))
@@ -336,88 +337,6 @@ const fn field_of(error: &RuleError) -> &'static str {
         | RuleError::FieldWithoutMode(_)
         | RuleError::Trigger(_) => "",
     }
-}
-
-/// What a rule acts on.
-enum Subject {
-    Requests(Targets),
-    Listener,
-    Process,
-}
-
-fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
-    let names = {
-        let value = reader.required(fields, "target")?;
-        reader.texts(value, "target")?
-    };
-    let mut targets = Targets::NONE;
-    let (mut listener, mut process) = (false, false);
-    let before = reader.errors.len();
-    for name in &names {
-        let lower = name.to_ascii_lowercase();
-        match Target::from_name(&lower) {
-            Some(target) => targets = targets.with(target),
-            None if lower == LISTENER => listener = true,
-            None if lower == process::PROCESS => process = true,
-            // Whether there is such a proxy shows when all sources are known.
-            None => {
-                if let Ok(proxy) = ProxyName::new(&lower) {
-                    targets = targets.with_proxy(proxy);
-                } else {
-                    let error = unknown_target(name, known_targets(&[]));
-                    reader.errors.push(reader.error("target", error).value(name));
-                }
-            }
-        }
-    }
-    if targets.proxies().len() > MAX_PROXIES {
-        let reason = Reason::TooManyItems { count: targets.proxies().len(), most: MAX_PROXIES };
-        reader.fail("target", reason);
-    }
-    match (listener, targets.is_empty()) {
-        _ if reader.errors.len() > before => None,
-        (false, true) if process => Some(Subject::Process),
-        _ if process => {
-            reader.fail("target", Reason::ProcessWithOthers);
-            None
-        }
-        (true, true) => Some(Subject::Listener),
-        (false, false) => Some(Subject::Requests(targets)),
-        (true, false) => {
-            reader.fail("target", Reason::ListenerWithOthers);
-            None
-        }
-        (false, true) => {
-            reader.fail("target", RuleError::NoTarget);
-            None
-        }
-    }
-}
-
-/// Errors of rules that act on proxies which do not exist; each rule with the place that its error names.
-pub fn check_targets<'a>(
-    rules: impl IntoIterator<Item = (&'a Rule, String)>,
-    proxies: &[&ProxyName],
-) -> Errors {
-    let mut errors = Errors::new();
-    for (rule, place) in rules {
-        for name in rule.proxies().filter(|name| !proxies.contains(name)) {
-            let reason = unknown_target(name.as_str(), known_targets(proxies));
-            errors.push(ConfigError::new(place.clone(), reason).field("target").value(name.as_str()));
-        }
-    }
-    errors
-}
-
-fn known_targets(proxies: &[&ProxyName]) -> Vec<String> {
-    let classes = Target::ALL.iter().map(|target| target.name()).chain([LISTENER, process::PROCESS]);
-    classes.chain(proxies.iter().map(|name| name.as_str())).map(str::to_owned).collect()
-}
-
-fn unknown_target(name: &str, known: Vec<String>) -> Reason {
-    let words: Vec<&str> = known.iter().map(String::as_str).collect();
-    let nearest = error::nearest_of(name, &words).map(str::to_owned);
-    Reason::UnknownTarget { known, nearest }
 }
 
 /// A whole number in a range.

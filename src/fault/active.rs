@@ -16,9 +16,9 @@ pub use process::ProcessHit;
 pub use requested::RequestedDecision;
 
 use super::draw::{Draws, Purpose, Seed};
-use super::mode::Cut;
+use super::link::{Link, LinkCut, ListenerId};
 use super::plan::Plan;
-use super::proxy::{Proxies, Slot};
+use super::proxy::Proxies;
 use super::replica::Replica;
 use super::rule::{Action, Rule, RuleName};
 use super::target::{Client, ClientFilter, Target, TargetId};
@@ -77,34 +77,6 @@ pub struct RuleHit {
     pub fired: bool,
     /// The number that it was drawn with: the request's, or its number among those that the rule's match admits.
     pub number: u64,
-}
-
-/// A partition in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkCut {
-    /// The rule's position in the plan.
-    pub rule: usize,
-    /// What it does.
-    pub cut: Cut,
-}
-
-/// A listener of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ListenerId {
-    /// The probe listener.
-    #[default]
-    Probe,
-    /// The listener of a proxy.
-    Proxy(Slot),
-}
-
-/// The state of a listener at an instant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// The cut of every connection, which acts before the accept.
-    pub whole: Option<LinkCut>,
-    /// Whether some connections are cut, by network or client class; [`ActivePlan::cut`] tells which.
-    pub partial: bool,
 }
 
 /// A plan at work: with its seed and, for each rule, its origin.

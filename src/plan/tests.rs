@@ -14,7 +14,7 @@ use super::mode::request_modes;
 use super::*;
 use crate::fault::{
     Burst, Client, Cut, Delay, GrpcStatus, ListenerName, Mode, ModeInfo, ModeParts, Networks, Partial, Pods,
-    Rate, RequestWindow, TimeWindow, Timestamp, Trigger,
+    Rate, RequestWindow, Targets, TimeWindow, Timestamp, Trigger,
 };
 use crate::plan::document;
 

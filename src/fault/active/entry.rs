@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Counts, ListenerId, Origin, RequestInfo};
+use super::{Counts, Origin, RequestInfo};
 use crate::fault::draw::{Draws, Lane, Purpose, Seed};
+use crate::fault::link::ListenerId;
 use crate::fault::proxy::Proxies;
 use crate::fault::replica::Replica;
 use crate::fault::rule::{ListenerName, Rule};

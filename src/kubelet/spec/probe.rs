@@ -1,0 +1,206 @@
+//! The probes of a container, as its manifest describes them.
+
+use super::PodSpec;
+use crate::fault::{Client, Target};
+
+/// Which of a container's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// Gates the other two.
+    Startup,
+    /// Restarts the container.
+    Liveness,
+    /// Decides on traffic.
+    Readiness,
+}
+
+impl ProbeKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 3;
+    /// All kinds, in the order of their index.
+    pub const ALL: [Self; Self::COUNT] = [Self::Startup, Self::Liveness, Self::Readiness];
+
+    /// The name in events and in the label `probe_type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+}
+
+/// What a request of a probe asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A path of a target.
+    Target(Target),
+    /// A path that always answers with this status: the index, the metrics, an unknown path.
+    Status(u16),
+}
+
+/// How a probe is done. `server` is the position of the container that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// `httpGet` to this program.
+    Http {
+        /// Who answers.
+        server: usize,
+        /// What is asked for.
+        endpoint: Endpoint,
+        /// The client class, which a `User-Agent` among `httpHeaders` changes.
+        client: Client,
+    },
+    /// `tcpSocket` on the probe listener of this program.
+    Tcp {
+        /// Who answers.
+        server: usize,
+    },
+    /// `exec` of this program's own `probe`: errors are failures there, since only the exit code counts.
+    Exec {
+        /// Who answers.
+        server: usize,
+        /// What is asked for.
+        endpoint: Endpoint,
+    },
+    /// A `tcpSocket`, `grpc` or `exec` probe of a program whose behaviour is given by probe. Its errors are failures.
+    Assumed {
+        /// Who answers.
+        server: usize,
+        /// Which probe it is.
+        target: Target,
+        /// How it is made.
+        transport: Transport,
+    },
+    /// Somebody else's port or command, taken to be healthy.
+    Healthy,
+}
+
+impl Handler {
+    /// The position of the container that answers, if it runs this program.
+    pub const fn server(&self) -> Option<usize> {
+        match self {
+            Self::Http { server, .. }
+            | Self::Tcp { server }
+            | Self::Exec { server, .. }
+            | Self::Assumed { server, .. } => Some(*server),
+            Self::Healthy => None,
+        }
+    }
+}
+
+/// Where the requests of a probe go, as the messages of its events name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Whether the scheme is HTTPS.
+    pub https: bool,
+    /// The host; empty: the Pod's address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path, with a query if there is one; empty: the default path of the endpoint.
+    pub path: String,
+}
+
+impl Address {
+    /// The default port on the Pod's address.
+    pub const DEFAULT: Self = Self { https: false, host: String::new(), port: 8080, path: String::new() };
+
+    /// Host and port.
+    pub(in crate::kubelet) fn authority(&self) -> String {
+        let ipv6 = self.host.contains(':') && !self.host.starts_with('[');
+        match self.host.as_str() {
+            "" => format!("{}:{}", PodSpec::ADDRESS, self.port),
+            host if ipv6 => format!("[{host}]:{}", self.port),
+            host => format!("{host}:{}", self.port),
+        }
+    }
+
+    pub(in crate::kubelet) fn url(&self, endpoint: Endpoint) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path(endpoint))
+    }
+
+    pub(in crate::kubelet) fn path(&self, endpoint: Endpoint) -> String {
+        let path = match (self.path.as_str(), endpoint) {
+            ("", Endpoint::Target(Target::Liveness)) => "/healthz",
+            ("", Endpoint::Target(Target::Readiness)) => "/readyz",
+            ("", Endpoint::Target(Target::Startup)) => "/startupz",
+            ("", _) => "/",
+            (path, _) => path,
+        };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!("{slash}{path}")
+    }
+}
+
+/// How an attempt is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// `httpGet`.
+    #[default]
+    Http,
+    /// `tcpSocket`.
+    Tcp,
+    /// `grpc`.
+    Grpc,
+    /// `exec`.
+    Exec,
+}
+
+impl Transport {
+    /// The field of a probe.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "httpGet",
+            Self::Tcp => "tcpSocket",
+            Self::Grpc => "grpc",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// A probe, with the fields and defaults of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What an attempt does.
+    pub handler: Handler,
+    /// How it is made, by the manifest.
+    pub transport: Transport,
+    /// Where it does it.
+    pub address: Address,
+    /// `initialDelaySeconds`.
+    pub initial_delay: u32,
+    /// `timeoutSeconds`.
+    pub timeout: u32,
+    /// `periodSeconds`, at least 1.
+    pub period: u32,
+    /// `successThreshold`.
+    pub success_threshold: u32,
+    /// `failureThreshold`.
+    pub failure_threshold: u32,
+    /// `terminationGracePeriodSeconds`; absent: the Pod's.
+    pub grace: Option<u32>,
+}
+
+impl Probe {
+    /// A probe with the defaults of the API.
+    pub const fn new(handler: Handler) -> Self {
+        Self {
+            handler,
+            transport: match handler {
+                Handler::Tcp { .. } => Transport::Tcp,
+                Handler::Exec { .. } => Transport::Exec,
+                Handler::Assumed { transport, .. } => transport,
+                Handler::Http { .. } | Handler::Healthy => Transport::Http,
+            },
+            address: Address::DEFAULT,
+            initial_delay: 0,
+            timeout: 1,
+            period: 10,
+            success_threshold: 1,
+            failure_threshold: 3,
+            grace: None,
+        }
+    }
+}

@@ -68,5 +68,5 @@ pub use request_match::{Match, RequestView};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
 pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;
-pub use upstream::{UpstreamAddress, UpstreamError, UpstreamHost, UpstreamPlace};
+pub use upstream::{UpstreamAddress, UpstreamError, UpstreamHost, UpstreamPlace, UpstreamProtocol};
 pub use window::{RequestWindow, TimeWindow};

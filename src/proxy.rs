@@ -1,7 +1,7 @@
 //! The reverse proxy: hands requests to the application behind a listener, and its answers back.
 //!
-//! A [`Forwarder`] stands for one upstream. It speaks HTTP/1.1 over hyper's client connections, which it keeps in a small
-//! pool of its own: hyper-util's pooled client is twice as large and does not know which client used a connection. A
+//! A [`Forwarder`] stands for one upstream. It speaks HTTP/1.1 or HTTP/2 over hyper's client connections. Those of
+//! HTTP/2 are shared by requests (`shared`). Those of HTTP/1.1 are kept in a small pool of its own (`pool`): hyper-util's pooled client is twice as large and does not know which client used a connection. A
 //! request that must not be sent twice needs that: it goes over a fresh connection, or over one that nobody but its own
 //! client has used, just as it would without a proxy.
 //!
@@ -15,6 +15,7 @@ mod forward;
 mod headers;
 mod own;
 mod pool;
+mod shared;
 mod stream;
 mod tunnel;
 

@@ -188,7 +188,7 @@ pub const VARIABLES: &[Variable] = &[
         "UPSTREAM",
         "address",
         "",
-        "the application behind the probe listener: http://HOST:PORT or unix:/path",
+        "the application behind the probe listener: http://HOST:PORT, h2c://HOST:PORT (HTTP/2) or unix:/path",
     ),
     one(
         "PROXIES",

@@ -10,13 +10,36 @@ use thiserror::Error;
 /// The longest path of a socket that Linux takes, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The port of `http://` where none is given.
+/// The port of `http://` and `h2c://` where none is given.
 const HTTP_PORT: u16 = 80;
 
 /// What an upstream speaks, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamAddress {
+    protocol: UpstreamProtocol,
     place: UpstreamPlace,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge, in plain text (`h2c://`).
+    Http2,
+}
+
+impl UpstreamProtocol {
+    /// Both, each with its scheme.
+    const SCHEMES: [(&str, Self); 2] = [("http://", Self::Http1), ("h2c://", Self::Http2)];
+
+    /// The scheme of an address over TCP.
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 => Self::SCHEMES[0].0,
+            Self::Http2 => Self::SCHEMES[1].0,
+        }
+    }
 }
 
 /// Where an upstream is.
@@ -41,19 +64,21 @@ pub enum UpstreamHost {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UpstreamError {
     /// No scheme, or an unknown one.
-    #[error("is not the address of an upstream, such as http://127.0.0.1:3000 or unix:/run/app.sock")]
+    #[error(
+        "is not the address of an upstream, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock"
+    )]
     Form,
     /// An address without its scheme.
     #[error("has no scheme; write http://{0}")]
     NoScheme(String),
     /// TLS.
-    #[error("is https; an upstream is spoken to in plain text: write http://")]
+    #[error("is https; an upstream is spoken to in plain text: write http:// or h2c://")]
     Tls,
     /// More than a host and a port.
     #[error("has {0}; give scheme, host and port alone, each request keeps its own path and query")]
     Extra(&'static str),
     /// No host, or an invalid one.
-    #[error("has no valid host between http:// and the port; put an IPv6 address in brackets")]
+    #[error("has no valid host between the scheme and the port; put an IPv6 address in brackets")]
     Host,
     /// An address that means all of them.
     #[error("is not an address to connect to; write 127.0.0.1, or the host's own address")]
@@ -67,6 +92,11 @@ pub enum UpstreamError {
 }
 
 impl UpstreamAddress {
+    /// What it speaks.
+    pub const fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+
     /// Where it is.
     pub const fn place(&self) -> &UpstreamPlace {
         &self.place
@@ -103,7 +133,8 @@ impl FromStr for UpstreamAddress {
             let path = path.strip_prefix("//").unwrap_or(path);
             let is_valid = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
             return if is_valid && path.len() > 1 {
-                Ok(Self { place: UpstreamPlace::Unix(Path::new(path).to_path_buf()) })
+                let place = UpstreamPlace::Unix(Path::new(path).to_path_buf());
+                Ok(Self { protocol: UpstreamProtocol::Http1, place })
             } else {
                 Err(UpstreamError::SocketPath)
             };
@@ -111,12 +142,14 @@ impl FromStr for UpstreamAddress {
         if lower.starts_with("https://") {
             return Err(UpstreamError::Tls);
         }
-        if !lower.starts_with("http://") {
+        let Some((scheme, protocol)) =
+            UpstreamProtocol::SCHEMES.into_iter().find(|(scheme, _)| lower.starts_with(scheme))
+        else {
             let is_bare = !text.contains("://") && parse(text).is_ok();
             return Err(if is_bare { UpstreamError::NoScheme(text.to_owned()) } else { UpstreamError::Form });
-        }
-        let (host, port) = parse(&text["http://".len()..])?;
-        Ok(Self { place: UpstreamPlace::Tcp(host, port) })
+        };
+        let (host, port) = parse(&text[scheme.len()..])?;
+        Ok(Self { protocol, place: UpstreamPlace::Tcp(host, port) })
     }
 }
 
@@ -178,7 +211,7 @@ fn name(text: &str) -> Result<UpstreamHost, UpstreamError> {
 impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            UpstreamPlace::Tcp(host, port) => write!(f, "http://{host}:{port}"),
+            UpstreamPlace::Tcp(host, port) => write!(f, "{}{host}:{port}", self.protocol.scheme()),
             UpstreamPlace::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -211,6 +244,8 @@ mod tests {
             ("http://stock_1:8080", "http://stock_1:8080", "stock_1:8080"),
             ("http://[::1]:3000", "http://[::1]:3000", "[::1]:3000"),
             ("http://[::1]", "http://[::1]:80", "[::1]"),
+            ("h2c://127.0.0.1:50051", "h2c://127.0.0.1:50051", "127.0.0.1:50051"),
+            ("H2C://[::1]/", "h2c://[::1]:80", "[::1]"),
             ("unix:/run/app.sock", "unix:/run/app.sock", "localhost"),
             ("unix:///run/app.sock", "unix:/run/app.sock", "localhost"),
         ] {
@@ -231,6 +266,9 @@ mod tests {
             ("localhost:3000", UpstreamError::NoScheme("localhost:3000".to_owned())),
             ("https://a", UpstreamError::Tls),
             ("HTTPS://a", UpstreamError::Tls),
+            ("h2c:a", UpstreamError::Form),
+            ("h2://a", UpstreamError::Form),
+            ("h2c://a:1/x", UpstreamError::Extra("a path")),
             ("http://a:1/x", UpstreamError::Extra("a path")),
             ("http://a:1?x", UpstreamError::Extra("a query")),
             ("http://a:1#x", UpstreamError::Extra("a fragment")),

@@ -178,6 +178,6 @@ where
     if let Some(rule) = marked {
         answer::mark(&mut response, rule);
     }
-    served.end(Outcome::Answered(response.status().as_u16()));
+    served.answered(&response);
     Ok(response)
 }

@@ -99,6 +99,13 @@ impl Served {
         Box::new(move || confirm(&engine, &injection, &fault, effect))
     }
 
+    /// Ends with an answer, or with the reset of a stream that takes its place.
+    pub(super) fn answered(self, response: &Response) {
+        let is_multiplexed = self.connection.as_ref().is_some_and(ConnectionHandle::is_multiplexed);
+        let is_reset = is_multiplexed && response.extensions().get::<StreamReset>().is_some();
+        self.end(if is_reset { Outcome::Unanswered } else { Outcome::Answered(response.status().as_u16()) });
+    }
+
     pub(super) fn end(mut self, outcome: Outcome) {
         self.ended = true;
         self.count(outcome);

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::budget::Reservation;
 use super::handler::{client_of, refusal, refuse, route};
 use super::routes::Route;
+use super::script::StreamReset;
 use super::state::ConnectionState;
 use super::stream::Stream;
 use super::streams::StreamState;
@@ -268,6 +269,9 @@ impl Future for StreamAnswer {
         match this.route.poll(cx) {
             Poll::Ready(Ok(response)) => {
                 this.stream.answer_begins();
+                if let Some(reset) = response.extensions().get::<StreamReset>() {
+                    return Poll::Ready(Err(reset.error()));
+                }
                 let (stream, reservation) = (this.stream.clone(), this.reservation.take());
                 Poll::Ready(Ok(response.map(|body| StreamBody { body, stream, _reservation: reservation })))
             }

@@ -28,13 +28,16 @@ pub enum Ending {
     Never,
 }
 
-/// How a stream of HTTP/2 is ended before its answer is whole: the code of `RST_STREAM`.
+/// How a stream of HTTP/2 is ended before its answer is whole: the code of `RST_STREAM`. As an extension of an answer, it
+/// takes that answer's place where the client speaks HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamReset {
     /// CANCEL: the answer is no longer wanted.
     Cancel,
     /// `INTERNAL_ERROR`.
     InternalError,
+    /// The code with which an upstream has reset the stream of the same request.
+    Upstream(h2::Reason),
 }
 
 impl StreamReset {
@@ -43,6 +46,7 @@ impl StreamReset {
         h2::Error::from(match self {
             Self::Cancel => h2::Reason::CANCEL,
             Self::InternalError => h2::Reason::INTERNAL_ERROR,
+            Self::Upstream(reason) => reason,
         })
     }
 }

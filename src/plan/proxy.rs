@@ -238,7 +238,7 @@ mod tests {
                 "proxies[1] (A): unknown field \"port\"",
                 "proxies[1] (A): name=\"A\": the name \"A\" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
                 "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
-                "proxies[1] (A): upstream=\"5\": is not the address of an upstream, such as http://127.0.0.1:3000 or unix:/run/app.sock",
+                "proxies[1] (A): upstream=\"5\": is not the address of an upstream, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",
                 "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream",

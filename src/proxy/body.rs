@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::pool::{Pool, Pooled};
+use super::shared::Stream;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
@@ -62,19 +63,26 @@ impl http_body::Body for Upload {
     }
 }
 
-/// A connection to an upstream with a request under way.
-pub(super) struct Lease {
-    pub(super) pooled: Pooled,
-    pub(super) pool: Pool,
-    /// Whether the request's body has ended; `None`: it had none.
-    pub(super) sent: Option<Arc<AtomicBool>>,
+/// What a request under way has of a connection to an upstream.
+pub(super) enum Lease {
+    /// All of it.
+    Whole {
+        pooled: Pooled,
+        pool: Pool,
+        /// Whether the request's body has ended; `None`: it had none.
+        sent: Option<Arc<AtomicBool>>,
+    },
+    /// A stream.
+    Stream { _stream: Stream },
 }
 
 impl Lease {
-    /// Gives the connection back after the end of an answer. It ends with a request that is not wholly sent.
+    /// Gives the connection back after the end of an answer. A whole one ends with a request that is not wholly sent.
     pub(super) fn end(self) {
-        if self.sent.is_none_or(|sent| sent.load(Ordering::Relaxed)) {
-            self.pool.put(self.pooled);
+        if let Self::Whole { pooled, pool, sent } = self
+            && sent.is_none_or(|sent| sent.load(Ordering::Relaxed))
+        {
+            pool.put(pooled);
         }
     }
 }

@@ -9,6 +9,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFT
 use hyper::{Response, StatusCode};
 use thiserror::Error;
 
+use crate::listener::StreamReset;
 use crate::telemetry::metrics::UpstreamFault;
 
 /// Names the reason of an answer that is ours, not the upstream's.
@@ -40,6 +41,12 @@ pub enum ForwardError {
     /// It ended the connection before the head of its answer.
     #[error("ended the connection without an answer")]
     Closed,
+    /// It reset the stream of the request before the head of its answer.
+    #[error("reset the request without an answer: {0}")]
+    Reset(h2::Reason),
+    /// It did not begin with the request, since it was about to end the connection. Whoever sent the request may repeat it.
+    #[error("ended the connection before it began with the request; try again")]
+    Unprocessed,
     /// Its answer is not valid.
     #[error("gave an answer that is not valid HTTP: {0}")]
     Invalid(String),
@@ -73,7 +80,8 @@ impl ForwardError {
             Self::Unreachable(_) | Self::NoSource(_) => UpstreamFault::Unreachable,
             Self::ConnectTimeout(_) => UpstreamFault::ConnectTimeout,
             Self::Timeout(_) => UpstreamFault::Timeout,
-            Self::Closed => UpstreamFault::Closed,
+            Self::Closed | Self::Unprocessed => UpstreamFault::Closed,
+            Self::Reset(_) => UpstreamFault::Reset,
             Self::Invalid(_) => UpstreamFault::Invalid,
             Self::Own(_) => UpstreamFault::Own,
             Self::Loop => UpstreamFault::Loop,
@@ -93,7 +101,16 @@ impl ForwardError {
         }
     }
 
-    /// The answer that says so.
+    /// How a client of HTTP/2 is told: as it would be without a proxy. `None`: by an answer.
+    const fn reset(&self) -> Option<StreamReset> {
+        match self {
+            Self::Reset(reason) => Some(StreamReset::Upstream(*reason)),
+            Self::Unprocessed => Some(StreamReset::Upstream(h2::Reason::REFUSED_STREAM)),
+            _ => None,
+        }
+    }
+
+    /// The answer that says so. With it goes how a stream of HTTP/2 is to end in its place.
     pub(super) fn answer(&self, upstream: &impl std::fmt::Display) -> Response<Body> {
         let mut response = text(self.status(), format!("kube-probesim: the upstream {upstream} {self}\n"));
         let headers = response.headers_mut();
@@ -102,6 +119,9 @@ impl ForwardError {
         }
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(reset) = self.reset() {
+            response.extensions_mut().insert(reset);
         }
         response
     }

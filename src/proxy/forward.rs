@@ -1,5 +1,7 @@
 //! One request, to the upstream and back.
 
+mod multiplexed;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -25,10 +27,12 @@ use super::error::{ForwardError, Refusal};
 use super::headers::{self, Pseudonym, RequestHop};
 use super::own::OwnListeners;
 use super::pool::{Pool, Pooled};
+use super::shared::Shared;
+use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::engine::throttle::Throttle;
 use crate::env::ForwardOptions;
-use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace};
+use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtocol};
 use crate::listener::budget::Reservation;
 use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
@@ -59,7 +63,10 @@ struct Inner {
     metrics: Arc<UpstreamMetrics>,
     own: OwnListeners,
     pseudonym: Pseudonym,
+    /// Connections of HTTP/1 that wait for requests.
     pool: Pool,
+    /// Connections of HTTP/2.
+    shared: Shared,
     /// A place for each open connection.
     places: Arc<Semaphore>,
     began: Instant,
@@ -103,6 +110,7 @@ impl Forwarder {
             own,
             pseudonym: Pseudonym::new(RandomState::new().hash_one(0)),
             pool: Pool::new(is_name),
+            shared: Shared::new(is_name),
             places: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
             began: Instant::now(),
             lines: Throttle::new(LINES),
@@ -166,20 +174,30 @@ impl Inner {
         };
         let manner = self.prepare(&mut request, client);
         let (sent, told) = self.follow_body(&mut request, client);
-        let (response, pooled) = self.send(request, &manner, client, told).await?;
+        let (response, lease) = match self.address.protocol() {
+            UpstreamProtocol::Http1 => {
+                let (response, pooled) = self.send(request, &manner, client, told).await?;
+                (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
+            }
+            UpstreamProtocol::Http2 => {
+                let (response, stream) = self.send_multiplexed(request, &manner, told).await?;
+                (response, Lease::Stream { _stream: stream })
+            }
+        };
         headers::check_answer(&response, manner.upgrade).map_err(ForwardError::Invalid)?;
-        let lease = Lease { pooled, pool: self.pool.clone(), sent };
         Ok(self.answer(response, lease, memory, client))
     }
 
     /// Changes the head to what the upstream gets.
     fn prepare(&self, request: &mut Request<Body>, client: Option<&ConnectionHandle>) -> Manner {
-        let upgrade = headers::wants_upgrade(request);
+        let http2 = self.address.protocol() == UpstreamProtocol::Http2;
+        let upgrade = !http2 && headers::wants_upgrade(request);
         let hop = RequestHop {
             authority: &self.authority,
             pseudonym: &self.pseudonym,
             client: client.map(|client| client.peer().ip()).filter(|_| self.options.tells_client),
             upgrade,
+            http2,
         };
         hop.apply(request);
         let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
@@ -277,9 +295,7 @@ impl Inner {
         source: Source,
         client: Option<&ConnectionHandle>,
     ) -> Result<(Pooled, impl Future<Output = ()> + Send + use<>), ForwardError> {
-        let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
-        let time = self.options.connect_timeout;
-        let stream = connect::connect(&self.address, source, &self.own, time).await?;
+        let (stream, place) = self.open(source).await?;
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_BUFFER)
@@ -295,12 +311,19 @@ impl Inner {
         Ok((pooled, task))
     }
 
+    /// A connection on which nothing has been said, and its place.
+    async fn open(&self, source: Source) -> Result<(UpstreamStream, OwnedSemaphorePermit), ForwardError> {
+        let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
+        let time = self.options.connect_timeout;
+        Ok((connect::connect(&self.address, source, &self.own, time).await?, place))
+    }
+
     /// A place for a connection. Where all are taken, the connection that has been idle the longest makes room.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Some(place);
         }
-        if !self.pool.evict() {
+        if !self.pool.evict() && !self.shared.evict() {
             return None;
         }
         timeout(ROOM, self.places.clone().acquire_owned()).await.ok()?.ok()

@@ -8,7 +8,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     TE, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::error::Refusal;
@@ -118,6 +118,8 @@ pub(super) struct RequestHop<'a> {
     pub(super) client: Option<IpAddr>,
     /// Whether the protocol is to be changed.
     pub(super) upgrade: bool,
+    /// Whether the upstream speaks HTTP/2.
+    pub(super) http2: bool,
 }
 
 impl RequestHop<'_> {
@@ -165,6 +167,28 @@ impl RequestHop<'_> {
             tell_client(headers, client);
         }
         self.pseudonym.sign(headers);
+        if self.http2 {
+            to_http2(request);
+        }
+    }
+}
+
+/// Makes a request of HTTP/1 one of HTTP/2: the host goes into the target, and there are no transfer codings.
+fn to_http2<B>(request: &mut Request<B>) {
+    request.headers_mut().remove(TRANSFER_ENCODING);
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    // What is no authority stays a field (RFC 9113, section 8.3.1); h2 takes such a request as one of HTTP/1.
+    let Some(Ok(authority)) = host.filter(|host| !host.contains(&b'@')).map(Authority::try_from) else {
+        return;
+    };
+    let target = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(request.uri().path_and_query().map_or("/", PathAndQuery::as_str));
+    if let Ok(target) = target.build() {
+        *request.uri_mut() = target;
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(HOST);
     }
 }
 
@@ -292,8 +316,14 @@ mod tests {
     fn applied(mut request: Request<()>) -> Request<()> {
         let authority = HeaderValue::from_static("app:3000");
         let pseudonym = Pseudonym::new(7);
-        RequestHop { authority: &authority, pseudonym: &pseudonym, client: None, upgrade: false }
-            .apply(&mut request);
+        RequestHop {
+            authority: &authority,
+            pseudonym: &pseudonym,
+            client: None,
+            upgrade: false,
+            http2: false,
+        }
+        .apply(&mut request);
         request
     }
 

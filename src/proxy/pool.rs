@@ -12,14 +12,14 @@ use crate::listener::ConnectionHandle;
 
 /// How long an idle connection is kept. Many applications end theirs after five seconds or more; a new connection costs
 /// little.
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a connection may have been idle for a request that must not be sent twice: its upstream is not likely to
 /// end it at that moment.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// How old a connection to a name gets, so that a change of its address is noticed.
-const MAX_AGE: Duration = Duration::from_secs(60);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A connection with no request under way.
 #[derive(Debug)]

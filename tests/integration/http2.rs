@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp)]
 
 mod faults;
+mod h2c;
 mod limits;
 mod tools;
 mod upstream;

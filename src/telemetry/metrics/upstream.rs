@@ -28,6 +28,8 @@ pub enum UpstreamFault {
     Timeout,
     /// It ended the connection before its answer.
     Closed,
+    /// It reset the stream of the request before its answer.
+    Reset,
     /// Its answer was not valid HTTP.
     Invalid,
     /// It ended the connection within the body of its answer.
@@ -44,13 +46,14 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Dns,
         Self::Refused,
         Self::Unreachable,
         Self::ConnectTimeout,
         Self::Timeout,
         Self::Closed,
+        Self::Reset,
         Self::Invalid,
         Self::Body,
         Self::Loop,
@@ -68,6 +71,7 @@ impl UpstreamFault {
             Self::ConnectTimeout => "connect_timeout",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
+            Self::Reset => "reset",
             Self::Invalid => "invalid",
             Self::Body => "body",
             Self::Loop => "loop",

@@ -17,10 +17,9 @@
 //!
 //! # Limits
 //!
-//! Not modelled: restarts of the kubelet itself (they shift the ticks), `preStop` and `postStart` hooks, the pulling of images,
-//! ordinary init containers (taken to be done before [`Timing::first_start`]), pressure on the node, a deadline of the Pod,
-//! gRPC probes, probes of another program ([`Handler::Healthy`]), and a SYN that is repeated when a network heals
-//! within the timeout of one attempt.
+//! Not modelled: `postStart` hooks, `preStop` hooks that do more than sleep, the pulling of images, pressure on the node,
+//! probes of another program ([`Handler::Healthy`]), and a SYN that is repeated when a network heals within the timeout
+//! of one attempt.
 //!
 //! # Example
 //!
@@ -50,11 +49,11 @@ mod stats;
 mod worker;
 
 pub use attempt::Symptom;
-pub use event::{Event, PodEventKind};
+pub use event::{Event, PodEventKind, PodFailure};
 pub use pod::Pod;
 pub use spec::{
     Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, PreStop, Probe, ProbeKind, Program,
-    RestartPolicy, Span, StartTime, Timing, Transport,
+    RestartPolicy, RestartRule, Role, Span, StartTime, Timing, Transport,
 };
 pub use stats::{ContainerStats, ProbeStats, Stats};
 

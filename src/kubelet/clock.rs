@@ -5,7 +5,9 @@ use std::time::Duration;
 /// Nanoseconds since the Pod was added to the kubelet.
 pub(super) type Nanos = u64;
 
-pub(super) const SECOND: Nanos = 1_000_000_000;
+pub(super) const MILLISECOND: Nanos = 1_000_000;
+
+pub(super) const SECOND: Nanos = 1_000 * MILLISECOND;
 
 /// An instant that never comes.
 pub(super) const NEVER: Nanos = u64::MAX;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::attempt::Symptom;
 use super::clock::{Nanos, SECOND};
-use super::spec::{ContainerSpec, ProbeKind};
+use super::spec::{ContainerSpec, ProbeKind, Role};
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,28 @@ pub struct Event {
     pub kind: PodEventKind,
     /// Whether the cluster shows it as an event: after 25 of a Pod, the kubelet sends one per 5 minutes.
     pub recorded: bool,
+}
+
+/// Why a Pod fails before its containers have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodFailure {
+    /// Its `activeDeadlineSeconds` are over.
+    DeadlineExceeded,
+    /// A volume is beyond its `sizeLimit`.
+    Evicted,
+    /// An init container failed and is not restarted.
+    Init,
+}
+
+impl PodFailure {
+    /// The reason in the Pod's status.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Evicted => "Evicted",
+            Self::Init => "Error",
+        }
+    }
 }
 
 /// What happened in a Pod.
@@ -75,6 +97,10 @@ pub enum PodEventKind {
     Ready(bool),
     /// The Pod became Ready, or not Ready, as the kubelet sees it.
     PodReady(bool),
+    /// The Pod fails; what runs in it is ended.
+    PodFails(PodFailure),
+    /// A Pod that was deleted is gone: all its containers have ended.
+    PodGone,
     /// All containers ended and none starts again.
     PodFinished {
         /// Whether the phase is Succeeded, not Failed.
@@ -93,11 +119,15 @@ impl PodEventKind {
             Self::Warning { .. } => Some("ProbeWarning"),
             Self::Killing { .. } => Some("Killing"),
             Self::BackOff { .. } => Some("BackOff"),
+            Self::PodFails(PodFailure::Evicted) => Some("Evicted"),
+            Self::PodFails(PodFailure::DeadlineExceeded) => Some("DeadlineExceeded"),
             Self::Result { .. }
             | Self::OutOfMemory
             | Self::Exited { .. }
             | Self::Ready(_)
             | Self::PodReady(_)
+            | Self::PodFails(PodFailure::Init)
+            | Self::PodGone
             | Self::PodFinished { .. }
             | Self::CallsFail(_) => None,
         }
@@ -146,7 +176,7 @@ impl Event {
             PodEventKind::Killing { probe: Some(probe), restart, .. } => {
                 let end = if restart { ", will be restarted" } else { "" };
                 let probe = probe.name().to_ascii_lowercase();
-                let what = if container.sidecar { "Init container" } else { "Container" };
+                let what = if container.role == Role::Main { "Container" } else { "Init container" };
                 format!("{what} {name} failed {probe} probe{end}")
             }
             PodEventKind::Killing { probe: None, .. } => format!("Stopping container {name}"),
@@ -157,6 +187,16 @@ impl Event {
                 format!("Container {name} is {}", if ready { "ready" } else { "not ready" })
             }
             PodEventKind::PodReady(ready) => format!("Pod is {}", if ready { "ready" } else { "not ready" }),
+            PodEventKind::PodFails(PodFailure::DeadlineExceeded) => {
+                "Pod was active on the node longer than the specified deadline".to_owned()
+            }
+            PodEventKind::PodFails(PodFailure::Evicted) => {
+                "Pod is evicted: usage of an EmptyDir volume exceeds its sizeLimit".to_owned()
+            }
+            PodEventKind::PodFails(PodFailure::Init) => {
+                format!("Pod fails with init container {name}, which is not restarted")
+            }
+            PodEventKind::PodGone => "Pod is gone".to_owned(),
             PodEventKind::PodFinished { succeeded } => {
                 format!("Pod has {}", if succeeded { "Succeeded" } else { "Failed" })
             }

@@ -1,73 +1,26 @@
 //! The simulation of one Pod.
 
+mod container;
+mod end;
 mod probing;
+mod restart;
 mod sync;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::backoff::BackOff;
 use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::event::{Event, PodEventKind, SpamFilter};
-use super::process::Process;
-use super::spec::{Calls, ContainerSpec, End, PodSpec, PreStop, ProbeKind, RestartPolicy, Span, Timing};
+use super::event::{Event, PodEventKind, PodFailure, SpamFilter};
+use super::spec::{Calls, PodSpec, ProbeKind, Role, Span, Timing};
 use super::stats::{ContainerStats, Readiness, Stats};
 use super::worker::{State, Worker};
 use crate::fault::{ActivePlan, Draws};
+use container::{Container, LEAST_GRACE, Phase, effective_grace};
 
-/// The slot of the Pod's next sync in the table of due times. Two slots for each container follow, then one for each
-/// worker, then one for the calls.
+/// The slot of the Pod's next sync in the table of due times.
 const SYNC: usize = 0;
-
-/// Where a container is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Not created yet.
-    Gated,
-    Creating,
-    Running,
-    /// SIGTERM was sent.
-    Stopping,
-    Exited,
-    /// Exited, and will not start again.
-    Done,
-}
-
-#[derive(Clone, Debug)]
-struct Container {
-    sidecar: bool,
-    policy: RestartPolicy,
-    stops_after: Nanos,
-    /// How long preStop takes.
-    hook: Nanos,
-    ends_after: Nanos,
-    /// How it ends by itself.
-    end: Option<End>,
-    /// How the process of now ends by itself or by a rule.
-    ending: Option<End>,
-    /// The code of the latest exit, or of the next one while it stops.
-    exit_code: u8,
-    /// By kind of probe.
-    grace: [Nanos; ProbeKind::COUNT],
-    workers: [Option<usize>; ProbeKind::COUNT],
-    process: Option<Process>,
-    phase: Phase,
-    /// Whether the startup probe, if any, has succeeded.
-    started: bool,
-    started_at: Nanos,
-    starts: u64,
-    /// The latest exit.
-    exited_at: Option<Nanos>,
-    /// Whether the kubelet's list of containers shows that exit.
-    exit_known: bool,
-    /// The exit since which its restart is put off.
-    held_since: Option<Nanos>,
-    /// How many of the syncs that follow a start there were.
-    syncs: usize,
-    backoff: BackOff,
-    readiness: Readiness,
-    stats: ContainerStats,
-}
+/// The slot of the Pod's failure. Two slots for each container follow, then one for each worker, then one for the calls.
+const FAILURE: usize = 1;
 
 /// The calls of a Service's clients to the Pod.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +30,18 @@ struct Callers {
     calls: Calls,
     /// Whether the latest call failed.
     failing: bool,
+}
+
+/// Whether a Pod ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    None,
+    /// It was deleted.
+    Deleted,
+    /// Its containers ran to their end or it fails: it will be Succeeded or Failed.
+    Completed,
+    /// All its containers have ended for good.
+    Over,
 }
 
 /// A Pod on a node, on a virtual clock that begins when the Pod is added to the kubelet.
@@ -95,9 +60,10 @@ pub struct Pod {
     /// The container for whose end the Pod's sync waits; others wait for that.
     killing: Option<usize>,
     sync_wanted: bool,
-    deleted: bool,
-    /// Whether its containers ran to their end, so that it is Succeeded or Failed.
-    completed: bool,
+    ending: Ending,
+    /// Why it fails before its containers have ended.
+    failure: Option<PodFailure>,
+    deadline: Nanos,
     callers: Option<Callers>,
     draws: Draws,
     drawn: u64,
@@ -125,7 +91,7 @@ impl Pod {
                 workers.push(Worker::new(position, kind, probe));
             }
         }
-        let mut due = vec![NEVER; 1 + 2 * spec.containers.len()];
+        let mut due = vec![NEVER; 2 + 2 * spec.containers.len()];
         due.extend(workers.iter().map(|worker| worker.next_tick));
         let callers = spec.containers.iter().enumerate().find_map(|(server, container)| {
             let calls = container.program.as_ref()?.calls?;
@@ -152,8 +118,9 @@ impl Pod {
             phase: 0,
             killing: None,
             sync_wanted: false,
-            deleted: false,
-            completed: false,
+            ending: Ending::None,
+            failure: None,
+            deadline: spec.deadline.map_or(NEVER, |seconds| u64::from(seconds) * SECOND),
             callers,
             draws: jitter,
             drawn: 0,
@@ -163,6 +130,7 @@ impl Pod {
         pod.phase = pod.draw(SECOND);
         let first_start = pod.draw_within(pod.timing.first_start);
         pod.due[SYNC] = first_start.saturating_sub(nanos(pod.timing.container_start));
+        pod.due[FAILURE] = pod.deadline;
         pod
     }
 
@@ -182,22 +150,15 @@ impl Pod {
                 self.wake(slot - first_worker, observe);
             } else if slot == SYNC {
                 self.sync(observe);
-            } else if slot % 2 == 1 {
-                self.live(slot / 2, observe);
+            } else if slot == FAILURE {
+                self.fail_by_time(observe);
+            } else if slot % 2 == 0 {
+                self.live(slot / 2 - 1, observe);
             } else {
                 self.look(slot / 2 - 1, observe);
             }
         }
         self.now = self.now.max(until);
-    }
-
-    /// Deletes the Pod now: liveness and startup probes stop, its containers get SIGTERM, sidecars after the others.
-    pub fn delete(&mut self, observe: &mut dyn FnMut(Event)) {
-        if !self.deleted {
-            self.deleted = true;
-            self.due[SYNC] = NEVER;
-            self.stop_all(observe);
-        }
     }
 
     /// What the virtual clock shows.
@@ -240,6 +201,11 @@ impl Pod {
         self.readiness.stats(self.now, containers.collect())
     }
 
+    /// Whether its containers are to end, or have.
+    fn is_ending(&self) -> bool {
+        self.ending != Ending::None
+    }
+
     fn next(&self) -> (usize, Nanos) {
         let mut next = (0, NEVER);
         for (slot, at) in self.due.iter().enumerate() {
@@ -251,15 +217,15 @@ impl Pod {
     }
 
     fn life(&mut self, container: usize) -> &mut Nanos {
-        &mut self.due[1 + 2 * container]
-    }
-
-    fn next_look(&mut self, container: usize) -> &mut Nanos {
         &mut self.due[2 + 2 * container]
     }
 
+    fn next_look(&mut self, container: usize) -> &mut Nanos {
+        &mut self.due[3 + 2 * container]
+    }
+
     const fn first_worker(&self) -> usize {
-        1 + 2 * self.containers.len()
+        2 + 2 * self.containers.len()
     }
 
     fn wakes(&mut self, worker: usize) -> &mut Nanos {
@@ -303,59 +269,10 @@ impl Pod {
         if self.containers[position].readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::Ready(ready), observe);
         }
-        let ready = self.containers.iter().all(|container| container.readiness.ready);
+        let mut counting = self.containers.iter().filter(|container| container.role != Role::Init);
+        let ready = counting.all(|container| container.readiness.ready);
         if self.readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::PodReady(ready), observe);
         }
     }
-}
-
-impl Container {
-    fn new(
-        spec: ContainerSpec,
-        policy: RestartPolicy,
-        grace: Nanos,
-        workers: [Option<usize>; ProbeKind::COUNT],
-    ) -> Self {
-        let own = |kind| spec.probe(kind).and_then(|probe| probe.grace).map_or(grace, effective_grace);
-        let default = if spec.sidecar { RestartPolicy::Always } else { policy };
-        Self {
-            sidecar: spec.sidecar,
-            policy: spec.restart_policy.unwrap_or(default),
-            stops_after: spec.stops_after.map_or(NEVER, nanos),
-            hook: match spec.pre_stop {
-                Some(PreStop::Sleep(time)) => nanos(time),
-                Some(PreStop::Other) | None => 0,
-            },
-            ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
-            end: spec.ends,
-            ending: None,
-            exit_code: 0,
-            grace: ProbeKind::ALL.map(own),
-            workers,
-            process: spec.program.map(Process::new),
-            phase: Phase::Gated,
-            started: false,
-            started_at: 0,
-            starts: 0,
-            exited_at: None,
-            exit_known: false,
-            held_since: None,
-            syncs: 0,
-            backoff: BackOff::default(),
-            readiness: Readiness::default(),
-            stats: ContainerStats::default(),
-        }
-    }
-
-    const fn runs(&self) -> bool {
-        matches!(self.phase, Phase::Running | Phase::Stopping)
-    }
-}
-
-/// The kubelet leaves every container at least this.
-const LEAST_GRACE: Nanos = 2 * SECOND;
-
-fn effective_grace(seconds: u32) -> Nanos {
-    (u64::from(seconds) * SECOND).max(LEAST_GRACE)
 }

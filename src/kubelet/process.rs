@@ -134,6 +134,11 @@ impl Process {
         until.saturating_sub(at)
     }
 
+    /// When the process that starts now has filled a volume beyond its limit.
+    pub(super) fn overfills_at(&self, now: Nanos) -> Option<Nanos> {
+        self.program.overfills_at(now, self.zero)
+    }
+
     /// When and how a rule ends the process that starts now.
     pub(super) fn end_by_rule(&self, now: Nanos) -> Option<(Nanos, End)> {
         self.program.end_by_rule(now, self.zero)
@@ -172,6 +177,15 @@ impl Process {
             }
             return reply;
         }
+        // The kernel accepts what the process cannot.
+        match self.program.descriptors_until(request.at, self.zero) {
+            Some(until) if until >= request.deadline => {
+                let outcome = AttemptResult::Failure(Symptom::HeadTimeout);
+                return Reply { at: request.deadline, outcome };
+            }
+            Some(until) => request.at = until,
+            None => {}
+        }
         if self.has_cuts {
             match self.cut(&request, request.at) {
                 None => {}
@@ -201,7 +215,7 @@ impl Process {
         let attempt =
             RequestInfo { target: target.into(), client, elapsed: duration(at - self.zero), number };
         let decision = self.program.plan.decide(&attempt, |_| {});
-        let head = at.saturating_add(nanos(decision.delay));
+        let head = self.program.throttled(at.saturating_add(nanos(decision.delay)), self.zero);
         if head >= deadline {
             let timeout = AttemptResult::Failure(Symptom::HeadTimeout);
             return (deadline, Reply { at: deadline, outcome: timeout });

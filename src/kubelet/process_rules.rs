@@ -1,11 +1,16 @@
 //! What rules of a plan do to the process itself: its end, and what it makes of SIGTERM.
 
-use super::clock::{NEVER, Nanos, duration, nanos};
+use super::clock::{MILLISECOND, NEVER, Nanos, duration, nanos};
 use super::spec::{End, Program};
 use crate::fault::ProcessMode;
 
 /// The exit code of a process that the kernel kills.
 const KILLED: u8 = 137;
+
+/// The period in which the kernel's scheduler hands out CPU time: `cpu.cfs_period_us` as the kubelet sets it.
+const CPU_PERIOD: Nanos = 100 * MILLISECOND;
+/// The CPU time of one answer. An assumption.
+const ANSWER: Nanos = MILLISECOND;
 
 /// The most windows of a rule that are looked through.
 const MAX_WINDOWS: usize = 10_000;
@@ -74,6 +79,64 @@ impl Program {
             _ => None,
         });
         Term { from, until: from.saturating_add(delay.max().unwrap_or(0)) }
+    }
+
+    /// When an answer is ready that would be at `at`, while rules burn more CPU time than the container's limit. Of each
+    /// period, the container runs in the first part, until its quota is used up; the answer needs some time of that.
+    pub(super) fn throttled(&self, at: Nanos, zero: Nanos) -> Nanos {
+        let Some(limit) = self.cpu_limit.filter(|_| self.plan.has_process()) else { return at };
+        let elapsed = at.saturating_sub(zero);
+        let burning = self.plan.process(duration(elapsed)).filter(|hit| hit.fired);
+        let cores: f64 = burning
+            .map(|hit| match hit.mode {
+                ProcessMode::Cpu(cores) => *cores * hit.share,
+                _ => 0.0,
+            })
+            .sum();
+        if cores <= limit {
+            return at;
+        }
+        let runs = ((CPU_PERIOD as f64 * limit / cores) as Nanos).max(1);
+        let (period, phase) = (elapsed / CPU_PERIOD, elapsed % CPU_PERIOD);
+        let left = runs.saturating_sub(phase);
+        if ANSWER <= left {
+            return at.saturating_add(ANSWER);
+        }
+        // What this period cannot do, the next ones do.
+        let rest = ANSWER - left;
+        let whole = (rest - 1) / runs;
+        let end = (period + 1 + whole) * CPU_PERIOD + (rest - whole * runs);
+        zero.saturating_add(end)
+    }
+
+    /// Until when the process has no file descriptor left for a connection that comes at `at`.
+    pub(super) fn descriptors_until(&self, at: Nanos, zero: Nanos) -> Option<Nanos> {
+        if !self.plan.has_process() {
+            return None;
+        }
+        let elapsed = at.saturating_sub(zero);
+        let held = self.plan.process(duration(elapsed)).filter(|hit| hit.fired);
+        let held = held.filter(|hit| *hit.mode == ProcessMode::Fds);
+        held.map(|hit| zero.saturating_add(self.closes(hit.rule, elapsed))).max()
+    }
+
+    /// When a rule has filled a volume beyond its limit, in the process that starts at `now`.
+    pub(super) fn overfills_at(&self, now: Nanos, zero: Nanos) -> Option<Nanos> {
+        if self.volume_limits.is_empty() || !self.plan.has_process() {
+            return None;
+        }
+        let fills = self.plan.rules().enumerate().filter_map(|(position, rule)| {
+            let Some(ProcessMode::Disk { path, size }) = rule.process() else { return None };
+            let is_beyond = |(mount, limit): &(String, u64)| {
+                mount.trim_end_matches('/') == path.trim_end_matches('/') && size > limit
+            };
+            if !self.volume_limits.iter().any(is_beyond) || !self.plan.fires_in_start(position) {
+                return None;
+            }
+            let (opens, _) = self.window(position, now - zero)?;
+            Some(zero.saturating_add(opens))
+        });
+        fills.min()
     }
 
     /// The first window of a rule that is open at `elapsed` or later: when it opens and closes.

@@ -30,6 +30,34 @@ pub enum RestartPolicy {
     Never,
 }
 
+/// A `restartPolicyRules` entry of the action `Restart`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// Its exit codes.
+    pub codes: Vec<u8>,
+    /// Whether it is about all other codes (`NotIn`).
+    pub except: bool,
+}
+
+impl RestartRule {
+    /// Whether it restarts a container that ended with this code.
+    pub fn takes(&self, code: u8) -> bool {
+        self.codes.contains(&code) != self.except
+    }
+}
+
+/// What a container is for its Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// One of `containers`.
+    #[default]
+    Main,
+    /// A native sidecar: an init container with `restartPolicy: Always`. What follows waits until it has started.
+    Sidecar,
+    /// An ordinary init container. What follows waits until it has succeeded.
+    Init,
+}
+
 /// This program in a container.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -42,6 +70,10 @@ pub struct Program {
     pub followed: Vec<(usize, Endpoint)>,
     /// The container's memory limit in bytes, beyond which rules for the process end in a kill by the kernel.
     pub memory_limit: Option<u64>,
+    /// The container's CPU limit in cores, beyond which rules for the process are throttled and answers come late.
+    pub cpu_limit: Option<f64>,
+    /// The volumes of the container whose size has a limit: mount path and bytes. Beyond it the Pod is evicted.
+    pub volume_limits: Vec<(String, u64)>,
     /// How long after each start of the process it listens; absent: at once.
     pub listens_after: Option<Box<StartTime>>,
     /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
@@ -85,6 +117,8 @@ impl Program {
             shutdown_delay: Duration::ZERO,
             followed: Vec::new(),
             memory_limit: None,
+            cpu_limit: None,
+            volume_limits: Vec::new(),
             listens_after: None,
             reseeds: None,
             keeps_state: false,
@@ -120,11 +154,12 @@ pub struct End {
 pub struct ContainerSpec {
     /// Its name.
     pub name: String,
-    /// Whether it is a native sidecar: an init container with `restartPolicy: Always`. Sidecars come before the
-    /// containers they gate.
-    pub sidecar: bool,
+    /// What it is for its Pod. Sidecars and init containers come before the containers they gate.
+    pub role: Role,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
+    /// `restartPolicyRules`, which come before its policy.
+    pub restart_rules: Vec<RestartRule>,
     /// This program, if the container runs it.
     pub program: Option<Program>,
     /// The time from SIGTERM to its exit; absent: it ignores SIGTERM and takes the whole grace period.
@@ -146,8 +181,9 @@ impl ContainerSpec {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            sidecar: false,
+            role: Role::Main,
             restart_policy: None,
+            restart_rules: Vec::new(),
             program: None,
             stops_after: Some(Duration::ZERO),
             pre_stop: None,
@@ -188,6 +224,8 @@ pub struct Timing {
     pub container_start: Duration,
     /// How often the kubelet lists what runs: it notices an exit up to this much later.
     pub relist: Duration,
+    /// How long after a volume exceeds its limit the Pod is evicted: volumes are measured every one to two minutes.
+    pub eviction: Span,
     /// When the kubelet syncs the Pod after a container's start, from that start; rising. As measured on a node.
     pub syncs_after_start: [Duration; 3],
 }
@@ -200,6 +238,7 @@ impl Default for Timing {
             listens_after: Duration::from_millis(100),
             container_start: Duration::from_millis(200),
             relist: Duration::from_secs(1),
+            eviction: Span { least: Duration::from_secs(1), most: Duration::from_secs(100) },
             syncs_after_start: [5, 256, 405].map(Duration::from_millis),
         }
     }
@@ -224,12 +263,14 @@ impl Span {
 /// A Pod.
 #[derive(Clone, Debug)]
 pub struct PodSpec {
-    /// Its containers: sidecars first, in their order.
+    /// Its containers: init containers and sidecars first, in their order.
     pub containers: Vec<ContainerSpec>,
     /// `restartPolicy`.
     pub restart_policy: RestartPolicy,
     /// `terminationGracePeriodSeconds`.
     pub grace: u32,
+    /// `activeDeadlineSeconds`: the Pod fails so long after it was added, unless it has ended.
+    pub deadline: Option<u32>,
     /// The address that probes come from, for cuts of some networks only.
     pub node: IpAddr,
     /// What the node takes its time for.
@@ -248,6 +289,7 @@ impl PodSpec {
             containers,
             restart_policy: RestartPolicy::Always,
             grace: 30,
+            deadline: None,
             node: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             timing: Timing::default(),
         }

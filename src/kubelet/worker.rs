@@ -118,6 +118,19 @@ impl Worker {
         self.next_tick += now.saturating_sub(self.next_tick).div_ceil(self.period) * self.period;
     }
 
+    /// A new kubelet knows nothing of earlier attempts. The next tick is at `tick`.
+    pub(super) fn forget(&mut self, tick: Nanos, on_hold: bool) {
+        self.next_tick = tick;
+        self.triggered = false;
+        self.flight = None;
+        self.on_hold = on_hold;
+        self.last = None;
+        self.run = 0;
+        if self.kind == ProbeKind::Liveness {
+            self.state = State::Success;
+        }
+    }
+
     /// An attempt begins.
     pub(super) const fn flight(&self, now: Nanos, start: u64) -> Flight {
         let deadline = now + self.timeout;

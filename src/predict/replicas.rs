@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::options::{MAX_PODS, Options};
 use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
-use crate::kubelet::{Calls, Endpoint, PodSpec, StartTime};
+use crate::kubelet::{Calls, Endpoint, PodSpec, Role, StartTime};
 use crate::predict::name::names;
 use crate::predict::workload::{OurContainer, PodName, Profiled, Workload};
 use crate::sources::Instance;
@@ -106,7 +106,11 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
             program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
             program.reseeds = ours.merged.seed.is_none().then_some(draws);
             program.keeps_state = ours.keeps_state;
-            program.memory_limit = workload.facts.get(ours.position).and_then(|facts| facts.memory_limit);
+            if let Some(facts) = workload.facts.get(ours.position) {
+                program.memory_limit = facts.memory_limit;
+                program.cpu_limit = facts.cpu_limit.map(|millis| millis as f64 / 1000.0);
+                program.volume_limits.clone_from(&facts.volume_limits);
+            }
             program.epoch = at;
             program.calls = called(ours).filter(|_| ours.position == serving).map(|endpoint| Calls {
                 endpoint,
@@ -143,7 +147,7 @@ pub fn called(ours: &OurContainer) -> Option<Endpoint> {
 
 /// The container that takes a Service's calls: the first that is no sidecar, before it one with a readiness probe.
 pub fn serving(pod: &PodSpec) -> usize {
-    let mains = || pod.containers.iter().enumerate().filter(|(_, container)| !container.sidecar);
+    let mains = || pod.containers.iter().enumerate().filter(|(_, container)| container.role == Role::Main);
     mains()
         .find(|(_, container)| container.readiness.is_some())
         .or_else(|| mains().next())

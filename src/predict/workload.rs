@@ -121,6 +121,10 @@ pub struct ContainerFacts {
     pub ports: Vec<u16>,
     /// `resources.limits.memory`, in bytes.
     pub memory_limit: Option<u64>,
+    /// `resources.limits.cpu`, in thousandths of a core.
+    pub cpu_limit: Option<u64>,
+    /// Its emptyDir volumes on disk with a `sizeLimit`: mount path and bytes.
+    pub volume_limits: Vec<(String, u64)>,
 }
 
 /// A container of the Pod that runs this program.
@@ -193,6 +197,8 @@ pub struct Workload {
     pub profile_annotation: Option<String>,
     /// What else is known of each container of the Pod, in the same order.
     pub facts: Vec<ContainerFacts>,
+    /// The memory limit of the whole Pod, in bytes (`resources.limits.memory` of the Pod).
+    pub pod_memory_limit: Option<u64>,
     /// The labels of its Pods.
     pub labels: Vec<(String, String)>,
     /// Of a Deployment.
@@ -223,6 +229,7 @@ impl Workload {
             profiled: Vec::new(),
             profile_annotation: None,
             facts: Vec::new(),
+            pod_memory_limit: None,
             labels: Vec::new(),
             rollout: None,
             update: None,

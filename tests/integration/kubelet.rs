@@ -3,6 +3,7 @@
 #![allow(clippy::unnecessary_wraps, reason = "a probe is an optional field")]
 
 mod attempts;
+mod ends;
 mod restarts;
 mod simulation;
 mod workers;
@@ -14,8 +15,8 @@ use kube_probesim::fault::{
     RequestWindow, Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use kube_probesim::kubelet::{
-    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Span,
-    Timing,
+    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
+    Span, Timing,
 };
 
 const fn s(seconds: u64) -> Duration {

@@ -13,12 +13,13 @@ impl Pod {
     /// A worker's tick, a trigger, or the end of a request under way.
     pub(super) fn wake(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
         let now = self.now;
+        let is_ending = self.is_ending();
         let worker = &mut self.workers[position];
         if let Some(flight) = worker.flight.take() {
             self.land(position, flight, observe);
         } else {
             worker.wake(now);
-            if self.deleted && worker.kind != ProbeKind::Readiness {
+            if is_ending && worker.kind != ProbeKind::Readiness {
                 *self.wakes(position) = NEVER;
                 return;
             }
@@ -201,7 +202,7 @@ impl Pod {
             ProbeKind::Readiness => self.update_ready(container, observe),
             ProbeKind::Liveness => {}
         }
-        if !self.deleted {
+        if !self.is_ending() {
             self.due[SYNC] = self.now;
         }
     }

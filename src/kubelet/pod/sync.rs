@@ -2,11 +2,11 @@
 
 use super::super::backoff::Wait;
 use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::super::event::{Event, PodEventKind};
+use super::super::event::{Event, PodEventKind, PodFailure};
 use super::super::process::Process;
-use super::super::spec::{ProbeKind, RestartPolicy};
+use super::super::spec::{ProbeKind, RestartPolicy, Role};
 use super::super::worker::State;
-use super::{LEAST_GRACE, Phase, Pod, SYNC};
+use super::{Ending, LEAST_GRACE, Phase, Pod, SYNC};
 
 /// A Pod is synced again after 1.0 to 1.5 times this at the latest.
 const RESYNC: Nanos = 60 * SECOND;
@@ -17,7 +17,7 @@ impl Pod {
     /// One sync of the Pod.
     pub(super) fn sync(&mut self, observe: &mut dyn FnMut(Event)) {
         self.due[SYNC] = NEVER;
-        if self.deleted {
+        if self.is_ending() {
             return;
         }
         if self.killing.is_some() {
@@ -63,7 +63,7 @@ impl Pod {
                 }
                 _ => false,
             };
-            gates_open &= !self.containers[position].sidecar || self.containers[position].started;
+            gates_open &= self.containers[position].opens_gate();
             if starts {
                 created_by = created_by.saturating_add(nanos(self.timing.container_start));
                 self.create(position, created_by);
@@ -91,14 +91,14 @@ impl Pod {
         let container = &mut self.containers[position];
         container.stats.kills += 1;
         let grace = container.grace[probe as usize];
-        let restart = container.policy != RestartPolicy::Never;
+        let restart = container.restarts(true);
         self.killing = Some(position);
         let kind = PodEventKind::Killing { probe: Some(probe), grace: duration(grace), restart };
         self.terminate(position, grace);
         self.emit(position, kind, observe);
     }
 
-    fn terminate(&mut self, position: usize, grace: Nanos) {
+    pub(super) fn terminate(&mut self, position: usize, grace: Nanos) {
         let now = self.now;
         let container = &mut self.containers[position];
         container.phase = Phase::Stopping;
@@ -169,6 +169,7 @@ impl Pod {
             self.wake_up(worker);
         }
         *self.life(position) = ends;
+        self.expect_eviction(position);
         *self.next_look(position) = now + nanos(self.timing.syncs_after_start[0]);
         self.emit(position, PodEventKind::Started { restarts }, observe);
         self.update_ready(position, observe);
@@ -189,7 +190,7 @@ impl Pod {
         let container = &mut self.containers[position];
         let started_at = container.started_at;
         let mut next = NEVER;
-        if container.phase == Phase::Exited {
+        if matches!(container.phase, Phase::Exited | Phase::Done) {
             container.exit_known = true;
         } else {
             container.syncs += 1;
@@ -203,16 +204,13 @@ impl Pod {
 
     fn exit(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
         let now = self.now;
+        let is_ending = self.is_ending();
         let container = &mut self.containers[position];
         let previous = container.exited_at.replace(now);
         let killed = self.killing == Some(position);
         let code = container.exit_code;
-        let again = !self.deleted
-            && match container.policy {
-                RestartPolicy::Always => true,
-                RestartPolicy::OnFailure => killed || code != 0,
-                RestartPolicy::Never => false,
-            };
+        let again = !is_ending && container.restarts(killed);
+        let is_init = container.role == Role::Init;
         container.phase = if again { Phase::Exited } else { Phase::Done };
         container.started = false;
         container.exit_known = false;
@@ -222,7 +220,8 @@ impl Pod {
         self.abort_requests(position);
         self.emit(position, PodEventKind::Exited { code }, observe);
         self.update_ready(position, observe);
-        *self.next_look(position) = if again {
+        // What follows an init container waits for the list, too.
+        *self.next_look(position) = if again || (is_init && code == 0 && !is_ending) {
             let relist = nanos(self.timing.relist);
             now + self.draw(relist)
         } else {
@@ -236,19 +235,18 @@ impl Pod {
             self.due[SYNC] = if self.sync_wanted { now } else { now + self.jitter(RESYNC) };
             self.sync_wanted = false;
         }
-        if self.deleted {
-            self.stop_all(observe);
-        } else if self.containers.iter().all(|container| container.sidecar || container.phase == Phase::Done)
+        if self.is_ending() {
+            self.stop_all(self.grace, observe);
+            self.conclude_if_over(observe);
+        } else if is_init && !again && code != 0 {
+            self.fail(position, PodFailure::Init, observe);
+        } else if self
+            .containers
+            .iter()
+            .all(|container| container.role != Role::Main || container.phase == Phase::Done)
         {
             // The Pod has run to its end: its sidecars are stopped.
-            self.completed = true;
-            self.delete(observe);
-        }
-        if self.completed && self.containers.iter().all(|container| container.phase == Phase::Done) {
-            let mut mains = self.containers.iter().filter(|container| !container.sidecar);
-            let succeeded = mains.all(|container| container.exit_code == 0);
-            self.completed = false;
-            self.emit(position, PodEventKind::PodFinished { succeeded }, observe);
+            self.end(Ending::Completed, observe);
         }
     }
 
@@ -269,29 +267,6 @@ impl Pod {
                     container.held_since = None;
                     *self.next_look(position) = NEVER;
                 }
-            }
-        }
-    }
-
-    /// Stops the containers of a deleted Pod, then its sidecars.
-    pub(super) fn stop_all(&mut self, observe: &mut dyn FnMut(Event)) {
-        let grace = self.grace;
-        let mains_run = self.containers.iter().any(|container| !container.sidecar && container.runs());
-        for position in 0..self.containers.len() {
-            let container = &mut self.containers[position];
-            match container.phase {
-                Phase::Running if container.sidecar && mains_run => {}
-                Phase::Running => {
-                    self.terminate(position, grace);
-                    let kind = PodEventKind::Killing { probe: None, grace: duration(grace), restart: false };
-                    self.emit(position, kind, observe);
-                }
-                Phase::Gated | Phase::Creating | Phase::Exited => {
-                    container.phase = Phase::Done;
-                    container.held_since = None;
-                    *self.life(position) = NEVER;
-                }
-                Phase::Stopping | Phase::Done => {}
             }
         }
     }

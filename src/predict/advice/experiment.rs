@@ -7,8 +7,8 @@ use crate::fault::{
     TimeWindow, Trigger,
 };
 use crate::kubelet::{
-    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Span,
-    Timing,
+    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
+    Span, Timing,
 };
 
 /// How many Pods are run, the ticks of each somewhere else.
@@ -28,7 +28,7 @@ const PODS_OF_A_DAY: u64 = 10;
 pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> Option<PodSpec> {
     let plan = Plan::new(rules).ok()?;
     let mut alone = ContainerSpec {
-        sidecar: false,
+        role: Role::Main,
         program: Some(Program::new(ActivePlan::new(plan, Seed(0), false))),
         ends: None,
         ..container.clone()

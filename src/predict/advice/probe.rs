@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::experiment::{FROM, PODS, alone, failing, first, run, runs, window};
 use super::{Advice, Subject};
 use crate::fault::{Client, Mode, Target};
-use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodEventKind, PodSpec, Probe, ProbeKind, Program};
+use crate::kubelet::{
+    ContainerSpec, Endpoint, Handler, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
+};
 use crate::predict::budget::{Amount, budgets, find};
 use crate::units::Show;
 
@@ -90,12 +92,12 @@ impl Subject<'_> {
 
     /// A native sidecar whose startup probe asks what starts only after it.
     pub(super) fn waits_for_application(&self) -> Option<Advice> {
-        let startup = self.container.startup.as_ref().filter(|_| self.container.sidecar)?;
+        let startup = self.container.startup.as_ref().filter(|_| self.container.role == Role::Sidecar)?;
         let facts = self.workload.facts.get(self.position)?;
         let is_own = facts.ports.contains(&startup.address.port);
         let application = self.workload.pod.containers.iter().enumerate().find(|(at, container)| {
             let ports = self.workload.facts.get(*at).map(|facts| facts.ports.as_slice()).unwrap_or_default();
-            !container.sidecar && ports.contains(&startup.address.port)
+            container.role == Role::Main && ports.contains(&startup.address.port)
         });
         // What asks our port with an application behind it asks that application.
         let ours = self.workload.ours.iter().find(|ours| ours.position == self.position);
@@ -103,7 +105,12 @@ impl Subject<'_> {
             ours.and_then(|ours| ours.config.upstream.as_ref()).is_some_and(|it| it.answers_probes)
                 && matches!(startup.handler, Handler::Http { server, .. } if server == self.position);
         let (at, _) = if passes_on {
-            self.workload.pod.containers.iter().enumerate().find(|(_, container)| !container.sidecar)?
+            self.workload
+                .pod
+                .containers
+                .iter()
+                .enumerate()
+                .find(|(_, container)| container.role == Role::Main)?
         } else {
             application.filter(|_| !is_own)?
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::formula::Sum;
 use super::probe::{LEAST_GRACE, longest_start, to_ready};
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{PodSpec, PreStop};
+use crate::kubelet::{ContainerSpec, PodSpec, PreStop, Role};
 use crate::predict::workload::{Kind, Update, Workload};
 
 /// The budgets of a workload.
@@ -51,17 +51,21 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
         };
         hook + grace.saturating_sub(hook).max(least)
     };
-    let longest =
-        pod.containers.iter().map(|it| of_container(&it.pre_stop)).max().unwrap_or(grace.max(least));
+    let longest = long_lived(pod).map(|it| of_container(&it.pre_stop)).max().unwrap_or(grace.max(least));
     let sum = Sum::field(field, pod.grace);
     let text = if longest > grace {
         format!("{}; after a preStop that overruns, SIGTERM gets 2 s all the same", sum.text())
-    } else if pod.containers.iter().any(|it| it.pre_stop.is_some()) {
+    } else if long_lived(pod).any(|it| it.pre_stop.is_some()) {
         format!("{}; preStop runs inside it", sum.text())
     } else {
         sum.text()
     };
     (Amount::Time(longest), text)
+}
+
+/// The containers that run beside each other: all but ordinary init containers.
+fn long_lived(pod: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
+    pod.containers.iter().filter(|container| container.role != Role::Init)
 }
 
 /// How long a rollout takes.
@@ -85,9 +89,8 @@ fn rollout(workload: &Workload, termination: Duration) -> Option<Budget> {
             )
         }
     };
-    let ready: Duration =
-        workload.pod.containers.iter().map(|it| to_ready(it).time).max().unwrap_or_default();
-    let start = workload.pod.containers.iter().map(longest_start).collect::<Option<Vec<_>>>();
+    let ready: Duration = long_lived(&workload.pod).map(|it| to_ready(it).time).max().unwrap_or_default();
+    let start = long_lived(&workload.pod).map(longest_start).collect::<Option<Vec<_>>>();
     let start = start.map(|all| all.iter().map(|sum| sum.time).max().unwrap_or_default());
     let ended = if ends { termination } else { Duration::ZERO };
     let least = (Amount::Time(min_ready * waves), format!("{each}; minReadySeconds each"));

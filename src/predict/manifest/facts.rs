@@ -6,30 +6,75 @@ use super::findings::Reading;
 use super::mapping::{Mapping, wrong};
 use crate::predict::workload::ContainerFacts;
 
-/// Reads image, ports and limits.
-pub(super) fn read(container: &Mapping) -> Reading<ContainerFacts> {
+/// Reads image, ports and limits of a container of the Pod `spec`.
+pub(super) fn read(container: &Mapping, spec: &Mapping) -> Reading<ContainerFacts> {
     Reading::collect(|found| {
         let image = found.take(container.string("image")).unwrap_or_default().to_owned();
-        let resources = found.take(container.mapping("resources"));
-        let limits = resources.and_then(|resources| found.take(resources.mapping("limits")));
-        let memory_limit = limits.and_then(|limits| {
-            let value = limits.get("memory")?;
-            let bytes = quantity(value);
-            if bytes.is_none() {
-                found.error(limits.field("memory"), wrong("a quantity such as 128Mi", value));
-            }
-            bytes
-        });
+        let memory_limit =
+            found.take(limit(container, "memory", "a quantity such as 128Mi")).map(|bytes| bytes as u64);
+        let cpu_limit = found
+            .take(limit(container, "cpu", "a quantity such as 500m"))
+            .map(|cores| (cores * 1000.0) as u64);
         let mut ports = Vec::new();
         for port in found.take(container.mappings("ports")) {
             ports.extend(found.take(port.port("containerPort")));
         }
-        ContainerFacts { image, ports, memory_limit }
+        let volume_limits = found.take(volume_limits(container, spec));
+        ContainerFacts { image, ports, memory_limit, cpu_limit, volume_limits }
+    })
+}
+
+/// A limit among the `resources` of a container or a Pod.
+fn limit(of: &Mapping, name: &str, expected: &'static str) -> Reading<Option<f64>> {
+    Reading::collect(|found| {
+        let resources = found.take(of.mapping("resources"))?;
+        let limits = found.take(resources.mapping("limits"))?;
+        let value = limits.get(name)?;
+        let number = number(value);
+        if number.is_none() {
+            found.error(limits.field(name), wrong(expected, value));
+        }
+        number
+    })
+}
+
+/// The memory limit of a whole Pod, in bytes.
+pub(super) fn pod_memory_limit(spec: &Mapping) -> Reading<Option<u64>> {
+    Reading::collect(|found| {
+        found.take(limit(spec, "memory", "a quantity such as 128Mi")).map(|bytes| bytes as u64)
+    })
+}
+
+/// The emptyDir volumes on disk with a `sizeLimit` that a container mounts.
+fn volume_limits(container: &Mapping, spec: &Mapping) -> Reading<Vec<(String, u64)>> {
+    Reading::collect(|found| {
+        let mut limits = Vec::new();
+        for volume in found.take(spec.mappings("volumes")) {
+            // What is wrong with a volume is told where it is used.
+            let Some(empty) = volume.mapping("emptyDir").value else { continue };
+            let in_memory = empty.get("medium").is_some_and(|medium| medium == "Memory");
+            let Some(bytes) = empty.get("sizeLimit").filter(|_| !in_memory).and_then(quantity) else {
+                continue;
+            };
+            for mount in found.take(container.mappings("volumeMounts")) {
+                if mount.string("name").value == volume.string("name").value
+                    && let Some(path) = mount.string("mountPath").value
+                {
+                    limits.push((path.to_owned(), bytes));
+                }
+            }
+        }
+        limits
     })
 }
 
 /// The value of a quantity of Kubernetes in whole units, such as bytes; parts of a unit are cut off.
 pub(super) fn quantity(value: &Value) -> Option<u64> {
+    number(value).map(|number| number as u64)
+}
+
+/// The value of a quantity of Kubernetes.
+fn number(value: &Value) -> Option<f64> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
@@ -52,7 +97,7 @@ pub(super) fn quantity(value: &Value) -> Option<u64> {
         "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
     };
-    Some((number * factor) as u64)
+    Some(number * factor)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The Pod that an object makes.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use super::container::{Role, role};
 use super::environment::{Environment, Sources};
@@ -9,14 +10,16 @@ use super::facts;
 use super::findings::{Findings, Reading};
 use super::hooks;
 use super::known;
-use super::mapping::{Mapping, shown};
+use super::mapping::{Mapping, shown, wrong};
 use super::plans;
 use super::ports::{Ports, endpoint};
 use super::probe::{self, Owner};
 use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, Seed};
-use crate::kubelet::{ContainerSpec, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy};
+use crate::kubelet::{
+    ContainerSpec, End, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy, RestartRule, Role as PodRole,
+};
 use crate::predict::workload::{ContainerFacts, OurContainer};
 use crate::predict::{Kind, PodName};
 
@@ -29,7 +32,7 @@ const UNNAMED: &str = "user-container";
 struct Member<'a> {
     container: Mapping<'a>,
     name: &'a str,
-    sidecar: bool,
+    role: PodRole,
     ours: bool,
 }
 
@@ -61,6 +64,7 @@ pub(super) struct PodReading {
     pub(super) pod: PodSpec,
     pub(super) ours: Vec<OurContainer>,
     pub(super) facts: Vec<ContainerFacts>,
+    pub(super) memory_limit: Option<u64>,
 }
 
 /// Reads a Pod.
@@ -88,7 +92,7 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             found.add(member.place(findings));
             asked |= value;
         }
-        if let Some(first) = members.iter().find(|member| member.ours)
+        if let Some(first) = members.iter().find(|member| member.ours && member.role != PodRole::Init)
             && !asked
             && !found.has_errors()
         {
@@ -98,8 +102,13 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
         }
         found.add(omitted_of_pod(spec));
         let grace = found.take(spec.number("terminationGracePeriodSeconds", 0, i32::MAX as u32));
-        let pod = PodSpec { restart_policy: policy, grace: grace.unwrap_or(30), ..PodSpec::new(specs) };
-        PodReading { pod, ours, facts }
+        let pod = PodSpec {
+            restart_policy: policy,
+            grace: grace.unwrap_or(30),
+            deadline: found.take(spec.number("activeDeadlineSeconds", 1, i32::MAX as u32)),
+            ..PodSpec::new(specs)
+        };
+        PodReading { pod, ours, facts, memory_limit: found.take(facts::pod_memory_limit(spec)) }
     })
 }
 
@@ -117,6 +126,10 @@ impl<'a> Containers<'a> {
         Findings::collect(|found| {
             let position = self.specs.len();
             let mut container = ContainerSpec::new(member.name);
+            if member.role == PodRole::Init {
+                // Unless it is known better.
+                container.ends = Some(End { after: Duration::ZERO, code: 0, out_of_memory: false });
+            }
             if member.ours {
                 match found.take(configured(position, &member.container, sources)) {
                     Some((ours, place)) => {
@@ -127,7 +140,10 @@ impl<'a> Containers<'a> {
                             ));
                         }
                         self.states.extend(place.map(|place| (place, member.name)));
-                        found.add(self.ports.add(position, &ours.config, &self.specs));
+                        // Those of an init container are free again before anything asks.
+                        if member.role != PodRole::Init {
+                            found.add(self.ports.add(position, &ours.config, &self.specs));
+                        }
                         container = ContainerSpec::ours(member.name, program(&ours));
                         self.ours.push(ours);
                     }
@@ -140,10 +156,10 @@ impl<'a> Containers<'a> {
                 }
             }
             container.pre_stop = found.take(hooks::pre_stop(&member.container));
-            self.facts.push(found.take(facts::read(&member.container)));
-            container.sidecar = member.sidecar;
+            self.facts.push(found.take(facts::read(&member.container, sources.spec)));
+            container.role = member.role;
             container.restart_policy = found.take(restart_policy(&member.container));
-            found.add(omitted_of_container(&member.container, member.name));
+            container.restart_rules = found.take(restart_rules(&member.container, member.name));
             self.specs.push(container);
         })
     }
@@ -180,11 +196,13 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                     found.take(container.name("name")).unwrap_or_default()
                 };
                 let Reading { value: role, mut findings } = role(&container);
-                let sidecar = list == "initContainers"
-                    && container.get("restartPolicy").is_some_and(|policy| policy == "Always");
-                if sidecar || list == "containers" {
-                    members.push(Member { name, sidecar, ours: role == Role::Service, container });
-                } else {
+                let is_always = container.get("restartPolicy").is_some_and(|policy| policy == "Always");
+                let place = match (list, is_always) {
+                    ("containers", _) => PodRole::Main,
+                    (_, true) => PodRole::Sidecar,
+                    (_, false) => PodRole::Init,
+                };
+                if place == PodRole::Init {
                     if role == Role::Service && !ends_by_itself(&container) {
                         findings.error(container.path(), Problem::NeverEnds);
                     }
@@ -194,8 +212,8 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                             findings.error(container.field(probe::field(kind)), Problem::NotHere(why));
                         }
                     }
-                    findings.assume(format!("init container {name} is taken to end at once, with success"));
                 }
+                members.push(Member { name, role: place, ours: role == Role::Service, container });
                 found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
             }
         }
@@ -312,12 +330,43 @@ fn on_this_host(config: &Config, location: &str) -> Option<Endpoint> {
     Some(endpoint(&config.paths, &path))
 }
 
-/// The parts of a container that are not modelled.
-fn omitted_of_container(container: &Mapping, name: &str) -> Findings {
-    Findings::collect(|found| {
-        if container.contains("restartPolicyRules") {
-            found.assume(format!("container {name}: its restartPolicyRules are left out"));
+/// Reads `restartPolicyRules`.
+fn restart_rules(container: &Mapping, name: &str) -> Reading<Vec<RestartRule>> {
+    Reading::collect(|found| {
+        let mut rules = Vec::new();
+        for rule in found.take(container.mappings("restartPolicyRules")) {
+            let action = found.take(rule.required_string("action")).unwrap_or_default();
+            let codes = found.take(exit_codes(&rule));
+            if action == "Restart" {
+                rules.extend(codes);
+            } else if !action.is_empty() {
+                found.assume(format!(
+                    "container {name}: its rule for restarts with action {action} is left out"
+                ));
+            }
         }
+        if !rules.is_empty() && !container.contains("restartPolicy") {
+            found.error(container.field("restartPolicy"), Problem::Missing);
+        }
+        rules
+    })
+}
+
+/// Reads the `exitCodes` or `onExitCodes` of a rule.
+fn exit_codes(rule: &Mapping) -> Reading<Option<RestartRule>> {
+    Reading::collect(|found| {
+        let field = if rule.contains("onExitCodes") { "onExitCodes" } else { "exitCodes" };
+        let codes = found.take(rule.mapping(field))?;
+        let except = found.take(codes.one_of("operator", &["In", "NotIn"])) == Some("NotIn");
+        let mut all = Vec::new();
+        for value in codes.get("values").and_then(|values| values.as_array()).into_iter().flatten() {
+            // Codes beyond 255 are taken by the API, and match nothing.
+            match value.as_i64() {
+                Some(code) => all.extend(u8::try_from(code)),
+                None => found.error(codes.field("values"), wrong("a list of exit codes", value)),
+            }
+        }
+        Some(RestartRule { codes: all, except })
     })
 }
 
@@ -329,9 +378,6 @@ fn omitted_of_pod(spec: &Mapping) -> Findings {
         }
         if spec.contains("readinessGates") {
             found.assume("readinessGates are taken to be true".to_owned());
-        }
-        if spec.contains("activeDeadlineSeconds") {
-            found.assume("activeDeadlineSeconds is left out: the Pod runs on".to_owned());
         }
     })
 }

@@ -76,7 +76,7 @@ fn read_strictly<'a>(
         };
         let policy = found.take(policy(&kind, &spec));
         *may_be_ours = pod::may_run_this_program(&spec);
-        let PodReading { pod, ours, facts } = found.take(pod::read(&spec, &sources, policy));
+        let PodReading { pod, ours, facts, memory_limit } = found.take(pod::read(&spec, &sources, policy));
         found.add(references::check(&spec, &sources));
         let owner = owner.unwrap_or_else(|| root.clone());
         let suspended = found.take(is_suspended(&kind, &root, &owner));
@@ -93,6 +93,7 @@ fn read_strictly<'a>(
             suspended,
             ours,
             facts,
+            pod_memory_limit: memory_limit,
             profile_annotation: metadata.as_ref().and_then(|metadata| {
                 let annotations = found.take(metadata.string_pairs("annotations"));
                 annotations.into_iter().find(|(key, _)| *key == ANNOTATION).map(|(_, text)| text.to_owned())

@@ -4,7 +4,7 @@ use super::set::annotated;
 use super::{Profile, ProfileSet};
 use crate::fault::Client;
 use crate::fault::{Action, ActivePlan, ClientFilter, Plan, Rule, RuleName, Seed, Target, Targets, Trigger};
-use crate::kubelet::{ContainerSpec, End, Endpoint, Handler, Probe, ProbeKind, Program, Transport};
+use crate::kubelet::{ContainerSpec, End, Endpoint, Handler, Probe, ProbeKind, Program, Role, Transport};
 use crate::predict::workload::{Profiled, Workload};
 
 /// The exit code of a process that the kernel kills.
@@ -89,7 +89,11 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
     let exit = profile.exits_after.map(|(after, code)| End { after, code, out_of_memory: false });
     let killed = limit.and_then(|limit| profile.exceeds(limit));
     let killed = killed.map(|after| End { after, code: KILLED, out_of_memory: true });
-    container.ends = [killed, exit].into_iter().flatten().min_by_key(|end| end.after);
+    let ends = [killed, exit].into_iter().flatten().min_by_key(|end| end.after);
+    // An init container of which no end is given goes on to end at once.
+    if container.role != Role::Init || ends.is_some() {
+        container.ends = ends;
+    }
     for kind in ProbeKind::ALL {
         let probe = match kind {
             ProbeKind::Startup => &mut container.startup,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::ProcessMode;
-use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec};
+use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Role};
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
 use crate::predict::watcher::COALESCED;
@@ -40,16 +40,28 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
         };
         if has(|mode| matches!(mode, ProcessMode::Memory(_))) {
             let limit = workload.facts.get(ours.position).and_then(|facts| facts.memory_limit);
-            all.push(match limit {
-                Some(_) => format!("Container {name}: a rule for memory ends in OOMKilled where it alone exceeds the limit."),
-                None => format!(
+            all.push(match (limit, workload.pod_memory_limit) {
+                (Some(_), _) => format!("Container {name}: a rule for memory ends in OOMKilled where it alone exceeds the limit."),
+                (None, Some(_)) => format!(
+                    "Container {name} has no memory limit of its own, only the Pod has: beyond that the kernel kills one of the Pod's \
+                     processes, and the victim is not determined. Nothing is killed here."
+                ),
+                (None, None) => format!(
                     "Container {name} has no memory limit of its own: whom a rule for memory hits is not determined, and nothing is \
                      killed here."
                 ),
             });
         }
-        if has(|mode| matches!(mode, ProcessMode::Cpu(_) | ProcessMode::Fds | ProcessMode::Disk { .. })) {
-            all.push(format!("Container {name}: rules for cpu, fds and disk are taken to change no answer."));
+        if has(|mode| matches!(mode, ProcessMode::Cpu(_))) {
+            all.push(cpu(name, workload.facts.get(ours.position).and_then(|facts| facts.cpu_limit)));
+        }
+        if has(|mode| matches!(mode, ProcessMode::Disk { .. })) {
+            all.push(format!(
+                "Container {name}: a rule for disk beyond the sizeLimit of an emptyDir ends in the Pod's eviction, {} to {} later. \
+                 Otherwise it changes no answer.",
+                Show(workload.pod.timing.eviction.least),
+                Show(workload.pod.timing.eviction.most),
+            ));
         }
         if ours.config.upstream.is_some() {
             all.push(format!("Container {name}: the application behind it (UPSTREAM) is taken to answer at once, with success."));
@@ -64,11 +76,25 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
         all.push(format!("Container {name} behaves as the profile {from} says."));
     }
     for container in workload.pod.containers.iter().filter(|container| container.program.is_none()) {
-        all.push(format!("Container {} is taken to be healthy and to run on.", container.name));
+        all.push(match container.role {
+            Role::Init => format!("Init container {} is taken to end at once, with success.", container.name),
+            _ => format!("Container {} is taken to be healthy and to run on.", container.name),
+        });
     }
     all.extend(of_the_node(&workload.pod, options));
     all.push(calls(workload, options));
     all
+}
+
+/// What rules for cpu do to answers.
+fn cpu(name: &str, limit: Option<u64>) -> String {
+    match limit {
+        Some(limit) => format!(
+            "Container {name}: while rules burn more than its CPU limit of {limit}m, it runs in the first part of each 100ms, \
+             limit / cores of it, and an answer needs 1ms of that."
+        ),
+        None => format!("Container {name} has no CPU limit: rules for cpu change no answer of it."),
+    }
 }
 
 /// The assumptions about the node and about programs that are not ours.

@@ -241,6 +241,8 @@ fn members(event: &Event, container: &ContainerSpec) -> String {
         PodEventKind::BackOff { .. } => ("BackOff", json!({})),
         PodEventKind::Ready(ready) => ("Ready", json!({ "ready": ready })),
         PodEventKind::PodReady(ready) => ("PodReady", json!({ "ready": ready })),
+        PodEventKind::PodFails(why) => ("PodFails", json!({ "reason": why.reason() })),
+        PodEventKind::PodGone => ("PodGone", json!({})),
         PodEventKind::PodFinished { succeeded } => {
             ("PodFinished", json!({ "phase": if succeeded { "Succeeded" } else { "Failed" } }))
         }

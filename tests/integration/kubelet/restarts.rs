@@ -271,8 +271,12 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
             Some(BROKEN),
         ),
     ];
-    let sidecar =
-        ContainerSpec { sidecar: true, startup: startup(1, 60), readiness: readiness(5, 1), ..ours(rules) };
+    let sidecar = ContainerSpec {
+        role: Role::Sidecar,
+        startup: startup(1, 60),
+        readiness: readiness(5, 1),
+        ..ours(rules)
+    };
     let pod = PodSpec {
         containers: vec![sidecar, ContainerSpec::new("app")],
         restart_policy: RestartPolicy::Never,
@@ -307,7 +311,7 @@ fn pair(us: ContainerSpec, app: ContainerSpec) -> PodSpec {
 
 #[test]
 fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
-    let sidecar = ContainerSpec { sidecar: true, ..ours(vec![]) };
+    let sidecar = ContainerSpec { role: Role::Sidecar, ..ours(vec![]) };
     let app = ContainerSpec { stops_after: Some(s(5)), ..ContainerSpec::new("app") };
     let (mut pod, _) = run_with(pair(sidecar, app), 1, s(10));
     let mut events = Vec::new();

@@ -1,5 +1,6 @@
 //! The kinds of objects, and what surrounds a container.
 
+use kube_probesim::kubelet::Role;
 use std::fs;
 use std::time::Duration;
 
@@ -140,7 +141,7 @@ fn containers_are_known_by_image_or_command() {
 }
 
 #[test]
-fn a_native_sidecar_comes_first_and_other_init_containers_are_left_out() {
+fn init_containers_and_native_sidecars_come_in_their_order() {
     let text = "
 apiVersion: v1
 kind: Pod
@@ -157,15 +158,14 @@ spec:
   - {name: app, image: example/app, readinessProbe: {httpGet: {path: /readyz, port: 8080}}}
 ";
     let web = workload(text);
-    let names: Vec<(&str, bool)> =
-        web.pod.containers.iter().map(|container| (container.name.as_str(), container.sidecar)).collect();
-    assert_eq!(names, [("probesim", true), ("app", false)]);
-    assert_eq!(readiness(&web, 1).handler.server(), Some(0));
-    assert_eq!(web.ours[0].position, 0);
-    for name in ["migrate", "wait"] {
-        let wanted = format!("init container {name} is taken to end at once, with success");
-        assert!(web.assumptions.contains(&wanted), "{:?}", web.assumptions);
-    }
+    let names: Vec<(&str, Role)> =
+        web.pod.containers.iter().map(|container| (container.name.as_str(), container.role)).collect();
+    assert_eq!(
+        names,
+        [("migrate", Role::Init), ("wait", Role::Init), ("probesim", Role::Sidecar), ("app", Role::Main)]
+    );
+    assert_eq!(readiness(&web, 3).handler.server(), Some(2));
+    assert_eq!(web.ours[0].position, 2);
 }
 
 #[test]

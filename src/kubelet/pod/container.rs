@@ -1,0 +1,136 @@
+//! One container of a simulated Pod.
+
+use super::super::backoff::BackOff;
+use super::super::clock::{NEVER, Nanos, SECOND, nanos};
+use super::super::process::Process;
+use super::super::spec::{ContainerSpec, End, PreStop, ProbeKind, RestartPolicy, RestartRule, Role};
+use super::super::stats::{ContainerStats, Readiness};
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not created yet.
+    Gated,
+    Creating,
+    Running,
+    /// SIGTERM was sent.
+    Stopping,
+    Exited,
+    /// Exited, and will not start again.
+    Done,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Container {
+    pub(super) role: Role,
+    pub(super) policy: RestartPolicy,
+    pub(super) rules: Vec<RestartRule>,
+    pub(super) stops_after: Nanos,
+    /// How long preStop takes.
+    pub(super) hook: Nanos,
+    pub(super) ends_after: Nanos,
+    /// How it ends by itself.
+    pub(super) end: Option<End>,
+    /// How the process of now ends by itself or by a rule.
+    pub(super) ending: Option<End>,
+    /// The code of the latest exit, or of the next one while it stops.
+    pub(super) exit_code: u8,
+    /// By kind of probe.
+    pub(super) grace: [Nanos; ProbeKind::COUNT],
+    pub(super) workers: [Option<usize>; ProbeKind::COUNT],
+    pub(super) process: Option<Process>,
+    pub(super) phase: Phase,
+    /// Whether the startup probe, if any, has succeeded.
+    pub(super) started: bool,
+    pub(super) started_at: Nanos,
+    pub(super) starts: u64,
+    /// The latest exit.
+    pub(super) exited_at: Option<Nanos>,
+    /// Whether the kubelet's list of containers shows that exit.
+    pub(super) exit_known: bool,
+    /// The exit since which its restart is put off.
+    pub(super) held_since: Option<Nanos>,
+    /// How many of the syncs that follow a start there were.
+    pub(super) syncs: usize,
+    pub(super) backoff: BackOff,
+    pub(super) readiness: Readiness,
+    pub(super) stats: ContainerStats,
+}
+
+impl Container {
+    pub(super) fn new(
+        spec: ContainerSpec,
+        policy: RestartPolicy,
+        grace: Nanos,
+        workers: [Option<usize>; ProbeKind::COUNT],
+    ) -> Self {
+        let grace = ProbeKind::ALL
+            .map(|kind| spec.probe(kind).and_then(|probe| probe.grace).map_or(grace, effective_grace));
+        let default = if spec.role == Role::Sidecar { RestartPolicy::Always } else { policy };
+        let policy = match (spec.role, spec.restart_policy.unwrap_or(default)) {
+            (Role::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
+            (_, policy) => policy,
+        };
+        Self {
+            role: spec.role,
+            policy,
+            rules: spec.restart_rules,
+            stops_after: spec.stops_after.map_or(NEVER, nanos),
+            hook: match spec.pre_stop {
+                Some(PreStop::Sleep(time)) => nanos(time),
+                Some(PreStop::Other) | None => 0,
+            },
+            ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
+            end: spec.ends,
+            ending: None,
+            exit_code: 0,
+            grace,
+            workers,
+            process: spec.program.map(Process::new),
+            phase: Phase::Gated,
+            started: false,
+            started_at: 0,
+            starts: 0,
+            exited_at: None,
+            exit_known: false,
+            held_since: None,
+            syncs: 0,
+            backoff: BackOff::default(),
+            readiness: Readiness::default(),
+            stats: ContainerStats::default(),
+        }
+    }
+
+    pub(super) const fn runs(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopping)
+    }
+
+    /// Whether what follows it in the order of starts may start.
+    pub(super) fn opens_gate(&self) -> bool {
+        match self.role {
+            Role::Main => true,
+            Role::Sidecar => self.started,
+            Role::Init => self.phase == Phase::Done && self.exit_code == 0,
+        }
+    }
+
+    /// Whether it starts again after it ended, `killed` for a probe.
+    pub(super) fn restarts(&self, killed: bool) -> bool {
+        if killed {
+            return !self.rules.is_empty() || self.policy != RestartPolicy::Never;
+        }
+        self.rules.iter().any(|rule| rule.takes(self.exit_code))
+            || match self.policy {
+                RestartPolicy::Always => true,
+                RestartPolicy::OnFailure => self.exit_code != 0,
+                RestartPolicy::Never => false,
+            }
+    }
+}
+
+/// The kubelet leaves every container at least this.
+pub(super) const LEAST_GRACE: Nanos = 2 * SECOND;
+
+pub(super) fn effective_grace(seconds: u32) -> Nanos {
+    (u64::from(seconds) * SECOND).max(LEAST_GRACE)
+}

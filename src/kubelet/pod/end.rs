@@ -1,0 +1,92 @@
+//! The end of a simulated Pod: its deletion, its failure, its containers' last.
+
+use super::super::clock::{NEVER, Nanos, duration};
+use super::super::event::{Event, PodEventKind, PodFailure};
+use super::super::spec::Role;
+use super::{Ending, FAILURE, LEAST_GRACE, Phase, Pod, SYNC};
+
+impl Pod {
+    /// Deletes the Pod now: liveness and startup probes stop, its containers get SIGTERM, sidecars after the others.
+    pub fn delete(&mut self, observe: &mut dyn FnMut(Event)) {
+        self.end(Ending::Deleted, observe);
+    }
+
+    /// Ends what runs in the Pod.
+    pub(super) fn end(&mut self, ending: Ending, observe: &mut dyn FnMut(Event)) {
+        if self.is_ending() {
+            return;
+        }
+        self.ending = ending;
+        self.due[SYNC] = NEVER;
+        self.due[FAILURE] = NEVER;
+        self.stop_all(self.grace, observe);
+        self.conclude_if_over(observe);
+    }
+
+    /// Tells the end of a Pod whose containers have all ended for good.
+    pub(super) fn conclude_if_over(&mut self, observe: &mut dyn FnMut(Event)) {
+        if self.ending == Ending::Over
+            || !self.containers.iter().all(|container| container.phase == Phase::Done)
+        {
+            return;
+        }
+        let mut mains = self.containers.iter().filter(|container| container.role == Role::Main);
+        let succeeded = self.failure.is_none() && mains.all(|container| container.exit_code == 0);
+        let kind = match self.ending {
+            Ending::Completed => PodEventKind::PodFinished { succeeded },
+            _ => PodEventKind::PodGone,
+        };
+        self.ending = Ending::Over;
+        self.emit(0, kind, observe);
+    }
+
+    /// Fails the Pod since its deadline is over, or a volume is beyond its limit.
+    pub(super) fn fail_by_time(&mut self, observe: &mut dyn FnMut(Event)) {
+        let why = if self.now >= self.deadline { PodFailure::DeadlineExceeded } else { PodFailure::Evicted };
+        self.fail(0, why, observe);
+    }
+
+    pub(super) fn fail(&mut self, position: usize, why: PodFailure, observe: &mut dyn FnMut(Event)) {
+        if self.is_ending() {
+            return;
+        }
+        self.failure = Some(why);
+        self.emit(position, PodEventKind::PodFails(why), observe);
+        // The eviction manager leaves the containers no more than the least.
+        if why == PodFailure::Evicted {
+            self.grace = LEAST_GRACE;
+        }
+        self.end(Ending::Completed, observe);
+    }
+
+    /// The process that starts now may fill a volume, for which the Pod is evicted.
+    pub(super) fn expect_eviction(&mut self, position: usize) {
+        let process = self.containers[position].process.as_ref();
+        let Some(full_at) = process.and_then(|process| process.overfills_at(self.now)) else { return };
+        let noticed = full_at.saturating_add(self.draw_within(self.timing.eviction));
+        self.due[FAILURE] = self.due[FAILURE].min(noticed);
+    }
+
+    /// Stops the containers of a deleted Pod, then its sidecars.
+    pub(super) fn stop_all(&mut self, grace: Nanos, observe: &mut dyn FnMut(Event)) {
+        let mains_run =
+            self.containers.iter().any(|container| container.role == Role::Main && container.runs());
+        for position in 0..self.containers.len() {
+            let container = &mut self.containers[position];
+            match container.phase {
+                Phase::Running if container.role == Role::Sidecar && mains_run => {}
+                Phase::Running => {
+                    self.terminate(position, grace);
+                    let kind = PodEventKind::Killing { probe: None, grace: duration(grace), restart: false };
+                    self.emit(position, kind, observe);
+                }
+                Phase::Gated | Phase::Creating | Phase::Exited => {
+                    container.phase = Phase::Done;
+                    container.held_since = None;
+                    *self.life(position) = NEVER;
+                }
+                Phase::Stopping | Phase::Done => {}
+            }
+        }
+    }
+}

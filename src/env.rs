@@ -13,6 +13,7 @@ mod reader;
 mod service;
 mod service_link;
 mod suggest;
+mod tls;
 mod upstream;
 mod variables;
 mod warning;
@@ -30,6 +31,7 @@ pub use groups::PROCESS_VARIABLES;
 use groups::{Groups, Partition, ProcessFaults};
 use raw::{FaultVariables, ServiceVariables};
 use reader::VariableReader;
+pub use tls::{CertificateSource, TlsOptions};
 pub use variables::{FLAGS, VARIABLES, Variable};
 use variables::{SYNONYMS, prefix};
 pub use warning::{Problem, Warning};
@@ -153,6 +155,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let readiness_checks_dependency = service::checks_dependency(&mut reader, &mut raw, !behind);
     let admin_token = service::admin_token(&mut reader, &mut raw);
     let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
+    let tls = tls::tls(&mut reader, &mut raw);
     let request_faults = reader.read_or("REQUEST_FAULTS", raw.request_faults.take(), false, reader::boolean);
 
     let mut plan = inline::plan(&mut reader, &mut raw);
@@ -209,6 +212,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         admin_token,
         admin_loopback,
         request_faults,
+        tls,
         files,
         upstream,
         proxies,

@@ -18,7 +18,7 @@
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
-//! | [`tls`] | TLS towards servers: whom a client trusts |
+//! | [`tls`] | TLS: whom a client trusts, and what a server shows |
 //! | [`mod@file`] | files opened without waiting, and read up to a limit |
 //! | [`fault`] | rules, plans and the decision; pure |
 

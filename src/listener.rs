@@ -27,6 +27,8 @@ mod perform;
 mod places;
 mod routes;
 mod script;
+mod session;
+mod socket;
 mod state;
 mod stream;
 mod streams;
@@ -43,6 +45,7 @@ use crate::engine::Engine;
 use crate::env::Limits;
 use crate::fault::{Client, Link, ListenerId};
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
+use crate::tls::ServerTls;
 
 use budget::Budget;
 
@@ -108,8 +111,19 @@ pub struct Service {
     pub faulted: Option<Faulted>,
     /// Whether clients may speak HTTP/2 with prior knowledge.
     pub speaks_http2: bool,
+    /// TLS, where it is spoken.
+    pub tls: Option<Encryption>,
     /// Partition and stage.
     pub conditions: watch::Receiver<Conditions>,
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// Certificate and settings.
+    pub tls: ServerTls,
+    /// Whether clients that do not speak TLS are refused.
+    pub is_required: bool,
 }
 
 /// Who decides on the partitions of a listener.

@@ -19,6 +19,7 @@ mod shared;
 mod stream;
 mod tunnel;
 
+pub(crate) use connect::own_address;
 pub use error::{ForwardError, Refusal};
 pub use forward::Forwarder;
 pub use own::OwnListeners;

@@ -1,5 +1,6 @@
 //! The service: binds, serves, watches windows open and close, drains.
 
+mod certificates;
 mod process;
 mod proxies;
 mod shutdown;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -22,12 +24,16 @@ use crate::env::{Config, ForwardOptions, Limits, Upstream};
 use crate::fault::{ListenerId, Rule};
 use crate::http::{self, App, Behind};
 use crate::listener::budget::Budget;
-use crate::listener::{self, BindError, Conditions, Fairness, Faulted, PartitionedListener, Stage};
+use crate::listener::{
+    self, BindError, Conditions, Encryption, Fairness, Faulted, PartitionedListener, Stage,
+};
 use crate::plan::Proxy;
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::{self, start};
 use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
+use certificates::Certificates;
+pub use certificates::TlsError;
 use proxies::Proxies;
 
 pub use process::Ending;
@@ -73,12 +79,25 @@ pub struct Server {
     admin: PartitionedListener,
     /// The proxies of the environment; those of files come with their plans.
     proxies: Vec<(Proxy, PartitionedListener)>,
+    certificates: Certificates,
+}
+
+/// The service cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A certificate cannot be taken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
 }
 
 impl Server {
-    /// Binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
+    /// Reads certificates and binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
     /// `kept` is what earlier starts of the container have left.
-    pub fn bind(config: Config, kept: start::Kept) -> Result<Self, BindError> {
+    pub fn bind(config: Config, kept: start::Kept) -> Result<Self, StartError> {
+        let certificates = Certificates::load(&config)?;
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
         if config.upstream.is_some() {
             probe.widen();
@@ -86,7 +105,7 @@ impl Server {
         let admin = PartitionedListener::bind(config.admin_address, true)?;
         let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
         let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;
-        Ok(Self { config, kept, probe, admin, proxies })
+        Ok(Self { config, kept, probe, admin, proxies, certificates })
     }
 
     /// Where the probe listener is bound.
@@ -102,7 +121,7 @@ impl Server {
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
     /// signal ends that at once. Gives how a rule ends the process, if one does.
     pub async fn run(self, signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
-        let Self { config, kept, probe, admin, proxies } = self;
+        let Self { config, kept, probe, admin, proxies, certificates } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
             start::start(&config, kept, draw_seed())?;
@@ -128,7 +147,13 @@ impl Server {
         announce(&app, probe_addr, admin_addr);
         let budget = budget(&metrics);
         let held = budget.clone();
-        let proxies = Arc::new(Proxies::new(app.clone(), budget.clone(), of_proxies, own, proxies));
+        let proxies = Arc::new(Proxies::new(
+            app.clone(),
+            (budget.clone(), certificates.probe.clone()),
+            of_proxies,
+            own,
+            proxies,
+        ));
         if let Err(errors) = control.host_proxies(proxies.clone()) {
             errors
                 .iter()
@@ -136,8 +161,11 @@ impl Server {
         }
         let api =
             admin::router(control.clone(), app.identity.clone(), config.admin_token, config.admin_loopback);
-        let probe_service = probe_service(&app, config.limits, budget.clone());
-        let admin_service = admin_service(&app, api, config.limits, budget, admin_conditions.subscribe());
+        let probe_service = probe_service(&app, config.limits, budget.clone(), certificates.probe.clone());
+        let mut admin_service = admin_service(&app, api, config.limits, budget, admin_conditions.subscribe());
+        admin_service.tls = certificates.admin.clone();
+        let _certificates =
+            certificates.watch().inspect_err(|error| error!(%error, "certificates are not watched"));
         let serving = tokio::spawn(listener::serve(probe, probe_service));
         let watching = tokio::spawn(listener::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
@@ -181,7 +209,12 @@ impl Server {
 }
 
 /// What the probe listener serves.
-fn probe_service(app: &Arc<App>, limits: Limits, budget: Budget) -> listener::Service {
+fn probe_service(
+    app: &Arc<App>,
+    limits: Limits,
+    budget: Budget,
+    tls: Option<Encryption>,
+) -> listener::Service {
     listener::Service {
         name: PROBE.into(),
         listener_metrics: app.metrics.probe_listener().clone(),
@@ -195,6 +228,7 @@ fn probe_service(app: &Arc<App>, limits: Limits, budget: Budget) -> listener::Se
         metrics: app.metrics.clone(),
         faulted: Some(Faulted { engine: app.engine.clone(), listener: ListenerId::Probe }),
         speaks_http2: true,
+        tls,
         conditions: app.conditions.clone(),
     }
 }
@@ -224,6 +258,7 @@ fn admin_service(
         metrics: app.metrics.clone(),
         faulted: None,
         speaks_http2: false,
+        tls: None,
         conditions,
     }
 }

@@ -1,5 +1,8 @@
-//! TLS 1.2 and 1.3 towards servers: whom a client trusts, and its settings.
+//! TLS 1.2 and 1.3: whom a client trusts, what a server shows, and the settings of both.
 
+mod authority;
+mod certificate;
+mod server;
 mod trust;
 mod unverified;
 
@@ -9,6 +12,9 @@ use rustls::ClientConfig;
 use rustls::client::{Resumption, WantsClientCert};
 use rustls::{ConfigBuilder, crypto::CryptoProvider, crypto::ring};
 
+pub use authority::{Flaw, IssueError};
+pub use certificate::{CertificateFileError, CertificateFiles, Validity, validity};
+pub use server::ServerTls;
 pub use trust::{Trust, TrustError};
 use unverified::Unverified;
 

@@ -13,7 +13,7 @@ use super::exit;
 use crate::env;
 use crate::env::{Config, LogFormat};
 use crate::fault::ABORT_CODE;
-use crate::server::{Ending, Server, Signals};
+use crate::server::{Ending, Server, Signals, StartError};
 use crate::sources::start;
 use crate::telemetry::log::{self, Style};
 use arguments::Request;
@@ -76,7 +76,7 @@ pub fn run(
         Ok(Some(Ending::Abort)) => std::process::abort(),
         Err(error) => {
             let _ = writeln!(err, "kube-probesim: {error}");
-            exit::OS
+            if matches!(error.downcast_ref(), Some(StartError::Tls(_))) { exit::CONFIG } else { exit::OS }
         }
     }
 }

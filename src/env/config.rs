@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::TlsOptions;
 use crate::fault::{Plan, Target, UpstreamAddress};
 use crate::plan::Proxy;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub admin_loopback: bool,
     /// Whether requests may ask for faults.
     pub request_faults: bool,
+    /// TLS of the listeners.
+    pub tls: TlsOptions,
     /// Files of plans, and the state directory.
     pub files: Files,
     /// The application behind the probe listener.

@@ -27,6 +27,9 @@ const TAILS: &[&str] = &[
 /// Words of which one is never a misspelling of another: they mean different things.
 const DISTINCT: &[&str] = &["AFTER", "FOR", "EVERY"];
 
+/// A variable of the system, which the verbs with a client read: the file of those whom it trusts.
+const SYSTEM: &str = "SSL_CERT_FILE";
+
 /// Longer names are not compared: none of ours is as long, and the cost grows with both lengths.
 const MAX_LENGTH: usize = 64;
 
@@ -43,7 +46,7 @@ pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
 
 /// What is probably wrong with a name that is not one of ours; `None` if it does not resemble any.
 pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<Problem> {
-    let upper = normalized(name)?;
+    let upper = normalized(name).filter(|name| name != SYSTEM)?;
     if let Some(problem) = prefixed(&upper, |rest, variable| rest == variable) {
         return Some(problem);
     }

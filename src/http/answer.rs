@@ -187,7 +187,7 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         Mode::Close => bare(b"", Ending::Fin),
         Mode::Reset => bare(b"", Ending::Rst),
         Mode::Garbage => bare(GARBAGE, Ending::Fin),
-        Mode::Truncate(partial) => sized(partial, Ending::Fin),
+        Mode::Truncate(partial) => sized(partial, Ending::BareFin),
         Mode::BodyHang(partial) => sized(partial, Ending::Never),
         Mode::BodyReset(partial) => sized(partial, Ending::Rst),
         Mode::Malformed(partial) => {

@@ -1,12 +1,13 @@
 //! One connection, from accept to close.
 
 mod drivers;
+mod refusal;
+mod tls;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -14,12 +15,13 @@ use super::Conditions;
 use super::budget::{Reservation, Share};
 use super::counted::Counted;
 use super::driver::{Driver, Event, peer_closed};
-use super::partitioned::reset_on_close;
 use super::perform::linger;
+use super::socket::Socket;
 use super::state::ConnectionState;
 use super::{ConnectionHandle, Faulted, Service, Stage};
 use crate::fault::Cut;
 use crate::telemetry::metrics::Limit;
+use refusal::Refusal;
 
 /// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
 const REST: Duration = Duration::from_secs(1);
@@ -28,23 +30,8 @@ const REST: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
-/// buffers, the request, its answer, and the kernel's buffers.
-const REQUEST_MEMORY: usize = 26 << 10;
-
-/// Memory of a connection that speaks HTTP/2, without its streams and beyond that of an idle one, in bytes: hyper with
-/// its tables and buffers, and the kernel's buffers.
-const HTTP2_MEMORY: usize = 64 << 10;
-
 /// How long a client of HTTP/2 may take to close a connection that takes no further request.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
-
-/// The answer to a client for whose request no memory is left.
-const UNAVAILABLE: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
-
-/// The same over HTTP/2: SETTINGS, in case none were sent, and GOAWAY with `ENHANCE_YOUR_CALM`.
-const CALM_DOWN: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 
 /// What happens to a connection next.
 enum Disposition {
@@ -63,10 +50,11 @@ pub(super) async fn serve(
     _counted: Counted,
 ) {
     let mut connection = Connection {
-        socket: Arc::new(socket),
+        socket: Arc::new(Socket::new(socket)),
         state,
         service,
         request: None,
+        tls: None,
         frozen: None,
         counted_cut: None,
         endless: false,
@@ -74,17 +62,20 @@ pub(super) async fn serve(
     };
     let handle = ConnectionHandle { connection: connection.state.clone(), stream: None };
     let disposition = handle.serves(connection.run()).await;
-    if let Disposition::Resets = disposition {
-        reset_on_close(&connection.socket);
+    match disposition {
+        Disposition::Resets => connection.socket.reset_on_close(),
+        _ => connection.socket.notify(),
     }
 }
 
 struct Connection {
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     state: Arc<ConnectionState>,
     service: Arc<Service>,
     /// Memory of its requests, while it is not idle.
     request: Option<Reservation>,
+    /// Memory of TLS, where that is spoken.
+    tls: Option<Reservation>,
     /// Since when a partition silences it.
     frozen: Option<Instant>,
     /// The rule that last cut it, so that each counts a connection once.
@@ -111,7 +102,9 @@ impl Connection {
                 return self.ends();
             }
             if let Stage::Draining(until) = stage {
-                if self.is_hopeless(until) || matches!(driver, Driver::New { .. } | Driver::Idle) {
+                if self.is_hopeless(until)
+                    || matches!(driver, Driver::New { .. } | Driver::Handshake | Driver::Idle(_))
+                {
                     return self.ends();
                 }
                 self.says_goodbye(&mut driver, until);
@@ -130,12 +123,11 @@ impl Connection {
                     }
                 }
                 event = driver.drive(&self.socket, &self.state, &self.service.metrics), if !frozen => match event {
-                    event @ (Event::Http1 | Event::Http2) => {
-                        let is_http2 = matches!(event, Event::Http2) && self.service.speaks_http2;
-                        if !self.reserve_request(if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
-                            return self.refuses_for_memory(is_http2).await;
+                    event @ (Event::Http1 | Event::Http2 | Event::Tls | Event::Handshake(_)) => {
+                        match self.begins(event) {
+                            Ok(begun) => driver = begun,
+                            Err(refusal) => return self.refuses(refusal).await,
                         }
-                        driver = if is_http2 { self.http2() } else { self.http1(Bytes::new()) };
                         let next = self.next_check(&driver);
                         if next < timer.deadline() {
                             timer.as_mut().reset(next);
@@ -145,7 +137,7 @@ impl Connection {
                     Event::OutOfMemory => {
                         let is_http2 = matches!(driver, Driver::Http2(_));
                         drop(driver);
-                        return self.refuses_for_memory(is_http2).await;
+                        return self.refuses(Refusal::Memory { is_http2 }).await;
                     }
                     Event::ClientGone => return Disposition::Closes,
                     Event::Head => timer.as_mut().reset(self.next_check(&driver)),
@@ -168,7 +160,7 @@ impl Connection {
                         return Disposition::Closes;
                     }
                 },
-                () = peer_closed(&self.socket), if frozen => return Disposition::Closes,
+                () = peer_closed(self.socket.tcp()), if frozen => return Disposition::Closes,
                 () = &mut timer => {
                     let now = Instant::now();
                     if self.is_over(now, stage) {
@@ -181,7 +173,7 @@ impl Connection {
                             }
                         }
                         // A client that has ended its side shows in no other way that it has vanished.
-                        _ if self.state.may_half_close() && matches!(self.socket.take_error(), Ok(Some(_)) | Err(_)) => {
+                        _ if self.state.may_half_close() && matches!(self.socket.tcp().take_error(), Ok(Some(_)) | Err(_)) => {
                             return Disposition::Closes;
                         }
                         _ => {
@@ -265,13 +257,6 @@ impl Connection {
         self.request.is_some()
     }
 
-    async fn refuses_for_memory(&self, is_http2: bool) -> Disposition {
-        self.state.end_by_server();
-        let _ = self.socket.try_write(if is_http2 { CALM_DOWN } else { UNAVAILABLE });
-        linger(&self.socket).await;
-        Disposition::Closes
-    }
-
     /// Does what the partition in force says of this connection.
     fn obey_link(&mut self) -> Disposition {
         let Some(Faulted { engine, listener }) = &self.service.faulted else { return Disposition::GoesOn };
@@ -317,10 +302,15 @@ impl Connection {
         self.service.metrics.limit(limit);
         self.state.end_by_server();
         let is_http2 = matches!(driver, Driver::Http2(_));
+        let is_handshake = matches!(driver, Driver::Handshake);
         drop(driver);
         match limit {
+            Limit::HeadTime if is_handshake => {
+                self.socket.silence();
+                Disposition::Closes
+            }
             Limit::HeadTime if !is_http2 => {
-                let _ = self.socket.try_write(REQUEST_TIMEOUT);
+                self.socket.try_write(REQUEST_TIMEOUT);
                 linger(&self.socket).await;
                 Disposition::Closes
             }

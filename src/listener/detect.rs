@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 
 use super::frames::PREFACE;
 
+/// The first byte of a record with a handshake (RFC 8446, section 5.1). No method of HTTP begins with it.
+const HANDSHAKE: u8 = 0x16;
+
 /// What the first bytes of a client say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
@@ -18,6 +21,8 @@ pub(super) enum Detected {
     Http1,
     /// The whole preface of HTTP/2.
     Http2,
+    /// A handshake of TLS begins.
+    Tls,
     /// A part of that preface; more has to come.
     Partial,
 }
@@ -42,6 +47,7 @@ pub(super) fn poll_detect(socket: &TcpStream, cx: &mut Context<'_>, seen: &mut u
                     return Poll::Ready(Detected::Http1);
                 }
             }
+            Ok((count, bytes)) if count > 0 && bytes[0] == HANDSHAKE => return Poll::Ready(Detected::Tls),
             _ => return Poll::Ready(Detected::Http1),
         }
     }

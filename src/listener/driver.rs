@@ -1,6 +1,7 @@
 //! What a connection's task polls: hyper, a script, or nothing while the connection is idle.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use super::detect::{Detected, poll_detect};
 use super::handle::Takeover;
 use super::handler::Handler;
 use super::http2::{Finished, Http2};
+use super::session::Negotiated;
+use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::Stream;
 use crate::telemetry::metrics::{Limit, Metrics};
@@ -28,6 +31,10 @@ pub(super) enum Event {
     Http1,
     /// The client begins to speak HTTP/2.
     Http2,
+    /// The client begins a handshake of TLS.
+    Tls,
+    /// The handshake is over: what is spoken within TLS, or why nothing is.
+    Handshake(io::Result<Negotiated>),
     /// hyper, or the script, is done; `lingers` where the client may still send, and has an answer to read.
     Done { lingers: bool },
     /// A handler wants the socket.
@@ -51,8 +58,10 @@ pub(super) type Http1 = http1::Connection<TokioIo<Stream>, Handler>;
 pub(super) enum Driver {
     /// Nothing, before the client has sent enough to tell what it speaks: so many bytes of the preface of HTTP/2.
     New { seen: usize },
-    /// Nothing, between two requests of HTTP/1.
-    Idle,
+    /// The handshake of TLS.
+    Handshake,
+    /// Nothing, before the next request of HTTP/1 or the first of HTTP/2.
+    Idle(Negotiated),
     /// hyper's HTTP/1.
     Http1(Box<Http1>),
     /// hyper's HTTP/2.
@@ -64,20 +73,25 @@ pub(super) enum Driver {
 impl Driver {
     pub(super) async fn drive(
         &mut self,
-        socket: &TcpStream,
+        socket: &Socket,
         state: &ConnectionState,
         metrics: &Metrics,
     ) -> Event {
         poll_fn(|cx| match self {
-            Self::New { seen } => poll_detect(socket, cx, seen).map(|detected| match detected {
+            Self::New { seen } => poll_detect(socket.tcp(), cx, seen).map(|detected| match detected {
                 Detected::Http1 => Event::Http1,
                 Detected::Http2 => Event::Http2,
+                Detected::Tls => Event::Tls,
                 Detected::Partial => {
                     state.head_begins();
                     Event::Head
                 }
             }),
-            Self::Idle => socket.poll_read_ready(cx).map(|_| Event::Http1),
+            Self::Handshake => socket.poll_handshake(cx).map(Event::Handshake),
+            Self::Idle(speaks) => socket.poll_readable(cx).map(|()| match speaks {
+                Negotiated::Http1 => Event::Http1,
+                Negotiated::Http2 => Event::Http2,
+            }),
             Self::Http1(connection) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
@@ -132,24 +146,19 @@ impl Driver {
         match self {
             Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
             Self::Http2(http2) => http2.drain(),
-            Self::New { .. } | Self::Idle | Self::Script(_) => {}
+            Self::New { .. } | Self::Handshake | Self::Idle(_) | Self::Script(_) => {}
         }
     }
 }
 
 /// Whether the client has left; if not, the task is woken when there is something to read. hyper does not look while it
 /// has a further request in its buffer.
-fn has_left(socket: &TcpStream, state: &ConnectionState, cx: &mut Context<'_>) -> bool {
-    match peek(socket, cx) {
-        Poll::Ready(Ok(0)) => !state.may_half_close(),
+fn has_left(socket: &Socket, state: &ConnectionState, cx: &mut Context<'_>) -> bool {
+    match socket.poll_peek_end(cx) {
+        Poll::Ready(Ok(has_ended)) => has_ended && !state.may_half_close(),
         Poll::Ready(Err(_)) => true,
-        _ => false,
+        Poll::Pending => false,
     }
-}
-
-fn peek(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    socket.poll_peek(cx, &mut tokio::io::ReadBuf::uninit(&mut byte))
 }
 
 /// Waits until the client has closed a connection of which nothing is read.

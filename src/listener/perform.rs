@@ -1,15 +1,16 @@
-//! Performs a script on the bare socket.
+//! Performs a script on the socket, within TLS where that is spoken.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::handle::Ended;
-use super::partitioned::reset_on_close;
 use super::script::{Ending, FILLING, Script};
+use super::socket::Socket;
 use super::state::ConnectionState;
 
 /// How long the last bytes before a reset may take to the client, who loses those that the reset overtakes.
@@ -22,17 +23,17 @@ const LINGER_BYTES: usize = 1 << 20;
 
 impl Script {
     /// Performs the script to the end of the connection; `sent` is told how the request ended.
-    pub(super) async fn perform(self, socket: &TcpStream, state: &ConnectionState, sent: impl FnOnce(Ended)) {
+    pub(super) async fn perform(self, socket: &Socket, state: &ConnectionState, sent: impl FnOnce(Ended)) {
         if self.ending == Ending::Rst && self.has_head {
             // What is written is then nearly what is sent: a reset discards the rest.
-            let _ = SockRef::from(socket).set_send_buffer_size(FILLING.len());
+            let _ = SockRef::from(socket.tcp()).set_send_buffer_size(FILLING.len());
         }
         let opened = write_all(socket, state, &self.opening).await;
         let ended = match (&opened, self.ending) {
             (Err(_), _) => Ended::ClientGone,
             (Ok(()), _) if self.has_head => Ended::HeadSent,
             (Ok(()), Ending::Never) => {
-                discard(socket, usize::MAX).await;
+                discard(socket.tcp(), usize::MAX).await;
                 Ended::ClientGone
             }
             (Ok(()), _) => Ended::NoHead,
@@ -44,17 +45,21 @@ impl Script {
         }
         match self.ending {
             Ending::Fin => linger(socket).await,
+            Ending::BareFin => {
+                socket.silence();
+                linger(socket).await;
+            }
             Ending::Rst => {
                 if self.has_head {
                     tokio::time::sleep(LAST_BYTES).await;
                 }
-                reset_on_close(socket);
+                socket.reset_on_close();
             }
-            Ending::Never => discard(socket, usize::MAX).await,
+            Ending::Never => discard(socket.tcp(), usize::MAX).await,
         }
     }
 
-    async fn write_body(&self, socket: &TcpStream, state: &ConnectionState) -> io::Result<()> {
+    async fn write_body(&self, socket: &Socket, state: &ConnectionState) -> io::Result<()> {
         let mut left = self.filling;
         while left > 0 {
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(FILLING.len());
@@ -65,25 +70,26 @@ impl Script {
     }
 }
 
-async fn write_all(socket: &TcpStream, state: &ConnectionState, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match socket.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                state.write_waits(true);
-                socket.writable().await?;
-                state.write_waits(false);
+async fn write_all(socket: &Socket, state: &ConnectionState, mut bytes: &[u8]) -> io::Result<()> {
+    poll_fn(|cx| {
+        let mut write = || {
+            while !bytes.is_empty() {
+                let written = ready!(socket.poll_write(cx, &[io::IoSlice::new(bytes)]))?;
+                bytes = &bytes[written..];
             }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+            socket.poll_flush(cx)
+        };
+        let written: Poll<io::Result<()>> = write();
+        state.write_waits(written.is_pending());
+        written
+    })
+    .await
 }
 
 /// Sends FIN and gives the client time to read what came before it.
-pub(super) async fn linger(socket: &TcpStream) {
-    let _ = SockRef::from(socket).shutdown(Shutdown::Write);
-    let _ = tokio::time::timeout(LINGER_TIME, discard(socket, LINGER_BYTES)).await;
+pub(super) async fn linger(socket: &Socket) {
+    socket.shutdown();
+    let _ = tokio::time::timeout(LINGER_TIME, discard(socket.tcp(), LINGER_BYTES)).await;
 }
 
 /// Reads and forgets until the client ends the connection or has sent `most` bytes.

@@ -20,8 +20,10 @@ pub struct Script {
 /// How a script's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// FIN.
+    /// FIN; within TLS, `close_notify` before it.
     Fin,
+    /// FIN without `close_notify`: within TLS, the client cannot tell it from an answer that somebody cut short.
+    BareFin,
     /// RST.
     Rst,
     /// Not before the client ends it.

@@ -81,6 +81,17 @@ struct Inner {
     streams: Option<Box<Streams>>,
 }
 
+impl Inner {
+    fn write_goes_on(&mut self) {
+        if self.stalled.take().is_some()
+            && let Phase::Idle(since) = &mut self.phase
+        {
+            // It was at the rest of its answer.
+            *since = Instant::now();
+        }
+    }
+}
+
 /// What the client is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -249,16 +260,20 @@ impl ConnectionState {
         let mut inner = self.lock();
         if waits {
             inner.stalled.get_or_insert_with(Instant::now);
-        } else if inner.stalled.take().is_some()
-            && let Phase::Idle(since) = &mut inner.phase
-        {
-            // It was at the rest of its answer.
-            *since = Instant::now();
+        } else {
+            inner.write_goes_on();
         }
     }
 
     pub(super) fn flushed(&self) {
-        self.lock().flushed = true;
+        let mut inner = self.lock();
+        inner.write_goes_on();
+        inner.flushed = true;
+    }
+
+    /// The handshake is done; a request may come.
+    pub(super) fn handshake_ends(&self) {
+        self.lock().phase = Phase::Idle(Instant::now());
     }
 
     /// What the connection's task is asked to do.

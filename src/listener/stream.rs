@@ -7,18 +7,18 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::budget::Reservation;
 use super::frames::Frames;
 use super::script::FILLING;
+use super::socket::Socket;
 use super::state::ConnectionState;
 
 /// hyper's half of a connection. The socket is shared with the connection's task, which outlives hyper.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     pub(super) state: Arc<ConnectionState>,
     /// Bytes to read before those of the socket.
     pub(super) unread: Bytes,
@@ -50,17 +50,13 @@ impl AsyncRead for Stream {
             return Poll::Ready(self.account(&unread));
         }
         let before = buf.filled().len();
-        loop {
-            ready!(self.socket.poll_read_ready(cx))?;
-            match self.read(buf) {
-                // hyper would drop the handler before its first poll. Whether this is the client's leave is judged
-                // by the connection's task, after the handler had its chance to answer.
-                Ok(0) if self.state.defers_end(cx.waker()) => return Poll::Pending,
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => return Poll::Ready(self.account(&buf.filled()[before..])),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        match ready!(self.socket.poll_read(cx, buf)) {
+            // hyper would drop the handler before its first poll. Whether this is the client's leave is judged by the
+            // connection's task, after the handler had its chance to answer.
+            Ok(0) if self.state.defers_end(cx.waker()) => Poll::Pending,
+            Ok(0) => Poll::Ready(Ok(())),
+            Ok(_) => Poll::Ready(self.account(&buf.filled()[before..])),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
@@ -103,50 +99,11 @@ impl Stream {
         self.state.run_out_of_memory();
         Err(io::ErrorKind::OutOfMemory.into())
     }
-
-    /// Reads once. Where less came than there was room for, nothing is left to read, and the next read waits for the
-    /// reactor instead of asking the kernel in vain.
-    fn read(&self, mut buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-        let room = buf.remaining();
-        let mut result = Err(io::ErrorKind::WouldBlock.into());
-        // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
-        let _ = self.socket.try_io(Interest::READABLE, || {
-            result = self.socket.try_read_buf(&mut buf);
-            match result {
-                Ok(count) if 0 < count && count < room => Err(io::ErrorKind::WouldBlock.into()),
-                _ => Ok(()),
-            }
-        });
-        result
-    }
-
-    fn poll_write_with(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        if self.state.take_expects_reset() {
-            let _ = SockRef::from(&*self.socket).set_send_buffer_size(FILLING.len());
-        }
-        loop {
-            if self.socket.poll_write_ready(cx)?.is_pending() {
-                self.state.write_waits(true);
-                return Poll::Pending;
-            }
-            match write(&self.socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => {
-                    self.state.write_waits(false);
-                    return Poll::Ready(written);
-                }
-            }
-        }
-    }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write(buf))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -154,17 +111,27 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write_vectored(bufs))
+        if self.state.take_expects_reset() {
+            let _ = SockRef::from(self.socket.tcp()).set_send_buffer_size(FILLING.len());
+        }
+        let written = self.socket.poll_write(cx, bufs)?;
+        self.state.write_waits(written.is_pending());
+        written.map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// hyper calls this when its own buffer is empty; a TCP socket has none.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state.flushed();
-        Poll::Ready(Ok(()))
+    /// hyper calls this when its own buffer is empty.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.socket.poll_flush(cx)?;
+        if flushed.is_pending() {
+            self.state.write_waits(true);
+        } else {
+            self.state.flushed();
+        }
+        flushed.map(Ok)
     }
 
     /// hyper is done with it. The connection's task closes the socket at once, or lingers.

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// What goes on with a connection once its answer, `101 Switching Protocols`, is out.
 pub struct Tunnel(Run);
@@ -41,7 +40,7 @@ impl fmt::Debug for Tunnel {
 /// The client's end of a tunnel.
 #[derive(Debug)]
 pub struct ClientEnd {
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     /// What the client sent after its request, before the answer.
     pub(super) unread: Bytes,
 }
@@ -57,32 +56,22 @@ impl AsyncRead for ClientEnd {
             buf.put_slice(&self.unread.split_to(count));
             return Poll::Ready(Ok(()));
         }
-        loop {
-            ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read_buf(&mut &mut *buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
-            }
-        }
+        self.socket.poll_read(cx, buf).map_ok(drop)
     }
 }
 
 impl AsyncWrite for ClientEnd {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.poll_write_ready(cx))?;
-            match self.socket.try_write(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
+        self.socket.poll_write(cx, &[io::IoSlice::new(buf)])
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_flush(cx))?;
+        self.socket.shutdown();
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.socket).shutdown(Shutdown::Write))
     }
 }

@@ -92,8 +92,13 @@ fn of_family(source: IpAddr, address: SocketAddr) -> Option<IpAddr> {
     if source.is_ipv4() == address.is_ipv4() {
         return Some(source);
     }
+    own_address(address.is_ipv4())
+}
+
+/// An address of this host that is no loopback.
+pub(crate) fn own_address(is_ipv4: bool) -> Option<IpAddr> {
     // The address that the system would take to reach somebody else; nothing is sent.
-    let (any, elsewhere): (IpAddr, IpAddr) = if address.is_ipv4() {
+    let (any, elsewhere): (IpAddr, IpAddr) = if is_ipv4 {
         (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
     } else {
         (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())

@@ -16,7 +16,7 @@ use crate::env::{Address, ForwardOptions, Limits};
 use crate::fault::ProxyName;
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::Budget;
-use crate::listener::{self, BindError, Conditions, PartitionedListener, Stage};
+use crate::listener::{self, BindError, Conditions, Encryption, PartitionedListener, Stage};
 use crate::plan::{Errors, Proxy, ProxyUpstream};
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::sources::ProxyHost;
@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(super) struct Proxies {
     app: Arc<App>,
     budget: Budget,
+    tls: Option<Encryption>,
     limits: Limits,
     options: ForwardOptions,
     own: OwnListeners,
@@ -71,7 +72,7 @@ impl Proxies {
     /// Holds listeners that were bound at the start, and those to come. Called within a runtime.
     pub(super) fn new(
         app: Arc<App>,
-        budget: Budget,
+        (budget, tls): (Budget, Option<Encryption>),
         (limits, options): (Limits, ForwardOptions),
         own: OwnListeners,
         bound: Vec<(Proxy, PartitionedListener)>,
@@ -79,7 +80,7 @@ impl Proxies {
         let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
         let state = Mutex::new(State { bound, ..State::default() });
         let conditions = app.conditions.clone();
-        Self { app, budget, limits, options, own, runtime: Handle::current(), conditions, state }
+        Self { app, budget, tls, limits, options, own, runtime: Handle::current(), conditions, state }
     }
 
     /// Lets go what rules hold on proxies when all rules are stopped. Never ends.
@@ -136,6 +137,7 @@ impl Proxies {
             metrics: self.app.metrics.clone(),
             faulted: None,
             speaks_http2: true,
+            tls: self.tls.clone(),
             conditions: conditions.subscribe(),
         };
         info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");

@@ -126,7 +126,8 @@ fn script(fault: CutFault) -> Script {
         filling: 0,
         closing: if fault == CutFault::Malformed { b"not a size\r\n" } else { b"" },
         ending: match fault {
-            CutFault::Fin | CutFault::Malformed => Ending::Fin,
+            CutFault::Fin => Ending::BareFin,
+            CutFault::Malformed => Ending::Fin,
             CutFault::Rst => Ending::Rst,
             CutFault::Hang => Ending::Never,
         },

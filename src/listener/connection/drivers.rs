@@ -5,26 +5,58 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::Connection;
-use crate::listener::driver::Driver;
+use super::refusal::Refusal;
+use crate::listener::driver::{Driver, Event};
 use crate::listener::frames::Frames;
 use crate::listener::handle::Takeover;
 use crate::listener::handler::Handler;
 use crate::listener::http2::Http2;
 use crate::listener::script::Ending;
+use crate::listener::session::Negotiated;
 use crate::listener::stream::{Progress, Stream};
 use crate::listener::tunnel::ClientEnd;
 
 /// What hyper insists on as the least size of its buffer.
 const LEAST_BUFFER: usize = 8192;
 
+/// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
+/// buffers, the request, its answer, and the kernel's buffers.
+const REQUEST_MEMORY: usize = 26 << 10;
+
+/// Memory of a connection that speaks HTTP/2, without its streams and beyond that of an idle one, in bytes: hyper with
+/// its tables and buffers, and the kernel's buffers.
+const HTTP2_MEMORY: usize = 64 << 10;
+
 impl Connection {
+    /// What is polled next where a client begins to speak.
+    pub(super) fn begins(&mut self, event: Event) -> Result<Driver, Refusal> {
+        let is_http2 = match event {
+            Event::Tls if self.service.tls.is_some() => return self.begin_tls(),
+            Event::Handshake(Ok(negotiated)) => {
+                self.state.handshake_ends();
+                self.request = None;
+                return Ok(Driver::Idle(negotiated));
+            }
+            Event::Handshake(Err(error)) => return Err(Refusal::HandshakeFailed(error)),
+            Event::Http2 => self.service.speaks_http2,
+            _ => false,
+        };
+        if self.lacks_tls() {
+            return Err(Refusal::Plain { is_http2 });
+        }
+        if !self.reserve_request(if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
+            return Err(Refusal::Memory { is_http2 });
+        }
+        Ok(if is_http2 { self.http2() } else { self.http1(Bytes::new()) })
+    }
+
     /// Drops hyper while the connection is idle. A new one reads again what it has read of the next request.
     pub(super) fn rest(&mut self, driver: Driver) -> Driver {
         match driver {
             Driver::Http1(connection) => match connection.into_parts().read_buf {
                 unread if unread.is_empty() => {
                     self.request = None;
-                    Driver::Idle
+                    Driver::Idle(Negotiated::Http1)
                 }
                 unread => self.http1(unread),
             },

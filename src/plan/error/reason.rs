@@ -150,6 +150,9 @@ pub enum Reason {
         "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, {{ and }}"
     )]
     Path,
+    /// A list of hosts that is none.
+    #[error("is not a list of host names and addresses such as web, *.shop.svc, 10.0.0.1")]
+    HostNames,
     /// A path that no target may have.
     #[error("is reserved: / and /metrics are never faulted")]
     ReservedPath,

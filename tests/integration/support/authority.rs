@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -40,12 +40,31 @@ impl Authority {
         change: impl FnOnce(&mut CertificateParams),
         versions: &[&'static SupportedProtocolVersion],
     ) -> ServerConfig {
+        let (certificate, key) = self.issue(names, change);
+        config_with(certificate.der().clone(), &key, versions)
+    }
+
+    fn issue(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        config_with(certificate.der().clone(), &key, versions)
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// A certificate for these names and its key, in PEM.
+    pub(crate) fn pem(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
+        let (certificate, key) = self.issue(names, change);
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A place for a file beside its own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 }
 

@@ -1,0 +1,63 @@
+//! Clients that get none of what they have come for.
+
+use std::io;
+
+use rustls::AlertDescription;
+use tracing::debug;
+
+use super::{Connection, Disposition};
+use crate::listener::perform::linger;
+use crate::listener::session::alert;
+
+/// The answer to a client for whose request no memory is left.
+const UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+
+/// The same over HTTP/2: SETTINGS, in case none were sent, and GOAWAY with `ENHANCE_YOUR_CALM`.
+const CALM_DOWN: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
+
+/// The answer to a client that does not speak TLS where nothing else is spoken.
+const PLAIN_REFUSED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 49\r\n\r\nthis port speaks TLS alone; ask it with https://\n";
+
+/// The same over HTTP/2: SETTINGS, and GOAWAY with `INADEQUATE_SECURITY`.
+const INADEQUATE_SECURITY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c";
+
+/// Why a client gets none of what it has come for.
+pub(super) enum Refusal {
+    /// No memory is left for its request.
+    Memory { is_http2: bool },
+    /// It does not speak TLS, and nothing else is spoken.
+    Plain { is_http2: bool },
+    /// Its handshake is not made.
+    Handshake(AlertDescription),
+    /// Its handshake has failed. It has the alert that says why, if it is there.
+    HandshakeFailed(io::Error),
+}
+
+impl Connection {
+    /// Says so to the client, and ends the connection.
+    pub(super) async fn refuses(&self, refusal: Refusal) -> Disposition {
+        self.state.end_by_server();
+        match refusal {
+            Refusal::Memory { is_http2 } => {
+                self.socket.try_write(if is_http2 { CALM_DOWN } else { UNAVAILABLE });
+            }
+            Refusal::Plain { is_http2 } => {
+                self.socket.try_write(if is_http2 { INADEQUATE_SECURITY } else { PLAIN_REFUSED });
+            }
+            Refusal::Handshake(why) => {
+                // It may miss it; the connection ends in any case.
+                let _ = self.socket.tcp().try_write(&alert(why));
+                self.socket.silence();
+            }
+            Refusal::HandshakeFailed(error) => {
+                debug!(peer = %self.state.peer(), listener = %self.service.name, %error, "the TLS handshake has failed");
+                self.socket.silence();
+            }
+        }
+        linger(&self.socket).await;
+        Disposition::Closes
+    }
+}

@@ -1,0 +1,214 @@
+//! TLS on a connection: what stands between the bytes of the socket and those of HTTP.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::{AlertDescription, ServerConfig, ServerConnection};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::socket::read_once;
+
+/// How much of an answer is encrypted before the client takes it, in bytes: a record.
+const SEND_BUFFER: usize = 16 << 10;
+
+/// What client and server have agreed upon to speak within TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Negotiated {
+    /// HTTP/1, which is also meant where the client names nothing.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The server's side of TLS.
+pub(super) struct Session {
+    tls: ServerConnection,
+    /// Bytes that are decrypted and not read yet.
+    plaintext: usize,
+    /// Whether nothing more comes from the client.
+    has_ended: bool,
+    /// Whether nothing more is sent, not even that the connection ends.
+    is_silent: bool,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("plaintext", &self.plaintext).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        let mut tls = ServerConnection::new(config)?;
+        tls.set_buffer_limit(Some(SEND_BUFFER));
+        Ok(Self { tls, plaintext: 0, has_ended: false, is_silent: false })
+    }
+
+    pub(super) fn poll_handshake(
+        &mut self,
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Negotiated>> {
+        loop {
+            let flushed = self.poll_flush(tcp, cx)?;
+            if !self.tls.is_handshaking() {
+                ready!(flushed);
+                return Poll::Ready(Ok(match self.tls.alpn_protocol() {
+                    Some(b"h2") => Negotiated::Http2,
+                    _ => Negotiated::Http1,
+                }));
+            }
+            if self.has_ended {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            ready!(self.poll_receive(tcp, cx))?;
+        }
+    }
+
+    /// Waits for bytes to read: true once there are some, false when the client has ended its side.
+    pub(super) fn poll_fill(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if self.plaintext > 0 {
+                return Poll::Ready(Ok(true));
+            }
+            if self.has_ended {
+                return Poll::Ready(Ok(false));
+            }
+            ready!(self.poll_receive(tcp, cx))?;
+            // TLS answers some messages itself. Those that have to wait go out with the next answer.
+            let _ = self.poll_flush(tcp, cx)?;
+        }
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !ready!(self.poll_fill(tcp, cx))? {
+            return Poll::Ready(Ok(0));
+        }
+        let room = self.plaintext.min(buf.remaining());
+        let count = self.tls.reader().read(buf.initialize_unfilled_to(room))?;
+        self.plaintext -= count;
+        buf.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // What was encrypted before goes first, so that at most one record waits.
+        ready!(self.poll_flush(tcp, cx))?;
+        let count = self.tls.writer().write_vectored(bufs)?;
+        let _ = self.poll_flush(tcp, cx)?;
+        Poll::Ready(Ok(count))
+    }
+
+    pub(super) fn poll_flush(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.wants_write() {
+            ready!(tcp.poll_write_ready(cx))?;
+            match self.send(tcp) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => sent?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes as far as it goes without waiting.
+    pub(super) fn try_write(&mut self, tcp: &TcpStream, bytes: &[u8]) {
+        if !self.tls.is_handshaking() {
+            // The client may miss it; the connection ends in any case.
+            let _ = self.tls.writer().write(bytes);
+            let _ = self.send_all(tcp);
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(super) fn notify(&mut self, tcp: &TcpStream) {
+        if !std::mem::replace(&mut self.is_silent, true) {
+            self.tls.send_close_notify();
+            let _ = self.send_all(tcp);
+        }
+    }
+
+    /// Says nothing more.
+    pub(super) fn silence(&mut self) {
+        self.is_silent = true;
+    }
+
+    fn send(&mut self, tcp: &TcpStream) -> io::Result<()> {
+        self.tls.write_tls(&mut Raw(tcp)).map(drop)
+    }
+
+    fn send_all(&mut self, tcp: &TcpStream) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.send(tcp)?;
+        }
+        Ok(())
+    }
+
+    /// Reads once from the socket and decrypts what has come.
+    fn poll_receive(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            match self.tls.read_tls(&mut Raw(tcp)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // Whether it has said so does not matter to HTTP.
+                Ok(0) => self.has_ended = true,
+                read => {
+                    read?;
+                }
+            }
+            return Poll::Ready(match self.tls.process_new_packets() {
+                Ok(state) => {
+                    self.plaintext = state.plaintext_bytes_to_read();
+                    self.has_ended |= state.peer_has_closed();
+                    Ok(())
+                }
+                Err(error) => {
+                    self.has_ended = true;
+                    // The alert that says why.
+                    let _ = self.send_all(tcp);
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                }
+            });
+        }
+    }
+}
+
+/// The record of a fatal alert, before keys are agreed upon (RFC 8446, sections 5.1 and 6).
+pub(super) fn alert(description: AlertDescription) -> [u8; 7] {
+    [0x15, 3, 3, 0, 2, 2, description.into()]
+}
+
+/// The socket as TLS reads and writes it.
+struct Raw<'a>(&'a TcpStream);
+
+impl io::Read for Raw<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        read_once(self.0, buf.len(), || self.0.try_read(buf))
+    }
+}
+
+impl io::Write for Raw<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.try_write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! The socket of a connection: TCP, and TLS above it where the client speaks it.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConfig;
+use socket2::SockRef;
+use tokio::io::{Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::partitioned::reset_on_close;
+use super::session::{Negotiated, Session};
+
+/// A client's socket. The connection's task shares it with hyper and outlives hyper; all of them run in that task, so
+/// nobody waits for the lock of the session.
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: TcpStream,
+    /// Set once the client begins a handshake. Boxed, since most connections have none.
+    session: OnceLock<Box<Mutex<Session>>>,
+}
+
+impl Socket {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, session: OnceLock::new() }
+    }
+
+    /// The socket below TLS.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// Whether TLS is spoken, or begun.
+    pub(super) fn is_tls(&self) -> bool {
+        self.session.get().is_some()
+    }
+
+    /// Expects a handshake from now on.
+    pub(super) fn begin_tls(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error> {
+        let session = Session::new(config)?;
+        let _ = self.session.set(Box::new(Mutex::new(session)));
+        Ok(())
+    }
+
+    /// Goes on with the handshake. Ready when both sides are done with it.
+    pub(super) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Result<Negotiated>> {
+        match self.session() {
+            Some(mut session) => session.poll_handshake(&self.tcp, cx),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn session(&self) -> Option<MutexGuard<'_, Session>> {
+        self.session.get().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until there is something to read, or the client has ended its side, or an error.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.session() {
+            Some(mut session) => session.poll_fill(&self.tcp, cx).map(drop),
+            None => self.tcp.poll_read_ready(cx).map(drop),
+        }
+    }
+
+    /// Whether the client has ended its side or broken the connection. If not, the task is woken when there is something
+    /// to read.
+    pub(super) fn poll_peek_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if let Some(mut session) = self.session() {
+            return session.poll_fill(&self.tcp, cx).map_ok(|is_there| !is_there);
+        }
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        self.tcp.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)).map_ok(|count| count == 0)
+    }
+
+    /// Reads once. No bytes: the client has ended its side.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        if let Some(mut session) = self.session() {
+            return session.poll_read(&self.tcp, cx, buf);
+        }
+        loop {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            let room = buf.remaining();
+            match read_once(&self.tcp, room, || self.tcp.try_read_buf(&mut &mut *buf)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+
+    /// Writes some of the bytes. Those that TLS takes may wait for [`poll_flush`](Self::poll_flush).
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(mut session) = self.session() {
+            return session.poll_write(&self.tcp, cx, bufs);
+        }
+        loop {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            match self.tcp.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Sends what waits. A TCP socket has no buffer of its own.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.session() {
+            Some(mut session) => session.poll_flush(&self.tcp, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes a short message, as far as it goes without waiting.
+    pub(super) fn try_write(&self, bytes: &[u8]) {
+        match self.session() {
+            Some(mut session) => session.try_write(&self.tcp, bytes),
+            // The client may miss it; the connection ends in any case.
+            None => drop(self.tcp.try_write(bytes)),
+        }
+    }
+
+    /// Ends our side: `close_notify` within TLS, and FIN.
+    pub(super) fn shutdown(&self) {
+        self.notify();
+        let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+    }
+
+    /// Says within TLS that nothing more comes.
+    pub(super) fn notify(&self) {
+        if let Some(mut session) = self.session() {
+            session.notify(&self.tcp);
+        }
+    }
+
+    /// Says nothing more within TLS: the connection ends as if it broke off.
+    pub(super) fn silence(&self) {
+        if let Some(mut session) = self.session() {
+            session.silence();
+        }
+    }
+
+    /// Makes the close of the connection a reset.
+    pub(super) fn reset_on_close(&self) {
+        self.silence();
+        reset_on_close(&self.tcp);
+    }
+}
+
+/// Reads once, by `read`, into a buffer with `room`. Where less came than there was room for, nothing is left to read, and
+/// the next read waits for the reactor instead of asking the kernel in vain.
+pub(super) fn read_once(
+    tcp: &TcpStream,
+    room: usize,
+    mut read: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut result = Err(io::ErrorKind::WouldBlock.into());
+    // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
+    let _ = tcp.try_io(Interest::READABLE, || {
+        result = read();
+        match result {
+            Ok(count) if 0 < count && count < room => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    });
+    result
+}

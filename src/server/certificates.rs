@@ -1,0 +1,196 @@
+//! Certificates of the listeners: read at the start, and again when their files change.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::env::{CertificateSource, Config, TlsOptions};
+use crate::listener::Encryption;
+use crate::proxy::own_address;
+use crate::sources::watch::{self, Content, Watcher};
+use crate::tls::{
+    CertificateFileError, CertificateFiles, IssueError, ServerTls, Trust, TrustError, Validity, validity,
+};
+
+/// What clients may speak within TLS, the preferred one first.
+const PROBE_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
+const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
+
+/// How long a certificate and its key may differ while both are replaced, one after the other.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
+/// TLS cannot be spoken as the configuration wants it.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A certificate or its key.
+    #[error("{variable}: {error}")]
+    Files {
+        /// The variable with the file of the certificate.
+        variable: &'static str,
+        /// What is wrong.
+        error: CertificateFileError,
+    },
+    /// The authorities of clients.
+    #[error("TLS_CLIENT_CA_FILE: {0}")]
+    ClientCa(TrustError),
+    /// The certificate that is made here.
+    #[error("TLS: {0}")]
+    Made(#[from] IssueError),
+    /// What the library refuses.
+    #[error("TLS: {0}")]
+    Settings(#[from] rustls::Error),
+}
+
+/// TLS of the listeners.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// The probe listener's, and that of HTTP proxies.
+    pub(super) probe: Option<Encryption>,
+    /// The admin listener's.
+    pub(super) admin: Option<Encryption>,
+    watched: Vec<Watched>,
+}
+
+/// A certificate in files.
+#[derive(Debug)]
+struct Watched {
+    files: CertificateFiles,
+    variable: &'static str,
+    tls: ServerTls,
+    present: Arc<[u8]>,
+}
+
+impl Certificates {
+    /// Reads what the configuration names.
+    pub(super) fn load(config: &Config) -> Result<Self, TlsError> {
+        let TlsOptions { certificate, client_ca, is_required, admin, .. } = &config.tls;
+        let mut certificates = Self::default();
+        if certificate.is_none() && admin.is_none() {
+            return Ok(certificates);
+        }
+        let client_roots =
+            match client_ca.as_deref().map(Trust::of_file).transpose().map_err(TlsError::ClientCa)? {
+                Some(Trust::Roots(roots)) => Some(roots),
+                _ => None,
+            };
+        let names = names(config);
+        let probe = match certificate {
+            Some(CertificateSource::SelfSigned) => {
+                Some(ServerTls::self_signed(client_roots, PROBE_PROTOCOLS, names.clone())?)
+            }
+            Some(CertificateSource::Files(files)) => {
+                let make =
+                    |certified| ServerTls::new(certified, client_roots, PROBE_PROTOCOLS, names.clone());
+                Some(certificates.watched(files, "TLS_CERT_FILE", make)?)
+            }
+            None => None,
+        };
+        certificates.probe = probe.map(|tls| Encryption { tls, is_required: *is_required });
+        if let Some(files) = admin {
+            let make = |certified| ServerTls::new(certified, None, ADMIN_PROTOCOLS, names);
+            let tls = certificates.watched(files, "ADMIN_TLS_CERT_FILE", make)?;
+            certificates.admin = Some(Encryption { tls, is_required: true });
+        }
+        Ok(certificates)
+    }
+
+    fn watched(
+        &mut self,
+        files: &CertificateFiles,
+        variable: &'static str,
+        make: impl FnOnce(CertifiedKey) -> Result<ServerTls, rustls::Error>,
+    ) -> Result<ServerTls, TlsError> {
+        let certified = files.load().map_err(|error| TlsError::Files { variable, error })?;
+        if let Some(why) = invalid(&certified) {
+            warn!(variable, file = %files.chain.display(), "the certificate {why}; clients that verify it refuse it");
+        }
+        let present = first(&certified);
+        let tls = make(certified)?;
+        self.watched.push(Watched { files: files.clone(), variable, tls: tls.clone(), present });
+        Ok(tls)
+    }
+
+    /// Takes over what changes in the files, until the handle is dropped.
+    pub(super) fn watch(self) -> io::Result<Watcher> {
+        let mut watched = self.watched;
+        let paths: Vec<PathBuf> =
+            watched.iter().flat_map(|one| [one.files.chain.clone(), one.files.key.clone()]).collect();
+        // The first look reports each file, so that no change since the start is missed.
+        let paths = paths.into_iter().map(|path| (path, Content::Missing)).collect();
+        watch::spawn(paths, move |index, _| watched[index / 2].reload())
+    }
+}
+
+impl Watched {
+    fn reload(&mut self) {
+        let mut loaded = self.load();
+        if loaded.is_err() {
+            std::thread::sleep(EXCHANGE);
+            loaded = self.load();
+        }
+        let (variable, file) = (self.variable, self.files.chain.display());
+        match loaded {
+            Ok(None) => {}
+            Ok(Some(certified)) => {
+                self.present = first(&certified);
+                match self.tls.replace(certified) {
+                    Ok(()) => info!(variable, %file, "new connections get the certificate that has changed"),
+                    Err(error) => {
+                        error!(variable, %file, %error, "the certificate has changed and cannot be used; the old one stays");
+                    }
+                }
+            }
+            Err(error) => error!(variable, %file, "{error}; the old certificate stays"),
+        }
+    }
+
+    /// The certificate, if it has changed and is good.
+    fn load(&self) -> Result<Option<CertifiedKey>, String> {
+        let certified = self.files.load().map_err(|error| error.to_string())?;
+        if first(&certified) == self.present {
+            return Ok(None);
+        }
+        match invalid(&certified) {
+            Some(why) => Err(format!("the certificate in {} {why}", self.files.chain.display())),
+            None => Ok(Some(certified)),
+        }
+    }
+}
+
+/// The server's own certificate.
+fn first(certified: &CertifiedKey) -> Arc<[u8]> {
+    certified.cert.first().map_or_else(Arc::default, |first| first.as_ref().into())
+}
+
+/// Why a certificate is not valid now, if it is not.
+fn invalid(certified: &CertifiedKey) -> Option<String> {
+    let shown = |seconds| httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
+    match validity(certified, UnixTime::now()) {
+        Validity::Valid => None,
+        Validity::Expired(end) => Some(format!("has expired at {}", shown(end))),
+        Validity::NotYetValid(begin) => Some(format!("is not valid before {}", shown(begin))),
+    }
+}
+
+/// The hosts and addresses of this Pod: localhost, its own, and every Service of its namespace.
+fn names(config: &Config) -> Vec<String> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    names.extend([host.trim().to_owned()].into_iter().filter(|host| !host.is_empty()));
+    names.extend(config.identity.pod.clone());
+    if let Some(namespace) = &config.identity.namespace {
+        names.extend(["svc", "svc.cluster.local"].map(|suffix| format!("*.{namespace}.{suffix}")));
+    }
+    let own = [true, false].into_iter().filter_map(own_address);
+    names.extend(own.chain(config.probe_address.ip).map(|ip| ip.to_string()));
+    names.extend(config.tls.names.iter().cloned());
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,89 @@
+//! Certificates that are made here: for a server that was given none, and those that are wrong on purpose.
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
+use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+/// How long certificates are valid before and after the moment at which they are made.
+const VALID_BEFORE: Duration = Duration::from_secs(24 * 3600);
+const VALID_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A name that no host has (RFC 6761).
+const WRONG_NAME: &str = "wrong-name.invalid";
+
+/// What is wrong with a certificate that is wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It was valid until yesterday.
+    Expired,
+    /// It is for a name that no host has.
+    WrongName,
+    /// An authority that nobody knows has issued it.
+    Untrusted,
+}
+
+/// A certificate cannot be made.
+#[derive(Debug, Error)]
+pub enum IssueError {
+    /// The names, or the system's randomness.
+    #[error("no certificate can be made: {0}")]
+    Made(#[from] rcgen::Error),
+    /// The key.
+    #[error("no certificate can be made: {0}")]
+    Key(#[from] rustls::Error),
+}
+
+/// An authority that issues certificates for one server.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// A new one, with a key of ECDSA P-256 that is kept nowhere else.
+    pub(super) fn new() -> Result<Self, IssueError> {
+        let now = OffsetDateTime::now_utc();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name("kube-probesim CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // Before everything that it issues.
+        params.not_before = now - 3 * VALID_BEFORE;
+        params.not_after = now + VALID_AFTER;
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.der().clone();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// Issues a certificate for hosts and addresses; `flaw` says what is wrong with it.
+    pub(super) fn issue(&self, names: &[String], flaw: Option<Flaw>) -> Result<CertifiedKey, IssueError> {
+        let now = OffsetDateTime::now_utc();
+        let names = if flaw == Some(Flaw::WrongName) { vec![WRONG_NAME.to_owned()] } else { names.to_vec() };
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = name("kube-probesim");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = match flaw {
+            Some(Flaw::Expired) => (now - 2 * VALID_BEFORE, now - VALID_BEFORE),
+            _ => (now - VALID_BEFORE, now + VALID_AFTER),
+        };
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let chain = vec![certificate, self.certificate.clone()];
+        Ok(CertifiedKey::from_der(chain, key, &ring::default_provider())?)
+    }
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}

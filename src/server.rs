@@ -176,7 +176,14 @@ impl Server {
         let surroundings =
             Surroundings { metrics: metrics.clone(), budget: held, conditions: conditions.clone() };
         let mut faults = ProcessFaults::new(engine.clone(), timer.clone(), surroundings, config.files.state);
-        let shutdown = Shutdown::new(engine.clone(), metrics.clone(), timer, conditions, &config.process);
+        let shutdown = Shutdown::new(
+            engine.clone(),
+            metrics.clone(),
+            timer,
+            conditions,
+            &config.process,
+            proxies.clone(),
+        );
         let end = tokio::select! {
             end = shutdown.run(signals, serving) => end,
             ending = faults.run() => End::ByRule(ending),

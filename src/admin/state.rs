@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::duration::rounded_up;
 use crate::engine::Stop;
 use crate::env::Identity;
-use crate::fault::{Client, Rule, Target, TargetId};
+use crate::fault::{Client, Counts, Rule, Target, TargetId};
 use crate::plan::write_rule;
 use crate::sources::{Returning, RuleStatus, Status};
 use crate::units::{Show, show_timestamp};
@@ -70,6 +70,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
             "node": identity.node,
         })),
         "targets": targets.collect::<Vec<_>>(),
+        "notes": kubelet_as_traffic(&snapshot.counts),
     }));
     // One rule at a time: a tree of a thousand would take several times the memory of the text.
     let mut text = head.to_string();
@@ -78,6 +79,16 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
     list(&mut text, "hidden", status.hidden.iter().map(hidden));
     list(&mut text, "sources", status.sources.iter().map(source));
     text + "}\n"
+}
+
+/// What to know of probes that no rule on a probe acts on; null where there are none.
+fn kubelet_as_traffic(counts: &Counts) -> Value {
+    match counts.get(TargetId::Class(Target::Traffic), Client::Kubelet) {
+        0 => Value::Null,
+        count => json!([format!(
+            "probes of the kubelet arrive as traffic ({count} so far): name their paths in LIVENESS_PATHS, READINESS_PATHS or STARTUP_PATHS, or set X-Probesim-Target in their httpHeaders"
+        )]),
+    }
 }
 
 /// Appends a list to the fields of an object.

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
 use tower::{Layer, Service};
+use tracing::warn;
 
 use super::layer::FaultLayer;
 use super::{App, answer, ordinary};
-use crate::fault::Target;
+use crate::fault::{Client, Target};
 use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
 
@@ -39,12 +41,33 @@ pub(super) fn routes(app: &Arc<App>, upstream: &Behind) -> Routes {
         let layer = if forwards { layer.before_application() } else { layer };
         layer.layer(Application { app: app.clone(), target, forwarder })
     });
+    let told = AtomicBool::new(false);
     Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {
+            Ok(Target::Traffic) => {
+                tell_of_probe(&request, &told);
+                services[Target::Traffic.index()].clone().call(request)
+            }
             Ok(target) => services[target.index()].clone().call(request),
             Err(named) => Box::pin(std::future::ready(Ok(unknown_class(&named)))),
         }
     }))
+}
+
+/// Says once that a probe of the kubelet counts as traffic: no rule on a probe acts on it.
+fn tell_of_probe(request: &Request, told: &AtomicBool) {
+    if told.load(Ordering::Relaxed) {
+        return;
+    }
+    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if Client::from_user_agent(agent) == Client::Kubelet && !told.swap(true, Ordering::Relaxed) {
+        let path = request.uri().path();
+        warn!(
+            path,
+            "a probe of the kubelet arrives as traffic, so that no rule on a probe acts on it: name its path in \
+             LIVENESS_PATHS, READINESS_PATHS or STARTUP_PATHS, or set X-Probesim-Target in its httpHeaders"
+        );
+    }
 }
 
 fn unknown_class(named: &HeaderValue) -> Response {

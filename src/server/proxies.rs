@@ -96,6 +96,11 @@ impl Proxies {
         }
     }
 
+    /// Whether there are proxies.
+    pub(super) fn serve_any(&self) -> bool {
+        !self.state().served.is_empty()
+    }
+
     /// Ends all proxies: requests under way may go on until `until`.
     pub(super) async fn finish(&self, until: Instant) {
         let served: Vec<Served> = self.state().served.drain().map(|(_, served)| served).collect();

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::process::{Ending, term};
+use super::proxies::Proxies;
 use super::signals::Signals;
 use crate::clock::Timer;
 use crate::engine::Engine;
@@ -37,6 +38,7 @@ pub(super) struct Shutdown {
     delay: Duration,
     /// How long requests in progress may take after that.
     grace: Duration,
+    proxies: Arc<Proxies>,
 }
 
 impl Shutdown {
@@ -46,6 +48,7 @@ impl Shutdown {
         timer: Timer,
         conditions: watch::Sender<Conditions>,
         process: &Process,
+        proxies: Arc<Proxies>,
     ) -> Self {
         Self {
             engine,
@@ -54,6 +57,7 @@ impl Shutdown {
             conditions,
             delay: process.shutdown_delay,
             grace: process.shutdown_grace,
+            proxies,
         }
     }
 
@@ -89,5 +93,9 @@ impl Shutdown {
         self.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
         // A task that panicked has reported it; the shutdown goes on.
         let _ = serving.await;
+        // What calls through proxies may take as long to end as we.
+        if is_termination && self.proxies.serve_any() {
+            sleep_until(until).await;
+        }
     }
 }

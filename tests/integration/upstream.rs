@@ -112,3 +112,23 @@ async fn any_path_may_be_a_probe_of_the_application() {
     assert_eq!(service.get("/metrics").await.status(), 500);
     assert_eq!(service.get("/x").await.status(), 200);
 }
+
+#[tokio::test]
+async fn probes_of_the_kubelet_that_come_as_traffic_are_told() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    let probe = |path: &str, fields: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nUser-Agent: kube-probe/1.35\r\n{fields}");
+        exchange(service.probe, format!("{head}connection: close\r\n\r\n"))
+    };
+    probe("/healthz", "").await;
+    probe("/live", "X-Probesim-Target: liveness\r\n").await;
+    service.get("/live").await;
+    let request = "GET /v1/state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let state = || async { exchange(service.admin, request).await.body() };
+    assert!(!state().await.contains("notes"));
+    probe("/live", "").await;
+    let state = state().await;
+    let note = r#""notes":["probes of the kubelet arrive as traffic (1 so far): name their paths"#;
+    assert!(state.contains(note), "{state}");
+}

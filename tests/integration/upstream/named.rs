@@ -6,6 +6,8 @@ use super::backend::{Backend, OK};
 use super::count;
 use crate::support::{Service, eventually, exchange, get, kubelet_request};
 use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio::time::Duration;
 
 async fn api(service: &Service, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -121,4 +123,18 @@ async fn a_stop_lets_go_what_a_rule_holds_on_a_proxy() {
     assert_eq!(held.await.unwrap().status(), 200);
     assert_eq!(get(at, "/").await.status(), 200);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn proxies_accept_until_the_grace_is_over() {
+    let backend = Backend::answering(OK).await;
+    let proxies = format!("stock=:0->{}", backend.url());
+    let service = Service::start(&[("PROXIES", &proxies), ("SHUTDOWN_GRACE", "1500ms")]).await;
+    let (at, probe) = (address(&service, "stock").await, service.probe);
+    let ends = tokio::spawn(service.stop());
+    eventually("the probe listener is gone", || async { TcpStream::connect(probe).await.is_err() }).await;
+    assert_eq!(get(at, "/").await.status(), 200);
+    let took = ends.await.unwrap();
+    assert!(took >= Duration::from_millis(1500), "{took:?}");
+    assert!(TcpStream::connect(at).await.is_err());
 }

@@ -18,6 +18,7 @@ use super::replace::{self, Asked, Behind};
 use super::served::{Served, Waited};
 use super::view::RequestHead;
 use super::{App, answer, requested, verbose};
+use crate::engine::Injection;
 use crate::fault::{Client, Rule, TargetId, Verdict};
 use crate::listener::ConnectionHandle;
 use crate::telemetry::metrics::Outcome;
@@ -93,7 +94,7 @@ enum Fault<'a> {
 }
 
 /// One request, from the decision to the answer.
-async fn serve<S>(layer: FaultLayer, inner: S, mut request: Request) -> Result<Response, Infallible>
+async fn serve<S>(layer: FaultLayer, mut inner: S, mut request: Request) -> Result<Response, Infallible>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send,
@@ -133,39 +134,22 @@ where
         served.report(&injection, rule);
     }
     let delay = injection.decision.delay;
-    let (mut response, marked) = match fault {
+    let (response, marked) = match fault {
         Fault::None => {
             served.wait(served.arrived + delay).await;
-            (Behind::Unasked(inner, request).answer().await, first)
+            let Ok(response) = inner.call(request).await;
+            (response, first)
         }
+        // In a box of its own, so that a request without a fault takes less memory and time.
         Fault::Mode(rule) => {
-            let asked = Asked::of(&request);
-            let (from, behind) = if rule.answer().forward {
-                match forwarding.call(inner, request, served.connection.clone()).await {
-                    Some(lost) => (Instant::now(), Behind::Answered(lost)),
-                    None => {
-                        return Ok(answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"));
-                    }
-                }
-            } else {
-                (served.arrived, Behind::Unasked(inner, request))
-            };
-            match served.wait(from + delay).await {
-                // All rules are out of force: the request gets its ordinary answer at once.
-                Waited::Stopped => (behind.answer().await, first),
-                Waited::Whole => {
-                    if let Some(script) = replace::script(&served, rule, &asked) {
-                        behind.forget();
-                        return Ok(replace::take_over(served, &injection, rule, &asked, script).await);
-                    }
-                    let (response, shows) = replace::replace(&served, injection, rule, &asked, behind).await;
-                    let others = first.filter(|first| first.name() != rule.name());
-                    (response, if shows { Some(rule) } else { others })
-                }
-            }
+            let faulted = faulted(served, &forwarding, injection, rule, first, inner, request);
+            return Ok(Box::pin(faulted).await);
         }
         Fault::Dependency(rule) => match served.wait(served.arrived + delay).await {
-            Waited::Stopped => (Behind::Unasked(inner, request).answer().await, first),
+            Waited::Stopped => {
+                let Ok(response) = inner.call(request).await;
+                (response, first)
+            }
             Waited::Whole => {
                 served.confirm(&injection, rule);
                 let failure =
@@ -175,9 +159,56 @@ where
             }
         },
     };
+    Ok(finish(served, response, marked))
+}
+
+/// A request that gets the mode of `rule`, after its delay. `first` is the first rule that applies to it.
+async fn faulted<S>(
+    served: Served,
+    forwarding: &Forwarding,
+    injection: Injection,
+    rule: &Rule,
+    first: Option<&Rule>,
+    inner: S,
+    request: Request,
+) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+{
+    let delay = injection.decision.delay;
+    let asked = Asked::of(&request);
+    let (from, behind) = if rule.answer().forward {
+        match forwarding.call(inner, request, served.connection.clone()).await {
+            Some(lost) => (Instant::now(), Behind::Answered(lost)),
+            None => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"),
+        }
+    } else {
+        (served.arrived, Behind::Unasked(inner, request))
+    };
+    match served.wait(from + delay).await {
+        // All rules are out of force: the request gets its ordinary answer at once.
+        Waited::Stopped => {
+            let response = behind.answer().await;
+            finish(served, response, first)
+        }
+        Waited::Whole => {
+            if let Some(script) = replace::script(&served, rule, &asked) {
+                behind.forget();
+                return replace::take_over(served, &injection, rule, &asked, script).await;
+            }
+            let (response, shows) = replace::replace(&served, injection, rule, &asked, behind).await;
+            let others = first.filter(|first| first.name() != rule.name());
+            finish(served, response, if shows { Some(rule) } else { others })
+        }
+    }
+}
+
+/// Names the rule that the client sees in the answer, and counts the request.
+fn finish(served: Served, mut response: Response, marked: Option<&Rule>) -> Response {
     if let Some(rule) = marked {
         answer::mark(&mut response, rule);
     }
     served.answered(&response);
-    Ok(response)
+    response
 }

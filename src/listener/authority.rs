@@ -42,8 +42,28 @@ fn is_host(host: &[u8]) -> bool {
         },
     };
     // The characters of a registered name (RFC 3986, section 3.2.2).
-    name.iter().all(|c| c.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(c))
-        && port.iter().all(u8::is_ascii_digit)
+    let is_of_name = |c: &u8| {
+        c.is_ascii_alphanumeric()
+            || matches!(
+                c,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
+    };
+    name.iter().all(is_of_name) && port.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod rate;
 mod replica;
 mod request_match;
 mod rule;
+mod stream;
 mod target;
 mod trigger;
 mod upstream;
@@ -61,11 +62,12 @@ pub use process::{
     ABORT_CODE, CORES, Container, DEFAULT_CODE, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode,
     ProcessModeInfo, ProcessParts, Resources, Size, UNLIMITED_CORES, UNLIMITED_MEMORY,
 };
-pub use proxy::{Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
+pub use proxy::{Protocol, Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
 pub use request_match::{Match, RequestView};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
+pub use stream::Stream;
 pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;
 pub use upstream::{UpstreamAddress, UpstreamError, UpstreamHost, UpstreamPlace, UpstreamProtocol};

@@ -49,8 +49,10 @@ use crate::tls::ServerTls;
 
 use budget::Budget;
 
-pub use accept::serve;
+pub(crate) use accept::refuse;
+pub use accept::{Gate, accept, serve};
 pub use handle::{ConnectionHandle, Ended, Takeover};
+pub(crate) use partitioned::reset_on_close;
 pub use partitioned::{BindError, PartitionedListener};
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};

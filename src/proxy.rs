@@ -17,9 +17,11 @@ mod own;
 mod pool;
 mod shared;
 mod stream;
+mod tcp;
 mod tunnel;
 
 pub(crate) use connect::own_address;
 pub use error::{ForwardError, Refusal};
 pub use forward::Forwarder;
 pub use own::OwnListeners;
+pub use tcp::{Buffers, TcpProxy, TcpShared};

@@ -217,7 +217,7 @@ pub const VARIABLES: &[Variable] = &[
         "PROXIES",
         "proxies",
         "",
-        "named HTTP proxies, comma-separated: stock=:18090->http://stock:8080; without a host they listen on loopback",
+        "named proxies, comma-separated: stock=:18090->http://stock:8080 for HTTP, db=:15432->postgres:5432 for TCP; without a host they listen on loopback",
     ),
     one("ANNOTATION_PROXIES", "bool", "false", "whether the plan in an annotation may add proxies"),
     one("UPSTREAM_PROBES", "bool", "true", "whether the application answers the probe paths, too"),

@@ -54,6 +54,15 @@ impl fmt::Display for ProxyName {
     }
 }
 
+/// What a proxy knows of what goes through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Requests and answers of HTTP.
+    Http,
+    /// Connections and their bytes.
+    Tcp,
+}
+
 /// The place of a proxy in the tables of a process, below [`MAX_PROXIES`]. It stays the same as long as the proxy is
 /// known; another process may give another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -78,7 +78,7 @@ pub enum UpstreamError {
     #[error("has {0}; give scheme, host and port alone, each request keeps its own path and query")]
     Extra(&'static str),
     /// No host, or an invalid one.
-    #[error("has no valid host between the scheme and the port; put an IPv6 address in brackets")]
+    #[error("has no valid host before the port; put an IPv6 address in brackets")]
     Host,
     /// An address that means all of them.
     #[error("is not an address to connect to; write 127.0.0.1, or the host's own address")]
@@ -86,6 +86,9 @@ pub enum UpstreamError {
     /// No port, or an invalid one.
     #[error("has no valid port; it is a whole number from 1 to 65535")]
     Port,
+    /// A TCP upstream without a port.
+    #[error("has no port; write it behind the host, such as postgres:5432, or http:// before it")]
+    NoPort,
     /// No path from the root, or one that is too long.
     #[error("is not the path of a socket, such as unix:/run/app.sock, of at most {MAX_SOCKET_PATH} bytes")]
     SocketPath,
@@ -113,12 +116,17 @@ impl UpstreamAddress {
 
     /// The port of a host that is certainly this machine; `None` elsewhere.
     pub fn loopback_port(&self) -> Option<u16> {
-        match &self.place {
-            UpstreamPlace::Tcp(UpstreamHost::Ip(ip), port) => {
-                ip.to_canonical().is_loopback().then_some(*port)
-            }
-            UpstreamPlace::Tcp(UpstreamHost::Name(name), port) => (name == "localhost").then_some(*port),
-            UpstreamPlace::Unix(_) => None,
+        self.place.loopback_port()
+    }
+}
+
+impl UpstreamPlace {
+    /// The port of a host that is certainly this machine; `None` elsewhere.
+    pub fn loopback_port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(UpstreamHost::Ip(ip), port) => ip.to_canonical().is_loopback().then_some(*port),
+            Self::Tcp(UpstreamHost::Name(name), port) => (name == "localhost").then_some(*port),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -153,8 +161,14 @@ impl FromStr for UpstreamAddress {
     }
 }
 
-/// A host with an optional port.
+/// A host with a port, that of `http://` unless given.
 fn parse(text: &str) -> Result<(UpstreamHost, u16), UpstreamError> {
+    let (host, port) = authority(text)?;
+    Ok((host, port.unwrap_or(HTTP_PORT)))
+}
+
+/// A host with an optional port.
+fn authority(text: &str) -> Result<(UpstreamHost, Option<u16>), UpstreamError> {
     let text = text.strip_suffix('/').unwrap_or(text);
     for (sign, what) in [('@', "a user"), ('?', "a query"), ('#', "a fragment"), ('/', "a path")] {
         if text.contains(sign) {
@@ -182,10 +196,10 @@ fn parse(text: &str) -> Result<(UpstreamHost, u16), UpstreamError> {
     {
         return Err(UpstreamError::Unspecified);
     }
-    let Some(port) = port else { return Ok((host, HTTP_PORT)) };
+    let Some(port) = port else { return Ok((host, None)) };
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|port| is_number && *port > 0).ok_or(UpstreamError::Port)?;
-    Ok((host, port))
+    Ok((host, Some(port)))
 }
 
 fn name(text: &str) -> Result<UpstreamHost, UpstreamError> {
@@ -206,6 +220,29 @@ fn name(text: &str) -> Result<UpstreamHost, UpstreamError> {
         return Err(UpstreamError::Host);
     }
     Ok(UpstreamHost::Name(text.to_ascii_lowercase()))
+}
+
+/// The place of a TCP upstream: `host:port`, or `tcp://host:port`.
+impl FromStr for UpstreamPlace {
+    type Err = UpstreamError;
+
+    fn from_str(text: &str) -> Result<Self, UpstreamError> {
+        let text = text.strip_prefix("tcp://").unwrap_or(text);
+        if text.contains("://") || text.starts_with("unix:") {
+            return Err(UpstreamError::Form);
+        }
+        let (host, port) = authority(text)?;
+        Ok(Self::Tcp(host, port.ok_or(UpstreamError::NoPort)?))
+    }
+}
+
+impl fmt::Display for UpstreamPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl fmt::Display for UpstreamAddress {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
@@ -15,8 +16,8 @@ use super::counted::Counted;
 use super::partitioned::{PartitionedListener, reset_on_close};
 use super::places::{Places, is_loopback};
 use super::state::ConnectionState;
-use super::{Service, Stage, connection};
-use crate::telemetry::metrics::{Limit, Metrics};
+use super::{Conditions, Service, Stage, connection};
+use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics};
 
 /// How long to wait before accepting again after the process ran out of file descriptors or memory for sockets.
 const REST: Duration = Duration::from_millis(100);
@@ -27,53 +28,87 @@ const SLACK: Duration = Duration::from_millis(200);
 /// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
 const IDLE_MEMORY: usize = 6 << 10;
 
+/// What the accept loop of a listener obeys, and where it counts.
+#[derive(Debug)]
+pub struct Gate {
+    /// The listener's name in the log.
+    pub name: Arc<str>,
+    /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
+    pub files: usize,
+    /// The listener's own counters.
+    pub listener_metrics: Arc<ListenerMetrics>,
+    /// Counts how often a limit cut a client short.
+    pub metrics: Arc<Metrics>,
+    /// Partition and stage.
+    pub conditions: watch::Receiver<Conditions>,
+}
+
 /// Serves connections until the stage is [`Stage::Draining`], then waits for those that are open, at most until the
 /// drain's end.
-pub async fn serve(mut listener: PartitionedListener, service: Service) {
-    let mut watched = service.conditions.clone();
+pub async fn serve(listener: PartitionedListener, service: Service) {
+    let gate = Gate {
+        name: service.name.clone(),
+        files: service.files,
+        listener_metrics: service.listener_metrics.clone(),
+        metrics: service.metrics.clone(),
+        conditions: service.conditions.clone(),
+    };
     let service = Arc::new(service);
-    let mut connections = JoinSet::new();
     let mut places = Places::default();
+    accept(listener, gate, |connections, socket, peer| {
+        if !has_place(&mut places, connections.len(), peer, &service) {
+            service.metrics.limit(Limit::Connections);
+            refuse(&socket, peer, "a connection above the limit is reset");
+        } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
+            let counted = Counted::new(service.listener_metrics.clone());
+            let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
+            let task = connections.spawn(serving);
+            if service.fairness.is_some() {
+                places.add(state, task);
+            }
+        } else {
+            refuse(&socket, peer, "no memory is left for the connection");
+        }
+    })
+    .await;
+}
+
+/// Accepts connections until the stage is [`Stage::Draining`], and hands each to `take`, which may spawn a task for it.
+/// Then waits for the tasks, at most until the drain's end.
+pub async fn accept(
+    mut listener: PartitionedListener,
+    mut gate: Gate,
+    mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr),
+) {
+    let mut connections = JoinSet::new();
     let until = loop {
-        let conditions = *watched.borrow_and_update();
+        let conditions = *gate.conditions.borrow_and_update();
         if let Stage::Draining(until) = conditions.stage {
             break until;
         }
-        let is_applied = apply(&mut listener, &service, conditions.link.whole.map(|cut| cut.cut));
+        let is_applied = apply(&mut listener, &gate, conditions.link.whole.map(|cut| cut.cut));
         tokio::select! {
             biased;
-            changed = watched.changed() => {
+            changed = gate.conditions.changed() => {
                 if changed.is_err() {
                     break Instant::now();
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(REST), if !is_applied => {}
-            accepted = listener.accept(), if connections.len() < service.files && !conditions.is_starved => match accepted {
+            accepted = listener.accept(), if connections.len() < gate.files && !conditions.is_starved => match accepted {
                 Ok((socket, peer)) => {
-                    if !has_place(&mut places, connections.len(), peer, &service) {
-                        service.metrics.limit(Limit::Connections);
-                        refuse(&socket, peer, "a connection above the limit is reset");
-                    } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
-                        let counted = Counted::new(service.listener_metrics.clone());
-                        let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
-                        let task = connections.spawn(serving);
-                        if service.fairness.is_some() {
-                            places.add(state, task);
-                        }
-                        if connections.len() == service.files {
-                            service.metrics.limit(Limit::Descriptors);
-                            warn!(listener = %service.name, connections = service.files, "no file descriptors are left; waiting");
-                        }
-                    } else {
-                        refuse(&socket, peer, "no memory is left for the connection");
+                    take(&mut connections, socket, peer);
+                    if connections.len() == gate.files {
+                        gate.metrics.limit(Limit::Descriptors);
+                        warn!(listener = %gate.name, connections = gate.files, "no file descriptors are left; waiting");
                     }
                 }
-                Err(error) => rest(&error, &service.metrics, &mut connections).await,
+                Err(error) => rest(&error, &gate.metrics, &mut connections).await,
             }
         }
     };
-    service.listener_metrics.set_up(false);
+    gate.listener_metrics.set_up(false);
     drop(listener);
     while let Ok(Some(ended)) = timeout_at(until + SLACK, connections.join_next()).await {
         report(ended);
@@ -81,13 +116,13 @@ pub async fn serve(mut listener: PartitionedListener, service: Service) {
 }
 
 /// Applies the partition, if any, to the listening socket. Where that fails, it is to be tried again.
-fn apply(listener: &mut PartitionedListener, service: &Service, cut: Option<crate::fault::Cut>) -> bool {
+fn apply(listener: &mut PartitionedListener, gate: &Gate, cut: Option<crate::fault::Cut>) -> bool {
     let result = listener.set(cut);
     if let Err(error) = &result {
-        let (name, address) = (&service.name, listener.local_addr());
+        let (name, address) = (&gate.name, listener.local_addr());
         error!(%error, listener = %name, %address, "the partition cannot be applied to the listening socket; trying again");
     }
-    service.listener_metrics.set_up(cut.is_none() && listener.is_open());
+    gate.listener_metrics.set_up(cut.is_none() && listener.is_open());
     result.is_ok()
 }
 
@@ -113,7 +148,8 @@ fn reserve(
     Some((state, idle))
 }
 
-fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
+/// Ends a connection that is not served with a reset.
+pub(crate) fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
     debug!(%peer, "{why}");
     reset_on_close(socket);
 }

@@ -112,6 +112,13 @@ impl Reservation {
         grown
     }
 
+    /// Gives back what is above `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.budget.0.used.fetch_sub(less, Ordering::Relaxed);
+    }
+
     fn try_grow(&mut self, more: usize) -> bool {
         let ceiling = self.budget.ceiling(self.share);
         let fits = |used: usize| used.checked_add(more).filter(|used| *used <= ceiling);
@@ -190,6 +197,9 @@ mod tests {
         let mut held = budget.reserve(1000, Share::Bulk).unwrap();
         assert!(held.grow_to(2000) && !held.grow_to(budget.limit()));
         assert_eq!(budget.used(), 2000);
+        held.shrink_to(700);
+        held.shrink_to(900);
+        assert_eq!(budget.used(), 700);
     }
 
     #[test]

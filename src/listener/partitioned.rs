@@ -264,7 +264,7 @@ fn connect(to: SocketAddr) -> io::Result<Socket> {
 const EINPROGRESS: i32 = 115;
 
 /// Makes the close of `stream` a reset.
-pub(super) fn reset_on_close(stream: &TcpStream) {
+pub(crate) fn reset_on_close(stream: &TcpStream) {
     // Fails only where the connection has ended already.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

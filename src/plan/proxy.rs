@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::{ConfigError, Errors, Reason};
 use super::reader::FieldReader;
-use crate::fault::{MAX_PROXIES, ProxyName, UpstreamAddress, UpstreamError};
+use crate::fault::{MAX_PROXIES, Protocol, ProxyName, UpstreamAddress, UpstreamError, UpstreamPlace};
 
 /// A listener of its own, and the upstream that its requests go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,25 @@ pub struct Proxy {
 pub enum ProxyUpstream {
     /// An HTTP server.
     Http(UpstreamAddress),
+    /// A server of any protocol over TCP.
+    Tcp(UpstreamPlace),
+}
+
+impl Proxy {
+    /// What its clients speak, as far as the proxy knows.
+    pub const fn protocol(&self) -> Protocol {
+        match self.upstream {
+            ProxyUpstream::Http(_) => Protocol::Http,
+            ProxyUpstream::Tcp(_) => Protocol::Tcp,
+        }
+    }
 }
 
 impl fmt::Display for ProxyUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(address) => address.fmt(f),
+            Self::Tcp(place) => place.fmt(f),
         }
     }
 }
@@ -155,9 +168,15 @@ fn listen(text: &str) -> Result<SocketAddr, Reason> {
     named.as_deref().unwrap_or(text).parse().map_err(|_| Reason::ListenAddress)
 }
 
+/// The address of an HTTP server with its scheme, or `host:port` of any other server.
 fn upstream(text: &str) -> Result<ProxyUpstream, Reason> {
-    let address: UpstreamAddress = text.parse().map_err(|error: UpstreamError| Reason::from(error))?;
-    Ok(ProxyUpstream::Http(address))
+    let has_scheme = text.contains("://") || text.starts_with("unix:");
+    let upstream = if has_scheme && !text.starts_with("tcp://") {
+        text.parse::<UpstreamAddress>().map(ProxyUpstream::Http)
+    } else {
+        text.parse::<UpstreamPlace>().map(ProxyUpstream::Tcp)
+    };
+    upstream.map_err(|error: UpstreamError| error.into())
 }
 
 #[cfg(test)]
@@ -182,6 +201,10 @@ mod tests {
                 "x=127.0.0.1:18092->unix:/run/x",
             ]
         );
+        assert_eq!(
+            shown("db=15432->postgres:5432, cache=:16379->tcp://[::1]:6379"),
+            ["db=127.0.0.1:15432->postgres:5432", "cache=127.0.0.1:16379->[::1]:6379"]
+        );
         assert_eq!(shown("a=[::1]:1->http://b, c=localhost:1->http://d").len(), 2);
         assert_eq!(shown("a=:0->http://b, c=:0->http://d").len(), 2, "free ports never collide");
         assert_eq!(shown(""), [""; 0]);
@@ -190,8 +213,11 @@ mod tests {
     #[test]
     fn wrong_proxies_are_named() {
         for (text, expected) in [
-            ("db", "db: is not a proxy such as stock=:18090->http://stock:8080"),
-            ("db=:1", "db=:1: is not a proxy such as stock=:18090->http://stock:8080"),
+            ("db", "db: is not a proxy such as stock=:18090->http://stock:8080 or db=:15432->postgres:5432"),
+            (
+                "db=:1",
+                "db=:1: is not a proxy such as stock=:18090->http://stock:8080 or db=:15432->postgres:5432",
+            ),
             (
                 "traffic=:1->http://a",
                 "traffic=:1->http://a: the name traffic is reserved; a proxy needs another one",
@@ -201,7 +227,12 @@ mod tests {
                 "db=x->http://a: is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
             ),
             ("db=:70000->http://a", "db=:70000->http://a: is not an address to listen on"),
-            ("db=:1->postgres:5432", "db=:1->postgres:5432: has no scheme; write http://postgres:5432"),
+            (
+                "db=:1->postgres",
+                "db=:1->postgres: has no port; write it behind the host, such as postgres:5432",
+            ),
+            ("db=:1->postgres:0", "db=:1->postgres:0: has no valid port"),
+            ("db=:1->udp://a:1", "db=:1->udp://a:1: is not the address of an upstream"),
             ("a=:1->http://x, a=:2->http://y", "entry 2 (a): name: the name a is taken by another proxy"),
             (
                 "a=:1->http://x, b=:1->http://y",
@@ -218,7 +249,9 @@ mod tests {
 
     #[test]
     fn a_written_proxy_reads_back() {
-        for proxy in parse_list("stock=:18090->http://stock:8080, x=[::1]:7->unix:/run/x").unwrap() {
+        for proxy in
+            parse_list("stock=:18090->http://stock:8080, x=[::1]:7->unix:/run/x, db=:8->pg:5432").unwrap()
+        {
             assert_eq!(read_proxy(&write_proxy(&proxy), "").unwrap(), proxy);
         }
     }
@@ -238,7 +271,7 @@ mod tests {
                 "proxies[1] (A): unknown field \"port\"",
                 "proxies[1] (A): name=\"A\": the name \"A\" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
                 "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
-                "proxies[1] (A): upstream=\"5\": is not the address of an upstream, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock",
+                "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",
                 "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream",

@@ -11,19 +11,19 @@ use super::error::ForwardError;
 use super::own::OwnListeners;
 use super::stream::UpstreamStream;
 use crate::env::SourceAddress;
-use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace};
+use crate::fault::{UpstreamHost, UpstreamPlace};
 
 /// The address that a connection has to come from; `None`: whatever the system takes.
 pub(super) type Source = Option<IpAddr>;
 
 /// From where an upstream is connected to for a client that reached `reached`. A loopback upstream that sees loopback may
 /// trust it; who came from elsewhere must not look so.
-pub(super) fn source(choice: SourceAddress, address: &UpstreamAddress, reached: Option<IpAddr>) -> Source {
+pub(super) fn source(choice: SourceAddress, place: &UpstreamPlace, reached: Option<IpAddr>) -> Source {
     match choice {
         SourceAddress::System => None,
         SourceAddress::Ip(ip) => Some(ip),
         SourceAddress::Reached => {
-            address.loopback_port()?;
+            place.loopback_port()?;
             reached.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback())
         }
     }
@@ -31,20 +31,20 @@ pub(super) fn source(choice: SourceAddress, address: &UpstreamAddress, reached: 
 
 /// Connects within `time`.
 pub(super) async fn connect(
-    address: &UpstreamAddress,
+    place: &UpstreamPlace,
     source: Source,
     own: &OwnListeners,
     time: Duration,
 ) -> Result<UpstreamStream, ForwardError> {
-    timeout(time, connected(address, source, own)).await.map_err(|_| ForwardError::ConnectTimeout(time))?
+    timeout(time, connected(place, source, own)).await.map_err(|_| ForwardError::ConnectTimeout(time))?
 }
 
 async fn connected(
-    address: &UpstreamAddress,
+    place: &UpstreamPlace,
     source: Source,
     own: &OwnListeners,
 ) -> Result<UpstreamStream, ForwardError> {
-    match address.place() {
+    match place {
         UpstreamPlace::Unix(path) => {
             UnixStream::connect(path).await.map(UpstreamStream::Unix).map_err(failure)
         }

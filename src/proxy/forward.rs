@@ -204,7 +204,7 @@ impl Inner {
         Manner {
             repeatable: request.body().is_end_stream() && !upgrade && is_idempotent(request.method()),
             upgrade,
-            source: connect::source(self.options.source, &self.address, reached),
+            source: connect::source(self.options.source, self.address.place(), reached),
         }
     }
 
@@ -315,7 +315,7 @@ impl Inner {
     async fn open(&self, source: Source) -> Result<(UpstreamStream, OwnedSemaphorePermit), ForwardError> {
         let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
         let time = self.options.connect_timeout;
-        Ok((connect::connect(&self.address, source, &self.own, time).await?, place))
+        Ok((connect::connect(self.address.place(), source, &self.own, time).await?, place))
     }
 
     /// A place for a connection. Where all are taken, the connection that has been idle the longest makes room.

@@ -13,12 +13,12 @@ use tracing::info;
 
 use super::spare_files;
 use crate::env::{Address, ForwardOptions, Limits};
-use crate::fault::ProxyName;
+use crate::fault::{ProxyName, Slot, UpstreamAddress};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::Budget;
 use crate::listener::{self, BindError, Conditions, Encryption, PartitionedListener, Stage};
-use crate::plan::{Errors, Proxy, ProxyUpstream};
-use crate::proxy::{Forwarder, OwnListeners};
+use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
+use crate::proxy::{Buffers, Forwarder, OwnListeners, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 
@@ -33,6 +33,8 @@ pub(super) struct Proxies {
     limits: Limits,
     options: ForwardOptions,
     own: OwnListeners,
+    /// What TCP proxies read into.
+    buffers: Arc<Buffers>,
     runtime: Handle,
     /// Whether all rules are stopped, as the probe listener hears it.
     conditions: watch::Receiver<Conditions>,
@@ -44,15 +46,21 @@ struct State {
     /// Bound, and not served yet.
     bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
     served: HashMap<ProxyName, Served>,
-    /// Of proxies that are gone, and drain.
-    draining: Vec<JoinHandle<()>>,
+    /// Of proxies that are gone, and drain. Their connections obey the conditions until the last has ended.
+    draining: Vec<(JoinHandle<()>, watch::Sender<Conditions>)>,
+}
+
+/// How a proxy forwards.
+enum Forwards {
+    Http(Exchangeable),
+    Tcp(Arc<TcpProxy>),
 }
 
 /// A proxy that is served.
 struct Served {
     proxy: Proxy,
     local: SocketAddr,
-    upstream: Exchangeable,
+    forwards: Forwards,
     conditions: watch::Sender<Conditions>,
     serving: JoinHandle<()>,
 }
@@ -65,7 +73,10 @@ impl fmt::Debug for Proxies {
 
 /// Binds the listener of a proxy.
 pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
-    PartitionedListener::bind(Address { ip: Some(proxy.listen.ip()), port: proxy.listen.port() }, true)
+    let address = Address { ip: Some(proxy.listen.ip()), port: proxy.listen.port() };
+    let listener = PartitionedListener::bind(address, true)?;
+    listener.widen();
+    Ok(listener)
 }
 
 impl Proxies {
@@ -80,7 +91,8 @@ impl Proxies {
         let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
         let state = Mutex::new(State { bound, ..State::default() });
         let conditions = app.conditions.clone();
-        Self { app, budget, tls, limits, options, own, runtime: Handle::current(), conditions, state }
+        let (runtime, buffers) = (Handle::current(), Arc::default());
+        Self { app, budget, tls, limits, options, own, buffers, runtime, conditions, state }
     }
 
     /// Lets go what rules hold on proxies when all rules are stopped. Never ends.
@@ -117,20 +129,44 @@ impl Proxies {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forwarder(&self, proxy: &Proxy) -> Forwarder {
-        let ProxyUpstream::Http(address) = &proxy.upstream;
-        let metrics = self.app.metrics.upstream(proxy.name.as_str());
+    fn forwarder(&self, name: &ProxyName, address: &UpstreamAddress) -> Forwarder {
+        let metrics = self.app.metrics.upstream(name.as_str());
         Forwarder::new(address.clone(), self.options, metrics, self.own.clone())
     }
 
     fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
         let slot = self.app.engine.active().plan.proxies().slot(&proxy.name)?;
         let local = listener.local_addr();
-        let upstream = Exchangeable::new(self.forwarder(proxy));
         let is_stopped = self.conditions.borrow().is_stopped;
         let conditions = watch::Sender::new(Conditions { is_stopped, ..Conditions::default() });
-        let service = listener::Service {
-            name: proxy.name.as_str().into(),
+        info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
+        self.own.add(local);
+        let (forwards, serving) = match &proxy.upstream {
+            ProxyUpstream::Http(address) => {
+                let upstream = Exchangeable::new(self.forwarder(&proxy.name, address));
+                let service = self.http_service(&proxy.name, slot, &upstream, conditions.subscribe());
+                let serving = self.runtime.spawn(listener::serve(listener, service));
+                (Forwards::Http(upstream), serving)
+            }
+            ProxyUpstream::Tcp(place) => {
+                let (shared, conditions) = (self.tcp_shared(), conditions.subscribe());
+                let tcp = TcpProxy::new(proxy.name.as_str(), place.clone(), shared, conditions);
+                let serving = self.runtime.spawn(tcp.clone().serve(listener));
+                (Forwards::Tcp(tcp), serving)
+            }
+        };
+        Some(Served { proxy: proxy.clone(), local, forwards, conditions, serving })
+    }
+
+    fn http_service(
+        &self,
+        name: &ProxyName,
+        slot: Slot,
+        upstream: &Exchangeable,
+        conditions: watch::Receiver<Conditions>,
+    ) -> listener::Service {
+        listener::Service {
+            name: name.as_str().into(),
             listener_metrics: Arc::default(),
             routes: proxy_routes(&self.app, slot, upstream.clone()),
             limits: self.limits,
@@ -143,23 +179,46 @@ impl Proxies {
             faulted: None,
             speaks_http2: true,
             tls: self.tls.clone(),
-            conditions: conditions.subscribe(),
-        };
-        info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
-        self.own.add(local);
-        let serving = self.runtime.spawn(async move {
-            listener::serve(listener, service).await;
-        });
-        Some(Served { proxy: proxy.clone(), local, upstream, conditions, serving })
+            conditions,
+        }
+    }
+
+    fn tcp_shared(&self) -> TcpShared {
+        TcpShared {
+            metrics: self.app.metrics.clone(),
+            budget: self.budget.clone(),
+            buffers: self.buffers.clone(),
+            options: self.options,
+            own: self.own.clone(),
+            connections: self.limits.connections,
+            files: spare_files(true),
+        }
+    }
+
+    /// Forwards what comes from here on to the upstream that `proxy` has now.
+    fn exchange(&self, served: &mut Served, proxy: &Proxy) {
+        match (&served.forwards, &proxy.upstream) {
+            (Forwards::Http(upstream), ProxyUpstream::Http(address)) => {
+                upstream.exchange(self.forwarder(&proxy.name, address));
+            }
+            (Forwards::Tcp(tcp), ProxyUpstream::Tcp(place)) => tcp.exchange(place.clone()),
+            // `open` has refused it.
+            _ => return,
+        }
+        info!(proxy = %proxy.name, upstream = %proxy.upstream, "proxy forwards elsewhere");
+        served.proxy = proxy.clone();
     }
 
     /// The listener closes at once; requests under way may go on for a while.
-    fn end(&self, served: Served, draining: &mut Vec<JoinHandle<()>>) {
+    fn end(&self, served: Served, draining: &mut Vec<(JoinHandle<()>, watch::Sender<Conditions>)>) {
         info!(proxy = %served.proxy.name, listen = %served.local, "proxy closed");
         self.own.remove(served.local);
+        if let Forwards::Tcp(tcp) = &served.forwards {
+            tcp.retire();
+        }
         let until = Instant::now() + GRACE;
         served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
-        draining.push(served.serving);
+        draining.push((served.serving, served.conditions));
     }
 }
 
@@ -174,6 +233,15 @@ impl ProxyHost for Proxies {
                 || state.bound.iter().any(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen))
         };
         let (mut opened, mut errors) = (Vec::new(), Errors::new());
+        for proxy in wanted {
+            let served = state.served.get(&proxy.name).map(|served| &served.proxy);
+            let same = served.filter(|served| served.listen == proxy.listen);
+            if same.is_some_and(|served| served.protocol() != proxy.protocol()) {
+                let reason = Reason::ProtocolChange;
+                let error = ConfigError::new(format!("proxy {}", proxy.name), reason).field("upstream");
+                errors.push(error.value(&proxy.upstream.to_string()));
+            }
+        }
         for proxy in wanted.iter().filter(|proxy| !has_socket(&state, proxy)) {
             match bind(proxy) {
                 Ok(listener) => opened.push((proxy.name.clone(), proxy.listen, listener)),
@@ -191,7 +259,7 @@ impl ProxyHost for Proxies {
         let _runtime = self.runtime.enter();
         let mut state = self.state();
         let State { bound, served, draining } = &mut *state;
-        draining.retain(|serving| !serving.is_finished());
+        draining.retain(|(serving, _)| !serving.is_finished());
         let is_wanted = |of: &Served| {
             wanted.iter().any(|proxy| proxy.name == of.proxy.name && proxy.listen == of.proxy.listen)
         };
@@ -201,9 +269,7 @@ impl ProxyHost for Proxies {
         for proxy in wanted {
             if let Some(served) = served.get_mut(&proxy.name) {
                 if served.proxy.upstream != proxy.upstream {
-                    info!(proxy = %proxy.name, upstream = %proxy.upstream, "proxy forwards elsewhere");
-                    served.upstream.exchange(self.forwarder(proxy));
-                    served.proxy = proxy.clone();
+                    self.exchange(served, proxy);
                 }
                 continue;
             }

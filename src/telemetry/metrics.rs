@@ -4,6 +4,7 @@ mod exposition;
 mod family;
 mod listener;
 mod process;
+mod proxy;
 mod target;
 mod upstream;
 
@@ -19,6 +20,7 @@ use crate::fault::{Client, TargetId};
 use crate::plan::Source;
 
 pub use listener::ListenerMetrics;
+pub use proxy::{ConnectionResult, ProxyMetrics};
 pub use upstream::{UpstreamFault, UpstreamMetrics};
 
 /// Upper bounds of the histogram of durations, in seconds: from the least that can be told apart to the timeouts that
@@ -112,6 +114,7 @@ pub struct Metrics {
     draining: AtomicBool,
     held: Held,
     upstreams: Upstreams,
+    proxies: proxy::ProxyTable,
 }
 
 /// The counters of upstreams, and the histogram that theirs are parts of.
@@ -144,6 +147,7 @@ impl Metrics {
             draining: AtomicBool::new(false),
             held: Held::default(),
             upstreams: Upstreams { all: Mutex::default(), durations: of_upstreams },
+            proxies: proxy::ProxyTable::default(),
         })
     }
 
@@ -206,6 +210,11 @@ impl Metrics {
         let upstream = Arc::new(UpstreamMetrics::new(proxy, duration));
         all.push(upstream.clone());
         upstream
+    }
+
+    /// The counters of the connections of a TCP proxy, made where there are none of that name yet.
+    pub fn proxy(&self, name: &str) -> Arc<ProxyMetrics> {
+        self.proxies.get(name)
     }
 
     /// The current state in Prometheus' text format.

@@ -171,8 +171,13 @@ async fn the_calls_of_the_api_do_what_they_say() {
 #[tokio::test]
 async fn the_table_of_metrics_is_what_a_scrape_has() {
     let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 100%}]}";
-    // Nothing listens there: families of an application behind it are there all the same.
-    let vars = [("FAULTS", plan), ("POD_NAME", "web-0"), ("UPSTREAM", "http://127.0.0.1:1")];
+    // Nothing listens there: families of what is behind it are there all the same.
+    let vars = [
+        ("FAULTS", plan),
+        ("POD_NAME", "web-0"),
+        ("UPSTREAM", "http://127.0.0.1:1"),
+        ("PROXIES", "db=:0->127.0.0.1:1"),
+    ];
     let service = crate::support::Service::start(&vars).await;
     service.get("/healthz").await;
     let metrics = service.metrics().await;

@@ -43,6 +43,7 @@ mod sources;
 mod state;
 mod stop;
 mod support;
+mod tcp;
 mod tls;
 mod unprivileged;
 mod upstream;

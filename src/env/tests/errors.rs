@@ -108,7 +108,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         (
             "PROXIES",
             "db=:1",
-            r#"PROXIES="db=:1": db=:1: is not a proxy such as stock=:18090->http://stock:8080"#,
+            r#"PROXIES="db=:1": db=:1: is not a proxy such as stock=:18090->http://stock:8080 or db=:15432->postgres:5432"#,
         ),
         (
             "PROXIES",

@@ -178,11 +178,16 @@ pub enum Reason {
     #[error("is not reached, system, or an IP address of this host")]
     SourceAddress,
     /// Not a proxy, as `PROXIES` has it.
-    #[error("is not a proxy such as stock=:18090->http://stock:8080")]
+    #[error("is not a proxy such as stock=:18090->http://stock:8080 or db=:15432->postgres:5432")]
     ProxyForm,
     /// What is wrong with one proxy of a list.
     #[error("{0}")]
     Proxy(String),
+    /// A proxy of another protocol on the same port.
+    #[error(
+        "speaks another protocol than the proxy that is there; remove that one first, or listen on another port"
+    )]
+    ProtocolChange,
     /// Not an address to listen on.
     #[error("is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090")]
     ListenAddress,

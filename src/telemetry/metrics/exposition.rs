@@ -24,6 +24,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(faults(metrics));
     families.extend(state(metrics));
     families.extend(upstreams(metrics));
+    families.extend(metrics.proxies.collect());
     families.extend(held(metrics));
     families.extend(process::collect());
     // The encoder refuses families without a metric.

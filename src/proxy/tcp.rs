@@ -1,0 +1,120 @@
+//! TCP proxies: bytes go from client to upstream and back, whatever they mean.
+//!
+//! Each connection is one task, which holds no buffer while it is idle. Nothing is read from the client before the
+//! upstream is connected, so that protocols work in which the server speaks first.
+
+mod buffers;
+mod connection;
+mod pipe;
+mod relay;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::own::OwnListeners;
+use crate::env::ForwardOptions;
+use crate::fault::UpstreamPlace;
+use crate::listener::budget::{Budget, Share};
+use crate::listener::{self, Conditions, Gate, PartitionedListener};
+use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
+pub use buffers::Buffers;
+
+/// Memory of an idle connection, in bytes: its task, and the kernel's sockets.
+const IDLE_MEMORY: usize = 8 << 10;
+
+/// What all TCP proxies share.
+#[derive(Clone, Debug)]
+pub struct TcpShared {
+    /// Counts what limits cut short.
+    pub metrics: Arc<Metrics>,
+    /// The memory that clients take up.
+    pub budget: Budget,
+    /// What bytes are read into.
+    pub buffers: Arc<Buffers>,
+    /// How upstreams are reached.
+    pub options: ForwardOptions,
+    /// The listeners of this program, which no upstream may be.
+    pub own: OwnListeners,
+    /// How many connections one proxy may have.
+    pub connections: usize,
+    /// How many connections one proxy may have before it stops accepting, so that file descriptors remain for others.
+    pub files: usize,
+}
+
+/// A proxy in front of a server of any protocol over TCP.
+pub struct TcpProxy {
+    name: Arc<str>,
+    upstream: Mutex<UpstreamPlace>,
+    shared: TcpShared,
+    metrics: Arc<ProxyMetrics>,
+    upstream_metrics: Arc<UpstreamMetrics>,
+    conditions: watch::Receiver<Conditions>,
+}
+
+impl fmt::Debug for TcpProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpProxy").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl TcpProxy {
+    /// A proxy that forwards to `upstream`.
+    pub fn new(
+        name: &str,
+        upstream: UpstreamPlace,
+        shared: TcpShared,
+        conditions: watch::Receiver<Conditions>,
+    ) -> Arc<Self> {
+        let (metrics, upstream_metrics) = (shared.metrics.proxy(name), shared.metrics.upstream(name));
+        let upstream = Mutex::new(upstream);
+        Arc::new(Self { name: name.into(), upstream, shared, metrics, upstream_metrics, conditions })
+    }
+
+    /// Forwards connections that come from here on to another upstream.
+    pub fn exchange(&self, upstream: UpstreamPlace) {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
+    }
+
+    fn upstream(&self) -> UpstreamPlace {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that the proxy is gone.
+    pub fn retire(&self) {
+        self.metrics.retire();
+    }
+
+    /// Serves connections until the conditions say that it drains.
+    pub async fn serve(self: Arc<Self>, listener: PartitionedListener) {
+        let gate = Gate {
+            name: self.name.clone(),
+            files: self.shared.files,
+            listener_metrics: self.metrics.listener().clone(),
+            metrics: self.shared.metrics.clone(),
+            conditions: self.conditions.clone(),
+        };
+        listener::accept(listener, gate, |connections, client, peer| {
+            self.take(connections, client, peer);
+        })
+        .await;
+    }
+
+    fn take(self: &Arc<Self>, connections: &mut JoinSet<()>, client: TcpStream, peer: SocketAddr) {
+        let why = if connections.len() >= self.shared.connections {
+            self.shared.metrics.limit(Limit::Connections);
+            "a connection above the limit is reset"
+        } else if let Some(memory) = self.shared.budget.reserve(IDLE_MEMORY, Share::Ordinary) {
+            connections.spawn(connection::serve(client, peer, self.clone(), memory));
+            return;
+        } else {
+            "no memory is left for the connection"
+        };
+        self.metrics.ended(ConnectionResult::Limit);
+        listener::refuse(&client, peer, why);
+    }
+}

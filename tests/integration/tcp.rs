@@ -1,0 +1,171 @@
+//! Proxies in front of servers of any protocol.
+
+mod peer;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Service, eventually, exchange};
+use peer::{Peer, hash, pattern};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Calls the API of the service.
+async fn api(service: &Service, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let reply = exchange(service.admin, request).await;
+    (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
+}
+
+/// Where a proxy listens.
+async fn address(service: &Service, name: &str) -> SocketAddr {
+    let (status, proxy) = api(service, "GET", &format!("/v1/proxies/{name}"), &Value::Null).await;
+    assert_eq!(status, 200, "{proxy}");
+    proxy["address"].as_str().unwrap().parse().unwrap()
+}
+
+/// A service with a proxy `db` in front of `upstream`, and where that listens.
+async fn in_front_of(upstream: SocketAddr, plan: &str) -> (Service, SocketAddr) {
+    let proxies = format!("db=:0->{upstream}");
+    let service = Service::start(&[("PROXIES", &proxies), ("FAULTS", plan)]).await;
+    let db = address(&service, "db").await;
+    (service, db)
+}
+
+async fn ended(service: &Service, result: &str) -> f64 {
+    let label = format!("result=\"{result}\"");
+    service.metric("probesim_proxy_connections_total", &["proxy=\"db\"", &label]).await
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_and_are_counted() {
+    let peer = Peer::echo().await;
+    let (service, db) = in_front_of(peer.addr, "{seed: 7}").await;
+    let sent = pattern(3 << 20);
+    let mut client = TcpStream::connect(db).await.unwrap();
+    let (mut read, mut write) = client.split();
+    let mut received = Vec::new();
+    let writing = async {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    };
+    tokio::join!(writing, async { read.read_to_end(&mut received).await.unwrap() });
+    assert_eq!(hash(&received), hash(&sent));
+    eventually("the connection is over", || async { ended(&service, "completed").await == 1.0 }).await;
+    for stream in ["stream=\"upstream\"", "stream=\"downstream\""] {
+        let bytes = service.metric("probesim_proxy_bytes_total", &["proxy=\"db\"", stream]).await;
+        assert_eq!(bytes, sent.len() as f64, "{stream}");
+    }
+    assert_eq!(service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await, 0.0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_and_half_a_close_leaves_the_other_half() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (service, db) = in_front_of(listener.local_addr().unwrap(), "{seed: 7}").await;
+    let mut client = TcpStream::connect(db).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"220 hello\r\n").await.unwrap();
+    let mut greeting = [0; 11];
+    client.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(&greeting, b"220 hello\r\n");
+    client.write_all(b"QUIT").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"QUIT");
+    server.write_all(b"221 bye").await.unwrap();
+    drop(server);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"221 bye");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_reset_of_one_side_is_a_reset_of_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (service, db) = in_front_of(listener.local_addr().unwrap(), "{seed: 7}").await;
+    let mut client = TcpStream::connect(db).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"hi").await.unwrap();
+    assert_eq!(peer::read(&mut client, 2).await, b"hi");
+    peer::reset(server);
+    let error = client.read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    eventually("it is counted", || async { ended(&service, "upstream_reset").await == 1.0 }).await;
+    let client = TcpStream::connect(db).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    peer::reset(client);
+    let error = server.read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    eventually("it is counted", || async { ended(&service, "client_reset").await == 1.0 }).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_reached_is_counted_by_reason_and_resets_the_client() {
+    let free = peer::free_port().await;
+    let (service, db) = in_front_of(free, "{seed: 7}").await;
+    let mut client = TcpStream::connect(db).await.unwrap();
+    let error = client.read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let labels = ["proxy=\"db\"", "reason=\"refused\""];
+    assert_eq!(service.metric("probesim_upstream_errors_total", &labels).await, 1.0);
+    assert_eq!(ended(&service, "upstream_error").await, 1.0);
+    // One of our own listeners is never connected to.
+    let proxy = json!({"listen": "127.0.0.1:0", "upstream": db.to_string()});
+    assert_eq!(api(&service, "PUT", "/v1/proxies/loop", &proxy).await.0, 201);
+    let mut client = TcpStream::connect(address(&service, "loop").await).await.unwrap();
+    assert!(client.read(&mut [0; 8]).await.is_err());
+    let labels = ["proxy=\"loop\"", "reason=\"own_listener\""];
+    assert_eq!(service.metric("probesim_upstream_errors_total", &labels).await, 1.0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_moves_to_another_upstream_keeps_its_protocol_and_drains_when_it_goes() {
+    let (first, second) = (Peer::greeting(b"first").await, Peer::greeting(b"second").await);
+    let (service, db) = in_front_of(first.addr, "{seed: 7}").await;
+    let mut held = TcpStream::connect(db).await.unwrap();
+    assert_eq!(peer::read(&mut held, 5).await, b"first");
+    let put = |upstream: String| json!({"listen": "127.0.0.1:0", "upstream": upstream});
+    let (status, answer) = api(&service, "PUT", "/v1/proxies/db", &put(second.addr.to_string())).await;
+    assert_eq!(status, 200, "{answer}");
+    let mut other = TcpStream::connect(address(&service, "db").await).await.unwrap();
+    assert_eq!(peer::read(&mut other, 6).await, b"second");
+    let (status, problem) = api(&service, "PUT", "/v1/proxies/db", &put("http://a:1".to_owned())).await;
+    assert_eq!(status, 422, "{problem}");
+    let message = problem["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("speaks another protocol"), "{message}");
+    assert_eq!(api(&service, "DELETE", "/v1/proxies/db", &Value::Null).await.0, 200);
+    eventually("nobody listens there", || async { TcpStream::connect(db).await.is_err() }).await;
+    held.write_all(b"still").await.unwrap();
+    let silence = tokio::time::timeout(Duration::from_millis(50), held.read(&mut [0; 8])).await;
+    assert!(silence.is_err(), "what is open goes on for a while");
+    let open = service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await;
+    assert_eq!(open, 2.0, "a proxy that is gone stays in the metrics");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn many_idle_connections_hold_no_buffers_and_those_of_slow_readers_are_in_the_budget() {
+    let peer = Peer::greeting(b"hi").await;
+    let (service, db) = in_front_of(peer.addr, "{seed: 7}").await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(db).await.unwrap();
+        assert_eq!(peer::read(&mut client, 2).await, b"hi");
+        clients.push(client);
+    }
+    assert_eq!(service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await, 100.0);
+    drop(clients);
+    eventually("all are over", || async { ended(&service, "completed").await == 100.0 }).await;
+    service.stop().await;
+}

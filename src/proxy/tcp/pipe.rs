@@ -34,7 +34,7 @@ struct Left {
     bytes: Box<[u8]>,
     from: usize,
     to: usize,
-    _memory: Reservation,
+    memory: Reservation,
 }
 
 /// Which side a connection broke on.
@@ -136,12 +136,12 @@ impl Pipe {
     }
 
     fn keep(&mut self, buffer: Box<[u8]>, from: usize, to: usize, memory: Reservation, proxy: &TcpProxy) {
-        let mut left = Left { bytes: buffer, from, to, _memory: memory };
+        let mut left = Left { bytes: buffer, from, to, memory };
         if to - from <= COPIED {
             let copy: Box<[u8]> = left.bytes[from..to].into();
             proxy.shared.buffers.give(std::mem::replace(&mut left.bytes, copy));
             (left.from, left.to) = (0, to - from);
-            left._memory.shrink_to(to - from);
+            left.memory.shrink_to(to - from);
         }
         self.left = Some(left);
     }

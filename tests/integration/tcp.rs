@@ -37,9 +37,14 @@ async fn in_front_of(upstream: SocketAddr, plan: &str) -> (Service, SocketAddr) 
     (service, db)
 }
 
-async fn ended(service: &Service, result: &str) -> f64 {
+/// A counter of the service, a whole number.
+async fn count(service: &Service, name: &str, labels: &[&str]) -> u64 {
+    service.metric(name, labels).await as u64
+}
+
+async fn ended(service: &Service, result: &str) -> u64 {
     let label = format!("result=\"{result}\"");
-    service.metric("probesim_proxy_connections_total", &["proxy=\"db\"", &label]).await
+    count(service, "probesim_proxy_connections_total", &["proxy=\"db\"", &label]).await
 }
 
 #[tokio::test]
@@ -56,12 +61,12 @@ async fn bytes_go_both_ways_and_are_counted() {
     };
     tokio::join!(writing, async { read.read_to_end(&mut received).await.unwrap() });
     assert_eq!(hash(&received), hash(&sent));
-    eventually("the connection is over", || async { ended(&service, "completed").await == 1.0 }).await;
+    eventually("the connection is over", || async { ended(&service, "completed").await == 1 }).await;
     for stream in ["stream=\"upstream\"", "stream=\"downstream\""] {
-        let bytes = service.metric("probesim_proxy_bytes_total", &["proxy=\"db\"", stream]).await;
-        assert_eq!(bytes, sent.len() as f64, "{stream}");
+        let bytes = count(&service, "probesim_proxy_bytes_total", &["proxy=\"db\"", stream]).await;
+        assert_eq!(bytes, sent.len() as u64, "{stream}");
     }
-    assert_eq!(service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await, 0.0);
+    assert_eq!(count(&service, "probesim_proxy_connections", &["proxy=\"db\""]).await, 0);
     service.stop().await;
 }
 
@@ -99,13 +104,13 @@ async fn a_reset_of_one_side_is_a_reset_of_the_other() {
     peer::reset(server);
     let error = client.read(&mut [0; 8]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    eventually("it is counted", || async { ended(&service, "upstream_reset").await == 1.0 }).await;
+    eventually("it is counted", || async { ended(&service, "upstream_reset").await == 1 }).await;
     let client = TcpStream::connect(db).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     peer::reset(client);
     let error = server.read(&mut [0; 8]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    eventually("it is counted", || async { ended(&service, "client_reset").await == 1.0 }).await;
+    eventually("it is counted", || async { ended(&service, "client_reset").await == 1 }).await;
     service.stop().await;
 }
 
@@ -117,15 +122,15 @@ async fn an_upstream_that_is_not_reached_is_counted_by_reason_and_resets_the_cli
     let error = client.read(&mut [0; 8]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     let labels = ["proxy=\"db\"", "reason=\"refused\""];
-    assert_eq!(service.metric("probesim_upstream_errors_total", &labels).await, 1.0);
-    assert_eq!(ended(&service, "upstream_error").await, 1.0);
+    assert_eq!(count(&service, "probesim_upstream_errors_total", &labels).await, 1);
+    assert_eq!(ended(&service, "upstream_error").await, 1);
     // One of our own listeners is never connected to.
     let proxy = json!({"listen": "127.0.0.1:0", "upstream": db.to_string()});
     assert_eq!(api(&service, "PUT", "/v1/proxies/loop", &proxy).await.0, 201);
     let mut client = TcpStream::connect(address(&service, "loop").await).await.unwrap();
     assert!(client.read(&mut [0; 8]).await.is_err());
     let labels = ["proxy=\"loop\"", "reason=\"own_listener\""];
-    assert_eq!(service.metric("probesim_upstream_errors_total", &labels).await, 1.0);
+    assert_eq!(count(&service, "probesim_upstream_errors_total", &labels).await, 1);
     service.stop().await;
 }
 
@@ -149,8 +154,8 @@ async fn a_proxy_moves_to_another_upstream_keeps_its_protocol_and_drains_when_it
     held.write_all(b"still").await.unwrap();
     let silence = tokio::time::timeout(Duration::from_millis(50), held.read(&mut [0; 8])).await;
     assert!(silence.is_err(), "what is open goes on for a while");
-    let open = service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await;
-    assert_eq!(open, 2.0, "a proxy that is gone stays in the metrics");
+    let open = count(&service, "probesim_proxy_connections", &["proxy=\"db\""]).await;
+    assert_eq!(open, 2, "a proxy that is gone stays in the metrics");
     service.stop().await;
 }
 
@@ -164,8 +169,8 @@ async fn many_idle_connections_hold_no_buffers_and_those_of_slow_readers_are_in_
         assert_eq!(peer::read(&mut client, 2).await, b"hi");
         clients.push(client);
     }
-    assert_eq!(service.metric("probesim_proxy_connections", &["proxy=\"db\""]).await, 100.0);
+    assert_eq!(count(&service, "probesim_proxy_connections", &["proxy=\"db\""]).await, 100);
     drop(clients);
-    eventually("all are over", || async { ended(&service, "completed").await == 100.0 }).await;
+    eventually("all are over", || async { ended(&service, "completed").await == 100 }).await;
     service.stop().await;
 }

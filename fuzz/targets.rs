@@ -101,7 +101,7 @@ pub fn api(data: &[u8]) {
     assert_eq!(engine.active().plan.rules().cloned().collect::<Vec<_>>(), first);
 }
 
-/// The content of an annotation: taken over, or the plan before goes on.
+/// The content of an annotation: taken over, or the previous plan stays in force.
 pub fn annotation(data: &[u8]) {
     let loaded = env::load(variables(b"ANNOTATION_FILE=/annotation\nSEED=1\nPOD_NAME=web-1"))
         .expect("a configuration");

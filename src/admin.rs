@@ -1,6 +1,6 @@
-//! The admin API: `/v1` to steer and to watch, and `/openapi.json`, which describes it.
+//! The admin API: `/v1` to inspect and control the service, and `/openapi.json`, which describes it.
 //!
-//! Each request goes through one function: it checks the caller, then path and method choose the action.
+//! One function serves all requests: it checks the caller, then dispatches on path and method.
 
 mod answer;
 mod duration;
@@ -38,17 +38,17 @@ use answer::Problem;
 use duration::rounded_up;
 use guard::{Caller, Guard};
 
-/// The largest body of a request: that of a plan.
+/// Limit of a request body: the largest plan.
 const MAX_BODY: usize = document::MAX_PLAN;
 
-/// How long the body of a request may take to arrive.
+/// Time limit for receiving a request body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Requests served at once, at most.
-const REQUESTS: usize = 32;
+/// Limit of requests served at the same time.
+const MAX_REQUESTS: usize = 32;
 
-/// Event streams open at once, at most: fewer than the connections of the admin listener.
-const LISTENERS: usize = 16;
+/// Limit of open event streams: below the connection limit of the admin listener.
+const MAX_STREAMS: usize = 16;
 
 /// State that the handlers share.
 struct Api {
@@ -57,21 +57,21 @@ struct Api {
     guard: Guard,
     requests: Semaphore,
     listeners: Arc<Semaphore>,
-    /// Held while the rules are read into an answer.
+    /// Held while an answer with all rules is built.
     reading: Mutex<()>,
 }
 
 /// Routes of `/v1` and `/openapi.json`.
 ///
-/// With a `token`, every caller of `/v1` needs it. Without one, loopback callers are answered if `loopback` is true,
-/// and nobody is otherwise.
+/// With a `token`, every caller of `/v1` must send it. Without one, loopback callers are allowed if `loopback` is
+/// true, and nobody is otherwise.
 pub fn router(control: Control, identity: Identity, token: Option<Token>, loopback: bool) -> Router {
     let api = Arc::new(Api {
         control,
         identity,
         guard: Guard::new(token, loopback),
-        requests: Semaphore::new(REQUESTS),
-        listeners: Arc::new(Semaphore::new(LISTENERS)),
+        requests: Semaphore::new(MAX_REQUESTS),
+        listeners: Arc::new(Semaphore::new(MAX_STREAMS)),
         reading: Mutex::default(),
     });
     let handler = move |request: Request| {
@@ -93,13 +93,13 @@ fn openapi(method: &Method) -> Response {
 
 /// Serves one request.
 async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
-    // A router that is called outside a connection knows no peer and treats the caller as a foreign one.
+    // Without a connection, the peer is unknown and the caller is treated as remote.
     let connection = ConnectionHandle::current();
     let peer = connection.as_ref().map(ConnectionHandle::peer);
     let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     let local = connection.as_ref().and_then(ConnectionHandle::local);
     api.guard.check(&Caller { peer, local }, &request)?;
-    let _place = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are under way"))?;
+    let _permit = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are in progress"))?;
 
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
@@ -110,7 +110,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
     };
-    // An answer with a thousand rules takes milliseconds: one at a time, with probes served in between.
+    // An answer with a thousand rules takes milliseconds: build one at a time, so that probes are served in between.
     let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state" | "faults"]);
     let _turn = if is_large {
         let turn = api.reading.lock().await;
@@ -158,16 +158,16 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             proxies::serve(&api.control, rest, method, (&parts.headers, body), change).await
         }
         (["reset"], &Method::POST) => {
-            let renew = renewal(&parts.headers, body).await?;
+            let renew = read_renew(&parts.headers, body).await?;
             Ok(answer::changed(change(Change::Reset { renew })?))
         }
         (["stop"], &Method::POST) => {
-            nothing(&parts.headers, body).await?;
+            expect_empty(&parts.headers, body).await?;
             change(Change::Stop)?;
             Ok(stop_answer(api).await)
         }
         (["resume"], &Method::POST) => {
-            nothing(&parts.headers, body).await?;
+            expect_empty(&parts.headers, body).await?;
             change(Change::Resume)?;
             Ok(stop_answer(api).await)
         }
@@ -188,11 +188,11 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             )
         }
         (["faults" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
-        _ => Err(Problem::nothing_here()),
+        _ => Err(Problem::not_found()),
     }
 }
 
-/// The plan in force, in the form that `PUT` takes.
+/// The plan in force, in the form that `PUT` accepts.
 fn plan(status: &crate::sources::Status) -> Map<String, Value> {
     let mut plan = Map::new();
     if let Some((seed, _)) = status.seed {
@@ -202,7 +202,7 @@ fn plan(status: &crate::sources::Status) -> Map<String, Value> {
     plan
 }
 
-/// The rules in force, each with the time it has left as its `ttl`.
+/// The rules in force, each with its remaining time as `ttl`.
 fn rules(status: &crate::sources::Status) -> Vec<Value> {
     status.snapshot.active.plan.rules().zip(&status.rules).map(rule).collect()
 }
@@ -215,7 +215,7 @@ fn rule((rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)) -> 
     value
 }
 
-/// The generations that `If-Match` names; `None` if it accepts any.
+/// The generations in `If-Match`; `None` if it accepts any.
 fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     let mut expected = None;
     for header in headers.get_all(IF_MATCH) {
@@ -224,13 +224,13 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
             if tag == "*" {
                 return Ok(None);
             }
-            // Accept a generation without its quotes, too.
+            // Also accept a generation without quotes.
             let tag = tag.strip_prefix('"').unwrap_or(tag);
             let tag = tag.strip_suffix('"').unwrap_or(tag);
             let digits = Some(tag).filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
             let generation = digits.and_then(|generation| generation.parse().ok()).ok_or_else(|| {
                 let shown: String = tag.chars().take(40).collect();
-                let detail = format!("If-Match: {shown:?} is neither a generation, as ETag has it, nor *");
+                let detail = format!("If-Match: {shown:?} is neither a generation in the form of ETag nor *");
                 Problem::new(StatusCode::BAD_REQUEST, detail)
             })?;
             generations.push(generation);
@@ -239,7 +239,7 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     Ok(expected)
 }
 
-/// Reads a JSON body of one of these media types.
+/// Reads a JSON body of one of the given media types.
 async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, Problem> {
     let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim();
@@ -252,18 +252,18 @@ async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, 
     parse(&bytes, &mut held)
 }
 
-/// What a value of JSON takes at most besides its text, in bytes.
+/// Upper limit of the memory of a JSON value besides its text, in bytes.
 const JSON_VALUE: usize = 160;
 
 fn parse(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, Problem> {
     let values = bytes.iter().filter(|c| matches!(c, b',' | b':' | b'[' | b'{')).count();
-    hold(held, 3 * bytes.len() + values * JSON_VALUE)?;
+    reserve_at_least(held, 3 * bytes.len() + values * JSON_VALUE)?;
     document::parse_json(bytes, MAX_BODY)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
 }
 
-/// Refuses a body that asks for something; it may be empty or `{}`.
-async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+/// Rejects a body other than empty or `{}`.
+async fn expect_empty(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
     let (bytes, mut held) = bytes(headers, body).await?;
     let is_empty = bytes.is_empty() || parse(&bytes, &mut held)?.as_object().is_some_and(Map::is_empty);
     let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
@@ -285,12 +285,12 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reserva
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let is_too_large = error.is::<LengthLimitError>();
-                let cut = || Problem::new(StatusCode::BAD_REQUEST, "the body ended before its end");
+                let cut = || Problem::new(StatusCode::BAD_REQUEST, "the body is incomplete");
                 if is_too_large { too_large() } else { cut() }
             })?;
             if let Ok(data) = frame.into_data() {
-                // While it grows, it is there twice.
-                hold(&mut held, 2 * (bytes.len() + data.len()))?;
+                // While the buffer grows, both copies exist.
+                reserve_at_least(&mut held, 2 * (bytes.len() + data.len()))?;
                 bytes.extend_from_slice(&data);
             }
         }
@@ -298,26 +298,28 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reserva
     };
     match timeout(BODY_TIME, read).await {
         Ok(read) => read,
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 seconds")),
+        Err(_) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body was not received within 10 seconds"))
+        }
     }
 }
 
-/// Makes `held` a reservation of at least `bytes` of the connection's memory.
-fn hold(held: &mut Option<Reservation>, bytes: usize) -> Result<(), Problem> {
+/// Grows `held` to a reservation of at least `bytes` from the connection's memory budget.
+fn reserve_at_least(held: &mut Option<Reservation>, bytes: usize) -> Result<(), Problem> {
     let fits = match (held.as_mut(), ConnectionHandle::current()) {
         (Some(held), _) => held.grow_to(bytes),
         (None, Some(connection)) => {
             *held = connection.reserve(bytes);
             held.is_some()
         }
-        // Called without a connection, as in a test of the router alone.
+        // No connection, as in tests of the router alone.
         (None, None) => true,
     };
     if fits { Ok(()) } else { Err(Problem::busy("no memory is left for the body")) }
 }
 
-/// Reads the body of a reset, which may be empty: whether windows begin anew.
-async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
+/// Reads the body of a reset, which may be empty, and returns `renew`.
+async fn read_renew(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
     let (bytes, mut held) = bytes(headers, body).await?;
     if bytes.is_empty() {
         return Ok(false);
@@ -330,7 +332,7 @@ async fn renewal(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
     if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }
 }
 
-/// A change as its answer shows it: with `stopped` where no rule is in force until a stop ends.
+/// The answer to a change; `stopped` is present while a stop is in force.
 fn changed_body(changed: Changed) -> Value {
     let mut body = json!({ "generation": changed.generation });
     if changed.stopped {
@@ -339,9 +341,8 @@ fn changed_body(changed: Changed) -> Value {
     body
 }
 
-/// The answer to a stop or a resume: whether rules are out of force, by whom, and which sources bring rules back at the
-/// next start of the container, where the stop does not outlive this one. A kill after the answer loses neither a stop
-/// nor a resume that is reported as kept.
+/// The answer to a stop or a resume: whether rules are stopped, by whom, and, if the stop is not kept, which sources
+/// bring rules back at the container's next start. The state is saved first, so a reported result survives a kill.
 async fn stop_answer(api: &Api) -> Response {
     let saved = api.control.save().await;
     let status = api.control.status();

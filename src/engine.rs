@@ -1,12 +1,12 @@
-//! The plan at work: counts requests, asks [`fault`](crate::fault) for decisions and keeps score of them.
+//! The engine: counts requests, asks [`fault`](crate::fault) for decisions and counts their results.
 
 mod active;
 mod counters;
 pub mod events;
 mod injection;
 mod matched;
+pub(crate) mod rate_limit;
 mod requested;
-pub(crate) mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use tracing::info;
 pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
 pub use injection::Injection;
-pub use requested::REQUESTED;
+pub use requested::REQUESTED_RULE;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
@@ -30,37 +30,38 @@ use crate::plan::Source;
 use injection::Unconfirmed;
 use requested::RequestedCounters;
 
-/// A cheap-clone handle on the active plan and the counts of requests.
+/// A cheap-to-clone handle on the active plan and the request counts.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     started: Instant,
-    /// Where the clock stood when the process started: at zero, or where an earlier start of the container left it.
+    /// Reading of the engine's clock when the process started: zero, or the value kept by the previous start of the
+    /// container.
     before: Duration,
     active: watch::Sender<Arc<Active>>,
-    /// By [`TargetId::index`].
+    /// Indexed by [`TargetId::index`].
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
     events: Arc<Events>,
     requested: RequestedCounters,
 }
 
-/// The engine at one instant.
+/// The state of the engine at one instant.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The plan.
     pub active: Arc<Active>,
-    /// The engine's clock: time since the start of the process, or since the container's first start where a state is
-    /// kept.
+    /// The engine's clock: time since the start of the process or, if state is kept, since the first start of the
+    /// container.
     pub elapsed: Duration,
-    /// Requests since then.
+    /// Requests since the start of the clock.
     pub counts: Counts,
 }
 
 impl Snapshot {
     /// Whether the rule at a position is in its window: in time and, for the next request of one of its targets, in
-    /// requests.
+    /// request numbers.
     pub fn is_active(&self, position: usize) -> bool {
         match self.active.matched(position) {
             Some(matched) => self.active.plan.is_active(position, self.elapsed, &matched),
@@ -70,14 +71,14 @@ impl Snapshot {
 }
 
 impl Engine {
-    /// An engine that begins now, with rules of the environment.
+    /// Creates an engine that starts now, with rules of the environment.
     pub fn new(plan: ActivePlan) -> Self {
         let sources = vec![Source::Environment; plan.len()];
         Self::resumed(plan, sources, None, Duration::ZERO, &Counts::default(), |_| Counts::default())
     }
 
-    /// An engine that goes on where an earlier start of the container left off. `sources` has one entry for each rule;
-    /// `matched` gives the requests that the match of a rule has admitted.
+    /// Creates an engine that continues an earlier start of the container. `sources` has one entry for each rule;
+    /// `matched` returns the number of requests that a rule's match has admitted.
     pub fn resumed(
         plan: ActivePlan,
         sources: Vec<Source>,
@@ -103,13 +104,13 @@ impl Engine {
         }))
     }
 
-    /// What happens, for those who watch.
+    /// Events of the drill.
     pub fn events(&self) -> &Arc<Events> {
         &self.0.events
     }
 
-    /// Puts another plan in force: what `plan` makes of the present one and of now. Whoever calls this sees to it that
-    /// nobody else does at the same time. With a `stop`, none of its rules acts. Gives the plan's generation.
+    /// Replaces the plan: `plan` builds the new one from the current one and the current time. The caller must
+    /// prevent concurrent calls. With a `stop`, no rule acts. Returns the generation of the new plan.
     pub fn apply(
         &self,
         sources: Vec<Source>,
@@ -119,14 +120,14 @@ impl Engine {
         let Snapshot { active, elapsed, counts } = self.snapshot();
         let starts = active.plan.replica().starts.saturating_sub(1);
         let plan = plan(&active.plan, Origin { elapsed, counts, starts });
-        self.forget_replaced(active.plan.proxies(), plan.proxies());
+        self.reset_replaced(active.plan.proxies(), plan.proxies());
         let generation = active.generation + 1;
-        self.replace(active.followed(plan, sources, stop, generation, elapsed));
+        self.replace(active.successor(plan, sources, stop, generation, elapsed));
         generation
     }
 
-    /// Numbers of a proxy whose slot another one takes begin anew.
-    fn forget_replaced(&self, before: &Proxies, after: &Proxies) {
+    /// Resets the numbers of proxies whose slot is taken by another proxy.
+    fn reset_replaced(&self, before: &Proxies, after: &Proxies) {
         for (slot, name) in before.all() {
             if after.name(slot) != Some(name) {
                 for number in &self.0.numbers[TargetId::Proxy(slot).index()] {
@@ -136,11 +137,12 @@ impl Engine {
         }
     }
 
-    /// Puts the same rules in force elsewhere, such as on a clock that was set; the generation stays.
-    pub fn relocate(&self, replica: Replica) {
+    /// Keeps the rules but changes the replica they run on, for example after its clock was set. The generation does
+    /// not change.
+    pub fn set_replica(&self, replica: Replica) {
         let active = self.active();
         let plan = active.plan.clone().at(replica);
-        self.replace(active.followed(
+        self.replace(active.successor(
             plan,
             active.sources.clone(),
             active.stop.clone(),
@@ -149,7 +151,7 @@ impl Engine {
         ));
     }
 
-    /// Those who decide wait for the exchange alone: what is exchanged has been made before.
+    /// Readers wait only for the exchange of the pointer, never for building the plan.
     fn replace(&self, active: Active) {
         self.0.active.send_replace(Arc::new(active));
     }
@@ -159,16 +161,16 @@ impl Engine {
         self.0.active.borrow().clone()
     }
 
-    /// Waits until all rules are out of force by a [`Stop`].
+    /// Waits until all rules are stopped by a [`Stop`].
     pub async fn stopped(&self) {
         let mut plans = self.subscribe();
         if plans.wait_for(|active| active.stop.is_some()).await.is_err() {
-            // There are no more changes.
+            // The sender is gone: the plan does not change any more.
             std::future::pending::<()>().await;
         }
     }
 
-    /// Tells of each change of plan.
+    /// Notifies of each change of the plan.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Active>> {
         self.0.active.subscribe()
     }
@@ -178,17 +180,17 @@ impl Engine {
         self.0.before + self.0.started.elapsed()
     }
 
-    /// How long the process has been up.
+    /// Time since the process started.
     pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
 
-    /// The instant at which the engine's clock shows `elapsed`, at the earliest that of the start.
+    /// The instant at which the engine's clock shows `elapsed`, never before the start of the process.
     pub fn instant(&self, elapsed: Duration) -> Instant {
         self.0.started + elapsed.saturating_sub(self.0.before)
     }
 
-    /// Everything at once.
+    /// A consistent snapshot.
     pub fn snapshot(&self) -> Snapshot {
         let mut counts = Counts::default();
         for target in all_targets() {
@@ -200,13 +202,13 @@ impl Engine {
         Snapshot { active: self.active(), elapsed: self.elapsed(), counts }
     }
 
-    /// Gives a request its number and decides what it gets, rules with a match left out. The service decides by
+    /// Numbers a request and decides on it, ignoring rules with a match. The service uses
     /// [`decide_for`](Self::decide_for).
     pub fn decide(&self, target: impl Into<TargetId>, client: Client) -> Injection {
         self.decide_with(target.into(), client, &[], |_| false)
     }
 
-    /// Gives a request its number and decides what it gets.
+    /// Numbers a request and decides on it.
     pub fn decide_for(
         &self,
         target: impl Into<TargetId>,
@@ -216,7 +218,7 @@ impl Engine {
         self.decide_requested_for(target, client, request, &[])
     }
 
-    /// As [`decide_for`](Self::decide_for); the rules that the request asks for itself come first.
+    /// Like [`decide_for`](Self::decide_for); the rules that the request asks for come first.
     pub fn decide_requested_for(
         &self,
         target: impl Into<TargetId>,
@@ -248,12 +250,12 @@ impl Engine {
         let asked = self.decide_requested(&active, requested, &attempt, &mut unconfirmed);
         let is_faulted = asked.mode.is_some();
         let mut decision = active.plan.decide_matched(&attempt, is_faulted, matched, |hit| {
-            // Whether there is a body to strike shows later.
-            let is_sure = !active.plan.rule(hit.rule).mode().is_some_and(|mode| mode.info().needs_body);
-            if hit.fired && !is_sure {
+            // Whether the answer has a body is known only later.
+            let is_confirmed = !active.plan.rule(hit.rule).mode().is_some_and(|mode| mode.info().needs_body);
+            if hit.fired && !is_confirmed {
                 unconfirmed = Some(Unconfirmed::Rule(hit.rule));
             }
-            active.rule_counters[hit.rule].count(target, hit.fired && is_sure);
+            active.rule_counters[hit.rule].count(target, hit.fired && is_confirmed);
             if hit.fired {
                 if active.plan.rule(hit.rule).mode().is_some() {
                     drawn_number = hit.number;
@@ -272,7 +274,7 @@ impl Engine {
         Injection { decision, active, first, number, drawn_number, requested, target, client, unconfirmed }
     }
 
-    /// Decides on the rules that a request asks for, and counts them as one.
+    /// Decides on the rules that a request asks for, and counts them as one rule.
     fn decide_requested(
         &self,
         active: &Active,
@@ -296,18 +298,18 @@ impl Engine {
         decision
     }
 
-    /// By target: requests that asked for a fault.
+    /// Requests that asked for a fault, by target.
     pub fn requested_eligible(&self) -> Vec<(String, u64)> {
         self.0.requested.eligible()
     }
 
-    /// By target and mode: requests that got the fault that they asked for.
+    /// Requests that got the fault they asked for, by target and mode.
     pub fn requested_injected(&self) -> Vec<(String, &'static str, u64)> {
         self.0.requested.injected()
     }
 
-    /// Counts an injection that was in doubt: the answer has a body, and the fault shows in it. To be called once; it
-    /// does nothing where the injection [is sure](Injection::is_sure).
+    /// Counts an injection that depends on the answer's body, once its fault takes effect. Call it once; it does
+    /// nothing if the injection [is confirmed](Injection::is_confirmed).
     pub fn confirm(&self, injection: &Injection) {
         let Injection { active, target, .. } = injection;
         match injection.unconfirmed {
@@ -319,7 +321,7 @@ impl Engine {
         }
     }
 
-    /// Reports that the window in requests of the rule at `position` opens or closes with its request `count`.
+    /// Reports that request `count` opens or closes the request window of the rule at `position`.
     fn report_request_window(&self, plan: &ActivePlan, position: usize, attempt: &RequestInfo, count: u64) {
         let rule = plan.rule(position);
         let Some(window) = rule.trigger().requests.filter(|_| !plan.is_stopped()) else { return };

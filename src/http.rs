@@ -1,20 +1,20 @@
 //! Routes of both listeners, and the layer that injects faults.
 //!
-//! A request to a target goes through one [`layer::FaultLayer`], which asks the engine and obeys; only target routes are
-//! wrapped, so there is no list of paths to leave out.
+//! Each target route is wrapped in a [`layer::FaultLayer`], which asks the engine for a decision and applies it.
+//! Other routes are not wrapped, so no list of excluded paths is needed.
 
 mod answer;
-mod behind;
+mod body_fault;
 mod forward;
+mod in_flight;
 mod index;
 pub mod layer;
 mod named;
 mod replace;
 mod requested;
-mod served;
 mod shared_bodies;
 mod stream;
-mod strike;
+mod upstream;
 mod verbose;
 mod view;
 
@@ -33,9 +33,9 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
-pub use self::behind::Behind;
 pub use self::named::{Exchangeable, proxy_routes};
 use self::shared_bodies::SharedBodies;
+pub use self::upstream::ProbeUpstream;
 use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::env::Identity;
@@ -43,21 +43,21 @@ use crate::fault::Target;
 use crate::listener::{Conditions, Handle, Routes, Stage};
 use crate::telemetry::metrics::Metrics;
 
-/// What handlers know.
+/// State shared by all handlers.
 #[derive(Debug)]
 pub struct App {
-    /// Decides.
+    /// Decides which rules apply to a request.
     pub engine: Engine,
-    /// Counts.
+    /// Counts requests and errors.
     pub metrics: Arc<Metrics>,
-    /// Delays.
+    /// Waits for delays.
     pub timer: Timer,
-    /// Who this replica is.
+    /// Pod, namespace and node of this replica.
     pub identity: Identity,
-    /// Which path belongs to which target; a prefix ends in `/*`.
+    /// Paths and their targets; a prefix ends in `/*`.
     pub paths: Vec<(String, Target)>,
     /// The application behind the probe listener.
-    pub upstream: Option<Behind>,
+    pub upstream: Option<ProbeUpstream>,
     /// Whether requests may ask for faults.
     pub request_faults: bool,
     /// Partition and stage of the probe listener.
@@ -65,26 +65,27 @@ pub struct App {
 }
 
 impl App {
-    /// Whether the process is on its way out.
+    /// Whether the process is shutting down.
     fn is_leaving(&self) -> bool {
         self.conditions.borrow().stage != Stage::Running
     }
 }
 
-/// Targets, `/metrics` and the index; with an application behind us, all is its own but for the targets.
+/// Routes of the probe listener: targets, `/metrics` and the index. With an upstream, everything but the targets goes
+/// to the upstream.
 pub fn probe_routes(app: &Arc<App>) -> Routes {
     if let Some(upstream) = &app.upstream {
-        return behind::routes(app, upstream);
+        return upstream::routes(app, upstream);
     }
     let mut router = Router::new().without_v07_checks();
     let mut direct: HashMap<String, Handle> = HashMap::new();
     for (path, target) in &app.paths {
         let faulted = layer::FaultLayer::new(*target, app.clone())
-            .layer(Ordinary { app: app.clone(), target: *target });
-        // Any method, as load balancers check with OPTIONS, too.
+            .layer(DefaultAnswer { app: app.clone(), target: *target });
+        // Any method: load balancers also check with OPTIONS.
         let route = || any_service(faulted.clone());
         router = match path.strip_suffix('*') {
-            // The index keeps its place where everything below is a target.
+            // `/` stays the index even when everything below it is a target.
             Some("/") => router.route("/{*rest}", route()),
             Some(prefix) => router.route(prefix, route()).route(&format!("{prefix}{{*rest}}"), route()),
             None => router.route(path, route()),
@@ -99,12 +100,12 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
         .route("/", any(index))
         .route("/metrics", metrics(app))
         .fallback(not_found)
-        // Without it, axum would make the routes anew for each request.
+        // `with_state` builds the routes once; without it, axum builds them for each request.
         .with_state(());
     Routes::new(router, direct)
 }
 
-/// `/metrics` and `/healthz`, never faulted, and the admin API.
+/// Routes of the admin listener: `/metrics` and `/healthz`, which never fail on purpose, and the admin API.
 pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
     let router = Router::new()
         .route("/healthz", get(|| ready(answer::text(StatusCode::OK, "ok"))))
@@ -116,7 +117,7 @@ pub fn admin_routes(app: &Arc<App>, api: Router) -> Routes {
 }
 
 fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
-    // One for each listener: who does not read at one takes nothing from the other.
+    // One set of bodies per listener: slow readers of one listener must not affect the other.
     let (app, scrapes) = (app.clone(), Arc::new(SharedBodies::default()));
     get(move || ready(answer::shared(scrapes.text(|| app.metrics.encode()), answer::metrics)))
 }
@@ -125,14 +126,14 @@ async fn not_found() -> Response<Body> {
     answer::text(StatusCode::NOT_FOUND, "not found")
 }
 
-/// Answers for a target where no rule does. A service, since a handler of axum's costs a request some allocations.
+/// The default answer of a target. A plain service: an axum handler would allocate for each request.
 #[derive(Clone)]
-struct Ordinary {
+struct DefaultAnswer {
     app: Arc<App>,
     target: Target,
 }
 
-impl Service<Request> for Ordinary {
+impl Service<Request> for DefaultAnswer {
     type Response = Response;
     type Error = Infallible;
     type Future = Ready<Result<Response, Infallible>>;
@@ -142,18 +143,18 @@ impl Service<Request> for Ordinary {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        ready(Ok(ordinary(&self.app, self.target, &request)))
+        ready(Ok(default_answer(&self.app, self.target, &request)))
     }
 }
 
-/// The answer of a target that no rule replaces.
-fn ordinary(app: &App, target: Target, request: &Request) -> Response<Body> {
+/// The answer of a target when no rule replaces it.
+fn default_answer(app: &App, target: Target, request: &Request) -> Response<Body> {
     if target == Target::Traffic {
         return answer::identity(&app.identity);
     }
     let shutdown = target == Target::Readiness && app.is_leaving();
-    let failure =
-        shutdown.then_some(verbose::Failure { check: "shutdown", reason: "the process ends".into() });
+    let failure = shutdown
+        .then_some(verbose::Failure { check: "shutdown", reason: "the process is shutting down".into() });
     let status = if shutdown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if verbose::is_wanted(request.uri()) {
         return answer::text(

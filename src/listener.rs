@@ -1,15 +1,15 @@
-//! Listeners: the accept loop, connections, partitions, and faults below HTTP.
+//! Listeners: the accept loop, connections, partitions and faults below HTTP.
 //!
-//! hyper implements HTTP. This module has everything below it, because `axum::serve` has no time limits, no limit of
-//! connections and no deadline for a drain, and offers no way to reset, cut or freeze a connection.
+//! hyper implements HTTP; this module implements everything below it. `axum::serve` has no timeouts, no connection
+//! limit and no drain deadline, and cannot reset, cut or freeze a connection.
 //!
-//! Each connection is one task that owns the socket and polls a driver: hyper, a [`Script`], or nothing. The task stops
-//! polling while a partition freezes the connection. It replaces hyper with a script when a handler asks for a fault
-//! that HTTP cannot express.
+//! Each connection is one task that owns the socket and polls a driver: hyper, a [`Script`], or nothing. The task
+//! stops polling while a partition freezes the connection. It replaces hyper with a script when a handler asks for a
+//! fault that HTTP cannot express.
 //!
-//! Over HTTP/1, a client that closes its sending side while its request waits counts as gone, because a half-closed
-//! connection looks like a closed one. An answer that is ready at once is still sent. Clients of an application behind us
-//! that are no kubelets get its answer unless the connection breaks.
+//! Over HTTP/1, a client that closes its sending side while its request is pending counts as gone, because a
+//! half-closed connection looks like a closed one. An answer that is ready at once is still sent. Clients of an
+//! upstream, except kubelets, get their answer unless the connection breaks.
 
 mod accept;
 mod authority;
@@ -50,7 +50,7 @@ use crate::tls::ServerTls;
 use budget::Budget;
 
 pub(crate) use accept::refuse;
-pub use accept::{Gate, accept, serve};
+pub use accept::{AcceptControl, accept, serve};
 pub use handle::{ConnectionHandle, Ended, Takeover};
 pub(crate) use partitioned::reset_on_close;
 pub use partitioned::{BindError, PartitionedListener};
@@ -60,19 +60,19 @@ pub(crate) use script::FILLING;
 pub use script::{Ending, Script, StreamReset};
 pub use tunnel::{ClientEnd, Tunnel};
 
-/// The stage in the life of the process.
+/// The stage of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// It serves requests.
+    /// Requests are served.
     #[default]
     Running,
     /// A signal arrived: readiness fails, everything else continues.
     Leaving,
-    /// No connection is accepted any more. Requests under way may continue until this instant.
+    /// New connections are not accepted. Requests in flight may continue until this instant.
     Draining(Instant),
 }
 
-/// The conditions that all connections of one listener obey.
+/// Conditions that apply to all connections of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The partition, if any.
@@ -81,8 +81,8 @@ pub struct Conditions {
     pub stage: Stage,
     /// Whether all rules are stopped, so that connections that a rule holds are released.
     pub is_stopped: bool,
-    /// Whether rules hold the file descriptors, so that no connection is accepted.
-    pub is_starved: bool,
+    /// Whether rules use up the file descriptors, so that no connection is accepted.
+    pub lacks_descriptors: bool,
 }
 
 /// What a listener serves, and how.
@@ -92,24 +92,24 @@ pub struct Service {
     pub name: Arc<str>,
     /// The listener's own counters.
     pub listener_metrics: Arc<ListenerMetrics>,
-    /// The account of the memory that clients take up; all listeners share it.
+    /// Memory budget for clients, shared by all listeners.
     pub budget: Budget,
-    /// How connections are shared out among clients, on a listener with few of them. Loopback peers count as the operator.
+    /// How connections are divided among clients, on a listener with few of them. Loopback peers count as the
+    /// operator.
     pub fairness: Option<Fairness>,
-    /// How long a new connection may take to begin its first request.
+    /// Time limit for a new connection to start its first request.
     pub first_request: Duration,
-    /// Answers requests. A handler can ask for its [current connection](ConnectionHandle::current).
+    /// Answers requests. A handler can get its [current connection](ConnectionHandle::current).
     pub routes: Routes,
-    /// What clients may use.
+    /// Limits for clients.
     pub limits: Limits,
-    /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
+    /// Limit of open connections, so that file descriptors remain for other uses.
     pub files: usize,
-    /// Whether an application behind us answers: the spelling of names is kept, and clients that vanish without a
-    /// word are looked for.
+    /// Whether an upstream answers: header names keep their case, and vanished clients are detected by probing.
     pub transparent: bool,
-    /// Counts how often a limit cut a client short.
+    /// Counts connections that a limit ended.
     pub metrics: Arc<Metrics>,
-    /// Decides on partitions. `None` on a listener that rules cannot cut, such as the admin listener.
+    /// Decides on partitions. `None` if rules cannot cut the listener, as for the admin listener.
     pub faulted: Option<Faulted>,
     /// Whether clients may speak HTTP/2 with prior knowledge.
     pub speaks_http2: bool,
@@ -128,12 +128,12 @@ pub struct Encryption {
     pub is_required: bool,
 }
 
-/// Who decides on the partitions of a listener.
+/// The source of decisions on the partitions of a listener.
 #[derive(Clone, Debug)]
 pub struct Faulted {
-    /// Has the plan in force.
+    /// Holds the plan in force.
     pub engine: Engine,
-    /// The listener, as rules know it.
+    /// The listener as rules refer to it.
     pub listener: ListenerId,
 }
 

@@ -72,7 +72,7 @@ const RULE: &[&str] = &[
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 /// The name of the rule that stands for faults that requests ask for.
-const REQUESTED: &str = "request";
+const REQUESTED_RULE: &str = "request";
 
 /// A plan as it is written. Each rule is checked, and no name is used twice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -179,7 +179,7 @@ pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Errors> {
 /// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
 pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     let mut reader = FieldReader::new(place_of(place, value));
-    if value.get("name").and_then(Value::as_str) == Some(REQUESTED) {
+    if value.get("name").and_then(Value::as_str) == Some(REQUESTED_RULE) {
         reader.fail("name", Reason::ReservedName);
     }
     finished(reader, value)
@@ -187,7 +187,7 @@ pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
 
 /// Reads the rule that a request asks for, from fields without a name and a target. `place` precedes each error.
 pub fn read_requested(mut fields: Map<String, Value>, place: &str) -> Result<Rule, Errors> {
-    fields.insert("name".to_owned(), REQUESTED.into());
+    fields.insert("name".to_owned(), REQUESTED_RULE.into());
     fields.insert("target".to_owned(), Target::Traffic.name().into());
     finished(FieldReader::new(place.to_owned()), &Value::Object(fields))
 }

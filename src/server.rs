@@ -22,7 +22,7 @@ use crate::admin;
 use crate::clock::Timer;
 use crate::env::{Config, ForwardOptions, Limits, Upstream};
 use crate::fault::{ListenerId, Rule};
-use crate::http::{self, App, Behind};
+use crate::http::{self, App, ProbeUpstream};
 use crate::listener::budget::Budget;
 use crate::listener::{
     self, BindError, Conditions, Encryption, Fairness, Faulted, PartitionedListener, Stage,
@@ -74,7 +74,7 @@ const UPSTREAM_NAME: &str = "upstream";
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    kept: start::Kept,
+    kept: start::EarlierStarts,
     probe: PartitionedListener,
     admin: PartitionedListener,
     /// The proxies of the environment; those of files come with their plans.
@@ -96,11 +96,11 @@ pub enum StartError {
 impl Server {
     /// Reads certificates and binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
     /// `kept` is what earlier starts of the container have left.
-    pub fn bind(config: Config, kept: start::Kept) -> Result<Self, StartError> {
+    pub fn bind(config: Config, kept: start::EarlierStarts) -> Result<Self, StartError> {
         let certificates = Certificates::load(&config)?;
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
         if config.upstream.is_some() {
-            probe.widen();
+            probe.enlarge_buffers();
         }
         let admin = PartitionedListener::bind(config.admin_address, true)?;
         let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
@@ -132,8 +132,9 @@ impl Server {
         own.add(probe_addr);
         own.add(admin_addr);
         let of_proxies = (config.limits, config.forwarding);
-        let upstream =
-            config.upstream.map(|upstream| behind(upstream, config.forwarding, &metrics, own.clone()));
+        let upstream = config
+            .upstream
+            .map(|upstream| probe_upstream(upstream, config.forwarding, &metrics, own.clone()));
         let app = Arc::new(App {
             engine: engine.clone(),
             metrics: metrics.clone(),
@@ -309,14 +310,19 @@ fn spare_files(behind: bool) -> usize {
 }
 
 /// What reaches the application behind the probe listener. The log says whose `/` and `/metrics` are.
-fn behind(upstream: Upstream, options: ForwardOptions, metrics: &Metrics, own: OwnListeners) -> Behind {
+fn probe_upstream(
+    upstream: Upstream,
+    options: ForwardOptions,
+    metrics: &Metrics,
+    own: OwnListeners,
+) -> ProbeUpstream {
     info!(
         upstream = %upstream.address,
         answers_probes = upstream.answers_probes,
         "an application is behind the probe listener: / and /metrics there are its own, ours are on the admin listener"
     );
     let forwarder = Forwarder::new(upstream.address, options, metrics.upstream(UPSTREAM_NAME), own);
-    Behind { forwarder, answers_probes: upstream.answers_probes }
+    ProbeUpstream { forwarder, answers_probes: upstream.answers_probes }
 }
 
 /// Whether there may be a rule that cuts the probe listener; what files say is not known yet.

@@ -1,9 +1,9 @@
-//! Where rules come from: the environment, files, an annotation and the admin API, merged into the plan in force; and
-//! what outlives the container.
+//! Sources of rules: the environment, files, an annotation and the admin API, merged into the plan in force; and the
+//! state that outlives the container.
 //!
-//! [`Layers`] and [`merge`] are values without side effects, which `predict` uses as well. [`Control`] owns them in the
-//! running service, [`start::start`] makes it, [`watch`] and the admin API hand their changes to it, and [`state`] keeps
-//! what a restart of the container must not lose.
+//! [`Layers`] and [`merge`] have no side effects; `predict` uses them as well. In the running service,
+//! [`start::start`] creates [`Control`], which owns them; [`watch`] and the admin API pass their changes to it, and
+//! [`state`] keeps what a container restart must not lose.
 
 mod change;
 mod container;

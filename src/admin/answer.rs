@@ -1,4 +1,4 @@
-//! Answers, and problem details (RFC 9457).
+//! Answers and problem details (RFC 9457).
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,7 +14,7 @@ use crate::listener::ConnectionHandle;
 use crate::plan::{ConfigError, Errors};
 use crate::sources::{Changed, Refusal};
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -33,8 +33,8 @@ impl Problem {
         self
     }
 
-    pub(super) fn nothing_here() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is")
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not found; /openapi.json lists the paths")
     }
 
     pub(super) fn method(allowed: &[&str]) -> Self {
@@ -43,7 +43,7 @@ impl Problem {
     }
 
     pub(super) fn busy(why: &str) -> Self {
-        // End the connection: the admin listener has few, and another caller may need it.
+        // Close the connection: the admin listener has few, and another caller may need it.
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again"))
             .header(RETRY_AFTER, "1")
             .header(CONNECTION, "close")
@@ -55,7 +55,7 @@ impl Problem {
 
     pub(super) fn no_fault(name: &str) -> Self {
         let shown: String = name.chars().take(64).collect();
-        Self::new(StatusCode::NOT_FOUND, format!("no rule in force is called {shown:?}"))
+        Self::new(StatusCode::NOT_FOUND, format!("no rule in force is named {shown:?}"))
     }
 
     pub(super) fn refused(refusal: Refusal) -> Self {
@@ -66,12 +66,12 @@ impl Problem {
                 Self::new(StatusCode::NOT_FOUND, format!("there is no proxy {shown:?}"))
             }
             Refusal::Stale { generation } => {
-                let detail = format!("the plan is at generation {generation}, which If-Match does not name");
+                let detail = format!("the plan is at generation {generation}, not at the one in If-Match");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).header(ETAG, etag(generation))
             }
             Refusal::Invalid(errors) => {
-                let things = if errors.len() == 1 { "thing is" } else { "things are" };
-                let detail = format!("{} {things} wrong; the plan before goes on", errors.len());
+                let noun = if errors.len() == 1 { "error" } else { "errors" };
+                let detail = format!("{} {noun}; the previous plan stays in force", errors.len());
                 Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
             }
         }
@@ -115,11 +115,11 @@ fn etag(generation: u64) -> String {
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Option<u64>) -> Response {
-    // Our own values never fail to serialize.
+    // Our own values always serialize.
     written(status, serde_json::to_string(value).unwrap_or_default() + "\n", generation)
 }
 
-/// JSON that has been written already.
+/// An answer whose JSON is already serialized.
 pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>) -> Response {
     let Some(body) = reserved(text) else {
         return Problem::busy("no memory is left for the answer").answer();
@@ -131,13 +131,13 @@ pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>)
     response
 }
 
-/// Answers up to this size are part of an ordinary request, for which the connection has reserved memory.
-const ORDINARY_ANSWER: usize = 4096;
+/// Answers up to this size are covered by the memory that each connection reserves.
+const SMALL_ANSWER: usize = 4096;
 
-/// The text with memory reserved until it is sent; `None` where none is left.
+/// The text with memory reserved until it is sent; `None` when no memory is left.
 pub(super) fn reserved(text: String) -> Option<Bytes> {
     match ConnectionHandle::current() {
-        Some(connection) if text.len() > ORDINARY_ANSWER => {
+        Some(connection) if text.len() > SMALL_ANSWER => {
             Some(connection.reserve(text.capacity())?.attach(text))
         }
         _ => Some(text.into()),

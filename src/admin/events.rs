@@ -20,20 +20,20 @@ use super::answer::{self, Problem};
 use crate::engine::events::{Event, Events};
 use crate::listener::ConnectionHandle;
 
-/// The most events of a page: as many as are kept.
+/// Limit of events per page: as many as are kept.
 const MAX_PAGE: usize = 512;
 
-/// Events of a page without `limit`.
-const PAGE: usize = 100;
+/// Events per page without `limit`.
+const DEFAULT_PAGE: usize = 100;
 
-/// Events that may wait for a listener; one that falls further behind is disconnected.
-const WAITING: usize = 64;
+/// Queue length of an event stream; a client that falls further behind is disconnected.
+const MAX_QUEUED: usize = 64;
 
-/// Memory of a listener whose queue is full of ordinary events, in bytes.
-const STREAM_MEMORY: usize = WAITING * 512;
+/// Memory of a stream with a full queue of ordinary events, in bytes.
+const STREAM_MEMORY: usize = MAX_QUEUED * 512;
 
-/// How often a stream without events sends a comment, so that clients see it is alive.
-const ALIVE: Duration = Duration::from_secs(15);
+/// How often an idle stream sends a comment to keep the connection alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn serve(
     events: &Arc<Events>,
@@ -42,7 +42,7 @@ pub(super) fn serve(
     query: &str,
     is_head: bool,
 ) -> Result<Response, Problem> {
-    let (mut after, mut limit) = (None, PAGE);
+    let (mut after, mut limit) = (None, DEFAULT_PAGE);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         let wrong = |range: &str| {
             let shown: String = value.chars().take(40).collect();
@@ -76,29 +76,31 @@ pub(super) fn serve(
 }
 
 fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) -> Result<Response, Problem> {
-    let place =
-        listeners.clone().try_acquire_owned().map_err(|_| Problem::busy("16 listen to events already"))?;
+    let place = listeners
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::busy("16 event streams are open already"))?;
     let memory = match ConnectionHandle::current() {
         Some(connection) => {
             let reserved = connection.reserve(STREAM_MEMORY);
-            Some(reserved.ok_or_else(|| Problem::busy("no memory is left for a listener"))?)
+            Some(reserved.ok_or_else(|| Problem::busy("no memory is left for an event stream"))?)
         }
         None => None,
     };
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED);
     let events = events.clone();
     tokio::spawn(async move {
         let _held = (place, memory);
         let mut next = events.subscribe();
-        let mut alive = interval(ALIVE);
+        let mut alive = interval(KEEP_ALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = after.unwrap_or(u64::MAX);
-        // Subscribing before reading the page loses no event; `last` drops those that are in both.
+        // Subscribe before reading the page, so that no event is lost; `last` removes duplicates.
         if let Some(after) = after {
             last = 0;
             for event in events.page(Some(after), MAX_PAGE).events {
                 last = event.id.number;
-                if !matches!(timeout(ALIVE, sender.send(encode(&event))).await, Ok(Ok(()))) {
+                if !matches!(timeout(KEEP_ALIVE, sender.send(encode(&event))).await, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -108,7 +110,7 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
                 event = next.recv() => match event {
                     Ok(event) if last != u64::MAX && event.id.number <= last => continue,
                     Ok(event) => encode(&event),
-                    // The listener was too slow. It may reconnect with the id of the last event it has.
+                    // The client was too slow. It may reconnect with the id of its last event.
                     Err(_) => return,
                 },
                 _ = alive.tick() => Bytes::from_static(b": alive\n\n"),
@@ -125,10 +127,10 @@ fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) 
     Ok(response)
 }
 
-/// Encodes an event as the HTML standard, section 9.2, has it.
+/// Encodes an event for server-sent events (HTML standard, section 9.2).
 fn encode(event: &Event) -> Bytes {
     let data = serde_json::to_string(event).unwrap_or_default();
-    Bytes::from(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.what.kind()))
+    Bytes::from(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.kind.name()))
 }
 
 struct EventStream(mpsc::Receiver<Bytes>);

@@ -1,4 +1,4 @@
-//! Who may steer.
+//! Access control of the admin API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,23 +11,23 @@ use super::answer::Problem;
 use crate::env::Token;
 use crate::sources::watch::{self, Content};
 
-/// Carries the token beside `Authorization`, which the API server's proxy keeps for itself.
+/// Carries the token when `Authorization` is not available: the API server's proxy consumes it.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-probesim-token");
 
-/// Headers by which a reverse proxy shows itself. A name that ends in a hyphen stands for all that begin so.
+/// Headers that reverse proxies add. A name that ends in a hyphen is a prefix.
 const PROXY_HEADERS: [&str; 6] = ["forwarded", "via", "x-envoy-", "x-forwarded", "x-forwarded-", "x-real-ip"];
 
-/// Decides which callers are answered.
+/// Decides which callers are allowed.
 pub(super) struct Guard {
     token: Option<Token>,
-    /// Whether loopback callers are answered while there is no token.
+    /// Whether loopback callers are allowed when there is no token.
     loopback: bool,
 }
 
-/// Both ends of a caller's connection.
+/// Both addresses of a caller's connection.
 pub(super) struct Caller {
     pub(super) peer: SocketAddr,
-    /// The address that the caller reached.
+    /// The address that the caller connected to.
     pub(super) local: Option<SocketAddr>,
 }
 
@@ -36,17 +36,19 @@ impl Guard {
         Self { token, loopback }
     }
 
-    /// Returns why a request may not be answered, if so.
+    /// Returns an error if the request is not allowed.
     pub(super) fn check(&self, caller: &Caller, request: &Request) -> Result<(), Problem> {
         let hosts = hosts(request)?;
         if !has_own_origin(request.headers(), &hosts) {
-            return Err(forbidden("the Origin is not this service's: pages of other sites may not steer it"));
+            return Err(forbidden(
+                "the Origin is not this service's: pages of other sites may not control it",
+            ));
         }
         match &self.token {
             Some(token) => check_token(token, request.headers()),
             None if self.loopback => check_loopback(caller, request, &hosts),
             None => Err(forbidden(
-                "ADMIN_LOOPBACK is false and no token is set; set ADMIN_TOKEN or ADMIN_TOKEN_FILE to steer",
+                "ADMIN_LOOPBACK is false and no token is set; set ADMIN_TOKEN or ADMIN_TOKEN_FILE",
             )),
         }
     }
@@ -56,7 +58,7 @@ fn forbidden(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, detail)
 }
 
-/// The hosts that a request names: in its target and in `Host`. HTTP/1.1 requires one `Host` (RFC 9112, 3.2).
+/// The hosts that a request names, in its URI and in `Host`. HTTP/1.1 requires exactly one `Host` (RFC 9112, 3.2).
 fn hosts(request: &Request) -> Result<Vec<&str>, Problem> {
     let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
     let headers = request.headers().get_all(HOST);
@@ -70,12 +72,12 @@ fn hosts(request: &Request) -> Result<Vec<&str>, Problem> {
     let hosts: Result<Vec<&str>, _> = target.into_iter().chain(header).collect();
     let hosts = hosts.map_err(|_| bad("the Host is not a host name or an IP address"))?;
     if hosts.iter().any(|host| host.contains('@')) {
-        return Err(bad("the Host contains @, which no host name does"));
+        return Err(bad("the Host contains @, which is not allowed in a host name"));
     }
     Ok(hosts)
 }
 
-/// Returns whether there is no `Origin`, or one with the host that was asked.
+/// Whether there is no `Origin`, or one that matches the requested host.
 fn has_own_origin(headers: &HeaderMap, hosts: &[&str]) -> bool {
     headers.get_all(ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().unwrap_or_default().split_once("://");
@@ -109,7 +111,7 @@ fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn no_token(reason: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("ADMIN_TOKEN_FILE {reason}: nobody may steer"))
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("ADMIN_TOKEN_FILE {reason}: access is denied"))
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -117,24 +119,26 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
 }
 
-/// Accepts a caller in this network namespace that speaks for itself.
+/// Allows a caller in this network namespace that is not a proxy for somebody else.
 ///
-/// A reverse proxy in the Pod connects from loopback, too. It is refused where it shows: by HTTP/1.0, by the host it
-/// passes on, or by the headers it adds.
+/// A reverse proxy in the Pod connects from loopback, too. It is rejected if HTTP/1.0, the forwarded host or the
+/// headers it adds give it away.
 fn check_loopback(caller: &Caller, request: &Request, hosts: &[&str]) -> Result<(), Problem> {
     const TOKEN: &str = "set ADMIN_TOKEN or ADMIN_TOKEN_FILE to admit it";
-    if !is_own_loopback(caller.peer.ip()) || !caller.local.is_some_and(|local| is_own_loopback(local.ip())) {
+    if !is_exact_loopback(caller.peer.ip())
+        || !caller.local.is_some_and(|local| is_exact_loopback(local.ip()))
+    {
         return Err(forbidden(
             "without ADMIN_TOKEN or ADMIN_TOKEN_FILE only loopback callers are answered, as by kubectl exec and \
              kubectl port-forward",
         ));
     }
     if !matches!(request.version(), Version::HTTP_11 | Version::HTTP_2) {
-        return Err(forbidden(format!("the request is HTTP/1.0, as a reverse proxy sends it; {TOKEN}")));
+        return Err(forbidden(format!("the request is HTTP/1.0, which reverse proxies send; {TOKEN}")));
     }
-    // The owner of a foreign name may let it resolve to loopback, and so steer by a page of its own.
+    // Protects against DNS rebinding: a foreign name may resolve to loopback and let its page control the service.
     if hosts.is_empty() || !hosts.iter().all(|host| is_loopback_host(host)) {
-        return Err(forbidden("the Host is not a loopback one, such as localhost"));
+        return Err(forbidden("the Host is not a loopback name such as localhost"));
     }
     match request.headers().keys().find(|name| is_of_proxy(name)) {
         Some(name) => Err(forbidden(format!("the header {name} shows a reverse proxy; {TOKEN}"))),
@@ -147,9 +151,9 @@ fn is_of_proxy(header: &HeaderName) -> bool {
     PROXY_HEADERS.iter().any(|known| header == *known || (known.ends_with('-') && header.starts_with(known)))
 }
 
-/// Returns whether this is 127.0.0.1 or `::1`. The rest of 127/8 does not count: a mesh delivers foreign requests from
+/// Whether this is 127.0.0.1 or `::1`. The rest of 127/8 does not count: a mesh delivers remote requests from
 /// 127.0.0.6.
-fn is_own_loopback(ip: IpAddr) -> bool {
+fn is_exact_loopback(ip: IpAddr) -> bool {
     matches!(ip.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }
 

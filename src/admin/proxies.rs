@@ -8,11 +8,11 @@ use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{self, Problem};
-use super::{nothing, read};
+use super::{expect_empty, read};
 use crate::plan::{Proxy, Source, write_proxy};
 use crate::sources::{Change, Changed, Control, Refusal};
 
-/// Serves a request to the list, or to the proxy that `rest` of the path names.
+/// Serves a request to the list of proxies, or to the proxy named by the `rest` of the path.
 pub(super) async fn serve(
     control: &Control,
     rest: &[&str],
@@ -38,15 +38,15 @@ pub(super) async fn serve(
             Ok(answer::changed(change(Change::PutProxy { name: (*name).to_owned(), proxy })?))
         }
         ([name], &Method::DELETE) => {
-            nothing(headers, body).await?;
+            expect_empty(headers, body).await?;
             Ok(answer::changed(change(Change::DeleteProxy { name: (*name).to_owned() })?))
         }
         ([_], _) => Err(Problem::method(&["GET", "HEAD", "PUT", "DELETE"])),
-        _ => Err(Problem::nothing_here()),
+        _ => Err(Problem::not_found()),
     }
 }
 
-/// A proxy in the form that `PUT` takes, with where it comes from and where it listens.
+/// A proxy in the form that `PUT` accepts, with its source and its listening address.
 fn shown((proxy, source, address): &(Proxy, Source, Option<SocketAddr>)) -> Value {
     let mut value = write_proxy(proxy);
     value["source"] = source.name().into();

@@ -12,7 +12,7 @@ use crate::plan::write_rule;
 use crate::sources::{Returning, RuleStatus, Status};
 use crate::units::{Show, show_timestamp};
 
-/// The whole state as one document.
+/// The complete state as a JSON document.
 pub(super) fn text(status: &Status, identity: &Identity) -> String {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
@@ -72,7 +72,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
         "targets": targets.collect::<Vec<_>>(),
         "notes": kubelet_as_traffic(&snapshot.counts),
     }));
-    // One rule at a time: a tree of a thousand would take several times the memory of the text.
+    // Serialize one rule at a time: a tree of a thousand rules would need several times the memory of the text.
     let mut text = head.to_string();
     text.truncate(text.len() - 1);
     list(&mut text, "rules", plan.rules().zip(&status.rules).enumerate().map(rule));
@@ -94,7 +94,7 @@ fn kubelet_as_traffic(counts: &Counts) -> Value {
 /// Appends a list to the fields of an object.
 fn list(text: &mut String, name: &str, values: impl Iterator<Item = Value>) {
     let mut separator = "";
-    // Writing to a string cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, ",\"{name}\":[");
     for value in values {
         let _ = write!(text, "{separator}{value}");
@@ -103,17 +103,17 @@ fn list(text: &mut String, name: &str, values: impl Iterator<Item = Value>) {
     text.push(']');
 }
 
-/// A stop: where it came from, who made it and since when it holds.
+/// A stop: its source, its author and its start.
 pub(super) fn stop(stop: &Stop) -> Value {
     json!({ "source": stop.source.name(), "by": stop.by, "since": show_timestamp(stop.since) })
 }
 
-/// A source that brings its rules back at the next start of the container.
+/// A source whose rules come back at the container's next start.
 pub(super) fn returning(source: &Returning) -> Value {
     json!({ "source": source.source.name(), "rules": source.rules, "end": source.end })
 }
 
-/// What is not there is left out.
+/// Removes null fields.
 fn without_null(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());

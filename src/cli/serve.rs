@@ -49,7 +49,7 @@ pub fn run(
         }
     };
     // As early as possible, since a kill before it loses the count of this start.
-    let kept = start::Kept::open(&loaded.config);
+    let kept = start::EarlierStarts::open(&loaded.config);
     if let Err(errors) = start::check_here(&loaded.config) {
         let _ = writeln!(err, "{errors}");
         return exit::CONFIG;
@@ -99,7 +99,7 @@ fn runtime(threads: usize) -> Result<Runtime, Failure> {
 
 async fn serve(
     config: Config,
-    kept: start::Kept,
+    kept: start::EarlierStarts,
     welcome: Option<&mut dyn Write>,
 ) -> Result<Option<Ending>, Failure> {
     // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.

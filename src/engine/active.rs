@@ -1,4 +1,4 @@
-//! A plan in force, with the counters of its rules.
+//! A plan in force and the counters of its rules.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,42 +6,42 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::counters::{RuleCounters, Tally};
-use super::matched::Matched;
+use super::matched::MatchCounters;
 use crate::fault::{ActivePlan, Client, Counts, MAX_RULES, Rule, RuleName, TargetId, Timestamp};
 use crate::plan::Source;
 
-/// How long the counters of a rule that is gone are shown: longer than any interval between two scrapes.
+/// How long the counters of a removed rule are exported: longer than any scrape interval.
 const RETIREMENT: Duration = Duration::from_secs(600);
 
-/// A plan with the counters of its rules, and of those before it.
+/// A plan with the counters of its rules, and of removed rules.
 #[derive(Debug)]
 pub struct Active {
     /// The plan.
     pub plan: ActivePlan,
-    /// Which plan of the process this is, from 1 on.
+    /// Generation of the plan in this process, from 1.
     pub generation: u64,
-    /// Where each rule comes from, in the order of the plan.
+    /// The source of each rule, in the order of the plan.
     pub sources: Vec<Source>,
-    /// The stop that puts all rules out of force, if there is one.
+    /// The stop in force, if any.
     pub stop: Option<Stop>,
     /// In the order of the plan.
     pub(super) rule_counters: Vec<RuleCounters>,
-    /// Of rules that are gone, the last one last.
+    /// Of removed rules, most recent last.
     retired: Vec<(Instant, RuleCounters)>,
-    /// Positions of the rules without a match that have a window in requests; none while the plan is stopped.
+    /// Positions of rules with a request window and without a match; empty while the plan is stopped.
     pub(super) request_windows: Vec<usize>,
-    /// In the order of the plan, for rules with a match; empty if there is none.
-    matched: Vec<Option<Matched>>,
+    /// In the order of the plan, for rules with a match; empty if there are none.
+    matched: Vec<Option<MatchCounters>>,
 }
 
-/// That all rules of all sources are out of force, and who made it so.
+/// A stop of all rules of all sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// Where the stop came from.
+    /// Where the stop comes from.
     pub source: Source,
     /// Who made it: a peer of the API, or the path of a file.
     pub by: String,
-    /// When, by the wall clock.
+    /// When it was made, by the wall clock.
     pub since: Timestamp,
 }
 
@@ -57,7 +57,7 @@ impl Active {
         let rule_counters = plan.rules().map(|rule| RuleCounters::new(rule, plan.proxies(), now)).collect();
         let request_windows = request_windows(&plan);
         let matched =
-            all_matched(&plan, |position| Matched::new(&plan, position, &matched(plan.rule(position))));
+            all_matched(&plan, |position| MatchCounters::new(&plan, position, &matched(plan.rule(position))));
         Self {
             plan,
             generation: 1,
@@ -70,8 +70,8 @@ impl Active {
         }
     }
 
-    /// The plan that follows, with what was counted for rules of the same names.
-    pub(super) fn followed(
+    /// The successor of this plan. Rules keep the counters of rules of the same name.
+    pub(super) fn successor(
         &self,
         plan: ActivePlan,
         sources: Vec<Source>,
@@ -117,7 +117,11 @@ impl Active {
             let before = before.and_then(|before| self.matched.get(*before)?.as_ref());
             match before.filter(|before| before.is_of(&plan, position)) {
                 Some(same) => Some(same.clone()),
-                None => Matched::new(&plan, position, &before.map(Matched::counts).unwrap_or_default()),
+                None => MatchCounters::new(
+                    &plan,
+                    position,
+                    &before.map(MatchCounters::counts).unwrap_or_default(),
+                ),
             }
         });
         let request_windows = request_windows(&plan);
@@ -129,7 +133,7 @@ impl Active {
         &self.rule_counters[position]
     }
 
-    /// The counters of rules that are gone, for ten minutes.
+    /// The counters of rules that were removed in the last ten minutes.
     pub fn retired_counters(&self) -> impl Iterator<Item = &RuleCounters> {
         self.retired().map(|(_, counters)| counters)
     }
@@ -138,46 +142,49 @@ impl Active {
         self.retired.iter().filter(|(at, _)| at.elapsed() < RETIREMENT)
     }
 
-    /// For how long windows in time of rules of this one's name were open in this process.
+    /// How long time windows of rules with this rule's name were open in this process.
     pub fn open_time(&self, position: usize, elapsed: Duration) -> Duration {
         let RuleCounters { open, since, .. } = &self.rule_counters[position];
         *open + self.plan.open_time(position, *since, elapsed)
     }
 
-    /// The counts of a rule since it appeared or last changed: a line for each of its targets, readiness included where
-    /// it acts there for its dependency.
+    /// The counts of a rule since it appeared or last changed: a line for each target, including readiness if the
+    /// rule acts there as a dependency.
     pub fn tallies(&self, position: usize) -> impl Iterator<Item = Tally<'_>> {
         self.rule_counters[position].tallies()
     }
 
-    /// The counts of all rules that had the name of this one, in its present mode.
+    /// The counts of all rules that ever had this rule's name, in its current mode.
     pub fn totals(&self, position: usize) -> impl Iterator<Item = Tally<'_>> {
         self.rule_counters[position].totals()
     }
 
-    /// Counts a request that the match of the rule at a position admits, and gives its number.
+    /// Counts a request that a rule's match admits, and returns its number.
     pub(super) fn count_match(&self, position: usize, target: TargetId, client: Client) -> u64 {
         let matched = self.matched.get(position).and_then(Option::as_ref);
         matched.map_or(1, |matched| matched.count(target, client))
     }
 
-    /// The requests that the match of the rule at a position has admitted since its origin; `None` if it has no match.
+    /// The number of requests that a rule's match has admitted since its origin; `None` if it has no match.
     pub fn matched(&self, position: usize) -> Option<Counts> {
-        self.matched.get(position)?.as_ref().map(Matched::counts)
+        self.matched.get(position)?.as_ref().map(MatchCounters::counts)
     }
 
-    /// Counts a connection that a partition acted on.
+    /// Counts a connection that a partition affected.
     pub fn count_cut(&self, position: usize) {
         self.rule_counters[position].count_cut();
     }
 
-    /// Counts a window, or a signal, for which a rule for the process was eligible.
+    /// Counts a window or a signal for which a process rule was eligible.
     pub fn count_process(&self, position: usize, fired: bool) {
         self.rule_counters[position].count_process(fired);
     }
 }
 
-fn all_matched(plan: &ActivePlan, of: impl FnMut(usize) -> Option<Matched>) -> Vec<Option<Matched>> {
+fn all_matched(
+    plan: &ActivePlan,
+    of: impl FnMut(usize) -> Option<MatchCounters>,
+) -> Vec<Option<MatchCounters>> {
     let has_match = plan.rules().any(|rule| rule.request_match().is_some());
     if has_match { (0..plan.len()).map(of).collect() } else { Vec::new() }
 }

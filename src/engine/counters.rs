@@ -7,58 +7,59 @@ use std::time::Duration;
 
 use crate::fault::{ListenerName, Proxies, ProxyName, Rule, RuleName, Slot, Target, TargetId};
 
-/// What a rule's counters are about, but for proxies: each class of requests, the probe listener, and the process.
-const FIXED: usize = Target::COUNT + 2;
+/// Number of fixed subjects: each request class, the probe listener and the process. Proxies are counted separately.
+const FIXED_SUBJECTS: usize = Target::COUNT + 2;
 
-/// The place of the probe listener among them.
+/// Index of the probe listener among them.
 const LISTENER: usize = Target::COUNT;
 
-/// The place of the process among them.
+/// Index of the process among them.
 const PROCESS: usize = Target::COUNT + 1;
 
 /// Counts by fixed subject.
-type Counts = Arc<[AtomicU64; FIXED]>;
+type Counts = Arc<[AtomicU64; FIXED_SUBJECTS]>;
 
-/// The counters of all rules that had a name. They never go back, whatever becomes of the rule.
+/// The counters of all rules that ever had a name. They never decrease.
 #[derive(Clone, Debug)]
 pub struct RuleCounters {
     pub(super) name: RuleName,
-    /// Whether the present rule names the subject.
-    is_own: [bool; FIXED],
-    /// Whether the present rule is a partition, and whose listener it cuts.
+    /// Whether the current rule acts on the subject.
+    is_own: [bool; FIXED_SUBJECTS],
+    /// Whether the current rule is a partition, and of which listener.
     cuts: Option<ListenerName>,
     eligible: Counts,
-    /// By mode, the present one first.
+    /// By mode, the current one first.
     injected: Vec<(&'static str, Counts)>,
-    /// Eligible and injected when the rule appeared: what people read begins there, while metrics go on.
-    baseline: [(u64, u64); FIXED],
-    /// Of each proxy that a rule of this name has named.
+    /// Eligible and injected when the rule appeared. The API counts from there; metrics continue.
+    baseline: [(u64, u64); FIXED_SUBJECTS],
+    /// One entry for each proxy that a rule of this name has acted on.
     proxies: Vec<ProxyCounters>,
-    /// For how long windows in time were open until `since`, on the engine's clock.
+    /// How long time windows were open until `since`, on the engine's clock.
     pub(super) open: Duration,
     pub(super) since: Duration,
 }
 
-/// A rule's counters for one proxy: its requests, or its connections where the rule is a partition.
+/// A rule's counters for one proxy, of requests or, if the rule is a partition, of connections.
 #[derive(Clone, Debug)]
 struct ProxyCounters {
     name: ProxyName,
-    /// Where the present rule names the proxy: its slot.
+    /// The slot of the proxy, if the current rule acts on it.
     slot: Option<Slot>,
     eligible: Arc<AtomicU64>,
-    /// In the order of [`RuleCounters::injected`]; modes from before the proxy was named are not there.
+    /// In the order of [`RuleCounters::injected`], without modes older than this entry.
     injected: Vec<(&'static str, Arc<AtomicU64>)>,
     baseline: (u64, u64),
 }
 
-/// One line of a rule's counters.
+/// The counts of a rule for one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally<'a> {
-    /// The name of the target that was asked for: a class of requests, a proxy, `listener` or `process`.
+    /// A request class, the name of a proxy, `listener` or `process`.
     pub subject: &'a str,
-    /// Requests, connections, windows or signals for which the rule was in its window and not passed over.
+    /// Requests, connections, windows or signals that the rule could have acted on: in its window, and not preceded
+    /// by another rule.
     pub eligible: u64,
-    /// Those it acted on, in its present mode.
+    /// Those that it acted on, in its current mode.
     pub injected: u64,
 }
 
@@ -66,7 +67,7 @@ impl RuleCounters {
     pub(super) fn new(rule: &Rule, proxies: &Proxies, now: Duration) -> Self {
         let mut counters = Self {
             name: rule.name().clone(),
-            is_own: [false; FIXED],
+            is_own: [false; FIXED_SUBJECTS],
             cuts: None,
             eligible: Counts::default(),
             injected: vec![(rule.effect(), Counts::default())],
@@ -79,7 +80,7 @@ impl RuleCounters {
         counters
     }
 
-    /// Goes on for a rule of the same name; with `anew`, one that is not the rule that was counted before.
+    /// Continues with a rule of the same name; `anew` if the rule has changed.
     pub(super) fn continued(mut self, rule: &Rule, proxies: &Proxies, anew: bool, now: Duration) -> Self {
         let mode = rule.effect();
         match self.injected.iter().position(|(known, _)| *known == mode) {
@@ -97,7 +98,7 @@ impl RuleCounters {
         Self { since: now, ..self }
     }
 
-    /// Takes over what the present rule names.
+    /// Takes over the targets of the current rule.
     fn follow(&mut self, rule: &Rule, proxies: &Proxies) {
         let listener = rule.listener();
         self.is_own = array::from_fn(|subject| match Target::ALL.get(subject) {
@@ -118,23 +119,23 @@ impl RuleCounters {
         }
     }
 
-    /// The counters as they stay when the rule goes; its windows were open for so long.
+    /// The counters to keep when the rule is removed; its windows were open for `open`.
     pub(super) fn closed(&self, open: Duration) -> Self {
         Self { open, ..self.clone() }
     }
 
-    /// The rules' name.
+    /// The name of the rules.
     pub fn name(&self) -> &RuleName {
         &self.name
     }
 
-    /// By subject: a line for each target, readiness included where it was asked for its dependency.
+    /// Eligible by subject: a line for each target, including readiness as a dependency.
     pub fn eligible(&self) -> impl Iterator<Item = (&str, u64)> {
         let proxies = self.proxies.iter().map(|proxy| (proxy.name.as_str(), load(&proxy.eligible)));
         self.lines(&self.eligible).chain(proxies)
     }
 
-    /// By mode and subject.
+    /// Injected by mode and subject.
     pub fn injected(&self) -> impl Iterator<Item = (&'static str, &str, u64)> {
         let fixed = self
             .injected
@@ -148,39 +149,39 @@ impl RuleCounters {
         fixed.chain(proxies)
     }
 
-    /// For how long windows in time had been open when the rule went.
+    /// How long time windows had been open when the rule was removed.
     pub fn open(&self) -> Duration {
         self.open
     }
 
     fn lines<'a>(&'a self, counts: &'a Counts) -> impl Iterator<Item = (&'a str, u64)> {
-        (0..FIXED)
+        (0..FIXED_SUBJECTS)
             .filter(|subject| self.is_own[*subject] || load(&self.eligible[*subject]) > 0)
             .map(|subject| (subject_name(subject), load(&counts[subject])))
     }
 
-    /// Since the rule appeared or last changed.
+    /// Counts since the rule appeared or last changed.
     pub(super) fn tallies(&self) -> impl Iterator<Item = Tally<'_>> {
         self.tallies_since(self.baseline, |proxy| proxy.baseline)
     }
 
-    /// Of all rules that had the name.
+    /// Counts of all rules of this name.
     pub(super) fn totals(&self) -> impl Iterator<Item = Tally<'_>> {
         self.tallies_since(Default::default(), |_| (0, 0))
     }
 
     fn tallies_since(
         &self,
-        fixed: [(u64, u64); FIXED],
+        fixed: [(u64, u64); FIXED_SUBJECTS],
         proxy: impl Fn(&ProxyCounters) -> (u64, u64),
     ) -> impl Iterator<Item = Tally<'_>> {
-        // A request that the plan before decided may be counted a moment later.
+        // A request decided by the previous plan may be counted a moment later.
         let tally = |subject, (eligible, injected): (u64, u64), (eligible_before, injected_before)| Tally {
             subject,
             eligible: eligible.saturating_sub(eligible_before),
             injected: injected.saturating_sub(injected_before),
         };
-        let fixed = (0..FIXED).filter_map(move |subject| {
+        let fixed = (0..FIXED_SUBJECTS).filter_map(move |subject| {
             let now = (load(&self.eligible[subject]), load(&self.injected[0].1[subject]));
             let tally = tally(subject_name(subject), now, fixed[subject]);
             (self.is_own[subject] || tally.eligible > 0).then_some(tally)
@@ -203,7 +204,7 @@ impl RuleCounters {
         }
     }
 
-    /// Counts an injection whose request was counted as eligible before.
+    /// Counts an injection whose request is already counted as eligible.
     pub(super) fn confirm(&self, target: TargetId) {
         match target {
             TargetId::Class(class) => {
@@ -218,7 +219,7 @@ impl RuleCounters {
         }
     }
 
-    /// Counts a connection that the partition acted on.
+    /// Counts a connection that the partition affected.
     pub(super) fn count_cut(&self) {
         match &self.cuts {
             Some(ListenerName::Probe) => self.count_fixed(LISTENER, true),
@@ -229,7 +230,7 @@ impl RuleCounters {
         }
     }
 
-    /// Counts a window or a signal for which the rule for the process was eligible.
+    /// Counts a window or a signal for which a process rule was eligible.
     pub(super) fn count_process(&self, fired: bool) {
         self.count_fixed(PROCESS, fired);
     }

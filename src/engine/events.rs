@@ -1,4 +1,4 @@
-//! Events of a drill: changes of plans, windows and partitions, and samples of injections.
+//! Events of a drill: changes of the plan, windows, partitions, and samples of injections.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,45 +9,45 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 use tracing::info;
 
-use super::throttle::Throttle;
+use super::rate_limit::RateLimit;
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
 use crate::plan::Source;
 use crate::units::show_timestamp;
 
-/// How many events are kept for those who ask later.
-const KEPT: usize = 512;
+/// Number of events that are kept for later readers.
+const HISTORY: usize = 512;
 
-/// How many events a listener may be behind before it loses some.
+/// Number of events that a subscriber may be behind before it loses some.
 const BACKLOG: usize = 128;
 
-/// How many bytes of errors the event of a refused plan keeps.
+/// Limit of the error text in the event of a rejected plan, in bytes.
 const MAX_ERROR_TEXT: usize = 2 << 10;
 
-/// How many injections a second are reported.
-const INJECTIONS: u8 = 10;
+/// Limit of reported injections per second.
+const MAX_INJECTIONS: u8 = 10;
 
-/// How many changes of windows and partitions a second are reported.
-const CHANGES: u8 = 20;
+/// Limit of reported window and partition changes per second.
+const MAX_CHANGES: u8 = 20;
 
-/// One event.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Tells it apart from all others, those of other processes included.
+    /// Unique among all events, including those of other processes.
     pub id: EventId,
     /// When, by the wall clock (RFC 3339, UTC, milliseconds).
     pub time: String,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
-    pub what: EventKind,
+    pub kind: EventKind,
 }
 
 /// The id of an event, written `<process>-<number>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventId {
-    /// The process, by the milliseconds of the wall clock at its start.
+    /// The process: wall-clock milliseconds at its start.
     pub process: u64,
-    /// The number among the events of the process, from 1 on without gaps.
+    /// Number of the event in this process, from 1 without gaps.
     pub number: u64,
 }
 
@@ -63,41 +63,41 @@ impl Serialize for EventId {
     }
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum EventKind {
-    /// Another plan is in force.
+    /// A new plan is in force.
     Plan {
-        /// Its generation.
+        /// Generation of the plan.
         generation: u64,
-        /// Where the change came from.
+        /// Source of the change.
         source: &'static str,
-        /// Who made it.
+        /// Author of the change.
         by: String,
-        /// What was done.
+        /// Description of the change.
         change: String,
-        /// How many rules are in force.
+        /// Number of rules in force.
         rules: usize,
     },
-    /// A plan was refused; the one before goes on.
+    /// A plan was rejected; the previous one stays in force.
     Refused {
-        /// Where it came from.
+        /// Source of the plan.
         source: &'static str,
-        /// Who wanted it.
+        /// Author of the plan.
         by: String,
-        /// What is wrong with it.
+        /// Errors of the plan.
         errors: Vec<String>,
     },
-    /// All rules were put out of force, or in force again.
+    /// All rules were stopped or resumed.
     Stop {
-        /// Whether they are out of force now.
+        /// Whether they are stopped now.
         stopped: bool,
-        /// The plan's generation.
+        /// Generation of the plan.
         generation: u64,
-        /// Where the change came from.
+        /// Source of the change.
         source: &'static str,
-        /// Who made it.
+        /// Author of the change.
         by: String,
     },
     /// A rule's window opened or closed.
@@ -106,51 +106,51 @@ pub enum EventKind {
         fault: String,
         /// Whether it is open now.
         open: bool,
-        /// What the rule does.
+        /// The rule's effect.
         mode: &'static str,
     },
-    /// The whole listener was cut, or the cut ended.
+    /// The listener was cut for everybody, or the cut ended.
     Partition {
-        /// The rule; absent at the end.
+        /// The rule; absent when the cut ends.
         #[serde(skip_serializing_if = "Option::is_none")]
         fault: Option<String>,
-        /// Whether it is cut now.
+        /// Whether the listener is cut now.
         open: bool,
     },
-    /// A rule acts on the process itself, from now on.
+    /// A rule started to act on the process.
     Process {
         /// The rule.
         fault: String,
-        /// What the rule does.
+        /// The rule's effect.
         mode: &'static str,
-        /// The same in words, with numbers.
+        /// The effect in words, with numbers.
         what: String,
     },
-    /// Changes of windows and partitions were left out: at most twenty a second are reported.
+    /// Changes of windows and partitions were omitted: at most twenty per second are reported.
     Omitted {
-        /// How many.
+        /// Number of omitted changes.
         count: u64,
     },
-    /// A request was acted on. At most ten a second are reported.
+    /// A fault was injected. At most ten per second are reported.
     Injection {
         /// The rule.
         fault: String,
-        /// What was asked for.
+        /// Target of the request.
         target: String,
-        /// By whom.
+        /// Client class of the request.
         client: &'static str,
-        /// The request's number among those of its target and client class.
+        /// Number of the request within its target and client class.
         number: u64,
-        /// What it got.
+        /// Injected mode.
         mode: &'static str,
-        /// How long it waited, in milliseconds.
+        /// Delay in milliseconds.
         delay_ms: f64,
     },
 }
 
 impl EventKind {
-    /// Its kind, as in the field `kind`.
-    pub const fn kind(&self) -> &'static str {
+    /// The name of the kind, as in the field `kind`.
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Plan { .. } => "plan",
             Self::Refused { .. } => "refused",
@@ -164,31 +164,31 @@ impl EventKind {
     }
 }
 
-/// A number of events in their order.
+/// A page of consecutive events.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The events.
     pub events: Vec<Arc<Event>>,
-    /// The id of the last event before the next page.
+    /// Pass this id to get the next page.
     pub next: EventId,
-    /// How many events before these are no longer kept.
+    /// Number of earlier events that are no longer kept.
     pub lost: u64,
 }
 
-/// The last events, and a channel for the next ones.
+/// Recent events, and a channel for new ones.
 #[derive(Debug)]
 pub struct Events {
     process: u64,
-    kept: Mutex<Kept>,
+    kept: Mutex<History>,
     listeners: broadcast::Sender<Arc<Event>>,
-    injections: Throttle,
-    changes: Throttle,
-    /// Notified when a change was left out.
+    injections: RateLimit,
+    changes: RateLimit,
+    /// Notified when a change was omitted.
     omission: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct History {
     last: u64,
     events: VecDeque<Arc<Event>>,
 }
@@ -199,8 +199,8 @@ impl Default for Events {
             process: wall_clock().0.as_millis() as u64,
             kept: Mutex::default(),
             listeners: broadcast::Sender::new(BACKLOG),
-            injections: Throttle::new(INJECTIONS),
-            changes: Throttle::new(CHANGES),
+            injections: RateLimit::new(MAX_INJECTIONS),
+            changes: RateLimit::new(MAX_CHANGES),
             omission: Notify::new(),
         }
     }
@@ -208,19 +208,19 @@ impl Default for Events {
 
 impl Events {
     /// Adds an event.
-    pub fn push(&self, what: EventKind) {
+    pub fn push(&self, kind: EventKind) {
         let mut kept = self.kept();
         kept.last += 1;
-        let event = Arc::new(Event { id: self.id(kept.last), time: show_time(wall_clock()), what });
-        if kept.events.len() == KEPT {
+        let event = Arc::new(Event { id: self.id(kept.last), time: show_time(wall_clock()), kind });
+        if kept.events.len() == HISTORY {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
-        // Under the lock, so that listeners get them in their order. Without listeners, sending fails harmlessly.
+        // Send under the lock, so that subscribers see events in order. Sending without subscribers fails harmlessly.
         let _ = self.listeners.send(event);
     }
 
-    /// Reports a plan that was refused, with as many of its errors as an event may keep.
+    /// Reports a rejected plan, with as many errors as an event may keep.
     pub fn refused(&self, source: Source, by: &str, errors: &[String]) {
         let mut left = MAX_ERROR_TEXT;
         let fits = |error: &&String| {
@@ -235,22 +235,22 @@ impl Events {
         self.push(EventKind::Refused { source: source.name(), by: by.to_owned(), errors: kept });
     }
 
-    /// Adds a sample of something frequent, ten a second at most. `now` is on any clock that does not go back.
-    pub fn sample(&self, now: Duration, what: impl FnOnce() -> EventKind) {
+    /// Adds a sample of a frequent event, at most ten per second. `now` is on any monotonic clock.
+    pub fn sample(&self, now: Duration, kind: impl FnOnce() -> EventKind) {
         if self.injections.admits(now) {
-            self.push(what());
+            self.push(kind());
         }
     }
 
-    /// The id of the event with that number.
+    /// The id of the event with this number.
     pub fn id(&self, number: u64) -> EventId {
         EventId { process: self.process, number }
     }
 
-    /// The number to go on from for a reader of `text`, an id as it is written or a number of this process: 0, before all
-    /// that are kept, where the id is of another process.
+    /// The number to continue after, for `text`, which is an id or a number of this process. For an id of another
+    /// process it is 0, so that all kept events follow.
     ///
-    /// `None`: it is no id.
+    /// `None` if it is neither.
     pub fn number_of(&self, text: &str) -> Option<u64> {
         let digits = |text: &str, radix| {
             let is_number = !text.is_empty() && text.bytes().all(|c| char::from(c).is_digit(radix));
@@ -265,33 +265,33 @@ impl Events {
         }
     }
 
-    /// Adds the change of a window or a partition, twenty a second at most, and says whether it did: whoever logs it
-    /// keeps to the same limit. `now` is on any clock that does not go back.
-    pub fn push_change(&self, now: Duration, what: impl FnOnce() -> EventKind) -> bool {
+    /// Adds a change of a window or a partition, at most twenty per second. Returns whether it was added, so that the
+    /// log keeps the same limit. `now` is on any monotonic clock.
+    pub fn push_change(&self, now: Duration, kind: impl FnOnce() -> EventKind) -> bool {
         let admitted = self.changes.admits(now);
         if admitted {
-            self.push(what());
+            self.push(kind());
         } else {
             self.omission.notify_one();
         }
         admitted
     }
 
-    /// Waits until a change was left out.
+    /// Waits until a change was omitted.
     pub async fn omission(&self) {
         self.omission.notified().await;
     }
 
-    /// Reports how many changes were left out since the last call, if any.
+    /// Reports the number of changes omitted since the last call, if any.
     pub fn report_omitted(&self) {
         let count = self.changes.take_omitted();
         if count > 0 {
             self.push(EventKind::Omitted { count });
-            info!(count, "changes of windows were left out: more than {CHANGES} a second");
+            info!(count, "window changes were omitted: more than {MAX_CHANGES} per second");
         }
     }
 
-    /// At most `limit` events after number `after`; without that, the last ones.
+    /// At most `limit` events after the number `after`; without `after`, the latest ones.
     pub fn page(&self, after: Option<u64>, limit: usize) -> Page {
         let kept = self.kept();
         let first = kept.last + 1 - kept.events.len() as u64;
@@ -303,12 +303,12 @@ impl Events {
         Page { events, next, lost }
     }
 
-    /// The events from here on.
+    /// Events from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.listeners.subscribe()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, History> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_each_other_and_count_what_was_lost() {
+    fn pages_are_consecutive_and_count_lost_events() {
         let events = Events::default();
         assert_eq!((ids(&events.page(None, 3)), events.page(None, 3).next.number), (vec![], 0));
         for _ in 0..5 {
@@ -343,7 +343,7 @@ mod tests {
         let end = events.page(Some(5), 10);
         assert_eq!((ids(&end), end.next.number), (vec![], 5));
         assert_eq!(events.page(Some(u64::MAX), 10).next.number, 5);
-        for _ in 0..KEPT {
+        for _ in 0..HISTORY {
             events.push(partition());
         }
         let late = events.page(Some(2), 1);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_process_is_before_all_events_of_this_one() {
+    fn an_id_of_another_process_precedes_all_events_of_this_one() {
         let events = Events::default();
         events.push(partition());
         let id = events.page(None, 1).next;
@@ -364,16 +364,16 @@ mod tests {
     }
 
     #[test]
-    fn the_event_of_a_refused_plan_keeps_a_few_of_its_errors() {
+    fn the_event_of_a_rejected_plan_keeps_the_first_errors() {
         let events = Events::default();
         events.refused(Source::Api, "test", &vec!["x".repeat(1000); 100]);
         let page = events.page(None, 1);
-        let EventKind::Refused { errors, .. } = &page.events[0].what else { panic!("{page:?}") };
+        let EventKind::Refused { errors, .. } = &page.events[0].kind else { panic!("{page:?}") };
         assert_eq!((errors.len(), errors[2].as_str()), (3, "and more"));
     }
 
     #[test]
-    fn ten_injections_a_second_are_reported() {
+    fn at_most_ten_injections_per_second_are_reported() {
         let events = Events::default();
         for ms in 0..3_000 {
             events.sample(Duration::from_millis(ms), partition);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_gets_what_happens_from_then_on() {
+    async fn a_subscriber_receives_later_events_only() {
         let events = Events::default();
         events.push(partition());
         let mut listener = events.subscribe();

@@ -1,50 +1,51 @@
-//! What the engine says of one request.
+//! The engine's decision on one request.
 
 use std::sync::Arc;
 
 use super::active::Active;
 use crate::fault::{Client, Decision, Draws, TargetId, Verdict};
 
-/// What the engine says of a request.
+/// The engine's decision on a request.
 #[derive(Debug)]
 pub struct Injection {
-    /// What the request gets.
+    /// Delay and mode.
     pub decision: Decision,
-    /// The plan that decided.
+    /// The plan that made the decision.
     pub active: Arc<Active>,
-    /// The first rule that fired, whether with a mode or with a delay alone.
+    /// Position of the first rule that fired, with a mode or with only a delay.
     pub first: Option<usize>,
-    /// The request's number among those of its target and client class.
+    /// Number of the request within its target and client class.
     pub number: u64,
-    /// The number that the rule whose mode was injected was drawn with: the request's, or its number among those that
-    /// the rule's match admits.
+    /// The number that the injected rule was drawn with: the request's number, or its number among those that the
+    /// rule's match admits.
     pub drawn_number: u64,
-    /// Of the rules that the request asks for, the one that decides: the first with a mode that fires, else the first.
+    /// Position of the deciding rule among those the request asked for: the first with a mode that fires, else the
+    /// first.
     pub requested: Option<usize>,
-    /// What was asked.
+    /// Target of the request.
     pub target: TargetId,
-    /// Who asked.
+    /// Client class of the request.
     pub client: Client,
-    /// An injection that is not counted yet.
+    /// The injection, if it is not counted yet.
     pub(super) unconfirmed: Option<Unconfirmed>,
 }
 
-/// An injection that shows later.
+/// An injection that takes effect later.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unconfirmed {
     /// Of the rule at this position.
     Rule(usize),
-    /// Of a rule that the request asks for, with this mode.
+    /// Of a requested rule with this mode.
     Requested(&'static str),
 }
 
 impl Injection {
-    /// Whether its injection is counted already: the mode does not depend on a body.
-    pub fn is_sure(&self) -> bool {
+    /// Whether the injection is already counted: its mode does not depend on a body.
+    pub fn is_confirmed(&self) -> bool {
         self.unconfirmed.is_none()
     }
 
-    /// The draws within its answer, of the rule that decides.
+    /// Random draws of the deciding rule for the answer's body.
     pub fn draws(&self) -> Draws {
         let plan = &self.active.plan;
         match (self.requested, self.decision.verdict) {

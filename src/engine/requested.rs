@@ -1,13 +1,13 @@
-//! The score of faults that requests ask for.
+//! Counters of faults that requests ask for.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The most pairs of target and mode that are told apart. There are fewer, but for proxies that come and go.
-const MOST: usize = 2_000;
+/// Limit of distinct pairs of target and mode. Only proxies that come and go can reach it.
+const MAX_ENTRIES: usize = 2_000;
 
-/// The rule that stands for faults that requests ask for, in metrics and answers.
-pub const REQUESTED: &str = "request";
+/// The name under which requested faults appear in metrics and answers.
+pub const REQUESTED_RULE: &str = "request";
 
 /// Counts by target, and by target and mode.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl RequestedCounters {
 
     pub(super) fn count_eligible(&self, target: &str) {
         self.with(|counts| {
-            let is_full = counts.eligible.len() >= MOST;
+            let is_full = counts.eligible.len() >= MAX_ENTRIES;
             match counts.eligible.get_mut(target) {
                 Some(count) => *count += 1,
                 None if !is_full => {
@@ -39,7 +39,7 @@ impl RequestedCounters {
 
     pub(super) fn count_injected(&self, target: &str, mode: &'static str) {
         self.with(|counts| {
-            let is_full = counts.injected.len() >= MOST;
+            let is_full = counts.injected.len() >= MAX_ENTRIES;
             let key = (target.to_owned(), mode);
             match counts.injected.get_mut(&key) {
                 Some(count) => *count += 1,

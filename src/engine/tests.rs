@@ -14,7 +14,7 @@ fn engine() -> Engine {
 }
 
 #[tokio::test]
-async fn each_target_and_client_class_counts_for_itself() {
+async fn each_target_and_client_class_is_counted_separately() {
     let engine = engine();
     for _ in 0..3 {
         engine.decide(Target::Liveness, Client::Kubelet);
@@ -25,7 +25,7 @@ async fn each_target_and_client_class_counts_for_itself() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_dependency_is_scored_where_it_was_asked_for() {
+async fn a_failed_dependency_is_counted_for_readiness() {
     let engine = engine();
     let ruling = engine.decide(Target::Readiness, Client::Kubelet);
     assert_eq!(ruling.decision.verdict, Verdict::DependencyFailed(0));
@@ -66,7 +66,7 @@ fn know(engine: &Engine, names: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_rule_on_a_proxy_acts_on_its_requests_alone_and_is_counted_under_its_name() {
+async fn a_proxy_rule_acts_only_on_its_proxy_and_is_counted_under_its_name() {
     let engine = proxied(&["db", "stock"]);
     let verdict = |target| engine.decide(target, Client::Other).decision.verdict;
     assert_eq!(verdict(slot(&engine, "stock")), Verdict::Inject(0));
@@ -81,14 +81,14 @@ async fn a_rule_on_a_proxy_acts_on_its_requests_alone_and_is_counted_under_its_n
 }
 
 #[tokio::test]
-async fn the_counts_of_a_proxy_go_on_when_it_comes_back_under_its_name() {
+async fn the_counts_of_a_proxy_continue_when_it_returns() {
     let engine = proxied(&["stock"]);
     let stock = slot(&engine, "stock");
     for _ in 0..3 {
         engine.decide(stock, Client::Other);
     }
     know(&engine, &["db"]);
-    assert_eq!(engine.decide(stock, Client::Other).decision.verdict, Verdict::Pass, "it is gone");
+    assert_eq!(engine.decide(stock, Client::Other).decision.verdict, Verdict::Pass, "it was removed");
     know(&engine, &["db", "stock"]);
     assert_eq!(slot(&engine, "stock"), stock);
     let injection = engine.decide(stock, Client::Other);
@@ -99,7 +99,7 @@ async fn the_counts_of_a_proxy_go_on_when_it_comes_back_under_its_name() {
 }
 
 #[tokio::test]
-async fn the_numbers_of_a_proxy_that_takes_the_slot_of_another_begin_anew() {
+async fn a_proxy_in_a_reused_slot_starts_from_zero() {
     let engine = proxied(&["stock"]);
     engine.decide(slot(&engine, "stock"), Client::Other);
     let others: Vec<String> = (0..MAX_PROXIES).map(|i| format!("p{i}")).collect();
@@ -109,7 +109,7 @@ async fn the_numbers_of_a_proxy_that_takes_the_slot_of_another_begin_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_moves_rules_of_the_calendar_and_no_counter_goes_back() {
+async fn setting_the_wall_clock_moves_calendar_rules_and_no_counter_decreases() {
     let at = |seconds: u64| Timestamp(Duration::from_secs(1_800_000_000 + seconds));
     let targets = Targets::NONE.with(Target::Liveness);
     let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
@@ -123,8 +123,8 @@ async fn a_wall_clock_that_is_set_moves_rules_of_the_calendar_and_no_counter_goe
     tokio::time::advance(Duration::from_secs(70)).await;
     assert!(fails());
     assert_eq!(open(), Duration::from_secs(10));
-    // The clock was 30 s ahead: the start lies in the future again.
-    engine.relocate(Replica { began: Timestamp(Duration::from_secs(1_799_999_970)), ..replica });
+    // The clock was 30 s ahead: the start is in the future again.
+    engine.set_replica(Replica { began: Timestamp(Duration::from_secs(1_799_999_970)), ..replica });
     assert!(!fails());
     assert_eq!(open(), Duration::from_secs(10));
     tokio::time::advance(Duration::from_secs(25)).await;
@@ -132,7 +132,7 @@ async fn a_wall_clock_that_is_set_moves_rules_of_the_calendar_and_no_counter_goe
     assert_eq!((open(), engine.active().generation), (Duration::from_secs(15), 1));
 }
 
-/// What a request with nothing but a path shows.
+/// A request with only a path.
 struct Path(&'static str);
 
 impl RequestView for Path {
@@ -189,7 +189,7 @@ async fn a_match_counts_its_own_requests_for_each_client_class() {
 }
 
 #[tokio::test]
-async fn numbers_of_a_match_rise_while_another_rule_decides_and_while_all_are_stopped() {
+async fn a_match_counts_while_another_rule_decides_and_while_all_are_stopped() {
     let targets = Targets::NONE.with(Target::Traffic);
     let action = Action::Requests { targets, delay: None, mode: Some(Mode::Hang) };
     let first = Rule::new(RuleName::new("first").unwrap(), ClientFilter::Any, Trigger::ALWAYS, action);
@@ -206,7 +206,7 @@ async fn numbers_of_a_match_rise_while_another_rule_decides_and_while_all_are_st
 }
 
 #[tokio::test]
-async fn an_unchanged_rule_keeps_its_numbers_and_a_changed_one_begins_anew() {
+async fn an_unchanged_rule_keeps_its_numbers_and_a_changed_one_starts_over() {
     let engine = with_rules(vec![matching("kept", Target::Traffic), matching("changed", Target::Startup)]);
     let ask = || engine.decide_for(Target::Traffic, Client::Other, &Path("/orders"));
     ask();
@@ -223,7 +223,7 @@ async fn an_unchanged_rule_keeps_its_numbers_and_a_changed_one_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_rule_with_a_match_takes_no_target_down_and_is_not_asked_by_readiness() {
+async fn a_rule_with_a_match_affects_neither_target_up_nor_readiness() {
     let mut wanted = Match::default();
     wanted.set_path("/*").unwrap();
     let targets = [Target::Dependency, Target::Liveness].into_iter().collect();
@@ -240,7 +240,7 @@ async fn a_rule_with_a_match_takes_no_target_down_and_is_not_asked_by_readiness(
 }
 
 #[tokio::test]
-async fn behind_an_upstream_a_rule_on_traffic_spares_the_kubelet_unless_it_says_otherwise() {
+async fn with_an_upstream_a_traffic_rule_skips_the_kubelet_by_default() {
     let rule = |name, client| {
         let targets = [Target::Traffic, Target::Liveness].into_iter().collect();
         let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
@@ -261,5 +261,9 @@ async fn behind_an_upstream_a_rule_on_traffic_spares_the_kubelet_unless_it_says_
     }
     let proxied = proxied(&["stock"]);
     let stock = slot(&proxied, "stock");
-    assert_eq!(proxied.decide(stock, Client::Kubelet).decision.verdict, Verdict::Inject(0), "any was said");
+    assert_eq!(
+        proxied.decide(stock, Client::Kubelet).decision.verdict,
+        Verdict::Inject(0),
+        "`client: any` is set"
+    );
 }

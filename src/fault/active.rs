@@ -134,12 +134,12 @@ impl ActivePlan {
     /// The same rules in another replica, or in another start of it.
     #[must_use]
     pub fn at(mut self, replica: Replica) -> Self {
-        self.relocate(replica);
+        self.set_replica(replica);
         self
     }
 
     /// Goes on in another replica, or in another start of it; origins stay.
-    pub fn relocate(&mut self, replica: Replica) {
+    pub fn set_replica(&mut self, replica: Replica) {
         self.replica = replica;
         self.measure();
     }

@@ -1,4 +1,4 @@
-//! Answers.
+//! Answers that the service itself writes.
 
 use std::fmt::Write as _;
 
@@ -12,24 +12,24 @@ use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
-use super::strike::Filling;
+use super::body_fault::Filling;
 use crate::env::Identity;
 use crate::fault::{GrpcStatus, Mode, Partial, Rule};
 use crate::listener::{Ending, Script};
 
-/// Names the rule that an answer comes from.
+/// Carries the name of the rule that produced the answer.
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What `grpc-message` percent-encodes: all but printable ASCII without `%`.
+/// Bytes that `grpc-message` percent-encodes: everything but printable ASCII, and `%`.
 const NOT_IN_GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// How much longer a body is announced than it is, where it is cut short.
-const MISSING: u64 = 1024;
+/// A truncated answer announces this many bytes more than it sends.
+const MISSING_BYTES: u64 = 1024;
 
-/// Bytes that are not HTTP: neither a version nor a line.
+/// Bytes that are not HTTP.
 const GARBAGE: &[u8] = b"\x00\xff\x16\x03probesim: this is not HTTP\x00\r\n\r\n";
 
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
@@ -44,7 +44,7 @@ pub(super) fn page(body: Bytes) -> Response<Body> {
     text(StatusCode::OK, body)
 }
 
-/// The answer with a shared body, or that no memory is left for one.
+/// Answers with a shared body, or with 503 when no memory is left for one.
 pub(super) fn shared(body: Option<Bytes>, answer: fn(Bytes) -> Response<Body>) -> Response<Body> {
     body.map_or_else(
         || {
@@ -58,7 +58,7 @@ pub(super) fn shared(body: Option<Bytes>, answer: fn(Bytes) -> Response<Body>) -
     )
 }
 
-/// What a stand-in answers its callers.
+/// The identity of this replica as JSON, for callers of `traffic`.
 pub(super) fn identity(identity: &Identity) -> Response<Body> {
     let body = json!({
         "service": "kube-probesim",
@@ -71,7 +71,7 @@ pub(super) fn identity(identity: &Identity) -> Response<Body> {
 }
 
 fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    // These two never have a body, and a length would be wrong.
+    // 204 and 304 never have a body, so a length would be wrong.
     let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut response = Response::new(if empty { Body::empty() } else { Body::from(body) });
     *response.status_mut() = status;
@@ -79,14 +79,14 @@ fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Bo
     response
 }
 
-/// Marks an answer as the work of a rule.
+/// Adds the header that names the rule.
 pub(super) fn mark(response: &mut Response<Body>, rule: &Rule) {
     if let Ok(name) = HeaderValue::from_str(rule.name().as_str()) {
         response.headers_mut().insert(FAULT_HEADER.clone(), name);
     }
 }
 
-/// The line that names the fault.
+/// The text line that names the fault.
 pub(super) fn line(rule: &Rule) -> String {
     match rule.mode() {
         Some(Mode::Status(status)) => format!("fault {}: status {status}", rule.name()),
@@ -102,7 +102,7 @@ pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
     response
 }
 
-/// The status of a gRPC call that no service has answered: its head alone, over any version of HTTP.
+/// A trailers-only gRPC answer: the status is in the head, over any HTTP version.
 pub(super) fn grpc(rule: &Rule, status: GrpcStatus, message: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -117,20 +117,20 @@ pub(super) fn grpc(rule: &Rule, status: GrpcStatus, message: &str) -> Response<B
     response
 }
 
-/// The answer with the body that a rule gives, if it gives one.
+/// The answer with the rule's own `body_text`, if it has one.
 pub(super) fn own(rule: &Rule, status: StatusCode) -> Option<Response<Body>> {
     let body = rule.answer().body_text.as_ref()?;
     Some(text(status, body.clone()))
 }
 
-/// The answer that mode drip acts on where no application stands behind.
+/// The body that `drip` acts on when there is no upstream.
 pub(super) fn filling(status: StatusCode, size: u64) -> Response<Body> {
     let mut response = text(status, "");
     *response.body_mut() = Body::new(Filling(size));
     response
 }
 
-/// Puts the fields that a rule gives in the place of those that an answer has.
+/// Sets the headers of a rule. They replace headers of the same name.
 pub(super) fn add_headers(response: &mut Response<Body>, rule: &Rule) {
     let given = &rule.answer().headers;
     let headers = response.headers_mut();
@@ -147,12 +147,12 @@ pub(super) fn add_headers(response: &mut Response<Body>, rule: &Rule) {
     }
 }
 
-/// The status of a rule, which has been checked to be one.
+/// The status of a rule; parsing has checked its range.
 pub(super) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// What a mode does on the bare socket, where no application stands behind; `None` for those that are ordinary answers.
+/// What a mode writes to the socket when there is no upstream; `None` for modes that are ordinary answers.
 pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script> {
     let bare = |opening: &'static [u8], ending| Script {
         opening: Bytes::from_static(opening),
@@ -163,7 +163,7 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
     };
     let framed = |partial: &Partial, framing: String, closing, ending| {
         let head = head(rule, partial.own_status(), &framing);
-        // A HEAD request has no body to cut: its head is all that comes before the fault.
+        // An answer to HEAD has no body to cut: the fault follows the head.
         let has_body = method != Method::HEAD;
         Script {
             opening: if has_body { head } else { head.slice(..head_end(&head)) },
@@ -174,7 +174,12 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         }
     };
     let sized = |partial: &Partial, ending| {
-        framed(partial, format!("{CONTENT_LENGTH}: {}\r\n\r\n", partial.body + MISSING), &b""[..], ending)
+        framed(
+            partial,
+            format!("{CONTENT_LENGTH}: {}\r\n\r\n", partial.body + MISSING_BYTES),
+            &b""[..],
+            ending,
+        )
     };
     Some(match mode {
         Mode::Status(_)
@@ -198,7 +203,7 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
     })
 }
 
-/// A head as hyper would write it, up to the field that frames the body.
+/// A response head as hyper would write it, up to the header that frames the body.
 fn head(rule: &Rule, code: u16, framing: &str) -> Bytes {
     let status = status(code);
     let reason = status.canonical_reason().unwrap_or("");
@@ -206,7 +211,7 @@ fn head(rule: &Rule, code: u16, framing: &str) -> Bytes {
     let mut head = format!("HTTP/1.1 {code} {reason}\r\n");
     let given = &rule.answer().headers;
     let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
-    // Writing to a string cannot fail.
+    // Writing to a `String` cannot fail.
     if !is_given(CONTENT_TYPE.as_str()) {
         let _ = write!(head, "{CONTENT_TYPE}: text/plain; charset=utf-8\r\n");
     }
@@ -221,7 +226,7 @@ fn head(rule: &Rule, code: u16, framing: &str) -> Bytes {
     Bytes::from(head)
 }
 
-#[allow(clippy::disallowed_methods)] // A Date is a date.
+#[allow(clippy::disallowed_methods)] // The Date header needs wall-clock time.
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }

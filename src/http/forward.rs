@@ -1,4 +1,4 @@
-//! Requests whose answers are lost: they reach their application all the same, and are completed there.
+//! Forwarding for `forward: true`: the request reaches the application and is completed, but its answer is lost.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,37 +13,37 @@ use tower::Service;
 
 use crate::listener::ConnectionHandle;
 
-/// How many such requests there may be at a time. Their clients may be gone, so that no limit of connections holds.
-const MOST: usize = 256;
+/// Limit of such requests at a time. Their clients may have left, so no connection limit applies to them.
+const MAX_FORWARDED: usize = 256;
 
-/// How much of a lost answer is read, and for how long, so that its connection to the application can be used again.
+/// How many bytes of a lost answer are read, and for how long, so that the upstream connection can be reused.
 const READ_BYTES: usize = 1 << 20;
 const READ_TIME: Duration = Duration::from_secs(5);
 
-/// Calls services in tasks of their own, which outlive the clients.
+/// Calls services in separate tasks, which outlive the client's connection.
 #[derive(Clone, Debug)]
 pub(super) struct Forwarding(Arc<Semaphore>);
 
 impl Default for Forwarding {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+        Self(Arc::new(Semaphore::new(MAX_FORWARDED)))
     }
 }
 
-/// An answer that nobody is to get.
-pub(super) struct Lost {
+/// An answer that the client will not get.
+pub(super) struct LostAnswer {
     response: Response,
     permit: OwnedSemaphorePermit,
 }
 
 impl Forwarding {
-    /// The answer of `inner`, which completes it whether or not this future is dropped. `None` where it fell over.
+    /// The answer of `inner`. The call completes even if this future is dropped. `None` if the call panicked.
     pub(super) async fn call<S>(
         &self,
         mut inner: S,
         request: Request,
         connection: Option<ConnectionHandle>,
-    ) -> Option<Lost>
+    ) -> Option<LostAnswer>
     where
         S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
         S::Future: Send,
@@ -51,11 +51,11 @@ impl Forwarding {
         let permit = self.0.clone().acquire_owned().await.ok()?;
         let call = async move {
             let Ok(response) = inner.call(request).await;
-            Lost { response, permit }
+            LostAnswer { response, permit }
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let task = async move {
-            // Whoever waited for it has left.
+            // The client has left: read the answer here.
             if let Err(lost) = sender.send(call.await) {
                 lost.read().await;
             }
@@ -68,13 +68,13 @@ impl Forwarding {
     }
 }
 
-impl Lost {
-    /// The answer after all.
-    pub(super) fn found(self) -> Response {
+impl LostAnswer {
+    /// Returns the answer to the client after all.
+    pub(super) fn into_response(self) -> Response {
         self.response
     }
 
-    /// Reads it in the background, and forgets it.
+    /// Reads the answer in the background and discards it.
     pub(super) fn discard(self) {
         tokio::spawn(self.read());
     }

@@ -1,4 +1,4 @@
-//! The page at `/`.
+//! The text page at `/`.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ fn text(app: &App) -> Result<String, std::fmt::Error> {
     writeln!(page, "{:<10} {}", "seed", plan.seed().0)?;
     let listener = match conditions.link.whole {
         Some(cut) => format!("cut by {} ({})", plan.rule(cut.rule).name(), cut.cut.name()),
-        None if conditions.link.partial => "cut for some".to_owned(),
+        None if conditions.link.partial => "cut for some clients".to_owned(),
         None => "open".to_owned(),
     };
     writeln!(page, "{:<10} {listener}", "listener")?;

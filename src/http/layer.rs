@@ -1,4 +1,4 @@
-//! The layer that asks the engine about each request and does what it says.
+//! The layer that asks the engine for a decision on each request and applies it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::forward::Forwarding;
-use super::replace::{self, Asked, Behind};
-use super::served::{Served, Waited};
+use super::in_flight::{InFlight, WaitEnd};
+use super::replace::{self, Inner, RequestLine};
 use super::view::RequestHead;
 use super::{App, answer, requested, verbose};
 use crate::engine::Injection;
@@ -38,8 +38,8 @@ impl FaultLayer {
         Self { target: target.into(), app, is_application: false, forwarding: Forwarding::default() }
     }
 
-    /// The same in front of a real application, whose answers body faults act on. Without one, they act on bodies of
-    /// their own making.
+    /// Marks the layer as being in front of a real application: body faults then act on its answers instead of
+    /// generated bodies.
     #[must_use]
     pub fn before_application(mut self) -> Self {
         self.is_application = true;
@@ -55,7 +55,7 @@ impl<S> Layer<S> for FaultLayer {
     }
 }
 
-/// A route whose answers come late, wrong or not at all.
+/// A route with fault injection.
 #[derive(Clone, Debug)]
 pub struct Faulted<S> {
     inner: S,
@@ -76,24 +76,24 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // The service that is ready is the one to call; the clone stays for the next request.
+        // Call the instance that is ready; keep the clone for the next request.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(serve(self.layer.clone(), inner, request))
     }
 }
 
-/// What becomes of a request.
+/// The decision for one request.
 enum Fault<'a> {
-    /// Its answer is that of the service.
+    /// The service answers.
     None,
-    /// It gets the mode of a rule.
+    /// A rule's mode applies.
     Mode(&'a Rule),
-    /// Readiness fails with the dependency, by a rule.
+    /// Readiness fails because a rule makes the dependency fail.
     Dependency(&'a Rule),
 }
 
-/// One request, from the decision to the answer.
+/// Serves one request, from the decision to the answer.
 async fn serve<S>(layer: FaultLayer, mut inner: S, mut request: Request) -> Result<Response, Infallible>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
@@ -104,23 +104,23 @@ where
     let FaultLayer { target, app, is_application, forwarding } = layer;
     let takes_requested = app.request_faults;
     let connection = ConnectionHandle::current();
-    let served =
-        Served { app, target, client, arrived: Instant::now(), connection, is_application, ended: false };
+    let in_flight =
+        InFlight { app, target, client, arrived: Instant::now(), connection, is_application, ended: false };
 
     let requested = if takes_requested { requested::take(&mut request) } else { Ok(Vec::new()) };
     let requested = match requested {
         Ok(rules) => rules,
         Err(wrong) => {
-            served.end(Outcome::Answered(StatusCode::BAD_REQUEST.as_u16()));
+            in_flight.end(Outcome::Answered(StatusCode::BAD_REQUEST.as_u16()));
             return Ok(answer::text(StatusCode::BAD_REQUEST, wrong.to_string()));
         }
     };
     let injection =
-        served.app.engine.decide_requested_for(target, client, &RequestHead(&request), &requested);
+        in_flight.app.engine.decide_requested_for(target, client, &RequestHead(&request), &requested);
     let active = injection.active.clone();
-    let asked_for = injection.requested.and_then(|position| requested.get(position));
-    let first = asked_for.or_else(|| injection.first.map(|position| active.plan.rule(position)));
-    let fault = match (asked_for.filter(|rule| rule.mode().is_some()), injection.decision.verdict) {
+    let requested_rule = injection.requested.and_then(|position| requested.get(position));
+    let first = requested_rule.or_else(|| injection.first.map(|position| active.plan.rule(position)));
+    let fault = match (requested_rule.filter(|rule| rule.mode().is_some()), injection.decision.verdict) {
         (Some(rule), _) => Fault::Mode(rule),
         (None, Verdict::Pass) => Fault::None,
         (None, Verdict::Inject(position)) => Fault::Mode(active.plan.rule(position)),
@@ -130,41 +130,41 @@ where
         Fault::None => first,
         Fault::Mode(rule) | Fault::Dependency(rule) => Some(rule),
     };
-    if let Some(rule) = decided.filter(|_| injection.is_sure()) {
-        served.report(&injection, rule);
+    if let Some(rule) = decided.filter(|_| injection.is_confirmed()) {
+        in_flight.report(&injection, rule);
     }
     let delay = injection.decision.delay;
     let (response, marked) = match fault {
         Fault::None => {
-            served.wait(served.arrived + delay).await;
+            in_flight.wait(in_flight.arrived + delay).await;
             let Ok(response) = inner.call(request).await;
             (response, first)
         }
         // In a box of its own, so that a request without a fault takes less memory and time.
         Fault::Mode(rule) => {
-            let faulted = faulted(served, &forwarding, injection, rule, first, inner, request);
+            let faulted = faulted(in_flight, &forwarding, injection, rule, first, inner, request);
             return Ok(Box::pin(faulted).await);
         }
-        Fault::Dependency(rule) => match served.wait(served.arrived + delay).await {
-            Waited::Stopped => {
+        Fault::Dependency(rule) => match in_flight.wait(in_flight.arrived + delay).await {
+            WaitEnd::Stopped => {
                 let Ok(response) = inner.call(request).await;
                 (response, first)
             }
-            Waited::Whole => {
-                served.confirm(&injection, rule);
+            WaitEnd::Elapsed => {
+                in_flight.confirm(&injection, rule);
                 let failure =
                     verbose::Failure { check: "dependency", reason: format!("fault {}", rule.name()) };
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                (served.failure(status, &failure, failure.to_string(), request.uri()), Some(rule))
+                (in_flight.failure(status, &failure, failure.to_string(), request.uri()), Some(rule))
             }
         },
     };
-    Ok(finish(served, response, marked))
+    Ok(finish(in_flight, response, marked))
 }
 
 /// A request that gets the mode of `rule`, after its delay. `first` is the first rule that applies to it.
 async fn faulted<S>(
-    served: Served,
+    in_flight: InFlight,
     forwarding: &Forwarding,
     injection: Injection,
     rule: &Rule,
@@ -177,38 +177,38 @@ where
     S::Future: Send,
 {
     let delay = injection.decision.delay;
-    let asked = Asked::of(&request);
-    let (from, behind) = if rule.answer().forward {
-        match forwarding.call(inner, request, served.connection.clone()).await {
-            Some(lost) => (Instant::now(), Behind::Answered(lost)),
+    let request_line = RequestLine::of(&request);
+    let (from, inner) = if rule.answer().forward {
+        match forwarding.call(inner, request, in_flight.connection.clone()).await {
+            Some(lost) => (Instant::now(), Inner::Answered(lost)),
             None => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"),
         }
     } else {
-        (served.arrived, Behind::Unasked(inner, request))
+        (in_flight.arrived, Inner::Pending(inner, request))
     };
-    match served.wait(from + delay).await {
-        // All rules are out of force: the request gets its ordinary answer at once.
-        Waited::Stopped => {
-            let response = behind.answer().await;
-            finish(served, response, first)
+    match in_flight.wait(from + delay).await {
+        // All rules were stopped: send the ordinary answer at once.
+        WaitEnd::Stopped => {
+            let response = inner.answer().await;
+            finish(in_flight, response, first)
         }
-        Waited::Whole => {
-            if let Some(script) = replace::script(&served, rule, &asked) {
-                behind.forget();
-                return replace::take_over(served, &injection, rule, &asked, script).await;
+        WaitEnd::Elapsed => {
+            if let Some(script) = replace::script(&in_flight, rule, &request_line) {
+                inner.discard();
+                return replace::take_over(in_flight, &injection, rule, &request_line, script).await;
             }
-            let (response, shows) = replace::replace(&served, injection, rule, &asked, behind).await;
+            let (response, shows) = replace::replace(&in_flight, injection, rule, &request_line, inner).await;
             let others = first.filter(|first| first.name() != rule.name());
-            finish(served, response, if shows { Some(rule) } else { others })
+            finish(in_flight, response, if shows { Some(rule) } else { others })
         }
     }
 }
 
 /// Names the rule that the client sees in the answer, and counts the request.
-fn finish(served: Served, mut response: Response, marked: Option<&Rule>) -> Response {
+fn finish(in_flight: InFlight, mut response: Response, marked: Option<&Rule>) -> Response {
     if let Some(rule) = marked {
         answer::mark(&mut response, rule);
     }
-    served.answered(&response);
+    in_flight.answered(&response);
     response
 }

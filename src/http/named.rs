@@ -14,17 +14,17 @@ use crate::fault::{Slot, TargetId};
 use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
 
-/// What a proxy forwards by; it may be exchanged while requests are under way.
+/// The forwarder of a proxy. It can be replaced while requests are in flight.
 #[derive(Clone, Debug)]
 pub struct Exchangeable(Arc<RwLock<Forwarder>>);
 
 impl Exchangeable {
-    /// Forwards by `forwarder` until it is exchanged.
+    /// Starts with `forwarder`.
     pub fn new(forwarder: Forwarder) -> Self {
         Self(Arc::new(RwLock::new(forwarder)))
     }
 
-    /// Forwards requests that come from here on by another one.
+    /// Replaces the forwarder for requests that arrive from now on.
     pub fn exchange(&self, forwarder: Forwarder) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = forwarder;
     }
@@ -34,7 +34,7 @@ impl Exchangeable {
     }
 }
 
-/// Every request goes through the faults of the proxy in `slot` to its upstream.
+/// Sends every request through the rules of the proxy in `slot`, then to its upstream.
 pub fn proxy_routes(app: &Arc<App>, slot: Slot, upstream: Exchangeable) -> Routes {
     let layer = FaultLayer::new(TargetId::Proxy(slot), app.clone()).before_application();
     let service = layer.layer(Upstream(upstream));

@@ -1,4 +1,4 @@
-//! What takes the place of an answer.
+//! Replacing or modifying the answer of a service.
 
 use std::convert::Infallible;
 
@@ -7,73 +7,73 @@ use axum::response::Response;
 use hyper::{Method, StatusCode, Uri, Version};
 use tower::Service;
 
-use super::forward::Lost;
-use super::served::Served;
+use super::body_fault::BodyFault;
+use super::forward::LostAnswer;
+use super::in_flight::InFlight;
 use super::stream::{self, Effect};
-use super::strike::Strike;
 use super::{answer, verbose};
 use crate::engine::Injection;
 use crate::fault::{Mode, Rule};
 use crate::listener::{Ended, Script, StreamReset, Takeover};
 use crate::telemetry::metrics::Outcome;
 
-/// Marks an answer as ours, in place of one of the application.
+/// Marks an error answer that comes from the proxy, not from the application.
 const UPSTREAM_ERROR: &str = "x-probesim-upstream-error";
 
-/// What stands behind the layer, and what it has been asked.
-pub(super) enum Behind<S> {
-    /// It has not been asked yet.
-    Unasked(S, Request),
-    /// It has answered.
-    Answered(Lost),
+/// The service inner the layer, before or after it was called.
+pub(super) enum Inner<S> {
+    /// Not called yet.
+    Pending(S, Request),
+    /// Already called.
+    Answered(LostAnswer),
 }
 
-impl<S> Behind<S>
+impl<S> Inner<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     pub(super) async fn answer(self) -> Response {
         match self {
-            Self::Unasked(mut inner, request) => {
+            Self::Pending(mut inner, request) => {
                 let Ok(response) = inner.call(request).await;
                 response
             }
-            Self::Answered(lost) => lost.found(),
+            Self::Answered(lost) => lost.into_response(),
         }
     }
 
-    /// Nobody gets its answer, if it has been asked at all.
-    pub(super) fn forget(self) {
+    /// Discards the answer, if there is one.
+    pub(super) fn discard(self) {
         if let Self::Answered(lost) = self {
             lost.discard();
         }
     }
 }
 
-/// What of a request is needed after it has been forwarded.
-pub(super) struct Asked {
+/// The parts of a request that are needed after it has been forwarded.
+pub(super) struct RequestLine {
     method: Method,
     version: Version,
     uri: Uri,
 }
 
-impl Asked {
+impl RequestLine {
     pub(super) fn of(request: &Request) -> Self {
         Self { method: request.method().clone(), version: request.version(), uri: request.uri().clone() }
     }
 }
 
-/// Hands the connection over to a script, or does to one stream of HTTP/2 what comes in its place.
+/// Hands the connection over to a script. Over HTTP/2, only the stream is affected.
 pub(super) async fn take_over(
-    served: Served,
+    in_flight: InFlight,
     injection: &Injection,
     rule: &Rule,
-    asked: &Asked,
+    request_line: &RequestLine,
     script: Script,
 ) -> Response {
-    served.confirm(injection, rule);
-    let Some(connection) = served.connection.clone() else {
-        // Called without a connection of ours, as in a test of the router alone.
+    in_flight.confirm(injection, rule);
+    let Some(connection) = in_flight.connection.clone() else {
+        // No connection, as in tests of the router alone.
         return answer::text(StatusCode::NOT_IMPLEMENTED, "no connection to inject into");
     };
     let mut status = rule.mode().and_then(Mode::status);
@@ -81,76 +81,76 @@ pub(super) async fn take_over(
     if connection.is_multiplexed()
         && let Some(mode) = rule.mode()
     {
-        match stream::effect(mode, &asked.method, &served.app.engine, script) {
+        match stream::effect(mode, &request_line.method, &in_flight.app.engine, script) {
             Effect::Hang => {
-                served.hang().await;
-                match served.reset(StreamReset::Cancel).await {}
+                in_flight.hang().await;
+                match in_flight.reset(StreamReset::Cancel).await {}
             }
-            Effect::Reset(reset) => match served.reset(reset).await {},
+            Effect::Reset(reset) => match in_flight.reset(reset).await {},
             Effect::Answer(mut response) => {
                 answer::add_headers(&mut response, rule);
                 answer::mark(&mut response, rule);
-                served.end(Outcome::Answered(response.status().as_u16()));
+                in_flight.end(Outcome::Answered(response.status().as_u16()));
                 return response;
             }
             Effect::Connection(of_connection) => (script, status) = (of_connection, None),
         }
     }
-    let report = Box::new(move |ended| served.end(outcome(ended, status)));
+    let report = Box::new(move |ended| in_flight.end(outcome(ended, status)));
     match connection.take_over(Takeover { script, report }).await {}
 }
 
-/// The answer of a rule that HTTP can express, and whether its fault shows in it.
+/// The answer of a rule that HTTP can express, and whether the fault was applied to it.
 pub(super) async fn replace<S>(
-    served: &Served,
+    in_flight: &InFlight,
     injection: Injection,
     rule: &Rule,
-    asked: &Asked,
-    behind: Behind<S>,
+    request_line: &RequestLine,
+    inner: Inner<S>,
 ) -> (Response, bool)
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
-    let Some(mode) = rule.mode() else { return (behind.answer().await, true) };
+    let Some(mode) = rule.mode() else { return (inner.answer().await, true) };
     if !mode.info().needs_body {
-        behind.forget();
-        let mut response = replacement(served, rule, mode, &asked.uri);
+        inner.discard();
+        let mut response = replacement(in_flight, rule, mode, &request_line.uri);
         answer::add_headers(&mut response, rule);
         return (response, true);
     }
-    let whole = match own(rule, mode, served.is_application) {
+    let whole = match own(rule, mode, in_flight.is_application) {
         Some(response) => response,
-        None => behind.answer().await,
+        None => inner.answer().await,
     };
     if whole.headers().contains_key(UPSTREAM_ERROR) {
-        // It is our line about an application that has not answered.
+        // Our own error answer about an unreachable upstream stays as it is.
         return (whole, false);
     }
-    let strike = Strike {
-        method: &asked.method,
-        version: asked.version,
-        connection: served.connection.clone(),
-        timer: &served.app.timer,
-        engine: &served.app.engine,
+    let body_fault = BodyFault {
+        method: &request_line.method,
+        version: request_line.version,
+        connection: in_flight.connection.clone(),
+        timer: &in_flight.app.timer,
+        engine: &in_flight.app.engine,
         draws: injection.draws(),
-        confirm: served.confirm_later(injection, rule),
+        confirm: in_flight.confirm_later(injection, rule),
     };
-    let (mut response, is_struck) = strike.apply(mode, whole);
-    if is_struck {
+    let (mut response, is_injected) = body_fault.apply(mode, whole);
+    if is_injected {
         answer::add_headers(&mut response, rule);
     }
-    (response, is_struck)
+    (response, is_injected)
 }
 
-/// What a mode does on the bare socket. One that acts on the body of an application, or of a given text, strikes that
-/// instead.
-pub(super) fn script(served: &Served, rule: &Rule, asked: &Asked) -> Option<Script> {
+/// What a mode writes to the raw socket. `None` if the mode acts on the body of an application or on `body_text`.
+pub(super) fn script(in_flight: &InFlight, rule: &Rule, request_line: &RequestLine) -> Option<Script> {
     let mode = rule.mode()?;
-    let strikes = mode.info().needs_body && (served.is_application || rule.answer().body_text.is_some());
-    answer::script(rule, mode, &asked.method).filter(|_| !strikes)
+    let acts_on_body =
+        mode.info().needs_body && (in_flight.is_application || rule.answer().body_text.is_some());
+    answer::script(rule, mode, &request_line.method).filter(|_| !acts_on_body)
 }
 
-/// The answer that a mode strikes, if it is one that we make for it.
+/// The generated answer that a body mode acts on, if there is one.
 fn own(rule: &Rule, mode: &Mode, is_application: bool) -> Option<Response> {
     let status = answer::status(mode.status().unwrap_or(200));
     answer::own(rule, status).or_else(|| match mode {
@@ -159,8 +159,8 @@ fn own(rule: &Rule, mode: &Mode, is_application: bool) -> Option<Response> {
     })
 }
 
-/// The whole answer of a mode that has nothing to do with that of the service.
-fn replacement(served: &Served, rule: &Rule, mode: &Mode, uri: &Uri) -> Response {
+/// The answer of a mode that replaces the service's answer.
+fn replacement(in_flight: &InFlight, rule: &Rule, mode: &Mode, uri: &Uri) -> Response {
     match mode {
         Mode::Redirect(location) => answer::redirect(rule, location),
         Mode::Grpc { status, message } => answer::grpc(rule, *status, message),
@@ -171,7 +171,7 @@ fn replacement(served: &Served, rule: &Rule, mode: &Mode, uri: &Uri) -> Response
                     check: rule.name().as_str(),
                     reason: format!("status {}", status.as_u16()),
                 };
-                served.failure(status, &failure, answer::line(rule), uri)
+                in_flight.failure(status, &failure, answer::line(rule), uri)
             })
         }
     }

@@ -1,4 +1,4 @@
-//! Faults that a request asks for: in a header or a parameter of ours, or in the headers of Envoy's fault filter.
+//! Faults that a request asks for: in our own header or query parameter, or in the headers of Envoy's fault filter.
 
 mod envoy;
 
@@ -19,17 +19,18 @@ use crate::units::Show;
 static HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
 const PARAMETER: &str = "probesim-fault";
 
-/// The longest delay, and the longest drip, that a request may ask for.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+/// Upper limit of the delay, and of the drip time, that a request may ask for.
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(60);
 
-/// What a request may say: the modes of HTTP with their fields, a delay, and a share. An answer of its own it may not.
+/// The fields a request may set: modes of requests with their fields, a delay and a rate. `headers` and `body_text`
+/// are not allowed.
 fn field_names() -> impl Iterator<Item = &'static str> {
     let of_modes = ModeField::ALL.into_iter();
     let of_modes = of_modes.filter(|field| !matches!(field, ModeField::Headers | ModeField::BodyText));
     ["mode"].into_iter().chain(of_modes.map(ModeField::name)).chain(["delay", "rate"])
 }
 
-/// Why a request for a fault is refused; each line names what is wrong.
+/// Why a requested fault is rejected; one line for each error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct WrongRequest(String);
@@ -41,12 +42,12 @@ impl WrongRequest {
     }
 }
 
-/// Takes the faults out of a request: rules in the order in which they are asked. Our own header comes before our
-/// parameter, and either before Envoy's headers, which stay.
+/// Takes the requested rules out of a request, in order. Our header takes precedence over our parameter, and both
+/// over Envoy's headers, which are left in place.
 pub(super) fn take(request: &mut Request) -> Result<Vec<Rule>, WrongRequest> {
     let mut headers = Vec::new();
     while let Some(value) = request.headers_mut().remove(&HEADER) {
-        // `remove` gives the first of several and drops the rest.
+        // `remove` returns the first value and drops the others.
         headers.push(value);
     }
     let parameters = take_parameters(request);
@@ -64,7 +65,7 @@ pub(super) fn take(request: &mut Request) -> Result<Vec<Rule>, WrongRequest> {
     envoy::rules(request.headers())
 }
 
-/// Takes our parameter out of the query, whose other bytes stay as they are.
+/// Removes our parameter from the query; the other bytes are unchanged.
 fn take_parameters(request: &mut Request) -> Vec<String> {
     let uri = request.uri();
     let Some(query) = uri.query().filter(|query| query.contains(PARAMETER)) else { return Vec::new() };
@@ -77,7 +78,7 @@ fn take_parameters(request: &mut Request) -> Vec<String> {
     let others: Vec<&str> = query.split('&').filter(|pair| !is_ours(pair)).collect();
     let mut target = uri.path().to_owned();
     if !others.is_empty() {
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(target, "?{}", others.join("&"));
     }
     let mut parts = uri.clone().into_parts();
@@ -90,7 +91,7 @@ fn take_parameters(request: &mut Request) -> Vec<String> {
     ours
 }
 
-/// A rule such as `mode=status; status=503; delay=2s`.
+/// Parses a rule such as `mode=status; status=503; delay=2s`.
 fn parse(place: &str, text: &str) -> Result<Rule, WrongRequest> {
     let mut fields = Map::new();
     for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
@@ -122,9 +123,8 @@ fn parse(place: &str, text: &str) -> Result<Rule, WrongRequest> {
         _ => None,
     };
     for (field, time) in [("delay", delay), ("drip", drip)] {
-        if let Some(time) = time.filter(|time| *time > LONGEST) {
-            let reason =
-                format!("is above the limit of {} of a fault that a request asks for", Show(LONGEST));
+        if let Some(time) = time.filter(|time| *time > MAX_DURATION) {
+            let reason = format!("is above {}, the limit for a requested fault", Show(MAX_DURATION));
             return Err(WrongRequest::new(&format!("{place}: {field}"), &Show(time).to_string(), &reason));
         }
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_stands_in_a_header_or_in_the_query_and_is_taken_out() {
+    fn a_fault_is_read_from_the_header_or_the_query_and_removed() {
         let mut by_header =
             request("/a?b=c", &[("x-probesim-fault", "mode=status; status=503;delay=2s; rate=20%")]);
         assert_eq!(effects(&mut by_header), [("status", 20.0)]);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn envoys_headers_ask_for_up_to_three_faults_and_stay() {
+    fn envoy_headers_request_up_to_three_faults_and_are_forwarded() {
         let mut all = request(
             "/",
             &[
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn errors_name_the_wrong_value() {
         for (header, value, expected) in [
             (
                 "x-probesim-fault",
@@ -214,12 +214,12 @@ mod tests {
             (
                 "x-probesim-fault",
                 "delay=61s",
-                "x-probesim-fault: delay: \"1m1s\" is above the limit of 1m of a fault that a request asks for",
+                "x-probesim-fault: delay: \"1m1s\" is above 1m, the limit for a requested fault",
             ),
             (
                 "x-probesim-fault",
                 "mode=drip; drip=2m",
-                "x-probesim-fault: drip: \"2m\" is above the limit of 1m of a fault that a request asks for",
+                "x-probesim-fault: drip: \"2m\" is above 1m, the limit for a requested fault",
             ),
             (
                 "x-probesim-fault",

@@ -1,4 +1,4 @@
-//! Long texts that many clients may ask for and not read.
+//! Long bodies that many clients may request without reading them.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -7,11 +7,11 @@ use bytes::Bytes;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 
-/// How many bytes of texts may wait for their clients before these get the same one.
-const MOST_UNREAD: usize = 1 << 20;
+/// When this many bytes wait for slow clients, further clients share the newest body.
+const MAX_UNREAD: usize = 1 << 20;
 
-/// The texts of one page that are on their way to clients. A text of a thousand rules has a third of a mebibyte, so a
-/// crowd that does not read would take up the memory of the container with a text for each.
+/// Bodies of one page that are being sent. With a thousand rules, a page is about 340 KiB: one per slow client would
+/// exhaust the container's memory.
 #[derive(Debug, Default)]
 pub(super) struct SharedBodies {
     texts: Mutex<Vec<Weak<Text>>>,
@@ -20,7 +20,7 @@ pub(super) struct SharedBodies {
 #[derive(Debug)]
 struct Text(String, #[expect(dead_code, reason = "held as long as the text")] Option<Reservation>);
 
-/// A client's share of a text.
+/// A client's reference to a body.
 struct Share(Arc<Text>);
 
 impl AsRef<[u8]> for Share {
@@ -30,19 +30,19 @@ impl AsRef<[u8]> for Share {
 }
 
 impl SharedBodies {
-    /// A text from `make`, or the newest that waits to be read, where too much does. `None` where no memory is left.
+    /// A body made by `make`, or the newest unread one when too many bytes wait. `None` when no memory is left.
     pub(super) fn text(&self, make: impl FnOnce() -> String) -> Option<Bytes> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         texts.retain(|text| text.strong_count() > 0);
         let waiting: Vec<Arc<Text>> = texts.iter().filter_map(Weak::upgrade).collect();
         let bytes: usize = waiting.iter().map(|text| text.0.capacity()).sum();
         let text = match waiting.last() {
-            Some(newest) if bytes > MOST_UNREAD => newest.clone(),
+            Some(newest) if bytes > MAX_UNREAD => newest.clone(),
             newest => {
                 let written = make();
                 let reserved = match ConnectionHandle::current() {
                     Some(connection) => connection.reserve(written.capacity()).map(Some),
-                    // Called without a connection, as in a test of the router alone.
+                    // No connection, as in tests of the router alone.
                     None => Some(None),
                 };
                 match reserved {
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_gets_a_text_of_its_own_until_too_much_waits_to_be_read() {
+    fn each_client_gets_its_own_text_until_too_many_bytes_are_unread() {
         let unread = SharedBodies::default();
-        let quarter = |first: char| format!("{first}{}", " ".repeat(MOST_UNREAD / 4));
+        let quarter = |first: char| format!("{first}{}", " ".repeat(MAX_UNREAD / 4));
         let mut clients: Vec<Bytes> =
             "abcd".chars().map(|first| unread.text(|| quarter(first)).unwrap()).collect();
         assert!(clients.iter().map(|text| text[0]).eq(*b"abcd"));
@@ -80,9 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_gone_with_the_last_client_that_reads_it() {
+    fn a_text_is_freed_after_its_last_reader() {
         let unread = SharedBodies::default();
-        let first = unread.text(|| "a".repeat(2 * MOST_UNREAD));
+        let first = unread.text(|| "a".repeat(2 * MAX_UNREAD));
         let second = unread.text(String::new);
         assert_eq!(first, second);
         drop((first, second));

@@ -1,6 +1,6 @@
-//! What modes do to one stream of an HTTP/2 connection.
+//! Effects of modes on one HTTP/2 stream.
 //!
-//! Over HTTP/1, these modes need the whole connection. Here the other requests of the connection go on.
+//! Over HTTP/1, these modes need the whole connection. Over HTTP/2, the other streams continue.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,28 +20,28 @@ use crate::engine::Engine;
 use crate::fault::{Mode, Partial};
 use crate::listener::{Ending, FILLING, Script, StreamReset};
 
-/// How long the last bytes before a reset may take to the client: hyper discards those that are not sent yet.
+/// Time for the last bytes to reach the client before a reset: hyper discards what it has not sent yet.
 const LAST_BYTES: Duration = Duration::from_millis(20);
 
-/// How much longer a body is announced than it is, where it is cut short.
-const MISSING: u64 = 1024;
+/// A truncated answer announces this many bytes more than it sends.
+const MISSING_BYTES: u64 = 1024;
 
-/// A frame of data that belongs to no stream, which is an error of the connection (RFC 9113, section 6.1).
+/// A DATA frame on stream 0, which is a connection error (RFC 9113, section 6.1).
 const MALFORMED: &[u8] = b"\0\0\x0c\0\0\0\0\0\0not a frame\n";
 
-/// What a mode does to a stream.
+/// The effect of a mode on a stream.
 pub(super) enum Effect {
     /// Nothing is sent.
     Hang,
-    /// It is reset before any answer.
+    /// The stream is reset without an answer.
     Reset(StreamReset),
-    /// It gets an answer that may end badly.
+    /// The stream gets an answer, which may end early.
     Answer(Response),
-    /// It and the connection end with bytes that are no HTTP/2.
+    /// The connection ends with bytes that are not HTTP/2.
     Connection(Script),
 }
 
-/// What `mode` does to a stream, in place of `script`, which it does to a connection of HTTP/1.
+/// The effect of `mode` on a stream; `script` is its effect on an HTTP/1 connection.
 pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Script) -> Effect {
     let partial = |partial: &Partial, end| Effect::Answer(partial_answer(*partial, end, method));
     match mode {
@@ -56,7 +56,7 @@ pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Scri
     }
 }
 
-/// Ends the connection with a frame that breaks the protocol.
+/// Ends the connection with a frame that violates the protocol.
 pub(super) fn malformed() -> Script {
     Script {
         opening: Bytes::from_static(MALFORMED),
@@ -67,7 +67,7 @@ pub(super) fn malformed() -> Script {
     }
 }
 
-/// Ready when all rules are put out of force.
+/// Resolves when all rules are stopped.
 pub(super) fn stopped(engine: &Engine) -> Stopped {
     let engine = engine.clone();
     Box::pin(async move { engine.stopped().await })
@@ -78,7 +78,7 @@ fn partial_answer(partial: Partial, end: End, method: &Method) -> Response {
     let has_body = *method != Method::HEAD
         && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_body {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(partial.body + MISSING));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(partial.body + MISSING_BYTES));
     }
     *response.body_mut() = Body::new(PartialBody { left: if has_body { partial.body } else { 0 }, end });
     response
@@ -86,18 +86,18 @@ fn partial_answer(partial: Partial, end: End, method: &Method) -> Response {
 
 pub(super) type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How a body ends before it is whole.
+/// How an incomplete body ends.
 pub(super) enum End {
-    /// As if it were whole.
+    /// Normally, with `END_STREAM`.
     Early,
-    /// With a reset, once the bytes before it had time to reach the client.
+    /// With a reset, after the bytes before it had time to reach the client.
     Reset(Option<Pin<Box<Sleep>>>),
-    /// Not before the client gives up, or all rules are put out of force.
+    /// When the client gives up or all rules are stopped.
     Never(Stopped),
 }
 
 impl End {
-    /// The end: an error that makes hyper reset the stream, or nothing more.
+    /// Polls the end: `Some` error resets the stream, `None` ends it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<h2::Error>> {
         match self {
             Self::Early => Poll::Ready(None),
@@ -111,7 +111,7 @@ impl End {
     }
 }
 
-/// The first bytes of a body, and its end.
+/// The first bytes of a body, and how it ends.
 struct PartialBody {
     left: u64,
     end: End,

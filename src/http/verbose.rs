@@ -1,4 +1,4 @@
-//! `?verbose`, in the format of the Kubernetes API server's health endpoints.
+//! `?verbose` answers, in the format of the Kubernetes API server's health endpoints.
 
 use std::fmt::{self, Write as _};
 
@@ -19,12 +19,12 @@ impl fmt::Display for Failure<'_> {
     }
 }
 
-/// Whether the query asks for it; as for the API server, the bare name does.
+/// Whether the query has the bare parameter `verbose`, as for the API server.
 pub(super) fn is_wanted(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")))
 }
 
-/// A line for each check of `target`, in the order of the plan, and one for all.
+/// One line for each check of `target`, in the order of the plan, then a summary.
 pub(super) fn body(app: &App, target: TargetId, path: &str, failure: Option<&Failure<'_>>) -> String {
     let active = app.engine.active();
     let rules = active.plan.rules().enumerate();
@@ -36,7 +36,7 @@ pub(super) fn body(app: &App, target: TargetId, path: &str, failure: Option<&Fai
         .chain((target == TargetId::Class(Target::Readiness)).then_some("shutdown"));
     let mut text = String::new();
     for check in checks {
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = match failure.filter(|failure| failure.check == check) {
             Some(failure) => writeln!(text, "[-]{failure}"),
             None => writeln!(text, "[+]{check} ok"),

@@ -1,4 +1,4 @@
-//! A request as a match of a rule sees it.
+//! A request as rules match it.
 
 use axum::extract::Request;
 use hyper::header::HOST;
@@ -22,7 +22,7 @@ impl RequestView for RequestHead<'_> {
     }
 
     fn host(&self) -> Option<&str> {
-        // HTTP/2, and requests to a proxy, name the host beside the path.
+        // HTTP/2 and proxy requests carry the host in the URI.
         let authority = self.0.uri().authority().map(hyper::http::uri::Authority::as_str);
         authority.or_else(|| self.0.headers().get(HOST)?.to_str().ok())
     }

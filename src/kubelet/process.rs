@@ -115,7 +115,7 @@ impl Process {
         }
         let mut replica = self.program.replica(self.starts, duration(self.zero));
         replica.resumed = duration(now.saturating_sub(self.zero));
-        self.program.plan.relocate(replica);
+        self.program.plan.set_replica(replica);
         let seed = match &self.program.reseeds {
             Some(draws) if self.starts > 1 => Seed(draws.at(self.starts)),
             _ => self.seed,

@@ -83,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// A new container: the state begins anew, the run of results goes on. The kubelet compares whole seconds of the
+    /// A new container: the state starts over, the run of results goes on. The kubelet compares whole seconds of the
     /// wall clock, which is `ahead` of the virtual one and showed `started_at` at the start.
     pub(super) fn reset(&mut self, started_at: Nanos, ahead: Nanos) {
         self.probes_from = started_at.saturating_add(self.initial_delay).saturating_sub(ahead);

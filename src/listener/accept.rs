@@ -19,18 +19,18 @@ use super::state::ConnectionState;
 use super::{Conditions, Service, Stage, connection};
 use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics};
 
-/// How long to wait before accepting again after the process ran out of file descriptors or memory for sockets.
-const REST: Duration = Duration::from_millis(100);
+/// Pause before accepting again when the process is out of file descriptors or socket memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long connections may take to end after the drain's end.
-const SLACK: Duration = Duration::from_millis(200);
+/// Time for connections to end after the drain deadline.
+const DRAIN_SLACK: Duration = Duration::from_millis(200);
 
 /// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
 const IDLE_MEMORY: usize = 6 << 10;
 
 /// What the accept loop of a listener obeys, and where it counts.
 #[derive(Debug)]
-pub struct Gate {
+pub struct AcceptControl {
     /// The listener's name in the log.
     pub name: Arc<str>,
     /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
@@ -43,10 +43,10 @@ pub struct Gate {
     pub conditions: watch::Receiver<Conditions>,
 }
 
-/// Serves connections until the stage is [`Stage::Draining`], then waits for those that are open, at most until the
-/// drain's end.
+/// Serves connections until the stage is [`Stage::Draining`], then waits for open connections until the drain
+/// deadline at most.
 pub async fn serve(listener: PartitionedListener, service: Service) {
-    let gate = Gate {
+    let accept_control = AcceptControl {
         name: service.name.clone(),
         files: service.files,
         listener_metrics: service.listener_metrics.clone(),
@@ -55,7 +55,7 @@ pub async fn serve(listener: PartitionedListener, service: Service) {
     };
     let service = Arc::new(service);
     let mut places = Places::default();
-    accept(listener, gate, |connections, socket, peer| {
+    accept(listener, accept_control, |connections, socket, peer| {
         if !has_place(&mut places, connections.len(), peer, &service) {
             service.metrics.limit(Limit::Connections);
             refuse(&socket, peer, "a connection above the limit is reset");
@@ -77,56 +77,60 @@ pub async fn serve(listener: PartitionedListener, service: Service) {
 /// Then waits for the tasks, at most until the drain's end.
 pub async fn accept(
     mut listener: PartitionedListener,
-    mut gate: Gate,
+    mut accept_control: AcceptControl,
     mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr),
 ) {
     let mut connections = JoinSet::new();
     let until = loop {
-        let conditions = *gate.conditions.borrow_and_update();
+        let conditions = *accept_control.conditions.borrow_and_update();
         if let Stage::Draining(until) = conditions.stage {
             break until;
         }
-        let is_applied = apply(&mut listener, &gate, conditions.link.whole.map(|cut| cut.cut));
+        let is_applied = apply(&mut listener, &accept_control, conditions.link.whole.map(|cut| cut.cut));
         tokio::select! {
             biased;
-            changed = gate.conditions.changed() => {
+            changed = accept_control.conditions.changed() => {
                 if changed.is_err() {
                     break Instant::now();
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
-            () = sleep(REST), if !is_applied => {}
-            accepted = listener.accept(), if connections.len() < gate.files && !conditions.is_starved => match accepted {
+            () = sleep(ACCEPT_PAUSE), if !is_applied => {}
+            accepted = listener.accept(), if connections.len() < accept_control.files && !conditions.lacks_descriptors => match accepted {
                 Ok((socket, peer)) => {
                     take(&mut connections, socket, peer);
-                    if connections.len() == gate.files {
-                        gate.metrics.limit(Limit::Descriptors);
-                        warn!(listener = %gate.name, connections = gate.files, "no file descriptors are left; waiting");
+                    if connections.len() == accept_control.files {
+                        accept_control.metrics.limit(Limit::Descriptors);
+                        warn!(listener = %accept_control.name, connections = accept_control.files, "no file descriptors are left; waiting");
                     }
                 }
-                Err(error) => rest(&error, &gate.metrics, &mut connections).await,
+                Err(error) => pause(&error, &accept_control.metrics, &mut connections).await,
             }
         }
     };
-    gate.listener_metrics.set_up(false);
+    accept_control.listener_metrics.set_up(false);
     drop(listener);
-    while let Ok(Some(ended)) = timeout_at(until + SLACK, connections.join_next()).await {
+    while let Ok(Some(ended)) = timeout_at(until + DRAIN_SLACK, connections.join_next()).await {
         report(ended);
     }
 }
 
-/// Applies the partition, if any, to the listening socket. Where that fails, it is to be tried again.
-fn apply(listener: &mut PartitionedListener, gate: &Gate, cut: Option<crate::fault::Cut>) -> bool {
+/// Applies the partition, if any, to the listening socket. Returns false if it must be retried.
+fn apply(
+    listener: &mut PartitionedListener,
+    accept_control: &AcceptControl,
+    cut: Option<crate::fault::Cut>,
+) -> bool {
     let result = listener.set(cut);
     if let Err(error) = &result {
-        let (name, address) = (&gate.name, listener.local_addr());
+        let (name, address) = (&accept_control.name, listener.local_addr());
         error!(%error, listener = %name, %address, "the partition cannot be applied to the listening socket; trying again");
     }
-    gate.listener_metrics.set_up(cut.is_none() && listener.is_open());
+    accept_control.listener_metrics.set_up(cut.is_none() && listener.is_open());
     result.is_ok()
 }
 
-/// Whether the limits allow one more connection from `peer`.
+/// Whether the limits allow another connection from `peer`.
 fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &Service) -> bool {
     match service.fairness {
         Some(fairness) => places.admit(peer.ip(), service.limits.connections, fairness),
@@ -134,7 +138,7 @@ fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &Servi
     }
 }
 
-/// The state of a connection and a reservation of the memory that it takes while idle; `None` where no memory is left.
+/// The state of a connection with memory reserved for its idle state; `None` if no memory is left.
 fn reserve(
     socket: &TcpStream,
     peer: SocketAddr,
@@ -143,7 +147,7 @@ fn reserve(
     let privileged = service.fairness.is_some() && is_loopback(peer.ip());
     let state = ConnectionState::new(peer, socket.local_addr().ok(), privileged, service.budget.clone());
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
-    // The client may be the kubelet, which only its request shows.
+    // The client may be the kubelet; only its request can tell.
     let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, Share::Reserved))?;
     Some((state, idle))
 }
@@ -154,17 +158,17 @@ pub(crate) fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
     reset_on_close(socket);
 }
 
-/// Waits after a failed accept, until the next one may succeed.
-async fn rest(error: &io::Error, metrics: &Metrics, connections: &mut JoinSet<()>) {
+/// Waits after a failed accept until the next may succeed.
+async fn pause(error: &io::Error, metrics: &Metrics, connections: &mut JoinSet<()>) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    // The client has left before it was accepted.
+    // The client left before it was accepted.
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
     metrics.limit(Limit::Descriptors);
     warn!(%error, "cannot accept; waiting");
     tokio::select! {
-        () = sleep(REST) => {}
+        () = sleep(ACCEPT_PAUSE) => {}
         Some(ended) = connections.join_next() => report(ended),
     }
 }

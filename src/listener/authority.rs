@@ -1,18 +1,18 @@
-//! Whom a request is addressed to (RFC 9112, section 3.2).
+//! Validation of the host that a request names (RFC 9112, section 3.2).
 
 use hyper::header::HOST;
 use hyper::{Request, Version};
 
-/// Whether a request names its host as it has to, and in a valid form: exactly once in HTTP/1.1, at most once in HTTP/1.0,
-/// and as authority or host in HTTP/2.
+/// Whether a request names its host as required and in a valid form: exactly once in HTTP/1.1, at most once in
+/// HTTP/1.0, and as authority or host in HTTP/2.
 pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host_is_valid = match hosts.next() {
         Some(host) => is_host(host.as_bytes()) && hosts.next().is_none(),
-        // HTTP/2 has the authority in its place.
+        // HTTP/2 has the authority instead.
         None => request.version() < Version::HTTP_11 || is_named_by_target(request),
     };
-    // A target in absolute form has a host of its own.
+    // A target in absolute form contains a host.
     host_is_valid && request.uri().authority().is_none_or(|authority| is_host(authority.as_str().as_bytes()))
 }
 
@@ -20,8 +20,8 @@ fn is_named_by_target<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2 && request.uri().authority().is_some()
 }
 
-/// Whether this is a host with an optional port, or nothing, which a target without a host wants. User information is
-/// not part of it.
+/// Whether this is a host with an optional port, or empty (required for a target without a host). User information is
+/// not allowed.
 fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.strip_prefix(b"[") {
         Some(rest) => {
@@ -41,7 +41,7 @@ fn is_host(host: &[u8]) -> bool {
             None => (host, &b""[..]),
         },
     };
-    // The characters of a registered name (RFC 3986, section 3.2.2).
+    // Characters of a registered name (RFC 3986, section 3.2.2).
     let is_of_name = |c: &u8| {
         c.is_ascii_alphanumeric()
             || matches!(

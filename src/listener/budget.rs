@@ -1,7 +1,7 @@
-//! One account of the memory that clients can make the process hold.
+//! Budget for the memory that clients can make the process hold.
 //!
-//! Whatever grows with what clients do is reserved here before it is held: connections, heads, bodies, unread answers,
-//! waiting events. Both listeners draw from the same account, whose limit follows from that of the container.
+//! Whatever grows with the actions of clients is reserved here first: connections, heads, bodies, unread answers,
+//! queued events. All listeners share one budget, which depends on the container's memory limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,28 +10,27 @@ use bytes::Bytes;
 
 use crate::telemetry::metrics::{Limit, Metrics};
 
-/// Memory that the process needs at least for itself, in bytes: its code and state, and the largest answer while it is
-/// written.
+/// Minimum memory of the process itself, in bytes: code, state, and the largest answer while it is built.
 const OWN_MEMORY: u64 = 5 << 20;
 
-/// Memory that the process needs beyond what is resident when it starts.
+/// Working memory beyond what is resident at the start.
 const WORKING_MEMORY: u64 = 3 << 20;
 
-/// The least that clients get, however small the container is.
-const LEAST: u64 = 512 << 10;
+/// Minimum for clients, however small the container is.
+const MIN_CLIENT_MEMORY: u64 = 512 << 10;
 
-/// Who draws, which decides how much has to be left for others.
+/// The class of a reservation, which determines how much must be left for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Large heads and bodies, and answers that are not read: at most three quarters of the memory.
+    /// Large heads, large bodies and unread answers: at most three quarters of the budget.
     Bulk,
     /// Connections and their ordinary requests: at most nine tenths.
     Ordinary,
-    /// The kubelet's requests, and the operator's from loopback: all of it.
+    /// Requests of the kubelet, and of the operator from loopback: all of it.
     Reserved,
 }
 
-/// The account. Clones share it.
+/// The budget. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Account>);
 
@@ -39,36 +38,37 @@ pub struct Budget(Arc<Account>);
 struct Account {
     limit: usize,
     used: AtomicUsize,
-    /// What rules hold, which nobody else can have.
+    /// Memory held by rules.
     held: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
 impl Budget {
-    /// The memory that a container of `limit` bytes leaves to clients while `resident` bytes are the process's own.
-    /// Without a limit, nothing is refused. Refusals are counted in `metrics`.
+    /// The memory left for clients in a container with a limit of `limit` bytes while the process itself uses
+    /// `resident` bytes. Without a limit, nothing is rejected. Rejections are counted in `metrics`.
     pub fn of_container(limit: Option<u64>, resident: u64, metrics: Arc<Metrics>) -> Self {
         let own = OWN_MEMORY.max(resident + WORKING_MEMORY);
-        let limit = limit.map_or(usize::MAX, |limit| limit.saturating_sub(own).max(LEAST) as usize);
+        let limit =
+            limit.map_or(usize::MAX, |limit| limit.saturating_sub(own).max(MIN_CLIENT_MEMORY) as usize);
         Self(Arc::new(Account { limit, used: AtomicUsize::new(0), held: AtomicUsize::new(0), metrics }))
     }
 
-    /// Bytes that clients may take up; `usize::MAX` without a limit.
+    /// Bytes available to clients; `usize::MAX` without a limit.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// Takes the memory that rules hold, in bytes, off the account. What is reserved already stays.
+    /// Subtracts the bytes that rules hold. Existing reservations are kept.
     pub fn hold(&self, bytes: u64) {
         self.0.held.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
-    /// Bytes that are reserved.
+    /// Reserved bytes.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes`. Where they do not fit, the refusal is counted.
+    /// Reserves `bytes`. Counts a rejection if they do not fit.
     pub fn reserve(&self, bytes: usize, share: Share) -> Option<Reservation> {
         let reservation = self.try_reserve(bytes, share);
         if reservation.is_none() {
@@ -77,7 +77,7 @@ impl Budget {
         reservation
     }
 
-    /// Reserves `bytes`, for callers that have another way if they do not fit.
+    /// Reserves `bytes`, for callers with a fallback: rejections are not counted.
     pub(super) fn try_reserve(&self, bytes: usize, share: Share) -> Option<Reservation> {
         let mut reservation = Reservation { budget: self.clone(), share, bytes: 0 };
         reservation.try_grow(bytes).then_some(reservation)
@@ -85,7 +85,7 @@ impl Budget {
 
     fn ceiling(&self, share: Share) -> usize {
         let held = self.0.held.load(Ordering::Relaxed);
-        let limit = self.0.limit.saturating_sub(held).max((LEAST as usize).min(self.0.limit));
+        let limit = self.0.limit.saturating_sub(held).max((MIN_CLIENT_MEMORY as usize).min(self.0.limit));
         match share {
             Share::Bulk => limit - limit / 4,
             Share::Ordinary => limit - limit / 10,
@@ -94,7 +94,7 @@ impl Budget {
     }
 }
 
-/// Reserved memory, given back when this is dropped.
+/// Reserved memory, released on drop.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
@@ -103,7 +103,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Makes it at least `bytes` large. Where they do not fit, it stays as it is and the refusal is counted.
+    /// Grows it to at least `bytes`. If they do not fit, it is unchanged and the rejection is counted.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let grown = self.try_grow(bytes.saturating_sub(self.bytes));
         if !grown {
@@ -128,7 +128,7 @@ impl Reservation {
         grown
     }
 
-    /// The same bytes, which give the reservation back when the last clone is dropped.
+    /// Ties the reservation to bytes: it is released with their last clone.
     pub fn attach(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Reserved { bytes, _reservation: self })
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_counted() {
+    fn reservations_that_do_not_fit_are_rejected_and_counted() {
         let budget = budget(Some(16 * MIB));
         assert_eq!(budget.limit() as u64, 16 * MIB - OWN_MEMORY);
         let all = budget.reserve(budget.limit(), Share::Reserved).unwrap();
@@ -214,19 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn what_rules_hold_is_taken_off_until_they_give_it_back() {
+    fn memory_held_by_rules_is_subtracted_until_released() {
         let budget = budget(Some(64 * MIB));
         budget.hold(50 * MIB);
         assert!(budget.reserve(10 << 20, Share::Reserved).is_none());
         assert!(budget.reserve(5 << 20, Share::Reserved).is_some());
         budget.hold(1 << 40);
-        assert!(budget.reserve(LEAST as usize, Share::Reserved).is_some(), "a few clients always get in");
+        assert!(
+            budget.reserve(MIN_CLIENT_MEMORY as usize, Share::Reserved).is_some(),
+            "a few clients always get in"
+        );
         budget.hold(0);
         assert!(budget.reserve(50 << 20, Share::Reserved).is_some());
     }
 
     #[test]
-    fn without_a_limit_nothing_is_refused() {
+    fn without_a_limit_nothing_is_rejected() {
         assert!(budget(None).reserve(1 << 40, Share::Bulk).is_some());
     }
 }

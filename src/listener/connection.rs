@@ -23,25 +23,25 @@ use crate::fault::Cut;
 use crate::telemetry::metrics::Limit;
 use refusal::Refusal;
 
-/// How long a connection is idle before hyper and its buffers are let go, to be had anew for the next request.
-const REST: Duration = Duration::from_secs(1);
+/// Idle time after which hyper and its buffers are dropped. The next request creates new ones.
+const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// The answer to a client that takes too long over its head.
+/// The answer to a client that sends its head too slowly.
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// How long a client of HTTP/2 may take to close a connection that takes no further request.
-const GOODBYE_TIME: Duration = Duration::from_secs(1);
+/// Time for an HTTP/2 client to close a connection after GOAWAY.
+const GOAWAY_TIME: Duration = Duration::from_secs(1);
 
-/// What happens to a connection next.
+/// What to do with a connection next.
 enum Disposition {
     GoesOn,
     Closes,
     Resets,
 }
 
-/// Serves one connection, `counted` for as long. Not a future around this one: each level would have the room for all
-/// below it twice.
+/// Serves one connection and holds `counted` while it is open. One flat future: nested futures would each reserve
+/// space for their inner ones twice.
 pub(super) async fn serve(
     socket: TcpStream,
     state: Arc<ConnectionState>,
@@ -72,42 +72,43 @@ struct Connection {
     socket: Arc<Socket>,
     state: Arc<ConnectionState>,
     service: Arc<Service>,
-    /// Memory of its requests, while it is not idle.
+    /// Memory of its requests while it is not idle.
     request: Option<Reservation>,
     /// Memory of TLS, where that is spoken.
     tls: Option<Reservation>,
-    /// Since when a partition silences it.
+    /// When a partition began to freeze it.
     frozen: Option<Instant>,
-    /// The rule that last cut it, so that each counts a connection once.
+    /// The rule that last cut it, so that each rule counts a connection once.
     counted_cut: Option<usize>,
     /// Whether a script that never ends is running.
     endless: bool,
-    /// When it ends at the latest, once it takes no further request.
+    /// Deadline, once it accepts no further request.
     ends_at: Option<Instant>,
 }
 
 impl Connection {
     async fn run(&mut self) -> Disposition {
         let mut conditions = self.service.conditions.clone();
-        match self.obey_link() {
+        match self.apply_link() {
             Disposition::GoesOn => {}
             disposition => return disposition,
         }
         let mut driver = Driver::New { seen: 0 };
-        let mut timer = pin!(sleep(REST.min(self.service.limits.idle_time).min(self.service.first_request)));
+        let mut timer =
+            pin!(sleep(IDLE_TIME.min(self.service.limits.idle_time).min(self.service.first_request)));
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
             if is_stopped && self.endless {
-                // The rule that holds the request is out of force.
+                // The rule that holds the request was stopped.
                 return self.ends();
             }
             if let Stage::Draining(until) = stage {
-                if self.is_hopeless(until)
+                if self.outlasts(until)
                     || matches!(driver, Driver::New { .. } | Driver::Handshake | Driver::Idle(_))
                 {
                     return self.ends();
                 }
-                self.says_goodbye(&mut driver, until);
+                self.goes_away(&mut driver, until);
                 timer.as_mut().reset(self.next_check(&driver));
             }
             let frozen = self.frozen.is_some();
@@ -117,7 +118,7 @@ impl Connection {
                     if changed.is_err() {
                         return self.ends();
                     }
-                    match self.obey_link() {
+                    match self.apply_link() {
                         Disposition::GoesOn => {}
                         disposition => return disposition,
                     }
@@ -141,7 +142,7 @@ impl Connection {
                     }
                     Event::ClientGone => return Disposition::Closes,
                     Event::Head => timer.as_mut().reset(self.next_check(&driver)),
-                    Event::Admission => match self.obey_link() {
+                    Event::Admission => match self.apply_link() {
                         Disposition::GoesOn => {}
                         disposition => return disposition,
                     },
@@ -168,16 +169,16 @@ impl Connection {
                     }
                     match self.state.deadline(&self.service.limits, self.service.first_request) {
                         Some((deadline, limit)) if deadline <= now && !frozen => {
-                            if !self.spares(&mut driver, limit, now) {
+                            if !self.survives(&mut driver, limit, now) {
                                 return self.times_out(driver, limit).await;
                             }
                         }
-                        // A client that has ended its side shows in no other way that it has vanished.
+                        // After a half-close, only probing can show that the client has vanished.
                         _ if self.state.may_half_close() && matches!(self.socket.tcp().take_error(), Ok(Some(_)) | Err(_)) => {
                             return Disposition::Closes;
                         }
                         _ => {
-                            if self.state.rests_since(now - REST) {
+                            if self.state.rests_since(now - IDLE_TIME) {
                                 driver = self.rest(driver);
                             }
                         }
@@ -188,45 +189,46 @@ impl Connection {
         }
     }
 
-    /// When to look at the client's time again. Phases change without a word to the timer, but for the begin of a head.
+    /// When to check the client's time limit next. Only the start of a head notifies the timer; other phase changes
+    /// do not.
     fn next_check(&self, driver: &Driver) -> Instant {
         let limits = &self.service.limits;
         let is_told = self.ends_at.is_some();
         let deadline = self.state.deadline(limits, self.service.first_request).filter(|(_, limit)| {
-            // A client that is told that the connection ends has until `ends_at`.
+            // After GOAWAY, a client has until `ends_at`.
             self.frozen.is_none() && !(is_told && *limit == Limit::IdleTime)
         });
         let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
         if let Driver::Http1(_) = driver {
-            next = next.min(Instant::now() + REST);
+            next = next.min(Instant::now() + IDLE_TIME);
         }
         self.ends_at.map_or(next, |at| next.min(at))
     }
 
-    /// Whether the time is over that a connection has which takes no further request.
+    /// Whether a connection that accepts no further request has run out of time.
     fn is_over(&mut self, now: Instant, stage: Stage) -> bool {
         if self.ends_at.is_none_or(|at| at > now) {
             return false;
         }
         let is_over = matches!(stage, Stage::Draining(_)) || self.state.has_no_stream();
         if !is_over {
-            // A request was on its way when the client was told.
-            self.ends_at = Some(now + GOODBYE_TIME);
+            // A request was on its way when GOAWAY was sent.
+            self.ends_at = Some(now + GOAWAY_TIME);
         }
         is_over
     }
 
-    /// Takes no further request, and ends at `until` at the latest.
-    fn says_goodbye(&mut self, driver: &mut Driver, until: Instant) {
+    /// Accepts no further request, and ends at `until` at the latest.
+    fn goes_away(&mut self, driver: &mut Driver, until: Instant) {
         driver.drain();
-        // A client of HTTP/2 is asked whether it has heard, and has no more to wait for.
-        let until = if self.state.has_no_stream() { until.min(Instant::now() + GOODBYE_TIME) } else { until };
+        // PING shows whether an HTTP/2 client has received GOAWAY; there is no need to wait longer.
+        let until = if self.state.has_no_stream() { until.min(Instant::now() + GOAWAY_TIME) } else { until };
         self.ends_at = Some(self.ends_at.map_or(until, |at| at.min(until)));
     }
 
-    /// Whether a connection of HTTP/2 goes on after a limit, which concerns some of its streams, or is told to the client
-    /// in advance.
-    fn spares(&mut self, driver: &mut Driver, limit: Limit, now: Instant) -> bool {
+    /// Whether an HTTP/2 connection survives a limit: the limit concerns only some streams, or the client is notified
+    /// first.
+    fn survives(&mut self, driver: &mut Driver, limit: Limit, now: Instant) -> bool {
         let Driver::Http2(http2) = driver else { return false };
         match limit {
             Limit::WriteTime if !self.state.is_stalled() => {
@@ -236,17 +238,17 @@ impl Connection {
             }
             Limit::IdleTime if self.ends_at.is_none() => {
                 self.service.metrics.limit(limit);
-                self.says_goodbye(driver, now + GOODBYE_TIME);
+                self.goes_away(driver, now + GOAWAY_TIME);
                 true
             }
-            // It has been told, and `ends_at` sees to the rest.
+            // GOAWAY was sent; `ends_at` takes care of the rest.
             Limit::IdleTime => true,
             _ => false,
         }
     }
 
-    /// Reserves memory for the requests of a connection that was idle. Where only the kubelet's share is left, others
-    /// are refused once they have said who they are.
+    /// Reserves memory for requests of a connection that was idle. If only the kubelet's share is left, other clients
+    /// are rejected once their request identifies them.
     fn reserve_request(&mut self, bytes: usize) -> bool {
         let budget = self.state.budget();
         self.request = budget.try_reserve(bytes, self.state.share());
@@ -257,8 +259,8 @@ impl Connection {
         self.request.is_some()
     }
 
-    /// Does what the partition in force says of this connection.
-    fn obey_link(&mut self) -> Disposition {
+    /// Applies the partition in force to this connection.
+    fn apply_link(&mut self) -> Disposition {
         let Some(Faulted { engine, listener }) = &self.service.faulted else { return Disposition::GoesOn };
         let active = engine.active();
         let peer = self.state.peer().ip();
@@ -288,8 +290,8 @@ impl Connection {
         }
     }
 
-    /// Whether a drain that ends at `until` cannot see the end of what the connection is at.
-    fn is_hopeless(&self, until: Instant) -> bool {
+    /// Whether the current request cannot finish before the drain deadline `until`.
+    fn outlasts(&self, until: Instant) -> bool {
         self.frozen.is_some() || self.endless || self.state.waits_beyond(until)
     }
 
@@ -314,7 +316,7 @@ impl Connection {
                 linger(&self.socket).await;
                 Disposition::Closes
             }
-            // Whoever takes nothing would not see a FIN before the answer it does not read.
+            // A client that reads nothing would not see a FIN before the unread answer.
             Limit::WriteTime => Disposition::Resets,
             _ => Disposition::Closes,
         }

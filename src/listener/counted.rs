@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::telemetry::metrics::ListenerMetrics;
 
-/// One open connection in the metrics, until it is dropped.
+/// An open connection in the metrics, until it is dropped.
 pub(super) struct Counted(Arc<ListenerMetrics>);
 
 impl Counted {

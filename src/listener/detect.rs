@@ -1,4 +1,4 @@
-//! Tells what a client speaks from the first bytes that it sends.
+//! Detects the protocol from the first bytes that a client sends.
 
 use std::future::Future as _;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a connection's task polls: hyper, a script, or nothing while the connection is idle.
+//! The driver of a connection's task: hyper, a script, or nothing while the connection is idle.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,41 +22,41 @@ use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::Stream;
 use crate::telemetry::metrics::{Limit, Metrics};
 
-/// How often a frozen connection with unread input is looked at: whether its client has closed it shows no other way.
+/// How often a frozen connection with unread input is checked: nothing else shows that its client has closed it.
 const PEER_CHECK: Duration = Duration::from_millis(100);
 
-/// What the connection's task has to see to.
+/// Events that the connection's task handles.
 pub(super) enum Event {
-    /// The client sends a request of HTTP/1, or leaves.
+    /// The client sends an HTTP/1 request, or leaves.
     Http1,
-    /// The client begins to speak HTTP/2.
+    /// The client starts to speak HTTP/2.
     Http2,
     /// The client begins a handshake of TLS.
     Tls,
     /// The handshake is over: what is spoken within TLS, or why nothing is.
     Handshake(io::Result<Negotiated>),
-    /// hyper, or the script, is done; `lingers` where the client may still send, and has an answer to read.
+    /// hyper or the script has finished; `lingers` if the client may still be sending and has an answer to read.
     Done { lingers: bool },
-    /// A handler wants the socket.
+    /// A handler takes over the socket.
     Takeover(Takeover),
-    /// The client has begun a head and not ended it.
+    /// The client has started but not finished a head.
     Head,
-    /// The client has closed its sending side while its request waits. A half-closed connection looks like a closed one,
-    /// so the client counts as gone.
+    /// The client closed its sending side while its request is pending. A half-closed connection looks like a closed
+    /// one, so the client counts as gone.
     ClientGone,
-    /// A request has to know whether its class of clients is cut.
+    /// A request must know whether its client class is cut.
     Admission,
-    /// The client of HTTP/2 makes us work for nothing.
+    /// An HTTP/2 client causes useless work.
     Flood,
-    /// The budget has refused the head that the client sends.
+    /// The budget rejected the head that the client is sending.
     OutOfMemory,
 }
 
 pub(super) type Http1 = http1::Connection<TokioIo<Stream>, Handler>;
 
-/// What a connection's task polls.
+/// The driver of a connection's task.
 pub(super) enum Driver {
-    /// Nothing, before the client has sent enough to tell what it speaks: so many bytes of the preface of HTTP/2.
+    /// Nothing, until the protocol is detected; the number of HTTP/2 preface bytes seen so far.
     New { seen: usize },
     /// The handshake of TLS.
     Handshake,
@@ -134,14 +134,14 @@ impl Driver {
                 },
             },
             Self::Script(script) => {
-                // It has ended the connection itself; to linger would make a FIN of its reset.
+                // The script has ended the connection itself; lingering would turn its reset into a FIN.
                 script.as_mut().poll(cx).map(|()| Event::Done { lingers: false })
             }
         })
         .await
     }
 
-    /// Takes no further request; ends the connection if it is at none.
+    /// Accepts no further request; ends the connection if it is idle.
     pub(super) fn drain(&mut self) {
         match self {
             Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
@@ -151,8 +151,8 @@ impl Driver {
     }
 }
 
-/// Whether the client has left; if not, the task is woken when there is something to read. hyper does not look while it
-/// has a further request in its buffer.
+/// Whether the client has left; if not, the task is woken when there is input. hyper does not check while another
+/// request is in its buffer.
 fn has_left(socket: &Socket, state: &ConnectionState, cx: &mut Context<'_>) -> bool {
     match socket.poll_peek_end(cx) {
         Poll::Ready(Ok(has_ended)) => has_ended && !state.may_half_close(),
@@ -161,7 +161,7 @@ fn has_left(socket: &Socket, state: &ConnectionState, cx: &mut Context<'_>) -> b
     }
 }
 
-/// Waits until the client has closed a connection of which nothing is read.
+/// Waits until the client has closed a connection that is not read.
 pub(super) async fn peer_closed(socket: &TcpStream) {
     loop {
         match socket.ready(Interest::READABLE | Interest::ERROR).await {

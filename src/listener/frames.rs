@@ -1,32 +1,32 @@
-//! What a client of HTTP/2 is at, as the headers of its frames show.
+//! Follows the frames of an HTTP/2 client by their headers.
 //!
-//! hyper does not say when a head begins, and waits for its end without a limit. So the bytes are followed here, without
-//! a look into any payload.
+//! hyper does not report the start of a head, and waits without a limit for its end. So this module follows the
+//! frames, without reading payloads.
 
-/// What a client of HTTP/2 sends before its first frame (RFC 9113, section 3.4).
+/// The HTTP/2 connection preface (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of a frame's header.
+/// Size of a frame header.
 const FRAME_HEADER: usize = 9;
 
-/// Types of frames, and the flag that ends a block of fields.
+/// Frame types, and the flag that ends a field block.
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
-/// Follows the frames of one connection, beginning with the preface.
+/// Follows the frames of a connection, starting with the preface.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Bytes of the present payload, or of the preface, that are still to come.
+    /// Bytes left of the current payload or preface.
     payload: usize,
     header: [u8; FRAME_HEADER],
-    /// Bytes of the next frame's header that have come.
+    /// Bytes received of the next frame header.
     filled: usize,
     is_data: bool,
-    /// Whether the present block of fields needs another frame.
+    /// Whether the current field block continues in another frame.
     block_goes_on: bool,
-    /// Bytes of the present or last block of fields.
+    /// Size of the current or last field block.
     block: usize,
     has_data: bool,
 }
@@ -44,7 +44,7 @@ impl Frames {
         }
     }
 
-    /// Follows the bytes that have come.
+    /// Processes received bytes.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.payload > 0 {
@@ -77,18 +77,18 @@ impl Frames {
         self.block_goes_on = flags & END_HEADERS == 0;
     }
 
-    /// Whether the client has begun something that it has to end before it can ask for anything: the preface, a block of
-    /// fields, or a frame. Data are not among them: a body takes its time.
+    /// Whether the client has started something that it must finish before it can send a request: the preface, a
+    /// field block or a frame. DATA frames are exempt: a body may take its time.
     pub(super) fn is_unfinished(&self) -> bool {
         self.block_goes_on || self.filled > 0 || (self.payload > 0 && !self.is_data)
     }
 
-    /// Bytes of the present or last block of fields, as far as its frames have announced it.
+    /// Size of the current or last field block, as far as its frames have announced it.
     pub(super) fn block(&self) -> usize {
         self.block
     }
 
-    /// Whether the client has ever sent a part of a body.
+    /// Whether the client has sent any part of a body.
     pub(super) fn has_data(&self) -> bool {
         self.has_data
     }

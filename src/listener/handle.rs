@@ -1,4 +1,4 @@
-//! A handler's view of the connection, and of the stream of HTTP/2, that its request came in on.
+//! A handler's view of the connection and the HTTP/2 stream of its request.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,7 +18,7 @@ use super::tunnel::Tunnel;
 use crate::fault::Client;
 
 /// Longer than any process lives.
-const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 task_local! {
     /// The connection that the task serves. An extension would cost each request an allocation and a hash.
@@ -33,22 +33,22 @@ pub struct ConnectionHandle {
     pub(super) stream: Option<Arc<StreamState>>,
 }
 
-/// How a request ended that a [`Script`] answered.
+/// The outcome of a request that a [`Script`] answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The head was sent.
     HeadSent,
-    /// The connection was ended without a head.
+    /// The connection ended without a head.
     NoHead,
-    /// The client left before a head.
+    /// The client left before the head.
     ClientGone,
 }
 
-/// A fault that HTTP cannot express: the script replaces the answer, and the connection ends with it.
+/// A fault that HTTP cannot express: the script replaces the answer and ends the connection.
 pub struct Takeover {
-    /// What is done on the socket.
+    /// What to do with the socket.
     pub script: Script,
-    /// Told once what became of the request.
+    /// Called once with the outcome of the request.
     pub report: Box<dyn FnOnce(Ended) + Send>,
 }
 
@@ -59,17 +59,17 @@ impl fmt::Debug for Takeover {
 }
 
 impl ConnectionHandle {
-    /// That of the request under way; `None` where it came in on no connection, as in a test of a router.
+    /// The connection of the current request; `None` without one, as in tests of a router.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    /// Makes this the current connection for the time that `connection`, or a task for one of its requests, is polled.
+    /// Makes this the current connection whenever `connection`, or a task for one of its requests, is polled.
     pub fn serves<F: Future>(self, connection: F) -> TaskLocalFuture<Self, F> {
         CURRENT.scope(self, connection)
     }
 
-    /// Makes this the current connection for the time of one poll.
+    /// Makes this the current connection during one poll.
     pub(super) fn enter<T>(&self, poll: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), poll)
     }
@@ -79,17 +79,18 @@ impl ConnectionHandle {
         self.connection.peer()
     }
 
-    /// Whether the connection carries several requests at a time (HTTP/2), so that a fault may strike the stream of one.
+    /// Whether the connection carries concurrent requests (HTTP/2), so that a fault can affect a single stream.
     pub fn is_multiplexed(&self) -> bool {
         self.stream.is_some()
     }
 
-    /// The address that the client reached; `None` where the system does not say.
+    /// The address that the client connected to; `None` if the system does not provide it.
     pub fn local(&self) -> Option<SocketAddr> {
         self.connection.local()
     }
 
-    /// Says that the request waits at least until then, so that a drain that ends earlier need not wait for it.
+    /// Announces that the request waits at least until `instant`, so that a drain with an earlier deadline need not
+    /// wait for it.
     pub fn waits_until(&self, instant: Instant) {
         match &self.stream {
             Some(stream) => stream.waits_until(instant),
@@ -97,34 +98,34 @@ impl ConnectionHandle {
         }
     }
 
-    /// Says that the request waits until its client gives up.
-    pub fn waits_for_ever(&self) {
-        self.waits_until(Instant::now() + FOR_EVER);
+    /// Announces that the request waits until its client gives up.
+    pub fn waits_forever(&self) {
+        self.waits_until(Instant::now() + FOREVER);
     }
 
-    /// Hands the connection over. Earlier answers are sent first. The handler never continues, and other streams of the
-    /// connection are lost.
+    /// Hands the connection over. Earlier answers are sent first. The handler never continues, and other streams of
+    /// the connection are lost.
     pub async fn take_over(&self, takeover: Takeover) -> Infallible {
         self.hand_over(takeover);
         std::future::pending().await
     }
 
-    /// Hands the connection over, from within an answer's body, which yields nothing more. What it has yielded is sent
-    /// first.
+    /// Hands the connection over from within an answer's body, which must not yield anything more. Bytes it has
+    /// yielded are sent first.
     pub fn hand_over(&self, takeover: Takeover) {
         self.connection.hand_over(takeover);
     }
 
-    /// Says that the answer ends in a reset, which discards what has not been sent: from now on, little waits in the
-    /// kernel. A stream of HTTP/2 has no such buffer of its own.
+    /// Announces that the answer ends in a reset, which discards unsent bytes: from now on, the kernel's send buffer
+    /// is kept small. HTTP/2 streams have no such buffer.
     pub fn expects_reset(&self) {
         if self.stream.is_none() {
             self.connection.expects_reset();
         }
     }
 
-    /// Ends the request's stream in place of an answer. The handler never continues. Only where the connection
-    /// [is multiplexed](Self::is_multiplexed).
+    /// Resets the request's stream instead of answering. The handler never continues. Only if the connection [is
+    /// multiplexed](Self::is_multiplexed).
     pub async fn reset_stream(&self, reset: StreamReset) -> Infallible {
         if let Some(stream) = &self.stream {
             stream.reset(reset);
@@ -132,14 +133,13 @@ impl ConnectionHandle {
         std::future::pending().await
     }
 
-    /// Reserves memory for an answer or a body of this connection's request. Where it does not fit, the refusal is
-    /// counted.
+    /// Reserves memory for an answer or a body. Counts a rejection if it does not fit.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
         self.connection.budget().reserve(bytes, self.connection.bulk_share())
     }
 
-    /// Reserves memory for the request under way beyond what its connection has reserved for it, such as for a connection
-    /// of its own to an upstream. Requests of the kubelet draw from the share that is kept for it.
+    /// Reserves memory for the current request beyond the connection's own reservation, for example for an upstream
+    /// connection. Kubelet requests use the share reserved for them.
     pub fn reserve_for_request(&self, bytes: usize) -> Option<Reservation> {
         let is_kubelet = self.connection.client() == Some(Client::Kubelet);
         let share = if is_kubelet { Share::Reserved } else { self.connection.share() };
@@ -151,7 +151,7 @@ impl ConnectionHandle {
         Arc::ptr_eq(&self.connection, &other.connection)
     }
 
-    /// Lets the client take its time over the answer of the request under way: its body may last for ever.
+    /// Exempts the current answer from time limits: its body may last forever.
     pub fn is_patient(&self) {
         match &self.stream {
             Some(stream) => stream.is_patient(),
@@ -159,22 +159,22 @@ impl ConnectionHandle {
         }
     }
 
-    /// Takes the end of the client's side for half a close: the request is complete and waits for its answer until
-    /// that is there, or the connection breaks. Not so for kubelets, which close the whole connection at their timeout.
+    /// Treats the end of the client's side as a half-close: the request waits for its answer until the connection
+    /// breaks. This excludes kubelets, which close the whole connection at their timeout.
     pub fn survives_half_close(&self) {
         if self.stream.is_none() {
             self.connection.survives_half_close();
         }
     }
 
-    /// Hands the connection over once the answer under way, `101 Switching Protocols`, is out. HTTP/2 has no such answer.
+    /// Starts the tunnel after the current answer, `101 Switching Protocols`, is sent. Not available over HTTP/2.
     pub fn tunnel(&self, tunnel: Tunnel) {
         if self.stream.is_none() {
             self.connection.tunnel(tunnel);
         }
     }
 
-    /// Whether the server, not the client, has ended the connection.
+    /// Whether the server, not the client, ended the connection.
     pub fn ended_by_server(&self) -> bool {
         self.connection.was_ended_by_server()
     }

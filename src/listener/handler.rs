@@ -1,4 +1,4 @@
-//! Hands hyper's requests to the routes, and follows their answers.
+//! Passes hyper's requests to the routes, and tracks their answers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,29 +21,29 @@ use super::state::ConnectionState;
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
-/// So many fields are part of an ordinary request, for which the connection has reserved memory.
-const ORDINARY_FIELDS: usize = 32;
+/// Up to this many header fields are covered by the memory reserved for an ordinary request.
+const SMALL_FIELD_COUNT: usize = 32;
 
-/// What a field takes in a map: name, value, hash and position.
+/// Memory of a field in a header map: name, value, hash and position.
 const FIELD: usize = 112;
 
-/// Hands hyper's requests of HTTP/1 to the routes.
+/// Passes hyper's HTTP/1 requests to the routes.
 pub(super) struct Handler {
     pub(super) service: Arc<Service>,
     pub(super) state: Arc<ConnectionState>,
 }
 
 impl Handler {
-    /// Reserves memory for the fields of a request; `Err` where they do not fit.
+    /// Reserves memory for the fields of a request; `Err` if they do not fit.
     fn reserve(&self, fields: &HeaderMap) -> Result<Option<Reservation>, ()> {
-        if fields.len() <= ORDINARY_FIELDS {
+        if fields.len() <= SMALL_FIELD_COUNT {
             return Ok(None);
         }
         let reserved = self.state.budget().reserve(fields.capacity() * FIELD, self.state.bulk_share());
         reserved.map(Some).ok_or(())
     }
 
-    /// Memory for a request's fields, or the status for a request that no route sees.
+    /// Reserves memory for a request's fields, or returns the status of a request that is rejected before routing.
     fn admit(&self, request: &Request<Incoming>, client: Client) -> Result<Option<Reservation>, StatusCode> {
         if let Some(status) = refusal(&self.service, &self.state, request, client) {
             return Err(status);
@@ -52,13 +52,13 @@ impl Handler {
     }
 }
 
-/// The class of the client that sends a request.
+/// The class of the client that sent a request.
 pub(super) fn client_of<B>(request: &Request<B>) -> Client {
     let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     Client::from_user_agent(agent)
 }
 
-/// The status for a request that no route sees, if it is one.
+/// The status of a request that is rejected before routing, if any.
 pub(super) fn refusal<B>(
     service: &Service,
     state: &ConnectionState,
@@ -96,15 +96,15 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
-/// Hands a request to its route.
+/// Passes a request to its route.
 pub(super) fn route(service: &Service, request: Request<Incoming>) -> Route {
-    // An empty body takes no allocation.
+    // An empty body needs no allocation.
     service
         .routes
         .call(request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) }))
 }
 
-/// The answer to a request that no route sees. Over HTTP/1 it ends the connection, which leaves its place to others.
+/// The answer to a request that is rejected before routing. Over HTTP/1 it closes the connection to free its place.
 pub(super) fn refuse(status: StatusCode) -> Route {
     let reason = match status {
         StatusCode::BAD_REQUEST => "the Host is missing, repeated or not valid",
@@ -123,10 +123,10 @@ pub(super) fn refuse(status: StatusCode) -> Route {
 }
 
 pin_project! {
-    /// The answer to a request under way.
+    /// The answer to a request in flight.
     pub(super) struct Answer {
         state: Arc<ConnectionState>,
-        // Whether it has to wait for admission.
+        // Whether it waits for admission.
         asks: bool,
         // Memory of the request's fields.
         fields: Option<Reservation>,
@@ -140,7 +140,7 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // The connection's task answers, and polls again.
+        // The connection's task decides, and polls again.
         if *this.asks && !this.state.is_admitted() {
             return Poll::Pending;
         }
@@ -152,7 +152,7 @@ impl Future for Answer {
     }
 }
 
-/// A body that tells when it has been sent.
+/// A body that reports when it has been sent.
 pub(super) struct Tracked {
     body: Body,
     state: Arc<ConnectionState>,

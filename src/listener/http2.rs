@@ -1,7 +1,7 @@
-//! HTTP/2: hyper, and the tasks of its streams, all polled by the connection's task.
+//! HTTP/2: hyper and the tasks of its streams, all polled by the connection's task.
 //!
-//! hyper wants to spawn a task for each stream. Here they stay with the connection, so that a partition freezes them, the
-//! end of the connection drops them at once, and each knows the stream that it serves.
+//! hyper spawns a task for each stream. Here, the tasks stay with the connection: a partition freezes them, closing
+//! the connection drops them at once, and each knows its stream.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -32,19 +32,19 @@ use super::{ConnectionHandle, Service};
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
-/// How many requests of one connection may be under way.
+/// Limit of concurrent requests per connection.
 const MAX_STREAMS: u32 = 100;
 
-/// How much of a body a client may send ahead, for each stream and in all.
+/// Flow-control window for request bodies, per stream and per connection.
 const WINDOW: u32 = 65_535;
 
-/// How much of an answer hyper buffers for a stream.
+/// Limit of the answer bytes that hyper buffers per stream.
 const SEND_BUFFER: usize = 16 << 10;
 
-/// Memory of a stream under way, in bytes: its request, its answer, and what hyper keeps for it.
+/// Memory of an open stream, in bytes: its request, its answer, and hyper's state.
 const STREAM_MEMORY: usize = 6 << 10;
 
-/// What a field takes in a list of fields beyond its name and value (RFC 9113, section 6.5.2).
+/// Size of a field in a field list, in addition to its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
 type Connection = http2::Connection<TokioIo<Stream>, StreamHandler, StreamExecutor>;
@@ -59,11 +59,11 @@ pub(super) struct Http2 {
 /// How HTTP/2 on a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finished {
-    /// The client left, or there was nothing more to do.
+    /// The client left, or the connection was done.
     Normally,
-    /// The client broke the protocol, and was told so.
+    /// The client violated the protocol, and was notified.
     WithError,
-    /// The client made hyper work for nothing.
+    /// The client caused useless work.
     ByFlood,
 }
 
@@ -77,13 +77,13 @@ impl Http2 {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            // Twice ours: a list of fields that is just too large is answered, and counted, by the handler.
+            // Twice our limit: the handler answers and counts field lists that are slightly too large.
             .max_header_list_size(u32::try_from(2 * service.limits.head_size).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), handler);
         Self { connection: Box::pin(connection), tasks: FuturesUnordered::new(), executor }
     }
 
-    /// Reads, lets the handlers go on, and writes. Ready when the connection is done.
+    /// Reads, polls the handlers, and writes. Ready when the connection is done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finished> {
         loop {
             let result = self.connection.as_mut().poll(cx);
@@ -94,18 +94,18 @@ impl Http2 {
                 return Poll::Ready(finished(result.err().as_ref()));
             }
             if self.tasks.len() == before {
-                // What the handlers have to send wakes this task.
+                // Output of the handlers wakes this task.
                 return Poll::Pending;
             }
         }
     }
 
-    /// Takes no further request, and says so to the client (GOAWAY).
+    /// Accepts no further request and notifies the client (GOAWAY).
     pub(super) fn drain(&mut self) {
         self.connection.as_mut().graceful_shutdown();
     }
 
-    /// Resets the streams whose clients have taken nothing since `instant`.
+    /// Resets streams whose clients have read nothing since `instant`.
     pub(super) fn reset_stalled(&mut self, instant: Instant) {
         let tasks = std::mem::take(&mut self.tasks);
         self.tasks = tasks.into_iter().filter(|task| !task.is_stalled_since(instant)).collect();
@@ -124,13 +124,13 @@ fn finished(error: Option<&hyper::Error>) -> Finished {
     }
 }
 
-/// Takes the task of a stream from hyper, for the connection's task to poll.
+/// Collects the stream tasks that hyper spawns, for the connection's task to poll.
 #[derive(Clone, Default)]
 struct StreamExecutor(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
-    /// The stream whose task comes next: hyper hands it over right after it has called the handler.
+    /// The stream whose task comes next: hyper spawns it right after calling the handler.
     next: Option<ConnectionHandle>,
     tasks: Vec<StreamTask>,
 }
@@ -154,7 +154,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     }
 }
 
-/// One stream, from its head to its end.
+/// A stream, from its head to its end.
 struct StreamTask {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     handle: ConnectionHandle,
@@ -183,7 +183,7 @@ impl Drop for StreamTask {
     }
 }
 
-/// Hands hyper's requests on.
+/// Passes on hyper's requests.
 struct StreamHandler {
     service: Arc<Service>,
     state: Arc<ConnectionState>,
@@ -191,7 +191,7 @@ struct StreamHandler {
 }
 
 impl StreamHandler {
-    /// Memory for the request, or the answer to one that no route sees.
+    /// Reserves memory for the request, or returns the status of a request that is rejected before routing.
     fn admit(&self, request: &Request<Incoming>, client: Client) -> Result<Reservation, StatusCode> {
         if request.method() == Method::CONNECT {
             return Err(StatusCode::METHOD_NOT_ALLOWED);
@@ -240,7 +240,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
 }
 
 pin_project! {
-    /// The answer to a stream's request under way.
+    /// The answer to a stream's request in flight.
     struct StreamAnswer {
         service: Arc<Service>,
         state: Arc<ConnectionState>,
@@ -260,7 +260,8 @@ impl Future for StreamAnswer {
         let this = self.project();
         if !*this.is_admitted {
             if this.service.cuts(this.state.peer().ip(), *this.client) {
-                // The connection's task sees to it: it ends the connection, or wakes this when the partition is over.
+                // The connection's task takes care of it: it ends the connection, or wakes this when the partition
+                // ends.
                 this.state.await_admission(*this.client, cx.waker());
                 return Poll::Pending;
             }
@@ -284,7 +285,7 @@ impl Future for StreamAnswer {
     }
 }
 
-/// A body that notes whether its client takes it.
+/// A body that records whether its client reads it.
 struct StreamBody {
     body: Body,
     stream: Arc<StreamState>,

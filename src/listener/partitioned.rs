@@ -1,4 +1,4 @@
-//! A listening socket that can refuse or ignore clients, and keeps its port meanwhile.
+//! A listening socket that can refuse or ignore clients while it keeps its port.
 
 use std::fmt;
 use std::io;
@@ -12,20 +12,20 @@ use tracing::warn;
 use crate::env::Address;
 use crate::fault::Cut;
 
-/// How many connections may wait to be accepted.
+/// Length of the accept queue.
 const BACKLOG: i32 = 1024;
 
-/// Bytes of the kernel's buffers for a connection, in each direction.
+/// Kernel buffer size per connection and direction, in bytes.
 const KERNEL_BUFFER: usize = 16 << 10;
 
-/// The same where an application is behind the listener, whose bodies are large: with less than two of loopback's
-/// segments of 64 KiB under way, each would wait for an acknowledgement that comes 40 ms late.
-pub(crate) const WIDE_KERNEL_BUFFER: usize = 96 << 10;
+/// Kernel buffer size for connections of an upstream, whose bodies are large: with less than two loopback segments of
+/// 64 KiB in flight, each would wait 40 ms for a delayed acknowledgement.
+pub(crate) const LARGE_KERNEL_BUFFER: usize = 96 << 10;
 
-/// How long a connection is silent before the kernel asks whether its client is still there.
+/// Idle time before the kernel probes whether the client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// An address cannot be bound.
+/// An address that cannot be bound.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
@@ -44,11 +44,11 @@ impl std::error::Error for BindError {
     }
 }
 
-/// A bound socket, and whether it listens.
+/// A bound socket and its listening state.
 #[derive(Debug)]
 pub struct PartitionedListener {
-    /// `None` only during a change of state. Each change registers the socket with tokio anew, because tokio remembers
-    /// a shutdown for ever.
+    /// `None` only during a change of state. Each change registers the socket with tokio again, because tokio
+    /// remembers a shutdown forever.
     listener: Option<TcpListener>,
     local: SocketAddr,
     state: State,
@@ -63,7 +63,7 @@ enum State {
 }
 
 impl PartitionedListener {
-    /// Binds the address. With `open`, new connections wait to be accepted from now on. Otherwise they are refused until
+    /// Binds the address. With `open`, new connections are queued from now on. Otherwise they are refused until
     /// [`set`](Self::set) opens the listener.
     pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
         let mut last = None;
@@ -89,19 +89,19 @@ impl PartitionedListener {
         let (listener, local) = bind(address)?;
         let mut bound = Self { listener: Some(listener), local, state: State::Open };
         if !open {
-            // A SYN that arrives during the change may be lost. The client's kernel sends it again after a second.
+            // A SYN that arrives during the change may be lost. The client's kernel repeats it after a second.
             bound.refuse()?;
         }
         Ok(bound)
     }
 
-    /// Gives the connections of new clients room for large bodies.
-    pub fn widen(&self) {
+    /// Enlarges the buffers of new connections for large bodies.
+    pub fn enlarge_buffers(&self) {
         if let Some(listener) = &self.listener {
             let socket = SockRef::from(listener);
-            // Without it, bodies are slow, and no less right.
-            let _ = socket.set_recv_buffer_size(WIDE_KERNEL_BUFFER);
-            let _ = socket.set_send_buffer_size(WIDE_KERNEL_BUFFER);
+            // On failure, bodies are only slower.
+            let _ = socket.set_recv_buffer_size(LARGE_KERNEL_BUFFER);
+            let _ = socket.set_send_buffer_size(LARGE_KERNEL_BUFFER);
         }
     }
 
@@ -110,10 +110,10 @@ impl PartitionedListener {
         self.local
     }
 
-    /// Applies a partition that cuts all connections, or the end of one.
+    /// Applies a partition that cuts all connections, or ends it.
     pub fn set(&mut self, cut: Option<Cut>) -> io::Result<()> {
         match (cut, &self.state) {
-            // A connection has to be accepted before it can be reset.
+            // A connection must be accepted before it can be reset.
             (None | Some(Cut::Reset), State::Open)
             | (Some(Cut::Drop), State::Dropping(_))
             | (Some(Cut::Refuse), State::Refusing) => Ok(()),
@@ -128,7 +128,7 @@ impl PartitionedListener {
         matches!(self.state, State::Open)
     }
 
-    /// The next connection. Waits for ever while the listener is not open.
+    /// Accepts the next connection. Waits forever while the listener is not open.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.listener {
             Some(listener) if self.is_open() => listener.accept().await,
@@ -137,7 +137,7 @@ impl PartitionedListener {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        // Closed first, so that the filler has ended when it is accepted from the queue.
+        // Close it first, so that the filler has ended when it is accepted from the queue.
         if let State::Dropping(filler) = &mut self.state {
             filler.take();
         }
@@ -165,7 +165,7 @@ impl PartitionedListener {
 
     fn refuse(&mut self) -> io::Result<()> {
         self.reregister(|socket| {
-            // Two sockets with the option may share a port while neither listens.
+            // Two sockets with this option may share a port while neither listens.
             socket.set_reuse_address(false)?;
             socket.shutdown(std::net::Shutdown::Read)
         })?;
@@ -192,7 +192,7 @@ fn candidates(address: Address) -> Vec<SocketAddr> {
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    // EAFNOSUPPORT where the kernel has no IPv6, EADDRNOTAVAIL where it is switched off.
+    // EAFNOSUPPORT without IPv6 in the kernel, EADDRNOTAVAIL if it is disabled.
     matches!(error.raw_os_error(), Some(97)) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
@@ -200,7 +200,7 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = bound(address)?;
     let mut local = local_addr(&socket)?;
     let socket = if address.port() == 0 {
-        // The kernel keeps a port through `refuse` only if it was asked for by number.
+        // The kernel keeps a port through `refuse` only if it was requested by number.
         drop(socket);
         let socket = bound(local)?;
         local = local_addr(&socket)?;
@@ -208,7 +208,7 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     } else {
         socket
     };
-    // Also fails on a port in use, which a bind with SO_REUSEADDR may not notice.
+    // This also fails if the port is in use, which a bind with SO_REUSEADDR may not detect.
     socket.listen(BACKLOG)?;
     Ok((TcpListener::from_std(socket.into())?, local))
 }
@@ -219,10 +219,11 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
         // A specific IPv6 address has no IPv4 side.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // Accepted sockets inherit both. A client that vanished without a FIN is noticed after two minutes.
+    // Accepted sockets inherit both. A client that vanished without a FIN is detected after two minutes.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6))?;
-    // Bounds the kernel's memory for clients that do not read, and for input that we do not read. The kernel doubles both.
+    // Limits kernel memory for clients that do not read, and for input that we do not read. The kernel doubles both
+    // values.
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.set_reuse_address(true)?;
@@ -234,12 +235,12 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// Connects to the listener, to take the one place that a backlog of 0 leaves.
+/// Connects to the listener to occupy the only place that a backlog of 0 leaves.
 fn fill(local: SocketAddr) -> io::Result<Socket> {
     let loopbacks: &[IpAddr] = match local.ip() {
         ip if !ip.is_unspecified() => &[ip],
         IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        // Loopback may have no IPv6 where the kernel has it.
+        // Loopback may have no IPv6 even if the kernel supports it.
         IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
     };
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
@@ -260,12 +261,12 @@ fn connect(to: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// The error code of a connection attempt that continues in the background.
+/// Error code of a connection attempt that continues in the background.
 const EINPROGRESS: i32 = 115;
 
-/// Makes the close of `stream` a reset.
+/// Makes closing `stream` send a reset.
 pub(crate) fn reset_on_close(stream: &TcpStream) {
-    // Fails only where the connection has ended already.
+    // Fails only if the connection has already ended.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ipv4_address_binds_no_ipv6_socket() {
+    async fn an_ipv4_address_binds_only_ipv4() {
         let listener =
             PartitionedListener::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
                 .unwrap();

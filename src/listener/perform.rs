@@ -13,19 +13,19 @@ use super::script::{Ending, FILLING, Script};
 use super::socket::Socket;
 use super::state::ConnectionState;
 
-/// How long the last bytes before a reset may take to the client, who loses those that the reset overtakes.
+/// Time for the last bytes to reach the client before a reset, which would discard them.
 const LAST_BYTES: Duration = Duration::from_millis(20);
 
-/// How long, and how much, is read from a client that still sends when its connection is closed. Without it, the
-/// kernel answers unread input with a reset, and the client may lose what was sent before.
+/// How long, and how many bytes, to read from a client that still sends when its connection is closed. The kernel
+/// answers unread input with a reset, which could discard what was sent before.
 const LINGER_TIME: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Script {
-    /// Performs the script to the end of the connection; `sent` is told how the request ended.
+    /// Runs the script to the end of the connection; `sent` is called with the outcome of the request.
     pub(super) async fn perform(self, socket: &Socket, state: &ConnectionState, sent: impl FnOnce(Ended)) {
         if self.ending == Ending::Rst && self.has_head {
-            // What is written is then nearly what is sent: a reset discards the rest.
+            // This keeps written and sent bytes close together: a reset discards the rest.
             let _ = SockRef::from(socket.tcp()).set_send_buffer_size(FILLING.len());
         }
         let opened = write_all(socket, state, &self.opening).await;
@@ -38,7 +38,7 @@ impl Script {
             }
             (Ok(()), _) => Ended::NoHead,
         };
-        // Before the body: whoever leaves in the middle of it has had the head.
+        // Before the body: a client that leaves in the middle of it has received the head.
         sent(ended);
         if ended == Ended::ClientGone || self.write_body(socket, state).await.is_err() {
             return;
@@ -86,15 +86,15 @@ async fn write_all(socket: &Socket, state: &ConnectionState, mut bytes: &[u8]) -
     .await
 }
 
-/// Sends FIN and gives the client time to read what came before it.
+/// Sends FIN and gives the client time to read what was sent before.
 pub(super) async fn linger(socket: &Socket) {
     socket.shutdown();
     let _ = tokio::time::timeout(LINGER_TIME, discard(socket.tcp(), LINGER_BYTES)).await;
 }
 
-/// Reads and forgets until the client ends the connection or has sent `most` bytes.
+/// Reads and discards until the client closes the connection or has sent `most` bytes.
 async fn discard(socket: &TcpStream, most: usize) {
-    // Not in the future, which each connection has the room for.
+    // A separate function keeps the buffer out of the future, whose size every connection pays for.
     let mut buffer = vec![0; 1024];
     let mut read = 0;
     while read < most {

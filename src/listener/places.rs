@@ -1,4 +1,4 @@
-//! Who gets a place where a listener has few, so that nobody can lock the operator out.
+//! Connection places on listeners with few of them, so that nobody can lock the operator out.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,21 +8,21 @@ use tokio::task::AbortHandle;
 
 use super::state::ConnectionState;
 
-/// How the connections of a listener are shared out among its clients.
+/// How the connections of a listener are divided among its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fairness {
-    /// Places that only loopback peers get.
+    /// Places reserved for loopback peers.
     pub loopback: usize,
-    /// The most places that a peer address gets which is not loopback.
+    /// Limit of places per peer address other than loopback.
     pub per_peer: usize,
 }
 
-/// Whether this is exactly `127.0.0.1` or `::1`. Other addresses of `127/8` are those of others, such as a mesh's inbound.
+/// Whether this is exactly `127.0.0.1` or `::1`. Other addresses of `127/8` may belong to others, such as a mesh.
 pub(super) fn is_loopback(ip: IpAddr) -> bool {
     matches!(ip.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }
 
-/// The places of a listener, oldest first.
+/// The occupied places of a listener, oldest first.
 #[derive(Default)]
 pub(super) struct Places(VecDeque<(Arc<ConnectionState>, AbortHandle)>);
 
@@ -31,8 +31,8 @@ impl Places {
         self.0.push_back((state, task));
     }
 
-    /// Whether a connection from `ip` may have one of `total` places. Where they are taken, the oldest connection of
-    /// the same share that has never sent a request makes room.
+    /// Whether a connection from `ip` may have one of `total` places. If all are taken, the oldest connection of the
+    /// same share that has never sent a request is closed.
     pub(super) fn admit(&mut self, ip: IpAddr, total: usize, fairness: Fairness) -> bool {
         self.0.retain(|(_, task)| !task.is_finished());
         if is_loopback(ip) {

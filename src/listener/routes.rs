@@ -1,4 +1,4 @@
-//! Who answers which request.
+//! Maps requests to handlers.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,42 +15,42 @@ use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service as _;
 
-/// An answer under way.
+/// An answer in progress.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Answers a request.
 pub type Handle = Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 
-/// A router, and handlers that need none. A request of one exact path takes half the allocations where it does not go
-/// through the router with its patterns and extensions.
+/// A router, and handlers that bypass it. Requests to exact paths need half the allocations when they bypass the
+/// router with its patterns and extensions.
 #[derive(Clone)]
 pub struct Routes {
     direct: Arc<HashMap<String, Handle>>,
-    rest: Rest,
+    rest: Fallback,
 }
 
-/// Who answers requests of other paths.
+/// The handler of other paths.
 #[derive(Clone)]
-enum Rest {
+enum Fallback {
     Router(Router),
     Handle(Arc<Handle>),
 }
 
 impl Routes {
-    /// `direct` has, by path, what the router would do with a request of any method as well.
+    /// `direct` maps paths to handlers that do the same as the router for any method.
     pub fn new(router: Router, direct: HashMap<String, Handle>) -> Self {
-        Self { direct: Arc::new(direct), rest: Rest::Router(router) }
+        Self { direct: Arc::new(direct), rest: Fallback::Router(router) }
     }
 
-    /// One handler for every request, whatever its path.
+    /// One handler for all requests, whatever the path.
     pub fn all(handle: Handle) -> Self {
-        Self { direct: Arc::default(), rest: Rest::Handle(Arc::new(handle)) }
+        Self { direct: Arc::default(), rest: Fallback::Handle(Arc::new(handle)) }
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> Route {
         match &self.rest {
-            Rest::Handle(handle) => Route::Direct { answering: handle(request) },
-            Rest::Router(router) => match self.direct.get(request.uri().path()) {
+            Fallback::Handle(handle) => Route::Direct { answering: handle(request) },
+            Fallback::Router(router) => match self.direct.get(request.uri().path()) {
                 Some(handle) => Route::Direct { answering: handle(request) },
                 None => Route::Routed { answering: router.clone().call(request) },
             },
@@ -63,14 +63,14 @@ impl fmt::Debug for Routes {
         let mut shown = f.debug_struct("Routes");
         shown.field("direct", &self.direct.keys());
         match &self.rest {
-            Rest::Router(router) => shown.field("router", router).finish(),
-            Rest::Handle(_) => shown.finish_non_exhaustive(),
+            Fallback::Router(router) => shown.field("router", router).finish(),
+            Fallback::Handle(_) => shown.finish_non_exhaustive(),
         }
     }
 }
 
 pin_project! {
-    /// The answer of whoever was asked.
+    /// An answer in progress.
     #[project = Projected]
     pub(super) enum Route {
         Direct { answering: Answering },

@@ -1,19 +1,19 @@
-//! Answers that HTTP cannot express: bytes to write on the bare socket, and resets of a stream.
+//! Answers that HTTP cannot express: bytes to write to the socket, and stream resets.
 
 use bytes::Bytes;
 
 /// What is sent instead of an answer.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// Bytes that come first: a head, or what looks like none.
+    /// First bytes: a response head, or something else.
     pub opening: Bytes,
-    /// How many bytes of filling follow.
+    /// Number of filler bytes that follow.
     pub filling: u64,
-    /// Bytes that come last.
+    /// Last bytes.
     pub closing: &'static [u8],
     /// How the connection ends.
     pub ending: Ending,
-    /// Whether the opening is the head of an answer.
+    /// Whether the opening is a response head.
     pub has_head: bool,
 }
 
@@ -26,7 +26,7 @@ pub enum Ending {
     BareFin,
     /// RST.
     Rst,
-    /// Not before the client ends it.
+    /// When the client ends it.
     Never,
 }
 
@@ -43,7 +43,7 @@ pub enum StreamReset {
 }
 
 impl StreamReset {
-    /// The error of a body that makes hyper reset the stream with this code.
+    /// The body error that makes hyper reset the stream with this code.
     pub fn error(self) -> h2::Error {
         h2::Error::from(match self {
             Self::Cancel => h2::Reason::CANCEL,
@@ -53,5 +53,5 @@ impl StreamReset {
     }
 }
 
-/// A piece of a body's filling. Static, so that no client makes the process hold one of its own.
+/// A chunk of filler. Static, so that clients cannot make the process allocate it.
 pub(crate) static FILLING: [u8; 4096] = [b'.'; 4096];

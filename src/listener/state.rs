@@ -1,4 +1,4 @@
-//! What a connection is at, as its task, hyper's stream and the handlers of its requests see it.
+//! The state of a connection, shared by its task, hyper's stream and the request handlers.
 
 mod multiplexed;
 mod takeover;
@@ -18,43 +18,44 @@ use crate::env::Limits;
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
-/// What a connection's task is asked to do.
+/// A signal to the connection's task.
 #[derive(Debug)]
 pub(super) enum ConnectionSignal {
-    /// A fault on the bare socket; earlier answers are out.
+    /// A fault takes over the socket; earlier answers have been sent.
     Takeover(Takeover),
-    /// A request wants to know whether its class of clients is cut.
+    /// A request must know whether its client class is cut.
     Admission,
-    /// A head has begun whose time is to be limited.
+    /// A head has started whose time is limited.
     HeadTime,
-    /// A request has no answer yet; its client may lose patience.
+    /// A request has no answer yet; its client may give up.
     Answer,
 }
 
-/// State that hyper's stream, the handlers and the connection's task share. All of them run in that task, one after the
-/// other, so nobody waits for the lock.
+/// State shared by hyper's stream, the handlers and the connection's task. All run in that task, one after the other,
+/// so the lock is never contended.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     peer: SocketAddr,
     local: Option<SocketAddr>,
-    /// Whether the peer is the operator, whose memory is reserved.
+    /// Whether the peer is the operator, for whom memory is reserved.
     privileged: bool,
     budget: Budget,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent")]
 struct Inner {
     phase: Phase,
     head_noticed: bool,
     answering: bool,
-    /// Since when it takes none of what is sent, which may be the buffered rest of an answer that has ended.
+    /// Since when the client reads nothing of what is sent, which may be the buffered rest of an answer that has
+    /// ended.
     stalled: Option<Instant>,
     end_deferred: Option<Waker>,
     waits_until: Option<Instant>,
     takeover: Option<Takeover>,
-    /// Whether there was a takeover: the request under way ends with the connection.
+    /// Whether a takeover was requested: the current request ends with the connection.
     handed_over: bool,
     /// Whether a reset follows what is sent.
     expects_reset: bool,
@@ -63,19 +64,19 @@ struct Inner {
     admission: Admission,
     unread_body: bool,
     ended_by_server: bool,
-    /// Whether the budget has refused what the client sends.
+    /// Whether the budget rejected what the client sends.
     out_of_memory: bool,
-    /// Whether it lives on the reserved share, which is for the kubelet alone.
+    /// Whether it uses the share reserved for the kubelet.
     only_kubelet: bool,
-    /// Whether it has sent a whole request.
+    /// Whether it has sent a complete request.
     asked: bool,
-    /// Whether the request under way may take its time over the body of its answer.
+    /// Whether the current answer's body is exempt from time limits.
     patient: bool,
-    /// Whether the request under way goes on where the client has ended its side.
+    /// Whether the current request continues after a half-close by the client.
     survives_half_close: bool,
-    /// What follows the answer under way.
+    /// What follows the current answer.
     tunnel: Option<Tunnel>,
-    /// Whether it has changed its protocol.
+    /// Whether it has switched protocols.
     tunnelled: bool,
     /// The streams of HTTP/2; `None` over HTTP/1.
     streams: Option<Box<Streams>>,
@@ -86,24 +87,24 @@ impl Inner {
         if self.stalled.take().is_some()
             && let Phase::Idle(since) = &mut self.phase
         {
-            // It was at the rest of its answer.
+            // It was sending the rest of its answer.
             *since = Instant::now();
         }
     }
 }
 
-/// What the client is at.
+/// The phase of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing, since then.
+    /// Idle since this instant.
     Idle(Instant),
-    /// It sends the head of a request, since then.
+    /// Sending a request head since this instant.
     Head(Instant),
-    /// It waits for us.
+    /// Waiting for us.
     Waiting,
 }
 
-/// Whether a request may go on to its handler, where cuts of one client class are in force.
+/// Whether a request may go to its handler while cuts of a client class are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
     Free,
@@ -157,28 +158,28 @@ impl ConnectionState {
         &self.budget
     }
 
-    /// What its connection and ordinary requests draw from.
+    /// The share for its connection and ordinary requests.
     pub(super) fn share(&self) -> Share {
         if self.privileged { Share::Reserved } else { Share::Ordinary }
     }
 
-    /// What its large heads, bodies and answers draw from.
+    /// The share for its large heads, bodies and answers.
     pub(super) fn bulk_share(&self) -> Share {
         if self.privileged { Share::Reserved } else { Share::Bulk }
     }
 
-    /// Notes that the budget has refused what the client sends.
+    /// Records that the budget rejected what the client sends.
     pub(super) fn run_out_of_memory(&self) {
         self.lock().out_of_memory = true;
     }
 
-    /// Whether the budget has refused a head of which nothing was answered yet, so that an answer can be sent.
+    /// Whether the budget rejected a head that is not answered yet, so that an answer can be sent.
     pub(super) fn was_refused_memory(&self) -> bool {
         let inner = self.lock();
         inner.out_of_memory && matches!(inner.phase, Phase::Head(_)) && inner.stalled.is_none()
     }
 
-    /// Whether the budget has refused what the client sends.
+    /// Whether the budget rejected what the client sends.
     pub(super) fn is_out_of_memory(&self) -> bool {
         self.lock().out_of_memory
     }
@@ -191,12 +192,12 @@ impl ConnectionState {
         self.lock().only_kubelet = only;
     }
 
-    /// Whether a request of `client` is refused, since memory is left for the kubelet alone.
+    /// Whether a request of `client` is rejected because memory is left only for the kubelet.
     pub(super) fn refuses(&self, client: Client) -> bool {
         client != Client::Kubelet && self.lock().only_kubelet
     }
 
-    /// Whether it has sent a whole request.
+    /// Whether it has sent a complete request.
     pub(super) fn has_asked(&self) -> bool {
         self.lock().asked
     }
@@ -205,7 +206,7 @@ impl ConnectionState {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the client sends. Returns whether a head begins with it.
+    /// Records that the client sends. Returns whether this starts a head.
     pub(super) fn head_begins(&self) -> bool {
         let mut inner = self.lock();
         let begins = matches!(inner.phase, Phase::Idle(_));
@@ -228,12 +229,12 @@ impl ConnectionState {
         inner.survives_half_close = false;
     }
 
-    /// The handler has answered; the body is on its way.
+    /// The handler has answered; the body is being sent.
     pub(super) fn answer_begins(&self) {
         self.lock().answering = true;
     }
 
-    /// Whether the end of input is to be told only after the request under way; `waker` is woken then.
+    /// Whether to report the end of input only after the current request; `waker` is woken then.
     pub(super) fn defers_end(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
         let defers = inner.phase == Phase::Waiting;
@@ -276,7 +277,7 @@ impl ConnectionState {
         self.lock().phase = Phase::Idle(Instant::now());
     }
 
-    /// What the connection's task is asked to do.
+    /// The pending signal to the connection's task.
     pub(super) fn signal(&self) -> Option<ConnectionSignal> {
         let mut inner = self.lock();
         if inner.flushed
@@ -297,7 +298,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether nothing has happened since `instant` and nothing is left to do.
+    /// Whether it has been idle since `instant` with nothing left to do.
     pub(super) fn rests_since(&self, instant: Instant) -> bool {
         let inner = self.lock();
         inner.stalled.is_none()
@@ -310,7 +311,7 @@ impl ConnectionState {
         self.lock().client
     }
 
-    /// A request asks whether it may go on; true once [`admit`](Self::admit) has said so.
+    /// Whether a request may continue; true once [`admit`](Self::admit) was called.
     pub(super) fn is_admitted(&self) -> bool {
         let mut inner = self.lock();
         let granted = inner.admission == Admission::Granted;
@@ -323,7 +324,7 @@ impl ConnectionState {
         if inner.admission == Admission::Asked {
             inner.admission = Admission::Granted;
             if let Some(streams) = &mut inner.streams {
-                // Each stream asks anew.
+                // Each stream asks again.
                 streams.admit();
                 inner.admission = Admission::Free;
             }
@@ -354,7 +355,7 @@ impl ConnectionState {
         )
     }
 
-    /// Leaves a silence out of the client's time.
+    /// Extends the client's time limits by a silence.
     pub(super) fn forgive(&self, silence: Duration) {
         let mut inner = self.lock();
         if let Some(since) = &mut inner.stalled {
@@ -369,7 +370,8 @@ impl ConnectionState {
         }
     }
 
-    /// When the client's time runs out, and by which limit; `first_request` is what it has for its first one to begin.
+    /// When the client's time limit ends, and which limit it is; `first_request` is the limit for its first request
+    /// to start.
     pub(super) fn deadline(&self, limits: &Limits, first_request: Duration) -> Option<(Instant, Limit)> {
         let inner = self.lock();
         if inner.tunnelled || (inner.patient && inner.phase == Phase::Waiting) {
@@ -389,7 +391,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the socket takes nothing of what is sent.
+    /// Whether the client reads nothing of what is sent.
     pub(super) fn is_stalled(&self) -> bool {
         self.lock().stalled.is_some()
     }

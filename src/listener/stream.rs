@@ -1,4 +1,4 @@
-//! What hyper reads from and writes to: a socket that notes how far the client has come.
+//! The socket as hyper uses it; records the client's progress.
 
 use std::io;
 use std::pin::Pin;
@@ -15,23 +15,24 @@ use super::script::FILLING;
 use super::socket::Socket;
 use super::state::ConnectionState;
 
-/// hyper's half of a connection. The socket is shared with the connection's task, which outlives hyper.
+/// hyper's half of a connection. It shares the socket with the connection's task, which outlives hyper.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) socket: Arc<Socket>,
     pub(super) state: Arc<ConnectionState>,
     /// Bytes to read before those of the socket.
     pub(super) unread: Bytes,
-    /// How far the client is, by the protocol that it speaks.
+    /// The client's progress, by protocol.
     pub(super) progress: Progress,
-    /// What hyper's buffer takes beyond an ordinary head. hyper keeps it until it is dropped, and this with it.
+    /// Reservation for hyper's buffer beyond an ordinary head. hyper keeps the buffer until it is dropped, together
+    /// with this.
     pub(super) buffered: Option<Reservation>,
 }
 
-/// How far a client is with what it sends.
+/// Progress of the bytes that a client sends.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// Bytes of the present head of HTTP/1.
+    /// Size of the current HTTP/1 head.
     Http1 { head: usize },
     /// The frames of HTTP/2.
     Http2(Frames),
@@ -61,26 +62,26 @@ impl AsyncRead for Stream {
     }
 }
 
-/// What hyper holds of bodies that nobody has read yet, over HTTP/2: the window, and a frame.
+/// Bytes of unread bodies that hyper holds over HTTP/2: the window and a frame.
 const UNREAD_BODIES: usize = (64 + 16) << 10;
 
-/// A head up to this size is part of an ordinary request, for which the connection has reserved memory.
-const ORDINARY_HEAD: usize = 4096;
+/// Heads up to this size are covered by the memory reserved for an ordinary request.
+const SMALL_HEAD: usize = 4096;
 
 impl Stream {
-    /// Notes how far the client is after `bytes` more, and reserves memory for what hyper holds of them. Its buffer grows
-    /// by copying, and up to twice as far as it is filled.
+    /// Records the client's progress after `bytes` more, and reserves memory for what hyper holds of them. Its buffer
+    /// grows by copying, up to twice its content.
     fn account(&mut self, bytes: &[u8]) -> io::Result<()> {
         let needed = match &mut self.progress {
             Progress::Http1 { head } => {
                 let goes_on = !self.state.head_begins() && self.state.is_sending_head();
                 *head = if goes_on { *head + bytes.len() } else { bytes.len() };
-                if *head > ORDINARY_HEAD { 3 * *head } else { 0 }
+                if *head > SMALL_HEAD { 3 * *head } else { 0 }
             }
             Progress::Http2(frames) => {
                 frames.feed(bytes);
                 self.state.set_unfinished(frames.is_unfinished());
-                let block = if frames.block() > ORDINARY_HEAD { 3 * frames.block() } else { 0 };
+                let block = if frames.block() > SMALL_HEAD { 3 * frames.block() } else { 0 };
                 block + if frames.has_data() { UNREAD_BODIES } else { 0 }
             }
         };
@@ -134,7 +135,7 @@ impl AsyncWrite for Stream {
         flushed.map(Ok)
     }
 
-    /// hyper is done with it. The connection's task closes the socket at once, or lingers.
+    /// hyper is finished with it. The connection's task closes the socket at once, or lingers.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! What each stream of an HTTP/2 connection is at.
+//! The streams of an HTTP/2 connection.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -8,14 +8,13 @@ use tokio::time::Instant;
 
 use super::script::StreamReset;
 
-/// A stream that its client resets this soon after its head is rapidly reset.
+/// A stream reset this soon after its head counts as a rapid reset.
 const RAPID: Duration = Duration::from_millis(50);
 
-/// How many more rapid resets than other ends of streams a connection may have. Each makes us work for nothing
-/// (CVE-2023-44487).
+/// Limit of rapid resets in excess of other stream ends. Each causes useless work (CVE-2023-44487).
 const MAX_RAPID_RESETS: u32 = 100;
 
-/// One request of an HTTP/2 connection. Its handler, its body and the connection's task share it; all run in that task.
+/// A request of an HTTP/2 connection. Its handler, its body and the connection's task share it; all run in that task.
 #[derive(Debug)]
 pub(super) struct StreamState(Mutex<Inner>);
 
@@ -23,13 +22,13 @@ pub(super) struct StreamState(Mutex<Inner>);
 struct Inner {
     begins: Instant,
     waits_until: Option<Instant>,
-    /// What the handler asks for in place of an answer.
+    /// The reset that the handler requests instead of an answer.
     reset: Option<StreamReset>,
-    /// Whether it has ended for us, or its answer has begun.
+    /// Whether it has ended, or its answer has started.
     is_answered: bool,
-    /// Whether its client may take its time over the body.
+    /// Whether the body is exempt from time limits.
     is_patient: bool,
-    /// Since when the client has to take a piece of the body before there is another one.
+    /// Since when the client has to read a part of the body before more is produced.
     offered: Option<Instant>,
 }
 
@@ -74,7 +73,7 @@ impl StreamState {
         inner.waits_until = None;
     }
 
-    /// Notes that hyper has a piece of the body to send, or that it asks for the next one.
+    /// Records whether hyper has a part of the body to send, or asks for the next one.
     pub(super) fn offers(&self, offers: bool) {
         let mut inner = self.lock();
         inner.offered = (offers && !inner.is_patient).then(Instant::now);
@@ -90,7 +89,7 @@ impl StreamState {
 pub(super) struct Streams {
     open: Vec<Arc<StreamState>>,
     rapid_resets: u32,
-    /// Requests that wait to be told whether their class of clients is cut.
+    /// Requests that wait to be admitted when the cut of their client class ends.
     admissions: Vec<Waker>,
 }
 
@@ -101,7 +100,7 @@ impl Streams {
         stream
     }
 
-    /// Forgets a stream that has ended; true where none is left.
+    /// Removes a stream that has ended; true if none is left.
     pub(super) fn end(&mut self, stream: &Arc<StreamState>) -> bool {
         if let Some(position) = self.open.iter().position(|open| Arc::ptr_eq(open, stream)) {
             self.open.swap_remove(position);
@@ -130,12 +129,12 @@ impl Streams {
             && self.open.iter().all(|stream| stream.lock().waits_until.is_some_and(|until| until > instant))
     }
 
-    /// Since when the stream has stalled whose client has taken nothing for longest.
+    /// Since when the longest-stalled stream has stalled.
     pub(super) fn stalled(&self) -> Option<Instant> {
         self.open.iter().filter_map(|stream| stream.lock().offered).min()
     }
 
-    /// Leaves a silence out of the client's time.
+    /// Extends the client's time limits by a silence.
     pub(super) fn forgive(&self, silence: Duration) {
         for stream in &self.open {
             if let Some(since) = &mut stream.lock().offered {
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_resets_that_follow_at_once_and_outnumber_answers_are_a_flood() {
+    async fn only_rapid_resets_that_outnumber_answers_are_a_flood() {
         let mut streams = Streams::default();
         for _ in 0..10 * MAX_RAPID_RESETS {
             let (answered, left) = (streams.begin(), streams.begin());
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_waits_as_long_as_its_most_impatient_stream() {
+    async fn a_connection_waits_as_long_as_its_shortest_waiting_stream() {
         let mut streams = Streams::default();
         let now = Instant::now();
         assert!(!streams.wait_beyond(now));

@@ -1,4 +1,4 @@
-//! A connection that has changed its protocol: bytes go through, whatever they mean.
+//! A connection that has switched protocols: bytes are passed through unchanged.
 
 use std::fmt;
 use std::future::Future;
@@ -12,13 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
 
-/// What goes on with a connection once its answer, `101 Switching Protocols`, is out.
+/// What runs on a connection after its answer `101 Switching Protocols`.
 pub struct Tunnel(Run);
 
 type Run = Box<dyn FnOnce(ClientEnd) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 impl Tunnel {
-    /// `run` has the client's end until it returns; then the connection is closed.
+    /// `run` owns the client's end until it returns; then the connection is closed.
     pub fn new<F>(run: impl FnOnce(ClientEnd) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,

@@ -30,7 +30,7 @@ use super::pool::{Pool, Pooled};
 use super::shared::Shared;
 use super::stream::UpstreamStream;
 use super::tunnel;
-use crate::engine::throttle::Throttle;
+use crate::engine::rate_limit::RateLimit;
 use crate::env::ForwardOptions;
 use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtocol};
 use crate::listener::budget::Reservation;
@@ -70,7 +70,7 @@ struct Inner {
     /// A place for each open connection.
     places: Arc<Semaphore>,
     began: Instant,
-    lines: Throttle,
+    lines: RateLimit,
 }
 
 /// What has to be known of a request after its head has been changed.
@@ -113,7 +113,7 @@ impl Forwarder {
             shared: Shared::new(is_name),
             places: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
             began: Instant::now(),
-            lines: Throttle::new(LINES),
+            lines: RateLimit::new(LINES),
             address,
         }))
     }

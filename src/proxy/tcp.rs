@@ -20,7 +20,7 @@ use super::own::OwnListeners;
 use crate::env::ForwardOptions;
 use crate::fault::UpstreamPlace;
 use crate::listener::budget::{Budget, Share};
-use crate::listener::{self, Conditions, Gate, PartitionedListener};
+use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
 pub use buffers::Buffers;
 
@@ -91,14 +91,14 @@ impl TcpProxy {
 
     /// Serves connections until the conditions say that it drains.
     pub async fn serve(self: Arc<Self>, listener: PartitionedListener) {
-        let gate = Gate {
+        let accept_control = AcceptControl {
             name: self.name.clone(),
             files: self.shared.files,
             listener_metrics: self.metrics.listener().clone(),
             metrics: self.shared.metrics.clone(),
             conditions: self.conditions.clone(),
         };
-        listener::accept(listener, gate, |connections, client, peer| {
+        listener::accept(listener, accept_control, |connections, client, peer| {
             self.take(connections, client, peer);
         })
         .await;

@@ -176,7 +176,7 @@ impl ProcessFaults {
         if files != (self.descriptors.count() > 0) {
             self.descriptors.set(files, RESERVED_FILES);
             info!(count = self.descriptors.count(), "file descriptors held");
-            conditions.send_modify(|conditions| conditions.is_starved = files);
+            conditions.send_modify(|conditions| conditions.lacks_descriptors = files);
         }
         due < goal
     }

@@ -75,7 +75,7 @@ impl fmt::Debug for Proxies {
 pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
     let address = Address { ip: Some(proxy.listen.ip()), port: proxy.listen.port() };
     let listener = PartitionedListener::bind(address, true)?;
-    listener.widen();
+    listener.enlarge_buffers();
     Ok(listener)
 }
 

@@ -12,77 +12,77 @@ pub enum Change {
     PutPlan(Value),
     /// Creates a rule or replaces the one of that name.
     PutFault {
-        /// Its name.
+        /// Name of the rule.
         name: String,
-        /// Its content; the name in it may be left out.
+        /// Content of the rule; `name` may be omitted.
         rule: Value,
     },
-    /// Changes fields of the rule in force (RFC 7396).
+    /// Changes fields of a rule in force (RFC 7396).
     PatchFault {
-        /// Its name.
+        /// Name of the rule.
         name: String,
-        /// The fields.
+        /// The fields to change.
         patch: Value,
     },
-    /// Takes a rule out of force, whatever source it comes from.
+    /// Removes a rule from the plan in force, whatever its source.
     DeleteFault {
-        /// Its name.
+        /// Name of the rule.
         name: String,
     },
     /// Adds a proxy, or replaces the one of that name.
     PutProxy {
-        /// Its name.
+        /// Name of the proxy.
         name: String,
-        /// Its content; the name in it may be left out.
+        /// Content of the proxy; `name` may be omitted.
         proxy: Value,
     },
-    /// Takes a proxy out, whatever source it comes from.
+    /// Removes a proxy, whatever its source.
     DeleteProxy {
-        /// Its name.
+        /// Name of the proxy.
         name: String,
     },
-    /// Forgets all changes to rules through the API. A stop and proxies stay.
+    /// Discards all changes to rules made through the API. Stops and proxies are kept.
     Reset {
-        /// Whether the conditions of every rule are measured from now on.
+        /// Whether the clocks and counts of every rule start over.
         renew: bool,
     },
-    /// Puts all rules of all sources out of force, those included that a source brings later.
+    /// Stops all rules of all sources, including those that a source adds later.
     Stop,
-    /// Ends a stop that came through the API.
+    /// Ends a stop made through the API.
     Resume,
 }
 
-/// A change that was made.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The plan's generation.
+    /// Generation of the plan.
     pub generation: u64,
-    /// Whether there was no rule of that name.
+    /// Whether no rule of that name existed.
     pub created: bool,
-    /// Whether all rules are out of force by a stop.
+    /// Whether a stop is in force.
     pub stopped: bool,
 }
 
-/// Why a change was refused. The previous plan stays in force.
+/// Why a change was rejected. The previous plan stays in force.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Refusal {
-    /// Everything that is wrong with it.
+    /// All errors of the change.
     #[error("{0}")]
     Invalid(Errors),
-    /// It was meant for another generation.
+    /// The plan has another generation than expected.
     #[error("the plan is at generation {generation}")]
     Stale {
-        /// The present one.
+        /// The current generation.
         generation: u64,
     },
-    /// There is no proxy of that name.
+    /// No proxy has that name.
     #[error("there is no proxy {name:?}")]
     NoProxy {
         /// The name.
         name: String,
     },
     /// No rule in force has that name.
-    #[error("no rule in force is called {name:?}")]
+    #[error("no rule in force is named {name:?}")]
     NotFound {
         /// The name.
         name: String,

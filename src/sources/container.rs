@@ -1,4 +1,4 @@
-//! Whether this container bears the process faults of a plan.
+//! Checks whether this container can run the process faults of a plan.
 
 use std::path::{Path, PathBuf};
 
@@ -8,27 +8,27 @@ use crate::fault::{Container, ProcessMode, Resources, Rule};
 use crate::plan::{ConfigError, Errors, Reason, check_container};
 use crate::telemetry::cgroup;
 
-/// The container, as far as process faults depend on it.
+/// The properties of the container that process faults depend on.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
+pub(super) struct ContainerCheck {
     /// `STATE_DIR`.
     state: Option<PathBuf>,
-    /// Absent where plans are read for another machine.
+    /// Absent when plans are read for another machine.
     resources: Option<Resources>,
 }
 
-impl Surroundings {
-    /// This process's own.
+impl ContainerCheck {
+    /// The container that this process runs in.
     pub(super) fn here(config: &Config) -> Self {
         Self { resources: Some(cgroup::resources()), ..Self::elsewhere(config) }
     }
 
-    /// Those of another machine, which are not known.
+    /// A container on another machine, of which nothing is known.
     pub(super) fn elsewhere(config: &Config) -> Self {
         Self { state: config.files.state.clone(), resources: None }
     }
 
-    /// Everything in `rules` that goes beyond the container; `has_seed`: whether a seed is given.
+    /// Reports every rule in `rules` that exceeds the container; `has_seed`: whether a seed is set.
     pub(super) fn check<'a>(
         &self,
         rules: impl IntoIterator<Item = &'a Rule> + Clone,

@@ -1,7 +1,7 @@
-//! The sole owner of plan changes in the running service.
+//! The only owner of plan changes in the running service.
 //!
-//! Each source keeps the plan it gave last. All of them are merged by rule name, checked, and put in force at once or not
-//! at all. A rule that is unchanged in name and content keeps its origin.
+//! Each source keeps its latest plan. All plans are merged by rule name, checked, and put in force completely or not
+//! at all. A rule whose name and content are unchanged keeps its origin.
 
 mod files;
 mod proxies;
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::change::{Change, Changed, Refusal};
 use super::instance::{Instance, epoch};
 use super::layers::Layers;
-use super::merge::{Layer, Merged, check_number};
+use super::merge::{Layer, Merged, check_rule_count};
 use super::overlay::Overlay;
 use super::proxies::ProxyHost;
 use super::state::{SaveError, SaveRequests};
@@ -32,13 +32,13 @@ use crate::fault::{MAX_PROXIES, Replica, Rule, Timestamp, TooManyProxies};
 use crate::plan::{ConfigError, Errors, Proxy, Reason, Source};
 use crate::telemetry::metrics::Metrics;
 
-/// How often the wall clock is compared with the engine's, where rules depend on it.
+/// How often the wall clock is compared with the engine's clock, if rules depend on it.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
-/// By how much the wall clock may be off before rules are measured anew.
+/// Deviation of the wall clock that makes calendar rules start over.
 const CLOCK_SLACK: Duration = Duration::from_millis(20);
 
-/// A cheap-clone handle on the owner of plan changes.
+/// A cheap-to-clone handle on the owner of plan changes.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Shared>);
 
@@ -47,39 +47,39 @@ struct Shared {
     engine: Engine,
     metrics: Arc<Metrics>,
     instance: Instance,
-    /// Saves what outlives the container, if anything does.
+    /// Saves the state, if there is a state directory.
     saves: OnceLock<SaveRequests>,
     inner: Mutex<Inner>,
-    /// Serves proxies; absent before the service has begun.
+    /// Serves proxies; set once the service has started.
     host: OnceLock<Arc<dyn ProxyHost>>,
-    /// Notified when the next end of a rule may have come nearer.
+    /// Notified when a rule may expire earlier than the pending timer.
     changed: Notify,
 }
 
-/// What each source said last, and what follows.
+/// The latest plan of each source, and their merge.
 #[derive(Debug)]
 struct Inner {
     layers: Layers,
     overlay: Overlay,
     merged: Merged,
-    /// The stop through the API, or the one that an earlier start of the container left.
+    /// The stop made through the API, or the one kept from an earlier start of the container.
     stop: Option<Stop>,
     /// The stop that a file asks for.
     file_stop: Option<Stop>,
 }
 
-/// What a change of the plan in force is reported with.
+/// The origin of a change, for log and events.
 #[derive(Clone, Copy)]
-struct Cause<'a> {
+struct ChangeOrigin<'a> {
     source: Source,
-    /// Who made it: a peer of the API, the path of a file.
+    /// Who made it: a peer of the API, or the path of a file.
     by: &'a str,
     change: &'a str,
 }
 
 impl Control {
-    /// Takes over the changes of an engine's plan, which was made of `layers`. `stop` is the one that an earlier start of
-    /// the container left.
+    /// Takes ownership of an engine's plan, which was built from `layers`. `stop` is the stop kept from an earlier
+    /// start of the container.
     pub(super) fn new(
         engine: Engine,
         metrics: Arc<Metrics>,
@@ -104,12 +104,12 @@ impl Control {
         Self(Arc::new(Shared { engine, metrics, instance, saves, inner, host, changed }))
     }
 
-    /// What happens to plans and rules.
+    /// Events of plans and rules.
     pub fn events(&self) -> &Arc<Events> {
         self.0.engine.events()
     }
 
-    /// What holds now.
+    /// The current status.
     pub fn status(&self) -> Status {
         let inner = self.lock();
         let snapshot = self.0.engine.snapshot();
@@ -143,31 +143,32 @@ impl Control {
         }
     }
 
-    /// Saves through `saves` from here on.
+    /// Saves through `saves` from now on.
     pub(super) fn save_with(&self, saves: SaveRequests) {
-        // There is one saver in the life of a service.
+        // A service has one saver, so this is set only once.
         let _ = self.0.saves.set(saves);
     }
 
-    /// Returns once the present state is on the disk; `None` where nothing outlives the container.
+    /// Returns once the current state is on disk; `None` without a state directory.
     ///
     /// # Errors
     ///
-    /// It could not be written.
+    /// The state cannot be written.
     pub async fn save(&self) -> Option<Result<(), SaveError>> {
         Some(self.0.saves.get()?.save().await)
     }
 
-    /// The stop that is to outlive the container.
+    /// The stop to keep across container restarts.
     pub(super) fn lasting_stop(&self) -> Option<Stop> {
         self.lock().stop.clone()
     }
 
-    /// A change through the API by `by`. With `expected`, only while one of these generations is the present one.
+    /// Applies a change made through the API by `by`. With `expected`, only if one of these generations is the
+    /// current one.
     ///
     /// # Errors
     ///
-    /// Why the change was refused; then nothing has changed.
+    /// Why the change was rejected; nothing has changed then.
     pub fn change(&self, by: &str, expected: Option<&[u64]>, change: Change) -> Result<Changed, Refusal> {
         let mut inner = self.lock();
         let generation = self.0.engine.active().generation;
@@ -188,7 +189,7 @@ impl Control {
         result
     }
 
-    /// Ends rules of the API when their time is up, and follows the wall clock where rules depend on it. Never ends.
+    /// Expires rules of the API, and follows the wall clock if rules depend on it. Never returns.
     pub async fn run(self) {
         loop {
             let (next, follows_clock) = {
@@ -217,26 +218,29 @@ impl Control {
         let began = self.epoch();
         let off = began.0.abs_diff(replica.began.0);
         if off > CLOCK_SLACK {
-            warn!(by_s = off.as_secs_f64(), "the wall clock was set: `start` and `until` are measured anew");
-            self.0.engine.relocate(Replica { began, ..replica });
+            warn!(
+                by_s = off.as_secs_f64(),
+                "the wall clock was set: `start` and `until` are evaluated again"
+            );
+            self.0.engine.set_replica(Replica { began, ..replica });
         }
         drop(inner);
     }
 
-    /// The instant at which the engine's clock stood at zero, by the wall clock.
+    /// The wall-clock time at which the engine's clock was zero.
     fn epoch(&self) -> Timestamp {
         epoch(self.0.engine.elapsed())
     }
 
-    /// Gives the generation of the plan.
+    /// Puts a plan in force and returns its generation.
     fn put_in_force(
         &self,
         inner: &mut Inner,
         merged: Merged,
-        cause: Cause<'_>,
+        cause: ChangeOrigin<'_>,
         renews: bool,
     ) -> Result<u64, Errors> {
-        let Cause { source, by, change } = cause;
+        let ChangeOrigin { source, by, change } = cause;
         let (plan, sources) = merged.plan()?;
         let wanted: Vec<Proxy> = merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect();
         let known = self.0.engine.active().plan.proxies().with(wanted.iter().map(|proxy| &proxy.name));
@@ -296,23 +300,23 @@ impl Inner {
     }
 }
 
-/// What follows from all sources, unless there could be too many rules: those count that a rule of the API hides, since
-/// they come back when it ends.
+/// The merge of all sources, unless it could have too many rules. Rules that a rule of the API hides count as well,
+/// since they come back when it ends.
 fn candidate(layers: &Layers, overlay: &Overlay, before: &Merged) -> Result<Merged, Errors> {
     let merged = layers.merged_with(Some(overlay.layer()));
-    // What the start has accepted with an error in the log is no reason to refuse all that follows.
+    // What was accepted at the start, with an error in the log, must not block later changes.
     let known = before.check();
     let errors: Errors = merged.check().iter().filter(|error| !known.contains(error)).cloned().collect();
     if !errors.is_empty() {
         return Err(errors);
     }
     if overlay.layer().replaces {
-        // What is beneath comes back with all of it gone, and has been checked.
-        check_number(overlay.rules().len())?;
+        // The layers below the API come back when all its rules have ended. They were checked before.
+        check_rule_count(overlay.rules().len())?;
     } else {
         let beneath = layers.merged();
         let names = beneath.rules.iter().map(|(rule, _)| rule).chain(overlay.rules()).map(Rule::name);
-        check_number(names.collect::<HashSet<_>>().len())?;
+        check_rule_count(names.collect::<HashSet<_>>().len())?;
     }
     Ok(merged)
 }

@@ -1,4 +1,4 @@
-//! The container that plans run in.
+//! The replica that plans run in.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::clock::wall_clock;
 use crate::env::{SeedChoice, SeedScope, effective_seed};
 use crate::fault::{Replica, Seed, Timestamp};
 
-/// What the effective seed and the selection of replicas depend on besides the plan.
+/// What the effective seed and the selection of replicas depend on, in addition to the plan.
 #[derive(Clone, Debug)]
 pub struct Instance {
     /// `POD_NAME`.
     pub pod: Option<String>,
-    /// Whether the Pod's name is mixed into the seed.
+    /// Whether the Pod's name is part of the seed.
     pub scope: SeedScope,
-    /// The seed where no source gives one.
+    /// The seed to use if no source sets one.
     pub drawn_seed: u64,
-    /// Which start of the container this is, from 1 on.
+    /// Number of this start of the container, from 1.
     pub starts: u64,
-    /// Where the engine's clock stood at this start.
+    /// The engine's clock at this start.
     pub resumed: Duration,
 }
 
 impl Instance {
-    /// The effective seed and the replica for a plan. `epoch` is the instant at which the engine's clock stood at zero.
+    /// The effective seed and the replica for a plan. `epoch` is the instant at which the engine's clock was zero.
     pub fn seed_and_replica(&self, merged: &Merged, epoch: Timestamp) -> (Seed, Replica) {
         let given = merged.seed.map(|(seed, _)| seed);
         let choice = SeedChoice { seed: given, scope: self.scope };
         let seed = effective_seed(choice, self.pod.as_deref(), || self.drawn_seed);
-        // The selection follows from the effective seed, so that this seed, given to the fleet, selects alike.
+        // Selection depends on the effective seed, so that setting this seed for the fleet selects the same replicas.
         let selecting = given.map(|_| seed.0);
         let replica = Replica {
             starts: self.starts,
@@ -40,7 +40,7 @@ impl Instance {
     }
 }
 
-/// The instant at which a clock that shows `elapsed` now stood at zero, by the wall clock.
+/// The wall-clock time at which a clock that now shows `elapsed` was zero.
 pub fn epoch(elapsed: Duration) -> Timestamp {
     Timestamp(wall_clock().0.saturating_sub(elapsed))
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::container::Surroundings;
-use super::merge::{Layer, Merged, check_number, merge};
+use super::container::ContainerCheck;
+use super::merge::{Layer, Merged, check_rule_count, merge};
 use super::proxies::{self, ApiProxies};
 use super::status::Returning;
 use crate::clock::wall_clock;
@@ -15,47 +15,47 @@ use crate::fault::Replica;
 use crate::plan::document::{Document, DocumentError, Problem};
 use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Source, check_replica, document, read_plan};
 
-/// The sources that are not the API.
+/// All sources except the API.
 #[derive(Clone, Debug)]
 pub struct Layers {
-    surroundings: Surroundings,
+    container_check: ContainerCheck,
     pod: Option<String>,
     namespace: Option<String>,
     environment: RawPlan,
-    /// The variables that the rules of the environment come from.
+    /// The variables that define the rules of the environment.
     variables: Vec<String>,
     file: Option<FileLayer>,
     annotation: Option<FileLayer>,
     /// Whether the annotation may add proxies.
     annotation_adds_proxies: bool,
-    /// What the API has done to the set of proxies.
+    /// Proxies added and removed through the API.
     pub(super) api_proxies: ApiProxies,
 }
 
-/// A plan in a file.
+/// The plan in a file.
 #[derive(Clone, Debug)]
 pub(super) struct FileLayer {
     pub(super) path: PathBuf,
-    /// Whether somebody asked for this very file.
+    /// Whether the user configured this path.
     is_wanted: bool,
-    /// The last one that could be read.
+    /// The last plan that could be read.
     plan: RawPlan,
-    /// What is wrong with the present content.
+    /// Errors of the current content.
     pub(super) errors: Vec<String>,
-    /// What is odd about the last content that could be read.
+    /// Warnings about the last content that could be read.
     warnings: Vec<String>,
 }
 
 impl Layers {
-    /// What the environment says, and where more is to be found.
+    /// Creates the layers of a configuration. Files are read later.
     pub fn new(config: &Config) -> Self {
-        // A volume that is not there at the start never comes.
+        // A volume that is not mounted at the start will never be.
         let has_annotation = config.files.annotation.parent().is_some_and(Path::is_dir);
-        Self { surroundings: Surroundings::here(config), ..Self::elsewhere(config, has_annotation) }
+        Self { container_check: ContainerCheck::here(config), ..Self::elsewhere(config, has_annotation) }
     }
 
-    /// The same on another file system than this machine's, which is not looked at. `has_annotation`: whether the
-    /// directory of `ANNOTATION_FILE` is there.
+    /// Like `new`, for the file system of another machine, which is not accessed. `has_annotation`: whether the
+    /// directory of `ANNOTATION_FILE` exists.
     pub fn elsewhere(config: &Config, has_annotation: bool) -> Self {
         let environment = RawPlan {
             seed: config.seed.seed,
@@ -74,7 +74,7 @@ impl Layers {
         let is_set = files.annotation_is_set;
         let annotation = is_set || has_annotation;
         Self {
-            surroundings: Surroundings::elsewhere(config),
+            container_check: ContainerCheck::elsewhere(config),
             pod: config.identity.pod.clone(),
             namespace: config.identity.namespace.clone(),
             environment,
@@ -86,12 +86,12 @@ impl Layers {
         }
     }
 
-    /// The container that process faults act in.
-    pub(super) fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
+    /// The container that process faults run in.
+    pub(super) fn container_check(&self) -> &ContainerCheck {
+        &self.container_check
     }
 
-    /// The files in use, from weak to strong.
+    /// The files in use, in ascending order of precedence.
     pub fn paths(&self) -> impl Iterator<Item = (Source, &Path)> {
         self.files().map(|(source, file)| (source, file.path.as_path()))
     }
@@ -102,43 +102,41 @@ impl Layers {
             .filter_map(|(source, file)| Some((source, file.as_ref()?)))
     }
 
-    /// Takes a file's content for its plan: `None` where there is no file, which then has no rules, `Err` where it
-    /// cannot be read. Gives whether the plan has changed.
+    /// Accepts a file's content: `None` if there is no file (it then has no rules), `Err` if it cannot be read.
+    /// Returns whether the plan has changed.
     ///
     /// # Errors
     ///
-    /// What is wrong, a line each; the previous plan stays. Too many rules together with the other sources are an error,
-    /// so that what lies beneath the API always fits.
+    /// The errors, one per line; the previous plan stays. Exceeding the rule limit together with the other sources is
+    /// an error, so that the layers below the API always fit.
     pub fn read(&mut self, source: Source, content: Result<Option<&str>, &str>) -> Result<bool, Vec<String>> {
-        let (below, pod, surroundings) =
-            (self.seed_below(source), self.pod.clone(), self.surroundings.clone());
+        let (below, pod, container_check) =
+            (self.seed_below(source), self.pod.clone(), self.container_check.clone());
         let Some(file) = self.file(source) else { return Ok(false) };
         let place = file.path.display().to_string();
         let result = match content {
             Err(reason) => Err(vec![format!("{place}: {reason}")]),
             Ok(None) => Ok((RawPlan::default(), Vec::new())),
-            Ok(Some(text)) => {
-                read_text(text, &place, below, pod.as_deref(), &surroundings).map_err(|errors| errors.lines())
-            }
+            Ok(Some(text)) => read_text(text, &place, below, pod.as_deref(), &container_check)
+                .map_err(|errors| errors.lines()),
         };
-        let result =
-            result.and_then(|(plan, warnings)| {
-                let changed = self.replace(source, plan)?;
-                let ignored = source == Source::Annotation
-                    && !self.annotation_adds_proxies
-                    && self.file_of(source).is_some_and(|file| file.plan.proxies.is_some());
-                if let Some(file) = self.file(source) {
-                    file.warnings = warnings;
-                    file.warnings.extend(ignored.then(|| {
-                        format!("{place}: its proxies are left out, unless ANNOTATION_PROXIES=true")
-                    }));
-                }
-                Ok(changed)
-            });
+        let result = result.and_then(|(plan, warnings)| {
+            let changed = self.replace(source, plan)?;
+            let ignored = source == Source::Annotation
+                && !self.annotation_adds_proxies
+                && self.file_of(source).is_some_and(|file| file.plan.proxies.is_some());
+            if let Some(file) = self.file(source) {
+                file.warnings = warnings;
+                file.warnings.extend(ignored.then(|| {
+                    format!("{place}: its proxies are ignored; set ANNOTATION_PROXIES=true to allow them")
+                }));
+            }
+            Ok(changed)
+        });
         if let Some(file) = self.file(source) {
             file.errors = match &result {
                 Ok(_) if content == Ok(None) && file.is_wanted => {
-                    vec![format!("{place}: is not there; it has no rules until it is")]
+                    vec![format!("{place}: does not exist; it adds no rules until it does")]
                 }
                 Ok(_) => Vec::new(),
                 Err(errors) => errors.clone(),
@@ -147,18 +145,18 @@ impl Layers {
         result
     }
 
-    /// Puts a plan in the place of the one that a file had; whether it is another one.
+    /// Replaces the plan of a file. Returns whether it differs.
     fn replace(&mut self, source: Source, plan: RawPlan) -> Result<bool, Vec<String>> {
         let Some(file) = self.file(source) else { return Ok(false) };
         let mut plan = plan;
-        // A plan that does not speak of proxies leaves them as they are.
+        // A plan without `proxies` keeps the current ones.
         plan.proxies = plan.proxies.or_else(|| file.plan.proxies.clone());
         if file.plan == plan {
             return Ok(false);
         }
         let before = std::mem::replace(&mut file.plan, plan);
         let place = file.path.display().to_string();
-        if let Err(errors) = check_number(self.merged().rules.len()) {
+        if let Err(errors) = check_rule_count(self.merged().rules.len()) {
             if let Some(file) = self.file(source) {
                 file.plan = before;
             }
@@ -167,18 +165,18 @@ impl Layers {
         Ok(true)
     }
 
-    /// What is odd about a file's content, a line each.
+    /// Warnings about a file's content, one per line.
     pub fn warnings(&self, source: Source) -> &[String] {
         self.file_of(source).map_or(&[], |file| &file.warnings)
     }
 
-    /// The strongest seed of the sources beneath `source`.
+    /// The highest-ranking seed of the sources below `source`.
     fn seed_below(&self, source: Source) -> Option<u64> {
         let file = self.file.as_ref().filter(|_| source > Source::File).and_then(|file| file.plan.seed);
         file.or(self.environment.seed)
     }
 
-    /// What follows from all of them without the API.
+    /// The merge of all layers without the API.
     pub fn merged(&self) -> Merged {
         self.merged_with(None)
     }
@@ -189,7 +187,7 @@ impl Layers {
         merged
     }
 
-    /// The proxies of all sources but the API.
+    /// The proxies of all sources except the API.
     pub(super) fn proxies(&self) -> Vec<(Proxy, Source)> {
         let mut all = Vec::new();
         for Layer { source, plan, .. } in self.layers() {
@@ -200,7 +198,7 @@ impl Layers {
         all
     }
 
-    /// The stop that a file asks for; `before`, if that came from the same file.
+    /// The stop that a file asks for; `before` is kept if it came from the same file.
     pub(super) fn stop(&self, before: Option<&Stop>) -> Option<Stop> {
         let file = self.file_of(self.merged().stop?)?;
         let (source, by) = (self.merged().stop?, file.path.display().to_string());
@@ -208,16 +206,16 @@ impl Layers {
         Some(same.unwrap_or_else(|| Stop { source, by, since: wall_clock() }))
     }
 
-    /// The sources with rules, and how to end them there, from weak to strong.
+    /// The sources with rules and how to remove them there, in ascending order of precedence.
     pub(super) fn returning(&self) -> Vec<Returning> {
         let layers = self.layers().into_iter().filter(|layer| !layer.plan.rules.is_empty());
         let namespace = self.namespace.as_ref().map_or_else(String::new, |name| format!("-n {name} "));
         let end = |source| match source {
             Source::Environment => {
                 let variables: String = self.variables.iter().flat_map(|name| [" ", name, "-"]).collect();
-                // The Pod does not know what it belongs to.
+                // A Pod does not know its workload.
                 format!(
-                    "kubectl {namespace}set env WORKLOAD{variables}, with WORKLOAD such as deployment/web"
+                    "kubectl {namespace}set env WORKLOAD{variables}, where WORKLOAD is, for example, deployment/web"
                 )
             }
             Source::Annotation => {
@@ -227,7 +225,7 @@ impl Layers {
             Source::File | Source::Api => {
                 let path = self.file_of(source).map(|file| file.path.display().to_string());
                 let path = path.unwrap_or_default();
-                format!("take the rules out of {path}, or out of the ConfigMap that is mounted there")
+                format!("remove the rules from {path}, or out of the ConfigMap that is mounted there")
             }
         };
         let returning = |layer: Layer| Returning {
@@ -263,16 +261,16 @@ impl Layers {
     }
 }
 
-/// The plan in a text, with warnings; an empty one has no rules.
+/// Reads a plan from text, with warnings. An empty text has no rules.
 fn read_text(
     text: &str,
     place: &str,
     seed_below: Option<u64>,
     pod: Option<&str>,
-    surroundings: &Surroundings,
+    container_check: &ContainerCheck,
 ) -> Result<(RawPlan, Vec<String>), Errors> {
     let Document { value, ambiguous, .. } = match document::parse_document(text, document::MAX_PLAN) {
-        // A comment alone is an empty plan.
+        // A text of only comments is an empty plan.
         Ok(Document { value: Value::Null, .. }) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
             return Ok((RawPlan::default(), Vec::new()));
         }
@@ -282,7 +280,7 @@ fn read_text(
     let plan = read_plan(&value, place)?;
     let seed = plan.seed.or(seed_below);
     let mut errors = check_replica(&plan.rules, &Replica::named(seed, pod), place);
-    errors.append(surroundings.check(&plan.rules, seed.is_some(), place));
+    errors.append(container_check.check(&plan.rules, seed.is_some(), place));
     let warnings = ambiguous.iter().map(|scalar| format!("{place}: {scalar}")).collect();
     if errors.is_empty() { Ok((plan, warnings)) } else { Err(errors) }
 }

@@ -1,49 +1,49 @@
-//! Plans of several sources as one.
+//! Merging the plans of several sources.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::fault::{MAX_PROXIES, MAX_RULES, Plan, PlanError, ProxyName, Rule, RuleName};
 use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Reason, Source, check_proxies, check_targets};
 
-/// A plan and where it comes from.
+/// A plan and its source.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
-    /// Where it comes from.
+    /// Its source.
     pub source: Source,
-    /// What it says.
+    /// Its content.
     pub plan: &'a RawPlan,
-    /// Whether it hides everything beneath it, whatever the names.
+    /// Whether it hides all lower layers, whatever the names.
     pub replaces: bool,
 }
 
-/// What follows from all layers.
+/// The merge of all layers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Merged {
-    /// The strongest seed that is given.
+    /// The highest-ranking seed, if one is set.
     pub seed: Option<(u64, Source)>,
-    /// The rules in force, those of stronger sources first.
+    /// The rules in force, those of higher-ranking sources first.
     pub rules: Vec<(Rule, Source)>,
-    /// The rules that are hidden.
+    /// The hidden rules.
     pub hidden: Vec<Hidden>,
     /// The proxies in use.
     pub proxies: Vec<(Proxy, Source)>,
-    /// The strongest source that puts all rules out of force.
+    /// The highest-ranking source that stops all rules.
     pub stop: Option<Source>,
 }
 
-/// A rule that a stronger source hides.
+/// A rule that a higher-ranking source hides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hidden {
-    /// Its name.
+    /// Name of the rule.
     pub name: RuleName,
-    /// Where it comes from.
+    /// Its source.
     pub source: Source,
-    /// What hides it.
+    /// The source that hides it.
     pub by: Source,
 }
 
 impl Merged {
-    /// What is wrong with proxies, and with rules that act on some, once all sources are known.
+    /// Errors of proxies and of rules that target them, which only all sources together show.
     pub fn check(&self) -> Errors {
         let names: Vec<&ProxyName> = self.proxies.iter().map(|(proxy, _)| &proxy.name).collect();
         let rules = self.rules.iter().map(|(rule, _)| (rule, rule.name().to_string()));
@@ -57,7 +57,7 @@ impl Merged {
         errors
     }
 
-    /// The rules as a plan, and where each comes from.
+    /// The rules as a plan, and the source of each.
     pub fn plan(&self) -> Result<(Plan, Vec<Source>), Errors> {
         let rules = self.rules.iter().map(|(rule, _)| rule.clone()).collect();
         let sources = self.rules.iter().map(|(_, source)| *source).collect();
@@ -74,16 +74,16 @@ impl Merged {
     }
 }
 
-/// Refuses more rules than may be in force.
-pub(super) fn check_number(rules: usize) -> Result<(), Errors> {
+/// Rejects more rules than the limit.
+pub(super) fn check_rule_count(rules: usize) -> Result<(), Errors> {
     if rules > MAX_RULES {
         return Err(ConfigError::new("all sources together", Reason::TooManyRules(rules)).into());
     }
     Ok(())
 }
 
-/// Merges layers that stand from weak to strong. A rule hides those of its name beneath it, and so does one that is
-/// disabled; of seeds, the strongest counts.
+/// Merges layers in ascending order of precedence. A rule, even a disabled one, hides rules of its name in lower
+/// layers; the highest-ranking seed applies.
 pub fn merge(layers: &[Layer]) -> Merged {
     let mut merged = Merged::default();
     let mut taken: HashMap<&RuleName, Source> = HashMap::new();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn stronger_rules_come_first_and_replace_those_of_their_name() {
+    fn higher_ranking_rules_come_first_and_replace_those_of_their_name() {
         let (environment, file, api) = (rules("a b c"), rules("c d"), rules("e a"));
         let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
         let (rules, hidden) = shown(&layers, false);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_rule_hides_weaker_ones_of_its_name_and_no_stronger_one() {
+    fn a_disabled_rule_hides_only_lower_ranking_rules_of_its_name() {
         let (environment, api) = (rules("a b"), rules("b"));
         let file = plan("faults: [{name: a, disabled: true}, {name: b, disabled: true}]");
         let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_replaces_hides_everything_beneath_but_the_seed() {
+    fn a_replacing_layer_hides_everything_below_except_the_seed() {
         let (environment, file, api) = (plan("seed: 1"), rules("a b"), rules("c"));
         let layers = [(Source::Environment, &environment), (Source::File, &file), (Source::Api, &api)];
         assert_eq!(shown(&layers, true), ("c:api".to_owned(), "a:file<api b:file<api".to_owned()));

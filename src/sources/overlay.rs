@@ -1,4 +1,4 @@
-//! The rules that the admin API lays over all others.
+//! The rules of the admin API, which take precedence over all others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::plan::{
 };
 use crate::units::{self, Bare};
 
-/// Rules of the API, each for as long as it was asked for.
+/// Rules of the API, each with its expiry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overlay {
     plan: RawPlan,
@@ -21,7 +21,7 @@ pub(super) struct Overlay {
     ends: HashMap<RuleName, Instant>,
 }
 
-/// A name that no rule in force has.
+/// No rule in force has this name.
 pub(super) struct UnknownRule;
 
 impl Overlay {
@@ -29,17 +29,17 @@ impl Overlay {
         Layer { source: Source::Api, plan: &self.plan, replaces: self.replaces }
     }
 
-    /// When the rule of that name ends by itself.
+    /// When the rule of that name expires.
     pub(super) fn end(&self, name: &RuleName) -> Option<Instant> {
         self.ends.get(name).copied()
     }
 
-    /// When the next rule ends by itself.
+    /// When the next rule expires.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.ends.values().min().copied()
     }
 
-    /// A plan that replaces everything beneath it.
+    /// A plan that replaces all lower layers.
     pub(super) fn of_plan(mut plan: Value) -> Result<Self, Errors> {
         let mut errors = Errors::new();
         let mut ends = HashMap::new();
@@ -70,7 +70,7 @@ impl Overlay {
         }
     }
 
-    /// Puts a rule in its place, or behind the others.
+    /// Replaces a rule in place, or appends it.
     pub(super) fn put(&mut self, name: &RuleName, mut rule: Value) -> Result<(), Errors> {
         let ttl = take_ttl(&mut rule, name.as_str());
         let mut errors: Errors = ttl.as_ref().err().cloned().unwrap_or_default();
@@ -101,7 +101,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Changes fields of the rule in force (RFC 7396). Unless the patch says otherwise, it ends when it did.
+    /// Changes fields of a rule in force (RFC 7396). Without `ttl` in the patch, it keeps its expiry.
     pub(super) fn patch(
         &mut self,
         name: &RuleName,
@@ -121,7 +121,7 @@ impl Overlay {
         Ok(put)
     }
 
-    /// Takes the rule of that name out of force, whatever source it comes from.
+    /// Removes the rule of that name from the plan in force, whatever its source.
     pub(super) fn delete(&mut self, name: &RuleName, merged: &Merged) -> Result<(), UnknownRule> {
         let (_, source) = in_force(merged, name).ok_or(UnknownRule)?;
         let is_beneath = *source != Source::Api || merged.hidden.iter().any(|hidden| hidden.name == *name);
@@ -133,7 +133,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Takes out what has ended; gives the names.
+    /// Removes expired rules and returns their names.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<RuleName> {
         let ended: Vec<RuleName> =
             self.ends.iter().filter(|(_, end)| **end <= now).map(|(name, _)| name.clone()).collect();
@@ -145,12 +145,12 @@ impl Overlay {
         ended
     }
 
-    /// The proxies of the plan that was put.
+    /// The proxies of the plan set with PUT.
     pub(super) fn proxies(&self) -> Option<&[Proxy]> {
         self.plan.proxies.as_deref()
     }
 
-    /// The rules it adds.
+    /// The rules that the API adds.
     pub(super) fn rules(&self) -> &[Rule] {
         &self.plan.rules
     }
@@ -165,7 +165,7 @@ pub(super) fn in_force<'a>(merged: &'a Merged, name: &RuleName) -> Option<&'a (R
     merged.rules.iter().find(|(rule, _)| rule.name() == name)
 }
 
-/// Takes the `ttl` out of a rule.
+/// Removes the `ttl` from a rule.
 fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Errors> {
     let Some(ttl) = rule.as_object_mut().and_then(|fields| fields.remove("ttl")) else { return Ok(None) };
     let text = match &ttl {
@@ -175,7 +175,7 @@ fn take_ttl(rule: &mut Value, place: &str) -> Result<Option<Duration>, Errors> {
     };
     let error = |reason: Reason| Errors::from(ConfigError::new(place, reason).field("ttl").value(&text));
     match units::duration(&text, Bare::Seconds) {
-        Ok(ttl) if ttl.is_zero() => Err(error(Reason::Expected("more than 0; leave it out for ever"))),
+        Ok(ttl) if ttl.is_zero() => Err(error(Reason::Expected("more than 0; omit it for no limit"))),
         Ok(ttl) => Ok(Some(ttl)),
         Err(wrong) => Err(error(wrong.into())),
     }

@@ -1,4 +1,4 @@
-//! The proxies of all sources as one set, and whoever holds their sockets.
+//! The proxies of all sources as one set, and the interface to the owner of their sockets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,21 +8,21 @@ use crate::plan::{ConfigError, Errors, Proxy, Source};
 
 /// Binds and serves proxies.
 pub trait ProxyHost: fmt::Debug + Send + Sync {
-    /// Makes sure that each of these proxies has a socket: all of them, or no more than before.
+    /// Opens a socket for each of these proxies. On an error, no new socket stays open.
     ///
     /// # Errors
     ///
-    /// The sockets that cannot be had, a line each.
+    /// The sockets that cannot be opened, one per line.
     fn open(&self, wanted: &[Proxy]) -> Result<(), Errors>;
 
-    /// Serves exactly these proxies, which have been opened; others drain and close.
+    /// Serves exactly these proxies, which must be open. Others drain and close.
     fn serve(&self, wanted: &[Proxy]);
 
-    /// Where a proxy listens.
+    /// The listening address of a proxy.
     fn address(&self, name: &ProxyName) -> Option<SocketAddr>;
 }
 
-/// What the API has done to the set of proxies. No call about rules changes it.
+/// Proxies added and removed through the API. Rule changes do not affect them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ApiProxies {
     added: Vec<Proxy>,
@@ -36,17 +36,17 @@ impl ApiProxies {
         put(&mut self.added, proxy);
     }
 
-    /// Takes a proxy out, whatever source it comes from. `beneath` are those of the other sources.
+    /// Removes a proxy, whatever its source. `beneath` are the proxies of the other sources.
     pub(super) fn remove(&mut self, name: &ProxyName, beneath: &[(Proxy, Source)]) {
         self.added.retain(|proxy| proxy.name != *name);
         self.removed.push(name.clone());
-        // What no source brings needs no mark.
+        // A proxy that no other source has needs no mark.
         self.removed.retain(|name| beneath.iter().any(|(proxy, _)| proxy.name == *name));
         self.removed.sort();
         self.removed.dedup();
     }
 
-    /// Adds all of a plan; none of those that the API has added before stays.
+    /// Adds all proxies of a plan and drops those that the API added before.
     pub(super) fn replace(&mut self, proxies: &[Proxy]) {
         self.added.clear();
         for proxy in proxies {
@@ -54,7 +54,7 @@ impl ApiProxies {
         }
     }
 
-    /// The whole set: what lies beneath, less what was removed, and what was added.
+    /// The complete set: the lower layers, minus removed proxies, plus added ones.
     pub(super) fn over(&self, mut beneath: Vec<(Proxy, Source)>) -> Vec<(Proxy, Source)> {
         beneath.retain(|(proxy, _)| !self.removed.contains(&proxy.name));
         merge(&mut beneath, Source::Api, &self.added);
@@ -62,7 +62,7 @@ impl ApiProxies {
     }
 }
 
-/// Lays the proxies of a stronger source over others: one hides that of its name.
+/// Adds the proxies of a higher-ranking source; each replaces one of the same name.
 pub(super) fn merge(all: &mut Vec<(Proxy, Source)>, source: Source, proxies: &[Proxy]) {
     for proxy in proxies {
         match all.iter_mut().find(|(known, _)| known.name == proxy.name) {
@@ -79,7 +79,7 @@ fn put(list: &mut Vec<Proxy>, proxy: Proxy) {
     }
 }
 
-/// That a socket cannot be had.
+/// The error for a socket that cannot be opened.
 pub fn cannot_listen(proxy: &Proxy, error: &impl ToString) -> ConfigError {
     let error =
         ConfigError::new(format!("proxy {}", proxy.name), crate::plan::Reason::File(error.to_string()));

@@ -1,4 +1,4 @@
-//! The start of the service: from the configuration and what earlier starts left to the running state.
+//! Starting the service: builds the running state from the configuration and the state of earlier starts.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::container::Surroundings;
+use super::container::ContainerCheck;
 use super::state::{self, Origins, Restored, Saver, State, StateDir};
 use super::watch::{self, Content, Watcher};
 use super::{Control, Instance, Layers, epoch};
@@ -19,32 +19,32 @@ use crate::plan::document::MAX_PLAN;
 use crate::plan::{ConfigError, Errors, Reason, Source, write_rule};
 use crate::telemetry::metrics::Metrics;
 
-/// The running service's plan, and those who change and keep it.
+/// The parts of a running service that own, change and keep the plan.
 pub struct Started {
-    /// Makes plan changes.
+    /// Changes plans.
     pub control: Control,
-    /// Decides about requests.
+    /// Decides on requests.
     pub engine: Engine,
-    /// Counts.
+    /// Counts requests and errors.
     pub metrics: Arc<Metrics>,
-    /// Saves what is to outlive the container; finished at the end.
+    /// Saves the state; call `finish` before the process exits.
     pub saver: Option<Saver>,
-    /// Looks at the files until it is dropped.
+    /// Watches the files until it is dropped.
     pub watcher: Option<Watcher>,
 }
 
-/// Whether the service may start here: the configuration alone does not tell.
+/// Checks what the configuration alone cannot show: whether the service can start in this container.
 ///
 /// # Errors
 ///
-/// The file of `ADMIN_TOKEN_FILE` is missing, empty or unreadable; or a rule of the environment asks for more than the
-/// container can give.
+/// The file of `ADMIN_TOKEN_FILE` is missing, empty or unreadable, or a rule of the environment exceeds the
+/// container.
 pub fn check_here(config: &Config) -> Result<(), Errors> {
     let mut errors = check_token(config).err().unwrap_or_default();
     let has_seed = config.seed.seed.is_some();
-    let mut of_rules = Surroundings::here(config).check(config.plan.rules(), has_seed, "");
+    let mut of_rules = ContainerCheck::here(config).check(config.plan.rules(), has_seed, "");
     for error in of_rules.kept_mut() {
-        // A rule of variables is named after them, and so is the error.
+        // Rules from variables are named after them, so errors are, too.
         let variable = PROCESS_VARIABLES.iter().find(|(rule, _)| *rule == error.place).map(|(_, name)| *name);
         if let Some(name) = variable.filter(|name| config.rule_variables.iter().any(|set| set == name)) {
             error.place = name.to_owned();
@@ -61,27 +61,27 @@ fn check_token(config: &Config) -> Result<(), Errors> {
     let Some(Token::File(path)) = &config.admin_token else { return Ok(()) };
     let reason = match file::read_text(path, MAX_PLAN) {
         Ok(text) if !text.trim().is_empty() => return Ok(()),
-        Ok(_) => "holds no token".to_owned(),
-        Err(FileError::Missing) => "is not there; mount the Secret, or leave the variable out".to_owned(),
+        Ok(_) => "contains no token".to_owned(),
+        Err(FileError::Missing) => "does not exist; mount the Secret, or unset the variable".to_owned(),
         Err(error) => error.to_string(),
     };
     let error = ConfigError::new("ADMIN_TOKEN_FILE", Reason::File(reason));
     Err(error.value(&path.to_string_lossy()).into())
 }
 
-/// What earlier starts of the container have left, with this start counted.
+/// The state of earlier starts of the container; this start is already counted.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct EarlierStarts {
     /// Absent without `STATE_DIR`.
     dir: Option<StateDir>,
     restored: Restored,
-    /// What was wrong with it.
+    /// Problems with the state.
     damage: Option<String>,
 }
 
-impl Kept {
-    /// Counts this start in `STATE_DIR`, if that is set. Nothing is logged yet, so this can come before anything else: a
-    /// process that is killed before it is not counted.
+impl EarlierStarts {
+    /// Counts this start in `STATE_DIR`, if set. Call it first: a process that is killed earlier is not counted. It
+    /// does not log.
     pub fn open(config: &Config) -> Self {
         let Some(path) = &config.files.state else { return Self::default() };
         let (dir, restored, damage) = StateDir::open(path, wall_clock());
@@ -101,21 +101,21 @@ impl Kept {
     }
 }
 
-/// Reads the files, goes on where an earlier start left off, and watches from there. `drawn_seed` is used where no source
-/// gives a seed.
+/// Reads the files, continues from an earlier start and watches the files from then on. `drawn_seed` is used if no
+/// source sets a seed.
 ///
 /// # Errors
 ///
-/// The metrics cannot be made.
-pub fn start(config: &Config, kept: Kept, drawn_seed: u64) -> Result<Started, prometheus::Error> {
+/// The metrics cannot be created.
+pub fn start(config: &Config, kept: EarlierStarts, drawn_seed: u64) -> Result<Started, prometheus::Error> {
     kept.log();
-    let Kept { dir: state, restored, .. } = kept;
+    let EarlierStarts { dir: state, restored, .. } = kept;
     let mut layers = Layers::new(config);
     let paths: Vec<(Source, PathBuf)> =
         layers.paths().map(|(source, path)| (source, path.to_owned())).collect();
     let contents: Vec<Content> = paths.iter().map(|(_, path)| watch::read(path)).collect();
     for ((source, _), content) in paths.iter().zip(&contents) {
-        // `Control::new` logs what is wrong.
+        // `Control::new` logs the errors.
         let _ = layers.read(*source, as_read(content));
     }
     let (engine, metrics, control) = running(config, layers, drawn_seed, &restored)?;
@@ -125,11 +125,11 @@ pub fn start(config: &Config, kept: Kept, drawn_seed: u64) -> Result<Started, pr
     Ok(Started { control, engine, metrics, saver, watcher })
 }
 
-/// The plan of `layers` at work: nothing is read, watched or saved.
+/// Builds the running state for `layers` without reading, watching or saving files.
 ///
 /// # Errors
 ///
-/// The metrics cannot be made.
+/// The metrics cannot be created.
 pub fn running(
     config: &Config,
     layers: Layers,
@@ -151,7 +151,7 @@ pub fn running(
         Default::default()
     });
     for error in &merged.check() {
-        error!("{error}; the rule acts on nothing until there is one");
+        error!("{error}; the rule has no effect until the proxy exists");
     }
     let names = merged.proxies.iter().map(|(proxy, _)| &proxy.name);
     let proxies = restored.proxies.with(names).unwrap_or_else(|error| {
@@ -202,7 +202,7 @@ fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
     Some(restored.origins[restored_position(restored, rule)?].1.clone())
 }
 
-/// The requests that the match of a rule admitted in earlier starts.
+/// The number of requests that a rule's match admitted in earlier starts.
 fn restored_matched(restored: &Restored, rule: &Rule) -> Option<Counts> {
     rule.request_match()?;
     restored.matched.get(restored_position(restored, rule)?).cloned()
@@ -213,7 +213,7 @@ fn restored_position(restored: &Restored, rule: &Rule) -> Option<usize> {
     restored.origins.iter().position(|(known, _)| *known == text)
 }
 
-/// Counts of matching requests by position; none where no rule has a match.
+/// Numbers of matching requests by position; empty if no rule has a match.
 fn matched(active: &Active) -> Vec<Counts> {
     let has_match = active.plan.rules().any(|rule| rule.request_match().is_some());
     let positions = if has_match { 0..active.plan.len() } else { 0..0 };
@@ -222,7 +222,7 @@ fn matched(active: &Active) -> Vec<Counts> {
 
 fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
     let stopped = control.clone();
-    // A thousand rules take milliseconds to write, and seldom change.
+    // Serializing a thousand rules takes milliseconds, and they seldom change.
     let written: Mutex<(u64, Origins)> = Mutex::default();
     let state = move || {
         let snapshot = engine.snapshot();

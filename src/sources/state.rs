@@ -1,17 +1,17 @@
-//! What survives a restart of the container, in a directory that outlives it (an `emptyDir`).
+//! State that survives a container restart, in a directory that outlives the container (an `emptyDir`).
 //!
-//! | file | what it is |
+//! | file | content |
 //! |---|---|
 //! | `state.json` | the current state |
-//! | `state.json.old` | the last state of the previous start, in case the current one is lost with the node |
+//! | `state.json.old` | the last state of the previous start, used if the current one is lost in a node crash |
 //! | `state.json.tmp` | the next state while it is written; leftovers are removed |
 //! | `state.json.damaged` | a state that could not be used, kept for inspection |
 //!
-//! A state is complete before a rename gives it its name, and `state.json` never goes away: whenever the process is
-//! killed, the last complete state is there. Nothing is synced to the disk: written data stays in the kernel when a
-//! process is killed. Only the end of the node can lose it; the checksum reveals that, and then the old one is used.
+//! A state file is written completely before it is renamed to `state.json`, and `state.json` always exists, so a kill
+//! at any time leaves the last complete state. Files are not synced: written data survives the process in the kernel.
+//! Only a node crash can lose it; the checksum detects that, and the old file is used.
 //!
-//! The directory is for one container. With two of them the last one to write wins.
+//! The directory is for one container. If two share it, the last writer wins.
 
 mod format;
 mod saver;
@@ -34,63 +34,63 @@ const OLD: &str = "state.json.old";
 const TEMPORARY: &str = "state.json.tmp";
 const DAMAGED: &str = "state.json.damaged";
 
-/// The largest state, in bytes: several times that of a thousand rules.
+/// Limit of a state file in bytes: several times the size of a thousand rules.
 const MAX_STATE: usize = 8 << 20;
 
-/// Rules and their origins. Rules are texts, since a number may not come back from one as it was.
+/// Rules and their origins. Rules are kept as text, since parsing may not preserve numbers exactly.
 pub type Origins = Arc<[(String, Origin)]>;
 
-/// What earlier starts of the container have left; nothing at the first.
+/// The state of earlier starts of the container; empty at the first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
     /// Starts of the container before this one.
     pub starts: u64,
-    /// Time from the first start of the container to this one: by the wall clock, never less than what was recorded, at
-    /// most 100 years.
+    /// Time from the container's first start to this one by the wall clock: at least what was recorded, at most 100
+    /// years.
     pub elapsed: Duration,
     /// Requests before this start.
     pub counts: Counts,
-    /// The proxies that the counts speak of, by slot.
+    /// Proxies of the counts, by slot.
     pub proxies: Proxies,
     /// Each rule that was in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
-    /// How many requests the match of each of these rules has admitted since then; empty where no rule has one.
+    /// The number of requests that each rule's match has admitted since then; empty if no rule has a match.
     pub matched: Vec<Counts>,
-    /// The stop through the API that has not ended.
+    /// The stop made through the API that has not ended.
     pub stop: Option<Stop>,
 }
 
-/// What is to survive.
+/// The state to save.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Time since the first start of the container.
     pub elapsed: Duration,
     /// Requests since then.
     pub counts: Counts,
-    /// The proxies that the counts speak of, by slot.
+    /// Proxies of the counts, by slot.
     pub proxies: Proxies,
     /// Each rule of the plan, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
-    /// How many requests the match of each of these rules has admitted since then; empty where no rule has one.
+    /// The number of requests that each rule's match has admitted since then; empty if no rule has a match.
     pub matched: Vec<Counts>,
-    /// The stop through the API, if there is one.
+    /// The stop made through the API, if any.
     pub stop: Option<Stop>,
 }
 
-/// The directory, at one start of the container.
+/// The state directory, for one start of the container.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// This start included.
+    /// Includes this start.
     starts: u64,
 }
 
 impl StateDir {
-    /// Reads what is there, and records at once that a start has begun, so that a start that is killed counts, too. `dir`
-    /// is created if only itself is missing.
+    /// Reads the state and records this start at once, so that a start that is killed counts as well. Creates `dir`
+    /// if its parent exists.
     ///
-    /// Whatever is wrong comes back as text and never stops the start: a damaged file (its predecessor is used instead, or
-    /// nothing), a directory that cannot be written.
+    /// Problems are returned as text and never prevent the start: a damaged file (the previous one is used, or none),
+    /// or a directory that is not writable.
     pub fn open(dir: &Path, now: Timestamp) -> (Self, Restored, Option<String>) {
         let mut this = Self { path: dir.to_owned(), starts: 1 };
         if let Err(error) = this.create() {
@@ -99,7 +99,7 @@ impl StateDir {
         }
         let mut wrong = Vec::new();
         let mut restored = Restored::default();
-        let (record, previous) = this.recall(&mut wrong);
+        let (record, previous) = this.read_latest(&mut wrong);
         if let Some(Record { starts, saved, state }) = record {
             let since = now.0.saturating_sub(saved.0);
             let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
@@ -111,7 +111,7 @@ impl StateDir {
         if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, matched, stop }, now) {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
         } else if let Some(previous) = previous {
-            // After the start is counted, so that a kill meanwhile costs the copy and not the count.
+            // Count the start first: a kill in between loses only the copy.
             if let Err(error) = this.put(OLD, &previous) {
                 wrong.push(format!("{} cannot be written: {error}", this.file(OLD).display()));
             }
@@ -119,21 +119,21 @@ impl StateDir {
         (this, restored, (!wrong.is_empty()).then(|| wrong.join("; ")))
     }
 
-    /// Writes the state as a whole or not at all.
+    /// Writes the state completely or not at all.
     ///
     /// # Errors
     ///
-    /// It could not be written, or has more than 8 MiB.
+    /// The state cannot be written, or exceeds 8 MiB.
     pub fn save(&mut self, state: &State, now: Timestamp) -> io::Result<()> {
         self.put(CURRENT, format::encode(self.starts, now, state)?.as_bytes())
     }
 
-    /// Writes a file completely before it takes the place of the one of that name.
+    /// Writes a file completely, then renames it to its name.
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.file(TEMPORARY);
         let written = file::write_new(&temporary, bytes);
         written.and_then(|()| fs::rename(&temporary, self.file(name))).inspect_err(|_| {
-            // Half a state must not fill the rest of a full disk.
+            // A partial state must not fill a full disk.
             let _ = fs::remove_file(&temporary);
         })
     }
@@ -149,8 +149,8 @@ impl StateDir {
         }
     }
 
-    /// The last state that can be read, if there is any, and its bytes if it is the current one.
-    fn recall(&self, wrong: &mut Vec<String>) -> (Option<Record>, Option<Vec<u8>>) {
+    /// The latest readable state, and its bytes if it is the current one.
+    fn read_latest(&self, wrong: &mut Vec<String>) -> (Option<Record>, Option<Vec<u8>>) {
         let current = self.file(CURRENT);
         let damage = match read(&current) {
             Ok(Some((record, bytes))) => return (Some(record), Some(bytes)),
@@ -169,10 +169,10 @@ impl StateDir {
                 Ok(()) => format!("kept as {DAMAGED}"),
                 Err(error) => format!("cannot be kept as {DAMAGED}: {error}"),
             };
-            let instead = if old.is_some() { "its predecessor is used" } else { "begins anew" };
+            let instead = if old.is_some() { "the previous state is used" } else { "starts over" };
             wrong.push(format!("{} {damage}; {kept}; {instead}", current.display()));
             if let Some(record) = &mut old {
-                // The start that wrote the damaged one.
+                // The start that wrote the damaged file.
                 record.starts = record.starts.saturating_add(1);
             }
         }
@@ -180,7 +180,7 @@ impl StateDir {
     }
 }
 
-/// The state in a file, if there is one, and the bytes of the file. Err: why it cannot be used.
+/// Reads a state file, if there is one. The error says why it cannot be used.
 fn read(path: &Path) -> Result<Option<(Record, Vec<u8>)>, String> {
     match file::read(path, MAX_STATE, Links::Refuse) {
         Ok(bytes) => format::decode(&bytes).map(|record| Some((record, bytes))),

@@ -1,4 +1,4 @@
-//! What the API reports besides the plan in force.
+//! The status that the API reports, in addition to the plan in force.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,56 +7,56 @@ use super::merge::Hidden;
 use crate::engine::Snapshot;
 use crate::plan::Source;
 
-/// All that is known of the sources at one instant.
+/// The status of all sources at one instant.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Plan, clock, counts and the stop, if there is one.
+    /// Plan, clock, counts and the stop, if any.
     pub snapshot: Snapshot,
     /// In the order of the plan.
     pub rules: Vec<RuleStatus>,
-    /// Rules that a stronger source hides.
+    /// Rules that a higher-ranking source hides.
     pub hidden: Vec<Hidden>,
-    /// The seed that was given, before the Pod's name is mixed in.
+    /// The configured seed, before the Pod's name is mixed in.
     pub seed: Option<(u64, Source)>,
     /// The sources in use.
     pub sources: Vec<SourceStatus>,
-    /// Which start of the container this is.
+    /// Number of this start of the container.
     pub starts: u64,
-    /// The sources that bring rules at each start of the container.
+    /// Sources whose rules come back at each start of the container.
     pub returning: Vec<Returning>,
 }
 
-/// What is known of a rule besides the plan.
+/// The status of a rule.
 #[derive(Clone, Debug)]
 pub struct RuleStatus {
-    /// The source that it comes from.
+    /// Its source.
     pub source: Source,
-    /// After how long it ends by itself.
+    /// Time until it expires.
     pub expires_in: Option<Duration>,
-    /// Whether this Pod is one of the rule's `pods`.
+    /// Whether `pods` of the rule selects this Pod.
     pub selected: bool,
 }
 
 /// A source in use.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
-    /// Which one.
+    /// The source.
     pub source: Source,
     /// The file it is read from.
     pub path: Option<PathBuf>,
-    /// How many rules it has.
+    /// Number of its rules.
     pub rules: usize,
-    /// What is wrong with its present content; the plan that it held before stays in use.
+    /// Errors of its current content; its previous plan stays in use.
     pub errors: Vec<String>,
 }
 
-/// A source that brings rules at each start of the container.
+/// A source whose rules come back at each start of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Returning {
-    /// Which one.
+    /// The source.
     pub source: Source,
-    /// How many rules it has.
+    /// Number of its rules.
     pub rules: usize,
-    /// How to end them there: a command, or what to do with a file.
+    /// How to remove them: a command, or an instruction for a file.
     pub end: String,
 }

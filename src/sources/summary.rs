@@ -1,15 +1,15 @@
-//! Rules in one line of the log.
+//! Rules on one log line.
 
 use crate::fault::Rule;
 
-/// How many rules a log line names.
-pub(super) const NAMED: usize = 20;
+/// Number of rules that a log line names.
+pub(super) const MAX_NAMED: usize = 20;
 
-/// The first rules in one line.
+/// The first rules, on one line.
 pub fn summary<'a>(rules: impl ExactSizeIterator<Item = &'a Rule>) -> String {
-    let more = rules.len().saturating_sub(NAMED);
+    let more = rules.len().saturating_sub(MAX_NAMED);
     let named: Vec<String> =
-        rules.take(NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
+        rules.take(MAX_NAMED).map(|rule| format!("{} {}", rule.name(), rule.effect())).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &more
 }

@@ -1,4 +1,4 @@
-//! The volumes that mode disk may fill.
+//! The volumes that mode `disk` may fill.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use thiserror::Error;
 
-/// File systems that are no volumes: those in memory, and what the kernel shows as files.
-const NO_VOLUMES: &[&str] = &[
+/// File system types that are not volumes: in memory, or views of the kernel.
+const NON_VOLUME_TYPES: &[&str] = &[
     "tmpfs",
     "ramfs",
     "devtmpfs",
@@ -25,49 +25,49 @@ const NO_VOLUMES: &[&str] = &[
     "overlay",
 ];
 
-/// Why a path is not filled.
+/// Why a path must not be filled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum VolumeError {
-    /// No mount point.
-    #[error("is not the mount point of a volume; mount one there, such as an emptyDir")]
+    /// Not a mount point.
+    #[error("is not the mount point of a volume; mount a volume such as an emptyDir there")]
     NotMounted,
     /// The root of the container.
     #[error(
-        "is the root file system, which is the node's; mount a volume, such as an emptyDir, and name its mount point"
+        "is the root file system, which is on the node's disk; mount a volume such as an emptyDir and use its mount point"
     )]
     Root,
-    /// A file system that takes up memory, or is no volume.
-    #[error("is a {0}, no volume on a disk; to take up memory, there is mode memory")]
+    /// A file system in memory, or a virtual one.
+    #[error("is a {0}, not a volume on a disk; to use memory, use mode memory")]
     Kind(String),
     /// The volume of `STATE_DIR`.
-    #[error("is the volume of STATE_DIR, which is needed; mount another one")]
+    #[error("is the volume of STATE_DIR, which must not be filled; mount another one")]
     State,
     /// Not writable.
     #[error("is not writable for this user: {0}; a volume becomes writable by securityContext.fsGroup")]
     NotWritable(String),
 }
 
-/// A mount of `/proc/self/mountinfo`.
+/// An entry of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
-    /// Device and path on it, which tell volumes apart.
+    /// Device and path on it, which identify the volume.
     origin: (String, String),
     point: PathBuf,
     kind: String,
 }
 
-/// Whether mode disk may fill the volume at `path`.
+/// Checks whether mode `disk` may fill the volume at `path`.
 ///
 /// # Errors
 ///
-/// Why not.
+/// Why it may not.
 pub fn check(path: &Path, state: Option<&Path>) -> Result<(), VolumeError> {
     find(&mounts(), path, state)?;
     access(path, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| VolumeError::NotWritable(std::io::Error::from(error).to_string()))
 }
 
-/// The mount points of all volumes that mode disk may fill, if they are writable.
+/// The mount points of all writable volumes that mode `disk` may fill.
 pub fn all(state: Option<&Path>) -> Vec<PathBuf> {
     let mounts = mounts();
     let points = mounts.iter().map(|mount| mount.point.clone());
@@ -78,9 +78,9 @@ fn find(mounts: &[Mount], path: &Path, state: Option<&Path>) -> Result<(), Volum
     if path == Path::new("/") {
         return Err(VolumeError::Root);
     }
-    // Of several, the last one is on top.
+    // Mounts can be stacked: the last one is visible.
     let mount = mounts.iter().rfind(|mount| mount.point == path).ok_or(VolumeError::NotMounted)?;
-    if NO_VOLUMES.contains(&mount.kind.as_str()) {
+    if NON_VOLUME_TYPES.contains(&mount.kind.as_str()) {
         return Err(VolumeError::Kind(mount.kind.clone()));
     }
     let of_state = state.and_then(|state| {
@@ -97,7 +97,7 @@ fn mounts() -> Vec<Mount> {
     parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
-/// The lines as proc(5) has them: `36 35 98:0 /root /point options … - type source options`.
+/// Parses lines in the format of proc(5): `36 35 98:0 /root /point options … - type source options`.
 fn parse(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
@@ -111,7 +111,7 @@ fn parse(text: &str) -> Vec<Mount> {
     text.lines().filter_map(mount).collect()
 }
 
-/// The kernel writes blanks, tabs, newlines and backslashes as octal numbers.
+/// The kernel escapes blanks, tabs, newlines and backslashes as octal numbers.
 fn unescaped(path: &str) -> String {
     [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")]
         .into_iter()
@@ -131,7 +131,7 @@ mod tests {
         6 1 8:2 / /with\\040blank rw - xfs /dev/sdb rw\n";
 
     #[test]
-    fn a_volume_is_neither_root_nor_memory_nor_that_of_the_state() {
+    fn root_memory_and_state_are_no_volumes_to_fill() {
         let mounts = parse(MOUNTS);
         let state = Some(Path::new("/state/probesim"));
         for (path, expected) in [

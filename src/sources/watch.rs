@@ -1,8 +1,8 @@
-//! Watches files by looking at them often.
+//! Watches files by polling.
 //!
-//! A look costs two system calls per file. It needs no resource that a node can exhaust (inotify instances), works on
-//! file systems without notifications, and follows symbolic links however they are swapped, as those of a ConfigMap or
-//! a downward API volume are.
+//! A poll costs two system calls per file. It needs no resource that a node can exhaust (inotify instances), works on
+//! file systems without notifications, and follows symbolic links however they are replaced, as in ConfigMap and
+//! downward API volumes.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -15,28 +15,29 @@ use std::time::{Duration, Instant};
 use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a file is read at each look although `stat` shows no change: two writes within one tick of the file system's
-/// clock look alike, and the coarsest tick is 2 s. Measured on our own clock, since that of the file may be off.
-const SETTLING: Duration = Duration::from_millis(2_500);
+/// How long a file is read at each poll even if `stat` shows no change: two writes within one tick of the file
+/// system's clock poll alike, and the coarsest tick is 2 s. Measured on our own clock, since the file's timestamps
+/// may be off.
+const SETTLE_TIME: Duration = Duration::from_millis(2_500);
 
-/// Enough to read JSON of the greatest depth, by recursion, in a debug build. Stack that is not used is not resident.
+/// Stack for parsing JSON of the greatest depth recursively, in a debug build. Unused stack is not resident.
 const STACK: usize = 1 << 20;
 
-/// What a look at a file found.
+/// The result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// There is nothing at that path, or a symbolic link to nothing.
+    /// Nothing at that path, or a dangling symbolic link.
     Missing,
-    /// All of it.
+    /// The complete text.
     Text(String),
-    /// The reason why it is no text: too large, not UTF-8, a directory, no permission.
+    /// Why it is not text: too large, not UTF-8, a directory, no permission.
     Unreadable(String),
 }
 
-/// Reads the file once, as the watcher does: at most [`MAX_PLAN`] bytes of UTF-8.
+/// Reads a file once, like the watcher: at most [`MAX_PLAN`] bytes of UTF-8.
 pub fn read(path: &Path) -> Content {
     match file::read_text(path, MAX_PLAN) {
         Ok(text) => Content::Text(text),
@@ -45,15 +46,15 @@ pub fn read(path: &Path) -> Content {
     }
 }
 
-/// Watches `paths` until the handle is dropped. `report(index, content)` is called in a thread of its own for each
-/// difference from what [`read`] gave at the start (the second part of each pair) or from what was reported last.
+/// Watches `paths` until the handle is dropped. A thread calls `report(index, content)` for each difference from what
+/// [`read`] returned at the start (the second part of each pair) or from the last report.
 ///
-/// Content that is not text is reported once two looks in a row have found the same, so that a file that is being
-/// replaced (removed and written again, half a character at its end) is not. Without paths there is no thread.
+/// Content that is not text is reported only when two polls in a row find it, so that a file being replaced (removed
+/// and written again, or cut in the middle of a character) is not reported. Without paths, there is no thread.
 ///
 /// # Errors
 ///
-/// The thread could not be started.
+/// The thread cannot be started.
 pub fn spawn(
     paths: Vec<(PathBuf, Content)>,
     mut report: impl FnMut(usize, Content) + Send + 'static,
@@ -61,20 +62,20 @@ pub fn spawn(
     if paths.is_empty() {
         return Ok(Watcher { refresh: None });
     }
-    let mut files: Vec<_> = paths.into_iter().map(|(path, first)| Watched::new(path, first)).collect();
+    let mut files: Vec<_> = paths.into_iter().map(|(path, first)| WatchedFile::new(path, first)).collect();
     let (refresh, refreshes) = mpsc::channel();
     let watch = move || {
         loop {
             for (index, file) in files.iter_mut().enumerate() {
-                if let Some(content) = file.look(Instant::now()) {
+                if let Some(content) = file.poll(Instant::now()) {
                     report(index, content);
                 }
             }
-            match refreshes.recv_timeout(LOOK) {
+            match refreshes.recv_timeout(POLL_INTERVAL) {
                 Ok(()) => {
-                    // One round serves all requests so far.
+                    // One round serves all pending requests.
                     while refreshes.try_recv().is_ok() {}
-                    files.iter_mut().for_each(Watched::refresh);
+                    files.iter_mut().for_each(WatchedFile::refresh);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -85,25 +86,25 @@ pub fn spawn(
     Ok(Watcher { refresh: Some(refresh) })
 }
 
-/// Watches until it is dropped. A report that has begun by then ends by itself.
+/// Watches until it is dropped. A report in progress then completes by itself.
 #[derive(Debug)]
 pub struct Watcher {
     refresh: Option<Sender<()>>,
 }
 
 impl Watcher {
-    /// Reads all files again now and reports each, changed or not.
+    /// Reads all files now and reports each, changed or not.
     pub fn refresh(&self) {
         if let Some(refresh) = &self.refresh {
-            // The thread ends with this handle, not before.
+            // The thread lives as long as this handle.
             let _ = refresh.send(());
         }
     }
 }
 
-/// What changes with the content of a file, or with the file at its path.
+/// File metadata that changes with the content, or when another file takes the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -111,13 +112,13 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
     }
 }
 
-impl From<&Metadata> for Stamp {
+impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -129,22 +130,22 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// One file and what is known of it.
-struct Watched {
+/// A file and its state.
+struct WatchedFile {
     path: PathBuf,
-    /// What was reported last.
+    /// The last reported content.
     reported: Content,
-    /// Whether it is to be reported, changed or not.
+    /// Whether to report it, changed or not.
     due: bool,
     /// Content that is not text, seen once.
     doubted: Option<Content>,
-    /// The stamp that the last looks found, and when the first of them was.
-    stamp: Option<(Stamp, Instant)>,
-    /// Whether it need not be read again under this stamp.
+    /// The metadata at the last polls, and when it was first seen.
+    stamp: Option<(FileStamp, Instant)>,
+    /// Whether the file need not be read again while its metadata is unchanged.
     settled: bool,
 }
 
-impl Watched {
+impl WatchedFile {
     fn new(path: PathBuf, first: Content) -> Self {
         Self { path, reported: first, due: false, doubted: None, stamp: None, settled: false }
     }
@@ -154,12 +155,12 @@ impl Watched {
         self.settled = false;
     }
 
-    /// Looks at the file, and gives what there is to report.
-    fn look(&mut self, now: Instant) -> Option<Content> {
-        self.look_by(Stamp::of, now)
+    /// Polls the file and returns what to report.
+    fn poll(&mut self, now: Instant) -> Option<Content> {
+        self.poll_with(FileStamp::of, now)
     }
 
-    fn look_by(&mut self, stamp_of: impl Fn(&Path) -> Option<Stamp>, now: Instant) -> Option<Content> {
+    fn poll_with(&mut self, stamp_of: impl Fn(&Path) -> Option<FileStamp>, now: Instant) -> Option<Content> {
         let stamp = stamp_of(&self.path);
         let since = match self.stamp {
             Some((last, since)) if Some(last) == stamp => {
@@ -173,15 +174,15 @@ impl Watched {
         self.stamp = stamp.map(|stamp| (stamp, since));
         let content = read(&self.path);
         let is_text = matches!(content, Content::Text(_));
-        // What cannot be read may become readable without a change that `stat` shows.
-        self.settled = is_text && now.duration_since(since) >= SETTLING;
+        // An unreadable file may become readable without a change that `stat` shows.
+        self.settled = is_text && now.duration_since(since) >= SETTLE_TIME;
         if content == self.reported && !self.due {
             self.doubted = None;
             return None;
         }
         if is_text {
             if stamp_of(&self.path) != stamp {
-                // Written while it was read: the next look finds the whole of it.
+                // It was written during the read: the next poll reads it completely.
                 self.settled = false;
                 return None;
             }

@@ -89,7 +89,7 @@ fn what_goes_wrong_has_its_exit_code_and_its_reason() {
             64,
             "kube-probesim fault: add listener needs --mode: drop (packets are lost), refuse",
         ),
-        ("rm nobody", 65, "kube-probesim fault: no rule in force is called \"nobody\"\n"),
+        ("rm nobody", 65, "kube-probesim fault: no rule in force is named \"nobody\"\n"),
         (
             "list --admin 127.0.0.1:1",
             69,

@@ -188,7 +188,7 @@ fn what_the_machine_cannot_give_prevents_the_start() {
         ),
         (
             &[("FAULTS", "faults: [{name: a, target: process, mode: disk, path: /nowhere, size: 1MiB}]")],
-            "FAULTS: a: path=\"/nowhere\": is not the mount point of a volume; mount one there, such as an emptyDir",
+            "FAULTS: a: path=\"/nowhere\": is not the mount point of a volume; mount a volume such as an emptyDir there",
         ),
         (
             &[("FAULTS", "faults: [{name: a, target: process, mode: disk, path: /, size: 1MiB}]")],

@@ -87,7 +87,7 @@ fn a_volume_of_a_config_map_steers_the_service_and_a_broken_plan_leaves_the_one_
     service.is(501);
     dir.publish(&[("plan.yaml", "")]);
     service.is(200);
-    let refused = event_at(&mut service, "WARN", "the plan before goes on");
+    let refused = event_at(&mut service, "WARN", "the previous plan stays in force");
     assert!(refused.contains("plan.yaml: line 1 column 10"), "{refused}");
 }
 

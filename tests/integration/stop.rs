@@ -140,7 +140,7 @@ fn without_a_state_a_stop_names_what_comes_back() {
     let returning = json!([{
         "source": "environment",
         "rules": 1,
-        "end": "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, with WORKLOAD such as deployment/web",
+        "end": "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, where WORKLOAD is, for example, deployment/web",
     }]);
     assert_eq!(answer["returning"], returning);
     assert_eq!(service.ask("POST", "/v1/reset", "{}").0, 200);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kube_probesim::env::{self, Config};
 use kube_probesim::server::{Server, Signals};
-use kube_probesim::sources::start::Kept;
+use kube_probesim::sources::start::EarlierStarts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -64,7 +64,7 @@ impl Service {
     }
 
     pub async fn start_with(config: Config) -> Self {
-        let kept = Kept::open(&config);
+        let kept = EarlierStarts::open(&config);
         let server = Server::bind(config, kept).unwrap();
         let local = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 1], addr.port()));
         let (probe, admin) = (local(server.probe_addr()), local(server.admin_addr()));

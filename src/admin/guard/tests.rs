@@ -33,7 +33,7 @@ fn loopback_callers_have_a_loopback_address_at_both_ends() {
 }
 
 #[test]
-fn a_request_with_a_sign_of_a_proxy_needs_a_token() {
+fn a_request_through_a_proxy_needs_a_token() {
     let (open, closed) = (Guard::new(None, true), Guard::new(Some(Token::Text("secret".into())), true));
     for sign in [
         "Forwarded",
@@ -57,7 +57,7 @@ fn a_request_with_a_sign_of_a_proxy_needs_a_token() {
 }
 
 #[test]
-fn the_host_is_given_once_and_leads_to_loopback() {
+fn exactly_one_host_is_required_and_it_is_a_loopback_name() {
     let guard = Guard::new(None, true);
     let (h10, h11, h2) = (Version::HTTP_10, Version::HTTP_11, Version::HTTP_2);
     for (version, target, hosts, expected) in [
@@ -87,7 +87,7 @@ fn the_host_is_given_once_and_leads_to_loopback() {
 }
 
 #[test]
-fn without_loopback_and_without_a_token_nobody_steers() {
+fn without_loopback_and_without_a_token_everyone_is_rejected() {
     let request =
         request(Version::HTTP_11, "/v1/state", &[("host", "localhost"), ("authorization", "Bearer secret")]);
     assert_eq!(status(&Guard::new(None, false), "127.0.0.1:5", LOCAL, &request), 403);
@@ -98,7 +98,7 @@ fn without_loopback_and_without_a_token_nobody_steers() {
 }
 
 #[test]
-fn a_token_is_compared_whole_and_taken_from_either_header() {
+fn the_full_token_is_compared_and_either_header_carries_it() {
     let guard = Guard::new(Some(Token::Text("secret".into())), true);
     for (headers, expected) in [
         (&[("authorization", "Bearer secret")][..], 200),
@@ -121,7 +121,7 @@ fn a_token_is_compared_whole_and_taken_from_either_header() {
 }
 
 #[test]
-fn loopback_hosts_are_those_that_lead_nowhere_else() {
+fn only_names_that_always_resolve_to_loopback_are_loopback_hosts() {
     for host in [
         "localhost",
         "LocalHost:8081",

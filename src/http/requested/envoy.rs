@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 
-use super::{LONGEST, WrongRequest};
-use crate::engine::REQUESTED;
+use super::{MAX_DURATION, WrongRequest};
+use crate::engine::REQUESTED_RULE;
 use crate::fault::{
     Action, ClientFilter, Delay, GrpcStatus, MAX_SPEED, Mode, Rate, Rule, RuleName, Target, Targets, Trigger,
 };
@@ -15,10 +15,11 @@ const ABORT: &str = "x-envoy-fault-abort-request";
 const ABORT_GRPC: &str = "x-envoy-fault-abort-grpc-request";
 const THROUGHPUT: &str = "x-envoy-fault-throughput-response";
 
-/// A delay, an abort and a throughput, each with its share. A status of HTTP wins over one of gRPC.
+/// Rules for a delay, an abort and a throughput limit, each with its percentage. An HTTP status takes precedence over
+/// a gRPC status.
 pub(super) fn rules(headers: &HeaderMap) -> Result<Vec<Rule>, WrongRequest> {
     let mut rules = Vec::new();
-    if let Some(millis) = number(headers, DELAY, 1, LONGEST.as_millis() as u64)? {
+    if let Some(millis) = number(headers, DELAY, 1, MAX_DURATION.as_millis() as u64)? {
         let delay = Delay::fixed(Duration::from_millis(millis)).ok();
         rules.extend(rule(headers, DELAY, delay, None)?);
     }
@@ -27,7 +28,7 @@ pub(super) fn rules(headers: &HeaderMap) -> Result<Vec<Rule>, WrongRequest> {
     if let Some(status) = status {
         rules.extend(rule(headers, ABORT, None, Some(Mode::Status(status as u16)))?);
     } else if let Some(status) = grpc_status.and_then(|code| GrpcStatus::parse(&code.to_string())) {
-        // Envoy has one share for both kinds of aborts.
+        // Envoy has one percentage for both kinds of aborts.
         let share = if has_share(headers, ABORT_GRPC) { ABORT_GRPC } else { ABORT };
         rules.extend(rule(headers, share, None, Some(Mode::Grpc { status, message: String::new() }))?);
     }
@@ -60,8 +61,9 @@ fn rule(
     let rate = Rate::from_percent(percent as f64).unwrap_or(Rate::ALWAYS);
     let action = Action::Requests { targets: Targets::NONE.with(Target::Traffic), delay, mode };
     let trigger = Trigger { rate, ..Trigger::ALWAYS };
-    let rule = RuleName::new(REQUESTED).and_then(|name| Rule::new(name, ClientFilter::Any, trigger, action));
-    // Every value has been checked.
+    let rule =
+        RuleName::new(REQUESTED_RULE).and_then(|name| Rule::new(name, ClientFilter::Any, trigger, action));
+    // Every value was checked above.
     Ok(rule.ok())
 }
 

@@ -1,4 +1,4 @@
-//! What a connection's task polls next: hyper for each protocol, a script, or nothing.
+//! The drivers of a connection's task: hyper for each protocol, a script, or nothing.
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -16,8 +16,8 @@ use crate::listener::session::Negotiated;
 use crate::listener::stream::{Progress, Stream};
 use crate::listener::tunnel::ClientEnd;
 
-/// What hyper insists on as the least size of its buffer.
-const LEAST_BUFFER: usize = 8192;
+/// hyper's minimum buffer size.
+const MIN_BUFFER: usize = 8192;
 
 /// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
 /// buffers, the request, its answer, and the kernel's buffers.
@@ -50,7 +50,8 @@ impl Connection {
         Ok(if is_http2 { self.http2() } else { self.http1(Bytes::new()) })
     }
 
-    /// Drops hyper while the connection is idle. A new one reads again what it has read of the next request.
+    /// Drops hyper while the connection is idle. A new instance gets the bytes of the next request that were already
+    /// read.
     pub(super) fn rest(&mut self, driver: Driver) -> Driver {
         match driver {
             Driver::Http1(connection) => match connection.into_parts().read_buf {
@@ -69,9 +70,9 @@ impl Connection {
         let handler = Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()
-            .max_buf_size(size.max(LEAST_BUFFER))
+            .max_buf_size(size.max(MIN_BUFFER))
             .max_header_size(size)
-            // Its timer would go on in a frozen connection, and end idle ones by the limit of a head.
+            // Its timer would continue in a frozen connection, and apply the head limit to idle ones.
             .header_read_timeout(None)
             .preserve_header_case(self.service.transparent)
             .serve_connection(TokioIo::new(stream), handler);
@@ -88,7 +89,7 @@ impl Connection {
         Stream { socket: self.socket.clone(), state: self.state.clone(), unread, progress, buffered: None }
     }
 
-    /// What comes after hyper where the last answer has changed the protocol. Otherwise, hyper is dropped.
+    /// The successor of hyper if the last answer switched protocols. Otherwise, hyper is dropped.
     pub(super) fn tunnelled(&self, driver: Driver) -> Option<Driver> {
         let Driver::Http1(connection) = driver else { return None };
         let tunnel = self.state.take_tunnel()?;
@@ -96,7 +97,7 @@ impl Connection {
         Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))
     }
 
-    /// Performs the script in place of hyper.
+    /// Runs the script instead of hyper.
     pub(super) fn taken_over(&mut self, driver: Driver, takeover: Takeover) -> Driver {
         self.endless = takeover.script.ending == Ending::Never;
         if let Driver::Http2(_) = driver {

@@ -14,7 +14,7 @@ const UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
 /// The same over HTTP/2: SETTINGS, in case none were sent, and GOAWAY with `ENHANCE_YOUR_CALM`.
-const CALM_DOWN: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
+const ENHANCE_YOUR_CALM: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 
 /// The answer to a client that does not speak TLS where nothing else is spoken.
 const PLAIN_REFUSED: &[u8] =
@@ -42,7 +42,7 @@ impl Connection {
         self.state.end_by_server();
         match refusal {
             Refusal::Memory { is_http2 } => {
-                self.socket.try_write(if is_http2 { CALM_DOWN } else { UNAVAILABLE });
+                self.socket.try_write(if is_http2 { ENHANCE_YOUR_CALM } else { UNAVAILABLE });
             }
             Refusal::Plain { is_http2 } => {
                 self.socket.try_write(if is_http2 { INADEQUATE_SECURITY } else { PLAIN_REFUSED });

@@ -1,4 +1,4 @@
-//! What only a connection of HTTP/2 is at.
+//! State of HTTP/2 connections.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -15,7 +15,7 @@ impl ConnectionState {
         self.lock().streams = Some(Box::default());
     }
 
-    /// Notes whether a client of HTTP/2 has begun something that it has to end before it can ask for anything.
+    /// Records whether an HTTP/2 client has started something that it must finish before it can send a request.
     pub(in crate::listener) fn set_unfinished(&self, is_unfinished: bool) {
         let mut inner = self.lock();
         match inner.phase {
@@ -49,12 +49,12 @@ impl ConnectionState {
         self.lock().streams.as_ref().is_some_and(|streams| streams.is_flooded())
     }
 
-    /// Whether HTTP/2 is spoken and no stream is open.
+    /// Whether this is an HTTP/2 connection without open streams.
     pub(in crate::listener) fn has_no_stream(&self) -> bool {
         self.lock().streams.as_ref().is_some_and(|streams| streams.is_empty())
     }
 
-    /// A stream's request of `client` is cut, and wants to be woken when that is over.
+    /// Registers a request of `client` that is cut, to be woken when the cut ends.
     pub(in crate::listener) fn await_admission(&self, client: Client, waker: &Waker) {
         let mut inner = self.lock();
         inner.client = Some(client);

@@ -1,4 +1,4 @@
-//! What the handler of a request says about the rest of its connection.
+//! How a request's handler affects the rest of its connection.
 
 use super::ConnectionState;
 use crate::fault::Client;
@@ -17,7 +17,7 @@ impl ConnectionState {
         self.lock().expects_reset = true;
     }
 
-    /// Whether a reset follows what is sent; asked once.
+    /// Whether a reset follows what is sent; returns true once.
     pub(in crate::listener) fn take_expects_reset(&self) -> bool {
         std::mem::take(&mut self.lock().expects_reset)
     }
@@ -31,7 +31,7 @@ impl ConnectionState {
         inner.survives_half_close = inner.client != Some(Client::Kubelet);
     }
 
-    /// Whether the client may end its side while its request waits.
+    /// Whether the client may half-close while its request is pending.
     pub(in crate::listener) fn may_half_close(&self) -> bool {
         self.lock().survives_half_close
     }
@@ -40,7 +40,7 @@ impl ConnectionState {
         self.lock().tunnel = Some(tunnel);
     }
 
-    /// What follows the last answer, which changed the protocol. No limit of HTTP holds from here on.
+    /// The tunnel that follows the last answer, which switched protocols. HTTP limits no longer apply.
     pub(in crate::listener) fn take_tunnel(&self) -> Option<Tunnel> {
         let mut inner = self.lock();
         let tunnel = inner.tunnel.take();

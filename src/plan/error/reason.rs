@@ -115,10 +115,10 @@ pub enum Reason {
     #[error("is the name of the faults that requests ask for; take another")]
     ReservedName,
     /// A name that differs from the one in the path of the request.
-    #[error("is not {0}, the name in the path; leave it out")]
+    #[error("is not {0}, the name in the path; omit it")]
     OtherName(RuleName),
     /// A name that differs from the one in the path of the request.
-    #[error("is not {0}, the name in the path; leave it out")]
+    #[error("is not {0}, the name in the path; omit it")]
     OtherProxyName(ProxyName),
     /// More rules than allowed.
     #[error("{0} rules are more than the {MAX_RULES} allowed")]
@@ -203,7 +203,7 @@ pub enum Reason {
         nearest: Option<String>,
     },
     /// A proxy that rules act on.
-    #[error("proxy {name} is the target of {rules}; take the rules out first")]
+    #[error("proxy {name} is the target of {rules}; remove the rules first")]
     ProxyInUse {
         /// Its name.
         name: ProxyName,

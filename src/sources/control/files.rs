@@ -2,23 +2,23 @@
 
 use tracing::warn;
 
-use super::{Cause, Control, candidate};
+use super::{ChangeOrigin, Control, candidate};
 use crate::plan::Source;
 
 impl Control {
-    /// Takes a file's content, as `Layers::read` does.
+    /// Accepts a file's content, as `Layers::read` does.
     pub fn read(&self, source: Source, content: Result<Option<&str>, &str>) {
         let mut inner = self.lock();
         let mut layers = inner.layers.clone();
         let Some(path) = layers.file_of(source).map(|file| file.path.display().to_string()) else { return };
-        let change = if content == Ok(None) { "file is gone" } else { "file read" };
+        let change = if content == Ok(None) { "file removed" } else { "file read" };
         let result = layers.read(source, content).and_then(|changed| {
             if !changed {
                 return Ok(());
             }
             let before = inner.file_stop.clone();
             inner.file_stop = layers.stop(before.as_ref());
-            let cause = Cause { source, by: &path, change };
+            let cause = ChangeOrigin { source, by: &path, change };
             candidate(&layers, &inner.overlay, &inner.merged)
                 .and_then(|merged| self.put_in_force(&mut inner, merged, cause, false))
                 .map(|_| ())
@@ -39,7 +39,7 @@ impl Control {
             Err(errors) => {
                 self.0.metrics.reload(source, false);
                 for error in &errors {
-                    warn!(source = source.name(), "{error}; the plan before goes on");
+                    warn!(source = source.name(), "{error}; the previous plan stays in force");
                 }
                 self.events().refused(source, &path, &errors);
                 if let Some(file) = inner.layers.file(source) {

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Cause, Control, Inner, candidate};
+use super::{ChangeOrigin, Control, Inner, candidate};
 use crate::fault::{ProxyName, Rule};
 use crate::plan::{ConfigError, Errors, Proxy, Reason, Source, read_proxy};
 use crate::sources::proxies::ProxyHost;
-use crate::sources::summary::NAMED;
+use crate::sources::summary::MAX_NAMED;
 use crate::sources::{Changed, Refusal};
 
 impl Control {
-    /// Serves the proxies of all sources by `host` from here on. Those that cannot be had are logged and left to the next
-    /// change.
+    /// Serves the proxies of all sources through `host` from now on. Proxies that cannot be bound are logged; the
+    /// next change tries again.
     ///
     /// # Errors
     ///
-    /// The sockets that cannot be had.
+    /// The sockets that cannot be bound.
     pub fn host_proxies(&self, host: Arc<dyn ProxyHost>) -> Result<(), Errors> {
         let inner = self.lock();
         let wanted: Vec<Proxy> = inner.merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect();
@@ -26,12 +26,12 @@ impl Control {
         if opened.is_ok() {
             host.serve(&wanted);
         }
-        // There is one host in the life of a service.
+        // A service has one host, so this is set only once.
         let _ = self.0.host.set(host);
         opened
     }
 
-    /// The proxies in use, where each comes from, and where it listens.
+    /// The proxies in use, their sources and their listening addresses.
     pub fn proxies(&self) -> Vec<(Proxy, Source, Option<SocketAddr>)> {
         let inner = self.lock();
         let address = |name: &ProxyName| self.0.host.get().and_then(|host| host.address(name));
@@ -50,7 +50,7 @@ impl Control {
         let name =
             ProxyName::new(name).map_err(|error| invalid(ConfigError::new("", error).field("name")))?;
         if let Value::Object(fields) = &mut proxy {
-            // What was got can be put.
+            // Proxies that were read can be written.
             fields.remove("source");
             fields.remove("address");
             let given = fields.entry("name").or_insert_with(|| name.as_str().into());
@@ -73,7 +73,7 @@ impl Control {
         let name = proxy.name.clone();
         let names = |rule: &Rule| rule.proxies().any(|of_rule| *of_rule == name);
         let rules = inner.merged.rules.iter().filter(|(rule, _)| names(rule));
-        let rules: Vec<&str> = rules.take(NAMED).map(|(rule, _)| rule.name().as_str()).collect();
+        let rules: Vec<&str> = rules.take(MAX_NAMED).map(|(rule, _)| rule.name().as_str()).collect();
         if !rules.is_empty() {
             let rules = format!("rule {}", rules.join(", "));
             let error = ConfigError::new("", Reason::ProxyInUse { name, rules });
@@ -94,7 +94,7 @@ impl Control {
         change: &str,
     ) -> Result<u64, Refusal> {
         let merged = candidate(&layers, &inner.overlay, &inner.merged).map_err(Refusal::Invalid)?;
-        let cause = Cause { source: Source::Api, by, change };
+        let cause = ChangeOrigin { source: Source::Api, by, change };
         let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
         inner.layers = layers;
         self.0.metrics.reload(Source::Api, true);

@@ -1,17 +1,17 @@
-//! Changes of rules through the API, and their end.
+//! Rule changes through the API, and the expiry of rules.
 
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Cause, Control, Inner, candidate};
+use super::{ChangeOrigin, Control, Inner, candidate};
 use crate::fault::{Replica, RuleName};
 use crate::plan::{ConfigError, Source, check_replica};
 use crate::sources::overlay::{self, Overlay, UnknownRule};
-use crate::sources::summary::NAMED;
+use crate::sources::summary::MAX_NAMED;
 use crate::sources::{Change, Changed, Refusal};
 
 impl Control {
-    /// Changes rules; stop and resume change none.
+    /// Applies a change of rules; stop and resume change none.
     pub(super) fn change_rules(
         &self,
         inner: &mut Inner,
@@ -58,7 +58,7 @@ impl Control {
                 (overlay, renews) = (Overlay::default(), renew);
                 "reset".to_owned()
             }
-            // These change no rule.
+            // These do not change rules.
             Change::Stop | Change::Resume | Change::PutProxy { .. } | Change::DeleteProxy { .. } => {
                 return Ok(self.unchanged());
             }
@@ -67,11 +67,11 @@ impl Control {
         let given = merged.seed.map(|(seed, _)| seed);
         let replica = Replica::named(given, self.0.instance.pod.as_deref());
         let mut errors = check_replica(overlay.rules(), &replica, "");
-        errors.append(inner.layers.surroundings().check(overlay.rules(), given.is_some(), ""));
+        errors.append(inner.layers.container_check().check(overlay.rules(), given.is_some(), ""));
         if !errors.is_empty() {
             return Err(Refusal::Invalid(errors));
         }
-        let cause = Cause { source: Source::Api, by, change: &what };
+        let cause = ChangeOrigin { source: Source::Api, by, change: &what };
         let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
         (inner.overlay, inner.layers) = (overlay, layers);
         self.0.metrics.reload(Source::Api, true);
@@ -79,7 +79,7 @@ impl Control {
         Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
     }
 
-    /// Ends the rules whose time is up.
+    /// Removes expired rules.
     pub(super) fn expire(&self) {
         let mut inner = self.lock();
         let mut overlay = inner.overlay.clone();
@@ -88,13 +88,13 @@ impl Control {
             return;
         }
         let merged = inner.layers.merged_with(Some(overlay.layer()));
-        let names = ended.iter().take(NAMED).map(RuleName::as_str).collect::<Vec<_>>().join(", ");
-        let more = ended.len().saturating_sub(NAMED);
+        let names = ended.iter().take(MAX_NAMED).map(RuleName::as_str).collect::<Vec<_>>().join(", ");
+        let more = ended.len().saturating_sub(MAX_NAMED);
         let change =
             if more > 0 { format!("end of {names} and {more} more") } else { format!("end of {names}") };
         inner.overlay = overlay;
-        let cause = Cause { source: Source::Api, by: "ttl", change: &change };
-        // Each change has made sure that what it hides fits; an error here is a mistake in that.
+        let cause = ChangeOrigin { source: Source::Api, by: "ttl", change: &change };
+        // Each change has checked that the rules it hides fit; an error here is a bug in that check.
         if let Err(errors) = self.put_in_force(&mut inner, merged, cause, false) {
             let errors = errors.lines();
             for error in &errors {

@@ -1,13 +1,13 @@
 //! Stop and resume.
 
-use super::{Cause, Control, Inner};
+use super::{ChangeOrigin, Control, Inner};
 use crate::clock::wall_clock;
 use crate::engine::Stop;
 use crate::plan::Source;
 use crate::sources::{Changed, Refusal};
 
 impl Control {
-    /// Puts every rule out of force; a second stop changes nothing.
+    /// Stops all rules; a second stop changes nothing.
     pub(super) fn stop(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
         let before = inner.stop.clone();
         if before.is_some() {
@@ -17,14 +17,14 @@ impl Control {
         self.apply_stop(inner, by, "stop").inspect_err(|_| inner.stop = before)
     }
 
-    /// Ends a stop of the API; one that a file asks for goes on.
+    /// Ends a stop made through the API. A stop that a file asks for stays in force.
     pub(super) fn resume(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
         let Some(before) = inner.stop.take() else { return Ok(self.unchanged()) };
         self.apply_stop(inner, by, "resume").inspect_err(|_| inner.stop = Some(before))
     }
 
     fn apply_stop(&self, inner: &mut Inner, by: &str, change: &str) -> Result<Changed, Refusal> {
-        let cause = Cause { source: Source::Api, by, change };
+        let cause = ChangeOrigin { source: Source::Api, by, change };
         let merged = inner.merged.clone();
         let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
         Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })

@@ -16,7 +16,7 @@ use crate::plan::write_rule;
 use crate::sources::start::running;
 use crate::sources::state::Restored;
 
-/// A control over the plan of these variables; a file is at `/faults` if `FAULTS_FILE` says so.
+/// A control for the plan of these variables; its file is at `/faults` if `FAULTS_FILE` says so.
 fn control(vars: &[(&str, &str)]) -> Control {
     let pairs = vars.iter().map(|(name, value)| (name.into(), value.into()));
     let config = env::load(pairs).unwrap().config;
@@ -83,7 +83,7 @@ impl Control {
 const RATE: &[(&str, &str)] = &[("LIVENESS_FAILURE_RATE", "20"), ("READINESS_FAIL_AFTER_TIME", "60")];
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_of_the_api_comes_first_and_one_deleted_is_out_of_force_until_a_reset() {
+async fn api_rules_come_first_and_deleted_rules_stay_out_until_a_reset() {
     let control = control(RATE);
     assert_eq!(control.shown(), "readiness-time:environment liveness-rate:environment");
     assert_eq!(control.must(put("down", down("traffic"))), 2);
@@ -99,16 +99,16 @@ async fn a_rule_of_the_api_comes_first_and_one_deleted_is_out_of_force_until_a_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unchanged_rule_keeps_its_origin_through_all_changes_and_a_renewal_ends_that() {
+async fn an_unchanged_rule_keeps_its_origin_until_it_is_renewed() {
     let control = control(RATE);
     advance(Duration::from_secs(10)).await;
     let same = control.rule("readiness-time");
     control.must(put("other", down("traffic")));
     control.must(put("readiness-time", same));
-    assert_eq!(control.origin("readiness-time"), Duration::ZERO, "the same content from another source");
+    assert_eq!(control.origin("readiness-time"), Duration::ZERO, "same content from another source");
     assert_eq!(control.origin("other"), Duration::from_secs(10));
     control.must(patch("readiness-time", json!({"status": 503})));
-    assert_eq!(control.origin("readiness-time"), Duration::from_secs(10), "another content");
+    assert_eq!(control.origin("readiness-time"), Duration::from_secs(10), "different content");
     advance(Duration::from_secs(10)).await;
     control.must(Change::Reset { renew: false });
     assert_eq!(control.origin("liveness-rate"), Duration::ZERO);
@@ -117,7 +117,7 @@ async fn an_unchanged_rule_keeps_its_origin_through_all_changes_and_a_renewal_en
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_is_put_replaces_everything_and_what_it_was_comes_back() {
+async fn put_plan_replaces_everything_until_a_reset() {
     let control = control(RATE);
     let plan =
         json!({"seed": 5, "faults": [{"name": "a", "target": "liveness", "mode": "hang", "ttl": "10s"}]});
@@ -126,14 +126,14 @@ async fn a_plan_that_is_put_replaces_everything_and_what_it_was_comes_back() {
     assert_eq!(control.status().seed, Some((5, Source::Api)));
     assert_eq!(control.status().rules[0].expires_in, Some(Duration::from_secs(10)));
     control.must(delete("a"));
-    assert_eq!(control.shown(), "", "nothing comes up from beneath");
+    assert_eq!(control.shown(), "", "lower layers stay hidden");
     control.must(Change::Reset { renew: false });
     assert_eq!(control.shown(), "readiness-time:environment liveness-rate:environment");
     assert_eq!(control.status().seed, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_with_a_ttl_ends_by_itself_and_a_patch_leaves_its_end_alone_unless_it_names_it() {
+async fn a_rule_with_a_ttl_expires_and_a_patch_without_ttl_keeps_its_end() {
     let control = control(RATE);
     let running = tokio::spawn(control.clone().run());
     control.must(put("down", json!({"target": "traffic", "mode": "status", "ttl": "60s"})));
@@ -148,7 +148,7 @@ async fn a_rule_with_a_ttl_ends_by_itself_and_a_patch_leaves_its_end_alone_unles
     sleep(Duration::from_secs(10)).await;
     assert_eq!(control.shown(), "readiness-time:environment liveness-rate:environment");
     let kinds: Vec<_> =
-        control.events().page(Some(0), 100).events.iter().map(|event| event.what.kind()).collect();
+        control.events().page(Some(0), 100).events.iter().map(|event| event.kind.name()).collect();
     assert_eq!(kinds, ["plan"; 6]);
     control.must(put("down", json!({"target": "traffic", "mode": "status", "ttl": "60s"})));
     control.must(patch("down", json!({"ttl": null})));
@@ -157,7 +157,7 @@ async fn a_rule_with_a_ttl_ends_by_itself_and_a_patch_leaves_its_end_alone_unles
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
+async fn errors_name_the_field_and_change_nothing() {
     let control = control(RATE);
     for (change, errors) in [
         (
@@ -170,7 +170,7 @@ async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
         ),
         (
             put("down", json!({"name": "up", "target": "traffic", "mode": "hang"})),
-            vec!["name=\"up\": is not down, the name in the path; leave it out"],
+            vec!["name=\"up\": is not down, the name in the path; omit it"],
         ),
         (
             put("Down", down("traffic")),
@@ -195,7 +195,7 @@ async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
         (
             Change::PutPlan(json!({"faults": [{"name": "a", "ttl": "0s"}, 5]})),
             vec![
-                "faults[0]: ttl=\"0s\": is not more than 0; leave it out for ever",
+                "faults[0]: ttl=\"0s\": is not more than 0; omit it for no limit",
                 "faults[0] (a): `target` is missing",
                 "faults[1]=\"5\": is not a mapping",
             ],
@@ -221,7 +221,7 @@ async fn what_is_wrong_is_told_with_its_field_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_for_another_generation_is_refused() {
+async fn a_change_for_another_generation_is_rejected() {
     let control = control(RATE);
     let change = |expected: &[u64]| control.change("test", Some(expected), put("down", down("traffic")));
     assert_eq!(change(&[1]), Ok(Changed { generation: 2, created: true, stopped: false }));
@@ -230,7 +230,7 @@ async fn a_change_for_another_generation_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_is_beneath_the_api_and_a_broken_one_leaves_the_plan_before() {
+async fn a_file_ranks_below_the_api_and_a_broken_one_keeps_the_previous_plan() {
     let control = control(&[("FAULTS_FILE", "/faults"), ("LIVENESS_FAILURE_RATE", "20"), ("SEED", "1")]);
     let read = |content: Result<Option<&str>, &str>| control.read(Source::File, content);
     read(Ok(Some("faults: [{name: a, target: traffic, mode: hang}, {name: liveness-rate, disabled: true}]")));
@@ -246,7 +246,7 @@ async fn a_file_is_beneath_the_api_and_a_broken_one_leaves_the_plan_before() {
     read(Ok(Some(
         "faults: [{name: liveness-rate, disabled: true}, {name: a, mode: hang, target: [traffic]}]",
     )));
-    assert_eq!(control.status().snapshot.active.generation, generation, "another spelling is no change");
+    assert_eq!(control.status().snapshot.active.generation, generation, "different formatting is no change");
     assert!(file(&control).errors.is_empty());
     for nothing in ["", "\n", "# nothing\n", "null", "{}", "faults: []"] {
         read(Ok(Some(nothing)));
@@ -260,21 +260,21 @@ async fn a_file_is_beneath_the_api_and_a_broken_one_leaves_the_plan_before() {
     assert_eq!(control.shown(), "a:api liveness-rate:environment");
     read(Ok(None));
     assert_eq!(control.shown(), "a:api liveness-rate:environment");
-    assert_eq!(file(&control).errors, ["/faults: is not there; it has no rules until it is"]);
+    assert_eq!(file(&control).errors, ["/faults: does not exist; it adds no rules until it does"]);
     let metrics = control.scrape();
     for line in [r#"{source="file",result="ok"} 9"#, r#"{source="file",result="error"} 3"#] {
         assert!(metrics.contains(&format!("probesim_plan_reloads_total{line}\n")), "{line} in {metrics}");
     }
 }
 
-/// A plan of so many rules.
+/// A plan with this many rules.
 fn many(count: usize) -> Value {
     let rule = |i| json!({"name": format!("rule-{i}"), "target": "traffic", "mode": "hang"});
     json!({ "faults": (0..count).map(rule).collect::<Vec<_>>() })
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_rule_hides_counts_so_that_its_end_and_a_reset_never_fail() {
+async fn hidden_rules_count_so_that_expiry_and_reset_never_fail() {
     let control = control(&[("LIVENESS_FAILURE_RATE", "20"), ("FAULTS_FILE", "/faults")]);
     let running = tokio::spawn(control.clone().run());
     control.read(Source::File, Ok(Some(&many(999).to_string())));
@@ -284,7 +284,7 @@ async fn what_a_rule_hides_counts_so_that_its_end_and_a_reset_never_fail() {
     sleep(Duration::from_secs(11)).await;
     assert_eq!(control.status().snapshot.active.plan.len(), 1000);
     assert_eq!(control.status().snapshot.active.generation, 4);
-    // A plan that replaces all others hides a file that would not fit beside the environment.
+    // A plan that replaces all others hides a file that would not fit together with the environment.
     control.must(Change::PutPlan(many(1000)));
     control.read(Source::File, Ok(Some(&many(1000).to_string())));
     assert_eq!(control.status().sources[1].errors, [format!("/faults: {}", full[0])]);

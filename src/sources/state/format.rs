@@ -1,4 +1,4 @@
-//! The state as text: one JSON document of one line, in which the checksum goes over the bytes of `state`.
+//! The state as text: a JSON document of one line. The checksum covers the bytes of `state`.
 //!
 //! ```json
 //! {"version":1,"checksum":"84ff6eb36fd0e9cc","state":{"starts":2,"saved_ns":…,"elapsed_ns":…,"counts":{"readiness":{"kubelet":7}},
@@ -16,23 +16,23 @@ use crate::engine::Stop;
 use crate::fault::{Client, Counts, MAX_PROXIES, Origin, Proxies, ProxyName, Target, TargetId, Timestamp};
 use crate::plan::Source;
 
-/// The version that is written and read.
+/// The supported version.
 const VERSION: u64 = 1;
 
-/// Hexadecimal digits of the checksum.
+/// Number of hexadecimal digits of the checksum.
 const DIGITS: usize = 16;
 
 const BEFORE_STATE: &str = "\",\"state\":";
 
 const END: &str = "}\n";
 
-/// The longest time since the first start, and the last date (in 2070): 100 years, less than 64 bits of nanoseconds.
+/// Limit of the time since the first start, and of dates (in 2070): 100 years fit in 64 bits of nanoseconds.
 pub(super) const MAX_ELAPSED: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-/// The largest number of requests or starts: nobody gets there by counting, and adding to it does not overflow.
+/// Limit of requests and starts: counting never reaches it, and additions do not overflow.
 const MAX_COUNT: u64 = 1 << 60;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) starts: u64,
@@ -63,15 +63,15 @@ struct RawOrigin {
     elapsed_ns: u64,
     counts: RawCounts,
     starts: u64,
-    /// Requests that the rule's match has admitted.
+    /// Number of requests that the rule's match has admitted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     matched: RawCounts,
 }
 
-/// Counts by target and client class, those above zero.
+/// Counts by target and client class, without zeros.
 type RawCounts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// The text of a state; numbers beyond their bounds are at their bounds.
+/// Serializes a state; numbers are clamped to their limits.
 pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result<String> {
     let raw = RawState {
         starts: starts.min(MAX_COUNT),
@@ -102,7 +102,7 @@ pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result
     Ok(text)
 }
 
-/// The state of a text. Err: why there is none.
+/// Parses a state. The error says why it cannot be used.
 pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
     if bytes.len() > MAX_STATE {
         return Err(format!("is damaged: larger than {MAX_STATE} bytes"));
@@ -135,7 +135,7 @@ fn other_version(text: &str) -> Option<String> {
     Some(format!("is of version {version}, not {VERSION}"))
 }
 
-/// A hash that differs whenever a single byte does.
+/// A hash that changes whenever a single byte does.
 fn checksum(bytes: &[u8]) -> u64 {
     crate::fault::fnv1a(bytes)
 }
@@ -164,7 +164,7 @@ fn record(raw: &RawState) -> Option<Record> {
     })
 }
 
-/// Counts of matching requests by position; none where no rule has any.
+/// Numbers of matching requests by position; empty if no rule has any.
 fn matched(origins: &[RawOrigin], proxies: &Proxies) -> Option<Vec<Counts>> {
     if origins.iter().all(|origin| origin.matched.is_empty()) {
         return Some(Vec::new());
@@ -173,7 +173,7 @@ fn matched(origins: &[RawOrigin], proxies: &Proxies) -> Option<Vec<Counts>> {
 }
 
 fn read_stop(raw: &RawStop) -> Option<Stop> {
-    // Only a stop through the API is kept.
+    // Only stops made through the API are kept.
     Some(Stop { source: Source::Api, by: raw.by.clone(), since: Timestamp(elapsed(raw.since_ns)?) })
 }
 
@@ -191,7 +191,7 @@ fn write_counts(counts: &Counts, proxies: &Proxies) -> RawCounts {
     all.filter(|(_, counts)| !counts.is_empty()).collect()
 }
 
-/// The proxies that counts speak of, as many as there may be. None of them is present before a source names it.
+/// The proxies of the counts, up to the limit. None is present until a source defines it.
 fn proxies(raw: &RawCounts) -> Proxies {
     let names: Vec<ProxyName> = raw.keys().filter_map(|name| ProxyName::new(name).ok()).collect();
     let known = Proxies::default().with(names.iter().take(MAX_PROXIES));

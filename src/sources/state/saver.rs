@@ -1,4 +1,4 @@
-//! Saves what has changed, in a thread of its own.
+//! Saves changes of the state, in a thread.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -13,39 +13,40 @@ use tokio::time::timeout;
 use super::{State, StateDir};
 use crate::clock::wall_clock;
 
-/// Time between two looks at the state, at most lost by a kill.
-const PERIOD: Duration = Duration::from_millis(100);
+/// Interval between checks of the state; a kill loses at most this much.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time between two saves where only time has passed.
-const CLOCK_PERIOD: Duration = Duration::from_secs(1);
+/// Interval between saves if only time has passed.
+const CLOCK_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a requested save may take.
-const SAVE_TIME: Duration = Duration::from_secs(5);
+/// Time limit of a requested save.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Enough to write a state; the state itself is on the heap.
+/// Stack size; the state itself is on the heap.
 const STACK: usize = 256 << 10;
 
-/// The thread that saves. Dropped without [`finish`](Self::finish) it saves a last time as well, but nobody waits for it.
+/// The saving thread. If it is dropped without [`finish`](Self::finish), it still saves once more, but nobody waits
+/// for it.
 #[derive(Debug)]
 pub struct Saver {
     requests: Sender<Request>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Asks the thread for a save. It may outlive the [`Saver`].
+/// Requests saves from the thread. It may outlive the [`Saver`].
 #[derive(Clone, Debug)]
 pub struct SaveRequests(Sender<Request>);
 
-/// Why a state is not on the disk.
+/// Why a state is not on disk.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SaveError {
     /// Writing failed.
     #[error("the state cannot be written: {0}")]
     Failed(String),
     /// The disk is slow.
-    #[error("the state was not written within {} s", SAVE_TIME.as_secs())]
+    #[error("the state was not written within {} s", SAVE_TIMEOUT.as_secs())]
     Late,
-    /// The service is ending, or the thread is gone.
+    /// The service is shutting down, or the thread has ended.
     #[error("the state is no longer saved")]
     Ended,
 }
@@ -54,16 +55,16 @@ pub enum SaveError {
 enum Request {
     /// Save, and report the result.
     Save(oneshot::Sender<Result<(), SaveError>>),
-    /// Save a last time and end.
+    /// Save once more and exit.
     End,
 }
 
-/// Saves what `state` gives every 100 ms if it differs from what was saved last; where only time has passed, every second.
-/// Each kind of error is reported to `failed` once, until saving works again.
+/// Checks `state` every 100 ms and saves it if it has changed; if only time has passed, every second. Each kind of
+/// error is passed to `failed` once, until saving works again.
 ///
 /// # Errors
 ///
-/// The thread could not be started.
+/// The thread cannot be started.
 pub fn spawn(
     dir: StateDir,
     state: impl Fn() -> State + Send + 'static,
@@ -73,14 +74,14 @@ pub fn spawn(
     let mut saving = Saving { dir, last: None, reported: Vec::new() };
     let run = move || {
         loop {
-            let request = incoming.recv_timeout(PERIOD);
+            let request = incoming.recv_timeout(CHECK_INTERVAL);
             let is_end = matches!(request, Ok(Request::End) | Err(RecvTimeoutError::Disconnected));
             let state = state();
             let result =
                 if request.is_ok() || is_end || saving.is_due(&state) { saving.save(state) } else { Ok(()) };
             if let Ok(Request::Save(reply)) = request {
                 let failure = result.as_ref().err().map(|error| SaveError::Failed(error.to_string()));
-                // Whoever asked may have left.
+                // The requester may be gone.
                 let _ = reply.send(failure.map_or(Ok(()), Err));
             }
             if let Err(error) = result
@@ -98,17 +99,17 @@ pub fn spawn(
 }
 
 impl Saver {
-    /// A handle to ask for saves.
+    /// A handle for requesting saves.
     pub fn requests(&self) -> SaveRequests {
         SaveRequests(self.requests.clone())
     }
 
-    /// Saves a last time and ends the thread.
+    /// Saves once more and ends the thread.
     pub fn finish(mut self) {
         let thread = self.thread.take();
         drop(self);
         if let Some(thread) = thread {
-            // After a panic there is nothing left to do.
+            // After a panic of the thread, nothing is left to do.
             let _ = thread.join();
         }
     }
@@ -116,21 +117,21 @@ impl Saver {
 
 impl Drop for Saver {
     fn drop(&mut self) {
-        // Fails only where the thread is gone already.
+        // Fails only if the thread has ended.
         let _ = self.requests.send(Request::End);
     }
 }
 
 impl SaveRequests {
-    /// Returns once a state that is not older than this call is on the disk.
+    /// Returns once a state at least as new as this call is on disk.
     ///
     /// # Errors
     ///
-    /// It is not, or not yet after five seconds.
+    /// The save failed, or took more than five seconds.
     pub async fn save(&self) -> Result<(), SaveError> {
         let (reply, result) = oneshot::channel();
         self.0.send(Request::Save(reply)).map_err(|_| SaveError::Ended)?;
-        match timeout(SAVE_TIME, result).await {
+        match timeout(SAVE_TIMEOUT, result).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(SaveError::Ended),
             Err(_) => Err(SaveError::Late),
@@ -141,7 +142,7 @@ impl SaveRequests {
 struct Saving {
     dir: StateDir,
     last: Option<State>,
-    /// Errors reported since it last worked.
+    /// Kinds of errors reported since saving last worked.
     reported: Vec<(ErrorKind, Option<i32>)>,
 }
 
@@ -151,7 +152,7 @@ impl Saving {
             last.counts != state.counts
                 || last.stop != state.stop
                 || !(Arc::ptr_eq(&last.origins, &state.origins) || last.origins == state.origins)
-                || state.elapsed.saturating_sub(last.elapsed) >= CLOCK_PERIOD
+                || state.elapsed.saturating_sub(last.elapsed) >= CLOCK_SAVE_INTERVAL
         })
     }
 
@@ -162,7 +163,7 @@ impl Saving {
         Ok(())
     }
 
-    /// Whether an error of this kind was not reported since saving last worked.
+    /// Whether this kind of error has not been reported since saving last worked.
     fn is_new(&mut self, error: &io::Error) -> bool {
         let kind = (error.kind(), error.raw_os_error());
         let is_new = !self.reported.contains(&kind);

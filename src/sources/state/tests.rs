@@ -23,14 +23,14 @@ impl Directory {
         self.0.join(name)
     }
 
-    /// A start at this second, which has to find nothing wrong.
+    /// A start at this second, without problems.
     fn start(&self, second: u64) -> (StateDir, Restored) {
         let (dir, remembered, wrong) = StateDir::open(&self.0, at(second));
         assert_eq!(wrong, None);
         (dir, remembered)
     }
 
-    /// A start at this second, which has to find something wrong.
+    /// A start at this second, with problems.
     fn wrong_start(&self, second: u64) -> (Restored, String) {
         let (_, remembered, wrong) = StateDir::open(&self.0, at(second));
         (remembered, wrong.unwrap())
@@ -53,7 +53,7 @@ fn present(seconds: u64, requests: u64) -> State {
 }
 
 #[test]
-fn the_first_start_remembers_nothing() {
+fn the_first_start_has_no_state() {
     let directory = Directory::new();
     let (_, remembered) = directory.start(0);
     assert_eq!(remembered, Restored::default());
@@ -69,7 +69,7 @@ fn a_start_counts_even_if_nothing_was_saved() {
 }
 
 #[test]
-fn counts_and_origins_go_on_even_through_a_start_that_saved_nothing() {
+fn counts_and_origins_survive_a_start_that_saved_nothing() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
@@ -82,7 +82,7 @@ fn counts_and_origins_go_on_even_through_a_start_that_saved_nothing() {
 }
 
 #[test]
-fn a_clock_set_back_takes_no_time_away() {
+fn setting_the_clock_back_loses_no_elapsed_time() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(1_000);
     dir.save(&present(500, 0), at(1_500)).unwrap();
@@ -92,7 +92,7 @@ fn a_clock_set_back_takes_no_time_away() {
 }
 
 #[test]
-fn a_clock_set_forward_by_centuries_ends_at_the_bound() {
+fn a_clock_set_forward_by_centuries_is_clamped() {
     let directory = Directory::new();
     directory.start(0);
     assert_eq!(directory.start(500 * 365 * 86_400).1.elapsed, format::MAX_ELAPSED);
@@ -100,7 +100,7 @@ fn a_clock_set_forward_by_centuries_ends_at_the_bound() {
 }
 
 #[test]
-fn a_temporary_file_of_any_length_does_no_harm() {
+fn leftover_temporary_files_are_harmless() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
@@ -114,7 +114,7 @@ fn a_temporary_file_of_any_length_does_no_harm() {
 }
 
 #[test]
-fn a_damaged_file_is_kept_and_its_predecessor_used() {
+fn a_damaged_file_is_kept_and_the_previous_one_used() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
@@ -125,12 +125,12 @@ fn a_damaged_file_is_kept_and_its_predecessor_used() {
     assert_eq!(
         wrong,
         format!(
-            "{} is damaged: empty; kept as state.json.damaged; its predecessor is used",
+            "{} is damaged: empty; kept as state.json.damaged; the previous state is used",
             directory.file(CURRENT).display()
         )
     );
     assert_eq!(fs::read(directory.file(DAMAGED)).unwrap(), b"");
-    // What the second start saved is lost, that it has been is not.
+    // The second start's saves are lost, but it still counts as a start.
     let State { counts, origins, .. } = present(5, 7);
     assert_eq!(
         remembered,
@@ -140,20 +140,20 @@ fn a_damaged_file_is_kept_and_its_predecessor_used() {
 }
 
 #[test]
-fn without_a_predecessor_a_damaged_file_begins_anew() {
+fn without_a_previous_file_a_damaged_one_starts_over() {
     let directory = Directory::new();
     for text in ["{}", "\0", "null", "{\"version\":2,\"checksum\":\"\"}"] {
         fs::write(directory.file(CURRENT), text).unwrap();
         let (remembered, wrong) = directory.wrong_start(0);
         assert_eq!(remembered, Restored::default());
-        assert!(wrong.ends_with("kept as state.json.damaged; begins anew"), "{wrong}");
+        assert!(wrong.ends_with("kept as state.json.damaged; starts over"), "{wrong}");
         assert_eq!(fs::read_to_string(directory.file(DAMAGED)).unwrap(), text);
     }
     assert_eq!(directory.start(0).1.starts, 1);
 }
 
 #[test]
-fn both_files_damaged_are_both_told() {
+fn two_damaged_files_are_both_reported() {
     let directory = Directory::new();
     fs::write(directory.file(CURRENT), "x").unwrap();
     fs::write(directory.file(OLD), "y").unwrap();
@@ -166,7 +166,7 @@ fn both_files_damaged_are_both_told() {
 }
 
 #[test]
-fn an_old_state_alone_is_used() {
+fn an_old_state_without_a_current_one_is_used() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
@@ -176,18 +176,18 @@ fn an_old_state_alone_is_used() {
 }
 
 #[test]
-fn a_start_leaves_the_current_state_in_its_place_until_the_next_one_is_complete() {
+fn the_current_state_stays_until_the_next_one_is_complete() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
-    // Nothing can be written: as if the start had been killed before its own state was complete.
+    // Nothing can be written, as if the start had been killed before its own state was complete.
     fs::create_dir(directory.file(TEMPORARY)).unwrap();
     directory.wrong_start(6);
     assert!(directory.file(CURRENT).exists());
 }
 
 #[test]
-fn a_missing_directory_is_created_in_its_parent_alone() {
+fn a_missing_directory_is_created_only_if_its_parent_exists() {
     let directory = Directory::new();
     let inner = directory.file("inner");
     assert_eq!(StateDir::open(&inner, at(0)).2, None);
@@ -199,7 +199,7 @@ fn a_missing_directory_is_created_in_its_parent_alone() {
 }
 
 #[test]
-fn anything_but_a_directory_in_its_place_is_told() {
+fn a_path_that_is_no_directory_is_reported() {
     let directory = Directory::new();
     let file = directory.file("file");
     fs::write(&file, "").unwrap();
@@ -210,7 +210,7 @@ fn anything_but_a_directory_in_its_place_is_told() {
 }
 
 #[test]
-fn anything_but_a_file_in_the_place_of_the_state_is_told() {
+fn a_state_path_that_is_no_file_is_reported() {
     let directory = Directory::new();
     fs::create_dir(directory.file(CURRENT)).unwrap();
     let (remembered, wrong) = directory.wrong_start(0);
@@ -224,14 +224,14 @@ fn anything_but_a_file_in_the_place_of_the_state_is_told() {
 }
 
 #[test]
-fn a_state_that_cannot_be_written_is_told_and_leaves_the_last_one_alone() {
+fn a_write_error_is_reported_and_keeps_the_last_state() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
     let origins = [("#".repeat(MAX_STATE), Origin::default())].into();
     let large = State { origins, ..present(6, 8) };
     assert_eq!(dir.save(&large, at(6)).unwrap_err().kind(), ErrorKind::FileTooLarge);
-    // A directory in the place of the temporary file can be neither written nor removed.
+    // A directory at the temporary path can be neither written nor removed.
     fs::create_dir(directory.file(TEMPORARY)).unwrap();
     assert!(dir.save(&present(6, 8), at(6)).is_err());
     let (remembered, wrong) = directory.wrong_start(7);
@@ -242,7 +242,7 @@ fn a_state_that_cannot_be_written_is_told_and_leaves_the_last_one_alone() {
 }
 
 #[test]
-fn a_fifo_or_a_link_at_the_temporary_name_is_replaced_and_never_followed() {
+fn a_fifo_or_link_at_the_temporary_path_is_replaced_and_not_followed() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     fs::write(directory.file("other"), "untouched").unwrap();
@@ -263,12 +263,12 @@ fn a_fifo_or_a_link_at_the_temporary_name_is_replaced_and_never_followed() {
 }
 
 #[test]
-fn a_clock_neither_stands_still_nor_doubles_over_many_starts() {
+fn the_clock_neither_stops_nor_doubles_over_many_starts() {
     let directory = Directory::new();
     for number in 0..20 {
         let (mut dir, remembered) = directory.start(number * 10);
         assert_eq!(remembered.elapsed, Duration::from_secs(number * 10));
-        // Each start saves once, 4 s after its beginning.
+        // Each start saves once, after 4 s.
         let elapsed = remembered.elapsed + Duration::from_secs(4);
         dir.save(&State { elapsed, ..present(0, 0) }, at(number * 10 + 4)).unwrap();
     }
@@ -288,7 +288,7 @@ fn a_stop_outlives_starts_until_it_is_saved_without_one() {
 }
 
 #[test]
-fn of_two_containers_over_one_directory_the_last_wins() {
+fn of_two_containers_sharing_a_directory_the_last_writer_wins() {
     let directory = Directory::new();
     let (mut one, _) = directory.start(0);
     let (mut other, _) = directory.start(0);
@@ -301,7 +301,7 @@ fn of_two_containers_over_one_directory_the_last_wins() {
 
 proptest! {
     #[test]
-    fn whatever_is_in_the_files_a_start_succeeds(
+    fn a_start_succeeds_whatever_the_files_contain(
         present in any::<Vec<u8>>(), old in any::<Vec<u8>>(), temporary in any::<Vec<u8>>(),
     ) {
         let directory = Directory::new();
@@ -310,7 +310,7 @@ proptest! {
         }
         let (remembered, wrong) = directory.wrong_start(0);
         prop_assert_eq!(remembered, Restored::default());
-        prop_assert!(wrong.ends_with("begins anew"), "{}", wrong);
+        prop_assert!(wrong.ends_with("starts over"), "{}", wrong);
         prop_assert_eq!(directory.start(1).1.starts, 1);
     }
 }

@@ -19,31 +19,31 @@ impl Directory {
     }
 }
 
-/// A file under looks, 50 ms apart on a clock of its own.
-struct Looks {
-    file: Watched,
+/// A file polled every 50 ms on its own clock.
+struct Polls {
+    file: WatchedFile,
     start: Instant,
     count: u32,
 }
 
-impl Looks {
+impl Polls {
     fn at(path: &Path) -> Self {
-        Self { file: Watched::new(path.to_owned(), read(path)), start: Instant::now(), count: 0 }
+        Self { file: WatchedFile::new(path.to_owned(), read(path)), start: Instant::now(), count: 0 }
     }
 
     fn now(&mut self) -> Instant {
         self.count += 1;
-        self.start + LOOK * self.count
+        self.start + POLL_INTERVAL * self.count
     }
 
-    fn look(&mut self) -> Option<Content> {
+    fn poll(&mut self) -> Option<Content> {
         let now = self.now();
-        self.file.look(now)
+        self.file.poll(now)
     }
 
     fn settle(&mut self) {
         while !self.file.settled {
-            assert_eq!(self.look(), None);
+            assert_eq!(self.poll(), None);
         }
     }
 }
@@ -53,126 +53,126 @@ fn text(text: &str) -> Content {
 }
 
 #[test]
-fn a_change_is_told_once_at_the_next_look() {
+fn a_change_is_reported_once_at_the_next_poll() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
-    assert_eq!(looks.look(), None);
+    let mut polls = Polls::at(&directory.file());
+    assert_eq!(polls.poll(), None);
     fs::write(directory.file(), "bb").unwrap();
-    assert_eq!(looks.look(), Some(text("bb")));
-    assert_eq!(looks.look(), None);
+    assert_eq!(polls.poll(), Some(text("bb")));
+    assert_eq!(polls.poll(), None);
 }
 
 #[test]
-fn a_change_between_the_reading_at_the_start_and_the_first_look_is_told() {
+fn a_change_between_the_initial_read_and_the_first_poll_is_reported() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
+    let mut polls = Polls::at(&directory.file());
     fs::write(directory.file(), "b").unwrap();
-    assert_eq!(looks.look(), Some(text("b")));
+    assert_eq!(polls.poll(), Some(text("b")));
 }
 
 #[test]
-fn the_same_content_written_again_is_no_difference() {
+fn rewriting_the_same_content_is_no_change() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
-    looks.settle();
+    let mut polls = Polls::at(&directory.file());
+    polls.settle();
     fs::write(directory.file(), "a").unwrap();
-    looks.settle();
+    polls.settle();
 }
 
 #[test]
 fn a_second_write_that_stat_does_not_show_is_found_within_two_seconds() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let frozen = Stamp::of(&directory.file());
-    let mut looks = Looks::at(&directory.file());
-    for _ in 0..(Duration::from_secs(2).as_millis() / LOOK.as_millis()) {
-        let now = looks.now();
-        assert_eq!(looks.file.look_by(|_| frozen, now), None);
+    let frozen = FileStamp::of(&directory.file());
+    let mut polls = Polls::at(&directory.file());
+    for _ in 0..(Duration::from_secs(2).as_millis() / POLL_INTERVAL.as_millis()) {
+        let now = polls.now();
+        assert_eq!(polls.file.poll_with(|_| frozen, now), None);
     }
     fs::write(directory.file(), "b").unwrap();
-    let now = looks.now();
-    assert_eq!(looks.file.look_by(|_| frozen, now), Some(text("b")));
+    let now = polls.now();
+    assert_eq!(polls.file.poll_with(|_| frozen, now), Some(text("b")));
 }
 
 #[test]
 fn a_file_that_has_not_changed_for_three_seconds_is_not_read() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let frozen = Stamp::of(&directory.file());
-    let mut looks = Looks::at(&directory.file());
-    for _ in 0..(Duration::from_secs(3).as_millis() / LOOK.as_millis()) {
-        let now = looks.now();
-        assert_eq!(looks.file.look_by(|_| frozen, now), None);
+    let frozen = FileStamp::of(&directory.file());
+    let mut polls = Polls::at(&directory.file());
+    for _ in 0..(Duration::from_secs(3).as_millis() / POLL_INTERVAL.as_millis()) {
+        let now = polls.now();
+        assert_eq!(polls.file.poll_with(|_| frozen, now), None);
     }
     fs::write(directory.file(), "b").unwrap();
-    let now = looks.now();
-    assert_eq!(looks.file.look_by(|_| frozen, now), None);
-    assert_eq!(looks.look(), Some(text("b")), "once stat shows the change, it is read");
+    let now = polls.now();
+    assert_eq!(polls.file.poll_with(|_| frozen, now), None);
+    assert_eq!(polls.poll(), Some(text("b")), "once stat shows the change, it is read");
 }
 
 #[test]
-fn what_was_read_while_it_was_written_waits_for_the_next_look() {
+fn content_read_during_a_write_waits_for_the_next_poll() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
-    looks.settle();
+    let mut polls = Polls::at(&directory.file());
+    polls.settle();
     fs::write(directory.file(), "").unwrap();
     let calls = std::cell::Cell::new(0);
     let stamp_of = |path: &Path| {
-        // The writer goes on between the reading and the second stamp.
+        // The writer continues between the read and the second `stat`.
         if calls.replace(calls.get() + 1) == 1 {
             fs::write(path, "the whole of it").unwrap();
         }
-        Stamp::of(path)
+        FileStamp::of(path)
     };
-    let now = looks.now();
-    assert_eq!(looks.file.look_by(stamp_of, now), None);
-    assert_eq!(looks.look(), Some(text("the whole of it")));
+    let now = polls.now();
+    assert_eq!(polls.file.poll_with(stamp_of, now), None);
+    assert_eq!(polls.poll(), Some(text("the whole of it")));
 }
 
 #[test]
-fn what_is_missing_is_told_at_the_second_look() {
+fn a_missing_file_is_reported_at_the_second_poll() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
-    looks.settle();
+    let mut polls = Polls::at(&directory.file());
+    polls.settle();
     fs::remove_file(directory.file()).unwrap();
-    assert_eq!(looks.look(), None);
-    assert_eq!(looks.look(), Some(Content::Missing));
-    assert_eq!(looks.look(), None);
+    assert_eq!(polls.poll(), None);
+    assert_eq!(polls.poll(), Some(Content::Missing));
+    assert_eq!(polls.poll(), None);
 }
 
 #[test]
-fn a_file_that_is_back_at_the_second_look_was_never_missing() {
+fn a_file_that_is_back_at_the_second_poll_is_not_reported() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
+    let mut polls = Polls::at(&directory.file());
     for _ in 0..3 {
         fs::remove_file(directory.file()).unwrap();
-        assert_eq!(looks.look(), None);
+        assert_eq!(polls.poll(), None);
         fs::write(directory.file(), "a").unwrap();
-        assert_eq!(looks.look(), None);
+        assert_eq!(polls.poll(), None);
     }
     fs::remove_file(directory.file()).unwrap();
-    assert_eq!(looks.look(), None);
+    assert_eq!(polls.poll(), None);
     fs::write(directory.file(), "b").unwrap();
-    assert_eq!(looks.look(), Some(text("b")));
+    assert_eq!(polls.poll(), Some(text("b")));
 }
 
 #[test]
-fn half_a_character_at_the_end_is_not_told_if_the_rest_follows() {
+fn half_a_character_at_the_end_is_not_reported_if_the_rest_follows() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
+    let mut polls = Polls::at(&directory.file());
     fs::write(directory.file(), b"gr\xc3").unwrap();
-    assert_eq!(looks.look(), None);
+    assert_eq!(polls.poll(), None);
     fs::write(directory.file(), b"gr\xc3\xbcn\xc3").unwrap();
-    assert_eq!(looks.look(), None);
+    assert_eq!(polls.poll(), None);
     fs::write(directory.file(), "grünü").unwrap();
-    assert_eq!(looks.look(), Some(text("grünü")));
+    assert_eq!(polls.poll(), Some(text("grünü")));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn each_kind_of_unreadable_file_has_its_reason() {
 }
 
 #[test]
-fn the_largest_plan_is_read_whole() {
+fn the_largest_plan_is_read_completely() {
     let directory = Directory::new();
     let largest = "#".repeat(MAX_PLAN);
     fs::write(directory.file(), &largest).unwrap();
@@ -214,31 +214,31 @@ fn a_link_to_nothing_and_an_absent_directory_are_missing() {
 }
 
 #[test]
-fn a_refresh_tells_what_has_not_changed() {
+fn a_refresh_reports_unchanged_files() {
     let directory = Directory::new();
     fs::write(directory.file(), "a").unwrap();
-    let mut looks = Looks::at(&directory.file());
-    looks.settle();
-    looks.file.refresh();
-    assert_eq!(looks.look(), Some(text("a")));
-    assert_eq!(looks.look(), None);
+    let mut polls = Polls::at(&directory.file());
+    polls.settle();
+    polls.file.refresh();
+    assert_eq!(polls.poll(), Some(text("a")));
+    assert_eq!(polls.poll(), None);
     fs::remove_file(directory.file()).unwrap();
-    looks.file.refresh();
-    assert_eq!(looks.look(), None);
-    assert_eq!(looks.look(), Some(Content::Missing));
+    polls.file.refresh();
+    assert_eq!(polls.poll(), None);
+    assert_eq!(polls.poll(), Some(Content::Missing));
 }
 
 #[test]
 fn without_paths_there_is_no_thread() {
     let (sender, receiver) = mpsc::channel::<()>();
     let watcher = spawn(Vec::new(), move |_, _| sender.send(()).unwrap()).unwrap();
-    // A thread would hold the sender.
+    // A thread would own the sender.
     assert_eq!(receiver.recv(), Err(mpsc::RecvError));
     watcher.refresh();
 }
 
 #[test]
-fn half_the_stack_of_the_thread_is_enough_for_the_deepest_document() {
+fn the_deepest_document_needs_at_most_half_the_stack() {
     let depth = 64;
     let deepest = "[".repeat(depth) + &"]".repeat(depth);
     let read = move || {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::family::Family;
 use super::{Limit, Metrics, process, upstream};
-use crate::engine::{REQUESTED, RuleCounters};
+use crate::engine::{REQUESTED_RULE, RuleCounters};
 use crate::fault::{Target, TargetId};
 use crate::plan::Source;
 
@@ -103,10 +103,10 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
         add(counters, false, counters.open());
     }
     for (target, count) in metrics.engine.requested_eligible() {
-        eligible.add(&[("fault", REQUESTED), ("target", &target)], count as f64);
+        eligible.add(&[("fault", REQUESTED_RULE), ("target", &target)], count as f64);
     }
     for (target, mode, count) in metrics.engine.requested_injected() {
-        injected.add(&[("fault", REQUESTED), ("target", &target), ("mode", mode)], count as f64);
+        injected.add(&[("fault", REQUESTED_RULE), ("target", &target), ("mode", mode)], count as f64);
     }
     let mut up = Family::gauge(
         "probesim_target_up",

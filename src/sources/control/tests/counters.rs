@@ -1,9 +1,9 @@
-//! Counters of rules that change, end and come back.
+//! Counters of rules that change, expire and come back.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn counters_go_on_when_a_rule_changes_and_stay_for_ten_minutes_when_it_is_gone() {
+async fn counters_continue_when_a_rule_changes_and_stay_ten_minutes_after_it_is_removed() {
     let control = control(&[]);
     let ask = || control.0.engine.decide(Target::Liveness, Client::Other);
     let value = |series: &str| -> Option<f64> {
@@ -39,7 +39,7 @@ async fn counters_go_on_when_a_rule_changes_and_stay_for_ten_minutes_when_it_is_
 }
 
 #[tokio::test]
-async fn counts_of_rules_that_are_gone_are_bounded() {
+async fn counters_of_removed_rules_are_bounded() {
     let control = control(&[]);
     for i in 0..1_500 {
         control.must(Change::PutPlan(
@@ -55,7 +55,7 @@ async fn counts_of_rules_that_are_gone_are_bounded() {
 }
 
 #[test]
-fn counts_that_people_read_begin_with_the_rule_while_metrics_go_on() {
+fn api_counts_start_with_the_rule_while_metrics_continue() {
     let control = control(&[]);
     let ask = || (0..5).for_each(|_| drop(control.0.engine.decide(Target::Liveness, Client::Other)));
     let read = || {
@@ -66,7 +66,7 @@ fn counts_that_people_read_begin_with_the_rule_while_metrics_go_on() {
     control.must(put("down", down("liveness")));
     ask();
     control.must(put("other", down("startup")));
-    assert_eq!(read(), (5, 5), "an unchanged rule goes on");
+    assert_eq!(read(), (5, 5), "an unchanged rule continues");
     control.must(delete("other"));
     control.must(delete("down"));
     control.must(put("down", down("liveness")));

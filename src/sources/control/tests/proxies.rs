@@ -30,7 +30,7 @@ fn errors(result: Result<Changed, Refusal>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_speak_of_proxies_or_is_gone_leaves_them() {
+async fn a_file_without_proxies_or_removed_keeps_them() {
     let control = control(&[STOCK, ("FAULTS_FILE", "/faults")]);
     let read = |content| control.read(Source::File, content);
     read(Ok(Some(
@@ -46,7 +46,7 @@ async fn a_file_that_does_not_speak_of_proxies_or_is_gone_leaves_them() {
 }
 
 #[tokio::test]
-async fn no_call_about_rules_removes_a_proxy() {
+async fn rule_changes_never_remove_a_proxy() {
     let control = control(&[STOCK]);
     control.put_stock("db").unwrap();
     control.must(put("a", down("db")));
@@ -58,12 +58,12 @@ async fn no_call_about_rules_removes_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_removed_explicitly_and_not_while_rules_act_on_it() {
+async fn a_proxy_is_removed_only_explicitly_and_not_while_rules_target_it() {
     let control = control(&[STOCK]);
     control.must(put("a", down("stock")));
     assert_eq!(
         errors(control.remove("stock")),
-        ["proxy stock is the target of rule a; take the rules out first"]
+        ["proxy stock is the target of rule a; remove the rules first"]
     );
     control.must(Change::DeleteFault { name: "a".to_owned() });
     assert!(control.remove("stock").is_ok());
@@ -97,7 +97,7 @@ async fn a_rule_on_an_unknown_proxy_names_the_known_ones() {
 }
 
 #[tokio::test]
-async fn an_annotation_adds_proxies_only_where_that_is_allowed() {
+async fn an_annotation_adds_proxies_only_if_allowed() {
     let plan = "proxies: [{name: db, listen: ':18091', upstream: 'http://db'}]";
     for (allowed, names) in [("false", "stock:environment"), ("true", "stock:environment db:annotation")] {
         let vars = [STOCK, ("ANNOTATION_FILE", "/a"), ("ANNOTATION_PROXIES", allowed)];

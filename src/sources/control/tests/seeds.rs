@@ -1,9 +1,9 @@
-//! Seeds, and what follows from them.
+//! Seeds and their effects.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn the_strongest_seed_decides_draws_and_members() {
+async fn the_highest_ranking_seed_determines_draws_and_selected_replicas() {
     let vars = [("POD_NAME", "web-3"), ("SEED", "1"), ("LIVENESS_FAILURE_RATE", "50")];
     let control = control(&vars);
     let own = control.status().snapshot.active.plan.seed();
@@ -23,7 +23,7 @@ async fn the_strongest_seed_decides_draws_and_members() {
 }
 
 #[test]
-fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_each_replica() {
+fn setting_the_effective_seed_replays_selection_stagger_and_draws() {
     let place = |name: &str, scope: SeedScope, seed: u64| {
         let config = env::load([("SEED".into(), seed.to_string().into())].into_iter()).unwrap().config;
         let instance =
@@ -34,14 +34,14 @@ fn the_effective_seed_given_to_the_fleet_replays_selection_stagger_and_draws_of_
     for number in 0..24 {
         let name = format!("web-{number}");
         let (seed, replica) = place(&name, SeedScope::Pod, 42);
-        // The key of a replica decides on both `pods` and `stagger`.
+        // The key of a replica determines both `pods` and `stagger`.
         assert_eq!(place(&name, SeedScope::Fleet, seed.0), (seed, replica), "{name}");
         assert!(keys.insert(replica.key.map(|key| key.0)), "{name} shares its key");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_effective_seed_replays_a_later_start_too_whose_draws_differ_from_the_first() {
+async fn the_effective_seed_replays_later_starts_whose_draws_differ() {
     let plan =
         "{faults: [{name: some, target: liveness, mode: status, rate: 40%, delay: {fixed: 1s, jitter: 1s}}]}";
     let decisions = |seed: u64, scope: &str, starts: u64| {
@@ -69,5 +69,5 @@ async fn the_effective_seed_replays_a_later_start_too_whose_draws_differ_from_th
         assert_eq!((again, replayed, replay), (effective, replica, decided.clone()), "start {}", starts + 1);
         all.insert(decided);
     }
-    assert_eq!(all.len(), 4, "each start draws anew");
+    assert_eq!(all.len(), 4, "each start draws again");
 }

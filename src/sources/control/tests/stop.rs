@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
+async fn a_stop_disables_every_rule_until_a_resume_and_clocks_continue() {
     let control = control(&[("LIVENESS_FAIL_AFTER_TIME", "60"), ("FAULTS_FILE", "/faults")]);
     let engine = control.0.engine.clone();
     let fails = |target| engine.decide(target, Client::Other).decision.verdict != crate::fault::Verdict::Pass;
@@ -13,7 +13,7 @@ async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
     let stop = control.status().snapshot.active.stop.clone().unwrap();
     assert_eq!((stop.source, stop.by.as_str()), (Source::Api, "test"));
     assert!(engine.active().plan.link(ListenerId::Probe, engine.elapsed()).whole.is_none());
-    // What sources bring later stays out of force, too, and a reset ends no stop.
+    // Rules that sources add later are stopped as well, and a reset does not end the stop.
     control.must(put("down", down("traffic")));
     control.read(Source::File, Ok(Some("faults: [{name: new, target: readiness, mode: hang}]")));
     control.must(Change::Reset { renew: false });
@@ -24,7 +24,7 @@ async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
     assert_eq!(control.must(Change::Stop), generation, "a second stop changes nothing");
     let resumed = control.change("test", None, Change::Resume).unwrap();
     assert!(!resumed.stopped);
-    assert!(fails(Target::Liveness), "its clock went on");
+    assert!(fails(Target::Liveness), "its clock continued");
     assert!(fails(Target::Readiness));
     assert!(control.scrape().contains("probesim_stopped 0\n"));
     let metrics = control.scrape();
@@ -32,7 +32,7 @@ async fn a_stop_puts_every_rule_out_of_force_until_a_resume_and_clocks_go_on() {
 }
 
 #[tokio::test]
-async fn an_annotation_stops_and_a_resume_does_not_end_that() {
+async fn resume_does_not_end_a_stop_by_annotation() {
     let control = control(&[("LIVENESS_FAILURE_RATE", "100"), ("ANNOTATION_FILE", "/annotation")]);
     control.read(Source::Annotation, Ok(Some("{stop: true}")));
     let stop = || control.status().snapshot.active.stop.clone();
@@ -42,20 +42,20 @@ async fn an_annotation_stops_and_a_resume_does_not_end_that() {
     );
     assert!(control.change("test", None, Change::Resume).unwrap().stopped);
     control.read(Source::Annotation, Ok(Some("{stop: 5}")));
-    assert!(stop().is_some(), "a broken annotation leaves the stop");
+    assert!(stop().is_some(), "a broken annotation keeps the stop");
     control.must(Change::Stop);
     control.read(Source::Annotation, Ok(None));
     assert_eq!(stop().map(|stop| stop.source), Some(Source::Api));
     control.must(Change::Resume);
     assert_eq!(stop(), None);
     let kinds = control.events().page(Some(0), 100).events;
-    let stops: Vec<_> = kinds.iter().filter(|event| event.what.kind() == "stop").collect();
-    assert_eq!(stops.len(), 2, "one for the stop that held without a gap, one for its end");
+    let stops: Vec<_> = kinds.iter().filter(|event| event.kind.name() == "stop").collect();
+    assert_eq!(stops.len(), 2, "one for the uninterrupted stop, one for its end");
     assert_eq!(control.errors(Change::PutPlan(json!({"stop": true}))).len(), 1);
 }
 
 #[tokio::test]
-async fn a_stop_names_what_brings_rules_back_and_how_to_end_it_there() {
+async fn a_stop_names_the_sources_that_bring_rules_back_and_how_to_remove_them() {
     let vars = [
         ("LIVENESS_FAILURE_RATE", "20"),
         ("FAULTS_FILE", "/faults"),
@@ -71,8 +71,8 @@ async fn a_stop_names_what_brings_rules_back_and_how_to_end_it_there() {
     assert_eq!(
         returning,
         [
-            "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, with WORKLOAD such as deployment/web",
-            "take the rules out of /faults, or out of the ConfigMap that is mounted there",
+            "kubectl -n shop set env WORKLOAD LIVENESS_FAILURE_RATE-, where WORKLOAD is, for example, deployment/web",
+            "remove the rules from /faults, or out of the ConfigMap that is mounted there",
             "kubectl -n shop annotate pod web-0 probesim.io/faults-",
         ]
     );

@@ -42,7 +42,7 @@ fn instant() -> impl Strategy<Value = Timestamp> {
     elapsed().prop_map(Timestamp)
 }
 
-/// A state with numbers and a rule in it.
+/// An example state with numbers and a rule.
 fn example() -> String {
     let mut counts = Counts::default();
     counts.set(Target::Readiness, Client::Kubelet, 7);
@@ -55,7 +55,7 @@ fn example() -> String {
 }
 
 #[test]
-fn counts_of_a_proxy_come_back_under_its_name_whatever_its_slot() {
+fn counts_of_a_proxy_are_restored_by_name_whatever_its_slot() {
     let name = |text| ProxyName::new(text).unwrap();
     let table =
         Proxies::default().with(&[name("stock")]).unwrap().with(&[name("stock"), name("db")]).unwrap();
@@ -73,11 +73,11 @@ fn counts_of_a_proxy_come_back_under_its_name_whatever_its_slot() {
         assert_eq!(counts.get(TargetId::Proxy(slot(&state.proxies, "db")), Client::Kubelet), 3);
         assert_eq!(counts.total(Client::Other), 7);
     }
-    assert_eq!(state.proxies.present().count(), 0, "a source has to name them first");
+    assert_eq!(state.proxies.present().count(), 0, "a source has to define them first");
 }
 
 #[test]
-fn the_numbers_of_rules_with_a_match_are_kept_and_an_older_state_has_none() {
+fn match_counts_are_kept_and_older_states_have_none() {
     let mut matched = Counts::default();
     matched.set(Target::Traffic, Client::Other, 9);
     let origins = [("{}".to_owned(), Origin::default()), ("{1}".to_owned(), Origin::default())].into();
@@ -88,7 +88,7 @@ fn the_numbers_of_rules_with_a_match_are_kept_and_an_older_state_has_none() {
     assert_eq!(decode(example().as_bytes()).unwrap().state.matched, []);
 }
 
-/// `state` with the checksum it should have.
+/// `state` with its correct checksum.
 fn sealed(state: &Value) -> String {
     let state = state.to_string();
     format!("{}{:016x}{BEFORE_STATE}{state}{END}", start(VERSION), checksum(state.as_bytes()))
@@ -102,7 +102,7 @@ fn the_format_is_one_line_of_json_with_a_version() {
     assert_eq!(
         text,
         format!("{{\"version\":1,\"checksum\":\"{checksum}\",\"state\":{state}}}\n"),
-        "a change of the format is a new version"
+        "a format change needs a new version"
     );
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["state"]["starts"], 3);
@@ -110,14 +110,14 @@ fn the_format_is_one_line_of_json_with_a_version() {
 
 #[test]
 fn the_checksum_is_fnv_1a() {
-    // Test vectors of its authors.
+    // Test vectors of the FNV authors.
     assert_eq!(checksum(b""), 0xcbf2_9ce4_8422_2325);
     assert_eq!(checksum(b"a"), 0xaf63_dc4c_8601_ec8c);
     assert_eq!(checksum(b"foobar"), 0x8594_4171_f739_67e8);
 }
 
 #[test]
-fn a_file_cut_short_anywhere_is_damaged() {
+fn a_truncated_file_is_damaged() {
     let text = example();
     for length in 0..text.len() {
         let error = decode(&text.as_bytes()[..length]).unwrap_err();
@@ -126,7 +126,7 @@ fn a_file_cut_short_anywhere_is_damaged() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_recognised() {
+fn every_flipped_bit_is_detected() {
     let text = example();
     for position in 0..text.len() {
         for bit in 0..8 {
@@ -138,7 +138,7 @@ fn a_flipped_bit_anywhere_is_recognised() {
 }
 
 #[test]
-fn each_damage_has_its_words() {
+fn each_kind_of_damage_has_its_message() {
     let words = |bytes: &[u8]| decode(bytes).unwrap_err();
     assert_eq!(words(b""), "is damaged: empty");
     assert_eq!(words(b"{}"), "is damaged: its head is unknown");
@@ -153,7 +153,7 @@ fn each_damage_has_its_words() {
 }
 
 #[test]
-fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
+fn out_of_range_numbers_are_rejected_despite_a_correct_checksum() {
     let with = |field: &str, value: Value| {
         let mut state = json!({ "starts": 0, "saved_ns": 0, "elapsed_ns": 0, "counts": {}, "origins": [] });
         assert!(decode(sealed(&state).as_bytes()).is_ok());
@@ -180,7 +180,7 @@ fn numbers_out_of_bounds_are_refused_even_under_a_right_checksum() {
 }
 
 #[test]
-fn numbers_beyond_the_bounds_are_written_at_them() {
+fn numbers_are_clamped_when_written() {
     let mut present = State { elapsed: Duration::MAX, ..State::default() };
     present.counts.set(Target::Traffic, Client::Other, u64::MAX);
     let record = decode(encode(u64::MAX, Timestamp(Duration::MAX), &present).unwrap().as_bytes()).unwrap();
@@ -190,7 +190,7 @@ fn numbers_beyond_the_bounds_are_written_at_them() {
 }
 
 #[test]
-fn a_state_that_could_not_be_read_again_is_not_written() {
+fn a_state_too_large_to_read_is_not_written() {
     let rule = "#".repeat(MAX_STATE);
     let present = State { origins: [(rule, Origin::default())].into(), ..State::default() };
     let error = encode(1, Timestamp::default(), &present).unwrap_err();
@@ -199,24 +199,24 @@ fn a_state_that_could_not_be_read_again_is_not_written() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(starts in 0..=MAX_COUNT, saved in instant(), present in present()) {
+    fn encoding_and_decoding_round_trips(starts in 0..=MAX_COUNT, saved in instant(), present in present()) {
         let text = encode(starts, saved, &present).unwrap();
         prop_assert_eq!(decode(text.as_bytes()), Ok(Record { starts, saved, state: present }));
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..512)) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..512)) {
         prop_assert!(decode(&bytes).is_err());
     }
 
     #[test]
-    fn no_bytes_under_a_right_checksum_make_it_panic(state in "[\\[{}\\]\":,a-z0-9_.e-]{0,64}") {
+    fn arbitrary_content_with_a_correct_checksum_never_panics(state in "[\\[{}\\]\":,a-z0-9_.e-]{0,64}") {
         let text = format!("{}{:016x}{BEFORE_STATE}{state}{END}", start(VERSION), checksum(state.as_bytes()));
         prop_assert!(decode(text.as_bytes()).is_err());
     }
 
     #[test]
-    fn a_mutated_file_is_recognised(
+    fn a_mutated_file_is_detected(
         present in present(),
         changes in vec((any::<Index>(), any::<u8>()), 1..4),
         cut in proptest::option::of(any::<Index>()),
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_of_any_size_are_read_or_refused(numbers in vec(any::<u64>(), 7)) {
+    fn numbers_of_any_size_are_read_or_rejected(numbers in vec(any::<u64>(), 7)) {
         let counts = json!({ "readiness": { "kubelet": numbers[3] } });
         let state = json!({
             "starts": numbers[0], "saved_ns": numbers[1], "elapsed_ns": numbers[2], "counts": counts,

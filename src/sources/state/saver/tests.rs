@@ -16,7 +16,7 @@ fn after(millis: u64) -> State {
 }
 
 #[test]
-fn time_alone_is_written_once_a_second() {
+fn passing_time_is_saved_once_a_second() {
     let directory = Directory::new();
     let mut saving = saving(&directory.0);
     let mut written = Vec::new();
@@ -30,7 +30,7 @@ fn time_alone_is_written_once_a_second() {
 }
 
 #[test]
-fn a_request_or_another_plan_is_written_at_the_next_look() {
+fn a_request_or_a_new_plan_is_saved_at_the_next_check() {
     let directory = Directory::new();
     let mut saving = saving(&directory.0);
     saving.save(after(0)).unwrap();
@@ -64,7 +64,7 @@ fn each_kind_of_error_is_reported_once_until_saving_works_again() {
 }
 
 #[tokio::test]
-async fn a_requested_save_returns_when_the_state_is_on_the_disk_or_says_why_it_is_not() {
+async fn a_requested_save_returns_when_the_state_is_on_disk_or_with_an_error() {
     let directory = Directory::new();
     let (dir, _, _) = StateDir::open(&directory.0, wall_clock());
     let stop = Arc::new(std::sync::atomic::AtomicU64::new(1));

@@ -1,4 +1,4 @@
-//! A body of our own making, of any size.
+//! A generated body of any size.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::listener::FILLING;
 
-/// So many bytes of filling. They are static: a client that does not read makes nothing pile up here.
+/// A body of this many bytes. The bytes are static, so slow readers cost no memory.
 pub(in crate::http) struct Filling(pub(in crate::http) u64);
 
 impl Body for Filling {

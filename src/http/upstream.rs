@@ -1,4 +1,4 @@
-//! Requests to the application behind the probe listener: which class each is of, and who answers it.
+//! Requests to the application behind the probe listener: their class, and who answers them.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,25 +14,25 @@ use tower::{Layer, Service};
 use tracing::warn;
 
 use super::layer::FaultLayer;
-use super::{App, answer, ordinary};
+use super::{App, answer, default_answer};
 use crate::fault::{Client, Target};
 use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
 
-/// Names the class of a request whatever its path, where a probe sets it. It is not forwarded.
+/// Sets the class of a request, whatever its path. Removed before the request is forwarded.
 static TARGET_HEADER: HeaderName = HeaderName::from_static("x-probesim-target");
 
 /// The application behind the probe listener.
 #[derive(Clone, Debug)]
-pub struct Behind {
-    /// Reaches it.
+pub struct ProbeUpstream {
+    /// Forwards requests to it.
     pub forwarder: Forwarder,
-    /// Whether it answers probes, too.
+    /// Whether probes are forwarded too.
     pub answers_probes: bool,
 }
 
-/// Every request goes through the faults of its class to the application.
-pub(super) fn routes(app: &Arc<App>, upstream: &Behind) -> Routes {
+/// Sends every request through the rules of its class, then to the application.
+pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
     let classes = Classes::new(&app.paths);
     let services = Target::ALL.map(|target| {
         let forwards = target == Target::Traffic || upstream.answers_probes;
@@ -78,11 +78,11 @@ fn unknown_class(named: &HeaderValue) -> Response {
     response
 }
 
-/// Which class a request is of.
+/// Assigns a class to each request.
 #[derive(Debug)]
 struct Classes {
     exact: HashMap<String, Target>,
-    /// Paths up to the asterisk, the longest first.
+    /// Prefixes without the asterisk, the longest first.
     prefixes: Vec<(String, Target)>,
 }
 
@@ -101,8 +101,8 @@ impl Classes {
         classes
     }
 
-    /// The class that the request's header names, which is removed, else that of its path, else traffic. The error is
-    /// a header that names none.
+    /// The class named by the request's header (which is removed), else the class of its path, else `traffic`. The
+    /// error is a header value that names no class.
     fn of(&self, request: &mut Request) -> Result<Target, HeaderValue> {
         if let Some(named) = request.headers_mut().remove(&TARGET_HEADER) {
             let target = named.to_str().ok().and_then(|name| Target::from_name(&name.to_ascii_lowercase()));
@@ -115,7 +115,7 @@ impl Classes {
     }
 }
 
-/// What answers where no rule does: the application, or, for a class that it does not answer, we.
+/// Answers when no rule does: the application, or our default answer for classes that are not forwarded.
 #[derive(Clone)]
 struct Application {
     app: Arc<App>,
@@ -133,11 +133,11 @@ impl Service<Request> for Application {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // Whoever sends us traffic is to stop before the application does.
+        // Fail readiness first, so that traffic stops before the application does.
         let leaves = self.target == Target::Readiness && self.app.is_leaving();
         match &self.forwarder {
             Some(forwarder) if !leaves => forwarder.answer(request),
-            _ => Box::pin(std::future::ready(Ok(ordinary(&self.app, self.target, &request)))),
+            _ => Box::pin(std::future::ready(Ok(default_answer(&self.app, self.target, &request)))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A body at a given speed.
+//! A body with limited bandwidth.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,39 +10,38 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{Next, OnStrike, next};
+use super::{Next, OnInjected, next};
 use crate::clock::{Sleep, Timer};
 
-/// How many pieces a second has: few enough to cost little, and many enough to look even.
+/// Pieces per second: few enough to be cheap, enough to look smooth.
 const PIECES: u64 = 20;
 
-/// How long `size` bytes take.
+/// How long `size` bytes take at `speed`.
 pub(super) fn time(size: u64, speed: u64) -> Duration {
     Duration::try_from_secs_f64(size as f64 / speed as f64).unwrap_or(Duration::MAX / 2)
 }
 
-/// A body whose bytes come at `speed` per second. It holds one frame of the body at most, so that whoever sends it is
-/// slowed down, too.
-pub(super) struct Throttle {
+/// Sends a body at `speed` bytes per second. It holds at most one frame, so the sender is slowed down as well.
+pub(super) struct ThrottledBody {
     body: Body,
     speed: u64,
     held: Bytes,
-    /// Bytes of the piece that waits for its time.
+    /// Size of the piece that is waiting to be sent.
     piece: usize,
     due: Sleep,
-    /// Whether the body, not the speed, is what was waited for: then its time counts from now.
+    /// Whether the body was slower than the limit: then the next piece is timed from now.
     starved: bool,
-    on_strike: Option<OnStrike>,
+    on_injected: Option<OnInjected>,
 }
 
-impl Throttle {
-    pub(super) fn new(body: Body, speed: u64, timer: &Timer, on_strike: OnStrike) -> Self {
+impl ThrottledBody {
+    pub(super) fn new(body: Body, speed: u64, timer: &Timer, on_injected: OnInjected) -> Self {
         let due = timer.sleep_until(Instant::now());
-        Self { body, speed, held: Bytes::new(), piece: 0, due, starved: true, on_strike: Some(on_strike) }
+        Self { body, speed, held: Bytes::new(), piece: 0, due, starved: true, on_injected: Some(on_injected) }
     }
 }
 
-impl http_body::Body for Throttle {
+impl http_body::Body for ThrottledBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -61,8 +60,8 @@ impl http_body::Body for Throttle {
                 Poll::Ready(Ok(Next::End(trailers))) => return Poll::Ready(trailers.map(Ok)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
             }
-            if let Some(on_strike) = this.on_strike.take() {
-                on_strike();
+            if let Some(on_injected) = this.on_injected.take() {
+                on_injected();
             }
         }
         if this.piece == 0 {

@@ -1,4 +1,4 @@
-//! A body that breaks off.
+//! A body that is cut off.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,49 +8,49 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::Version;
 
-use super::{Next, OnStrike, join, next};
+use super::{Next, OnInjected, join, next};
 use crate::http::stream::{End, Stopped, malformed};
 use crate::listener::{ConnectionHandle, Ending, Script, Takeover};
 
-/// How a body breaks off.
+/// How a body is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutFault {
-    /// With the end of the connection.
+    /// The connection is closed.
     Fin,
-    /// With a reset of the connection.
+    /// The connection is reset.
     Rst,
-    /// With silence.
+    /// Nothing more is sent.
     Hang,
-    /// With a chunk whose size is none.
+    /// A malformed chunk follows.
     Malformed,
 }
 
-/// A body of which some bytes come, never the last one, and then its fault. Where its length is not known, a byte is
-/// held back until more come or the body ends.
-pub(super) struct Cut {
+/// Passes on some bytes of a body, never the last one, then fails. If the length is unknown, one byte is held back
+/// until more bytes arrive or the body ends.
+pub(super) struct CutBody {
     body: Body,
     held: Bytes,
     body_ended: bool,
     knows_length: bool,
-    /// Bytes that come before the fault.
+    /// Bytes to pass on before the fault.
     left: u64,
     fault: CutFault,
     version: Version,
     connection: Option<ConnectionHandle>,
-    on_strike: Option<OnStrike>,
-    /// How a stream of HTTP/2 ends, once the fault has struck.
+    on_injected: Option<OnInjected>,
+    /// How the HTTP/2 stream ends after the fault.
     end: Option<End>,
     stopped: Option<Stopped>,
 }
 
-impl Cut {
+impl CutBody {
     pub(super) fn new(
         body: Body,
         most: u64,
         fault: CutFault,
         version: Version,
         connection: Option<ConnectionHandle>,
-        on_strike: OnStrike,
+        on_injected: OnInjected,
         stopped: Option<Stopped>,
     ) -> Self {
         let length = http_body::Body::size_hint(&body).exact();
@@ -66,29 +66,29 @@ impl Cut {
             fault,
             version,
             connection,
-            on_strike: Some(on_strike),
+            on_injected: Some(on_injected),
             end: None,
             stopped,
         }
     }
 
-    /// How many of the bytes at hand may go.
+    /// How many of the held bytes may be sent.
     fn ready(&self) -> u64 {
         let held = self.held.len() as u64;
         self.left.min(if self.knows_length { held } else { held.saturating_sub(1) })
     }
 
-    /// The fault. What has been passed on before is sent before it.
-    fn strike(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(on_strike) = self.on_strike.take() else { return Poll::Pending };
-        on_strike();
+    /// Applies the fault. Bytes that were passed on earlier are sent before it.
+    fn apply_fault(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(on_injected) = self.on_injected.take() else { return Poll::Pending };
+        on_injected();
         let aborted = || Poll::Ready(Some(Err(axum::Error::new(Aborted))));
         if self.version == Version::HTTP_2 && self.fault != CutFault::Malformed {
             self.end = Some(match self.fault {
                 CutFault::Rst => End::Reset(None),
                 CutFault::Hang => {
                     if let Some(connection) = &self.connection {
-                        connection.waits_for_ever();
+                        connection.waits_forever();
                     }
                     End::Never(self.stopped.take().unwrap_or_else(|| Box::pin(std::future::pending())))
                 }
@@ -107,17 +107,17 @@ impl Cut {
     }
 }
 
-impl Cut {
-    /// The end of a stream of HTTP/2, or silence where the connection ends.
+impl CutBody {
+    /// Polls the end of an HTTP/2 stream; pending if the connection ends instead.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let Some(end) = &mut self.end else { return Poll::Pending };
         end.poll(cx).map(|error| error.map(|error| Err(axum::Error::new(error))))
     }
 }
 
-/// Told to the server's side where nothing but an error ends a body.
+/// Makes the server abort an answer that only an error can end.
 #[derive(Debug, thiserror::Error)]
-#[error("the body breaks off by a fault")]
+#[error("a fault cuts the body off")]
 struct Aborted;
 
 fn script(fault: CutFault) -> Script {
@@ -135,7 +135,7 @@ fn script(fault: CutFault) -> Script {
     }
 }
 
-impl http_body::Body for Cut {
+impl http_body::Body for CutBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -144,8 +144,8 @@ impl http_body::Body for Cut {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
-            if self.on_strike.is_none() {
-                // It is struck already.
+            if self.on_injected.is_none() {
+                // The fault was already applied.
                 return self.poll_end(cx);
             }
             let ready = self.ready();
@@ -153,14 +153,14 @@ impl http_body::Body for Cut {
                 self.left -= ready;
                 return Poll::Ready(Some(Ok(Frame::data(self.held.split_to(ready as usize)))));
             }
-            // A byte at hand is more than what may come.
+            // Enough bytes were sent, and at least one is left to withhold.
             if !self.held.is_empty() && (self.left == 0 || self.body_ended) {
-                return self.strike(cx);
+                return self.apply_fault(cx);
             }
             match ready!(next(&mut self.body, cx)) {
                 Ok(Next::Data(data)) => join(&mut self.held, data),
                 Ok(Next::End(_)) if !self.held.is_empty() => self.body_ended = true,
-                // Nothing came that could be struck.
+                // The body is too short to cut.
                 Ok(Next::End(trailers)) => return Poll::Ready(trailers.map(Ok)),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
@@ -168,7 +168,7 @@ impl http_body::Body for Cut {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A malformed body has chunks, which a length would take away.
+        // A malformed body is chunked, so it must not have a length.
         if self.fault == CutFault::Malformed {
             return SizeHint::new();
         }

@@ -1,9 +1,9 @@
-//! Faults within the body of an answer, whoever made it.
+//! Faults in the body of an answer, from the application or generated.
 
+mod corrupt;
 mod cut;
 mod drip;
 mod filling;
-mod flip;
 mod throttle;
 
 use std::time::Duration;
@@ -15,43 +15,43 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use self::cut::{Cut, CutFault};
-use self::drip::Drip;
+use self::corrupt::CorruptBody;
+use self::cut::{CutBody, CutFault};
+use self::drip::DripBody;
 pub(super) use self::filling::Filling;
-use self::flip::Flip;
-use self::throttle::Throttle;
+use self::throttle::ThrottledBody;
 use super::stream;
 use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::fault::{Draws, Mode};
 use crate::listener::ConnectionHandle;
 
-/// Told once when a fault shows in what the client gets.
-pub(super) type OnStrike = Box<dyn FnOnce() + Send>;
+/// Called once when a fault takes effect.
+pub(super) type OnInjected = Box<dyn FnOnce() + Send>;
 
-/// The request whose answer is struck.
-pub(super) struct Strike<'a> {
+/// The request whose answer body gets a fault.
+pub(super) struct BodyFault<'a> {
     pub(super) method: &'a Method,
     pub(super) version: Version,
-    /// The connection that ends with the fault; absent in tests of a router.
+    /// The connection that the fault ends; absent in tests of a router.
     pub(super) connection: Option<ConnectionHandle>,
     pub(super) timer: &'a Timer,
-    /// Tells when all rules are put out of force.
+    /// Signals that all rules are stopped.
     pub(super) engine: &'a Engine,
-    /// Which bytes are changed.
+    /// Decide which bytes are corrupted.
     pub(super) draws: Draws,
     /// Counts the injection.
-    pub(super) confirm: OnStrike,
+    pub(super) confirm: OnInjected,
 }
 
-impl Strike<'_> {
-    /// Puts the fault of `mode` into the body of an answer, and says whether it could: what has no body stays as it is.
+impl BodyFault<'_> {
+    /// Wraps the body with the fault of `mode` and returns whether it applied. Answers without a body are unchanged.
     pub(super) fn apply(self, mode: &Mode, response: Response) -> (Response, bool) {
         if !mode.info().needs_body || !has_body(self.method, &response) {
             return (response, false);
         }
         if matches!(mode, Mode::Malformed(_)) && self.version < Version::HTTP_11 {
-            // There are no chunks to be malformed.
+            // HTTP/1.0 has no chunked encoding that could be malformed.
             return (response, false);
         }
         let (mut head, body) = response.into_parts();
@@ -74,13 +74,13 @@ impl Strike<'_> {
     fn body(self, mode: &Mode, body: Body) -> Body {
         let fault = match mode {
             Mode::Drip { partial, over } => {
-                return Body::new(Drip::new(body, partial.body, *over, self.timer, self.confirm));
+                return Body::new(DripBody::new(body, partial.body, *over, self.timer, self.confirm));
             }
             Mode::Throttle { speed, .. } => {
-                return Body::new(Throttle::new(body, *speed, self.timer, self.confirm));
+                return Body::new(ThrottledBody::new(body, *speed, self.timer, self.confirm));
             }
             Mode::Corrupt { share, .. } => {
-                return Body::new(Flip::new(body, *share, self.draws, self.confirm));
+                return Body::new(CorruptBody::new(body, *share, self.draws, self.confirm));
             }
             Mode::Truncate(_) => CutFault::Fin,
             Mode::BodyHang(_) => CutFault::Hang,
@@ -88,13 +88,13 @@ impl Strike<'_> {
             _ => CutFault::Malformed,
         };
         let most = mode.partial().map_or(0, |partial| partial.body);
-        // Over HTTP/1, the script ends with the stop.
+        // Over HTTP/1, stopping the rules ends the script.
         let stopped = (self.version == Version::HTTP_2).then(|| stream::stopped(self.engine));
-        Body::new(Cut::new(body, most, fault, self.version, self.connection, self.confirm, stopped))
+        Body::new(CutBody::new(body, most, fault, self.version, self.connection, self.confirm, stopped))
     }
 }
 
-/// Whether the answer to a request of this method has a body.
+/// Whether an answer to this method can have a body.
 fn has_body(method: &Method, response: &Response) -> bool {
     let status = response.status();
     let has_none = status.is_informational()
@@ -104,7 +104,7 @@ fn has_body(method: &Method, response: &Response) -> bool {
     !has_none && !http_body::Body::is_end_stream(response.body())
 }
 
-/// How long a body takes, as far as it can be told.
+/// How long sending the body takes, if known.
 fn duration(mode: &Mode, body: &Body) -> Option<Duration> {
     match mode {
         Mode::Drip { over, .. } => Some(*over),
@@ -116,7 +116,7 @@ fn duration(mode: &Mode, body: &Body) -> Option<Duration> {
     }
 }
 
-/// Puts `after` behind a few bytes that were held back.
+/// Appends `after` to the few bytes that were held back.
 fn join(before: &mut Bytes, after: Bytes) {
     if before.is_empty() {
         *before = after;
@@ -128,13 +128,13 @@ fn join(before: &mut Bytes, after: Bytes) {
     *before = joined.freeze();
 }
 
-/// What comes next of a body: bytes, of which there is at least one, or its end with or without trailers.
+/// The next event of a body: at least one byte, or the end with optional trailers.
 enum Next {
     Data(Bytes),
     End(Option<http_body::Frame<Bytes>>),
 }
 
-/// The next of a body. Frames without a byte are passed over.
+/// Polls the next event of a body. Skips empty frames.
 fn next(body: &mut Body, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<Next, axum::Error>> {
     use std::pin::Pin;
     use std::task::{Poll, ready};

@@ -1,4 +1,4 @@
-//! A request under way, and what is told of it.
+//! A request in flight, and how it is counted and reported.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hyper::{StatusCode, Uri};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::strike::OnStrike;
+use super::body_fault::OnInjected;
 use super::{App, answer, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
@@ -18,15 +18,15 @@ use crate::telemetry::metrics::Outcome;
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waited {
-    /// With the delay.
-    Whole,
-    /// Early: all rules were put out of force.
+pub(super) enum WaitEnd {
+    /// The delay has passed.
+    Elapsed,
+    /// All rules were stopped.
     Stopped,
 }
 
-/// A request under way. Dropped before its end, it was left by its client, or ended by the server.
-pub(super) struct Served {
+/// A request in flight. If it is dropped before `end`, the client left or the server closed the connection.
+pub(super) struct InFlight {
     pub(super) app: Arc<App>,
     pub(super) target: TargetId,
     pub(super) client: Client,
@@ -36,30 +36,30 @@ pub(super) struct Served {
     pub(super) ended: bool,
 }
 
-impl Served {
-    /// Waits for the end of a delay, or for a stop of all rules.
-    pub(super) async fn wait(&self, until: Instant) -> Waited {
+impl InFlight {
+    /// Waits until a delay has passed or all rules are stopped.
+    pub(super) async fn wait(&self, until: Instant) -> WaitEnd {
         if until <= self.arrived {
-            return Waited::Whole;
+            return WaitEnd::Elapsed;
         }
         if let Some(connection) = &self.connection {
             connection.waits_until(until);
         }
         tokio::select! {
-            () = self.app.timer.sleep_until(until) => Waited::Whole,
-            () = self.app.engine.stopped() => Waited::Stopped,
+            () = self.app.timer.sleep_until(until) => WaitEnd::Elapsed,
+            () = self.app.engine.stopped() => WaitEnd::Stopped,
         }
     }
 
-    /// Waits until all rules are put out of force, unless the client gives up before.
+    /// Waits until all rules are stopped or the client gives up.
     pub(super) async fn hang(&self) {
         if let Some(connection) = &self.connection {
-            connection.waits_for_ever();
+            connection.waits_forever();
         }
         self.app.engine.stopped().await;
     }
 
-    /// Resets the stream of HTTP/2. Nothing comes after it.
+    /// Resets the HTTP/2 stream without an answer.
     pub(super) async fn reset(self, reset: StreamReset) -> Infallible {
         let connection = self.connection.clone();
         self.end(Outcome::Unanswered);
@@ -83,18 +83,19 @@ impl Served {
         }
     }
 
-    /// Reports an injection that is counted already.
+    /// Reports an injection that is already counted.
     pub(super) fn report(&self, injection: &Injection, rule: &Rule) {
         report(&self.app.engine, injection, rule.name(), rule.effect());
     }
 
-    /// Counts and reports an injection that was in doubt.
+    /// Counts and reports an injection that was uncertain until now.
     pub(super) fn confirm(&self, injection: &Injection, rule: &Rule) {
         confirm(&self.app.engine, injection, rule.name(), rule.effect());
     }
 
-    /// Counts and reports an injection in doubt once its fault shows, which may be after the request.
-    pub(super) fn confirm_later(&self, injection: Injection, rule: &Rule) -> OnStrike {
+    /// Returns a callback that counts and reports an uncertain injection when its fault takes effect, possibly after
+    /// the request has ended.
+    pub(super) fn confirm_later(&self, injection: Injection, rule: &Rule) -> OnInjected {
         let (engine, fault, effect) = (self.app.engine.clone(), rule.name().clone(), rule.effect());
         Box::new(move || confirm(&engine, &injection, &fault, effect))
     }
@@ -116,7 +117,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
             let by_server = self.connection.as_ref().is_some_and(ConnectionHandle::ended_by_server);
@@ -126,7 +127,7 @@ impl Drop for Served {
 }
 
 fn confirm(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
-    if !injection.is_sure() {
+    if !injection.is_confirmed() {
         engine.confirm(injection);
         report(engine, injection, fault, effect);
     }

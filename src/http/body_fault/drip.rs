@@ -1,4 +1,4 @@
-//! A body that begins in small pieces.
+//! A body whose first bytes are sent in small pieces.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,37 +10,37 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
 
-use super::{Next, OnStrike, join, next};
+use super::{Next, OnInjected, join, next};
 use crate::clock::{Sleep, Timer};
 
-/// The most pieces of a body, so that a large one does not come byte by byte.
-const MOST_PIECES: u64 = 100;
+/// Limits the number of pieces, so that a large body is not sent byte by byte.
+const MAX_PIECES: u64 = 100;
 
-/// A body whose first bytes come in pieces over some time, and the rest after it. Of a body that is shorter, the last
-/// byte comes at the end of that time; where its length is not known, a byte is held back until it is.
-pub(super) struct Drip {
+/// Sends the first bytes of a body in pieces over some time, then the rest. The last byte of a shorter body is sent
+/// at the end of that time. If the length is unknown, one byte is held back until it is known.
+pub(super) struct DripBody {
     body: Body,
     held: Bytes,
     trailers: Option<Frame<Bytes>>,
     body_ended: bool,
     knows_length: bool,
-    /// How many bytes drip.
+    /// Number of bytes to drip.
     size: u64,
     sent: u64,
-    /// Pieces that have come.
+    /// Pieces sent so far.
     piece: u64,
     pieces: u64,
     gap: Duration,
     next: Sleep,
-    on_strike: Option<OnStrike>,
+    on_injected: Option<OnInjected>,
 }
 
-impl Drip {
-    pub(super) fn new(body: Body, most: u64, over: Duration, timer: &Timer, on_strike: OnStrike) -> Self {
+impl DripBody {
+    pub(super) fn new(body: Body, most: u64, over: Duration, timer: &Timer, on_injected: OnInjected) -> Self {
         let length = http_body::Body::size_hint(&body).exact();
         let size = length.map_or(most, |length| length.min(most)).max(1);
-        let pieces = size.min(MOST_PIECES);
-        // The first piece comes after a gap, too: a body of one byte takes its time like any other.
+        let pieces = size.min(MAX_PIECES);
+        // A gap precedes the first piece as well, so that a body of one byte takes the full time.
         let gap = over / pieces as u32;
         Self {
             body,
@@ -54,11 +54,11 @@ impl Drip {
             pieces,
             gap,
             next: timer.sleep_until(Instant::now() + gap),
-            on_strike: Some(on_strike),
+            on_injected: Some(on_injected),
         }
     }
 
-    /// How many bytes may have come with the present piece.
+    /// Number of bytes allowed up to the current piece.
     fn released(&self) -> u64 {
         (u128::from(self.size) * u128::from(self.piece) / u128::from(self.pieces)) as u64
     }
@@ -67,7 +67,7 @@ impl Drip {
         self.piece >= self.pieces
     }
 
-    /// Takes more of the body.
+    /// Reads more of the body.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
         match ready!(next(&mut self.body, cx))? {
             Next::Data(data) => join(&mut self.held, data),
@@ -76,7 +76,7 @@ impl Drip {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for the next piece, or, where the last byte is all that is left, for the last one.
+    /// Waits for the next piece, or for the last one if only the last byte is left.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.body_ended && !self.knows_length && self.held.len() == 1 {
             let skipped = self.pieces - self.piece - 1;
@@ -92,7 +92,7 @@ impl Drip {
     }
 }
 
-impl http_body::Body for Drip {
+impl http_body::Body for DripBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -110,8 +110,8 @@ impl http_body::Body for Drip {
                 }
                 continue;
             }
-            if let Some(on_strike) = self.on_strike.take() {
-                on_strike();
+            if let Some(on_injected) = self.on_injected.take() {
+                on_injected();
             }
             let mut ready = if self.is_over() { self.held.len() as u64 } else { self.released() - self.sent };
             ready = ready.min(self.held.len() as u64);

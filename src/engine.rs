@@ -45,6 +45,8 @@ struct Shared {
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
     events: Arc<Events>,
     requested: RequestedCounters,
+    /// Told of each request while a rule has a window in requests.
+    request_windows: watch::Sender<()>,
 }
 
 /// The state of the engine at one instant.
@@ -101,6 +103,7 @@ impl Engine {
             numbers,
             events: Arc::default(),
             requested: RequestedCounters::default(),
+            request_windows: watch::Sender::new(()),
         }))
     }
 
@@ -173,6 +176,11 @@ impl Engine {
     /// Notifies of each change of the plan.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Active>> {
         self.0.active.subscribe()
+    }
+
+    /// Tells of each request that may open or close a window in requests.
+    pub fn request_windows(&self) -> watch::Receiver<()> {
+        self.0.request_windows.subscribe()
     }
 
     /// Time on the engine's clock, as in [`Snapshot::elapsed`].
@@ -268,6 +276,9 @@ impl Engine {
                 let before = active.plan.origin(*position).counts.get(target, client);
                 self.report_request_window(&active.plan, *position, &attempt, number.saturating_sub(before));
             }
+        }
+        if !active.request_windows.is_empty() {
+            self.0.request_windows.send_replace(());
         }
         decision.delay = decision.delay.saturating_add(asked.delay);
         let requested = asked.mode.or(asked.first);

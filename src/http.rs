@@ -6,6 +6,7 @@
 mod answer;
 mod body_fault;
 mod forward;
+mod health;
 mod in_flight;
 mod index;
 pub mod layer;
@@ -40,7 +41,9 @@ use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::env::Identity;
 use crate::fault::Target;
-use crate::listener::{Conditions, Handle, Routes, Stage};
+use crate::grpc::{self, Call, Health, Method};
+use crate::listener::{Answering, Conditions, Handle, Routes};
+use crate::rpc::is_grpc;
 use crate::telemetry::metrics::Metrics;
 
 /// State shared by all handlers.
@@ -62,12 +65,14 @@ pub struct App {
     pub request_faults: bool,
     /// Partition and stage of the probe listener.
     pub conditions: watch::Receiver<Conditions>,
+    /// The gRPC health service.
+    pub health: Health,
 }
 
 impl App {
     /// Whether the process is shutting down.
     fn is_leaving(&self) -> bool {
-        self.conditions.borrow().stage != Stage::Running
+        self.health.is_leaving()
     }
 }
 
@@ -93,6 +98,16 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
         if !path.ends_with('*') {
             direct.insert(path.clone(), Box::new(move |request| faulted.clone().call(request)));
         }
+    }
+    let services = Target::ALL.map(|target| {
+        layer::FaultLayer::new(target, app.clone()).layer(DefaultAnswer { app: app.clone(), target })
+    });
+    let serve =
+        move |target: Target, request| -> Answering { services[target.index()].clone().call(request) };
+    let calls = health::Calls::new(app.clone(), Arc::new(serve));
+    for (path, _) in Method::ALL {
+        let calls = calls.clone();
+        direct.entry(path.to_owned()).or_insert_with(|| Box::new(move |request| calls.answer(request)));
     }
     let (of_index, pages) = (app.clone(), Arc::new(SharedBodies::default()));
     let index = move || ready(answer::shared(pages.text(|| index::page(&of_index)), answer::page));
@@ -122,7 +137,10 @@ fn metrics(app: &Arc<App>) -> axum::routing::MethodRouter {
     get(move || ready(answer::shared(scrapes.text(|| app.metrics.encode()), answer::metrics)))
 }
 
-async fn not_found() -> Response<Body> {
+async fn not_found(request: Request) -> Response<Body> {
+    if is_grpc(request.headers()) {
+        return grpc::unimplemented(request.uri().path());
+    }
     answer::text(StatusCode::NOT_FOUND, "not found")
 }
 
@@ -149,6 +167,12 @@ impl Service<Request> for DefaultAnswer {
 
 /// The answer of a target when no rule replaces it.
 fn default_answer(app: &App, target: Target, request: &Request) -> Response<Body> {
+    if let Some(call) = Call::of(request) {
+        return health::default_answer(app, call, target, request);
+    }
+    if is_grpc(request.headers()) {
+        return grpc::unimplemented(request.uri().path());
+    }
     if target == Target::Traffic {
         return answer::identity(&app.identity);
     }

@@ -9,6 +9,7 @@
 //! | [`cli`] | verbs, signals, exit codes |
 //! | [`server`], [`predict`] | binds, supervises, drains; runs the Pods of a manifest on a virtual clock |
 //! | [`admin`], [`http`] | the admin API; routes, and the layer that obeys a decision |
+//! | [`grpc`] | the health service of gRPC |
 //! | [`proxy`] | hands requests to an application behind a listener |
 //! | [`sources`] | files, annotation, API and kept state, merged: how the plan in force comes about |
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
@@ -18,6 +19,7 @@
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
+//! | `rpc` | gRPC as both sides speak it |
 //! | [`tls`] | TLS: whom a client trusts, and what a server shows |
 //! | [`mod@file`] | files opened without waiting, and read up to a limit |
 //! | [`fault`] | rules, plans and the decision; pure |
@@ -32,6 +34,7 @@ pub mod engine;
 pub mod env;
 pub mod fault;
 pub mod file;
+pub mod grpc;
 pub mod http;
 pub mod kubelet;
 pub mod listener;
@@ -39,6 +42,7 @@ pub mod plan;
 pub mod predict;
 pub mod prober;
 pub mod proxy;
+mod rpc;
 pub mod server;
 pub mod sources;
 pub mod telemetry;

@@ -52,6 +52,7 @@ use budget::Budget;
 pub(crate) use accept::refuse;
 pub use accept::{AcceptControl, accept, serve};
 pub use handle::{ConnectionHandle, Ended, Takeover};
+pub use handler::client_of;
 pub(crate) use partitioned::reset_on_close;
 pub use partitioned::{BindError, PartitionedListener};
 pub use places::Fairness;

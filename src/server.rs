@@ -22,6 +22,7 @@ use crate::admin;
 use crate::clock::Timer;
 use crate::env::{Config, ForwardOptions, Limits, Upstream};
 use crate::fault::{ListenerId, Rule};
+use crate::grpc::Health;
 use crate::http::{self, App, ProbeUpstream};
 use crate::listener::budget::Budget;
 use crate::listener::{
@@ -144,6 +145,7 @@ impl Server {
             request_faults: config.request_faults,
             upstream,
             conditions: conditions.subscribe(),
+            health: Health::new(engine.clone(), conditions.subscribe(), timer.clone(), metrics.clone()),
         });
         announce(&app, probe_addr, admin_addr);
         let budget = budget(&metrics);

@@ -349,7 +349,7 @@ impl ActivePlan {
         if entry.rule.trigger().requests.is_none() {
             return entry.open_for(elapsed).is_some();
         }
-        entry.targets().any(|target| entry.is_open_for(target, elapsed, counts))
+        entry.targets().any(|target| entry.is_open_for(target, &Client::ALL, elapsed, counts))
     }
 
     /// The share of the eligible requests that a rule acts on, 0 to 1; `None` outside its window in time.
@@ -361,6 +361,17 @@ impl ActivePlan {
     /// Whether a rule that fails every request of `target` is in its window: the target's own, one of its dependency
     /// where it checks that, or a cut of the whole listener.
     pub fn is_down(&self, target: impl Into<TargetId>, elapsed: Duration, counts: &Counts) -> bool {
+        self.is_down_for(target, &Client::ALL, elapsed, counts)
+    }
+
+    /// The same for requests of one of `clients`.
+    pub fn is_down_for(
+        &self,
+        target: impl Into<TargetId>,
+        clients: &[Client],
+        elapsed: Duration,
+        counts: &Counts,
+    ) -> bool {
         let target = target.into();
         let listener = match target {
             TargetId::Class(_) => ListenerId::Probe,
@@ -369,9 +380,9 @@ impl ActivePlan {
         let checked = target == TargetId::Class(Target::Readiness) && self.checks_dependency;
         self.link(listener, elapsed).whole.is_some()
             || self.entries.iter().any(|entry| {
-                let acts_on = |target| Client::ALL.into_iter().any(|client| entry.acts_on(target, client));
+                let acts_on = |target| clients.iter().any(|client| entry.acts_on(target, *client));
                 let acts = acts_on(target) || (checked && acts_on(Target::Dependency.into()));
-                acts && entry.rule.fails_all() && entry.is_open_for(target, elapsed, counts)
+                acts && entry.rule.fails_all() && entry.is_open_for(target, clients, elapsed, counts)
             })
     }
 

@@ -9,22 +9,16 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use hyper::{Method, StatusCode};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::body_fault::Filling;
 use crate::env::Identity;
 use crate::fault::{GrpcStatus, Mode, Partial, Rule};
+use crate::grpc;
 use crate::listener::{Ending, Script};
 
 /// Carries the name of the rule that produced the answer.
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-
-/// Bytes that `grpc-message` percent-encodes: everything but printable ASCII, and `%`.
-const NOT_IN_GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// A truncated answer announces this many bytes more than it sends.
 const MISSING_BYTES: u64 = 1024;
@@ -102,19 +96,13 @@ pub(super) fn redirect(rule: &Rule, location: &str) -> Response<Body> {
     response
 }
 
-/// A trailers-only gRPC answer: the status is in the head, over any HTTP version.
+/// A trailers-only gRPC answer: the status is in the head, over any HTTP version. Without a message, it names the rule.
 pub(super) fn grpc(rule: &Rule, status: GrpcStatus, message: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS.clone(), HeaderValue::from(u16::from(status.code())));
-    let message = if message.is_empty() { line(rule) } else { message.to_owned() };
-    if let Ok(message) =
-        HeaderValue::from_str(&utf8_percent_encode(&message, NOT_IN_GRPC_MESSAGE).to_string())
-    {
-        headers.insert(GRPC_MESSAGE.clone(), message);
+    if message.is_empty() {
+        grpc::trailers_only(status, &line(rule))
+    } else {
+        grpc::trailers_only(status, message)
     }
-    response
 }
 
 /// The answer with the rule's own `body_text`, if it has one.

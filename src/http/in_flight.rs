@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::body_fault::OnInjected;
-use super::{App, answer, verbose};
+use super::{App, answer, health, verbose};
 use crate::engine::events::EventKind;
 use crate::engine::{Engine, Injection};
 use crate::fault::{Client, Rule, RuleName, TargetId};
+use crate::grpc::{Call, Serving};
 use crate::listener::{ConnectionHandle, StreamReset};
 use crate::telemetry::metrics::Outcome;
 
@@ -33,6 +34,8 @@ pub(super) struct InFlight {
     pub(super) arrived: Instant,
     pub(super) connection: Option<ConnectionHandle>,
     pub(super) is_application: bool,
+    /// The call of the health service that it is, if it is one.
+    pub(super) health: Option<Call>,
     pub(super) ended: bool,
 }
 
@@ -69,6 +72,7 @@ impl InFlight {
         }
     }
 
+    /// The answer that fails a request by a status code.
     pub(super) fn failure(
         &self,
         status: StatusCode,
@@ -76,11 +80,21 @@ impl InFlight {
         line: String,
         uri: &Uri,
     ) -> Response {
+        if let Some(answer) = self.health_answer(status) {
+            return answer;
+        }
         if verbose::is_wanted(uri) {
             answer::text(status, verbose::body(&self.app, self.target, uri.path(), Some(failure)))
         } else {
             answer::text(status, line)
         }
+    }
+
+    /// The health service's answer for a status code, if the request is a call of that service.
+    pub(super) fn health_answer(&self, status: StatusCode) -> Option<Response> {
+        let (call, TargetId::Class(target)) = (self.health?, self.target) else { return None };
+        let response = self.app.health.answer(call, target, self.client, Some(Serving::of_status(status)));
+        Some(health::counted_as(status, response))
     }
 
     /// Reports an injection that is already counted.
@@ -104,7 +118,11 @@ impl InFlight {
     pub(super) fn answered(self, response: &Response) {
         let is_multiplexed = self.connection.as_ref().is_some_and(ConnectionHandle::is_multiplexed);
         let is_reset = is_multiplexed && response.extensions().get::<StreamReset>().is_some();
-        self.end(if is_reset { Outcome::Unanswered } else { Outcome::Answered(response.status().as_u16()) });
+        self.end(if is_reset {
+            Outcome::Unanswered
+        } else {
+            Outcome::Answered(health::status(response).as_u16())
+        });
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {

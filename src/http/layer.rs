@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::USER_AGENT;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -19,8 +18,9 @@ use super::replace::{self, Inner, RequestLine};
 use super::view::RequestHead;
 use super::{App, answer, requested, verbose};
 use crate::engine::Injection;
-use crate::fault::{Client, Rule, TargetId, Verdict};
-use crate::listener::ConnectionHandle;
+use crate::fault::{Rule, TargetId, Verdict};
+use crate::grpc::Call;
+use crate::listener::{ConnectionHandle, client_of};
 use crate::telemetry::metrics::Outcome;
 
 /// Wraps the route of a target.
@@ -99,13 +99,23 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
-    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
-    let client = Client::from_user_agent(agent);
+    let client = client_of(request.headers());
     let FaultLayer { target, app, is_application, forwarding } = layer;
     let takes_requested = app.request_faults;
+    let health = matches!(target, TargetId::Class(_)).then(|| Call::of(&request)).flatten();
+    // Where nothing else answers, what there is of a body is the message of the health service.
+    let is_application = is_application || health.is_some();
     let connection = ConnectionHandle::current();
-    let in_flight =
-        InFlight { app, target, client, arrived: Instant::now(), connection, is_application, ended: false };
+    let in_flight = InFlight {
+        app,
+        target,
+        client,
+        arrived: Instant::now(),
+        connection,
+        is_application,
+        health,
+        ended: false,
+    };
 
     let requested = if takes_requested { requested::take(&mut request) } else { Ok(Vec::new()) };
     let requested = match requested {

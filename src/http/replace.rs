@@ -118,7 +118,7 @@ where
         answer::add_headers(&mut response, rule);
         return (response, true);
     }
-    let whole = match own(rule, mode, in_flight.is_application) {
+    let whole = match own(in_flight, rule, mode) {
         Some(response) => response,
         None => inner.answer().await,
     };
@@ -151,10 +151,15 @@ pub(super) fn script(in_flight: &InFlight, rule: &Rule, request_line: &RequestLi
 }
 
 /// The generated answer that a body mode acts on, if there is one.
-fn own(rule: &Rule, mode: &Mode, is_application: bool) -> Option<Response> {
+fn own(in_flight: &InFlight, rule: &Rule, mode: &Mode) -> Option<Response> {
+    if in_flight.health.is_some() {
+        return None;
+    }
     let status = answer::status(mode.status().unwrap_or(200));
     answer::own(rule, status).or_else(|| match mode {
-        Mode::Drip { partial, .. } if !is_application => Some(answer::filling(status, partial.body)),
+        Mode::Drip { partial, .. } if !in_flight.is_application => {
+            Some(answer::filling(status, partial.body))
+        }
         _ => None,
     })
 }
@@ -166,7 +171,9 @@ fn replacement(in_flight: &InFlight, rule: &Rule, mode: &Mode, uri: &Uri) -> Res
         Mode::Grpc { status, message } => answer::grpc(rule, *status, message),
         _ => {
             let status = answer::status(mode.status().unwrap_or(500));
-            answer::own(rule, status).unwrap_or_else(|| {
+            // The health service has no text.
+            let given = if in_flight.health.is_some() { None } else { answer::own(rule, status) };
+            given.unwrap_or_else(|| {
                 let failure = verbose::Failure {
                     check: rule.name().as_str(),
                     reason: format!("status {}", status.as_u16()),

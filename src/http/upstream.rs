@@ -9,14 +9,16 @@ use std::task::{Context, Poll};
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use tower::{Layer, Service};
 use tracing::warn;
 
+use super::health::{Calls, Serve};
 use super::layer::FaultLayer;
 use super::{App, answer, default_answer};
 use crate::fault::{Client, Target};
-use crate::listener::{Answering, Routes};
+use crate::grpc::Call;
+use crate::listener::{Answering, Routes, client_of};
 use crate::proxy::Forwarder;
 
 /// Sets the class of a request, whatever its path. Removed before the request is forwarded.
@@ -42,13 +44,18 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
         layer.layer(Application { app: app.clone(), target, forwarder })
     });
     let told = AtomicBool::new(false);
+    let serve: Serve = Arc::new(move |target, request| {
+        if target == Target::Traffic {
+            tell_of_probe(&request, &told);
+        }
+        services[target.index()].clone().call(request)
+    });
+    let calls = Calls::new(app.clone(), serve.clone());
     Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {
-            Ok(Target::Traffic) => {
-                tell_of_probe(&request, &told);
-                services[Target::Traffic.index()].clone().call(request)
-            }
-            Ok(target) => services[target.index()].clone().call(request),
+            // The path of the health service says nothing of the class; the message does.
+            Ok(Target::Traffic) if Call::of(&request).is_some() => calls.answer(request),
+            Ok(target) => serve(target, request),
             Err(named) => Box::pin(std::future::ready(Ok(unknown_class(&named)))),
         }
     }))
@@ -59,8 +66,7 @@ fn tell_of_probe(request: &Request, told: &AtomicBool) {
     if told.load(Ordering::Relaxed) {
         return;
     }
-    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-    if Client::from_user_agent(agent) == Client::Kubelet && !told.swap(true, Ordering::Relaxed) {
+    if client_of(request.headers()) == Client::Kubelet && !told.swap(true, Ordering::Relaxed) {
         let path = request.uri().path();
         warn!(
             path,

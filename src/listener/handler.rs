@@ -52,9 +52,9 @@ impl Handler {
     }
 }
 
-/// The class of the client that sent a request.
-pub(super) fn client_of<B>(request: &Request<B>) -> Client {
-    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+/// The class of the client that sent a request with these headers.
+pub fn client_of(headers: &HeaderMap) -> Client {
+    let agent = headers.get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     Client::from_user_agent(agent)
 }
 
@@ -81,7 +81,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let client = client_of(&request);
+        let client = client_of(request.headers());
         self.state.request_begins(client, !request.body().is_end_stream());
         let (fields, route) = match self.admit(&request, client) {
             Ok(fields) => (fields, route(&self.service, request)),

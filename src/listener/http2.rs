@@ -219,7 +219,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
     type Future = StreamAnswer;
 
     fn call(&self, request: Request<Incoming>) -> StreamAnswer {
-        let client = client_of(&request);
+        let client = client_of(request.headers());
         let stream = self.state.stream_begins(client);
         self.executor
             .announce(ConnectionHandle { connection: self.state.clone(), stream: Some(stream.clone()) });

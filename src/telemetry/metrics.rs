@@ -47,10 +47,12 @@ pub enum Limit {
     Memory,
     /// Work that a client of HTTP/2 makes for nothing.
     Http2Flood,
+    /// Open `Watch` streams of the gRPC health service.
+    Watches,
 }
 
 impl Limit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Connections,
         Self::Descriptors,
         Self::HeadTime,
@@ -59,6 +61,7 @@ impl Limit {
         Self::WriteTime,
         Self::Memory,
         Self::Http2Flood,
+        Self::Watches,
     ];
 
     /// The metric label.
@@ -72,6 +75,7 @@ impl Limit {
             Self::WriteTime => "write_time",
             Self::Memory => "memory",
             Self::Http2Flood => "http2_flood",
+            Self::Watches => "watches",
         }
     }
 }

@@ -15,6 +15,7 @@ import urllib.request
 
 import grpc
 import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 BINARY = sys.argv[1]
 ADMIN = "http://127.0.0.1:18931"
@@ -120,6 +121,64 @@ def grpcio_sees_each_mode():
             assert seen in sees, f"{mode}: {seen}"
 
 
-for check in (httpx_sees_each_mode, a_hundred_requests_share_a_connection, grpcio_sees_each_mode):
+def health(service, deadline=1.5):
+    """What a health check of grpcio gets: the status of the service, or that of the call."""
+    with grpc.insecure_channel("127.0.0.1:18930") as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=deadline)
+        except grpc.RpcError as raised:
+            return raised.code().name
+        # grpcio gives no message where it cannot read it.
+        return answer and health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+def health_checks_of_grpcio_see_each_mode():
+    with service():
+        for name in ("", "liveness", "readiness", "startup", "dependency"):
+            assert health(name) == "SERVING", name
+        assert health("traffic") == "NOT_FOUND"
+        with grpc.insecure_channel("127.0.0.1:18930") as channel:
+            answer = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=5)
+        assert {name: state.status for name, state in answer.statuses.items()} == dict.fromkeys(
+            ("", "liveness", "readiness", "startup", "dependency"), health_pb2.HealthCheckResponse.SERVING
+        )
+    for rule, sees in (
+        ({"mode": "status", "status": 503}, {"NOT_SERVING"}),
+        ({"mode": "status", "status": 204}, {"SERVING"}),
+        ({"mode": "redirect"}, {"UNKNOWN"}),
+        ({"mode": "hang"}, {"DEADLINE_EXCEEDED"}),
+        ({"mode": "close"}, {"CANCELLED"}),
+        ({"mode": "reset"}, {"INTERNAL"}),
+        ({"mode": "garbage"}, {"UNAVAILABLE", "UNKNOWN"}),
+        ({"mode": "truncate"}, {"UNKNOWN"}),
+        ({"mode": "body-hang"}, {"DEADLINE_EXCEEDED"}),
+        ({"mode": "body-reset"}, {"INTERNAL"}),
+        ({"mode": "malformed"}, {"UNAVAILABLE"}),
+        ({"mode": "drip", "drip": "500ms"}, {"SERVING"}),
+        ({"mode": "drip", "drip": "60s"}, {"DEADLINE_EXCEEDED"}),
+        ({"mode": "throttle"}, {"SERVING"}),
+        ({"mode": "corrupt"}, {None, "INTERNAL", "RESOURCE_EXHAUSTED"}),
+        ({"mode": "grpc", "grpc_status": "ABORTED"}, {"ABORTED"}),
+    ):
+        with service(FAULTS=plan(**rule)):
+            seen = health("liveness")
+            assert seen in sees, f"{rule}: {seen}"
+            assert metric("probesim_faults_injected_total", 'fault="drill"') == 1, rule
+
+
+def watch_of_grpcio_follows_the_windows():
+    with service(FAULTS=plan(mode="close", when={"after": "2s", "for": "1s"})), grpc.insecure_channel("127.0.0.1:18930") as channel:
+        states = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="liveness"), timeout=20)
+        assert [next(states).status for _ in range(3)] == [1, 2, 1]
+        states.cancel()
+
+
+for check in (
+    httpx_sees_each_mode,
+    a_hundred_requests_share_a_connection,
+    grpcio_sees_each_mode,
+    health_checks_of_grpcio_see_each_mode,
+    watch_of_grpcio_follows_the_windows,
+):
     check()
     print(f"{check.__name__}: ok")

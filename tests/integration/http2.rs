@@ -4,6 +4,7 @@
 
 mod faults;
 mod h2c;
+mod health;
 mod limits;
 mod tools;
 mod upstream;

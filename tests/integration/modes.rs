@@ -58,6 +58,11 @@ fn the_documentation_has_the_table_of_modes() {
         writeln!(http2, "| `{name}` | {} |", if sees.is_empty() { "the same" } else { sees }).unwrap();
     }
     check_block("http2-modes", &http2);
+    let mut grpc = "| mode | a call of the health service gets |\n|---|---|\n".to_owned();
+    for ModeInfo { name, grpc: gets, .. } in ModeInfo::all_of_requests() {
+        writeln!(grpc, "| `{name}` | {gets} |").unwrap();
+    }
+    check_block("grpc-modes", &grpc);
     check_block("partition-modes", &listener);
 }
 

@@ -137,16 +137,22 @@ impl Entry {
         Draws::of_starts(self.key).share(start) < self.rule.trigger().rate.share()
     }
 
-    /// Whether the next request to `target`, of one of the rule's clients, is in the window. Of a rule with a match,
+    /// Whether the next request to `target`, of one of `clients` that the rule acts on, is in the window. Of a rule with a match,
     /// `counts` are those of the requests that it admits.
-    pub(super) fn is_open_for(&self, target: TargetId, elapsed: Duration, counts: &Counts) -> bool {
+    pub(super) fn is_open_for(
+        &self,
+        target: TargetId,
+        clients: &[Client],
+        elapsed: Duration,
+        counts: &Counts,
+    ) -> bool {
         let Some(since) = self.since(elapsed) else { return false };
         // A check of readiness asks as itself for its dependency's rules.
         let checks = target == TargetId::Class(Target::Readiness);
         let asks = |client| {
             self.acts_on(target, client) || (checks && self.acts_on(Target::Dependency.into(), client))
         };
-        Client::ALL.into_iter().filter(|client| asks(*client)).any(|client| {
+        clients.iter().copied().filter(|client| asks(*client)).any(|client| {
             let count = counts.get(target, client);
             let origin = if self.has_match { 0 } else { self.origin.counts.get(target, client) };
             self.rule.trigger().is_open(since, count.saturating_sub(origin) + 1)

@@ -28,6 +28,18 @@ const NAMES: [&str; 17] = [
 pub struct GrpcStatus(u8);
 
 impl GrpcStatus {
+    /// The call succeeded.
+    pub const OK: Self = Self(0);
+    /// The time ran out that the client gives the call.
+    pub const DEADLINE_EXCEEDED: Self = Self(4);
+    /// What is asked for is not known.
+    pub const NOT_FOUND: Self = Self(5);
+    /// A limit was hit.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// The service or the method is not there, or not this way.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// A rule of the protocol is broken.
+    pub const INTERNAL: Self = Self(13);
     /// What a service answers that cannot be reached; clients may try again.
     pub const UNAVAILABLE: Self = Self(14);
 

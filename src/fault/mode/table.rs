@@ -43,6 +43,8 @@ pub struct ModeInfo {
     pub client: &'static str,
     /// What a client of HTTP/2 sees in its place; empty where that is the same.
     pub http2: &'static str,
+    /// What a call of the gRPC health service gets, and the status that clients make of it.
+    pub grpc: &'static str,
     /// What curl exits with.
     pub curl: &'static str,
     /// What the kubelet makes of it.
@@ -115,6 +117,7 @@ const BARE: ModeInfo = ModeInfo {
     is_whole: false,
     client: "",
     http2: "",
+    grpc: "",
     curl: "",
     kubelet: "failure",
     requests: "1",
@@ -137,6 +140,7 @@ pub(super) const STATUS: ModeInfo = ModeInfo {
     status: StatusEffect::Given,
     is_whole: true,
     client: "the status code (500)",
+    grpc: "`NOT_SERVING` from 400 on, else `SERVING`",
     curl: "0 (22 with `--fail`)",
     kubelet: "failure from 400 on, else success",
     ..BARE
@@ -149,6 +153,7 @@ pub(super) const REDIRECT: ModeInfo = ModeInfo {
     status: StatusEffect::Fixed(302),
     is_whole: true,
     client: "302 to `location`, another host unless given",
+    grpc: "302 of HTTP: UNKNOWN",
     curl: "0",
     kubelet: "warning: counts as success",
     requests: "1; up to 10 where it leads back",
@@ -161,6 +166,7 @@ pub(super) const HANG: ModeInfo = ModeInfo {
     fields: FORWARD,
     client: "nothing, until it gives up",
     http2: "nothing on this stream",
+    grpc: "nothing: DEADLINE_EXCEEDED",
     curl: "28",
     kubelet: "failure, after the timeout",
     ..BARE
@@ -172,6 +178,7 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
     fields: FORWARD,
     client: "FIN, no response",
     http2: "RST_STREAM (CANCEL)",
+    grpc: "RST_STREAM (CANCEL): CANCELLED",
     curl: "52",
     ..BARE
 };
@@ -182,6 +189,7 @@ pub(super) const RESET: ModeInfo = ModeInfo {
     fields: FORWARD,
     client: "RST, no response",
     http2: "RST_STREAM (INTERNAL_ERROR)",
+    grpc: "RST_STREAM (INTERNAL_ERROR): INTERNAL",
     curl: "56",
     ..BARE
 };
@@ -192,6 +200,7 @@ pub(super) const GARBAGE: ModeInfo = ModeInfo {
     fields: FORWARD,
     client: "bytes that are not HTTP, then FIN",
     http2: "bytes that are no frame, then FIN: the connection ends",
+    grpc: "the connection ends: UNAVAILABLE, or UNKNOWN in grpcio",
     curl: "1",
     ..BARE
 };
@@ -201,6 +210,7 @@ pub(super) const TRUNCATE: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|parts| Mode::Truncate(parts.partial())),
     client: "`status`, `body` bytes of a longer body, FIN",
     http2: "`status`, `body` bytes of a longer body, END_STREAM",
+    grpc: "less than a message, no trailers: INTERNAL, or UNKNOWN in grpcio",
     curl: "18",
     ..BODY
 };
@@ -210,6 +220,7 @@ pub(super) const BODY_HANG: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|parts| Mode::BodyHang(parts.partial())),
     client: "`status`, `body` bytes, then nothing",
     http2: "`status`, `body` bytes, then nothing on this stream",
+    grpc: "less than a message: DEADLINE_EXCEEDED",
     curl: "28",
     kubelet: "**error**, after three timeouts",
     ..BODY
@@ -220,6 +231,7 @@ pub(super) const BODY_RESET: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|parts| Mode::BodyReset(parts.partial())),
     client: "`status`, `body` bytes, RST",
     http2: "`status`, `body` bytes, RST_STREAM (INTERNAL_ERROR)",
+    grpc: "less than a message, RST_STREAM (INTERNAL_ERROR): INTERNAL",
     curl: "56",
     ..BODY
 };
@@ -229,6 +241,7 @@ pub(super) const MALFORMED: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|parts| Mode::Malformed(parts.partial())),
     client: "`status`, `body` bytes, an invalid chunk",
     http2: "a frame that breaks the protocol, then FIN: the connection ends",
+    grpc: "the connection ends: UNAVAILABLE",
     curl: "56",
     ..BODY
 };
@@ -239,6 +252,7 @@ pub(super) const DRIP: ModeInfo = ModeInfo {
     fields: &[ModeField::Status, ModeField::Body, ModeField::Drip, ModeField::Headers, ModeField::BodyText],
     is_whole: true,
     client: "`status`, a whole body in pieces over `drip`",
+    grpc: "the message in pieces: `SERVING`, or DEADLINE_EXCEEDED",
     curl: "0, or 28",
     kubelet: "by its status; **error** where it outlasts the timeout",
     requests: "1; 3 on error",
@@ -252,6 +266,7 @@ pub(super) const THROTTLE: ModeInfo = ModeInfo {
     status: StatusEffect::Kept,
     is_whole: true,
     client: "the answer, its body at `speed` bytes per second",
+    grpc: "the message slowly: `SERVING`, or DEADLINE_EXCEEDED",
     curl: "0, or 28",
     kubelet: "by its status; **error** where it outlasts the timeout",
     requests: "1; 3 on error",
@@ -265,6 +280,7 @@ pub(super) const CORRUPT: ModeInfo = ModeInfo {
     status: StatusEffect::Kept,
     is_whole: true,
     client: "the answer, one bit flipped in `share` of its body's bytes",
+    grpc: "a message with other bits: INTERNAL, RESOURCE_EXHAUSTED, or none in grpcio",
     curl: "0",
     kubelet: "by its status",
     requests: "1",
@@ -278,6 +294,7 @@ pub(super) const GRPC: ModeInfo = ModeInfo {
     status: StatusEffect::Fixed(200),
     is_whole: true,
     client: "200 without a body, `grpc_status` and `grpc_message` in its head",
+    grpc: "`grpc_status` and `grpc_message`",
     curl: "0",
     kubelet: "success, as an HTTP answer",
     ..BARE
@@ -374,7 +391,11 @@ mod tests {
             assert_eq!(info.takes(ModeField::Headers), info.status != StatusEffect::None, "{}", info.name);
             assert_eq!(info.takes(ModeField::Forward), !info.needs_body, "{}", info.name);
             assert_eq!(mode.partial().is_some(), info.takes(ModeField::Body), "{}", info.name);
-            assert!(!info.client.is_empty() && !info.curl.is_empty(), "{}", info.name);
+            assert!(
+                !info.client.is_empty() && !info.curl.is_empty() && !info.grpc.is_empty(),
+                "{}",
+                info.name
+            );
         }
     }
 

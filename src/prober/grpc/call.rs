@@ -14,13 +14,12 @@ use super::status::{Status, broken, code, trailers_status, wrong_head};
 use crate::prober::outcome::Phase;
 use crate::prober::stream::Stream;
 use crate::prober::version::KUBERNETES_VERSION;
+use crate::rpc::PREFIX;
 
 /// The largest head of an answer, in bytes: far above that of any health check.
 const MAX_HEAD: u32 = 64 << 10;
 /// The largest message, in bytes, as of grpc-go.
 const MAX_MESSAGE: usize = 4 << 20;
-/// The length of what stands before a message.
-const PREFIX: usize = 5;
 
 /// One connection, for one call. It ends with this value.
 pub(super) struct Connection {

@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
 
 use crate::prober::quote::{os_error, quoted};
+use crate::rpc::is_content_type;
 
 pub(super) mod code {
     pub(in crate::prober::grpc) const CANCELLED: u16 = 1;
@@ -158,14 +159,6 @@ fn no_base64(value: &[u8]) -> Option<usize> {
     let is_digit = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/');
     let wrong = unpadded.iter().position(|c| !is_digit(c));
     wrong.or_else(|| (unpadded.len() % 4 == 1).then_some(unpadded.len() - 1))
-}
-
-/// `application/grpc`, with a subtype or parameters or without.
-fn is_content_type(value: &[u8]) -> bool {
-    match value.strip_prefix(b"application/grpc") {
-        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
-        None => false,
-    }
 }
 
 /// Returns the status of trailers, or of a head that is all there is, if it is not OK.

@@ -1,0 +1,135 @@
+//! A `Watch` stream: what is said of a service, whenever it changes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+use super::answer::trailers;
+use super::call::Call;
+use super::health::Health;
+use super::message::Serving;
+use crate::engine::Active;
+use crate::fault::{Client, GrpcStatus, Target};
+use crate::listener::Stage;
+
+/// The body of a `Watch` answer.
+pub(super) struct Watch {
+    /// The next step under way; `None` after the last one.
+    next: Option<Next>,
+    _permit: OwnedSemaphorePermit,
+}
+
+type Next = Pin<Box<dyn Future<Output = (State, Step)> + Send>>;
+
+/// What comes next of a stream.
+enum Step {
+    Say(Serving),
+    End(GrpcStatus, &'static str),
+}
+
+/// What a stream follows, and what it has said.
+struct State {
+    health: Health,
+    plans: watch::Receiver<Arc<Active>>,
+    windows: watch::Receiver<()>,
+    /// `None` for a service that is not known.
+    target: Option<Target>,
+    client: Client,
+    deadline: Option<Instant>,
+    /// What a rule makes of the first message.
+    fault: Option<Serving>,
+    said: Option<Serving>,
+    /// The time on the engine's clock of what was said last.
+    looked: Duration,
+}
+
+impl Watch {
+    pub(super) fn new(
+        health: Health,
+        call: Call,
+        target: Option<Target>,
+        client: Client,
+        fault: Option<Serving>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let state = State {
+            plans: health.engine.subscribe(),
+            windows: health.engine.request_windows(),
+            health,
+            target,
+            client,
+            deadline: call.deadline,
+            fault,
+            said: None,
+            looked: Duration::ZERO,
+        };
+        Self { next: Some(Box::pin(state.step())), _permit: permit }
+    }
+}
+
+impl State {
+    /// Waits until there is something to say.
+    async fn step(mut self) -> (Self, Step) {
+        loop {
+            if self.said.is_some() && !self.has_changed().await {
+                return (self, Step::End(GrpcStatus::DEADLINE_EXCEEDED, "the time of the call is over"));
+            }
+            if matches!(self.health.conditions.borrow().stage, Stage::Draining(_)) {
+                return (self, Step::End(GrpcStatus::UNAVAILABLE, "the process ends"));
+            }
+            self.looked = self.health.engine.elapsed();
+            let state = |target| self.health.serving(target, self.client, self.looked);
+            let serving = self.fault.take().unwrap_or_else(|| self.target.map_or(Serving::Unknown, state));
+            if self.said.replace(serving) != Some(serving) {
+                return (self, Step::Say(serving));
+            }
+        }
+    }
+
+    /// Waits for anything that may change what is to be said; false where the client's time is over before.
+    async fn has_changed(&mut self) -> bool {
+        let Health { engine, timer, conditions, .. } = &mut self.health;
+        let plan = self.plans.borrow_and_update().clone();
+        let change = plan.plan.next_change(self.looked).map(|elapsed| engine.instant(elapsed));
+        // Each ends with an error only where what it follows is gone, and so are we then.
+        tokio::select! {
+            _ = self.plans.changed() => true,
+            _ = self.windows.changed() => true,
+            _ = conditions.changed() => true,
+            () = timer.sleep_until_some(change) => true,
+            () = timer.sleep_until_some(self.deadline) => false,
+        }
+    }
+}
+
+impl http_body::Body for Watch {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        let (state, step) = ready!(next.as_mut().poll(cx));
+        let frame = match step {
+            Step::Say(serving) => {
+                self.next = Some(Box::pin(state.step()));
+                Frame::data(Bytes::from_static(serving.framed()))
+            }
+            Step::End(status, message) => {
+                self.next = None;
+                Frame::trailers(trailers(status, message))
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+}

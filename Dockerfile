@@ -13,7 +13,7 @@ ARG TARGETARCH
 ARG REVISION=unknown
 WORKDIR /src
 # Older podman leaves TARGETARCH unset where no --platform is given.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY src src
 COPY bench bench

@@ -1,48 +1,41 @@
-//! The admin API: `/v1` to inspect and control the service, and `/openapi.json`, which describes it.
+//! The admin API: `/v1` to inspect and control the service, `/openapi.json`, which describes it, and the page.
 //!
 //! One function serves all requests: it checks the caller, then dispatches on path and method.
 
 mod answer;
+mod body;
 mod duration;
 mod events;
 mod guard;
+mod page;
+mod preview;
 mod proxies;
 mod state;
+mod targets;
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::task::yield_now;
-use tokio::time::timeout;
 
 use crate::env::{Identity, Token};
 use crate::listener::ConnectionHandle;
-use crate::listener::budget::Reservation;
-use crate::plan::document;
 use crate::plan::write_rule;
 use crate::sources::{Change, Changed, Control};
 use crate::units::Show;
 use answer::Problem;
+use body::{YAML, expect_empty, read, read_renew};
 use duration::rounded_up;
 use guard::{Caller, Guard};
-
-/// Limit of a request body: the largest plan.
-const MAX_BODY: usize = document::MAX_PLAN;
-
-/// Time limit for receiving a request body.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Limit of requests served at the same time.
 const MAX_REQUESTS: usize = 32;
@@ -61,7 +54,7 @@ struct Api {
     reading: Mutex<()>,
 }
 
-/// Routes of `/v1` and `/openapi.json`.
+/// Routes of `/v1`, `/openapi.json` and the page. The page needs no token: it holds nothing of the service.
 ///
 /// With a `token`, every caller of `/v1` must send it. Without one, loopback callers are allowed if `loopback` is
 /// true, and nobody is otherwise.
@@ -81,7 +74,9 @@ pub fn router(control: Control, identity: Identity, token: Option<Token>, loopba
     Router::new()
         .route("/v1/{*rest}", any(handler.clone()))
         .route("/v1", any(handler))
-        .route("/openapi.json", any(|request: Request| std::future::ready(openapi(request.method()))))
+        .route("/", any(|request: Request| ready(index(request.method(), request.headers()))))
+        .route("/page/{*name}", any(|request: Request| ready(page_file(&request))))
+        .route("/openapi.json", any(|request: Request| ready(openapi(request.method()))))
 }
 
 fn openapi(method: &Method) -> Response {
@@ -91,14 +86,42 @@ fn openapi(method: &Method) -> Response {
     }
 }
 
-/// Serves one request.
-async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
+/// The page for a browser; others get what they get at any path without a meaning.
+fn index(method: &Method, headers: &HeaderMap) -> Response {
+    if page::is_wanted(headers) {
+        page::serve(method, headers, "index.html")
+    } else {
+        answer::with_type(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found")
+    }
+}
+
+fn page_file(request: &Request) -> Response {
+    let name = request.uri().path().strip_prefix("/page/").unwrap_or_default();
+    page::serve(request.method(), request.headers(), name)
+}
+
+/// Both ends of the connection under way.
+fn caller() -> Caller {
     // Without a connection, the peer is unknown and the caller is treated as remote.
     let connection = ConnectionHandle::current();
     let peer = connection.as_ref().map(ConnectionHandle::peer);
-    let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     let local = connection.as_ref().and_then(ConnectionHandle::local);
-    api.guard.check(&Caller { peer, local }, &request)?;
+    Caller { peer: peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), local }
+}
+
+/// Waits until no other answer with many rules is being made. One with a thousand takes milliseconds: one at a time, with
+/// probes served in between.
+async fn turn(api: &Api) -> MutexGuard<'_, ()> {
+    let turn = api.reading.lock().await;
+    yield_now().await;
+    turn
+}
+
+/// Serves one request.
+async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
+    let caller = caller();
+    api.guard.check(&caller, &request)?;
+    let peer = caller.peer;
     let _permit = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are in progress"))?;
 
     let (parts, body) = request.into_parts();
@@ -110,22 +133,15 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
     };
-    // An answer with a thousand rules takes milliseconds: build one at a time, so that probes are served in between.
     let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state" | "faults"]);
-    let _turn = if is_large {
-        let turn = api.reading.lock().await;
-        yield_now().await;
-        Some(turn)
-    } else {
-        None
-    };
+    let _turn = if is_large { Some(turn(api).await) } else { None };
     match (&segments[1..], method) {
         (["plan"], &Method::GET) => {
             let status = api.control.status();
             Ok(answer::json(StatusCode::OK, &plan(&status), Some(status.snapshot.active.generation)))
         }
         (["plan"], &Method::PUT) => {
-            let plan = read(&parts.headers, body, &["application/json"]).await?;
+            let plan = read(&parts.headers, body, &["application/json", YAML]).await?;
             Ok(answer::changed(change(Change::PutPlan(plan))?))
         }
         (["plan"], _) => Err(Problem::method(&["GET", "HEAD", "PUT"])),
@@ -157,24 +173,36 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         (["proxies", rest @ ..], method) => {
             proxies::serve(&api.control, rest, method, (&parts.headers, body), change).await
         }
+        (["preview"], &Method::POST) => {
+            let asked = read(&parts.headers, body, &["application/json"]).await?;
+            // Not while the body is still to come: it may take its time.
+            let _turn = turn(api).await;
+            Ok(answer::json(StatusCode::OK, &preview::document(&api.control, asked)?, None))
+        }
         (["reset"], &Method::POST) => {
             let renew = read_renew(&parts.headers, body).await?;
             Ok(answer::changed(change(Change::Reset { renew })?))
         }
         (["stop"], &Method::POST) => {
             expect_empty(&parts.headers, body).await?;
+            let released = state::held(&api.control);
             change(Change::Stop)?;
-            Ok(stop_answer(api).await)
+            Ok(stop_answer(api, Some(released)).await)
         }
         (["resume"], &Method::POST) => {
             expect_empty(&parts.headers, body).await?;
             change(Change::Resume)?;
-            Ok(stop_answer(api).await)
+            Ok(stop_answer(api, None).await)
         }
-        (["reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
+        (["preview" | "reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
+        (["targets"], &Method::GET) => {
+            let snapshot = api.control.engine().snapshot();
+            let targets = targets::document(&snapshot, api.control.metrics());
+            Ok(answer::json(StatusCode::OK, &targets, Some(snapshot.active.generation)))
+        }
         (["state"], &Method::GET) => {
             let status = api.control.status();
-            let state = state::text(&status, &api.identity);
+            let state = state::text(&status, &api.identity, api.control.engine().uptime());
             Ok(answer::written(StatusCode::OK, state, Some(status.snapshot.active.generation)))
         }
         (["events"], &Method::GET) => {
@@ -187,7 +215,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
                 parts.method == Method::HEAD,
             )
         }
-        (["faults" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
+        (["faults" | "targets" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
         _ => Err(Problem::not_found()),
     }
 }
@@ -239,99 +267,6 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
     Ok(expected)
 }
 
-/// Reads a JSON body of one of the given media types.
-async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, Problem> {
-    let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    if !types.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
-        let wanted = types.join(" or ");
-        let detail = format!("the Content-Type is {given:?}; send {wanted}");
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    let (bytes, mut held) = bytes(headers, body).await?;
-    parse(&bytes, &mut held)
-}
-
-/// Upper limit of the memory of a JSON value besides its text, in bytes.
-const JSON_VALUE: usize = 160;
-
-fn parse(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, Problem> {
-    let values = bytes.iter().filter(|c| matches!(c, b',' | b':' | b'[' | b'{')).count();
-    reserve_at_least(held, 3 * bytes.len() + values * JSON_VALUE)?;
-    document::parse_json(bytes, MAX_BODY)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
-}
-
-/// Rejects a body other than empty or `{}`.
-async fn expect_empty(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
-    let (bytes, mut held) = bytes(headers, body).await?;
-    let is_empty = bytes.is_empty() || parse(&bytes, &mut held)?.as_object().is_some_and(Map::is_empty);
-    let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
-    if is_empty { Ok(()) } else { Err(wrong()) }
-}
-
-async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reservation>), Problem> {
-    let too_large = || {
-        let detail = format!("the body is larger than the {MAX_BODY} bytes allowed");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(too_large());
-    }
-    let read = async {
-        let mut body = Limited::new(body, MAX_BODY);
-        let (mut bytes, mut held) = (BytesMut::new(), None);
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                let is_too_large = error.is::<LengthLimitError>();
-                let cut = || Problem::new(StatusCode::BAD_REQUEST, "the body is incomplete");
-                if is_too_large { too_large() } else { cut() }
-            })?;
-            if let Ok(data) = frame.into_data() {
-                // While the buffer grows, both copies exist.
-                reserve_at_least(&mut held, 2 * (bytes.len() + data.len()))?;
-                bytes.extend_from_slice(&data);
-            }
-        }
-        Ok((bytes.freeze(), held))
-    };
-    match timeout(BODY_TIME, read).await {
-        Ok(read) => read,
-        Err(_) => {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body was not received within 10 seconds"))
-        }
-    }
-}
-
-/// Grows `held` to a reservation of at least `bytes` from the connection's memory budget.
-fn reserve_at_least(held: &mut Option<Reservation>, bytes: usize) -> Result<(), Problem> {
-    let fits = match (held.as_mut(), ConnectionHandle::current()) {
-        (Some(held), _) => held.grow_to(bytes),
-        (None, Some(connection)) => {
-            *held = connection.reserve(bytes);
-            held.is_some()
-        }
-        // No connection, as in tests of the router alone.
-        (None, None) => true,
-    };
-    if fits { Ok(()) } else { Err(Problem::busy("no memory is left for the body")) }
-}
-
-/// Reads the body of a reset, which may be empty, and returns `renew`.
-async fn read_renew(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
-    let (bytes, mut held) = bytes(headers, body).await?;
-    if bytes.is_empty() {
-        return Ok(false);
-    }
-    let wrong =
-        || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not {} or {\"renew\": true or false}");
-    let value = parse(&bytes, &mut held)?;
-    let fields = value.as_object().ok_or_else(wrong)?;
-    let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;
-    if fields.keys().any(|field| field != "renew") { Err(wrong()) } else { Ok(renew) }
-}
-
 /// The answer to a change; `stopped` is present while a stop is in force.
 fn changed_body(changed: Changed) -> Value {
     let mut body = json!({ "generation": changed.generation });
@@ -343,7 +278,8 @@ fn changed_body(changed: Changed) -> Value {
 
 /// The answer to a stop or a resume: whether rules are stopped, by whom, and, if the stop is not kept, which sources
 /// bring rules back at the container's next start. The state is saved first, so a reported result survives a kill.
-async fn stop_answer(api: &Api) -> Response {
+/// `released` is what rules did until then.
+async fn stop_answer(api: &Api, released: Option<Value>) -> Response {
     let saved = api.control.save().await;
     let status = api.control.status();
     let generation = status.snapshot.active.generation;
@@ -351,6 +287,9 @@ async fn stop_answer(api: &Api) -> Response {
     let mut body = json!({ "generation": generation, "stopped": stop.is_some() });
     if let Some(stop) = stop {
         body["stop"] = state::stop(stop);
+    }
+    if let Some(released) = released {
+        body["released"] = released;
     }
     let is_kept = matches!(saved, Some(Ok(())));
     if stop.is_some() || saved.is_some() {

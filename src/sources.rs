@@ -21,7 +21,7 @@ pub mod volume;
 pub mod watch;
 
 pub use change::{Change, Changed, Refusal};
-pub use control::Control;
+pub use control::{Control, Preview};
 pub use instance::{Instance, epoch};
 pub use layers::Layers;
 pub use merge::{Hidden, Layer, Merged, merge};

@@ -8,7 +8,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{self, Problem};
-use super::{expect_empty, read};
+use super::body::{expect_empty, read};
 use crate::plan::{Proxy, Source, write_proxy};
 use crate::sources::{Change, Changed, Control, Refusal};
 

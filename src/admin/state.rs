@@ -1,19 +1,20 @@
 //! `/v1/state`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::duration::rounded_up;
 use crate::engine::Stop;
 use crate::env::Identity;
-use crate::fault::{Client, Counts, Rule, Target, TargetId};
+use crate::fault::{Client, Counts, ListenerId, Rule, Target, TargetId};
 use crate::plan::write_rule;
-use crate::sources::{Returning, RuleStatus, Status};
+use crate::sources::{Control, Returning, RuleStatus, Status};
 use crate::units::{Show, show_timestamp};
 
 /// The complete state as a JSON document.
-pub(super) fn text(status: &Status, identity: &Identity) -> String {
+pub(super) fn text(status: &Status, identity: &Identity, uptime: Duration) -> String {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
     let show = |duration| Value::from(Show(rounded_up(duration)).to_string());
@@ -38,6 +39,8 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
             "active": snapshot.is_active(position),
             "selected": of_rule.selected,
             "mode": rule.effect(),
+            "next_change": plan.next_change_of(position, elapsed).map(|next| show(next.saturating_sub(elapsed))),
+            "share": plan.share(position, elapsed).map(|share| (share * 1e5).round() / 1e3),
             "age": show(elapsed.saturating_sub(plan.origin(position).elapsed)),
             "expires_in": of_rule.expires_in.map(show),
             "tallies": tallies,
@@ -62,6 +65,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
         })),
         "stop": snapshot.active.stop.as_ref().map(stop),
         "elapsed": show(elapsed),
+        "uptime": show(uptime),
         "starts": status.starts,
         "next_change": plan.next_change(elapsed).map(|next| show(next.saturating_sub(elapsed))),
         "identity": without_null(json!({
@@ -69,6 +73,7 @@ pub(super) fn text(status: &Status, identity: &Identity) -> String {
             "namespace": identity.namespace,
             "node": identity.node,
         })),
+        "version": crate::VERSION,
         "targets": targets.collect::<Vec<_>>(),
         "notes": kubelet_as_traffic(&snapshot.counts),
     }));
@@ -106,6 +111,20 @@ fn list(text: &mut String, name: &str, values: impl Iterator<Item = Value>) {
 /// A stop: its source, its author and its start.
 pub(super) fn stop(stop: &Stop) -> Value {
     json!({ "source": stop.source.name(), "by": stop.by, "since": show_timestamp(stop.since) })
+}
+
+/// What rules do at this instant, and a stop will end.
+pub(super) fn held(control: &Control) -> Value {
+    let snapshot = control.engine().snapshot();
+    let plan = &snapshot.active.plan;
+    let held = control.metrics().held();
+    json!({
+        "rules": (0..plan.len()).filter(|position| snapshot.is_active(*position)).count(),
+        "listener": plan.link(ListenerId::Probe, snapshot.elapsed).whole.map(|cut| cut.cut.name()),
+        "memory_bytes": held.memory,
+        "cpu_cores": held.cores,
+        "disk_bytes": held.disk,
+    })
 }
 
 /// A source whose rules come back at the container's next start.

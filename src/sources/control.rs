@@ -4,9 +4,12 @@
 //! at all. A rule whose name and content are unchanged keeps its origin.
 
 mod files;
+mod preview;
 mod proxies;
 mod rules;
 mod stop;
+
+pub use preview::Preview;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -107,6 +110,16 @@ impl Control {
     /// Events of plans and rules.
     pub fn events(&self) -> &Arc<Events> {
         self.0.engine.events()
+    }
+
+    /// The plan at work.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// What is counted of requests.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The current status.
@@ -244,10 +257,7 @@ impl Control {
         let (plan, sources) = merged.plan()?;
         let wanted: Vec<Proxy> = merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect();
         let known = self.0.engine.active().plan.proxies().with(wanted.iter().map(|proxy| &proxy.name));
-        let known = known.map_err(|TooManyProxies(count)| {
-            let reason = Reason::TooManyItems { count, most: MAX_PROXIES };
-            ConfigError::new("all sources together", reason).field("proxies")
-        })?;
+        let known = known.map_err(too_many)?;
         if let Some(host) = self.0.host.get() {
             host.open(&wanted)?;
         }
@@ -298,6 +308,12 @@ impl Inner {
     fn stop_in_force(&self) -> Option<&Stop> {
         self.stop.as_ref().or(self.file_stop.as_ref())
     }
+}
+
+/// The error of more proxies than there may be.
+fn too_many(TooManyProxies(count): TooManyProxies) -> Errors {
+    let reason = Reason::TooManyItems { count, most: MAX_PROXIES };
+    ConfigError::new("all sources together", reason).field("proxies").into()
 }
 
 /// The merge of all sources, unless it could have too many rules. Rules that a rule of the API hides count as well,

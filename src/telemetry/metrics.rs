@@ -25,7 +25,7 @@ pub use upstream::{UpstreamFault, UpstreamMetrics};
 
 /// Upper bounds of the histogram of durations, in seconds: from the least that can be told apart to the timeouts that
 /// probes have.
-const BUCKETS: [f64; 15] =
+pub const BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// A limit that cuts clients short.
@@ -240,6 +240,36 @@ impl Metrics {
         totals
     }
 
+    /// How the requests of each target ended so far.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        let mut all = Vec::new();
+        self.for_each_target(|target, counters| {
+            let mut codes: Vec<(usize, u64)> = Vec::new();
+            for (_, code, count) in counters.totals() {
+                match codes.iter_mut().find(|(known, _)| *known == code) {
+                    Some((_, sum)) => *sum += count,
+                    None => codes.push((code, count)),
+                }
+            }
+            all.push(Traffic {
+                target: target.to_owned(),
+                codes: codes.into_iter().map(|(code, count)| (code_label(code), count)).collect(),
+                gone: counters.gone(),
+                durations: counters.durations(),
+            });
+        });
+        all
+    }
+
+    /// What rules hold of the container.
+    pub fn held(&self) -> HeldNow {
+        HeldNow {
+            memory: self.held.memory.load(Ordering::Relaxed),
+            cores: self.held.milli_cores.load(Ordering::Relaxed) as f64 / 1000.0,
+            disk: self.held.disk.load(Ordering::Relaxed),
+        }
+    }
+
     /// Visits the classes of requests, then the proxies that are known.
     fn for_each_target(&self, mut visit: impl FnMut(&str, &TargetCounters)) {
         self.targets.for_each_class(&mut visit);
@@ -261,6 +291,30 @@ pub struct Total {
     pub code: String,
     /// The number.
     pub count: u64,
+}
+
+/// How the requests of a target ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// The target's name.
+    pub target: String,
+    /// By status code, as in [`Total::code`].
+    pub codes: Vec<(String, u64)>,
+    /// Requests whose client left before the head of its answer.
+    pub gone: u64,
+    /// How many answers took at most each of [`BUCKETS`], then all answers.
+    pub durations: Vec<u64>,
+}
+
+/// What rules hold of the container at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldNow {
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// CPU time, in cores.
+    pub cores: f64,
+    /// Volumes, in bytes.
+    pub disk: u64,
 }
 
 /// How many more file descriptors the process may open; `None` where `/proc` does not tell.

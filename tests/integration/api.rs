@@ -340,7 +340,7 @@ async fn the_description_knows_every_field_of_a_rule_and_no_other() {
     known.retain(|name| name != "name");
     assert_eq!(fields("Patch"), known);
     let paths: Vec<&String> = openapi["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths.len(), 10);
+    assert_eq!(paths.len(), 12);
     let head = exchange(service.admin, request("HEAD", "/v1/state", &[], &Value::Null)).await;
     assert_eq!((head.status(), head.body().as_str()), (200, ""));
 }

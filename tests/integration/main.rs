@@ -22,6 +22,7 @@ mod modes;
 mod monitoring;
 mod original;
 mod packaging;
+mod page;
 mod partition;
 mod predict;
 mod predict_command;

@@ -117,7 +117,19 @@ fn the_description_of_the_api_has_the_modes_and_their_fields() {
         let pointer = format!("/components/schemas/Rule/properties/{field}");
         assert!(openapi.pointer(&pointer).is_some(), "{pointer}");
     }
+    let of_requests = |info: &ModeInfo| json!({"fields": info.fields.iter().map(|field| field.name()).collect::<Vec<_>>(), "description": info.client});
+    let of_process = PROCESS_MODES.iter().map(|info| {
+        let fields: Vec<&str> = info.fields.iter().map(|field| field.name()).collect();
+        (info.name.to_owned(), json!({"fields": fields, "required": info.required.iter().map(|field| field.name()).collect::<Vec<_>>(), "description": info.does}))
+    });
+    let row = |info: &'static ModeInfo| (info.name.to_owned(), of_requests(info));
+    let by_target = json!({
+        "requests": Value::Object(ModeInfo::all_of_requests().map(row).collect()),
+        "listener": Value::Object(ModeInfo::all_of_listener().map(row).collect()),
+        "process": Value::Object(of_process.collect()),
+    });
     check_schemas(&[
+        ("/Rule/x-modes", by_target),
         ("/Rule/properties/mode", mode.clone()),
         ("/Patch/properties/mode", json!({"anyOf": [mode, {"type": "null"}]})),
     ]);

@@ -6,9 +6,31 @@ use tracing::error;
 use super::{ChangeOrigin, Control, Inner, candidate};
 use crate::fault::{Replica, RuleName};
 use crate::plan::{ConfigError, Source, check_replica};
+use crate::sources::layers::Layers;
+use crate::sources::merge::Merged;
 use crate::sources::overlay::{self, Overlay, UnknownRule};
 use crate::sources::summary::MAX_NAMED;
 use crate::sources::{Change, Changed, Refusal};
+
+/// A change of rules that has been checked.
+pub(super) struct Draft {
+    overlay: Overlay,
+    layers: Layers,
+    pub(super) merged: Merged,
+    /// The change in words.
+    what: String,
+    /// Whether there was no rule of that name.
+    pub(super) created: bool,
+    /// Whether the conditions of every rule are measured from now on.
+    pub(super) renews: bool,
+}
+
+impl Draft {
+    /// When the rule of that name ends by itself.
+    pub(super) fn end(&self, name: &RuleName) -> Option<Instant> {
+        self.overlay.end(name)
+    }
+}
 
 impl Control {
     /// Applies a change of rules; stop and resume change none.
@@ -18,6 +40,18 @@ impl Control {
         by: &str,
         change: Change,
     ) -> Result<Changed, Refusal> {
+        let Some(draft) = self.draft(inner, change)? else { return Ok(self.unchanged()) };
+        let Draft { overlay, layers, merged, what, created, renews } = draft;
+        let cause = ChangeOrigin { source: Source::Api, by, change: &what };
+        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
+        (inner.overlay, inner.layers) = (overlay, layers);
+        self.0.metrics.reload(Source::Api, true);
+        self.0.changed.notify_one();
+        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+    }
+
+    /// What a change of rules would make of the present plan; `None` if it changes no rule.
+    pub(super) fn draft(&self, inner: &Inner, change: Change) -> Result<Option<Draft>, Refusal> {
         let (mut overlay, mut layers) = (inner.overlay.clone(), inner.layers.clone());
         let merged = &inner.merged;
         let named = |name: &str| {
@@ -60,7 +94,7 @@ impl Control {
             }
             // These do not change rules.
             Change::Stop | Change::Resume | Change::PutProxy { .. } | Change::DeleteProxy { .. } => {
-                return Ok(self.unchanged());
+                return Ok(None);
             }
         };
         let merged = candidate(&layers, &overlay, merged).map_err(Refusal::Invalid)?;
@@ -71,12 +105,7 @@ impl Control {
         if !errors.is_empty() {
             return Err(Refusal::Invalid(errors));
         }
-        let cause = ChangeOrigin { source: Source::Api, by, change: &what };
-        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
-        (inner.overlay, inner.layers) = (overlay, layers);
-        self.0.metrics.reload(Source::Api, true);
-        self.0.changed.notify_one();
-        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+        Ok(Some(Draft { overlay, layers, merged, what, created, renews }))
     }
 
     /// Removes expired rules.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use prometheus::core::Metric;
 use prometheus::{Histogram, HistogramVec};
 
 use super::Outcome;
@@ -52,6 +53,14 @@ impl TargetCounters {
     /// Requests whose client left before the head of its answer.
     pub(super) fn gone(&self) -> u64 {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// How many answers took at most each of the bounds, then all answers.
+    pub(super) fn durations(&self) -> Vec<u64> {
+        let metric = self.durations.metric();
+        let histogram = metric.get_histogram();
+        let buckets = histogram.get_bucket().iter().map(prometheus::proto::Bucket::cumulative_count);
+        buckets.chain([histogram.get_sample_count()]).collect()
     }
 
     /// Requests by client class and code, those above zero.

@@ -1,0 +1,168 @@
+// What the page knows of the service, and how it learns of it.
+import { Refused, ask, follow } from "./api.js";
+import { Log, Samples } from "./history.js";
+import { seconds } from "./words.js";
+
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+class Store {
+  constructor() {
+    this.link = "connecting";
+    this.trouble = "";
+    this.targets = null;
+    this.state = null;
+    this.preview = null;
+    this.schema = null;
+    this.samples = new Samples();
+    this.log = new Log();
+    /** The last that was known of each rule, those that are gone included. */
+    this.known = new Map();
+    /** How far the timeline looks in either direction, in seconds. */
+    this.look = 3600;
+    /** Milliseconds that the service's clock is ahead of this one. */
+    this.skew = 0;
+    this.opened = Date.now();
+    this.listeners = new Set();
+  }
+
+  /** Now, by the service's clock. */
+  now() {
+    return Date.now() + this.skew;
+  }
+
+  changed() {
+    for (const listener of this.listeners) listener();
+  }
+
+  start() {
+    this.pollTargets();
+    this.pollState();
+    this.listen();
+    setInterval(() => document.hidden || this.changed(), 1000);
+    document.addEventListener("visibilitychange", () => document.hidden || this.wake?.());
+  }
+
+  failed(error) {
+    const isToken = error instanceof Refused && error.status === 401;
+    const link = isToken ? "token" : error instanceof Refused && error.status === 403 ? "refused" : "lost";
+    const trouble = error instanceof Refused ? error.message : "The service does not answer.";
+    if (link === this.link && trouble === this.trouble) return;
+    [this.link, this.trouble] = [link, trouble];
+    this.changed();
+  }
+
+  async pollTargets() {
+    for (let wait = 2000; ; ) {
+      try {
+        const sent = Date.now();
+        const targets = await ask("GET", "v1/targets");
+        this.skew = Date.parse(targets.time) - (sent + Date.now()) / 2;
+        if (this.link !== "live") this.refresh();
+        [this.link, this.trouble, wait] = ["live", "", document.hidden ? 10000 : 2000];
+        if (this.targets?.generation !== targets.generation) this.refresh();
+        this.targets = targets;
+        this.samples.add(targets, this.now());
+        this.changed();
+      } catch (error) {
+        this.failed(error);
+        wait = Math.min(wait * 1.5, 8000);
+      }
+      await Promise.race([pause(wait), new Promise((done) => { this.wake = done; })]);
+    }
+  }
+
+  /** Asks for the state soon: several reasons within a moment are one question. */
+  refresh() {
+    this.due?.();
+  }
+
+  async pollState() {
+    for (;;) {
+      const began = Date.now();
+      try {
+        const state = await ask("GET", "v1/state");
+        state.at = this.now();
+        const { generation } = state;
+        this.take(state);
+        const { preview, look } = this;
+        const isOld = preview?.generation !== generation || preview.ahead_s !== look || this.now() > this.previewed + look * 100;
+        if (isOld) {
+          this.preview = await ask("POST", "v1/preview", { body: { past: `${look}s`, ahead: `${look}s` } });
+          this.previewed = this.now();
+        }
+        if (!this.schema) this.schema = await ask("GET", "openapi.json");
+        this.changed();
+      } catch (error) {
+        this.failed(error);
+      }
+      // A plan of a thousand rules takes long to write: it is asked for less often.
+      const rest = Math.max(2000, 20 * (Date.now() - began)) * (document.hidden ? 5 : 1);
+      await Promise.race([pause(rest), new Promise((done) => { this.due = done; })]);
+      await pause(150);
+    }
+  }
+
+  /** Asks for windows as far as a range of so many seconds needs. */
+  lookFor(range) {
+    if (this.look === Math.max(3600, range)) return;
+    this.look = Math.max(3600, range);
+    this.refresh();
+  }
+
+  take(state) {
+    if (this.state && seconds(state.uptime) < seconds(this.state.uptime)) this.known.clear();
+    this.state = state;
+    const names = new Set();
+    for (const rule of state.rules) {
+      names.add(rule.name);
+      const before = this.known.get(rule.name);
+      this.known.delete(rule.name);
+      this.known.set(rule.name, { ...rule, since: before?.since ?? state.at - seconds(rule.age) * 1000, ended: null });
+    }
+    for (const [name, rule] of this.known) if (!names.has(name)) rule.ended ??= state.at;
+    while (this.known.size > 2000) this.known.delete(this.known.keys().next().value);
+  }
+
+  async listen() {
+    for (;;) {
+      try {
+        if (!this.log.last) {
+          // Nothing is before number 0: all events that are kept come first.
+          const page = await ask("GET", "v1/events?limit=512");
+          for (const event of page.events) this.log.add(event);
+          this.log.last ??= page.next;
+          this.changed();
+        }
+        await follow(this.log.last, (event) => this.heard(event));
+      } catch (error) {
+        if (error instanceof Refused) this.failed(error);
+      }
+      await pause(2000);
+    }
+  }
+
+  heard(event) {
+    if (!this.log.add(event)) return;
+    if (["plan", "stop", "window", "partition"].includes(event.kind)) this.refresh();
+    // A burst of events is one change.
+    this.drawn ??= setTimeout(() => {
+      this.drawn = null;
+      if (!document.hidden) this.changed();
+    }, 250);
+  }
+
+  /** Makes a change, and shows it at once. */
+  async act(method, path, options) {
+    try {
+      return await ask(method, path, options);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) this.failed(error);
+      throw error;
+    } finally {
+      this.refresh();
+      this.wake?.();
+    }
+  }
+}
+
+export const store = new Store();

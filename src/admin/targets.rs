@@ -1,0 +1,50 @@
+//! `/v1/targets`: how each target is, and how its requests ended so far. Small, for those who ask often.
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::wall_clock;
+use crate::engine::Snapshot;
+use crate::fault::{ListenerId, Target, TargetId};
+use crate::telemetry::metrics::{BUCKETS, Metrics, Traffic};
+use crate::units::show_timestamp;
+
+/// All targets, the probe listener's classes first.
+pub(super) fn document(snapshot: &Snapshot, metrics: &Metrics) -> Value {
+    let plan = &snapshot.active.plan;
+    let traffic = metrics.traffic();
+    let classes = Target::ALL.into_iter().map(|target| (TargetId::Class(target), ListenerId::Probe));
+    let proxies = plan.proxies().present().map(|(slot, _)| (TargetId::Proxy(slot), ListenerId::Proxy(slot)));
+    let active: Vec<usize> = (0..plan.len()).filter(|position| snapshot.is_active(*position)).collect();
+    let targets = classes.chain(proxies).map(|(target, listener)| {
+        let name = plan.proxies().target_name(target);
+        let link = plan.link(listener, snapshot.elapsed);
+        let cut = match link.whole {
+            Some(cut) => cut.cut.name(),
+            None if link.partial => "some",
+            None => "none",
+        };
+        let mut value = json!({
+            "name": name,
+            "up": !plan.is_down(target, snapshot.elapsed, &snapshot.counts),
+            "faulted": active.iter().filter(|position| plan.acts_on(**position, target)).count(),
+            "cut": cut,
+            "proxy": matches!(target, TargetId::Proxy(_)),
+        });
+        let of_target = traffic.iter().find(|traffic| traffic.target == name);
+        let mut codes = Map::new();
+        for (code, count) in of_target.map_or(&[][..], |traffic: &Traffic| &traffic.codes) {
+            codes.insert(code.clone(), (*count).into());
+        }
+        value["codes"] = codes.into();
+        value["gone"] = of_target.map_or(0, |traffic| traffic.gone).into();
+        value["durations"] = of_target.map(|traffic| traffic.durations.clone()).unwrap_or_default().into();
+        value
+    });
+    json!({
+        "time": show_timestamp(wall_clock()),
+        "generation": snapshot.active.generation,
+        "stopped": snapshot.active.stop.is_some(),
+        "bounds": BUCKETS,
+        "targets": targets.collect::<Vec<_>>(),
+    })
+}

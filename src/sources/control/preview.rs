@@ -1,0 +1,72 @@
+//! What a change would do, without making it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Control, too_many};
+use crate::fault::{ActivePlan, Origin, RuleName};
+use crate::plan::Source;
+use crate::sources::{Change, Refusal};
+
+/// The plan that a change would put in force.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The plan, as if no stop held.
+    pub plan: ActivePlan,
+    /// In the order of the plan, on the engine's clock: when each rule ends by itself.
+    pub ends: Vec<Option<Duration>>,
+    /// Now, on the engine's clock.
+    pub elapsed: Duration,
+    /// The generation of the plan in force.
+    pub generation: u64,
+    /// Whether all rules are out of force by a stop.
+    pub stopped: bool,
+    /// Whether the change would create a rule.
+    pub created: bool,
+}
+
+impl Control {
+    /// The plan that a change would put in force now; without one, the plan in force.
+    ///
+    /// # Errors
+    ///
+    /// Why the change would be refused.
+    pub fn preview(&self, change: Option<Change>) -> Result<Preview, Refusal> {
+        let inner = self.lock();
+        let snapshot = self.0.engine.snapshot();
+        let (active, elapsed) = (&snapshot.active, snapshot.elapsed);
+        let draft = change.map(|change| self.draft(&inner, change)).transpose()?.flatten();
+        let plan = match &draft {
+            None => active.plan.clone(),
+            Some(draft) => {
+                let (plan, _) = draft.merged.plan().map_err(Refusal::Invalid)?;
+                let (seed, replica) = self.0.instance.seed_and_replica(&draft.merged, self.epoch());
+                let proxies = draft.merged.proxies.iter().map(|(proxy, _)| &proxy.name);
+                let proxies =
+                    active.plan.proxies().with(proxies).map_err(|error| Refusal::Invalid(too_many(error)))?;
+                let starts = replica.starts.saturating_sub(1);
+                let now = Origin { elapsed, counts: snapshot.counts.clone(), starts };
+                let plan = active.plan.clone().at(replica).with_proxies(proxies).successor(plan, seed, &now);
+                if draft.renews { plan.with_origins(|_| now.clone()) } else { plan }
+            }
+        };
+        let merged = draft.as_ref().map_or(&inner.merged, |draft| &draft.merged);
+        let end = |name: &RuleName| match &draft {
+            Some(draft) => draft.end(name),
+            None => inner.overlay.end(name),
+        };
+        let left = |end: Instant| elapsed.saturating_add(end.saturating_duration_since(Instant::now()));
+        let ends = merged.rules.iter().map(|(rule, source)| {
+            Some(rule.name()).filter(|_| *source == Source::Api).and_then(end).map(left)
+        });
+        Ok(Preview {
+            plan: plan.stopped(false),
+            ends: ends.collect(),
+            elapsed,
+            generation: active.generation,
+            stopped: active.stop.is_some(),
+            created: draft.is_some_and(|draft| draft.created),
+        })
+    }
+}

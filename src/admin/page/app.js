@@ -80,6 +80,7 @@ const App = () => {
     ${["lost", "refused"].includes(store.link) && html`<p class="verdict down" role="alert"><b>${store.trouble}</b> What is shown is of ${instant(state.at)}; the page goes on when the service does.</p>`}
     ${error && html`<p class="verdict down" role="alert"><b>${error.message}</b></p>`}
     <main><${Verdict} ...${{ state, targets, now }} />
+      ${state.notes?.length > 0 && html`<div class="warning notes">${state.notes.map((note) => html`<p>${note}</p>`)}</div>`}
       ${targets && html`<${Tiles} targets=${targets.targets} samples=${store.samples} now=${now} />`}
       <${Rules} ...${{ state, now, act }} /><${Timeline} store=${store} state=${state} /><${EventLog} log=${store.log} act=${act} /></main>
     <footer class="page"><a href="openapi.json">API</a> <a href="metrics">Metrics</a> <a href="page/vendor/licences.txt">Licences of libraries</a></footer>

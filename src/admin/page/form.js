@@ -63,6 +63,8 @@ export const Form = ({ store, state, rule: edited, close }) => {
   const [busy, setBusy] = useState(false);
   const [shown, setShown] = useState("YAML");
   const turn = useRef(0);
+  // The plan that was seen when the form opened.
+  const [generation] = useState(state.generation);
 
   const kind = kindOf(targets);
   const modes = fields.modes(kind);
@@ -106,7 +108,7 @@ export const Form = ({ store, state, rule: edited, close }) => {
     try {
       const { name: of, ...body } = rule;
       // Somebody else's change in between is not overwritten unseen.
-      const headers = edited ? { "If-Match": `"${state.generation}"` } : {};
+      const headers = edited ? { "If-Match": `"${generation}"` } : {};
       await store.act("PUT", `v1/faults/${encodeURIComponent(of)}`, { body, headers });
       close();
     } catch (error) {

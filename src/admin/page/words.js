@@ -67,7 +67,8 @@ export const effect = (rule) => {
   }
   if (rule.mode) {
     const of = ["status", "grpc_status", "location", "body", "drip", "speed", "share", "size", "cores", "code", "path"].filter((field) => rule[field] !== undefined);
-    parts.push([rule.mode, ...of.map((field) => (field === "status" || field === "grpc_status" ? rule[field] : `${field} ${rule[field]}`))].join(" "));
+    if (rule.mode === "status" && rule.status === undefined) parts.push("status 500");
+    else parts.push([rule.mode, ...of.map((field) => (field === "status" || field === "grpc_status" ? rule[field] : `${field} ${rule[field]}`))].join(" "));
   }
   if (rule.forward) parts.push("after forwarding");
   return parts.join(", then ") || "nothing";

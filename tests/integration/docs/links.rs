@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::support::repository;
 
 /// Folders without pages of ours.
-const LEFT_OUT: [&str; 4] = ["target", ".git", "dist", ".schemathesis"];
+const LEFT_OUT: [&str; 5] = ["target", ".git", "dist", ".schemathesis", "node_modules"];
 
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,5 +1,10 @@
 //! What is fuzzed, and what must hold whatever comes in. The seeds run through this as ordinary tests, too.
 
+#[path = "pair.rs"]
+mod pair;
+
+pub use pair::pair;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;

@@ -43,3 +43,8 @@ fn changes_by_the_api_hold() {
 fn annotations_hold() {
     seeds("annotation", targets::annotation);
 }
+
+#[test]
+fn two_servers_in_a_row_understand_the_same() {
+    seeds("pair", targets::pair);
+}

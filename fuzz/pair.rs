@@ -1,0 +1,250 @@
+//! Two servers in a row: what the proxy takes for requests, and what an upstream that reads by the letter does.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube_probesim::env;
+use kube_probesim::server::{Server, Signals};
+use kube_probesim::sources::start::Kept;
+
+/// Parts what the client sends from what the upstream answers.
+const BETWEEN: &[u8] = b"\n=====\n";
+
+/// The answer where the input has none.
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// How the proxy signs each request that it forwards. One that it has not seen as a request has no such name.
+const SIGNATURE: &str = "kube-probesim-";
+
+/// Longer than the proxy takes over any input.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The bytes of a client, and after a line of `=====` those of an upstream. What the upstream gets is whole requests,
+/// each signed by the proxy, and perhaps one that breaks off. What the client gets is whole answers, and perhaps one that
+/// breaks off.
+pub fn pair(data: &[u8]) {
+    let (sent, answer) = match data.windows(BETWEEN.len()).position(|bytes| bytes == BETWEEN) {
+        Some(at) => (&data[..at], Some(&data[at + BETWEEN.len()..])),
+        None => (data, None),
+    };
+    let pair = &*PAIR;
+    *pair.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer.map(<[u8]>::to_vec);
+    let got = exchange(pair.proxy, sent);
+    let wrong = std::mem::take(&mut *pair.wrong.lock().unwrap_or_else(PoisonError::into_inner));
+    assert!(wrong.is_empty(), "{wrong:?} after {:?}", String::from_utf8_lossy(sent));
+    // An answer to HEAD has no body, and after 101 there are no answers.
+    let is_plain = !sent.windows(4).any(|bytes| bytes == b"HEAD") && !sent.starts_with(b"PRI ");
+    if is_plain && let Err(wrong) = answers(&got) {
+        let (got, sent) = (String::from_utf8_lossy(&got), String::from_utf8_lossy(data));
+        panic!("{wrong}: {got:?} for {sent:?}");
+    }
+}
+
+/// The service, and an upstream behind it.
+struct Pair {
+    proxy: SocketAddr,
+    answer: Arc<Mutex<Option<Vec<u8>>>>,
+    /// What the upstream has got that it must not.
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+static PAIR: LazyLock<Pair> = LazyLock::new(|| {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = upstream.local_addr().expect("an address");
+    let (answer, wrong): (Arc<Mutex<Option<Vec<u8>>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+    let (answers, notes) = (answer.clone(), wrong.clone());
+    std::thread::spawn(move || {
+        for stream in upstream.incoming().flatten() {
+            let (answers, notes) = (answers.clone(), notes.clone());
+            std::thread::spawn(move || {
+                if let Err(wrong) = serve(stream, &answers) {
+                    notes.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+                }
+            });
+        }
+    });
+    Pair { proxy: start(address), answer, wrong }
+});
+
+/// Starts the service in front of `upstream`.
+fn start(upstream: SocketAddr) -> SocketAddr {
+    let variables = [
+        ("PORT", "0".to_owned()),
+        ("ADMIN_ADDRESS", "127.0.0.1:0".to_owned()),
+        ("UPSTREAM", format!("http://{upstream}")),
+        ("UPSTREAM_TIMEOUT", "2s".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let config = env::load(variables.into_iter()).expect("a configuration").config;
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let kept = Kept::open(&config);
+            let server = Server::bind(config, kept).expect("ports");
+            let _ = tell.send(server.probe_addr().port());
+            let _ = server.run(Signals::once(std::future::pending())).await;
+        });
+    });
+    SocketAddr::from(([127, 0, 0, 1], told.recv().expect("a port")))
+}
+
+/// Sends everything, ends its side and reads to the end.
+fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).expect("the proxy listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    // The proxy may refuse the request before it has come whole.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return got,
+            Ok(count) => got.extend_from_slice(&buffer[..count]),
+            Err(error) => {
+                assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the proxy never ends");
+                return got;
+            }
+        }
+    }
+}
+
+/// Answers each request; the error is what is no request of the proxy's.
+fn serve(mut stream: TcpStream, answer: &Mutex<Option<Vec<u8>>>) -> Result<(), String> {
+    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        while let Some(length) = request(&got)? {
+            got.drain(..length);
+            let given = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let written = stream.write_all(given.as_deref().unwrap_or(OK));
+            if written.is_err() || given.is_some() {
+                return Ok(());
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => got.extend_from_slice(&buffer[..count]),
+            // It may break off.
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// How the body after a head ends.
+enum Framing {
+    Length(usize),
+    Chunked,
+    Close,
+}
+
+/// The length of the request at the beginning of `bytes`; `None` where it is not whole.
+fn request(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let Some((line, fields, body)) = head(bytes)? else { return Ok(None) };
+    let wrong = |what: &str| Err(format!("{what} in {:?}", String::from_utf8_lossy(bytes)));
+    let mut words = line.split(' ');
+    let is_token = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+    let (method, target, version) = (words.next(), words.next(), words.next());
+    if !method.is_some_and(is_token) || version != Some("HTTP/1.1") || words.next().is_some() {
+        return wrong("a request line");
+    }
+    if !target.is_some_and(|target| target.starts_with('/') || target == "*") {
+        return wrong("a target that is not in origin form");
+    }
+    let all = |name: &str| fields.iter().filter(|(field, _)| field == name).count();
+    let signed = |(name, value): &(String, String)| name == "cdn-loop" && value.contains(SIGNATURE);
+    if all("host") != 1 || !fields.iter().any(signed) {
+        return wrong("no host, or no signature");
+    }
+    if ["keep-alive", "proxy-connection", "expect"].iter().any(|name| all(name) > 0) {
+        return wrong("a field of the hop");
+    }
+    match framing(&fields, false) {
+        Ok(Framing::Length(length)) => Ok((bytes.len() >= body + length).then_some(body + length)),
+        Ok(_) => Ok(chunked(&bytes[body..])?.map(|length| body + length)),
+        Err(what) => wrong(what),
+    }
+}
+
+/// Answers that follow one another; the last may break off.
+fn answers(mut bytes: &[u8]) -> Result<(), String> {
+    while !bytes.is_empty() {
+        let Some((line, fields, body)) = head(bytes)? else { return Ok(()) };
+        let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse::<u16>().ok());
+        let Some(status) = status else { return Err(format!("a status line {line:?}")) };
+        let length = match (status, framing(&fields, true)?) {
+            (101, _) | (_, Framing::Close) => return Ok(()),
+            (100..=199 | 204 | 304, _) => 0,
+            (_, Framing::Length(length)) => length,
+            (_, Framing::Chunked) => match chunked(&bytes[body..])? {
+                Some(length) => length,
+                None => return Ok(()),
+            },
+        };
+        bytes = bytes.get(body + length..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The first line, the fields with their names in lower case, and where the body begins; `None` where it is not whole.
+#[allow(clippy::type_complexity)]
+fn head(bytes: &[u8]) -> Result<Option<(String, Vec<(String, String)>, usize)>, String> {
+    let Some(end) = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(None) };
+    let text: String = bytes[..end].iter().map(|byte| char::from(*byte)).collect();
+    let mut lines = text.split("\r\n");
+    let line = lines.next().unwrap_or_default().to_owned();
+    let mut fields = Vec::new();
+    for field in lines {
+        let parts = field.split_once(':').filter(|(name, value)| {
+            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            !name.is_empty() && name.bytes().all(is_token) && !value.contains(['\r', '\n', '\0'])
+        });
+        let Some((name, value)) = parts else { return Err(format!("a field {field:?} in {text:?}")) };
+        fields.push((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
+    }
+    Ok(Some((line, fields, end + 4)))
+}
+
+/// How the body is framed, without any doubt.
+fn framing(fields: &[(String, String)], is_answer: bool) -> Result<Framing, &'static str> {
+    let of = |name: &str| {
+        fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect()
+    };
+    let (lengths, codings): (Vec<&str>, Vec<&str>) = (of("content-length"), of("transfer-encoding"));
+    match (lengths.as_slice(), codings.as_slice()) {
+        ([], ["chunked"]) => Ok(Framing::Chunked),
+        ([], []) if is_answer => Ok(Framing::Close),
+        ([], []) => Ok(Framing::Length(0)),
+        ([length], []) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
+            length.parse().map(Framing::Length).map_err(|_| "a length")
+        }
+        _ => Err("a doubtful length"),
+    }
+}
+
+/// The length of a chunked body with its trailers; `None` where it is not whole.
+fn chunked(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let mut at = 0;
+    loop {
+        let Some(line) = bytes[at..].windows(2).position(|bytes| bytes == b"\r\n") else { return Ok(None) };
+        let size = String::from_utf8_lossy(&bytes[at..at + line]).into_owned();
+        let is_size = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let size = usize::from_str_radix(&size, 16).ok().filter(|_| is_size).ok_or("the size of a chunk")?;
+        at += line + 2;
+        if size == 0 {
+            break;
+        }
+        match bytes.get(at + size..at + size + 2) {
+            Some(b"\r\n") => at += size + 2,
+            Some(_) => return Err("the end of a chunk".to_owned()),
+            None => return Ok(None),
+        }
+    }
+    if bytes[at..].starts_with(b"\r\n") {
+        return Ok(Some(at + 2));
+    }
+    let Some(end) = bytes[at..].windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(None) };
+    Ok(Some(at + end + 4))
+}

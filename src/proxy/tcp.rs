@@ -70,7 +70,7 @@ impl TcpProxy {
         shared: TcpShared,
         conditions: watch::Receiver<Conditions>,
     ) -> Arc<Self> {
-        let (metrics, upstream_metrics) = (shared.metrics.proxy(name), shared.metrics.upstream(name));
+        let (metrics, upstream_metrics) = (shared.metrics.tcp_proxy(name), shared.metrics.upstream(name));
         let upstream = Mutex::new(upstream);
         Arc::new(Self { name: name.into(), upstream, shared, metrics, upstream_metrics, conditions })
     }
@@ -82,11 +82,6 @@ impl TcpProxy {
 
     fn upstream(&self) -> UpstreamPlace {
         self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says that the proxy is gone.
-    pub fn retire(&self) {
-        self.metrics.retire();
     }
 
     /// Serves connections until the conditions say that it drains.

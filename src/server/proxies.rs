@@ -13,10 +13,10 @@ use tracing::info;
 
 use super::spare_files;
 use crate::env::{Address, ForwardOptions, Limits};
-use crate::fault::{ProxyName, Slot, UpstreamAddress};
+use crate::fault::{ListenerId, ProxyName, Slot, UpstreamAddress};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::Budget;
-use crate::listener::{self, BindError, Conditions, Encryption, PartitionedListener, Stage};
+use crate::listener::{self, BindError, Conditions, Encryption, Faulted, PartitionedListener, Stage};
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
 use crate::proxy::{Buffers, Forwarder, OwnListeners, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
@@ -95,17 +95,30 @@ impl Proxies {
         Self { app, budget, tls, limits, options, own, buffers, runtime, conditions, state }
     }
 
-    /// Lets go what rules hold on proxies when all rules are stopped. Never ends.
+    /// Tells proxies of partitions, and of a stop of all rules. Never ends.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut conditions = self.conditions.clone();
         while conditions.changed().await.is_ok() {
-            let is_stopped = conditions.borrow_and_update().is_stopped;
+            conditions.mark_unchanged();
             for served in self.state().served.values() {
+                let now = self.conditions_of(&served.proxy.name);
                 served.conditions.send_if_modified(|conditions| {
-                    std::mem::replace(&mut conditions.is_stopped, is_stopped) != is_stopped
+                    let before = *conditions;
+                    (conditions.is_stopped, conditions.link) = (now.is_stopped, now.link);
+                    // Cuts of some clients may have changed without a change of the link.
+                    *conditions != before || now.link.partial
                 });
             }
         }
+    }
+
+    /// The partition of a proxy's listener, and whether all rules are stopped.
+    fn conditions_of(&self, name: &ProxyName) -> Conditions {
+        let engine = &self.app.engine;
+        let (active, is_stopped) = (engine.active(), self.conditions.borrow().is_stopped);
+        let slot = active.plan.proxies().slot(name).map(ListenerId::Proxy);
+        let link = slot.map(|listener| active.plan.link(listener, engine.elapsed())).unwrap_or_default();
+        Conditions { is_stopped, link, ..Conditions::default() }
     }
 
     /// Whether there are proxies.
@@ -137,8 +150,7 @@ impl Proxies {
     fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
         let slot = self.app.engine.active().plan.proxies().slot(&proxy.name)?;
         let local = listener.local_addr();
-        let is_stopped = self.conditions.borrow().is_stopped;
-        let conditions = watch::Sender::new(Conditions { is_stopped, ..Conditions::default() });
+        let conditions = watch::Sender::new(self.conditions_of(&proxy.name));
         info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
         self.own.add(local);
         let (forwards, serving) = match &proxy.upstream {
@@ -167,7 +179,7 @@ impl Proxies {
     ) -> listener::Service {
         listener::Service {
             name: name.as_str().into(),
-            listener_metrics: Arc::default(),
+            listener_metrics: self.app.metrics.http_proxy(name.as_str()),
             routes: proxy_routes(&self.app, slot, upstream.clone()),
             limits: self.limits,
             budget: self.budget.clone(),
@@ -176,7 +188,7 @@ impl Proxies {
             files: spare_files(true),
             transparent: true,
             metrics: self.app.metrics.clone(),
-            faulted: None,
+            faulted: Some(Faulted { engine: self.app.engine.clone(), listener: ListenerId::Proxy(slot) }),
             speaks_http2: true,
             tls: self.tls.clone(),
             conditions,
@@ -213,9 +225,7 @@ impl Proxies {
     fn end(&self, served: Served, draining: &mut Vec<(JoinHandle<()>, watch::Sender<Conditions>)>) {
         info!(proxy = %served.proxy.name, listen = %served.local, "proxy closed");
         self.own.remove(served.local);
-        if let Forwards::Tcp(tcp) = &served.forwards {
-            tcp.retire();
-        }
+        self.app.metrics.retire_proxy(served.proxy.name.as_str());
         let until = Instant::now() + GRACE;
         served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
         draining.push((served.serving, served.conditions));
@@ -243,6 +253,13 @@ impl ProxyHost for Proxies {
             }
         }
         for proxy in wanted.iter().filter(|proxy| !has_socket(&state, proxy)) {
+            let of_proxy = state.served.values().any(|served| served.local == proxy.listen);
+            if proxy.listen.port() != 0 && self.own.contain(proxy.listen) && !of_proxy {
+                let reason = Reason::PortTaken("PORT or ADMIN_ADDRESS".to_owned());
+                let error = ConfigError::new(format!("proxy {}", proxy.name), reason).field("listen");
+                errors.push(error.value(&proxy.listen.to_string()));
+                continue;
+            }
             match bind(proxy) {
                 Ok(listener) => opened.push((proxy.name.clone(), proxy.listen, listener)),
                 Err(error) => errors.push(cannot_listen(proxy, &error)),

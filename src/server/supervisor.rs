@@ -10,7 +10,7 @@ use super::windows::Windows;
 use crate::clock::Timer;
 use crate::engine::events::EventKind;
 use crate::engine::{Active, Engine};
-use crate::fault::{Client, Link, ListenerId};
+use crate::fault::{Client, Link, ListenerId, ListenerName};
 use crate::listener::Conditions;
 use crate::telemetry::metrics::Metrics;
 
@@ -101,6 +101,8 @@ fn update(
     link: Link,
     elapsed: Duration,
 ) {
+    let cuts_proxies =
+        active.plan.rules().any(|rule| matches!(rule.listener(), Some(ListenerName::Proxy(_))));
     conditions.send_if_modified(|conditions| {
         let is_stopped = active.plan.is_stopped();
         let was_stopped = std::mem::replace(&mut conditions.is_stopped, is_stopped);
@@ -116,8 +118,8 @@ fn update(
                 }
             }
         }
-        // Cuts of some clients may have changed without a change of the link.
-        before != link || link.partial || is_stopped != was_stopped
+        // Cuts of some clients, or of proxies, may have changed without a change of the link.
+        before != link || link.partial || cuts_proxies || is_stopped != was_stopped
     });
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Windows {
 pub(super) struct Changed {
     /// Positions of rules, and whether each is open now. A window that opened and closed again is not among them.
     pub(super) opened_or_closed: Vec<(usize, bool)>,
-    /// Whether a partition is among them.
+    /// Whether a partition of some listener is among them.
     pub(super) listener: bool,
 }
 
@@ -52,7 +52,7 @@ impl Windows {
             self.edges.pop();
             if let Some(open) = self.look(position, elapsed) {
                 changed.opened_or_closed.push((position, open));
-                changed.listener |= self.is_partition(position);
+                changed.listener |= active_rule_cuts(self.active.as_deref(), position);
             }
         }
         changed
@@ -79,10 +79,6 @@ impl Windows {
         }
     }
 
-    fn is_partition(&self, position: usize) -> bool {
-        self.active.as_ref().is_some_and(|active| active.plan.is_partition_of(position, ListenerId::Probe))
-    }
-
     /// Sees whether a window is open and when that changes; gives its state if it changed.
     fn look(&mut self, position: usize, elapsed: Duration) -> Option<bool> {
         let active = self.active.as_ref()?;
@@ -104,6 +100,11 @@ impl Windows {
         }
         Some(open)
     }
+}
+
+/// Whether a rule is a partition, of whichever listener.
+fn active_rule_cuts(active: Option<&Active>, position: usize) -> bool {
+    active.is_some_and(|active| active.plan.rule(position).is_partition())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What Prometheus sees.
 
+mod by_proxy;
 mod exposition;
 mod family;
 mod listener;
@@ -8,10 +9,11 @@ mod proxy;
 mod target;
 mod upstream;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use by_proxy::ByProxy;
 use prometheus::{HistogramOpts, HistogramVec};
 use target::{TargetCounters, TargetTable, code_label};
 
@@ -118,13 +120,13 @@ pub struct Metrics {
     draining: AtomicBool,
     held: Held,
     upstreams: Upstreams,
-    proxies: proxy::ProxyTable,
+    proxies: ByProxy<ProxyMetrics>,
 }
 
 /// The counters of upstreams, and the histogram that theirs are parts of.
 #[derive(Debug)]
 struct Upstreams {
-    all: Mutex<Vec<Arc<UpstreamMetrics>>>,
+    all: ByProxy<UpstreamMetrics>,
     durations: HistogramVec,
 }
 
@@ -150,8 +152,8 @@ impl Metrics {
             probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
             held: Held::default(),
-            upstreams: Upstreams { all: Mutex::default(), durations: of_upstreams },
-            proxies: proxy::ProxyTable::default(),
+            upstreams: Upstreams { all: ByProxy::default(), durations: of_upstreams },
+            proxies: ByProxy::default(),
         })
     }
 
@@ -206,19 +208,27 @@ impl Metrics {
 
     /// The counters of the upstream of a proxy, made where there are none of that name yet.
     pub fn upstream(&self, proxy: &str) -> Arc<UpstreamMetrics> {
-        let mut all = self.upstreams.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.iter().find(|upstream| upstream.proxy() == proxy) {
-            return known.clone();
-        }
-        let duration = self.upstreams.durations.with_label_values(&[proxy]);
-        let upstream = Arc::new(UpstreamMetrics::new(proxy, duration));
-        all.push(upstream.clone());
-        upstream
+        self.upstreams
+            .all
+            .get(proxy, || UpstreamMetrics::new(proxy, self.upstreams.durations.with_label_values(&[proxy])))
     }
 
     /// The counters of the connections of a TCP proxy, made where there are none of that name yet.
-    pub fn proxy(&self, name: &str) -> Arc<ProxyMetrics> {
-        self.proxies.get(name)
+    pub fn tcp_proxy(&self, name: &str) -> Arc<ProxyMetrics> {
+        let proxy = self.proxies.get(name, || ProxyMetrics::new(name));
+        proxy.set_tcp();
+        proxy
+    }
+
+    /// The counters of the listener of an HTTP proxy, made where there are none of that name yet.
+    pub fn http_proxy(&self, name: &str) -> Arc<ListenerMetrics> {
+        self.proxies.get(name, || ProxyMetrics::new(name)).listener().clone()
+    }
+
+    /// Says that a proxy is gone: what is counted of its connections and upstream leaves after ten minutes.
+    pub fn retire_proxy(&self, name: &str) {
+        self.proxies.retire(name);
+        self.upstreams.all.retire(name);
     }
 
     /// The current state in Prometheus' text format.

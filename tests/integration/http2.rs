@@ -2,6 +2,7 @@
 
 #![allow(clippy::float_cmp)]
 
+mod agreement;
 mod faults;
 mod h2c;
 mod health;

@@ -4,12 +4,11 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use prometheus::core::Collector;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::family::Family;
-use super::{Limit, Metrics, process, upstream};
+use super::{Limit, Metrics, process, proxy, upstream};
 use crate::engine::{REQUESTED_RULE, RuleCounters};
 use crate::fault::{Target, TargetId};
 use crate::plan::Source;
@@ -24,7 +23,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(faults(metrics));
     families.extend(state(metrics));
     families.extend(upstreams(metrics));
-    families.extend(metrics.proxies.collect());
+    families.extend(proxy::collect(&metrics.proxies.shown(|_| {})));
     families.extend(held(metrics));
     families.extend(process::collect());
     // The encoder refuses families without a metric.
@@ -144,9 +143,12 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
 }
 
 fn upstreams(metrics: &Metrics) -> Vec<MetricFamily> {
-    let all = metrics.upstreams.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let durations = &metrics.upstreams.durations;
+    let all = metrics.upstreams.all.shown(|proxy| {
+        let _ = durations.remove_label_values(&[proxy]);
+    });
     let mut families = upstream::collect(all.iter().map(|upstream| &**upstream)).to_vec();
-    families.extend(metrics.upstreams.durations.collect());
+    families.extend(durations.collect());
     families
 }
 

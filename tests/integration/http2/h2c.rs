@@ -14,13 +14,18 @@ use super::*;
 type Call = Request<RecvStream>;
 
 /// An application that answers each stream by a function.
-struct Application {
-    url: String,
+pub(super) struct Application {
+    pub(super) url: String,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Application {
+    /// Answers `done` to every request.
+    pub(super) async fn done() -> Self {
+        Self::answering(|_, mut respond| async move { done(&mut respond) }).await
+    }
+
     async fn answering<F, S>(answer: S) -> Self
     where
         S: Fn(Call, SendResponse<Bytes>) -> F + Clone + Send + Sync + 'static,

@@ -100,6 +100,10 @@ async fn a_port_that_is_taken_is_an_error_and_the_plan_before_goes_on() {
         message.starts_with(&format!("proxy stock: listen=\"{}\": cannot listen on", backend.addr)),
         "{message}"
     );
+    let own = json!({"listen": service.probe.to_string(), "upstream": "http://127.0.0.1:1"});
+    let (status, problem) = api(&service, "PUT", "/v1/proxies/stock", &own).await;
+    assert_eq!(status, 422, "{problem}");
+    assert!(problem.to_string().contains("is the port of PORT or ADMIN_ADDRESS, too"), "{problem}");
     assert_eq!(api(&service, "GET", "/v1/proxies", &Value::Null).await.1, json!({"proxies": []}));
     assert_eq!(service.get("/healthz").await.status(), 500);
     let itself = json!({"listen": "127.0.0.1:0", "upstream": format!("http://{}", service.probe)});
@@ -119,6 +123,7 @@ async fn a_stop_lets_go_what_a_rule_holds_on_a_proxy() {
     let counted =
         || async { count(&service, "probesim_faults_eligible_total", &["fault=\"late\""]).await == 1 };
     eventually("the request waits", counted).await;
+    assert_eq!(count(&service, "probesim_proxy_connections", &["proxy=\"stock\""]).await, 1);
     assert_eq!(api(&service, "POST", "/v1/stop", &Value::Null).await.0, 200);
     assert_eq!(held.await.unwrap().status(), 200);
     assert_eq!(get(at, "/").await.status(), 200);

@@ -1,0 +1,90 @@
+//! Counters by the name of a proxy.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long the counters of a proxy that is gone are shown: longer than any interval between two scrapes.
+const RETIREMENT: Duration = Duration::from_secs(600);
+
+/// Counters by the name of a proxy. Those of one that is gone leave after a while.
+#[derive(Debug)]
+pub(super) struct ByProxy<T>(Mutex<Vec<Entry<T>>>);
+
+#[derive(Debug)]
+struct Entry<T> {
+    name: String,
+    counters: Arc<T>,
+    /// Since when the proxy is gone.
+    retired: Option<Instant>,
+}
+
+impl<T> Default for ByProxy<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> ByProxy<T> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counters of that name, which go on where there were some.
+    pub(super) fn get(&self, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
+        let mut all = self.lock();
+        if let Some(known) = all.iter_mut().find(|known| known.name == name) {
+            known.retired = None;
+            return known.counters.clone();
+        }
+        let counters = Arc::new(new());
+        all.push(Entry { name: name.to_owned(), counters: counters.clone(), retired: None });
+        counters
+    }
+
+    /// Says that the proxy is gone: its counters leave in a while.
+    pub(super) fn retire(&self, name: &str) {
+        if let Some(known) = self.lock().iter_mut().find(|known| known.name == name) {
+            known.retired = Some(Instant::now());
+        }
+    }
+
+    /// The counters that are shown; `forget` is told of each name that has left.
+    pub(super) fn shown(&self, mut forget: impl FnMut(&str)) -> Vec<Arc<T>> {
+        let mut all = self.lock();
+        all.retain(|known| {
+            let is_shown = known.retired.is_none_or(|at| at.elapsed() < RETIREMENT);
+            if !is_shown {
+                forget(&known.name);
+            }
+            is_shown
+        });
+        all.iter().map(|known| known.counters.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_is_gone_leaves_after_ten_minutes_unless_it_comes_back() {
+        let table = ByProxy::default();
+        let names = || {
+            let mut left = Vec::new();
+            let shown = table.shown(|name| left.push(name.to_owned()));
+            (shown.iter().map(|name: &Arc<&str>| **name).collect::<Vec<_>>(), left)
+        };
+        table.get("db", || "db");
+        let cache = table.get("cache", || "cache");
+        table.retire("db");
+        table.retire("cache");
+        tokio::time::advance(RETIREMENT / 2).await;
+        assert_eq!(names(), (vec!["db", "cache"], vec![]));
+        assert!(Arc::ptr_eq(&table.get("cache", || "new"), &cache), "its counters go on");
+        tokio::time::advance(RETIREMENT).await;
+        assert_eq!(names(), (vec!["cache"], vec!["db".to_owned()]));
+        assert_eq!(names(), (vec!["cache"], vec![]));
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kube_probesim::env;
 use kube_probesim::server::{Server, Signals};
-use kube_probesim::sources::start::Kept;
+use kube_probesim::sources::start::EarlierStarts;
 
 /// Parts what the client sends from what the upstream answers.
 const BETWEEN: &[u8] = b"\n=====\n";
@@ -55,7 +55,7 @@ struct Pair {
 static PAIR: LazyLock<Pair> = LazyLock::new(|| {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = upstream.local_addr().expect("an address");
-    let (answer, wrong): (Arc<Mutex<Option<Vec<u8>>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+    let (answer, wrong) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
     let (answers, notes) = (answer.clone(), wrong.clone());
     std::thread::spawn(move || {
         for stream in upstream.incoming().flatten() {
@@ -84,7 +84,7 @@ fn start(upstream: SocketAddr) -> SocketAddr {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let kept = Kept::open(&config);
+            let kept = EarlierStarts::open(&config);
             let server = Server::bind(config, kept).expect("ports");
             let _ = tell.send(server.probe_addr().port());
             let _ = server.run(Signals::once(std::future::pending())).await;

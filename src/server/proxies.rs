@@ -118,7 +118,7 @@ impl Proxies {
         let (active, is_stopped) = (engine.active(), self.conditions.borrow().is_stopped);
         let slot = active.plan.proxies().slot(name).map(ListenerId::Proxy);
         let link = slot.map(|listener| active.plan.link(listener, engine.elapsed())).unwrap_or_default();
-        Conditions { is_stopped, link, ..Conditions::default() }
+        Conditions { link, is_stopped, ..Conditions::default() }
     }
 
     /// Whether there are proxies.

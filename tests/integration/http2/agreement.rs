@@ -109,10 +109,9 @@ async fn seen(application: &Application, rules: Rules, is_http2: bool, many: usi
     let mut client = Client::connect(&service).await;
     let mut seen = Vec::new();
     for number in 0..many {
-        seen.push(match is_http2 {
-            true => over_http2(&mut client, number).await,
-            false => over_http1(&service, number).await,
-        });
+        let saw =
+            if is_http2 { over_http2(&mut client, number).await } else { over_http1(&service, number).await };
+        seen.push(saw);
     }
     // The name of a rule does not come with the end of a connection or a stream.
     let named =
@@ -123,7 +122,7 @@ async fn seen(application: &Application, rules: Rules, is_http2: bool, many: usi
             "RST" => named("mode: reset"),
             _ => continue,
         };
-        *saw = mode.expect("a rule that ends connections").to_owned();
+        mode.expect("a rule that ends connections").clone_into(saw);
     }
     let metrics = service.metrics().await;
     service.stop().await;

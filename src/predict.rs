@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod budget;
 pub mod fail_on;
+pub mod fleet;
 pub mod manifest;
 pub mod name;
 mod options;

@@ -3,22 +3,20 @@
 mod arguments;
 mod choice;
 mod fetch;
+mod files;
 mod profiles;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use thiserror::Error;
 
 use crate::clock::wall_clock;
 use crate::fault::Timestamp;
-use crate::file::{self, FileError};
+use crate::predict::Workload;
 use crate::predict::fail_on::Condition;
-use crate::predict::manifest::{self, Input, MAX_INPUT, Manifests};
+use crate::predict::manifest::{self, Manifests};
 use crate::predict::profile::ProfileSet;
-use crate::predict::report::{self, Output, View};
+use crate::predict::report::{self, Outcome, Output, View};
 use crate::predict::run::{Options, Replicas};
 
 use arguments::{Arguments, PredictCommand};
@@ -57,6 +55,10 @@ OPTIONS
                            run no kube-probesim are not assessed
   --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
   --runs N                 also print figures over N runs, each with chances of its own: p5, p50, p95
+  --rollout AT             a rolling update replaces all Pods from then on, such as 10m, by the strategy of the manifest
+  --drain AT               then the nodes of the Pods are drained, one after the other, as far as budgets let Pods go
+  --kubelet-restart AT     then the kubelets restart; repeatable
+  --pods-over DURATION     the first Pods come to their nodes over that time, not at once
   --against FILE           compare with this version: budgets and outcomes of FILE... before, and of this after; repeatable
   --kind KIND, --name NAME, --selector LABELS
                            choose workloads: by kind, by name, by labels of their Pods (app=web,tier!=db); repeatable
@@ -72,22 +74,6 @@ A duration is written 250ms, 1s or 1m30s; a bare number is in seconds.
 Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 something is wrong with the manifests; 66 a file
 cannot be read.
 ";
-
-/// Why there is no manifest to read.
-#[derive(Debug, Error)]
-enum InputError {
-    #[error("{0}")]
-    File(#[from] FileError),
-    #[error("is a directory without .yaml, .yml or .json files")]
-    NoManifests,
-}
-
-impl InputError {
-    /// Whether it could be read, and what is in it is wrong.
-    fn is_content(&self) -> bool {
-        matches!(self, Self::File(FileError::NotUtf8(_) | FileError::TooLarge(_)))
-    }
-}
 
 /// Runs the command with the arguments that follow its name. Returns the exit code.
 pub fn run(
@@ -120,7 +106,7 @@ pub fn run(
         return predict(&arguments, &manifests, stdout, stderr);
     }
     match load(&arguments.against, &arguments, &profiles, stdin, stderr) {
-        Ok(against) => compare(&arguments, &manifests, &against, stdout),
+        Ok(against) => compare(&arguments, &manifests, &against, stdout, stderr),
         Err(code) => code,
     }
 }
@@ -134,7 +120,7 @@ fn load(
     stdin: &mut dyn Read,
     stderr: &mut dyn Write,
 ) -> Result<Manifests, u8> {
-    let inputs = read(files, stdin).map_err(|errors| {
+    let inputs = files::read(files, stdin).map_err(|errors| {
         let unreadable = errors.iter().any(|(_, error)| !error.is_content());
         for (file, error) in errors {
             print_error("predict", format!("{file}: {error}"), stderr);
@@ -164,22 +150,61 @@ fn load(
     Ok(manifests)
 }
 
-/// Prints what changes between two versions.
-fn compare(arguments: &Arguments, before: &Manifests, after: &Manifests, stdout: &mut dyn Write) -> u8 {
+/// Prints what changes between two versions. Conditions of `--fail-on` are about the second.
+fn compare(
+    arguments: &Arguments,
+    before: &Manifests,
+    after: &Manifests,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
     let options = options(arguments);
+    if let Err(line) = check_assessed(arguments, &after.workloads, &options) {
+        print_error("predict", line, stderr);
+        return exit::USAGE;
+    }
     let as_json = arguments.output == Output::Json;
+    let mut code = 0;
     let mut stdout = io::BufWriter::new(stdout);
     for (number, pair) in report::pairs(&before.workloads, &after.workloads).into_iter().enumerate() {
         if number > 0 && !as_json {
             let _ = writeln!(stdout);
         }
+        let after = pair.after;
         // Stop quietly: the reader closed the pipe.
-        if report::compare(pair, &options, as_json, &mut stdout).is_err() {
-            return 0;
+        let Ok(outcome) = report::compare(pair, &options, as_json, &mut stdout) else { return code };
+        if let (Some(workload), Some(outcome)) = (after, outcome)
+            && has_failed(arguments, workload, &outcome, stderr)
+        {
+            code = exit::FAILED;
         }
     }
     let _ = stdout.flush();
-    0
+    code
+}
+
+/// Whether a condition of `--fail-on` holds; why is printed.
+fn has_failed(arguments: &Arguments, workload: &Workload, outcome: &Outcome, stderr: &mut dyn Write) -> bool {
+    let pods = outcome.prediction.as_ref().map_or(&[][..], |prediction| prediction.pods.as_slice());
+    let mut failed = false;
+    for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(pods, &outcome.advice)) {
+        let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
+        failed = true;
+    }
+    failed
+}
+
+/// That nothing that `--fail-on` is about goes unassessed. The error is a line.
+fn check_assessed(arguments: &Arguments, workloads: &[Workload], options: &Options) -> Result<(), String> {
+    let needs_run = arguments.fail_on.iter().any(Condition::needs_run);
+    let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
+    match unassessed.filter(|_| needs_run) {
+        Some(workload) => Err(format!(
+            "--fail-on needs what is not assessed: no container of {} {} runs kube-probesim; choose others, or --assume-healthy",
+            workload.kind, workload.name
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The options, with the instant at which the prediction begins.
@@ -216,58 +241,6 @@ fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Ve
     Err((exit::USAGE, unused.into_iter().map(line).collect()))
 }
 
-fn read(files: &[OsString], stdin: &mut dyn Read) -> Result<Vec<Input>, Vec<(String, InputError)>> {
-    let mut inputs = Vec::new();
-    let mut errors = Vec::new();
-    for argument in files {
-        if argument == "-" {
-            let name = "standard input".to_owned();
-            match file::read_all(&mut *stdin, MAX_INPUT) {
-                Ok(text) => inputs.push(Input { name, text }),
-                Err(error) => errors.push((name, error.into())),
-            }
-            continue;
-        }
-        let path = Path::new(argument);
-        let files = match if path.is_dir() { manifests_in(path) } else { Ok(vec![path.to_owned()]) } {
-            Ok(files) => files,
-            Err(error) => {
-                errors.push((path.display().to_string(), error));
-                continue;
-            }
-        };
-        for path in files {
-            let name = path.display().to_string();
-            match file::read_named(&path, MAX_INPUT) {
-                Ok(text) => inputs.push(Input { name, text }),
-                Err(error) => errors.push((name, error.into())),
-            }
-        }
-    }
-    if errors.is_empty() { Ok(inputs) } else { Err(errors) }
-}
-
-/// The manifests of a directory in the order of their names, as `kubectl -f` takes them: without directories below it.
-/// A kustomization is not a manifest.
-fn manifests_in(directory: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let mut files = Vec::new();
-    for entry in directory.read_dir().map_err(FileError::from)? {
-        let path = entry.map_err(FileError::from)?.path();
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json");
-        let is_kustomization = path.file_stem().is_some_and(|stem| stem == "kustomization");
-        if is_manifest && !is_kustomization && path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(InputError::NoManifests);
-    }
-    files.sort();
-    Ok(files)
-}
-
 fn predict(
     arguments: &Arguments,
     manifests: &Manifests,
@@ -286,18 +259,8 @@ fn predict(
         print_error("predict", line, stderr);
         return exit::USAGE;
     }
-    let needs_run = arguments.fail_on.iter().any(Condition::needs_run);
-    let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
-    if let Some(workload) = unassessed.filter(|_| needs_run) {
-        print_error(
-            "predict",
-            format!(
-                "--fail-on needs what is not assessed: no container of {} {} runs kube-probesim; choose others, or \
-                 --assume-healthy",
-                workload.kind, workload.name
-            ),
-            stderr,
-        );
+    if let Err(line) = check_assessed(arguments, workloads, options) {
+        print_error("predict", line, stderr);
         return exit::USAGE;
     }
     let replicas: Vec<Replicas> = workloads.iter().map(|workload| Replicas::new(workload, options)).collect();
@@ -340,10 +303,7 @@ fn predict(
         let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
         // Stop quietly: the reader closed the pipe.
         let Ok(outcome) = predicted else { return code };
-        let pods = outcome.prediction.as_ref().map_or(&[][..], |prediction| prediction.pods.as_slice());
-        for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(pods, &outcome.advice))
-        {
-            let _ = writeln!(stderr, "kube-probesim predict: {} {}: {reason}", workload.kind, workload.name);
+        if has_failed(arguments, workload, &outcome, stderr) {
             code = exit::FAILED;
         }
     }

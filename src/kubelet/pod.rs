@@ -161,6 +161,12 @@ impl Pod {
         self.now = self.now.max(until);
     }
 
+    /// When the next thing happens, if nobody acts on the Pod.
+    pub fn next_due(&self) -> Option<Duration> {
+        let (_, at) = self.next();
+        (at != NEVER).then(|| duration(at))
+    }
+
     /// What the virtual clock shows.
     pub fn now(&self) -> Duration {
         duration(self.now)

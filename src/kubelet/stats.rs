@@ -57,6 +57,21 @@ pub struct Stats {
     pub containers: Vec<ContainerStats>,
 }
 
+impl Stats {
+    /// Those of a Pod that never came in the simulated time.
+    pub fn absent(elapsed: Duration, containers: usize) -> Self {
+        let unready = ContainerStats { unready: elapsed, ..ContainerStats::default() };
+        Self {
+            elapsed,
+            first_ready: None,
+            unready: elapsed,
+            outages: 0,
+            longest_outage: Duration::ZERO,
+            containers: vec![unready; containers],
+        }
+    }
+}
+
 /// Sums the time in which a container or Pod is not Ready.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Readiness {

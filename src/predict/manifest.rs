@@ -13,6 +13,7 @@ mod facts;
 mod findings;
 mod hooks;
 mod input;
+mod job;
 mod known;
 mod mapping;
 mod object;

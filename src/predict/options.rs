@@ -27,6 +27,14 @@ pub struct Options {
     pub assume_healthy: bool,
     /// In how many runs figures are taken; 0: only in the one that is shown.
     pub runs: u32,
+    /// When a rolling update replaces all Pods.
+    pub rollout: Option<Duration>,
+    /// When the nodes of the Pods are drained, one after the other.
+    pub drain: Option<Duration>,
+    /// When the kubelets of all nodes restart.
+    pub kubelet_restarts: Vec<Duration>,
+    /// Over how much time the first Pods come to their nodes.
+    pub spread: Duration,
     /// The names of advice that is not given.
     pub no_advice: Vec<&'static str>,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
@@ -44,8 +52,31 @@ impl Default for Options {
             stops_after: Some(Duration::ZERO),
             assume_healthy: false,
             runs: 0,
+            rollout: None,
+            drain: None,
+            kubelet_restarts: Vec::new(),
+            spread: Duration::ZERO,
             no_advice: Vec::new(),
             at: Timestamp::default(),
         }
+    }
+}
+
+impl Options {
+    /// What would happen only after the end of the prediction: the option, and when.
+    pub fn outside(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
+        let restarts = self.kubelet_restarts.iter().map(|at| ("--kubelet-restart", *at));
+        let spread = (!self.spread.is_zero()).then_some(("--pods-over", self.spread));
+        let once = self.rollout.map(|at| ("--rollout", at)).into_iter();
+        let all = once.chain(self.drain.map(|at| ("--drain", at))).chain(restarts).chain(spread);
+        all.filter(|(_, at)| *at >= self.horizon)
+    }
+
+    /// Whether something acts on the Pods from outside while they run.
+    pub fn acts(&self) -> bool {
+        self.rollout.is_some()
+            || self.drain.is_some()
+            || !self.kubelet_restarts.is_empty()
+            || !self.spread.is_zero()
     }
 }

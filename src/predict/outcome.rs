@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::kubelet::Stats;
+use crate::predict::fleet::JobFailure;
 use crate::predict::service::Availability;
 use crate::predict::watcher::WatcherStats;
 
@@ -11,7 +12,9 @@ use crate::predict::watcher::WatcherStats;
 pub struct PodOutcome {
     /// Its name.
     pub name: String,
-    /// Counts and times, as the kubelet sees them.
+    /// When it came to its node.
+    pub added: Duration,
+    /// Counts and times since then, as the kubelet sees them.
     pub stats: Stats,
     /// Readiness as watchers of the API server see it.
     pub watchers: WatcherStats,
@@ -53,8 +56,19 @@ pub struct Prediction {
     pub service: Availability,
     /// When the rollout stalled, and when it was complete; of a Deployment.
     pub rollout: Option<RolloutOutcome>,
-    /// When all Pods had Succeeded; of a Job.
-    pub job_complete: Option<Duration>,
+    /// The end of a Job, if it came.
+    pub job: Option<JobOutcome>,
+    /// When all nodes were drained, if that was asked for and it ended.
+    pub drained: Option<Duration>,
+}
+
+/// The end of a Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobOutcome {
+    /// When.
+    pub at: Duration,
+    /// Why it failed; absent: it is complete.
+    pub failure: Option<JobFailure>,
 }
 
 /// The result of a rollout.

@@ -8,7 +8,7 @@ use super::options::{MAX_PODS, Options};
 use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
 use crate::kubelet::{Calls, Endpoint, PodSpec, Role, StartTime};
 use crate::predict::name::names;
-use crate::predict::workload::{OurContainer, PodName, Profiled, Workload};
+use crate::predict::workload::{Kind, OurContainer, PodName, Profiled, Workload};
 use crate::sources::Instance;
 
 /// How often a caller calls each Pod.
@@ -55,6 +55,23 @@ impl Replicas {
         let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
         Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
     }
+}
+
+/// A Pod that comes after the first ones: at this position among all, with this number among those of its name.
+pub(super) fn late_replica(
+    workload: &Workload,
+    replicas: &Replicas,
+    position: usize,
+    ordinal: u32,
+    options: &Options,
+) -> Replica {
+    if workload.kind == Kind::StatefulSet
+        && let Some(of_name) = replicas.pods.get(ordinal as usize)
+    {
+        return of_name.clone();
+    }
+    let name = names(workload, position as u32 + 1, replicas.seed).pop().unwrap_or_default();
+    replica(workload, name, position as u64, replicas.seed, options)
 }
 
 fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: &Options) -> Replica {

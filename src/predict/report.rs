@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::advice::{Advice, advice};
 use super::fail_on::{Condition, Percent};
+use super::outcome::JobOutcome;
 use super::run::{Detail, Observation, Options, Prediction, Replicas, run_in};
 use super::runs::{Range, Runs, runs};
 use super::selection;
@@ -145,7 +146,7 @@ fn text(
         Observation::Pod { pod, event, sight } if pod == view.shown => timeline.see(&event, sight),
         Observation::Pod { .. } => {}
         Observation::Rollout(milestone) => timeline.milestone(milestone),
-        Observation::JobComplete { at } => timeline.job_complete(at),
+        Observation::News { at, what } => timeline.news(at, &what),
     });
     writeln!(
         out,
@@ -271,8 +272,18 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
             (None, None) => writeln!(out, "Rollout: neither complete nor stalled at the end")?,
         }
     }
-    if let Some(at) = prediction.job_complete {
-        writeln!(out, "Job: complete at +{}", Short(at))?;
+    match prediction.job {
+        Some(JobOutcome { at, failure: None }) => writeln!(out, "Job: complete at +{}", Short(at))?,
+        Some(JobOutcome { at, failure: Some(why) }) => {
+            writeln!(out, "Job: failed at +{} ({})", Short(at), why.reason())?;
+        }
+        None => {}
+    }
+    if options.drain.is_some() {
+        match prediction.drained {
+            Some(at) => writeln!(out, "Drain: complete at +{}", Short(at))?,
+            None => writeln!(out, "Drain: not complete at the end")?,
+        }
     }
     Ok(())
 }

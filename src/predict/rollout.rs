@@ -38,6 +38,8 @@ pub struct Progress {
     replicas: Vec<Replica>,
     pending: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     available: usize,
+    /// How many are to be available.
+    wanted: usize,
     progressed: Duration,
     stalled: Option<Duration>,
     complete: Option<Duration>,
@@ -51,10 +53,21 @@ impl Progress {
             replicas: vec![Replica::default(); pods],
             pending: BinaryHeap::new(),
             available: 0,
+            wanted: pods,
             progressed: Duration::ZERO,
             stalled: None,
             complete: None,
         }
+    }
+
+    /// One that begins at this time.
+    pub fn since(at: Duration, rollout: Rollout, pods: usize) -> Self {
+        Self { progressed: at, wanted: pods, ..Self::new(rollout, pods) }
+    }
+
+    /// More Pods come, so that there are `pods` in all.
+    pub fn grow(&mut self, pods: usize) {
+        self.replicas.resize(pods.max(self.replicas.len()), Replica::default());
     }
 
     /// A Pod becomes Ready, or not. Calls come in the order of `at`; `observe` is told in that order.
@@ -92,7 +105,7 @@ impl Progress {
             self.check(at, observe);
             self.available += 1;
             self.progressed = at;
-            if self.available == self.replicas.len() && self.complete.is_none() {
+            if self.available == self.wanted && self.complete.is_none() {
                 self.complete = Some(at);
                 observe(Milestone::Complete { at });
             }

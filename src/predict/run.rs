@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::fault::Draws;
 use crate::kubelet::{Event, Pod, PodEventKind};
 
+use super::fleet::Fleet;
 use super::reaction::Fault;
 use super::watcher::Watchers;
 use super::workload::Workload;
@@ -56,31 +57,63 @@ pub fn run_in(
     options: &Options,
     observe: &mut dyn FnMut(Observation),
 ) -> Prediction {
-    let mut pods: Vec<Pod> = replicas
-        .pods
-        .iter()
-        .map(|replica| {
-            let node = Draws::of(replicas.seed.for_pod(&replica.name), "node");
-            Pod::new(replica.pod.clone(), node)
-        })
-        .collect();
+    let mut crew = Crew::new(workload, replicas, options);
     let mut watch = Watch::new(workload, replicas, options.endpoint_lag);
     let filter = Filter { detail, attempts_matter: watch.faults.iter().any(Fault::is_by_requests) };
-    let mut watchers = Watchers::new(replicas);
+    let mut watchers = Watchers::new(replicas.seed);
     let mut events: Vec<(Event, usize)> = Vec::new();
     let mut until = Duration::ZERO;
     while until < options.horizon {
         until = until.saturating_add(STEP).min(options.horizon);
-        step(&mut pods, until, filter, &mut events);
+        match &mut crew {
+            Crew::Alone(pods) => step(pods, until, filter, &mut events),
+            Crew::Led(fleet) => {
+                fleet.run(until, &mut events, watch.news());
+                events.retain(|(event, pod)| filter.keeps(*pod, event));
+            }
+        }
         // Stable, so that events of a Pod at one instant stay in their order.
         events.sort_by_key(|(event, pod)| (event.at, *pod));
         let last = until == options.horizon;
-        watchers.take(&mut events, until, last, &mut |event, pod, sight| {
-            watch.see(event, pod, sight, observe);
+        let replica = |pod: usize| match &crew {
+            Crew::Alone(_) => &replicas.pods[pod],
+            Crew::Led(fleet) => fleet.replica(pod),
+        };
+        watchers.take(&mut events, until, last, &replica, &mut |event, pod, sight| {
+            watch.see(event, pod, sight, replica(pod), observe);
         });
     }
-    watch.advance(until, observe);
-    watch.finish(&pods, &watchers.finish(options.horizon), options.horizon)
+    watch.end(until, observe);
+    let stats = match &crew {
+        Crew::Alone(pods) => pods.iter().map(|pod| (Duration::ZERO, pod.stats())).collect(),
+        Crew::Led(fleet) => fleet.stats(),
+    };
+    let later = match crew {
+        Crew::Alone(_) => Vec::new(),
+        Crew::Led(fleet) => fleet.into_later(),
+    };
+    watch.finish(stats, &later, &watchers, options.horizon)
+}
+
+/// The Pods.
+enum Crew<'a> {
+    /// Each runs by itself.
+    Alone(Vec<Pod>),
+    /// Something acts on them.
+    Led(Box<Fleet<'a>>),
+}
+
+impl<'a> Crew<'a> {
+    fn new(workload: &'a Workload, replicas: &'a Replicas, options: &'a Options) -> Self {
+        if let Some(fleet) = Fleet::new(workload, replicas, options) {
+            return Self::Led(Box::new(fleet));
+        }
+        let pod = |replica: &Replica| {
+            let node = Draws::of(replicas.seed.for_pod(&replica.name), "node");
+            Pod::new(replica.pod.clone(), node)
+        };
+        Self::Alone(replicas.pods.iter().map(pod).collect())
+    }
 }
 
 /// Which events are kept.

@@ -80,7 +80,8 @@ pub fn runs(workload: &Workload, options: &Options) -> Option<Runs> {
 fn one(workload: &Workload, options: &Options) -> Option<One> {
     let replicas = Replicas::new(workload, options);
     let prediction = run_in(Detail::None, workload, &replicas, options, &mut |_| {});
-    let ready: Option<Vec<Duration>> = prediction.pods.iter().map(|pod| pod.stats.first_ready).collect();
+    let ready: Option<Vec<Duration>> =
+        prediction.pods.iter().map(|pod| Some(pod.added + pod.stats.first_ready?)).collect();
     Some(One {
         restarts: prediction.pods.iter().map(PodOutcome::restarts).max()?,
         availability: prediction.pods.iter().map(PodOutcome::availability).fold(1.0, f64::min),

@@ -88,6 +88,11 @@ impl Service {
         }
     }
 
+    /// More Pods come, so that there are `pods`.
+    pub fn grow(&mut self, pods: usize) {
+        self.endpoints.resize(pods.max(self.endpoints.len()), EndpointState::default());
+    }
+
     /// A Pod becomes Ready, or not. Calls come in the order of `at`.
     pub fn set_ready(&mut self, at: Duration, pod: usize, ready: bool) {
         self.advance(at);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, Symptom};
 use crate::units::Show;
 
+use super::fleet::News;
 use super::rollout::Milestone;
 use super::watcher::{Flips, Sight};
 
@@ -107,9 +108,9 @@ impl<'a> Timeline<'a> {
         self.push(Line { at: event.at, text, restart: None, kind: LineKind::Attempts(alike, 1, event.at) });
     }
 
-    /// Adds that the Job is complete.
-    pub fn job_complete(&mut self, at: Duration) {
-        self.change(at, "Job complete: all Pods have Succeeded".to_owned(), None);
+    /// Adds what a controller, `kubectl` or the node did.
+    pub fn news(&mut self, at: Duration, what: &News) {
+        self.change(at, what.message(), None);
     }
 
     /// Adds a change of the rollout.

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::replicas::{Replica, Replicas};
-use crate::fault::Draws;
+use super::replicas::Replica;
+use crate::fault::{Draws, Seed};
 use crate::kubelet::{Event, PodEventKind};
 
 /// Changes that last less are seen by nobody. As measured on a cluster.
@@ -79,45 +79,52 @@ struct Watched {
 
 /// Tells which changes of readiness are seen. Events wait until that is clear.
 #[derive(Debug)]
-pub(super) struct Watchers<'a> {
-    replicas: &'a Replicas,
+pub(super) struct Watchers {
+    seed: Seed,
     pods: Vec<Watched>,
     /// Events in the order of time whose fate is not settled yet.
     waiting: Vec<(Event, usize, Sight)>,
 }
 
-impl<'a> Watchers<'a> {
-    pub(super) fn new(replicas: &'a Replicas) -> Self {
-        let watched = |replica: &Replica| Watched {
-            draws: Draws::of(replicas.seed.for_pod(&replica.name), "watchers"),
-            drawn: 0,
-            pending: None,
-            unready_at: None,
-            starts_up: false,
-            ready: false,
-            since: Duration::ZERO,
-            stats: WatcherStats::default(),
-        };
-        let pods = replicas.pods.iter().map(watched).collect();
-        Self { replicas, pods, waiting: Vec::new() }
+impl Watchers {
+    pub(super) const fn new(seed: Seed) -> Self {
+        Self { seed, pods: Vec::new(), waiting: Vec::new() }
+    }
+
+    /// Begins to watch Pods up to this position.
+    fn meet<'a>(&mut self, pod: usize, replica: &impl Fn(usize) -> &'a Replica) {
+        while self.pods.len() <= pod {
+            self.pods.push(Watched {
+                draws: Draws::of(self.seed.for_pod(&replica(self.pods.len()).name), "watchers"),
+                drawn: 0,
+                pending: None,
+                unready_at: None,
+                starts_up: false,
+                ready: false,
+                since: Duration::ZERO,
+                stats: WatcherStats::default(),
+            });
+        }
     }
 
     /// Takes the events until `until`, in the order of time, and passes on those whose fate is settled: all, if they are
     /// the `last`.
-    pub(super) fn take(
+    pub(super) fn take<'a>(
         &mut self,
         events: &mut Vec<(Event, usize)>,
         until: Duration,
         last: bool,
+        replica: &impl Fn(usize) -> &'a Replica,
         settled: &mut dyn FnMut(Event, usize, Sight),
     ) {
         for (event, pod) in events.drain(..) {
+            self.meet(pod, replica);
             let position = self.waiting.len();
             self.waiting.push((event, pod, Sight::default()));
             match event.kind {
                 PodEventKind::PodReady(ready) => self.flip(position, event.at, pod, ready),
                 PodEventKind::Started { restarts } if restarts > 0 => {
-                    let container = &self.replicas.pods[pod].pod.containers[event.container];
+                    let container = &replica(pod).pod.containers[event.container];
                     self.pods[pod].starts_up |= container.startup.is_some();
                 }
                 _ => {}
@@ -163,13 +170,14 @@ impl<'a> Watchers<'a> {
         watched.unready_at = (!ready).then_some(at);
     }
 
-    /// What watchers saw of each Pod until `at`.
-    pub(super) fn finish(&self, at: Duration) -> Vec<WatcherStats> {
-        let stats = |pod: &Watched| {
-            let open = if pod.ready { Duration::ZERO } else { at.saturating_sub(pod.since) };
-            WatcherStats { unready: pod.stats.unready + open, ..pod.stats }
+    /// What watchers saw of a Pod that came at `added` until `end`.
+    pub(super) fn finish(&self, pod: usize, added: Duration, end: Duration) -> WatcherStats {
+        let Some(watched) = self.pods.get(pod) else {
+            return WatcherStats { flips: 0, unready: end.saturating_sub(added) };
         };
-        self.pods.iter().map(stats).collect()
+        let open = if watched.ready { Duration::ZERO } else { end.saturating_sub(watched.since) };
+        let unready = (watched.stats.unready + open).saturating_sub(added);
+        WatcherStats { unready, ..watched.stats }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::env::Config;
 use crate::fault::Plan;
-use crate::kubelet::PodSpec;
+use crate::kubelet::{PodSpec, RestartRule};
 use crate::plan::Errors;
 use crate::predict::profile::{Profile, ProfileSource};
 use crate::sources::{Layers, Merged};
@@ -97,6 +97,45 @@ pub enum Update {
     Ordered,
     /// When somebody deletes the old one.
     OnDelete,
+}
+
+/// What a rule of a Job's `podFailurePolicy` does about a failed Pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureAction {
+    /// The Job fails.
+    FailJob,
+    /// It does not count against `backoffLimit`.
+    Ignore,
+    /// It counts.
+    Count,
+}
+
+/// A rule of a Job's `podFailurePolicy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureRule {
+    /// What it does.
+    pub action: FailureAction,
+    /// `onExitCodes`: the position of the container it is about (absent: any), and the codes.
+    pub codes: Option<(Option<usize>, RestartRule)>,
+    /// Whether it is about Pods that an eviction disrupted (`onPodConditions` of type `DisruptionTarget`).
+    pub on_disruption: bool,
+}
+
+/// What a Job asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// `parallelism`.
+    pub parallelism: u32,
+    /// `completions`; absent: any success is enough, once no Pod runs.
+    pub completions: Option<u32>,
+    /// `backoffLimit`.
+    pub backoff_limit: u32,
+    /// `activeDeadlineSeconds`.
+    pub deadline: Option<Duration>,
+    /// `podFailurePolicy`.
+    pub failure_rules: Vec<FailureRule>,
+    /// Whether a Pod that is deleted is replaced only once it has ended (`podReplacementPolicy: Failed`).
+    pub replaces_failed_only: bool,
 }
 
 /// A `PodDisruptionBudget` that selects a workload's Pods.
@@ -201,10 +240,14 @@ pub struct Workload {
     pub pod_memory_limit: Option<u64>,
     /// The labels of its Pods.
     pub labels: Vec<(String, String)>,
+    /// Of a Job.
+    pub job: Option<Job>,
     /// Of a Deployment.
     pub rollout: Option<Rollout>,
     /// How its Pods replace those before them; absent where nothing replaces them.
     pub update: Option<Update>,
+    /// Whether its Pods come in the order of their numbers (`podManagementPolicy: OrderedReady`).
+    pub ordered: bool,
     /// How long a Pod must be Ready to count as available (`minReadySeconds`).
     pub min_ready: Duration,
     /// The budgets that select its Pods.
@@ -231,8 +274,10 @@ impl Workload {
             facts: Vec::new(),
             pod_memory_limit: None,
             labels: Vec::new(),
+            job: None,
             rollout: None,
             update: None,
+            ordered: false,
             min_ready: Duration::ZERO,
             disruptions: Vec::new(),
             assumptions: Vec::new(),
@@ -249,6 +294,11 @@ impl Workload {
     /// Whether anything is known of how its containers behave.
     pub fn is_known(&self) -> bool {
         self.pod.containers.iter().any(|container| container.program.is_some())
+    }
+
+    /// Whether each Pod comes once those before it are Ready.
+    pub fn creates_in_order(&self) -> bool {
+        self.ordered
     }
 
     /// Why no Pod is created, if the workload is suspended.

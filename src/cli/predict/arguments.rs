@@ -1,6 +1,7 @@
 //! The command line of `predict`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use lexopt::Parser;
 use thiserror::Error;
@@ -14,13 +15,13 @@ use crate::predict::fail_on::{Condition, ConditionError};
 use crate::predict::report::Output;
 use crate::predict::run::{MAX_PODS, Options};
 use crate::predict::runs::MAX_RUNS;
-use crate::units::{self, UnitError};
+use crate::units::{self, Show, UnitError};
 
 /// Options without a value.
 const FLAGS: [&str; 2] = ["--complete", "--assume-healthy"];
 
 /// Options with a value.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 22] = [
     "--for",
     "--at",
     "--pods",
@@ -30,6 +31,10 @@ const OPTIONS: [&str; 18] = [
     "--call-timeout",
     "--stops-after",
     "--runs",
+    "--rollout",
+    "--drain",
+    "--kubelet-restart",
+    "--pods-over",
     "--against",
     "--selector",
     "--kind",
@@ -87,6 +92,8 @@ pub(super) enum UsageError {
     Condition(String, ConditionError),
     #[error("--runs {0:?} is not a number from 1 to {MAX_RUNS}")]
     Runs(String),
+    #[error("{0} {at} lies outside the {horizon} that are predicted (--for)", at = Show(*.1), horizon = Show(*.2))]
+    Outside(&'static str, Duration, Duration),
     #[error("--selector {0:?} is not a selector of labels such as app=web,tier!=db")]
     Selector(String),
     #[error("--against prints text or json, not another --output")]
@@ -131,6 +138,12 @@ pub(super) fn parse(
     if !arguments.against.is_empty() && !matches!(arguments.output, Output::Text | Output::Json) {
         errors.push(UsageError::Against);
     }
+    errors.extend(
+        arguments
+            .options
+            .outside()
+            .map(|(option, at)| UsageError::Outside(option, at, arguments.options.horizon)),
+    );
     if errors.is_empty() { Ok(PredictCommand::Predict(Box::new(arguments))) } else { Err(errors) }
 }
 
@@ -166,6 +179,12 @@ impl Arguments {
                 let runs = value.parse().ok().filter(|runs| (1..=MAX_RUNS).contains(runs));
                 self.options.runs = runs.ok_or(UsageError::Runs(value))?;
             }
+            "--rollout" => self.options.rollout = Some(shared::duration(option, value)?),
+            "--drain" => self.options.drain = Some(shared::duration(option, value)?),
+            "--kubelet-restart" => {
+                self.options.kubelet_restarts.push(shared::positive_duration(option, value)?);
+            }
+            "--pods-over" => self.options.spread = shared::duration(option, value)?,
             "--against" => self.against.push(value.into()),
             "--selector" => {
                 self.choice.labels.extend(choice::selector(&value).ok_or(UsageError::Selector(value))?);

@@ -16,7 +16,7 @@ use super::ports::{Ports, endpoint};
 use super::probe::{self, Owner};
 use super::state::{self, StateLocation};
 use crate::env::{self, Config};
-use crate::fault::{ActivePlan, Mode, Seed};
+use crate::fault::{ActivePlan, Mode, ProcessMode, Seed};
 use crate::kubelet::{
     ContainerSpec, End, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy, RestartRule, Role as PodRole,
 };
@@ -140,6 +140,9 @@ impl<'a> Containers<'a> {
                             ));
                         }
                         self.states.extend(place.map(|place| (place, member.name)));
+                        if member.role == PodRole::Init && !ends_by_itself(&ours) {
+                            found.error(member.container.path(), Problem::NeverEnds);
+                        }
                         // Those of an init container are free again before anything asks.
                         if member.role != PodRole::Init {
                             found.add(self.ports.add(position, &ours.config, &self.specs));
@@ -203,9 +206,6 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                     (_, false) => PodRole::Init,
                 };
                 if place == PodRole::Init {
-                    if role == Role::Service && !ends_by_itself(&container) {
-                        findings.error(container.path(), Problem::NeverEnds);
-                    }
                     for kind in ProbeKind::ALL {
                         if container.contains(probe::field(kind)) {
                             let why = "an init container has probes only as a sidecar, with `restartPolicy: Always`";
@@ -224,14 +224,12 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
     })
 }
 
-/// Whether variables of this program's own make it end.
-fn ends_by_itself(container: &Mapping) -> bool {
-    let entries = container.get("env").and_then(|env| env.as_array()).into_iter().flatten();
-    entries.into_iter().any(|entry| match entry["name"].as_str() {
-        Some("EXIT_AFTER" | "EXIT_RATE" | "EXIT_STARTS") => true,
-        Some("FAULTS") => entry["value"].as_str().is_some_and(|plan| plan.contains("mode: exit")),
-        _ => false,
-    })
+/// Whether a rule ends the process.
+fn ends_by_itself(ours: &OurContainer) -> bool {
+    let ends = |mode: &ProcessMode| {
+        matches!(mode, ProcessMode::Exit(_) | ProcessMode::Abort | ProcessMode::Memory(_))
+    };
+    ours.plan.rules().iter().any(|rule| rule.process().is_some_and(ends))
 }
 
 /// Reads a `restartPolicy`.
@@ -353,7 +351,7 @@ fn restart_rules(container: &Mapping, name: &str) -> Reading<Vec<RestartRule>> {
 }
 
 /// Reads the `exitCodes` or `onExitCodes` of a rule.
-fn exit_codes(rule: &Mapping) -> Reading<Option<RestartRule>> {
+pub(super) fn exit_codes(rule: &Mapping) -> Reading<Option<RestartRule>> {
     Reading::collect(|found| {
         let field = if rule.contains("onExitCodes") { "onExitCodes" } else { "exitCodes" };
         let codes = found.take(rule.mapping(field))?;

@@ -84,6 +84,9 @@ fn read_strictly<'a>(
         let replicas = if suspended { 0 } else { asked_for };
         let rollout = found.take(rollout(&kind, &owner)).filter(|_| !suspended);
         let (update, min_ready) = found.take(update::read(&kind, &owner, asked_for));
+        let policy = found.take(owner.string("podManagementPolicy"));
+        let ordered = kind == Kind::StatefulSet && policy != Some("Parallel");
+        let job = (kind == Kind::Job).then(|| found.take(super::job::read(&owner, &pod)));
         if object.kind == "CronJob" {
             found.assume("of a CronJob one run is predicted".to_owned());
         }
@@ -99,8 +102,10 @@ fn read_strictly<'a>(
                 annotations.into_iter().find(|(key, _)| *key == ANNOTATION).map(|(_, text)| text.to_owned())
             }),
             labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
+            job,
             rollout,
             update,
+            ordered,
             min_ready,
             ..Workload::new(kind.clone(), &object.name, pod)
         };
@@ -204,8 +209,6 @@ fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
                 found.take(owner.number("replicas", 0, most)).unwrap_or(1)
             }
             Kind::Job => {
-                found
-                    .assume("a Job's backoffLimit and deadlines are left out: no Pod is replaced".to_owned());
                 let parallelism = found.take(owner.number("parallelism", 0, most)).unwrap_or(1);
                 parallelism.min(found.take(owner.number("completions", 0, most)).unwrap_or(parallelism))
             }

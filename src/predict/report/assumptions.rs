@@ -7,7 +7,7 @@ use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Role};
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
 use crate::predict::watcher::COALESCED;
-use crate::predict::workload::{Kind, Profiled, Workload};
+use crate::predict::workload::{Kind, Profiled, Update, Workload};
 use crate::units::Show;
 
 /// The assumptions of the manifest's reader and of the run.
@@ -22,17 +22,7 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
                 .to_owned(),
         );
     }
-    if replicas.pods.len() > 1 {
-        let how = match workload.kind {
-            Kind::StatefulSet => " (podManagementPolicy: Parallel)",
-            Kind::Deployment => " (no old Pods, no maxSurge or maxUnavailable)",
-            _ => "",
-        };
-        all.push(format!("All Pods come to their nodes at once{how}."));
-    }
-    if workload.kind == Kind::Job {
-        all.push("A Job's backoffLimit and the Pods that replace failed ones are left out.".to_owned());
-    }
+    all.extend(arrivals(workload, replicas, options));
     for ours in &workload.ours {
         let name = workload.pod.containers.get(ours.position).map_or("", |it| it.name.as_str());
         let has = |wanted: fn(&ProcessMode) -> bool| {
@@ -83,6 +73,54 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
     }
     all.extend(of_the_node(&workload.pod, options));
     all.push(calls(workload, options));
+    all
+}
+
+/// How Pods come and go.
+fn arrivals(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
+    let mut all = Vec::new();
+    if replicas.pods.len() > 1 {
+        all.push(match (&workload.kind, workload.creates_in_order(), options.spread.is_zero()) {
+            (_, true, _) => "Each Pod comes to its node once those before it are Ready (podManagementPolicy: OrderedReady).".to_owned(),
+            (_, _, false) => format!("The Pods come to their nodes evenly over {} (--pods-over).", Show(options.spread)),
+            (Kind::Deployment, ..) => {
+                "All Pods come to their nodes at once: there are none before them (--rollout replaces them later).".to_owned()
+            }
+            _ => "All Pods come to their nodes at once.".to_owned(),
+        });
+    }
+    if workload.kind == Kind::Job {
+        all.push(
+            "A Pod that fails is replaced 10s after it, twice as long for each further failure in a row."
+                .to_owned(),
+        );
+    }
+    if options.rollout.is_some() {
+        all.push(match workload.update {
+            None | Some(Update::OnDelete) => {
+                format!(
+                    "--rollout changes nothing: how a {} replaces its Pods is not known, or nobody does.",
+                    workload.kind
+                )
+            }
+            Some(_) => {
+                "New Pods of a rollout are those of the same manifest. Nodes have room for them.".to_owned()
+            }
+        });
+    }
+    if options.drain.is_some() {
+        all.push(match workload.kind {
+            Kind::Pod | Kind::DaemonSet => format!("--drain evicts no Pod of a {}.", workload.kind),
+            _ => "Each Pod is on a node of its own; nodes are drained one after the other, and refused evictions are tried again \
+                  every 5s."
+                .to_owned(),
+        });
+    }
+    if !options.kubelet_restarts.is_empty() {
+        all.push(
+            "A kubelet that restarts is back at once; it forgets runs of results and back-off, and leaves Pods Ready.".to_owned(),
+        );
+    }
     all
 }
 

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::budgets::amount;
-use super::is_assessed;
+use super::{Outcome, all_advice, is_assessed};
 use crate::predict::budget::{Budget, budgets};
 use crate::predict::fail_on::Percent;
-use crate::predict::run::{Detail, Options, Prediction, Replicas, run_in};
+use crate::predict::run::{Detail, Options, Replicas, run_in};
 use crate::predict::summary::Summary;
 use crate::predict::timeline::Short;
 use crate::predict::workload::Workload;
@@ -41,12 +41,23 @@ pub fn pairs<'a>(before: &'a [Workload], after: &'a [Workload]) -> Vec<Pair<'a>>
     all
 }
 
-/// Writes what changes between two versions: their budgets, and their outcomes where both are assessed.
-pub fn compare(pair: Pair, options: &Options, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
-    let Some(named) = pair.after.or(pair.before) else { return Ok(()) };
+/// Writes what changes between two versions: their budgets, and their outcomes where both are assessed. Gives the outcome
+/// of the second.
+pub fn compare(
+    pair: Pair,
+    options: &Options,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> io::Result<Option<Outcome>> {
+    let Some(named) = pair.after.or(pair.before) else { return Ok(None) };
     let name = format!("{} {}", named.kind, named.name);
-    let budgets = rows(pair, |workload| of_budgets(workload, options));
-    let outcomes = rows(pair, |workload| of_prediction(workload, options));
+    let [before, after] =
+        [pair.before, pair.after].map(|it| it.map(|workload| (workload, outcome(workload, options))));
+    let budgets = rows([pair.before, pair.after].map(|it| it.map(|workload| of_budgets(workload, options))));
+    let of =
+        |version: &Option<(&Workload, Outcome)>| version.as_ref().map(|(_, outcome)| of_outcome(outcome));
+    let outcomes = rows([of(&before), of(&after)]);
+    let after = after.map(|(_, outcome)| outcome);
     let changed = |rows: &[Row]| rows.iter().filter(|row| row.before != row.after).count();
     if as_json {
         let lines = |rows: &[Row]| -> Value {
@@ -60,7 +71,8 @@ pub fn compare(pair: Pair, options: &Options, as_json: bool, out: &mut dyn Write
             "budgets": lines(&budgets),
             "outcomes": lines(&outcomes),
         });
-        return writeln!(out, "{}", json!({ "comparison": line }));
+        writeln!(out, "{}", json!({ "comparison": line }))?;
+        return Ok(after);
     }
     let state = match (pair.before, pair.after) {
         (Some(_), None) => " (removed)",
@@ -85,15 +97,14 @@ pub fn compare(pair: Pair, options: &Options, as_json: bool, out: &mut dyn Write
             writeln!(out, "  {same} others are the same")?;
         }
     }
-    Ok(())
+    Ok(after)
 }
 
 /// The values of both versions, paired by what they are.
-fn rows(pair: Pair, values: impl Fn(&Workload) -> Vec<(String, String)>) -> Vec<Row> {
-    let before = pair.before.map(&values).unwrap_or_default();
-    let mut after = pair.after.map(&values).unwrap_or_default();
+fn rows([before, after]: [Option<Vec<(String, String)>>; 2]) -> Vec<Row> {
+    let mut after = after.unwrap_or_default();
     let mut rows = Vec::new();
-    for (what, value) in before {
+    for (what, value) in before.unwrap_or_default() {
         let same = after.iter().position(|(other, _)| *other == what);
         let after = same.map(|position| after.remove(position).1);
         rows.push(Row { what, before: Some(value), after });
@@ -112,16 +123,23 @@ fn of_budgets(workload: &Workload, options: &Options) -> Vec<(String, String)> {
     budgets(workload, options.endpoint_lag).into_iter().map(line).collect()
 }
 
-fn of_prediction(workload: &Workload, options: &Options) -> Vec<(String, String)> {
-    if !is_assessed(workload, options) {
-        return vec![("restarts and availability".to_owned(), "not assessed".to_owned())];
-    }
+/// What becomes of a version.
+fn outcome(workload: &Workload, options: &Options) -> Outcome {
     let replicas = Replicas::new(workload, options);
-    let prediction: Prediction = run_in(Detail::None, workload, &replicas, options, &mut |_| {});
+    let assessed = is_assessed(workload, options);
+    let prediction = assessed.then(|| run_in(Detail::None, workload, &replicas, options, &mut |_| {}));
+    let advice = all_advice(workload, &replicas, options, prediction.as_ref());
+    Outcome { prediction, advice }
+}
+
+fn of_outcome(outcome: &Outcome) -> Vec<(String, String)> {
+    let Some(prediction) = &outcome.prediction else {
+        return vec![("restarts and availability".to_owned(), "not assessed".to_owned())];
+    };
     if prediction.pods.is_empty() {
         return Vec::new();
     }
-    let summary = Summary::of(&prediction);
+    let summary = Summary::of(prediction);
     let mut all = vec![(
         "restarts of the worst Pod".to_owned(),
         summary.restarts.map_or(0, |spread| spread.worst).to_string(),

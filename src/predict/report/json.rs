@@ -2,6 +2,8 @@
 //!
 //! A prediction has up to millions of events, so lines are put together from parts that are formatted once.
 
+mod events;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,16 +11,17 @@ use serde_json::{Value, json};
 
 use super::super::advice::Advice;
 use super::super::budget::{self, Amount, Budget, Meaning};
+use super::super::fleet::News;
 use super::super::rollout::Milestone;
 use super::super::run::{Observation, Options, PodOutcome, Prediction, Replicas, run};
 use super::super::runs::{Runs, runs};
 use super::super::selection::{Selection, selections};
 use super::super::summary::Summary;
-use super::super::watcher::Sight;
 use super::super::workload::Workload;
 use super::{Outcome, View, all_advice, assumptions, follows_calendar, is_assessed};
-use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, RULES};
+use crate::kubelet::{ProbeKind, RULES};
 use crate::units::show_timestamp;
+use events::EventLines;
 
 /// Writes all events and the summary.
 pub(super) fn lines(
@@ -42,10 +45,11 @@ pub(super) fn lines(
             written = match observation {
                 Observation::Pod { pod, event, sight } => out.write_all(events.line(pod, &event, sight)),
                 Observation::Rollout(milestone) => writeln!(out, "{}", rollout(&name, milestone)),
-                Observation::JobComplete { at } => {
-                    let at = at.as_secs_f64();
-                    let line = json!({ "workload": name, "elapsed_seconds": at, "event": "JobComplete" });
-                    writeln!(out, "{line}")
+                Observation::News { at, what } => {
+                    if let (News::Created { pod, .. }, Some((_, of))) = (&what, what.pod()) {
+                        events.meet(&name, *pod, of);
+                    }
+                    writeln!(out, "{}", news(&name, at, &what))
                 }
             };
         }
@@ -126,165 +130,17 @@ fn budgets(workload: &Workload, options: &Options) -> Value {
     budget::budgets(workload, options.endpoint_lag).into_iter().map(line).collect()
 }
 
-/// Formats events.
-struct EventLines<'a> {
-    containers: &'a [ContainerSpec],
-    /// By Pod: the beginning of its lines, and how often it had an event of each text.
-    pods: Vec<(String, Vec<u64>)>,
-    texts: Vec<Text>,
-    buffer: Vec<u8>,
-}
-
-/// What lines of the same kind share.
-struct Text {
-    container: usize,
-    kind: PodEventKind,
-    /// The members from the container to the message.
-    members: String,
-    /// The position of the first text with equal members: those are counted together.
-    counted_as: usize,
-}
-
-impl<'a> EventLines<'a> {
-    fn new(name: &str, workload: &'a Workload, replicas: &Replicas) -> Self {
-        let opening = |pod: &str| {
-            format!("{{\"workload\":{},\"pod\":{},\"elapsed_seconds\":", Value::from(name), Value::from(pod))
-        };
-        Self {
-            containers: &workload.pod.containers,
-            pods: replicas.pods.iter().map(|pod| (opening(&pod.name), Vec::new())).collect(),
-            texts: Vec::new(),
-            buffer: Vec::new(),
-        }
+fn news(name: &str, at: Duration, what: &News) -> Value {
+    let mut line = json!({ "workload": name, "elapsed_seconds": at.as_secs_f64(), "event": what.name() });
+    if let Some((_, pod)) = what.pod() {
+        line["pod"] = json!(pod);
     }
-
-    /// The line of an event, with its end.
-    fn line(&mut self, pod: usize, event: &Event, sight: Sight) -> &[u8] {
-        let text = self.text(event);
-        let (opening, counts) = &mut self.pods[pod];
-        let buffer = &mut self.buffer;
-        buffer.clear();
-        buffer.extend_from_slice(opening.as_bytes());
-        push_seconds(buffer, event.at);
-        buffer.extend_from_slice(self.texts[text].members.as_bytes());
-        match event.kind {
-            PodEventKind::Started { restarts } => {
-                buffer.extend_from_slice(b",\"restarts\":");
-                push_number(buffer, restarts);
-            }
-            PodEventKind::BackOff { delay } => {
-                buffer.extend_from_slice(b",\"delay_seconds\":");
-                push_seconds(buffer, delay);
-            }
-            PodEventKind::PodReady(ready) => {
-                buffer.extend_from_slice(b",\"watchers_see\":[");
-                for (number, value) in sight.values(ready).iter().enumerate() {
-                    buffer.extend_from_slice(if number > 0 { b"," } else { b"" });
-                    buffer.extend_from_slice(if *value { b"true" } else { b"false" });
-                }
-                buffer.push(b']');
-            }
-            _ => {}
-        }
-        if event.kind.reason().is_some() {
-            let text = self.texts[text].counted_as;
-            if counts.len() <= text {
-                counts.resize(text + 1, 0);
-            }
-            counts[text] += 1;
-            buffer.extend_from_slice(b",\"count\":");
-            push_number(buffer, if event.kind.repeats() { counts[text] } else { 1 });
-        }
-        buffer.extend_from_slice(b",\"recorded\":");
-        buffer.extend_from_slice(if event.recorded { b"true}\n" } else { b"false}\n" });
-        buffer
+    match what {
+        News::Deleted { evicted, .. } => line["evicted"] = json!(evicted),
+        News::JobFailed(why) => line["reason"] = json!(why.reason()),
+        _ => {}
     }
-
-    /// The position of an event's text among the known ones.
-    fn text(&mut self, event: &Event) -> usize {
-        // Numbers that are not part of the message.
-        let kind = match event.kind {
-            PodEventKind::Started { .. } => PodEventKind::Started { restarts: 0 },
-            PodEventKind::BackOff { .. } => PodEventKind::BackOff { delay: Duration::ZERO },
-            kind => kind,
-        };
-        let container = event.container;
-        let known = self.texts.iter().position(|text| text.container == container && text.kind == kind);
-        known.unwrap_or_else(|| {
-            let members = members(event, &self.containers[container]);
-            let number = self.texts.len();
-            let counted_as = self.texts.iter().position(|text| text.members == members).unwrap_or(number);
-            self.texts.push(Text { container, kind, members, counted_as });
-            number
-        })
-    }
-}
-
-fn members(event: &Event, container: &ContainerSpec) -> String {
-    let (name, details) = match event.kind {
-        PodEventKind::Started { .. } => ("Started", json!({})),
-        PodEventKind::Unhealthy { probe, error, .. } => {
-            ("Unhealthy", json!({ "probe": probe.name(), "error": error }))
-        }
-        PodEventKind::Warning { probe, .. } => ("ProbeWarning", json!({ "probe": probe.name() })),
-        PodEventKind::Result { probe, success } => {
-            ("Result", json!({ "probe": probe.name(), "success": success }))
-        }
-        PodEventKind::Killing { probe, grace, restart } => (
-            "Killing",
-            json!({
-                "probe": probe.map(ProbeKind::name), "grace_seconds": grace.as_secs_f64(), "restart": restart
-            }),
-        ),
-        PodEventKind::OutOfMemory => ("OutOfMemory", json!({})),
-        PodEventKind::Exited { code } => ("Exited", json!({ "exit_code": code })),
-        PodEventKind::BackOff { .. } => ("BackOff", json!({})),
-        PodEventKind::Ready(ready) => ("Ready", json!({ "ready": ready })),
-        PodEventKind::PodReady(ready) => ("PodReady", json!({ "ready": ready })),
-        PodEventKind::PodFails(why) => ("PodFails", json!({ "reason": why.reason() })),
-        PodEventKind::PodGone => ("PodGone", json!({})),
-        PodEventKind::PodFinished { succeeded } => {
-            ("PodFinished", json!({ "phase": if succeeded { "Succeeded" } else { "Failed" } }))
-        }
-        PodEventKind::CallsFail(fail) => ("CallsFail", json!({ "fail": fail })),
-    };
-    let mut all = json!({ "container": container.name, "event": name, "message": event.message(container) });
-    if let (Value::Object(all), Value::Object(details)) = (&mut all, details) {
-        all.extend(details);
-    }
-    let all = all.to_string();
-    format!(",{}", all.trim_start_matches('{').trim_end_matches('}'))
-}
-
-/// Appends a number in decimal digits.
-fn push_number(buffer: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    buffer.extend_from_slice(&digits[first..]);
-}
-
-/// Appends seconds with as many decimals as they have, at least one.
-fn push_seconds(buffer: &mut Vec<u8>, duration: Duration) {
-    push_number(buffer, duration.as_secs());
-    buffer.push(b'.');
-    let mut nanos = duration.subsec_nanos();
-    let mut place = 100_000_000;
-    loop {
-        buffer.push(b'0' + (nanos / place) as u8);
-        nanos %= place;
-        place /= 10;
-        if nanos == 0 || place == 0 {
-            break;
-        }
-    }
+    line
 }
 
 fn rollout(name: &str, milestone: Milestone) -> Value {
@@ -345,8 +201,15 @@ fn summary(
     if let Some(reason) = workload.why_no_pods().filter(|_| replicas.pods.is_empty()) {
         line["no_pods"] = json!(reason);
     }
-    if let Some(at) = prediction.job_complete {
-        line["job_complete_seconds"] = json!(at.as_secs_f64());
+    if let Some(job) = prediction.job {
+        let field = if job.failure.is_some() { "job_failed_seconds" } else { "job_complete_seconds" };
+        line[field] = json!(job.at.as_secs_f64());
+        if let Some(why) = job.failure {
+            line["job_failed_reason"] = json!(why.reason());
+        }
+    }
+    if options.drain.is_some() {
+        line["drained_seconds"] = json!(seconds(prediction.drained));
     }
     if follows_calendar(workload) {
         line["begins_at"] = json!(show_timestamp(options.at));
@@ -360,30 +223,4 @@ fn summary(
     line["assumptions"] = json!(assumptions(workload, replicas, options));
     line["warnings"] = json!(workload.warnings);
     line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_seconds_are_written_as_json() {
-        let written = |push: &dyn Fn(&mut Vec<u8>)| {
-            let mut buffer = Vec::new();
-            push(&mut buffer);
-            String::from_utf8_lossy(&buffer).into_owned()
-        };
-        for number in [0, 7, 10, 1_234_567, u64::MAX] {
-            assert_eq!(written(&|buffer| push_number(buffer, number)), number.to_string());
-        }
-        for (nanos, text) in [
-            (0, "0.0"),
-            (1_000_000_000, "1.0"),
-            (1_405_000_000, "1.405"),
-            (86_399_999_999_999, "86399.999999999"),
-            (1, "0.000000001"),
-        ] {
-            assert_eq!(written(&|buffer| push_seconds(buffer, Duration::from_nanos(nanos))), text);
-        }
-    }
 }

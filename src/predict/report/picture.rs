@@ -37,7 +37,7 @@ pub(super) fn run<'a>(
             }
         }
         Observation::Rollout(milestone) => timeline.milestone(milestone),
-        Observation::JobComplete { at } => timeline.job_complete(at),
+        Observation::News { at, what } => timeline.news(at, &what),
     });
     record.finish(options.horizon);
     let svg = draw::svg(workload, replicas, options, view, &record, &prediction);

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use crate::kubelet::{Event, Pod, PodEventKind};
-use crate::predict::outcome::{PodOutcome, Prediction, RolloutOutcome};
+use crate::kubelet::{Event, PodEventKind, PreStop, Stats};
+use crate::predict::fleet::News;
+use crate::predict::outcome::{JobOutcome, PodOutcome, Prediction, RolloutOutcome};
 use crate::predict::reaction::{Fault, Onset, faults};
-use crate::predict::replicas::{Replicas, serving};
+use crate::predict::replicas::{Replica, Replicas, serving};
 use crate::predict::rollout::{Milestone, Progress};
 use crate::predict::service::Service;
-use crate::predict::watcher::{Flips, Sight, WatcherStats};
-use crate::predict::workload::{Kind, Workload};
+use crate::predict::watcher::{Flips, Sight, Watchers};
+use crate::predict::workload::{Rollout, Workload};
 
 /// What a prediction reports while it runs, in the order of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
     /// Something happened in a Pod.
     Pod {
@@ -25,10 +26,12 @@ pub enum Observation {
     },
     /// The state of the rollout changed.
     Rollout(Milestone),
-    /// All Pods of a Job have Succeeded.
-    JobComplete {
+    /// A controller, `kubectl` or the node did something.
+    News {
         /// When.
         at: Duration,
+        /// What.
+        what: News,
     },
 }
 
@@ -39,11 +42,22 @@ pub(super) struct Watch<'a> {
     progress: Option<Progress>,
     serving: usize,
     shutdown_delay: Option<Duration>,
+    /// How long preStop of the serving container takes.
+    hook: Duration,
+    containers: usize,
     onsets: Vec<Onset>,
     pub(super) faults: Vec<Fault>,
-    /// How many Pods of a Job have not Succeeded yet.
-    unfinished: Option<usize>,
-    job_complete: Option<Duration>,
+    rollout: Option<Rollout>,
+    /// What is not reported yet, in the order of time, and how much of it was.
+    news: Vec<(Duration, News)>,
+    told: usize,
+    job: Option<JobOutcome>,
+    drained: Option<Duration>,
+    /// The Pods of the rollout that is under way: the position of the first.
+    first_of_rollout: usize,
+    came: usize,
+    /// By Pod: whether it is on its way out, so that no endpoint is left of it.
+    deleted: Vec<bool>,
 }
 
 impl<'a> Watch<'a> {
@@ -57,11 +71,29 @@ impl<'a> Watch<'a> {
             progress: workload.rollout.map(|rollout| Progress::new(rollout, pods)),
             serving,
             shutdown_delay: program.map(|program| program.shutdown_delay),
+            hook: workload.pod.containers.get(serving).map_or(Duration::ZERO, |it| match it.pre_stop {
+                Some(PreStop::Sleep(time)) => time,
+                _ => Duration::ZERO,
+            }),
+            containers: workload.pod.containers.len(),
             onsets: vec![Onset::default(); pods],
             faults: faults(workload),
-            unfinished: (workload.kind == Kind::Job).then_some(pods),
-            job_complete: None,
+            rollout: workload.rollout,
+            news: Vec::new(),
+            told: 0,
+            job: None,
+            drained: None,
+            first_of_rollout: 0,
+            came: pods,
+            deleted: vec![false; pods],
         }
+    }
+
+    /// What is to be reported at its time.
+    pub(super) fn news(&mut self) -> &mut Vec<(Duration, News)> {
+        self.news.drain(..self.told);
+        self.told = 0;
+        &mut self.news
     }
 
     pub(super) fn see(
@@ -69,6 +101,7 @@ impl<'a> Watch<'a> {
         event: Event,
         pod: usize,
         sight: Sight,
+        replica: &Replica,
         observe: &mut dyn FnMut(Observation),
     ) {
         self.advance(event.at, observe);
@@ -77,8 +110,10 @@ impl<'a> Watch<'a> {
                 PodEventKind::Started { .. } => {
                     self.service.set_accepts(event.at, pod, true);
                 }
-                PodEventKind::Killing { .. } => {
+                PodEventKind::Killing { grace, .. } => {
                     if let Some(delay) = self.shutdown_delay {
+                        // SIGTERM comes after preStop.
+                        let delay = self.hook.min(grace) + delay;
                         self.service.set_accepts(event.at.saturating_add(delay), pod, false);
                     }
                 }
@@ -87,50 +122,110 @@ impl<'a> Watch<'a> {
                 _ => {}
             }
         }
-        self.onsets[pod].see(&event, &self.faults, &self.replicas.pods[pod].pod);
+        self.onsets[pod].see(&event, &self.faults, &replica.pod);
         observe(Observation::Pod { pod, event, sight });
         match event.kind {
             // Endpoints and rollouts follow the API server, too.
-            PodEventKind::PodReady(ready) if sight.flips != Flips::None => {
-                self.service.set_ready(event.at, pod, ready);
-                if let Some(progress) = &mut self.progress {
-                    progress.set_ready(event.at, pod, ready, &mut |what| observe(Observation::Rollout(what)));
-                }
-            }
-            PodEventKind::PodFinished { succeeded: true } => {
-                if let Some(unfinished) = &mut self.unfinished {
-                    *unfinished -= 1;
-                    if *unfinished == 0 {
-                        self.job_complete = Some(event.at);
-                        observe(Observation::JobComplete { at: event.at });
-                    }
-                }
+            PodEventKind::PodReady(ready) if sight.flips != Flips::None && !self.deleted[pod] => {
+                self.set_ready(event.at, pod, ready, observe);
             }
             _ => {}
         }
     }
 
+    fn set_ready(&mut self, at: Duration, pod: usize, ready: bool, observe: &mut dyn FnMut(Observation)) {
+        self.service.set_ready(at, pod, ready);
+        if let (Some(progress), Some(number)) = (&mut self.progress, pod.checked_sub(self.first_of_rollout)) {
+            progress.set_ready(at, number, ready, &mut |what| observe(Observation::Rollout(what)));
+        }
+    }
+
+    /// Reports what is due before what happens in a Pod at `to`.
     pub(super) fn advance(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
+        self.tell_until(to, false, observe);
+    }
+
+    /// Reports the rest.
+    pub(super) fn end(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
+        self.tell_until(to, true, observe);
+    }
+
+    fn tell_until(&mut self, to: Duration, consequences: bool, observe: &mut dyn FnMut(Observation)) {
+        while let Some((at, what)) = self.news.get(self.told) {
+            if *at > to || (*at == to && what.is_a_consequence() && !consequences) {
+                break;
+            }
+            let (at, what) = (*at, what.clone());
+            self.told += 1;
+            self.progress_to(at, observe);
+            self.tell(at, what, observe);
+        }
+        self.progress_to(to, observe);
+    }
+
+    fn progress_to(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
         if let Some(progress) = &mut self.progress {
             progress.advance(to, &mut |what| observe(Observation::Rollout(what)));
         }
     }
 
-    pub(super) fn finish(mut self, pods: &[Pod], watchers: &[WatcherStats], end: Duration) -> Prediction {
-        let outcome = |(position, pod): (usize, &Pod)| PodOutcome {
-            name: self.replicas.pods[position].name.clone(),
-            stats: pod.stats(),
-            watchers: watchers[position],
-            reaction: self.onsets[position].reaction,
-        };
+    fn tell(&mut self, at: Duration, what: News, observe: &mut dyn FnMut(Observation)) {
+        match &what {
+            News::Created { pod, .. } => {
+                self.came = self.came.max(pod + 1);
+                self.onsets.resize(self.came, Onset::default());
+                self.deleted.resize(self.came, false);
+                self.service.grow(self.came);
+                if let Some(progress) = &mut self.progress {
+                    progress.grow(self.came - self.first_of_rollout);
+                }
+            }
+            News::Deleted { pod, .. } => {
+                // It leaves the endpoints with its deletion, whatever its probes say.
+                self.set_ready(at, *pod, false, observe);
+                self.deleted[*pod] = true;
+            }
+            News::RolloutBegins => {
+                self.first_of_rollout = self.came;
+                self.progress =
+                    self.rollout.map(|rollout| Progress::since(at, rollout, self.replicas.pods.len()));
+            }
+            News::DrainComplete => self.drained = Some(at),
+            News::JobComplete => self.job = Some(JobOutcome { at, failure: None }),
+            News::JobFailed(why) => self.job = Some(JobOutcome { at, failure: Some(*why) }),
+            News::KubeletRestart => {}
+        }
+        observe(Observation::News { at, what });
+    }
+
+    pub(super) fn finish(
+        mut self,
+        stats: Vec<(Duration, Stats)>,
+        later: &[Replica],
+        watchers: &Watchers,
+        end: Duration,
+    ) -> Prediction {
+        let count = stats.len().max(self.replicas.pods.len());
+        // Those that never came were never Ready.
+        let absent = (Duration::ZERO, Stats::absent(end, self.containers));
+        let stats = stats.into_iter().chain(std::iter::repeat(absent)).take(count);
+        let mut names = self.replicas.pods.iter().chain(later).map(|replica| replica.name.clone());
+        let pods = stats.enumerate().map(|(position, (added, stats))| PodOutcome {
+            added,
+            name: names.next().unwrap_or_default(),
+            watchers: watchers.finish(position, added, added + stats.elapsed),
+            stats,
+            reaction: self.onsets.get(position).and_then(|onset| onset.reaction),
+        });
         Prediction {
-            pods: pods.iter().enumerate().map(outcome).collect(),
+            pods: pods.collect(),
             service: self.service.finish(end),
             rollout: self.progress.map(|progress| RolloutOutcome {
                 stalled: progress.stalled(),
                 complete: progress.complete(),
             }),
-            job_complete: self.job_complete,
+            job: self.job,
+            drained: self.drained,
         }
     }
 }

@@ -1,0 +1,98 @@
+//! What controllers, `kubectl` and nodes do.
+
+/// Something that a controller, `kubectl` or the node did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A Pod comes to its node after the others.
+    Created {
+        /// Its position.
+        pod: usize,
+        /// Its name.
+        name: String,
+    },
+    /// A Pod is deleted, or evicted by the API.
+    Deleted {
+        /// Its position.
+        pod: usize,
+        /// Its name.
+        name: String,
+        /// Whether the drain of its node evicts it.
+        evicted: bool,
+    },
+    /// The kubelet of every node restarts.
+    KubeletRestart,
+    /// A rolling update begins.
+    RolloutBegins,
+    /// All nodes are drained.
+    DrainComplete,
+    /// As many Pods of a Job as it needs have Succeeded.
+    JobComplete,
+    /// A Job has failed.
+    JobFailed(JobFailure),
+}
+
+impl News {
+    /// A line about it.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Created { name, .. } => format!("Pod {name} is created"),
+            Self::Deleted { name, evicted: false, .. } => format!("Pod {name} is deleted"),
+            Self::Deleted { name, evicted: true, .. } => {
+                format!("Pod {name} is evicted: its node is drained")
+            }
+            Self::KubeletRestart => "The kubelet restarts".to_owned(),
+            Self::RolloutBegins => "A rolling update begins".to_owned(),
+            Self::DrainComplete => "Drain complete: all nodes".to_owned(),
+            Self::JobComplete => "Job complete".to_owned(),
+            Self::JobFailed(why) => format!("Job failed: {}", why.reason()),
+        }
+    }
+
+    /// Its name in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "PodCreated",
+            Self::Deleted { .. } => "PodDeleted",
+            Self::KubeletRestart => "KubeletRestart",
+            Self::RolloutBegins => "RolloutBegins",
+            Self::DrainComplete => "DrainComplete",
+            Self::JobComplete => "JobComplete",
+            Self::JobFailed(_) => "JobFailed",
+        }
+    }
+
+    /// The Pod that it is about: position and name.
+    pub fn pod(&self) -> Option<(usize, &str)> {
+        match self {
+            Self::Created { pod, name } | Self::Deleted { pod, name, .. } => Some((*pod, name)),
+            _ => None,
+        }
+    }
+
+    /// Whether it follows from what happens in a Pod at the same instant.
+    pub(in crate::predict) const fn is_a_consequence(&self) -> bool {
+        matches!(self, Self::JobComplete | Self::JobFailed(_) | Self::DrainComplete)
+    }
+}
+
+/// Why a Job failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobFailure {
+    /// More tries failed than `backoffLimit` allows.
+    BackoffLimitExceeded,
+    /// Its `activeDeadlineSeconds` are over.
+    DeadlineExceeded,
+    /// A rule of its `podFailurePolicy` fails it.
+    PodFailurePolicy,
+}
+
+impl JobFailure {
+    /// The reason in the Job's status.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::BackoffLimitExceeded => "BackoffLimitExceeded",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::PodFailurePolicy => "PodFailurePolicy",
+        }
+    }
+}

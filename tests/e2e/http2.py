@@ -173,12 +173,144 @@ def watch_of_grpcio_follows_the_windows():
         states.cancel()
 
 
+class Application(grpc.GenericRpcHandler):
+    """A gRPC service of bytes: each method echoes in its own way, and says in trailers how much it has seen."""
+
+    def __init__(self):
+        self.cancelled = threading.Event()
+
+    def service(self, call):
+        return {
+            "/t.Test/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+            "/t.Test/Down": grpc.unary_stream_rpc_method_handler(self.down),
+            "/t.Test/Up": grpc.stream_unary_rpc_method_handler(self.up),
+            "/t.Test/Both": grpc.stream_stream_rpc_method_handler(self.both),
+            "/t.Test/Wrong": grpc.unary_unary_rpc_method_handler(self.wrong),
+            "/t.Test/Slow": grpc.unary_unary_rpc_method_handler(self.slow),
+        }.get(call.method)
+
+    @staticmethod
+    def unary(request, context):
+        context.send_initial_metadata((("x-echo", dict(context.invocation_metadata()).get("x-own", "")),))
+        context.set_trailing_metadata((("x-length", str(len(request))),))
+        return request
+
+    @staticmethod
+    def down(request, context):
+        yield from (request * 100 for _ in range(100))
+
+    @staticmethod
+    def up(requests, context):
+        return str(sum(len(request) for request in requests)).encode()
+
+    @staticmethod
+    def both(requests, context):
+        for request in requests:
+            yield request[::-1]
+
+    @staticmethod
+    def wrong(request, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today: 100%")
+
+    def slow(self, request, context):
+        context.add_callback(self.cancelled.set)
+        self.cancelled.wait(20)
+        return request
+
+
+@contextlib.contextmanager
+def application():
+    """A gRPC server, and the address that the service forwards to."""
+    handler = Application()
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(20))
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield handler, f"h2c://127.0.0.1:{port}"
+    finally:
+        server.stop(None)
+
+
+def code_of(call):
+    """The status of a call, and its details."""
+    try:
+        call()
+    except grpc.RpcError as raised:
+        return raised.code().name, raised.details()
+    return "OK", ""
+
+
+def a_grpc_service_stands_behind_it():
+    with application() as (handler, upstream), service(UPSTREAM=upstream), grpc.insecure_channel("127.0.0.1:18930") as channel:
+        answer, call = channel.unary_unary("/t.Test/Unary").with_call(b"x" * 1_000_000, metadata=(("x-own", "7"),))
+        assert len(answer) == 1_000_000 and ("x-length", "1000000") in [tuple(pair) for pair in call.trailing_metadata()]
+        assert ("x-echo", "7") in [tuple(pair) for pair in call.initial_metadata()]
+        stream = channel.unary_stream("/t.Test/Down")(b"y" * 100)
+        assert sum(len(piece) for piece in stream) == 1_000_000 and stream.code() == grpc.StatusCode.OK
+        assert channel.stream_unary("/t.Test/Up")(iter([b"z" * 1000] * 500)) == b"500000"
+        # Each answer comes before the next question.
+        turn = threading.Semaphore(0)
+
+        def questions():
+            for number in range(20):
+                yield b"a%d" % number
+                assert turn.acquire(timeout=5)
+
+        for number, piece in enumerate(channel.stream_stream("/t.Test/Both")(questions())):
+            assert piece == (b"a%d" % number)[::-1]
+            turn.release()
+        wrong = channel.unary_unary("/t.Test/Wrong")
+        assert code_of(lambda: wrong(b"")) == ("FAILED_PRECONDITION", "not today: 100%")
+        unknown = channel.unary_unary("/t.Test/Nothing")
+        assert code_of(lambda: unknown(b""))[0] == "UNIMPLEMENTED"
+        slow = channel.unary_unary("/t.Test/Slow")
+        assert code_of(lambda: slow(b"", timeout=0.3))[0] == "DEADLINE_EXCEEDED"
+        assert handler.cancelled.wait(5), "the deadline does not reach the application"
+        handler.cancelled.clear()
+        future = slow.future(b"")
+        time.sleep(0.3)
+        assert future.cancel() and handler.cancelled.wait(5), "the cancellation does not reach the application"
+        assert metric("probesim_upstream_errors_total") == 0
+        assert metric("probesim_upstream_requests_total", 'code="200"') >= 6
+
+
+def rules_strike_calls_to_a_grpc_service():
+    rules = [
+        {"name": "down", "target": "traffic", "match": {"path": "/t.Test/Unary"}, "mode": "grpc", "grpc_status": "UNAVAILABLE"},
+        {"name": "cut", "target": "traffic", "match": {"path": "/t.Test/Down"}, "mode": "body-reset", "body": 50_000},
+    ]
+    plan = json.dumps({"faults": rules})
+    with application() as (_, upstream), service(UPSTREAM=upstream, FAULTS=plan), grpc.insecure_channel("127.0.0.1:18930") as channel:
+        unary = channel.unary_unary("/t.Test/Unary")
+        assert code_of(lambda: unary(b""))[0] == "UNAVAILABLE"
+        pieces = 0
+        try:
+            for _ in channel.unary_stream("/t.Test/Down")(b"y" * 100):
+                pieces += 1
+        except grpc.RpcError as raised:
+            assert raised.code().name == "INTERNAL", raised
+        assert 0 < pieces < 10, pieces
+        assert channel.stream_unary("/t.Test/Up")(iter([b"z"])) == b"1"
+        assert metric("probesim_faults_injected_total") == 2
+
+
+def a_grpc_service_that_is_gone_is_unavailable():
+    with service(UPSTREAM="h2c://127.0.0.1:9"), grpc.insecure_channel("127.0.0.1:18930") as channel:
+        call = channel.unary_unary("/t.Test/Unary")
+        assert code_of(lambda: call(b""))[0] == "UNAVAILABLE"
+        assert metric("probesim_upstream_errors_total", 'reason="refused"') == 1
+
+
 for check in (
     httpx_sees_each_mode,
     a_hundred_requests_share_a_connection,
     grpcio_sees_each_mode,
     health_checks_of_grpcio_see_each_mode,
     watch_of_grpcio_follows_the_windows,
+    a_grpc_service_stands_behind_it,
+    rules_strike_calls_to_a_grpc_service,
+    a_grpc_service_that_is_gone_is_unavailable,
 ):
     check()
     print(f"{check.__name__}: ok")

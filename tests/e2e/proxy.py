@@ -1,0 +1,148 @@
+"""Real parts around the proxy: nginx and Python servers behind it; wrk, a browser, WebSocket and event streams before it.
+
+Usage: proxy.py BINARY [MIB]    MIB is the size of the large body, 1024 unless given
+"""
+
+import contextlib
+import http.client
+import http.server
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import websockets.sync.client
+import websockets.sync.server
+from running import PROBE, metric, service
+
+HOST = "127.0.0.1"
+NGINX_PORT = 18942
+LARGE_MIB = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
+
+
+@contextlib.contextmanager
+def nginx(folder):
+    """Debian's nginx, with one file and one body as large as asked for."""
+    page = '<!doctype html><title>whole</title><script src="/a.js"></script><img src="/a.svg">'
+    (folder / "index.html").write_text(page + "<p id=p></p>" + "x" * 100_000)
+    (folder / "a.js").write_text("addEventListener('load', () => { document.title = 'loaded ' + document.images[0].naturalWidth; })")
+    (folder / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"></svg>')
+    with open(folder / "large", "wb") as large:
+        large.truncate(LARGE_MIB << 20)
+    (folder / "nginx.conf").write_text(f"""
+daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}
+http {{
+  access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  types {{ text/html html; text/javascript js; image/svg+xml svg; }} gzip on; keepalive_requests 1000000;
+  server {{ listen {HOST}:{NGINX_PORT}; root {folder}; }}
+}}""")
+    process = subprocess.Popen(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                http.client.HTTPConnection(HOST, NGINX_PORT, timeout=1).connect()
+                break
+            time.sleep(0.05)
+        yield f"http://{HOST}:{NGINX_PORT}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wrk_gets_nothing_but_200():
+    command = ["wrk", "-t1", "-c32", "-d3s", PROBE + "/a.js"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Non-2xx" not in said and "Socket errors" not in said, said
+    assert metric("probesim_upstream_errors_total") == 0
+
+
+def a_browser_shows_the_page():
+    with tempfile.TemporaryDirectory() as profile:
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=4000"]
+        said = subprocess.run([*command, "--dump-dom", PROBE + "/"], capture_output=True, text=True, timeout=60).stdout
+    assert "<title>loaded 7</title>" in said, said[:300]
+
+
+def a_large_body_leaves_memory_flat():
+    before = metric("process_resident_memory_bytes")
+    peak = []
+    done = threading.Event()
+
+    def watch():
+        while not done.wait(0.1):
+            peak.append(metric("process_resident_memory_bytes"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    connection = http.client.HTTPConnection(HOST, 18930, timeout=60)
+    connection.request("GET", "/large")
+    answer, size = connection.getresponse(), 0
+    while piece := answer.read(1 << 20):
+        size += len(piece)
+    done.set()
+    watching.join()
+    assert size == LARGE_MIB << 20, size
+    grown = max(peak, default=before) - before
+    assert grown < 2 << 20, f"{grown} bytes more"
+    return f"{grown / 1024:.0f} KiB more for {LARGE_MIB} MiB"
+
+
+class Events(http.server.BaseHTTPRequestHandler):
+    """Events, one after another."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for number in range(20):
+            self.wfile.write(f"data: {number}\n\n".encode())
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def log_message(self, *_):
+        pass
+
+
+def events_come_at_once():
+    server = http.server.ThreadingHTTPServer((HOST, 0), Events)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with service(UPSTREAM=f"http://{HOST}:{server.server_port}", IDLE_TIMEOUT="1s"):
+        connection = http.client.HTTPConnection(HOST, 18930, timeout=10)
+        connection.request("GET", "/")
+        answer, began, late = connection.getresponse(), time.monotonic(), 0.0
+        for number in range(20):
+            assert answer.readline() == b"data: %d\n" % number and answer.readline() == b"\n"
+            late = max(late, time.monotonic() - began - number * 0.1)
+        assert late < 1, late
+    server.shutdown()
+
+
+def web_sockets_go_through():
+    def echo(socket):
+        for message in socket:
+            socket.send(message)
+
+    with websockets.sync.server.serve(echo, HOST, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.socket.getsockname()[1]
+        with service(UPSTREAM=f"http://{HOST}:{port}", IDLE_TIMEOUT="1s"):
+            with websockets.sync.client.connect("ws://127.0.0.1:18930/ws") as socket:
+                for size in (0, 1, 125, 126, 70_000, 900_000):
+                    socket.send(b"x" * size)
+                    assert socket.recv() == b"x" * size
+                # Longer than other connections may be idle.
+                time.sleep(1.5)
+                socket.send("late")
+                assert socket.recv() == "late"
+        server.shutdown()
+
+
+with tempfile.TemporaryDirectory() as folder, nginx(pathlib.Path(folder)) as upstream, service(UPSTREAM=upstream):
+    os.chmod(folder, 0o755)
+    for check in (wrk_gets_nothing_but_200, a_browser_shows_the_page, a_large_body_leaves_memory_flat):
+        print(f"{check.__name__}: {check() or 'ok'}")
+for check in (events_come_at_once, web_sockets_go_through):
+    print(f"{check.__name__}: {check() or 'ok'}")

@@ -2,7 +2,7 @@
 
 use super::clock::Nanos;
 use super::spec::{Address, Endpoint, Handler, PodSpec, Transport};
-use crate::fault::{KUBELET_BODY_LIMIT, Mode, Partial, Rule};
+use crate::fault::{GrpcStatus, KUBELET_BODY_LIMIT, Mode, Partial, Rule};
 
 /// What went wrong with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub enum Symptom {
     BodyReset(u16),
     /// An invalid chunk in the body of an answer with this status.
     BodyMalformed(u16),
+    /// A message of the health service that cannot be read.
+    Corrupt,
+    /// A gRPC status in place of an answer of the health service.
+    Rpc(GrpcStatus),
 }
 
 impl Symptom {
@@ -71,7 +75,8 @@ impl Symptom {
                         "timeout: failed to connect service \"{authority}\" within the timeout: context deadline exceeded"
                     )
                 }
-                _ => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
+                Self::Status(_) => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
+                _ => format!("error: health rpc probe failed: rpc error: code = {}", self.rpc_error()),
             },
             Handler::Assumed { transport: Transport::Exec, .. } => match self {
                 Self::HeadTimeout | Self::ConnectTimeout | Self::BodyTimeout(_) => {
@@ -84,6 +89,26 @@ impl Symptom {
             }
             _ => self.cause(&address.authority()),
         }
+    }
+
+    /// The code and the description that grpc-go gives to a call that ends without an answer of the service.
+    fn rpc_error(self) -> String {
+        let text = match self {
+            Self::Closed => "Canceled desc = stream terminated by RST_STREAM with error code: CANCEL",
+            Self::Reset | Self::BodyReset(_) => {
+                "Internal desc = stream terminated by RST_STREAM with error code: INTERNAL_ERROR"
+            }
+            Self::BodyCutShort(_) => "Internal desc = unexpected EOF",
+            Self::Corrupt => {
+                "Internal desc = grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
+            }
+            Self::Redirected => {
+                "Unknown desc = unexpected HTTP status code received from server: 302 (Found)"
+            }
+            Self::Rpc(status) => return status.to_string(),
+            _ => "Unavailable desc = connection error: PROTOCOL_ERROR",
+        };
+        text.to_owned()
     }
 
     /// Whether Go's client puts the URL before the cause: it does until it has the head of an answer.
@@ -136,6 +161,8 @@ impl Symptom {
             }
             Self::BodyCutShort(_) => "unexpected EOF",
             Self::BodyMalformed(_) => "invalid byte in chunk length",
+            // HTTP has neither.
+            Self::Corrupt | Self::Rpc(_) => "",
         }
         .to_owned()
     }
@@ -260,4 +287,44 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
         // The kubelet's httpGet looks at nothing but the status.
         Mode::Grpc { .. } => at_once(AttemptResult::of_status(200)),
     }
+}
+
+/// The size of an answer of the health service.
+const HEALTH_MESSAGE: u64 = 7;
+
+/// The end of a call of the health service that gets `mode`. No such end is an error to the kubelet.
+pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> Reply {
+    let Ordinary { head, deadline, .. } = ordinary;
+    let timeout = Reply { at: deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) };
+    let serving = |status: u16| match status {
+        ..400 => AttemptResult::Success,
+        _ => AttemptResult::Failure(Symptom::Status(status)),
+    };
+    // A message under another status of HTTP than 200 is none.
+    let message = |status: Option<u16>| match status {
+        None | Some(200) => serving(ordinary.status),
+        Some(status) => AttemptResult::Failure(Symptom::Status(status)),
+    };
+    let slow = |takes: u128, status: Option<u16>| {
+        let end = head.saturating_add(Nanos::try_from(takes).unwrap_or(Nanos::MAX));
+        if end < deadline { Reply { at: end, outcome: message(status) } } else { timeout }
+    };
+    let symptom = match mode {
+        Mode::Status(status) => return Reply { at: head, outcome: serving(*status) },
+        Mode::Hang | Mode::BodyHang(_) => return timeout,
+        Mode::Drip { partial, over } => return slow(over.as_nanos(), partial.status),
+        Mode::Throttle { status, speed } => {
+            return slow(u128::from(HEALTH_MESSAGE) * 1_000_000_000 / u128::from(*speed), *status);
+        }
+        Mode::Redirect(_) => Symptom::Redirected,
+        Mode::Close => Symptom::Closed,
+        Mode::Reset => Symptom::Reset,
+        Mode::Garbage => Symptom::Garbage,
+        Mode::Truncate(partial) => Symptom::BodyCutShort(partial.own_status()),
+        Mode::BodyReset(partial) => Symptom::BodyReset(partial.own_status()),
+        Mode::Malformed(partial) => Symptom::BodyMalformed(partial.own_status()),
+        Mode::Corrupt { .. } => Symptom::Corrupt,
+        Mode::Grpc { status, .. } => Symptom::Rpc(*status),
+    };
+    Reply { at: head, outcome: AttemptResult::Failure(symptom) }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted};
+use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted, faulted_call};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::process_rules::Term;
 use super::spec::{End, Endpoint, Program, StartTime, Transport};
@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub(super) endpoint: Endpoint,
     pub(super) client: Client,
     pub(super) peer: IpAddr,
+    /// Whether it is a call of the gRPC health service.
+    pub(super) is_grpc: bool,
 }
 
 /// The process of a container, run or not.
@@ -83,8 +85,8 @@ impl Process {
         {
             return reply;
         }
-        let reply = self.request(request);
-        let Reply { at, outcome } = reply;
+        let is_grpc = transport == Transport::Grpc;
+        let Reply { at, outcome } = self.request(Request { is_grpc, ..request });
         match (transport, outcome) {
             (_, AttemptResult::Success | AttemptResult::Warning(_) | AttemptResult::Redirect(_)) => {
                 // The kernel has accepted before the program is slow.
@@ -232,7 +234,11 @@ impl Process {
                     Some(mode) => {
                         let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
                         let ordinary = Ordinary { head, deadline, status: ordinary };
-                        faulted(rule, mode, ordinary, followed.map(|(_, endpoint)| *endpoint))
+                        if request.is_grpc {
+                            faulted_call(mode, ordinary)
+                        } else {
+                            faulted(rule, mode, ordinary, followed.map(|(_, endpoint)| *endpoint))
+                        }
                     }
                     None => status(ordinary),
                 }

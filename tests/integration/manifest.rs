@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in helpers of tests, a panic is the failure")]
 
 use kube_probesim::fault::{Client, Target};
-use kube_probesim::kubelet::{Endpoint, Handler, Probe, RestartPolicy};
+use kube_probesim::kubelet::{Endpoint, Handler, Probe, RestartPolicy, Transport};
 use kube_probesim::predict::manifest::{Input, MAX_INPUT, Manifests, Problem, read, read_as};
 use kube_probesim::predict::{Kind, PodName, Workload};
 

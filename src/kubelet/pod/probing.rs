@@ -107,7 +107,7 @@ impl Pod {
         let peer = self.node;
         let request = |process: &mut Process, endpoint, client| {
             let endpoint = redirected.unwrap_or(endpoint);
-            process.request(Request { at: now, deadline, endpoint, client, peer })
+            process.request(Request { at: now, deadline, endpoint, client, peer, is_grpc: false })
         };
         let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
         match (handler, process) {
@@ -115,7 +115,8 @@ impl Pod {
             (Handler::Exec { endpoint, .. }, Some(process)) => request(process, endpoint, Client::Kubelet),
             (Handler::Assumed { target, transport, .. }, Some(process)) => {
                 let (endpoint, client) = (Endpoint::Target(target), Client::Kubelet);
-                process.assumed(Request { at: now, deadline, endpoint, client, peer }, transport)
+                process
+                    .assumed(Request { at: now, deadline, endpoint, client, peer, is_grpc: false }, transport)
             }
             (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
             (_, None) | (Handler::Healthy, _) => success,
@@ -136,7 +137,14 @@ impl Pod {
         }
         let Calls { endpoint, timeout, peer, .. } = calls;
         let deadline = now.saturating_add(nanos(timeout));
-        let reply = process.request(Request { at: now, deadline, endpoint, client: Client::Other, peer });
+        let reply = process.request(Request {
+            at: now,
+            deadline,
+            endpoint,
+            client: Client::Other,
+            peer,
+            is_grpc: false,
+        });
         let fails = matches!(reply.outcome, AttemptResult::Failure(_) | AttemptResult::Error(_));
         if fails != failing {
             self.callers = Some(Callers { server, calls, failing: fails });

@@ -210,8 +210,21 @@ pub enum Problem {
         by: String,
     },
     /// A probe in a protocol that the service does not speak.
-    #[error("the service speaks no {0}; use httpGet or tcpSocket")]
+    #[error("the admin listener speaks no {0}; use httpGet or tcpSocket")]
     Protocol(&'static str),
+    /// A probe within TLS of a listener without.
+    #[error(
+        "port {0} speaks no TLS; set TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed, or probe without TLS"
+    )]
+    NoTls(u16),
+    /// A probe without TLS of a listener that wants it.
+    #[error("port {0} takes TLS alone; probe it by httpGet with `scheme: HTTPS`, or leave TLS_ONLY out")]
+    OnlyTls(u16),
+    /// A service that the health service does not know.
+    #[error(
+        "the service {0:?} is not one of liveness, readiness, startup, dependency or empty; the probe would always fail"
+    )]
+    NoService(String),
     /// The service in an init container, for whose end the Pod waits.
     #[error(
         "the service never ends, so the Pod would never start; `restartPolicy: Always` makes it a sidecar"

@@ -20,6 +20,16 @@ pub(super) struct Listener {
     pub(super) paths: Option<Vec<(String, Target)>>,
     /// Whether what is no path of a class goes to an application behind it, as traffic.
     pub(super) forwards: bool,
+    /// Whether it speaks TLS, and nothing but that.
+    pub(super) tls: Tls,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    Off,
+    On,
+    Only,
 }
 
 /// What listens in the Pod.
@@ -38,9 +48,16 @@ impl Ports {
     /// Adds the listeners of a container. `before` are the containers before it.
     pub(super) fn add(&mut self, container: usize, config: &Config, before: &[ContainerSpec]) -> Findings {
         Findings::collect(|found| {
-            for (address, paths) in
-                [(config.probe_address, Some(config.paths.clone())), (config.admin_address, None)]
-            {
+            let of_probes = match (&config.tls.certificate, config.tls.is_required) {
+                (None, _) => Tls::Off,
+                (Some(_), false) => Tls::On,
+                (Some(_), true) => Tls::Only,
+            };
+            let of_admin = if config.tls.admin.is_some() { Tls::Only } else { Tls::Off };
+            for (address, paths, tls) in [
+                (config.probe_address, Some(config.paths.clone()), of_probes),
+                (config.admin_address, None, of_admin),
+            ] {
                 // 0 takes a free port, which no probe can know.
                 if address.port == 0 {
                     continue;
@@ -55,6 +72,7 @@ impl Ports {
                     port: address.port,
                     paths,
                     forwards: config.upstream.is_some(),
+                    tls,
                 });
             }
         })

@@ -8,7 +8,7 @@ use kube_probesim::fault::{
 };
 use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
-    ContainerSpec, Endpoint, Handler, PodEventKind, Probe, ProbeKind, ProbeStats, Program, Symptom,
+    ContainerSpec, Endpoint, Handler, PodEventKind, Probe, ProbeKind, ProbeStats, Program, Symptom, Transport,
 };
 
 use super::*;
@@ -367,6 +367,54 @@ fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
     let rules = vec![always(Mode::Truncate(partial(200, 16)))];
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(7));
     assert_eq!(kills(&events), [6.0]);
+}
+
+#[test]
+fn a_call_of_the_health_service_fails_unless_it_gets_serving_in_time() {
+    let handler = Handler::Assumed { server: 0, target: Target::Liveness, transport: Transport::Grpc };
+    let none = Partial { status: None, body: 16 };
+    let drip = |over| Mode::Drip { partial: none, over: Duration::from_millis(over) };
+    let rpc = "error: health rpc probe failed: rpc error: code = ";
+    for (mode, fails) in [
+        (Mode::Status(302), None),
+        (Mode::Status(500), Some("service unhealthy (responded with \"NOT_SERVING\")".to_owned())),
+        (
+            Mode::Redirect("http://other.test/".to_owned()),
+            Some(format!("{rpc}Unknown desc = unexpected HTTP status code")),
+        ),
+        (Mode::Hang, Some("timeout: health rpc did not complete within".to_owned())),
+        (Mode::Close, Some(format!("{rpc}Canceled"))),
+        (Mode::Reset, Some(format!("{rpc}Internal"))),
+        (Mode::Garbage, Some(format!("{rpc}Unavailable"))),
+        (Mode::Truncate(none), Some(format!("{rpc}Internal desc = unexpected EOF"))),
+        (Mode::Truncate(partial(200, 20 << 10)), Some(format!("{rpc}Internal desc = unexpected EOF"))),
+        (Mode::BodyHang(none), Some("timeout: health rpc did not complete within".to_owned())),
+        (Mode::Malformed(none), Some(format!("{rpc}Unavailable"))),
+        (drip(500), None),
+        (drip(5000), Some("timeout: health rpc did not complete within".to_owned())),
+        (Mode::Throttle { status: None, speed: 100 }, None),
+        (Mode::Throttle { status: None, speed: 1 }, Some("timeout:".to_owned())),
+        (
+            Mode::Corrupt { status: None, share: Rate::from_percent(1.0).unwrap() },
+            Some(format!("{rpc}Internal")),
+        ),
+        (
+            Mode::Grpc { status: GrpcStatus::UNAVAILABLE, message: String::new() },
+            Some(format!("{rpc}UNAVAILABLE")),
+        ),
+    ] {
+        let probe = Probe { period: 2, ..Probe::new(handler) };
+        let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(mode.clone())]) };
+        let (_, events) = run(container.clone(), s(7));
+        let first = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
+        let text = first.map(|event| event.message(&container));
+        assert_eq!(text.is_some(), fails.is_some(), "{mode:?}: {text:?}");
+        if let (Some(text), Some(expected)) = (text, fails) {
+            assert!(text.contains(&expected), "{mode:?}: {text}");
+            let at = if expected.starts_with("timeout") { 7.0 } else { 6.0 };
+            assert_eq!(kills(&events), [at], "{mode:?}");
+        }
+    }
 }
 
 #[test]

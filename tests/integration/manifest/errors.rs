@@ -192,9 +192,20 @@ fn probes_that_the_api_server_refuses_are_errors() {
 
 #[test]
 fn protocols_that_the_service_does_not_speak_are_errors() {
-    for (handler, name) in [("grpc: {port: 8080}", "gRPC"), ("httpGet: {port: 8080, scheme: HTTPS}", "TLS")] {
+    for (handler, error) in [
+        ("grpc: {port: 8081}", "the admin listener speaks no gRPC"),
+        ("grpc: {port: 8080, service: orders}", "the service \"orders\" is not one of liveness, readiness"),
+        ("httpGet: {port: 8080, scheme: HTTPS}", "port 8080 speaks no TLS; set TLS_CERT_FILE"),
+    ] {
         let line = refusal(&probed(&format!("livenessProbe: {{{handler}}}")));
-        assert!(line.contains(&format!("the service speaks no {name}")), "{line}");
+        assert!(line.contains(error), "{line}");
+    }
+    let only = |handler: &str| {
+        let tls = "env: [{name: TLS, value: self-signed}, {name: TLS_ONLY, value: 'true'}]";
+        refusal(&pod(&format!("livenessProbe: {{{handler}}}\n{tls}")))
+    };
+    for handler in ["grpc: {port: 8080}", "httpGet: {port: 8080}"] {
+        assert!(only(handler).contains("port 8080 takes TLS alone"), "{}", only(handler));
     }
 }
 

@@ -124,6 +124,7 @@ fn the_own_probe_as_a_command_is_known() {
     let exec = |words: &str| {
         liveness(&format!("{{exec: {{command: [/kube-probesim, probe{words}]}}, timeoutSeconds: 5}}"))
     };
+    let called = |target| Handler::Assumed { server: 0, target, transport: Transport::Grpc };
     let own = |target| Handler::Exec { server: 0, endpoint: Endpoint::Target(target) };
     for (words, handler, timeout) in [
         ("", own(Target::Readiness), 1),
@@ -135,6 +136,7 @@ fn the_own_probe_as_a_command_is_known() {
         (", 'tcp://localhost:8080'", Handler::Tcp { server: 0 }, 1),
         (", 'http://localhost:8081/healthz'", Handler::Healthy, 1),
         (", 'http://other:8080/healthz'", Handler::Healthy, 1),
+        (", 'grpc://localhost:8080/startup'", called(Target::Startup), 1),
         (", --until, success", Handler::Healthy, 5),
     ] {
         let (probe, _) = exec(words);
@@ -143,7 +145,9 @@ fn the_own_probe_as_a_command_is_known() {
     let wrong = |words: &str| {
         refusal(&probed(&format!("livenessProbe: {{exec: {{command: [/kube-probesim, probe, {words}]}}}}")))
     };
-    assert!(wrong("'grpc://localhost:8080'").contains("speaks no gRPC"));
+    assert!(wrong("'grpc://localhost:8080/orders'").contains("the service \"orders\" is not one of"));
+    assert!(wrong("'grpcs://localhost:8080'").contains("port 8080 speaks no TLS"));
+    assert!(wrong("'ftp://localhost:8080'").contains("grpc or grpcs"));
     assert!(wrong("livenes").contains("is \"livenes\", not a target or a URL"));
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fault::{Client, Target};
+use crate::grpc;
 use crate::kubelet::{Address, Endpoint, Handler, ProbeKind, Transport};
 use crate::predict::manifest::command::{Command, CommandError};
 use crate::predict::manifest::container::is_own_binary;
 use crate::predict::manifest::error::Problem;
 use crate::predict::manifest::findings::{Findings, Reading};
 use crate::predict::manifest::mapping::{Mapping, shown, wrong};
-use crate::predict::manifest::ports::{Listener, Ports};
+use crate::predict::manifest::ports::{Listener, Ports, Tls};
 
 /// Added to round up to whole seconds.
 const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
@@ -140,9 +141,7 @@ impl<'a> HandlerReader<'a> {
         let Some(listener) = self.asked_listener(fields, port) else {
             return Answerer { address, ..Answerer::HEALTHY };
         };
-        if https {
-            self.found.error(fields.field("scheme"), Problem::Protocol("TLS"));
-        }
+        self.check_tls(fields.field("scheme"), &listener, https);
         let server = listener.container;
         let handler = match (listener.endpoint(path), &listener.paths) {
             // No fault acts on the admin listener, not even a partition.
@@ -167,10 +166,41 @@ impl<'a> HandlerReader<'a> {
 
     fn grpc(&mut self, fields: &Mapping) -> Answerer {
         let Some(port) = self.port(fields, false) else { return Answerer::HEALTHY };
-        if self.listener(fields, port, Host::Pod).is_some() {
-            self.found.error(fields.path(), Problem::Protocol("gRPC"));
+        let service = self.found.take(fields.string("service")).unwrap_or_default();
+        let address = port_address(fields, port);
+        let Some(listener) = self.listener(fields, port, Host::Pod) else {
+            return Answerer { address, ..Answerer::HEALTHY };
+        };
+        // The kubelet's gRPC probes know no TLS.
+        self.check_tls(fields.field("port"), &listener, false);
+        let handler = self.called(fields.field("service"), &listener, service);
+        Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
+    }
+
+    /// A call of the health service of `listener` about `service`.
+    fn called(&mut self, field: String, listener: &Listener, service: &str) -> Handler {
+        if listener.paths.is_none() {
+            self.found.error(field, Problem::Protocol("gRPC"));
+            return Handler::Healthy;
         }
-        Answerer { address: port_address(fields, port), ..Answerer::HEALTHY }
+        let behind = listener.forwards.then_some(Target::Traffic);
+        match grpc::target(service).or(behind) {
+            Some(target) => {
+                Handler::Assumed { server: listener.container, target, transport: Transport::Grpc }
+            }
+            None => {
+                self.found.error(field, Problem::NoService(service.to_owned()));
+                Handler::Healthy
+            }
+        }
+    }
+
+    fn check_tls(&mut self, field: String, listener: &Listener, is_wanted: bool) {
+        match (listener.tls, is_wanted) {
+            (Tls::Off, true) => self.found.error(field, Problem::NoTls(listener.port)),
+            (Tls::Only, false) => self.found.error(field, Problem::OnlyTls(listener.port)),
+            _ => {}
+        }
     }
 
     fn exec(&mut self, fields: &Mapping) -> Answerer {
@@ -229,29 +259,44 @@ impl<'a> HandlerReader<'a> {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-            _ => (authority, (scheme == "http").then_some(80)),
+            _ => (
+                authority,
+                match scheme {
+                    "http" => Some(80),
+                    "https" => Some(443),
+                    _ => None,
+                },
+            ),
         };
         let Some(port) = port else {
             return self.wrong_command(fields, "an address with a port", address);
         };
         let local = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let Some(listener) = self.ports.at(port).filter(|_| local) else {
+        let Some(listener) = self.ports.at(port).filter(|_| local).cloned() else {
             return self.another_program();
         };
         let server = listener.container;
+        if scheme != "tcp" {
+            self.check_tls(fields.field("command"), &listener, matches!(scheme, "https" | "grpcs"));
+        }
         let handler = match (scheme, &listener.paths) {
-            ("http", Some(_)) => Handler::Exec { server, endpoint: listener.endpoint(path) },
+            ("http" | "https", Some(_)) => Handler::Exec { server, endpoint: listener.endpoint(path) },
             ("tcp", Some(_)) => Handler::Tcp { server },
-            ("http", None) => match listener.endpoint(path) {
+            ("http" | "https", None) => match listener.endpoint(path) {
                 Endpoint::Status(200) => Handler::Healthy,
                 endpoint => Handler::Exec { server, endpoint },
             },
             ("tcp", None) => Handler::Healthy,
+            ("grpc" | "grpcs", _) => {
+                self.called(fields.field("command"), &listener, path.trim_start_matches('/'))
+            }
             _ => {
-                let name = if scheme == "grpc" { "gRPC" } else { "TLS" };
-                self.found.error(fields.field("command"), Problem::Protocol(name));
-                Handler::Healthy
+                return self.wrong_command(
+                    fields,
+                    "an address with http, https, tcp, grpc or grpcs",
+                    address,
+                );
             }
         };
         let host = host.trim_matches(['[', ']']).to_owned();

@@ -184,15 +184,11 @@ impl<'a> HandlerReader<'a> {
             return Handler::Healthy;
         }
         let behind = listener.forwards.then_some(Target::Traffic);
-        match grpc::target(service).or(behind) {
-            Some(target) => {
-                Handler::Assumed { server: listener.container, target, transport: Transport::Grpc }
-            }
-            None => {
-                self.found.error(field, Problem::NoService(service.to_owned()));
-                Handler::Healthy
-            }
+        if let Some(target) = grpc::target(service).or(behind) {
+            return Handler::Assumed { server: listener.container, target, transport: Transport::Grpc };
         }
+        self.found.error(field, Problem::NoService(service.to_owned()));
+        Handler::Healthy
     }
 
     fn check_tls(&mut self, field: String, listener: &Listener, is_wanted: bool) {

@@ -43,6 +43,15 @@ export const ask = async (method, path, options = {}) => {
   return JSON.parse(await (await send(method, path, { ...options, signal })).text(), exact);
 };
 
+/** The service sends something every 15 seconds; a stream that is silent for so long is dead. */
+const SILENCE = 45000;
+
+const read = (reader) => {
+  let timer;
+  const silence = new Promise((_, fail) => { timer = setTimeout(() => fail(new Error("the stream of events is silent")), SILENCE); });
+  return Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
+};
+
 /** Gives each event to `take` until the stream ends. */
 export const follow = async (last, take, signal) => {
   const headers = { Accept: "text/event-stream" };
@@ -51,7 +60,7 @@ export const follow = async (last, take, signal) => {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await read(reader);
     if (done) return;
     rest += value;
     let end;

@@ -39,7 +39,14 @@ class Store {
     this.pollState();
     this.listen();
     setInterval(() => document.hidden || this.changed(), 1000);
-    document.addEventListener("visibilitychange", () => document.hidden || this.wake?.());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.leave?.();
+      else {
+        this.wake?.();
+        this.shown?.();
+        this.changed();
+      }
+    });
   }
 
   failed(error) {
@@ -126,18 +133,28 @@ class Store {
   async listen() {
     for (;;) {
       try {
-        if (!this.log.last) {
-          // Nothing is before number 0: all events that are kept come first.
-          const page = await ask("GET", "v1/events?limit=512");
+        if (!this.log.last || document.hidden) {
+          // A browser has six connections to a service: tabs in the background hold none.
+          const after = this.log.last ? `&after=${this.log.last}` : "";
+          const page = await ask("GET", `v1/events?limit=512${after}`);
           for (const event of page.events) this.log.add(event);
+          if (after) this.log.dropped += page.lost;
           this.log.last ??= page.next;
           this.changed();
+          if (document.hidden) await Promise.race([pause(10000), new Promise((done) => { this.shown = done; })]);
+          if (document.hidden) continue;
         }
-        await follow(this.log.last, (event) => this.heard(event));
+        const controller = new AbortController();
+        this.leave = () => controller.abort();
+        try {
+          await follow(this.log.last, (event) => this.heard(event), controller.signal);
+        } finally {
+          controller.abort();
+        }
       } catch (error) {
         if (error instanceof Refused) this.failed(error);
       }
-      await pause(2000);
+      await pause(1000);
     }
   }
 

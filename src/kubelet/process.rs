@@ -6,7 +6,9 @@ use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted, faulted_c
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::process_rules::Term;
 use super::spec::{End, Endpoint, Program, StartTime, Transport};
-use crate::fault::{ActivePlan, Client, Counts, Cut, ListenerId, RequestInfo, Rule, Seed, Target, Verdict};
+use crate::fault::{
+    ActivePlan, Client, Counts, Cut, ListenerId, Mode, RequestInfo, Rule, Seed, Target, Verdict,
+};
 
 /// What readiness answers from SIGTERM on, where no rule replaces it.
 const STOPPING: u16 = 503;
@@ -231,6 +233,10 @@ impl Process {
             Verdict::Inject(position) => {
                 let rule = self.program.plan.rule(position);
                 match rule.mode() {
+                    // Callers of a gRPC service look at its status, not at the head's.
+                    Some(Mode::Grpc { .. }) if client == Client::Other => {
+                        Reply { at: head, outcome: AttemptResult::Failure(Symptom::Status(200)) }
+                    }
                     Some(mode) => {
                         let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
                         let ordinary = Ordinary { head, deadline, status: ordinary };

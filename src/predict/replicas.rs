@@ -100,7 +100,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
             });
         }
     }
-    let serving = serving(&workload.pod);
+    let answering = answering(workload);
     let mut seeds = Vec::new();
     for ours in &workload.ours {
         let own_name = match &ours.pod_name {
@@ -129,7 +129,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
                 program.volume_limits.clone_from(&facts.volume_limits);
             }
             program.epoch = at;
-            program.calls = called(ours).filter(|_| ours.position == serving).map(|endpoint| Calls {
+            program.calls = called(ours).filter(|_| ours.position == answering).map(|endpoint| Calls {
                 endpoint,
                 every: CALL_EVERY,
                 timeout: options.call_timeout,
@@ -145,7 +145,9 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
 /// that, the first target of a rule for `client: other`, else the index.
 pub fn called(ours: &OurContainer) -> Option<Endpoint> {
     let rules = || ours.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
-    let has_traffic = ours.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
+    // With an application behind it, all that is no probe path is its traffic.
+    let has_traffic = ours.config.upstream.is_some()
+        || ours.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
     let asked = if has_traffic {
         Some(Target::Traffic)
     } else {
@@ -160,6 +162,16 @@ pub fn called(ours: &OurContainer) -> Option<Endpoint> {
         None if rules().any(Rule::is_partition) => Some(Endpoint::Status(200)),
         _ => None,
     }
+}
+
+/// The container that meets a Service's calls first: the one that passes them on to an application, else the one that
+/// takes them.
+pub fn answering(workload: &Workload) -> usize {
+    let in_front = workload.ours.iter().find(|ours| {
+        let role = workload.pod.containers.get(ours.position).map(|container| container.role);
+        ours.config.upstream.is_some() && role != Some(Role::Init)
+    });
+    in_front.map_or_else(|| serving(&workload.pod), |ours| ours.position)
 }
 
 /// The container that takes a Service's calls: the first that is no sidecar, before it one with a readiness probe.

@@ -16,7 +16,7 @@ use super::workload::Workload;
 
 pub use super::options::{MAX_PODS, Options};
 pub use super::outcome::{PodOutcome, Prediction, RolloutOutcome};
-pub use super::replicas::{CALLER, Replica, Replicas, called, serving};
+pub use super::replicas::{CALLER, Replica, Replicas, answering, called, serving};
 pub use watch::Observation;
 
 use watch::Watch;

@@ -104,6 +104,13 @@ fn the_outcomes_are_what_the_texts_say() {
     assert!(failed("one-sided-cut") > 0.85, "every call times out from the second minute on");
     assert_eq!(failed("body-error"), 0.0);
     assert!(failed("partition-heals") > 0.0);
+    for scenario in ["slow-dependency", "lost-answer", "retry-storm", "grpc-unavailable"] {
+        assert!(failed(scenario) > 0.02, "{scenario}: callers see it");
+        assert_eq!((restarts(scenario), availability(scenario)), (0, 1.0), "{scenario}: probes do not");
+    }
+    for scenario in ["failing-endpoint", "ambassador", "rolling-update"] {
+        assert_eq!(failed(scenario), 0.0, "{scenario}");
+    }
     assert_eq!(outcome("stalled-rollout")["rollout_stalled_seconds"], 60.0);
     assert_eq!(outcome("random-number-service")["ready_flips"], 2);
     assert!(outcome("service-outage")["no_endpoint_ratio"].as_f64().unwrap() > 0.05);

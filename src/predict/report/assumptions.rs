@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fault::ProcessMode;
 use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Role};
 use crate::predict::profile::ProfileSource;
-use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, called, serving};
+use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, answering, called};
 use crate::predict::watcher::COALESCED;
 use crate::predict::workload::{Kind, Profiled, Update, Workload};
 use crate::units::Show;
@@ -51,6 +51,11 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
                  Otherwise it changes no answer.",
                 Show(workload.pod.timing.eviction.least),
                 Show(workload.pod.timing.eviction.most),
+            ));
+        }
+        if ours.plan.rules().iter().any(|rule| rule.request_match().is_some()) {
+            all.push(format!(
+                "Container {name}: rules with a match are taken to act on no probe, and on none of the calls."
             ));
         }
         if ours.config.upstream.is_some() {
@@ -187,8 +192,8 @@ fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
 
 /// The assumptions about calls.
 fn calls(workload: &Workload, options: &Options) -> String {
-    let serving = serving(&workload.pod);
-    let ours = workload.ours.iter().find(|ours| ours.position == serving);
+    let answering = answering(workload);
+    let ours = workload.ours.iter().find(|ours| ours.position == answering);
     let asked = match ours.and_then(called) {
         Some(Endpoint::Target(target)) => format!("{} paths", target.name()),
         Some(Endpoint::Status(_)) => "the index".to_owned(),

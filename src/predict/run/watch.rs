@@ -118,9 +118,12 @@ impl<'a> Watch<'a> {
                     }
                 }
                 PodEventKind::Exited { .. } => self.service.set_dead(event.at, pod),
-                PodEventKind::CallsFail(fails) => self.service.set_fails(event.at, pod, fails),
                 _ => {}
             }
+        }
+        // What meets the calls may stand in front of what takes them.
+        if let PodEventKind::CallsFail(fails) = event.kind {
+            self.service.set_fails(event.at, pod, fails);
         }
         self.onsets[pod].see(&event, &self.faults, &replica.pod);
         observe(Observation::Pod { pod, event, sight });

@@ -1,22 +1,22 @@
-//! The pure centre: which fault a request or a connection gets, decided by arithmetic alone.
+//! The pure core: decides which fault a request or a connection gets.
 //!
-//! Nothing here sleeps, logs, locks, reads the environment or knows of sockets. Time comes in as a
-//! [`Duration`](std::time::Duration) since the start of the process, a request as its number. The same plan, seed,
-//! number and time give the same [`Decision`] on every machine, in the service as in a prediction.
+//! Nothing here sleeps, logs, locks, reads the environment or uses sockets. Time is a parameter, as a
+//! [`Duration`](std::time::Duration) since the start of the process; a request is identified by its number. The same
+//! plan, seed, number and time give the same [`Decision`] on every machine, in the service as in a prediction.
 //!
-//! | type | what it is |
+//! | type | meaning |
 //! |---|---|
-//! | [`Rule`] | when something happens to whom, and what |
-//! | [`Match`] | which requests of its targets a rule acts on |
+//! | [`Rule`] | a condition, its targets and an effect |
+//! | [`Match`] | the requests of its targets that a rule acts on |
 //! | [`Plan`] | an ordered list of rules with unique names |
-//! | [`ActivePlan`] | a plan with a seed, and for each rule the [`Origin`] its conditions are measured from |
-//! | [`Replica`] | where a plan runs: which of all Pods, in which start of its container |
+//! | [`ActivePlan`] | a plan with a seed and, for each rule, the [`Origin`] of its conditions |
+//! | [`Replica`] | where a plan runs: the Pod and the start of its container |
 //! | [`RequestInfo`] | one request: its target, client class, number and time |
-//! | [`Decision`] | what that request gets |
-//! | [`Link`] | what a listener as a whole does at an instant |
-//! | [`Proxies`] | the proxies that a process knows, each a target by its name |
-//! | [`ProcessHit`] | what a rule does to the process itself at an instant |
-//! | [`Container`] | what process faults may do where they run |
+//! | [`Decision`] | the delay and mode of a request |
+//! | [`Link`] | the state of a listener at an instant |
+//! | [`Proxies`] | the known proxies; each is a target, by its name |
+//! | [`ProcessHit`] | the effect of a rule on the process at an instant |
+//! | [`Container`] | the limits of process faults in a container |
 
 mod active;
 mod answer;

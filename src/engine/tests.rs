@@ -115,7 +115,7 @@ async fn setting_the_wall_clock_moves_calendar_rules_and_no_counter_decreases() 
     let action = Action::Requests { targets, delay: None, mode: Some(Mode::Status(500)) };
     let trigger = Trigger { start: Some(at(60)), ..Trigger::ALWAYS };
     let rule = Rule::new(RuleName::new("dated").unwrap(), ClientFilter::Any, trigger, action).unwrap();
-    let replica = Replica { began: at(0), ..Replica::default() };
+    let replica = Replica { epoch: at(0), ..Replica::default() };
     let plan = ActivePlan::new(Plan::new(vec![rule]).unwrap(), Seed(1), true).at(replica);
     let engine = Engine::new(plan);
     let fails = || engine.decide(Target::Liveness, Client::Other).decision.verdict == Verdict::Inject(0);
@@ -124,7 +124,7 @@ async fn setting_the_wall_clock_moves_calendar_rules_and_no_counter_decreases() 
     assert!(fails());
     assert_eq!(open(), Duration::from_secs(10));
     // The clock was 30 s ahead: the start is in the future again.
-    engine.set_replica(Replica { began: Timestamp(Duration::from_secs(1_799_999_970)), ..replica });
+    engine.set_replica(Replica { epoch: Timestamp(Duration::from_secs(1_799_999_970)), ..replica });
     assert!(!fails());
     assert_eq!(open(), Duration::from_secs(10));
     tokio::time::advance(Duration::from_secs(25)).await;

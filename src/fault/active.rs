@@ -1,4 +1,4 @@
-//! The decision.
+//! Plans in force, and their decisions.
 
 mod counts;
 mod decide;
@@ -23,78 +23,77 @@ use super::replica::Replica;
 use super::rule::{Action, Rule, RuleName};
 use super::target::{Client, ClientFilter, Target, TargetId};
 
-/// The instant and the counts at which a rule appeared; its conditions are measured from here.
+/// The instant and the counts at which a rule appeared. Its conditions are evaluated relative to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Time on the clock of the process, which begins with it or, where a state is kept, with the container's first
-    /// start.
+    /// The process clock, which starts with the process or, if state is kept, with the container's first start.
     pub elapsed: Duration,
-    /// Requests since then.
+    /// Requests since the start of the clock.
     pub counts: Counts,
-    /// Starts of the container before the one in which it appeared.
+    /// Starts of the container before the one in which the rule appeared.
     pub starts: u64,
 }
 
-/// One request, as the decision sees it.
+/// The properties of a request that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestInfo {
-    /// What was asked for.
+    /// Its target.
     pub target: TargetId,
-    /// By whom.
+    /// Its client class.
     pub client: Client,
-    /// Time on the clock of the process.
+    /// Time on the process clock.
     pub elapsed: Duration,
-    /// Its number among the requests of its target and client class, from 1 on.
+    /// Its number within its target and client class, from 1.
     pub number: u64,
 }
 
-/// What a request gets. Rules are named by their position in the plan.
+/// The decision on a request. Rules are identified by their position in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// How long it waits before anything else: the sum over all rules that fired.
+    /// Delay before anything else: the sum over all rules that fired.
     pub delay: Duration,
-    /// What it gets then.
+    /// What follows the delay.
     pub verdict: Verdict,
 }
 
 /// The fault of a request, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its ordinary answer.
+    /// The ordinary answer.
     Pass,
     /// The mode of this rule.
     Inject(usize),
-    /// 500, as readiness gives it while its dependency fails by this rule.
+    /// 500, because this rule makes the dependency of readiness fail.
     DependencyFailed(usize),
 }
 
-/// That a rule was asked for a request, and what came of it.
+/// A rule that was eligible for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleHit {
-    /// The rule's position in the plan.
+    /// Position of the rule in the plan.
     pub rule: usize,
     /// Whether it fired.
     pub fired: bool,
-    /// The number that it was drawn with: the request's, or its number among those that the rule's match admits.
+    /// The number used for the draw: the request's, or its number among those that the rule's match admits.
     pub number: u64,
 }
 
-/// A plan at work: with its seed and, for each rule, its origin.
+/// A plan in force, with its seed and the origin of each rule.
 #[derive(Clone, Debug)]
 pub struct ActivePlan {
     seed: Seed,
     checks_dependency: bool,
     replica: Replica,
     proxies: Proxies,
-    /// Whether an application answers what is no probe.
+    /// Whether the probe listener has an upstream.
     has_upstream: bool,
-    /// Whether no rule is in force, whatever its conditions.
+    /// Whether all rules are stopped.
     is_stopped: bool,
     entries: Vec<Entry>,
 }
 
 impl ActivePlan {
-    /// A plan that begins with the process. With `checks_dependency`, readiness fails while its dependency does.
+    /// A plan that starts with the process. With `checks_dependency`, readiness fails while its dependency does.
     pub fn new(plan: Plan, seed: Seed, checks_dependency: bool) -> Self {
         let (replica, proxies) = (Replica::default(), Proxies::default());
         let empty = Self {
@@ -109,7 +108,7 @@ impl ActivePlan {
         empty.successor(plan, seed, &Origin::default())
     }
 
-    /// The plan that follows this one at `now`. A rule unchanged in name and content keeps its origin.
+    /// The plan that replaces this one at `now`. A rule with unchanged name and content keeps its origin.
     #[must_use]
     pub fn successor(&self, plan: Plan, seed: Seed, now: &Origin) -> Self {
         let before: HashMap<&RuleName, &Entry> =
@@ -131,30 +130,30 @@ impl ActivePlan {
         }
     }
 
-    /// The same rules in another replica, or in another start of it.
+    /// The same rules on another replica, or in another start of it.
     #[must_use]
     pub fn at(mut self, replica: Replica) -> Self {
         self.set_replica(replica);
         self
     }
 
-    /// Goes on in another replica, or in another start of it; origins stay.
+    /// Continues on another replica, or in another start of it; origins are kept.
     pub fn set_replica(&mut self, replica: Replica) {
         self.replica = replica;
-        self.measure();
+        self.update_spans();
     }
 
-    /// The same rules, each with the origin that `origin` gives for it.
+    /// The same rules, with the origins returned by `origin`.
     #[must_use]
     pub fn with_origins(mut self, origin: impl Fn(&Rule) -> Origin) -> Self {
         for entry in &mut self.entries {
             entry.origin = origin(&entry.rule);
         }
-        self.measure();
+        self.update_spans();
         self
     }
 
-    /// The same rules where these proxies are known. A proxy that was known before has kept its slot.
+    /// The same rules with these proxies. A proxy that was known before must keep its slot.
     #[must_use]
     pub fn with_proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
@@ -162,8 +161,8 @@ impl ActivePlan {
         self
     }
 
-    /// The same rules where an application stands behind the probe listener, or none: there, a rule on `traffic` that does
-    /// not name its clients spares the kubelet.
+    /// The same rules with or without an upstream. With one, a rule on `traffic` that does not name its clients does
+    /// not apply to the kubelet.
     #[must_use]
     pub fn with_upstream(mut self, has_upstream: bool) -> Self {
         self.has_upstream = has_upstream;
@@ -177,26 +176,26 @@ impl ActivePlan {
         }
     }
 
-    /// The proxies that are known.
+    /// The known proxies.
     pub fn proxies(&self) -> &Proxies {
         &self.proxies
     }
 
-    /// The same rules, all of them out of force while `is_stopped`. Their clocks go on, so that each is where it would
-    /// have been when the stop ends.
+    /// The same rules, stopped while `is_stopped`. Their clocks continue, so that the end of a stop resumes them
+    /// where they would have been.
     #[must_use]
     pub fn stopped(mut self, is_stopped: bool) -> Self {
         self.is_stopped = is_stopped;
-        self.measure();
+        self.update_spans();
         self
     }
 
-    /// Whether all rules are out of force, those of plans that follow this one included.
+    /// Whether all rules are stopped, including those of successor plans.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped
     }
 
-    fn measure(&mut self) {
+    fn update_spans(&mut self) {
         let seed = self.seed_of_start();
         for entry in &mut self.entries {
             entry.key = seed.rule_key(entry.rule.name().as_str());
@@ -204,10 +203,10 @@ impl ActivePlan {
         }
     }
 
-    /// Draws from another seed from here on; origins stay.
+    /// Uses another seed from now on; origins are kept.
     pub fn reseed(&mut self, seed: Seed) {
         self.seed = seed;
-        self.measure();
+        self.update_spans();
     }
 
     /// The seed of the draws in this start of the container.
@@ -215,18 +214,18 @@ impl ActivePlan {
         self.seed.for_start(self.replica.starts)
     }
 
-    /// Where it runs.
+    /// The replica that it runs on.
     pub fn replica(&self) -> &Replica {
         &self.replica
     }
 
-    /// Whether the rule at a position acts on this replica at all, whatever the time and the start.
+    /// Whether the rule at a position applies to this replica, ignoring time and starts.
     pub fn is_selected(&self, position: usize) -> bool {
         let pods = self.entries[position].rule.trigger().pods.as_ref();
         pods.is_none_or(|pods| self.replica.is_one_of(pods))
     }
 
-    /// The seed that all draws follow from, together with the number of the container's start: the same for all starts.
+    /// The seed of all draws, together with the number of the start: the same for all starts.
     pub fn seed(&self) -> Seed {
         self.seed
     }
@@ -236,12 +235,12 @@ impl ActivePlan {
         self.checks_dependency
     }
 
-    /// How many rules there are.
+    /// Number of rules.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no rule.
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -276,7 +275,7 @@ impl ActivePlan {
         self.entries.iter().map(|entry| &entry.rule)
     }
 
-    /// The draws within the answer to request `number`, for what the rule at a position does there.
+    /// Draws for the body of the answer to request `number`, for the rule at a position.
     pub fn draws_within(&self, position: usize, target: TargetId, client: Client, number: u64) -> Draws {
         let lane = self.proxies.lane(target);
         Draws::of_rule(self.entries[position].key, lane, client, Purpose::Fire).within(number)
@@ -303,8 +302,8 @@ impl ActivePlan {
         self.entries[position].listener == Some(listener)
     }
 
-    /// What happens to the connection of `peer` to a listener. Before its first request the client class is unknown; cuts of one
-    /// class act only when it is.
+    /// The cut of a connection from `peer` to a listener. Before its first request, the client class is unknown, and
+    /// cuts of one class do not apply.
     pub fn cut(
         &self,
         listener: ListenerId,
@@ -327,23 +326,23 @@ impl ActivePlan {
         })
     }
 
-    /// The next instant at which a window in time opens or closes.
+    /// The next instant at which a time window opens or closes.
     pub fn next_change(&self, elapsed: Duration) -> Option<Duration> {
         self.entries.iter().filter_map(|entry| entry.next_change(elapsed)).min()
     }
 
-    /// The next instant at which the window in time of the rule at a position opens or closes.
+    /// The next instant at which the time window of the rule at a position opens or closes.
     pub fn next_change_of(&self, position: usize, elapsed: Duration) -> Option<Duration> {
         self.entries[position].next_change(elapsed)
     }
 
-    /// Whether a rule is in its window in time.
+    /// Whether a rule is in its time window.
     pub fn is_in_time(&self, position: usize, elapsed: Duration) -> bool {
         self.entries[position].open_for(elapsed).is_some()
     }
 
-    /// Whether a rule is in its window: in time and, for one of its targets and clients, in requests, with `counts`
-    /// requests before; of a rule with a match, those that it admits.
+    /// Whether a rule is in its window: in time and, for at least one of its targets and clients, in request numbers
+    /// after `counts` requests. For a rule with a match, `counts` are the requests that it admits.
     pub fn is_active(&self, position: usize, elapsed: Duration, counts: &Counts) -> bool {
         let entry = &self.entries[position];
         if entry.rule.trigger().requests.is_none() {
@@ -352,14 +351,14 @@ impl ActivePlan {
         entry.targets().any(|target| entry.is_open_for(target, &Client::ALL, elapsed, counts))
     }
 
-    /// The share of the eligible requests that a rule acts on, 0 to 1; `None` outside its window in time.
+    /// The share of eligible requests that a rule acts on, 0 to 1; `None` outside its time window.
     pub fn share(&self, position: usize, elapsed: Duration) -> Option<f64> {
         let entry = &self.entries[position];
         Some(entry.rule.trigger().share_at(entry.open_for(elapsed)?))
     }
 
-    /// Whether a rule that fails every request of `target` is in its window: the target's own, one of its dependency
-    /// where it checks that, or a cut of the whole listener.
+    /// Whether a rule that fails every request of `target` is in its window: a rule on the target, on its dependency
+    /// if that is checked, or a cut of the listener.
     pub fn is_down(&self, target: impl Into<TargetId>, elapsed: Duration, counts: &Counts) -> bool {
         self.is_down_for(target, &Client::ALL, elapsed, counts)
     }
@@ -386,7 +385,8 @@ impl ActivePlan {
             })
     }
 
-    /// How long the window in time of a rule was open between `from` and `elapsed`, its time before it appeared left out.
+    /// How long the time window of a rule was open between `from` and `elapsed`, excluding the time before it
+    /// appeared.
     pub fn open_time(&self, position: usize, from: Duration, elapsed: Duration) -> Duration {
         let entry = &self.entries[position];
         let from = from.max(entry.origin.elapsed);

@@ -1,25 +1,25 @@
-//! What a faulted answer carries beside what its mode says.
+//! Options of a faulted answer in addition to its mode.
 
 use super::error::RuleError;
 use super::limits::{MAX_BODY_TEXT, MAX_HEADERS, MAX_HEADERS_SIZE};
 use super::mode::{Mode, ModeField};
 
-/// What a faulted answer carries, and where its request goes.
+/// Headers, body and forwarding of a faulted answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Fields of its head, names in lower case, in their order. They take the place of those that it would have.
+    /// Headers, with names in lower case, in order. They replace headers of the same name.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body.
     pub body_text: Option<String>,
-    /// Whether the request reaches its application, whose answer is lost.
+    /// Whether the request is forwarded although its answer is lost.
     pub forward: bool,
 }
 
-/// The answer of a rule that says nothing about it.
-pub(super) static PLAIN: Answer = Answer { headers: Vec::new(), body_text: None, forward: false };
+/// The default: no options.
+pub(super) static NO_OPTIONS: Answer = Answer { headers: Vec::new(), body_text: None, forward: false };
 
-/// Fields that frame a message or belong to one connection (RFC 9110, 7.6.1; RFC 9112, 6): with them, an answer would
-/// be another one than the mode says.
+/// Headers that frame a message or belong to one connection (RFC 9110, 7.6.1; RFC 9112, 6): they would change what
+/// the mode does.
 const RESERVED: &[(&str, &str)] = &[
     ("connection", "belongs to the connection"),
     ("keep-alive", "belongs to the connection"),
@@ -34,12 +34,12 @@ const RESERVED: &[(&str, &str)] = &[
 ];
 
 impl Answer {
-    /// Whether it says nothing.
+    /// Whether it has no options.
     pub fn is_plain(&self) -> bool {
-        *self == PLAIN
+        *self == NO_OPTIONS
     }
 
-    /// What of it does not go with `mode`, or is not possible.
+    /// Checks that it fits `mode`.
     pub(super) fn check(&self, mode: Option<&Mode>) -> Result<(), RuleError> {
         for (field, is_given) in [
             (ModeField::Headers, !self.headers.is_empty()),
@@ -93,7 +93,7 @@ fn check_header(name: &str, value: &str) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// A character of a token (RFC 9110, 5.6.2).
+/// Whether this is a token character (RFC 9110, 5.6.2).
 const fn is_token(c: u8) -> bool {
     c.is_ascii_alphanumeric()
         || matches!(
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_would_make_another_message_are_refused_with_the_reason() {
+    fn headers_that_frame_the_message_are_rejected_with_a_reason() {
         let mode = Mode::Status(503);
         let error = |name, value| with(&[(name, value)]).check(Some(&mode)).unwrap_err().to_string();
         for (name, value, expected) in [
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_bounded() {
+    fn answers_have_size_limits() {
         let mode = Mode::Status(503);
         let many = with(&[("x", "y"); MAX_HEADERS + 1]).check(Some(&mode)).unwrap_err();
         assert_eq!(many.to_string(), "33 headers are more than the 32 allowed");
@@ -181,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_mode_does_not_send_is_refused() {
+    fn options_that_the_mode_does_not_send_are_rejected() {
         let forward = Answer { forward: true, ..Answer::default() };
         assert_eq!(forward.check(Some(&Mode::Close)), Ok(()));
         assert_eq!(
             forward.check(None).unwrap_err().to_string(),
-            "`forward` needs a `mode` that takes it; a rule with a delay alone forwards anyway"
+            "`forward` needs a `mode` that takes it; a rule with only a delay always forwards"
         );
         let headers = with(&[("x", "y")]).check(Some(&Mode::Hang)).unwrap_err();
         assert_eq!(headers.to_string(), "`headers` does not go with mode hang");

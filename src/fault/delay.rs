@@ -1,4 +1,4 @@
-//! How long a request waits.
+//! Distributions of delays.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,13 +18,13 @@ pub struct Delay(Distribution);
 /// The shape of a [`Delay`] and its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
-    /// Always the same.
+    /// Constant.
     Fixed(Duration),
-    /// Even.
+    /// Uniform.
     Uniform {
-        /// The middle.
+        /// The mean.
         mean: Duration,
-        /// The distance from the middle to both ends.
+        /// Half the width of the range.
         jitter: Duration,
     },
     /// Normal.
@@ -46,32 +46,32 @@ pub enum Distribution {
         /// The mean.
         mean: Duration,
     },
-    /// Percentiles (0 to 100) and their delays, rising.
+    /// Percentiles (0 to 100) and their delays, increasing.
     Percentiles(Vec<(f64, Duration)>),
 }
 
 impl Delay {
-    /// Always the same.
+    /// A constant delay.
     pub fn fixed(delay: Duration) -> Result<Self, DelayError> {
         check("fixed", delay)?;
         Ok(Self(Distribution::Fixed(delay)))
     }
 
-    /// Evenly between `mean` − `jitter` and `mean` + `jitter`; what is below 0 counts as 0.
+    /// Uniform between `mean` − `jitter` and `mean` + `jitter`; negative values become 0.
     pub fn uniform(mean: Duration, jitter: Duration) -> Result<Self, DelayError> {
         check("jitter", jitter)?;
         limit(mean)?;
         Ok(Self(Distribution::Uniform { mean, jitter }))
     }
 
-    /// Normal with the given standard deviation; what is below 0 counts as 0.
+    /// Normal with the given standard deviation; negative values become 0.
     pub fn normal(mean: Duration, deviation: Duration) -> Result<Self, DelayError> {
         check("jitter", deviation)?;
         limit(mean)?;
         Ok(Self(Distribution::Normal { mean, deviation }))
     }
 
-    /// Log-normal, given by two of its percentiles.
+    /// Log-normal, defined by two percentiles.
     pub fn log_normal(median: Duration, p99: Duration) -> Result<Self, DelayError> {
         check("median", median)?;
         limit(p99)?;
@@ -87,9 +87,9 @@ impl Delay {
         Ok(Self(Distribution::Exponential { mean }))
     }
 
-    /// A table of percentiles (0 to 100) and their delays, in any order. Between two of them the logarithm of the delay
-    /// is linear in the percentile (the delay itself, where the lower one is 0); below the lowest and above the
-    /// highest the delay stays what it is there.
+    /// A table of percentiles (0 to 100) and their delays, in any order. Between two entries, the logarithm of the
+    /// delay is interpolated linearly (the delay itself if the lower one is 0); outside, the delay of the nearest
+    /// entry applies.
     pub fn percentiles(mut table: Vec<(f64, Duration)>) -> Result<Self, DelayError> {
         if table.is_empty() {
             return Err(DelayError::NoPercentile);
@@ -113,7 +113,7 @@ impl Delay {
         Ok(Self(Distribution::Percentiles(table)))
     }
 
-    /// The delay of request `number`; one that is always the same needs no draw.
+    /// The delay of request `number`. A constant delay needs no draw.
     pub(super) fn draw(&self, draws: &Draws, number: u64) -> Duration {
         match self.0 {
             Distribution::Fixed(delay) => delay,
@@ -121,12 +121,12 @@ impl Delay {
         }
     }
 
-    /// Its shape and parameters.
+    /// The shape and parameters.
     pub fn distribution(&self) -> &Distribution {
         &self.0
     }
 
-    /// The delay below which a share `p` of all delays lies, `p` in (0, 1). With an evenly drawn `p` it is a draw.
+    /// The `p`-quantile, `p` in (0, 1). With a uniformly drawn `p`, it is a sample.
     pub fn quantile(&self, p: f64) -> Duration {
         match &self.0 {
             Distribution::Fixed(delay) => *delay,
@@ -141,12 +141,12 @@ impl Delay {
                 from_nanos(nanos(*median) * libm::exp(sigma * normal::quantile(p)))
             }
             Distribution::Exponential { mean } => from_nanos(-nanos(*mean) * libm::log(1.0 - p)),
-            Distribution::Percentiles(table) => in_table(table, p * 100.0),
+            Distribution::Percentiles(table) => interpolated(table, p * 100.0),
         }
     }
 }
 
-/// How the delay is written in a plan.
+/// Writes the delay as in a plan.
 impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -165,7 +165,7 @@ impl fmt::Display for Delay {
     }
 }
 
-fn in_table(table: &[(f64, Duration)], percentile: f64) -> Duration {
+fn interpolated(table: &[(f64, Duration)], percentile: f64) -> Duration {
     let above = table.partition_point(|(p, _)| *p < percentile);
     if above == 0 {
         return table[0].1;
@@ -185,7 +185,7 @@ fn nanos(delay: Duration) -> f64 {
 }
 
 fn from_nanos(nanos: f64) -> Duration {
-    // A cast from f64 saturates, and takes NaN for 0.
+    // A cast from f64 saturates and maps NaN to 0.
     Duration::from_nanos(libm::round(nanos) as u64).min(MAX_DELAY)
 }
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_distribution_has_the_quantiles_it_is_given_by() {
+    fn each_distribution_has_the_quantiles_that_define_it() {
         let uniform = Delay::uniform(ms(50), ms(10)).unwrap();
         assert!(close(uniform.quantile(0.25), 45.0) && close(uniform.quantile(0.75), 55.0));
         let normal = Delay::normal(ms(50), ms(10)).unwrap();
@@ -238,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_beyond_the_limit_is_the_limit() {
+    fn draws_are_clamped_to_the_limit() {
         let wild = Delay::log_normal(Duration::from_nanos(1), MAX_DELAY).unwrap();
         assert_eq!(wild.quantile(1.0 - 1e-16), MAX_DELAY);
     }
 
     #[test]
-    fn delays_that_cannot_be_are_refused_with_the_reason() {
+    fn invalid_delays_are_rejected_with_a_reason() {
         assert_eq!(Delay::fixed(Duration::ZERO), Err(DelayError::Zero("fixed")));
         assert_eq!(Delay::fixed(Duration::MAX), Err(DelayError::TooLong(Duration::MAX)));
         assert_eq!(Delay::log_normal(ms(2), ms(1)), Err(DelayError::P99BelowMedian));

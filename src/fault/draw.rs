@@ -1,8 +1,8 @@
-//! Randomness as a function of a counter.
+//! Counter-based random numbers.
 //!
-//! A draw needs no state: the value for request *n* is computed from a key and *n* alone, so it is the same
-//! whatever was asked before, by whichever thread. The generator is `SplitMix64` (Steele, Lea and Flood, "Fast
-//! splittable pseudorandom number generators", OOPSLA 2014), whose *n*-th output is a fixed mix of key + *n* · γ.
+//! A draw is stateless: the value for request *n* depends only on a key and *n*, so it is the same in any order and
+//! on any thread. The generator is `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number
+//! generators", OOPSLA 2014), whose *n*-th output is a fixed mix of key + *n* · γ.
 
 use std::convert::Infallible;
 
@@ -13,38 +13,38 @@ use super::target::{Client, Target};
 /// The odd increment of `SplitMix64`, 2⁶⁴ divided by the golden ratio.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// `SplitMix64`'s output function: a bijection in which each input bit touches each output bit.
+/// The output function of `SplitMix64`: a bijection in which each input bit affects each output bit.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
 
-/// FNV-1a of 64 bits: a hash that stays the same, while the standard library's may change with its version.
+/// 64-bit FNV-1a: a stable hash, whereas the standard library's may change between versions.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// The hash of a name, spread by [`mix`].
+/// The hash of a name, diffused by [`mix`].
 fn hash(name: &str) -> u64 {
     mix(fnv1a(name.as_bytes()))
 }
 
-/// What all draws of one process are derived from.
+/// The root of all draws of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The seed of one replica: mixed with its name, so that replicas do not fail in step.
+    /// The seed of one replica: mixed with its name, so that replicas do not fail at the same time.
     #[must_use]
     pub fn for_pod(self, name: &str) -> Self {
         Self(mix(self.0 ^ hash(name)))
     }
 
-    /// The seed of one start of a container, of which the first keeps the seed: a Pod whose draws once led to its end
-    /// would otherwise end in the same way each time.
+    /// The seed of one start of a container; the first start uses the seed itself. Otherwise, a Pod whose draws made
+    /// it restart would restart in the same way each time.
     #[must_use]
     pub fn for_start(self, start: u64) -> Self {
         if start <= 1 { self } else { Self(mix(self.0 ^ mix(start))) }
@@ -56,22 +56,22 @@ impl Seed {
     }
 }
 
-/// The stretch of a rule's draws for starts, apart from those of its targets and classes.
+/// Offset of a rule's draws for starts, apart from those of its targets and classes.
 const START_LANE: u64 = 1 << 32;
 
-/// What a draw is for. Firing and delay are drawn apart, so that one does not tell the other.
+/// Purpose of a draw. Firing and delay are drawn separately, so that they are independent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     Fire,
     Delay,
 }
 
-/// Where the draws for a target lie, apart from those for all others.
+/// Offset of the draws for a target, apart from those of other targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lane(u64);
 
 impl Lane {
-    /// The lane of a proxy: a function of its name, so that a sequence is the same in every process.
+    /// The lane of a proxy depends only on its name, so that sequences are the same in every process.
     pub(super) fn named(name: &str) -> Self {
         // Far from the lanes of classes, with room for client classes and purposes.
         Self((hash(name) | 1 << 63) & !0xFF)
@@ -85,13 +85,13 @@ impl From<Target> for Lane {
     }
 }
 
-/// The draws of one rule for one target, client class and purpose: the value of request *n* is [`at(n)`](Self::at).
+/// The draws of a rule for one target, client class and purpose: the value of request *n* is [`at(n)`](Self::at).
 ///
-/// All draws are stretches of the one cycle that the generator has. Where a rule's stretches begin is a hash of seed
-/// and name; those of its targets, classes and purposes are a fixed distance further on, far more than any number of
+/// All draws are sections of the generator's single cycle. A hash of seed and name gives the start of a rule's
+/// sections; those of its targets, classes and purposes follow at fixed distances, far larger than any number of
 /// requests.
 ///
-/// As one of rand's generators it yields the values of 1, 2, 3 and so on.
+/// As a rand generator, it yields the values of 1, 2, 3 and so on.
 ///
 /// ```
 /// use kube_probesim::fault::{Draws, Seed};
@@ -108,7 +108,7 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// Draws for a use of its own, such as names of simulated Pods.
+    /// Draws for other uses, such as names of simulated Pods.
     pub fn of(seed: Seed, purpose: &str) -> Self {
         Self { key: seed.rule_key(purpose), counter: 0 }
     }
@@ -118,12 +118,12 @@ impl Draws {
         Self { key: key.wrapping_add(mix(lane)), counter: 0 }
     }
 
-    /// One draw for each start of the container.
+    /// One draw per start of the container.
     pub(super) fn of_starts(key: u64) -> Self {
         Self { key: key.wrapping_add(mix(START_LANE)), counter: 0 }
     }
 
-    /// The draws within request `number`, such as those for the bytes of its answer.
+    /// Draws for the answer to request `number`, for example to select bytes.
     #[must_use]
     pub fn within(&self, number: u64) -> Self {
         Self { key: mix(self.at(number) ^ GAMMA), counter: 0 }
@@ -134,18 +134,18 @@ impl Draws {
         mix(self.key.wrapping_add(number.wrapping_mul(GAMMA)))
     }
 
-    /// The value for `number` as a share in [0, 1): 0 lies below every positive rate, none reaches 1.
+    /// The value for `number` as a share in [0, 1): below every positive rate if 0, and always below 1.
     pub fn share(&self, number: u64) -> f64 {
         (self.at(number) >> 11) as f64 * SHARE_STEP
     }
 
-    /// The value for `number` as a quantile in (0, 1), the ends left out, where distributions are infinite.
+    /// The value for `number` as a quantile in (0, 1), excluding both ends, where distributions are infinite.
     pub fn quantile(&self, number: u64) -> f64 {
         ((self.at(number) >> 12) as f64 + 0.5) * (SHARE_STEP * 2.0)
     }
 }
 
-/// 2⁻⁵³, the distance between neighbouring shares.
+/// 2⁻⁵³, the distance between adjacent shares.
 const SHARE_STEP: f64 = 1.0 / (1_u64 << 53) as f64;
 
 impl TryRng for Draws {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_generator_is_splitmix64_with_its_published_values() {
-        // The first outputs for state 0, as every implementation of SplitMix64 gives them.
+        // The first outputs for state 0, as published for SplitMix64.
         let draws = Draws { key: 0, counter: 0 };
         assert_eq!(
             [draws.at(1), draws.at(2), draws.at(3)],
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_rule_target_class_or_purpose_gives_other_draws() {
+    fn draws_differ_by_seed_rule_target_class_and_purpose() {
         let of = |seed, rule, target, client, purpose| {
             Draws::of_rule(Seed(seed).rule_key(rule), Lane::from(target), client, purpose).at(7)
         };
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stretches_of_a_rule_never_meet() {
+    fn the_sections_of_a_rule_never_overlap() {
         let mut inverse = 1_u64;
         for _ in 0..6 {
             // Newton's iteration for 1/γ modulo 2⁶⁴.

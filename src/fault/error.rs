@@ -1,4 +1,4 @@
-//! What can be wrong with a rule or a plan. Each text says what would be right.
+//! Errors of rules and plans. Each message says what would be right.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::limits::{
 };
 use super::process::MAX_SIZE_PERCENT;
 
-/// What is wrong with a condition.
+/// An error of a condition.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum TriggerError {
     /// `every` without `for`.
@@ -19,20 +19,20 @@ pub enum TriggerError {
     /// `for` is not below `every`.
     #[error("`for` ({length}) must be shorter than `every` ({period})")]
     ForNotBelowEvery {
-        /// The length of the window.
+        /// Length of the window.
         length: String,
-        /// The period.
+        /// Period of the window.
         period: String,
     },
     /// A duration or a count of zero.
-    #[error("`{0}` must be more than 0; leave it out for none")]
+    #[error("`{0}` must be more than 0; omit it to disable it")]
     Zero(&'static str),
     /// A `for`, `every` or `ramp` below [`MIN_WINDOW`].
     #[error("`{field}` ({value:?}) must be at least {MIN_WINDOW:?}")]
     TooShort {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// Its value.
+        /// Value of the field.
         value: Duration,
     },
     /// A share outside 0 % to 100 %.
@@ -40,14 +40,14 @@ pub enum TriggerError {
     Rate(f64),
     /// A burst shorter than its rate allows.
     #[error(
-        "a burst of {burst} is too short for a rate of {percent}%: {minimum} is the least, where draws are independent"
+        "a burst of {burst} is too short for a rate of {percent}%: {minimum} is the minimum, with independent draws"
     )]
     BurstTooShort {
-        /// The mean run that was asked for.
+        /// Mean run that was requested.
         burst: f64,
-        /// The rate, in percent.
+        /// Rate in percent.
         percent: f64,
-        /// The shortest mean run that is accepted at that rate, to three decimals.
+        /// Shortest mean run that is accepted at that rate, to three decimals.
         minimum: f64,
     },
     /// A burst above [`MAX_BURST`], or not a number.
@@ -62,7 +62,7 @@ pub enum TriggerError {
 }
 
 impl TriggerError {
-    /// The one field of a window (`for` or `every`) that is wrong by itself.
+    /// The field of a window (`for` or `every`) that is wrong by itself.
     pub const fn window_field(&self) -> Option<&'static str> {
         match self {
             Self::Zero(field) | Self::TooShort { field, .. } => Some(field),
@@ -71,7 +71,7 @@ impl TriggerError {
     }
 }
 
-/// What is wrong with a delay.
+/// An error of a delay.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum DelayError {
     /// A duration that must be above zero is not.
@@ -89,25 +89,25 @@ pub enum DelayError {
     /// A percentile outside 0 to 100.
     #[error("`p{0}` is not a percentile between p0 and p100")]
     Percentile(f64),
-    /// A percentile that is given twice.
+    /// A duplicate percentile.
     #[error("`p{0}` is given twice")]
     PercentileTwice(f64),
     /// A higher percentile with a shorter delay.
     #[error("`p{higher}` must not be below `p{lower}`")]
     NotRising {
-        /// The lower percentile.
+        /// Lower percentile.
         lower: f64,
-        /// The higher one, whose delay is shorter.
+        /// Higher percentile, with the shorter delay.
         higher: f64,
     },
 }
 
-/// What is wrong with a match.
+/// An error of a match.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MatchError {
-    /// Not a path on the wire.
+    /// Not a valid path.
     #[error(
-        "is not a path such as /orders, or /orders/* for all below it, of printable ASCII without ?, # and spaces"
+        "is not a path such as /orders or, for everything below, /orders/*, in printable ASCII without ?, # and spaces"
     )]
     Path,
     /// Not a method.
@@ -119,13 +119,13 @@ pub enum MatchError {
     /// Not the name of a header.
     #[error("is not the name of a header, such as X-Tenant")]
     HeaderName,
-    /// A value that no header has.
+    /// Not a valid header value.
     #[error("is not the value of a header: control characters and spaces around it cannot be sent")]
     HeaderValue,
     /// A parameter without a name.
     #[error("a parameter of the query needs a name")]
     ParameterName,
-    /// A name that is given twice.
+    /// A duplicate name.
     #[error("{0} is given twice")]
     Twice(String),
     /// More entries than [`MAX_MATCHES`].
@@ -134,17 +134,15 @@ pub enum MatchError {
     /// A text above [`MAX_MATCH_TEXT`].
     #[error("{0} bytes are more than the {MAX_MATCH_TEXT} allowed")]
     TooLong(usize),
-    /// A match that asks for nothing.
-    #[error(
-        "`match` asks for nothing: give it a `path`, `method`, `host`, `headers` or `query`, or leave it out"
-    )]
+    /// An empty match.
+    #[error("`match` is empty: set a `path`, `method`, `host`, `headers` or `query`, or omit it")]
     Nothing,
-    /// A match on a rule that acts on no requests.
-    #[error("`match` does not go with target {0}, which knows no requests")]
+    /// A match on a rule that does not act on requests.
+    #[error("`match` does not go with target {0}, which has no requests")]
     NoRequests(String),
 }
 
-/// What is wrong with a rule as a whole.
+/// An error of a rule.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum RuleError {
     /// Not a DNS label.
@@ -152,25 +150,23 @@ pub enum RuleError {
         "the name {0:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
     )]
     Name(String),
-    /// A name that means something else.
+    /// A reserved name.
     #[error("the name {0} is reserved; a proxy needs another one")]
     ReservedName(String),
     /// No target.
     #[error("`target` names nothing; name at least one")]
     NoTarget,
     /// Neither a mode nor a delay.
-    #[error("the rule does nothing: give it a `mode`, a `delay` or both")]
+    #[error("the rule has no effect: set a `mode`, a `delay` or both")]
     Nothing,
-    /// Conditions that do not go together.
+    /// Inconsistent conditions.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
-    /// A match that is not possible.
+    /// An invalid match.
     #[error(transparent)]
     Match(#[from] MatchError),
-    /// A condition of requests on a rule for the listener.
-    #[error(
-        "`{0}` does not go with target listener: a cut network knows no requests, only time (`after`, `for`, `every`)"
-    )]
+    /// A request condition on a rule for the listener.
+    #[error("`{0}` does not go with target listener; only time conditions apply (`after`, `for`, `every`)")]
     ListenerCondition(&'static str),
     /// A status outside 200 to 599.
     #[error("status {0} is not between 200 and 599")]
@@ -178,86 +174,86 @@ pub enum RuleError {
     /// A body fault with a status that has no body.
     #[error("mode {mode} needs a body, which an answer with status {status} cannot have")]
     NoBody {
-        /// The mode.
+        /// Name of the mode.
         mode: &'static str,
-        /// The status.
+        /// Status code.
         status: u16,
     },
     /// More bytes than [`MAX_BODY`].
     #[error("a body of {0} bytes is above the limit of {MAX_BODY}")]
     Body(u64),
-    /// A drip that takes no time, or longer than any delay.
+    /// A drip time of zero, or above the limit.
     #[error("`drip` ({0:?}) must be more than 0 and at most {MAX_DELAY:?}")]
     Drip(Duration),
-    /// A speed of nothing, or above [`MAX_SPEED`].
+    /// A speed of zero, or above [`MAX_SPEED`].
     #[error("a speed of {0} bytes per second is not between 1 and {MAX_SPEED}")]
     Speed(u64),
-    /// A share of no byte.
+    /// A share of zero.
     #[error("`share` must be more than 0%")]
     Share,
     /// A gRPC message above [`MAX_GRPC_MESSAGE`].
     #[error("a message of {0} bytes is above the limit of {MAX_GRPC_MESSAGE}")]
     GrpcMessage(usize),
-    /// A field that the mode does not take.
+    /// A field that the mode does not have.
     #[error("`{field}` does not go with mode {mode}")]
     FieldOfMode {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// The mode.
+        /// Name of the mode.
         mode: &'static str,
     },
-    /// A field of a mode on a rule without one.
-    #[error("`{0}` needs a `mode` that takes it; a rule with a delay alone forwards anyway")]
+    /// A field of a mode on a rule without a mode.
+    #[error("`{0}` needs a `mode` that takes it; a rule with only a delay always forwards")]
     FieldWithoutMode(&'static str),
-    /// More fields of a head than [`MAX_HEADERS`].
+    /// More headers than [`MAX_HEADERS`].
     #[error("{0} headers are more than the {MAX_HEADERS} allowed")]
     Headers(usize),
-    /// Longer fields of a head than [`MAX_HEADERS_SIZE`].
+    /// Headers larger than [`MAX_HEADERS_SIZE`].
     #[error("headers of {0} bytes in all are above the limit of {MAX_HEADERS_SIZE}")]
     HeadersSize(usize),
-    /// Not the name of a field.
+    /// Not a header name.
     #[error("{0:?} is not the name of a header: letters, digits and -_.!#$%&'*+^`|~")]
     HeaderName(String),
-    /// A field that a mode alone may set.
+    /// A header that only a mode may set.
     #[error("the header {name:?} {why}")]
     HeaderReserved {
-        /// The field.
+        /// Name of the header.
         name: String,
-        /// What it is for.
+        /// Its purpose.
         why: &'static str,
     },
-    /// Not the value of a field.
+    /// Not a header value.
     #[error("the value of header {0:?} is not printable ASCII without space around it")]
     HeaderValue(String),
     /// A body above [`MAX_BODY_TEXT`].
     #[error("a body of {0} bytes is above the limit of {MAX_BODY_TEXT} of `body_text`")]
     BodyText(usize),
-    /// An empty body for a mode that strikes within one.
+    /// An empty body for a mode that acts on the body.
     #[error("mode {0} needs a body: `body_text` is empty")]
     EmptyBodyText(&'static str),
     /// A body with a status that has none.
     #[error("`body_text` does not go with status {0}, which has no body")]
     BodyTextStatus(u16),
-    /// A location that does not fit a header.
+    /// A location that is not a valid header value.
     #[error("the location {0:?} is not a URL of printable ASCII characters")]
     Location(String),
-    /// A share of the replicas, or a stagger, where nothing tells replicas apart.
+    /// A share of the replicas, or a stagger, without an identity for replicas.
     #[error(
-        "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant"
+        "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: both are needed for replicas to agree on the selection"
     )]
     NoReplica(&'static str),
-    /// A client class on a rule for the process.
+    /// A client class on a process rule.
     #[error("`client` does not go with target process, which has no clients")]
     ProcessClient,
-    /// A condition that a rule for the process does not have.
+    /// A condition that process rules do not have.
     #[error("`{field}` does not go with {with}")]
     ProcessCondition {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it does not go with.
+        /// What it is incompatible with.
         with: &'static str,
     },
-    /// No bytes.
+    /// A size of zero.
     #[error("a size of 0 does nothing")]
     NoSize,
     /// A share of the memory limit out of range.
@@ -266,50 +262,50 @@ pub enum RuleError {
     /// A number of cores out of range.
     #[error("{0} is not a number of cores from 0.01 to 1024, such as 0.5")]
     Cores(f64),
-    /// A delay of SIGTERM that takes no time, or longer than any delay.
+    /// A SIGTERM delay of zero, or above the limit.
     #[error("`delay` ({0:?}) must be more than 0 and at most {MAX_DELAY:?}")]
     TermDelay(Duration),
-    /// A path that is not absolute, or not plain.
+    /// Not an absolute path without `.` and `..`.
     #[error("{0:?} is not an absolute path without . and .. such as /scratch")]
     Path(String),
-    /// Starts of the container that nobody counts.
+    /// Start conditions without a counter of starts.
     #[error("needs STATE_DIR: without it, every start counts as the first")]
     StartsWithoutState,
-    /// A draw for each start that always comes out the same.
+    /// A draw per start that always has the same result.
     #[error("a rate below 100% with a seed needs STATE_DIR: without it, every start draws the same")]
     RateWithoutState,
-    /// A share of a limit that is not there.
+    /// A share of a limit that does not exist.
     #[error(
         "a size in percent needs a memory limit of the container (resources.limits.memory), or `allow_node_pressure: true` in the rule, to take a share of the node's memory"
     )]
     PercentWithoutLimit,
-    /// Much memory where only the node bounds it.
+    /// More memory than allowed without a limit.
     #[error(
-        "{0} bytes, more than 256MiB, need a memory limit of the container (resources.limits.memory), or `allow_node_pressure: true` in the rule"
+        "{0} bytes: more than 256MiB needs a memory limit of the container (resources.limits.memory), or `allow_node_pressure: true` in the rule"
     )]
     MemoryWithoutLimit(u64),
-    /// More memory than there is.
+    /// More memory than the machine has.
     #[error("{size} bytes are more than the {most} that the machine has")]
     MemoryAboveMachine {
-        /// Bytes asked for.
+        /// Requested bytes.
         size: u64,
-        /// Bytes there are.
+        /// Available bytes.
         most: u64,
     },
-    /// Much CPU time where only the node bounds it.
+    /// More CPU time than allowed without a limit.
     #[error(
-        "{0} cores, more than one, need a CPU limit of the container (resources.limits.cpu), or `allow_node_pressure: true` in the rule"
+        "{0} cores: more than one needs a CPU limit of the container (resources.limits.cpu), or `allow_node_pressure: true` in the rule"
     )]
     CoresWithoutLimit(f64),
-    /// More cores than there are.
+    /// More cores than available.
     #[error("{cores} cores are more than the {most} that the container may run on")]
     CoresAboveMachine {
-        /// Cores asked for.
+        /// Requested cores.
         cores: f64,
-        /// Cores there are.
+        /// Available cores.
         most: f64,
     },
-    /// Ordinals in a Pod that has none.
+    /// Ordinals in a Pod without one.
     #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
     NoOrdinal,
 }

@@ -1,41 +1,42 @@
-//! Bounds of what a rule may ask for.
+//! Limits of rules.
 
 use std::time::Duration;
 
-/// The most rules a plan may have: each is a set of metric series.
+/// Limit of rules in a plan: each has its own metric series.
 pub const MAX_RULES: usize = 1_000;
 
-/// The longest delay; what a distribution draws above it is cut to it.
+/// Limit of a delay; longer samples of a distribution are clamped.
 pub const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The largest body that a body fault sends before it strikes, in bytes.
+/// Limit of the bytes sent before a body fault, in bytes.
 pub const MAX_BODY: u64 = 64 << 20;
 
-/// The longest mean run of a [`Burst`](super::Burst); it bounds how far a decision reads back on average.
+/// Limit of the mean run of a [`Burst`](super::Burst); it bounds how many draws a decision reads on average.
 pub const MAX_BURST: f64 = 100.0;
 
-/// The shortest `for`, `every` and `ramp`: no probe sees a shorter window, and following one costs a whole core.
+/// Minimum of `for`, `every` and `ramp`: no probe observes a shorter window, and tracking one takes a full core.
 pub const MIN_WINDOW: Duration = Duration::from_millis(10);
 
-/// The most proxies at a time: each is a listener and a set of counters, and with the classes of requests they fit 64 bits.
+/// Limit of proxies at a time: each has a listener and counters, and together with the request classes they fit in 64
+/// bits.
 pub const MAX_PROXIES: usize = 58;
 
-/// The fastest throttled body, in bytes per second.
+/// Limit of a throttled body, in bytes per second.
 pub const MAX_SPEED: u64 = 1 << 30;
 
-/// The longest message of a gRPC status, in bytes: percent-encoded, it still fits a head.
+/// Limit of a gRPC status message, in bytes: percent-encoded, it still fits in a head.
 pub const MAX_GRPC_MESSAGE: usize = 1 << 10;
 
-/// The most fields that a faulted answer may be given, and the most bytes of all their names and values.
+/// Limit of the headers that a rule may set, in number and in total bytes of names and values.
 pub const MAX_HEADERS: usize = 32;
 /// See [`MAX_HEADERS`].
 pub const MAX_HEADERS_SIZE: usize = 8 << 10;
 
-/// The longest body that a faulted answer may be given, in bytes.
+/// Limit of the body that a rule may set, in bytes.
 pub const MAX_BODY_TEXT: usize = 64 << 10;
 
-/// The most methods, headers and parameters, each, that one match may name.
+/// Limit of the methods, headers and parameters (each) in a match.
 pub const MAX_MATCHES: usize = 16;
 
-/// The longest path, host, name and value of a match, in bytes.
+/// Limit of the path, host, names and values of a match, in bytes.
 pub const MAX_MATCH_TEXT: usize = 1024;

@@ -1,4 +1,4 @@
-//! The state of a listener, as partitions have it.
+//! The state of a listener under partitions.
 
 use super::mode::Cut;
 use super::proxy::Slot;
@@ -6,9 +6,9 @@ use super::proxy::Slot;
 /// A partition in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkCut {
-    /// The rule's position in the plan.
+    /// Position of the rule in the plan.
     pub rule: usize,
-    /// What it does.
+    /// Its effect.
     pub cut: Cut,
 }
 
@@ -25,8 +25,9 @@ pub enum ListenerId {
 /// The state of a listener at an instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// The cut of every connection, which acts before the accept.
+    /// The cut of every connection; it acts before `accept`.
     pub whole: Option<LinkCut>,
-    /// Whether some connections are cut, by network or client class; [`ActivePlan::cut`](super::ActivePlan::cut) tells which.
+    /// Whether some connections are cut, by network or client class; [`ActivePlan::cut`](super::ActivePlan::cut)
+    /// decides on each.
     pub partial: bool,
 }

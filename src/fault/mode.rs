@@ -1,4 +1,4 @@
-//! What a faulted request or connection gets.
+//! Modes: the effects of rules on requests and connections.
 
 mod check;
 mod field;
@@ -13,73 +13,73 @@ pub use table::{ActsOn, MODES, ModeInfo, StatusEffect};
 
 use super::rate::Rate;
 
-/// What a request gets instead of its answer.
+/// What a request gets instead of its ordinary answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
     /// A status code.
     Status(u16),
     /// 302 to a location.
     Redirect(String),
-    /// Nothing, until the client gives up.
+    /// No answer until the client gives up.
     Hang,
-    /// FIN without a response.
+    /// FIN without an answer.
     Close,
-    /// RST without a response.
+    /// RST without an answer.
     Reset,
     /// Bytes that are not HTTP, then FIN.
     Garbage,
-    /// A body cut short by FIN.
+    /// A body cut off by FIN.
     Truncate(Partial),
-    /// A body that stops without an end.
+    /// A body that stalls.
     BodyHang(Partial),
-    /// A body cut short by RST.
+    /// A body cut off by RST.
     BodyReset(Partial),
     /// A body with an invalid chunk.
     Malformed(Partial),
-    /// A whole body in small pieces.
+    /// A complete body in small pieces.
     Drip {
         /// What is sent.
         partial: Partial,
-        /// How long the body takes.
+        /// Time to send the body.
         over: std::time::Duration,
     },
-    /// A body that comes slowly.
+    /// A slow body.
     Throttle {
-        /// The status code; absent: the answer's own.
+        /// Status code; if absent, that of the answer.
         status: Option<u16>,
         /// Bytes per second.
         speed: u64,
     },
-    /// A body of the same length with other bytes.
+    /// A body with corrupted bytes, of the same length.
     Corrupt {
-        /// The status code; absent: the answer's own.
+        /// Status code; if absent, that of the answer.
         status: Option<u16>,
-        /// How many of the bytes are changed, at least one.
+        /// Share of the bytes to corrupt, at least one byte.
         share: Rate,
     },
-    /// A gRPC status without a message of the service.
+    /// A gRPC status without a response message.
     Grpc {
-        /// The status.
+        /// Status.
         status: GrpcStatus,
-        /// The message; empty: a line that names the rule.
+        /// Message; if empty, a line that names the rule.
         message: String,
     },
 }
 
-/// Bytes of a body that the kubelet reads at most. What comes after them is judged only if it was read along.
+/// Limit of the body bytes that the kubelet reads. Later bytes matter only if they arrive in the same read.
 pub const KUBELET_BODY_LIMIT: u64 = 10 << 10;
 
-/// The head and the part of a body that a body fault sends before it strikes.
+/// The head and the part of a body that are sent before a body fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {
-    /// The status code, if given; else that of the answer that is struck, or [`DEFAULT_STATUS`] where we make one.
+    /// Status code, if set; else that of the modified answer, or [`DEFAULT_STATUS`] for generated answers.
     pub status: Option<u16>,
-    /// Bytes of the body sent before the fault.
+    /// Body bytes sent before the fault.
     pub body: u64,
 }
 
 impl Partial {
-    /// The status code of an answer that we make.
+    /// The status code of a generated answer.
     pub fn own_status(&self) -> u16 {
         self.status.unwrap_or(DEFAULT_STATUS)
     }
@@ -111,8 +111,8 @@ impl Mode {
         self.info().name
     }
 
-    /// Whether a client takes what it gets for a failure: anything but a whole answer below 400, or a gRPC status that
-    /// is not OK. Where an application stands behind and no status is given, its answer decides.
+    /// Whether a client considers the answer a failure: anything but a complete answer below 400, or a gRPC status
+    /// other than OK. With an upstream and without a status, the upstream's answer decides.
     pub fn fails(&self) -> bool {
         match self {
             Self::Grpc { status, .. } => !status.is_ok(),
@@ -123,7 +123,7 @@ impl Mode {
         }
     }
 
-    /// The status and body size of a mode that strikes after so many bytes of a body.
+    /// The status and body size of a mode that acts after some bytes of a body.
     pub const fn partial(&self) -> Option<Partial> {
         match self {
             Self::Truncate(partial)
@@ -135,7 +135,7 @@ impl Mode {
         }
     }
 
-    /// The status code of the head that is sent, if one is and its rule says which; of an answer that we make.
+    /// The status code of a generated answer, if a head is sent.
     pub fn status(&self) -> Option<u16> {
         match (self, self.info().status) {
             (Self::Status(status), _) => Some(*status),
@@ -145,7 +145,7 @@ impl Mode {
         }
     }
 
-    /// The values of its fields; those that it does not take are the defaults.
+    /// Values of its fields, with defaults for fields that it does not have.
     pub fn parts(&self) -> ModeParts {
         let mut parts = ModeParts::default();
         if let Some(partial) = self.partial() {
@@ -167,12 +167,12 @@ impl Mode {
     }
 }
 
-/// What a partition does to connections.
+/// The effect of a partition on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
-    /// Attempts to connect time out; open connections fall silent and go on once it heals.
+    /// Connection attempts time out; open connections stall and resume when it heals.
     Drop,
-    /// Attempts to connect are refused; open connections are reset.
+    /// Connection attempts are refused; open connections are reset.
     Refuse,
     /// Connections are accepted, then reset.
     Reset,

@@ -1,6 +1,6 @@
-//! What a name of a rule or a proxy looks like.
+//! Validation of rule and proxy names.
 
-/// The longest name: that of a DNS label (RFC 1123).
+/// Length limit: that of a DNS label (RFC 1123).
 const MAX_NAME: usize = 63;
 
 /// Whether a name is a DNS label of 1 to 63 lower-case letters, digits and inner hyphens.
@@ -11,7 +11,7 @@ pub(super) fn is_label(name: &str) -> bool {
     ends && bytes.len() <= MAX_NAME && bytes.iter().all(|c| inner(*c) || *c == b'-')
 }
 
-/// A name as an error shows it: enough to see that it is too long.
-pub(super) fn shortened(name: &str) -> String {
+/// A name as shown in errors, truncated if too long.
+pub(super) fn truncated(name: &str) -> String {
     name.chars().take(MAX_NAME + 1).collect()
 }

@@ -1,12 +1,12 @@
 //! Quantiles of the normal distribution in portable arithmetic.
 
-// The coefficients stand as published.
+// The coefficients are as published.
 #![allow(clippy::excessive_precision)]
 
-/// The number of standard deviations below which a share `p` of a normal distribution lies, `p` in (0, 1).
+/// The `p`-quantile of the standard normal distribution, `p` in (0, 1).
 ///
-/// Algorithm AS 241 (`PPND16`) of Wichura, Applied Statistics 37 (1988), 477–484: about 16 digits. It needs a logarithm
-/// and a square root alone; both come from `libm`, which computes the same bits on every machine.
+/// Algorithm AS 241 (`PPND16`) of Wichura, Applied Statistics 37 (1988), 477–484: about 16 digits. It needs only a
+/// logarithm and a square root, both from `libm`, which computes the same bits on every machine.
 pub(super) fn quantile(p: f64) -> f64 {
     let q = p - 0.5;
     if q.abs() <= 0.425 {
@@ -101,8 +101,8 @@ mod tests {
     use super::quantile;
 
     #[test]
-    fn quantiles_are_those_of_the_published_tables() {
-        // Values of Wichura's paper and of statistics.NormalDist().inv_cdf in Python.
+    fn quantiles_match_published_tables() {
+        // From Wichura's paper and Python's `statistics.NormalDist().inv_cdf`.
         for (p, z) in [
             (0.25, -0.674_489_750_196_081_7),
             (0.5, 0.0),

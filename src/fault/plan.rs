@@ -7,10 +7,10 @@ use thiserror::Error;
 use super::limits::MAX_RULES;
 use super::rule::{Rule, RuleName};
 
-/// What is wrong with a list of rules as a whole.
+/// An error of a list of rules.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// Two rules of one name.
+    /// Two rules with the same name.
     #[error("the name {name} is used by rules {} and {}; each needs a name of its own", at[0], at[1])]
     Duplicate {
         /// The name.
@@ -23,12 +23,12 @@ pub enum PlanError {
     TooMany(usize),
 }
 
-/// An ordered list of rules: the first that fires decides what a request gets.
+/// An ordered list of rules: the first that fires decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan(Vec<Rule>);
 
 impl Plan {
-    /// A plan, if every name is used once; otherwise everything that is wrong.
+    /// Creates a plan if names are unique; otherwise returns all errors.
     pub fn new(rules: Vec<Rule>) -> Result<Self, Vec<PlanError>> {
         let mut errors = Vec::new();
         if rules.len() > MAX_RULES {
@@ -44,12 +44,12 @@ impl Plan {
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
     }
 
-    /// The rules in their order.
+    /// The rules in order.
     pub fn rules(&self) -> &[Rule] {
         &self.0
     }
 
-    /// The rules, taken out.
+    /// Returns the rules.
     pub fn into_rules(self) -> Vec<Rule> {
         self.0
     }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_holds_as_many_rules_as_it_says() {
+    fn a_plan_accepts_rules_up_to_the_limit() {
         let names: Vec<String> = (0..=MAX_RULES).map(|i| format!("rule-{i}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(Plan::new(rules(&names[1..])).is_ok());

@@ -1,4 +1,4 @@
-//! What happens to the process itself.
+//! Faults of the process itself.
 
 mod container;
 mod table;
@@ -11,32 +11,32 @@ pub use table::{PROCESS_MODES, ProcessField, ProcessModeInfo, ProcessParts};
 use super::error::RuleError;
 use super::limits::MAX_DELAY;
 
-/// The exit code of mode exit, unless given.
+/// Default exit code of mode `exit`.
 pub const DEFAULT_CODE: u8 = 1;
 
-/// The exit code of a process that SIGABRT ended, as shells and container runtimes report it.
+/// Exit code of a process that SIGABRT ended, as reported by shells and container runtimes.
 pub const ABORT_CODE: u8 = 134;
 
-/// The largest share of the container's limit that mode memory may ask for, in percent: enough to go beyond it.
+/// Limit of the share of the container's memory limit in mode `memory`, in percent: enough to exceed it.
 pub const MAX_SIZE_PERCENT: f64 = 200.0;
 
-/// The most cores that a rule may ask for, and the least.
+/// Range of the cores that a rule may use.
 pub const CORES: std::ops::RangeInclusive<f64> = 0.01..=1024.0;
 
-/// The longest path of mode disk, in bytes: that of the kernel.
+/// Length limit of the path of mode `disk`, in bytes: that of the kernel.
 const MAX_PATH: usize = 4096;
 
-/// How much memory.
+/// An amount of memory or disk space.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Size {
-    /// So many bytes.
+    /// In bytes.
     Bytes(u64),
-    /// A share of the memory limit of the container, in percent.
+    /// As a share of the container's memory limit, in percent.
     Percent(f64),
 }
 
 impl Size {
-    /// The bytes, in a container with that limit.
+    /// The size in bytes, for a given memory limit.
     pub fn bytes(self, limit: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -45,28 +45,28 @@ impl Size {
     }
 }
 
-/// What a rule does to the process.
+/// The effect of a rule on the process.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProcessMode {
-    /// It ends with this exit code.
+    /// Exits with this code.
     Exit(u8),
-    /// It ends as SIGABRT ends a process.
+    /// Aborts, as with SIGABRT.
     Abort,
-    /// It holds memory.
+    /// Allocates memory.
     Memory(Size),
-    /// It burns so many cores' worth of CPU time.
+    /// Uses this many cores of CPU time.
     Cpu(f64),
-    /// SIGTERM does nothing.
+    /// Ignores SIGTERM.
     IgnoreTerm,
-    /// SIGTERM is acted on so much later.
+    /// Delays the handling of SIGTERM.
     SlowTerm(Duration),
-    /// It holds the file descriptors that the admin listener does not need.
+    /// Uses all file descriptors that the admin listener does not need.
     Fds,
-    /// It fills a volume.
+    /// Fills a volume.
     Disk {
-        /// The mount point of the volume.
+        /// Mount point of the volume.
         path: String,
-        /// Bytes.
+        /// Bytes to write.
         size: u64,
     },
 }
@@ -91,7 +91,7 @@ impl ProcessMode {
         self.info().name
     }
 
-    /// The exit code with which it ends the process; `None`: it goes on.
+    /// The exit code with which it ends the process; `None` if the process continues.
     pub const fn exit_code(&self) -> Option<u8> {
         match self {
             Self::Exit(code) => Some(*code),
@@ -100,12 +100,12 @@ impl ProcessMode {
         }
     }
 
-    /// Whether it acts at a SIGTERM that arrives in its window, and not from the window's beginning on.
+    /// Whether it acts when SIGTERM arrives in its window, instead of when the window opens.
     pub const fn acts_at_term(&self) -> bool {
         matches!(self, Self::IgnoreTerm | Self::SlowTerm(_))
     }
 
-    /// The values of its fields; those that it does not take are absent.
+    /// Values of its fields; fields that it does not have are absent.
     pub fn parts(&self) -> ProcessParts {
         let mut parts = ProcessParts::default();
         match self {
@@ -137,7 +137,7 @@ impl ProcessMode {
     }
 }
 
-/// Whether a path is absolute, and says where it leads.
+/// Whether a path is absolute and has no `.` or `..`.
 fn is_plain_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= MAX_PATH

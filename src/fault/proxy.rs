@@ -1,4 +1,4 @@
-//! Proxies as targets: their names, and the table that gives each a slot.
+//! Proxies as targets: their names, and the table that assigns slots.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::limits::MAX_PROXIES;
 use super::name::is_label;
 use super::target::{Target, TargetId, TargetSet, Targets};
 
-/// Names that mean something else, and that no proxy may have.
+/// Names that proxies must not have.
 pub const RESERVED_NAMES: [&str; 9] = [
     "liveness",
     "readiness",
@@ -22,7 +22,7 @@ pub const RESERVED_NAMES: [&str; 9] = [
     "request",
 ];
 
-/// The name of a proxy: a DNS label that is none of [`RESERVED_NAMES`].
+/// The name of a proxy: a DNS label that is not one of [`RESERVED_NAMES`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProxyName(Arc<str>);
 
@@ -31,10 +31,10 @@ impl ProxyName {
     ///
     /// # Errors
     ///
-    /// It is no DNS label, or reserved.
+    /// It is not a DNS label, or it is reserved.
     pub fn new(name: &str) -> Result<Self, RuleError> {
         if !is_label(name) {
-            return Err(RuleError::Name(super::name::shortened(name)));
+            return Err(RuleError::Name(super::name::truncated(name)));
         }
         if RESERVED_NAMES.contains(&name) {
             return Err(RuleError::ReservedName(name.to_owned()));
@@ -63,36 +63,36 @@ pub enum Protocol {
     Tcp,
 }
 
-/// The place of a proxy in the tables of a process, below [`MAX_PROXIES`]. It stays the same as long as the proxy is
-/// known; another process may give another one.
+/// The index of a proxy in the tables of a process, below [`MAX_PROXIES`]. It is stable while the proxy is known, but
+/// may differ between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u8);
 
 impl Slot {
-    /// All slots in their order.
+    /// All slots in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..MAX_PROXIES as u8).map(Self)
     }
 
-    /// Position in tables by slot.
+    /// The index in tables by slot.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One known proxy.
+/// A known proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
+struct KnownProxy {
     name: ProxyName,
-    /// Where the stretches of its draws begin; a function of the name alone.
+    /// Offset of its draws; depends only on the name.
     lane: Lane,
-    /// Whether the proxy is there. One that is gone keeps its slot, and with it its counts, until the slot is needed.
+    /// Whether the proxy exists. A removed proxy keeps its slot and counts until the slot is needed.
     is_present: bool,
 }
 
-/// The proxies that a process knows, each in its slot. A clone is cheap.
+/// The known proxies and their slots. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies(Option<Arc<[Known]>>);
+pub struct Proxies(Option<Arc<[KnownProxy]>>);
 
 /// More proxies than there are slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,8 +100,8 @@ pub struct Proxies(Option<Arc<[Known]>>);
 pub struct TooManyProxies(pub usize);
 
 impl Proxies {
-    /// The table in which exactly `names` are present. Names that are known keep their slots; a new one takes a slot that
-    /// was never used, or else that of the first proxy that is gone, whose counts are lost.
+    /// The table in which exactly `names` are present. Known names keep their slots; a new name takes an unused slot,
+    /// or that of the first removed proxy, whose counts are lost.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Proxies {
         if names.len() > MAX_PROXIES {
             return Err(TooManyProxies(names.len()));
         }
-        let mut table: Vec<Known> = self.known().to_vec();
+        let mut table: Vec<KnownProxy> = self.known().to_vec();
         for known in &mut table {
             known.is_present = names.contains(&&known.name);
         }
@@ -121,7 +121,7 @@ impl Proxies {
             if table.iter().any(|known| known.name == *name) {
                 continue;
             }
-            let known = Known { name: name.clone(), lane: Lane::named(name.as_str()), is_present: true };
+            let known = KnownProxy { name: name.clone(), lane: Lane::named(name.as_str()), is_present: true };
             match table.iter().position(|known| !known.is_present) {
                 Some(free) if table.len() == MAX_PROXIES => table[free] = known,
                 _ => table.push(known),
@@ -135,7 +135,7 @@ impl Proxies {
         self.present().find(|(_, known)| *known == name).map(|(slot, _)| slot)
     }
 
-    /// The slot of a proxy that is known, present or not.
+    /// The slot of a known proxy, present or not.
     pub fn slot_of_known(&self, name: &ProxyName) -> Option<Slot> {
         self.all().find(|(_, known)| *known == name).map(|(slot, _)| slot)
     }
@@ -150,20 +150,20 @@ impl Proxies {
         self.slots().filter(|(_, known)| known.is_present).map(|(slot, known)| (slot, &known.name))
     }
 
-    /// All that are known, those included that are gone.
+    /// All known proxies, including removed ones.
     pub fn all(&self) -> impl Iterator<Item = (Slot, &ProxyName)> {
         self.slots().map(|(slot, known)| (slot, &known.name))
     }
 
-    fn slots(&self) -> impl Iterator<Item = (Slot, &Known)> {
+    fn slots(&self) -> impl Iterator<Item = (Slot, &KnownProxy)> {
         Slot::all().zip(self.known())
     }
 
-    fn known(&self) -> &[Known] {
+    fn known(&self) -> &[KnownProxy] {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// The name of a target, as plans and metric labels have it.
+    /// The name of a target, as in plans and metric labels.
     pub fn target_name(&self, target: TargetId) -> &str {
         match target {
             TargetId::Class(class) => class.name(),
@@ -171,14 +171,14 @@ impl Proxies {
         }
     }
 
-    /// The targets of a rule, by slot. Proxies that are not present are left out.
+    /// The targets of a rule as a set of indexes. Proxies that are not present are omitted.
     pub(super) fn set(&self, targets: &Targets) -> TargetSet {
         let classes = targets.iter().fold(TargetSet::default(), |set, class| set.with(class.into()));
         let slots = targets.proxies().iter().filter_map(|name| self.slot(name));
         slots.fold(classes, |set, slot| set.with(TargetId::Proxy(slot)))
     }
 
-    /// Where the draws for a target begin.
+    /// The offset of the draws for a target.
     #[inline]
     pub(super) fn lane(&self, target: TargetId) -> Lane {
         match target {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_taken_from_a_proxy_that_is_gone_only_when_none_is_unused() {
+    fn a_removed_proxy_loses_its_slot_only_when_none_is_unused() {
         let full = Proxies::default().with(&names(0..MAX_PROXIES)).unwrap();
         assert_eq!(full.with(&names(0..MAX_PROXIES + 1)), Err(TooManyProxies(MAX_PROXIES + 1)));
         let mut kept = names(0..MAX_PROXIES);

@@ -1,13 +1,13 @@
-//! How often a rule fires, and in which runs.
+//! How often a rule fires, and in what runs.
 
 use super::draw::Draws;
 use super::error::TriggerError;
 use super::limits::MAX_BURST;
 
-/// By how much a burst may lie below its minimum: 1/(1−0.9) is a little above 10 in binary, and 10 must be accepted.
+/// Tolerance below the minimum of a burst: 1/(1−0.9) is slightly above 10 in binary, and 10 must be accepted.
 const TOLERANCE: f64 = 1e-9;
 
-/// The share of the eligible requests that a rule hits, kept in percent as it was written.
+/// The share of eligible requests that a rule acts on, in percent as written.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rate(f64);
 
@@ -17,7 +17,7 @@ impl Rate {
 
     /// A rate from a percentage between 0 and 100.
     pub fn from_percent(percent: f64) -> Result<Self, TriggerError> {
-        // The comparison is false for NaN, too.
+        // The comparison is also false for NaN.
         if (0.0..=100.0).contains(&percent) { Ok(Self(percent)) } else { Err(TriggerError::Rate(percent)) }
     }
 
@@ -26,7 +26,7 @@ impl Rate {
         self.0
     }
 
-    /// Whether every eligible request is hit.
+    /// Whether it acts on every eligible request.
     pub fn is_always(self) -> bool {
         self.0 >= 100.0
     }
@@ -36,13 +36,13 @@ impl Rate {
     }
 }
 
-/// The mean number of consecutive requests that a rule hits.
+/// The mean number of consecutive requests that a rule acts on.
 ///
-/// Hits follow a two-state chain (Gilbert 1960, Elliott 1963) over the request numbers. With a rate *r* and a mean run
-/// *b*, a run ends with probability 1/*b* and begins with *r*/((1−*r*) *b*). Each draw either forces a hit, forces
-/// none, or keeps what was; so the state at *n* is that of the last forcing draw, found by reading the draws
-/// backwards, (1−*r*) *b* of them on average. Number 0 is drawn by the rate alone: the chain is stationary from the
-/// start.
+/// Hits follow a two-state Markov chain (Gilbert 1960, Elliott 1963) over the request numbers. With rate *r* and mean
+/// run *b*, a run ends with probability 1/*b* and starts with probability *r*/((1−*r*) *b*). Each draw either forces
+/// a hit, forces a miss, or keeps the state; so the state at *n* is that of the last forcing draw, found by reading
+/// draws backwards, (1−*r*) *b* of them on average. Number 0 is drawn by the rate alone, which makes the chain
+/// stationary from the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst(f64);
 
@@ -64,12 +64,13 @@ impl Burst {
         Ok(Self(mean))
     }
 
-    /// The mean run, in requests.
+    /// The mean run in requests.
     pub fn mean(self) -> f64 {
         self.0
     }
 
-    /// Whether request `number` is hit at `rate`, a share of at most the one the burst was checked against.
+    /// Whether request `number` is a hit at `rate`, which must not exceed the rate that the burst was checked
+    /// against.
     pub(super) fn hits(self, rate: f64, draws: &Draws, number: u64) -> bool {
         let ends = 1.0 / self.0;
         let begins = ends * rate / (1.0 - rate);
@@ -98,7 +99,7 @@ mod tests {
         assert!(Burst::new(2.0, half).is_ok());
         assert_eq!(
             Burst::new(1.5, half).unwrap_err().to_string(),
-            "a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"
+            "a burst of 1.5 is too short for a rate of 50%: 2 is the minimum, with independent draws"
         );
         assert!(Burst::new(10.0, Rate::from_percent(90.0).unwrap()).is_ok());
         assert_eq!(Burst::new(101.0, half), Err(TriggerError::BurstOutOfRange(101.0)));
@@ -110,7 +111,7 @@ mod tests {
         for percent in [1.0, 7.0, 25.0, 29.0, 33.3, 80.0, 90.0, 98.7, 99.0] {
             let rate = Rate::from_percent(percent).unwrap();
             let error = Burst::new(1.0, rate).unwrap_err().to_string();
-            let named = error.split_once("%: ").unwrap().1.split_once(" is the least").unwrap().0;
+            let named = error.split_once("%: ").unwrap().1.split_once(" is the minimum").unwrap().0;
             assert!(Burst::new(named.parse().unwrap(), rate).is_ok(), "{error}");
             assert!(error.contains(&format!("for a rate of {percent}%")), "{error}");
         }

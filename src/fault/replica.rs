@@ -1,46 +1,46 @@
-//! Where a plan runs: which replica of how many, since when, after how many starts.
+//! The replica that a plan runs on: its identity, its start time and the number of its starts.
 
 use std::time::Duration;
 
 use super::draw::{Draws, Seed};
 use super::rate::Rate;
 
-/// An instant of the calendar, as the time since 1970-01-01T00:00:00Z.
+/// An instant of the calendar, as time since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub Duration);
 
 /// The replicas that a rule acts on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pods {
-    /// This share of them. Each replica is in it or not by itself, so that of few it may be none.
+    /// This share of the replicas. Each is drawn independently, so that of a few replicas none may be selected.
     Share(Rate),
-    /// Those with these numbers in their StatefulSet.
+    /// The replicas with these ordinals in their StatefulSet.
     Ordinals(Vec<u32>),
 }
 
-/// Where a plan runs.
+/// The replica that a plan runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// The seed that all replicas share, mixed with the name of this one; absent without either.
+    /// The seed shared by all replicas, mixed with the name of this one; absent without either.
     pub key: Option<Seed>,
-    /// Its number in its StatefulSet.
+    /// Its ordinal in its StatefulSet.
     pub ordinal: Option<u32>,
-    /// Which start of the container this is, from 1 on.
+    /// Number of this start of the container, from 1.
     pub starts: u64,
-    /// The instant at which the clock of the process stood at zero.
-    pub began: Timestamp,
-    /// Where that clock stood when this start began: at zero, or where the start before left it.
+    /// The instant at which the process clock was zero.
+    pub epoch: Timestamp,
+    /// The process clock at this start: zero, or where the previous start left it.
     pub resumed: Duration,
 }
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { key: None, ordinal: None, starts: 1, began: Timestamp::default(), resumed: Duration::ZERO }
+        Self { key: None, ordinal: None, starts: 1, epoch: Timestamp::default(), resumed: Duration::ZERO }
     }
 }
 
 impl Replica {
-    /// A replica of that name; `seed` is the one that all replicas share.
+    /// The replica of that name; `seed` is shared by all replicas.
     pub fn named(seed: Option<u64>, name: Option<&str>) -> Self {
         Self {
             key: seed.zip(name).map(|(seed, name)| Seed(seed).for_pod(name)),
@@ -49,7 +49,7 @@ impl Replica {
         }
     }
 
-    /// Whether it is one of `pods`.
+    /// Whether `pods` selects it.
     pub fn is_one_of(&self, pods: &Pods) -> bool {
         match pods {
             Pods::Share(rate) => self.share("pods").is_some_and(|share| share < rate.share()),
@@ -57,21 +57,21 @@ impl Replica {
         }
     }
 
-    /// How much later than the first it begins what is staggered over `most`.
+    /// Its delay when replicas are staggered over `most`.
     pub(super) fn stagger(&self, most: Duration) -> Duration {
         most.mul_f64(self.share("stagger").unwrap_or_default())
     }
 
-    /// A number in [0, 1) that stays the same for a replica.
+    /// A number in [0, 1) that is stable for a replica.
     fn share(&self, purpose: &str) -> Option<f64> {
         Some(Draws::of(self.key?, purpose).share(1))
     }
 }
 
-/// The number at the end of a StatefulSet's Pod name, such as the 2 of `web-2`.
+/// The number at the end of a StatefulSet's Pod name, such as 2 for `web-2`.
 fn ordinal(name: &str) -> Option<u32> {
     let (_, number) = name.rsplit_once('-')?;
-    // A sign or a leading zero would be no ordinal.
+    // A sign or a leading zero is not part of an ordinal.
     let number_of = number.parse().ok()?;
     (u32::to_string(&number_of) == number).then_some(number_of)
 }

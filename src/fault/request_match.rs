@@ -1,23 +1,23 @@
-//! Which requests of a target a rule acts on.
+//! Matching requests of a target.
 
 use super::error::MatchError;
 use super::limits::{MAX_MATCH_TEXT, MAX_MATCHES};
 
-/// What a match may look at of a request.
+/// The parts of a request that a match may use.
 pub trait RequestView {
     /// The method, such as `GET`.
     fn method(&self) -> &str;
-    /// The path as it was sent, without the query.
+    /// The raw path, without the query.
     fn path(&self) -> &str;
-    /// The query as it was sent, without `?`.
+    /// The raw query, without `?`.
     fn query(&self) -> Option<&str>;
-    /// The host that was asked for, with the port if one was named.
+    /// The requested host, with the port if present.
     fn host(&self) -> Option<&str>;
-    /// The values of a header, whose name is given in lower case.
+    /// The values of a header; the name is in lower case.
     fn header(&self, name: &str) -> impl Iterator<Item = &[u8]>;
 }
 
-/// Which requests of a target are meant: those for which everything that is given holds.
+/// Conditions on the requests of a target; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     path: Option<PathPattern>,
@@ -27,30 +27,30 @@ pub struct Match {
     query: Vec<(String, ValuePattern)>,
 }
 
-/// One path, or all below it.
+/// An exact path, or a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PathPattern {
     Exact(String),
-    /// With the slash at the end.
+    /// Including the trailing slash.
     Below(String),
 }
 
-/// A value, or any.
+/// An exact value, or any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ValuePattern {
     Present,
     Exact(String),
 }
 
-/// How a plan writes that any value will do.
+/// The notation for any value.
 const PRESENT: &str = "*";
 
 impl Match {
-    /// Asks for a path: exact, or with `/*` at the end for everything below it.
+    /// Sets the path: exact, or with `/*` at the end for everything below it.
     ///
     /// # Errors
     ///
-    /// It does not begin with `/`, has characters that no path on the wire has, or is too long.
+    /// It does not start with `/`, has invalid characters, or is too long.
     pub fn set_path(&mut self, path: &str) -> Result<(), MatchError> {
         check_length(path)?;
         let (fixed, pattern) = match path.strip_suffix('*') {
@@ -65,11 +65,11 @@ impl Match {
         Ok(())
     }
 
-    /// Asks for one of several methods.
+    /// Adds one of several methods.
     ///
     /// # Errors
     ///
-    /// It is no method, or there are too many.
+    /// It is not a method, or there are too many.
     pub fn add_method(&mut self, method: &str) -> Result<(), MatchError> {
         check_length(method)?;
         if !is_token(method) {
@@ -83,11 +83,11 @@ impl Match {
         Ok(())
     }
 
-    /// Asks for a host, with a port or without; without one, any port will do.
+    /// Sets the host. Without a port, any port matches.
     ///
     /// # Errors
     ///
-    /// It is empty, too long, or has characters that no host has.
+    /// It is empty, too long, or has invalid characters.
     pub fn set_host(&mut self, host: &str) -> Result<(), MatchError> {
         check_length(host)?;
         let is_host_byte = |c: u8| c.is_ascii_alphanumeric() || b"-._:[]~%".contains(&c);
@@ -98,11 +98,11 @@ impl Match {
         Ok(())
     }
 
-    /// Asks for a header with an exact value; `*` asks that it be there.
+    /// Adds a header with an exact value; `*` matches any value.
     ///
     /// # Errors
     ///
-    /// The name is no header's or was given before, the value cannot be sent, or there are too many.
+    /// The name is invalid or a duplicate, the value is invalid, or there are too many.
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), MatchError> {
         check_length(name)?;
         check_length(value)?;
@@ -110,19 +110,19 @@ impl Match {
             return Err(MatchError::HeaderName);
         }
         let is_value_char = |c: char| c == '\t' || !c.is_control();
-        // Whitespace around a value is not a part of it, so such a value would never match.
+        // Header values have no surrounding whitespace, so such a value would never match.
         if value.trim_matches([' ', '\t']) != value || !value.chars().all(is_value_char) {
             return Err(MatchError::HeaderValue);
         }
         add(&mut self.headers, name.to_ascii_lowercase(), value)
     }
 
-    /// Asks for a parameter of the query with an exact value; `*` asks that it be there. Both are compared as they are
-    /// after decoding (`%20` and `+` are spaces).
+    /// Adds a query parameter with an exact value; `*` matches any value. Both are compared after decoding (`%20` and
+    /// `+` are spaces).
     ///
     /// # Errors
     ///
-    /// The name is empty or was given before, or there are too many.
+    /// The name is empty or a duplicate, or there are too many.
     pub fn add_query(&mut self, name: &str, value: &str) -> Result<(), MatchError> {
         check_length(name)?;
         check_length(value)?;
@@ -132,12 +132,12 @@ impl Match {
         add(&mut self.query, name.to_owned(), value)
     }
 
-    /// Whether nothing is asked for.
+    /// Whether it has no conditions.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The path, as [`set_path`](Self::set_path) takes it.
+    /// The path, in the form of [`set_path`](Self::set_path).
     pub fn path(&self) -> Option<String> {
         self.path.as_ref().map(|path| match path {
             PathPattern::Exact(path) => path.clone(),
@@ -145,7 +145,7 @@ impl Match {
         })
     }
 
-    /// The methods, in upper case; empty: any.
+    /// The methods in upper case; empty for any.
     pub fn methods(&self) -> &[String] {
         &self.methods
     }
@@ -165,7 +165,7 @@ impl Match {
         written(&self.query)
     }
 
-    /// Whether a request is one of those that are meant.
+    /// Whether a request matches.
     pub fn admits(&self, request: &impl RequestView) -> bool {
         self.admits_path(request.path())
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method()))
@@ -220,13 +220,13 @@ const fn check_number(known: usize) -> Result<(), MatchError> {
     if known >= MAX_MATCHES { Err(MatchError::TooMany) } else { Ok(()) }
 }
 
-/// Whether a text is a token of RFC 9110: the name of a header, or a method.
+/// Whether a text is a token (RFC 9110): a header name or a method.
 fn is_token(text: &str) -> bool {
     let is_token_byte = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// Whether a host is meant. Where the pattern has no port, that of the request is left out.
+/// Whether a host matches. Without a port in the pattern, the port of the request is ignored.
 fn is_host(given: Option<&str>, pattern: &str) -> bool {
     let Some(given) = given else { return false };
     let has_port = |host: &str| host.rfind(':').is_some_and(|colon| !host[colon..].contains(']'));
@@ -237,7 +237,7 @@ fn is_host(given: Option<&str>, pattern: &str) -> bool {
     given.eq_ignore_ascii_case(pattern)
 }
 
-/// Whether a query has the parameter; of one that is repeated, any value will do.
+/// Whether a query has the parameter; any of its repeated values may match.
 fn has_parameter(query: Option<&str>, name: &str, value: &ValuePattern) -> bool {
     query.is_some_and(|query| {
         query.split('&').any(|pair| {
@@ -247,7 +247,7 @@ fn has_parameter(query: Option<&str>, name: &str, value: &ValuePattern) -> bool 
     })
 }
 
-/// The bytes of a name or value in a query. A `%` that begins no escape stands for itself.
+/// The decoded bytes of a name or value in a query. A `%` that starts no escape is kept.
 fn decoded(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.bytes();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! One rule: when something happens to whom, and what.
+//! A rule: a condition, its targets and an effect.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::answer::{Answer, PLAIN};
+use super::answer::{Answer, NO_OPTIONS};
 use super::delay::Delay;
 use super::error::{MatchError, RuleError};
 use super::mode::{Cut, Mode, Partial};
-use super::name::{is_label, shortened};
+use super::name::{is_label, truncated};
 use super::process::ProcessMode;
 use super::proxy::ProxyName;
 use super::replica::{Pods, Replica};
@@ -18,14 +18,14 @@ use super::request_match::Match;
 use super::target::{ClientFilter, Targets};
 use super::trigger::Trigger;
 
-/// The name of a rule: a DNS label, so that it fits a metric label, a header and a log field.
+/// The name of a rule: a DNS label, so that it fits in a metric label, a header and a log field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleName(Arc<str>);
 
 impl RuleName {
     /// A name of 1 to 63 lower-case letters, digits and inner hyphens.
     pub fn new(name: &str) -> Result<Self, RuleError> {
-        if is_label(name) { Ok(Self(name.into())) } else { Err(RuleError::Name(shortened(name))) }
+        if is_label(name) { Ok(Self(name.into())) } else { Err(RuleError::Name(truncated(name))) }
     }
 
     /// The name as text.
@@ -40,22 +40,22 @@ impl fmt::Display for RuleName {
     }
 }
 
-/// The networks a cut acts on: those that are named, less the ones that are excepted.
+/// The networks that a cut applies to: the named ones without the exceptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// Networks that are cut; empty: all.
+    /// Networks to cut; empty for all.
     pub within: Vec<IpNet>,
-    /// Networks that are spared.
+    /// Networks to exclude.
     pub except: Vec<IpNet>,
 }
 
 impl Networks {
-    /// Whether every address is meant.
+    /// Whether it applies to every address.
     pub fn is_all(&self) -> bool {
         self.within.is_empty() && self.except.is_empty()
     }
 
-    /// Whether `peer` is meant. An IPv4 address in IPv6 form (`::ffff:10.0.0.1`) counts as IPv4.
+    /// Whether it applies to `peer`. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) counts as IPv4.
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         let holds = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
@@ -63,7 +63,7 @@ impl Networks {
     }
 }
 
-/// A listener, as a rule names it.
+/// A listener, as rules name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ListenerName {
     /// The probe listener: target `listener`.
@@ -74,7 +74,7 @@ pub enum ListenerName {
 }
 
 impl ListenerName {
-    /// The target that stands for it in plans and metric labels.
+    /// Its target name in plans and metric labels.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Probe => "listener",
@@ -83,54 +83,54 @@ impl ListenerName {
     }
 }
 
-/// The rule acts on no requests.
+/// For rules that do not act on requests.
 static NO_TARGETS: Targets = Targets::NONE;
 
-/// What a rule acts on, and what it does there.
+/// What a rule acts on, and its effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Requests to some targets.
+    /// Acts on requests to targets.
     Requests {
         /// The targets.
         targets: Targets,
-        /// Waits before the answer or the fault.
+        /// Delay before the answer or the fault.
         delay: Option<Delay>,
-        /// What replaces the answer; absent: the answer comes, late.
+        /// Replaces the answer; if absent, the answer is only delayed.
         mode: Option<Mode>,
     },
-    /// A listener as a whole: a partition.
+    /// Acts on a listener: a partition.
     Listener {
-        /// Which one.
+        /// The listener.
         listener: ListenerName,
-        /// What happens to connections.
+        /// The effect on connections.
         cut: Cut,
-        /// Whose.
+        /// The networks it applies to.
         from: Networks,
     },
-    /// The process itself.
+    /// Acts on the process.
     Process {
-        /// What happens to it.
+        /// The effect.
         mode: ProcessMode,
-        /// Whether it may take what others on the node need.
+        /// Whether it may exceed what the container's limits protect.
         allow_node_pressure: bool,
     },
 }
 
-/// One rule of a plan, checked.
+/// A validated rule of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     name: RuleName,
     client: ClientFilter,
     trigger: Trigger,
     action: Action,
-    /// Absent for most rules, which say nothing of it.
+    /// Boxed because most rules do not need it.
     answer: Option<Box<Answer>>,
-    /// Which requests of its targets it acts on; absent: all.
+    /// The requests of its targets that it acts on; absent for all.
     request_match: Option<Box<Match>>,
 }
 
 impl Rule {
-    /// A rule, if its parts go together.
+    /// Creates a rule if its parts are consistent.
     pub fn new(
         name: RuleName,
         client: ClientFilter,
@@ -155,11 +155,11 @@ impl Rule {
         Ok(Self { name, client, trigger, action, answer: None, request_match: None })
     }
 
-    /// The rule for those requests of its targets alone that a match admits.
+    /// The rule, restricted to requests that match.
     ///
     /// # Errors
     ///
-    /// The match asks for nothing, or the rule acts on no requests.
+    /// The match is empty, or the rule does not act on requests.
     pub fn with_match(mut self, request_match: Match) -> Result<Self, RuleError> {
         let other = match &self.action {
             Action::Requests { .. } => None,
@@ -176,14 +176,14 @@ impl Rule {
         Ok(self)
     }
 
-    /// The same rule, whose faulted answers carry what `answer` says, if that goes with its mode.
+    /// The rule with options for its faulted answers, if they fit its mode.
     pub fn with_answer(mut self, answer: Answer) -> Result<Self, RuleError> {
         answer.check(self.mode())?;
         self.answer = (!answer.is_plain()).then(|| Box::new(answer));
         Ok(self)
     }
 
-    /// Whether what it asks of its replica can be told there.
+    /// Checks that the replica has the identity that the rule needs.
     pub fn check_replica(&self, replica: &Replica) -> Result<(), RuleError> {
         let Trigger { pods, stagger, .. } = &self.trigger;
         match pods {
@@ -199,7 +199,7 @@ impl Rule {
         &self.name
     }
 
-    /// Whose requests or connections it acts on.
+    /// The clients it acts on.
     pub fn client(&self) -> ClientFilter {
         self.client
     }
@@ -209,17 +209,17 @@ impl Rule {
         &self.trigger
     }
 
-    /// Which requests of its targets it acts on; absent: all.
+    /// The requests of its targets that it acts on; absent for all.
     pub fn request_match(&self) -> Option<&Match> {
         self.request_match.as_deref()
     }
 
-    /// What it does.
+    /// Its effect.
     pub fn action(&self) -> &Action {
         &self.action
     }
 
-    /// The targets whose requests it acts on; none where it does not act on requests.
+    /// The targets of a rule on requests; none for other rules.
     pub fn targets(&self) -> &Targets {
         match &self.action {
             Action::Requests { targets, .. } => targets,
@@ -227,7 +227,7 @@ impl Rule {
         }
     }
 
-    /// The listener that it acts on as a whole.
+    /// The listener of a partition.
     pub fn listener(&self) -> Option<&ListenerName> {
         match &self.action {
             Action::Listener { listener, .. } => Some(listener),
@@ -235,7 +235,7 @@ impl Rule {
         }
     }
 
-    /// The proxies that it names, whether it acts on their requests or on their listeners.
+    /// The proxies that it names, as targets or as listeners.
     pub fn proxies(&self) -> impl Iterator<Item = &ProxyName> {
         let of_listener = match self.listener() {
             Some(ListenerName::Proxy(name)) => Some(name),
@@ -244,12 +244,12 @@ impl Rule {
         self.targets().proxies().iter().chain(of_listener)
     }
 
-    /// Whether it is a partition: it acts on a listener, not on requests.
+    /// Whether it is a partition.
     pub fn is_partition(&self) -> bool {
         self.listener().is_some()
     }
 
-    /// What it does to the process itself.
+    /// The mode of a process rule.
     pub fn process(&self) -> Option<&ProcessMode> {
         match &self.action {
             Action::Process { mode, .. } => Some(mode),
@@ -257,7 +257,7 @@ impl Rule {
         }
     }
 
-    /// What it does to every connection of its listener; `None` where it spares some, or acts on requests.
+    /// The cut of a partition without exceptions; `None` otherwise.
     pub fn whole_cut(&self) -> Option<Cut> {
         match &self.action {
             Action::Listener { cut, from, .. } if from.is_all() && self.client.is_any() => Some(*cut),
@@ -265,7 +265,7 @@ impl Rule {
         }
     }
 
-    /// What replaces the answer of a request.
+    /// The mode of a rule on requests.
     pub fn mode(&self) -> Option<&Mode> {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref(),
@@ -273,13 +273,12 @@ impl Rule {
         }
     }
 
-    /// What its faulted answers carry beside what the mode says.
+    /// The options of its faulted answers.
     pub fn answer(&self) -> &Answer {
-        self.answer.as_deref().unwrap_or(&PLAIN)
+        self.answer.as_deref().unwrap_or(&NO_OPTIONS)
     }
 
-    /// Bytes of the body that come before `partial` strikes an answer of our own: of a body that is given, never the
-    /// last one.
+    /// Body bytes that a generated answer sends before `partial` acts: of a configured body, never the last one.
     pub fn strikes_after(&self, partial: Partial) -> u64 {
         match &self.answer().body_text {
             Some(text) => partial.body.min((text.len() as u64).saturating_sub(1)),
@@ -287,12 +286,12 @@ impl Rule {
         }
     }
 
-    /// Whether, inside its window, every request of the client class it is for fails.
+    /// Whether it fails every request of its client class in its window.
     pub fn fails_all(&self) -> bool {
         self.request_match.is_none() && self.trigger.is_certain() && self.mode().is_some_and(Mode::fails)
     }
 
-    /// What it does in one word, as in the metric label `mode`: its mode, or `delay`.
+    /// Its effect in one word, as in the metric label `mode`: its mode, or `delay`.
     pub fn effect(&self) -> &'static str {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref().map_or("delay", Mode::name),
@@ -321,7 +320,7 @@ fn check_process(client: ClientFilter, trigger: &Trigger, mode: &ProcessMode) ->
         return Err(RuleError::ProcessClient);
     }
     let Trigger { requests, burst, ramp, .. } = trigger;
-    let process = "target process, which gets no requests";
+    let process = "target process, which has no requests";
     let grows = matches!(mode, ProcessMode::Memory(_));
     let given = [
         ("requests", requests.is_some(), process),

@@ -1,11 +1,11 @@
-//! Whom a rule acts on.
+//! Targets and clients of rules.
 
 use std::fmt;
 
 use super::limits::MAX_PROXIES;
 use super::proxy::{ProxyName, Slot};
 
-/// A class of the probe listener's requests. Proxies are targets, too: [`TargetId`] is either.
+/// A class of requests to the probe listener. Proxies are targets as well: [`TargetId`] is either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// `/healthz` and its aliases.
@@ -14,14 +14,14 @@ pub enum Target {
     Readiness,
     /// `/startupz` and its aliases.
     Startup,
-    /// `/dependency` and its aliases; readiness checks it too.
+    /// `/dependency` and its aliases; readiness also checks it.
     Dependency,
-    /// What a stand-in answers its callers.
+    /// Any other request.
     Traffic,
 }
 
 impl Target {
-    /// How many classes there are.
+    /// Number of classes.
     pub const COUNT: usize = 5;
     /// All classes, in the order of their [`index`](Self::index).
     pub const ALL: [Self; Self::COUNT] =
@@ -38,7 +38,7 @@ impl Target {
         }
     }
 
-    /// Position in tables by target, below [`COUNT`](Self::COUNT).
+    /// Index in tables by target, below [`COUNT`](Self::COUNT).
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -55,7 +55,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a request was made to: a class of the probe listener's requests, or a proxy by its slot.
+/// The target of a request: a class of the probe listener, or a proxy by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TargetId {
     /// A class of requests.
@@ -65,7 +65,7 @@ pub enum TargetId {
 }
 
 impl TargetId {
-    /// Position in tables by target: classes first, then proxies by slot.
+    /// Index in tables by target: classes first, then proxies by slot.
     #[inline]
     pub const fn index(self) -> usize {
         match self {
@@ -81,11 +81,11 @@ impl From<Target> for TargetId {
     }
 }
 
-/// The targets that a rule names: classes of requests, and proxies.
+/// The targets that a rule names: request classes and proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Targets {
     classes: u8,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     proxies: Vec<ProxyName>,
 }
 
@@ -93,19 +93,19 @@ impl Targets {
     /// No target.
     pub const NONE: Self = Self { classes: 0, proxies: Vec::new() };
 
-    /// Whether a class of requests is in the set.
+    /// Whether the set contains a request class.
     pub const fn contains(&self, target: Target) -> bool {
         self.classes & (1 << target.index()) != 0
     }
 
-    /// The set with a class of requests in it.
+    /// Adds a request class.
     #[must_use]
     pub fn with(mut self, target: Target) -> Self {
         self.classes |= 1 << target.index();
         self
     }
 
-    /// The set with a proxy in it.
+    /// Adds a proxy.
     #[must_use]
     pub fn with_proxy(mut self, name: ProxyName) -> Self {
         if let Err(place) = self.proxies.binary_search(&name) {
@@ -114,7 +114,7 @@ impl Targets {
         self
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set is empty.
     pub(crate) const fn is_empty(&self) -> bool {
         self.classes == 0 && self.proxies.is_empty()
     }
@@ -143,7 +143,7 @@ impl FromIterator<Target> for Targets {
     }
 }
 
-/// A set of targets in a process, where each has its index.
+/// A set of target indexes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TargetSet(u64);
 
@@ -170,23 +170,23 @@ impl TargetSet {
     }
 }
 
-/// Who asks. Requests of each class are counted apart, so that a person with curl does not disturb the
-/// kubelet's sequence.
+/// The class of a client. Requests of each class are counted separately, so that a person with curl does not affect
+/// the kubelet's sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
     /// A kubelet: its `User-Agent` begins with `kube-probe/`.
     Kubelet,
-    /// Anybody else.
+    /// Any other client.
     Other,
 }
 
 impl Client {
-    /// How many classes there are.
+    /// Number of classes.
     pub const COUNT: usize = 2;
     /// All classes, in the order of their [`index`](Self::index).
     pub const ALL: [Self; Self::COUNT] = [Self::Kubelet, Self::Other];
 
-    /// The class of a request by its `User-Agent`.
+    /// Classifies a request by its `User-Agent`.
     pub fn from_user_agent(agent: &[u8]) -> Self {
         if agent.starts_with(b"kube-probe/") { Self::Kubelet } else { Self::Other }
     }
@@ -199,27 +199,26 @@ impl Client {
         }
     }
 
-    /// Position in tables by class, below [`COUNT`](Self::COUNT).
+    /// Index in tables by class, below [`COUNT`](Self::COUNT).
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Which clients a rule acts on.
+/// The clients that a rule acts on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ClientFilter {
-    /// What the rule does not say: everybody, but for the traffic of an application behind us, and for proxies, others than
-    /// the kubelet.
+    /// Not specified: all clients, except the kubelet on upstream traffic and proxies.
     #[default]
     Unset,
-    /// Everybody.
+    /// All clients.
     Any,
-    /// One class alone.
+    /// One class.
     Only(Client),
 }
 
 impl ClientFilter {
-    /// Whether the filter lets `client` through to the rule.
+    /// Whether the rule acts on `client`.
     pub fn admits(self, client: Client) -> bool {
         match self {
             Self::Unset | Self::Any => true,
@@ -227,7 +226,7 @@ impl ClientFilter {
         }
     }
 
-    /// Whether it lets everybody through.
+    /// Whether it admits all clients.
     pub const fn is_any(self) -> bool {
         matches!(self, Self::Unset | Self::Any)
     }

@@ -9,33 +9,33 @@ use super::rate::{Burst, Rate};
 use super::replica::{Pods, Timestamp};
 use super::window::{RequestWindow, TimeWindow};
 
-/// All conditions of a rule; each that is given must hold.
+/// All conditions of a rule; all that are set must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trigger {
-    /// The window in time.
+    /// The time window.
     pub time: Option<TimeWindow>,
-    /// The window in requests.
+    /// The request window.
     pub requests: Option<RequestWindow>,
     /// The share of the requests in the window.
     pub rate: Rate,
-    /// The mean run of hits; absent: each draw stands alone. It fits the rate, as [`Burst::new`] has it.
+    /// The mean run of hits; if absent, draws are independent. It fits the rate, see [`Burst::new`].
     pub burst: Option<Burst>,
-    /// How long the rate rises from 0 after the window in time opens; at least [`MIN_WINDOW`].
+    /// Time over which the rate rises from 0 after the time window opens; at least [`MIN_WINDOW`].
     pub ramp: Option<Duration>,
-    /// The window in starts of the container, counted from the one in which the rule appeared.
+    /// The window in starts of the container, counted from the start in which the rule appeared.
     pub starts: Option<RequestWindow>,
-    /// From when on the window in time is measured, instead of the rule's origin; closed before.
+    /// Start of the time window instead of the rule's origin; closed before.
     pub start: Option<Timestamp>,
-    /// When it ends for good; after `start`.
+    /// End of the rule; after `start`.
     pub until: Option<Timestamp>,
-    /// By how much at most a replica begins later than another; more than 0. Each has a stable share of it.
+    /// Maximum delay between replicas; more than 0. Each replica has a fixed share of it.
     pub stagger: Option<Duration>,
-    /// The replicas it acts on; absent: all.
+    /// The replicas it acts on; absent for all.
     pub pods: Option<Pods>,
 }
 
 impl Trigger {
-    /// Fires for every request, at any time.
+    /// Fires for every request at any time.
     pub const ALWAYS: Self = Self {
         time: None,
         requests: None,
@@ -49,7 +49,7 @@ impl Trigger {
         pods: None,
     };
 
-    /// Checks that burst and rate fit, that ramp and stagger take time, and that the end comes after the start.
+    /// Checks that burst and rate fit, that ramp and stagger are positive, and that the end is after the start.
     pub(super) fn check(&self) -> Result<(), TriggerError> {
         if let Some(burst) = self.burst {
             Burst::new(burst.mean(), self.rate)?;
@@ -68,22 +68,22 @@ impl Trigger {
         }
     }
 
-    /// How long the window in time has been open at `since`, the time from the origin; `None` while it is closed.
+    /// How long the time window has been open at `since`, relative to the origin; `None` if closed.
     pub fn open_for(&self, since: Duration) -> Option<Duration> {
         self.time.map_or(Some(since), |time| time.open_for(since))
     }
 
-    /// Whether a request is eligible: the `count`-th since the origin, at `since` from the origin.
+    /// Whether a request is eligible: number `count` since the origin, `since` after the origin.
     pub fn is_open(&self, since: Duration, count: u64) -> bool {
         self.open_for(since).is_some() && self.requests.is_none_or(|window| window.is_open(count))
     }
 
-    /// Whether every request in the window is hit.
+    /// Whether every request in the window is a hit.
     pub fn is_certain(&self) -> bool {
         self.rate.is_always() && self.ramp.is_none()
     }
 
-    /// The share of the requests that is hit, 0 to 1, at `open_for` since the window in time opened.
+    /// The share of requests that are hits, 0 to 1, at `open_for` after the time window opened.
     pub fn share_at(&self, open_for: Duration) -> f64 {
         match self.ramp {
             Some(ramp) if open_for < ramp => {
@@ -93,12 +93,12 @@ impl Trigger {
         }
     }
 
-    /// Whether the eligible request `number`, at `open_for` since the window opened, is hit.
+    /// Whether the eligible request `number`, at `open_for` after the window opened, is a hit.
     pub(super) fn hits(&self, open_for: Duration, draws: &Draws, number: u64) -> bool {
         let rate = self.share_at(open_for);
         match self.burst {
             Some(burst) => burst.hits(rate, draws, number),
-            // A share is at least 0 and below 1, so that 0 % never hits and 100 % always does.
+            // A share is in [0, 1), so 0 % never hits and 100 % always does.
             None => draws.share(number) < rate,
         }
     }

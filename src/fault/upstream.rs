@@ -1,4 +1,4 @@
-//! The address of an application behind a listener.
+//! The address of an upstream.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The longest path of a socket that Linux takes, in bytes.
+/// Length limit of a socket path on Linux, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The port of `http://` and `h2c://` where none is given.
 const HTTP_PORT: u16 = 80;
 
-/// What an upstream speaks, and where it is.
+/// The protocol and address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamAddress {
     protocol: UpstreamProtocol,
@@ -42,12 +42,12 @@ impl UpstreamProtocol {
     }
 }
 
-/// Where an upstream is.
+/// The place of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamPlace {
     /// A host and a port.
     Tcp(UpstreamHost, u16),
-    /// A socket in the file system.
+    /// A Unix socket.
     Unix(PathBuf),
 }
 
@@ -60,7 +60,7 @@ pub enum UpstreamHost {
     Name(String),
 }
 
-/// What is wrong with the address of an upstream. The text says what would be right.
+/// An error of an upstream address. The message says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UpstreamError {
     /// No scheme, or an unknown one.
@@ -68,19 +68,19 @@ pub enum UpstreamError {
         "is not the address of an upstream, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock"
     )]
     Form,
-    /// An address without its scheme.
+    /// An address without a scheme.
     #[error("has no scheme; write http://{0}")]
     NoScheme(String),
     /// TLS.
-    #[error("is https; an upstream is spoken to in plain text: write http:// or h2c://")]
+    #[error("is https; connections to upstreams are not encrypted: write http:// or h2c://")]
     Tls,
     /// More than a host and a port.
-    #[error("has {0}; give scheme, host and port alone, each request keeps its own path and query")]
+    #[error("has {0}; give only scheme, host and port; each request keeps its path and query")]
     Extra(&'static str),
     /// No host, or an invalid one.
     #[error("has no valid host before the port; put an IPv6 address in brackets")]
     Host,
-    /// An address that means all of them.
+    /// An unspecified address.
     #[error("is not an address to connect to; write 127.0.0.1, or the host's own address")]
     Unspecified,
     /// No port, or an invalid one.
@@ -89,7 +89,7 @@ pub enum UpstreamError {
     /// A TCP upstream without a port.
     #[error("has no port; write it behind the host, such as postgres:5432, or http:// before it")]
     NoPort,
-    /// No path from the root, or one that is too long.
+    /// A path that is not absolute, or too long.
     #[error("is not the path of a socket, such as unix:/run/app.sock, of at most {MAX_SOCKET_PATH} bytes")]
     SocketPath,
 }
@@ -100,12 +100,12 @@ impl UpstreamAddress {
         self.protocol
     }
 
-    /// Where it is.
+    /// Its place.
     pub const fn place(&self) -> &UpstreamPlace {
         &self.place
     }
 
-    /// What a request names as its host where the client named none.
+    /// The host header of requests whose client sent none.
     pub fn authority(&self) -> String {
         match &self.place {
             UpstreamPlace::Tcp(host, HTTP_PORT) => host.to_string(),
@@ -114,7 +114,7 @@ impl UpstreamAddress {
         }
     }
 
-    /// The port of a host that is certainly this machine; `None` elsewhere.
+    /// The port on a host that is certainly this machine; `None` otherwise.
     pub fn loopback_port(&self) -> Option<u16> {
         self.place.loopback_port()
     }
@@ -137,7 +137,7 @@ impl FromStr for UpstreamAddress {
     fn from_str(text: &str) -> Result<Self, UpstreamError> {
         let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
         if let Some(path) = text.strip_prefix("unix:") {
-            // `unix:///run/app.sock` is another way to write it.
+            // `unix:///run/app.sock` is an alternative form.
             let path = path.strip_prefix("//").unwrap_or(path);
             let is_valid = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
             return if is_valid && path.len() > 1 {

@@ -175,7 +175,7 @@ mod tests {
         let error = |length, period| TimeWindow::new(s(0), length, period).unwrap_err().to_string();
         assert_eq!(error(None, Some(s(5))), "`every` needs a `for`, the length of each window");
         assert_eq!(error(Some(s(5)), Some(s(5))), "`for` (5s) must be shorter than `every` (5s)");
-        assert_eq!(error(Some(s(0)), None), "`for` must be more than 0; leave it out for none");
+        assert_eq!(error(Some(s(0)), None), "`for` must be more than 0; omit it to disable it");
         assert_eq!(RequestWindow::new(0, Some(1), Some(0)), Err(TriggerError::Zero("every")));
     }
 

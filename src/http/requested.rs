@@ -224,7 +224,7 @@ mod tests {
             (
                 "x-probesim-fault",
                 "",
-                "x-probesim-fault: the rule does nothing: give it a `mode`, a `delay` or both",
+                "x-probesim-fault: the rule has no effect: set a `mode`, a `delay` or both",
             ),
             (
                 "x-envoy-fault-abort-request",

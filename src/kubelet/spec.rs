@@ -132,7 +132,7 @@ impl Program {
     pub fn replica(&self, starts: u64, zero: Duration) -> Replica {
         Replica {
             starts: if self.keeps_state { starts } else { 1 },
-            began: Timestamp(self.epoch.0.saturating_add(zero)),
+            epoch: Timestamp(self.epoch.0.saturating_add(zero)),
             ..*self.plan.replica()
         }
     }

@@ -15,13 +15,13 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
         ["rate", "burst", "ramp", "delay"].into_iter().chain(ModeField::ALL.map(ModeField::name));
     for field in of_requests {
         if fields.get(field).is_some() {
-            reader.fail(field, Reason::NotWith("target listener, which knows no requests, only time".into()));
+            reader.fail(field, Reason::NotWith("target listener, which has no requests, only time".into()));
         }
     }
     if fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
         reader.fail(
             "when.requests",
-            Reason::NotWith("target listener, which knows no requests, only time".into()),
+            Reason::NotWith("target listener, which has no requests, only time".into()),
         );
     }
     let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));

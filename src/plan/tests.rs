@@ -190,9 +190,9 @@ fn a_listener_has_modes_of_its_own_and_no_requests() {
             "faults: [{name: a, target: listener, mode: hang, rate: 20%, delay: 5ms, when: {requests: {for: 1}}}]"
         ),
         [
-            "faults[0] (a): rate: does not go with target listener, which knows no requests, only time",
-            "faults[0] (a): delay: does not go with target listener, which knows no requests, only time",
-            "faults[0] (a): when.requests: does not go with target listener, which knows no requests, only time",
+            "faults[0] (a): rate: does not go with target listener, which has no requests, only time",
+            "faults[0] (a): delay: does not go with target listener, which has no requests, only time",
+            "faults[0] (a): when.requests: does not go with target listener, which has no requests, only time",
             r#"faults[0] (a): mode="hang": is not a mode of target listener, which has drop, refuse, reset"#,
         ]
     );
@@ -280,7 +280,7 @@ fn conditions_of_replicas_starts_and_the_calendar_are_read() {
             json!({"pods": ["web-0"]}),
             "drill: pods: is not a share such as 30%, or a list of ordinals such as [0, 2]",
         ),
-        (json!({"stagger": "0s"}), "drill: stagger: `stagger` must be more than 0; leave it out for none"),
+        (json!({"stagger": "0s"}), "drill: stagger: `stagger` must be more than 0; omit it to disable it"),
         (
             json!({"until": "tomorrow"}),
             "drill: until=\"tomorrow\": is not a time such as 2026-11-23T12:00:00Z or 2026-11-23T13:00:00+01:00 (RFC 3339)",

@@ -228,14 +228,14 @@ impl Control {
     fn follow_clock(&self) {
         let inner = self.lock();
         let replica = *self.0.engine.active().plan.replica();
-        let began = self.epoch();
-        let off = began.0.abs_diff(replica.began.0);
+        let epoch = self.epoch();
+        let off = epoch.0.abs_diff(replica.epoch.0);
         if off > CLOCK_SLACK {
             warn!(
                 by_s = off.as_secs_f64(),
                 "the wall clock was set: `start` and `until` are evaluated again"
             );
-            self.0.engine.set_replica(Replica { began, ..replica });
+            self.0.engine.set_replica(Replica { epoch, ..replica });
         }
         drop(inner);
     }

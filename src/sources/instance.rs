@@ -32,7 +32,7 @@ impl Instance {
         let selecting = given.map(|_| seed.0);
         let replica = Replica {
             starts: self.starts,
-            began: epoch,
+            epoch,
             resumed: self.resumed,
             ..Replica::named(selecting, self.pod.as_deref())
         };

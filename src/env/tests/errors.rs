@@ -134,7 +134,7 @@ fn variables_that_do_not_go_together_are_refused() {
         ),
         (
             &[("FAILURE_RATE", "50"), ("FAILURE_BURST", "1.5")],
-            r#"FAILURE_BURST="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"#,
+            r#"FAILURE_BURST="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the minimum, with independent draws"#,
         ),
         (
             &[("FAIL_COUNT", "5"), ("FAIL_AFTER_REQUESTS", "6"), ("RECOVERY_PERIOD", "2")],

@@ -2,16 +2,16 @@
 
 use crate::fault::target::{Client, Target, TargetId};
 
-/// How many requests of each target and client class there were.
+/// Numbers of requests by target and client class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     classes: [[u64; Client::COUNT]; Target::COUNT],
-    /// By slot, as far as a proxy has counts.
+    /// By slot; proxies without counts may be missing.
     proxies: Vec<[u64; Client::COUNT]>,
 }
 
 impl Counts {
-    /// The count of one target and class.
+    /// The count of a target and class.
     #[inline]
     pub fn get(&self, target: impl Into<TargetId>, client: Client) -> u64 {
         match target.into() {
@@ -22,11 +22,11 @@ impl Counts {
         }
     }
 
-    /// Sets the count of one target and class.
+    /// Sets the count of a target and class.
     pub fn set(&mut self, target: impl Into<TargetId>, client: Client, count: u64) {
         match target.into() {
             TargetId::Class(class) => self.classes[class.index()][client.index()] = count,
-            // Counts of zero take no memory, and equal counts are equal values.
+            // Counts of zero take no memory, and equal counts compare equal.
             TargetId::Proxy(slot) if count == 0 && slot.index() >= self.proxies.len() => {}
             TargetId::Proxy(slot) => {
                 if slot.index() >= self.proxies.len() {
@@ -37,7 +37,7 @@ impl Counts {
         }
     }
 
-    /// Adds one to the count of one target and class, and gives the new count.
+    /// Increments the count of a target and class, and returns the new count.
     pub fn increment(&mut self, target: impl Into<TargetId>, client: Client) -> u64 {
         let target = target.into();
         let count = self.get(target, client).saturating_add(1);
@@ -45,7 +45,7 @@ impl Counts {
         count
     }
 
-    /// The sum over all targets for one class.
+    /// The sum over all targets for a class.
     pub fn total(&self, client: Client) -> u64 {
         let sum = |counts: &[[u64; Client::COUNT]]| -> u64 {
             counts.iter().map(|counts| counts[client.index()]).sum()

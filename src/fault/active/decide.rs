@@ -1,4 +1,4 @@
-//! What a request gets.
+//! Decisions on requests.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::fault::rule::Action;
 use crate::fault::target::{Target, TargetId};
 
 impl ActivePlan {
-    /// What a request gets that no match admits, such as one of which no more than its target is known. Otherwise as
+    /// The decision on a request that no match admits, for example if only its target is known. Otherwise like
     /// [`decide_matched`](Self::decide_matched).
     pub fn decide(&self, attempt: &RequestInfo, observe: impl FnMut(RuleHit)) -> Decision {
         self.decide_matched(attempt, false, |_| None, observe)
     }
 
-    /// What a request gets. `observe` is told of each rule that was eligible; of the dependency's, asked by readiness,
-    /// only of those that can fail it.
+    /// The decision on a request. `observe` is called for each eligible rule. When readiness checks its dependency,
+    /// it is called only for rules that can fail it.
     ///
-    /// `matched` is asked once for each rule that has a match and acts on the request's target and client: the request's
-    /// number among those that the match admits, from 1 on, or `None` where it is not one of them.
+    /// `matched` is called once for each rule that has a match and acts on the request's target and client. It
+    /// returns the request's number among those that the match admits, from 1, or `None` if it is not admitted.
     ///
-    /// With `is_faulted`, the request has a mode already that it asked for, and rules with a mode are passed over.
+    /// With `is_faulted`, the request already has a mode that it asked for, and rules with a mode are skipped.
     ///
-    /// Delays of all rules that fire add up; of those with a mode, the first decides. A rule with a mode is eligible
-    /// only while none has fired; passed over, it adds no delay. Each rule is drawn once for a request: one that names
-    /// both readiness and dependency acts on a readiness request as readiness's own. A rule with a match on the dependency
-    /// takes no part in the check of readiness.
+    /// The delays of all rules that fire add up; the first rule with a mode decides. A rule with a mode is eligible
+    /// only until one has fired; a skipped rule adds no delay. Each rule is drawn once per request: a rule that names
+    /// both readiness and dependency acts on a readiness request as a readiness rule. A rule with a match on the
+    /// dependency does not take part in the readiness check.
     pub fn decide_matched(
         &self,
         attempt: &RequestInfo,
@@ -41,7 +41,7 @@ impl ActivePlan {
             let Action::Requests { delay, mode, .. } = entry.rule.action() else { continue };
             let acts = entry.acts_on(attempt.target, attempt.client);
             let number = if entry.has_match {
-                // Also where the rule is passed over: its numbers do not depend on other rules.
+                // Even if the rule is skipped: its numbers must not depend on other rules.
                 let number = if acts { matched(position) } else { None };
                 if number.is_none() {
                     continue;
@@ -78,7 +78,7 @@ impl ActivePlan {
                         decision.verdict = Verdict::DependencyFailed(position);
                     }
                 } else if fired {
-                    // This is what the dependency answers; no later rule is asked for it.
+                    // The dependency has answered; no later rule is checked for it.
                     asks_dependency = false;
                 }
             }

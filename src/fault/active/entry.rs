@@ -1,4 +1,4 @@
-//! A rule at work: with its origin, and what is the same for all requests of a process.
+//! A rule in force, with its origin and precomputed state.
 
 use std::time::Duration;
 
@@ -16,35 +16,34 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
     pub(super) key: u64,
     pub(super) span: Span,
-    /// The targets that it acts on, by client class.
+    /// Its targets, by client class.
     targets: [TargetSet; Client::COUNT],
     pub(super) has_match: bool,
-    /// Which listener it acts on as a whole.
+    /// The listener that it cuts.
     pub(super) listener: Option<ListenerId>,
 }
 
-/// What of a rule's conditions is the same for all requests of a process: whether it acts on this replica at all, and
-/// from when to when.
+/// The conditions of a rule that are constant in a process: whether it applies to this replica, and its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     is_here: bool,
-    /// How long before the process its conditions began to be measured.
+    /// How long before the process its conditions started.
     lead: Duration,
-    /// Time on the clock of the process from which they are measured.
+    /// Start of its conditions on the process clock.
     begin: Duration,
-    /// Time on that clock before which it is closed, whatever its window. Only rules for the process have one: their
-    /// windows are measured from the start of the process, not from `start`.
+    /// Time on that clock before which it is closed, whatever its window. Only process rules have one: their windows
+    /// are relative to the start of the process, not to `start`.
     opens: Duration,
-    /// Time on that clock at which it ends for good.
+    /// Time on that clock at which it ends.
     end: Option<Duration>,
 }
 
 impl Span {
     pub(super) fn new(rule: &Rule, origin: &Origin, replica: &Replica, is_stopped: bool) -> Self {
         let trigger = rule.trigger();
-        // On the clock of the process; what lies before that is the second.
+        // Split into the part on the process clock and the part before it.
         let clock = |instant: crate::fault::Timestamp| {
-            (instant.0.saturating_sub(replica.began.0), replica.began.0.saturating_sub(instant.0))
+            (instant.0.saturating_sub(replica.epoch.0), replica.epoch.0.saturating_sub(instant.0))
         };
         let is_process = rule.process().is_some();
         let (begin, lead) = match trigger.start {
@@ -84,8 +83,8 @@ impl Entry {
         entry
     }
 
-    /// Looks up the slots of the proxies that the rule names, and whose requests it acts on where it does not say:
-    /// everybody's, but for the kubelet's where an application answers.
+    /// Resolves the slots of the proxies that the rule names, and its clients if it does not name them: all, except
+    /// the kubelet if there is an upstream.
     pub(super) fn find_targets(&mut self, proxies: &Proxies, has_upstream: bool) {
         let (all, filter) = (proxies.set(self.rule.targets()), self.rule.client());
         let is_spared = |target| match target {
@@ -111,12 +110,12 @@ impl Entry {
         self.targets[client.index()].contains(target)
     }
 
-    /// The targets that it acts on, whoever asks.
+    /// Its targets, for any client.
     pub(super) fn targets(&self) -> impl Iterator<Item = TargetId> {
         self.targets.iter().fold(TargetSet::default(), |all, of_client| all.union(*of_client)).iter()
     }
 
-    /// How long the conditions have been measured; `None` where they are not, or not any more.
+    /// Time since the conditions started; `None` outside the rule's lifetime.
     #[inline]
     fn since(&self, elapsed: Duration) -> Option<Duration> {
         let Span { is_here, lead, begin, opens, end } = self.span;
@@ -132,7 +131,7 @@ impl Entry {
         Some(open_for.min(elapsed.saturating_sub(self.span.opens)))
     }
 
-    /// Whether the rule fires in start `start` of the container; drawn once for each.
+    /// Whether the rule fires in start `start` of the container; drawn once per start.
     pub(super) fn fires_in(&self, start: u64) -> bool {
         Draws::of_starts(self.key).share(start) < self.rule.trigger().rate.share()
     }
@@ -147,7 +146,7 @@ impl Entry {
         counts: &Counts,
     ) -> bool {
         let Some(since) = self.since(elapsed) else { return false };
-        // A check of readiness asks as itself for its dependency's rules.
+        // A readiness check evaluates its dependency's rules with its own numbers.
         let checks = target == TargetId::Class(Target::Readiness);
         let asks = |client| {
             self.acts_on(target, client) || (checks && self.acts_on(Target::Dependency.into(), client))
@@ -159,7 +158,7 @@ impl Entry {
         })
     }
 
-    /// Whether the rule fires for a request, drawn from `lane`; `None` outside its window. Of a rule with a match,
+    /// Whether the rule fires for a request, drawn from `lane`; `None` outside its window. For a rule with a match,
     /// `matched` is the request's number among those that it admits.
     #[inline]
     pub(super) fn fires(&self, attempt: &RequestInfo, lane: Lane, matched: Option<u64>) -> Option<bool> {
@@ -188,7 +187,7 @@ impl Entry {
         }
         let window = self.rule.trigger().time;
         let next = match (elapsed + lead).checked_sub(begin) {
-            // The window is not measured yet.
+            // The conditions have not started yet.
             None => Some(window.map_or(Duration::ZERO, |window| window.after())),
             Some(since) => window.and_then(|window| window.next_change(since)),
         };
@@ -200,7 +199,7 @@ impl Entry {
         }
     }
 
-    /// For how much of the time up to `elapsed` the window in time was open.
+    /// How long the time window was open up to `elapsed`.
     pub(super) fn open_time(&self, elapsed: Duration) -> Duration {
         let Span { is_here, lead, begin, opens, end } = self.span;
         let until = end.map_or(elapsed, |end| end.min(elapsed));

@@ -1,25 +1,25 @@
-//! What rules do to the process.
+//! Effects of rules on the process.
 
 use std::time::Duration;
 
 use super::ActivePlan;
 use crate::fault::process::ProcessMode;
 
-/// A rule for the process that is in its window in time.
+/// A process rule in its time window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessHit<'a> {
-    /// The rule's position in the plan.
+    /// Position of the rule in the plan.
     pub rule: usize,
-    /// What it does.
+    /// Its mode.
     pub mode: &'a ProcessMode,
-    /// Whether it acts in this start of the container.
+    /// Whether it applies in this start of the container.
     pub fired: bool,
-    /// How much of what it asks for is due, 0 to 1: less than 1 while its `ramp` lasts.
+    /// The current share of the requested effect, 0 to 1: less than 1 during its `ramp`.
     pub share: f64,
 }
 
 impl ActivePlan {
-    /// The rules for the process that are in their windows, in their order.
+    /// The process rules in their windows, in the order of the plan.
     pub fn process(&self, elapsed: Duration) -> impl Iterator<Item = ProcessHit<'_>> {
         self.entries.iter().enumerate().filter_map(move |(rule, entry)| {
             let mode = entry.rule.process()?;
@@ -32,14 +32,14 @@ impl ActivePlan {
         })
     }
 
-    /// Whether the rule at a position acts in this start of the container, once its window opens. Always for rules whose
-    /// rate is one of requests.
+    /// Whether the rule at a position fires in this start of the container when its window opens. Always true for
+    /// rules whose rate applies to requests.
     pub fn fires_in_start(&self, position: usize) -> bool {
         let entry = &self.entries[position];
         entry.rule.process().is_none() || entry.fires_in(self.replica.starts)
     }
 
-    /// Whether there is a rule for the process.
+    /// Whether there is a process rule.
     pub fn has_process(&self) -> bool {
         self.entries.iter().any(|entry| entry.rule.process().is_some())
     }

@@ -7,23 +7,23 @@ use crate::fault::draw::{Draws, Purpose};
 use crate::fault::rule::{Action, Rule};
 use crate::fault::target::{Client, TargetId};
 
-/// The name that their draws belong to.
+/// The name used for their draws.
 const NAME: &str = "request";
 
-/// What a request gets of the faults that it asks for.
+/// The decision on the faults that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestedDecision {
-    /// How long it waits.
+    /// Delay of the request.
     pub delay: Duration,
-    /// The position of the rule whose mode it gets.
+    /// Position of the rule whose mode applies.
     pub mode: Option<usize>,
-    /// The position of the first rule that fires, with a mode or with a delay alone.
+    /// Position of the first rule that fires, with a mode or with only a delay.
     pub first: Option<usize>,
 }
 
 impl ActivePlan {
-    /// What a request gets of the `rules` that it asks for: each fires by its rate, delays add up, and the first mode
-    /// decides. None fires while all rules are out of force. Of a rule's conditions, only its rate counts.
+    /// The decision on the `rules` that a request asks for: each fires by its rate, delays add up, and the first mode
+    /// decides. None fires while all rules are stopped. Other conditions are ignored.
     pub fn decide_requested(&self, rules: &[Rule], attempt: &RequestInfo) -> RequestedDecision {
         let mut decision = RequestedDecision::default();
         if self.is_stopped {
@@ -46,7 +46,7 @@ impl ActivePlan {
         decision
     }
 
-    /// The draws of faults that requests to a target ask for.
+    /// Draws for the faults that requests to a target ask for.
     pub fn requested_draws(&self, target: TargetId, client: Client) -> Draws {
         Draws::of_rule(self.seed.rule_key(NAME), self.proxies.lane(target), client, Purpose::Fire)
     }

@@ -1,11 +1,11 @@
-//! Bounds of what a mode may ask for.
+//! Limits of mode values.
 
 use super::Mode;
 use crate::fault::error::RuleError;
 use crate::fault::limits::{MAX_BODY, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_SPEED};
 
 impl Mode {
-    /// What of its values is not possible.
+    /// Checks that its values are valid.
     pub(in crate::fault) fn check(&self) -> Result<(), RuleError> {
         if let Some(status) = self.status()
             && !(200..=599).contains(&status)

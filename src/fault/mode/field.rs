@@ -1,47 +1,47 @@
-//! The fields of a rule that only some modes take.
+//! Fields of a rule that belong to some modes.
 
 use std::time::Duration;
 
 use super::{GrpcStatus, Partial};
 use crate::fault::rate::Rate;
 
-/// The status of every mode that sends one of its own, unless given.
+/// Default status of modes that send one.
 pub const DEFAULT_STATUS: u16 = 500;
-/// The bytes of the body before a body fault strikes, unless given.
+/// Default number of body bytes before a body fault.
 pub const DEFAULT_BODY: u64 = 16;
-/// The time that a drip takes, unless given.
+/// Default time of a drip.
 pub const DEFAULT_DRIP: Duration = Duration::from_secs(5);
-/// Where a redirect leads, unless given: to a host that never exists (RFC 2606).
+/// Default location of a redirect: a host that never exists (RFC 2606).
 pub const DEFAULT_LOCATION: &str = "http://probesim.invalid/";
-/// Bytes per second of a throttled body, unless given.
+/// Default bandwidth of a throttled body, in bytes per second.
 pub const DEFAULT_SPEED: u64 = 1 << 10;
-/// The share of a body's bytes that is corrupted, in percent, unless given.
+/// Default share of corrupted bytes, in percent.
 const DEFAULT_SHARE: f64 = 1.0;
 
-/// A field of a rule that only some modes take.
+/// A field of a rule that belongs to some modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeField {
     /// `status`: the status code.
     Status,
-    /// `location`: where a redirect leads.
+    /// `location`: target of a redirect.
     Location,
-    /// `body`: bytes of the body before the fault.
+    /// `body`: body bytes before the fault.
     Body,
-    /// `drip`: the time that a body takes.
+    /// `drip`: time to send the body.
     Drip,
-    /// `speed`: bytes of the body per second.
+    /// `speed`: body bytes per second.
     Speed,
-    /// `share`: how many of the body's bytes are changed.
+    /// `share`: share of corrupted body bytes.
     Share,
-    /// `grpc_status`: the status of a gRPC call.
+    /// `grpc_status`: gRPC status.
     GrpcStatus,
-    /// `grpc_message`: the message that goes with it.
+    /// `grpc_message`: gRPC status message.
     GrpcMessage,
-    /// `headers`: fields of the answer's head.
+    /// `headers`: headers of the answer.
     Headers,
-    /// `body_text`: the body of the answer.
+    /// `body_text`: body of the answer.
     BodyText,
-    /// `forward`: whether the request reaches its application all the same.
+    /// `forward`: whether the request is forwarded anyway.
     Forward,
 }
 
@@ -79,24 +79,24 @@ impl ModeField {
     }
 }
 
-/// Values of the fields that make a mode; each mode takes those that it has.
+/// Values of the mode fields; each mode uses those that it has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModeParts {
-    /// The status code, if given.
+    /// Status code, if set.
     pub status: Option<u16>,
-    /// Bytes of the body before the fault.
+    /// Body bytes before the fault.
     pub body: u64,
-    /// The time that a body takes.
+    /// Time to send the body.
     pub drip: Duration,
-    /// Where a redirect leads.
+    /// Target of a redirect.
     pub location: String,
-    /// Bytes of the body per second.
+    /// Body bytes per second.
     pub speed: u64,
-    /// How many of the body's bytes are changed.
+    /// Share of corrupted body bytes.
     pub share: Rate,
-    /// The status of a gRPC call.
+    /// gRPC status.
     pub grpc_status: GrpcStatus,
-    /// The message of a gRPC call; empty: a line that names the rule.
+    /// gRPC status message; if empty, a line that names the rule.
     pub grpc_message: String,
 }
 

@@ -1,8 +1,8 @@
-//! Status codes of gRPC.
+//! gRPC status codes.
 
 use std::fmt;
 
-/// The names of the codes from 0 on, as the specification of gRPC has them.
+/// Names of the codes from 0, as in the gRPC specification.
 const NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -23,7 +23,7 @@ const NAMES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// A status code of gRPC: 0 to 16.
+/// A gRPC status code: 0 to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcStatus(u8);
 
@@ -40,7 +40,7 @@ impl GrpcStatus {
     pub const UNIMPLEMENTED: Self = Self(12);
     /// A rule of the protocol is broken.
     pub const INTERNAL: Self = Self(13);
-    /// What a service answers that cannot be reached; clients may try again.
+    /// The status of an unreachable service; clients may retry.
     pub const UNAVAILABLE: Self = Self(14);
 
     /// The status of that name, in any case, or of that number.
@@ -51,7 +51,7 @@ impl GrpcStatus {
         by_name.or_else(by_number).and_then(|code| u8::try_from(code).ok()).map(Self)
     }
 
-    /// The number, as `grpc-status` carries it.
+    /// The number, as in `grpc-status`.
     pub const fn code(self) -> u8 {
         self.0
     }

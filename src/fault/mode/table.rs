@@ -1,8 +1,8 @@
-//! The one table of modes. Parser, writer, API description, command line, metrics and documentation read it.
+//! The table of modes, used by parser, writer, API description, command line, metrics and documentation.
 
 use super::{Cut, DEFAULT_STATUS, Mode, ModeField, ModeParts};
 
-/// What a mode acts on, and how it is made.
+/// What a mode acts on, and its constructor.
 #[derive(Clone, Copy, Debug)]
 pub enum ActsOn {
     /// Requests to a target.
@@ -11,70 +11,70 @@ pub enum ActsOn {
     Listener(Cut),
 }
 
-/// What a mode does to the status code of the answer.
+/// The effect of a mode on the status code of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusEffect {
-    /// The field `status` replaces it, or the default.
+    /// Replaced by the field `status` or its default.
     Given,
-    /// The field `status` replaces it; without one, it stays.
+    /// Replaced by the field `status`, if set.
     Kept,
-    /// This one replaces it.
+    /// Replaced by this one.
     Fixed(u16),
     /// No status is sent.
     None,
 }
 
-/// A row of the table.
+/// A row of the table of modes.
 #[derive(Clone, Copy, Debug)]
 pub struct ModeInfo {
-    /// The name in plans, variables and metric labels.
+    /// Name in plans, variables and metric labels.
     pub name: &'static str,
     /// What it acts on.
     pub acts_on: ActsOn,
-    /// The fields that it takes.
+    /// Its fields.
     pub fields: &'static [ModeField],
-    /// What it does to the status.
+    /// Its effect on the status.
     pub status: StatusEffect,
     /// Whether it needs an answer with a body.
     pub needs_body: bool,
-    /// Whether the client gets a whole answer, so that its status decides whether the request failed.
+    /// Whether the client gets a complete answer, so that the status determines failure.
     pub is_whole: bool,
-    /// What a client sees.
+    /// What a client observes.
     pub client: &'static str,
-    /// What a client of HTTP/2 sees in its place; empty where that is the same.
+    /// What an HTTP/2 client observes; empty if the same.
     pub http2: &'static str,
     /// What a call of the gRPC health service gets, and the status that clients make of it.
     pub grpc: &'static str,
-    /// What curl exits with.
+    /// Exit code of curl.
     pub curl: &'static str,
-    /// What the kubelet makes of it.
+    /// How the kubelet interprets it.
     pub kubelet: &'static str,
-    /// How many requests the kubelet makes for one probe.
+    /// Number of requests that the kubelet makes for one probe.
     pub requests: &'static str,
 }
 
 impl ModeInfo {
-    /// Whether it takes a field.
+    /// Whether it has a field.
     pub fn takes(&self, field: ModeField) -> bool {
         self.fields.contains(&field)
     }
 
-    /// The row of a mode of requests.
+    /// The row of a request mode.
     pub fn of_requests(name: &str) -> Option<&'static Self> {
         Self::all_of_requests().find(|info| info.name.eq_ignore_ascii_case(name))
     }
 
-    /// The rows of all modes of requests.
+    /// The rows of all request modes.
     pub fn all_of_requests() -> impl Iterator<Item = &'static Self> {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Requests(_)))
     }
 
-    /// The rows of all modes of the listener.
+    /// The rows of all listener modes.
     pub fn all_of_listener() -> impl Iterator<Item = &'static Self> {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Listener(_)))
     }
 
-    /// The mode, if it is one of requests.
+    /// The mode, if it is a request mode.
     pub fn mode(&self, parts: ModeParts) -> Option<Mode> {
         match self.acts_on {
             ActsOn::Requests(make) => Some(make(parts)),
@@ -104,11 +104,11 @@ pub const MODES: &[&ModeInfo] = &[
     &CUT_RESET,
 ];
 
-/// What modes take that send nothing of HTTP.
+/// Fields of modes that send no HTTP answer.
 const FORWARD: &[ModeField] = &[ModeField::Forward];
 
-/// What most modes have: no fields, no status, no whole answer, one request per probe.
-const BARE: ModeInfo = ModeInfo {
+/// Defaults of most modes: no fields, no status, no complete answer, one request per probe.
+const NO_ANSWER: ModeInfo = ModeInfo {
     name: "",
     acts_on: ActsOn::Requests(|_| Mode::Hang),
     fields: &[],
@@ -123,14 +123,14 @@ const BARE: ModeInfo = ModeInfo {
     requests: "1",
 };
 
-/// What modes have that strike within a body.
+/// Defaults of modes that act on a body.
 const BODY: ModeInfo = ModeInfo {
     fields: &[ModeField::Status, ModeField::Body, ModeField::Headers, ModeField::BodyText],
     status: StatusEffect::Given,
     needs_body: true,
     kubelet: "**error**",
     requests: "3",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const STATUS: ModeInfo = ModeInfo {
@@ -143,7 +143,7 @@ pub(super) const STATUS: ModeInfo = ModeInfo {
     grpc: "`NOT_SERVING` from 400 on, else `SERVING`",
     curl: "0 (22 with `--fail`)",
     kubelet: "failure from 400 on, else success",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const REDIRECT: ModeInfo = ModeInfo {
@@ -157,7 +157,7 @@ pub(super) const REDIRECT: ModeInfo = ModeInfo {
     curl: "0",
     kubelet: "warning: counts as success",
     requests: "1; up to 10 where it leads back",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const HANG: ModeInfo = ModeInfo {
@@ -169,7 +169,7 @@ pub(super) const HANG: ModeInfo = ModeInfo {
     grpc: "nothing: DEADLINE_EXCEEDED",
     curl: "28",
     kubelet: "failure, after the timeout",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const CLOSE: ModeInfo = ModeInfo {
@@ -180,7 +180,7 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
     http2: "RST_STREAM (CANCEL)",
     grpc: "RST_STREAM (CANCEL): CANCELLED",
     curl: "52",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const RESET: ModeInfo = ModeInfo {
@@ -191,7 +191,7 @@ pub(super) const RESET: ModeInfo = ModeInfo {
     http2: "RST_STREAM (INTERNAL_ERROR)",
     grpc: "RST_STREAM (INTERNAL_ERROR): INTERNAL",
     curl: "56",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const GARBAGE: ModeInfo = ModeInfo {
@@ -202,7 +202,7 @@ pub(super) const GARBAGE: ModeInfo = ModeInfo {
     http2: "bytes that are no frame, then FIN: the connection ends",
     grpc: "the connection ends: UNAVAILABLE, or UNKNOWN in grpcio",
     curl: "1",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const TRUNCATE: ModeInfo = ModeInfo {
@@ -297,7 +297,7 @@ pub(super) const GRPC: ModeInfo = ModeInfo {
     grpc: "`grpc_status` and `grpc_message`",
     curl: "0",
     kubelet: "success, as an HTTP answer",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const CUT_DROP: ModeInfo = ModeInfo {
@@ -306,7 +306,7 @@ pub(super) const CUT_DROP: ModeInfo = ModeInfo {
     client: "new connections time out; open ones fall silent, and go on once it heals",
     curl: "28",
     kubelet: "failure, after the timeout",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const CUT_REFUSE: ModeInfo = ModeInfo {
@@ -314,7 +314,7 @@ pub(super) const CUT_REFUSE: ModeInfo = ModeInfo {
     acts_on: ActsOn::Listener(Cut::Refuse),
     client: "new connections are refused; open ones are reset",
     curl: "7",
-    ..BARE
+    ..NO_ANSWER
 };
 
 pub(super) const CUT_RESET: ModeInfo = ModeInfo {
@@ -322,7 +322,7 @@ pub(super) const CUT_RESET: ModeInfo = ModeInfo {
     acts_on: ActsOn::Listener(Cut::Reset),
     client: "new connections are accepted, then reset; open ones are reset",
     curl: "56, or 7 where the reset is faster than the client",
-    ..BARE
+    ..NO_ANSWER
 };
 
 #[cfg(test)]
@@ -333,7 +333,7 @@ mod tests {
     use crate::fault::mode::GrpcStatus;
     use crate::fault::rate::Rate;
 
-    /// Values that differ from the defaults.
+    /// Values other than the defaults.
     fn parts() -> ModeParts {
         ModeParts {
             status: Some(418),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mode_knows_its_row_and_keeps_its_fields() {
+    fn every_mode_has_a_row_and_round_trips_its_fields() {
         for info in ModeInfo::all_of_requests() {
             let mode = info.mode(parts()).unwrap();
             assert_eq!(mode.name(), info.name);
@@ -363,7 +363,7 @@ mod tests {
                     ModeField::Share => kept.share == given.share,
                     ModeField::GrpcStatus => kept.grpc_status == given.grpc_status,
                     ModeField::GrpcMessage => kept.grpc_message == given.grpc_message,
-                    // They belong to the rule.
+                    // These belong to the rule.
                     ModeField::Headers | ModeField::BodyText | ModeField::Forward => continue,
                 };
                 assert_eq!(takes, info.takes(field), "{} {}", info.name, field.name());
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_agrees_with_what_its_mode_does() {
+    fn each_row_matches_its_mode() {
         for info in ModeInfo::all_of_requests() {
             let mode = info.mode(parts()).unwrap();
             let takes_status = matches!(info.status, StatusEffect::Given | StatusEffect::Kept);
@@ -387,7 +387,7 @@ mod tests {
             };
             assert_eq!(mode.status(), status, "{}", info.name);
             assert_eq!(info.takes(ModeField::Status), takes_status, "{}", info.name);
-            // What sends a head can be given more of it; what acts on a body forwards without being told to.
+            // Modes that send a head take more headers; modes that act on a body always forward.
             assert_eq!(info.takes(ModeField::Headers), info.status != StatusEffect::None, "{}", info.name);
             assert_eq!(info.takes(ModeField::Forward), !info.needs_body, "{}", info.name);
             assert_eq!(mode.partial().is_some(), info.takes(ModeField::Body), "{}", info.name);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_there_twice_for_the_same_subject() {
+    fn mode_names_are_unique_per_subject() {
         for names in [
             ModeInfo::all_of_requests().map(|info| info.name).collect::<Vec<_>>(),
             ModeInfo::all_of_listener().map(|info| info.name).collect(),

@@ -1,48 +1,48 @@
-//! What process faults may do in a container, so that they harm it alone and not its node.
+//! Limits of process faults, which protect the node that the container runs on.
 
 use super::{ProcessMode, Size};
 use crate::fault::error::RuleError;
 use crate::fault::rule::{Action, Rule};
 
-/// The most memory that a rule may hold where the container has no memory limit, in bytes.
+/// Memory limit of a rule in a container without memory limit, in bytes.
 pub const UNLIMITED_MEMORY: u64 = 256 << 20;
 
-/// The most cores that a rule may burn where the container has no CPU limit.
+/// CPU limit of a rule in a container without CPU limit, in cores.
 pub const UNLIMITED_CORES: f64 = 1.0;
 
-/// The container that process faults act in, as far as it is known.
+/// The container that process faults run in, as far as known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Container {
-    /// Whether starts of the container are counted: `STATE_DIR`.
+    /// Whether starts of the container are counted (`STATE_DIR`).
     pub keeps_state: bool,
-    /// Whether a seed is given, so that each start without a state draws the same.
+    /// Whether a seed is set, so that without state each start draws the same.
     pub has_seed: bool,
-    /// What it may use; absent: not known, and not checked.
+    /// Its resources; absent if unknown, and not checked then.
     pub resources: Option<Resources>,
 }
 
-/// What a container may use.
+/// The resources of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Resources {
-    /// The limit of memory of its own cgroup, in bytes.
+    /// Memory limit of its cgroup, in bytes.
     pub memory_limit: Option<u64>,
-    /// The memory of the machine, in bytes.
+    /// Memory of the machine, in bytes.
     pub machine_memory: Option<u64>,
-    /// The limit of CPU time of its own cgroup, in cores.
+    /// CPU limit of its cgroup, in cores.
     pub cpu_limit: Option<f64>,
-    /// The cores of the machine that it may run on.
+    /// Cores of the machine that it may use.
     pub machine_cores: Option<f64>,
 }
 
 impl Resources {
-    /// What a percentage of memory is a share of: the container's limit, or the machine's memory without one.
+    /// The base of memory percentages: the container's limit, or the machine's memory without one.
     pub fn memory(&self) -> Option<u64> {
         self.memory_limit.or(self.machine_memory)
     }
 }
 
 impl Rule {
-    /// Everything in a process fault that does not go with the container; nothing for other rules.
+    /// All conflicts between a process rule and the container; none for other rules.
     pub fn check_container(&self, container: &Container) -> Vec<RuleError> {
         let Action::Process { mode, allow_node_pressure } = self.action() else { return Vec::new() };
         let mut errors = Vec::new();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn starts_and_a_rate_with_a_seed_need_a_state() {
+    fn start_conditions_and_seeded_rates_need_a_state() {
         let starts =
             Trigger { starts: Some(RequestWindow::new(0, Some(2), None).unwrap()), ..Trigger::ALWAYS };
         let rate = Trigger { rate: Rate::from_percent(50.0).unwrap(), ..Trigger::ALWAYS };
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_on_the_node_need_takes_a_limit_or_permission() {
+    fn large_memory_and_cpu_need_a_limit_or_permission() {
         let unlimited =
             Resources { machine_memory: Some(8 << 30), machine_cores: Some(4.0), ..Resources::default() };
         let limited = Resources { memory_limit: Some(64 * MIB), cpu_limit: Some(0.5), ..unlimited };
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_machine_has_is_refused_whatever_is_allowed() {
+    fn more_than_the_machine_has_is_always_rejected() {
         let machine = Resources {
             memory_limit: Some(1 << 30),
             machine_memory: Some(1 << 30),

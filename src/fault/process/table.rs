@@ -1,25 +1,25 @@
-//! The table of modes of target process. Parser, writer, command line and documentation read it.
+//! The table of process modes, used by parser, writer, command line and documentation.
 
 use std::time::Duration;
 
 use super::{DEFAULT_CODE, ProcessMode, Size};
 
-/// A field of a rule that only some modes of target process take.
+/// A field of a rule that belongs to some process modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessField {
     /// `code`: the exit code.
     Code,
-    /// `size`: how much memory, or bytes of a file.
+    /// `size`: memory or file size.
     Size,
-    /// `ramp`: how long the memory grows.
+    /// `ramp`: time over which the memory grows.
     Ramp,
-    /// `cores`: how much CPU time per time.
+    /// `cores`: CPU usage.
     Cores,
-    /// `delay`: how much later SIGTERM is acted on.
+    /// `delay`: delay of SIGTERM.
     Delay,
-    /// `path`: the mount point of a volume.
+    /// `path`: mount point of a volume.
     Path,
-    /// `allow_node_pressure`: that what others on the node need may be taken.
+    /// `allow_node_pressure`: permission to exceed what the container's limits protect.
     AllowNodePressure,
 }
 
@@ -42,39 +42,39 @@ impl ProcessField {
     }
 }
 
-/// Values of the fields; each mode takes those that it has.
+/// Values of the fields; each mode uses those that it has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessParts {
-    /// The exit code.
+    /// Exit code.
     pub code: Option<u8>,
-    /// How much memory, or bytes of a file.
+    /// Memory or file size.
     pub size: Option<Size>,
-    /// How many cores.
+    /// Number of cores.
     pub cores: Option<f64>,
-    /// How much later SIGTERM is acted on.
+    /// Delay of SIGTERM.
     pub delay: Option<Duration>,
-    /// The mount point of a volume.
+    /// Mount point of a volume.
     pub path: Option<String>,
 }
 
-/// A row of the table.
+/// A row of the table of process modes.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessModeInfo {
-    /// The name in plans and metric labels.
+    /// Name in plans and metric labels.
     pub name: &'static str,
-    /// The fields that it takes.
+    /// Its fields.
     pub fields: &'static [ProcessField],
-    /// Those of them that must be given.
+    /// Required fields.
     pub required: &'static [ProcessField],
-    /// What happens in the window.
+    /// Effect in the window.
     pub does: &'static str,
-    /// What happens at the window's end.
+    /// Effect at the end of the window.
     pub end: &'static str,
     make: fn(ProcessParts) -> Option<ProcessMode>,
 }
 
 impl ProcessModeInfo {
-    /// Whether it takes a field.
+    /// Whether it has a field.
     pub fn takes(&self, field: ProcessField) -> bool {
         self.fields.contains(&field)
     }
@@ -84,7 +84,7 @@ impl ProcessModeInfo {
         PROCESS_MODES.iter().copied().find(|info| info.name.eq_ignore_ascii_case(name))
     }
 
-    /// The mode; `None` if a required field is absent, or the size of a file is a percentage.
+    /// The mode; `None` if a required field is absent, or if a file size is a percentage.
     pub fn mode(&self, parts: ProcessParts) -> Option<ProcessMode> {
         (self.make)(parts)
     }

@@ -3,14 +3,14 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct TestRequest {
     method: &'static str,
     target: String,
     host: Option<&'static str>,
     headers: Vec<(&'static str, &'static str)>,
 }
 
-impl RequestView for Asked {
+impl RequestView for TestRequest {
     fn method(&self) -> &str {
         self.method
     }
@@ -32,8 +32,8 @@ impl RequestView for Asked {
     }
 }
 
-fn asked(target: &str) -> Asked {
-    Asked { method: "GET", target: target.to_owned(), host: None, headers: Vec::new() }
+fn test_request(target: &str) -> TestRequest {
+    TestRequest { method: "GET", target: target.to_owned(), host: None, headers: Vec::new() }
 }
 
 fn path(path: &str) -> Match {
@@ -49,7 +49,7 @@ fn query(name: &str, value: &str) -> Match {
 }
 
 #[test]
-fn a_path_is_compared_as_it_was_sent() {
+fn the_raw_path_is_compared() {
     for (pattern, target, admits) in [
         ("/orders", "/orders", true),
         ("/orders", "/orders?x=1", true),
@@ -63,7 +63,7 @@ fn a_path_is_compared_as_it_was_sent() {
         ("/*", "/", true),
         ("/", "/x", false),
     ] {
-        assert_eq!(path(pattern).admits(&asked(target)), admits, "{pattern} {target}");
+        assert_eq!(path(pattern).admits(&test_request(target)), admits, "{pattern} {target}");
     }
 }
 
@@ -74,7 +74,7 @@ fn one_of_the_methods_is_enough() {
     wanted.add_method("PUT").unwrap();
     assert_eq!(wanted.methods(), ["POST", "PUT"]);
     for (method, admits) in [("POST", true), ("PUT", true), ("GET", false)] {
-        assert_eq!(wanted.admits(&Asked { method, ..asked("/") }), admits, "{method}");
+        assert_eq!(wanted.admits(&TestRequest { method, ..test_request("/") }), admits, "{method}");
     }
 }
 
@@ -93,13 +93,16 @@ fn a_host_without_a_port_means_any_port() {
     ] {
         let mut wanted = Match::default();
         wanted.set_host(pattern).unwrap();
-        assert_eq!(wanted.admits(&Asked { host, ..asked("/") }), admits, "{pattern} {host:?}");
+        assert_eq!(wanted.admits(&TestRequest { host, ..test_request("/") }), admits, "{pattern} {host:?}");
     }
 }
 
 #[test]
 fn a_header_matches_if_any_of_its_values_does() {
-    let with = |headers: &[(&'static str, &'static str)]| Asked { headers: headers.to_vec(), ..asked("/") };
+    let with = |headers: &[(&'static str, &'static str)]| TestRequest {
+        headers: headers.to_vec(),
+        ..test_request("/")
+    };
     let mut wanted = Match::default();
     wanted.add_header("X-Tenant", "blue").unwrap();
     wanted.add_header("authorization", "*").unwrap();
@@ -110,7 +113,7 @@ fn a_header_matches_if_any_of_its_values_does() {
 }
 
 #[test]
-fn a_parameter_is_compared_decoded_and_any_of_its_values_will_do() {
+fn parameters_are_compared_decoded_and_any_value_may_match() {
     for (name, value, target, admits) in [
         ("user", "42", "/?user=42", true),
         ("user", "42", "/?a=1&user=7&user=42", true),
@@ -128,24 +131,24 @@ fn a_parameter_is_compared_decoded_and_any_of_its_values_will_do() {
         ("debug", "*", "/?debugger=1", false),
         ("b c", "*", "/?b%20c=1", true),
     ] {
-        assert_eq!(query(name, value).admits(&asked(target)), admits, "{name}={value} {target}");
+        assert_eq!(query(name, value).admits(&test_request(target)), admits, "{name}={value} {target}");
     }
 }
 
 #[test]
-fn all_that_is_given_must_hold() {
+fn all_conditions_must_hold() {
     let mut wanted = path("/orders");
     wanted.add_method("POST").unwrap();
     wanted.add_query("dry", "1").unwrap();
-    let full = Asked { method: "POST", ..asked("/orders?dry=1") };
+    let full = TestRequest { method: "POST", ..test_request("/orders?dry=1") };
     assert!(wanted.admits(&full));
-    assert!(!wanted.admits(&Asked { method: "GET", ..full.clone() }));
-    assert!(!wanted.admits(&Asked { target: "/orders".to_owned(), ..full.clone() }));
-    assert!(!wanted.admits(&Asked { target: "/order?dry=1".to_owned(), ..full }));
+    assert!(!wanted.admits(&TestRequest { method: "GET", ..full.clone() }));
+    assert!(!wanted.admits(&TestRequest { target: "/orders".to_owned(), ..full.clone() }));
+    assert!(!wanted.admits(&TestRequest { target: "/order?dry=1".to_owned(), ..full }));
 }
 
 #[test]
-fn what_no_request_can_have_is_refused() {
+fn values_that_no_request_can_have_are_rejected() {
     let mut wanted = Match::default();
     let long = "x".repeat(MAX_MATCH_TEXT + 1);
     for bad in ["", "orders", "/a?b", "/a b", "/a#b", "/ä", "/a*b", "/a*", "*"] {
@@ -176,19 +179,19 @@ fn what_no_request_can_have_is_refused() {
 
 proptest! {
     #[test]
-    fn whatever_text_a_parameter_has_is_found_when_it_is_encoded(name in "\\PC{1,8}", value in "\\PC{0,8}") {
+    fn any_encoded_parameter_is_found(name in "\\PC{1,8}", value in "\\PC{0,8}") {
         prop_assume!(value != "*");
         let encoded = |text: &str| {
             text.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"))
         };
         let target = format!("/?a=b&{}={}", encoded(&name), encoded(&value));
-        prop_assert!(query(&name, &value).admits(&asked(&target)));
-        prop_assert!(query(&name, "*").admits(&asked(&target)));
+        prop_assert!(query(&name, &value).admits(&test_request(&target)));
+        prop_assert!(query(&name, "*").admits(&test_request(&target)));
     }
 
     #[test]
-    fn a_query_of_any_bytes_is_read_to_its_end(text in "[ -~]{0,40}") {
-        let view = asked(&format!("/?{text}"));
+    fn any_query_is_parsed_to_its_end(text in "[ -~]{0,40}") {
+        let view = test_request(&format!("/?{text}"));
         prop_assert_eq!(query("no such parameter", "*").admits(&view), text.contains("no such parameter"));
     }
 }

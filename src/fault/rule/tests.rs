@@ -23,14 +23,14 @@ fn a_name_is_a_dns_label() {
 }
 
 #[test]
-fn parts_that_do_not_go_together_are_refused_with_the_reason() {
+fn inconsistent_parts_are_rejected_with_a_reason() {
     assert_eq!(error(Trigger::ALWAYS, requests(Mode::Status(103))), "status 103 is not between 200 and 599");
     assert_eq!(
         error(Trigger::ALWAYS, requests(Mode::Truncate(Partial { status: Some(204), body: 16 }))),
         "mode truncate needs a body, which an answer with status 204 cannot have"
     );
     let nothing = Action::Requests { targets: Targets::NONE.with(Target::Traffic), delay: None, mode: None };
-    assert_eq!(error(Trigger::ALWAYS, nothing), "the rule does nothing: give it a `mode`, a `delay` or both");
+    assert_eq!(error(Trigger::ALWAYS, nothing), "the rule has no effect: set a `mode`, a `delay` or both");
     let half = Trigger { rate: Rate::from_percent(50.0).unwrap(), ..Trigger::ALWAYS };
     let cut = Action::Listener { listener: ListenerName::Probe, cut: Cut::Drop, from: Networks::default() };
     assert!(error(half, cut).starts_with("`rate` does not go with target listener"));
@@ -38,17 +38,17 @@ fn parts_that_do_not_go_together_are_refused_with_the_reason() {
 }
 
 #[test]
-fn conditions_that_were_checked_apart_are_checked_together() {
+fn conditions_are_checked_in_combination() {
     let percent = |percent| Rate::from_percent(percent).unwrap();
     let burst = Some(Burst::new(2.0, percent(50.0)).unwrap());
     let torn = Trigger { rate: percent(90.0), burst, ..Trigger::ALWAYS };
     assert!(error(torn, requests(Mode::Hang)).contains("a burst of 2 is too short for a rate of 90%: 10"));
     let steep = Trigger { ramp: Some(Duration::ZERO), ..Trigger::ALWAYS };
-    assert_eq!(error(steep, requests(Mode::Hang)), "`ramp` must be more than 0; leave it out for none");
+    assert_eq!(error(steep, requests(Mode::Hang)), "`ramp` must be more than 0; omit it to disable it");
 }
 
 #[test]
-fn networks_spare_their_exceptions_and_take_mapped_addresses_for_ipv4() {
+fn networks_exclude_exceptions_and_treat_mapped_addresses_as_ipv4() {
     let networks = Networks {
         within: vec!["10.0.0.0/8".parse().unwrap()],
         except: vec!["10.1.2.3/32".parse().unwrap()],

@@ -65,10 +65,10 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ("when: , mode: hang", r#"when="null": is not a mapping with after, for, every, requests, starts"#),
         (
             "rate: 50%, burst: 1.5, mode: hang",
-            r#"burst="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the least, where draws are independent"#,
+            r#"burst="1.5": a burst of 1.5 is too short for a rate of 50%: 2 is the minimum, with independent draws"#,
         ),
         ("burst: 5, mode: hang", r#"burst="5": a burst needs a rate of at most 99%, not 100%"#),
-        ("ramp: 0s, mode: hang", "ramp: `ramp` must be more than 0; leave it out for none"),
+        ("ramp: 0s, mode: hang", "ramp: `ramp` must be more than 0; omit it to disable it"),
         (
             "delay: 50x",
             r#"delay="50x": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in ms"#,
@@ -84,13 +84,13 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ),
         (
             "match: {}, mode: hang",
-            "match: `match` asks for nothing: give it a `path`, `method`, `host`, `headers` or `query`, or leave it out",
+            "match: `match` is empty: set a `path`, `method`, `host`, `headers` or `query`, or omit it",
         ),
         ("match: /x, mode: hang", r#"match="/x": is not a mapping with path, method, host, headers, query"#),
         ("match: {paths: /x}, mode: hang", r#"match: unknown field "paths"; did you mean "path"?"#),
         (
             "match: {path: x}, mode: hang",
-            r#"match.path="x": is not a path such as /orders, or /orders/* for all below it, of printable ASCII without ?, # and spaces"#,
+            r#"match.path="x": is not a path such as /orders or, for everything below, /orders/*, in printable ASCII without ?, # and spaces"#,
         ),
         ("match: {path: [/x]}, mode: hang", "match.path: is not text"),
         ("match: {method: [GET, G T]}, mode: hang", r#"match.method="G T": is not a method such as GET"#),
@@ -118,7 +118,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         assert_eq!(lines, [error.replace("{modes}", &request_modes().join(", "))], "{fields}");
     }
     for (target, mode, error) in [
-        ("listener", "drop", "`match` does not go with target listener, which knows no requests"),
+        ("listener", "drop", "`match` does not go with target listener, which has no requests"),
         ("process", "exit", "does not go with target process"),
     ] {
         let plan = format!("faults: [{{name: a, target: {target}, mode: {mode}, match: {{path: /}}}}]");
@@ -131,7 +131,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
     );
     assert_eq!(
         errors("faults: [{name: a, target: liveness}]"),
-        ["faults[0] (a): the rule does nothing: give it a `mode`, a `delay` or both"]
+        ["faults[0] (a): the rule has no effect: set a `mode`, a `delay` or both"]
     );
 }
 

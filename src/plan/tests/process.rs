@@ -89,11 +89,11 @@ fn wrong_process_faults_say_what_would_be_right() {
         ),
         (
             "mode: exit, when: {requests: {for: 3}}",
-            "requests: `requests` does not go with target process, which gets no requests",
+            "requests: `requests` does not go with target process, which has no requests",
         ),
         (
             "mode: exit, rate: 20%, burst: 2",
-            "burst: `burst` does not go with target process, which gets no requests",
+            "burst: `burst` does not go with target process, which has no requests",
         ),
         ("mode: exit, from: 10.0.0.0/8", "from: does not go with target process"),
         ("mode: exit, status: 500", "status: does not go with target process"),

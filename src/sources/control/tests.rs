@@ -182,7 +182,7 @@ async fn errors_name_the_field_and_change_nothing() {
         (
             put("some", json!({"target": "traffic", "mode": "hang", "pods": "30%"})),
             vec![
-                "some: pods: `pods` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: by both, replicas agree on who is meant",
+                "some: pods: `pods` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: both are needed for replicas to agree on the selection",
             ],
         ),
         (

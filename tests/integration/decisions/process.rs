@@ -52,7 +52,7 @@ fn windows_count_from_each_start_of_the_process_even_where_the_clock_goes_on() {
 fn the_calendar_bounds_a_window_that_counts_from_the_start_of_the_process() {
     let dated = |start: Option<u64>, until: Option<u64>, time| {
         let trigger = Trigger { time, start: start.map(at), until: until.map(at), ..Trigger::ALWAYS };
-        plan(trigger, ProcessMode::Exit(1)).at(Replica { began: at(0), ..Replica::default() })
+        plan(trigger, ProcessMode::Exit(1)).at(Replica { epoch: at(0), ..Replica::default() })
     };
     assert_eq!(open(&dated(Some(20), Some(23), None), 60), [20, 21, 22]);
     assert_eq!(open(&dated(Some(20), None, Some(window(25, Some(2), None))), 60), [25, 26]);
@@ -60,7 +60,7 @@ fn the_calendar_bounds_a_window_that_counts_from_the_start_of_the_process() {
     assert_eq!(open(&dated(Some(30), Some(40), Some(window(25, Some(2), None))), 60), [0_u64; 0]);
     assert_eq!(open(&dated(Some(30), Some(56), Some(window(25, Some(2), Some(30)))), 60), [55]);
     // A process that starts after the instant is within it at once.
-    let late = dated(Some(20), None, None).at(Replica { began: Timestamp(at(32).0), ..Replica::default() });
+    let late = dated(Some(20), None, None).at(Replica { epoch: Timestamp(at(32).0), ..Replica::default() });
     assert_eq!(open(&late, 5), [0, 1, 2, 3, 4]);
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 
 /// A plan whose clock stood at zero at [`at(0)`](at).
 fn dated(draft: Draft) -> ActivePlan {
-    active([draft]).at(Replica { began: at(0), ..replica(42, "web-0") })
+    active([draft]).at(Replica { epoch: at(0), ..replica(42, "web-0") })
 }
 
 /// The seconds below `end` in which the rule fires, as `[first, last + 1)` ranges; compared with what is told besides.
@@ -135,7 +135,7 @@ fn a_start_on_the_calendar_takes_the_place_of_the_origin() {
     );
     assert_eq!(open(&dated(failure("a").window(10, 5, 0).with(start(20)).with(until(25))), 90), []);
     // A container that starts later takes its place in what runs already.
-    let late = |draft: Draft| active([draft]).at(Replica { began: at(32), ..replica(42, "web-0") });
+    let late = |draft: Draft| active([draft]).at(Replica { epoch: at(32), ..replica(42, "web-0") });
     assert_eq!(
         open(&late(failure("a").window(10, 5, 20).with(start(20))), 60),
         [(0, 3), (18, 23), (38, 43), (58, 60)]
@@ -147,7 +147,7 @@ fn a_start_on_the_calendar_takes_the_place_of_the_origin() {
 #[test]
 fn time_before_a_rule_appeared_is_not_counted_as_open() {
     let draft = failure("a").with(|trigger| trigger.start = Some(at(0)));
-    let before = active([]).at(Replica { began: at(0), ..replica(42, "web-0") });
+    let before = active([]).at(Replica { epoch: at(0), ..replica(42, "web-0") });
     let now = Origin { elapsed: s(100), ..Origin::default() };
     let after = before.successor(plan([draft]), Seed(42), &now);
     assert!(after.is_in_time(0, s(100)));
@@ -165,7 +165,7 @@ proptest! {
             trigger.start = start.map(at);
             trigger.until = lasts.map(|lasts| at(start.unwrap_or(0) + lasts));
         });
-        let plan = active([draft]).at(Replica { began: at(began), ..replica(42, "web-0") });
+        let plan = active([draft]).at(Replica { epoch: at(began), ..replica(42, "web-0") });
         open(&plan, 150);
     }
 }

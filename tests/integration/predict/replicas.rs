@@ -292,7 +292,7 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
         let (here, there) = (plan.replica(), service.replica());
         assert_eq!((here.key, here.ordinal, here.starts), (there.key, there.ordinal, there.starts));
         assert_eq!(here.starts, starts);
-        assert!(off(here.began.0, there.began.0));
+        assert!(off(here.epoch.0, there.epoch.0));
         for number in 1..=400 {
             let target = if number % 2 == 0 { Target::Liveness } else { Target::Readiness };
             let elapsed = present.elapsed + s(3 * number);

@@ -65,7 +65,7 @@ async fn the_effective_seed_replays_later_starts_whose_draws_differ() {
     for starts in 0..4 {
         let (effective, mut replica, decided) = decisions(42, "pod", starts);
         let (again, mut replayed, replay) = decisions(effective, "fleet", starts);
-        (replica.began, replayed.began) = (Timestamp::default(), Timestamp::default());
+        (replica.epoch, replayed.epoch) = (Timestamp::default(), Timestamp::default());
         assert_eq!((again, replayed, replay), (effective, replica, decided.clone()), "start {}", starts + 1);
         all.insert(decided);
     }

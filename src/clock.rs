@@ -1,4 +1,4 @@
-//! The wall clock, and waits that are exact.
+//! The wall clock, and precise timers.
 
 mod timer;
 
@@ -8,7 +8,7 @@ pub use timer::{Sleep, Timer};
 
 use crate::fault::Timestamp;
 
-/// What the clock on the wall shows.
+/// The wall-clock time.
 #[allow(clippy::disallowed_methods)] // Told to people, and compared with instants that people wrote.
 pub fn wall_clock() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())

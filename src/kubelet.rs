@@ -1,11 +1,11 @@
-//! A model of the kubelet on a virtual clock: what it does with the answers of a [plan](crate::fault).
+//! A model of the kubelet on a virtual clock: how it reacts to the answers of a [plan](crate::fault).
 //!
 //! One [`Pod`] is a discrete-event simulation of its containers, their probe workers and the kubelet's own loop. It
 //! asks the same [`decide`](crate::fault::ActivePlan::decide) as the service does, under the rules of Kubernetes
 //! [`RULES`]. What is random on a node is drawn from given [`Draws`](crate::fault::Draws), so a run repeats. Memory
 //! does not grow with the simulated time.
 //!
-//! A Pod does the same with the [`Calls`] of a Service's clients: they meet the rules for `client: other`.
+//! A Pod handles the [`Calls`] of a Service's clients in the same way, under the rules for `client: other`.
 //!
 //! | type | what it is |
 //! |---|---|

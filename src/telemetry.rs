@@ -1,4 +1,4 @@
-//! What leaves the process for those who watch it: metrics and the log.
+//! Observability of the process: metrics and the log.
 
 pub mod cgroup;
 pub mod log;

@@ -1,4 +1,4 @@
-//! Parses and shows durations, percentages, sizes and instants.
+//! Parsing and formatting of durations, percentages, sizes and instants.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::fault::{MAX_DELAY, Timestamp};
 
-/// The unit of a number that has none.
+/// The unit of a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bare {
     /// Milliseconds.
@@ -39,10 +39,10 @@ impl Bare {
     }
 }
 
-/// What is wrong with a quantity. The text says what would be right.
+/// An error of a quantity. The message says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
-    /// Not a duration; with the unit of a bare number.
+    /// Not a duration; with the unit of bare numbers.
     #[error("is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in {}", .0.suffix())]
     Duration(Bare),
     /// A duration above [`MAX_DELAY`].
@@ -51,7 +51,7 @@ pub enum UnitError {
     /// Not a percentage.
     #[error("is not a percentage such as 20%")]
     Percent,
-    /// A number between 0 and 1 without the sign, which may be meant as a share.
+    /// A number between 0 and 1 without the sign, which could be meant as a share.
     #[error("is ambiguous; write {0}")]
     PercentSign(String),
     /// A percentage outside 0 to 100.
@@ -65,7 +65,7 @@ pub enum UnitError {
     Timestamp,
 }
 
-/// An instant such as `2026-11-23T12:00:00Z` (RFC 3339), not before 1970.
+/// Parses an instant such as `2026-11-23T12:00:00Z` (RFC 3339), not before 1970.
 pub fn timestamp(text: &str) -> Result<Timestamp, UnitError> {
     let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| UnitError::Timestamp)?;
     let nanos = instant.unix_timestamp_nanos();
@@ -74,7 +74,7 @@ pub fn timestamp(text: &str) -> Result<Timestamp, UnitError> {
     Ok(Timestamp(Duration::new(seconds, rest)))
 }
 
-/// An instant as [`timestamp`] reads it, in UTC.
+/// Formats an instant in UTC, as [`timestamp`] parses it.
 pub fn show_timestamp(instant: Timestamp) -> String {
     i128::try_from(instant.0.as_nanos())
         .ok()
@@ -84,7 +84,8 @@ pub fn show_timestamp(instant: Timestamp) -> String {
         .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
 }
 
-/// A duration such as `250ms` or `1m30s`; a number alone has the unit `bare`. At most 365 days, rounded to nanoseconds.
+/// Parses a duration such as `250ms` or `1m30s`; a bare number has the unit `bare`. At most 365 days, rounded to
+/// nanoseconds.
 pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
     let invalid = || UnitError::Duration(bare);
     let whole = unsigned(text);
@@ -118,8 +119,8 @@ pub fn duration(text: &str, bare: Bare) -> Result<Duration, UnitError> {
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
-/// A percentage from 0 to 100 such as `20%` or `20`. A number between 0 and 1 needs the sign: without it, it may be meant
-/// as a share.
+/// Parses a percentage from 0 to 100 such as `20%` or `20`. A number between 0 and 1 needs the sign, since it could
+/// be meant as a share.
 pub fn percent(text: &str) -> Result<f64, UnitError> {
     let text = text.trim();
     if let Some(number) = text.strip_suffix('%') {
@@ -146,14 +147,14 @@ pub(crate) fn decimal(number: &str) -> Option<f64> {
 
 fn finite(number: &str) -> Option<f64> {
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
-    // Rust's parser also takes `inf`, `nan` and `1e3`.
+    // Rust's parser also accepts `inf`, `nan` and `1e3`.
     if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
         return None;
     }
     number.parse().ok()
 }
 
-/// A size in bytes, such as `16`, `512B` or `11KiB`.
+/// Parses a size in bytes, such as `16`, `512B` or `11KiB`.
 pub fn size(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split_number(unsigned(text)).ok_or(UnitError::Size)?;
     let scale: u64 = match unit.trim_start() {
@@ -167,24 +168,24 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         _ => return Err(UnitError::Size),
     };
     let bytes = number.parse::<f64>().map_err(|_| UnitError::Size)? * scale as f64;
-    // A fraction of a byte is a mistake, such as a wrong unit.
+    // A fraction of a byte indicates a mistake, such as a wrong unit.
     if bytes.fract() == 0.0 { Ok(bytes as u64) } else { Err(UnitError::Size) }
 }
 
-/// The text without space around it and without a plus sign, which Go's `Atoi` takes.
+/// The text without surrounding space and without a plus sign, which Go's `Atoi` accepts.
 pub(crate) fn unsigned(text: &str) -> &str {
     let text = text.trim();
     text.strip_prefix('+').unwrap_or(text)
 }
 
-/// The decimal number at the beginning, and what follows it.
+/// Splits off the decimal number at the start.
 fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text.bytes().take_while(|c| c.is_ascii_digit() || *c == b'.').count();
     let (number, rest) = text.split_at(end);
     number.bytes().any(|c| c.is_ascii_digit()).then_some((number, rest))
 }
 
-/// A duration as [`duration`] reads it, in the largest units that lose nothing: `1m30s`, `1.5ms`.
+/// Formats a duration as [`duration`] parses it, in the largest units without loss: `1m30s`, `1.5ms`.
 #[derive(Clone, Copy, Debug)]
 pub struct Show(pub Duration);
 
@@ -192,7 +193,7 @@ impl fmt::Display for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         if seconds < 60 {
-            // The standard library writes the same units, except for the micro sign.
+            // The standard library uses the same units, except for the micro sign.
             return f.write_str(&format!("{:?}", self.0).replace('µ', "u"));
         }
         for (unit, count) in [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60)]

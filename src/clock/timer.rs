@@ -1,7 +1,7 @@
-//! Waits that end within a fraction of a millisecond of their time, and never before it.
+//! Timers that expire within a fraction of a millisecond of their deadline, and never early.
 //!
-//! The runtime's own timer ticks in milliseconds. This one is a timerfd on the runtime's reactor, set to the earliest of
-//! all waits; without a wait it is not set, and nothing wakes.
+//! The runtime's timer has a resolution of milliseconds. This one uses a timerfd on the runtime's reactor, set to the
+//! earliest deadline; without timers it is not set, and nothing wakes up.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -23,11 +23,11 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// A cheap-clone handle on the waits of a service.
+/// A cheap-to-clone handle on the timers of a service.
 #[derive(Clone, Debug)]
 pub struct Timer(Option<Arc<Driven>>);
 
-/// The waits, and the task that wakes them for as long as anybody can wait.
+/// The timers, and the task that wakes them while a handle exists.
 #[derive(Debug)]
 struct Driven {
     waits: Arc<Waits>,
@@ -44,28 +44,28 @@ impl Drop for Driven {
 struct Waits {
     clock: AsyncFd<OwnedFd>,
     queue: Mutex<Queue>,
-    /// Tells waits until the same instant apart, in the order in which they began.
+    /// Distinguishes timers with the same deadline, in order of creation.
     numbers: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<(Instant, u64), Waker>,
-    /// What the clock is set to; what it was set to, until the driver has seen it ring.
+    /// The current setting of the clock, kept until the driver has seen it expire.
     armed: Option<Instant>,
 }
 
 impl Timer {
-    /// A timer of its own clock. Where there is none to be had, the runtime's timer serves, and the log says why.
+    /// Creates a timer with its own clock. If none is available, uses the runtime's timer and logs why.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with I/O and time.
+    /// Called outside a tokio runtime with I/O and time.
     pub fn new() -> Self {
         Self::with_clock(clock())
     }
 
-    /// The runtime's own timer, which ticks in milliseconds and stands still with tokio's paused clock.
+    /// The runtime's timer, which has a resolution of milliseconds and respects tokio's paused clock.
     pub const fn of_runtime() -> Self {
         Self(None)
     }
@@ -83,7 +83,7 @@ impl Timer {
         Self(Some(Arc::new(Driven { waits, driver })))
     }
 
-    /// Waits until `deadline`, not at all if it has passed. Dropped, a wait leaves nothing behind.
+    /// Waits until `deadline`, or not at all if it has passed. Dropping it cancels the wait.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep(match &self.0 {
             Some(driven) => Kind::Exact(Wait {
@@ -96,7 +96,7 @@ impl Timer {
         })
     }
 
-    /// Waits until `deadline`; for ever without one.
+    /// Waits until `deadline`; forever without one.
     pub fn sleep_until_some(&self, deadline: Option<Instant>) -> impl Future<Output = ()> + use<> {
         let sleep = deadline.map(|deadline| self.sleep_until(deadline));
         async move {
@@ -123,10 +123,10 @@ fn clock() -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(timerfd_create(TimerfdClockId::Monotonic, flags)?, Interest::READABLE)
 }
 
-/// Wakes whoever is due, whenever the clock rings.
+/// Wakes expired timers when the clock expires.
 async fn drive(waits: Arc<Waits>) {
     while let Ok(mut ringing) = waits.clock.readable().await {
-        // The clock is not read: the reactor tells of each ring, and setting the clock ends the last.
+        // No need to read the clock: the reactor reports each expiry, and setting the clock clears the last one.
         ringing.clear_ready();
         for waker in waits.take_due() {
             waker.wake();
@@ -139,7 +139,7 @@ impl Waits {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the waits out that have come to their end, earliest first, and sets the clock to the next.
+    /// Removes expired timers, earliest first, and sets the clock for the next one.
     fn take_due(&self) -> Vec<Waker> {
         let mut due = Vec::new();
         let mut queue = self.lock();
@@ -156,7 +156,7 @@ impl Waits {
         due
     }
 
-    /// Makes the clock ring at `deadline`, unless it rings before.
+    /// Sets the clock to `deadline`, unless it expires earlier.
     fn arm(&self, queue: &mut Queue, deadline: Instant) {
         if queue.armed.is_some_and(|armed| armed <= deadline) {
             return;
@@ -178,7 +178,7 @@ impl Waits {
     }
 }
 
-/// A wait that has begun. Waits nowhere before its first poll.
+/// A pending wait. It is queued at its first poll.
 #[derive(Debug)]
 #[must_use = "a wait does nothing unless it is awaited"]
 pub struct Sleep(Kind);
@@ -190,7 +190,7 @@ enum Kind {
 }
 
 impl Sleep {
-    /// The end of the wait.
+    /// The deadline.
     pub fn deadline(&self) -> Instant {
         match &self.0 {
             Kind::Exact(wait) => wait.deadline,

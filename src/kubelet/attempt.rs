@@ -4,20 +4,20 @@ use super::clock::Nanos;
 use super::spec::{Address, Endpoint, Handler, PodSpec, Transport};
 use crate::fault::{GrpcStatus, KUBELET_BODY_LIMIT, Mode, Partial, Rule};
 
-/// What went wrong with an attempt.
+/// Why an attempt of a probe failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symptom {
-    /// A whole answer with this status, 400 or above.
+    /// A complete answer with this status, 400 or above.
     Status(u16),
-    /// A 3xx that is not followed.
+    /// A redirect that is not followed.
     Redirected,
-    /// Redirects without end.
+    /// Too many redirects.
     TooManyRedirects,
     /// No head before the timeout.
     HeadTimeout,
     /// No connection before the timeout.
     ConnectTimeout,
-    /// Nothing listens.
+    /// Connection refused.
     Refused,
     /// FIN before the head.
     Closed,
@@ -25,7 +25,7 @@ pub enum Symptom {
     Reset,
     /// Bytes that are not HTTP: the ones that the mode `garbage` sends.
     Garbage,
-    /// The timeout within the body of an answer with this status.
+    /// The timeout, within the body of an answer with this status.
     BodyTimeout(u16),
     /// FIN within the body of an answer with this status.
     BodyCutShort(u16),
@@ -111,18 +111,18 @@ impl Symptom {
         text.to_owned()
     }
 
-    /// Whether Go's client puts the URL before the cause: it does until it has the head of an answer.
+    /// Whether Go's client puts the URL before the cause: until it has the head of an answer.
     const fn names_the_url(self) -> bool {
         !matches!(self, Self::Status(_) | Self::Redirected) && !self.within_body()
     }
 
-    /// The URL in the message. After redirects it is the `Location` as given, here that of an endless redirect to the
+    /// The URL in the message. After redirects it is the given `Location`, here that of an endless redirect to the
     /// same path.
     fn url(self, endpoint: Endpoint, address: &Address) -> String {
         if self == Self::TooManyRedirects { address.path(endpoint) } else { address.url(endpoint) }
     }
 
-    /// The status of the answer, as far as it is not 200.
+    /// The status of the answer, if it is not 200.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Status(status)
@@ -167,25 +167,25 @@ impl Symptom {
         .to_owned()
     }
 
-    /// Whether the text of the event is the same each time, so that the API server counts repetitions in one event.
+    /// Whether the event text is always the same, so that the API server counts repetitions in one event.
     pub(super) const fn repeats(self) -> bool {
         !matches!(self, Self::Reset | Self::BodyReset(_))
     }
 }
 
-/// Both ends of a connection, as Go's errors name them. The port of the kubelet's end is another one each time.
+/// Both ends of a connection, as in Go's errors. The port of the kubelet's end differs each time.
 fn between(authority: &str) -> String {
     format!("{}->{authority}", PodSpec::NODE_END)
 }
 
-/// The end of one request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptResult {
     Success,
-    /// Counts as success, and leaves an event.
+    /// Counts as success, but records an event.
     Warning(Symptom),
     Failure(Symptom),
-    /// Neither; tried again, then thrown away.
+    /// Neither; retried, then discarded.
     Error(Symptom),
     /// Another request of the same attempt follows.
     Redirect(Endpoint),
@@ -201,28 +201,29 @@ impl AttemptResult {
     }
 }
 
-/// When a request ends, and how.
+/// When a request ends, and its result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reply {
     pub(super) at: Nanos,
     pub(super) outcome: AttemptResult,
 }
 
-/// The size of our own answer to a probe that no rule replaces: `ok`.
+/// Body size of our default answer to a probe: `ok`.
 const OWN_BODY: u64 = 2;
 
-/// When and how an answer could come, had it no fault.
+/// The timing of an answer without a fault.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ordinary {
-    /// When its head comes.
+    /// When its head arrives.
     pub(super) head: Nanos,
-    /// When the request is given up, later than `head`.
+    /// When the client gives up, later than `head`.
     pub(super) deadline: Nanos,
     /// Its status.
     pub(super) status: u16,
 }
 
-/// The end of a request that gets the mode of `rule`. `followed` is where a redirect leads, if it stays on the host.
+/// The result of a request that gets the mode of `rule`. `followed` is the target of a redirect that stays on the
+/// host.
 pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Option<Endpoint>) -> Reply {
     let Ordinary { head, deadline, .. } = ordinary;
     let at_once = |outcome| Reply { at: head, outcome };
@@ -230,8 +231,8 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
     let body = |partial: &Partial, symptom: fn(u16) -> Symptom| {
         let status = partial.own_status();
         let symptom = symptom(status);
-        // The kubelet stops reading before the fault strikes. Its client reads a chunk's header ahead, so that an
-        // invalid one right at the limit is still an error (in 34 of 40 attempts on a cluster).
+        // The kubelet stops reading before the fault. Its client reads a chunk header ahead, so that an invalid one
+        // exactly at the limit is still an error (in 34 of 40 attempts on a cluster).
         let least = if matches!(symptom, Symptom::BodyMalformed(_)) {
             KUBELET_BODY_LIMIT + 1
         } else {
@@ -284,7 +285,7 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
             slow(read as f64 * 1e9 / *speed as f64, status.unwrap_or(ordinary.status))
         }
         Mode::Corrupt { status, .. } => at_once(whole(*status)),
-        // The kubelet's httpGet looks at nothing but the status.
+        // The kubelet's httpGet checks only the status.
         Mode::Grpc { .. } => at_once(AttemptResult::of_status(200)),
     }
 }

@@ -1,13 +1,13 @@
-//! The delay before a container starts again.
+//! The delay before a container restarts.
 
 use super::clock::{Nanos, SECOND};
 
 const FIRST: Nanos = 10 * SECOND;
 const LONGEST: Nanos = 300 * SECOND;
-/// The age at which an entry is dropped.
+/// Age at which an entry expires.
 const EXPIRY: Nanos = 600 * SECOND;
 
-/// The back-off of one container.
+/// The back-off of a container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BackOff {
     entry: Option<Entry>,
@@ -16,7 +16,7 @@ pub(super) struct BackOff {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     delay: Nanos,
-    /// When the kubelet last let the container start.
+    /// When the kubelet last allowed a start.
     updated: Nanos,
 }
 
@@ -28,9 +28,9 @@ pub(super) struct Wait {
 }
 
 impl BackOff {
-    /// Asks for a start at `now` after the exit at `exited`. If it is allowed, the next delay is twice as long.
+    /// Requests a start at `now` after the exit at `exited`. If it is allowed, the next delay doubles.
     pub(super) fn ask(&mut self, now: Nanos, exited: Option<Nanos>) -> Result<(), Wait> {
-        // Without an exited container the kubelet makes no entry, so the first kill does not count.
+        // Without an exited container, the kubelet creates no entry, so the first kill does not count.
         let Some(exited) = exited else { return Ok(()) };
         // The kubelet drops old entries even while the container waits.
         self.entry = self.entry.filter(|entry| now - entry.updated <= EXPIRY);
@@ -50,7 +50,7 @@ impl BackOff {
 mod tests {
     use super::*;
 
-    /// The delays of a container that runs for `run` seconds each time and starts as soon as it may.
+    /// The delays of a container that runs for `run` seconds each time and restarts as soon as possible.
     fn waits(run: u64, starts: usize) -> Vec<u64> {
         let (mut backoff, mut now) = (BackOff::default(), 0);
         (0..starts)

@@ -1,4 +1,4 @@
-//! Virtual time in whole nanoseconds: half the size of a `Duration`, and compared in one step.
+//! Virtual time in whole nanoseconds: half the size of a `Duration`, and fast to compare.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ pub(super) const MILLISECOND: Nanos = 1_000_000;
 
 pub(super) const SECOND: Nanos = 1_000 * MILLISECOND;
 
-/// An instant that never comes.
+/// An instant in the infinite future.
 pub(super) const NEVER: Nanos = u64::MAX;
 
-/// Cut to the 584 years that fit.
+/// Clamped to the 584 years that fit.
 pub(super) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(NEVER - 1)
 }

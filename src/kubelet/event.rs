@@ -1,4 +1,4 @@
-//! What happens in a simulated Pod.
+//! Events of a simulated Pod.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use super::attempt::Symptom;
 use super::clock::{Nanos, SECOND};
 use super::spec::{ContainerSpec, ProbeKind, Role};
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Time since the Pod was added to the kubelet.
     pub at: Duration,
-    /// The position of the container; for an event of the whole Pod, of the container that caused it.
+    /// Position of the container; for Pod events, the container that caused it.
     pub container: usize,
     /// What happened.
     pub kind: PodEventKind,
-    /// Whether the cluster shows it as an event: after 25 of a Pod, the kubelet sends one per 5 minutes.
+    /// Whether the cluster records it: after 25 events of a Pod, the kubelet sends one per 5 minutes.
     pub recorded: bool,
 }
 
@@ -41,77 +41,77 @@ impl PodFailure {
     }
 }
 
-/// What happened in a Pod.
+/// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodEventKind {
     /// The container started.
     Started {
-        /// How often it had been started before.
+        /// Number of earlier starts.
         restarts: u64,
     },
-    /// An attempt failed, or three in a row were errors and thrown away.
+    /// An attempt failed, or three consecutive attempts were errors and discarded.
     Unhealthy {
-        /// Of which probe.
+        /// Kind of the probe.
         probe: ProbeKind,
-        /// What was seen.
+        /// Cause.
         symptom: Symptom,
-        /// Whether it was an error, which counts for nothing.
+        /// Whether it was an error, which is not counted.
         error: bool,
     },
-    /// An attempt that counts as success came to a redirect that is not followed.
+    /// An attempt met a redirect that is not followed, which counts as success.
     Warning {
-        /// Of which probe.
+        /// Kind of the probe.
         probe: ProbeKind,
-        /// What was seen.
+        /// Cause.
         symptom: Symptom,
     },
-    /// A probe reached its threshold and its state changed.
+    /// A probe reached its threshold and changed its state.
     Result {
-        /// Of which probe.
+        /// Kind of the probe.
         probe: ProbeKind,
-        /// Its new state.
+        /// New state.
         success: bool,
     },
     /// SIGTERM was sent.
     Killing {
-        /// Whose failure; `None`: the Pod is deleted.
+        /// The probe that failed; `None` if the Pod is deleted.
         probe: Option<ProbeKind>,
-        /// How long until SIGKILL.
+        /// Time until SIGKILL.
         grace: Duration,
-        /// Whether it will be restarted.
+        /// Whether the container will be restarted.
         restart: bool,
     },
-    /// The kernel kills the container for its memory limit; its exit follows.
+    /// The kernel kills the container for exceeding its memory limit; its exit follows.
     OutOfMemory,
-    /// The container ended.
+    /// The container exited.
     Exited {
-        /// The exit code: 137 after SIGKILL.
+        /// Exit code: 137 after SIGKILL.
         code: u8,
     },
-    /// Its restart is put off.
+    /// The restart is delayed.
     BackOff {
-        /// The length of the back-off, counted from the exit.
+        /// Length of the back-off, counted from the exit.
         delay: Duration,
     },
-    /// The container became Ready, or not Ready.
+    /// The container became ready or not ready.
     Ready(bool),
-    /// The Pod became Ready, or not Ready, as the kubelet sees it.
+    /// The Pod became ready or not ready, as the kubelet sees it.
     PodReady(bool),
     /// The Pod fails; what runs in it is ended.
     PodFails(PodFailure),
     /// A Pod that was deleted is gone: all its containers have ended.
     PodGone,
-    /// All containers ended and none starts again.
+    /// All containers have ended, and none restarts.
     PodFinished {
-        /// Whether the phase is Succeeded, not Failed.
+        /// Whether the phase is Succeeded instead of Failed.
         succeeded: bool,
     },
-    /// Calls of the Service's clients to this Pod begin to fail, or to succeed again.
+    /// Calls of the Service's clients to this Pod start to fail, or succeed again.
     CallsFail(bool),
 }
 
 impl PodEventKind {
-    /// The reason of the event that the kubelet leaves, if it leaves one.
+    /// The reason of the kubelet's event, if there is one.
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Started { .. } => Some("Started"),
@@ -133,7 +133,7 @@ impl PodEventKind {
         }
     }
 
-    /// Whether the message is the same each time, so that the API server counts repetitions in one event.
+    /// Whether the message is always the same, so that the API server counts repetitions in one event.
     pub const fn repeats(&self) -> bool {
         match self {
             Self::Unhealthy { symptom, .. } | Self::Warning { symptom, .. } => symptom.repeats(),
@@ -141,7 +141,7 @@ impl PodEventKind {
         }
     }
 
-    /// The number of events that the kubelet sends for it: a start is preceded by `Pulled` and `Created`.
+    /// Number of events that the kubelet sends for it: `Pulled` and `Created` precede a start.
     const fn events(&self) -> u64 {
         match self {
             Self::Started { .. } => 3,
@@ -151,8 +151,8 @@ impl PodEventKind {
 }
 
 impl Event {
-    /// The message of the kubelet's event, or a description where the kubelet records none. `container` is the one
-    /// that [`container`](Self::container) names.
+    /// The message of the kubelet's event, or a description if the kubelet records none. `container` is the one named
+    /// by [`container`](Self::container).
     pub fn message(&self, container: &ContainerSpec) -> String {
         let name = &container.name;
         let symptom_of = |kind, symptom: Symptom| {
@@ -207,7 +207,7 @@ impl Event {
     }
 }
 
-/// The kubelet's limit on events of one Pod: a token bucket.
+/// The kubelet's limit on events of a Pod: a token bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpamFilter {
     /// When the bucket is full again, as in the generic cell rate algorithm.
@@ -222,7 +222,7 @@ impl SpamFilter {
         Self { full_at: 0 }
     }
 
-    /// Whether all of its events pass at `now`; each takes a token of its own.
+    /// Whether all of its events pass at `now`; each takes one token.
     pub(super) fn passes(&mut self, now: Nanos, kind: &PodEventKind) -> bool {
         let mut passes = kind.reason().is_some();
         for _ in 0..kind.events() {

@@ -1,4 +1,4 @@
-//! This program as a probe sees it, from the start of the process to its end.
+//! This program as seen by probes, from the start of the process to its end.
 
 use std::net::IpAddr;
 
@@ -10,10 +10,10 @@ use crate::fault::{
     ActivePlan, Client, Counts, Cut, ListenerId, Mode, RequestInfo, Rule, Seed, Target, Verdict,
 };
 
-/// What readiness answers from SIGTERM on, where no rule replaces it.
+/// Status of readiness after SIGTERM, unless a rule replaces it.
 const STOPPING: u16 = 503;
 
-/// One request to a process.
+/// A request to a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     pub(super) at: Nanos,
@@ -25,7 +25,7 @@ pub(super) struct Request {
     pub(super) is_grpc: bool,
 }
 
-/// The process of a container, run or not.
+/// The process of a container.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     program: Program,
@@ -64,7 +64,7 @@ impl Process {
         &self.program.plan
     }
 
-    /// When the plan's clock stood at zero.
+    /// When the plan's clock was zero.
     pub(super) fn zero(&self) -> Nanos {
         self.zero
     }
@@ -73,7 +73,7 @@ impl Process {
         now >= self.accepts_from && now < self.accepts_until
     }
 
-    /// How long after its next start the process listens, if that is given.
+    /// How long after its next start the process listens, if configured.
     pub(super) fn start_time(&self) -> Option<Nanos> {
         let StartTime { delay, draws } = self.program.listens_after.as_deref()?;
         Some(nanos(delay.quantile(draws.quantile(self.starts + 1))))
@@ -91,7 +91,7 @@ impl Process {
         let Reply { at, outcome } = self.request(Request { is_grpc, ..request });
         match (transport, outcome) {
             (_, AttemptResult::Success | AttemptResult::Warning(_) | AttemptResult::Redirect(_)) => {
-                // The kernel has accepted before the program is slow.
+                // The kernel accepts the connection before the program becomes slow.
                 let at = if transport == Transport::Tcp { request.at } else { at };
                 Reply { at, outcome: AttemptResult::Success }
             }
@@ -110,7 +110,8 @@ impl Process {
         }
     }
 
-    /// Starts a new process, which listens some time later. Counts and clock begin anew, or go on where a state is kept.
+    /// Starts a new process, which listens some time later. Counts and clock start over, or continue if state is
+    /// kept.
     pub(super) fn start(&mut self, now: Nanos, listens_after: Nanos) {
         self.starts += 1;
         if self.starts == 1 || !self.program.keeps_state {
@@ -153,7 +154,7 @@ impl Process {
         self.accepts_from = NEVER;
     }
 
-    /// What a connection gets that is closed as soon as it stands.
+    /// The result of a connection that is closed as soon as it is established.
     pub(super) fn connect(&self, at: Nanos, deadline: Nanos) -> Result<(), Reply> {
         if !self.accepts(at) {
             return Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) });
@@ -172,11 +173,11 @@ impl Process {
         }
     }
 
-    /// What a request gets.
+    /// The result of a request.
     pub(super) fn request(&mut self, mut request: Request) -> Reply {
         if let Err(mut reply) = self.connect(request.at, request.deadline) {
             if reply.outcome == AttemptResult::Failure(Symptom::ConnectTimeout) {
-                // The client's timeout speaks before the dialer's.
+                // The client's timeout fires before the dialer's.
                 reply.outcome = AttemptResult::Failure(Symptom::HeadTimeout);
             }
             return reply;
@@ -197,7 +198,7 @@ impl Process {
                     return Reply { at: request.at, outcome: AttemptResult::Failure(Symptom::Reset) };
                 }
                 Some(Cut::Drop) => match self.healed(&request, request.at) {
-                    // The request was sent into the silence; it counts and is answered once that ends.
+                    // The request was sent during the silence; it is counted and answered when the silence ends.
                     Ok(healed) => request.at = healed,
                     Err(timeout) => return timeout,
                 },

@@ -1,10 +1,10 @@
-//! What rules of a plan do to the process itself: its end, and what it makes of SIGTERM.
+//! Effects of process rules: the end of the process, and its reaction to SIGTERM.
 
 use super::clock::{MILLISECOND, NEVER, Nanos, duration, nanos};
 use super::spec::{End, Program};
 use crate::fault::ProcessMode;
 
-/// The exit code of a process that the kernel kills.
+/// Exit code of a process that the kernel kills.
 const KILLED: u8 = 137;
 
 /// The period in which the kernel's scheduler hands out CPU time: `cpu.cfs_period_us` as the kubelet sets it.
@@ -12,15 +12,15 @@ const CPU_PERIOD: Nanos = 100 * MILLISECOND;
 /// The CPU time of one answer. An assumption.
 const ANSWER: Nanos = MILLISECOND;
 
-/// The most windows of a rule that are looked through.
+/// Limit of the windows of a rule that are examined.
 const MAX_WINDOWS: usize = 10_000;
 
-/// What a process makes of a SIGTERM.
+/// How a process reacts to SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Term {
-    /// When it acts on it: readiness fails from then on.
+    /// When it reacts: readiness fails from then on.
     pub(super) from: Nanos,
-    /// Until when it goes on as before otherwise.
+    /// Until when it otherwise continues as before.
     pub(super) until: Nanos,
 }
 
@@ -55,13 +55,13 @@ impl Program {
         ends.min_by_key(|(at, _)| *at)
     }
 
-    /// What the process makes of a SIGTERM at `at`.
+    /// The reaction of the process to a SIGTERM at `at`.
     pub(super) fn term(&self, at: Nanos, zero: Nanos) -> Term {
         if !self.plan.has_process() {
             return Term { from: at, until: at };
         }
         let mut elapsed = at.saturating_sub(zero);
-        // A signal that came while it was ignored is acted on at the end of the window.
+        // A signal that arrived while it was ignored is handled at the end of the window.
         for _ in 0..MAX_WINDOWS {
             let ignored = self.plan.process(duration(elapsed)).filter(|hit| hit.fired);
             let ignored = ignored.filter(|hit| *hit.mode == ProcessMode::IgnoreTerm).map(|hit| hit.rule);

@@ -1,4 +1,4 @@
-//! The Pod to simulate, as its manifest describes it.
+//! The simulated Pod, as described by its manifest.
 
 mod probe;
 
@@ -9,22 +9,22 @@ pub use probe::{Address, Endpoint, Handler, Probe, ProbeKind, Transport};
 
 use crate::fault::{ActivePlan, Delay, Draws, Replica, Timestamp};
 
-/// What runs before SIGTERM.
+/// A handler that runs before SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreStop {
     /// It only waits.
     Sleep(Duration),
-    /// A command or a request, which takes an unknown time.
+    /// A command or a request of unknown duration.
     Other,
 }
 
-/// Whether a container that ended starts again.
+/// Whether a container that ended restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestartPolicy {
     /// Always.
     #[default]
     Always,
-    /// Unless it ended with code 0.
+    /// Unless it exited with code 0.
     OnFailure,
     /// Never.
     Never,
@@ -61,7 +61,7 @@ pub enum Role {
 /// This program in a container.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Its plan in this replica, with the effective seed of the container's first start.
+    /// Its plan on this replica, with the effective seed of the container's first start.
     pub plan: ActivePlan,
     /// How long it goes on after SIGTERM, readiness failing, before it stops to accept.
     pub shutdown_delay: Duration,
@@ -87,23 +87,23 @@ pub struct Program {
     pub calls: Option<Calls>,
 }
 
-/// How long a program takes to start, drawn anew for each start.
+/// The startup time of a program, drawn for each start.
 #[derive(Clone, Debug)]
 pub struct StartTime {
-    /// The time from the start of the process until it listens.
+    /// Time from the start of the process until it listens.
     pub delay: Delay,
-    /// What it is drawn from.
+    /// Source of the draws.
     pub draws: Draws,
 }
 
 /// Calls of a Service's clients to one Pod, at an even pace while it is Ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calls {
-    /// What is asked for.
+    /// Target of the calls.
     pub endpoint: Endpoint,
-    /// The time from one call to the next, above 0.
+    /// Interval between calls, above 0.
     pub every: Duration,
-    /// How long a client waits for the whole answer.
+    /// How long a client waits for the complete answer.
     pub timeout: Duration,
     /// The client's address, for partitions of some networks only.
     pub peer: IpAddr,
@@ -138,14 +138,14 @@ impl Program {
     }
 }
 
-/// That a container ends by itself.
+/// A container that ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// How long after its start.
+    /// Time after its start.
     pub after: Duration,
     /// Its exit code.
     pub code: u8,
-    /// Whether the kernel kills it for the memory it takes.
+    /// Whether the kernel kills it for exceeding its memory limit.
     pub out_of_memory: bool,
 }
 

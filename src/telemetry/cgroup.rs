@@ -1,16 +1,16 @@
-//! What the container may use: the limits of its own cgroup, in versions 1 and 2, and what the machine has.
+//! Resource limits: those of the container's own cgroup, in versions 1 and 2, and those of the machine.
 
 use std::fs;
 
 use crate::fault::Resources;
 
-/// Where cgroups are mounted.
+/// Mount point of cgroups.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Version 1 says for no limit a number that no machine has.
+/// Version 1 reports a huge number if there is no limit.
 const NO_LIMIT: u64 = 1 << 50;
 
-/// What the container may use; what the system does not tell is left out.
+/// The resources of the container; what the system does not report is absent.
 pub fn resources() -> Resources {
     Resources {
         memory_limit: memory_limit(),
@@ -20,12 +20,12 @@ pub fn resources() -> Resources {
     }
 }
 
-/// How much memory the container may have, in bytes; `None` without a limit.
+/// Memory limit of the container in bytes; `None` if unlimited.
 pub fn memory_limit() -> Option<u64> {
     memory_limit_in(MOUNT, &own())
 }
 
-/// The cgroups that the process is in.
+/// The cgroups of the process.
 fn own() -> String {
     read("/proc/self/cgroup").unwrap_or_default()
 }
@@ -39,7 +39,7 @@ fn memory_limit_in(mount: &str, own: &str) -> Option<u64> {
     folders(mount, own, "memory").filter_map(limit).min().filter(|limit| *limit < NO_LIMIT)
 }
 
-/// How much CPU time per time the container may have, in cores; `None` without a limit.
+/// CPU limit of the container in cores; `None` if unlimited.
 fn cpu_limit_in(mount: &str, own: &str) -> Option<f64> {
     let limit = |folder: String| match read(&format!("{folder}/cpu.max")) {
         Some(text) => quota(text.split_once(' ')?),
@@ -51,15 +51,15 @@ fn cpu_limit_in(mount: &str, own: &str) -> Option<f64> {
     folders(mount, own, "cpu").filter_map(limit).min_by(f64::total_cmp)
 }
 
-/// A quota of a period, both in microseconds. `max`, or a negative number, is none.
+/// A quota and its period, both in microseconds. `max` or a negative number means no quota.
 fn quota((quota, period): (&str, &str)) -> Option<f64> {
     let quota: u64 = quota.trim().parse().ok()?;
     let period: u64 = period.trim().parse().ok().filter(|period| *period > 0)?;
     Some(quota as f64 / period as f64)
 }
 
-/// Where the files of the process's own cgroup may be. With a namespace of cgroups, or in a container of version 1, its
-/// own cgroup is at the mount; otherwise, `/proc/self/cgroup` says where beneath.
+/// Candidate folders of the process's own cgroup. With a cgroup namespace, or in a container of version 1, it is the
+/// mount point; otherwise, `/proc/self/cgroup` gives the path below it.
 fn folders(mount: &str, own: &str, controller: &str) -> impl Iterator<Item = String> {
     let (second, first) = (path_in(own, ""), path_in(own, controller));
     [(String::new(), second), (format!("/{controller}"), first)].into_iter().flat_map(
@@ -71,7 +71,7 @@ fn folders(mount: &str, own: &str, controller: &str) -> impl Iterator<Item = Str
     )
 }
 
-/// The path of the cgroup that has a controller; the empty name is version 2.
+/// The path of the cgroup with a controller; the empty name is version 2.
 fn path_in(own: &str, controller: &str) -> Option<String> {
     own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -86,7 +86,7 @@ fn machine_memory(meminfo: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// How many cores the process may run on, from a list such as `0-3,8`.
+/// Number of cores the process may run on, from a list such as `0-3,8`.
 fn allowed_cores(status: &str) -> Option<f64> {
     let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let count = |range: &str| {
@@ -124,7 +124,7 @@ mod tests {
             (&[("memory.max", "max\n")], None),
             (&[("memory/memory.limit_in_bytes", "16777216\n")], Some(16 << 20)),
             (&[("memory/memory.limit_in_bytes", "9223372036854771712\n")], None),
-            // Both are mounted where a machine uses version 2 beside version 1.
+            // Some machines mount version 2 next to version 1.
             (&[("memory.max", "max\n"), ("memory/memory.limit_in_bytes", "67108864\n")], Some(64 << 20)),
             // A container that sees all cgroups of the machine finds its own.
             (

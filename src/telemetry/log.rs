@@ -1,8 +1,7 @@
 //! The log: JSON or text, on standard output.
 //!
-//! Lines go through a queue to a thread of their own. A pipe that nobody reads would otherwise stop the service, and
-//! with it the drill that somebody wants to watch. The thread ends when there is nothing to write: memory is had without
-//! locks in a process of one thread, which a request notices.
+//! A thread writes the lines from a queue, so that a blocked reader of the pipe cannot stop the service. The thread
+//! ends when it is idle: in a process with one thread, memory allocation takes no locks, which makes requests faster.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -16,16 +15,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::env::LogFormat;
 
-/// How many lines may wait to be written: about a megabyte.
+/// Limit of queued lines: about a megabyte.
 const QUEUE: usize = 4096;
 
-/// How long the end of the process waits for the last lines.
+/// Time limit for writing the last lines at exit.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 
-/// How long the thread waits for a further line before it ends.
+/// Idle time after which the thread ends.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The log in use.
+/// The installed log.
 #[derive(Debug)]
 pub struct Log(Arc<Queue>);
 
@@ -35,25 +34,25 @@ enum Message {
     Flush(Sender<()>),
 }
 
-/// How the log looks.
+/// Style of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// JSON or text.
     pub format: LogFormat,
-    /// Whether text is in colour.
+    /// Whether text is coloured.
     pub colour: bool,
 }
 
-/// Sends events of this level and above to standard output from here on. A second call changes nothing.
+/// Installs the log for events of this level and above. A second call has no effect.
 pub fn init(level: tracing::Level, style: Style) -> Log {
     let queue = Arc::new(Queue::default());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
         .with_target(false)
-        // They would go to standard error, which may be closed.
+        // Internal errors would go to standard error, which may be closed.
         .log_internal_errors(false)
         .with_writer(Lines(queue.clone()));
-    // Fails only where somebody else, such as a test, has set one.
+    // Fails only if a subscriber is already set, as in tests.
     let _ = match style.format {
         LogFormat::Json => tracing::subscriber::set_global_default(
             builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
@@ -64,7 +63,7 @@ pub fn init(level: tracing::Level, style: Style) -> Log {
 }
 
 impl Log {
-    /// Waits until what was logged is written, or for half a second where nobody reads it.
+    /// Waits until all lines are written, at most half a second.
     pub fn flush(&self) {
         let (done, written) = channel();
         if self.0.send(Message::Flush(done)) {
@@ -73,25 +72,25 @@ impl Log {
     }
 }
 
-/// Lines on their way to the thread that writes them, if there is one.
+/// Lines to be written, and the state of the writing thread.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// Something has been added.
+    /// Notified when a message is added.
     more: Condvar,
-    /// Lines that found the queue full since the last that was written.
+    /// Lines dropped because the queue was full, since the last line was written.
     lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     messages: VecDeque<Message>,
-    /// Whether there is a thread that will find what is added.
+    /// Whether a thread is running that will process new messages.
     writing: bool,
 }
 
 impl Queue {
-    /// Whether there was room for the message.
+    /// Adds a message; false if the queue is full.
     fn send(self: &Arc<Self>, message: Message) -> bool {
         let mut waiting = self.lock();
         let has_room = waiting.messages.len() < QUEUE;
@@ -101,13 +100,13 @@ impl Queue {
         }
         if !waiting.writing {
             let queue = self.clone();
-            // Where there can be no thread, the lines wait for the next try.
+            // If no thread can be started, the lines wait for the next attempt.
             waiting.writing = std::thread::Builder::new().spawn(move || queue.write()).is_ok();
         }
         has_room
     }
 
-    /// Writes until there has been nothing to write for a while.
+    /// Writes messages until the queue has been empty for a while.
     fn write(self: Arc<Self>) {
         let mut out = io::stdout();
         while let Some(message) = self.next() {
@@ -129,7 +128,7 @@ impl Queue {
             self.more.wait_timeout_while(self.lock(), IDLE, empty).unwrap_or_else(PoisonError::into_inner);
         let message = waiting.messages.pop_front();
         if message.is_none() {
-            // Whoever sends from here on sees that another thread is needed.
+            // Later senders see that a new thread is needed.
             *waiting = Waiting::default();
         }
         message
@@ -140,10 +139,10 @@ impl Queue {
     }
 }
 
-/// Makes a writer for each line.
+/// Creates a writer for each line.
 struct Lines(Arc<Queue>);
 
-/// A line on its way into the queue.
+/// A writer that adds one line to the queue.
 struct Line<'a>(&'a Arc<Queue>);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -155,7 +154,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl io::Write for Line<'_> {
-    /// A line comes in one piece.
+    /// A line arrives in a single call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !self.0.send(Message::Line(line.to_vec())) {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +171,7 @@ impl io::Write for Line<'_> {
 mod tests {
     use super::*;
 
-    /// Longer than a slow, shared machine keeps a thread waiting.
+    /// Longer than a slow, shared machine delays a thread.
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn flush(queue: &Arc<Queue>) {

@@ -1,4 +1,4 @@
-//! What Prometheus sees.
+//! Prometheus metrics.
 
 mod by_proxy;
 mod exposition;
@@ -25,29 +25,28 @@ pub use listener::ListenerMetrics;
 pub use proxy::{ConnectionResult, ProxyMetrics};
 pub use upstream::{UpstreamFault, UpstreamMetrics};
 
-/// Upper bounds of the histogram of durations, in seconds: from the least that can be told apart to the timeouts that
-/// probes have.
+/// Upper bounds of the duration histogram, in seconds: from the shortest measurable time to common probe timeouts.
 pub const BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// A limit that cuts clients short.
+/// A limit that affects clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Open connections.
     Connections,
     /// Open files of the process.
     Descriptors,
-    /// Time for a request's head.
+    /// Time for a request head.
     HeadTime,
     /// Time between requests.
     IdleTime,
-    /// Bytes of a request's head.
+    /// Size of a request head.
     HeadSize,
-    /// Time in which a client takes none of its answer.
+    /// Time in which a client reads nothing of its answer.
     WriteTime,
-    /// Memory that the container leaves to clients.
+    /// Memory available for clients.
     Memory,
-    /// Work that a client of HTTP/2 makes for nothing.
+    /// Useless work caused by an HTTP/2 client.
     Http2Flood,
     /// Open `Watch` streams of the gRPC health service.
     Watches,
@@ -82,25 +81,25 @@ impl Limit {
     }
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A head with this status code was sent.
     Answered(u16),
-    /// The server ended it without a head.
+    /// The server ended the request without a head.
     Unanswered,
     /// The client left before the head.
     Gone,
 }
 
-/// Plans that were read, by source.
+/// Numbers of plans read, by source.
 #[derive(Debug, Default)]
 struct Reloads {
     ok: [AtomicU64; Source::ALL.len()],
     failed: [AtomicU64; Source::ALL.len()],
 }
 
-/// What rules hold of the container.
+/// Resources that rules use.
 #[derive(Debug, Default)]
 struct Held {
     memory: AtomicU64,
@@ -108,7 +107,7 @@ struct Held {
     disk: AtomicU64,
 }
 
-/// The counters of requests and connections. Those of the rules are the [`Engine`]'s.
+/// Counters of requests and connections. The counters of rules belong to the [`Engine`].
 #[derive(Debug)]
 pub struct Metrics {
     engine: Engine,
@@ -123,7 +122,7 @@ pub struct Metrics {
     proxies: ByProxy<ProxyMetrics>,
 }
 
-/// The counters of upstreams, and the histogram that theirs are parts of.
+/// Counters of upstreams, and their shared histogram.
 #[derive(Debug)]
 struct Upstreams {
     all: ByProxy<UpstreamMetrics>,
@@ -131,7 +130,7 @@ struct Upstreams {
 }
 
 impl Metrics {
-    /// All counters at zero.
+    /// Creates all counters, starting at zero.
     pub fn new(engine: Engine) -> Result<Self, prometheus::Error> {
         let options = HistogramOpts::new(
             "probesim_request_duration_seconds",
@@ -170,12 +169,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a limit that cut somebody short.
+    /// Counts a limit that affected a client.
     pub fn limit(&self, limit: Limit) {
         self.limits[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a plan that was read from a source, `ok` or not.
+    /// Counts a plan that was read from a source, and whether it was valid.
     pub fn reload(&self, source: Source, ok: bool) {
         let counts = if ok { &self.reloads.ok } else { &self.reloads.failed };
         counts[source as usize].fetch_add(1, Ordering::Relaxed);
@@ -186,22 +185,22 @@ impl Metrics {
         &self.probe_listener
     }
 
-    /// Says how much memory rules hold, in bytes.
+    /// Sets the memory that rules hold, in bytes.
     pub fn hold_memory(&self, bytes: u64) {
         self.held.memory.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says how many cores' worth of CPU time rules burn.
+    /// Sets the CPU usage of rules, in cores.
     pub fn hold_cpu(&self, cores: f64) {
         self.held.milli_cores.store((cores * 1000.0).round() as u64, Ordering::Relaxed);
     }
 
-    /// Says how much of volumes rules fill, in bytes.
+    /// Sets the disk space that rules use, in bytes.
     pub fn hold_disk(&self, bytes: u64) {
         self.held.disk.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says that the process is on its way out: readiness fails.
+    /// Records that the process is shutting down: readiness fails.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -231,12 +230,12 @@ impl Metrics {
         self.upstreams.all.retire(name);
     }
 
-    /// The current state in Prometheus' text format.
+    /// The current metrics in Prometheus' text format.
     pub fn encode(&self) -> String {
         exposition::encode(self)
     }
 
-    /// All requests so far, by target, client class and code; those above zero.
+    /// All requests so far, by target, client class and code, without zeros.
     pub fn totals(&self) -> Vec<Total> {
         let mut totals = Vec::new();
         self.for_each_target(|target, counters| {
@@ -280,7 +279,7 @@ impl Metrics {
         }
     }
 
-    /// Visits the classes of requests, then the proxies that are known.
+    /// Visits the request classes, then the known proxies.
     fn for_each_target(&self, mut visit: impl FnMut(&str, &TargetCounters)) {
         self.targets.for_each_class(&mut visit);
         let active = self.engine.active();
@@ -290,16 +289,16 @@ impl Metrics {
     }
 }
 
-/// How many requests ended in the same way.
+/// Number of requests with the same outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
-    /// The target's name.
+    /// Name of the target.
     pub target: String,
-    /// Who asked.
+    /// Client class.
     pub client: Client,
-    /// The status code; `none` where no head was sent.
+    /// Status code; `none` without a head.
     pub code: String,
-    /// The number.
+    /// Number of requests.
     pub count: u64,
 }
 
@@ -327,12 +326,12 @@ pub struct HeldNow {
     pub disk: u64,
 }
 
-/// How many more file descriptors the process may open; `None` where `/proc` does not tell.
+/// Number of file descriptors that the process may still open; `None` if `/proc` is not available.
 pub fn spare_files() -> Option<usize> {
     process::spare_files()
 }
 
-/// How much memory of the process is resident, in bytes; `None` where `/proc` does not tell.
+/// Resident memory of the process in bytes; `None` if `/proc` is not available.
 pub fn resident_memory() -> Option<u64> {
     process::resident_memory()
 }

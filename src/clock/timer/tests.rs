@@ -1,8 +1,8 @@
-//! Waits by the paused clock and by the real one.
+//! Tests with the paused clock and with the real one.
 
 use super::*;
 
-/// Longer than a slow, shared machine keeps a thread waiting.
+/// Longer than a slow, shared machine delays a thread.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const fn ms(millis: u64) -> Duration {
@@ -21,7 +21,7 @@ async fn no_wait_ends_early_and_most_end_within_a_millisecond() {
         let waits = (0..25).map(|i| {
             let timer = timer.clone();
             tokio::spawn(async move {
-                // From nothing to 10 ms, at no round number of them.
+                // From 0 to 10 ms, avoiding round numbers.
                 let delay = Duration::from_nanos((round * 25 + i) * 9_973 % 10_000_000);
                 let began = std::time::Instant::now();
                 timer.sleep_until(Instant::now() + delay).await;
@@ -34,7 +34,7 @@ async fn no_wait_ends_early_and_most_end_within_a_millisecond() {
         }
     }
     late.sort();
-    // The runtime's own timer is late by half a millisecond at least in half of all cases.
+    // The runtime's timer is late by at least half a millisecond in half of all cases.
     assert!(late[late.len() / 4] < Duration::from_micros(500), "{:?}", late[late.len() / 4]);
     assert_eq!(waiting(&timer), 0);
 }
@@ -75,7 +75,7 @@ async fn a_wait_that_is_shorter_than_all_others_does_not_wait_for_them() {
 #[tokio::test]
 async fn waits_that_are_given_up_leave_nothing_behind_and_do_not_hold_up_others() {
     let timer = Timer::new();
-    // So far off that none ends while a slow machine still begins others.
+    // Far enough that none expires while a slow machine creates the others.
     let far = Instant::now() + Duration::from_secs(600);
     let given_up: Vec<_> = (0..10_000_u64)
         .map(|i| {

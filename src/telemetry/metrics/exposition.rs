@@ -1,4 +1,4 @@
-//! The families of metrics, built when somebody asks for them.
+//! Metric families, built for each scrape.
 
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
@@ -17,7 +17,7 @@ use crate::plan::Source;
 const BUILD: [(&str, &str); 2] = [("version", crate::VERSION), ("revision", crate::REVISION)];
 
 pub(super) fn encode(metrics: &Metrics) -> String {
-    // Before the durations are collected: it makes the series of proxies that are new.
+    // First, since it creates the series of new proxies.
     let mut families = requests(metrics);
     families.extend(metrics.durations.collect());
     families.extend(faults(metrics));
@@ -26,7 +26,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(proxy::collect(&metrics.proxies.shown(|_| {})));
     families.extend(held(metrics));
     families.extend(process::collect());
-    // The encoder refuses families without a metric.
+    // The encoder rejects families without metrics.
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| format!("# {error}\n"))
 }

@@ -1,4 +1,4 @@
-//! A family of metrics in the form that the encoder takes.
+//! Construction of metric families.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 

@@ -1,8 +1,8 @@
-//! What the metrics say about one listener.
+//! Metrics of a listener.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// The counters of one listener. Its connections hold it while they are open.
+/// The counters of a listener, held by each of its open connections.
 #[derive(Debug, Default)]
 pub struct ListenerMetrics {
     connections: AtomicI64,
@@ -10,22 +10,22 @@ pub struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
-    /// Counts a connection that opens (1) or closes (−1).
+    /// Counts an opened (1) or closed (−1) connection.
     pub fn add_connections(&self, change: i64) {
         self.connections.fetch_add(change, Ordering::Relaxed);
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     pub fn connections(&self) -> i64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Says whether the listener takes connections.
+    /// Records whether the listener accepts connections.
     pub fn set_up(&self, is_up: bool) {
         self.is_up.store(is_up, Ordering::Relaxed);
     }
 
-    /// Whether the listener takes connections.
+    /// Whether the listener accepts connections.
     pub fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Relaxed)
     }

@@ -8,17 +8,17 @@ use rustix::process::{Resource, getrlimit};
 
 use super::family::Family;
 
-/// Ticks of the CPU times in `/proc`, part of Linux's interface to user space (`USER_HZ`).
+/// Unit of the CPU times in `/proc`, part of Linux's stable interface (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What `/proc` tells; what it does not tell is left out.
+/// Reads the metrics from `/proc`; missing values are omitted.
 pub(super) fn collect() -> Vec<MetricFamily> {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name of the program, in parentheses, may hold blanks.
+    // The program name in parentheses may contain blanks.
     let fields: Vec<f64> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| {
         rest.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
     });
-    // Field numbers of proc(5), which counts from 1 and has two before the parenthesis.
+    // Field numbers of proc(5), which start at 1; two precede the parenthesis.
     let field = |number: usize| fields.get(number - 3).copied();
     let ticks = |number| field(number).map(|ticks| ticks / TICKS_PER_SECOND);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -47,12 +47,12 @@ pub(super) fn collect() -> Vec<MetricFamily> {
     .collect()
 }
 
-/// How many more file descriptors the process may open.
+/// Number of file descriptors that the process may still open.
 pub(super) fn spare_files() -> Option<usize> {
     most_files().zip(open_files()).map(|(most, open)| (most - open).max(0.0) as usize)
 }
 
-/// How much memory is resident, in bytes.
+/// Resident memory in bytes.
 pub(super) fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     line(&status, "VmRSS:").map(|kib| kib as u64 * 1024)
@@ -71,7 +71,7 @@ fn line(text: &str, label: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(label)?.split_ascii_whitespace().next()?.parse().ok())
 }
 
-/// Read once: the time of boot moves when the wall clock is set.
+/// Cached: the computed boot time changes when the wall clock is set.
 fn start_time(since_boot: Option<f64>) -> Option<f64> {
     static BOOT: OnceLock<Option<f64>> = OnceLock::new();
     let boot = BOOT.get_or_init(|| line(&fs::read_to_string("/proc/stat").ok()?, "btime "));

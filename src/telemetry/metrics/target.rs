@@ -1,4 +1,4 @@
-//! Counters of requests by target.
+//! Request counters by target.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,13 +10,13 @@ use prometheus::{Histogram, HistogramVec};
 use super::Outcome;
 use crate::fault::{Client, ProxyName, Slot, Target};
 
-/// Status codes 200 to 599, and one place for requests that got no head.
+/// Status codes 200 to 599, and one entry for requests without a head.
 const CODES: usize = 401;
 
-/// The place of requests that got no head.
+/// Index of requests without a head.
 pub(super) const NO_CODE: usize = CODES - 1;
 
-/// The counters of one target.
+/// The counters of a target.
 #[derive(Debug)]
 pub(super) struct TargetCounters {
     /// By client class and code.
@@ -34,7 +34,7 @@ impl TargetCounters {
         }
     }
 
-    /// Counts a request that has ended.
+    /// Counts a finished request.
     pub(super) fn count(&self, client: Client, outcome: Outcome, duration: Duration) {
         let code = match outcome {
             Outcome::Answered(status) => {
@@ -50,7 +50,7 @@ impl TargetCounters {
         self.requests[client.index() * CODES + code].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests whose client left before the head of its answer.
+    /// Number of requests whose client left before the head of the answer.
     pub(super) fn gone(&self) -> u64 {
         self.gone.load(Ordering::Relaxed)
     }
@@ -63,7 +63,7 @@ impl TargetCounters {
         buckets.chain([histogram.get_sample_count()]).collect()
     }
 
-    /// Requests by client class and code, those above zero.
+    /// Requests by client class and code, without zeros.
     pub(super) fn totals(&self) -> impl Iterator<Item = (Client, usize, u64)> {
         Client::ALL
             .into_iter()
@@ -81,7 +81,7 @@ pub(super) fn code_label(code: usize) -> String {
     if code == NO_CODE { "none".to_owned() } else { (code + 200).to_string() }
 }
 
-/// The counters of all targets. Those of a proxy are made when it is first seen.
+/// The counters of all targets. Those of a proxy are created on first use.
 #[derive(Debug)]
 pub(super) struct TargetTable {
     classes: [TargetCounters; Target::COUNT],
@@ -120,7 +120,7 @@ impl TargetTable {
         }
     }
 
-    /// The counters of the proxy in a slot. Another name than before has taken the slot over: its counters begin at zero.
+    /// The counters of the proxy in a slot. If another proxy took over the slot, its counters start at zero.
     pub(super) fn proxy(&self, slot: Slot, name: &ProxyName, durations: &HistogramVec) -> Arc<OfProxy> {
         let is_same = |known: &&Arc<OfProxy>| known.name == *name;
         let known = self.proxies.read().unwrap_or_else(PoisonError::into_inner);

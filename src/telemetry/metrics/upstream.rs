@@ -1,4 +1,4 @@
-//! What became of forwarded requests.
+//! Metrics of forwarded requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use prometheus::proto::MetricFamily;
 
 use super::family::Family;
 
-/// Status codes 100 to 599, then one place for other codes and one for requests that got no answer.
+/// Status codes 100 to 599, then an entry for other codes and one for requests without an answer.
 const CODES: usize = 502;
 const OTHER: usize = CODES - 2;
 const NONE: usize = CODES - 1;
 
-/// Why a request got no answer of its upstream, or not all of it.
+/// Why an upstream gave no answer, or only a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
     /// Its name could not be resolved.
     Dns,
     /// It refused the connection.
     Refused,
-    /// It could not be reached in another way.
+    /// It could not be reached for another reason.
     Unreachable,
     /// The connection took too long.
     ConnectTimeout,
@@ -34,18 +34,18 @@ pub enum UpstreamFault {
     Invalid,
     /// It ended the connection within the body of its answer.
     Body,
-    /// The request came back to where it had been.
+    /// The request was forwarded to us again.
     Loop,
     /// It is a listener of this program.
     Own,
-    /// All connections to it that are allowed were taken, or no file descriptor was left.
+    /// The connection limit was reached, or no file descriptor was left.
     Connections,
-    /// The container had no memory left for the request.
+    /// No memory was left for the request.
     Memory,
 }
 
 impl UpstreamFault {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 13] = [
         Self::Dns,
         Self::Refused,
@@ -82,7 +82,7 @@ impl UpstreamFault {
     }
 }
 
-/// The counters of one upstream.
+/// The counters of an upstream.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     proxy: String,
@@ -102,25 +102,25 @@ impl UpstreamMetrics {
         &self.proxy
     }
 
-    /// Counts an answer of the upstream, `duration` after the request was handed to it.
+    /// Counts an answer of the upstream, `duration` after the request was passed to it.
     pub fn answered(&self, status: u16, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
         let place = usize::from(status).checked_sub(100).filter(|place| *place < OTHER).unwrap_or(OTHER);
         self.codes[place].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that ended without an answer of the upstream, whoever is to blame.
+    /// Counts a request that ended without an answer of the upstream, for any reason.
     pub fn unanswered(&self) {
         self.codes[NONE].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what went wrong.
+    /// Counts an error.
     pub fn fault(&self, fault: UpstreamFault) {
         self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// The counters of all upstreams. Reasons are there from the start, so that their rise is seen.
+/// The counters of all upstreams. All reasons are exported from the start, so that increases are visible.
 pub(super) fn collect<'a>(upstreams: impl Iterator<Item = &'a UpstreamMetrics>) -> [MetricFamily; 2] {
     let mut requests = Family::counter(
         "probesim_upstream_requests_total",

@@ -1,4 +1,4 @@
-//! A client of the Kubernetes API, as far as waiting for objects needs one.
+//! A client of the Kubernetes API, limited to what waiting for objects needs.
 //!
 //! Objects are listed and watched, judged one by one, and forgotten: what is kept of each is its name and what it lacks.
 

@@ -17,7 +17,7 @@
 //! | [`telemetry`] | metrics and the log |
 //! | [`engine`] | the active plan, counters of rules, events |
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
-//! | [`kubelet`] | a model of the kubelet on a virtual clock; imports `fault` alone |
+//! | [`kubelet`] | a model of the kubelet on a virtual clock; imports only `fault` |
 //! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
 //! | `rpc` | gRPC as both sides speak it |
 //! | [`tls`] | TLS: whom a client trusts, and what a server shows |
@@ -53,7 +53,7 @@ pub mod units;
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The source revision of this build; `unknown` where the build was not told.
+/// The source revision of this build; `unknown` if the build did not set it.
 pub const REVISION: &str = match option_env!("PROBESIM_REVISION") {
     Some(revision) => revision,
     None => "unknown",

@@ -71,7 +71,7 @@ const RULE: &[&str] = &[
     "allow_node_pressure",
 ];
 const CLIENTS: &[&str] = &["kubelet", "other", "any"];
-/// The name of the rule that stands for faults that requests ask for.
+/// The rule name used for requested faults.
 const REQUESTED_RULE: &str = "request";
 
 /// A plan as it is written. Each rule is checked, and no name is used twice.
@@ -83,7 +83,7 @@ pub struct RawPlan {
     pub rules: Vec<Rule>,
     /// Names of `disabled` rules; rules of these names from weaker sources are hidden.
     pub disabled: Vec<RuleName>,
-    /// Whether every rule of every source is to be out of force.
+    /// Whether all rules of all sources are stopped.
     pub stop: bool,
     /// The proxies; absent: they are as they were.
     pub proxies: Option<Vec<Proxy>>,

@@ -1,4 +1,4 @@
-//! `kube-probesim probe`: probes like the kubelet, once, until a result, or for ever.
+//! `kube-probesim probe`: probes like the kubelet, once, until a result, or forever.
 
 mod address;
 mod arguments;
@@ -21,7 +21,7 @@ use arguments::{Arguments, ProbeCommand, Schedule};
 use report::{Report, Tally};
 
 const HELP: &str = "\
-Probe like the kubelet, once, until a result, or for ever.
+Probe like the kubelet, once, until a result, or forever.
 
 Usage: kube-probesim probe [OPTIONS] [ADDRESS]
 

@@ -71,7 +71,7 @@ pub fn run(
     match served {
         Ok(None) => exit::OK,
         Ok(Some(Ending::Exit(code))) => code,
-        // The kernel spares the first process of a container SIGABRT; it would end by another signal, with another code.
+        // The kernel does not deliver SIGABRT to PID 1; it would end by another signal, with another code.
         Ok(Some(Ending::Abort)) if std::process::id() == 1 => ABORT_CODE,
         Ok(Some(Ending::Abort)) => std::process::abort(),
         Err(error) => {

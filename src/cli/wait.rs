@@ -26,7 +26,7 @@ use report::Report;
 /// What is missing is said at least this often.
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// Changes that come within this time are told together.
+/// Changes within this time are reported together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 const HELP: &str = "\
@@ -110,7 +110,7 @@ pub fn run(
     }
 }
 
-/// What an observer tells of the item with this number.
+/// What an observer reports about the item with this number.
 struct Update {
     item: usize,
     state: State,

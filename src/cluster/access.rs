@@ -22,7 +22,7 @@ pub struct Access {
     pub(super) port: u16,
     /// Host and port as in the `Host` header.
     pub(super) authority: String,
-    /// What stands before each path.
+    /// Prefix of each path.
     pub(super) base: String,
     /// The file of the token. It is read again for each request, since it rotates.
     pub(super) token: Option<PathBuf>,
@@ -107,7 +107,7 @@ impl Access {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base)
     }
 
-    /// The token as it is now; `None` where there is no file.
+    /// The current token; `None` without a file.
     pub(super) fn current_token(&self) -> Option<String> {
         let token = fs::read_to_string(self.token.as_ref()?).ok()?;
         Some(token.trim().to_owned()).filter(|token| !token.is_empty())

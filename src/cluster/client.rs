@@ -27,7 +27,7 @@ use crate::tls::{Trust, client_config};
 
 /// For connecting and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the head of an answer, and for the whole body of one that is no watch.
+/// For the head of an answer, and for the complete body if it is not a watch.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Quiet time after which the system asks whether the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -62,7 +62,7 @@ impl Client {
         Self { access, open: None }
     }
 
-    /// The whole body of the answer to `GET path`.
+    /// The complete body of the answer to `GET path`.
     pub(super) async fn get(&mut self, path: &str) -> Result<Vec<u8>, ApiError> {
         let response = self.begin(path).await?;
         let body = timeout(ANSWER_TIMEOUT, self.whole(response)).await;
@@ -173,7 +173,7 @@ async fn converse(
 ) -> io::Result<SendRequest<Empty<Bytes>>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::spawn(async move {
-        // The sender is told of an error, too.
+        // The sender reports errors as well.
         let _ = connection.await;
     });
     Ok(sender)

@@ -1,4 +1,4 @@
-//! An object of the API, without the parts that nobody here looks at.
+//! An object of the API, without the parts that are not used here.
 
 use std::fmt;
 

@@ -37,10 +37,10 @@ pub struct Subject {
     pub condition: Option<Condition>,
 }
 
-/// Told of each state, and of the permission that is missing.
+/// Receives each state, and missing permissions.
 pub(super) type Report = Box<dyn FnMut(State, Option<Grant>) + Send>;
 
-/// Observes `subject` for ever. A state of something that was ready stays when the server does not answer for a while.
+/// Observes `subject` forever. A ready state is kept while the server does not answer for a short time.
 pub async fn observe(access: Arc<Access>, subject: Subject, report: Report) {
     let mut client = Client::new(Arc::clone(&access));
     let told = Arc::new(Mutex::new(Told { report, ready: false }));
@@ -82,7 +82,7 @@ async fn resolve(client: &mut Client, name: &str, told: &Mutex<Told>) -> Kind {
     }
 }
 
-/// Where states are told, and whether the last one was ready.
+/// The receiver of states, and whether the last one was ready.
 struct Told {
     report: Report,
     ready: bool,
@@ -94,7 +94,7 @@ fn tell(told: &Mutex<Told>, state: State, grant: Option<Grant>) {
     (told.report)(state, grant);
 }
 
-/// Tells of an error, unless what is waited for was ready when the server answered last.
+/// Reports an error, unless the last answer of the server showed a ready state.
 fn tell_error(told: &Mutex<Told>, error: &ApiError, grant: &Grant) {
     let ready = told.lock().unwrap_or_else(PoisonError::into_inner).ready;
     if !ready || error.is_forbidden() {

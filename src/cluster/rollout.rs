@@ -1,4 +1,4 @@
-//! Whether a change of a workload has reached all its Pods, as `kubectl rollout status` tells.
+//! Whether a change of a workload has reached all its Pods, as `kubectl rollout status` reports.
 
 use serde_json::Value;
 

@@ -40,7 +40,7 @@ pub(super) struct Query {
     pub(super) path: String,
     /// `fieldSelector` or `labelSelector`, and its value.
     pub(super) selector: Option<(&'static str, String)>,
-    /// Whether objects are needed as a whole.
+    /// Whether complete objects are needed.
     pub(super) whole: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) trait Sink: Send {
     fn clear(&mut self);
     fn put(&mut self, name: &str, object: &Value);
     fn remove(&mut self, name: &str);
-    /// Told when everything is known again, after each change, and of each error.
+    /// Called when the list is complete again, after each change, and for each error.
     fn report(&mut self, error: Option<&ApiError>);
 }
 
@@ -93,7 +93,7 @@ fn read_event(line: &[u8], whole: bool) -> serde_json::Result<(String, Value)> {
     if whole { read::<true>(line) } else { read::<false>(line) }
 }
 
-/// Lists the objects and follows their changes for ever, through every error.
+/// Lists the objects and follows their changes forever, despite errors.
 pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl Sink) {
     let mut pause = Pause::new();
     loop {

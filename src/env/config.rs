@@ -70,7 +70,7 @@ pub struct ForwardOptions {
     pub connect_timeout: Duration,
     /// `UPSTREAM_CONNECTIONS`: open connections to one upstream.
     pub connections: usize,
-    /// `FORWARDED_HEADERS`: whether the upstream is told of the client.
+    /// `FORWARDED_HEADERS`: whether requests carry the client's address to the upstream.
     pub tells_client: bool,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Groups<'a> {
     reader: &'a mut VariableReader,
     shared: &'a FaultSettings,
     own: &'a [FaultSettings; Target::COUNT],
-    /// Whether an application is behind us: traffic is its own then, and unprefixed variables leave it alone.
+    /// Whether there is an upstream: unprefixed variables then do not act on traffic.
     behind: bool,
     rules: Vec<SourcedRule>,
     /// Names of variables that had an effect, of those that need another variable.

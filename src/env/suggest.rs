@@ -109,7 +109,7 @@ fn is_misspelling(name: &str, of: &str) -> bool {
             .any(|(a, b)| a != b && DISTINCT.contains(&a) && DISTINCT.contains(&b))
 }
 
-/// How many letters of a misspelling may differ.
+/// Number of letters in which a misspelling may differ.
 fn tolerance(a: &str, b: &str) -> usize {
     (a.len().max(b.len()) / 4).clamp(1, 3)
 }

@@ -33,7 +33,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error of a whole variable or rule.
+    /// An error of a variable or rule, without a field.
     pub fn new(place: impl Into<String>, reason: impl Into<Reason>) -> Self {
         Self { place: place.into(), field: String::new(), value: None, reason: reason.into() }
     }
@@ -202,7 +202,7 @@ pub(crate) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
     nearest_of(word, of)
 }
 
-/// As [`nearest`], of words that are known at run time alone.
+/// As [`nearest`], of words that are known only at run time.
 pub(crate) fn nearest_of<'a>(word: &str, of: &[&'a str]) -> Option<&'a str> {
     // The distance costs the product of both lengths.
     if word.len() > 64 {

@@ -14,7 +14,7 @@ use crate::units::{self, Bare};
 /// The name of the target.
 pub(super) const PROCESS: &str = "process";
 
-/// The fields of a rule for the process, besides those of its mode.
+/// The fields of a process rule, in addition to those of its mode.
 const FIELDS: &[&str] = &[
     "name", "disabled", "target", "client", "pods", "when", "start", "until", "stagger", "rate", "burst",
     "mode",

@@ -31,7 +31,7 @@ pub enum ProxyUpstream {
 }
 
 impl Proxy {
-    /// What its clients speak, as far as the proxy knows.
+    /// The protocol of its clients, if known.
     pub const fn protocol(&self) -> Protocol {
         match self.upstream {
             ProxyUpstream::Http(_) => Protocol::Http,

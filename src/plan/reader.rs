@@ -64,7 +64,7 @@ impl FieldReader {
         });
     }
 
-    /// The fields of a mapping; one that is not known is an error.
+    /// The fields of a mapping; unknown fields are errors.
     pub(super) fn mapping<'a>(
         &mut self,
         value: &'a Value,
@@ -93,7 +93,7 @@ impl FieldReader {
         Some(Fields { map, path })
     }
 
-    /// The value of a field that must be there.
+    /// The value of a required field.
     pub(super) fn required<'a>(&mut self, fields: &Fields<'a>, field: &'static str) -> Option<&'a Value> {
         let value = fields.get(field);
         if value.is_none() {
@@ -119,7 +119,7 @@ impl FieldReader {
         parsed.map_err(|reason| self.fail_value(&fields.path_to(field), value, reason)).ok()
     }
 
-    /// A field's duration; a number alone has the unit `bare`.
+    /// The duration in a field; a bare number has the unit `bare`.
     pub(super) fn duration(&mut self, fields: &Fields<'_>, field: &str, bare: Bare) -> Option<Duration> {
         self.parsed(fields, field, "a duration such as 30s", |text| units::duration(text, bare))
     }

@@ -1,4 +1,4 @@
-//! Reads and writes which requests of a target a rule acts on.
+//! Parses and writes the matches of rules.
 
 use serde_json::{Map, Value};
 

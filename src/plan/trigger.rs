@@ -76,7 +76,7 @@ fn pods(reader: &mut FieldReader, fields: &Fields<'_>, value: &Value) -> Option<
     const EXPECTED: &str = "a share such as 30%, or a list of ordinals such as [0, 2]";
     let Value::Array(items) = value else {
         return reader.parsed(fields, "pods", EXPECTED, |text| {
-            // A number alone may be meant as an ordinal.
+            // A bare number could be meant as an ordinal.
             if !text.ends_with('%') {
                 return Err(Reason::Expected(EXPECTED));
             }

@@ -203,7 +203,7 @@ pub(super) fn warn_of_upstream<'a>(rules: impl Iterator<Item = &'a Rule>) {
     }
 }
 
-/// When a window of a rule for the process opens or closes next.
+/// When the window of a process rule next opens or closes.
 fn next_change(plan: &ActivePlan, elapsed: Duration) -> Option<Duration> {
     let rules = plan.rules().enumerate().filter(|(_, rule)| rule.process().is_some());
     rules.filter_map(|(position, _)| plan.next_change_of(position, elapsed)).min()

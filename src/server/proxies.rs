@@ -22,7 +22,7 @@ use crate::proxy::{Buffers, Forwarder, OwnListeners, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 
-/// How long requests may take to end once their proxy is gone.
+/// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Holds the listeners of proxies.
@@ -46,7 +46,7 @@ struct State {
     /// Bound, and not served yet.
     bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
     served: HashMap<ProxyName, Served>,
-    /// Of proxies that are gone, and drain. Their connections obey the conditions until the last has ended.
+    /// Removed proxies that are draining. Their connections follow the conditions until the last has ended.
     draining: Vec<(JoinHandle<()>, watch::Sender<Conditions>)>,
 }
 
@@ -95,7 +95,7 @@ impl Proxies {
         Self { app, budget, tls, limits, options, own, buffers, runtime, conditions, state }
     }
 
-    /// Tells proxies of partitions, and of a stop of all rules. Never ends.
+    /// Notifies proxies of partitions and of a stop of all rules. Never returns.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut conditions = self.conditions.clone();
         while conditions.changed().await.is_ok() {

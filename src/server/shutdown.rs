@@ -28,7 +28,7 @@ pub(super) enum End {
     ByRule(Ending),
 }
 
-/// What is told of the end, and how long it may take.
+/// How the shutdown is reported, and how long it may take.
 pub(super) struct Shutdown {
     engine: Engine,
     metrics: Arc<Metrics>,

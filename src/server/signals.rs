@@ -78,7 +78,7 @@ impl Signals {
 
     async fn wait(&mut self, is_there: impl Fn(&Counts) -> bool) {
         if self.0.wait_for(is_there).await.is_err() {
-            // Nobody counts any more.
+            // The counter is gone.
             std::future::pending::<()>().await;
         }
     }

@@ -93,7 +93,7 @@ fn report_window(engine: &Engine, active: &Active, position: usize, open: bool, 
     }
 }
 
-/// Informs the listener, and reports where a cut of the whole listener begins or ends.
+/// Informs the listener, and reports the start or end of a cut of all its connections.
 fn update(
     engine: &Engine,
     active: &Active,

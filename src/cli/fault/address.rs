@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// The address of the admin listener unless told otherwise.
+/// Default address of the admin listener.
 pub(super) const DEFAULT: &str = ":8081";
 
 /// The addresses to connect to: loopback where the service listens on all. `None` if there is no port, or no such host.

@@ -17,7 +17,7 @@ use crate::fault::Cut;
 use crate::units::{self, Bare};
 pub(super) use error::UsageError;
 
-/// How long a rule is in force, unless told otherwise: a drill ends even if its operator has left.
+/// Default lifetime of a rule: a drill ends even if its operator has left.
 const DEFAULT_TTL: &str = "15m";
 
 /// A checked command line.
@@ -48,7 +48,7 @@ pub(super) enum Verb {
 struct Raw {
     words: Vec<String>,
     rule: Map<String, Value>,
-    /// The options of a rule that were given, but for `--for`.
+    /// The rule options that were given, except `--for`.
     given: Vec<String>,
     forever: bool,
     file: Option<String>,

@@ -259,7 +259,7 @@ fn report_line(line: &[u8], report: &mut dyn FnMut(&str) -> io::Result<()>) -> i
     }
 }
 
-/// All that a segment of a path cannot hold, and some more.
+/// Characters that are escaped in a path segment: all reserved ones, and some more.
 const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// A name as one segment of a path. The service checks the name.

@@ -18,7 +18,7 @@ fn stop_line(stop: &Value) -> String {
     format!("stopped by {} since {}: no rule is in force\n", text(&stop["by"]), text(&stop["since"]))
 }
 
-/// What became of a stop.
+/// The result of a stop.
 pub(super) fn stopped(answer: &Value) -> String {
     let mut lines = stop_line(&answer["stop"]);
     lines.push_str("end the stop: kube-probesim fault resume\n");

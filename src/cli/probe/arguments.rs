@@ -16,7 +16,7 @@ use crate::tls::Trust;
 const OPTIONS: [&str; 7] = ["--timeout", "--header", "--ca", "--until", "--every", "--for", "--output"];
 const FLAGS: [&str; 1] = ["--verify"];
 
-/// Time from one attempt to the next with `--until` alone.
+/// Default interval between attempts with `--until`.
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 
 /// What to do.
@@ -131,7 +131,7 @@ pub(super) fn parse(
     }
 }
 
-/// Whom to trust: anyone, unless told otherwise.
+/// The trusted authorities: any by default.
 fn trust(verify: bool, ca: Option<&Path>, env: &[(OsString, OsString)]) -> Result<Trust, UsageError> {
     if let Some(ca) = ca {
         return Trust::of_file(ca).map_err(|error| UsageError::Trust("--ca", error.to_string()));

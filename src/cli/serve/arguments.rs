@@ -99,7 +99,7 @@ fn set(text: &str) -> Result<Flag, UsageError> {
     Err(UsageError::Variable { name: name.to_owned(), nearest: crate::env::nearest_variable(name) })
 }
 
-/// The option that a misspelt one means; the name of a variable is set by `--set`.
+/// The suggestion for a misspelt option; variables are set by `--set`.
 fn nearest_option(long: &str) -> Option<String> {
     let variable = long.to_ascii_uppercase().replace('-', "_");
     if VARIABLES.iter().flat_map(Variable::names).any(|name| name == variable) {

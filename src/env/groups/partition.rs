@@ -10,7 +10,7 @@ use crate::fault::{
 };
 use crate::units::Bare;
 
-/// The rule of a partition that fails readiness alone.
+/// The rule of a partition that only fails readiness.
 pub(super) const PARTITION: &str = "readiness-partition";
 
 /// The variables of partitions and of the delay before anything listens.

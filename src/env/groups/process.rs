@@ -82,7 +82,7 @@ impl ProcessFaults {
 }
 
 impl Groups<'_> {
-    /// Makes the rules of process faults, as far as `container` is known.
+    /// Creates the process rules and checks them against `container`.
     pub(in crate::env) fn process(&mut self, faults: &ProcessFaults, container: &Container) {
         let before = self.rules.len();
         self.exit(faults);

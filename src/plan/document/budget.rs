@@ -1,4 +1,4 @@
-//! What the values of a document may take.
+//! Memory limits for the values of a document.
 
 use super::error::Problem;
 

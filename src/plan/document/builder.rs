@@ -102,7 +102,7 @@ pub(super) struct Builder {
     stack: Vec<Frame>,
     anchors: HashMap<usize, (Value, Cost)>,
     open: HashSet<usize>,
-    /// The line of the text at which the parser began.
+    /// The line of the text at which the parser started.
     first_line: usize,
     line: Option<usize>,
     root: Value,

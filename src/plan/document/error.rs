@@ -10,7 +10,7 @@ pub(super) const MAX_DEPTH: usize = 64;
 /// A text that is not a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DocumentError {
-    /// The line, from 1 on; 0 where the text as a whole is wrong.
+    /// The line, from 1 on; 0 for errors of the entire text.
     pub line: usize,
     /// The column, from 1 on.
     pub column: usize,
@@ -120,7 +120,7 @@ impl DocumentError {
     }
 }
 
-/// A plain scalar of a plan that a reader of YAML 1.1 understands differently.
+/// A plain scalar that YAML 1.1 parsers read differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmbiguousScalar {
     /// Its line, from 1 on.

@@ -42,7 +42,7 @@ impl Resolved {
     }
 }
 
-/// The meaning of a scalar, or why it has none.
+/// The value of a scalar, or an error.
 pub(super) fn resolve(
     text: &str,
     style: ScalarStyle,

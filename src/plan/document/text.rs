@@ -19,7 +19,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// The place in the whole text of an error in this part.
+    /// Converts the position of an error in this part to one in the entire text.
     pub(super) fn locate(&self, mut error: DocumentError) -> DocumentError {
         if error.line == 1 {
             error.column += self.column - 1;
@@ -75,7 +75,7 @@ pub(super) fn check_characters(text: &str) -> Result<(), DocumentError> {
     Ok(())
 }
 
-/// Splits JSON objects that stand one after the other, as `kubectl` reads them. Any other text stays whole.
+/// Splits consecutive JSON objects, as `kubectl` reads them. Any other text is not split.
 pub(super) fn split_json(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     let mut rest = text;
     while starts_object(rest) {

@@ -24,7 +24,7 @@ pub enum Reason {
     /// A match that is not possible.
     #[error("{0}")]
     Match(#[from] MatchError),
-    /// Parts of a rule that do not go together.
+    /// Inconsistent parts of a rule.
     #[error("{0}")]
     Rule(#[from] RuleError),
     /// Not YAML or JSON.
@@ -111,7 +111,7 @@ pub enum Reason {
         /// Where the first one is.
         by: String,
     },
-    /// A name that no rule of a plan may have.
+    /// A reserved name.
     #[error("is the name of the faults that requests ask for; take another")]
     ReservedName,
     /// A name that differs from the one in the path of the request.
@@ -180,7 +180,7 @@ pub enum Reason {
     /// Not a proxy, as `PROXIES` has it.
     #[error("is not a proxy such as stock=:18090->http://stock:8080 or db=:15432->postgres:5432")]
     ProxyForm,
-    /// What is wrong with one proxy of a list.
+    /// An error of one proxy in a list.
     #[error("{0}")]
     Proxy(String),
     /// A proxy of another protocol on the same port.

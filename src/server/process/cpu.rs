@@ -106,7 +106,7 @@ impl Balance {
     }
 }
 
-/// Work that nobody needs.
+/// Busy work.
 fn spin() {
     let until = Instant::now() + SLICE;
     while Instant::now() < until {

@@ -12,7 +12,7 @@ use crate::telemetry::metrics::spare_files;
 /// nothing.
 const MOST: usize = 1 << 16;
 
-/// File descriptors that nobody else can have.
+/// File descriptors that are held open.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors(Vec<OwnedFd>);
 

@@ -1,6 +1,6 @@
 //! Volumes that rules fill.
 //!
-//! Each has one file of a name of its own. While a process holds it, a lock keeps others from removing it; what a killed
+//! Each has its own file. While a process holds it, a lock keeps others from removing it; what a killed
 //! process left, the next start removes.
 
 use std::collections::BTreeMap;

@@ -90,7 +90,7 @@ fn report(engine: &Engine, is_new: bool, is_meant: impl Fn(&ProcessMode) -> bool
     acts
 }
 
-/// Waits until a window of a rule for the process opens or closes.
+/// Waits until the window of a process rule opens or closes.
 async fn next_change(engine: &Engine, timer: &Timer) {
     let next = super::next_change(&engine.active().plan, engine.elapsed());
     // A window is open at the instant of its opening, and closed at that of its end.

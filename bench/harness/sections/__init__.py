@@ -1,12 +1,13 @@
 """What bench/run measures. A section has a TITLE, `run(context)` for raw figures and `report(data)` for Markdown."""
 
-from . import cost, crates, delay, engine, footprint, instructions, predict
+from . import cost, crates, delay, engine, footprint, instructions, predict, proxy
 
 ALL = {
     "cost": cost,
     "instructions": instructions,
     "delay": delay,
     "footprint": footprint,
+    "proxy": proxy,
     "engine": engine,
     "predict": predict,
     "crates": crates,

@@ -1,0 +1,148 @@
+"""What a proxy in front of nginx costs, beside HAProxy."""
+
+import contextlib
+import http.client
+import re
+import resource
+import socket
+import statistics
+import time
+
+from .. import machine, server
+from ..context import Samples
+from ..services import OURS, rendered
+from ..stats import spread, summary
+from ..table import markdown
+
+TITLE = "An application behind it"
+
+CONNECTIONS = 32
+TEN, LATE, PEER = f"{OURS}, ten rules", f"{OURS}, 50 ms", "HAProxy"
+LARGE_BYTES = 1 << 30
+DELAY_MS = 50
+WAITING = 1_000
+
+# Three with a match, seven without; none acts on a request that is made.
+TEN_RULES = "{faults: [%s]}" % ", ".join(
+    [f"{{name: m{number}, target: traffic, match: {{path: /none{number}/*}}, mode: status}}" for number in range(3)]
+    + [f"{{name: r{number}, target: traffic, mode: status, when: {{after: 1d}}}}" for number in range(7)])
+LATE_RULE = f"{{faults: [{{name: late, target: traffic, delay: {DELAY_MS}ms}}]}}"
+
+
+@contextlib.contextmanager
+def upstream():
+    """nginx, on the core of the clients."""
+    port = server.free_port()
+    file = rendered("upstream.conf", port)
+    (file.parent / "small").write_text("hello\n")
+    with open(file.parent / "large", "wb") as large:
+        large.truncate(LARGE_BYTES)
+    command = [machine.tool("nginx"), "-c", file, "-p", file.parent, "-e", "stderr"]
+    with server.running(command, port, core=machine.CLIENT_CORE) as running:
+        yield running
+
+
+def ours(behind, **environment):
+    port = server.free_port()
+    own = {"PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "ADMIN_ADDRESS": "127.0.0.1:0", "SEED": "42", "LOG_LEVEL": "warn",
+           "MAX_CONNECTIONS": "4096", "UPSTREAM": f"http://127.0.0.1:{behind.port}"}
+    return server.running([machine.PROGRAM], port, own | environment)
+
+
+def haproxy(behind):
+    port = server.free_port()
+    return server.running([machine.tool("haproxy"), "-db", "-f", rendered("proxy.cfg", port, UPSTREAM=behind.port)], port)
+
+
+def run(context):
+    proxies = {OURS: ours, TEN: lambda behind: ours(behind, FAULTS=TEN_RULES)}
+    if machine.tool("haproxy"):
+        proxies[PEER] = haproxy
+    samples = Samples()
+    with upstream() as behind:
+        for name in context.interleaved(proxies):
+            with proxies[name](behind) as running:
+                machine.say(f"proxy, {name}")
+                samples.add(name, idle=running.resident_bytes() / 1024)
+                samples.add(name, cpu_us=per_request(running, context.pace))
+                if name != TEN:
+                    added = latency(running, "/small") - latency(behind, "/small")
+                    samples.add(name, cpu_per_gb=per_gigabyte(running), added_us=added)
+            if name == OURS:
+                with ours(behind, FAULTS=LATE_RULE) as late:
+                    # What the way through the proxy takes is no error of the delay.
+                    samples.add(LATE, error_us=latency(late, "/small", 40) - added - latency(behind, "/small") - DELAY_MS * 1e3)
+        samples.add(OURS, waiting=memory_of_waiting())
+    return {name: {figure: summary(values) for figure, values in figures.items()} for name, figures in samples.all.items()}
+
+
+def per_request(running, pace):
+    """CPU time of the proxy per request, in microseconds; connections are kept on both sides."""
+    command = ["taskset", "--cpu-list", str(machine.CLIENT_CORE), machine.tool("wrk"), "-t1", f"-c{CONNECTIONS}",
+               f"-d{max(1, round(2 * pace))}s", f"http://127.0.0.1:{running.port}/small"]
+    machine.note(command)
+    before = running.cpu_seconds()
+    requests = re.search(r"(\d+) requests in", machine.output(*command))
+    return (running.cpu_seconds() - before) / int(requests[1]) * 1e6
+
+
+def per_gigabyte(running):
+    """CPU seconds of the proxy for a body of 1 GB."""
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+    before = running.cpu_seconds()
+    connection.request("GET", "/large")
+    answer, read = connection.getresponse(), 0
+    while piece := answer.read(1 << 20):
+        read += len(piece)
+    return (running.cpu_seconds() - before) / read * 1e9
+
+
+def latency(running, path, requests=1_000):
+    """The median time of a request of one client, in microseconds."""
+    connection, times = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60), []
+    for _ in range(requests):
+        began = time.perf_counter()
+        connection.request("GET", path)
+        connection.getresponse().read()
+        times.append(time.perf_counter() - began)
+    connection.close()
+    return statistics.median(times) * 1e6
+
+
+class Silent:
+    """An upstream whose answers never come: the kernel takes its connections."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port = self.listener.getsockname()[1]
+
+
+def memory_of_waiting():
+    """KiB of each request that waits for its upstream, both sides together."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    silent = Silent()
+    with ours(silent, UPSTREAM_PROBES="false") as running:
+        before, clients = running.resident_bytes(), []
+        for number in range(WAITING):
+            client = socket.create_connection(("127.0.0.1", running.port))
+            client.sendall(b"GET /%d HTTP/1.1\r\nHost: bench\r\nX-Filling: %s\r\n\r\n" % (number, b"x" * 700))
+            clients.append(client)
+        time.sleep(1)
+        grown = running.resident_bytes() - before
+        for client in clients:
+            client.close()
+    silent.listener.close()
+    return grown / 1024 / WAITING
+
+
+def report(data):
+    figures = {"cpu_us": "CPU per request, µs", "cpu_per_gb": "CPU per GB, s", "added_us": "added at the median, µs",
+               "error_us": f"error of {DELAY_MS} ms, µs", "idle": "idle, KiB", "waiting": f"each of {WAITING:,} waiting, KiB"}
+    rows = [[name, *(spread(of[figure]) if figure in of else "" for figure in figures)] for name, of in data.items()]
+    return f"""\
+{markdown(["", *figures.values()], rows)}
+
+nginx answers behind each proxy, with {CONNECTIONS} connections that are kept on both sides, or one client for the latency. Of the ten
+rules, three have a match; none acts on a request that is made.
+"""

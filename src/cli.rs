@@ -1,5 +1,6 @@
 //! The command line: the table of verbs, and what they share.
 
+mod completion;
 pub mod exit;
 pub mod fault;
 pub mod predict;
@@ -23,6 +24,8 @@ struct Verb {
     arguments: &'static str,
     /// What it does, in a few words.
     about: &'static str,
+    /// What its `--help` prints.
+    help: fn() -> String,
     /// Runs it with the arguments that follow its name; returns the exit code.
     run: fn(Vec<OsString>) -> u8,
 }
@@ -33,34 +36,53 @@ const VERBS: &[Verb] = &[
         name: "serve",
         arguments: "[OPTIONS]",
         about: "serve probes with the faults of the environment",
+        help: serve::help,
         run: |args| serve::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "probe",
         arguments: "...",
         about: "probe like the kubelet",
+        help: || probe::HELP.to_owned(),
         run: |args| probe::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "wait",
         arguments: "...",
         about: "block until Kubernetes resources, URLs or ports are ready",
+        help: || wait::HELP.to_owned(),
         run: |args| wait::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "fault",
         arguments: "...",
         about: "change the faults of a running service",
+        help: fault::help,
         run: |args| fault::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "predict",
         arguments: "...",
         about: "tell what the kubelet will do with a manifest",
+        help: || predict::HELP.to_owned(),
         run: |args| {
             let is_terminal = stdin().is_terminal();
             predict::run(args, &mut stdin(), is_terminal, &mut stdout(), &mut stderr())
         },
+    },
+    Verb {
+        name: "completion",
+        arguments: "SHELL",
+        about: "print a script that completes commands in bash, zsh or fish",
+        help: completion::completion_help,
+        run: |args| completion::complete(&args, &described(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "man",
+        arguments: "[VERB]",
+        about: "print a page of the manual",
+        help: completion::man_help,
+        run: |args| completion::manual(&args, &described(), &help(), &mut stdout(), &mut stderr()),
     },
 ];
 
@@ -94,6 +116,12 @@ fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -
             exit::USAGE
         }
     }
+}
+
+/// The verbs, as scripts and pages of the manual show them.
+fn described() -> Vec<completion::Described> {
+    let of = |verb: &Verb| completion::Described { name: verb.name, about: verb.about, help: verb.help };
+    VERBS.iter().map(of).collect()
 }
 
 fn help() -> String {
@@ -132,14 +160,17 @@ mod tests {
         for (word, error) in [
             (
                 "prdict",
-                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict; did you mean predict?",
+                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict, completion, man; did you mean predict?",
             ),
             (
                 "sreve",
-                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict; did you mean serve?",
+                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict, completion, man; did you mean serve?",
             ),
-            ("dance", "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict"),
-            ("", "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict"),
+            (
+                "dance",
+                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict, completion, man",
+            ),
+            ("", "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict, completion, man"),
         ] {
             let (code, out, err) = dispatched(&[word]);
             assert_eq!((code, out.as_str(), err.lines().next()), (exit::USAGE, "", Some(error)));

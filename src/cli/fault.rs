@@ -72,7 +72,7 @@ cannot be read.
 ";
 
 /// The help, with the modes of the table.
-fn help() -> String {
+pub(super) fn help() -> String {
     let requests = ModeInfo::all_of_requests().map(|info| info.name);
     let listener = ModeInfo::all_of_listener().map(|info| info.name);
     let requests = requests.collect::<Vec<_>>().join(", ");

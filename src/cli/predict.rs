@@ -24,7 +24,7 @@ use arguments::{Arguments, PredictCommand};
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Print what the probes of a manifest allow, and predict what the kubelet will do with its faults.
 
 Usage: kube-probesim predict [OPTIONS] [FILE]...

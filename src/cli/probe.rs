@@ -20,7 +20,7 @@ use super::signals::Signals;
 use arguments::{Arguments, ProbeCommand, Schedule};
 use report::{Report, Tally};
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Probe like the kubelet, once, until a result, or forever.
 
 Usage: kube-probesim probe [OPTIONS] [ADDRESS]

@@ -18,6 +18,11 @@ use crate::sources::start;
 use crate::telemetry::log::{self, Style};
 use arguments::Request;
 
+/// What `serve --help` prints.
+pub(super) fn help() -> String {
+    help::text()
+}
+
 /// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit code.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,

@@ -29,7 +29,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// Changes within this time are reported together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Block until everything that is named is ready: an init container.
 
 Usage: kube-probesim wait [OPTIONS] THING...

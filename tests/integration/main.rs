@@ -6,6 +6,7 @@ mod api;
 mod api_server;
 mod chart;
 mod command_line;
+mod completion;
 mod components;
 mod decisions;
 mod delays;

@@ -1,0 +1,132 @@
+//! Completion in real shells, and pages of the manual.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{process, tools};
+
+fn printed(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = process::program().args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// What bash offers for the last word of a command line.
+fn offered(line: &str) -> Vec<String> {
+    let (_, script, _) = printed(&["completion", "bash"]);
+    let complete = "read -ra COMP_WORDS <<<\"$LINE\"; [[ $LINE == *' ' ]] && COMP_WORDS+=('');
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _kube_probesim; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash")
+        .args(["--norc", "-euc", &format!("{script}\n{complete}")])
+        .env("LINE", line)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_verbs_options_and_values() {
+    if !tools::are_there(&["bash"]) {
+        return;
+    }
+    for (line, offers) in [
+        ("kube-probesim p", &["probe", "predict"][..]),
+        ("kube-probesim --log", &["--log-format"]),
+        ("kube-probesim --log-format ", &["json", "text"]),
+        ("kube-probesim serve --log-format j", &["json"]),
+        ("kube-probesim probe --un", &["--until"]),
+        ("kube-probesim probe --until ", &["success", "failure"]),
+        ("kube-probesim probe l", &["liveness"]),
+        ("kube-probesim fault re", &["resume", "reset", "readiness"]),
+        ("kube-probesim fault add --mode tr", &["truncate"]),
+        ("kube-probesim fault add --mode abo", &["abort"]),
+        ("kube-probesim wait --output ", &["text", "json"]),
+        ("kube-probesim wait --cond", &["--condition"]),
+        ("kube-probesim predict --stops", &["--stops-after"]),
+        ("kube-probesim predict Cargo.t", &["Cargo.toml"]),
+        ("kube-probesim probe --timeout ", &[]),
+        ("kube-probesim completion ", &["bash", "zsh", "fish"]),
+    ] {
+        assert_eq!(offered(line), offers, "{line}");
+    }
+}
+
+/// The options that a verb's own parser says there are, where it lists them.
+#[test]
+fn every_option_that_a_verb_takes_is_in_all_scripts() {
+    for verb in ["probe", "wait", "fault", "predict"] {
+        let add: &[&str] = if verb == "fault" { &["add"] } else { &[] };
+        let (_, _, error) = printed(&[&[verb], add, &["--no-such-option"]].concat());
+        let known: Vec<&str> = error
+            .split(|c: char| c.is_whitespace() || c == ',' || c == ';')
+            .filter(|word| word.starts_with("--") && *word != "--no-such-option")
+            .collect();
+        assert!(!known.is_empty(), "{verb}: {error}");
+        for shell in ["bash", "zsh", "fish"] {
+            let (code, script, _) = printed(&["completion", shell]);
+            assert_eq!(code, Some(0));
+            for option in &known {
+                let written =
+                    if shell == "fish" { format!("-l {} ", &option[2..]) } else { (*option).to_owned() };
+                assert!(script.contains(&written), "{shell}, {verb}: {option}");
+            }
+        }
+    }
+}
+
+#[test]
+fn scripts_are_valid_in_the_shells_that_are_here() {
+    for shell in ["bash", "zsh", "fish"] {
+        let is_here = Command::new(shell).arg("-c").arg(":").output().is_ok();
+        if !is_here {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("script");
+        std::fs::write(&file, printed(&["completion", shell]).1).unwrap();
+        let output = Command::new(shell).arg("-n").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn pages_of_the_manual_have_the_help_without_complaints_of_groff() {
+    for verb in ["", "serve", "probe", "wait", "fault", "predict", "completion", "man"] {
+        let args: Vec<&str> = ["man", verb].into_iter().filter(|word| !word.is_empty()).collect();
+        let (code, page, _) = printed(&args);
+        assert_eq!(code, Some(0));
+        assert!(page.starts_with(".TH KUBE\\-PROBESIM"), "{page}");
+        if Command::new("groff").arg("--version").output().is_err() {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("page.1");
+        std::fs::write(&file, &page).unwrap();
+        let output =
+            Command::new("groff").args(["-man", "-Tascii", "-ww", "-P-cbou"]).arg(&file).output().unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_line_width = |line: &&str| line.contains("cannot adjust") || line.contains("can't break");
+        assert!(complaints.lines().all(|line| is_line_width(&line)), "{verb}: {complaints}");
+        let help = if verb.is_empty() { printed(&["--help"]).1 } else { printed(&[verb, "--help"]).1 };
+        for line in help.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            assert!(shown.contains(line), "{verb}: {line}");
+        }
+    }
+}
+
+#[test]
+fn wrong_shells_and_verbs_are_named() {
+    for (args, error) in [
+        (&["completion"][..], "it takes the name of one shell"),
+        (&["completion", "tcsh"], "\"tcsh\" is not one of bash, zsh, fish"),
+        (&["completion", "bash", "zsh"], "it takes the name of one shell"),
+        (&["man", "prob"], "\"prob\" is not one of serve, probe"),
+        (&["man", "probe", "wait"], "one verb at most"),
+    ] {
+        let (code, out, err) = printed(args);
+        assert!(code == Some(64) && out.is_empty() && err.contains(error), "{args:?}: {err}");
+    }
+}

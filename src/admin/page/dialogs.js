@@ -1,6 +1,6 @@
 // Dialogs that ask before something changes.
 import { html } from "./html.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
 import { setToken } from "./api.js";
 import { bytes, list } from "./words.js";
 
@@ -10,7 +10,7 @@ export const podName = ({ identity }) => [identity.namespace, identity.pod].filt
 /** A modal dialog; Escape closes it. */
 export const Dialog = ({ title, state, close, wide, children }) => {
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const opener = document.activeElement;
     box.current.showModal();
     return () => opener?.focus?.();

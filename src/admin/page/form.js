@@ -38,7 +38,7 @@ const Forecast = ({ preview, of, error, now }) => {
       ? "No window opens in the next hour."
       : [
           windows.length === 1 && first[0] <= 0 ? `Begins at once${first[1] === undefined ? " and stays" : `, for ${span(first[1])}`}` : `${windows.length}${more ? " or more" : ""} ${windows.length === 1 ? "window" : "windows"}, ${span(open)} in all, the first at ${clock(now + first[0] * 1000)}`,
-          kindOf(of.targets.length ? of.targets : ["process"]) === "requests" || of.targets.length ? `acts on ${percent(share)} of the requests while it is open${expected < share ? `, ${percent(expected)} of the hour's` : ""}` : `chance per window ${percent(share)}`,
+          of.targets.length ? `acts on ${percent(share)} of the requests while it is open${expected < share ? `, ${percent(expected)} of the hour's` : ""}` : share < 100 && `with a chance of ${percent(share)}`,
           counted && "its window in requests limits it further",
           ends !== undefined && `gone in ${span(ends)}`,
         ].filter(Boolean).join("; ") + ".";

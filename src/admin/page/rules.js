@@ -1,7 +1,7 @@
 // The rules in force, and what each did against what it meant to do.
 import { html } from "./html.js";
 import { useState } from "./vendor/hooks.js";
-import { conditions, countdown, effect, list, percent, seconds, selection, span } from "./words.js";
+import { conditions, countdown, effect, list, percent, seconds, selection } from "./words.js";
 
 /** Rows that are shown at once: a plan may have a thousand. */
 const ROWS = 100;
@@ -89,6 +89,3 @@ export const Rules = ({ state, now, act }) => {
     ${state.sources.filter((source) => source.errors).map((source) => html`<p class="warning" role="note"><b>${source.source}</b> ${source.path} is broken, its last good plan goes on: ${source.errors.join("; ")}</p>`)}
   </section>`;
 };
-
-/** How long a rule has been known, for the report. */
-export const age = (rule, now) => span((now - rule.since) / 1000);

@@ -141,10 +141,12 @@ const tests = {
     await page.getByRole("dialog").waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Edit down" }).focus();
     await key("button", "End down");
+    await page.getByRole("dialog").waitFor();
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.equal((await fetch(`${service.probe}/readyz`)).status, 429, "Escape changes nothing");
     await key("button", "End down");
+    await page.getByRole("dialog").waitFor();
     await page.keyboard.press("Enter");
     await page.getByText("No rule is in force: everything answers as it should.").waitFor();
     assert.equal((await fetch(`${service.probe}/readyz`)).status, 200);

@@ -21,6 +21,7 @@ mod warning;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 pub use config::{
     Address, Config, Files, ForwardOptions, Identity, Limits, LogFormat, Process, SeedChoice, SeedScope,
@@ -38,6 +39,9 @@ pub use warning::{Problem, Warning};
 
 use crate::fault::{Container, MAX_RULES, Plan, Replica, Rule, Target, Targets};
 use crate::plan::{ConfigError, Errors, Reason, check_container, check_replica};
+
+/// The variable of the directory that outlives the container.
+const STATE_DIR: &str = "STATE_DIR";
 
 /// A checked configuration with its warnings and effective values.
 #[derive(Clone, Debug)]
@@ -129,6 +133,14 @@ pub fn load_with(
             Err(errors)
         }
     }
+}
+
+/// `STATE_DIR` as [`load_with`] reads it, without a look at what may be wrong elsewhere.
+pub fn state_dir(variables: &[(OsString, OsString)], flags: &[Flag]) -> Option<PathBuf> {
+    let flag = flags.iter().rev().find(|flag| flag.variable == STATE_DIR).map(|flag| flag.value.as_str());
+    let variable = || variables.iter().find(|(name, _)| name == STATE_DIR)?.1.to_str();
+    let path = flag.or_else(variable)?.trim();
+    (!path.is_empty()).then(|| path.into())
 }
 
 /// Separate from [`load_with`], which is compiled once per type of iterator.

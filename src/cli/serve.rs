@@ -46,6 +46,8 @@ pub fn run(
     };
     let env: Vec<(OsString, OsString)> = env.into_iter().collect();
     let is_plain = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    // As early as possible, since a kill before it loses the count of this start.
+    let kept = start::EarlierStarts::open(env::state_dir(&env, &flags).as_deref());
     let loaded = match env::load_with(env.into_iter(), &flags) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -53,8 +55,6 @@ pub fn run(
             return exit::CONFIG;
         }
     };
-    // As early as possible, since a kill before it loses the count of this start.
-    let kept = start::EarlierStarts::open(&loaded.config);
     if let Err(errors) = start::check_here(&loaded.config) {
         let _ = writeln!(err, "{errors}");
         return exit::CONFIG;

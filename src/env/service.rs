@@ -136,7 +136,7 @@ pub(super) fn files(reader: &mut VariableReader, raw: &mut ServiceVariables) -> 
         annotation_is_set: annotation.is_some(),
         annotation_adds_proxies,
         annotation: annotation.unwrap_or_else(|| ANNOTATION_FILE.into()),
-        state: read("STATE_DIR", raw.state_dir.take()),
+        state: read(super::STATE_DIR, raw.state_dir.take()),
     }
 }
 

@@ -37,7 +37,6 @@ pub struct Budget(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     limit: usize,
-    used: AtomicUsize,
     /// Memory held by rules.
     held: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -50,7 +49,7 @@ impl Budget {
         let own = OWN_MEMORY.max(resident + WORKING_MEMORY);
         let limit =
             limit.map_or(usize::MAX, |limit| limit.saturating_sub(own).max(MIN_CLIENT_MEMORY) as usize);
-        Self(Arc::new(Account { limit, used: AtomicUsize::new(0), held: AtomicUsize::new(0), metrics }))
+        Self(Arc::new(Account { limit, held: AtomicUsize::new(0), metrics }))
     }
 
     /// Bytes available to clients; `usize::MAX` without a limit.
@@ -65,7 +64,7 @@ impl Budget {
 
     /// Reserved bytes.
     pub fn used(&self) -> usize {
-        self.0.used.load(Ordering::Relaxed)
+        self.0.metrics.client_memory().load(Ordering::Relaxed)
     }
 
     /// Reserves `bytes`. Counts a rejection if they do not fit.
@@ -122,8 +121,8 @@ impl Reservation {
     fn try_grow(&mut self, more: usize) -> bool {
         let ceiling = self.budget.ceiling(self.share);
         let fits = |used: usize| used.checked_add(more).filter(|used| *used <= ceiling);
-        let grown =
-            more == 0 || self.budget.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        let used = self.budget.0.metrics.client_memory();
+        let grown = more == 0 || used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         self.bytes += if grown { more } else { 0 };
         grown
     }
@@ -136,7 +135,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.metrics.client_memory().fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

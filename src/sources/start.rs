@@ -1,6 +1,6 @@
 //! Starting the service: builds the running state from the configuration and the state of earlier starts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,8 +82,8 @@ pub struct EarlierStarts {
 impl EarlierStarts {
     /// Counts this start in `STATE_DIR`, if set. Call it first: a process that is killed earlier is not counted. It
     /// does not log.
-    pub fn open(config: &Config) -> Self {
-        let Some(path) = &config.files.state else { return Self::default() };
+    pub fn open(dir: Option<&Path>) -> Self {
+        let Some(path) = dir else { return Self::default() };
         let (dir, restored, damage) = StateDir::open(path, wall_clock());
         Self { dir: Some(dir), restored, damage }
     }

@@ -99,16 +99,24 @@ impl StateDir {
         }
         let mut wrong = Vec::new();
         let mut restored = Restored::default();
-        let (record, previous) = this.read_latest(&mut wrong);
+        let current = read(&this.file(CURRENT));
+        // Count this start before the rules are read: a kill in between must not lose it.
+        let counted = current.as_ref().ok().and_then(|bytes| format::at_next_start(bytes.as_ref()?, now));
+        let is_counted = counted.is_some_and(|text| this.put(CURRENT, text.as_bytes()).is_ok());
+        let (record, previous) = this.read_latest(current, &mut wrong);
         if let Some(Record { starts, saved, state }) = record {
-            let since = now.0.saturating_sub(saved.0);
-            let elapsed = state.elapsed.saturating_add(since).min(format::MAX_ELAPSED);
+            let elapsed = format::elapsed_at(now, saved, state.elapsed);
             let State { counts, proxies, origins, matched, stop, .. } = state;
             restored = Restored { starts, elapsed, counts, proxies, origins, matched, stop };
         }
         this.starts = restored.starts.saturating_add(1);
-        let Restored { elapsed, counts, proxies, origins, matched, stop, .. } = restored.clone();
-        if let Err(error) = this.save(&State { elapsed, counts, proxies, origins, matched, stop }, now) {
+        let saved = if is_counted && previous.is_some() {
+            Ok(())
+        } else {
+            let Restored { elapsed, counts, proxies, origins, matched, stop, .. } = restored.clone();
+            this.save(&State { elapsed, counts, proxies, origins, matched, stop }, now)
+        };
+        if let Err(error) = saved {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
         } else if let Some(previous) = previous {
             // Count the start first: a kill in between loses only the copy.
@@ -149,15 +157,20 @@ impl StateDir {
         }
     }
 
-    /// The latest readable state, and its bytes if it is the current one.
-    fn read_latest(&self, wrong: &mut Vec<String>) -> (Option<Record>, Option<Vec<u8>>) {
-        let current = self.file(CURRENT);
-        let damage = match read(&current) {
+    /// The latest readable state, and its bytes if it is the current one. `current` holds the bytes of that file.
+    fn read_latest(
+        &self,
+        current: Result<Option<Vec<u8>>, String>,
+        wrong: &mut Vec<String>,
+    ) -> (Option<Record>, Option<Vec<u8>>) {
+        let decoded = |bytes: Vec<u8>| format::decode(&bytes).map(|record| (record, bytes));
+        let damage = match current.and_then(|bytes| bytes.map(decoded).transpose()) {
             Ok(Some((record, bytes))) => return (Some(record), Some(bytes)),
             Ok(None) => None,
             Err(damage) => Some(damage),
         };
-        let mut old = match read(&self.file(OLD)) {
+        let current = self.file(CURRENT);
+        let mut old = match read(&self.file(OLD)).and_then(|bytes| bytes.map(decoded).transpose()) {
             Ok(old) => old.map(|(record, _)| record),
             Err(damage) => {
                 wrong.push(format!("{} {damage}", self.file(OLD).display()));
@@ -181,9 +194,9 @@ impl StateDir {
 }
 
 /// Reads a state file, if there is one. The error says why it cannot be used.
-fn read(path: &Path) -> Result<Option<(Record, Vec<u8>)>, String> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     match file::read(path, MAX_STATE, Links::Refuse) {
-        Ok(bytes) => format::decode(&bytes).map(|record| Some((record, bytes))),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(FileError::Missing) => Ok(None),
         Err(error) => Err(error.to_string()),
     }

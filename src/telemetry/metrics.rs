@@ -10,7 +10,7 @@ mod target;
 mod upstream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use by_proxy::ByProxy;
@@ -118,6 +118,7 @@ pub struct Metrics {
     probe_listener: Arc<ListenerMetrics>,
     draining: AtomicBool,
     held: Held,
+    client_memory: AtomicUsize,
     upstreams: Upstreams,
     proxies: ByProxy<ProxyMetrics>,
 }
@@ -151,6 +152,7 @@ impl Metrics {
             probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
             held: Held::default(),
+            client_memory: AtomicUsize::new(0),
             upstreams: Upstreams { all: ByProxy::default(), durations: of_upstreams },
             proxies: ByProxy::default(),
         })
@@ -183,6 +185,11 @@ impl Metrics {
     /// The counters of the probe listener.
     pub fn probe_listener(&self) -> &Arc<ListenerMetrics> {
         &self.probe_listener
+    }
+
+    /// Bytes reserved for what clients make the process hold.
+    pub fn client_memory(&self) -> &AtomicUsize {
+        &self.client_memory
     }
 
     /// Sets the memory that rules hold, in bytes.

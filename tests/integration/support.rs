@@ -64,7 +64,7 @@ impl Service {
     }
 
     pub async fn start_with(config: Config) -> Self {
-        let kept = EarlierStarts::open(&config);
+        let kept = EarlierStarts::open(config.files.state.as_deref());
         let server = Server::bind(config, kept).unwrap();
         let local = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 1], addr.port()));
         let (probe, admin) = (local(server.probe_addr()), local(server.admin_addr()));

@@ -53,3 +53,17 @@ fn errors_and_warnings_name_the_flag() {
     let loaded = with(&[], &[flag("--set FAIL_COUNT", "FAIL_COUNT", "5")]).unwrap();
     assert_eq!(loaded.warnings[0].to_string(), "--set FAIL_COUNT: has no effect without RECOVERY_PERIOD");
 }
+
+#[test]
+fn the_directory_of_the_state_is_known_before_anything_else_is_read() {
+    let flags = [flag("--set STATE_DIR", "STATE_DIR", "/of-a-flag"), flag("--port", "PORT", "1000")];
+    let unset = [flag("--set STATE_DIR", "STATE_DIR", "")];
+    for pairs in [&[][..], &[("STATE_DIR", "/state")], &[("STATE_DIR", " /state ")], &[("STATE_DIR", " ")]] {
+        let variables: Vec<(OsString, OsString)> =
+            pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        for flags in [&[][..], &flags, &unset] {
+            let known = state_dir(&variables, flags);
+            assert_eq!(known, with(pairs, flags).unwrap().config.files.state, "{pairs:?} {flags:?}");
+        }
+    }
+}

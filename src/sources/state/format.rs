@@ -92,14 +92,45 @@ pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result
             .collect(),
         stop: state.stop.as_ref().map(|stop| RawStop { by: stop.by.clone(), since_ns: nanos(stop.since.0) }),
     };
-    let json = serde_json::to_string(&raw)?;
-    let checksum = checksum(json.as_bytes());
-    let text = format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{json}{END}", start(VERSION));
+    let text = sealed(&serde_json::to_string(&raw)?);
     if text.len() > MAX_STATE {
         let reason = format!("{} bytes are more than the {MAX_STATE} allowed", text.len());
         return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
     }
     Ok(text)
+}
+
+/// The whole text around the JSON of a state.
+fn sealed(json: &str) -> String {
+    let checksum = checksum(json.as_bytes());
+    format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{json}{END}", start(VERSION))
+}
+
+/// The same state at a further start, `now`, without a look at its rules: to read a thousand takes milliseconds. `None`
+/// where the text is not as [`encode`] makes it.
+pub(super) fn at_next_start(bytes: &[u8], now: Timestamp) -> Option<String> {
+    let json = checked(std::str::from_utf8(bytes).ok()?).ok()?;
+    let (starts, rest) = number_after(json, "{\"starts\":")?;
+    let (saved, rest) = number_after(rest, ",\"saved_ns\":")?;
+    let (before, rest) = number_after(rest, ",\"elapsed_ns\":")?;
+    let (starts, saved, before) = (bounded(starts)?, Timestamp(elapsed(saved)?), elapsed(before)?);
+    let (saved_ns, elapsed_ns) = (nanos(now.0), nanos(elapsed_at(now, saved, before)));
+    let starts = (starts + 1).min(MAX_COUNT);
+    let text =
+        sealed(&format!("{{\"starts\":{starts},\"saved_ns\":{saved_ns},\"elapsed_ns\":{elapsed_ns}{rest}"));
+    Some(text).filter(|text| text.len() <= MAX_STATE)
+}
+
+/// The number that follows `name`, and what follows it.
+fn number_after<'a>(text: &'a str, name: &str) -> Option<(u64, &'a str)> {
+    let rest = text.strip_prefix(name)?;
+    let (number, rest) = rest.split_at(rest.find(|character: char| !character.is_ascii_digit())?);
+    Some((number.parse().ok()?, rest))
+}
+
+/// The time since the first start where it was `before` at `saved`: a clock that was set back takes none away.
+pub(super) fn elapsed_at(now: Timestamp, saved: Timestamp, before: Duration) -> Duration {
+    before.saturating_add(now.0.saturating_sub(saved.0)).min(MAX_ELAPSED)
 }
 
 /// Parses a state. The error says why it cannot be used.
@@ -111,6 +142,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
         return Err("is damaged: empty".to_owned());
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "is damaged: not UTF-8")?;
+    let state = checked(text)?;
+    let raw: RawState = serde_json::from_str(state).map_err(|error| format!("is damaged: {error}"))?;
+    record(&raw).ok_or_else(|| "is damaged: a number is out of bounds".to_owned())
+}
+
+/// The JSON of the state in a text whose checksum is right. Err: why there is none.
+fn checked(text: &str) -> Result<&str, String> {
     let Some(rest) = text.strip_prefix(&start(VERSION)) else {
         return Err(other_version(text).unwrap_or_else(|| "is damaged: its head is unknown".to_owned()));
     };
@@ -121,8 +159,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
     if expected != format!("{:0DIGITS$x}", checksum(state.as_bytes())) {
         return Err("is damaged: its checksum does not match".to_owned());
     }
-    let raw: RawState = serde_json::from_str(state).map_err(|error| format!("is damaged: {error}"))?;
-    record(&raw).ok_or_else(|| "is damaged: a number is out of bounds".to_owned())
+    Ok(state)
 }
 
 fn start(version: u64) -> String {

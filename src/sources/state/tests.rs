@@ -114,6 +114,19 @@ fn leftover_temporary_files_are_harmless() {
 }
 
 #[test]
+fn an_invalid_state_with_a_correct_checksum_is_not_counted_as_a_start() {
+    let directory = Directory::new();
+    let nonsense = r#"{"starts":7,"saved_ns":0,"elapsed_ns":0,"counts":[]}"#;
+    let checksum = crate::fault::fnv1a(nonsense.as_bytes());
+    let text = format!("{{\"version\":1,\"checksum\":\"{checksum:016x}\",\"state\":{nonsense}}}\n");
+    fs::write(directory.file(CURRENT), text).unwrap();
+    let (remembered, wrong) = directory.wrong_start(0);
+    assert!(wrong.contains("is damaged: invalid type") && wrong.ends_with("begins anew"), "{wrong}");
+    assert_eq!(remembered, Restored::default());
+    assert_eq!(directory.start(1).1.starts, 1);
+}
+
+#[test]
 fn a_damaged_file_is_kept_and_the_previous_one_used() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);

@@ -172,7 +172,12 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
             reloads.add(&[("source", source.name()), ("result", result)], load(&counts[source as usize]));
         }
     }
-    let families = [build, connections, up, limits, reloads];
+    let mut memory = Family::gauge(
+        "probesim_client_memory_bytes",
+        "Memory reserved for what clients make the process hold: connections, heads, bodies, unread answers.",
+    );
+    memory.add(&[], metrics.client_memory.load(Ordering::Relaxed) as f64);
+    let families = [build, connections, up, limits, memory, reloads];
     families.into_iter().map(Family::done).collect()
 }
 

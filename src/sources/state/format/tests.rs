@@ -205,6 +205,18 @@ proptest! {
     }
 
     #[test]
+    fn the_next_start_changes_only_its_number_and_times(
+        starts in 0..=MAX_COUNT, saved in instant(), now in instant(), present in present(),
+    ) {
+        let text = encode(starts, saved, &present).unwrap();
+        let next = at_next_start(text.as_bytes(), now).unwrap();
+        let elapsed = (present.elapsed + now.0.saturating_sub(saved.0)).min(MAX_ELAPSED);
+        let expected = encode(starts + 1, now, &State { elapsed, ..present }).unwrap();
+        prop_assert_eq!(&next, &expected);
+        prop_assert_eq!(at_next_start(&text.as_bytes()[..text.len() - 1], now), None);
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..512)) {
         prop_assert!(decode(&bytes).is_err());
     }
@@ -213,6 +225,7 @@ proptest! {
     fn arbitrary_content_with_a_correct_checksum_never_panics(state in "[\\[{}\\]\":,a-z0-9_.e-]{0,64}") {
         let text = format!("{}{:016x}{BEFORE_STATE}{state}{END}", start(VERSION), checksum(state.as_bytes()));
         prop_assert!(decode(text.as_bytes()).is_err());
+        let _ = at_next_start(text.as_bytes(), Timestamp::default());
     }
 
     #[test]

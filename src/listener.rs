@@ -53,13 +53,16 @@ pub(crate) use accept::refuse;
 pub use accept::{AcceptControl, accept, serve};
 pub use handle::{ConnectionHandle, Ended, Takeover};
 pub use handler::client_of;
-pub(crate) use partitioned::reset_on_close;
 pub use partitioned::{BindError, PartitionedListener};
+pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, reset_on_close};
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Ending, Script, StreamReset};
 pub use tunnel::{ClientEnd, Tunnel};
+
+/// hyper's minimum buffer size for HTTP/1.
+const MIN_BUFFER: usize = 8192;
 
 /// The stage of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DRAIN_SLACK: Duration = Duration::from_millis(200);
 
 /// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
-const IDLE_MEMORY: usize = 6 << 10;
+const IDLE_MEMORY: usize = 7 << 10;
 
 /// What the accept loop of a listener obeys, and where it counts.
 #[derive(Debug)]
@@ -145,9 +145,11 @@ fn reserve(
     service: &Service,
 ) -> Option<(Arc<ConnectionState>, Reservation)> {
     let privileged = service.fairness.is_some() && is_loopback(peer.ip());
-    let state = ConnectionState::new(peer, socket.local_addr().ok(), privileged, service.budget.clone());
+    let (local, budget) = (socket.local_addr().ok(), service.budget.clone());
+    let state = ConnectionState::new(peer, local, privileged, budget, service.limits.head_size);
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
     // The client may be the kubelet; only its request can tell.
+    state.set_only_kubelet(idle.is_none());
     let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, Share::Reserved))?;
     Some((state, idle))
 }

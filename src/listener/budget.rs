@@ -115,7 +115,7 @@ impl Reservation {
     pub fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
-        self.budget.0.used.fetch_sub(less, Ordering::Relaxed);
+        self.budget.0.metrics.client_memory().fetch_sub(less, Ordering::Relaxed);
     }
 
     fn try_grow(&mut self, more: usize) -> bool {

@@ -146,6 +146,11 @@ impl ConnectionHandle {
         self.connection.budget().reserve(bytes, share)
     }
 
+    /// The most bytes of a body that hyper holds on their way to or from the client beyond the frame it is at, in bytes.
+    pub fn body_buffer(&self) -> usize {
+        self.connection.head_size().max(super::MIN_BUFFER)
+    }
+
     /// Whether this is the same connection.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.connection, &other.connection)

@@ -27,6 +27,14 @@ const SMALL_FIELD_COUNT: usize = 32;
 /// Memory of a field in a header map: name, value, hash and position.
 const FIELD: usize = 112;
 
+/// Memory of each further value of a field in a header map.
+const FURTHER_VALUE: usize = 72;
+
+/// Memory of a header map, in bytes, without the text of names and values. Its list of further values grows by doubling.
+pub(super) fn map_memory(fields: &HeaderMap) -> usize {
+    fields.capacity() * FIELD + 2 * (fields.len() - fields.keys_len()) * FURTHER_VALUE
+}
+
 /// Passes hyper's HTTP/1 requests to the routes.
 pub(super) struct Handler {
     pub(super) service: Arc<Service>,
@@ -39,7 +47,7 @@ impl Handler {
         if fields.len() <= SMALL_FIELD_COUNT {
             return Ok(None);
         }
-        let reserved = self.state.budget().reserve(fields.capacity() * FIELD, self.state.bulk_share());
+        let reserved = self.state.budget().reserve(map_memory(fields), self.state.bulk_share());
         reserved.map(Some).ok_or(())
     }
 

@@ -22,7 +22,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::budget::Reservation;
-use super::handler::{client_of, refusal, refuse, route};
+use super::handler::{client_of, map_memory, refusal, refuse, route};
 use super::routes::Route;
 use super::script::StreamReset;
 use super::state::ConnectionState;
@@ -43,6 +43,9 @@ const SEND_BUFFER: usize = 16 << 10;
 
 /// Memory of an open stream, in bytes: its request, its answer, and hyper's state.
 const STREAM_MEMORY: usize = 6 << 10;
+
+/// Memory of a field's name outside the frames that carried it.
+const NAME_MEMORY: usize = 48;
 
 /// Size of a field in a field list, in addition to its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
@@ -209,7 +212,11 @@ impl StreamHandler {
         }
         let share =
             if client == Client::Kubelet { super::budget::Share::Reserved } else { self.state.share() };
-        self.state.budget().reserve(STREAM_MEMORY + 2 * size, share).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+        // The texts lie in the buffers that their frames were read into.
+        let texts = size.saturating_sub(FIELD_OVERHEAD * request.headers().len());
+        let names = NAME_MEMORY * request.headers().len();
+        let memory = STREAM_MEMORY + map_memory(request.headers()) + names + texts * 5 / 2;
+        self.state.budget().reserve(memory, share).ok_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state of a connection, shared by its task, hyper's stream and the request handlers.
 
+mod deadline;
 mod multiplexed;
 mod takeover;
 
@@ -14,9 +15,7 @@ use super::budget::{Budget, Share};
 use super::handle::Takeover;
 use super::streams::Streams;
 use super::tunnel::Tunnel;
-use crate::env::Limits;
 use crate::fault::Client;
-use crate::telemetry::metrics::Limit;
 
 /// A signal to the connection's task.
 #[derive(Debug)]
@@ -40,6 +39,8 @@ pub(super) struct ConnectionState {
     /// Whether the peer is the operator, for whom memory is reserved.
     privileged: bool,
     budget: Budget,
+    /// The largest head, in bytes.
+    head_size: usize,
     inner: Mutex<Inner>,
 }
 
@@ -118,6 +119,7 @@ impl ConnectionState {
         local: Option<SocketAddr>,
         privileged: bool,
         budget: Budget,
+        head_size: usize,
     ) -> Arc<Self> {
         let inner = Inner {
             phase: Phase::Idle(Instant::now()),
@@ -143,7 +145,7 @@ impl ConnectionState {
             tunnelled: false,
             streams: None,
         };
-        Arc::new(Self { peer, local, privileged, budget, inner: Mutex::new(inner) })
+        Arc::new(Self { peer, local, privileged, budget, head_size, inner: Mutex::new(inner) })
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
@@ -152,6 +154,10 @@ impl ConnectionState {
 
     pub(super) fn local(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    pub(super) fn head_size(&self) -> usize {
+        self.head_size
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -367,27 +373,6 @@ impl ConnectionState {
         match &mut inner.phase {
             Phase::Idle(since) | Phase::Head(since) => *since += silence,
             Phase::Waiting => {}
-        }
-    }
-
-    /// When the client's time limit ends, and which limit it is; `first_request` is the limit for its first request
-    /// to start.
-    pub(super) fn deadline(&self, limits: &Limits, first_request: Duration) -> Option<(Instant, Limit)> {
-        let inner = self.lock();
-        if inner.tunnelled || (inner.patient && inner.phase == Phase::Waiting) {
-            return None;
-        }
-        if let Some(since) = inner.stalled {
-            return Some((since + limits.idle_time, Limit::WriteTime));
-        }
-        match inner.phase {
-            Phase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
-            Phase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
-            Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
-            Phase::Waiting => {
-                let stalled = inner.streams.as_ref().and_then(|streams| streams.stalled());
-                stalled.map(|since| (since + limits.idle_time, Limit::WriteTime))
-            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     /// Reservation for hyper's buffer beyond an ordinary head. hyper keeps the buffer until it is dropped, together
     /// with this.
     pub(super) buffered: Option<Reservation>,
+    /// What the kernel's buffer takes while the client does not read.
+    pub(super) stalled: Option<Reservation>,
 }
 
 /// Progress of the bytes that a client sends.
@@ -65,6 +67,9 @@ impl AsyncRead for Stream {
 /// Bytes of unread bodies that hyper holds over HTTP/2: the window and a frame.
 const UNREAD_BODIES: usize = (64 + 16) << 10;
 
+/// Kernel memory of an answer that its client does not read: the buffer, whose size the kernel doubles, and its overhead.
+const UNREAD_ANSWER: usize = 36 << 10;
+
 /// Heads up to this size are covered by the memory reserved for an ordinary request.
 const SMALL_HEAD: usize = 4096;
 
@@ -94,11 +99,26 @@ impl Stream {
             self.buffered = self.state.budget().reserve(needed, self.state.bulk_share());
             self.buffered.is_some()
         };
-        if fits {
-            return Ok(());
+        if fits { Ok(()) } else { Err(self.run_out_of_memory()) }
+    }
+
+    /// Reserves memory for what waits in the kernel while the client does not read.
+    fn write_waits(&mut self, waits: bool) -> io::Result<()> {
+        self.state.write_waits(waits);
+        if !waits {
+            self.stalled = None;
+        } else if self.stalled.is_none() {
+            self.stalled = self.state.budget().reserve(UNREAD_ANSWER, self.state.bulk_share());
+            if self.stalled.is_none() {
+                return Err(self.run_out_of_memory());
+            }
         }
+        Ok(())
+    }
+
+    fn run_out_of_memory(&self) -> io::Error {
         self.state.run_out_of_memory();
-        Err(io::ErrorKind::OutOfMemory.into())
+        io::ErrorKind::OutOfMemory.into()
     }
 }
 
@@ -108,7 +128,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -116,7 +136,7 @@ impl AsyncWrite for Stream {
             let _ = SockRef::from(self.socket.tcp()).set_send_buffer_size(FILLING.len());
         }
         let written = self.socket.poll_write(cx, bufs)?;
-        self.state.write_waits(written.is_pending());
+        self.write_waits(written.is_pending())?;
         written.map(Ok)
     }
 
@@ -125,10 +145,10 @@ impl AsyncWrite for Stream {
     }
 
     /// hyper calls this when its own buffer is empty.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.socket.poll_flush(cx)?;
         if flushed.is_pending() {
-            self.state.write_waits(true);
+            self.write_waits(true)?;
         } else {
             self.state.flushed();
         }

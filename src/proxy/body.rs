@@ -12,24 +12,85 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::forward::MAX_BUFFER;
 use super::pool::{Pool, Pooled};
 use super::shared::Stream;
-use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
+use crate::listener::{ConnectionHandle, LARGE_KERNEL_BUFFER};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
+
+/// A body of so many bytes is part of an ordinary request.
+const ORDINARY_BODY: usize = 8 << 10;
+
+/// What waits of a body between one side and this program: in the buffer that it is read into or written from, which has
+/// grown by copying, and in the kernel's, whose size is doubled.
+const SIDE: usize = 2 * MAX_BUFFER + 2 * LARGE_KERNEL_BUFFER;
+
+/// Memory of a body on its way.
+pub(super) struct Flow {
+    memory: Option<Reservation>,
+    bytes: usize,
+    /// What waits on the client's side at most.
+    client_side: usize,
+    is_multiplexed: bool,
+}
+
+impl Flow {
+    pub(super) fn new(client: Option<&ConnectionHandle>) -> Self {
+        Self {
+            // To reserve nothing always succeeds.
+            memory: client.and_then(|client| client.reserve(0)),
+            bytes: 0,
+            client_side: SIDE + client.map_or(0, ConnectionHandle::body_buffer),
+            is_multiplexed: client.is_some_and(ConnectionHandle::is_multiplexed),
+        }
+    }
+
+    /// Whether there is memory for what an upstream sends ahead of an answer's body, whose length may be known.
+    pub(super) fn begins(&mut self, length: Option<u64>) -> bool {
+        // A client of HTTP/2 may leave no room even for the first piece, so that nothing is seen to come through.
+        let is_large = length.map_or(self.is_multiplexed, |length| length > ORDINARY_BODY as u64);
+        !is_large || self.grow_to(SIDE)
+    }
+
+    /// Whether there is memory for a further frame. No more can wait for the client than twice what has come through.
+    fn admits(&mut self, frame: &Frame<Bytes>) -> bool {
+        self.bytes = self.bytes.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        self.bytes <= ORDINARY_BODY || self.grow_to(SIDE + self.bytes.saturating_mul(2).min(self.client_side))
+    }
+
+    fn grow_to(&mut self, bytes: usize) -> bool {
+        self.memory.as_mut().is_none_or(|memory| memory.grow_to(bytes))
+    }
+}
+
+/// How far the body of a request is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    ended: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl Progress {
+    /// Whether no memory was left for it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
 
 /// The body of a request on its way to the upstream. At its end the request is complete.
 pub(super) struct Upload {
     pub(super) body: Body,
     pub(super) client: Option<ConnectionHandle>,
-    pub(super) ended: Arc<AtomicBool>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) flow: Flow,
     /// Told of the end, where the time of the upstream begins with it.
     pub(super) tells: Option<oneshot::Sender<()>>,
 }
 
 impl Upload {
     fn end(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.progress.ended.store(true, Ordering::Relaxed);
         if let Some(client) = self.client.take() {
             client.survives_half_close();
         }
@@ -48,6 +109,12 @@ impl http_body::Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && !self.flow.admits(frame)
+        {
+            self.progress.refused.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(axum::Error::new("no memory is left for the body of a request"))));
+        }
         if matches!(polled, Poll::Ready(None)) || (polled.is_ready() && self.body.is_end_stream()) {
             self.end();
         }
@@ -70,18 +137,20 @@ pub(super) enum Lease {
         pooled: Pooled,
         pool: Pool,
         /// Whether the request's body has ended; `None`: it had none.
-        sent: Option<Arc<AtomicBool>>,
+        sent: Option<Arc<Progress>>,
     },
     /// A stream.
     Stream { _stream: Stream },
 }
 
 impl Lease {
-    /// Gives the connection back after the end of an answer. A whole one ends with a request that is not wholly sent.
-    pub(super) fn end(self) {
-        if let Self::Whole { pooled, pool, sent } = self
-            && sent.is_none_or(|sent| sent.load(Ordering::Relaxed))
+    /// Gives the connection back after the end of an answer, with the memory that it takes. A whole one ends with a
+    /// request that is not wholly sent.
+    pub(super) fn end(self, memory: Option<Reservation>) {
+        if let Self::Whole { mut pooled, pool, sent } = self
+            && sent.is_none_or(|sent| sent.ended.load(Ordering::Relaxed))
         {
+            pooled.memory = memory;
             pool.put(pooled);
         }
     }
@@ -95,27 +164,20 @@ pub(super) struct Download {
     pub(super) metrics: Arc<UpstreamMetrics>,
     /// Memory of the request.
     pub(super) memory: Option<Reservation>,
+    pub(super) flow: Flow,
 }
-
-/// What a body takes up at most while its client reads nothing: in the buffers that it is read into and written from, and
-/// in the kernel's.
-const FLOW: usize = 8 * super::forward::MAX_BUFFER;
-
-/// A frame up to this size is part of an ordinary answer.
-const ORDINARY_FRAME: usize = 8 << 10;
 
 impl Download {
     /// The answer has come through: its connection is free for others.
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.end();
+            lease.end(self.memory.take());
         }
     }
 
-    /// Reserves memory for a stream of large frames; `Err` where there is none.
+    /// Reserves memory for what comes through; `Err` where there is none.
     fn account(&mut self, frame: &Frame<Bytes>) -> Result<(), axum::Error> {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        if length <= ORDINARY_FRAME || self.memory.as_mut().is_none_or(|memory| memory.grow_to(FLOW)) {
+        if self.flow.admits(frame) {
             return Ok(());
         }
         self.metrics.fault(UpstreamFault::Memory);

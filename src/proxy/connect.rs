@@ -12,6 +12,7 @@ use super::own::OwnListeners;
 use super::stream::UpstreamStream;
 use crate::env::SourceAddress;
 use crate::fault::{UpstreamHost, UpstreamPlace};
+use crate::listener::LARGE_KERNEL_BUFFER;
 
 /// The address that a connection has to come from; `None`: whatever the system takes.
 pub(super) type Source = Option<IpAddr>;
@@ -81,6 +82,9 @@ async fn tcp(address: SocketAddr, source: Source, own: &OwnListeners) -> Result<
         let source = of_family(source, address).ok_or(ForwardError::NoSource(source))?;
         socket.bind(SocketAddr::new(source, 0)).map_err(ForwardError::Unreachable)?;
     }
+    // The system's own sizes grow to megabytes. Without these, nothing is less right.
+    let size = LARGE_KERNEL_BUFFER as u32;
+    let _ = socket.set_recv_buffer_size(size).and_then(|()| socket.set_send_buffer_size(size));
     let stream = socket.connect(address).await.map_err(failure)?;
     // Answers are written in one piece; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);

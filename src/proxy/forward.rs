@@ -1,13 +1,13 @@
 //! One request, to the upstream and back.
 
 mod multiplexed;
+mod repeat;
 
 use std::error::Error as _;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,13 +15,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::HeaderValue;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::body::{Download, Lease, Upload};
+use super::body::{Download, Flow, Lease, Progress, Upload};
 use super::connect::{self, Source};
 use super::error::{ForwardError, Refusal};
 use super::headers::{self, Pseudonym, RequestHop};
@@ -36,6 +36,7 @@ use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtoco
 use crate::listener::budget::Reservation;
 use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
+use repeat::{copy, is_idempotent};
 
 /// The most that is buffered of an answer: its head has to fit, and of its body so much is read before the client has
 /// taken it.
@@ -43,7 +44,7 @@ pub(super) const MAX_BUFFER: usize = 64 << 10;
 
 /// Memory of an ordinary request beyond that of its client's connection: the connection to the upstream with its buffers
 /// and the kernel's.
-const REQUEST_MEMORY: usize = 16 << 10;
+pub(super) const REQUEST_MEMORY: usize = 28 << 10;
 
 /// How long an idle connection may take to end that makes room for another.
 const ROOM: Duration = Duration::from_millis(100);
@@ -169,23 +170,31 @@ impl Inner {
             return Err(ForwardError::Loop);
         }
         let memory = match client {
-            Some(client) => Some(client.reserve_for_request(REQUEST_MEMORY).ok_or(ForwardError::Memory)?),
+            Some(client) => Some(self.memory(client).ok_or(ForwardError::Memory)?),
             None => None,
         };
         let manner = self.prepare(&mut request, client);
         let (sent, told) = self.follow_body(&mut request, client);
         let (response, lease) = match self.address.protocol() {
             UpstreamProtocol::Http1 => {
-                let (response, pooled) = self.send(request, &manner, client, told).await?;
+                let sending = self.send(request, &manner, client, told).await;
+                let (response, pooled) = sending.map_err(|error| refused(error, sent.as_deref()))?;
                 (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
             }
             UpstreamProtocol::Http2 => {
-                let (response, stream) = self.send_multiplexed(request, &manner, told).await?;
+                let sending = self.send_multiplexed(request, &manner, told).await;
+                let (response, stream) = sending.map_err(|error| refused(error, sent.as_deref()))?;
                 (response, Lease::Stream { _stream: stream })
             }
         };
         headers::check_answer(&response, manner.upgrade).map_err(ForwardError::Invalid)?;
-        Ok(self.answer(response, lease, memory, client))
+        self.answer(response, lease, memory, client)
+    }
+
+    /// Memory for a request. A connection that waits for one makes room.
+    fn memory(&self, client: &ConnectionHandle) -> Option<Reservation> {
+        let reserve = || client.reserve_for_request(REQUEST_MEMORY);
+        reserve().or_else(|| self.pool.evict().then(reserve)?)
     }
 
     /// Changes the head to what the upstream gets.
@@ -213,7 +222,7 @@ impl Inner {
         &self,
         request: &mut Request<Body>,
         client: Option<&ConnectionHandle>,
-    ) -> (Option<Arc<AtomicBool>>, Option<oneshot::Receiver<()>>) {
+    ) -> (Option<Arc<Progress>>, Option<oneshot::Receiver<()>>) {
         if let Some(client) = client {
             client.is_patient();
         }
@@ -223,12 +232,13 @@ impl Inner {
             }
             return (None, None);
         }
-        let ended = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::default());
         let (tells, told) = self.options.timeout.map(|_| oneshot::channel()).unzip();
         let body = std::mem::take(request.body_mut());
-        let upload = Upload { body, client: client.cloned(), ended: ended.clone(), tells };
+        let (flow, progress_told) = (Flow::new(client), progress.clone());
+        let upload = Upload { body, client: client.cloned(), progress: progress_told, tells, flow };
         *request.body_mut() = Body::new(upload);
-        (Some(ended), told)
+        (Some(progress), told)
     }
 
     /// Sends a request over an idle connection or a new one. One that may be repeated is so once, if an idle connection
@@ -302,7 +312,7 @@ impl Inner {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failure(&error))?;
-        let pooled = Pooled { sender, source, owner: client.cloned(), born: Instant::now() };
+        let pooled = Pooled { sender, source, owner: client.cloned(), born: Instant::now(), memory: None };
         let task = async move {
             let _place = place;
             // What went wrong is told to the request.
@@ -335,7 +345,7 @@ impl Inner {
         lease: Lease,
         mut memory: Option<Reservation>,
         client: Option<&ConnectionHandle>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, ForwardError> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = client
         {
@@ -345,12 +355,16 @@ impl Inner {
         headers::apply_to_answer(&mut response);
         let (head, body) = response.into_parts();
         let body = if body.is_end_stream() {
-            lease.end();
+            lease.end(memory);
             Body::empty()
         } else {
-            Body::new(Download { body, lease: Some(lease), metrics: self.metrics.clone(), memory })
+            let mut flow = Flow::new(client);
+            if !flow.begins(body.size_hint().exact()) {
+                return Err(ForwardError::Memory);
+            }
+            Body::new(Download { body, lease: Some(lease), metrics: self.metrics.clone(), memory, flow })
         };
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 
     fn tell(&self, error: &ForwardError, fault: UpstreamFault) {
@@ -369,22 +383,12 @@ impl Inner {
     }
 }
 
-/// Whether a request may be sent again where its answer got lost (RFC 9110, section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
-}
-
-/// The same request once more; it has no body.
-fn copy(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    copy
+/// The error, or that no memory was left for the body, which broke off the request.
+fn refused(error: ForwardError, sent: Option<&Progress>) -> ForwardError {
+    match error {
+        ForwardError::Client if sent.is_some_and(Progress::is_refused) => ForwardError::Memory,
+        error => error,
+    }
 }
 
 /// What an error of a connection means.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connect::Source;
 use crate::listener::ConnectionHandle;
+use crate::listener::budget::Reservation;
 
 /// How long an idle connection is kept. Many applications end theirs after five seconds or more; a new connection costs
 /// little.
@@ -29,6 +30,8 @@ pub(super) struct Pooled {
     /// The client that alone has used it; `None` if several have.
     pub(super) owner: Option<ConnectionHandle>,
     pub(super) born: Instant,
+    /// What it takes while it is idle.
+    pub(super) memory: Option<Reservation>,
 }
 
 /// The connections of one upstream that wait for requests.
@@ -76,6 +79,8 @@ impl Pool {
         if own.is_none() {
             pooled.owner = None;
         }
+        // The request has reserved memory of its own.
+        pooled.memory = None;
         Some(pooled)
     }
 
@@ -141,7 +146,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
         tokio::spawn(connection);
-        (Pooled { sender, source, owner: None, born: Instant::now() }, far)
+        (Pooled { sender, source, owner: None, born: Instant::now(), memory: None }, far)
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Connection;
 use super::refusal::Refusal;
+use crate::listener::MIN_BUFFER;
 use crate::listener::driver::{Driver, Event};
 use crate::listener::frames::Frames;
 use crate::listener::handle::Takeover;
@@ -15,9 +16,6 @@ use crate::listener::script::Ending;
 use crate::listener::session::Negotiated;
 use crate::listener::stream::{Progress, Stream};
 use crate::listener::tunnel::ClientEnd;
-
-/// hyper's minimum buffer size.
-const MIN_BUFFER: usize = 8192;
 
 /// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
 /// buffers, the request, its answer, and the kernel's buffers.
@@ -86,7 +84,14 @@ impl Connection {
     }
 
     fn stream(&self, unread: Bytes, progress: Progress) -> Stream {
-        Stream { socket: self.socket.clone(), state: self.state.clone(), unread, progress, buffered: None }
+        Stream {
+            socket: self.socket.clone(),
+            state: self.state.clone(),
+            unread,
+            progress,
+            buffered: None,
+            stalled: None,
+        }
     }
 
     /// The successor of hyper if the last answer switched protocols. Otherwise, hyper is dropped.

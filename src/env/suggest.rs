@@ -22,6 +22,9 @@ const TAILS: &[&str] = &[
     "BYTES",
     "CODE",
     "DURATION",
+    "TIME",
+    "URL",
+    "ADDRESS",
 ];
 
 /// Words of which one is never a misspelling of another: they mean different things.
@@ -147,6 +150,10 @@ mod tests {
             ("LIVENESS_FAILURE_RATE_PERCENT", "LIVENESS_FAILURE_RATE"),
             ("READYNESS_LATENCY", "READINESS_LATENCY"),
             ("FAIL_AFTER", "FAIL_AFTER_TIME"),
+            ("EXIT_AFTER_TIME", "EXIT_AFTER"),
+            ("PARTITION_AFTER_TIME", "PARTITION_AFTER"),
+            ("UPSTREAM_URL", "UPSTREAM"),
+            ("UPSTREAM_ADDRESS", "UPSTREAM"),
             ("READINESS_FAIL_AFTER", "READINESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER_SECONDS", "LIVENESS_FAIL_AFTER_TIME"),

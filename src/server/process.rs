@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::RESERVED_FILES;
 use crate::clock::Timer;
@@ -31,6 +31,9 @@ use cpu::Cpu;
 use descriptors::Descriptors;
 use disk::Disk;
 use memory::Memory;
+
+/// The shortest time between two looks at the windows: at most 100 a second.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Time between two steps of what grows.
 const GROWTH: Duration = Duration::from_millis(50);
@@ -106,7 +109,7 @@ impl ProcessFaults {
             let grows = self.hold(&active.plan, elapsed);
             let step = grows.then(|| elapsed + GROWTH);
             let next = next_change(&active.plan, elapsed).into_iter().chain(step).min();
-            let next = next.map(|next| self.engine.instant(next));
+            let next = next.map(|next| self.engine.instant(next.max(elapsed + MIN_PAUSE)));
             tokio::select! {
                 () = self.timer.sleep_until_some(next) => {}
                 changed = plans.changed() => if changed.is_err() { std::future::pending::<()>().await },
@@ -135,7 +138,7 @@ impl ProcessFaults {
             let fired = plan.fires_in_start(position);
             active.count_process(position, fired);
             if fired {
-                self.report(rule.name(), mode);
+                self.report(rule.name(), mode, elapsed);
                 ending = ending.or(match mode {
                     ProcessMode::Exit(code) => Some(Ending::Exit(*code)),
                     ProcessMode::Abort => Some(Ending::Abort),
@@ -175,17 +178,22 @@ impl ProcessFaults {
         self.disk.set(disk);
         if files != (self.descriptors.count() > 0) {
             self.descriptors.set(files, RESERVED_FILES);
-            info!(count = self.descriptors.count(), "file descriptors held");
+            debug!(count = self.descriptors.count(), "file descriptors held");
             conditions.send_modify(|conditions| conditions.lacks_descriptors = files);
         }
         due < goal
     }
 
-    /// Says what is about to happen.
-    fn report(&self, fault: &RuleName, mode: &ProcessMode) {
+    /// Says what is about to happen. The end of the process is always reported, other faults as often as windows may be.
+    fn report(&self, fault: &RuleName, mode: &ProcessMode, elapsed: Duration) {
         let what = announcement(mode);
+        let event = || EventKind::Process { fault: fault.to_string(), mode: mode.name(), what: what.clone() };
+        if matches!(mode, ProcessMode::Exit(_) | ProcessMode::Abort) {
+            self.engine.events().push(event());
+        } else if !self.engine.events().push_change(elapsed, event) {
+            return;
+        }
         warn!(fault = %fault, mode = mode.name(), "{what}");
-        self.engine.events().push(EventKind::Process { fault: fault.to_string(), mode: mode.name(), what });
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::process::{Process, command, event, program};
 
@@ -209,4 +209,20 @@ fn the_api_refuses_what_needs_a_state_and_names_the_field() {
     assert_eq!(refused.status.code(), Some(65));
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.contains("when.starts: needs STATE_DIR"), "{text}");
+}
+
+#[test]
+fn hundreds_of_short_windows_write_few_lines_and_each_window_is_counted() {
+    let rule = |number: u32| {
+        let when = json!({"after": format!("{}ms", 10 * number), "for": "10ms", "every": "20ms"});
+        json!({"name": format!("rule-{number}"), "target": "process", "mode": "memory", "size": "64KiB", "when": when})
+    };
+    let plan = json!({"faults": (0..200).map(rule).collect::<Vec<_>>()}).to_string();
+    let (lines, _, _) = run(&[("EXIT_AFTER", "3"), ("FAULTS", &plan)]);
+    let taken = |line: &&Value| line["message"] == "65536 bytes of memory are taken";
+    let count = lines.iter().filter(taken).count();
+    assert!((20..=100).contains(&count), "{count} lines");
+    let of_rule = |line: &&Value| line["message"] == "total of a rule" && line["fault"] == "rule-0";
+    let total = lines.iter().find(of_rule).unwrap();
+    assert!(total["injected"].as_u64().unwrap() > 50, "{total}");
 }

@@ -21,6 +21,9 @@ use crate::listener::tunnel::ClientEnd;
 /// buffers, the request, its answer, and the kernel's buffers.
 const REQUEST_MEMORY: usize = 26 << 10;
 
+/// Memory of the records of TLS while a request is under way, in bytes: one each way, encrypted and not.
+const RECORD_MEMORY: usize = 34 << 10;
+
 /// Memory of a connection that speaks HTTP/2, without its streams and beyond that of an idle one, in bytes: hyper with
 /// its tables and buffers, and the kernel's buffers.
 const HTTP2_MEMORY: usize = 64 << 10;
@@ -42,7 +45,8 @@ impl Connection {
         if self.lacks_tls() {
             return Err(Refusal::Plain { is_http2 });
         }
-        if !self.reserve_request(if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
+        let records = if self.socket.is_tls() { RECORD_MEMORY } else { 0 };
+        if !self.reserve_request(records + if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
             return Err(Refusal::Memory { is_http2 });
         }
         Ok(if is_http2 { self.http2() } else { self.http1(Bytes::new()) })

@@ -121,7 +121,7 @@ fn an_invalid_state_with_a_correct_checksum_is_not_counted_as_a_start() {
     let text = format!("{{\"version\":1,\"checksum\":\"{checksum:016x}\",\"state\":{nonsense}}}\n");
     fs::write(directory.file(CURRENT), text).unwrap();
     let (remembered, wrong) = directory.wrong_start(0);
-    assert!(wrong.contains("is damaged: invalid type") && wrong.ends_with("begins anew"), "{wrong}");
+    assert!(wrong.contains("is damaged: invalid type") && wrong.ends_with("starts over"), "{wrong}");
     assert_eq!(remembered, Restored::default());
     assert_eq!(directory.start(1).1.starts, 1);
 }

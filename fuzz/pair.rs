@@ -84,7 +84,7 @@ fn start(upstream: SocketAddr) -> SocketAddr {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let kept = EarlierStarts::open(&config);
+            let kept = EarlierStarts::open(config.files.state.as_deref());
             let server = Server::bind(config, kept).expect("ports");
             let _ = tell.send(server.probe_addr().port());
             let _ = server.run(Signals::once(std::future::pending())).await;

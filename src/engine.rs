@@ -8,13 +8,14 @@ mod matched;
 pub(crate) mod rate_limit;
 mod requested;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
@@ -23,8 +24,8 @@ pub use requested::REQUESTED_RULE;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, Counts, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo, RequestView,
-    RequestedDecision, Rule, Slot, Target, TargetId,
+    ActivePlan, Client, Counts, HandshakeFault, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
+    RequestView, RequestedDecision, Rule, Slot, Target, TargetId,
 };
 use crate::plan::Source;
 use injection::Unconfirmed;
@@ -43,6 +44,8 @@ struct Shared {
     active: watch::Sender<Arc<Active>>,
     /// Indexed by [`TargetId::index`].
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
+    /// Handshakes of TLS on the probe listener.
+    handshakes: AtomicU64,
     events: Arc<Events>,
     requested: RequestedCounters,
     /// Told of each request while a rule has a window in requests.
@@ -101,6 +104,7 @@ impl Engine {
             before: elapsed,
             active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed, matched))),
             numbers,
+            handshakes: AtomicU64::new(0),
             events: Arc::default(),
             requested: RequestedCounters::default(),
             request_windows: watch::Sender::new(()),
@@ -317,6 +321,18 @@ impl Engine {
     /// Requests that got the fault they asked for, by target and mode.
     pub fn requested_injected(&self) -> Vec<(String, &'static str, u64)> {
         self.0.requested.injected()
+    }
+
+    /// Gives a handshake of TLS on the probe listener its number and decides what it gets.
+    pub fn decide_handshake(&self, peer: IpAddr) -> Option<HandshakeFault> {
+        let number = 1 + self.0.handshakes.fetch_add(1, Ordering::Relaxed);
+        let active = self.active();
+        let rule = active.plan.decide_handshake(peer, self.elapsed(), number, |hit| {
+            active.rule_counters[hit.rule].count_handshake(hit.fired);
+        })?;
+        let rule = active.plan.rule(rule);
+        debug!(%peer, number, fault = %rule.name(), mode = rule.effect(), "fault of the TLS handshake");
+        rule.handshake()
     }
 
     /// Counts an injection that depends on the answer's body, once its fault takes effect. Call it once; it does

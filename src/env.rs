@@ -179,8 +179,12 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let dependency = reader.read("FAIL_DEPENDENCY", raw.fail_dependency.take(), reader::boolean);
     let replica = Replica::named(seed.seed, identity.pod.as_deref());
     reader.errors.append(check_replica(&plan.rules, &replica, "FAULTS"));
-    let container =
-        Container { keeps_state: files.state.is_some(), has_seed: seed.seed.is_some(), resources: None };
+    let container = Container {
+        keeps_state: files.state.is_some(),
+        has_seed: seed.seed.is_some(),
+        has_tls: tls.certificate.is_some(),
+        resources: None,
+    };
     reader.errors.append(check_container(&plan.rules, &container, "FAULTS"));
     let mut rules = inline::rules(plan);
     rules.extend(Groups::rules(

@@ -55,7 +55,8 @@ pub use limits::{
 pub use link::{Link, LinkCut, ListenerId};
 pub use mode::{
     ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, GrpcStatus,
-    KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
+    HandshakeFault, KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
+    TlsAlert,
 };
 pub use plan::{Plan, PlanError};
 pub use process::{

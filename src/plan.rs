@@ -61,6 +61,7 @@ const RULE: &[&str] = &[
     "share",
     "grpc_status",
     "grpc_message",
+    "alert",
     "headers",
     "body_text",
     "forward",
@@ -281,7 +282,7 @@ pub fn check_replica<'a>(
     rules.into_iter().filter_map(error).collect()
 }
 
-/// Errors of process faults that the container cannot bear.
+/// Errors of faults that the container cannot have.
 pub fn check_container<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     container: &Container,
@@ -317,7 +318,9 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::BodyText(_) | RuleError::EmptyBodyText(_) | RuleError::BodyTextStatus(_) => "body_text",
         RuleError::NoReplica(field) | RuleError::ProcessCondition { field, .. } => field,
         RuleError::NoOrdinal => "pods",
-        RuleError::ProcessClient => "client",
+        RuleError::ProcessClient | RuleError::HandshakeClient => "client",
+        RuleError::HandshakeRequests => "when.requests",
+        RuleError::HandshakeWithoutTls(_) => "mode",
         RuleError::NoSize
         | RuleError::SizePercent(_)
         | RuleError::PercentWithoutLimit

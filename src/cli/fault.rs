@@ -41,7 +41,7 @@ OPTIONS of add
   --code N  --size SIZE|PERCENT  --cores NUMBER  --path DIRECTORY of process
   --allow-node-pressure      of process, which may take what others on the node need
   --status CODE  --location URL  --body SIZE  --drip DURATION  --speed SIZE  --share PERCENT
-  --grpc-status NAME  --grpc-message TEXT
+  --grpc-status NAME  --grpc-message TEXT  --alert NAME
   --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
   --forward                  the request reaches its application, whose answer is lost
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION

@@ -103,7 +103,9 @@ impl RuleCounters {
         let listener = rule.listener();
         self.is_own = array::from_fn(|subject| match Target::ALL.get(subject) {
             Some(target) => rule.targets().contains(*target),
-            None if subject == LISTENER => listener == Some(&ListenerName::Probe),
+            None if subject == LISTENER => {
+                listener == Some(&ListenerName::Probe) || rule.handshake().is_some()
+            }
             None => rule.process().is_some(),
         });
         self.cuts = listener.cloned();
@@ -228,6 +230,11 @@ impl RuleCounters {
             }
             None => {}
         }
+    }
+
+    /// Counts a handshake for which the rule was eligible.
+    pub(super) fn count_handshake(&self, fired: bool) {
+        self.count_fixed(LISTENER, fired);
     }
 
     /// Counts a window or a signal for which a process rule was eligible.

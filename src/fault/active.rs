@@ -3,6 +3,7 @@
 mod counts;
 mod decide;
 mod entry;
+mod handshake;
 mod process;
 mod requested;
 

@@ -59,6 +59,9 @@ impl Seed {
 /// Offset of a rule's draws for starts, apart from those of its targets and classes.
 const START_LANE: u64 = 1 << 32;
 
+/// The lane of handshakes, apart from those of starts and of targets.
+const HANDSHAKE_LANE: u64 = 1 << 33;
+
 /// Purpose of a draw. Firing and delay are drawn separately, so that they are independent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
@@ -121,6 +124,11 @@ impl Draws {
     /// One draw per start of the container.
     pub(super) fn of_starts(key: u64) -> Self {
         Self { key: key.wrapping_add(mix(START_LANE)), counter: 0 }
+    }
+
+    /// One draw for each handshake of TLS.
+    pub(super) fn of_handshakes(key: u64) -> Self {
+        Self { key: key.wrapping_add(mix(HANDSHAKE_LANE)), counter: 0 }
     }
 
     /// Draws for the answer to request `number`, for example to select bytes.

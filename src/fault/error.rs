@@ -242,6 +242,19 @@ pub enum RuleError {
         "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: both are needed for replicas to agree on the selection"
     )]
     NoReplica(&'static str),
+    /// A client class on a rule for handshakes.
+    #[error(
+        "`client` does not go with faults of the TLS handshake, which comes before any request; use `from`"
+    )]
+    HandshakeClient,
+    /// A window in requests on a rule for handshakes.
+    #[error(
+        "`requests` does not go with faults of the TLS handshake, which comes before any request; use `rate` or a window in time"
+    )]
+    HandshakeRequests,
+    /// A rule for handshakes where there are none.
+    #[error("{0} needs TLS on the probe listener: TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed")]
+    HandshakeWithoutTls(&'static str),
     /// A client class on a process rule.
     #[error("`client` does not go with target process, which has no clients")]
     ProcessClient,

@@ -3,12 +3,14 @@
 mod check;
 mod field;
 mod grpc;
+mod handshake;
 mod table;
 
 pub use field::{
     DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, ModeField, ModeParts,
 };
 pub use grpc::GrpcStatus;
+pub use handshake::{HandshakeFault, TlsAlert};
 pub use table::{ActsOn, MODES, ModeInfo, StatusEffect};
 
 use super::rate::Rate;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::answer::{Answer, NO_OPTIONS};
 use super::delay::Delay;
 use super::error::{MatchError, RuleError};
-use super::mode::{Cut, Mode, Partial};
+use super::mode::{Cut, HandshakeFault, Mode, Partial};
 use super::name::{is_label, truncated};
 use super::process::ProcessMode;
 use super::proxy::ProxyName;
@@ -107,6 +107,13 @@ pub enum Action {
         /// The networks it applies to.
         from: Networks,
     },
+    /// Handshakes of TLS on the probe listener.
+    Handshake {
+        /// What a connection gets in place of its handshake.
+        fault: HandshakeFault,
+        /// Whose.
+        from: Networks,
+    },
     /// Acts on the process.
     Process {
         /// The effect.
@@ -150,6 +157,7 @@ impl Rule {
                 }
             }
             Action::Listener { .. } => check_listener(&trigger)?,
+            Action::Handshake { .. } => check_handshake(client, &trigger)?,
             Action::Process { mode, .. } => check_process(client, &trigger, mode)?,
         }
         Ok(Self { name, client, trigger, action, answer: None, request_match: None })
@@ -164,6 +172,7 @@ impl Rule {
         let other = match &self.action {
             Action::Requests { .. } => None,
             Action::Listener { listener, .. } => Some(listener.as_str()),
+            Action::Handshake { .. } => Some(ListenerName::Probe.as_str()),
             Action::Process { .. } => Some("process"),
         };
         if let Some(target) = other {
@@ -223,7 +232,7 @@ impl Rule {
     pub fn targets(&self) -> &Targets {
         match &self.action {
             Action::Requests { targets, .. } => targets,
-            Action::Listener { .. } | Action::Process { .. } => &NO_TARGETS,
+            Action::Listener { .. } | Action::Handshake { .. } | Action::Process { .. } => &NO_TARGETS,
         }
     }
 
@@ -231,7 +240,7 @@ impl Rule {
     pub fn listener(&self) -> Option<&ListenerName> {
         match &self.action {
             Action::Listener { listener, .. } => Some(listener),
-            Action::Requests { .. } | Action::Process { .. } => None,
+            Action::Requests { .. } | Action::Handshake { .. } | Action::Process { .. } => None,
         }
     }
 
@@ -247,6 +256,14 @@ impl Rule {
     /// Whether it is a partition.
     pub fn is_partition(&self) -> bool {
         self.listener().is_some()
+    }
+
+    /// What it does to handshakes of TLS.
+    pub fn handshake(&self) -> Option<HandshakeFault> {
+        match &self.action {
+            Action::Handshake { fault, .. } => Some(*fault),
+            _ => None,
+        }
     }
 
     /// The mode of a process rule.
@@ -269,7 +286,7 @@ impl Rule {
     pub fn mode(&self) -> Option<&Mode> {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref(),
-            Action::Listener { .. } | Action::Process { .. } => None,
+            Action::Listener { .. } | Action::Handshake { .. } | Action::Process { .. } => None,
         }
     }
 
@@ -296,6 +313,7 @@ impl Rule {
         match &self.action {
             Action::Requests { mode, .. } => mode.as_ref().map_or("delay", Mode::name),
             Action::Listener { cut, .. } => cut.name(),
+            Action::Handshake { fault, .. } => fault.name(),
             Action::Process { mode, .. } => mode.name(),
         }
     }
@@ -311,6 +329,16 @@ fn check_listener(trigger: &Trigger) -> Result<(), RuleError> {
     ];
     match given.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(RuleError::ListenerCondition(field)),
+        None => Ok(()),
+    }
+}
+
+fn check_handshake(client: ClientFilter, trigger: &Trigger) -> Result<(), RuleError> {
+    if !client.is_any() {
+        return Err(RuleError::HandshakeClient);
+    }
+    match trigger.requests {
+        Some(_) => Err(RuleError::HandshakeRequests),
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clock::Nanos;
 use super::spec::{Address, Endpoint, Handler, PodSpec, Transport};
-use crate::fault::{GrpcStatus, KUBELET_BODY_LIMIT, Mode, Partial, Rule};
+use crate::fault::{GrpcStatus, KUBELET_BODY_LIMIT, Mode, Partial, Rule, TlsAlert};
 
 /// Why an attempt of a probe failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Symptom {
     Closed,
     /// RST before the head.
     Reset,
+    /// An alert in place of the TLS handshake.
+    TlsAlert(TlsAlert),
     /// Bytes that are not HTTP: the ones that the mode `garbage` sends.
     Garbage,
     /// The timeout, within the body of an answer with this status.
@@ -148,6 +150,10 @@ impl Symptom {
             Self::Refused => return format!("dial tcp {authority}: connect: connection refused"),
             Self::Reset | Self::BodyReset(_) => {
                 return format!("read tcp {}: read: connection reset by peer", between(authority));
+            }
+            // Go's words for the common ones.
+            Self::TlsAlert(alert) => {
+                return format!("remote error: tls: {}", alert.to_string().replace('_', " "));
             }
             Self::Redirected => "Probe terminated redirects, Response body: ",
             Self::TooManyRedirects => "stopped after 10 redirects",

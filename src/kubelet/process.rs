@@ -7,7 +7,8 @@ use super::clock::{NEVER, Nanos, duration, nanos};
 use super::process_rules::Term;
 use super::spec::{End, Endpoint, Program, StartTime, Transport};
 use crate::fault::{
-    ActivePlan, Client, Counts, Cut, ListenerId, Mode, RequestInfo, Rule, Seed, Target, Verdict,
+    ActivePlan, Client, Counts, Cut, HandshakeFault, ListenerId, Mode, RequestInfo, Rule, Seed, Target,
+    Verdict,
 };
 
 /// Status of readiness after SIGTERM, unless a rule replaces it.
@@ -19,6 +20,8 @@ pub(super) struct Request {
     pub(super) at: Nanos,
     pub(super) deadline: Nanos,
     pub(super) endpoint: Endpoint,
+    /// Whether it is made within TLS.
+    pub(super) https: bool,
     pub(super) client: Client,
     pub(super) peer: IpAddr,
     /// Whether it is a call of the gRPC health service.
@@ -36,6 +39,8 @@ pub(super) struct Process {
     /// Spares plans without partitions from looking for one at each request.
     has_cuts: bool,
     counts: Counts,
+    /// Handshakes of TLS so far.
+    handshakes: u64,
     /// When the plan's clock stood at zero.
     zero: Nanos,
     accepts_from: Nanos,
@@ -53,6 +58,7 @@ impl Process {
             has_cuts,
             program,
             counts: Counts::default(),
+            handshakes: 0,
             zero: 0,
             accepts_from: NEVER,
             accepts_until: NEVER,
@@ -114,6 +120,7 @@ impl Process {
     /// kept.
     pub(super) fn start(&mut self, now: Nanos, listens_after: Nanos) {
         self.starts += 1;
+        self.handshakes = 0;
         if self.starts == 1 || !self.program.keeps_state {
             self.counts = Counts::default();
             self.zero = now;
@@ -204,8 +211,29 @@ impl Process {
                 },
             }
         }
+        if request.https
+            && let Some(failed) = self.handshake(&request)
+        {
+            return failed;
+        }
         let (head, reply) = self.answer(&request);
         if self.has_cuts && reply.at > request.at { self.interrupt(&request, head, reply) } else { reply }
+    }
+
+    /// What comes of a request whose handshake fails. The kubelet verifies no certificate.
+    fn handshake(&mut self, request: &Request) -> Option<Reply> {
+        let Request { at, deadline, peer, .. } = *request;
+        self.handshakes += 1;
+        let elapsed = duration(at - self.zero);
+        let plan = &self.program.plan;
+        let rule = plan.decide_handshake(peer, elapsed, self.handshakes, |_| {})?;
+        let (at, symptom) = match plan.rule(rule).handshake()? {
+            HandshakeFault::Hang => (deadline, Symptom::HeadTimeout),
+            HandshakeFault::Close => (at, Symptom::Closed),
+            HandshakeFault::Alert(alert) => (at, Symptom::TlsAlert(alert)),
+            HandshakeFault::Expired | HandshakeFault::WrongName | HandshakeFault::Untrusted => return None,
+        };
+        Some(Reply { at, outcome: AttemptResult::Failure(symptom) })
     }
 
     /// The answer of a network without cuts, and when its head comes.

@@ -43,6 +43,8 @@ pub(super) struct Worker {
     pub(super) container: usize,
     pub(super) kind: ProbeKind,
     pub(super) handler: Handler,
+    /// Whether it asks within TLS.
+    pub(super) https: bool,
     initial_delay: Nanos,
     /// When the initial delay of the latest start ends.
     pub(super) probes_from: Nanos,
@@ -67,6 +69,7 @@ impl Worker {
             container,
             kind,
             handler: probe.handler,
+            https: probe.address.https,
             initial_delay: u64::from(probe.initial_delay) * SECOND,
             probes_from: 0,
             timeout: u64::from(probe.timeout.max(1)) * SECOND,

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::{AlertDescription, ServerConfig, ServerConnection};
+use rustls::{ServerConfig, ServerConnection};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
@@ -186,8 +186,8 @@ impl Session {
 }
 
 /// The record of a fatal alert, before keys are agreed upon (RFC 8446, sections 5.1 and 6).
-pub(super) fn alert(description: AlertDescription) -> [u8; 7] {
-    [0x15, 3, 3, 0, 2, 2, description.into()]
+pub(super) fn alert(description: u8) -> [u8; 7] {
+    [0x15, 3, 3, 0, 2, 2, description]
 }
 
 /// The socket as TLS reads and writes it.

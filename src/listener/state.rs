@@ -278,6 +278,11 @@ impl ConnectionState {
         inner.flushed = true;
     }
 
+    /// A fault takes the place of the handshake, and its client waits.
+    pub(super) fn handshake_is_replaced(&self) {
+        self.lock().phase = Phase::Waiting;
+    }
+
     /// The handshake is done; a request may come.
     pub(super) fn handshake_ends(&self) {
         self.lock().phase = Phase::Idle(Instant::now());

@@ -5,20 +5,23 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
+use super::mode::alert;
 use super::reader::{FieldReader, Fields};
-use crate::fault::{Action, Cut, ListenerName, ModeField, Networks};
+use crate::fault::{Action, Cut, HandshakeFault, ListenerName, ModeField, Networks};
 use crate::plan::error::Reason;
 
-/// Reads `mode` and `from`; fields that only rules for requests have are errors.
+/// Reads `mode`, `from` and `alert`; fields that only rules for requests have are errors.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Action> {
-    let of_requests =
-        ["rate", "burst", "ramp", "delay"].into_iter().chain(ModeField::ALL.map(ModeField::name));
-    for field in of_requests {
+    let fault = fields.get("mode").and_then(Value::as_str).and_then(HandshakeFault::from_name);
+    // Handshakes are drawn; a partition cuts all connections alike.
+    let of_draws = ["rate", "burst", "ramp"].into_iter().filter(|_| fault.is_none());
+    let of_requests = ModeField::ALL.into_iter().filter(|field| *field != ModeField::Alert);
+    for field in of_draws.chain(["delay"]).chain(of_requests.map(ModeField::name)) {
         if fields.get(field).is_some() {
             reader.fail(field, Reason::NotWith("target listener, which has no requests, only time".into()));
         }
     }
-    if fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
+    if fault.is_none() && fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
         reader.fail(
             "when.requests",
             Reason::NotWith("target listener, which has no requests, only time".into()),
@@ -26,11 +29,34 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
     }
     let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
     reader.required(fields, "mode");
-    let cut = reader.parsed(fields, "mode", "text", |text| {
-        Cut::from_name(text)
+    let mode = reader.parsed(fields, "mode", "text", |text| {
+        let cut = Cut::from_name(text).map(Effect::Cut);
+        cut.or_else(|| HandshakeFault::from_name(text).map(Effect::Handshake))
             .ok_or_else(|| Reason::ModeOfTarget { target: "target listener", modes: super::listener_modes() })
     });
-    Some(Action::Listener { listener: ListenerName::Probe, cut: cut?, from: from? })
+    let alert = reader.parsed(fields, "alert", "an alert of TLS", alert);
+    if let (Some(value), Some(mode)) = (fields.get("alert"), &mode)
+        && !matches!(mode, Effect::Handshake(HandshakeFault::Alert(_)))
+    {
+        let name = match mode {
+            Effect::Cut(cut) => cut.name(),
+            Effect::Handshake(fault) => fault.name(),
+        };
+        reader.fail_value("alert", value, Reason::NotWith(format!("mode {name}")));
+    }
+    Some(match (mode?, alert) {
+        (Effect::Cut(cut), _) => Action::Listener { listener: ListenerName::Probe, cut, from: from? },
+        (Effect::Handshake(HandshakeFault::Alert(_)), Some(alert)) => {
+            Action::Handshake { fault: HandshakeFault::Alert(alert), from: from? }
+        }
+        (Effect::Handshake(fault), _) => Action::Handshake { fault, from: from? },
+    })
+}
+
+/// What a mode of the listener does.
+enum Effect {
+    Cut(Cut),
+    Handshake(HandshakeFault),
 }
 
 fn networks(reader: &mut FieldReader, value: &Value) -> Option<Networks> {

@@ -2,7 +2,7 @@
 
 use super::reader::{FieldReader, Fields};
 use super::{choice, whole};
-use crate::fault::{Cut, GrpcStatus, Mode, ModeField, ModeInfo, ModeParts, Rate};
+use crate::fault::{Cut, GrpcStatus, HandshakeFault, Mode, ModeField, ModeInfo, ModeParts, Rate, TlsAlert};
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
@@ -19,7 +19,7 @@ pub(crate) fn listener_modes() -> Vec<&'static str> {
 /// The row of a mode of requests. `elsewhere` completes the error of a mode that only the listener has.
 pub(crate) fn request_mode(text: &str, elsewhere: &'static str) -> Result<&'static ModeInfo, Reason> {
     ModeInfo::of_requests(text).ok_or_else(|| {
-        if Cut::from_name(text).is_some() {
+        if Cut::from_name(text).is_some() || HandshakeFault::from_name(text).is_some() {
             Reason::ModeOfTarget { target: elsewhere, modes: request_modes() }
         } else {
             choice(text, request_modes())
@@ -45,6 +45,11 @@ pub(crate) fn share(text: &str) -> Result<Rate, Reason> {
 /// A status of gRPC, by name or number.
 pub(crate) fn grpc_status(text: &str) -> Result<GrpcStatus, Reason> {
     GrpcStatus::parse(text).ok_or_else(|| choice(text, GrpcStatus::names().to_vec()))
+}
+
+/// An alert of TLS, by name or number.
+pub(crate) fn alert(text: &str) -> Result<TlsAlert, Reason> {
+    TlsAlert::parse(text).ok_or_else(|| choice(text, TlsAlert::names().to_vec()))
 }
 
 /// The rate in percent, rounded to what was written: 29 instead of 28.999999999999996.

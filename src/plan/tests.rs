@@ -193,7 +193,7 @@ fn a_listener_has_modes_of_its_own_and_no_requests() {
             "faults[0] (a): rate: does not go with target listener, which has no requests, only time",
             "faults[0] (a): delay: does not go with target listener, which has no requests, only time",
             "faults[0] (a): when.requests: does not go with target listener, which has no requests, only time",
-            r#"faults[0] (a): mode="hang": is not a mode of target listener, which has drop, refuse, reset"#,
+            r#"faults[0] (a): mode="hang": is not a mode of target listener, which has drop, refuse, reset, tls-hang, tls-close, tls-alert, tls-expired, tls-wrong-name, tls-untrusted"#,
         ]
     );
     assert_eq!(

@@ -6,8 +6,8 @@ use super::mode::percent_of;
 use super::process;
 use super::request_match;
 use crate::fault::{
-    Action, Answer, ClientFilter, Delay, Distribution, Mode, ModeField, ModeParts, Networks, Pods, Rate,
-    RequestWindow, Rule, TimeWindow, Trigger,
+    Action, Answer, ClientFilter, Delay, Distribution, HandshakeFault, ListenerName, Mode, ModeField,
+    ModeParts, Networks, Pods, Rate, RequestWindow, Rule, TimeWindow, TlsAlert, Trigger,
 };
 use crate::units::{Show, show_timestamp};
 
@@ -22,6 +22,7 @@ pub fn write_rule(rule: &Rule) -> Value {
     let (targets, from) = match rule.action() {
         Action::Requests { targets, .. } => (targets.names().map(Value::from).collect(), None),
         Action::Listener { listener, from, .. } => (vec![Value::from(listener.as_str())], networks(from)),
+        Action::Handshake { from, .. } => (vec![ListenerName::Probe.as_str().into()], networks(from)),
         Action::Process { .. } => (vec![Value::from(process::PROCESS)], None),
     };
     put("name", Some(rule.name().as_str().into()));
@@ -53,6 +54,12 @@ pub fn write_rule(rule: &Rule) -> Value {
             }
         }
         Action::Listener { cut, .. } => put("mode", Some(cut.name().into())),
+        Action::Handshake { fault, .. } => {
+            put("mode", Some(fault.name().into()));
+            if let HandshakeFault::Alert(alert) = fault {
+                put("alert", (*alert != TlsAlert::HANDSHAKE_FAILURE).then(|| alert.to_string().into()));
+            }
+        }
         Action::Process { mode, allow_node_pressure } => {
             process::write(mode, *allow_node_pressure, &mut fields);
         }
@@ -151,8 +158,8 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
             ModeField::GrpcMessage => {
                 (parts.grpc_message != default.grpc_message).then(|| parts.grpc_message.clone().into())
             }
-            // They belong to the rule.
-            ModeField::Headers | ModeField::BodyText | ModeField::Forward => None,
+            // They belong to the rule, the last one to one for handshakes.
+            ModeField::Headers | ModeField::BodyText | ModeField::Forward | ModeField::Alert => None,
         };
         Some((field.name(), value?))
     })

@@ -111,6 +111,7 @@ pub(super) fn faults(workload: &Workload) -> Vec<Fault> {
             let fails = match rule.action() {
                 Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
                 Action::Listener { .. } => true,
+                Action::Handshake { fault, .. } => fault.fails_all(),
                 Action::Process { .. } => false,
             };
             if !fails || rule.client() == ClientFilter::Only(Client::Other) {

@@ -1,4 +1,4 @@
-//! Checks whether this container can run the process faults of a plan.
+//! Checks whether this container can run the faults of a plan that depend on it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,13 @@ use crate::fault::{Container, ProcessMode, Resources, Rule};
 use crate::plan::{ConfigError, Errors, Reason, check_container};
 use crate::telemetry::cgroup;
 
-/// The properties of the container that process faults depend on.
+/// The properties of the container that faults depend on.
 #[derive(Clone, Debug)]
 pub(super) struct ContainerCheck {
     /// `STATE_DIR`.
     state: Option<PathBuf>,
+    /// Whether the probe listener speaks TLS.
+    has_tls: bool,
     /// Absent when plans are read for another machine.
     resources: Option<Resources>,
 }
@@ -25,7 +27,7 @@ impl ContainerCheck {
 
     /// A container on another machine, of which nothing is known.
     pub(super) fn elsewhere(config: &Config) -> Self {
-        Self { state: config.files.state.clone(), resources: None }
+        Self { state: config.files.state.clone(), has_tls: config.tls.certificate.is_some(), resources: None }
     }
 
     /// Reports every rule in `rules` that exceeds the container; `has_seed`: whether a seed is set.
@@ -35,7 +37,12 @@ impl ContainerCheck {
         has_seed: bool,
         place: &str,
     ) -> Errors {
-        let container = Container { keeps_state: self.state.is_some(), has_seed, resources: self.resources };
+        let container = Container {
+            keeps_state: self.state.is_some(),
+            has_seed,
+            has_tls: self.has_tls,
+            resources: self.resources,
+        };
         let mut errors = check_container(rules.clone(), &container, place);
         if self.resources.is_some() {
             errors.extend(rules.into_iter().filter_map(|rule| self.check_volume(rule, place)));

@@ -47,10 +47,10 @@ pub(super) struct Authority {
 
 impl Authority {
     /// A new one, with a key of ECDSA P-256 that is kept nowhere else.
-    pub(super) fn new() -> Result<Self, IssueError> {
+    pub(super) fn new(common_name: &str) -> Result<Self, IssueError> {
         let now = OffsetDateTime::now_utc();
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("kube-probesim CA");
+        params.distinguished_name = name(common_name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         // Before everything that it issues.

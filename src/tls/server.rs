@@ -11,6 +11,9 @@ use rustls::{RootCertStore, ServerConfig};
 use super::authority::{Authority, Flaw, IssueError};
 use super::certificate::names;
 
+/// The name of the authority whose certificates are good.
+const NAME: &str = "kube-probesim CA";
+
 /// The settings of a server's TLS. Clones share them.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Shared>);
@@ -71,7 +74,7 @@ impl ServerTls {
         alpn: &[&str],
         names: Vec<String>,
     ) -> Result<Self, IssueError> {
-        let authority = Authority::new()?;
+        let authority = Authority::new(NAME)?;
         let tls = Self::new(authority.issue(&names, None)?, client_roots, alpn, names)?;
         let _ = tls.0.authority.set(authority);
         Ok(tls)
@@ -112,7 +115,7 @@ impl ServerTls {
         names.sort_unstable();
         names.dedup();
         let certified = match flaw {
-            Flaw::Untrusted => Authority::new()?.issue(&names, None)?,
+            Flaw::Untrusted => Authority::new("kube-probesim unknown CA")?.issue(&names, None)?,
             flaw => self.authority()?.issue(&names, Some(flaw))?,
         };
         let Shared { provider, client_roots, alpn, .. } = &*self.0;
@@ -130,7 +133,7 @@ impl ServerTls {
         if let Some(authority) = self.0.authority.get() {
             return Ok(authority);
         }
-        let authority = Authority::new()?;
+        let authority = Authority::new(NAME)?;
         Ok(self.0.authority.get_or_init(|| authority))
     }
 }

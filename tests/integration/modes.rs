@@ -49,9 +49,18 @@ fn the_documentation_has_the_table_of_modes() {
     }
     let mut listener =
         "| mode | the client sees | curl exits with | the kubelet sees |\n|---|---|---|---|\n".to_owned();
-    for ModeInfo { name, client, curl, kubelet, .. } in ModeInfo::all_of_listener() {
+    for ModeInfo { name, client, curl, kubelet, .. } in ModeInfo::all_of_partitions() {
         writeln!(listener, "| `{name}` | {client} | {curl} | {kubelet} |").unwrap();
     }
+    let mut handshakes =
+        "| mode | fields | the client sees | curl exits with | the kubelet sees |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for ModeInfo { name, fields, client, curl, kubelet, .. } in ModeInfo::all_of_handshakes() {
+        let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name())).collect();
+        let fields = fields.join(", ");
+        writeln!(handshakes, "| `{name}` | {fields} | {client} | {curl} | {kubelet} |").unwrap();
+    }
+    check_block("handshake-modes", &handshakes);
     check_block("modes", &requests);
     let mut http2 = "| mode | a client of HTTP/2 sees |\n|---|---|\n".to_owned();
     for ModeInfo { name, http2: sees, .. } in ModeInfo::all_of_requests() {

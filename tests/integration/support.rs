@@ -64,6 +64,26 @@ impl Service {
     }
 
     pub async fn start_with(config: Config) -> Self {
+        let service = Self::run(config);
+        // Both listeners open in turn; the admin listener is the later one.
+        eventually("the admin listener answers", || async {
+            get(service.admin, "/healthz").await.ok_status() == Some(200)
+        })
+        .await;
+        service
+    }
+
+    /// A service whose admin listener does not answer plain HTTP with 200.
+    pub async fn start_unchecked(vars: &[(&str, &str)]) -> Self {
+        let service = Self::run(config(vars));
+        eventually("the admin listener answers", || async {
+            get(service.admin, "/healthz").await.ok_status().is_some()
+        })
+        .await;
+        service
+    }
+
+    fn run(config: Config) -> Self {
         let kept = EarlierStarts::open(config.files.state.as_deref());
         let server = Server::bind(config, kept).unwrap();
         let local = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 1], addr.port()));
@@ -75,13 +95,7 @@ impl Service {
             };
             server.run(Signals::once(shutdown)).await.unwrap();
         });
-        let service = Self { probe, admin, stop, running };
-        // Both listeners open in turn; the admin listener is the later one.
-        eventually("the admin listener answers", || async {
-            get(admin, "/healthz").await.ok_status() == Some(200)
-        })
-        .await;
-        service
+        Self { probe, admin, stop, running }
     }
 
     /// A service in a process of its own, which shares no memory, descriptors or runtime with the test.

@@ -13,7 +13,7 @@ use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
 use crate::cli::shared::{self, ArgumentError, Output};
-use crate::fault::Cut;
+use crate::fault::{Cut, HandshakeFault};
 use crate::units::{self, Bare};
 pub(super) use error::UsageError;
 
@@ -194,7 +194,11 @@ impl Raw {
         let is_listener = targets.iter().any(|target| target == "listener");
         match rule.get("mode").and_then(Value::as_str) {
             None if is_listener => return Err(UsageError::ListenerMode),
-            Some(mode) if is_listener && Cut::from_name(mode).is_none() => {
+            Some(mode)
+                if is_listener
+                    && Cut::from_name(mode).is_none()
+                    && HandshakeFault::from_name(mode).is_none() =>
+            {
                 return Err(UsageError::NotOfListener(mode.to_owned()));
             }
             None if rule.contains_key("status") || !rule.contains_key("delay") => {

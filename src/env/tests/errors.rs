@@ -181,7 +181,7 @@ fn everything_that_is_wrong_is_reported_at_once_in_a_stable_order() {
         r#"FAILURE_RATE="120": is not between 0% and 100%"#,
         "FAULTS: faults[0]: `name` is missing",
         "FAULTS: faults[0]: `target` is missing",
-        r#"FAULTS: faults[1] (b): mode="hang": is not a mode of target listener, which has drop, refuse, reset"#,
+        r#"FAULTS: faults[1] (b): mode="hang": is not a mode of target listener, which has drop, refuse, reset, tls-hang, tls-close, tls-alert, tls-expired, tls-wrong-name, tls-untrusted"#,
         r#"LIVENESS_LATENCY="x\u{1b}[31m\n": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in ms"#,
         r#"PORT="70000": is not a whole number from 0 to 65535"#,
     ];

@@ -43,11 +43,13 @@ pub enum ModeField {
     BodyText,
     /// `forward`: whether the request is forwarded anyway.
     Forward,
+    /// `alert`: the alert of a handshake that fails.
+    Alert,
 }
 
 impl ModeField {
     /// All fields.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Location,
         Self::Body,
@@ -59,6 +61,7 @@ impl ModeField {
         Self::Headers,
         Self::BodyText,
         Self::Forward,
+        Self::Alert,
     ];
 
     /// The name in plans.
@@ -75,6 +78,7 @@ impl ModeField {
             Self::Headers => "headers",
             Self::BodyText => "body_text",
             Self::Forward => "forward",
+            Self::Alert => "alert",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of modes, used by parser, writer, API description, command line, metrics and documentation.
 
-use super::{Cut, DEFAULT_STATUS, Mode, ModeField, ModeParts};
+use super::{Cut, DEFAULT_STATUS, HandshakeFault, Mode, ModeField, ModeParts, TlsAlert};
 
 /// What a mode acts on, and its constructor.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,8 @@ pub enum ActsOn {
     Requests(fn(ModeParts) -> Mode),
     /// Connections to the listener.
     Listener(Cut),
+    /// Handshakes of TLS on the listener.
+    Handshake(HandshakeFault),
 }
 
 /// The effect of a mode on the status code of the answer.
@@ -69,16 +71,26 @@ impl ModeInfo {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Requests(_)))
     }
 
-    /// The rows of all listener modes.
+    /// The rows of all modes of target `listener`.
     pub fn all_of_listener() -> impl Iterator<Item = &'static Self> {
+        Self::all_of_partitions().chain(Self::all_of_handshakes())
+    }
+
+    /// The rows of all partitions.
+    pub fn all_of_partitions() -> impl Iterator<Item = &'static Self> {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Listener(_)))
+    }
+
+    /// The rows of all faults of the TLS handshake.
+    pub fn all_of_handshakes() -> impl Iterator<Item = &'static Self> {
+        MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Handshake(_)))
     }
 
     /// The mode, if it is a request mode.
     pub fn mode(&self, parts: ModeParts) -> Option<Mode> {
         match self.acts_on {
             ActsOn::Requests(make) => Some(make(parts)),
-            ActsOn::Listener(_) => None,
+            ActsOn::Listener(_) | ActsOn::Handshake(_) => None,
         }
     }
 }
@@ -102,6 +114,12 @@ pub const MODES: &[&ModeInfo] = &[
     &CUT_DROP,
     &CUT_REFUSE,
     &CUT_RESET,
+    &TLS_HANG,
+    &TLS_CLOSE,
+    &TLS_ALERT,
+    &TLS_EXPIRED,
+    &TLS_WRONG_NAME,
+    &TLS_UNTRUSTED,
 ];
 
 /// Fields of modes that send no HTTP answer.
@@ -324,6 +342,57 @@ pub(super) const CUT_RESET: ModeInfo = ModeInfo {
     curl: "56, or 7 where the reset is faster than the client",
     ..NO_ANSWER
 };
+
+pub(super) const TLS_HANG: ModeInfo = ModeInfo {
+    name: "tls-hang",
+    acts_on: ActsOn::Handshake(HandshakeFault::Hang),
+    client: "no answer to its ClientHello, until it gives up",
+    curl: "28",
+    kubelet: "failure, after the timeout",
+    ..NO_ANSWER
+};
+
+pub(super) const TLS_CLOSE: ModeInfo = ModeInfo {
+    name: "tls-close",
+    acts_on: ActsOn::Handshake(HandshakeFault::Close),
+    client: "FIN in place of the handshake",
+    curl: "35",
+    ..NO_ANSWER
+};
+
+pub(super) const TLS_ALERT: ModeInfo = ModeInfo {
+    name: "tls-alert",
+    acts_on: ActsOn::Handshake(HandshakeFault::Alert(TlsAlert::HANDSHAKE_FAILURE)),
+    fields: &[ModeField::Alert],
+    client: "the fatal alert `alert` (`handshake_failure`), then FIN",
+    curl: "35",
+    ..NO_ANSWER
+};
+
+pub(super) const TLS_EXPIRED: ModeInfo = ModeInfo {
+    name: "tls-expired",
+    acts_on: ActsOn::Handshake(HandshakeFault::Expired),
+    client: "a certificate that has expired yesterday",
+    ..WRONG_CERTIFICATE
+};
+
+pub(super) const TLS_WRONG_NAME: ModeInfo = ModeInfo {
+    name: "tls-wrong-name",
+    acts_on: ActsOn::Handshake(HandshakeFault::WrongName),
+    client: "a certificate for `wrong-name.invalid`",
+    ..WRONG_CERTIFICATE
+};
+
+pub(super) const TLS_UNTRUSTED: ModeInfo = ModeInfo {
+    name: "tls-untrusted",
+    acts_on: ActsOn::Handshake(HandshakeFault::Untrusted),
+    client: "a certificate of an authority that nobody knows",
+    ..WRONG_CERTIFICATE
+};
+
+/// What certificates have in common that are wrong on purpose.
+const WRONG_CERTIFICATE: ModeInfo =
+    ModeInfo { curl: "60 (0 with `-k`)", kubelet: "the ordinary answer: it verifies nothing", ..NO_ANSWER };
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ pub struct Container {
     pub keeps_state: bool,
     /// Whether a seed is set, so that without state each start draws the same.
     pub has_seed: bool,
+    /// Whether the probe listener speaks TLS.
+    pub has_tls: bool,
     /// Its resources; absent if unknown, and not checked then.
     pub resources: Option<Resources>,
 }
@@ -42,8 +44,11 @@ impl Resources {
 }
 
 impl Rule {
-    /// All conflicts between a process rule and the container; none for other rules.
+    /// All conflicts between a rule for the process or for handshakes and the container; none for other rules.
     pub fn check_container(&self, container: &Container) -> Vec<RuleError> {
+        if let Some(fault) = self.handshake().filter(|_| !container.has_tls) {
+            return vec![RuleError::HandshakeWithoutTls(fault.name())];
+        }
         let Action::Process { mode, allow_node_pressure } = self.action() else { return Vec::new() };
         let mut errors = Vec::new();
         if !container.keeps_state {

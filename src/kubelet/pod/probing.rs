@@ -74,9 +74,9 @@ impl Pod {
     ) {
         let now = self.now;
         let worker = &self.workers[position];
-        let (handler, timeout) = (worker.handler, worker.timeout);
+        let (handler, timeout, https) = (worker.handler, worker.timeout, worker.https);
         loop {
-            let reply = self.ask(handler, endpoint, flight.deadline);
+            let reply = self.ask((handler, https), endpoint, flight.deadline);
             flight.outcome = reply.outcome;
             if reply.at > now {
                 self.workers[position].flight = Some(flight);
@@ -101,13 +101,18 @@ impl Pod {
         }
     }
 
-    fn ask(&mut self, handler: Handler, redirected: Option<Endpoint>, deadline: Nanos) -> Reply {
+    fn ask(
+        &mut self,
+        (handler, https): (Handler, bool),
+        redirected: Option<Endpoint>,
+        deadline: Nanos,
+    ) -> Reply {
         let now = self.now;
         let success = Reply { at: now, outcome: AttemptResult::Success };
         let peer = self.node;
         let request = |process: &mut Process, endpoint, client| {
             let endpoint = redirected.unwrap_or(endpoint);
-            process.request(Request { at: now, deadline, endpoint, client, peer, is_grpc: false })
+            process.request(Request { at: now, deadline, https, endpoint, client, peer, is_grpc: false })
         };
         let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
         match (handler, process) {
@@ -115,8 +120,10 @@ impl Pod {
             (Handler::Exec { endpoint, .. }, Some(process)) => request(process, endpoint, Client::Kubelet),
             (Handler::Assumed { target, transport, .. }, Some(process)) => {
                 let (endpoint, client) = (Endpoint::Target(target), Client::Kubelet);
-                process
-                    .assumed(Request { at: now, deadline, endpoint, client, peer, is_grpc: false }, transport)
+                process.assumed(
+                    Request { at: now, deadline, https, endpoint, client, peer, is_grpc: false },
+                    transport,
+                )
             }
             (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
             (_, None) | (Handler::Healthy, _) => success,
@@ -140,6 +147,7 @@ impl Pod {
         let reply = process.request(Request {
             at: now,
             deadline,
+            https: false,
             endpoint,
             client: Client::Other,
             peer,

@@ -32,7 +32,7 @@ impl Connection {
     /// What is polled next where a client begins to speak.
     pub(super) fn begins(&mut self, event: Event) -> Result<Driver, Refusal> {
         let is_http2 = match event {
-            Event::Tls if self.service.tls.is_some() => return self.begin_tls(),
+            Event::Tls if self.service.tls.is_some() => return self.begin_handshake(),
             Event::Handshake(Ok(negotiated)) => {
                 self.state.handshake_ends();
                 self.request = None;

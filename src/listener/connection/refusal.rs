@@ -49,7 +49,7 @@ impl Connection {
             }
             Refusal::Handshake(why) => {
                 // It may miss it; the connection ends in any case.
-                let _ = self.socket.tcp().try_write(&alert(why));
+                let _ = self.socket.tcp().try_write(&alert(why.into()));
                 self.socket.silence();
             }
             Refusal::HandshakeFailed(error) => {

@@ -1,10 +1,19 @@
 //! The handshake of TLS on a connection.
 
-use rustls::AlertDescription;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::{AlertDescription, ServerConfig};
 
 use super::refusal::Refusal;
 use super::{Connection, Share};
+use crate::fault::{HandshakeFault, ListenerId};
+use crate::listener::Faulted;
 use crate::listener::driver::Driver;
+use crate::listener::handle::Takeover;
+use crate::listener::script::{Ending, Script};
+use crate::listener::session::alert;
+use crate::tls::Flaw;
 
 /// Memory of TLS on a connection for as long as that lasts, in bytes: keys, and the buffer of what is read.
 const TLS_MEMORY: usize = 8 << 10;
@@ -18,16 +27,46 @@ impl Connection {
         self.service.tls.as_ref().is_some_and(|tls| tls.is_required) && !self.socket.is_tls()
     }
 
-    /// Expects the handshake that the client has begun.
-    pub(super) fn begin_tls(&mut self) -> Result<Driver, Refusal> {
+    /// Expects the handshake that the client has begun, or performs the fault that a rule has for it.
+    pub(super) fn begin_handshake(&mut self) -> Result<Driver, Refusal> {
+        let internal = || Refusal::Handshake(AlertDescription::InternalError);
+        let tls = &self.service.tls.as_ref().ok_or_else(internal)?.tls;
+        let config = match self.handshake_fault() {
+            None => Ok(tls.config()),
+            Some(HandshakeFault::Expired) => tls.flawed(Flaw::Expired),
+            Some(HandshakeFault::WrongName) => tls.flawed(Flaw::WrongName),
+            Some(HandshakeFault::Untrusted) => tls.flawed(Flaw::Untrusted),
+            Some(HandshakeFault::Hang) => return Ok(self.replaces_handshake(Bytes::new(), Ending::Never)),
+            Some(HandshakeFault::Close) => return Ok(self.replaces_handshake(Bytes::new(), Ending::Fin)),
+            Some(HandshakeFault::Alert(why)) => {
+                let alert = Bytes::copy_from_slice(&alert(why.code()));
+                return Ok(self.replaces_handshake(alert, Ending::Fin));
+            }
+        };
+        self.begin_tls(config.map_err(|_| internal())?)
+    }
+
+    fn handshake_fault(&self) -> Option<HandshakeFault> {
+        let Faulted { engine, listener } = self.service.faulted.as_ref()?;
+        (*listener == ListenerId::Probe).then(|| engine.decide_handshake(self.state.peer().ip()))?
+    }
+
+    /// Writes on the bare socket in place of a handshake.
+    fn replaces_handshake(&mut self, opening: Bytes, ending: Ending) -> Driver {
+        self.state.handshake_is_replaced();
+        let script = Script { opening, filling: 0, closing: b"", ending, has_head: false };
+        self.taken_over(Driver::Handshake, Takeover { script, report: Box::new(|_| {}) })
+    }
+
+    /// Expects a handshake with these settings.
+    fn begin_tls(&mut self, config: Arc<ServerConfig>) -> Result<Driver, Refusal> {
         let budget = self.state.budget();
         // The client may be the kubelet, which only its request shows.
         let reserve = |bytes| {
             budget.try_reserve(bytes, self.state.share()).or_else(|| budget.reserve(bytes, Share::Reserved))
         };
         let (tls, handshake) = (reserve(TLS_MEMORY), reserve(HANDSHAKE_MEMORY));
-        let config = self.service.tls.as_ref().map(|encryption| encryption.tls.config());
-        let (Some(_), Some(_), Some(config)) = (&tls, &handshake, config) else {
+        let (Some(_), Some(_)) = (&tls, &handshake) else {
             return Err(Refusal::Handshake(AlertDescription::InternalError));
         };
         self.socket.begin_tls(config).map_err(|_| Refusal::Handshake(AlertDescription::InternalError))?;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::{ListenerName, MIN_WINDOW, Match};
+use crate::fault::{HandshakeFault, ListenerName, MIN_WINDOW, Match};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -154,6 +154,15 @@ fn rules() -> impl Strategy<Value = Rule> {
                 None => Some(rule),
             }
         });
+    let handshakes = (triggers(), prop::sample::select(&HandshakeFault::ALL[..]), networks.clone())
+        .prop_filter_map("counts requests", |(trigger, fault, networks)| {
+            let from = Networks {
+                within: networks.iter().map(|(ip, ..)| IpNet::from(ip.to_canonical())).collect(),
+                except: Vec::new(),
+            };
+            let name = RuleName::new("handshake").unwrap();
+            Rule::new(name, ClientFilter::Unset, trigger, Action::Handshake { fault, from }).ok()
+        });
     let listeners = (clients, windows(), fleets(), prop::sample::select(&Cut::ALL[..]), networks).prop_map(
         |(client, (after, length, period), fleet, cut, networks)| {
             let s = Duration::from_secs;
@@ -173,7 +182,7 @@ fn rules() -> impl Strategy<Value = Rule> {
             .unwrap()
         },
     );
-    prop_oneof![requests, listeners]
+    prop_oneof![requests, listeners, handshakes]
 }
 
 proptest! {

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kube_probesim::tls::{Trust, client_config};
 use rcgen::{Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 /// An authority of our own, as a file in PEM.
 pub(crate) struct Authority {
@@ -60,6 +62,17 @@ impl Authority {
     ) -> (String, String) {
         let (certificate, key) = self.issue(names, change);
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A client with a certificate for these names, which verifies no server.
+    pub(crate) fn client_config(&self, names: &[&str]) -> Arc<ClientConfig> {
+        let (certificate, key) = self.issue(names, |_| {});
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(ring::default_provider());
+        let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).unwrap();
+        let mut config = (*client_config(&Trust::Anyone, &[])).clone();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        Arc::new(config)
     }
 
     /// A place for a file beside its own.

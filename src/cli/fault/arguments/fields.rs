@@ -18,6 +18,7 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("share", &["share"]),
     ("grpc-status", &["grpc_status"]),
     ("grpc-message", &["grpc_message"]),
+    ("alert", &["alert"]),
     ("answer-header", &["headers"]),
     ("body-text", &["body_text"]),
     ("forward", &["forward"]),

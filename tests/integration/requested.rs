@@ -68,7 +68,7 @@ async fn a_wrong_value_is_named_with_400_and_no_fault_is_counted() {
         ("/healthz", "x-probesim-fault: mode=stauts\r\n", "did you mean \"status\"?"),
         ("/healthz", "x-probesim-fault: mode=drop\r\n", "only target listener has it"),
         ("/healthz", "x-probesim-fault: delay=2m\r\n", "delay: \"2m\" is above 1m"),
-        ("/healthz?probesim-fault=", "", "the rule does nothing"),
+        ("/healthz?probesim-fault=", "", "the rule has no effect"),
         (
             "/healthz",
             "x-envoy-fault-abort-request: ten\r\n",

@@ -186,7 +186,7 @@ fn what_is_wrong_with_a_profile_is_told_at_once() {
         "memory is \"lots\", not a size",
         "checks_dependency is \"db\", not a list of startup, liveness, readiness",
         "delay.p50",
-        "faults[0] (fault-1): the rule does nothing",
+        "faults[0] (fault-1): the rule has no effect",
     ] {
         assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
     }

@@ -3,6 +3,7 @@
 mod completion;
 pub mod exit;
 pub mod fault;
+pub mod kubectl;
 pub mod predict;
 pub mod probe;
 pub mod serve;
@@ -71,6 +72,13 @@ const VERBS: &[Verb] = &[
         },
     },
     Verb {
+        name: "kubectl",
+        arguments: "...",
+        about: "steer the services of many Pods, as the plugin kubectl-probesim",
+        help: || kubectl::HELP.to_owned(),
+        run: |args| kubectl::run(args, &mut stdout(), &mut stderr()),
+    },
+    Verb {
         name: "completion",
         arguments: "SHELL",
         about: "print a script that completes commands in bash, zsh or fish",
@@ -88,7 +96,15 @@ const VERBS: &[Verb] = &[
 
 /// Runs the program.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(dispatch(args.into_iter().skip(1).collect(), &mut stdout(), &mut stderr()))
+    let mut args = args.into_iter();
+    let program = args.next();
+    let args: Vec<OsString> = args.collect();
+    let (out, err) = (&mut stdout(), &mut stderr());
+    ExitCode::from(if kubectl::is_plugin(program.as_ref()) {
+        kubectl::run(args, out, err)
+    } else {
+        dispatch(args, out, err)
+    })
 }
 
 /// Write errors are ignored here and in the verbs: the reader closed the pipe, and the exit code still has to be right.
@@ -160,17 +176,20 @@ mod tests {
         for (word, error) in [
             (
                 "prdict",
-                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict, completion, man; did you mean predict?",
+                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man; did you mean predict?",
             ),
             (
                 "sreve",
-                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict, completion, man; did you mean serve?",
+                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man; did you mean serve?",
             ),
             (
                 "dance",
-                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict, completion, man",
+                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man",
             ),
-            ("", "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict, completion, man"),
+            (
+                "",
+                "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man",
+            ),
         ] {
             let (code, out, err) = dispatched(&[word]);
             assert_eq!((code, out.as_str(), err.lines().next()), (exit::USAGE, "", Some(error)));

@@ -3,7 +3,7 @@
 mod address;
 mod arguments;
 mod client;
-mod table;
+pub(in crate::cli) mod table;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::exit;
 use super::shared::{Output, print_error, print_help, print_usage_errors};
 use crate::fault::{ModeInfo, PROCESS_MODES};
-use arguments::Verb;
+use arguments::{FaultCommand, Verb};
 use client::{Call, Client, ClientError, Reply};
 
 /// How often another free name is looked for while others change the plan at the same time.
@@ -134,6 +134,18 @@ pub fn run(
             }
             if matches!(reply.status, 401 | 403) { exit::PERMISSION } else { exit::DATA }
         }
+    }
+}
+
+/// The rules that `fault` would add for these arguments; none for its other verbs. What is wrong with the arguments, as
+/// lines.
+pub(in crate::cli) fn rules_to_add(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Vec<Value>, Vec<String>> {
+    match arguments::parse(args) {
+        Ok(Some(FaultCommand { verb: Verb::Add(rules), .. })) => Ok(rules),
+        Ok(_) => Ok(Vec::new()),
+        Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }
 }
 

@@ -28,6 +28,7 @@ mod update;
 mod volume;
 mod workload;
 
+pub use container::is_own_image;
 pub use error::{ManifestError, ManifestErrors, Place, Problem};
 pub use input::{Input, MAX_INPUT};
 pub use service::ServiceInfo;

@@ -35,28 +35,52 @@ pub(super) fn stopped(answer: &Value) -> String {
 }
 
 fn rules(state: &Value) -> String {
-    let head = ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"].map(str::to_owned);
-    let mut rows = vec![head];
-    for of_rule in state["rules"].as_array().into_iter().flatten() {
-        rows.push(row(of_rule, state.get("stop").is_some()));
-    }
-    if rows.len() == 1 {
+    let rows = rows(state);
+    if rows.is_empty() {
         return "no rule is in force\n".to_owned();
     }
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    aligned(&HEAD, rows)
+}
+
+/// The columns of [`rows`].
+pub(in crate::cli) const HEAD: [&str; 7] =
+    ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"];
+
+/// The rules of a state, a row each.
+pub(in crate::cli) fn rows(state: &Value) -> Vec<Vec<String>> {
+    let is_stopped = state.get("stop").is_some();
+    rules_of(state).map(|of_rule| row(of_rule, is_stopped)).collect()
+}
+
+fn rules_of(state: &Value) -> impl Iterator<Item = &Value> {
+    state["rules"].as_array().into_iter().flatten()
+}
+
+/// Rows under a head, each column as wide as its widest cell.
+pub(in crate::cli) fn aligned(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
+        cells.map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..rows[0].len()).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()
 }
 
-fn row(of_rule: &Value, is_stopped: bool) -> [String; 7] {
+/// How many requests a rule was eligible for, and how many of them it was injected into.
+pub(in crate::cli) fn totals(of_rule: &Value) -> (u64, u64) {
+    let total = |field: &str| -> u64 {
+        of_rule["tallies"].as_array().into_iter().flatten().filter_map(|tally| tally[field].as_u64()).sum()
+    };
+    (total("eligible"), total("injected"))
+}
+
+fn row(of_rule: &Value, is_stopped: bool) -> Vec<String> {
     let rule = &of_rule["rule"];
     let targets: Vec<&str> =
         rule["target"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -66,16 +90,14 @@ fn row(of_rule: &Value, is_stopped: bool) -> [String; 7] {
         (_, Value::Bool(true)) => "active",
         _ => "idle",
     };
-    let total = |field: &str| -> u64 {
-        of_rule["tallies"].as_array().into_iter().flatten().filter_map(|tally| tally[field].as_u64()).sum()
-    };
-    [
+    let (eligible, injected) = totals(of_rule);
+    vec![
         text(&of_rule["name"]).to_owned(),
         text(&of_rule["source"]).to_owned(),
         targets.join(","),
         effect(text(&of_rule["mode"]), rule),
         state.to_owned(),
-        format!("{} of {}", total("injected"), total("eligible")),
+        format!("{injected} of {eligible}"),
         of_rule.get("expires_in").map_or("-".to_owned(), |left| rounded(text(left))),
     ]
 }
@@ -129,7 +151,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// An event in one line.
-pub(super) fn event(event: &Value) -> String {
+pub(in crate::cli) fn event(event: &Value) -> String {
     let of = |field: &str| plain(&event[field]);
     let time = of("time");
     match text(&event["kind"]) {

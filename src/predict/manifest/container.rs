@@ -24,8 +24,7 @@ pub(super) fn role(container: &Mapping) -> Reading<Role> {
         let image = found.take(container.string("image")).unwrap_or_default();
         let command = found.take(container.strings("command"));
         let arguments = found.take(container.strings("args"));
-        let ours =
-            command.first().map_or_else(|| image_name(image) == OWN_NAME, |first| is_own_binary(first));
+        let ours = command.first().map_or_else(|| is_own_image(image), |first| is_own_binary(first));
         if !ours {
             return Role::Other;
         }
@@ -40,6 +39,11 @@ pub(super) fn role(container: &Mapping) -> Reading<Role> {
             }
         }
     })
+}
+
+/// Whether this is the name of our image, whatever its registry and its tag.
+pub fn is_own_image(image: &str) -> bool {
+    image_name(image) == OWN_NAME
 }
 
 /// Whether a command starts this program.

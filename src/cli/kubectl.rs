@@ -1,0 +1,87 @@
+//! `kubectl probesim`: steers the services of many Pods at once, through the `kubectl` that is installed.
+//!
+//! kubectl runs a program named `kubectl-probesim` in the `PATH` as its plugin; the same is the verb `kubectl` here. Logins
+//! and contexts are kubectl's own. A Pod is steered by the `fault` verb in its container, so no port has to be open.
+
+mod arguments;
+mod dashboard;
+mod error;
+mod fleet;
+mod objects;
+mod pods;
+mod process;
+mod steer;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use super::exit;
+use super::shared::{print_error, print_help, print_usage_errors};
+use arguments::{Command, Verb};
+use process::Kubectl;
+
+/// The name under which kubectl finds its plugin.
+const PLUGIN: &str = "kubectl-probesim";
+
+pub(super) const HELP: &str = "\
+Steer the services of many Pods through kubectl.
+
+Usage: kubectl probesim add [OPTIONS] TARGET... -l SELECTOR   add a rule, as `kube-probesim fault add` does
+       kubectl probesim list|rm|stop|resume|reset|watch ...   as `kube-probesim fault` has them
+       kubectl probesim top                                   restarts, rules and injections of each Pod
+       kubectl probesim predict KIND/NAME [OPTIONS]           what the kubelet will do with a live object; OPTIONS
+                                                              are those of `kube-probesim predict`
+       kubectl probesim dashboard POD                         forward the admin port of a Pod
+
+PODS
+  -l, --selector SELECTOR    Pods with these labels
+  --pod NAME (repeatable)    a Pod by its name
+  --all                      every Pod of the namespace that runs kube-probesim
+  --pods PERCENT             of add: this share of the Pods that are Ready now, rounded up; a Pod that comes later
+                             has no rule
+  --seed N                   picks the same Pods again [default: drawn, and printed]
+
+OPTIONS
+  -c, --container NAME       [default: the container whose image is kube-probesim]
+  --executable PATH          in the container [default: /kube-probesim]
+  --dry-run                  print the Pods and the command for each, and run none
+  -o, --output text|json     [default: text]; JSON is one object for each Pod
+  --port PORT                of dashboard: the admin port [default: 8081]
+  -h, --help
+
+The options that kubectl takes everywhere are passed on: -n, --context, --kubeconfig, --as and so on.
+
+Exit code: 0 done; 1 at least one Pod failed; 64 wrong usage; 66 a file cannot be read; 69 kubectl fails, or no Pod
+is there.
+";
+
+/// Whether the program was started under the name of kubectl's plugin.
+pub(super) fn is_plugin(program: Option<&OsString>) -> bool {
+    let stem = program.and_then(|program| Path::new(program).file_stem());
+    // kubectl finds names with hyphens, and completion those with underscores.
+    stem.is_some_and(|stem| stem == PLUGIN || stem == "kubectl_probesim")
+}
+
+/// Runs the command with the arguments that follow its name. Returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let command = match arguments::parse(args) {
+        Ok(Some(command)) => command,
+        Ok(None) => return print_help(HELP, out),
+        Err(errors) => return print_usage_errors("kubectl", &errors, err),
+    };
+    let Command { verb, options } = command;
+    let kubectl = Kubectl::new(options.globals.clone());
+    let done = match verb {
+        Verb::Steer(call) => steer::run(&kubectl, &options, &call, out, err),
+        Verb::Predict { object, options } => objects::predict(&kubectl, &object, options, out, err),
+        Verb::Dashboard { pod, port } => dashboard::run(&kubectl, &pod, port, out),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            print_error("kubectl", &error, err);
+            exit::UNAVAILABLE
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Forwards the admin port of a Pod.
+
+use std::io::{BufRead, BufReader, Write};
+
+use super::error::KubectlError;
+use super::process::Kubectl;
+use crate::cli::exit;
+
+/// Forwards a free port of this machine to the admin port of `pod` until it is interrupted. Returns the exit code.
+///
+/// # Errors
+///
+/// kubectl cannot be started, or the output is closed.
+pub(super) fn run(kubectl: &Kubectl, pod: &str, port: u16, out: &mut dyn Write) -> Result<u8, KubectlError> {
+    let pod = if pod.contains('/') { pod.to_owned() } else { format!("pod/{pod}") };
+    let arguments =
+        ["port-forward".to_owned(), "--address=127.0.0.1".to_owned(), pod.clone(), format!(":{port}")];
+    let mut child = kubectl.start(&arguments)?;
+    let mut printed = Ok(());
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if printed.is_ok()
+                && let Some(address) = forwarded(&line)
+            {
+                printed =
+                    writeln!(out, "{pod}: http://{address}/ (Ctrl-C ends it)").and_then(|()| out.flush());
+            }
+        }
+    }
+    let ended = child.wait().map_err(KubectlError::Start)?;
+    printed?;
+    Ok(if ended.success() { exit::OK } else { exit::UNAVAILABLE })
+}
+
+/// The local address in `Forwarding from 127.0.0.1:41234 -> 8081`.
+fn forwarded(line: &str) -> Option<&str> {
+    line.strip_prefix("Forwarding from ")?.split(" -> ").next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_address_is_read_from_what_kubectl_prints() {
+        assert_eq!(forwarded("Forwarding from 127.0.0.1:41234 -> 8081"), Some("127.0.0.1:41234"));
+        assert_eq!(forwarded("Handling connection for 41234"), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! Errors of `kubectl probesim`.
+
+use thiserror::Error;
+
+use crate::cli::shared::ArgumentError;
+use crate::cli::text::OneLine;
+use crate::units::UnitError;
+
+/// What is wrong with the command line.
+#[derive(Debug, Error)]
+pub(super) enum UsageError {
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    #[error("{0:?} is not one of add, list, rm, stop, resume, reset, watch, top, predict, dashboard")]
+    Verb(String),
+    #[error("which Pods? -l SELECTOR, --pod NAME or --all")]
+    NoPods,
+    #[error("{0} and {1} exclude each other")]
+    Both(&'static str, &'static str),
+    #[error("--pods {0:?} {1}")]
+    Share(String, UnitError),
+    #[error("--pods {0:?} has to be above 0%")]
+    NoShare(String),
+    #[error("{0} {1:?} is not a whole number from 0 to {2}")]
+    Number(&'static str, String, u64),
+    #[error("{0} is an option of {1} alone")]
+    Elsewhere(&'static str, &'static str),
+    #[error("{0} needs {1}")]
+    Missing(&'static str, &'static str),
+    #[error("{0}")]
+    Fault(String),
+}
+
+/// Why nothing could be done in any Pod.
+#[derive(Debug, Error)]
+pub(super) enum KubectlError {
+    #[error("kubectl cannot be run: {0}")]
+    Start(std::io::Error),
+    #[error("kubectl {arguments} ended with {status}: {message}", message = OneLine(.message))]
+    Failed { arguments: String, status: String, message: String },
+    #[error("what kubectl {0} printed is not JSON: {1}")]
+    Json(String, serde_json::Error),
+    #[error("no Pod is there for {0}")]
+    NoPod(String),
+    #[error("no Pod of {0} is Ready")]
+    NoneReady(String),
+    #[error("the output is closed: {0}")]
+    Output(#[from] std::io::Error),
+}

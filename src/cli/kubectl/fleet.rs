@@ -1,0 +1,74 @@
+//! One command in many Pods at the same time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::arguments::{Call, Options};
+use super::pods::Pod;
+use super::process::{self, Kubectl};
+
+/// How many calls of kubectl there are at a time.
+const AT_ONCE: usize = 16;
+
+/// Where the image has the program.
+const EXECUTABLE: &str = "/kube-probesim";
+
+/// What a Pod answered.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) pod: &'a Pod,
+    /// Its standard output, or what went wrong.
+    pub(super) result: Result<String, String>,
+}
+
+/// The arguments of kubectl for a call in a Pod, or why it cannot be made there.
+pub(super) fn arguments(pod: &Pod, options: &Options, call: &Call) -> Result<Vec<String>, String> {
+    let container = pod.container.clone()?;
+    let mut arguments = vec!["exec".to_owned(), pod.name.clone()];
+    // The namespace of the Pod, whichever was asked for.
+    if !pod.namespace.is_empty() {
+        arguments.push(format!("--namespace={}", pod.namespace));
+    }
+    arguments.push(format!("--container={container}"));
+    if call.input.is_some() {
+        arguments.push("--stdin".to_owned());
+    }
+    let executable = options.executable.clone().unwrap_or_else(|| EXECUTABLE.to_owned());
+    arguments.extend(["--".to_owned(), executable, "fault".to_owned()]);
+    arguments.extend(call.arguments.iter().cloned());
+    Ok(arguments)
+}
+
+/// Makes the call in all Pods, and returns their answers in the order of the Pods.
+pub(super) fn ask<'a>(kubectl: &Kubectl, options: &Options, call: &Call, pods: &'a [Pod]) -> Vec<Answer<'a>> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(Vec::with_capacity(pods.len()));
+    let work = || {
+        while let Some((position, pod)) = {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            pods.get(position).map(|pod| (position, pod))
+        } {
+            let result = ask_one(kubectl, options, call, pod);
+            let mut answers = answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            answers.push((position, Answer { pod, result }));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..pods.len().min(AT_ONCE) {
+            scope.spawn(work);
+        }
+    });
+    let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    answers.sort_unstable_by_key(|(position, _)| *position);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+fn ask_one(kubectl: &Kubectl, options: &Options, call: &Call, pod: &Pod) -> Result<String, String> {
+    let arguments = arguments(pod, options, call)?;
+    let output = kubectl.run(&arguments, call.input.as_deref()).map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let message = process::message(&output);
+    Err(if message.is_empty() { format!("kubectl ended with {}", output.status) } else { message })
+}

@@ -23,8 +23,6 @@ const TAILS: &[&str] = &[
     "CODE",
     "DURATION",
     "TIME",
-    "URL",
-    "ADDRESS",
 ];
 
 /// Words of which one is never a misspelling of another: they mean different things.
@@ -152,8 +150,6 @@ mod tests {
             ("FAIL_AFTER", "FAIL_AFTER_TIME"),
             ("EXIT_AFTER_TIME", "EXIT_AFTER"),
             ("PARTITION_AFTER_TIME", "PARTITION_AFTER"),
-            ("UPSTREAM_URL", "UPSTREAM"),
-            ("UPSTREAM_ADDRESS", "UPSTREAM"),
             ("READINESS_FAIL_AFTER", "READINESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER_SECONDS", "LIVENESS_FAIL_AFTER_TIME"),

@@ -192,7 +192,7 @@ fn what_the_machine_cannot_give_prevents_the_start() {
         ),
         (
             &[("FAULTS", "faults: [{name: a, target: process, mode: disk, path: /, size: 1MiB}]")],
-            "FAULTS: a: path=\"/\": is the root file system, which is the node's",
+            "FAULTS: a: path=\"/\": is the root file system, which is on the node",
         ),
     ] {
         let output = command(vars).stdin(Stdio::null()).output().unwrap();

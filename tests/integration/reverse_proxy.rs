@@ -71,14 +71,14 @@ async fn nobody_steers_through_a_bare_proxy_pass_without_a_token() {
     answers(nginx.address).await;
     let (status, body) = steer(nginx.address, "").await;
     assert_eq!(status, 403, "{body}");
-    assert!(body.contains("HTTP/1.0, as a reverse proxy sends it"), "{body}");
+    assert!(body.contains("HTTP/1.0, which reverse proxies send"), "{body}");
 }
 
 #[tokio::test]
 async fn a_proxy_that_speaks_http_1_1_is_refused_by_its_host_or_its_headers() {
     let service = Service::start(&[]).await;
     for (settings, reason) in [
-        ("proxy_set_header Host $host;", "the Host is not a loopback one"),
+        ("proxy_set_header Host $host;", "the Host is not a loopback name"),
         ("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", "the header x-forwarded-for shows"),
         ("proxy_set_header X-Real-IP $remote_addr;", "the header x-real-ip shows"),
     ] {

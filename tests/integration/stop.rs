@@ -204,7 +204,7 @@ fn a_token_file_that_is_missing_or_a_pipe_ends_the_start() {
     let dir = directory("token");
     let (missing, fifo) = (dir.join("missing"), dir.join("fifo"));
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
-    for (path, reason) in [(missing, "is not there"), (fifo, "is not a regular file")] {
+    for (path, reason) in [(missing, "does not exist"), (fifo, "is not a regular file")] {
         let output = command(&[("ADMIN_TOKEN_FILE", path.to_str().unwrap())]).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{text}");

@@ -241,6 +241,12 @@ impl Engine {
         self.decide_with(target.into(), client, requested, |wanted| wanted.admits(request))
     }
 
+    /// Gives a connection to a proxy its number.
+    pub fn number_connection(&self, slot: Slot) -> u64 {
+        let target = TargetId::Proxy(slot).index();
+        1 + self.0.numbers[target][Client::Other.index()].fetch_add(1, Ordering::Relaxed)
+    }
+
     fn decide_with(
         &self,
         target: TargetId,

@@ -35,6 +35,7 @@ mod rate;
 mod replica;
 mod request_match;
 mod rule;
+mod shape;
 mod stream;
 mod target;
 mod trigger;
@@ -42,7 +43,8 @@ mod upstream;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Origin, ProcessHit, RequestInfo, RequestedDecision, RuleHit, Verdict,
+    ActivePlan, Counts, Decision, Drawn, OpenRule, Origin, ProcessHit, RequestInfo, RequestedDecision,
+    RuleHit, Verdict,
 };
 pub use answer::Answer;
 pub use delay::{Delay, Distribution};
@@ -54,9 +56,9 @@ pub use limits::{
 };
 pub use link::{Link, LinkCut, ListenerId};
 pub use mode::{
-    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, GrpcStatus,
-    HandshakeFault, KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo, ModeParts, Partial, StatusEffect,
-    TlsAlert,
+    ActsOn, Cut, DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_PAUSE, DEFAULT_PIECE, DEFAULT_SPEED,
+    DEFAULT_STATUS, GrpcStatus, HandshakeFault, KUBELET_BODY_LIMIT, MODES, Mode, ModeField, ModeInfo,
+    ModeParts, Partial, Slices, StatusEffect, TlsAlert, WireMode,
 };
 pub use plan::{Plan, PlanError};
 pub use process::{
@@ -68,7 +70,8 @@ pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
 pub use request_match::{Match, RequestView};
 pub use rule::{Action, ListenerName, Networks, Rule, RuleName};
-pub use stream::Stream;
+pub use shape::{MAX_HELD, Shape};
+pub use stream::{OnConnection, Stream, Streams};
 pub use target::{Client, ClientFilter, Target, TargetId, Targets};
 pub use trigger::Trigger;
 pub use upstream::{UpstreamAddress, UpstreamError, UpstreamHost, UpstreamPlace, UpstreamProtocol};

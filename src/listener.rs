@@ -55,6 +55,7 @@ pub use handle::{ConnectionHandle, Ended, Takeover};
 pub use handler::client_of;
 pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, reset_on_close};
+pub(crate) use perform::linger_bare;
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;

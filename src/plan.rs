@@ -1,6 +1,7 @@
 //! Reads plans and rules from JSON or YAML values, and writes them.
 
 mod answer;
+mod connection;
 mod delay;
 pub mod document;
 pub(crate) mod error;
@@ -31,7 +32,8 @@ pub use target::check_targets;
 pub use write::write_rule;
 
 use crate::fault::{
-    Action, Answer, ClientFilter, Container, MAX_RULES, Replica, Rule, RuleError, RuleName, Target,
+    Action, Answer, ClientFilter, Container, ListenerName, MAX_RULES, OnConnection, Protocol, Replica, Rule,
+    RuleError, RuleName, Target,
 };
 use crate::units;
 use error::nearest;
@@ -65,6 +67,12 @@ const RULE: &[&str] = &[
     "headers",
     "body_text",
     "forward",
+    "stream",
+    "after",
+    "close_after",
+    "piece",
+    "piece_jitter",
+    "pause",
     "code",
     "size",
     "cores",
@@ -226,21 +234,33 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     // Of the process, it is a duration.
     let delay = fields.get("delay").filter(|_| !matches!(target, Some(Subject::Process)));
     let delay = delay.and_then(|value| delay::read(reader, value));
-    let mut answer = Answer::default();
+    let (mut answer, mut on_connection) = (Answer::default(), OnConnection::default());
     let action = match target? {
+        Subject::Requests(targets) if connection::is_partition(&fields, &targets) => {
+            let [name] = targets.proxies() else {
+                reader.fail("target", Reason::PartitionOfProxies);
+                return None;
+            };
+            listener::read(reader, &fields, ListenerName::Proxy(name.clone()))?
+        }
         Subject::Requests(targets) => {
             if let Some(from) = fields.get("from") {
                 reader.fail_value(
                     "from",
                     from,
-                    Reason::NotWith("requests; it is for target listener".into()),
+                    Reason::NotWith(
+                        "requests; it is for target listener, and for refuse, drop and reset of a proxy"
+                            .into(),
+                    ),
                 );
             }
-            let mode = mode::read(reader, &fields);
+            let has_proxies = !targets.proxies().is_empty();
+            let mode = mode::read(reader, &fields, has_proxies);
+            on_connection = connection::read(reader, &fields);
             answer = answer::read(reader, &fields);
             Action::Requests { targets, delay, mode }
         }
-        Subject::Listener => listener::read(reader, &fields)?,
+        Subject::Listener => listener::read(reader, &fields, ListenerName::Probe)?,
         Subject::Process => process::read(reader, &fields)?,
     };
     if !matches!(action, Action::Process { .. }) {
@@ -249,7 +269,14 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     if !reader.errors.is_empty() {
         return None;
     }
-    let rule = Rule::new(name?, client, trigger, action).and_then(|rule| rule.with_answer(answer));
+    let rule = Rule::new(name?, client, trigger, action)
+        .and_then(|rule| rule.with_answer(answer))
+        .and_then(|rule| rule.with_connection(on_connection));
+    // Whether a proxy is one of HTTP shows when all sources are known.
+    let rule = rule.and_then(|rule| {
+        let has_classes = rule.targets().iter().next().is_some();
+        if has_classes { rule.check_protocol(Protocol::Http).map(|()| rule) } else { Ok(rule) }
+    });
     let rule = rule.and_then(|rule| match request_match {
         Some(request_match) => rule.with_match(request_match),
         None => Ok(rule),
@@ -316,7 +343,10 @@ const fn field_of(error: &RuleError) -> &'static str {
         | RuleError::HeaderReserved { .. }
         | RuleError::HeaderValue(_) => "headers",
         RuleError::BodyText(_) | RuleError::EmptyBodyText(_) | RuleError::BodyTextStatus(_) => "body_text",
-        RuleError::NoReplica(field) | RuleError::ProcessCondition { field, .. } => field,
+        RuleError::NoReplica(field)
+        | RuleError::ProcessCondition { field, .. }
+        | RuleError::OnlyOnTcp(field)
+        | RuleError::NotOnTcp(field) => field,
         RuleError::NoOrdinal => "pods",
         RuleError::ProcessClient | RuleError::HandshakeClient => "client",
         RuleError::HandshakeRequests => "when.requests",
@@ -334,7 +364,9 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::StartsWithoutState => "when.starts",
         RuleError::RateWithoutState => "rate",
         RuleError::Match(_) => "match",
-        RuleError::Nothing
+        RuleError::Piece => "piece",
+        RuleError::ConnectionTime(_)
+        | RuleError::Nothing
         | RuleError::ListenerCondition(_)
         | RuleError::FieldOfMode { .. }
         | RuleError::FieldWithoutMode(_)

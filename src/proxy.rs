@@ -24,4 +24,4 @@ pub(crate) use connect::own_address;
 pub use error::{ForwardError, Refusal};
 pub use forward::Forwarder;
 pub use own::OwnListeners;
-pub use tcp::{Buffers, TcpProxy, TcpShared};
+pub use tcp::{Buffers, ProxyRules, TcpProxy, TcpShared};

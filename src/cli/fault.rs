@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit;
 use super::shared::{Output, print_error, print_help, print_usage_errors};
-use crate::fault::{ModeInfo, PROCESS_MODES};
+use crate::fault::{ActsOn, ModeInfo, PROCESS_MODES};
 use arguments::{FaultCommand, Verb};
 use client::{Call, Client, ClientError, Reply};
 
@@ -44,6 +44,8 @@ OPTIONS of add
   --grpc-status NAME  --grpc-message TEXT  --alert NAME
   --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
   --forward                  the request reaches its application, whose answer is lost
+  --stream upstream|downstream|both  --piece SIZE  --piece-jitter SIZE  --pause DURATION
+  --wait DURATION  --close-after DURATION   of a TCP proxy: fields stream, after and the like
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION
   --p50 DURATION  --p90 DURATION  --p99 DURATION
   --rate PERCENT  --burst NUMBER  --ramp DURATION
@@ -76,11 +78,15 @@ pub(super) fn help() -> String {
     let requests = ModeInfo::all_of_requests().map(|info| info.name);
     let listener = ModeInfo::all_of_listener().map(|info| info.name);
     let requests = requests.collect::<Vec<_>>().join(", ");
+    let tcp = ModeInfo::all_of_tcp().filter(|info| matches!(info.acts_on, ActsOn::Connections(_)));
+    let tcp = tcp.map(|info| info.name).collect::<Vec<_>>().join(", ");
     let listener = listener.collect::<Vec<_>>().join(", ");
     let process = PROCESS_MODES.iter().map(|info| info.name).collect::<Vec<_>>().join(", ");
     let mut modes = String::new();
     let mut width = 0;
-    for word in format!("{requests}; of listener: {listener}; of process: {process}").split(' ') {
+    for word in format!("{requests}; of TCP proxies: {tcp}; of listener: {listener}; of process: {process}")
+        .split(' ')
+    {
         let separator = match width {
             0 => "",
             60.. => "\n                             ",

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::counters::{RuleCounters, Tally};
 use super::matched::MatchCounters;
-use crate::fault::{ActivePlan, Client, Counts, MAX_RULES, Rule, RuleName, TargetId, Timestamp};
+use crate::fault::{ActivePlan, Client, Counts, MAX_RULES, Rule, RuleName, Slot, TargetId, Timestamp};
 use crate::plan::Source;
 
 /// How long the counters of a removed rule are exported: longer than any scrape interval.
@@ -170,7 +170,17 @@ impl Active {
         self.matched.get(position)?.as_ref().map(MatchCounters::counts)
     }
 
-    /// Counts a connection that a partition affected.
+    /// Counts a connection of a TCP proxy for which a rule became eligible.
+    pub fn count_connection(&self, position: usize, slot: Slot, fired: bool) {
+        self.rule_counters[position].count(TargetId::Proxy(slot), fired);
+    }
+
+    /// Counts that a rule acted on a connection that was counted as eligible before.
+    pub fn confirm_connection(&self, position: usize, slot: Slot) {
+        self.rule_counters[position].confirm(TargetId::Proxy(slot));
+    }
+
+    /// Counts a connection that a partition acted on.
     pub fn count_cut(&self, position: usize) {
         self.rule_counters[position].count_cut();
     }

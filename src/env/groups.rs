@@ -192,6 +192,7 @@ impl<'a> Groups<'a> {
             share: value_of(share).copied().unwrap_or(default.share),
             grpc_status: value_of(grpc_status).copied().unwrap_or(default.grpc_status),
             grpc_message: value_of(grpc_message).cloned().unwrap_or(default.grpc_message),
+            slices: default.slices,
         };
         self.mode_info(target)?.mode(parts)
     }

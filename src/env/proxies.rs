@@ -3,7 +3,7 @@
 use super::raw::ServiceVariables;
 use super::reader::VariableReader;
 use super::{Address, Files, SourcedRule};
-use crate::fault::ProxyName;
+use crate::fault::{Protocol, ProxyName};
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{Proxy, check_proxies, check_targets, parse_proxies};
 
@@ -43,7 +43,8 @@ pub(super) fn check(reader: &mut VariableReader, rules: &[SourcedRule], proxies:
     if files.faults.is_some() || files.annotation_adds_proxies {
         return;
     }
-    let names: Vec<&ProxyName> = proxies.iter().map(|proxy| &proxy.name).collect();
+    let names: Vec<(&ProxyName, Protocol)> =
+        proxies.iter().map(|proxy| (&proxy.name, proxy.protocol())).collect();
     let rules = rules.iter().map(|made| (&made.rule, made.place.clone()));
     reader.errors.append(check_targets(rules, &names));
 }

@@ -1,5 +1,6 @@
 //! Plans in force, and their decisions.
 
+mod connection;
 mod counts;
 mod decide;
 mod entry;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use connection::{Drawn, OpenRule};
 pub use counts::Counts;
 use entry::{Entry, Span};
 pub use process::ProcessHit;
@@ -335,6 +337,12 @@ impl ActivePlan {
     /// The next instant at which the time window of the rule at a position opens or closes.
     pub fn next_change_of(&self, position: usize, elapsed: Duration) -> Option<Duration> {
         self.entries[position].next_change(elapsed)
+    }
+
+    /// The next instant at which the window in time of a rule on a proxy opens or closes.
+    pub fn next_change_of_proxies(&self, elapsed: Duration) -> Option<Duration> {
+        let of_proxies = |entry: &&Entry| entry.rule.proxies().next().is_some();
+        self.entries.iter().filter(of_proxies).filter_map(|entry| entry.next_change(elapsed)).min()
     }
 
     /// Whether a rule is in its time window.

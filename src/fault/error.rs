@@ -202,6 +202,18 @@ pub enum RuleError {
         /// Name of the mode.
         mode: &'static str,
     },
+    /// A field that only rules on TCP proxies have.
+    #[error("is for TCP proxies, and this rule acts on HTTP requests")]
+    OnlyOnTcp(&'static str),
+    /// A field that rules on TCP proxies do not have.
+    #[error("is for HTTP requests, and this rule acts on a TCP proxy, which knows connections and bytes alone{}", hint(.0))]
+    NotOnTcp(&'static str),
+    /// A time of a connection that is too long.
+    #[error("a time of {0:?} is above the limit of {MAX_DELAY:?}")]
+    ConnectionTime(Duration),
+    /// Pieces of no length.
+    #[error("a piece has at least one byte, and `piece_jitter` is below `piece`")]
+    Piece,
     /// A field of a mode on a rule without a mode.
     #[error("`{0}` needs a `mode` that takes it; a rule with only a delay always forwards")]
     FieldWithoutMode(&'static str),
@@ -321,4 +333,16 @@ pub enum RuleError {
     /// Ordinals in a Pod without one.
     #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
     NoOrdinal,
+}
+
+/// What would be right in place of a field that rules on TCP proxies do not have.
+fn hint(field: &str) -> String {
+    match field {
+        "client" => "; for some peers, write `from`".to_owned(),
+        "mode" => {
+            let modes: Vec<&str> = super::mode::ModeInfo::all_of_tcp().map(|info| info.name).collect();
+            format!("; its modes are {}", modes.join(", "))
+        }
+        _ => String::new(),
+    }
 }

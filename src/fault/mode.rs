@@ -7,7 +7,8 @@ mod handshake;
 mod table;
 
 pub use field::{
-    DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_SPEED, DEFAULT_STATUS, ModeField, ModeParts,
+    DEFAULT_BODY, DEFAULT_DRIP, DEFAULT_LOCATION, DEFAULT_PAUSE, DEFAULT_PIECE, DEFAULT_SPEED,
+    DEFAULT_STATUS, ModeField, ModeParts,
 };
 pub use grpc::GrpcStatus;
 pub use handshake::{HandshakeFault, TlsAlert};
@@ -66,6 +67,32 @@ pub enum Mode {
         /// Message; if empty, a line that names the rule.
         message: String,
     },
+    /// What only a connection of a TCP proxy gets.
+    Wire(WireMode),
+}
+
+/// A mode that only connections of TCP proxies have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireMode {
+    /// The end of a stream comes late.
+    SlowClose,
+    /// Small pieces with pauses between them.
+    Slice(Slices),
+    /// RST after the accept.
+    Refuse,
+    /// Nothing after the accept, in both directions.
+    Drop,
+}
+
+/// How a stream is sliced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Bytes of a piece, on average; more than 0.
+    pub piece: u64,
+    /// By how many bytes a piece is longer or shorter at most; below `piece`.
+    pub jitter: u64,
+    /// The time between two pieces.
+    pub pause: std::time::Duration,
 }
 
 /// Limit of the body bytes that the kubelet reads. Later bytes matter only if they arrive in the same read.
@@ -105,6 +132,10 @@ impl Mode {
             Self::Throttle { .. } => &table::THROTTLE,
             Self::Corrupt { .. } => &table::CORRUPT,
             Self::Grpc { .. } => &table::GRPC,
+            Self::Wire(WireMode::SlowClose) => &table::SLOW_CLOSE,
+            Self::Wire(WireMode::Slice(_)) => &table::SLICE,
+            Self::Wire(WireMode::Refuse) => &table::REFUSE,
+            Self::Wire(WireMode::Drop) => &table::DROP,
         }
     }
 
@@ -163,6 +194,7 @@ impl Mode {
                 parts.grpc_status = *status;
                 parts.grpc_message.clone_from(message);
             }
+            Self::Wire(WireMode::Slice(slices)) => parts.slices = *slices,
             _ => {}
         }
         parts

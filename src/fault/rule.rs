@@ -1,5 +1,7 @@
 //! A rule: a condition, its targets and an effect.
 
+mod connection;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use super::process::ProcessMode;
 use super::proxy::ProxyName;
 use super::replica::{Pods, Replica};
 use super::request_match::Match;
+use super::stream::OnConnection;
 use super::target::{ClientFilter, Targets};
 use super::trigger::Trigger;
 
@@ -134,6 +137,8 @@ pub struct Rule {
     answer: Option<Box<Answer>>,
     /// The requests of its targets that it acts on; absent for all.
     request_match: Option<Box<Match>>,
+    /// Absent for most rules, which are not about TCP proxies.
+    on_connection: Option<Box<OnConnection>>,
 }
 
 impl Rule {
@@ -160,7 +165,7 @@ impl Rule {
             Action::Handshake { .. } => check_handshake(client, &trigger)?,
             Action::Process { mode, .. } => check_process(client, &trigger, mode)?,
         }
-        Ok(Self { name, client, trigger, action, answer: None, request_match: None })
+        Ok(Self { name, client, trigger, action, answer: None, request_match: None, on_connection: None })
     }
 
     /// The rule, restricted to requests that match.

@@ -175,7 +175,8 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         | Mode::Drip { .. }
         | Mode::Throttle { .. }
         | Mode::Corrupt { .. }
-        | Mode::Grpc { .. } => return None,
+        | Mode::Grpc { .. }
+        | Mode::Wire(_) => return None,
         Mode::Hang => bare(b"", Ending::Never),
         Mode::Close => bare(b"", Ending::Fin),
         Mode::Reset => bare(b"", Ending::Rst),

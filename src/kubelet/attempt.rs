@@ -290,6 +290,8 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
             let read = size.min(KUBELET_BODY_LIMIT);
             slow(read as f64 * 1e9 / *speed as f64, status.unwrap_or(ordinary.status))
         }
+        // No rule on requests has it.
+        Mode::Wire(_) => at_once(whole(None)),
         Mode::Corrupt { status, .. } => at_once(whole(*status)),
         // The kubelet's httpGet checks only the status.
         Mode::Grpc { .. } => at_once(AttemptResult::of_status(200)),
@@ -332,6 +334,8 @@ pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> Reply {
         Mode::Malformed(partial) => Symptom::BodyMalformed(partial.own_status()),
         Mode::Corrupt { .. } => Symptom::Corrupt,
         Mode::Grpc { status, .. } => Symptom::Rpc(*status),
+        // No rule on calls has it.
+        Mode::Wire(_) => return Reply { at: head, outcome: message(None) },
     };
     Reply { at: head, outcome: AttemptResult::Failure(symptom) }
 }

@@ -89,7 +89,17 @@ async fn write_all(socket: &Socket, state: &ConnectionState, mut bytes: &[u8]) -
 /// Sends FIN and gives the client time to read what was sent before.
 pub(super) async fn linger(socket: &Socket) {
     socket.shutdown();
-    let _ = tokio::time::timeout(LINGER_TIME, discard(socket.tcp(), LINGER_BYTES)).await;
+    give_time(socket.tcp()).await;
+}
+
+/// The same on a bare socket.
+pub(crate) async fn linger_bare(socket: &TcpStream) {
+    let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+    give_time(socket).await;
+}
+
+async fn give_time(socket: &TcpStream) {
+    let _ = tokio::time::timeout(LINGER_TIME, discard(socket, LINGER_BYTES)).await;
 }
 
 /// Reads and discards until the client closes the connection or has sent `most` bytes.

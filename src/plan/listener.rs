@@ -11,21 +11,23 @@ use crate::fault::{Action, Cut, HandshakeFault, ListenerName, ModeField, Network
 use crate::plan::error::Reason;
 
 /// Reads `mode`, `from` and `alert`; fields that only rules for requests have are errors.
-pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Action> {
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, listener: ListenerName) -> Option<Action> {
+    let what = match &listener {
+        ListenerName::Probe => "target listener, which has no requests, only time",
+        ListenerName::Proxy(_) => "a partition of a proxy, which has only time and peers",
+    };
     let fault = fields.get("mode").and_then(Value::as_str).and_then(HandshakeFault::from_name);
     // Handshakes are drawn; a partition cuts all connections alike.
     let of_draws = ["rate", "burst", "ramp"].into_iter().filter(|_| fault.is_none());
-    let of_requests = ModeField::ALL.into_iter().filter(|field| *field != ModeField::Alert);
+    let of_requests =
+        ModeField::ALL.into_iter().chain(ModeField::OF_TCP).filter(|field| *field != ModeField::Alert);
     for field in of_draws.chain(["delay"]).chain(of_requests.map(ModeField::name)) {
         if fields.get(field).is_some() {
-            reader.fail(field, Reason::NotWith("target listener, which has no requests, only time".into()));
+            reader.fail(field, Reason::NotWith(what.into()));
         }
     }
     if fault.is_none() && fields.get("when").is_some_and(|when| when.get("requests").is_some()) {
-        reader.fail(
-            "when.requests",
-            Reason::NotWith("target listener, which has no requests, only time".into()),
-        );
+        reader.fail("when.requests", Reason::NotWith(what.into()));
     }
     let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
     reader.required(fields, "mode");
@@ -45,7 +47,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
         reader.fail_value("alert", value, Reason::NotWith(format!("mode {name}")));
     }
     Some(match (mode?, alert) {
-        (Effect::Cut(cut), _) => Action::Listener { listener: ListenerName::Probe, cut, from: from? },
+        (Effect::Cut(cut), _) => Action::Listener { listener, cut, from: from? },
         (Effect::Handshake(HandshakeFault::Alert(_)), Some(alert)) => {
             Action::Handshake { fault: HandshakeFault::Alert(alert), from: from? }
         }

@@ -58,24 +58,31 @@ pub(crate) fn percent_of(rate: Rate) -> f64 {
 }
 
 /// Reads the mode of a rule for requests, and its fields.
-pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Mode> {
+/// With `has_proxies`, it may be one of TCP proxies.
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, has_proxies: bool) -> Option<Mode> {
+    let all = || ModeField::ALL.into_iter().chain(ModeField::OF_TCP);
     if fields.get("mode").is_none() {
-        for field in ModeField::ALL {
+        for field in all().filter(|field| *field != ModeField::Stream) {
             if let Some(value) = fields.get(field.name()) {
                 reader.fail_value(field.name(), value, Reason::Needs("a `mode` that takes it".to_owned()));
             }
         }
         return None;
     }
-    let info = reader.parsed(fields, "mode", "text", |text| {
-        request_mode(text, "requests (only target listener has it)")
+    let info = reader.parsed(fields, "mode", "text", |text| match ModeInfo::of_proxies(text) {
+        Some(info) if has_proxies => Ok(info),
+        _ => request_mode(text, "requests (only target listener has it)"),
     })?;
-    for field in ModeField::ALL {
-        if let Some(value) = fields.get(field.name()).filter(|_| !info.takes(field)) {
+    let takes = |field| info.takes(field) || (has_proxies && info.takes_on_tcp(field));
+    // What a delay needs besides, a mode does not mind.
+    let of_delay = |field| field == ModeField::Stream && has_proxies && fields.get("delay").is_some();
+    for field in all() {
+        if let Some(value) = fields.get(field.name()).filter(|_| !takes(field) && !of_delay(field)) {
             reader.fail_value(field.name(), value, Reason::NotWith(format!("mode {}", info.name)));
         }
     }
     let default = ModeParts::default();
+    let slices = super::connection::slices(reader, fields, default.slices);
     info.mode(ModeParts {
         status: reader.parsed(fields, "status", "a number", status),
         body: reader.parsed(fields, "body", "a size", units::size).unwrap_or(default.body),
@@ -91,5 +98,6 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Mode
         grpc_message: reader
             .parsed(fields, "grpc_message", "text", |text| Ok::<_, Reason>(text.to_owned()))
             .unwrap_or(default.grpc_message),
+        slices,
     })
 }

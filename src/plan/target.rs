@@ -3,7 +3,7 @@
 use super::error::{self, ConfigError, Errors, Reason};
 use super::process::PROCESS;
 use super::reader::{FieldReader, Fields};
-use crate::fault::{MAX_PROXIES, ProxyName, Rule, RuleError, Target, Targets};
+use crate::fault::{MAX_PROXIES, Protocol, ProxyName, Rule, RuleError, Target, Targets};
 
 pub(super) const LISTENER: &str = "listener";
 
@@ -64,14 +64,23 @@ pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Su
     }
 }
 
-/// Errors of rules that act on proxies which do not exist; each rule with the place that its error names.
+/// Errors of rules that act on proxies which do not exist, or which speak another protocol; each rule with the place that
+/// its error names.
 pub fn check_targets<'a>(
     rules: impl IntoIterator<Item = (&'a Rule, String)>,
-    proxies: &[&ProxyName],
+    proxies: &[(&ProxyName, Protocol)],
 ) -> Errors {
     let mut errors = Errors::new();
     for (rule, place) in rules {
-        for name in rule.proxies().filter(|name| !proxies.contains(name)) {
+        for name in rule.proxies() {
+            let known = proxies.iter().find(|(known, _)| *known == name);
+            if let Some((_, protocol)) = known {
+                if let Err(error) = rule.check_protocol(*protocol) {
+                    let field = super::field_of(&error);
+                    errors.push(ConfigError::new(place.clone(), error).field(field));
+                }
+                continue;
+            }
             let reason = unknown_target(name.as_str(), known_targets(proxies));
             errors.push(ConfigError::new(place.clone(), reason).field("target").value(name.as_str()));
         }
@@ -79,9 +88,9 @@ pub fn check_targets<'a>(
     errors
 }
 
-fn known_targets(proxies: &[&ProxyName]) -> Vec<String> {
+fn known_targets(proxies: &[(&ProxyName, Protocol)]) -> Vec<String> {
     let classes = Target::ALL.iter().map(|target| target.name()).chain([LISTENER, PROCESS]);
-    classes.chain(proxies.iter().map(|name| name.as_str())).map(str::to_owned).collect()
+    classes.chain(proxies.iter().map(|(name, _)| name.as_str())).map(str::to_owned).collect()
 }
 
 fn unknown_target(name: &str, known: Vec<String>) -> Reason {

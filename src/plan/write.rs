@@ -52,6 +52,7 @@ pub fn write_rule(rule: &Rule) -> Value {
                 put("body_text", body_text.as_deref().map(Value::from));
                 put("forward", forward.then_some(true.into()));
             }
+            super::connection::write(rule.on_connection(), &mut fields);
         }
         Action::Listener { cut, .. } => put("mode", Some(cut.name().into())),
         Action::Handshake { fault, .. } => {
@@ -140,7 +141,7 @@ fn write_delay(delay: &Delay) -> Value {
 
 fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
     let (parts, default) = (mode.parts(), ModeParts::default());
-    ModeField::ALL.into_iter().filter_map(move |field| {
+    ModeField::ALL.into_iter().chain(ModeField::OF_TCP).filter_map(move |field| {
         let value = match field {
             ModeField::Status => parts.status.map(Value::from),
             ModeField::Location => {
@@ -158,8 +159,17 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
             ModeField::GrpcMessage => {
                 (parts.grpc_message != default.grpc_message).then(|| parts.grpc_message.clone().into())
             }
-            // They belong to the rule, the last one to one for handshakes.
-            ModeField::Headers | ModeField::BodyText | ModeField::Forward | ModeField::Alert => None,
+            // They belong to the rule.
+            ModeField::Headers
+            | ModeField::BodyText
+            | ModeField::Forward
+            | ModeField::Alert
+            | ModeField::Stream
+            | ModeField::After
+            | ModeField::CloseAfter => None,
+            ModeField::Piece | ModeField::PieceJitter | ModeField::Pause => {
+                super::connection::write_slices(field, parts.slices, default.slices)
+            }
         };
         Some((field.name(), value?))
     })

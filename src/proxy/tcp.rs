@@ -5,6 +5,7 @@
 
 mod buffers;
 mod connection;
+mod faults;
 mod pipe;
 mod relay;
 
@@ -17,12 +18,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::own::OwnListeners;
+use crate::clock::Timer;
+use crate::engine::Engine;
 use crate::env::ForwardOptions;
-use crate::fault::UpstreamPlace;
+use crate::fault::{Slot, UpstreamPlace};
 use crate::listener::budget::{Budget, Share};
 use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
 pub use buffers::Buffers;
+pub use faults::ProxyRules;
 
 /// Memory of an idle connection, in bytes: its task, and the kernel's sockets.
 const IDLE_MEMORY: usize = 8 << 10;
@@ -30,6 +34,10 @@ const IDLE_MEMORY: usize = 8 << 10;
 /// What all TCP proxies share.
 #[derive(Clone, Debug)]
 pub struct TcpShared {
+    /// Numbers connections and counts what rules do to them.
+    pub engine: Engine,
+    /// Waits until bytes are due.
+    pub timer: Timer,
     /// Counts what limits cut short.
     pub metrics: Arc<Metrics>,
     /// The memory that clients take up.
@@ -49,11 +57,13 @@ pub struct TcpShared {
 /// A proxy in front of a server of any protocol over TCP.
 pub struct TcpProxy {
     name: Arc<str>,
+    slot: Slot,
     upstream: Mutex<UpstreamPlace>,
     shared: TcpShared,
     metrics: Arc<ProxyMetrics>,
     upstream_metrics: Arc<UpstreamMetrics>,
     conditions: watch::Receiver<Conditions>,
+    rules: watch::Receiver<Arc<ProxyRules>>,
 }
 
 impl fmt::Debug for TcpProxy {
@@ -65,14 +75,16 @@ impl fmt::Debug for TcpProxy {
 impl TcpProxy {
     /// A proxy that forwards to `upstream`.
     pub fn new(
-        name: &str,
+        (name, slot): (&str, Slot),
         upstream: UpstreamPlace,
         shared: TcpShared,
         conditions: watch::Receiver<Conditions>,
+        rules: watch::Receiver<Arc<ProxyRules>>,
     ) -> Arc<Self> {
         let (metrics, upstream_metrics) = (shared.metrics.tcp_proxy(name), shared.metrics.upstream(name));
         let upstream = Mutex::new(upstream);
-        Arc::new(Self { name: name.into(), upstream, shared, metrics, upstream_metrics, conditions })
+        let name = name.into();
+        Arc::new(Self { name, slot, upstream, shared, metrics, upstream_metrics, conditions, rules })
     }
 
     /// Forwards connections that come from here on to another upstream.

@@ -13,17 +13,20 @@ use tracing::info;
 
 use super::spare_files;
 use crate::env::{Address, ForwardOptions, Limits};
-use crate::fault::{ListenerId, ProxyName, Slot, UpstreamAddress};
+use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::Budget;
 use crate::listener::{self, BindError, Conditions, Encryption, Faulted, PartitionedListener, Stage};
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
-use crate::proxy::{Buffers, Forwarder, OwnListeners, TcpProxy, TcpShared};
+use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 
 /// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// The shortest time between two looks at the windows of rules on proxies.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Holds the listeners of proxies.
 pub(super) struct Proxies {
@@ -36,8 +39,6 @@ pub(super) struct Proxies {
     /// What TCP proxies read into.
     buffers: Arc<Buffers>,
     runtime: Handle,
-    /// Whether all rules are stopped, as the probe listener hears it.
-    conditions: watch::Receiver<Conditions>,
     state: Mutex<State>,
 }
 
@@ -46,9 +47,12 @@ struct State {
     /// Bound, and not served yet.
     bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
     served: HashMap<ProxyName, Served>,
-    /// Removed proxies that are draining. Their connections follow the conditions until the last has ended.
-    draining: Vec<(JoinHandle<()>, watch::Sender<Conditions>)>,
+    /// Of proxies that are gone, and drain. Their connections obey the conditions until the last has ended.
+    draining: Vec<Draining>,
 }
+
+/// The task of a proxy that is gone, and what its connections obey.
+type Draining = (JoinHandle<()>, watch::Sender<Conditions>, watch::Sender<Arc<ProxyRules>>);
 
 /// How a proxy forwards.
 enum Forwards {
@@ -62,6 +66,7 @@ struct Served {
     local: SocketAddr,
     forwards: Forwards,
     conditions: watch::Sender<Conditions>,
+    rules: watch::Sender<Arc<ProxyRules>>,
     serving: JoinHandle<()>,
 }
 
@@ -90,35 +95,55 @@ impl Proxies {
     ) -> Self {
         let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
         let state = Mutex::new(State { bound, ..State::default() });
-        let conditions = app.conditions.clone();
         let (runtime, buffers) = (Handle::current(), Arc::default());
-        Self { app, budget, tls, limits, options, own, buffers, runtime, conditions, state }
+        Self { app, budget, tls, limits, options, own, buffers, runtime, state }
     }
 
-    /// Notifies proxies of partitions and of a stop of all rules. Never returns.
+    /// Tells proxies which rules on them are in force, and lets go what rules hold when all are stopped. Never ends.
     pub(super) async fn follow(self: Arc<Self>) {
-        let mut conditions = self.conditions.clone();
-        while conditions.changed().await.is_ok() {
-            conditions.mark_unchanged();
+        let mut plans = self.app.engine.subscribe();
+        loop {
+            plans.borrow_and_update();
             for served in self.state().served.values() {
-                let now = self.conditions_of(&served.proxy.name);
-                served.conditions.send_if_modified(|conditions| {
-                    let before = *conditions;
-                    (conditions.is_stopped, conditions.link) = (now.is_stopped, now.link);
-                    // Cuts of some clients may have changed without a change of the link.
-                    *conditions != before || now.link.partial
-                });
+                self.inform(served);
             }
+            let began = Instant::now();
+            let next = plans.borrow().plan.next_change_of_proxies(self.app.engine.elapsed());
+            let next = next.map(|next| self.app.engine.instant(next));
+            tokio::select! {
+                changed = plans.changed() => if changed.is_err() { return },
+                () = self.app.timer.sleep_until_some(next) => {}
+            }
+            self.app.timer.sleep_until(began + MIN_PAUSE).await;
         }
     }
 
-    /// The partition of a proxy's listener, and whether all rules are stopped.
-    fn conditions_of(&self, name: &ProxyName) -> Conditions {
-        let engine = &self.app.engine;
-        let (active, is_stopped) = (engine.active(), self.conditions.borrow().is_stopped);
-        let slot = active.plan.proxies().slot(name).map(ListenerId::Proxy);
-        let link = slot.map(|listener| active.plan.link(listener, engine.elapsed())).unwrap_or_default();
-        Conditions { link, is_stopped, ..Conditions::default() }
+    /// Tells a proxy which rules on it are in force now.
+    fn inform(&self, served: &Served) {
+        let Some((link, rules)) = self.rules(&served.proxy.name) else { return };
+        let is_stopped = rules.active.plan.is_stopped();
+        let is_changed = served.conditions.send_if_modified(|conditions| {
+            let before = (conditions.link, conditions.is_stopped);
+            (conditions.link, conditions.is_stopped) = (link, is_stopped);
+            before != (link, is_stopped) || link.partial
+        });
+        served.rules.send_if_modified(|known| {
+            let has_none = known.open.is_empty() && rules.open.is_empty();
+            let is_same = known.open == rules.open && Arc::ptr_eq(&known.active, &rules.active);
+            let is_news = is_changed || !(has_none || is_same);
+            // Also where nothing follows from it, so that no plan of the past is held.
+            *known = Arc::new(rules);
+            is_news
+        });
+    }
+
+    /// What rules do to a proxy now: to its listener, and to its connections.
+    fn rules(&self, name: &ProxyName) -> Option<(Link, ProxyRules)> {
+        let (active, now) = (self.app.engine.active(), self.app.engine.elapsed());
+        let slot = active.plan.proxies().slot(name)?;
+        let (link, open) =
+            (active.plan.link(ListenerId::Proxy(slot), now), active.plan.open_rules(slot, now));
+        Some((link, ProxyRules { active, open }))
     }
 
     /// Whether there are proxies.
@@ -150,7 +175,10 @@ impl Proxies {
     fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
         let slot = self.app.engine.active().plan.proxies().slot(&proxy.name)?;
         let local = listener.local_addr();
-        let conditions = watch::Sender::new(self.conditions_of(&proxy.name));
+        let (link, rules) = self.rules(&proxy.name)?;
+        let is_stopped = rules.active.plan.is_stopped();
+        let conditions = watch::Sender::new(Conditions { link, is_stopped, ..Conditions::default() });
+        let rules = watch::Sender::new(Arc::new(rules));
         info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
         self.own.add(local);
         let (forwards, serving) = match &proxy.upstream {
@@ -162,12 +190,13 @@ impl Proxies {
             }
             ProxyUpstream::Tcp(place) => {
                 let (shared, conditions) = (self.tcp_shared(), conditions.subscribe());
-                let tcp = TcpProxy::new(proxy.name.as_str(), place.clone(), shared, conditions);
+                let name = (proxy.name.as_str(), slot);
+                let tcp = TcpProxy::new(name, place.clone(), shared, conditions, rules.subscribe());
                 let serving = self.runtime.spawn(tcp.clone().serve(listener));
                 (Forwards::Tcp(tcp), serving)
             }
         };
-        Some(Served { proxy: proxy.clone(), local, forwards, conditions, serving })
+        Some(Served { proxy: proxy.clone(), local, forwards, conditions, rules, serving })
     }
 
     fn http_service(
@@ -197,6 +226,8 @@ impl Proxies {
 
     fn tcp_shared(&self) -> TcpShared {
         TcpShared {
+            engine: self.app.engine.clone(),
+            timer: self.app.timer.clone(),
             metrics: self.app.metrics.clone(),
             budget: self.budget.clone(),
             buffers: self.buffers.clone(),
@@ -222,13 +253,13 @@ impl Proxies {
     }
 
     /// The listener closes at once; requests under way may go on for a while.
-    fn end(&self, served: Served, draining: &mut Vec<(JoinHandle<()>, watch::Sender<Conditions>)>) {
+    fn end(&self, served: Served, draining: &mut Vec<Draining>) {
         info!(proxy = %served.proxy.name, listen = %served.local, "proxy closed");
         self.own.remove(served.local);
         self.app.metrics.retire_proxy(served.proxy.name.as_str());
         let until = Instant::now() + GRACE;
         served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
-        draining.push((served.serving, served.conditions));
+        draining.push((served.serving, served.conditions, served.rules));
     }
 }
 
@@ -276,7 +307,7 @@ impl ProxyHost for Proxies {
         let _runtime = self.runtime.enter();
         let mut state = self.state();
         let State { bound, served, draining } = &mut *state;
-        draining.retain(|(serving, _)| !serving.is_finished());
+        draining.retain(|(serving, ..)| !serving.is_finished());
         let is_wanted = |of: &Served| {
             wanted.iter().any(|proxy| proxy.name == of.proxy.name && proxy.listen == of.proxy.listen)
         };
@@ -300,6 +331,10 @@ impl ProxyHost for Proxies {
         }
         // What was bound for a plan that was refused after all.
         bound.clear();
+        // The change that has called acts at once.
+        for served in served.values() {
+            self.inform(served);
+        }
     }
 
     fn address(&self, name: &ProxyName) -> Option<SocketAddr> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::fault::{MAX_PROXIES, MAX_RULES, Plan, PlanError, ProxyName, Rule, RuleName};
+use crate::fault::{MAX_PROXIES, MAX_RULES, Plan, PlanError, Protocol, ProxyName, Rule, RuleName};
 use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Reason, Source, check_proxies, check_targets};
 
 /// A plan and its source.
@@ -45,7 +45,8 @@ pub struct Hidden {
 impl Merged {
     /// Errors of proxies and of rules that target them, which only all sources together show.
     pub fn check(&self) -> Errors {
-        let names: Vec<&ProxyName> = self.proxies.iter().map(|(proxy, _)| &proxy.name).collect();
+        let names: Vec<(&ProxyName, Protocol)> =
+            self.proxies.iter().map(|(proxy, _)| (&proxy.name, proxy.protocol())).collect();
         let rules = self.rules.iter().map(|(rule, _)| (rule, rule.name().to_string()));
         let mut errors = check_targets(rules, &names);
         if names.len() > MAX_PROXIES {

@@ -73,6 +73,12 @@ fn the_documentation_has_the_table_of_modes() {
     }
     check_block("grpc-modes", &grpc);
     check_block("partition-modes", &listener);
+    let mut tcp = "| mode | fields | what happens to a connection |\n|---|---|---|\n".to_owned();
+    for ModeInfo { name, tcp_fields, tcp: does, .. } in ModeInfo::all_of_tcp() {
+        let fields: Vec<String> = tcp_fields.iter().map(|field| format!("`{}`", field.name())).collect();
+        writeln!(tcp, "| `{name}` | {} | {does} |", fields.join(", ")).unwrap();
+    }
+    check_block("tcp-modes", &tcp);
 }
 
 const OPENAPI: &str = "src/admin/openapi.json";
@@ -103,7 +109,8 @@ fn check_schemas(expected: &[(&str, Value)]) {
 #[test]
 fn the_description_of_the_api_has_the_modes_and_their_fields() {
     let mut names: Vec<&str> = Vec::new();
-    for name in ModeInfo::all_of_requests().chain(ModeInfo::all_of_listener()).map(|info| info.name) {
+    let all = ModeInfo::all_of_requests().chain(ModeInfo::all_of_tcp()).chain(ModeInfo::all_of_listener());
+    for name in all.map(|info| info.name) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -122,7 +129,8 @@ fn the_description_of_the_api_has_the_modes_and_their_fields() {
     });
     let openapi = openapi();
     let of_process = ProcessField::ALL.map(ProcessField::name);
-    for field in ModeField::ALL.into_iter().map(ModeField::name).chain(of_process) {
+    let of_modes = ModeField::ALL.into_iter().chain(ModeField::OF_TCP);
+    for field in of_modes.map(ModeField::name).chain(of_process) {
         let pointer = format!("/components/schemas/Rule/properties/{field}");
         assert!(openapi.pointer(&pointer).is_some(), "{pointer}");
     }
@@ -217,12 +225,13 @@ fn the_help_of_fault_names_every_mode() {
     kube_probesim::cli::fault::run(["--help".into()], [], &mut help, &mut Vec::new());
     let help = String::from_utf8(help).unwrap();
     let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
-    for info in ModeInfo::all_of_requests().chain(ModeInfo::all_of_listener()) {
+    for info in ModeInfo::all_of_requests().chain(ModeInfo::all_of_tcp()).chain(ModeInfo::all_of_listener()) {
         assert!(words.contains(&info.name), "{} is missing in\n{help}", info.name);
     }
-    for field in ModeField::ALL {
+    for field in ModeField::ALL.into_iter().chain(ModeField::OF_TCP) {
         let option = match field {
             ModeField::Headers => "answer-header".to_owned(),
+            ModeField::After => "wait".to_owned(),
             _ => field.name().replace('_', "-"),
         };
         assert!(help.contains(&format!("--{option} ")), "{option}");

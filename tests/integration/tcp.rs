@@ -1,5 +1,6 @@
 //! Proxies in front of servers of any protocol.
 
+mod faults;
 mod peer;
 
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ async fn address(service: &Service, name: &str) -> SocketAddr {
 /// A service with a proxy `db` in front of `upstream`, and where that listens.
 async fn in_front_of(upstream: SocketAddr, plan: &str) -> (Service, SocketAddr) {
     let proxies = format!("db=:0->{upstream}");
-    let service = Service::start(&[("PROXIES", &proxies), ("FAULTS", plan)]).await;
+    let service =
+        Service::start(&[("PROXIES", &proxies), ("FAULTS", plan), ("SHUTDOWN_GRACE", "100ms")]).await;
     let db = address(&service, "db").await;
     (service, db)
 }

@@ -55,7 +55,7 @@ impl<'a> Groups<'a> {
             ModeField::GrpcStatus => of.grpc_status.as_ref().map(|parsed| &parsed.name),
             ModeField::GrpcMessage => of.grpc_message.as_ref().map(|parsed| &parsed.name),
             // Rules of plans alone have them.
-            ModeField::Headers | ModeField::BodyText | ModeField::Forward | ModeField::Alert => None,
+            _ => None,
         };
         let untaken: Vec<_> = ModeField::ALL
             .into_iter()

@@ -1,6 +1,6 @@
 //! Limits of mode values.
 
-use super::Mode;
+use super::{Mode, Slices, WireMode};
 use crate::fault::error::RuleError;
 use crate::fault::limits::{MAX_BODY, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_SPEED};
 
@@ -25,6 +25,9 @@ impl Mode {
                 Err(RuleError::GrpcMessage(message.len()))
             }
             Mode::Drip { over, .. } if over.is_zero() || *over > MAX_DELAY => Err(RuleError::Drip(*over)),
+            Mode::Wire(WireMode::Slice(Slices { piece, jitter, .. })) if *piece == 0 || jitter >= piece => {
+                Err(RuleError::Piece)
+            }
             Mode::Redirect(location)
                 if location.is_empty() || !location.bytes().all(|c| c.is_ascii_graphic()) =>
             {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GrpcStatus, Partial};
+use super::{GrpcStatus, Partial, Slices};
 use crate::fault::rate::Rate;
 
 /// Default status of modes that send one.
@@ -17,6 +17,11 @@ pub const DEFAULT_LOCATION: &str = "http://probesim.invalid/";
 pub const DEFAULT_SPEED: u64 = 1 << 10;
 /// Default share of corrupted bytes, in percent.
 const DEFAULT_SHARE: f64 = 1.0;
+
+/// Bytes of a piece of a sliced stream, unless given.
+pub const DEFAULT_PIECE: u64 = 64;
+/// The time between two pieces of a sliced stream, unless given.
+pub const DEFAULT_PAUSE: Duration = Duration::from_millis(1);
 
 /// A field of a rule that belongs to some modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +50,26 @@ pub enum ModeField {
     Forward,
     /// `alert`: the alert of a handshake that fails.
     Alert,
+    /// `stream`: the direction in which a connection is acted on.
+    Stream,
+    /// `after`: how long a connection goes on before the fault.
+    After,
+    /// `close_after`: how long a connection hangs before it is closed.
+    CloseAfter,
+    /// `piece`: bytes of a piece.
+    Piece,
+    /// `piece_jitter`: by how many bytes a piece is longer or shorter.
+    PieceJitter,
+    /// `pause`: the time between two pieces.
+    Pause,
 }
 
 impl ModeField {
-    /// All fields.
+    /// All fields that only modes on connections of TCP proxies take.
+    pub const OF_TCP: [Self; 6] =
+        [Self::Stream, Self::After, Self::CloseAfter, Self::Piece, Self::PieceJitter, Self::Pause];
+
+    /// All fields of modes on requests.
     pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Location,
@@ -79,6 +100,12 @@ impl ModeField {
             Self::BodyText => "body_text",
             Self::Forward => "forward",
             Self::Alert => "alert",
+            Self::Stream => "stream",
+            Self::After => "after",
+            Self::CloseAfter => "close_after",
+            Self::Piece => "piece",
+            Self::PieceJitter => "piece_jitter",
+            Self::Pause => "pause",
         }
     }
 }
@@ -102,6 +129,8 @@ pub struct ModeParts {
     pub grpc_status: GrpcStatus,
     /// gRPC status message; if empty, a line that names the rule.
     pub grpc_message: String,
+    /// How a stream is sliced.
+    pub slices: Slices,
 }
 
 impl Default for ModeParts {
@@ -115,6 +144,7 @@ impl Default for ModeParts {
             share: Rate::from_percent(DEFAULT_SHARE).unwrap_or(Rate::ALWAYS),
             grpc_status: GrpcStatus::UNAVAILABLE,
             grpc_message: String::new(),
+            slices: Slices { piece: DEFAULT_PIECE, jitter: 0, pause: DEFAULT_PAUSE },
         }
     }
 }

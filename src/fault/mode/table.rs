@@ -1,6 +1,6 @@
 //! The table of modes, used by parser, writer, API description, command line, metrics and documentation.
 
-use super::{Cut, DEFAULT_STATUS, HandshakeFault, Mode, ModeField, ModeParts, TlsAlert};
+use super::{Cut, DEFAULT_STATUS, HandshakeFault, Mode, ModeField, ModeParts, TlsAlert, WireMode};
 
 /// What a mode acts on, and its constructor.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub enum ActsOn {
     Listener(Cut),
     /// Handshakes of TLS on the listener.
     Handshake(HandshakeFault),
+    /// Connections of a TCP proxy alone.
+    Connections(fn(ModeParts) -> Mode),
 }
 
 /// The effect of a mode on the status code of the answer.
@@ -47,6 +49,10 @@ pub struct ModeInfo {
     pub http2: &'static str,
     /// What a call of the gRPC health service gets, and the status that clients make of it.
     pub grpc: &'static str,
+    /// What a client of a TCP proxy sees; empty where TCP proxies do not have the mode.
+    pub tcp: &'static str,
+    /// The fields that it takes there.
+    pub tcp_fields: &'static [ModeField],
     /// Exit code of curl.
     pub curl: &'static str,
     /// How the kubelet interprets it.
@@ -59,6 +65,22 @@ impl ModeInfo {
     /// Whether it has a field.
     pub fn takes(&self, field: ModeField) -> bool {
         self.fields.contains(&field)
+    }
+
+    /// Whether it takes a field on a TCP proxy.
+    pub fn takes_on_tcp(&self, field: ModeField) -> bool {
+        self.tcp_fields.contains(&field)
+    }
+
+    /// The row of a mode of some proxy, whatever its protocol.
+    pub fn of_proxies(name: &str) -> Option<&'static Self> {
+        let of_tcp = Self::all_of_tcp().filter(|info| matches!(info.acts_on, ActsOn::Connections(_)));
+        Self::all_of_requests().chain(of_tcp).find(|info| info.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The rows of all modes of TCP proxies.
+    pub fn all_of_tcp() -> impl Iterator<Item = &'static Self> {
+        MODES.iter().copied().filter(|info| !info.tcp.is_empty())
     }
 
     /// The row of a request mode.
@@ -86,10 +108,10 @@ impl ModeInfo {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Handshake(_)))
     }
 
-    /// The mode, if it is a request mode.
+    /// The mode, if it is one of requests or connections.
     pub fn mode(&self, parts: ModeParts) -> Option<Mode> {
         match self.acts_on {
-            ActsOn::Requests(make) => Some(make(parts)),
+            ActsOn::Requests(make) | ActsOn::Connections(make) => Some(make(parts)),
             ActsOn::Listener(_) | ActsOn::Handshake(_) => None,
         }
     }
@@ -111,6 +133,10 @@ pub const MODES: &[&ModeInfo] = &[
     &THROTTLE,
     &CORRUPT,
     &GRPC,
+    &SLOW_CLOSE,
+    &SLICE,
+    &REFUSE,
+    &DROP,
     &CUT_DROP,
     &CUT_REFUSE,
     &CUT_RESET,
@@ -136,6 +162,8 @@ const NO_ANSWER: ModeInfo = ModeInfo {
     client: "",
     http2: "",
     grpc: "",
+    tcp: "",
+    tcp_fields: &[],
     curl: "",
     kubelet: "failure",
     requests: "1",
@@ -185,6 +213,8 @@ pub(super) const HANG: ModeInfo = ModeInfo {
     client: "nothing, until it gives up",
     http2: "nothing on this stream",
     grpc: "nothing: DEADLINE_EXCEEDED",
+    tcp: "no more bytes of `stream`; with `close_after`, the connection is closed then, and when the rule ends",
+    tcp_fields: &[ModeField::Stream, ModeField::After, ModeField::CloseAfter],
     curl: "28",
     kubelet: "failure, after the timeout",
     ..NO_ANSWER
@@ -197,6 +227,8 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
     client: "FIN, no response",
     http2: "RST_STREAM (CANCEL)",
     grpc: "RST_STREAM (CANCEL): CANCELLED",
+    tcp: "FIN",
+    tcp_fields: &[ModeField::After],
     curl: "52",
     ..NO_ANSWER
 };
@@ -208,6 +240,8 @@ pub(super) const RESET: ModeInfo = ModeInfo {
     client: "RST, no response",
     http2: "RST_STREAM (INTERNAL_ERROR)",
     grpc: "RST_STREAM (INTERNAL_ERROR): INTERNAL",
+    tcp: "RST",
+    tcp_fields: &[ModeField::After],
     curl: "56",
     ..NO_ANSWER
 };
@@ -229,6 +263,8 @@ pub(super) const TRUNCATE: ModeInfo = ModeInfo {
     client: "`status`, `body` bytes of a longer body, FIN",
     http2: "`status`, `body` bytes of a longer body, END_STREAM",
     grpc: "less than a message, no trailers: INTERNAL, or UNKNOWN in grpcio",
+    tcp: "`body` bytes of `stream`, then FIN",
+    tcp_fields: &[ModeField::Body, ModeField::Stream],
     curl: "18",
     ..BODY
 };
@@ -285,6 +321,8 @@ pub(super) const THROTTLE: ModeInfo = ModeInfo {
     is_whole: true,
     client: "the answer, its body at `speed` bytes per second",
     grpc: "the message slowly: `SERVING`, or DEADLINE_EXCEEDED",
+    tcp: "`stream` at `speed` bytes per second",
+    tcp_fields: &[ModeField::Speed, ModeField::Stream],
     curl: "0, or 28",
     kubelet: "by its status; **error** where it outlasts the timeout",
     requests: "1; 3 on error",
@@ -299,6 +337,8 @@ pub(super) const CORRUPT: ModeInfo = ModeInfo {
     is_whole: true,
     client: "the answer, one bit flipped in `share` of its body's bytes",
     grpc: "a message with other bits: INTERNAL, RESOURCE_EXHAUSTED, or none in grpcio",
+    tcp: "one bit flipped in `share` of the bytes of `stream`",
+    tcp_fields: &[ModeField::Share, ModeField::Stream],
     curl: "0",
     kubelet: "by its status",
     requests: "1",
@@ -316,6 +356,42 @@ pub(super) const GRPC: ModeInfo = ModeInfo {
     curl: "0",
     kubelet: "success, as an HTTP answer",
     ..NO_ANSWER
+};
+
+/// What modes have that only TCP proxies know.
+const WIRE: ModeInfo =
+    ModeInfo { is_whole: true, curl: "by the protocol", kubelet: "by the protocol", ..NO_ANSWER };
+
+pub(super) const SLOW_CLOSE: ModeInfo = ModeInfo {
+    name: "slow-close",
+    acts_on: ActsOn::Connections(|_| Mode::Wire(WireMode::SlowClose)),
+    tcp: "the end of `stream` comes `after` later",
+    tcp_fields: &[ModeField::After, ModeField::Stream],
+    ..WIRE
+};
+
+pub(super) const SLICE: ModeInfo = ModeInfo {
+    name: "slice",
+    acts_on: ActsOn::Connections(|parts| Mode::Wire(WireMode::Slice(parts.slices))),
+    tcp: "`stream` in pieces of `piece` ± `piece_jitter` bytes, a `pause` between two",
+    tcp_fields: &[ModeField::Piece, ModeField::PieceJitter, ModeField::Pause, ModeField::Stream],
+    ..WIRE
+};
+
+pub(super) const REFUSE: ModeInfo = ModeInfo {
+    name: "refuse",
+    acts_on: ActsOn::Connections(|_| Mode::Wire(WireMode::Refuse)),
+    tcp: "with a `rate`: accepted, then reset; without one, new connections are refused",
+    is_whole: false,
+    ..WIRE
+};
+
+pub(super) const DROP: ModeInfo = ModeInfo {
+    name: "drop",
+    acts_on: ActsOn::Connections(|_| Mode::Wire(WireMode::Drop)),
+    tcp: "with a `rate`: accepted, then silence both ways; without one, new connections time out",
+    is_whole: false,
+    ..WIRE
 };
 
 pub(super) const CUT_DROP: ModeInfo = ModeInfo {

@@ -69,6 +69,9 @@ pub enum Reason {
         /// Its modes.
         modes: Vec<&'static str>,
     },
+    /// A partition of several proxies.
+    #[error("a partition acts on one proxy; write a rule for each")]
+    PartitionOfProxies,
     /// The listener beside other targets.
     #[error("listener cannot stand beside other targets: a cut takes them all; write a rule for each")]
     ListenerWithOthers,

@@ -42,6 +42,7 @@ fn modes() -> impl Strategy<Value = Mode> {
                 share: Rate::from_percent(f64::from(share) / 100.0).unwrap(),
                 grpc_status: GrpcStatus::parse(&code.to_string()).unwrap(),
                 grpc_message: message.trim().to_owned(),
+                slices: ModeParts::default().slices,
             })
             .unwrap()
         },

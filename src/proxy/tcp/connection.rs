@@ -2,39 +2,37 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::TcpProxy;
-use super::relay::Relay;
+use super::faults::{Faults, ProxyRules};
+use super::relay::{Ended, Relay};
+use crate::clock::Sleep;
+use crate::fault::Stream;
 use crate::listener::budget::Reservation;
-use crate::listener::{self, Stage};
+use crate::listener::{self, Conditions, Stage};
 use crate::proxy::connect;
 use crate::proxy::error::ForwardError;
 use crate::proxy::stream::UpstreamStream;
 use crate::telemetry::metrics::ConnectionResult;
 
+/// How often a connection that a rule silences is looked at: whether anybody is still there.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Serves one connection.
 pub(super) async fn serve(client: TcpStream, peer: SocketAddr, proxy: Arc<TcpProxy>, _memory: Reservation) {
     let open = Open::new(&proxy);
-    let result = match reach(&client, &proxy).await {
-        Ok(upstream) => {
-            let relay = Relay::new(UpstreamStream::Tcp(client), upstream);
-            carry(relay, &proxy).await
-        }
-        Err(error) => {
-            if let Some(fault) = error.fault() {
-                proxy.upstream_metrics.fault(fault);
-            }
-            warn!(proxy = %proxy.name, %peer, upstream = %proxy.upstream(), "the upstream {error}");
-            // An orderly end could be taken for an answer of the upstream.
-            listener::reset_on_close(&client);
-            ConnectionResult::UpstreamError
-        }
-    };
+    let faults = Faults::new(&proxy, peer.ip());
+    let (rules, conditions) = (proxy.rules.clone(), proxy.conditions.clone());
+    let result = Connection { proxy: &proxy, faults, rules, conditions }.run(client, peer).await;
     debug!(proxy = %proxy.name, %peer, result = result.name(), "a connection has ended");
     proxy.metrics.ended(result);
     drop(open);
@@ -69,28 +67,156 @@ async fn reach(client: &TcpStream, proxy: &TcpProxy) -> Result<UpstreamStream, F
     Box::pin(connect::connect(&place, source, &proxy.shared.own, options.connect_timeout)).await
 }
 
-/// Passes bytes on until the connection ends.
-async fn carry(mut relay: Relay, proxy: &TcpProxy) -> ConnectionResult {
-    let mut conditions = proxy.conditions.clone();
-    let result = loop {
-        let until = match conditions.borrow_and_update().stage {
+/// A connection under way.
+struct Connection<'a> {
+    proxy: &'a TcpProxy,
+    faults: Faults,
+    rules: watch::Receiver<Arc<ProxyRules>>,
+    conditions: watch::Receiver<Conditions>,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, client: TcpStream, peer: SocketAddr) -> ConnectionResult {
+        if let Some(result) = self.begin(&client).await {
+            return result;
+        }
+        let proxy = self.proxy;
+        match reach(&client, proxy).await {
+            Ok(upstream) => self.carry(Relay::new(UpstreamStream::Tcp(client), upstream)).await,
+            Err(error) => {
+                if let Some(fault) = error.fault() {
+                    proxy.upstream_metrics.fault(fault);
+                }
+                warn!(proxy = %proxy.name, %peer, upstream = %proxy.upstream(), "the upstream {error}");
+                // An orderly end could be taken for an answer of the upstream.
+                listener::reset_on_close(&client);
+                ConnectionResult::UpstreamError
+            }
+        }
+    }
+
+    /// Waits while a rule silences both streams; gives the result if the connection ends before it is connected.
+    async fn begin(&mut self, client: &TcpStream) -> Option<ConnectionResult> {
+        loop {
+            let rules = self.rules.borrow_and_update().clone();
+            self.faults.decide(self.proxy, &rules, None);
+            let now = self.proxy.shared.engine.elapsed();
+            if let Some(is_reset) = self.faults.ends(now) {
+                self.faults.confirm(&rules);
+                if is_reset {
+                    listener::reset_on_close(client);
+                } else {
+                    listener::linger_bare(client).await;
+                }
+                return Some(ConnectionResult::Fault);
+            }
+            if !Stream::ALL.into_iter().all(|stream| self.faults.hangs(stream, now)) {
+                return None;
+            }
+            self.faults.confirm(&rules);
+            if let Some(result) = self.wait(now).await {
+                return Some(result);
+            }
+            if matches!(client.take_error(), Ok(Some(_)) | Err(_)) {
+                return Some(ConnectionResult::ClientReset);
+            }
+        }
+    }
+
+    /// Passes bytes on until the connection ends.
+    async fn carry(&mut self, mut relay: Relay) -> ConnectionResult {
+        let mut rules = self.rules.borrow_and_update().clone();
+        let mut sleep: Option<Sleep> = None;
+        self.faults.decide(self.proxy, &rules, Some(&mut relay));
+        let ended = loop {
+            let now = self.proxy.shared.engine.elapsed();
+            if let Some(is_reset) = self.faults.ends(now) {
+                self.faults.confirm(&rules);
+                if is_reset {
+                    relay.reset();
+                    return ConnectionResult::Fault;
+                }
+                break Ended::Truncated;
+            }
+            for stream in Stream::ALL {
+                let hangs = self.faults.hangs(stream, now);
+                if hangs {
+                    self.faults.confirm(&rules);
+                }
+                relay.pipe(stream).hang(hangs);
+            }
+            let proxy = self.proxy;
+            let poll = poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(ended) = relay.poll(cx, proxy) {
+                        return Poll::Ready(ended);
+                    }
+                    let Some(at) = relay.wakes_at() else { return Poll::Pending };
+                    let at = proxy.shared.engine.instant(at);
+                    let sleep = sleep.get_or_insert_with(|| proxy.shared.timer.sleep_until(at));
+                    if sleep.deadline() != at {
+                        sleep.reset(at);
+                    }
+                    ready!(Pin::new(sleep).poll(cx));
+                }
+            });
+            tokio::select! {
+                biased;
+                result = self.wait(now) => {
+                    if let Some(result) = result {
+                        break Ended::Result(result);
+                    }
+                }
+                ended = poll => break ended,
+            }
+            if self.rules.has_changed().is_ok_and(|has| has) {
+                rules = self.rules.borrow_and_update().clone();
+                self.faults.decide(self.proxy, &rules, Some(&mut relay));
+            }
+            if relay.is_broken() {
+                break Ended::Result(ConnectionResult::ClientReset);
+            }
+        };
+        match ended {
+            Ended::Truncated => {
+                self.faults.confirm(&rules);
+                if let UpstreamStream::Tcp(client) = &relay.client {
+                    listener::linger_bare(client).await;
+                }
+                ConnectionResult::Fault
+            }
+            Ended::Result(result) => {
+                if matches!(result, ConnectionResult::ClientReset | ConnectionResult::UpstreamReset) {
+                    // Whoever is left learns how the connection ended.
+                    relay.reset();
+                }
+                result
+            }
+        }
+    }
+
+    /// Waits until something changes that concerns the connection as a whole; gives the result if it ends.
+    async fn wait(&mut self, now: Duration) -> Option<ConnectionResult> {
+        let engine = &self.proxy.shared.engine;
+        let until = match self.conditions.borrow_and_update().stage {
             Stage::Draining(until) => Some(until),
             Stage::Running | Stage::Leaving => None,
         };
+        let look = Stream::ALL.into_iter().any(|stream| self.faults.hangs(stream, now)).then_some(now + LOOK);
+        let next = [self.faults.next(now), look].into_iter().flatten().min();
+        let next = next.map(|at| engine.instant(at));
         tokio::select! {
             biased;
-            changed = conditions.changed() => if changed.is_err() {
-                break ConnectionResult::Drained;
-            },
-            result = poll_fn(|cx| relay.poll(cx, proxy)) => break result,
-            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                break ConnectionResult::Drained;
+            changed = self.conditions.changed() => changed.is_err().then_some(ConnectionResult::Drained),
+            changed = self.rules.changed() => {
+                // For whoever called: it looks again.
+                self.rules.mark_changed();
+                changed.is_err().then_some(ConnectionResult::Drained)
             }
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                Some(ConnectionResult::Drained)
+            }
+            () = self.proxy.shared.timer.sleep_until_some(next), if next.is_some() => None,
         }
-    };
-    if matches!(result, ConnectionResult::ClientReset | ConnectionResult::UpstreamReset) {
-        // Whoever is left learns how the connection ended.
-        relay.reset();
     }
-    result
 }

@@ -1,14 +1,16 @@
 //! One direction of a connection.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::TcpProxy;
 use super::buffers::SIZE;
-use crate::fault::Stream;
+use crate::fault::{Shape, Stream};
 use crate::listener::budget::{Reservation, Share};
 use crate::proxy::stream::UpstreamStream;
 
@@ -18,42 +20,112 @@ const LITTLE: usize = 4 << 10;
 /// A remainder up to this size is copied out of its buffer, so that a connection that waits holds little.
 const COPIED: usize = 16 << 10;
 
+/// What a chunk that waits takes beside its bytes.
+const OVERHEAD: usize = 128;
+
+/// Why a direction does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The source broke off.
+    Source,
+    /// The sink broke off.
+    Sink,
+    /// There is no memory for what the connection would hold.
+    Memory,
+    /// A rule let no more than so many bytes pass.
+    Truncated,
+}
+
 /// One direction of a connection.
 pub(super) struct Pipe {
     stream: Stream,
     /// What was read and is not written yet.
-    left: Option<Left>,
-    /// Whether the source has ended.
-    has_ended: bool,
-    /// Whether the sink has been told so.
-    is_closed: bool,
+    held: VecDeque<Chunk>,
+    held_bytes: usize,
+    /// The pieces in which the first of them leaves.
+    pieces: VecDeque<(usize, Duration)>,
+    /// How rules shape it.
+    shape: Option<Box<Shape>>,
+    end: End,
+    /// Whether a rule stops it.
+    is_hung: bool,
+    /// How many bytes a rule still lets pass.
+    limit: Option<u64>,
+    /// When it goes on by itself, on the engine's clock.
+    wakes_at: Option<Duration>,
 }
 
 /// Bytes that wait to be written.
-struct Left {
+struct Chunk {
     bytes: Box<[u8]>,
     from: usize,
     to: usize,
+    /// When they were read, on the engine's clock.
+    read_at: Duration,
     memory: Reservation,
 }
 
-/// Which side a connection broke on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    Source,
-    Sink,
-    /// There is no memory for what the connection would hold.
-    Memory,
+/// How far the end of the source is.
+enum End {
+    /// It has not come.
+    Open,
+    /// It came at this time.
+    Read(Duration),
+    /// It leaves at this time.
+    Due(Duration),
+    /// The sink was told.
+    Told,
 }
 
 impl Pipe {
     pub(super) const fn new(stream: Stream) -> Self {
-        Self { stream, left: None, has_ended: false, is_closed: false }
+        Self {
+            stream,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            pieces: VecDeque::new(),
+            shape: None,
+            end: End::Open,
+            is_hung: false,
+            limit: None,
+            wakes_at: None,
+        }
     }
 
     /// Whether all has been passed on, the end included.
     pub(super) const fn is_done(&self) -> bool {
-        self.is_closed
+        matches!(self.end, End::Told)
+    }
+
+    /// When it goes on by itself, on the engine's clock.
+    pub(super) const fn wakes_at(&self) -> Option<Duration> {
+        self.wakes_at
+    }
+
+    /// How rules shape it.
+    pub(super) fn shape(&self) -> Option<&Shape> {
+        self.shape.as_deref()
+    }
+
+    /// Is shaped in another way from here on. What is held leaves as the new rules have it, counted from when it came in.
+    pub(super) fn reshape(&mut self, shape: Option<Shape>) {
+        self.shape = shape.map(Box::new);
+        self.pieces.clear();
+        if let End::Due(_) = self.end {
+            self.end = End::Read(Duration::ZERO);
+        }
+    }
+
+    /// Stops, or goes on.
+    pub(super) const fn hang(&mut self, is_hung: bool) {
+        self.is_hung = is_hung;
+    }
+
+    /// Lets so many bytes pass; all of them without a limit. One that goes on counts what has passed already.
+    pub(super) const fn limit(&mut self, limit: Option<u64>, goes_on: bool) {
+        if !(goes_on && limit.is_some() && self.limit.is_some()) {
+            self.limit = limit;
+        }
     }
 
     /// Passes bytes on until there are none, or the sink takes none. Ready when all is passed on, the end included.
@@ -64,41 +136,95 @@ impl Pipe {
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
     ) -> Poll<Result<(), Broken>> {
+        self.wakes_at = None;
+        if self.is_hung || self.is_done() {
+            return if self.is_done() { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
         loop {
-            ready!(self.poll_write(cx, sink, proxy))?;
-            if self.has_ended {
-                if !self.is_closed {
-                    ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
-                    self.is_closed = true;
-                }
-                return Poll::Ready(Ok(()));
+            let write = self.poll_write(cx, sink, proxy)?;
+            if !matches!(self.end, End::Open) {
+                ready!(write);
+                return self.poll_end(cx, sink, proxy);
+            }
+            let most = self.shape.as_ref().map_or(1, |shape| shape.most_held());
+            if self.held_bytes >= most {
+                return Poll::Pending;
             }
             ready!(self.poll_read(cx, source, sink, proxy))?;
         }
     }
 
-    /// Writes what is left.
+    /// Writes what is held and due.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
-    ) -> Poll<Result<(), Broken>> {
-        if let Some(left) = &mut self.left {
-            let range = &left.bytes[left.from..left.to];
-            let written = write_all(cx, sink, range);
-            let (count, state) = written;
-            left.from += count;
-            proxy.metrics.passed(self.stream, count);
-            ready!(state).map_err(|_| Broken::Sink)?;
-            if let Some(left) = self.left.take() {
-                proxy.shared.buffers.give(left.bytes);
+    ) -> Result<Poll<()>, Broken> {
+        while let Some(chunk) = self.held.front_mut() {
+            if self.pieces.is_empty() {
+                let length = chunk.to - chunk.from;
+                match &mut self.shape {
+                    Some(shape) => self.pieces.extend(shape.pieces(length, chunk.read_at)),
+                    None => self.pieces.push_back((length, Duration::ZERO)),
+                }
             }
+            let Some((length, due)) = self.pieces.front_mut() else { break };
+            if *due > Duration::ZERO && *due > proxy.shared.engine.elapsed() {
+                self.wakes_at = Some(*due);
+                return Ok(Poll::Pending);
+            }
+            let allowed = self.limit.map_or(*length, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+            let end = chunk.from + allowed.min(*length);
+            let (count, state) = write_all(cx, sink, &chunk.bytes[chunk.from..end]);
+            chunk.from += count;
+            *length -= count;
+            self.held_bytes -= count;
+            proxy.metrics.passed(self.stream, count);
+            if let Some(limit) = &mut self.limit {
+                *limit -= count as u64;
+                if *limit == 0 {
+                    return Err(Broken::Truncated);
+                }
+            }
+            match state {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Err(Broken::Sink),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+            self.pieces.pop_front();
+            if chunk.from == chunk.to
+                && let Some(chunk) = self.held.pop_front()
+            {
+                self.held_bytes -= OVERHEAD;
+                proxy.shared.buffers.give(chunk.bytes);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Tells the sink that the source has ended, once that is due.
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut UpstreamStream,
+        proxy: &TcpProxy,
+    ) -> Poll<Result<(), Broken>> {
+        if let End::Read(at) = self.end {
+            self.end = End::Due(self.shape.as_mut().map_or(at, |shape| shape.end(at)));
+        }
+        if let End::Due(at) = self.end {
+            if at > proxy.shared.engine.elapsed() {
+                self.wakes_at = Some(at);
+                return Poll::Pending;
+            }
+            ready!(Pin::new(sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
+            self.end = End::Told;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, and writes as much of it as the sink takes.
+    /// Reads once. Without a shape, writes as much of it as the sink takes.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -106,9 +232,13 @@ impl Pipe {
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
     ) -> Poll<Result<(), Broken>> {
-        let (memory, size) = match proxy.shared.budget.reserve(SIZE, Share::Bulk) {
-            Some(memory) => (memory, SIZE),
-            None => (proxy.shared.budget.reserve(LITTLE, Share::Ordinary).ok_or(Broken::Memory)?, LITTLE),
+        let wanted = self.shape.as_ref().map_or(SIZE, |shape| shape.read_size());
+        let budget = &proxy.shared.budget;
+        let (memory, size) = if let Some(memory) = budget.reserve(wanted + OVERHEAD, Share::Bulk) {
+            (memory, wanted)
+        } else {
+            let little = wanted.min(LITTLE);
+            (budget.reserve(little + OVERHEAD, Share::Ordinary).ok_or(Broken::Memory)?, little)
         };
         let mut buffer = proxy.shared.buffers.take();
         let mut read = ReadBuf::new(&mut buffer[..size]);
@@ -117,33 +247,46 @@ impl Pipe {
         if !matches!(polled, Poll::Ready(Ok(()))) || to == 0 {
             proxy.shared.buffers.give(buffer);
             ready!(polled).map_err(|_| Broken::Source)?;
-            self.has_ended = true;
+            self.end = End::Read(self.now(proxy));
             return Poll::Ready(Ok(()));
         }
-        let (from, state) = write_all(cx, sink, &buffer[..to]);
-        proxy.metrics.passed(self.stream, from);
-        match state {
-            Poll::Ready(Ok(())) => {
-                proxy.shared.buffers.give(buffer);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Sink)),
-            Poll::Pending => {
-                self.keep(buffer, from, to, memory, proxy);
-                Poll::Pending
+        let mut from = 0;
+        if let Some(shape) = &mut self.shape {
+            shape.corrupt(&mut buffer[..to]);
+        } else if self.limit.is_none() {
+            let (count, state) = write_all(cx, sink, &buffer[..to]);
+            proxy.metrics.passed(self.stream, count);
+            match state {
+                Poll::Ready(Ok(())) => {
+                    proxy.shared.buffers.give(buffer);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
+                Poll::Pending => from = count,
             }
         }
+        let read_at = self.now(proxy);
+        let chunk = Chunk { bytes: buffer, from, to, read_at, memory };
+        self.keep(chunk, proxy);
+        Poll::Ready(Ok(()))
     }
 
-    fn keep(&mut self, buffer: Box<[u8]>, from: usize, to: usize, memory: Reservation, proxy: &TcpProxy) {
-        let mut left = Left { bytes: buffer, from, to, memory };
-        if to - from <= COPIED {
-            let copy: Box<[u8]> = left.bytes[from..to].into();
-            proxy.shared.buffers.give(std::mem::replace(&mut left.bytes, copy));
-            (left.from, left.to) = (0, to - from);
-            left.memory.shrink_to(to - from);
+    /// The time on the engine's clock, where anything depends on it.
+    fn now(&self, proxy: &TcpProxy) -> Duration {
+        if self.shape.is_some() { proxy.shared.engine.elapsed() } else { Duration::ZERO }
+    }
+
+    fn keep(&mut self, mut chunk: Chunk, proxy: &TcpProxy) {
+        let length = chunk.to - chunk.from;
+        // Behind a shape, many chunks may wait.
+        if length <= COPIED || self.shape.is_some() {
+            let copy: Box<[u8]> = chunk.bytes[chunk.from..chunk.to].into();
+            proxy.shared.buffers.give(std::mem::replace(&mut chunk.bytes, copy));
+            (chunk.from, chunk.to) = (0, length);
+            chunk.memory.shrink_to(length + OVERHEAD);
         }
-        self.left = Some(left);
+        self.held_bytes += length + OVERHEAD;
+        self.held.push_back(chunk);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Both directions of a connection.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::TcpProxy;
 use super::pipe::{Broken, Pipe};
@@ -12,34 +13,68 @@ use crate::telemetry::metrics::ConnectionResult;
 /// A client, its upstream, and what goes between them.
 pub(super) struct Relay {
     pub(super) client: UpstreamStream,
-    pub(super) upstream: UpstreamStream,
-    up: Pipe,
-    down: Pipe,
+    upstream: UpstreamStream,
+    pipes: [Pipe; 2],
+}
+
+/// How a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself.
+    Result(ConnectionResult),
+    /// A rule let no more bytes pass.
+    Truncated,
 }
 
 impl Relay {
-    pub(super) const fn new(client: UpstreamStream, upstream: UpstreamStream) -> Self {
-        Self { client, upstream, up: Pipe::new(Stream::Upstream), down: Pipe::new(Stream::Downstream) }
+    pub(super) fn new(client: UpstreamStream, upstream: UpstreamStream) -> Self {
+        Self { client, upstream, pipes: Stream::ALL.map(Pipe::new) }
+    }
+
+    /// One of its directions.
+    pub(super) fn pipe(&mut self, stream: Stream) -> &mut Pipe {
+        &mut self.pipes[stream as usize]
+    }
+
+    /// When it goes on by itself, on the engine's clock.
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.pipes.iter().filter_map(Pipe::wakes_at).min()
     }
 
     /// Passes bytes on in both directions, until both have ended or one has broken.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, proxy: &TcpProxy) -> Poll<ConnectionResult> {
-        let Self { client, upstream, up, down } = self;
-        if let Poll::Ready(Err(broken)) = up.poll(cx, client, upstream, proxy) {
-            return Poll::Ready(match broken {
-                Broken::Source => ConnectionResult::ClientReset,
-                Broken::Sink => ConnectionResult::UpstreamReset,
-                Broken::Memory => ConnectionResult::Limit,
-            });
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, proxy: &TcpProxy) -> Poll<Ended> {
+        let Self { client, upstream, pipes: [up, down] } = self;
+        for (polled, source, sink) in [
+            (
+                up.poll(cx, client, upstream, proxy),
+                ConnectionResult::ClientReset,
+                ConnectionResult::UpstreamReset,
+            ),
+            (
+                down.poll(cx, upstream, client, proxy),
+                ConnectionResult::UpstreamReset,
+                ConnectionResult::ClientReset,
+            ),
+        ] {
+            if let Poll::Ready(Err(broken)) = polled {
+                return Poll::Ready(match broken {
+                    Broken::Source => Ended::Result(source),
+                    Broken::Sink => Ended::Result(sink),
+                    Broken::Memory => Ended::Result(ConnectionResult::Limit),
+                    Broken::Truncated => Ended::Truncated,
+                });
+            }
         }
-        if let Poll::Ready(Err(broken)) = down.poll(cx, upstream, client, proxy) {
-            return Poll::Ready(match broken {
-                Broken::Source => ConnectionResult::UpstreamReset,
-                Broken::Sink => ConnectionResult::ClientReset,
-                Broken::Memory => ConnectionResult::Limit,
-            });
-        }
-        if up.is_done() && down.is_done() { Poll::Ready(ConnectionResult::Completed) } else { Poll::Pending }
+        let is_done = self.pipes.iter().all(Pipe::is_done);
+        if is_done { Poll::Ready(Ended::Result(ConnectionResult::Completed)) } else { Poll::Pending }
+    }
+
+    /// Whether one of the sides has broken off, where nothing is read that would tell.
+    pub(super) fn is_broken(&self) -> bool {
+        [&self.client, &self.upstream].into_iter().any(|stream| match stream {
+            UpstreamStream::Tcp(stream) => matches!(stream.take_error(), Ok(Some(_)) | Err(_)),
+            UpstreamStream::Unix(_) => false,
+        })
     }
 
     /// Makes the close of both connections a reset.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fault::mode::GrpcStatus;
+use crate::fault::mode::{GrpcStatus, Slices};
 use crate::fault::rate::Rate;
 
 /// Values other than the defaults.
@@ -15,6 +15,7 @@ fn parts() -> ModeParts {
         share: Rate::from_percent(7.0).unwrap(),
         grpc_status: GrpcStatus::parse("ABORTED").unwrap(),
         grpc_message: "try later".to_owned(),
+        slices: Slices { piece: 9, jitter: 3, pause: Duration::from_secs(2) },
     }
 }
 
@@ -34,9 +35,9 @@ fn every_mode_has_a_row_and_round_trips_its_fields() {
                 ModeField::Share => kept.share == given.share,
                 ModeField::GrpcStatus => kept.grpc_status == given.grpc_status,
                 ModeField::GrpcMessage => kept.grpc_message == given.grpc_message,
-                // These belong to the rule.
-                ModeField::Headers | ModeField::BodyText | ModeField::Forward => continue,
                 ModeField::Alert => false,
+                // These belong to the rule, or to modes of TCP proxies.
+                _ => continue,
             };
             assert_eq!(takes, info.takes(field), "{} {}", info.name, field.name());
         }
@@ -75,5 +76,16 @@ fn mode_names_are_unique_per_subject() {
     ] {
         let unique: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(unique.len(), names.len(), "{names:?}");
+    }
+}
+
+#[test]
+fn the_rows_of_tcp_proxies_agree_with_their_modes() {
+    for info in ModeInfo::all_of_tcp() {
+        let mode = info.mode(parts()).unwrap();
+        assert_eq!(mode.name(), info.name);
+        let has_pieces = ModeField::OF_TCP.into_iter().skip(3).all(|field| info.takes_on_tcp(field));
+        assert_eq!(mode.parts().slices == parts().slices, has_pieces, "{}", info.name);
+        assert_eq!(ModeInfo::of_proxies(info.name).unwrap().name, info.name);
     }
 }

@@ -1,0 +1,144 @@
+//! What a connection of a TCP proxy gets.
+
+use std::time::Duration;
+
+use super::{ActivePlan, RequestInfo};
+use crate::fault::draw::{Draws, Purpose};
+use crate::fault::mode::{Mode, WireMode};
+use crate::fault::proxy::Slot;
+use crate::fault::rule::{Action, Rule, RuleName};
+use crate::fault::shape::{DEFAULT_SLOW_CLOSE, Kind, Shape, Stage};
+use crate::fault::stream::Stream;
+use crate::fault::target::{Client, TargetId};
+
+/// A rule on a proxy whose window in time is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRule {
+    /// The rule's position in the plan.
+    pub rule: usize,
+    /// When the window opened, on the clock of the process. It tells one window from another.
+    pub opened: Duration,
+}
+
+/// What one connection has drawn for a window of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// The rule.
+    pub name: RuleName,
+    /// When its window opened.
+    pub opened: Duration,
+    /// When the connection became eligible.
+    pub since: Duration,
+    /// Whether the rule fired.
+    pub fired: bool,
+    /// Whether the injection was counted.
+    pub is_counted: bool,
+}
+
+/// What a rule asks of the connection as a whole: the first of them that fires decides.
+fn decides(rule: &Rule) -> bool {
+    match rule.mode() {
+        Some(Mode::Hang | Mode::Close | Mode::Reset | Mode::Truncate(_)) => true,
+        Some(Mode::Wire(mode)) => !matches!(mode, WireMode::Slice(_)),
+        _ => false,
+    }
+}
+
+impl ActivePlan {
+    /// The rules on a proxy whose windows in time are open, in their order.
+    pub fn open_rules(&self, slot: Slot, elapsed: Duration) -> Vec<OpenRule> {
+        let open = |(rule, entry): (usize, &super::Entry)| {
+            let acts = entry.acts_on(TargetId::Proxy(slot), Client::Other);
+            let open_for = entry.open_for(elapsed).filter(|_| acts)?;
+            Some(OpenRule { rule, opened: elapsed.saturating_sub(open_for) })
+        };
+        self.entries.iter().enumerate().filter_map(open).collect()
+    }
+
+    /// The positions of the rules that act on connection `number` of a proxy at `elapsed`. `drawn` is what the connection
+    /// has drawn before, and is kept: a rate is drawn once for each window of a rule, when the connection first becomes
+    /// eligible. `observe` is told of each such draw.
+    ///
+    /// Of the modes that end or stop a connection, the first that fires decides. Others are passed over.
+    pub fn decide_connection(
+        &self,
+        (slot, number): (Slot, u64),
+        elapsed: Duration,
+        open: &[OpenRule],
+        drawn: &mut Vec<Drawn>,
+        mut observe: impl FnMut(usize, bool),
+    ) -> Vec<usize> {
+        let target = TargetId::Proxy(slot);
+        let attempt = RequestInfo { target, client: Client::Other, elapsed, number };
+        let lane = self.proxies.lane(target);
+        let is_open = |known: &Drawn| {
+            open.iter().any(|OpenRule { rule, opened }| {
+                *self.entries[*rule].rule.name() == known.name && *opened == known.opened
+            })
+        };
+        drawn.retain(is_open);
+        let (mut acting, mut is_decided) = (Vec::new(), false);
+        for OpenRule { rule: position, opened } in open {
+            let entry = &self.entries[*position];
+            let rule = &entry.rule;
+            if is_decided && decides(rule) {
+                continue;
+            }
+            let known = drawn.iter().find(|known| known.name == *rule.name());
+            let fired = if let Some(known) = known {
+                known.fired
+            } else {
+                let Some(fired) = entry.fires(&attempt, lane, None) else { continue };
+                observe(*position, fired);
+                let (name, opened, since) = (rule.name().clone(), *opened, elapsed);
+                drawn.push(Drawn { name, opened, since, fired, is_counted: false });
+                fired
+            };
+            if fired {
+                is_decided |= decides(rule);
+                acting.push(*position);
+            }
+        }
+        acting
+    }
+
+    /// How the rules at `acting` shape one stream of a connection. What `before` has done so far goes on.
+    pub fn shape(
+        &self,
+        acting: &[usize],
+        drawn: &[Drawn],
+        (slot, number, stream): (Slot, u64, Stream),
+        before: Option<&Shape>,
+    ) -> Option<Shape> {
+        let lane = self.proxies.lane(TargetId::Proxy(slot));
+        let mut stages = Vec::new();
+        for entry in acting.iter().map(|position| &self.entries[*position]) {
+            let (rule, of) = (&entry.rule, entry.rule.on_connection());
+            let Action::Requests { delay, mode, .. } = rule.action() else { continue };
+            let window = drawn.iter().find(|drawn| drawn.name == *rule.name());
+            let Some(window) = window.filter(|_| of.streams.unwrap_or_default().contain(stream)) else {
+                continue;
+            };
+            let source = |purpose| {
+                let of_rule = Draws::of_rule(entry.key, lane, Client::Other, purpose);
+                of_rule.within(number).within(stream as u64 + 1)
+            };
+            let delays = delay.clone().map(|delay| Kind::Delay(delay, source(Purpose::Delay)));
+            let shapes = match mode {
+                Some(Mode::Throttle { speed, .. }) => Some(Kind::Throttle(*speed)),
+                Some(Mode::Corrupt { share, .. }) => Some(Kind::Corrupt(*share, source(Purpose::Fire))),
+                Some(Mode::Wire(WireMode::Slice(slices))) => {
+                    Some(Kind::Slice(*slices, source(Purpose::Fire)))
+                }
+                Some(Mode::Wire(WireMode::SlowClose)) => {
+                    Some(Kind::SlowClose(of.after.unwrap_or(DEFAULT_SLOW_CLOSE)))
+                }
+                _ => None,
+            };
+            for kind in [delays, shapes].into_iter().flatten() {
+                stages.push(Stage::new(rule.name().clone(), window.opened, kind));
+            }
+        }
+        (!stages.is_empty()).then(|| Shape::new(stages, before))
+    }
+}

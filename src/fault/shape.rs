@@ -1,0 +1,285 @@
+//! When the bytes of a stream leave, as rules on a TCP proxy have it.
+//!
+//! What was read passes the stages in the order of their rules. Each gives the bytes in pieces, and says when each leaves
+//! at the earliest, never before the one in front of it. All times are on the clock of the process.
+
+use std::time::Duration;
+
+use super::delay::Delay;
+use super::draw::Draws;
+use super::mode::Slices;
+use super::rate::Rate;
+use super::rule::RuleName;
+
+/// By how much an end comes late where its rule does not say.
+pub(super) const DEFAULT_SLOW_CLOSE: Duration = Duration::from_secs(5);
+
+/// Bytes that a delay may hold back in one direction of a connection. Beyond it, latency limits the bandwidth.
+pub const MAX_HELD: usize = 1 << 20;
+
+/// What is read at once at most where nothing limits it further, in bytes.
+const READ: usize = 64 << 10;
+
+/// How often in a second a throttled stream moves.
+const STEPS: u64 = 100;
+
+/// Pieces of a sliced stream that are read at once.
+const PIECES: u64 = 64;
+
+/// What a rule does to one stream of a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Delay(Delay, Draws),
+    Throttle(u64),
+    Corrupt(Rate, Draws),
+    Slice(Slices, Draws),
+    SlowClose(Duration),
+}
+
+/// A rule at work on one stream of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    name: RuleName,
+    /// When the window of the rule opened.
+    opened: Duration,
+    kind: Kind,
+    /// When the next piece leaves at the earliest.
+    next: Duration,
+    /// Pieces so far; of a stage that corrupts, bytes.
+    count: u64,
+}
+
+impl Stage {
+    pub(super) const fn new(name: RuleName, opened: Duration, kind: Kind) -> Self {
+        Self { name, opened, kind, next: Duration::ZERO, count: 0 }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.opened == other.opened
+            && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
+    /// Takes a piece that comes in at `at`, and gives it in pieces with the time of each.
+    fn pass(&mut self, length: usize, at: Duration, give: &mut impl FnMut(usize, Duration)) {
+        match &self.kind {
+            Kind::Delay(delay, draws) => {
+                self.count += 1;
+                self.next = self.next.max(at.saturating_add(delay.draw(draws, self.count)));
+                give(length, self.next);
+            }
+            Kind::Throttle(speed) => {
+                let step = usize::try_from(speed / STEPS).unwrap_or(usize::MAX).max(1);
+                let mut left = length;
+                while left > 0 {
+                    let piece = left.min(step);
+                    let takes = Duration::from_secs_f64(piece as f64 / *speed as f64);
+                    self.next = self.next.max(at).saturating_add(takes);
+                    give(piece, self.next);
+                    left -= piece;
+                }
+            }
+            Kind::Slice(slices, draws) => {
+                let mut left = length;
+                while left > 0 {
+                    self.count += 1;
+                    let piece = left.min(size_of(slices, draws, self.count));
+                    let leaves = self.next.max(at);
+                    self.next = leaves.saturating_add(slices.pause);
+                    give(piece, leaves);
+                    left -= piece;
+                }
+            }
+            Kind::Corrupt(..) | Kind::SlowClose(_) => give(length, at),
+        }
+    }
+
+    /// When an end passes that comes in at `at`.
+    fn pass_end(&mut self, at: Duration) -> Duration {
+        match &self.kind {
+            Kind::SlowClose(by) => at.saturating_add(*by),
+            Kind::Delay(delay, draws) => self.next.max(at.saturating_add(delay.draw(draws, self.count + 1))),
+            Kind::Throttle(_) => self.next.max(at),
+            Kind::Slice(..) | Kind::Corrupt(..) => at,
+        }
+    }
+}
+
+fn size_of(slices: &Slices, draws: &Draws, number: u64) -> usize {
+    let Slices { piece, jitter, .. } = *slices;
+    let more = if jitter == 0 { 0 } else { draws.at(number) % (2 * jitter + 1) };
+    usize::try_from(piece - jitter + more).unwrap_or(usize::MAX)
+}
+
+/// All rules that shape one stream of a connection.
+#[derive(Clone, Debug)]
+pub struct Shape(Vec<Stage>);
+
+impl Shape {
+    /// Stages that are the same as before go on.
+    pub(super) fn new(mut stages: Vec<Stage>, before: Option<&Self>) -> Self {
+        for stage in &mut stages {
+            let known = before.and_then(|before| before.0.iter().find(|known| known.is_same(stage)));
+            if let Some(known) = known {
+                (stage.next, stage.count) = (known.next, known.count);
+            }
+        }
+        Self(stages)
+    }
+
+    /// How many bytes are read at once.
+    pub fn read_size(&self) -> usize {
+        let limit = |stage: &Stage| match &stage.kind {
+            Kind::Throttle(speed) => speed / 10,
+            Kind::Slice(slices, _) => slices.piece.saturating_mul(PIECES),
+            _ => READ as u64,
+        };
+        let least = self.0.iter().map(limit).min().unwrap_or(READ as u64);
+        usize::try_from(least).unwrap_or(READ).clamp(1, READ)
+    }
+
+    /// How many bytes may be held back before no more is read.
+    pub fn most_held(&self) -> usize {
+        let delays = self.0.iter().any(|stage| matches!(stage.kind, Kind::Delay(..)));
+        if delays { MAX_HELD } else { self.read_size() * 2 }
+    }
+
+    /// Changes bytes that were read.
+    pub fn corrupt(&mut self, bytes: &mut [u8]) {
+        for stage in &mut self.0 {
+            let Kind::Corrupt(share, draws) = &stage.kind else { continue };
+            for byte in bytes.iter_mut() {
+                stage.count += 1;
+                if draws.share(stage.count) < share.percent() / 100.0 {
+                    *byte ^= 1 << (draws.at(stage.count) & 7);
+                }
+            }
+        }
+    }
+
+    /// In which pieces `length` bytes leave that were read at `at`, and when.
+    pub fn pieces(&mut self, length: usize, at: Duration) -> Vec<(usize, Duration)> {
+        let mut pieces = vec![(length, at)];
+        for stage in &mut self.0 {
+            if matches!(stage.kind, Kind::Corrupt(..) | Kind::SlowClose(_)) {
+                continue;
+            }
+            let mut next = Vec::with_capacity(pieces.len());
+            for (length, at) in pieces {
+                stage.pass(length, at, &mut |length, at| next.push((length, at)));
+            }
+            pieces = next;
+        }
+        pieces
+    }
+
+    /// When the end of a stream leaves that was read at `at`.
+    pub fn end(&mut self, at: Duration) -> Duration {
+        self.0.iter_mut().fold(at, |at, stage| stage.pass_end(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::draw::Seed;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn shape(kinds: Vec<Kind>) -> Shape {
+        let name = |i: usize| RuleName::new(&format!("r{i}")).unwrap();
+        let stages = kinds.into_iter().enumerate();
+        Shape::new(stages.map(|(i, kind)| Stage::new(name(i), Duration::ZERO, kind)).collect(), None)
+    }
+
+    fn draws() -> Draws {
+        Draws::of(Seed(7), "shape")
+    }
+
+    #[test]
+    fn a_delay_keeps_the_order_and_is_never_early() {
+        let jitter = Delay::uniform(ms(30), ms(30)).unwrap();
+        let mut shape = shape(vec![Kind::Delay(jitter, draws())]);
+        let mut last = Duration::ZERO;
+        for at in (0..500).map(ms) {
+            let pieces = shape.pieces(100, at);
+            assert_eq!(pieces.len(), 1);
+            assert!(pieces[0].1 >= at && pieces[0].1 >= last, "{pieces:?}");
+            last = pieces[0].1;
+        }
+        assert!(shape.end(ms(500)) >= last);
+    }
+
+    #[test]
+    fn latency_is_not_bandwidth_what_comes_together_leaves_together() {
+        let mut shape = shape(vec![Kind::Delay(Delay::fixed(ms(30)).unwrap(), draws())]);
+        for _ in 0..10 {
+            assert_eq!(shape.pieces(1000, ms(5)), [(1000, ms(35))]);
+        }
+        assert_eq!(shape.most_held(), MAX_HELD);
+    }
+
+    #[test]
+    fn a_throttled_stream_has_its_speed_in_steps_of_ten_milliseconds() {
+        let mut shape = shape(vec![Kind::Throttle(100_000)]);
+        let mut sent = 0;
+        for _ in 0..20 {
+            for (length, at) in shape.pieces(shape.read_size(), Duration::ZERO) {
+                sent += length as u64;
+                assert!(length <= 1000);
+                assert_eq!(at.as_micros() as u64, sent * 10, "after {sent} bytes");
+            }
+        }
+        assert_eq!(sent, 200_000);
+        assert!(shape.most_held() <= 20_000);
+    }
+
+    #[test]
+    fn slices_have_their_sizes_and_pauses_and_the_same_ones_for_the_same_seed() {
+        let slices = Slices { piece: 10, jitter: 4, pause: ms(2) };
+        let cut = || shape(vec![Kind::Slice(slices, draws())]).pieces(640, ms(1));
+        let pieces = cut();
+        assert_eq!(pieces, cut());
+        assert_eq!(pieces.iter().map(|(length, _)| length).sum::<usize>(), 640);
+        for (i, (length, at)) in pieces.iter().enumerate().take(pieces.len() - 1) {
+            assert!((6..=14).contains(length), "{length}");
+            assert_eq!(*at, ms(1 + 2 * i as u64));
+        }
+    }
+
+    #[test]
+    fn stages_follow_one_another_in_the_order_of_the_plan() {
+        let slices = Slices { piece: 5, jitter: 0, pause: ms(10) };
+        let delay = || Kind::Delay(Delay::fixed(ms(100)).unwrap(), draws());
+        let mut shape = shape(vec![Kind::Slice(slices, draws()), delay(), Kind::SlowClose(ms(1000))]);
+        assert_eq!(shape.pieces(10, ms(0)), [(5, ms(100)), (5, ms(110))]);
+        assert_eq!(shape.end(ms(20)), ms(1120));
+    }
+
+    #[test]
+    fn which_bytes_are_changed_does_not_depend_on_the_cut() {
+        let kinds = || vec![Kind::Corrupt(Rate::from_percent(5.0).unwrap(), draws())];
+        let (mut whole, mut parts) = (vec![0; 4096], vec![0; 4096]);
+        shape(kinds()).corrupt(&mut whole);
+        let mut in_parts = shape(kinds());
+        for part in parts.chunks_mut(100) {
+            in_parts.corrupt(part);
+        }
+        assert_eq!(whole, parts);
+        let changed = whole.iter().filter(|byte| **byte != 0).count();
+        assert!((130..280).contains(&changed), "{changed}");
+        assert!(whole.iter().all(|byte| byte.count_ones() <= 1));
+    }
+
+    #[test]
+    fn a_stage_that_stays_goes_on_where_it_was() {
+        let mut before = shape(vec![Kind::Throttle(1000)]);
+        before.pieces(1000, Duration::ZERO);
+        let name = RuleName::new("r0").unwrap();
+        let stage = Stage::new(name, Duration::ZERO, Kind::Throttle(1000));
+        let mut after = Shape::new(vec![stage], Some(&before));
+        assert!(after.pieces(1, Duration::ZERO)[0].1 > ms(1000));
+    }
+}

@@ -1,0 +1,171 @@
+//! What rules do to one connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::TcpProxy;
+use super::relay::Relay;
+use crate::engine::Active;
+use crate::fault::{Cut, Drawn, ListenerId, Mode, OpenRule, RuleName, Slot, Stream, Streams, WireMode};
+
+/// The rules on a proxy whose windows in time are open.
+#[derive(Clone, Debug)]
+pub struct ProxyRules {
+    /// The plan that they are of.
+    pub active: Arc<Active>,
+    /// The rules, in their order.
+    pub open: Vec<OpenRule>,
+}
+
+/// What the rule that decides does to the connection as a whole. Times are on the engine's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// These streams stop at the first time, and the connection is closed at the second.
+    Hang(Streams, Duration, Option<Duration>),
+    /// The connection ends in FIN.
+    Close(Duration),
+    /// The connection ends in RST.
+    Reset(Duration),
+    /// It is closed after so many bytes.
+    Truncate(Streams, u64),
+}
+
+/// The rule that decides, and what it does.
+#[derive(Clone, Debug)]
+struct Deciding {
+    name: RuleName,
+    opened: Duration,
+    ending: Ending,
+}
+
+/// What rules do to one connection.
+pub(super) struct Faults {
+    slot: Slot,
+    /// The number of the connection, from which all draws follow.
+    number: u64,
+    peer: IpAddr,
+    drawn: Vec<Drawn>,
+    deciding: Option<Box<Deciding>>,
+    /// The partition that acts on it.
+    cut: Option<(usize, Cut)>,
+    /// Whether a hang was to end in a close, and its rule has ended.
+    is_closed: bool,
+}
+
+impl Faults {
+    pub(super) fn new(proxy: &TcpProxy, peer: IpAddr) -> Self {
+        let number = proxy.shared.engine.number_connection(proxy.slot);
+        let (drawn, slot) = (Vec::new(), proxy.slot);
+        Self { slot, number, peer, drawn, deciding: None, cut: None, is_closed: false }
+    }
+
+    /// Looks at the rules that are in force now. Those that have come act at once, those that have gone no longer.
+    pub(super) fn decide(&mut self, proxy: &TcpProxy, rules: &ProxyRules, relay: Option<&mut Relay>) {
+        let (active, now) = (&*rules.active, proxy.shared.engine.elapsed());
+        let plan = &active.plan;
+        let cut = plan.cut(ListenerId::Proxy(self.slot), now, self.peer, None);
+        let cut = cut.map(|cut| (cut.rule, cut.cut));
+        if let Some((rule, _)) = cut.filter(|cut| self.cut != Some(*cut)) {
+            active.count_cut(rule);
+        }
+        self.cut = cut;
+        let slot = self.slot;
+        let of = (slot, self.number);
+        let acting = plan.decide_connection(of, now, &rules.open, &mut self.drawn, |position, fired| {
+            let rule = plan.rule(position);
+            let waits = rule.on_connection().after.is_some();
+            let is_sure = !waits && !matches!(rule.mode(), Some(Mode::Truncate(_)));
+            active.count_connection(position, slot, fired && is_sure);
+        });
+        let deciding = acting.iter().find_map(|position| self.deciding(rules, *position));
+        let is_same = |before: &Deciding| {
+            deciding.as_ref().is_some_and(|now| now.name == before.name && now.opened == before.opened)
+        };
+        let goes_on = self.deciding.as_deref().is_some_and(is_same);
+        if let Some(before) = self.deciding.as_deref().filter(|_| !goes_on) {
+            self.is_closed |= matches!(before.ending, Ending::Hang(_, from, Some(_)) if from <= now);
+        }
+        if let Some(relay) = relay {
+            for stream in Stream::ALL {
+                let pipe = relay.pipe(stream);
+                let shape = plan.shape(&acting, &self.drawn, (slot, self.number, stream), pipe.shape());
+                pipe.reshape(shape);
+                let limit = deciding.as_ref().and_then(|deciding| match deciding.ending {
+                    Ending::Truncate(streams, bytes) if streams.contain(stream) => Some(bytes),
+                    _ => None,
+                });
+                pipe.limit(limit, goes_on);
+            }
+        }
+        self.deciding = deciding.map(Box::new);
+    }
+
+    fn deciding(&self, rules: &ProxyRules, position: usize) -> Option<Deciding> {
+        let rule = rules.active.plan.rule(position);
+        let drawn = self.drawn.iter().find(|drawn| drawn.name == *rule.name())?;
+        let of = rule.on_connection();
+        let at = drawn.since.saturating_add(of.after.unwrap_or_default());
+        let ending = match rule.mode()? {
+            Mode::Hang => {
+                let close_at = of.close_after.map(|after| at.saturating_add(after));
+                Ending::Hang(of.streams.unwrap_or_default(), at, close_at)
+            }
+            Mode::Wire(WireMode::Drop) => Ending::Hang(Streams::Both, at, None),
+            Mode::Close => Ending::Close(at),
+            Mode::Reset | Mode::Wire(WireMode::Refuse) => Ending::Reset(at),
+            Mode::Truncate(partial) => Ending::Truncate(of.streams.unwrap_or_default(), partial.body),
+            _ => return None,
+        };
+        Some(Deciding { name: rule.name().clone(), opened: drawn.opened, ending })
+    }
+
+    /// What the connection ends in now, if it does: whether that is a reset.
+    pub(super) fn ends(&self, now: Duration) -> Option<bool> {
+        match self.cut {
+            Some((_, Cut::Refuse | Cut::Reset)) => return Some(true),
+            Some((_, Cut::Drop)) => return None,
+            None => {}
+        }
+        if self.is_closed {
+            return Some(false);
+        }
+        match self.deciding.as_deref()?.ending {
+            Ending::Close(at) | Ending::Hang(_, _, Some(at)) if at <= now => Some(false),
+            Ending::Reset(at) if at <= now => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether a stream hangs now.
+    pub(super) fn hangs(&self, stream: Stream, now: Duration) -> bool {
+        let by_rule = self.deciding.as_deref().is_some_and(|deciding| {
+            matches!(deciding.ending, Ending::Hang(streams, from, _) if streams.contain(stream) && from <= now)
+        });
+        by_rule || matches!(self.cut, Some((_, Cut::Drop)))
+    }
+
+    /// When something happens next, on the engine's clock.
+    pub(super) fn next(&self, now: Duration) -> Option<Duration> {
+        let times = match self.deciding.as_deref()?.ending {
+            Ending::Close(at) | Ending::Reset(at) => [Some(at), None],
+            Ending::Hang(_, from, close_at) => [Some(from), close_at],
+            Ending::Truncate(..) => [None, None],
+        };
+        times.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Counts that the rule that decides has struck, unless that was sure from the beginning.
+    pub(super) fn confirm(&mut self, rules: &ProxyRules) {
+        let Some(deciding) = self.deciding.as_deref().filter(|_| self.cut.is_none()) else { return };
+        let plan = &rules.active.plan;
+        let Some(position) = plan.rules().position(|rule| *rule.name() == deciding.name) else { return };
+        let rule = plan.rule(position);
+        let is_late = rule.on_connection().after.is_some() || matches!(deciding.ending, Ending::Truncate(..));
+        let drawn = self.drawn.iter_mut().find(|drawn| drawn.name == deciding.name && !drawn.is_counted);
+        if let Some(drawn) = drawn.filter(|_| is_late) {
+            drawn.is_counted = true;
+            rules.active.confirm_connection(position, self.slot);
+        }
+    }
+}

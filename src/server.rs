@@ -334,7 +334,7 @@ fn may_be_cut(config: &Config) -> bool {
 }
 
 /// A seed from the system's randomness, where none was given.
-fn draw_seed() -> u64 {
+pub(crate) fn draw_seed() -> u64 {
     use rand::TryRng;
     // The system's generator fails on no kernel this runs on; the address of a fresh allocation still differs by run.
     rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| std::ptr::from_ref(&*Box::new(0_u8)).addr() as u64)

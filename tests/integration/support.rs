@@ -15,6 +15,7 @@ use std::time::Duration;
 use kube_probesim::env::{self, Config};
 use kube_probesim::server::{Server, Signals};
 use kube_probesim::sources::start::EarlierStarts;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -126,6 +127,24 @@ impl Service {
     /// The sum of all series whose line begins with `name` and holds each of `labels`.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         sum(&self.metrics().await, name, labels)
+    }
+
+    /// Calls the admin API: the status and the answer as JSON, null where it is none.
+    pub async fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let reply = exchange(self.admin, request).await;
+        (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
+    }
+
+    /// Where the proxy of this name listens.
+    pub async fn proxy(&self, name: &str) -> SocketAddr {
+        let (status, proxy) = self.api("GET", &format!("/v1/proxies/{name}"), &Value::Null).await;
+        assert_eq!(status, 200, "{proxy}");
+        proxy["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// Ends the service and returns how long that took.

@@ -7,35 +7,17 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Service, eventually, exchange};
+use crate::support::{Service, eventually};
 use peer::{Peer, hash, pattern};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Calls the API of the service.
-async fn api(service: &Service, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    let reply = exchange(service.admin, request).await;
-    (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
-}
-
-/// Where a proxy listens.
-async fn address(service: &Service, name: &str) -> SocketAddr {
-    let (status, proxy) = api(service, "GET", &format!("/v1/proxies/{name}"), &Value::Null).await;
-    assert_eq!(status, 200, "{proxy}");
-    proxy["address"].as_str().unwrap().parse().unwrap()
-}
 
 /// A service with a proxy `db` in front of `upstream`, and where that listens.
 async fn in_front_of(upstream: SocketAddr, plan: &str) -> (Service, SocketAddr) {
     let proxies = format!("db=:0->{upstream}");
     let service =
         Service::start(&[("PROXIES", &proxies), ("FAULTS", plan), ("SHUTDOWN_GRACE", "100ms")]).await;
-    let db = address(&service, "db").await;
+    let db = service.proxy("db").await;
     (service, db)
 }
 
@@ -128,8 +110,8 @@ async fn an_upstream_that_is_not_reached_is_counted_by_reason_and_resets_the_cli
     assert_eq!(ended(&service, "upstream_error").await, 1);
     // One of our own listeners is never connected to.
     let proxy = json!({"listen": "127.0.0.1:0", "upstream": db.to_string()});
-    assert_eq!(api(&service, "PUT", "/v1/proxies/loop", &proxy).await.0, 201);
-    let mut client = TcpStream::connect(address(&service, "loop").await).await.unwrap();
+    assert_eq!(service.api("PUT", "/v1/proxies/loop", &proxy).await.0, 201);
+    let mut client = TcpStream::connect(service.proxy("loop").await).await.unwrap();
     assert!(client.read(&mut [0; 8]).await.is_err());
     let labels = ["proxy=\"loop\"", "reason=\"own_listener\""];
     assert_eq!(count(&service, "probesim_upstream_errors_total", &labels).await, 1);
@@ -143,15 +125,15 @@ async fn a_proxy_moves_to_another_upstream_keeps_its_protocol_and_drains_when_it
     let mut held = TcpStream::connect(db).await.unwrap();
     assert_eq!(peer::read(&mut held, 5).await, b"first");
     let put = |upstream: String| json!({"listen": "127.0.0.1:0", "upstream": upstream});
-    let (status, answer) = api(&service, "PUT", "/v1/proxies/db", &put(second.addr.to_string())).await;
+    let (status, answer) = service.api("PUT", "/v1/proxies/db", &put(second.addr.to_string())).await;
     assert_eq!(status, 200, "{answer}");
-    let mut other = TcpStream::connect(address(&service, "db").await).await.unwrap();
+    let mut other = TcpStream::connect(service.proxy("db").await).await.unwrap();
     assert_eq!(peer::read(&mut other, 6).await, b"second");
-    let (status, problem) = api(&service, "PUT", "/v1/proxies/db", &put("http://a:1".to_owned())).await;
+    let (status, problem) = service.api("PUT", "/v1/proxies/db", &put("http://a:1".to_owned())).await;
     assert_eq!(status, 422, "{problem}");
     let message = problem["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("speaks another protocol"), "{message}");
-    assert_eq!(api(&service, "DELETE", "/v1/proxies/db", &Value::Null).await.0, 200);
+    assert_eq!(service.api("DELETE", "/v1/proxies/db", &Value::Null).await.0, 200);
     eventually("nobody listens there", || async { TcpStream::connect(db).await.is_err() }).await;
     held.write_all(b"still").await.unwrap();
     let silence = tokio::time::timeout(Duration::from_millis(50), held.read(&mut [0; 8])).await;

@@ -35,7 +35,7 @@ pub(super) fn find(kubectl: &Kubectl, options: &Options) -> Result<Vec<Pod>, Kub
         // Of a whole namespace, only those that are ours.
         pods.retain(|pod| pod.container.is_ok());
     }
-    pods.sort_unstable_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    sort(&mut pods);
     if pods.is_empty() { Err(KubectlError::NoPod(selection(options))) } else { Ok(pods) }
 }
 
@@ -55,8 +55,13 @@ pub(super) fn share(pods: Vec<Pod>, percent: f64, seed: Seed) -> Vec<Pod> {
     let wanted = (ready.len() as f64 * percent / 100.0 - 1e-9).ceil() as usize;
     ready.sort_by_cached_key(|pod| Draws::of(seed.for_pod(&pod.name), "kubectl pods").at(0));
     ready.truncate(wanted);
-    ready.sort_unstable_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    sort(&mut ready);
     ready
+}
+
+/// Sorts by namespace and name.
+fn sort(pods: &mut [Pod]) {
+    pods.sort_unstable_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
 }
 
 fn read(answer: &Value, container: Option<&str>) -> Vec<Pod> {

@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Child;
 use std::sync::mpsc;
 
-use rand::TryRng as _;
 use serde_json::{Value, json};
 
 use super::arguments::{Call, CallKind, Options};
@@ -17,6 +16,7 @@ use crate::cli::fault::table;
 use crate::cli::shared::{Output, print_error};
 use crate::cli::text::OneLine;
 use crate::fault::Seed;
+use crate::server::draw_seed;
 
 /// Runs a verb of `fault` in the Pods of the selection. Returns the exit code.
 ///
@@ -33,7 +33,8 @@ pub(super) fn run(
     let mut pods = pods::find(kubectl, options)?;
     if let Some(percent) = options.share {
         let of = pods.iter().filter(|pod| pod.is_ready).count();
-        let seed = options.seed.unwrap_or_else(drawn_seed);
+        // A drawn one is short enough to be typed again.
+        let seed = options.seed.unwrap_or_else(|| draw_seed() >> 32);
         pods = pods::share(pods, percent, Seed(seed));
         if pods.is_empty() {
             return Err(KubectlError::NoneReady(pods::selection(options)));
@@ -61,11 +62,6 @@ pub(super) fn run(
     }
     print_error("kubectl", format_args!("{failed} of {} Pods failed", answers.len()), err);
     Ok(exit::FAILED)
-}
-
-fn drawn_seed() -> u64 {
-    // Short enough to be typed again.
-    u64::from(rand::rngs::SysRng.try_next_u32().unwrap_or_default())
 }
 
 /// Prints what would be run in each Pod.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::peer::{self, Peer, hash, pattern};
-use super::{address, api, count, ended, in_front_of};
+use super::{count, ended, in_front_of};
 use crate::support::{Service, eventually};
 
 const SILENCE: Duration = Duration::from_millis(120);
@@ -154,21 +154,21 @@ async fn a_fault_that_comes_or_goes_acts_on_open_connections_at_once() {
     (client, answers) = echo(client).await;
     assert!(answers);
     let hang = json!({"target": "db", "mode": "hang"});
-    assert_eq!(api(&service, "PUT", "/v1/faults/h", &hang).await.0, 201);
+    assert_eq!(service.api("PUT", "/v1/faults/h", &hang).await.0, 201);
     let answers;
     (client, answers) = echo(client).await;
     assert!(!answers, "a hang acts on what is open");
-    assert_eq!(api(&service, "DELETE", "/v1/faults/h", &Value::Null).await.0, 200);
+    assert_eq!(service.api("DELETE", "/v1/faults/h", &Value::Null).await.0, 200);
     assert_eq!(peer::read(&mut client, 4).await, b"ping", "what was held comes when it ends");
-    assert_eq!(api(&service, "PUT", "/v1/faults/h", &hang).await.0, 201);
+    assert_eq!(service.api("PUT", "/v1/faults/h", &hang).await.0, 201);
     let answers;
     (client, answers) = echo(client).await;
     assert!(!answers);
-    assert_eq!(api(&service, "POST", "/v1/stop", &Value::Null).await.0, 200);
+    assert_eq!(service.api("POST", "/v1/stop", &Value::Null).await.0, 200);
     assert_eq!(peer::read(&mut client, 4).await, b"ping", "a stop ends it, too");
-    assert_eq!(api(&service, "POST", "/v1/resume", &Value::Null).await.0, 200);
+    assert_eq!(service.api("POST", "/v1/resume", &Value::Null).await.0, 200);
     let reset = json!({"target": "db", "mode": "reset"});
-    assert_eq!(api(&service, "PUT", "/v1/faults/h", &reset).await.0, 200);
+    assert_eq!(service.api("PUT", "/v1/faults/h", &reset).await.0, 200);
     let error = timeout(Duration::from_secs(5), client.read(&mut [0; 8])).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     service.stop().await;
@@ -183,11 +183,11 @@ async fn a_hang_with_a_close_ends_the_connection_then_or_with_its_rule() {
     assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
     assert!(began.elapsed() >= Duration::from_millis(90), "{:?}", began.elapsed());
     let hang = json!({"target": "db", "mode": "hang", "close_after": "1h"});
-    assert_eq!(api(&service, "PUT", "/v1/faults/r", &hang).await.0, 200);
+    assert_eq!(service.api("PUT", "/v1/faults/r", &hang).await.0, 200);
     let mut client = TcpStream::connect(db).await.unwrap();
     client.write_all(b"ping").await.unwrap();
     assert!(timeout(SILENCE, client.read(&mut [0; 8])).await.is_err());
-    assert_eq!(api(&service, "DELETE", "/v1/faults/r", &Value::Null).await.0, 200);
+    assert_eq!(service.api("DELETE", "/v1/faults/r", &Value::Null).await.0, 200);
     assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
     service.stop().await;
 }
@@ -239,7 +239,7 @@ async fn partitions_act_on_the_listeners_of_proxies() {
         (json!({"target": "db", "mode": "reset", "from": "10.0.0.0/8"}), false),
         (json!({"target": "db", "mode": "refuse", "from": ["0.0.0.0/0", "!127.0.0.1"]}), false),
     ] {
-        assert_eq!(api(&service, "PUT", "/v1/faults/r", &rule).await.0, 200);
+        assert_eq!(service.api("PUT", "/v1/faults/r", &rule).await.0, 200);
         eventually("it listens", || async {
             !TcpStream::connect(db).await.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         })
@@ -254,13 +254,13 @@ async fn partitions_act_on_the_listeners_of_proxies() {
     client.write_all(b"a").await.unwrap();
     peer::read(&mut client, 1).await;
     let drop = json!({"target": "db", "mode": "drop", "from": "127.0.0.0/8"});
-    assert_eq!(api(&service, "PUT", "/v1/faults/r", &drop).await.0, 200);
+    assert_eq!(service.api("PUT", "/v1/faults/r", &drop).await.0, 200);
     let mut late = TcpStream::connect(db).await.unwrap();
     client.write_all(b"b").await.unwrap();
     late.write_all(b"c").await.unwrap();
     assert!(timeout(SILENCE, client.read(&mut [0; 1])).await.is_err());
     assert!(timeout(SILENCE, late.read(&mut [0; 1])).await.is_err());
-    assert_eq!(api(&service, "DELETE", "/v1/faults/r", &Value::Null).await.0, 200);
+    assert_eq!(service.api("DELETE", "/v1/faults/r", &Value::Null).await.0, 200);
     assert_eq!(peer::read(&mut client, 1).await, b"b");
     assert_eq!(peer::read(&mut late, 1).await, b"c");
     service.stop().await;
@@ -316,10 +316,10 @@ async fn what_a_rule_cannot_do_is_said_when_the_protocol_is_known() {
     ] {
         let mut rule = fields.clone();
         rule["target"] = target.into();
-        let (status, problem) = api(&service, "PUT", "/v1/faults/r", &rule).await;
+        let (status, problem) = service.api("PUT", "/v1/faults/r", &rule).await;
         let message = problem["errors"][0]["message"].as_str().unwrap_or_default();
         assert!(status == 422 && message.contains(expected), "{target} {fields}: {status} {problem}");
     }
-    address(&service, "db").await;
+    service.proxy("db").await;
     service.stop().await;
 }

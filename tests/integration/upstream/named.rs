@@ -5,25 +5,8 @@ use serde_json::{Value, json};
 use super::backend::{Backend, OK};
 use super::count;
 use crate::support::{Service, eventually, exchange, get, kubelet_request};
-use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::Duration;
-
-async fn api(service: &Service, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    let reply = exchange(service.admin, request).await;
-    (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
-}
-
-async fn address(service: &Service, name: &str) -> SocketAddr {
-    let (status, proxy) = api(service, "GET", &format!("/v1/proxies/{name}"), &Value::Null).await;
-    assert_eq!(status, 200, "{proxy}");
-    proxy["address"].as_str().unwrap().parse().unwrap()
-}
 
 #[tokio::test]
 async fn a_proxy_is_a_target_with_counters_of_its_own() {
@@ -32,7 +15,7 @@ async fn a_proxy_is_a_target_with_counters_of_its_own() {
     let plan =
         "{faults: [{name: no-items, target: stock, match: {path: /items/*}, mode: status, status: 503}]}";
     let service = Service::start(&[("PROXIES", &proxies), ("FAULTS", plan)]).await;
-    let (to_stock, to_db) = (address(&service, "stock").await, address(&service, "db").await);
+    let (to_stock, to_db) = (service.proxy("stock").await, service.proxy("db").await);
     assert_eq!(get(to_stock, "/items/7").await.status(), 503);
     assert_eq!(get(to_stock, "/users").await.body(), "app");
     assert_eq!(get(to_db, "/items/7").await.body(), "app");
@@ -51,7 +34,7 @@ async fn a_proxy_is_a_target_with_counters_of_its_own() {
     let injected = ["fault=\"no-items\"", "target=\"stock\""];
     assert_eq!(count(&service, "probesim_faults_injected_total", &injected).await, 1);
     assert_eq!(count(&service, "probesim_upstream_requests_total", &["proxy=\"db\""]).await, 1);
-    let (_, state) = api(&service, "GET", "/v1/state", &Value::Null).await;
+    let (_, state) = service.api("GET", "/v1/state", &Value::Null).await;
     let targets = state["targets"].as_array().unwrap();
     let shown = targets.iter().find(|target| target["name"] == "stock").unwrap();
     assert_eq!(*shown, json!({"name": "stock", "up": true, "requests": {"kubelet": 1, "other": 2}}));
@@ -63,25 +46,25 @@ async fn proxies_come_and_go_while_the_service_runs_and_counts_go_on() {
     let (first, second) = (Backend::answering(OK).await, Backend::answering(OK).await);
     let service = Service::start(&[]).await;
     let put = |backend: &Backend| json!({"listen": "127.0.0.1:0", "upstream": backend.url()});
-    assert_eq!(api(&service, "PUT", "/v1/proxies/stock", &put(&first)).await.0, 201);
-    let at = address(&service, "stock").await;
+    assert_eq!(service.api("PUT", "/v1/proxies/stock", &put(&first)).await.0, 201);
+    let at = service.proxy("stock").await;
     assert_eq!(get(at, "/").await.body(), "app");
-    assert_eq!(api(&service, "PUT", "/v1/proxies/stock", &put(&second)).await.0, 200);
-    assert_eq!(address(&service, "stock").await, at, "another upstream takes no other port");
+    assert_eq!(service.api("PUT", "/v1/proxies/stock", &put(&second)).await.0, 200);
+    assert_eq!(service.proxy("stock").await, at, "another upstream takes no other port");
     assert_eq!(get(at, "/").await.body(), "app");
     assert_eq!((first.count(), second.count()), (1, 1));
 
     let rule = json!({"target": "stock", "mode": "status", "status": 502});
-    assert_eq!(api(&service, "PUT", "/v1/faults/down", &rule).await.0, 201);
+    assert_eq!(service.api("PUT", "/v1/faults/down", &rule).await.0, 201);
     assert_eq!(get(at, "/").await.status(), 502);
-    assert_eq!(api(&service, "POST", "/v1/reset", &Value::Null).await.0, 200);
+    assert_eq!(service.api("POST", "/v1/reset", &Value::Null).await.0, 200);
     assert_eq!(get(at, "/").await.status(), 200, "a reset takes the rule and leaves the proxy");
 
-    assert_eq!(api(&service, "DELETE", "/v1/proxies/stock", &Value::Null).await.0, 200);
+    assert_eq!(service.api("DELETE", "/v1/proxies/stock", &Value::Null).await.0, 200);
     eventually("nobody listens there", || async { get(at, "/").await.ok_status().is_none() }).await;
-    assert_eq!(api(&service, "DELETE", "/v1/proxies/stock", &Value::Null).await.0, 404);
-    assert_eq!(api(&service, "PUT", "/v1/proxies/stock", &put(&first)).await.0, 201);
-    assert_eq!(get(address(&service, "stock").await, "/").await.body(), "app");
+    assert_eq!(service.api("DELETE", "/v1/proxies/stock", &Value::Null).await.0, 404);
+    assert_eq!(service.api("PUT", "/v1/proxies/stock", &put(&first)).await.0, 201);
+    assert_eq!(get(service.proxy("stock").await, "/").await.body(), "app");
     assert_eq!(count(&service, "probesim_requests_total", &["target=\"stock\""]).await, 5);
     service.stop().await;
 }
@@ -93,7 +76,7 @@ async fn a_port_that_is_taken_is_an_error_and_the_plan_before_goes_on() {
         Service::start(&[("FAULTS", "{faults: [{name: a, target: liveness, mode: status}]}")]).await;
     let proxy =
         json!({"name": "stock", "listen": backend.addr.to_string(), "upstream": "http://127.0.0.1:1"});
-    let (status, problem) = api(&service, "PUT", "/v1/proxies/stock", &proxy).await;
+    let (status, problem) = service.api("PUT", "/v1/proxies/stock", &proxy).await;
     assert_eq!(status, 422, "{problem}");
     let message = problem["errors"][0]["message"].as_str().unwrap();
     assert!(
@@ -101,14 +84,14 @@ async fn a_port_that_is_taken_is_an_error_and_the_plan_before_goes_on() {
         "{message}"
     );
     let own = json!({"listen": service.probe.to_string(), "upstream": "http://127.0.0.1:1"});
-    let (status, problem) = api(&service, "PUT", "/v1/proxies/stock", &own).await;
+    let (status, problem) = service.api("PUT", "/v1/proxies/stock", &own).await;
     assert_eq!(status, 422, "{problem}");
     assert!(problem.to_string().contains("is the port of PORT or ADMIN_ADDRESS, too"), "{problem}");
-    assert_eq!(api(&service, "GET", "/v1/proxies", &Value::Null).await.1, json!({"proxies": []}));
+    assert_eq!(service.api("GET", "/v1/proxies", &Value::Null).await.1, json!({"proxies": []}));
     assert_eq!(service.get("/healthz").await.status(), 500);
     let itself = json!({"listen": "127.0.0.1:0", "upstream": format!("http://{}", service.probe)});
-    assert_eq!(api(&service, "PUT", "/v1/proxies/loop", &itself).await.0, 201);
-    assert_eq!(get(address(&service, "loop").await, "/").await.status(), 502, "one of our own listeners");
+    assert_eq!(service.api("PUT", "/v1/proxies/loop", &itself).await.0, 201);
+    assert_eq!(get(service.proxy("loop").await, "/").await.status(), 502, "one of our own listeners");
     service.stop().await;
 }
 
@@ -118,13 +101,13 @@ async fn a_stop_lets_go_what_a_rule_holds_on_a_proxy() {
     let proxies = format!("stock=:0->{}", backend.url());
     let plan = "{faults: [{name: late, target: stock, delay: 1h}, {name: held, target: stock, mode: hang}]}";
     let service = Service::start(&[("PROXIES", &proxies), ("FAULTS", plan)]).await;
-    let at = address(&service, "stock").await;
+    let at = service.proxy("stock").await;
     let held = tokio::spawn(async move { get(at, "/").await });
     let counted =
         || async { count(&service, "probesim_faults_eligible_total", &["fault=\"late\""]).await == 1 };
     eventually("the request waits", counted).await;
     assert_eq!(count(&service, "probesim_proxy_connections", &["proxy=\"stock\""]).await, 1);
-    assert_eq!(api(&service, "POST", "/v1/stop", &Value::Null).await.0, 200);
+    assert_eq!(service.api("POST", "/v1/stop", &Value::Null).await.0, 200);
     assert_eq!(held.await.unwrap().status(), 200);
     assert_eq!(get(at, "/").await.status(), 200);
     service.stop().await;
@@ -135,7 +118,7 @@ async fn proxies_accept_until_the_grace_is_over() {
     let backend = Backend::answering(OK).await;
     let proxies = format!("stock=:0->{}", backend.url());
     let service = Service::start(&[("PROXIES", &proxies), ("SHUTDOWN_GRACE", "1500ms")]).await;
-    let (at, probe) = (address(&service, "stock").await, service.probe);
+    let (at, probe) = (service.proxy("stock").await, service.probe);
     let ends = tokio::spawn(service.stop());
     eventually("the probe listener is gone", || async { TcpStream::connect(probe).await.is_err() }).await;
     assert_eq!(get(at, "/").await.status(), 200);

@@ -84,7 +84,8 @@ async fn ten_thousand_tries_with_a_broken_upstream_leave_nothing_behind() {
     let service = process(&backend, &[("UPSTREAM_TIMEOUT", "200ms")]).await;
     let files = || count(&service, "process_open_fds", &[]);
     let before = files().await;
-    // The allocator has its size after some thousands.
+    // The allocator has most of its size after some thousands. Then it still grows by 0.4 MB for 6,000 tries, while the
+    // live heap stays the same: seen with massif.
     tries(service.probe, 0..4_000).await;
     let memory = count(&service, "process_resident_memory_bytes", &[]).await;
     tries(service.probe, 4_000..10_000).await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::exit;
 use super::shared::{Output, print_error, print_help, print_usage_errors};
 use crate::fault::{ActsOn, ModeInfo, PROCESS_MODES};
-use arguments::{FaultCommand, Verb};
+use arguments::{FaultCommand, ProxyVerb, Verb};
 use client::{Call, Client, ClientError, Reply};
 
 /// How often another free name is looked for while others change the plan at the same time.
@@ -30,8 +30,12 @@ Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itse
        kube-probesim fault reset                     forget all changes, and begin all windows anew; rules
                                                      of the environment and of files stay in force
        kube-probesim fault watch                     print what happens until interrupted
+       kube-probesim fault proxy add NAME --listen ADDRESS --upstream ADDRESS [--protocol tcp|http]
+       kube-probesim fault proxy list
+       kube-probesim fault proxy rm NAME...
 
-TARGET  liveness, readiness, startup, dependency, traffic; or listener, or process, alone
+TARGET  liveness, readiness, startup, dependency, traffic, or the name of a proxy;
+        or listener, or process, alone
 
 OPTIONS of add
   --for DURATION|ever        how long the rule is in force [default: 15m]
@@ -122,6 +126,11 @@ pub fn run(
             Verb::Resume => session.resume(),
             Verb::Reset { renew } => session.reset(renew),
             Verb::Watch => session.watch(),
+            Verb::Proxy(ProxyVerb::Add { name, proxy }) => session.add_proxy(&name, &proxy),
+            Verb::Proxy(ProxyVerb::List) => session.list_proxies(),
+            Verb::Proxy(ProxyVerb::Remove(names)) => {
+                names.iter().try_for_each(|name| session.remove_proxy(name))
+            }
         }
     });
     match done {
@@ -328,6 +337,33 @@ impl Session<'_> {
         refused.map_or(Err(Failure::Output), |reply| Err(Failure::Refused(reply)))
     }
 
+    fn add_proxy(&mut self, name: &str, proxy: &Value) -> Result<(), Failure> {
+        let (path, body) = (proxy_path(name), proxy.to_string());
+        let reply = self.ask(Call { method: "PUT", path: &path, body: Some(&body), ..Call::default() })?;
+        if self.output == Output::Text {
+            // The port may be one that was free.
+            let served = self.ask(Call { method: "GET", path: &path, ..Call::default() })?.json();
+            let address = served["address"].as_str().unwrap_or("an address that cannot be bound");
+            let upstream = served["upstream"].as_str().unwrap_or_default();
+            return self.print(&reply, &format!("{name} listens on {address} for {upstream}"));
+        }
+        self.print(&reply, "")
+    }
+
+    fn list_proxies(&mut self) -> Result<(), Failure> {
+        let reply = self.ask(Call { method: "GET", path: "/v1/proxies", ..Call::default() })?;
+        match self.output {
+            Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
+            Output::Text => self.out.write_all(table::proxies(&reply.json()).as_bytes())?,
+        }
+        Ok(())
+    }
+
+    fn remove_proxy(&mut self, name: &str) -> Result<(), Failure> {
+        let reply = self.ask(Call { method: "DELETE", path: &proxy_path(name), ..Call::default() })?;
+        self.print(&reply, &format!("{name} is closed; its open connections may go on for 30 s"))
+    }
+
     fn ask(&mut self, call: Call<'_>) -> Result<Reply, Failure> {
         let reply = self.client.ask(call)?;
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::Refused(reply)) }
@@ -336,4 +372,8 @@ impl Session<'_> {
 
 fn fault_path(name: &str) -> String {
     format!("/v1/faults/{}", client::encoded(name))
+}
+
+fn proxy_path(name: &str) -> String {
+    format!("/v1/proxies/{}", client::encoded(name))
 }

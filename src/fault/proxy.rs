@@ -63,6 +63,16 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// The name in plans.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// The index of a proxy in the tables of a process, below [`MAX_PROXIES`]. It is stable while the proxy is known, but
 /// may differ between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -33,9 +33,15 @@ pub enum ProxyUpstream {
 impl Proxy {
     /// The protocol of its clients, if known.
     pub const fn protocol(&self) -> Protocol {
-        match self.upstream {
-            ProxyUpstream::Http(_) => Protocol::Http,
-            ProxyUpstream::Tcp(_) => Protocol::Tcp,
+        self.upstream.protocol()
+    }
+}
+
+impl ProxyUpstream {
+    const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http(_) => Protocol::Http,
+            Self::Tcp(_) => Protocol::Tcp,
         }
     }
 }
@@ -55,7 +61,10 @@ impl fmt::Display for Proxy {
     }
 }
 
-const FIELDS: &[&str] = &["name", "listen", "upstream"];
+const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol"];
+
+/// The fields that each proxy has.
+const REQUIRED: [&str; 3] = ["name", "listen", "upstream"];
 
 /// Reads one proxy, as the API takes it. The error lists everything that is wrong.
 pub fn read_proxy(value: &Value, place: &str) -> Result<Proxy, Errors> {
@@ -116,12 +125,26 @@ pub fn check_proxies<'a>(
 
 fn proxy(reader: &mut FieldReader, value: &Value) -> Option<Proxy> {
     let fields = reader.mapping(value, "", FIELDS)?;
-    for field in FIELDS {
+    for field in REQUIRED {
         reader.required(&fields, field);
     }
     let name = reader.parsed(&fields, "name", "text", ProxyName::new);
     let listen = reader.parsed(&fields, "listen", "an address with a port", listen);
-    let upstream = reader.parsed(&fields, "upstream", "an address", upstream);
+    let protocol = reader.parsed(&fields, "protocol", "text", |text| {
+        let found = [Protocol::Tcp, Protocol::Http].into_iter().find(|protocol| protocol.name() == text);
+        found.ok_or_else(|| super::choice(text, vec![Protocol::Tcp.name(), Protocol::Http.name()]))
+    });
+    let upstream = reader.parsed(&fields, "upstream", "an address", |text| match protocol {
+        Some(Protocol::Http) if !has_scheme(text) => upstream(&format!("http://{text}")),
+        _ => upstream(text),
+    });
+    let other =
+        upstream.as_ref().map(ProxyUpstream::protocol).filter(|is| protocol.is_some_and(|of| of != *is));
+    if other.is_some()
+        && let Some(value) = fields.get("protocol")
+    {
+        reader.fail_value("protocol", value, Reason::NotWith("the scheme of its `upstream`".to_owned()));
+    }
     Some(Proxy { name: name?, listen: listen?, upstream: upstream? })
 }
 
@@ -131,6 +154,7 @@ pub fn write_proxy(proxy: &Proxy) -> Value {
         "name": proxy.name.as_str(),
         "listen": proxy.listen.to_string(),
         "upstream": proxy.upstream.to_string(),
+        "protocol": proxy.protocol().name(),
     })
 }
 
@@ -168,10 +192,13 @@ fn listen(text: &str) -> Result<SocketAddr, Reason> {
     named.as_deref().unwrap_or(text).parse().map_err(|_| Reason::ListenAddress)
 }
 
+fn has_scheme(text: &str) -> bool {
+    text.contains("://") || text.starts_with("unix:")
+}
+
 /// The address of an HTTP server with its scheme, or `host:port` of any other server.
 fn upstream(text: &str) -> Result<ProxyUpstream, Reason> {
-    let has_scheme = text.contains("://") || text.starts_with("unix:");
-    let upstream = if has_scheme && !text.starts_with("tcp://") {
+    let upstream = if has_scheme(text) && !text.starts_with("tcp://") {
         text.parse::<UpstreamAddress>().map(ProxyUpstream::Http)
     } else {
         text.parse::<UpstreamPlace>().map(ProxyUpstream::Tcp)
@@ -257,6 +284,24 @@ mod tests {
     }
 
     #[test]
+    fn the_protocol_may_be_given_beside_the_upstream_and_must_agree_with_it() {
+        let read = |upstream: &str, protocol: &str| {
+            let proxy = json!({"name": "a", "listen": ":1", "upstream": upstream, "protocol": protocol});
+            read_proxy(&proxy, "").map(|proxy| proxy.to_string()).map_err(|errors| errors.lines().remove(0))
+        };
+        assert_eq!(read("stock:8080", "http").unwrap(), "a=127.0.0.1:1->http://stock:8080");
+        assert_eq!(read("postgres:5432", "tcp").unwrap(), "a=127.0.0.1:1->postgres:5432");
+        assert_eq!(read("h2c://stock:8080", "http").unwrap(), "a=127.0.0.1:1->h2c://stock:8080");
+        for (upstream, protocol, error) in [
+            ("http://stock", "tcp", "a: protocol=\"tcp\": does not go with the scheme of its `upstream`"),
+            ("tcp://stock:1", "http", "a: protocol=\"http\": does not go with the scheme of its `upstream`"),
+            ("stock:1", "udp", "a: protocol=\"udp\": is not one of tcp, http"),
+        ] {
+            assert_eq!(read(upstream, protocol).unwrap_err(), error);
+        }
+    }
+
+    #[test]
     fn everything_that_is_wrong_with_a_list_is_reported() {
         let list = json!([
             {"name": "a", "listen": ":1", "upstream": "http://b"},
@@ -274,7 +319,7 @@ mod tests {
                 "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",
-                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream",
+                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream, protocol",
             ]
         );
         let many: Vec<Value> = (0..=MAX_PROXIES).map(|_| json!({})).collect();

@@ -75,6 +75,31 @@ fn a_failure_after_some_requests_stays_until_a_reset_and_comes_again_after_it() 
 }
 
 #[test]
+fn proxies_come_and_go_from_a_shell() {
+    let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
+    assert_eq!(run(&service, "proxy list").1, "there is no proxy\n");
+    let (code, added, error) = run(&service, "proxy add db --listen 127.0.0.1:0 --upstream 127.0.0.1:9");
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(added.starts_with("db listens on 127.0.0.1:") && added.contains(" for 127.0.0.1:9 "), "{added}");
+    let (code, _, error) = run(&service, "add db --delay 30ms --stream upstream");
+    assert_eq!((code, error.as_str()), (0, ""));
+    let (_, list, _) = run(&service, "proxy list");
+    let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM"]);
+    assert_eq!(rows[1][..3], ["db", "api", "tcp"]);
+    let (code, _, error) = run(&service, "proxy rm db");
+    assert_eq!(code, 65);
+    assert!(error.contains("db-delay"), "{error}");
+    assert_eq!(run(&service, "rm db-delay").0, 0);
+    assert_eq!(run(&service, "proxy rm db").0, 0);
+    assert_eq!(run(&service, "proxy list").1, "there is no proxy\n");
+    let (code, _, error) = run(&service, "proxy add db --listen nowhere --upstream 127.0.0.1:9");
+    assert_eq!(code, 65);
+    assert!(error.contains("listen=\"nowhere\": is not an address to listen on"), "{error}");
+    assert_eq!(run(&service, "proxy rm nobody").0, 65);
+}
+
+#[test]
 fn what_goes_wrong_has_its_exit_code_and_its_reason() {
     let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
     for (args, code, told) in [

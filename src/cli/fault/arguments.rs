@@ -6,6 +6,7 @@ mod error;
 mod fields;
 mod file;
 mod process;
+mod proxy;
 
 use std::ffi::OsString;
 
@@ -16,6 +17,7 @@ use crate::cli::shared::{self, ArgumentError, Output};
 use crate::fault::{Cut, HandshakeFault};
 use crate::units::{self, Bare};
 pub(super) use error::UsageError;
+pub(super) use proxy::ProxyVerb;
 
 /// Default lifetime of a rule: a drill ends even if its operator has left.
 const DEFAULT_TTL: &str = "15m";
@@ -41,6 +43,7 @@ pub(super) enum Verb {
         renew: bool,
     },
     Watch,
+    Proxy(ProxyVerb),
 }
 
 /// Options and words as they were written.
@@ -48,6 +51,8 @@ pub(super) enum Verb {
 struct Raw {
     words: Vec<String>,
     rule: Map<String, Value>,
+    /// The fields of a proxy.
+    proxy: Map<String, Value>,
     /// The rule options that were given, except `--for`.
     given: Vec<String>,
     forever: bool,
@@ -98,7 +103,7 @@ pub(super) fn parse(
 }
 
 fn option(raw: &Raw, option: String) -> UsageError {
-    let verb = ["add", "list", "rm", "stop", "resume", "reset", "watch"]
+    let verb = ["add", "list", "rm", "stop", "resume", "reset", "watch", "proxy"]
         .into_iter()
         .find(|verb| raw.words.first().is_some_and(|word| word == verb));
     UsageError::Option(option, verb.unwrap_or_default())
@@ -115,6 +120,11 @@ impl Raw {
         if long == "allow-node-pressure" && (verb == "add" || verb.is_empty()) {
             self.given.push(format!("--{long}"));
             fields::put(&mut self.rule, &["allow_node_pressure"], true.into());
+            return Ok(());
+        }
+        if proxy::OPTIONS.contains(&long) && verb == "proxy" {
+            let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
+            self.proxy.insert(long.to_owned(), shared::unicode("an argument", value)?.into());
             return Ok(());
         }
         let field = fields::path(long).filter(|_| verb == "add" || verb.is_empty());
@@ -164,6 +174,7 @@ impl Raw {
             "resume" => alone(Verb::Resume),
             "reset" => alone(Verb::Reset { renew: !self.keeps_origins }),
             "watch" => alone(Verb::Watch),
+            "proxy" => proxy::verb(&words, std::mem::take(&mut self.proxy)).map(Verb::Proxy),
             "rm" if words.is_empty() => Err(UsageError::NoName),
             "rm" => Ok(Verb::Remove(words)),
             "add" => self.add(&words),
@@ -306,8 +317,8 @@ mod tests {
     #[test]
     fn wrong_usage_is_named() {
         for (line, error) in [
-            ("", "say what to do: add, list, rm, stop, resume, reset or watch"),
-            ("remove x", "\"remove\" is not one of add, list, rm, stop, resume, reset and watch"),
+            ("", "say what to do: add, list, rm, stop, resume, reset, watch or proxy"),
+            ("remove x", "\"remove\" is not one of add, list, rm, stop, resume, reset, watch and proxy"),
             (
                 "add",
                 "add needs a target: liveness, readiness, startup, dependency, traffic, listener or process",

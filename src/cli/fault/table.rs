@@ -56,6 +56,19 @@ fn rules_of(state: &Value) -> impl Iterator<Item = &Value> {
     state["rules"].as_array().into_iter().flatten()
 }
 
+/// The proxies of an answer, aligned.
+pub(super) fn proxies(answer: &Value) -> String {
+    let row = |proxy: &Value| {
+        let cell = |field: &str| proxy[field].as_str().unwrap_or("-").to_owned();
+        ["name", "source", "protocol", "address", "upstream"].map(cell).to_vec()
+    };
+    let rows: Vec<Vec<String>> = answer["proxies"].as_array().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        return "there is no proxy\n".to_owned();
+    }
+    aligned(&["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM"], rows)
+}
+
 /// Rows under a head, each column as wide as its widest cell.
 pub(in crate::cli) fn aligned(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|cell| (*cell).to_owned()).collect();

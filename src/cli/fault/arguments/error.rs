@@ -11,9 +11,9 @@ use crate::units::UnitError;
 pub(crate) enum UsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    #[error("say what to do: add, list, rm, stop, resume, reset or watch")]
+    #[error("say what to do: add, list, rm, stop, resume, reset, watch or proxy")]
     NoVerb,
-    #[error("{0:?} is not one of add, list, rm, stop, resume, reset and watch")]
+    #[error("{0:?} is not one of add, list, rm, stop, resume, reset, watch and proxy")]
     Verb(String),
     #[error("{0} is not an option of fault {1}")]
     Option(String, &'static str),
@@ -31,6 +31,14 @@ pub(crate) enum UsageError {
     NotOfProcess(String),
     #[error("rm needs the name of a rule; fault list shows them")]
     NoName,
+    #[error("say what to do with proxies: add, list or rm")]
+    NoProxyVerb,
+    #[error("proxy {0:?} is not one of add, list and rm")]
+    ProxyVerb(String),
+    #[error("proxy {0} needs the name of a proxy")]
+    NoProxyName(&'static str),
+    #[error("proxy add needs --{0}")]
+    NoProxyField(&'static str),
     #[error("--file {0:?} {1}")]
     File(String, String),
     #[error("{0} does not go with --file, which has whole rules")]

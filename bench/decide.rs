@@ -12,7 +12,7 @@ use kube_probesim::fault::{
     Action, ActivePlan, Burst, Client, ClientFilter, Decision, Delay, Mode, Origin, Plan, Rate, RequestInfo,
     Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
-use kube_probesim::telemetry::metrics::{Metrics, Outcome};
+use kube_probesim::telemetry::metrics::{Metrics, RequestOutcome};
 
 /// Decisions per sample; their numbers run on, as those of requests do.
 const BATCH: u64 = 1_000;
@@ -147,7 +147,7 @@ fn scrape(bencher: Bencher, count: usize) {
     for target in Target::ALL {
         for client in Client::ALL {
             for status in [200, 500] {
-                metrics.request(target, client, Outcome::Answered(status), Duration::from_millis(50));
+                metrics.request(target, client, RequestOutcome::Answered(status), Duration::from_millis(50));
             }
         }
     }

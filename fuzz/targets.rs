@@ -18,7 +18,7 @@ use kube_probesim::predict::manifest::{self, Input};
 use kube_probesim::predict::run::{Options, Replicas, run};
 use kube_probesim::sources::start::running;
 use kube_probesim::sources::state::Restored;
-use kube_probesim::sources::{Change, Control, Layers, Refusal};
+use kube_probesim::sources::{ApiChange, ChangeRefusal, Control, Layers};
 
 /// The most text that errors may have, whatever the size of the input: more would flood a log.
 const MOST_TEXT: usize = 64 << 10;
@@ -75,13 +75,13 @@ pub fn api(data: &[u8]) {
         let body = document::parse_json(words.next().unwrap_or("null").as_bytes(), document::MAX_PLAN);
         let body = body.unwrap_or_default();
         let change = match operation {
-            "plan" => Change::PutPlan(body),
-            "put" => Change::PutFault { name, rule: body },
-            "patch" => Change::PatchFault { name, patch: body },
-            "delete" => Change::DeleteFault { name },
-            "stop" => Change::Stop,
-            "resume" => Change::Resume,
-            _ => Change::Reset { renew: name == "renew" },
+            "plan" => ApiChange::PutPlan(body),
+            "put" => ApiChange::PutFault { name, rule: body },
+            "patch" => ApiChange::PatchFault { name, patch: body },
+            "delete" => ApiChange::DeleteFault { name },
+            "stop" => ApiChange::Stop,
+            "resume" => ApiChange::Resume,
+            _ => ApiChange::Reset { renew: name == "renew" },
         };
         let before = engine.active();
         match control.change("fuzz", None, change) {
@@ -91,7 +91,7 @@ pub fn api(data: &[u8]) {
                 assert!(same || changed.generation == before.generation + 1);
             }
             Err(refusal) => {
-                if let Refusal::Invalid(errors) = refusal {
+                if let ChangeRefusal::Invalid(errors) = refusal {
                     told(&errors);
                 }
                 assert!(Arc::ptr_eq(&before, &engine.active()), "a refused change left a trace");
@@ -102,7 +102,7 @@ pub fn api(data: &[u8]) {
         let status = control.status();
         assert_eq!(status.rules.len(), status.snapshot.active.plan.len());
     }
-    control.change("fuzz", None, Change::Reset { renew: false }).expect("a reset is never refused");
+    control.change("fuzz", None, ApiChange::Reset { renew: false }).expect("a reset is never refused");
     assert_eq!(engine.active().plan.rules().cloned().collect::<Vec<_>>(), first);
 }
 

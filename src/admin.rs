@@ -30,9 +30,9 @@ use tokio::task::yield_now;
 use crate::env::{Identity, Token};
 use crate::listener::ConnectionHandle;
 use crate::plan::write_rule;
-use crate::sources::{Change, Changed, Control};
+use crate::sources::{ApiChange, ChangeResult, Control};
 use crate::units::Show;
-use answer::Problem;
+use answer::ProblemDetails;
 use body::{YAML, expect_empty, read, read_renew};
 use duration::rounded_up;
 use guard::{Caller, Guard};
@@ -69,7 +69,7 @@ pub fn router(control: Control, identity: Identity, token: Option<Token>, loopba
     });
     let handler = move |request: Request| {
         let api = api.clone();
-        async move { serve(&api, request).await.unwrap_or_else(Problem::answer) }
+        async move { serve(&api, request).await.unwrap_or_else(ProblemDetails::answer) }
     };
     Router::new()
         .route("/v1/{*rest}", any(handler.clone()))
@@ -82,7 +82,7 @@ pub fn router(control: Control, identity: Identity, token: Option<Token>, loopba
 fn openapi(method: &Method) -> Response {
     match *method {
         Method::GET | Method::HEAD => answer::document(include_str!("admin/openapi.json")),
-        _ => Problem::method(&["GET", "HEAD"]).answer(),
+        _ => ProblemDetails::method(&["GET", "HEAD"]).answer(),
     }
 }
 
@@ -118,11 +118,12 @@ async fn turn(api: &Api) -> MutexGuard<'_, ()> {
 }
 
 /// Serves one request.
-async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
+async fn serve(api: &Api, request: Request) -> Result<Response, ProblemDetails> {
     let caller = caller();
     api.guard.check(&caller, &request)?;
     let peer = caller.peer;
-    let _permit = api.requests.try_acquire().map_err(|_| Problem::busy("32 requests are in progress"))?;
+    let _permit =
+        api.requests.try_acquire().map_err(|_| ProblemDetails::busy("32 requests are in progress"))?;
 
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
@@ -131,7 +132,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
     let by = format!("api {}", SocketAddr::new(peer.ip().to_canonical(), peer.port()));
     let change = |change| {
         let expected = generations(&parts.headers)?;
-        api.control.change(&by, expected.as_deref(), change).map_err(Problem::refused)
+        api.control.change(&by, expected.as_deref(), change).map_err(ProblemDetails::refused)
     };
     let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state" | "faults"]);
     let _turn = if is_large { Some(turn(api).await) } else { None };
@@ -142,9 +143,9 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         }
         (["plan"], &Method::PUT) => {
             let plan = read(&parts.headers, body, &["application/json", YAML]).await?;
-            Ok(answer::changed(change(Change::PutPlan(plan))?))
+            Ok(answer::changed(change(ApiChange::PutPlan(plan))?))
         }
-        (["plan"], _) => Err(Problem::method(&["GET", "HEAD", "PUT"])),
+        (["plan"], _) => Err(ProblemDetails::method(&["GET", "HEAD", "PUT"])),
         (["faults"], &Method::GET) => {
             let status = api.control.status();
             let faults = json!({ "faults": rules(&status) });
@@ -154,22 +155,22 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
             let status = api.control.status();
             let plan = &status.snapshot.active.plan;
             let found = plan.rules().zip(&status.rules).find(|(rule, _)| rule.name().as_str() == *name);
-            let rule = rule(found.ok_or_else(|| Problem::no_fault(name))?);
+            let rule = rule(found.ok_or_else(|| ProblemDetails::no_fault(name))?);
             Ok(answer::json(StatusCode::OK, &rule, Some(status.snapshot.active.generation)))
         }
         (["faults", name], &Method::PUT) => {
             let rule = read(&parts.headers, body, &["application/json"]).await?;
-            Ok(answer::changed(change(Change::PutFault { name: (*name).to_owned(), rule })?))
+            Ok(answer::changed(change(ApiChange::PutFault { name: (*name).to_owned(), rule })?))
         }
         (["faults", name], &Method::PATCH) => {
             let types = &["application/merge-patch+json", "application/json"];
             let fields = read(&parts.headers, body, types).await?;
-            Ok(answer::changed(change(Change::PatchFault { name: (*name).to_owned(), patch: fields })?))
+            Ok(answer::changed(change(ApiChange::PatchFault { name: (*name).to_owned(), patch: fields })?))
         }
         (["faults", name], &Method::DELETE) => {
-            Ok(answer::changed(change(Change::DeleteFault { name: (*name).to_owned() })?))
+            Ok(answer::changed(change(ApiChange::DeleteFault { name: (*name).to_owned() })?))
         }
-        (["faults", _], _) => Err(Problem::method(&["GET", "HEAD", "PUT", "PATCH", "DELETE"])),
+        (["faults", _], _) => Err(ProblemDetails::method(&["GET", "HEAD", "PUT", "PATCH", "DELETE"])),
         (["proxies", rest @ ..], method) => {
             proxies::serve(&api.control, rest, method, (&parts.headers, body), change).await
         }
@@ -181,20 +182,20 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
         }
         (["reset"], &Method::POST) => {
             let renew = read_renew(&parts.headers, body).await?;
-            Ok(answer::changed(change(Change::Reset { renew })?))
+            Ok(answer::changed(change(ApiChange::Reset { renew })?))
         }
         (["stop"], &Method::POST) => {
             expect_empty(&parts.headers, body).await?;
             let released = state::held(&api.control);
-            change(Change::Stop)?;
+            change(ApiChange::Stop)?;
             Ok(stop_answer(api, Some(released)).await)
         }
         (["resume"], &Method::POST) => {
             expect_empty(&parts.headers, body).await?;
-            change(Change::Resume)?;
+            change(ApiChange::Resume)?;
             Ok(stop_answer(api, None).await)
         }
-        (["preview" | "reset" | "stop" | "resume"], _) => Err(Problem::method(&["POST"])),
+        (["preview" | "reset" | "stop" | "resume"], _) => Err(ProblemDetails::method(&["POST"])),
         (["targets"], &Method::GET) => {
             let snapshot = api.control.engine().snapshot();
             let targets = targets::document(&snapshot, api.control.metrics());
@@ -215,13 +216,13 @@ async fn serve(api: &Api, request: Request) -> Result<Response, Problem> {
                 parts.method == Method::HEAD,
             )
         }
-        (["faults" | "targets" | "state" | "events"], _) => Err(Problem::method(&["GET", "HEAD"])),
-        _ => Err(Problem::not_found()),
+        (["faults" | "targets" | "state" | "events"], _) => Err(ProblemDetails::method(&["GET", "HEAD"])),
+        _ => Err(ProblemDetails::not_found()),
     }
 }
 
 /// The plan in force, in the form that `PUT` accepts.
-fn plan(status: &crate::sources::Status) -> Map<String, Value> {
+fn plan(status: &crate::sources::SourcesStatus) -> Map<String, Value> {
     let mut plan = Map::new();
     if let Some((seed, _)) = status.seed {
         plan.insert("seed".to_owned(), seed.into());
@@ -231,7 +232,7 @@ fn plan(status: &crate::sources::Status) -> Map<String, Value> {
 }
 
 /// The rules in force, each with its remaining time as `ttl`.
-fn rules(status: &crate::sources::Status) -> Vec<Value> {
+fn rules(status: &crate::sources::SourcesStatus) -> Vec<Value> {
     status.snapshot.active.plan.rules().zip(&status.rules).map(rule).collect()
 }
 
@@ -244,7 +245,7 @@ fn rule((rule, of_rule): (&crate::fault::Rule, &crate::sources::RuleStatus)) -> 
 }
 
 /// The generations in `If-Match`; `None` if it accepts any.
-fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
+fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, ProblemDetails> {
     let mut expected = None;
     for header in headers.get_all(IF_MATCH) {
         let generations = expected.get_or_insert_with(Vec::new);
@@ -259,7 +260,7 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
             let generation = digits.and_then(|generation| generation.parse().ok()).ok_or_else(|| {
                 let shown: String = tag.chars().take(40).collect();
                 let detail = format!("If-Match: {shown:?} is neither a generation in the form of ETag nor *");
-                Problem::new(StatusCode::BAD_REQUEST, detail)
+                ProblemDetails::new(StatusCode::BAD_REQUEST, detail)
             })?;
             generations.push(generation);
         }
@@ -268,7 +269,7 @@ fn generations(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
 }
 
 /// The answer to a change; `stopped` is present while a stop is in force.
-fn changed_body(changed: Changed) -> Value {
+fn changed_body(changed: ChangeResult) -> Value {
     let mut body = json!({ "generation": changed.generation });
     if changed.stopped {
         body["stopped"] = true.into();

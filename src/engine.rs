@@ -24,8 +24,8 @@ pub use requested::REQUESTED_RULE;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, Counts, HandshakeFault, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestInfo,
-    RequestView, RequestedDecision, Rule, Slot, Target, TargetId,
+    ActivePlan, Client, HandshakeFault, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestCounts,
+    RequestInfo, RequestView, RequestedDecision, Rule, Slot, Target, TargetId,
 };
 use crate::plan::Source;
 use injection::Unconfirmed;
@@ -33,10 +33,10 @@ use requested::RequestedCounters;
 
 /// A cheap-to-clone handle on the active plan and the request counts.
 #[derive(Clone, Debug)]
-pub struct Engine(Arc<Shared>);
+pub struct Engine(Arc<EngineShared>);
 
 #[derive(Debug)]
-struct Shared {
+struct EngineShared {
     started: Instant,
     /// Reading of the engine's clock when the process started: zero, or the value kept by the previous start of the
     /// container.
@@ -61,7 +61,7 @@ pub struct Snapshot {
     /// container.
     pub elapsed: Duration,
     /// Requests since the start of the clock.
-    pub counts: Counts,
+    pub counts: RequestCounts,
 }
 
 impl Snapshot {
@@ -79,7 +79,9 @@ impl Engine {
     /// Creates an engine that starts now, with rules of the environment.
     pub fn new(plan: ActivePlan) -> Self {
         let sources = vec![Source::Environment; plan.len()];
-        Self::resumed(plan, sources, None, Duration::ZERO, &Counts::default(), |_| Counts::default())
+        Self::resumed(plan, sources, None, Duration::ZERO, &RequestCounts::default(), |_| {
+            RequestCounts::default()
+        })
     }
 
     /// Creates an engine that continues an earlier start of the container. `sources` has one entry for each rule;
@@ -89,8 +91,8 @@ impl Engine {
         sources: Vec<Source>,
         stop: Option<Stop>,
         elapsed: Duration,
-        counts: &Counts,
-        matched: impl Fn(&Rule) -> Counts,
+        counts: &RequestCounts,
+        matched: impl Fn(&Rule) -> RequestCounts,
     ) -> Self {
         let numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES] =
             std::array::from_fn(|_| Default::default());
@@ -99,7 +101,7 @@ impl Engine {
                 numbers[target.index()][client.index()].store(counts.get(target, client), Ordering::Relaxed);
             }
         }
-        Self(Arc::new(Shared {
+        Self(Arc::new(EngineShared {
             started: Instant::now(),
             before: elapsed,
             active: watch::Sender::new(Arc::new(Active::new(plan, sources, stop, elapsed, matched))),
@@ -204,7 +206,7 @@ impl Engine {
 
     /// A consistent snapshot.
     pub fn snapshot(&self) -> Snapshot {
-        let mut counts = Counts::default();
+        let mut counts = RequestCounts::default();
         for target in all_targets() {
             for client in Client::ALL {
                 let number = &self.0.numbers[target.index()][client.index()];

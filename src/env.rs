@@ -24,8 +24,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use config::{
-    Address, Config, Files, ForwardOptions, Identity, Limits, LogFormat, Process, SeedChoice, SeedScope,
-    SourceAddress, Token, Upstream, effective_seed,
+    BindAddress, Config, Files, ForwardOptions, Identity, Limits, LogFormat, ProcessSettings, SeedChoice,
+    SeedScope, SourceAddress, Token, UpstreamSettings, effective_seed,
 };
 use faults::FaultSettings;
 pub use groups::PROCESS_VARIABLES;
@@ -35,7 +35,7 @@ use reader::VariableReader;
 pub use tls::{CertificateSource, TlsOptions};
 pub use variables::{FLAGS, VARIABLES, Variable};
 use variables::{SYNONYMS, prefix};
-pub use warning::{Problem, Warning};
+pub use warning::{Warning, WarningKind};
 
 use crate::fault::{Container, MAX_RULES, Plan, Replica, Rule, Target, Targets};
 use crate::plan::{ConfigError, Errors, Reason, check_container, check_replica};

@@ -43,10 +43,10 @@ mod upstream;
 mod window;
 
 pub use active::{
-    ActivePlan, Counts, Decision, Drawn, OpenRule, Origin, ProcessHit, RequestInfo, RequestedDecision,
+    ActivePlan, Decision, Drawn, OpenRule, Origin, ProcessHit, RequestCounts, RequestInfo, RequestedDecision,
     RuleHit, Verdict,
 };
-pub use answer::Answer;
+pub use answer::FaultAnswer;
 pub use delay::{Delay, Distribution};
 pub use draw::{Draws, Seed, fnv1a};
 pub use error::{DelayError, MatchError, RuleError, TriggerError};

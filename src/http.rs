@@ -104,7 +104,7 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
     });
     let serve =
         move |target: Target, request| -> Answering { services[target.index()].clone().call(request) };
-    let calls = health::Calls::new(app.clone(), Arc::new(serve));
+    let calls = health::HealthCalls::new(app.clone(), Arc::new(serve));
     for (path, _) in Method::ALL {
         let calls = calls.clone();
         direct.entry(path.to_owned()).or_insert_with(|| Box::new(move |request| calls.answer(request)));
@@ -178,7 +178,7 @@ fn default_answer(app: &App, target: Target, request: &Request) -> Response<Body
     }
     let shutdown = target == Target::Readiness && app.is_leaving();
     let failure = shutdown
-        .then_some(verbose::Failure { check: "shutdown", reason: "the process is shutting down".into() });
+        .then_some(verbose::FailedCheck { check: "shutdown", reason: "the process is shutting down".into() });
     let status = if shutdown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if verbose::is_wanted(request.uri()) {
         return answer::text(

@@ -5,20 +5,20 @@
 //! [`RULES`]. What is random on a node is drawn from given [`Draws`](crate::fault::Draws), so a run repeats. Memory
 //! does not grow with the simulated time.
 //!
-//! A Pod handles the [`Calls`] of a Service's clients in the same way, under the rules for `client: other`.
+//! A Pod handles the [`ServiceCalls`] of a Service's clients in the same way, under the rules for `client: other`.
 //!
 //! | type | what it is |
 //! |---|---|
-//! | [`PodSpec`], [`ContainerSpec`], [`Probe`] | what a manifest says |
+//! | [`PodSpec`], [`ContainerSpec`], [`ProbeSpec`] | what a manifest says |
 //! | [`Program`] | this program in a container |
 //! | [`Pod`] | the simulation |
-//! | [`Event`] | something that happens, passed to a callback |
+//! | [`PodEvent`] | something that happens, passed to a callback |
 //! | [`Stats`] | counts and times of a run |
 //!
 //! # Limits
 //!
 //! Not modelled: `postStart` hooks, `preStop` hooks that do more than sleep, the pulling of images, pressure on the node,
-//! probes of another program ([`Handler::Healthy`]), and a SYN that is repeated when a network heals within the timeout
+//! probes of another program ([`ProbeHandler::Healthy`]), and a SYN that is repeated when a network heals within the timeout
 //! of one attempt.
 //!
 //! # Example
@@ -49,11 +49,12 @@ mod stats;
 mod worker;
 
 pub use attempt::Symptom;
-pub use event::{Event, PodEventKind, PodFailure};
+pub use event::{PodEvent, PodEventKind, PodFailure};
 pub use pod::Pod;
 pub use spec::{
-    Address, Calls, ContainerSpec, End, Endpoint, Handler, PodSpec, PreStop, Probe, ProbeKind, Program,
-    RestartPolicy, RestartRule, Role, Span, StartTime, Timing, Transport,
+    ContainerEnd, ContainerRole, ContainerSpec, DurationRange, PodSpec, PreStop, ProbeAddress, ProbeEndpoint,
+    ProbeHandler, ProbeKind, ProbeSpec, Program, RestartPolicy, RestartRule, ServiceCalls, StartTime, Timing,
+    Transport,
 };
 pub use stats::{ContainerStats, ProbeStats, Stats};
 

@@ -47,11 +47,11 @@ use crate::fault::{Client, Link, ListenerId};
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 use crate::tls::ServerTls;
 
-use budget::Budget;
+use budget::MemoryBudget;
 
 pub(crate) use accept::refuse;
 pub use accept::{AcceptControl, accept, serve};
-pub use handle::{ConnectionHandle, Ended, Takeover};
+pub use handle::{ConnectionHandle, ScriptOutcome, Takeover};
 pub use handler::client_of;
 pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, reset_on_close};
@@ -59,7 +59,7 @@ pub(crate) use perform::linger_bare;
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
-pub use script::{Ending, Script, StreamReset};
+pub use script::{Script, ScriptEnding, StreamReset};
 pub use tunnel::{ClientEnd, Tunnel};
 
 /// hyper's minimum buffer size for HTTP/1.
@@ -67,7 +67,7 @@ const MIN_BUFFER: usize = 8192;
 
 /// The stage of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub enum ProcessStage {
     /// Requests are served.
     #[default]
     Running,
@@ -83,7 +83,7 @@ pub struct Conditions {
     /// The partition, if any.
     pub link: Link,
     /// The stage of the process.
-    pub stage: Stage,
+    pub stage: ProcessStage,
     /// Whether all rules are stopped, so that connections that a rule holds are released.
     pub is_stopped: bool,
     /// Whether rules use up the file descriptors, so that no connection is accepted.
@@ -92,13 +92,13 @@ pub struct Conditions {
 
 /// What a listener serves, and how.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub struct ListenerService {
     /// Which listener it is: `probe`, `admin`, or the name of a proxy.
     pub name: Arc<str>,
     /// The listener's own counters.
     pub listener_metrics: Arc<ListenerMetrics>,
     /// Memory budget for clients, shared by all listeners.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// How connections are divided among clients, on a listener with few of them. Loopback peers count as the
     /// operator.
     pub fairness: Option<Fairness>,
@@ -115,7 +115,7 @@ pub struct Service {
     /// Counts connections that a limit ended.
     pub metrics: Arc<Metrics>,
     /// Decides on partitions. `None` if rules cannot cut the listener, as for the admin listener.
-    pub faulted: Option<Faulted>,
+    pub faulted: Option<ListenerFaults>,
     /// Whether clients may speak HTTP/2 with prior knowledge.
     pub speaks_http2: bool,
     /// TLS, where it is spoken.
@@ -135,18 +135,18 @@ pub struct Encryption {
 
 /// The source of decisions on the partitions of a listener.
 #[derive(Clone, Debug)]
-pub struct Faulted {
+pub struct ListenerFaults {
     /// Holds the plan in force.
     pub engine: Engine,
     /// The listener as rules refer to it.
     pub listener: ListenerId,
 }
 
-impl Service {
+impl ListenerService {
     /// Whether a partition cuts requests of `client` from `peer`.
     fn cuts(&self, peer: IpAddr, client: Client) -> bool {
         self.conditions.borrow().link.partial
-            && self.faulted.as_ref().is_some_and(|Faulted { engine, listener }| {
+            && self.faulted.as_ref().is_some_and(|ListenerFaults { engine, listener }| {
                 engine.active().plan.cut(*listener, engine.elapsed(), peer, Some(client)).is_some()
             })
     }

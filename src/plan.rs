@@ -27,13 +27,13 @@ pub(crate) use proxy::parse_list as parse_proxies;
 pub use proxy::{Proxy, ProxyUpstream, check_proxies, read_proxy, write_proxy};
 use reader::FieldReader;
 pub use source::Source;
-use target::Subject;
+use target::RuleSubject;
 pub use target::check_targets;
 pub use write::write_rule;
 
 use crate::fault::{
-    Action, Answer, ClientFilter, Container, ListenerName, MAX_RULES, OnConnection, Protocol, Replica, Rule,
-    RuleError, RuleName, Target,
+    Action, ClientFilter, Container, FaultAnswer, ListenerName, MAX_RULES, OnConnection, Protocol, Replica,
+    Rule, RuleError, RuleName, Target,
 };
 use crate::units;
 use error::nearest;
@@ -127,8 +127,8 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
                 };
                 for (i, fault) in faults.iter().enumerate() {
                     match read_entry(fault, &place(i)) {
-                        Ok(Entry::Rule(rule)) => plan.rules.push(*rule),
-                        Ok(Entry::Disabled(name)) => plan.disabled.push(name),
+                        Ok(PlanEntry::Rule(rule)) => plan.rules.push(*rule),
+                        Ok(PlanEntry::Disabled(name)) => plan.disabled.push(name),
                         Err(errors) => reader.errors.append(errors),
                     }
                 }
@@ -162,7 +162,7 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String, errors: &mut E
 
 /// One entry of a plan.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
+pub enum PlanEntry {
     /// A rule.
     Rule(Box<Rule>),
     /// A rule that is switched off, and hides those of its name in weaker sources.
@@ -170,19 +170,19 @@ pub enum Entry {
 }
 
 /// Reads a rule that may be `disabled`; its name is enough then. Errors are those of [`read_rule`].
-pub fn read_entry(value: &Value, place: &str) -> Result<Entry, Errors> {
+pub fn read_entry(value: &Value, place: &str) -> Result<PlanEntry, Errors> {
     let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
     let has_name_alone =
         value.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("name"));
     if is_disabled && has_name_alone {
         let mut reader = FieldReader::new(place_of(place, value));
         return match value.get("name").and_then(|value| name(&mut reader, value)) {
-            Some(name) => Ok(Entry::Disabled(name)),
+            Some(name) => Ok(PlanEntry::Disabled(name)),
             None => Err(reader.errors),
         };
     }
     let rule = read_rule(value, place)?;
-    Ok(if is_disabled { Entry::Disabled(rule.name().clone()) } else { Entry::Rule(Box::new(rule)) })
+    Ok(if is_disabled { PlanEntry::Disabled(rule.name().clone()) } else { PlanEntry::Rule(Box::new(rule)) })
 }
 
 /// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
@@ -232,18 +232,18 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     let request_match = request_match::read(reader, &fields);
     let trigger = trigger::read(reader, &fields);
     // Of the process, it is a duration.
-    let delay = fields.get("delay").filter(|_| !matches!(target, Some(Subject::Process)));
+    let delay = fields.get("delay").filter(|_| !matches!(target, Some(RuleSubject::Process)));
     let delay = delay.and_then(|value| delay::read(reader, value));
-    let (mut answer, mut on_connection) = (Answer::default(), OnConnection::default());
+    let (mut answer, mut on_connection) = (FaultAnswer::default(), OnConnection::default());
     let action = match target? {
-        Subject::Requests(targets) if connection::is_partition(&fields, &targets) => {
+        RuleSubject::Requests(targets) if connection::is_partition(&fields, &targets) => {
             let [name] = targets.proxies() else {
                 reader.fail("target", Reason::PartitionOfProxies);
                 return None;
             };
             listener::read(reader, &fields, ListenerName::Proxy(name.clone()))?
         }
-        Subject::Requests(targets) => {
+        RuleSubject::Requests(targets) => {
             if let Some(from) = fields.get("from") {
                 reader.fail_value(
                     "from",
@@ -260,8 +260,8 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
             answer = answer::read(reader, &fields);
             Action::Requests { targets, delay, mode }
         }
-        Subject::Listener => listener::read(reader, &fields, ListenerName::Probe)?,
-        Subject::Process => process::read(reader, &fields)?,
+        RuleSubject::Listener => listener::read(reader, &fields, ListenerName::Probe)?,
+        RuleSubject::Process => process::read(reader, &fields)?,
     };
     if !matches!(action, Action::Process { .. }) {
         process::refuse_fields(reader, &fields);

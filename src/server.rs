@@ -20,13 +20,13 @@ use tracing::{error, info};
 
 use crate::admin;
 use crate::clock::Timer;
-use crate::env::{Config, ForwardOptions, Limits, Upstream};
+use crate::env::{Config, ForwardOptions, Limits, UpstreamSettings};
 use crate::fault::{ListenerId, Rule};
 use crate::grpc::Health;
 use crate::http::{self, App, ProbeUpstream};
-use crate::listener::budget::Budget;
+use crate::listener::budget::MemoryBudget;
 use crate::listener::{
-    self, BindError, Conditions, Encryption, Fairness, Faulted, PartitionedListener, Stage,
+    self, BindError, Conditions, Encryption, Fairness, ListenerFaults, PartitionedListener, ProcessStage,
 };
 use crate::plan::Proxy;
 use crate::proxy::{Forwarder, OwnListeners};
@@ -35,11 +35,11 @@ use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
 use certificates::Certificates;
 pub use certificates::TlsError;
-use proxies::Proxies;
+use proxies::ProxyListeners;
 
-pub use process::Ending;
+pub use process::ProcessEnding;
 use process::{ProcessFaults, Surroundings};
-use shutdown::{End, Shutdown};
+use shutdown::{Shutdown, ShutdownReason};
 pub use signals::Signals;
 
 /// The name of the probe listener.
@@ -121,7 +121,7 @@ impl Server {
 
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
     /// signal ends that at once. Gives how a rule ends the process, if one does.
-    pub async fn run(self, signals: Signals) -> Result<Option<Ending>, prometheus::Error> {
+    pub async fn run(self, signals: Signals) -> Result<Option<ProcessEnding>, prometheus::Error> {
         let Self { config, kept, probe, admin, proxies, certificates } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
@@ -150,7 +150,7 @@ impl Server {
         announce(&app, probe_addr, admin_addr);
         let budget = budget(&metrics);
         let held = budget.clone();
-        let proxies = Arc::new(Proxies::new(
+        let proxies = Arc::new(ProxyListeners::new(
             app.clone(),
             (budget.clone(), certificates.probe.clone()),
             of_proxies,
@@ -189,11 +189,11 @@ impl Server {
         );
         let end = tokio::select! {
             end = shutdown.run(signals, serving) => end,
-            ending = faults.run() => End::ByRule(ending),
+            ending = faults.run() => ShutdownReason::ByRule(ending),
         };
         // Gives back what rules hold.
         drop(faults);
-        if !matches!(end, End::ByRule(_)) {
+        if !matches!(end, ShutdownReason::ByRule(_)) {
             // Proxies stand in front of what the application beside us calls until its end.
             proxies.finish(Instant::now() + ADMIN_GRACE).await;
         }
@@ -205,15 +205,15 @@ impl Server {
             saver.finish();
         }
         admin_conditions.send_modify(|conditions| {
-            conditions.stage = Stage::Draining(Instant::now() + ADMIN_GRACE);
+            conditions.stage = ProcessStage::Draining(Instant::now() + ADMIN_GRACE);
         });
-        if end != End::AtOnce {
+        if end != ShutdownReason::AtOnce {
             let _ = watching.await;
         }
         supervisor::log_totals(&engine, &metrics);
         Ok(match end {
-            End::ByRule(ending) => Some(ending),
-            End::Drained | End::AtOnce => None,
+            ShutdownReason::ByRule(ending) => Some(ending),
+            ShutdownReason::Drained | ShutdownReason::AtOnce => None,
         })
     }
 }
@@ -222,10 +222,10 @@ impl Server {
 fn probe_service(
     app: &Arc<App>,
     limits: Limits,
-    budget: Budget,
+    budget: MemoryBudget,
     tls: Option<Encryption>,
-) -> listener::Service {
-    listener::Service {
+) -> listener::ListenerService {
+    listener::ListenerService {
         name: PROBE.into(),
         listener_metrics: app.metrics.probe_listener().clone(),
         routes: http::probe_routes(app),
@@ -236,7 +236,7 @@ fn probe_service(
         files: spare_files(app.upstream.is_some()),
         transparent: app.upstream.is_some(),
         metrics: app.metrics.clone(),
-        faulted: Some(Faulted { engine: app.engine.clone(), listener: ListenerId::Probe }),
+        faulted: Some(ListenerFaults { engine: app.engine.clone(), listener: ListenerId::Probe }),
         speaks_http2: true,
         tls,
         conditions: app.conditions.clone(),
@@ -248,10 +248,10 @@ fn admin_service(
     app: &Arc<App>,
     api: Router,
     limits: Limits,
-    budget: Budget,
+    budget: MemoryBudget,
     conditions: watch::Receiver<Conditions>,
-) -> listener::Service {
-    listener::Service {
+) -> listener::ListenerService {
+    listener::ListenerService {
         name: ADMIN.into(),
         listener_metrics: Arc::default(),
         routes: http::admin_routes(app, api),
@@ -295,9 +295,9 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
 }
 
 /// The memory that the container leaves to clients.
-fn budget(metrics: &Arc<Metrics>) -> Budget {
+fn budget(metrics: &Arc<Metrics>) -> MemoryBudget {
     let resident = metrics::resident_memory().unwrap_or(0);
-    let budget = Budget::of_container(cgroup::memory_limit(), resident, metrics.clone());
+    let budget = MemoryBudget::of_container(cgroup::memory_limit(), resident, metrics.clone());
     if budget.limit() < usize::MAX {
         info!(bytes = budget.limit(), "memory that clients may take up");
     }
@@ -313,7 +313,7 @@ fn spare_files(behind: bool) -> usize {
 
 /// What reaches the application behind the probe listener. The log says whose `/` and `/metrics` are.
 fn probe_upstream(
-    upstream: Upstream,
+    upstream: UpstreamSettings,
     options: ForwardOptions,
     metrics: &Metrics,
     own: OwnListeners,

@@ -1,7 +1,7 @@
 //! Sources of rules: the environment, files, an annotation and the admin API, merged into the plan in force; and the
 //! state that outlives the container.
 //!
-//! [`Layers`] and [`merge`] have no side effects; `predict` uses them as well. In the running service,
+//! [`Layers`] and [`merge()`] have no side effects; `predict` uses them as well. In the running service,
 //! [`start::start`] creates [`Control`], which owns them; [`watch`] and the admin API pass their changes to it, and
 //! [`state`] keeps what a container restart must not lose.
 
@@ -20,11 +20,11 @@ mod summary;
 pub mod volume;
 pub mod watch;
 
-pub use change::{Change, Changed, Refusal};
+pub use change::{ApiChange, ChangeRefusal, ChangeResult};
 pub use control::{Control, Preview};
 pub use instance::{Instance, epoch};
 pub use layers::Layers;
 pub use merge::{Hidden, Layer, Merged, merge};
 pub use proxies::ProxyHost;
-pub use status::{Returning, RuleStatus, SourceStatus, Status};
+pub use status::{Returning, RuleStatus, SourceStatus, SourcesStatus};
 pub use summary::summary;

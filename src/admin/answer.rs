@@ -12,18 +12,18 @@ use serde_json::json;
 
 use crate::listener::ConnectionHandle;
 use crate::plan::{ConfigError, Errors};
-use crate::sources::{Changed, Refusal};
+use crate::sources::{ChangeRefusal, ChangeResult};
 
 /// Why a request is rejected.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ProblemDetails {
     status: StatusCode,
     detail: String,
     errors: Errors,
     headers: Vec<(HeaderName, String)>,
 }
 
-impl Problem {
+impl ProblemDetails {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), errors: Errors::new(), headers: Vec::new() }
     }
@@ -58,18 +58,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, format!("no rule in force is named {shown:?}"))
     }
 
-    pub(super) fn refused(refusal: Refusal) -> Self {
+    pub(super) fn refused(refusal: ChangeRefusal) -> Self {
         match refusal {
-            Refusal::NotFound { name } => Self::no_fault(&name),
-            Refusal::NoProxy { name } => {
+            ChangeRefusal::NotFound { name } => Self::no_fault(&name),
+            ChangeRefusal::NoProxy { name } => {
                 let shown: String = name.chars().take(64).collect();
                 Self::new(StatusCode::NOT_FOUND, format!("there is no proxy {shown:?}"))
             }
-            Refusal::Stale { generation } => {
+            ChangeRefusal::Stale { generation } => {
                 let detail = format!("the plan is at generation {generation}, not at the one in If-Match");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).header(ETAG, etag(generation))
             }
-            Refusal::Invalid(errors) => {
+            ChangeRefusal::Invalid(errors) => {
                 let noun = if errors.len() == 1 { "error" } else { "errors" };
                 let detail = format!("{} {noun}; the previous plan stays in force", errors.len());
                 Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
@@ -122,7 +122,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Optio
 /// An answer whose JSON is already serialized.
 pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>) -> Response {
     let Some(body) = reserved(text) else {
-        return Problem::busy("no memory is left for the answer").answer();
+        return ProblemDetails::busy("no memory is left for the answer").answer();
     };
     let mut response = with_type(status, "application/json", body);
     if let Some(tag) = generation.and_then(|generation| HeaderValue::from_str(&etag(generation)).ok()) {
@@ -144,7 +144,7 @@ pub(super) fn reserved(text: String) -> Option<Bytes> {
     }
 }
 
-pub(super) fn changed(changed: Changed) -> Response {
+pub(super) fn changed(changed: ChangeResult) -> Response {
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
     let body = super::changed_body(changed);
     json(status, &body, Some(changed.generation))

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::answer::Problem;
+use super::answer::ProblemDetails;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 use crate::plan::document;
@@ -31,46 +31,48 @@ const JSON_VALUE: usize = 160;
 const YAML_MEMORY: usize = 100;
 
 /// Reads a body of one of the given media types.
-pub(super) async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, Problem> {
+pub(super) async fn read(headers: &HeaderMap, body: Body, types: &[&str]) -> Result<Value, ProblemDetails> {
     let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim();
     if !types.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         let wanted = types.join(" or ");
         let detail = format!("the Content-Type is {given:?}; send {wanted}");
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let (bytes, mut held) = bytes(headers, body).await?;
     if kind.eq_ignore_ascii_case(YAML) { parse_yaml(&bytes, &mut held) } else { parse(&bytes, &mut held) }
 }
 
-fn parse_yaml(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, Problem> {
+fn parse_yaml(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, ProblemDetails> {
     // The parser holds events and text beside the tree.
     reserve_at_least(held, YAML_MEMORY * bytes.len())?;
-    let wrong =
-        |error: String| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
+    let wrong = |error: String| {
+        ProblemDetails::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
+    };
     let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
     document::parse(text, MAX_BODY).map_err(|error| wrong(error.to_string()))
 }
 
-fn parse(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, Problem> {
+fn parse(bytes: &[u8], held: &mut Option<Reservation>) -> Result<Value, ProblemDetails> {
     let values = bytes.iter().filter(|c| matches!(c, b',' | b':' | b'[' | b'{')).count();
     reserve_at_least(held, 3 * bytes.len() + values * JSON_VALUE)?;
-    document::parse_json(bytes, MAX_BODY)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
+    document::parse_json(bytes, MAX_BODY).map_err(|error| {
+        ProblemDetails::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
+    })
 }
 
 /// Rejects a body other than empty or `{}`.
-pub(super) async fn expect_empty(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+pub(super) async fn expect_empty(headers: &HeaderMap, body: Body) -> Result<(), ProblemDetails> {
     let (bytes, mut held) = bytes(headers, body).await?;
     let is_empty = bytes.is_empty() || parse(&bytes, &mut held)?.as_object().is_some_and(Map::is_empty);
-    let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
+    let wrong = || ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
     if is_empty { Ok(()) } else { Err(wrong()) }
 }
 
-async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reservation>), Problem> {
+async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reservation>), ProblemDetails> {
     let too_large = || {
         let detail = format!("the body is larger than the {MAX_BODY} bytes allowed");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     };
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
@@ -82,7 +84,7 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reserva
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let is_too_large = error.is::<LengthLimitError>();
-                let cut = || Problem::new(StatusCode::BAD_REQUEST, "the body is incomplete");
+                let cut = || ProblemDetails::new(StatusCode::BAD_REQUEST, "the body is incomplete");
                 if is_too_large { too_large() } else { cut() }
             })?;
             if let Ok(data) = frame.into_data() {
@@ -95,14 +97,15 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<(Bytes, Option<Reserva
     };
     match timeout(BODY_TIME, read).await {
         Ok(read) => read,
-        Err(_) => {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body was not received within 10 seconds"))
-        }
+        Err(_) => Err(ProblemDetails::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body was not received within 10 seconds",
+        )),
     }
 }
 
 /// Grows `held` to a reservation of at least `bytes` from the connection's memory budget.
-fn reserve_at_least(held: &mut Option<Reservation>, bytes: usize) -> Result<(), Problem> {
+fn reserve_at_least(held: &mut Option<Reservation>, bytes: usize) -> Result<(), ProblemDetails> {
     let fits = match (held.as_mut(), ConnectionHandle::current()) {
         (Some(held), _) => held.grow_to(bytes),
         (None, Some(connection)) => {
@@ -112,17 +115,21 @@ fn reserve_at_least(held: &mut Option<Reservation>, bytes: usize) -> Result<(), 
         // No connection, as in tests of the router alone.
         (None, None) => true,
     };
-    if fits { Ok(()) } else { Err(Problem::busy("no memory is left for the body")) }
+    if fits { Ok(()) } else { Err(ProblemDetails::busy("no memory is left for the body")) }
 }
 
 /// Reads the body of a reset, which may be empty, and returns `renew`.
-pub(super) async fn read_renew(headers: &HeaderMap, body: Body) -> Result<bool, Problem> {
+pub(super) async fn read_renew(headers: &HeaderMap, body: Body) -> Result<bool, ProblemDetails> {
     let (bytes, mut held) = bytes(headers, body).await?;
     if bytes.is_empty() {
         return Ok(false);
     }
-    let wrong =
-        || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not {} or {\"renew\": true or false}");
+    let wrong = || {
+        ProblemDetails::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the body is not {} or {\"renew\": true or false}",
+        )
+    };
     let value = parse(&bytes, &mut held)?;
     let fields = value.as_object().ok_or_else(wrong)?;
     let renew = fields.get("renew").map_or(Some(false), Value::as_bool).ok_or_else(wrong)?;

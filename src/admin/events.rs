@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::answer::{self, Problem};
+use super::answer::{self, ProblemDetails};
 use crate::engine::events::{Event, Events};
 use crate::listener::ConnectionHandle;
 
@@ -41,12 +41,15 @@ pub(super) fn serve(
     headers: &HeaderMap,
     query: &str,
     is_head: bool,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemDetails> {
     let (mut after, mut limit) = (None, DEFAULT_PAGE);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         let wrong = |range: &str| {
             let shown: String = value.chars().take(40).collect();
-            Problem::new(StatusCode::BAD_REQUEST, format!("{name}={shown:?} is not a whole number {range}"))
+            ProblemDetails::new(
+                StatusCode::BAD_REQUEST,
+                format!("{name}={shown:?} is not a whole number {range}"),
+            )
         };
         let number = Some(value).filter(|value| value.bytes().all(|c| c.is_ascii_digit()));
         let number = number.and_then(|value| value.parse::<u64>().ok());
@@ -75,15 +78,19 @@ pub(super) fn serve(
     Ok(answer::json(StatusCode::OK, &json!({ "events": events, "next": page.next, "lost": page.lost }), None))
 }
 
-fn stream(events: &Arc<Events>, listeners: &Arc<Semaphore>, after: Option<u64>) -> Result<Response, Problem> {
+fn stream(
+    events: &Arc<Events>,
+    listeners: &Arc<Semaphore>,
+    after: Option<u64>,
+) -> Result<Response, ProblemDetails> {
     let place = listeners
         .clone()
         .try_acquire_owned()
-        .map_err(|_| Problem::busy("16 event streams are open already"))?;
+        .map_err(|_| ProblemDetails::busy("16 event streams are open already"))?;
     let memory = match ConnectionHandle::current() {
         Some(connection) => {
             let reserved = connection.reserve(STREAM_MEMORY);
-            Some(reserved.ok_or_else(|| Problem::busy("no memory is left for an event stream"))?)
+            Some(reserved.ok_or_else(|| ProblemDetails::busy("no memory is left for an event stream"))?)
         }
         None => None,
     };

@@ -7,9 +7,9 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, StatusCode, Version};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::answer::Problem;
+use super::answer::ProblemDetails;
 use crate::env::Token;
-use crate::sources::watch::{self, Content};
+use crate::sources::watch::{self, PollResult};
 
 /// Carries the token when `Authorization` is not available: the API server's proxy consumes it.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-probesim-token");
@@ -37,7 +37,7 @@ impl Guard {
     }
 
     /// Returns an error if the request is not allowed.
-    pub(super) fn check(&self, caller: &Caller, request: &Request) -> Result<(), Problem> {
+    pub(super) fn check(&self, caller: &Caller, request: &Request) -> Result<(), ProblemDetails> {
         let hosts = hosts(request)?;
         if let Some(token) = &self.token {
             // A page of another site does not know it. Behind the API server's proxy or an ingress, the Origin is theirs.
@@ -57,13 +57,13 @@ impl Guard {
     }
 }
 
-fn forbidden(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, detail)
+fn forbidden(detail: impl Into<String>) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::FORBIDDEN, detail)
 }
 
 /// The hosts that a request names, in its URI and in `Host`. HTTP/1.1 requires exactly one `Host` (RFC 9112, 3.2).
-fn hosts(request: &Request) -> Result<Vec<&str>, Problem> {
-    let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+fn hosts(request: &Request) -> Result<Vec<&str>, ProblemDetails> {
+    let bad = |detail: &str| ProblemDetails::new(StatusCode::BAD_REQUEST, detail);
     let headers = request.headers().get_all(HOST);
     match headers.iter().count() {
         0 if request.version() == Version::HTTP_11 => return Err(bad("HTTP/1.1 requires a Host header")),
@@ -89,13 +89,13 @@ fn has_own_origin(headers: &HeaderMap, hosts: &[&str]) -> bool {
     })
 }
 
-fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), ProblemDetails> {
     let expected = match token {
         Token::Text(token) => token.clone(),
         Token::File(path) => match watch::read(path) {
-            Content::Text(token) => token,
-            Content::Missing => return Err(no_token("does not exist")),
-            Content::Unreadable(reason) => return Err(no_token(&reason)),
+            PollResult::Text(token) => token,
+            PollResult::Missing => return Err(no_token("does not exist")),
+            PollResult::Unreadable(reason) => return Err(no_token(&reason)),
         },
     };
     let expected = expected.trim().as_bytes();
@@ -107,14 +107,17 @@ fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Problem> {
     let given: Vec<&[u8]> = bearers.chain(plain).collect();
     if given.is_empty() {
         let needed = "a token is needed: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN";
-        return Err(Problem::unauthorized(needed));
+        return Err(ProblemDetails::unauthorized(needed));
     }
     let is_right = given.iter().fold(Choice::from(0), |any, token| any | token.ct_eq(expected));
-    if is_right.into() { Ok(()) } else { Err(Problem::unauthorized("the token is wrong")) }
+    if is_right.into() { Ok(()) } else { Err(ProblemDetails::unauthorized("the token is wrong")) }
 }
 
-fn no_token(reason: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("ADMIN_TOKEN_FILE {reason}: access is denied"))
+fn no_token(reason: &str) -> ProblemDetails {
+    ProblemDetails::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("ADMIN_TOKEN_FILE {reason}: access is denied"),
+    )
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -126,7 +129,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 ///
 /// A reverse proxy in the Pod connects from loopback, too. It is rejected if HTTP/1.0, the forwarded host or the
 /// headers it adds give it away.
-fn check_loopback(caller: &Caller, request: &Request, hosts: &[&str]) -> Result<(), Problem> {
+fn check_loopback(caller: &Caller, request: &Request, hosts: &[&str]) -> Result<(), ProblemDetails> {
     const TOKEN: &str = "set ADMIN_TOKEN or ADMIN_TOKEN_FILE to admit it";
     if !is_exact_loopback(caller.peer.ip())
         || !caller.local.is_some_and(|local| is_exact_loopback(local.ip()))

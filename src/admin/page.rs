@@ -11,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::answer::{Problem, with_type};
+use super::answer::{ProblemDetails, with_type};
 
 /// What the page may do: run its own modules and ask its own service. No text becomes markup, wherever it comes from.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -37,14 +37,14 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 /// The file of that name, to GET and HEAD.
 pub(super) fn serve(method: &Method, headers: &HeaderMap, name: &str) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return Problem::method(&["GET", "HEAD"]).answer();
+        return ProblemDetails::method(&["GET", "HEAD"]).answer();
     }
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
-        return Problem::not_found().answer();
+        return ProblemDetails::not_found().answer();
     };
     if !takes_gzip(headers) {
         let why = "the page is there in gzip alone, which Accept-Encoding leaves out";
-        return Problem::new(StatusCode::NOT_ACCEPTABLE, why).answer();
+        return ProblemDetails::new(StatusCode::NOT_ACCEPTABLE, why).answer();
     }
     let is_known = values(headers, &IF_NONE_MATCH)
         .flat_map(|tags| tags.split(','))

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::answer::Problem;
+use super::answer::ProblemDetails;
 use crate::clock::wall_clock;
 use crate::fault::Rule;
 use crate::plan::{ConfigError, Errors, Reason};
-use crate::sources::{Change, Control, Preview, Refusal};
+use crate::sources::{ApiChange, ChangeRefusal, Control, Preview};
 use crate::units::{self, Bare, show_timestamp};
 
 /// How far ahead it looks, unless told.
@@ -26,7 +26,7 @@ const WINDOWS: usize = 5_000;
 const FIELDS: [&str; 4] = ["fault", "plan", "past", "ahead"];
 
 /// Answers a body of `fault`, `plan`, or neither for the plan in force, with how far to look: `past` and `ahead`.
-pub(super) fn document(control: &Control, body: Value) -> Result<Value, Problem> {
+pub(super) fn document(control: &Control, body: Value) -> Result<Value, ProblemDetails> {
     let Value::Object(mut fields) = body else {
         return Err(invalid(ConfigError::new("", Reason::ExpectedMapping(FIELDS.to_vec()))));
     };
@@ -47,12 +47,12 @@ pub(super) fn document(control: &Control, body: Value) -> Result<Value, Problem>
         (Some(rule), None) => {
             let name = rule.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             only = Some(name.clone());
-            Some(Change::PutFault { name, rule })
+            Some(ApiChange::PutFault { name, rule })
         }
-        (None, Some(plan)) => Some(Change::PutPlan(plan)),
+        (None, Some(plan)) => Some(ApiChange::PutPlan(plan)),
         (None, None) => None,
     };
-    let preview = control.preview(change).map_err(Problem::refused)?;
+    let preview = control.preview(change).map_err(ProblemDetails::refused)?;
     let mut left = WINDOWS;
     let wanted = |rule: &Rule| only.as_ref().is_none_or(|name| rule.name().as_str() == name);
     let rules = preview.plan.rules().enumerate().filter(|(_, rule)| wanted(rule));
@@ -176,7 +176,7 @@ fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-fn time(fields: &mut Map<String, Value>, name: &str, default: Duration) -> Result<Duration, Problem> {
+fn time(fields: &mut Map<String, Value>, name: &str, default: Duration) -> Result<Duration, ProblemDetails> {
     let Some(value) = fields.remove(name) else { return Ok(default) };
     let text = match &value {
         Value::String(text) => text.clone(),
@@ -188,6 +188,6 @@ fn time(fields: &mut Map<String, Value>, name: &str, default: Duration) -> Resul
     if time > FARTHEST { Err(error(Reason::Expected("at most 24h"))) } else { Ok(time) }
 }
 
-fn invalid(error: ConfigError) -> Problem {
-    Problem::refused(Refusal::Invalid(Errors::from(error)))
+fn invalid(error: ConfigError) -> ProblemDetails {
+    ProblemDetails::refused(ChangeRefusal::Invalid(Errors::from(error)))
 }

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::duration::rounded_up;
 use crate::engine::Stop;
 use crate::env::Identity;
-use crate::fault::{Client, Counts, ListenerId, Rule, Target, TargetId};
+use crate::fault::{Client, ListenerId, RequestCounts, Rule, Target, TargetId};
 use crate::plan::write_rule;
-use crate::sources::{Control, Returning, RuleStatus, Status};
+use crate::sources::{Control, Returning, RuleStatus, SourcesStatus};
 use crate::units::{Show, show_timestamp};
 
 /// The complete state as a JSON document.
-pub(super) fn text(status: &Status, identity: &Identity, uptime: Duration) -> String {
+pub(super) fn text(status: &SourcesStatus, identity: &Identity, uptime: Duration) -> String {
     let snapshot = &status.snapshot;
     let (plan, elapsed) = (&snapshot.active.plan, snapshot.elapsed);
     let show = |duration| Value::from(Show(rounded_up(duration)).to_string());
@@ -87,7 +87,7 @@ pub(super) fn text(status: &Status, identity: &Identity, uptime: Duration) -> St
 }
 
 /// What to know of probes that no rule on a probe acts on; null where there are none.
-fn kubelet_as_traffic(counts: &Counts) -> Value {
+fn kubelet_as_traffic(counts: &RequestCounts) -> Value {
     match counts.get(TargetId::Class(Target::Traffic), Client::Kubelet) {
         0 => Value::Null,
         count => json!([format!(

@@ -11,10 +11,10 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::exit;
-use super::shared::{Output, print_error, print_help, print_usage_errors};
+use super::shared::{OutputFormat, print_error, print_help, print_usage_errors};
 use crate::fault::{ActsOn, ModeInfo, PROCESS_MODES};
-use arguments::{FaultCommand, ProxyVerb, Verb};
-use client::{Call, Client, ClientError, Reply};
+use arguments::{FaultCommand, FaultVerb, ProxyVerb};
+use client::{AdminClient, ApiCall, ApiReply, ClientError};
 
 /// How often another free name is looked for while others change the plan at the same time.
 const TRIES: usize = 5;
@@ -116,19 +116,19 @@ pub fn run(
         Ok(None) => return print_help(&help(), out),
         Err(errors) => return print_usage_errors("fault", &errors, err),
     };
-    let done = Client::new(command.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
-        let mut session = Session { client, output: command.output, out };
+    let done = AdminClient::new(command.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
+        let mut session = FaultSession { client, output: command.output, out };
         match command.verb {
-            Verb::Add(rules) => rules.into_iter().try_for_each(|rule| session.add(rule)),
-            Verb::List => session.list(),
-            Verb::Remove(names) => names.iter().try_for_each(|name| session.remove(name)),
-            Verb::Stop => session.stop(),
-            Verb::Resume => session.resume(),
-            Verb::Reset { renew } => session.reset(renew),
-            Verb::Watch => session.watch(),
-            Verb::Proxy(ProxyVerb::Add { name, proxy }) => session.add_proxy(&name, &proxy),
-            Verb::Proxy(ProxyVerb::List) => session.list_proxies(),
-            Verb::Proxy(ProxyVerb::Remove(names)) => {
+            FaultVerb::Add(rules) => rules.into_iter().try_for_each(|rule| session.add(rule)),
+            FaultVerb::List => session.list(),
+            FaultVerb::Remove(names) => names.iter().try_for_each(|name| session.remove(name)),
+            FaultVerb::Stop => session.stop(),
+            FaultVerb::Resume => session.resume(),
+            FaultVerb::Reset { renew } => session.reset(renew),
+            FaultVerb::Watch => session.watch(),
+            FaultVerb::Proxy(ProxyVerb::Add { name, proxy }) => session.add_proxy(&name, &proxy),
+            FaultVerb::Proxy(ProxyVerb::List) => session.list_proxies(),
+            FaultVerb::Proxy(ProxyVerb::Remove(names)) => {
                 names.iter().try_for_each(|name| session.remove_proxy(name))
             }
         }
@@ -158,7 +158,7 @@ pub(in crate::cli) fn rules_to_add(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<Value>, Vec<String>> {
     match arguments::parse(args) {
-        Ok(Some(FaultCommand { verb: Verb::Add(rules), .. })) => Ok(rules),
+        Ok(Some(FaultCommand { verb: FaultVerb::Add(rules), .. })) => Ok(rules),
         Ok(_) => Ok(Vec::new()),
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }
@@ -171,7 +171,7 @@ enum Failure {
     /// There is no answer.
     Client(ClientError),
     /// The service refused the request.
-    Refused(Reply),
+    Refused(ApiReply),
     /// A file or an annotation of this name holds the stop.
     StillStopped(String),
 }
@@ -189,13 +189,13 @@ impl From<ClientError> for Failure {
 }
 
 /// One run of the command against one service.
-struct Session<'a> {
-    client: Client,
-    output: Output,
+struct FaultSession<'a> {
+    client: AdminClient,
+    output: OutputFormat,
     out: &'a mut dyn Write,
 }
 
-impl Session<'_> {
+impl FaultSession<'_> {
     fn add(&mut self, mut rule: Value) -> Result<(), Failure> {
         let given = rule.get("name").and_then(Value::as_str).map(str::to_owned);
         let ttl = rule.get("ttl").and_then(Value::as_str).map(str::to_owned);
@@ -205,7 +205,7 @@ impl Session<'_> {
         } else {
             self.put_under_free_name(&mut rule)?
         };
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             return Ok(writeln!(self.out, "{}", reply.body.trim_end())?);
         }
         let generation = reply.json()["generation"].clone();
@@ -229,17 +229,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn put(&mut self, name: &str, rule: &Value, if_match: Option<u64>) -> Result<Reply, Failure> {
+    fn put(&mut self, name: &str, rule: &Value, if_match: Option<u64>) -> Result<ApiReply, Failure> {
         let (path, body) = (fault_path(name), rule.to_string());
-        self.ask(Call { method: "PUT", path: &path, body: Some(&body), if_match })
+        self.ask(ApiCall { method: "PUT", path: &path, body: Some(&body), if_match })
     }
 
-    fn state(&mut self) -> Result<Reply, Failure> {
-        self.ask(Call { method: "GET", path: "/v1/state", ..Call::default() })
+    fn state(&mut self) -> Result<ApiReply, Failure> {
+        self.ask(ApiCall { method: "GET", path: "/v1/state", ..ApiCall::default() })
     }
 
     /// Puts a rule under a free name; looks for another one if somebody changes the plan meanwhile.
-    fn put_under_free_name(&mut self, rule: &mut Value) -> Result<(String, Reply), Failure> {
+    fn put_under_free_name(&mut self, rule: &mut Value) -> Result<(String, ApiReply), Failure> {
         let target = match &rule["target"] {
             Value::Array(targets) => targets.first().and_then(Value::as_str),
             target => target.as_str(),
@@ -266,21 +266,21 @@ impl Session<'_> {
     fn list(&mut self) -> Result<(), Failure> {
         let reply = self.state()?;
         match self.output {
-            Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
-            Output::Text => self.out.write_all(table::of(&reply.json()).as_bytes())?,
+            OutputFormat::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
+            OutputFormat::Text => self.out.write_all(table::of(&reply.json()).as_bytes())?,
         }
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), Failure> {
-        let reply = self.ask(Call { method: "DELETE", path: &fault_path(name), ..Call::default() })?;
+        let reply = self.ask(ApiCall { method: "DELETE", path: &fault_path(name), ..ApiCall::default() })?;
         self.print(&reply, &format!("{name} is no longer in force"))
     }
 
     fn reset(&mut self, renew: bool) -> Result<(), Failure> {
         let body = json!({ "renew": renew }).to_string();
         let reply =
-            self.ask(Call { method: "POST", path: "/v1/reset", body: Some(&body), ..Call::default() })?;
+            self.ask(ApiCall { method: "POST", path: "/v1/reset", body: Some(&body), ..ApiCall::default() })?;
         let what = if renew {
             "all changes are forgotten, and windows begin anew"
         } else {
@@ -290,8 +290,8 @@ impl Session<'_> {
     }
 
     fn stop(&mut self) -> Result<(), Failure> {
-        let reply = self.ask(Call { method: "POST", path: "/v1/stop", ..Call::default() })?;
-        if self.output == Output::Json {
+        let reply = self.ask(ApiCall { method: "POST", path: "/v1/stop", ..ApiCall::default() })?;
+        if self.output == OutputFormat::Json {
             return Ok(writeln!(self.out, "{}", reply.body.trim_end())?);
         }
         self.out.write_all(table::stopped(&reply.json()).as_bytes())?;
@@ -299,9 +299,9 @@ impl Session<'_> {
     }
 
     fn resume(&mut self) -> Result<(), Failure> {
-        let reply = self.ask(Call { method: "POST", path: "/v1/resume", ..Call::default() })?;
+        let reply = self.ask(ApiCall { method: "POST", path: "/v1/resume", ..ApiCall::default() })?;
         let answer = reply.json();
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             writeln!(self.out, "{}", reply.body.trim_end())?;
         } else if answer["stopped"] != true {
             self.print(&reply, "rules are in force again")?;
@@ -315,10 +315,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn print(&mut self, reply: &Reply, what: &str) -> Result<(), Failure> {
+    fn print(&mut self, reply: &ApiReply, what: &str) -> Result<(), Failure> {
         match self.output {
-            Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
-            Output::Text => writeln!(self.out, "{what} (generation {})", reply.json()["generation"])?,
+            OutputFormat::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
+            OutputFormat::Text => writeln!(self.out, "{what} (generation {})", reply.json()["generation"])?,
         }
         Ok(())
     }
@@ -327,8 +327,8 @@ impl Session<'_> {
         let (output, out) = (self.output, &mut *self.out);
         let refused = self.client.stream("/v1/events", &mut |event| {
             match output {
-                Output::Json => writeln!(out, "{event}")?,
-                Output::Text => {
+                OutputFormat::Json => writeln!(out, "{event}")?,
+                OutputFormat::Text => {
                     writeln!(out, "{}", table::event(&serde_json::from_str(event).unwrap_or_default()))?;
                 }
             }
@@ -339,10 +339,11 @@ impl Session<'_> {
 
     fn add_proxy(&mut self, name: &str, proxy: &Value) -> Result<(), Failure> {
         let (path, body) = (proxy_path(name), proxy.to_string());
-        let reply = self.ask(Call { method: "PUT", path: &path, body: Some(&body), ..Call::default() })?;
-        if self.output == Output::Text {
+        let reply =
+            self.ask(ApiCall { method: "PUT", path: &path, body: Some(&body), ..ApiCall::default() })?;
+        if self.output == OutputFormat::Text {
             // The port may be one that was free.
-            let served = self.ask(Call { method: "GET", path: &path, ..Call::default() })?.json();
+            let served = self.ask(ApiCall { method: "GET", path: &path, ..ApiCall::default() })?.json();
             let address = served["address"].as_str().unwrap_or("an address that cannot be bound");
             let upstream = served["upstream"].as_str().unwrap_or_default();
             return self.print(&reply, &format!("{name} listens on {address} for {upstream}"));
@@ -351,20 +352,20 @@ impl Session<'_> {
     }
 
     fn list_proxies(&mut self) -> Result<(), Failure> {
-        let reply = self.ask(Call { method: "GET", path: "/v1/proxies", ..Call::default() })?;
+        let reply = self.ask(ApiCall { method: "GET", path: "/v1/proxies", ..ApiCall::default() })?;
         match self.output {
-            Output::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
-            Output::Text => self.out.write_all(table::proxies(&reply.json()).as_bytes())?,
+            OutputFormat::Json => writeln!(self.out, "{}", reply.body.trim_end())?,
+            OutputFormat::Text => self.out.write_all(table::proxies(&reply.json()).as_bytes())?,
         }
         Ok(())
     }
 
     fn remove_proxy(&mut self, name: &str) -> Result<(), Failure> {
-        let reply = self.ask(Call { method: "DELETE", path: &proxy_path(name), ..Call::default() })?;
+        let reply = self.ask(ApiCall { method: "DELETE", path: &proxy_path(name), ..ApiCall::default() })?;
         self.print(&reply, &format!("{name} is closed; its open connections may go on for 30 s"))
     }
 
-    fn ask(&mut self, call: Call<'_>) -> Result<Reply, Failure> {
+    fn ask(&mut self, call: ApiCall<'_>) -> Result<ApiReply, Failure> {
         let reply = self.client.ask(call)?;
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::Refused(reply)) }
     }

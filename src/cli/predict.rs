@@ -19,7 +19,7 @@ use crate::predict::profile::ProfileSet;
 use crate::predict::report::{self, Outcome, Output, View};
 use crate::predict::run::{Options, Replicas};
 
-use arguments::{Arguments, PredictCommand};
+use arguments::{PredictArguments, PredictCommand};
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
@@ -115,7 +115,7 @@ pub fn run(
 /// what is wrong is printed.
 fn load(
     files: &[OsString],
-    arguments: &Arguments,
+    arguments: &PredictArguments,
     profiles: &ProfileSet,
     stdin: &mut dyn Read,
     stderr: &mut dyn Write,
@@ -152,7 +152,7 @@ fn load(
 
 /// Prints what changes between two versions. Conditions of `--fail-on` are about the second.
 fn compare(
-    arguments: &Arguments,
+    arguments: &PredictArguments,
     before: &Manifests,
     after: &Manifests,
     stdout: &mut dyn Write,
@@ -184,7 +184,12 @@ fn compare(
 }
 
 /// Whether a condition of `--fail-on` holds; why is printed.
-fn has_failed(arguments: &Arguments, workload: &Workload, outcome: &Outcome, stderr: &mut dyn Write) -> bool {
+fn has_failed(
+    arguments: &PredictArguments,
+    workload: &Workload,
+    outcome: &Outcome,
+    stderr: &mut dyn Write,
+) -> bool {
     let pods = outcome.prediction.as_ref().map_or(&[][..], |prediction| prediction.pods.as_slice());
     let mut failed = false;
     for reason in arguments.fail_on.iter().filter_map(|condition| condition.check(pods, &outcome.advice)) {
@@ -195,7 +200,11 @@ fn has_failed(arguments: &Arguments, workload: &Workload, outcome: &Outcome, std
 }
 
 /// That nothing that `--fail-on` is about goes unassessed. The error is a line.
-fn check_assessed(arguments: &Arguments, workloads: &[Workload], options: &Options) -> Result<(), String> {
+fn check_assessed(
+    arguments: &PredictArguments,
+    workloads: &[Workload],
+    options: &Options,
+) -> Result<(), String> {
     let needs_run = arguments.fail_on.iter().any(Condition::needs_run);
     let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
     match unassessed.filter(|_| needs_run) {
@@ -208,7 +217,7 @@ fn check_assessed(arguments: &Arguments, workloads: &[Workload], options: &Optio
 }
 
 /// The options, with the instant at which the prediction begins.
-fn options(arguments: &Arguments) -> Options {
+fn options(arguments: &PredictArguments) -> Options {
     // Whole seconds, so that the printed instant can be given to --at.
     let at = arguments.at.unwrap_or_else(|| Timestamp(Duration::from_secs(wall_clock().0.as_secs())));
     Options { at, ..arguments.options.clone() }
@@ -242,7 +251,7 @@ fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Ve
 }
 
 fn predict(
-    arguments: &Arguments,
+    arguments: &PredictArguments,
     manifests: &Manifests,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
@@ -314,7 +323,7 @@ fn predict(
 
 /// Says that no object of the input makes Pods.
 fn nothing(
-    arguments: &Arguments,
+    arguments: &PredictArguments,
     others: &[(String, usize)],
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,

@@ -16,9 +16,9 @@ use crate::prober::{Outcome, ProbeResult};
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
-use super::signals::Signals;
-use arguments::{Arguments, ProbeCommand, Schedule};
-use report::{Report, Tally};
+use super::signals::EndSignals;
+use arguments::{ProbeArguments, ProbeCommand, Schedule};
+use report::{ProbeReport, ResultTally};
 
 pub(super) const HELP: &str = "\
 Probe like the kubelet, once, until a result, or forever.
@@ -99,9 +99,9 @@ pub const fn exit_code(result: ProbeResult) -> u8 {
     }
 }
 
-async fn probe(arguments: &Arguments, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
-    let mut signals = Signals::new();
-    let mut report = Report::new(&arguments.address, arguments.output, stdout);
+async fn probe(arguments: &ProbeArguments, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    let mut signals = EndSignals::new();
+    let mut report = ProbeReport::new(&arguments.address, arguments.output, stdout);
     match arguments.schedule {
         Schedule::Once => tokio::select! {
             outcome = arguments.probe.attempt(arguments.timeout) => {
@@ -140,24 +140,24 @@ struct Repeated {
     code: u8,
     /// Whether the wanted outcome came.
     reached: bool,
-    tally: Tally,
+    tally: ResultTally,
 }
 
 /// Probes until the wanted outcome, the limit, a signal, or a closed output, and reports each change.
 async fn repeat(
-    arguments: &Arguments,
+    arguments: &ProbeArguments,
     every: Duration,
     limit: Option<Duration>,
     wanted: impl Fn(&Outcome) -> bool,
-    signals: &mut Signals,
-    report: &mut Report<'_>,
+    signals: &mut EndSignals,
+    report: &mut ProbeReport<'_>,
 ) -> Repeated {
     let start = Instant::now();
     let end = limit.map(|limit| start + limit);
     // Like the kubelet's ticker, which holds one tick: the next attempt may follow a slow one at once.
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut tally = Tally::default();
+    let mut tally = ResultTally::default();
     let mut last = None;
     let mut code = None;
     let mut reached = false;

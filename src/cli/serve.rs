@@ -13,10 +13,10 @@ use super::exit;
 use crate::env;
 use crate::env::{Config, LogFormat};
 use crate::fault::ABORT_CODE;
-use crate::server::{Ending, Server, Signals, StartError};
+use crate::server::{ProcessEnding, Server, Signals, StartError};
 use crate::sources::start;
 use crate::telemetry::log::{self, Style};
-use arguments::Request;
+use arguments::ServeRequest;
 
 /// What `serve --help` prints.
 pub(super) fn help() -> String {
@@ -31,8 +31,8 @@ pub fn run(
     err: &mut dyn Write,
 ) -> u8 {
     let flags = match arguments::parse(args) {
-        Ok(Request::Serve(flags)) => flags,
-        Ok(Request::Help) => {
+        Ok(ServeRequest::Serve(flags)) => flags,
+        Ok(ServeRequest::Help) => {
             let _ = out.write_all(help::text().as_bytes());
             return exit::OK;
         }
@@ -75,10 +75,10 @@ pub fn run(
     log.flush();
     match served {
         Ok(None) => exit::OK,
-        Ok(Some(Ending::Exit(code))) => code,
+        Ok(Some(ProcessEnding::Exit(code))) => code,
         // The kernel does not deliver SIGABRT to PID 1; it would end by another signal, with another code.
-        Ok(Some(Ending::Abort)) if std::process::id() == 1 => ABORT_CODE,
-        Ok(Some(Ending::Abort)) => std::process::abort(),
+        Ok(Some(ProcessEnding::Abort)) if std::process::id() == 1 => ABORT_CODE,
+        Ok(Some(ProcessEnding::Abort)) => std::process::abort(),
         Err(error) => {
             let _ = writeln!(err, "kube-probesim: {error}");
             if matches!(error.downcast_ref(), Some(StartError::Tls(_))) { exit::CONFIG } else { exit::OS }
@@ -106,7 +106,7 @@ async fn serve(
     config: Config,
     kept: start::EarlierStarts,
     welcome: Option<&mut dyn Write>,
-) -> Result<Option<Ending>, Failure> {
+) -> Result<Option<ProcessEnding>, Failure> {
     // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
     let signals = Signals::listen()?;
     let upstream = config.upstream.as_ref().map(|upstream| upstream.address.to_string());

@@ -13,7 +13,7 @@ use crate::units::{self, Bare, UnitError};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Output {
+pub(super) enum OutputFormat {
     /// For people.
     #[default]
     Text,
@@ -89,10 +89,10 @@ pub(super) fn unicode(name: &str, value: OsString) -> Result<String, ArgumentErr
 }
 
 /// Reads the value of `--output`.
-pub(super) fn output(value: String) -> Result<Output, ArgumentError> {
+pub(super) fn output(value: String) -> Result<OutputFormat, ArgumentError> {
     match value.as_str() {
-        "text" => Ok(Output::Text),
-        "json" => Ok(Output::Json),
+        "text" => Ok(OutputFormat::Text),
+        "json" => Ok(OutputFormat::Json),
         _ => Err(ArgumentError::Choice("--output", value, "text, json")),
     }
 }

@@ -3,9 +3,9 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that end a command. Without handlers, the first process of a container does not receive them.
-pub(super) struct Signals([Option<(u8, Signal)>; 2]);
+pub(super) struct EndSignals([Option<(u8, Signal)>; 2]);
 
-impl Signals {
+impl EndSignals {
     pub(super) fn new() -> Self {
         Self([(2, SignalKind::interrupt()), (15, SignalKind::terminate())].map(|(number, kind)| {
             // If the handler cannot be set, the default action of the signal stays.

@@ -16,12 +16,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
-use super::signals::Signals;
+use super::signals::EndSignals;
 use super::text::without_local_address;
 use crate::cluster::{Grant, State, observe};
-use arguments::{Arguments, WaitCommand};
-use items::{Item, What};
-use report::Report;
+use arguments::{WaitArguments, WaitCommand};
+use items::{WaitItem, What};
+use report::WaitReport;
 
 /// What is missing is said at least this often.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -111,17 +111,22 @@ pub fn run(
 }
 
 /// What an observer reports about the item with this number.
-struct Update {
+struct ItemUpdate {
     item: usize,
     state: State,
     grant: Option<Grant>,
 }
 
-async fn wait(arguments: &Arguments, items: Vec<Item>, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+async fn wait(
+    arguments: &WaitArguments,
+    items: Vec<WaitItem>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
     let start = Instant::now();
     let end = arguments.timeout.map(|timeout| start + timeout);
-    let mut signals = Signals::new();
-    let mut report = Report::new(items.iter().map(|item| item.name.clone()), arguments.output, start);
+    let mut signals = EndSignals::new();
+    let mut report = WaitReport::new(items.iter().map(|item| item.name.clone()), arguments.output, start);
     let (sender, mut updates) = unbounded_channel();
     for (number, item) in items.into_iter().enumerate() {
         begin(number, item, arguments, sender.clone());
@@ -163,7 +168,11 @@ async fn wait(arguments: &Arguments, items: Vec<Item>, stdout: &mut dyn Write, s
 }
 
 /// Takes an update and those that come soon after it. Returns whether something is different.
-async fn take_all(first: Update, updates: &mut UnboundedReceiver<Update>, report: &mut Report) -> bool {
+async fn take_all(
+    first: ItemUpdate,
+    updates: &mut UnboundedReceiver<ItemUpdate>,
+    report: &mut WaitReport,
+) -> bool {
     let mut changed = report.take(first.item, first.state, first.grant);
     let soon = Instant::now() + TOGETHER;
     while !report.is_ready() && report.failed().is_none() {
@@ -181,7 +190,7 @@ async fn at(end: Option<Instant>) {
 }
 
 /// Starts the task that observes an item.
-fn begin(number: usize, item: Item, arguments: &Arguments, updates: UnboundedSender<Update>) {
+fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: UnboundedSender<ItemUpdate>) {
     match item.what {
         What::Object { access, subject } => {
             let mut last = None;
@@ -189,7 +198,7 @@ fn begin(number: usize, item: Item, arguments: &Arguments, updates: UnboundedSen
                 // What is no news is not sent, so that what waits to be read stays small.
                 if last.as_ref() != Some(&state) {
                     last = Some(state.clone());
-                    let _ = updates.send(Update { item: number, state, grant });
+                    let _ = updates.send(ItemUpdate { item: number, state, grant });
                 }
             });
             tokio::spawn(observe(Arc::clone(&access), subject, report));
@@ -208,7 +217,7 @@ fn begin(number: usize, item: Item, arguments: &Arguments, updates: UnboundedSen
                     };
                     if last.as_ref() != Some(&state) {
                         last = Some(state.clone());
-                        let _ = updates.send(Update { item: number, state, grant: None });
+                        let _ = updates.send(ItemUpdate { item: number, state, grant: None });
                     }
                     sleep_until(begun + every).await;
                 }

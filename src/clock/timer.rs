@@ -43,13 +43,13 @@ impl Drop for Driven {
 #[derive(Debug)]
 struct Waits {
     clock: AsyncFd<OwnedFd>,
-    queue: Mutex<Queue>,
+    queue: Mutex<TimerQueue>,
     /// Distinguishes timers with the same deadline, in order of creation.
     numbers: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct TimerQueue {
     waiting: BTreeMap<(Instant, u64), Waker>,
     /// The current setting of the clock, kept until the driver has seen it expire.
     armed: Option<Instant>,
@@ -135,7 +135,7 @@ async fn drive(waits: Arc<Waits>) {
 }
 
 impl Waits {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, TimerQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -157,7 +157,7 @@ impl Waits {
     }
 
     /// Sets the clock to `deadline`, unless it expires earlier.
-    fn arm(&self, queue: &mut Queue, deadline: Instant) {
+    fn arm(&self, queue: &mut TimerQueue, deadline: Instant) {
         if queue.armed.is_some_and(|armed| armed <= deadline) {
             return;
         }

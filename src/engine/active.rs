@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::counters::{RuleCounters, Tally};
 use super::matched::MatchCounters;
-use crate::fault::{ActivePlan, Client, Counts, MAX_RULES, Rule, RuleName, Slot, TargetId, Timestamp};
+use crate::fault::{ActivePlan, Client, MAX_RULES, RequestCounts, Rule, RuleName, Slot, TargetId, Timestamp};
 use crate::plan::Source;
 
 /// How long the counters of a removed rule are exported: longer than any scrape interval.
@@ -51,7 +51,7 @@ impl Active {
         sources: Vec<Source>,
         stop: Option<Stop>,
         now: Duration,
-        matched: impl Fn(&Rule) -> Counts,
+        matched: impl Fn(&Rule) -> RequestCounts,
     ) -> Self {
         let plan = plan.stopped(stop.is_some());
         let rule_counters = plan.rules().map(|rule| RuleCounters::new(rule, plan.proxies(), now)).collect();
@@ -166,7 +166,7 @@ impl Active {
     }
 
     /// The number of requests that a rule's match has admitted since its origin; `None` if it has no match.
-    pub fn matched(&self, position: usize) -> Option<Counts> {
+    pub fn matched(&self, position: usize) -> Option<RequestCounts> {
         self.matched.get(position)?.as_ref().map(MatchCounters::counts)
     }
 

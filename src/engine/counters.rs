@@ -17,7 +17,7 @@ const LISTENER: usize = Target::COUNT;
 const PROCESS: usize = Target::COUNT + 1;
 
 /// Counts by fixed subject.
-type Counts = Arc<[AtomicU64; FIXED_SUBJECTS]>;
+type CountsBySubject = Arc<[AtomicU64; FIXED_SUBJECTS]>;
 
 /// The counters of all rules that ever had a name. They never decrease.
 #[derive(Clone, Debug)]
@@ -27,9 +27,9 @@ pub struct RuleCounters {
     is_own: [bool; FIXED_SUBJECTS],
     /// Whether the current rule is a partition, and of which listener.
     cuts: Option<ListenerName>,
-    eligible: Counts,
+    eligible: CountsBySubject,
     /// By mode, the current one first.
-    injected: Vec<(&'static str, Counts)>,
+    injected: Vec<(&'static str, CountsBySubject)>,
     /// Eligible and injected when the rule appeared. The API counts from there; metrics continue.
     baseline: [(u64, u64); FIXED_SUBJECTS],
     /// One entry for each proxy that a rule of this name has acted on.
@@ -69,8 +69,8 @@ impl RuleCounters {
             name: rule.name().clone(),
             is_own: [false; FIXED_SUBJECTS],
             cuts: None,
-            eligible: Counts::default(),
-            injected: vec![(rule.effect(), Counts::default())],
+            eligible: CountsBySubject::default(),
+            injected: vec![(rule.effect(), CountsBySubject::default())],
             baseline: Default::default(),
             proxies: Vec::new(),
             open: Duration::ZERO,
@@ -85,7 +85,7 @@ impl RuleCounters {
         let mode = rule.effect();
         match self.injected.iter().position(|(known, _)| *known == mode) {
             Some(position) => self.injected.swap(0, position),
-            None => self.injected.insert(0, (mode, Counts::default())),
+            None => self.injected.insert(0, (mode, CountsBySubject::default())),
         }
         self.follow(rule, proxies);
         if anew {
@@ -156,7 +156,7 @@ impl RuleCounters {
         self.open
     }
 
-    fn lines<'a>(&'a self, counts: &'a Counts) -> impl Iterator<Item = (&'a str, u64)> {
+    fn lines<'a>(&'a self, counts: &'a CountsBySubject) -> impl Iterator<Item = (&'a str, u64)> {
         (0..FIXED_SUBJECTS)
             .filter(|subject| self.is_own[*subject] || load(&self.eligible[*subject]) > 0)
             .map(|subject| (subject_name(subject), load(&counts[subject])))

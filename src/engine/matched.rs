@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::fault::{ActivePlan, Client, Counts, TargetId};
+use crate::fault::{ActivePlan, Client, RequestCounts, TargetId};
 
 /// Counts since the rule's origin, for each target and client class.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(super) struct MatchCounters(Arc<[(TargetId, [AtomicU64; Client::COUNT])]>);
 
 impl MatchCounters {
     /// Counters of the rule at a position, starting from `counts`; `None` if it has no match.
-    pub(super) fn new(plan: &ActivePlan, position: usize, counts: &Counts) -> Option<Self> {
+    pub(super) fn new(plan: &ActivePlan, position: usize, counts: &RequestCounts) -> Option<Self> {
         plan.rule(position).request_match()?;
         let of = |target| (target, Client::ALL.map(|client| AtomicU64::new(counts.get(target, client))));
         Some(Self(plan.targets(position).map(of).collect()))
@@ -29,8 +29,8 @@ impl MatchCounters {
     }
 
     /// The current counts.
-    pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
+    pub(super) fn counts(&self) -> RequestCounts {
+        let mut counts = RequestCounts::default();
         for (target, counters) in self.0.iter() {
             for client in Client::ALL {
                 counts.set(*target, client, counters[client.index()].load(Ordering::Relaxed));

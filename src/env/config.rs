@@ -21,15 +21,15 @@ pub struct Config {
     /// Whether readiness fails while the dependency fails.
     pub readiness_checks_dependency: bool,
     /// Address of the probe listener.
-    pub probe_address: Address,
+    pub probe_address: BindAddress,
     /// Address of the admin listener.
-    pub admin_address: Address,
+    pub admin_address: BindAddress,
     /// The target of each path of the probe listener: exact paths, or prefixes that end in `/*`.
     pub paths: Vec<(String, Target)>,
     /// Limits on clients of the probe listener.
     pub limits: Limits,
     /// Shutdown, threads and log.
-    pub process: Process,
+    pub process: ProcessSettings,
     /// Identity of this replica.
     pub identity: Identity,
     /// The token that the admin API requires; absent: only loopback clients may use it.
@@ -43,7 +43,7 @@ pub struct Config {
     /// Files of plans, and the state directory.
     pub files: Files,
     /// The application behind the probe listener.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<UpstreamSettings>,
     /// The proxies of `PROXIES` and of `FAULTS`.
     pub proxies: Vec<Proxy>,
     /// How requests are forwarded, to the application and by named proxies.
@@ -52,7 +52,7 @@ pub struct Config {
 
 /// The application behind the probe listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// `UPSTREAM`: where it is.
     pub address: UpstreamAddress,
     /// `UPSTREAM_PROBES`: whether it answers the probe paths, too.
@@ -139,7 +139,7 @@ pub enum SeedScope {
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
+pub struct BindAddress {
     /// The address; absent: all, IPv6 with IPv4, IPv4 alone where there is no IPv6.
     pub ip: Option<IpAddr>,
     /// The port; 0 takes a free one.
@@ -161,7 +161,7 @@ pub struct Limits {
 
 /// Shutdown, threads and log of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessSettings {
     /// How long the service keeps serving after a signal while it is not ready.
     pub shutdown_delay: Duration,
     /// How long requests in progress may take after that.

@@ -11,18 +11,18 @@ use crate::units::{self, Bare};
 
 /// The shape of a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum DelayShape {
     Uniform,
     Normal,
     LogNormal,
     Exponential,
 }
 
-const SHAPES: &[(&str, Shape)] = &[
-    ("uniform", Shape::Uniform),
-    ("normal", Shape::Normal),
-    ("lognormal", Shape::LogNormal),
-    ("exponential", Shape::Exponential),
+const SHAPES: &[(&str, DelayShape)] = &[
+    ("uniform", DelayShape::Uniform),
+    ("normal", DelayShape::Normal),
+    ("lognormal", DelayShape::LogNormal),
+    ("exponential", DelayShape::Exponential),
 ];
 
 type Optional<T> = Option<Parsed<T>>;
@@ -39,7 +39,7 @@ pub(super) struct FaultSettings {
     pub(super) requests: Optional<u64>,
     pub(super) latency: Optional<Duration>,
     pub(super) jitter: Optional<Duration>,
-    pub(super) shape: Optional<Shape>,
+    pub(super) shape: Optional<DelayShape>,
     pub(super) p50: Optional<Duration>,
     pub(super) p90: Optional<Duration>,
     pub(super) p99: Optional<Duration>,

@@ -2,7 +2,7 @@
 
 use super::raw::ServiceVariables;
 use super::reader::{self, VariableReader, word};
-use super::{Problem, Setting, SourcedRule, Warning};
+use super::{Setting, SourcedRule, Warning, WarningKind};
 use crate::env::{SeedChoice, SeedScope};
 use crate::fault::Rule;
 use crate::plan::document::{self, AmbiguousScalar};
@@ -19,7 +19,7 @@ pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> R
         Ok(document) => {
             let warning = |scalar: &AmbiguousScalar| Warning {
                 name: NAME.to_owned(),
-                problem: Problem::Ambiguous(scalar.to_string()),
+                problem: WarningKind::Ambiguous(scalar.to_string()),
             };
             reader.warnings.extend(document.ambiguous.iter().map(warning));
             document.value
@@ -77,7 +77,7 @@ pub(super) fn seed(
     let seed = reader::value_of(parsed.as_ref()).copied();
     if seed.is_some() && of_plan.is_some() && seed != of_plan {
         let what = "the seed of FAULTS".to_owned();
-        reader.warnings.insert(Warning { name: "SEED".to_owned(), problem: Problem::Overrides { what } });
+        reader.warnings.insert(Warning { name: "SEED".to_owned(), problem: WarningKind::Overrides { what } });
     }
     SeedChoice { seed: seed.or(of_plan), scope }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::faults::Shape;
+use super::faults::DelayShape;
 use super::reader::{Parsed, VariableReader, is_bad, value_of};
 use crate::fault::{Delay, DelayError};
 use crate::plan::error::{ConfigError, Reason};
@@ -13,7 +13,7 @@ type Optional<'a, T> = Option<&'a Parsed<T>>;
 pub(super) struct Latency<'a> {
     pub(super) base: Optional<'a, Duration>,
     pub(super) jitter: Optional<'a, Duration>,
-    pub(super) shape: Optional<'a, Shape>,
+    pub(super) shape: Optional<'a, DelayShape>,
     pub(super) p50: Optional<'a, Duration>,
     pub(super) p90: Optional<'a, Duration>,
     pub(super) p99: Optional<'a, Duration>,
@@ -65,9 +65,9 @@ impl<'a> Latency<'a> {
         }
         mark(Some(&parsed_shape.name));
         let takes: &[Optional<'a, Duration>] = match shape {
-            Shape::Uniform | Shape::Normal => &[base, jitter],
-            Shape::LogNormal => &[base, if base.is_none() { p50 } else { None }, p99],
-            Shape::Exponential => &[base],
+            DelayShape::Uniform | DelayShape::Normal => &[base, jitter],
+            DelayShape::LogNormal => &[base, if base.is_none() { p50 } else { None }, p99],
+            DelayShape::Exponential => &[base],
         };
         let names: Vec<&str> = takes.iter().flatten().map(|parsed| parsed.name.as_str()).collect();
         let mut fits = true;
@@ -86,18 +86,18 @@ impl<'a> Latency<'a> {
             None
         };
         let (delay, main) = match shape {
-            Shape::Uniform | Shape::Normal => {
+            DelayShape::Uniform | DelayShape::Normal => {
                 let Some(base) = base else { return need("LATENCY") };
                 let Some(jitter) = value_of(jitter) else { return need("LATENCY_JITTER") };
-                let make = if shape == Shape::Normal { Delay::normal } else { Delay::uniform };
+                let make = if shape == DelayShape::Normal { Delay::normal } else { Delay::uniform };
                 (make(or_zero(base), *jitter), base)
             }
-            Shape::LogNormal => {
+            DelayShape::LogNormal => {
                 let Some(median) = base.or(p50) else { return need("LATENCY or LATENCY_P50, the median") };
                 let Some(p99) = p99 else { return need("LATENCY_P99") };
                 (Delay::log_normal(or_zero(median), or_zero(p99)), p99)
             }
-            Shape::Exponential => {
+            DelayShape::Exponential => {
                 let Some(base) = base else { return need("LATENCY, the mean") };
                 (Delay::exponential(or_zero(base)), base)
             }
@@ -125,12 +125,12 @@ impl<'a> Latency<'a> {
 
 fn not_with(
     base: Optional<'_, Duration>,
-    shape: &Parsed<Shape>,
-    kind: Shape,
+    shape: &Parsed<DelayShape>,
+    kind: DelayShape,
     parsed: &Parsed<Duration>,
 ) -> Reason {
     match base {
-        Some(base) if kind == Shape::LogNormal && parsed.name.ends_with("_P50") => {
+        Some(base) if kind == DelayShape::LogNormal && parsed.name.ends_with("_P50") => {
             Reason::NotWith(base.name.clone())
         }
         _ => Reason::NotWith(format!("{}={}", shape.name, shape.text())),

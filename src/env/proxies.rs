@@ -2,7 +2,7 @@
 
 use super::raw::ServiceVariables;
 use super::reader::VariableReader;
-use super::{Address, Files, SourcedRule};
+use super::{BindAddress, Files, SourcedRule};
 use crate::fault::{Protocol, ProxyName};
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{Proxy, check_proxies, check_targets, parse_proxies};
@@ -12,7 +12,7 @@ pub(super) fn proxies(
     reader: &mut VariableReader,
     raw: &mut ServiceVariables,
     of_plan: Option<Vec<Proxy>>,
-    own: [(Address, &'static str); 2],
+    own: [(BindAddress, &'static str); 2],
 ) -> Vec<Proxy> {
     let parsed = reader.read("PROXIES", raw.proxies.take(), |text| {
         let proxies = parse_proxies(text)?;

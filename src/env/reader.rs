@@ -17,11 +17,11 @@ pub(super) const OFF: &str = "off";
 pub(super) struct Parsed<T> {
     pub(super) name: String,
     text: String,
-    state: State<T>,
+    state: VariableState<T>,
 }
 
 #[derive(Clone, Debug)]
-enum State<T> {
+enum VariableState<T> {
     On(T),
     /// Explicitly 0.
     Off,
@@ -33,17 +33,17 @@ impl<T> Parsed<T> {
     /// The value, unless it is 0 or wrong.
     pub(super) const fn value(&self) -> Option<&T> {
         match &self.state {
-            State::On(value) => Some(value),
-            State::Off | State::Bad => None,
+            VariableState::On(value) => Some(value),
+            VariableState::Off | VariableState::Bad => None,
         }
     }
 
     pub(super) const fn is_off(&self) -> bool {
-        matches!(self.state, State::Off)
+        matches!(self.state, VariableState::Off)
     }
 
     pub(super) const fn is_bad(&self) -> bool {
-        matches!(self.state, State::Bad)
+        matches!(self.state, VariableState::Bad)
     }
 
     /// The value as it was written.
@@ -97,11 +97,11 @@ impl VariableReader {
                 };
                 let value_shown = if value.is_some() { shown } else { default() };
                 self.effective.push(Setting { name: name.to_owned(), value: value_shown });
-                value.map_or(State::Off, State::On)
+                value.map_or(VariableState::Off, VariableState::On)
             }
             Err(reason) => {
                 self.errors.push(ConfigError::new(name, reason).value(&text));
-                State::Bad
+                VariableState::Bad
             }
         };
         Some(Parsed { name: name.to_owned(), text, state })
@@ -116,7 +116,7 @@ impl VariableReader {
         parse: impl FnOnce(&str) -> ParseResult<T>,
     ) -> T {
         match self.read(name, text, parse).map(|parsed| parsed.state) {
-            Some(State::On(value)) => value,
+            Some(VariableState::On(value)) => value,
             _ => default,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::raw::ServiceVariables;
 use super::reader::{ParseResult, Parsed, VariableReader, boolean, duration, ip, up_to, value_of, word};
-use crate::env::{Address, Files, Identity, Limits, LogFormat, Process, Token};
+use crate::env::{BindAddress, Files, Identity, Limits, LogFormat, ProcessSettings, Token};
 use crate::fault::Target;
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::whole;
@@ -58,10 +58,10 @@ fn head_size(text: &str) -> ParseResult<usize> {
     }
 }
 
-pub(super) fn process(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Process {
+pub(super) fn process(reader: &mut VariableReader, raw: &mut ServiceVariables) -> ProcessSettings {
     let s = duration(Bare::Seconds);
     let formats = &[("json", LogFormat::Json), ("text", LogFormat::Text)];
-    Process {
+    ProcessSettings {
         shutdown_delay: reader.read_or("SHUTDOWN_DELAY", raw.shutdown_delay.take(), Duration::ZERO, &s),
         shutdown_grace: reader.read_or(
             "SHUTDOWN_GRACE",
@@ -149,18 +149,21 @@ pub(super) fn checks_dependency(
 }
 
 /// The addresses of the probe listener and of the admin listener.
-pub(super) fn addresses(reader: &mut VariableReader, raw: &mut ServiceVariables) -> (Address, Address) {
+pub(super) fn addresses(
+    reader: &mut VariableReader,
+    raw: &mut ServiceVariables,
+) -> (BindAddress, BindAddress) {
     let port = reader.read("PORT", raw.port.take(), |text| {
         let port = whole(text, 0, u64::from(u16::MAX))? as u16;
         Ok((Some(port), if port == 0 { "a free one".to_owned() } else { port.to_string() }))
     });
     let bind = reader.read("BIND_ADDRESS", raw.bind_address.take(), ip);
     let admin = reader.read("ADMIN_ADDRESS", raw.admin_address.take(), socket_address);
-    let probe_address = Address {
+    let probe_address = BindAddress {
         ip: value_of(bind.as_ref()).copied(),
         port: value_of(port.as_ref()).copied().unwrap_or(8080),
     };
-    let admin_address = value_of(admin.as_ref()).copied().unwrap_or(Address { ip: None, port: 8081 });
+    let admin_address = value_of(admin.as_ref()).copied().unwrap_or(BindAddress { ip: None, port: 8081 });
     let judged = [
         port.as_ref().is_some_and(Parsed::is_bad),
         bind.as_ref().is_some_and(Parsed::is_bad),
@@ -190,14 +193,14 @@ fn overlap(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
     a == b || covers(a, b) || covers(b, a)
 }
 
-fn socket_address(text: &str) -> ParseResult<Address> {
+fn socket_address(text: &str) -> ParseResult<BindAddress> {
     let address = match text.strip_prefix(':') {
         Some(port) if port.bytes().all(|c| c.is_ascii_digit()) => {
-            Address { ip: None, port: port.parse().map_err(|_| Reason::SocketAddress)? }
+            BindAddress { ip: None, port: port.parse().map_err(|_| Reason::SocketAddress)? }
         }
         _ => {
             let address: SocketAddr = text.parse().map_err(|_| Reason::SocketAddress)?;
-            Address { ip: Some(address.ip()), port: address.port() }
+            BindAddress { ip: Some(address.ip()), port: address.port() }
         }
     };
     Ok((Some(address), text.to_owned()))

@@ -1,7 +1,7 @@
 //! Finds the variable that a misspelt name means.
 
 use super::variables::{VARIABLES, prefix};
-use super::warning::Problem;
+use super::warning::WarningKind;
 use crate::fault::Target;
 
 /// Words that people append to a name: the unit, or what kind of value it is.
@@ -46,13 +46,13 @@ pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
 }
 
 /// What is probably wrong with a name that is not one of ours; `None` if it does not resemble any.
-pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<Problem> {
+pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<WarningKind> {
     let upper = normalized(name).filter(|name| name != SYSTEM)?;
     if let Some(problem) = prefixed(&upper, |rest, variable| rest == variable) {
         return Some(problem);
     }
     if let Some(nearest) = nearest(&upper, ours) {
-        return Some(Problem::Unknown { nearest: nearest.to_owned() });
+        return Some(WarningKind::Unknown { nearest: nearest.to_owned() });
     }
     prefixed(&upper, is_misspelling)
 }
@@ -67,12 +67,12 @@ fn normalized(name: &str) -> Option<String> {
 }
 
 /// A target's prefix before a variable that does not take it.
-fn prefixed(upper: &str, is_meant: impl Fn(&str, &str) -> bool) -> Option<Problem> {
+fn prefixed(upper: &str, is_meant: impl Fn(&str, &str) -> bool) -> Option<WarningKind> {
     Target::ALL.into_iter().find_map(|target| {
         let rest = upper.strip_prefix(prefix(target))?;
         let takes_none = VARIABLES.iter().filter(|variable| !variable.prefixes.contains(&target));
         let variable = takes_none.map(|variable| variable.name).find(|variable| is_meant(rest, variable))?;
-        Some(Problem::Prefix { prefix: prefix(target), variable })
+        Some(WarningKind::Prefix { prefix: prefix(target), variable })
     })
 }
 

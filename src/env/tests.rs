@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::env::{Address, LogFormat, SeedChoice, SeedScope, Token};
+use crate::env::{BindAddress, LogFormat, SeedChoice, SeedScope, Token};
 use crate::fault::ModeInfo;
 use crate::plan::document;
 use crate::plan::write_rule;

@@ -45,10 +45,10 @@ pub(super) fn tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Tl
     let client_ca = path(reader, "TLS_CLIENT_CA_FILE", raw.tls_client_ca_file.take());
     let is_required = reader.read_or("TLS_ONLY", raw.tls_only.take(), false, boolean);
     let names = names(reader, raw.tls_names.take());
-    if let (true, Some(made), Pair::Both(_)) = (is_made, &made, &files) {
+    if let (true, Some(made), CertificateSetting::Both(_)) = (is_made, &made, &files) {
         reader.fail(made.error(Reason::NotWith("TLS_CERT_FILE, which is set, too; keep one".to_owned())));
     }
-    let is_off = !is_made && matches!(files, Pair::None) && !is_bad(made.as_ref());
+    let is_off = !is_made && matches!(files, CertificateSetting::None) && !is_bad(made.as_ref());
     let needed = "TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed";
     for (name, is_set) in [("TLS_ONLY", is_required), ("TLS_CLIENT_CA_FILE", client_ca.is_some())] {
         if is_off && is_set {
@@ -59,15 +59,15 @@ pub(super) fn tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Tl
         reader.warnings.insert(Warning::no_effect("TLS_NAMES", "TLS"));
     }
     let certificate = match files {
-        Pair::Both(files) => Some(CertificateSource::Files(files)),
+        CertificateSetting::Both(files) => Some(CertificateSource::Files(files)),
         _ => is_made.then_some(CertificateSource::SelfSigned),
     };
-    let admin = if let Pair::Both(files) = admin { Some(files) } else { None };
+    let admin = if let CertificateSetting::Both(files) = admin { Some(files) } else { None };
     TlsOptions { certificate, client_ca, is_required, names, admin }
 }
 
 /// What is set of a certificate and its key.
-enum Pair {
+enum CertificateSetting {
     None,
     Both(CertificateFiles),
     /// One of them, which is reported.
@@ -78,14 +78,14 @@ fn files(
     reader: &mut VariableReader,
     (chain, chain_text): (&'static str, Option<String>),
     (key, key_text): (&'static str, Option<String>),
-) -> Pair {
+) -> CertificateSetting {
     match (path(reader, chain, chain_text), path(reader, key, key_text)) {
-        (Some(chain), Some(key)) => Pair::Both(CertificateFiles { chain, key }),
-        (None, None) => Pair::None,
+        (Some(chain), Some(key)) => CertificateSetting::Both(CertificateFiles { chain, key }),
+        (None, None) => CertificateSetting::None,
         (has_chain, _) => {
             let (set, needed) = if has_chain.is_some() { (chain, key) } else { (key, chain) };
             reader.fail(ConfigError::new(set, Reason::Needs(needed.to_owned())));
-            Pair::Half
+            CertificateSetting::Half
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::raw::ServiceVariables;
 use super::reader::{Parsed, VariableReader, boolean, duration, ip, up_to, word};
-use super::{Address, ForwardOptions, SourceAddress, Upstream, Warning};
+use super::{BindAddress, ForwardOptions, SourceAddress, UpstreamSettings, Warning};
 use crate::fault::{UpstreamAddress, UpstreamError};
 use crate::plan::error::Reason;
 use crate::units::Bare;
@@ -16,9 +16,9 @@ const MAX_CONNECTIONS: u64 = 1 << 20;
 pub(super) fn upstream(
     reader: &mut VariableReader,
     raw: &mut ServiceVariables,
-    probe: Address,
-    admin: Address,
-) -> Option<Upstream> {
+    probe: BindAddress,
+    admin: BindAddress,
+) -> Option<UpstreamSettings> {
     let address = reader.read("UPSTREAM", raw.upstream.take(), |text| {
         let address: UpstreamAddress = text.parse().map_err(|error: UpstreamError| Reason::from(error))?;
         let shown = address.to_string();
@@ -38,7 +38,7 @@ pub(super) fn upstream(
         }
     }
     let answers_probes = answers.as_ref().and_then(Parsed::value).copied().unwrap_or(true);
-    Some(Upstream { address, answers_probes })
+    Some(UpstreamSettings { address, answers_probes })
 }
 
 /// How requests are forwarded, to the application and by named proxies.

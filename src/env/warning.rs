@@ -11,12 +11,12 @@ pub struct Warning {
     /// The variable, or the place in a plan.
     pub name: String,
     /// What is odd about it.
-    pub problem: Problem,
+    pub problem: WarningKind,
 }
 
 /// What is odd about a variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
-pub enum Problem {
+pub enum WarningKind {
     /// A name that is none of ours, but near one.
     #[error("unknown variable, ignored; did you mean {nearest}?")]
     Unknown {
@@ -51,7 +51,7 @@ pub enum Problem {
 impl Warning {
     /// A warning about a variable that does nothing without another one.
     pub(super) fn no_effect(name: &str, needs: &str) -> Self {
-        Self { name: name.to_owned(), problem: Problem::NoEffect { needs: needs.to_owned() } }
+        Self { name: name.to_owned(), problem: WarningKind::NoEffect { needs: needs.to_owned() } }
     }
 
     /// The warning as the error that `STRICT=true` makes of it.

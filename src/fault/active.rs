@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use connection::{Drawn, OpenRule};
-pub use counts::Counts;
-use entry::{Entry, Span};
+pub use counts::RequestCounts;
+use entry::{ActiveRule, FixedConditions};
 pub use process::ProcessHit;
 pub use requested::RequestedDecision;
 
@@ -32,7 +32,7 @@ pub struct Origin {
     /// The process clock, which starts with the process or, if state is kept, with the container's first start.
     pub elapsed: Duration,
     /// Requests since the start of the clock.
-    pub counts: Counts,
+    pub counts: RequestCounts,
     /// Starts of the container before the one in which the rule appeared.
     pub starts: u64,
 }
@@ -92,7 +92,7 @@ pub struct ActivePlan {
     has_upstream: bool,
     /// Whether all rules are stopped.
     is_stopped: bool,
-    entries: Vec<Entry>,
+    entries: Vec<ActiveRule>,
 }
 
 impl ActivePlan {
@@ -114,12 +114,20 @@ impl ActivePlan {
     /// The plan that replaces this one at `now`. A rule with unchanged name and content keeps its origin.
     #[must_use]
     pub fn successor(&self, plan: Plan, seed: Seed, now: &Origin) -> Self {
-        let before: HashMap<&RuleName, &Entry> =
+        let before: HashMap<&RuleName, &ActiveRule> =
             self.entries.iter().map(|entry| (entry.rule.name(), entry)).collect();
         let entry = |rule: Rule| {
             let same = before.get(rule.name()).filter(|old| old.rule == rule);
             let origin = same.map_or(now, |old| &old.origin).clone();
-            Entry::new(rule, origin, seed, &self.replica, &self.proxies, self.has_upstream, self.is_stopped)
+            ActiveRule::new(
+                rule,
+                origin,
+                seed,
+                &self.replica,
+                &self.proxies,
+                self.has_upstream,
+                self.is_stopped,
+            )
         };
         let entries = plan.into_rules().into_iter().map(entry).collect();
         Self {
@@ -202,7 +210,7 @@ impl ActivePlan {
         let seed = self.seed_of_start();
         for entry in &mut self.entries {
             entry.key = seed.rule_key(entry.rule.name().as_str());
-            entry.span = Span::new(&entry.rule, &entry.origin, &self.replica, self.is_stopped);
+            entry.span = FixedConditions::new(&entry.rule, &entry.origin, &self.replica, self.is_stopped);
         }
     }
 
@@ -341,7 +349,7 @@ impl ActivePlan {
 
     /// The next instant at which the window in time of a rule on a proxy opens or closes.
     pub fn next_change_of_proxies(&self, elapsed: Duration) -> Option<Duration> {
-        let of_proxies = |entry: &&Entry| entry.rule.proxies().next().is_some();
+        let of_proxies = |entry: &&ActiveRule| entry.rule.proxies().next().is_some();
         self.entries.iter().filter(of_proxies).filter_map(|entry| entry.next_change(elapsed)).min()
     }
 
@@ -352,7 +360,7 @@ impl ActivePlan {
 
     /// Whether a rule is in its window: in time and, for at least one of its targets and clients, in request numbers
     /// after `counts` requests. For a rule with a match, `counts` are the requests that it admits.
-    pub fn is_active(&self, position: usize, elapsed: Duration, counts: &Counts) -> bool {
+    pub fn is_active(&self, position: usize, elapsed: Duration, counts: &RequestCounts) -> bool {
         let entry = &self.entries[position];
         if entry.rule.trigger().requests.is_none() {
             return entry.open_for(elapsed).is_some();
@@ -368,7 +376,7 @@ impl ActivePlan {
 
     /// Whether a rule that fails every request of `target` is in its window: a rule on the target, on its dependency
     /// if that is checked, or a cut of the listener.
-    pub fn is_down(&self, target: impl Into<TargetId>, elapsed: Duration, counts: &Counts) -> bool {
+    pub fn is_down(&self, target: impl Into<TargetId>, elapsed: Duration, counts: &RequestCounts) -> bool {
         self.is_down_for(target, &Client::ALL, elapsed, counts)
     }
 
@@ -378,7 +386,7 @@ impl ActivePlan {
         target: impl Into<TargetId>,
         clients: &[Client],
         elapsed: Duration,
-        counts: &Counts,
+        counts: &RequestCounts,
     ) -> bool {
         let target = target.into();
         let listener = match target {

@@ -6,7 +6,7 @@ use super::mode::{Mode, ModeField};
 
 /// Headers, body and forwarding of a faulted answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct FaultAnswer {
     /// Headers, with names in lower case, in order. They replace headers of the same name.
     pub headers: Vec<(String, String)>,
     /// The body.
@@ -16,7 +16,8 @@ pub struct Answer {
 }
 
 /// The default: no options.
-pub(super) static NO_OPTIONS: Answer = Answer { headers: Vec::new(), body_text: None, forward: false };
+pub(super) static NO_OPTIONS: FaultAnswer =
+    FaultAnswer { headers: Vec::new(), body_text: None, forward: false };
 
 /// Headers that frame a message or belong to one connection (RFC 9110, 7.6.1; RFC 9112, 6): they would change what
 /// the mode does.
@@ -33,7 +34,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("x-probesim-fault", "names the rule"),
 ];
 
-impl Answer {
+impl FaultAnswer {
     /// Whether it has no options.
     pub fn is_plain(&self) -> bool {
         *self == NO_OPTIONS
@@ -119,9 +120,9 @@ const fn is_token(c: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn with(headers: &[(&str, &str)]) -> Answer {
+    fn with(headers: &[(&str, &str)]) -> FaultAnswer {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Answer { headers: headers.iter().map(owned).collect(), ..Answer::default() }
+        FaultAnswer { headers: headers.iter().map(owned).collect(), ..FaultAnswer::default() }
     }
 
     #[test]
@@ -164,7 +165,7 @@ mod tests {
         let long = "v".repeat(MAX_HEADERS_SIZE);
         let long = with(&[("x", &long)]).check(Some(&mode)).unwrap_err();
         assert_eq!(long.to_string(), "headers of 8193 bytes in all are above the limit of 8192");
-        let text = |size| Answer { body_text: Some("t".repeat(size)), ..Answer::default() };
+        let text = |size| FaultAnswer { body_text: Some("t".repeat(size)), ..FaultAnswer::default() };
         assert_eq!(text(MAX_BODY_TEXT).check(Some(&mode)), Ok(()));
         let error = text(MAX_BODY_TEXT + 1).check(Some(&mode)).unwrap_err();
         assert_eq!(error.to_string(), "a body of 65537 bytes is above the limit of 65536 of `body_text`");
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_body_fault_needs_a_text_with_a_byte() {
-        let empty = Answer { body_text: Some(String::new()), ..Answer::default() };
+        let empty = FaultAnswer { body_text: Some(String::new()), ..FaultAnswer::default() };
         assert_eq!(empty.check(Some(&Mode::Status(503))), Ok(()));
         let error = empty.check(Some(&Mode::Throttle { status: None, speed: 1 })).unwrap_err();
         assert_eq!(error.to_string(), "mode throttle needs a body: `body_text` is empty");
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn options_that_the_mode_does_not_send_are_rejected() {
-        let forward = Answer { forward: true, ..Answer::default() };
+        let forward = FaultAnswer { forward: true, ..FaultAnswer::default() };
         assert_eq!(forward.check(Some(&Mode::Close)), Ok(()));
         assert_eq!(
             forward.check(None).unwrap_err().to_string(),

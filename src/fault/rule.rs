@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::answer::{Answer, NO_OPTIONS};
+use super::answer::{FaultAnswer, NO_OPTIONS};
 use super::delay::Delay;
 use super::error::{MatchError, RuleError};
 use super::mode::{Cut, HandshakeFault, Mode, Partial};
@@ -134,7 +134,7 @@ pub struct Rule {
     trigger: Trigger,
     action: Action,
     /// Boxed because most rules do not need it.
-    answer: Option<Box<Answer>>,
+    answer: Option<Box<FaultAnswer>>,
     /// The requests of its targets that it acts on; absent for all.
     request_match: Option<Box<Match>>,
     /// Absent for most rules, which are not about TCP proxies.
@@ -191,7 +191,7 @@ impl Rule {
     }
 
     /// The rule with options for its faulted answers, if they fit its mode.
-    pub fn with_answer(mut self, answer: Answer) -> Result<Self, RuleError> {
+    pub fn with_answer(mut self, answer: FaultAnswer) -> Result<Self, RuleError> {
         answer.check(self.mode())?;
         self.answer = (!answer.is_plain()).then(|| Box::new(answer));
         Ok(self)
@@ -296,7 +296,7 @@ impl Rule {
     }
 
     /// The options of its faulted answers.
-    pub fn answer(&self) -> &Answer {
+    pub fn answer(&self) -> &FaultAnswer {
         self.answer.as_deref().unwrap_or(&NO_OPTIONS)
     }
 

@@ -28,7 +28,7 @@ const PIECES: u64 = 64;
 
 /// What a rule does to one stream of a connection.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum ShapeKind {
     Delay(Delay, Draws),
     Throttle(u64),
     Corrupt(Rate, Draws),
@@ -38,19 +38,19 @@ pub(super) enum Kind {
 
 /// A rule at work on one stream of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Stage {
+pub(super) struct ShapeStage {
     name: RuleName,
     /// When the window of the rule opened.
     opened: Duration,
-    kind: Kind,
+    kind: ShapeKind,
     /// When the next piece leaves at the earliest.
     next: Duration,
     /// Pieces so far; of a stage that corrupts, bytes.
     count: u64,
 }
 
-impl Stage {
-    pub(super) const fn new(name: RuleName, opened: Duration, kind: Kind) -> Self {
+impl ShapeStage {
+    pub(super) const fn new(name: RuleName, opened: Duration, kind: ShapeKind) -> Self {
         Self { name, opened, kind, next: Duration::ZERO, count: 0 }
     }
 
@@ -63,12 +63,12 @@ impl Stage {
     /// Takes a piece that comes in at `at`, and gives it in pieces with the time of each.
     fn pass(&mut self, length: usize, at: Duration, give: &mut impl FnMut(usize, Duration)) {
         match &self.kind {
-            Kind::Delay(delay, draws) => {
+            ShapeKind::Delay(delay, draws) => {
                 self.count += 1;
                 self.next = self.next.max(at.saturating_add(delay.draw(draws, self.count)));
                 give(length, self.next);
             }
-            Kind::Throttle(speed) => {
+            ShapeKind::Throttle(speed) => {
                 let step = usize::try_from(speed / STEPS).unwrap_or(usize::MAX).max(1);
                 let mut left = length;
                 while left > 0 {
@@ -79,7 +79,7 @@ impl Stage {
                     left -= piece;
                 }
             }
-            Kind::Slice(slices, draws) => {
+            ShapeKind::Slice(slices, draws) => {
                 let mut left = length;
                 while left > 0 {
                     self.count += 1;
@@ -90,17 +90,19 @@ impl Stage {
                     left -= piece;
                 }
             }
-            Kind::Corrupt(..) | Kind::SlowClose(_) => give(length, at),
+            ShapeKind::Corrupt(..) | ShapeKind::SlowClose(_) => give(length, at),
         }
     }
 
     /// When an end passes that comes in at `at`.
     fn pass_end(&mut self, at: Duration) -> Duration {
         match &self.kind {
-            Kind::SlowClose(by) => at.saturating_add(*by),
-            Kind::Delay(delay, draws) => self.next.max(at.saturating_add(delay.draw(draws, self.count + 1))),
-            Kind::Throttle(_) => self.next.max(at),
-            Kind::Slice(..) | Kind::Corrupt(..) => at,
+            ShapeKind::SlowClose(by) => at.saturating_add(*by),
+            ShapeKind::Delay(delay, draws) => {
+                self.next.max(at.saturating_add(delay.draw(draws, self.count + 1)))
+            }
+            ShapeKind::Throttle(_) => self.next.max(at),
+            ShapeKind::Slice(..) | ShapeKind::Corrupt(..) => at,
         }
     }
 }
@@ -113,11 +115,11 @@ fn size_of(slices: &Slices, draws: &Draws, number: u64) -> usize {
 
 /// All rules that shape one stream of a connection.
 #[derive(Clone, Debug)]
-pub struct Shape(Vec<Stage>);
+pub struct Shape(Vec<ShapeStage>);
 
 impl Shape {
     /// Stages that are the same as before go on.
-    pub(super) fn new(mut stages: Vec<Stage>, before: Option<&Self>) -> Self {
+    pub(super) fn new(mut stages: Vec<ShapeStage>, before: Option<&Self>) -> Self {
         for stage in &mut stages {
             let known = before.and_then(|before| before.0.iter().find(|known| known.is_same(stage)));
             if let Some(known) = known {
@@ -129,9 +131,9 @@ impl Shape {
 
     /// How many bytes are read at once.
     pub fn read_size(&self) -> usize {
-        let limit = |stage: &Stage| match &stage.kind {
-            Kind::Throttle(speed) => speed / 10,
-            Kind::Slice(slices, _) => slices.piece.saturating_mul(PIECES),
+        let limit = |stage: &ShapeStage| match &stage.kind {
+            ShapeKind::Throttle(speed) => speed / 10,
+            ShapeKind::Slice(slices, _) => slices.piece.saturating_mul(PIECES),
             _ => READ as u64,
         };
         let least = self.0.iter().map(limit).min().unwrap_or(READ as u64);
@@ -140,14 +142,14 @@ impl Shape {
 
     /// How many bytes may be held back before no more is read.
     pub fn most_held(&self) -> usize {
-        let delays = self.0.iter().any(|stage| matches!(stage.kind, Kind::Delay(..)));
+        let delays = self.0.iter().any(|stage| matches!(stage.kind, ShapeKind::Delay(..)));
         if delays { MAX_HELD } else { self.read_size() * 2 }
     }
 
     /// Changes bytes that were read.
     pub fn corrupt(&mut self, bytes: &mut [u8]) {
         for stage in &mut self.0 {
-            let Kind::Corrupt(share, draws) = &stage.kind else { continue };
+            let ShapeKind::Corrupt(share, draws) = &stage.kind else { continue };
             for byte in bytes.iter_mut() {
                 stage.count += 1;
                 if draws.share(stage.count) < share.percent() / 100.0 {
@@ -161,7 +163,7 @@ impl Shape {
     pub fn pieces(&mut self, length: usize, at: Duration) -> Vec<(usize, Duration)> {
         let mut pieces = vec![(length, at)];
         for stage in &mut self.0 {
-            if matches!(stage.kind, Kind::Corrupt(..) | Kind::SlowClose(_)) {
+            if matches!(stage.kind, ShapeKind::Corrupt(..) | ShapeKind::SlowClose(_)) {
                 continue;
             }
             let mut next = Vec::with_capacity(pieces.len());
@@ -188,10 +190,10 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    fn shape(kinds: Vec<Kind>) -> Shape {
+    fn shape(kinds: Vec<ShapeKind>) -> Shape {
         let name = |i: usize| RuleName::new(&format!("r{i}")).unwrap();
         let stages = kinds.into_iter().enumerate();
-        Shape::new(stages.map(|(i, kind)| Stage::new(name(i), Duration::ZERO, kind)).collect(), None)
+        Shape::new(stages.map(|(i, kind)| ShapeStage::new(name(i), Duration::ZERO, kind)).collect(), None)
     }
 
     fn draws() -> Draws {
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn a_delay_keeps_the_order_and_is_never_early() {
         let jitter = Delay::uniform(ms(30), ms(30)).unwrap();
-        let mut shape = shape(vec![Kind::Delay(jitter, draws())]);
+        let mut shape = shape(vec![ShapeKind::Delay(jitter, draws())]);
         let mut last = Duration::ZERO;
         for at in (0..500).map(ms) {
             let pieces = shape.pieces(100, at);
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn latency_is_not_bandwidth_what_comes_together_leaves_together() {
-        let mut shape = shape(vec![Kind::Delay(Delay::fixed(ms(30)).unwrap(), draws())]);
+        let mut shape = shape(vec![ShapeKind::Delay(Delay::fixed(ms(30)).unwrap(), draws())]);
         for _ in 0..10 {
             assert_eq!(shape.pieces(1000, ms(5)), [(1000, ms(35))]);
         }
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_throttled_stream_has_its_speed_in_steps_of_ten_milliseconds() {
-        let mut shape = shape(vec![Kind::Throttle(100_000)]);
+        let mut shape = shape(vec![ShapeKind::Throttle(100_000)]);
         let mut sent = 0;
         for _ in 0..20 {
             for (length, at) in shape.pieces(shape.read_size(), Duration::ZERO) {
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn slices_have_their_sizes_and_pauses_and_the_same_ones_for_the_same_seed() {
         let slices = Slices { piece: 10, jitter: 4, pause: ms(2) };
-        let cut = || shape(vec![Kind::Slice(slices, draws())]).pieces(640, ms(1));
+        let cut = || shape(vec![ShapeKind::Slice(slices, draws())]).pieces(640, ms(1));
         let pieces = cut();
         assert_eq!(pieces, cut());
         assert_eq!(pieces.iter().map(|(length, _)| length).sum::<usize>(), 640);
@@ -252,15 +254,16 @@ mod tests {
     #[test]
     fn stages_follow_one_another_in_the_order_of_the_plan() {
         let slices = Slices { piece: 5, jitter: 0, pause: ms(10) };
-        let delay = || Kind::Delay(Delay::fixed(ms(100)).unwrap(), draws());
-        let mut shape = shape(vec![Kind::Slice(slices, draws()), delay(), Kind::SlowClose(ms(1000))]);
+        let delay = || ShapeKind::Delay(Delay::fixed(ms(100)).unwrap(), draws());
+        let mut shape =
+            shape(vec![ShapeKind::Slice(slices, draws()), delay(), ShapeKind::SlowClose(ms(1000))]);
         assert_eq!(shape.pieces(10, ms(0)), [(5, ms(100)), (5, ms(110))]);
         assert_eq!(shape.end(ms(20)), ms(1120));
     }
 
     #[test]
     fn which_bytes_are_changed_does_not_depend_on_the_cut() {
-        let kinds = || vec![Kind::Corrupt(Rate::from_percent(5.0).unwrap(), draws())];
+        let kinds = || vec![ShapeKind::Corrupt(Rate::from_percent(5.0).unwrap(), draws())];
         let (mut whole, mut parts) = (vec![0; 4096], vec![0; 4096]);
         shape(kinds()).corrupt(&mut whole);
         let mut in_parts = shape(kinds());
@@ -275,10 +278,10 @@ mod tests {
 
     #[test]
     fn a_stage_that_stays_goes_on_where_it_was() {
-        let mut before = shape(vec![Kind::Throttle(1000)]);
+        let mut before = shape(vec![ShapeKind::Throttle(1000)]);
         before.pieces(1000, Duration::ZERO);
         let name = RuleName::new("r0").unwrap();
-        let stage = Stage::new(name, Duration::ZERO, Kind::Throttle(1000));
+        let stage = ShapeStage::new(name, Duration::ZERO, ShapeKind::Throttle(1000));
         let mut after = Shape::new(vec![stage], Some(&before));
         assert!(after.pieces(1, Duration::ZERO)[0].1 > ms(1000));
     }

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::fault::{Client, GrpcStatus, Target};
-use crate::listener::{Conditions, Stage};
+use crate::listener::{Conditions, ProcessStage};
 use crate::telemetry::metrics::{Limit, Metrics};
 
 /// How many `Watch` streams there may be at a time. Each takes the memory of a request under way for as long as it lasts.
@@ -54,7 +54,7 @@ impl Health {
 
     /// Whether the process is on its way out.
     pub fn is_leaving(&self) -> bool {
-        self.conditions.borrow().stage != Stage::Running
+        self.conditions.borrow().stage != ProcessStage::Running
     }
 
     /// The answer to a call about a class. `fault` is what a rule makes of it.

@@ -18,7 +18,7 @@ use super::health::Health;
 use super::message::Serving;
 use crate::engine::Active;
 use crate::fault::{Client, GrpcStatus, Target};
-use crate::listener::Stage;
+use crate::listener::ProcessStage;
 
 /// The body of a `Watch` answer.
 pub(super) struct Watch {
@@ -82,7 +82,7 @@ impl State {
             if self.said.is_some() && !self.has_changed().await {
                 return (self, Step::End(GrpcStatus::DEADLINE_EXCEEDED, "the time of the call is over"));
             }
-            if matches!(self.health.conditions.borrow().stage, Stage::Draining(_)) {
+            if matches!(self.health.conditions.borrow().stage, ProcessStage::Draining(_)) {
                 return (self, Step::End(GrpcStatus::UNAVAILABLE, "the process ends"));
             }
             self.looked = self.health.engine.elapsed();

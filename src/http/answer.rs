@@ -15,7 +15,7 @@ use super::body_fault::Filling;
 use crate::env::Identity;
 use crate::fault::{GrpcStatus, Mode, Partial, Rule};
 use crate::grpc;
-use crate::listener::{Ending, Script};
+use crate::listener::{Script, ScriptEnding};
 
 /// Carries the name of the rule that produced the answer.
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
@@ -177,17 +177,17 @@ pub(super) fn script(rule: &Rule, mode: &Mode, method: &Method) -> Option<Script
         | Mode::Corrupt { .. }
         | Mode::Grpc { .. }
         | Mode::Wire(_) => return None,
-        Mode::Hang => bare(b"", Ending::Never),
-        Mode::Close => bare(b"", Ending::Fin),
-        Mode::Reset => bare(b"", Ending::Rst),
-        Mode::Garbage => bare(GARBAGE, Ending::Fin),
-        Mode::Truncate(partial) => sized(partial, Ending::BareFin),
-        Mode::BodyHang(partial) => sized(partial, Ending::Never),
-        Mode::BodyReset(partial) => sized(partial, Ending::Rst),
+        Mode::Hang => bare(b"", ScriptEnding::Never),
+        Mode::Close => bare(b"", ScriptEnding::Fin),
+        Mode::Reset => bare(b"", ScriptEnding::Rst),
+        Mode::Garbage => bare(GARBAGE, ScriptEnding::Fin),
+        Mode::Truncate(partial) => sized(partial, ScriptEnding::BareFin),
+        Mode::BodyHang(partial) => sized(partial, ScriptEnding::Never),
+        Mode::BodyReset(partial) => sized(partial, ScriptEnding::Rst),
         Mode::Malformed(partial) => {
             let size = if partial.body > 0 { format!("{:x}\r\n", partial.body) } else { String::new() };
             let closing: &[u8] = if partial.body > 0 { b"\r\nnot a size\r\n" } else { b"not a size\r\n" };
-            framed(partial, format!("transfer-encoding: chunked\r\n\r\n{size}"), closing, Ending::Fin)
+            framed(partial, format!("transfer-encoding: chunked\r\n\r\n{size}"), closing, ScriptEnding::Fin)
         }
     })
 }

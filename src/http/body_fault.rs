@@ -129,24 +129,24 @@ fn join(before: &mut Bytes, after: Bytes) {
 }
 
 /// The next event of a body: at least one byte, or the end with optional trailers.
-enum Next {
+enum BodyEvent {
     Data(Bytes),
     End(Option<http_body::Frame<Bytes>>),
 }
 
 /// Polls the next event of a body. Skips empty frames.
-fn next(body: &mut Body, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<Next, axum::Error>> {
+fn next(body: &mut Body, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<BodyEvent, axum::Error>> {
     use std::pin::Pin;
     use std::task::{Poll, ready};
 
     loop {
         let Some(frame) = ready!(http_body::Body::poll_frame(Pin::new(body), cx)).transpose()? else {
-            return Poll::Ready(Ok(Next::End(None)));
+            return Poll::Ready(Ok(BodyEvent::End(None)));
         };
         match frame.into_data() {
             Ok(data) if data.is_empty() => {}
-            Ok(data) => return Poll::Ready(Ok(Next::Data(data))),
-            Err(trailers) => return Poll::Ready(Ok(Next::End(Some(trailers)))),
+            Ok(data) => return Poll::Ready(Ok(BodyEvent::Data(data))),
+            Err(trailers) => return Poll::Ready(Ok(BodyEvent::End(Some(trailers)))),
         }
     }
 }

@@ -18,14 +18,14 @@ pub(super) type Serve = Arc<dyn Fn(Target, Request) -> Answering + Send + Sync>;
 
 /// Answers calls of the health service.
 #[derive(Clone)]
-pub(super) struct Calls {
+pub(super) struct HealthCalls {
     app: Arc<App>,
     serve: Serve,
     /// Whether an application knows what we do not.
     has_application: bool,
 }
 
-impl Calls {
+impl HealthCalls {
     pub(super) fn new(app: Arc<App>, serve: Serve) -> Self {
         let has_application = app.upstream.is_some();
         Self { app, serve, has_application }

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Injection};
 use crate::fault::{Client, Rule, RuleName, TargetId};
 use crate::grpc::{Call, Serving};
 use crate::listener::{ConnectionHandle, StreamReset};
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::RequestOutcome;
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl InFlight {
     /// Resets the HTTP/2 stream without an answer.
     pub(super) async fn reset(self, reset: StreamReset) -> Infallible {
         let connection = self.connection.clone();
-        self.end(Outcome::Unanswered);
+        self.end(RequestOutcome::Unanswered);
         match connection {
             Some(connection) => match connection.reset_stream(reset).await {},
             None => std::future::pending().await,
@@ -76,7 +76,7 @@ impl InFlight {
     pub(super) fn failure(
         &self,
         status: StatusCode,
-        failure: &verbose::Failure<'_>,
+        failure: &verbose::FailedCheck<'_>,
         line: String,
         uri: &Uri,
     ) -> Response {
@@ -119,18 +119,18 @@ impl InFlight {
         let is_multiplexed = self.connection.as_ref().is_some_and(ConnectionHandle::is_multiplexed);
         let is_reset = is_multiplexed && response.extensions().get::<StreamReset>().is_some();
         self.end(if is_reset {
-            Outcome::Unanswered
+            RequestOutcome::Unanswered
         } else {
-            Outcome::Answered(health::status(response).as_u16())
+            RequestOutcome::Answered(health::status(response).as_u16())
         });
     }
 
-    pub(super) fn end(mut self, outcome: Outcome) {
+    pub(super) fn end(mut self, outcome: RequestOutcome) {
         self.ended = true;
         self.count(outcome);
     }
 
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, outcome: RequestOutcome) {
         self.app.metrics.request(self.target, self.client, outcome, self.arrived.elapsed());
     }
 }
@@ -139,7 +139,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
             let by_server = self.connection.as_ref().is_some_and(ConnectionHandle::ended_by_server);
-            self.count(if by_server { Outcome::Unanswered } else { Outcome::Gone });
+            self.count(if by_server { RequestOutcome::Unanswered } else { RequestOutcome::Gone });
         }
     }
 }

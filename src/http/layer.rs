@@ -14,14 +14,14 @@ use tower::{Layer, Service};
 
 use super::forward::Forwarding;
 use super::in_flight::{InFlight, WaitEnd};
-use super::replace::{self, Inner, RequestLine};
+use super::replace::{self, InnerService, RequestLine};
 use super::view::RequestHead;
 use super::{App, answer, requested, verbose};
 use crate::engine::Injection;
 use crate::fault::{Rule, TargetId, Verdict};
 use crate::grpc::Call;
 use crate::listener::{ConnectionHandle, client_of};
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::RequestOutcome;
 
 /// Wraps the route of a target.
 #[derive(Clone, Debug)]
@@ -48,21 +48,21 @@ impl FaultLayer {
 }
 
 impl<S> Layer<S> for FaultLayer {
-    type Service = Faulted<S>;
+    type Service = FaultedRoute<S>;
 
-    fn layer(&self, inner: S) -> Faulted<S> {
-        Faulted { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> FaultedRoute<S> {
+        FaultedRoute { inner, layer: self.clone() }
     }
 }
 
 /// A route with fault injection.
 #[derive(Clone, Debug)]
-pub struct Faulted<S> {
+pub struct FaultedRoute<S> {
     inner: S,
     layer: FaultLayer,
 }
 
-impl<S> Service<Request> for Faulted<S>
+impl<S> Service<Request> for FaultedRoute<S>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -121,7 +121,7 @@ where
     let requested = match requested {
         Ok(rules) => rules,
         Err(wrong) => {
-            in_flight.end(Outcome::Answered(StatusCode::BAD_REQUEST.as_u16()));
+            in_flight.end(RequestOutcome::Answered(StatusCode::BAD_REQUEST.as_u16()));
             return Ok(answer::text(StatusCode::BAD_REQUEST, wrong.to_string()));
         }
     };
@@ -163,7 +163,7 @@ where
             WaitEnd::Elapsed => {
                 in_flight.confirm(&injection, rule);
                 let failure =
-                    verbose::Failure { check: "dependency", reason: format!("fault {}", rule.name()) };
+                    verbose::FailedCheck { check: "dependency", reason: format!("fault {}", rule.name()) };
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 (in_flight.failure(status, &failure, failure.to_string(), request.uri()), Some(rule))
             }
@@ -190,11 +190,11 @@ where
     let request_line = RequestLine::of(&request);
     let (from, inner) = if rule.answer().forward {
         match forwarding.call(inner, request, in_flight.connection.clone()).await {
-            Some(lost) => (Instant::now(), Inner::Answered(lost)),
+            Some(lost) => (Instant::now(), InnerService::Answered(lost)),
             None => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"),
         }
     } else {
-        (in_flight.arrived, Inner::Pending(inner, request))
+        (in_flight.arrived, InnerService::Pending(inner, request))
     };
     match in_flight.wait(from + delay).await {
         // All rules were stopped: send the ordinary answer at once.

@@ -10,25 +10,25 @@ use tower::Service;
 use super::body_fault::BodyFault;
 use super::forward::LostAnswer;
 use super::in_flight::InFlight;
-use super::stream::{self, Effect};
+use super::stream::{self, StreamEffect};
 use super::{answer, verbose};
 use crate::engine::Injection;
 use crate::fault::{Mode, Rule};
-use crate::listener::{Ended, Script, StreamReset, Takeover};
-use crate::telemetry::metrics::Outcome;
+use crate::listener::{Script, ScriptOutcome, StreamReset, Takeover};
+use crate::telemetry::metrics::RequestOutcome;
 
 /// Marks an error answer that comes from the proxy, not from the application.
 const UPSTREAM_ERROR: &str = "x-probesim-upstream-error";
 
 /// The service inner the layer, before or after it was called.
-pub(super) enum Inner<S> {
+pub(super) enum InnerService<S> {
     /// Not called yet.
     Pending(S, Request),
     /// Already called.
     Answered(LostAnswer),
 }
 
-impl<S> Inner<S>
+impl<S> InnerService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
@@ -82,18 +82,18 @@ pub(super) async fn take_over(
         && let Some(mode) = rule.mode()
     {
         match stream::effect(mode, &request_line.method, &in_flight.app.engine, script) {
-            Effect::Hang => {
+            StreamEffect::Hang => {
                 in_flight.hang().await;
                 match in_flight.reset(StreamReset::Cancel).await {}
             }
-            Effect::Reset(reset) => match in_flight.reset(reset).await {},
-            Effect::Answer(mut response) => {
+            StreamEffect::Reset(reset) => match in_flight.reset(reset).await {},
+            StreamEffect::Answer(mut response) => {
                 answer::add_headers(&mut response, rule);
                 answer::mark(&mut response, rule);
-                in_flight.end(Outcome::Answered(response.status().as_u16()));
+                in_flight.end(RequestOutcome::Answered(response.status().as_u16()));
                 return response;
             }
-            Effect::Connection(of_connection) => (script, status) = (of_connection, None),
+            StreamEffect::Connection(of_connection) => (script, status) = (of_connection, None),
         }
     }
     let report = Box::new(move |ended| in_flight.end(outcome(ended, status)));
@@ -106,7 +106,7 @@ pub(super) async fn replace<S>(
     injection: Injection,
     rule: &Rule,
     request_line: &RequestLine,
-    inner: Inner<S>,
+    inner: InnerService<S>,
 ) -> (Response, bool)
 where
     S: Service<Request, Response = Response, Error = Infallible>,
@@ -174,7 +174,7 @@ fn replacement(in_flight: &InFlight, rule: &Rule, mode: &Mode, uri: &Uri) -> Res
             // The health service has no text.
             let given = if in_flight.health.is_some() { None } else { answer::own(rule, status) };
             given.unwrap_or_else(|| {
-                let failure = verbose::Failure {
+                let failure = verbose::FailedCheck {
                     check: rule.name().as_str(),
                     reason: format!("status {}", status.as_u16()),
                 };
@@ -184,10 +184,10 @@ fn replacement(in_flight: &InFlight, rule: &Rule, mode: &Mode, uri: &Uri) -> Res
     }
 }
 
-fn outcome(ended: Ended, status: Option<u16>) -> Outcome {
+fn outcome(ended: ScriptOutcome, status: Option<u16>) -> RequestOutcome {
     match (ended, status) {
-        (Ended::HeadSent, Some(status)) => Outcome::Answered(status),
-        (Ended::ClientGone, _) => Outcome::Gone,
-        _ => Outcome::Unanswered,
+        (ScriptOutcome::HeadSent, Some(status)) => RequestOutcome::Answered(status),
+        (ScriptOutcome::ClientGone, _) => RequestOutcome::Gone,
+        _ => RequestOutcome::Unanswered,
     }
 }

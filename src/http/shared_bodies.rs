@@ -21,9 +21,9 @@ pub(super) struct SharedBodies {
 struct Text(String, #[expect(dead_code, reason = "held as long as the text")] Option<Reservation>);
 
 /// A client's reference to a body.
-struct Share(Arc<Text>);
+struct BodyShare(Arc<Text>);
 
-impl AsRef<[u8]> for Share {
+impl AsRef<[u8]> for BodyShare {
     fn as_ref(&self) -> &[u8] {
         self.0.0.as_bytes()
     }
@@ -55,7 +55,7 @@ impl SharedBodies {
                 }
             }
         };
-        Some(Bytes::from_owner(Share(text)))
+        Some(Bytes::from_owner(BodyShare(text)))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use super::answer;
 use crate::engine::Engine;
 use crate::fault::{Mode, Partial};
-use crate::listener::{Ending, FILLING, Script, StreamReset};
+use crate::listener::{FILLING, Script, ScriptEnding, StreamReset};
 
 /// Time for the last bytes to reach the client before a reset: hyper discards what it has not sent yet.
 const LAST_BYTES: Duration = Duration::from_millis(20);
@@ -30,7 +30,7 @@ const MISSING_BYTES: u64 = 1024;
 const MALFORMED: &[u8] = b"\0\0\x0c\0\0\0\0\0\0not a frame\n";
 
 /// The effect of a mode on a stream.
-pub(super) enum Effect {
+pub(super) enum StreamEffect {
     /// Nothing is sent.
     Hang,
     /// The stream is reset without an answer.
@@ -42,17 +42,17 @@ pub(super) enum Effect {
 }
 
 /// The effect of `mode` on a stream; `script` is its effect on an HTTP/1 connection.
-pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Script) -> Effect {
-    let partial = |partial: &Partial, end| Effect::Answer(partial_answer(*partial, end, method));
+pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Script) -> StreamEffect {
+    let partial = |partial: &Partial, end| StreamEffect::Answer(partial_answer(*partial, end, method));
     match mode {
-        Mode::Hang => Effect::Hang,
-        Mode::Close => Effect::Reset(StreamReset::Cancel),
-        Mode::Reset => Effect::Reset(StreamReset::InternalError),
-        Mode::Truncate(body) => partial(body, End::Early),
-        Mode::BodyReset(body) => partial(body, End::Reset(None)),
-        Mode::BodyHang(body) => partial(body, End::Never(stopped(engine))),
-        Mode::Malformed(_) => Effect::Connection(malformed()),
-        _ => Effect::Connection(script),
+        Mode::Hang => StreamEffect::Hang,
+        Mode::Close => StreamEffect::Reset(StreamReset::Cancel),
+        Mode::Reset => StreamEffect::Reset(StreamReset::InternalError),
+        Mode::Truncate(body) => partial(body, BodyEnd::Early),
+        Mode::BodyReset(body) => partial(body, BodyEnd::Reset(None)),
+        Mode::BodyHang(body) => partial(body, BodyEnd::Never(stopped(engine))),
+        Mode::Malformed(_) => StreamEffect::Connection(malformed()),
+        _ => StreamEffect::Connection(script),
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn malformed() -> Script {
         opening: Bytes::from_static(MALFORMED),
         filling: 0,
         closing: b"",
-        ending: Ending::Fin,
+        ending: ScriptEnding::Fin,
         has_head: false,
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn stopped(engine: &Engine) -> Stopped {
     Box::pin(async move { engine.stopped().await })
 }
 
-fn partial_answer(partial: Partial, end: End, method: &Method) -> Response {
+fn partial_answer(partial: Partial, end: BodyEnd, method: &Method) -> Response {
     let mut response = answer::text(answer::status(partial.own_status()), "");
     let has_body = *method != Method::HEAD
         && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -87,7 +87,7 @@ fn partial_answer(partial: Partial, end: End, method: &Method) -> Response {
 pub(super) type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How an incomplete body ends.
-pub(super) enum End {
+pub(super) enum BodyEnd {
     /// Normally, with `END_STREAM`.
     Early,
     /// With a reset, after the bytes before it had time to reach the client.
@@ -96,7 +96,7 @@ pub(super) enum End {
     Never(Stopped),
 }
 
-impl End {
+impl BodyEnd {
     /// Polls the end: `Some` error resets the stream, `None` ends it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<h2::Error>> {
         match self {
@@ -114,7 +114,7 @@ impl End {
 /// The first bytes of a body, and how it ends.
 struct PartialBody {
     left: u64,
-    end: End,
+    end: BodyEnd,
 }
 
 impl http_body::Body for PartialBody {

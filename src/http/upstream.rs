@@ -13,7 +13,7 @@ use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use tower::{Layer, Service};
 use tracing::warn;
 
-use super::health::{Calls, Serve};
+use super::health::{HealthCalls, Serve};
 use super::layer::FaultLayer;
 use super::{App, answer, default_answer};
 use crate::fault::{Client, Target};
@@ -50,7 +50,7 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
         }
         services[target.index()].clone().call(request)
     });
-    let calls = Calls::new(app.clone(), serve.clone());
+    let calls = HealthCalls::new(app.clone(), serve.clone());
     Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {
             // The path of the health service says nothing of the class; the message does.

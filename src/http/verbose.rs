@@ -8,12 +8,12 @@ use super::App;
 use crate::fault::{Target, TargetId};
 
 /// The check that failed.
-pub(super) struct Failure<'a> {
+pub(super) struct FailedCheck<'a> {
     pub(super) check: &'a str,
     pub(super) reason: String,
 }
 
-impl fmt::Display for Failure<'_> {
+impl fmt::Display for FailedCheck<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.check, self.reason)
     }
@@ -25,7 +25,7 @@ pub(super) fn is_wanted(uri: &Uri) -> bool {
 }
 
 /// One line for each check of `target`, in the order of the plan, then a summary.
-pub(super) fn body(app: &App, target: TargetId, path: &str, failure: Option<&Failure<'_>>) -> String {
+pub(super) fn body(app: &App, target: TargetId, path: &str, failure: Option<&FailedCheck<'_>>) -> String {
     let active = app.engine.active();
     let rules = active.plan.rules().enumerate();
     let own = rules.filter(|(at, rule)| rule.mode().is_some() && active.plan.acts_on(*at, target));

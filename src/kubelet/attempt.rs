@@ -1,7 +1,7 @@
 //! The result of one attempt of a probe.
 
 use super::clock::Nanos;
-use super::spec::{Address, Endpoint, Handler, PodSpec, Transport};
+use super::spec::{PodSpec, ProbeAddress, ProbeEndpoint, ProbeHandler, Transport};
 use crate::fault::{GrpcStatus, KUBELET_BODY_LIMIT, Mode, Partial, Rule, TlsAlert};
 
 /// Why an attempt of a probe failed.
@@ -43,10 +43,10 @@ pub enum Symptom {
 
 impl Symptom {
     /// The message of the kubelet's event for a probe that asks with `handler` at `address`.
-    pub(super) fn message(self, handler: Handler, address: &Address) -> String {
+    pub(super) fn message(self, handler: ProbeHandler, address: &ProbeAddress) -> String {
         match handler {
             // `probe` prints the result, the phase and the status before the message, and leaves out its own port.
-            Handler::Exec { endpoint, .. } => {
+            ProbeHandler::Exec { endpoint, .. } => {
                 let authority = address.authority();
                 let cause = self.cause(&authority).replace(&between(&authority), &authority);
                 let (result, phase, status) = match self {
@@ -67,7 +67,7 @@ impl Symptom {
                     format!("{result} {phase} {status} {cause}")
                 }
             }
-            Handler::Assumed { transport: Transport::Grpc, .. } => match self {
+            ProbeHandler::Assumed { transport: Transport::Grpc, .. } => match self {
                 Self::HeadTimeout | Self::ConnectTimeout | Self::BodyTimeout(_) => {
                     "timeout: health rpc did not complete within the timeout".to_owned()
                 }
@@ -80,13 +80,13 @@ impl Symptom {
                 Self::Status(_) => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
                 _ => format!("error: health rpc probe failed: rpc error: code = {}", self.rpc_error()),
             },
-            Handler::Assumed { transport: Transport::Exec, .. } => match self {
+            ProbeHandler::Assumed { transport: Transport::Exec, .. } => match self {
                 Self::HeadTimeout | Self::ConnectTimeout | Self::BodyTimeout(_) => {
                     "command timed out".to_owned()
                 }
                 _ => "(the command's output)".to_owned(),
             },
-            Handler::Http { endpoint, .. } if self.names_the_url() => {
+            ProbeHandler::Http { endpoint, .. } if self.names_the_url() => {
                 format!("Get \"{}\": {}", self.url(endpoint, address), self.cause(&address.authority()))
             }
             _ => self.cause(&address.authority()),
@@ -120,7 +120,7 @@ impl Symptom {
 
     /// The URL in the message. After redirects it is the given `Location`, here that of an endless redirect to the
     /// same path.
-    fn url(self, endpoint: Endpoint, address: &Address) -> String {
+    fn url(self, endpoint: ProbeEndpoint, address: &ProbeAddress) -> String {
         if self == Self::TooManyRedirects { address.path(endpoint) } else { address.url(endpoint) }
     }
 
@@ -194,7 +194,7 @@ pub(super) enum AttemptResult {
     /// Neither; retried, then discarded.
     Error(Symptom),
     /// Another request of the same attempt follows.
-    Redirect(Endpoint),
+    Redirect(ProbeEndpoint),
 }
 
 impl AttemptResult {
@@ -209,7 +209,7 @@ impl AttemptResult {
 
 /// When a request ends, and its result.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reply {
+pub(super) struct ProbeReply {
     pub(super) at: Nanos,
     pub(super) outcome: AttemptResult,
 }
@@ -230,9 +230,14 @@ pub(super) struct Ordinary {
 
 /// The result of a request that gets the mode of `rule`. `followed` is the target of a redirect that stays on the
 /// host.
-pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Option<Endpoint>) -> Reply {
+pub(super) fn faulted(
+    rule: &Rule,
+    mode: &Mode,
+    ordinary: Ordinary,
+    followed: Option<ProbeEndpoint>,
+) -> ProbeReply {
     let Ordinary { head, deadline, .. } = ordinary;
-    let at_once = |outcome| Reply { at: head, outcome };
+    let at_once = |outcome| ProbeReply { at: head, outcome };
     let whole = |status: Option<u16>| AttemptResult::of_status(status.unwrap_or(ordinary.status));
     let body = |partial: &Partial, symptom: fn(u16) -> Symptom| {
         let status = partial.own_status();
@@ -251,9 +256,9 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
     let slow = |takes: f64, status: u16| {
         let end = head.saturating_add(takes as Nanos);
         if end < deadline {
-            Reply { at: end, outcome: AttemptResult::of_status(status) }
+            ProbeReply { at: end, outcome: AttemptResult::of_status(status) }
         } else {
-            Reply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout(status)) }
+            ProbeReply { at: deadline, outcome: AttemptResult::Error(Symptom::BodyTimeout(status)) }
         }
     };
     match mode {
@@ -261,7 +266,7 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
         Mode::Redirect(_) => {
             at_once(followed.map_or(AttemptResult::Warning(Symptom::Redirected), AttemptResult::Redirect))
         }
-        Mode::Hang => Reply { at: deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) },
+        Mode::Hang => ProbeReply { at: deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) },
         Mode::Close => at_once(AttemptResult::Failure(Symptom::Closed)),
         Mode::Reset => at_once(AttemptResult::Failure(Symptom::Reset)),
         Mode::Garbage => at_once(AttemptResult::Failure(Symptom::Garbage)),
@@ -271,7 +276,7 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
         Mode::BodyHang(partial) => {
             let reply = body(partial, Symptom::BodyTimeout);
             if matches!(reply.outcome, AttemptResult::Error(_)) {
-                Reply { at: deadline, ..reply }
+                ProbeReply { at: deadline, ..reply }
             } else {
                 reply
             }
@@ -302,9 +307,9 @@ pub(super) fn faulted(rule: &Rule, mode: &Mode, ordinary: Ordinary, followed: Op
 const HEALTH_MESSAGE: u64 = 7;
 
 /// The end of a call of the health service that gets `mode`. No such end is an error to the kubelet.
-pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> Reply {
+pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> ProbeReply {
     let Ordinary { head, deadline, .. } = ordinary;
-    let timeout = Reply { at: deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) };
+    let timeout = ProbeReply { at: deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) };
     let serving = |status: u16| match status {
         ..400 => AttemptResult::Success,
         _ => AttemptResult::Failure(Symptom::Status(status)),
@@ -316,10 +321,10 @@ pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> Reply {
     };
     let slow = |takes: u128, status: Option<u16>| {
         let end = head.saturating_add(Nanos::try_from(takes).unwrap_or(Nanos::MAX));
-        if end < deadline { Reply { at: end, outcome: message(status) } } else { timeout }
+        if end < deadline { ProbeReply { at: end, outcome: message(status) } } else { timeout }
     };
     let symptom = match mode {
-        Mode::Status(status) => return Reply { at: head, outcome: serving(*status) },
+        Mode::Status(status) => return ProbeReply { at: head, outcome: serving(*status) },
         Mode::Hang | Mode::BodyHang(_) => return timeout,
         Mode::Drip { partial, over } => return slow(over.as_nanos(), partial.status),
         Mode::Throttle { status, speed } => {
@@ -335,7 +340,7 @@ pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> Reply {
         Mode::Corrupt { .. } => Symptom::Corrupt,
         Mode::Grpc { status, .. } => Symptom::Rpc(*status),
         // No rule on calls has it.
-        Mode::Wire(_) => return Reply { at: head, outcome: message(None) },
+        Mode::Wire(_) => return ProbeReply { at: head, outcome: message(None) },
     };
-    Reply { at: head, outcome: AttemptResult::Failure(symptom) }
+    ProbeReply { at: head, outcome: AttemptResult::Failure(symptom) }
 }

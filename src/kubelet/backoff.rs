@@ -10,11 +10,11 @@ const EXPIRY: Nanos = 600 * SECOND;
 /// The back-off of a container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BackOff {
-    entry: Option<Entry>,
+    entry: Option<BackoffEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct BackoffEntry {
     delay: Nanos,
     /// When the kubelet last allowed a start.
     updated: Nanos,
@@ -22,26 +22,26 @@ struct Entry {
 
 /// A delayed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct DelayedStart {
     pub(super) delay: Nanos,
     pub(super) remaining: Nanos,
 }
 
 impl BackOff {
     /// Requests a start at `now` after the exit at `exited`. If it is allowed, the next delay doubles.
-    pub(super) fn ask(&mut self, now: Nanos, exited: Option<Nanos>) -> Result<(), Wait> {
+    pub(super) fn ask(&mut self, now: Nanos, exited: Option<Nanos>) -> Result<(), DelayedStart> {
         // Without an exited container, the kubelet creates no entry, so the first kill does not count.
         let Some(exited) = exited else { return Ok(()) };
         // The kubelet drops old entries even while the container waits.
         self.entry = self.entry.filter(|entry| now - entry.updated <= EXPIRY);
         let delay = match self.entry {
-            Some(Entry { delay, .. }) if now - exited < delay => {
-                return Err(Wait { delay, remaining: delay - (now - exited) });
+            Some(BackoffEntry { delay, .. }) if now - exited < delay => {
+                return Err(DelayedStart { delay, remaining: delay - (now - exited) });
             }
-            Some(Entry { delay, .. }) => (delay * 2).min(LONGEST),
+            Some(BackoffEntry { delay, .. }) => (delay * 2).min(LONGEST),
             None => FIRST,
         };
-        self.entry = Some(Entry { delay, updated: now });
+        self.entry = Some(BackoffEntry { delay, updated: now });
         Ok(())
     }
 }
@@ -89,6 +89,6 @@ mod tests {
         assert_eq!(backoff.ask(6 * SECOND, None), Ok(()));
         assert_eq!(backoff.ask(12 * SECOND, Some(6 * SECOND)), Ok(()));
         let wait = backoff.ask(18 * SECOND, Some(12 * SECOND)).unwrap_err();
-        assert_eq!(wait, Wait { delay: FIRST, remaining: 4 * SECOND });
+        assert_eq!(wait, DelayedStart { delay: FIRST, remaining: 4 * SECOND });
     }
 }

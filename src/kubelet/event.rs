@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::attempt::Symptom;
 use super::clock::{Nanos, SECOND};
-use super::spec::{ContainerSpec, ProbeKind, Role};
+use super::spec::{ContainerRole, ContainerSpec, ProbeKind};
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct PodEvent {
     /// Time since the Pod was added to the kubelet.
     pub at: Duration,
     /// Position of the container; for Pod events, the container that caused it.
@@ -150,7 +150,7 @@ impl PodEventKind {
     }
 }
 
-impl Event {
+impl PodEvent {
     /// The message of the kubelet's event, or a description if the kubelet records none. `container` is the one named
     /// by [`container`](Self::container).
     pub fn message(&self, container: &ContainerSpec) -> String {
@@ -176,7 +176,7 @@ impl Event {
             PodEventKind::Killing { probe: Some(probe), restart, .. } => {
                 let end = if restart { ", will be restarted" } else { "" };
                 let probe = probe.name().to_ascii_lowercase();
-                let what = if container.role == Role::Main { "Container" } else { "Init container" };
+                let what = if container.role == ContainerRole::Main { "Container" } else { "Init container" };
                 format!("{what} {name} failed {probe} probe{end}")
             }
             PodEventKind::Killing { probe: None, .. } => format!("Stopping container {name}"),

@@ -10,12 +10,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::event::{Event, PodEventKind, PodFailure, SpamFilter};
-use super::spec::{Calls, PodSpec, ProbeKind, Role, Span, Timing};
+use super::event::{PodEvent, PodEventKind, PodFailure, SpamFilter};
+use super::spec::{ContainerRole, DurationRange, PodSpec, ProbeKind, ServiceCalls, Timing};
 use super::stats::{ContainerStats, Readiness, Stats};
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use crate::fault::{ActivePlan, Draws};
-use container::{Container, LEAST_GRACE, Phase, effective_grace};
+use container::{ContainerPhase, ContainerState, LEAST_GRACE, effective_grace};
 
 /// The slot of the Pod's next sync in the table of due times.
 const SYNC: usize = 0;
@@ -27,14 +27,14 @@ const FAILURE: usize = 1;
 struct Callers {
     /// The container that answers.
     server: usize,
-    calls: Calls,
+    calls: ServiceCalls,
     /// Whether the latest call failed.
     failing: bool,
 }
 
 /// Whether a Pod ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+enum PodEnding {
     None,
     /// It was deleted.
     Deleted,
@@ -47,7 +47,7 @@ enum Ending {
 /// A Pod on a node, on a virtual clock that begins when the Pod is added to the kubelet.
 #[derive(Clone, Debug)]
 pub struct Pod {
-    containers: Vec<Container>,
+    containers: Vec<ContainerState>,
     workers: Vec<Worker>,
     /// When each slot is due. A linear scan finds the next one: there are only a few.
     due: Vec<Nanos>,
@@ -60,7 +60,7 @@ pub struct Pod {
     /// The container for whose end the Pod's sync waits; others wait for that.
     killing: Option<usize>,
     sync_wanted: bool,
-    ending: Ending,
+    ending: PodEnding,
     /// Why it fails before its containers have ended.
     failure: Option<PodFailure>,
     deadline: Nanos,
@@ -104,7 +104,7 @@ impl Pod {
             .enumerate()
             .map(|(position, container)| {
                 let worker = |kind| workers.iter().position(|w| w.container == position && w.kind == kind);
-                Container::new(container, spec.restart_policy, grace, ProbeKind::ALL.map(worker))
+                ContainerState::new(container, spec.restart_policy, grace, ProbeKind::ALL.map(worker))
             })
             .collect();
         let mut pod = Self {
@@ -118,7 +118,7 @@ impl Pod {
             phase: 0,
             killing: None,
             sync_wanted: false,
-            ending: Ending::None,
+            ending: PodEnding::None,
             failure: None,
             deadline: spec.deadline.map_or(NEVER, |seconds| u64::from(seconds) * SECOND),
             callers,
@@ -135,7 +135,7 @@ impl Pod {
     }
 
     /// Runs until the virtual clock shows `until`, and passes each event to `observe`, in the order of time.
-    pub fn run(&mut self, until: Duration, observe: &mut dyn FnMut(Event)) {
+    pub fn run(&mut self, until: Duration, observe: &mut dyn FnMut(PodEvent)) {
         let until = nanos(until);
         loop {
             let (slot, at) = self.next();
@@ -209,7 +209,7 @@ impl Pod {
 
     /// Whether its containers are to end, or have.
     fn is_ending(&self) -> bool {
-        self.ending != Ending::None
+        self.ending != PodEnding::None
     }
 
     fn next(&self) -> (usize, Nanos) {
@@ -251,7 +251,7 @@ impl Pod {
     }
 
     /// An even draw within a range.
-    fn draw_within(&mut self, span: Span) -> Nanos {
+    fn draw_within(&mut self, span: DurationRange) -> Nanos {
         let (least, most) = (nanos(span.least), nanos(span.most));
         least + self.draw(most.saturating_sub(least))
     }
@@ -261,21 +261,21 @@ impl Pod {
         interval + self.draw(interval / 2)
     }
 
-    fn emit(&mut self, container: usize, kind: PodEventKind, observe: &mut dyn FnMut(Event)) {
+    fn emit(&mut self, container: usize, kind: PodEventKind, observe: &mut dyn FnMut(PodEvent)) {
         let recorded = self.filter.passes(self.now, &kind);
-        observe(Event { at: duration(self.now), container, kind, recorded });
+        observe(PodEvent { at: duration(self.now), container, kind, recorded });
     }
 
     /// Updates the readiness of a container and of the Pod.
-    fn update_ready(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    fn update_ready(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let container = &self.containers[position];
         let probed = container.workers[ProbeKind::Readiness as usize]
-            .is_none_or(|worker| self.workers[worker].state == State::Success);
+            .is_none_or(|worker| self.workers[worker].state == WorkerState::Success);
         let ready = container.runs() && container.started && probed;
         if self.containers[position].readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::Ready(ready), observe);
         }
-        let mut counting = self.containers.iter().filter(|container| container.role != Role::Init);
+        let mut counting = self.containers.iter().filter(|container| container.role != ContainerRole::Init);
         let ready = counting.all(|container| container.readiness.ready);
         if self.readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::PodReady(ready), observe);

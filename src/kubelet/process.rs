@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::attempt::{AttemptResult, Ordinary, Reply, Symptom, faulted, faulted_call};
+use super::attempt::{AttemptResult, Ordinary, ProbeReply, Symptom, faulted, faulted_call};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::process_rules::Term;
-use super::spec::{End, Endpoint, Program, StartTime, Transport};
+use super::spec::{ContainerEnd, ProbeEndpoint, Program, StartTime, Transport};
 use crate::fault::{
-    ActivePlan, Client, Counts, Cut, HandshakeFault, ListenerId, Mode, RequestInfo, Rule, Seed, Target,
-    Verdict,
+    ActivePlan, Client, Cut, HandshakeFault, ListenerId, Mode, RequestCounts, RequestInfo, Rule, Seed,
+    Target, Verdict,
 };
 
 /// Status of readiness after SIGTERM, unless a rule replaces it.
@@ -16,10 +16,10 @@ const STOPPING: u16 = 503;
 
 /// A request to a process.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
+pub(super) struct ProcessRequest {
     pub(super) at: Nanos,
     pub(super) deadline: Nanos,
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: ProbeEndpoint,
     /// Whether it is made within TLS.
     pub(super) https: bool,
     pub(super) client: Client,
@@ -30,7 +30,7 @@ pub(super) struct Request {
 
 /// The process of a container.
 #[derive(Clone, Debug)]
-pub(super) struct Process {
+pub(super) struct ContainerProcess {
     program: Program,
     /// The effective seed of the first start.
     seed: Seed,
@@ -38,7 +38,7 @@ pub(super) struct Process {
     shutdown_delay: Nanos,
     /// Spares plans without partitions from looking for one at each request.
     has_cuts: bool,
-    counts: Counts,
+    counts: RequestCounts,
     /// Handshakes of TLS so far.
     handshakes: u64,
     /// When the plan's clock stood at zero.
@@ -48,7 +48,7 @@ pub(super) struct Process {
     stopping_from: Nanos,
 }
 
-impl Process {
+impl ContainerProcess {
     pub(super) fn new(program: Program) -> Self {
         let has_cuts = program.plan.rules().any(Rule::is_partition);
         Self {
@@ -57,7 +57,7 @@ impl Process {
             shutdown_delay: nanos(program.shutdown_delay),
             has_cuts,
             program,
-            counts: Counts::default(),
+            counts: RequestCounts::default(),
             handshakes: 0,
             zero: 0,
             accepts_from: NEVER,
@@ -87,32 +87,32 @@ impl Process {
 
     /// What a probe of a program gets whose behaviour is given by probe, by TCP, gRPC or a command. Nothing of it is an
     /// error.
-    pub(super) fn assumed(&mut self, request: Request, transport: Transport) -> Reply {
+    pub(super) fn assumed(&mut self, request: ProcessRequest, transport: Transport) -> ProbeReply {
         if transport == Transport::Tcp
             && let Err(reply) = self.connect(request.at, request.deadline)
         {
             return reply;
         }
         let is_grpc = transport == Transport::Grpc;
-        let Reply { at, outcome } = self.request(Request { is_grpc, ..request });
+        let ProbeReply { at, outcome } = self.request(ProcessRequest { is_grpc, ..request });
         match (transport, outcome) {
             (_, AttemptResult::Success | AttemptResult::Warning(_) | AttemptResult::Redirect(_)) => {
                 // The kernel accepts the connection before the program becomes slow.
                 let at = if transport == Transport::Tcp { request.at } else { at };
-                Reply { at, outcome: AttemptResult::Success }
+                ProbeReply { at, outcome: AttemptResult::Success }
             }
             (Transport::Tcp, AttemptResult::Failure(Symptom::HeadTimeout)) => {
-                Reply { at: request.at, outcome: AttemptResult::Success }
+                ProbeReply { at: request.at, outcome: AttemptResult::Success }
             }
             (Transport::Tcp, _) => {
-                Reply { at: request.at, outcome: AttemptResult::Failure(Symptom::Refused) }
+                ProbeReply { at: request.at, outcome: AttemptResult::Failure(Symptom::Refused) }
             }
             // The kubelet's client waits for a server that does not listen yet.
             (Transport::Grpc, AttemptResult::Failure(Symptom::Refused)) => {
-                Reply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::Refused) }
+                ProbeReply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::Refused) }
             }
-            (_, AttemptResult::Error(symptom)) => Reply { at, outcome: AttemptResult::Failure(symptom) },
-            (_, failure) => Reply { at, outcome: failure },
+            (_, AttemptResult::Error(symptom)) => ProbeReply { at, outcome: AttemptResult::Failure(symptom) },
+            (_, failure) => ProbeReply { at, outcome: failure },
         }
     }
 
@@ -122,7 +122,7 @@ impl Process {
         self.starts += 1;
         self.handshakes = 0;
         if self.starts == 1 || !self.program.keeps_state {
-            self.counts = Counts::default();
+            self.counts = RequestCounts::default();
             self.zero = now;
         }
         let mut replica = self.program.replica(self.starts, duration(self.zero));
@@ -152,7 +152,7 @@ impl Process {
     }
 
     /// When and how a rule ends the process that starts now.
-    pub(super) fn end_by_rule(&self, now: Nanos) -> Option<(Nanos, End)> {
+    pub(super) fn end_by_rule(&self, now: Nanos) -> Option<(Nanos, ContainerEnd)> {
         self.program.end_by_rule(now, self.zero)
     }
 
@@ -162,9 +162,9 @@ impl Process {
     }
 
     /// The result of a connection that is closed as soon as it is established.
-    pub(super) fn connect(&self, at: Nanos, deadline: Nanos) -> Result<(), Reply> {
+    pub(super) fn connect(&self, at: Nanos, deadline: Nanos) -> Result<(), ProbeReply> {
         if !self.accepts(at) {
-            return Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) });
+            return Err(ProbeReply { at, outcome: AttemptResult::Failure(Symptom::Refused) });
         }
         if !self.has_cuts {
             return Ok(());
@@ -172,16 +172,16 @@ impl Process {
         match self.program.plan.link(ListenerId::Probe, duration(at - self.zero)).whole.map(|whole| whole.cut)
         {
             None | Some(Cut::Reset) => Ok(()),
-            Some(Cut::Refuse) => Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Refused) }),
+            Some(Cut::Refuse) => Err(ProbeReply { at, outcome: AttemptResult::Failure(Symptom::Refused) }),
             // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
             Some(Cut::Drop) => {
-                Err(Reply { at: deadline, outcome: AttemptResult::Failure(Symptom::ConnectTimeout) })
+                Err(ProbeReply { at: deadline, outcome: AttemptResult::Failure(Symptom::ConnectTimeout) })
             }
         }
     }
 
     /// The result of a request.
-    pub(super) fn request(&mut self, mut request: Request) -> Reply {
+    pub(super) fn request(&mut self, mut request: ProcessRequest) -> ProbeReply {
         if let Err(mut reply) = self.connect(request.at, request.deadline) {
             if reply.outcome == AttemptResult::Failure(Symptom::ConnectTimeout) {
                 // The client's timeout fires before the dialer's.
@@ -193,7 +193,7 @@ impl Process {
         match self.program.descriptors_until(request.at, self.zero) {
             Some(until) if until >= request.deadline => {
                 let outcome = AttemptResult::Failure(Symptom::HeadTimeout);
-                return Reply { at: request.deadline, outcome };
+                return ProbeReply { at: request.deadline, outcome };
             }
             Some(until) => request.at = until,
             None => {}
@@ -202,7 +202,7 @@ impl Process {
             match self.cut(&request, request.at) {
                 None => {}
                 Some(Cut::Refuse | Cut::Reset) => {
-                    return Reply { at: request.at, outcome: AttemptResult::Failure(Symptom::Reset) };
+                    return ProbeReply { at: request.at, outcome: AttemptResult::Failure(Symptom::Reset) };
                 }
                 Some(Cut::Drop) => match self.healed(&request, request.at) {
                     // The request was sent during the silence; it is counted and answered when the silence ends.
@@ -221,8 +221,8 @@ impl Process {
     }
 
     /// What comes of a request whose handshake fails. The kubelet verifies no certificate.
-    fn handshake(&mut self, request: &Request) -> Option<Reply> {
-        let Request { at, deadline, peer, .. } = *request;
+    fn handshake(&mut self, request: &ProcessRequest) -> Option<ProbeReply> {
+        let ProcessRequest { at, deadline, peer, .. } = *request;
         self.handshakes += 1;
         let elapsed = duration(at - self.zero);
         let plan = &self.program.plan;
@@ -233,16 +233,16 @@ impl Process {
             HandshakeFault::Alert(alert) => (at, Symptom::TlsAlert(alert)),
             HandshakeFault::Expired | HandshakeFault::WrongName | HandshakeFault::Untrusted => return None,
         };
-        Some(Reply { at, outcome: AttemptResult::Failure(symptom) })
+        Some(ProbeReply { at, outcome: AttemptResult::Failure(symptom) })
     }
 
     /// The answer of a network without cuts, and when its head comes.
-    fn answer(&mut self, request: &Request) -> (Nanos, Reply) {
-        let Request { at, deadline, endpoint, client, .. } = *request;
-        let at_once = |status| (at, Reply { at, outcome: AttemptResult::of_status(status) });
+    fn answer(&mut self, request: &ProcessRequest) -> (Nanos, ProbeReply) {
+        let ProcessRequest { at, deadline, endpoint, client, .. } = *request;
+        let at_once = |status| (at, ProbeReply { at, outcome: AttemptResult::of_status(status) });
         let target = match endpoint {
-            Endpoint::Target(target) => target,
-            Endpoint::Status(status) => return at_once(status),
+            ProbeEndpoint::Target(target) => target,
+            ProbeEndpoint::Status(status) => return at_once(status),
         };
         let number = self.counts.increment(target, client);
         let attempt =
@@ -251,9 +251,9 @@ impl Process {
         let head = self.program.throttled(at.saturating_add(nanos(decision.delay)), self.zero);
         if head >= deadline {
             let timeout = AttemptResult::Failure(Symptom::HeadTimeout);
-            return (deadline, Reply { at: deadline, outcome: timeout });
+            return (deadline, ProbeReply { at: deadline, outcome: timeout });
         }
-        let status = |status| Reply { at: head, outcome: AttemptResult::of_status(status) };
+        let status = |status| ProbeReply { at: head, outcome: AttemptResult::of_status(status) };
         let stopping = at >= self.stopping_from && target == Target::Readiness;
         let ordinary = if stopping { STOPPING } else { 200 };
         let reply = match decision.verdict {
@@ -264,7 +264,7 @@ impl Process {
                 match rule.mode() {
                     // Callers of a gRPC service look at its status, not at the head's.
                     Some(Mode::Grpc { .. }) if client == Client::Other => {
-                        Reply { at: head, outcome: AttemptResult::Failure(Symptom::Status(200)) }
+                        ProbeReply { at: head, outcome: AttemptResult::Failure(Symptom::Status(200)) }
                     }
                     Some(mode) => {
                         let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
@@ -282,7 +282,7 @@ impl Process {
         (head, reply)
     }
 
-    fn cut(&self, request: &Request, at: Nanos) -> Option<Cut> {
+    fn cut(&self, request: &ProcessRequest, at: Nanos) -> Option<Cut> {
         let elapsed = duration(at - self.zero);
         self.program
             .plan
@@ -296,29 +296,29 @@ impl Process {
     }
 
     /// When the silence that holds at `at` ends, or what comes first: the timeout or an RST.
-    fn healed(&self, request: &Request, mut at: Nanos) -> Result<Nanos, Reply> {
+    fn healed(&self, request: &ProcessRequest, mut at: Nanos) -> Result<Nanos, ProbeReply> {
         while let Some(next) = self.next_change(at).filter(|next| *next < request.deadline) {
             at = next;
             match self.cut(request, at) {
                 None => return Ok(at),
                 Some(Cut::Drop) => {}
                 Some(Cut::Refuse | Cut::Reset) => {
-                    return Err(Reply { at, outcome: AttemptResult::Failure(Symptom::Reset) });
+                    return Err(ProbeReply { at, outcome: AttemptResult::Failure(Symptom::Reset) });
                 }
             }
         }
-        Err(Reply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) })
+        Err(ProbeReply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) })
     }
 
     /// What is left of an answer when a partition begins before its end.
-    fn interrupt(&self, request: &Request, head: Nanos, mut reply: Reply) -> Reply {
+    fn interrupt(&self, request: &ProcessRequest, head: Nanos, mut reply: ProbeReply) -> ProbeReply {
         let mut at = request.at;
         while let Some(next) = self.next_change(at).filter(|next| *next < reply.at) {
             at = next;
             let lost = match self.cut(request, at) {
                 None => continue,
                 Some(Cut::Refuse | Cut::Reset) => {
-                    Reply { at, outcome: AttemptResult::Failure(Symptom::Reset) }
+                    ProbeReply { at, outcome: AttemptResult::Failure(Symptom::Reset) }
                 }
                 Some(Cut::Drop) => match self.healed(request, at) {
                     Ok(healed) => {
@@ -330,7 +330,7 @@ impl Process {
                 },
             };
             return if head < at {
-                Reply { outcome: within_body(lost.outcome, reply.outcome), ..lost }
+                ProbeReply { outcome: within_body(lost.outcome, reply.outcome), ..lost }
             } else {
                 lost
             };

@@ -1,7 +1,7 @@
 //! Effects of process rules: the end of the process, and its reaction to SIGTERM.
 
 use super::clock::{MILLISECOND, NEVER, Nanos, duration, nanos};
-use super::spec::{End, Program};
+use super::spec::{ContainerEnd, Program};
 use crate::fault::ProcessMode;
 
 /// Exit code of a process that the kernel kills.
@@ -27,7 +27,7 @@ pub(super) struct Term {
 impl Program {
     /// When and how a rule ends the process that starts at `now`, its plan's clock at zero at `zero`. Memory counts against
     /// the limit of the container, each rule by itself.
-    pub(super) fn end_by_rule(&self, now: Nanos, zero: Nanos) -> Option<(Nanos, End)> {
+    pub(super) fn end_by_rule(&self, now: Nanos, zero: Nanos) -> Option<(Nanos, ContainerEnd)> {
         if !self.plan.has_process() {
             return None;
         }
@@ -50,7 +50,7 @@ impl Program {
                 mode => (opens, mode.exit_code()?, false),
             };
             let at = zero.saturating_add(at);
-            Some((at, End { after: duration(at - now), code, out_of_memory }))
+            Some((at, ContainerEnd { after: duration(at - now), code, out_of_memory }))
         });
         ends.min_by_key(|(at, _)| *at)
     }

@@ -5,7 +5,7 @@ mod probe;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-pub use probe::{Address, Endpoint, Handler, Probe, ProbeKind, Transport};
+pub use probe::{ProbeAddress, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Transport};
 
 use crate::fault::{ActivePlan, Delay, Draws, Replica, Timestamp};
 
@@ -48,7 +48,7 @@ impl RestartRule {
 
 /// What a container is for its Pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub enum ContainerRole {
     /// One of `containers`.
     #[default]
     Main,
@@ -67,7 +67,7 @@ pub struct Program {
     pub shutdown_delay: Duration,
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
     /// Any other redirect is taken to lead to another host.
-    pub followed: Vec<(usize, Endpoint)>,
+    pub followed: Vec<(usize, ProbeEndpoint)>,
     /// The container's memory limit in bytes, beyond which rules for the process end in a kill by the kernel.
     pub memory_limit: Option<u64>,
     /// The container's CPU limit in cores, beyond which rules for the process are throttled and answers come late.
@@ -84,7 +84,7 @@ pub struct Program {
     /// The instant at which the virtual clock stands at zero.
     pub epoch: Timestamp,
     /// The calls that clients of its Service make; absent: no rule acts on them.
-    pub calls: Option<Calls>,
+    pub calls: Option<ServiceCalls>,
 }
 
 /// The startup time of a program, drawn for each start.
@@ -98,9 +98,9 @@ pub struct StartTime {
 
 /// Calls of a Service's clients to one Pod, at an even pace while it is Ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calls {
+pub struct ServiceCalls {
     /// Target of the calls.
-    pub endpoint: Endpoint,
+    pub endpoint: ProbeEndpoint,
     /// Interval between calls, above 0.
     pub every: Duration,
     /// How long a client waits for the complete answer.
@@ -140,7 +140,7 @@ impl Program {
 
 /// A container that ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ContainerEnd {
     /// Time after its start.
     pub after: Duration,
     /// Its exit code.
@@ -155,7 +155,7 @@ pub struct ContainerSpec {
     /// Its name.
     pub name: String,
     /// What it is for its Pod. Sidecars and init containers come before the containers they gate.
-    pub role: Role,
+    pub role: ContainerRole,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// `restartPolicyRules`, which come before its policy.
@@ -167,13 +167,13 @@ pub struct ContainerSpec {
     /// `lifecycle.preStop`.
     pub pre_stop: Option<PreStop>,
     /// Whether it ends by itself.
-    pub ends: Option<End>,
+    pub ends: Option<ContainerEnd>,
     /// `startupProbe`.
-    pub startup: Option<Probe>,
+    pub startup: Option<ProbeSpec>,
     /// `livenessProbe`.
-    pub liveness: Option<Probe>,
+    pub liveness: Option<ProbeSpec>,
     /// `readinessProbe`.
-    pub readiness: Option<Probe>,
+    pub readiness: Option<ProbeSpec>,
 }
 
 impl ContainerSpec {
@@ -181,7 +181,7 @@ impl ContainerSpec {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            role: Role::Main,
+            role: ContainerRole::Main,
             restart_policy: None,
             restart_rules: Vec::new(),
             program: None,
@@ -200,7 +200,7 @@ impl ContainerSpec {
     }
 
     /// The probe of a kind.
-    pub const fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+    pub const fn probe(&self, kind: ProbeKind) -> Option<&ProbeSpec> {
         match kind {
             ProbeKind::Startup => self.startup.as_ref(),
             ProbeKind::Liveness => self.liveness.as_ref(),
@@ -214,7 +214,7 @@ impl ContainerSpec {
 pub struct Timing {
     /// The time from the Pod's arrival at the kubelet to the start of its first container. Each Pod draws its own,
     /// evenly from this range, as measured on a node.
-    pub first_start: Span,
+    pub first_start: DurationRange,
     /// The share of starts in which the first readiness attempt comes before the program listens, as measured on a
     /// node. No other attempt follows it before the next tick.
     pub late_listener: f64,
@@ -225,7 +225,7 @@ pub struct Timing {
     /// How often the kubelet lists what runs: it notices an exit up to this much later.
     pub relist: Duration,
     /// How long after a volume exceeds its limit the Pod is evicted: volumes are measured every one to two minutes.
-    pub eviction: Span,
+    pub eviction: DurationRange,
     /// When the kubelet syncs the Pod after a container's start, from that start; rising. As measured on a node.
     pub syncs_after_start: [Duration; 3],
 }
@@ -233,12 +233,15 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            first_start: Span { least: Duration::from_millis(300), most: Duration::from_millis(700) },
+            first_start: DurationRange {
+                least: Duration::from_millis(300),
+                most: Duration::from_millis(700),
+            },
             late_listener: 0.05,
             listens_after: Duration::from_millis(100),
             container_start: Duration::from_millis(200),
             relist: Duration::from_secs(1),
-            eviction: Span { least: Duration::from_secs(1), most: Duration::from_secs(100) },
+            eviction: DurationRange { least: Duration::from_secs(1), most: Duration::from_secs(100) },
             syncs_after_start: [5, 256, 405].map(Duration::from_millis),
         }
     }
@@ -246,14 +249,14 @@ impl Default for Timing {
 
 /// A range of durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct DurationRange {
     /// The shortest.
     pub least: Duration,
     /// The longest.
     pub most: Duration,
 }
 
-impl Span {
+impl DurationRange {
     /// Always the same.
     pub const fn fixed(duration: Duration) -> Self {
         Self { least: duration, most: duration }

@@ -2,7 +2,7 @@
 
 use super::attempt::AttemptResult;
 use super::clock::{Nanos, SECOND};
-use super::spec::{Handler, Probe, ProbeKind};
+use super::spec::{ProbeHandler, ProbeKind, ProbeSpec};
 
 /// Attempts in all when each is an error.
 const TRIES: u8 = 3;
@@ -11,7 +11,7 @@ const REDIRECTS: u8 = 9;
 
 /// The state of a probe for the container of now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum WorkerState {
     Unknown,
     Success,
     Failure,
@@ -29,9 +29,9 @@ pub(super) struct Flight {
 }
 
 /// What follows the end of a request.
-pub(super) enum Next {
+pub(super) enum NextStep {
     /// Another request of the attempt.
-    Request(super::spec::Endpoint),
+    Request(super::spec::ProbeEndpoint),
     /// The attempt anew.
     Again,
     /// The attempt is over.
@@ -42,7 +42,7 @@ pub(super) enum Next {
 pub(super) struct Worker {
     pub(super) container: usize,
     pub(super) kind: ProbeKind,
-    pub(super) handler: Handler,
+    pub(super) handler: ProbeHandler,
     /// Whether it asks within TLS.
     pub(super) https: bool,
     initial_delay: Nanos,
@@ -57,13 +57,13 @@ pub(super) struct Worker {
     pub(super) triggered: bool,
     pub(super) flight: Option<Flight>,
     pub(super) on_hold: bool,
-    pub(super) state: State,
+    pub(super) state: WorkerState,
     last: Option<bool>,
     run: u32,
 }
 
 impl Worker {
-    pub(super) fn new(container: usize, kind: ProbeKind, probe: &Probe) -> Self {
+    pub(super) fn new(container: usize, kind: ProbeKind, probe: &ProbeSpec) -> Self {
         let period = u64::from(probe.period.max(1)) * SECOND;
         Self {
             container,
@@ -80,7 +80,7 @@ impl Worker {
             triggered: false,
             flight: None,
             on_hold: false,
-            state: State::Unknown,
+            state: WorkerState::Unknown,
             last: None,
             run: 0,
         }
@@ -92,9 +92,9 @@ impl Worker {
         self.probes_from = started_at.saturating_add(self.initial_delay).saturating_sub(ahead);
         self.on_hold = false;
         self.state = match self.kind {
-            ProbeKind::Startup => State::Unknown,
-            ProbeKind::Liveness => State::Success,
-            ProbeKind::Readiness => State::Failure,
+            ProbeKind::Startup => WorkerState::Unknown,
+            ProbeKind::Liveness => WorkerState::Success,
+            ProbeKind::Readiness => WorkerState::Failure,
         };
     }
 
@@ -130,7 +130,7 @@ impl Worker {
         self.last = None;
         self.run = 0;
         if self.kind == ProbeKind::Liveness {
-            self.state = State::Success;
+            self.state = WorkerState::Success;
         }
     }
 
@@ -141,7 +141,7 @@ impl Worker {
     }
 
     /// Records a success or failure. Returns the new state where the threshold is reached.
-    pub(super) fn record(&mut self, success: bool) -> Option<State> {
+    pub(super) fn record(&mut self, success: bool) -> Option<WorkerState> {
         if self.last == Some(success) {
             self.run = self.run.saturating_add(1);
         } else {
@@ -156,31 +156,31 @@ impl Worker {
             self.on_hold = true;
             self.run = 0;
         }
-        Some(if success { State::Success } else { State::Failure })
+        Some(if success { WorkerState::Success } else { WorkerState::Failure })
     }
 }
 
 impl Flight {
     /// What follows the end of a request at `now`, with the timeout of an attempt.
-    pub(super) fn next(&mut self, now: Nanos, timeout: Nanos, exec: bool) -> Next {
+    pub(super) fn next(&mut self, now: Nanos, timeout: Nanos, exec: bool) -> NextStep {
         use super::attempt::Symptom;
         match self.outcome {
             AttemptResult::Redirect(_) if self.redirects == REDIRECTS => {
-                Next::Done(AttemptResult::Failure(Symptom::TooManyRedirects))
+                NextStep::Done(AttemptResult::Failure(Symptom::TooManyRedirects))
             }
             AttemptResult::Redirect(endpoint) => {
                 self.redirects += 1;
-                Next::Request(endpoint)
+                NextStep::Request(endpoint)
             }
-            AttemptResult::Error(symptom) if exec => Next::Done(AttemptResult::Failure(symptom)),
-            AttemptResult::Warning(_) if exec => Next::Done(AttemptResult::Success),
+            AttemptResult::Error(symptom) if exec => NextStep::Done(AttemptResult::Failure(symptom)),
+            AttemptResult::Warning(_) if exec => NextStep::Done(AttemptResult::Success),
             AttemptResult::Error(_) if self.tries < TRIES => {
                 self.tries += 1;
                 self.redirects = 0;
                 self.deadline = now + timeout;
-                Next::Again
+                NextStep::Again
             }
-            done => Next::Done(done),
+            done => NextStep::Done(done),
         }
     }
 }

@@ -11,12 +11,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
-use super::budget::{Reservation, Share};
-use super::counted::Counted;
+use super::budget::{BudgetShare, Reservation};
+use super::counted::CountedConnection;
 use super::partitioned::{PartitionedListener, reset_on_close};
 use super::places::{Places, is_loopback};
 use super::state::ConnectionState;
-use super::{Conditions, Service, Stage, connection};
+use super::{Conditions, ListenerService, ProcessStage, connection};
 use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics};
 
 /// Pause before accepting again when the process is out of file descriptors or socket memory.
@@ -43,9 +43,9 @@ pub struct AcceptControl {
     pub conditions: watch::Receiver<Conditions>,
 }
 
-/// Serves connections until the stage is [`Stage::Draining`], then waits for open connections until the drain
+/// Serves connections until the stage is [`ProcessStage::Draining`], then waits for open connections until the drain
 /// deadline at most.
-pub async fn serve(listener: PartitionedListener, service: Service) {
+pub async fn serve(listener: PartitionedListener, service: ListenerService) {
     let accept_control = AcceptControl {
         name: service.name.clone(),
         files: service.files,
@@ -60,7 +60,7 @@ pub async fn serve(listener: PartitionedListener, service: Service) {
             service.metrics.limit(Limit::Connections);
             refuse(&socket, peer, "a connection above the limit is reset");
         } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
-            let counted = Counted::new(service.listener_metrics.clone());
+            let counted = CountedConnection::new(service.listener_metrics.clone());
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
             let task = connections.spawn(serving);
             if service.fairness.is_some() {
@@ -73,7 +73,7 @@ pub async fn serve(listener: PartitionedListener, service: Service) {
     .await;
 }
 
-/// Accepts connections until the stage is [`Stage::Draining`], and hands each to `take`, which may spawn a task for it.
+/// Accepts connections until the stage is [`ProcessStage::Draining`], and hands each to `take`, which may spawn a task for it.
 /// Then waits for the tasks, at most until the drain's end.
 pub async fn accept(
     mut listener: PartitionedListener,
@@ -83,7 +83,7 @@ pub async fn accept(
     let mut connections = JoinSet::new();
     let until = loop {
         let conditions = *accept_control.conditions.borrow_and_update();
-        if let Stage::Draining(until) = conditions.stage {
+        if let ProcessStage::Draining(until) = conditions.stage {
             break until;
         }
         let is_applied = apply(&mut listener, &accept_control, conditions.link.whole.map(|cut| cut.cut));
@@ -131,7 +131,7 @@ fn apply(
 }
 
 /// Whether the limits allow another connection from `peer`.
-fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &Service) -> bool {
+fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &ListenerService) -> bool {
     match service.fairness {
         Some(fairness) => places.admit(peer.ip(), service.limits.connections, fairness),
         None => open < service.limits.connections,
@@ -142,7 +142,7 @@ fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &Servi
 fn reserve(
     socket: &TcpStream,
     peer: SocketAddr,
-    service: &Service,
+    service: &ListenerService,
 ) -> Option<(Arc<ConnectionState>, Reservation)> {
     let privileged = service.fairness.is_some() && is_loopback(peer.ip());
     let (local, budget) = (socket.local_addr().ok(), service.budget.clone());
@@ -150,7 +150,7 @@ fn reserve(
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
     // The client may be the kubelet; only its request can tell.
     state.set_only_kubelet(idle.is_none());
-    let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, Share::Reserved))?;
+    let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, BudgetShare::Reserved))?;
     Some((state, idle))
 }
 

@@ -21,7 +21,7 @@ const MIN_CLIENT_MEMORY: u64 = 512 << 10;
 
 /// The class of a reservation, which determines how much must be left for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum BudgetShare {
     /// Large heads, large bodies and unread answers: at most three quarters of the budget.
     Bulk,
     /// Connections and their ordinary requests: at most nine tenths.
@@ -32,7 +32,7 @@ pub enum Share {
 
 /// The budget. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Account>);
+pub struct MemoryBudget(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
@@ -42,7 +42,7 @@ struct Account {
     metrics: Arc<Metrics>,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// The memory left for clients in a container with a limit of `limit` bytes while the process itself uses
     /// `resident` bytes. Without a limit, nothing is rejected. Rejections are counted in `metrics`.
     pub fn of_container(limit: Option<u64>, resident: u64, metrics: Arc<Metrics>) -> Self {
@@ -68,7 +68,7 @@ impl Budget {
     }
 
     /// Reserves `bytes`. Counts a rejection if they do not fit.
-    pub fn reserve(&self, bytes: usize, share: Share) -> Option<Reservation> {
+    pub fn reserve(&self, bytes: usize, share: BudgetShare) -> Option<Reservation> {
         let reservation = self.try_reserve(bytes, share);
         if reservation.is_none() {
             self.0.metrics.limit(Limit::Memory);
@@ -77,18 +77,18 @@ impl Budget {
     }
 
     /// Reserves `bytes`, for callers with a fallback: rejections are not counted.
-    pub(super) fn try_reserve(&self, bytes: usize, share: Share) -> Option<Reservation> {
+    pub(super) fn try_reserve(&self, bytes: usize, share: BudgetShare) -> Option<Reservation> {
         let mut reservation = Reservation { budget: self.clone(), share, bytes: 0 };
         reservation.try_grow(bytes).then_some(reservation)
     }
 
-    fn ceiling(&self, share: Share) -> usize {
+    fn ceiling(&self, share: BudgetShare) -> usize {
         let held = self.0.held.load(Ordering::Relaxed);
         let limit = self.0.limit.saturating_sub(held).max((MIN_CLIENT_MEMORY as usize).min(self.0.limit));
         match share {
-            Share::Bulk => limit - limit / 4,
-            Share::Ordinary => limit - limit / 10,
-            Share::Reserved => limit,
+            BudgetShare::Bulk => limit - limit / 4,
+            BudgetShare::Ordinary => limit - limit / 10,
+            BudgetShare::Reserved => limit,
         }
     }
 }
@@ -96,8 +96,8 @@ impl Budget {
 /// Reserved memory, released on drop.
 #[derive(Debug)]
 pub struct Reservation {
-    budget: Budget,
-    share: Share,
+    budget: MemoryBudget,
+    share: BudgetShare,
     bytes: usize,
 }
 
@@ -158,12 +158,12 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn budget(limit: Option<u64>) -> Budget {
+    fn budget(limit: Option<u64>) -> MemoryBudget {
         let engine = Engine::new(ActivePlan::new(Plan::new(Vec::new()).unwrap(), Seed(1), true));
-        Budget::of_container(limit, 0, Arc::new(Metrics::new(engine).unwrap()))
+        MemoryBudget::of_container(limit, 0, Arc::new(Metrics::new(engine).unwrap()))
     }
 
-    fn refusals(budget: &Budget) -> bool {
+    fn refusals(budget: &MemoryBudget) -> bool {
         budget.0.metrics.encode().contains("probesim_limits_hit_total{limit=\"memory\"} 1\n")
     }
 
@@ -171,9 +171,9 @@ mod tests {
     fn reservations_that_do_not_fit_are_rejected_and_counted() {
         let budget = budget(Some(16 * MIB));
         assert_eq!(budget.limit() as u64, 16 * MIB - OWN_MEMORY);
-        let all = budget.reserve(budget.limit(), Share::Reserved).unwrap();
+        let all = budget.reserve(budget.limit(), BudgetShare::Reserved).unwrap();
         assert!(!refusals(&budget));
-        assert!(budget.reserve(1, Share::Reserved).is_none());
+        assert!(budget.reserve(1, BudgetShare::Reserved).is_none());
         assert!(refusals(&budget));
         drop(all);
         assert_eq!(budget.used(), 0);
@@ -183,17 +183,17 @@ mod tests {
     fn bulk_leaves_room_for_connections_and_both_for_the_kubelet() {
         let budget = budget(Some(16 * MIB));
         let limit = budget.limit();
-        let _bulk = budget.reserve(limit * 3 / 4, Share::Bulk).unwrap();
-        assert!(budget.reserve(1024, Share::Bulk).is_none());
-        let _connections = budget.reserve(limit / 8, Share::Ordinary).unwrap();
-        assert!(budget.reserve(limit / 20, Share::Ordinary).is_none());
-        assert!(budget.reserve(limit / 20, Share::Reserved).is_some());
+        let _bulk = budget.reserve(limit * 3 / 4, BudgetShare::Bulk).unwrap();
+        assert!(budget.reserve(1024, BudgetShare::Bulk).is_none());
+        let _connections = budget.reserve(limit / 8, BudgetShare::Ordinary).unwrap();
+        assert!(budget.reserve(limit / 20, BudgetShare::Ordinary).is_none());
+        assert!(budget.reserve(limit / 20, BudgetShare::Reserved).is_some());
     }
 
     #[test]
     fn a_reservation_that_cannot_grow_keeps_its_size() {
         let budget = budget(Some(16 * MIB));
-        let mut held = budget.reserve(1000, Share::Bulk).unwrap();
+        let mut held = budget.reserve(1000, BudgetShare::Bulk).unwrap();
         assert!(held.grow_to(2000) && !held.grow_to(budget.limit()));
         assert_eq!(budget.used(), 2000);
         held.shrink_to(700);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn attached_bytes_hold_their_reservation_until_the_last_clone_is_gone() {
         let budget = budget(Some(16 * MIB));
-        let bytes = budget.reserve(3, Share::Bulk).unwrap().attach(vec![1, 2, 3]);
+        let bytes = budget.reserve(3, BudgetShare::Bulk).unwrap().attach(vec![1, 2, 3]);
         let clone = bytes.clone();
         drop(bytes);
         assert_eq!((budget.used(), clone.len()), (3, 3));
@@ -216,19 +216,19 @@ mod tests {
     fn memory_held_by_rules_is_subtracted_until_released() {
         let budget = budget(Some(64 * MIB));
         budget.hold(50 * MIB);
-        assert!(budget.reserve(10 << 20, Share::Reserved).is_none());
-        assert!(budget.reserve(5 << 20, Share::Reserved).is_some());
+        assert!(budget.reserve(10 << 20, BudgetShare::Reserved).is_none());
+        assert!(budget.reserve(5 << 20, BudgetShare::Reserved).is_some());
         budget.hold(1 << 40);
         assert!(
-            budget.reserve(MIN_CLIENT_MEMORY as usize, Share::Reserved).is_some(),
+            budget.reserve(MIN_CLIENT_MEMORY as usize, BudgetShare::Reserved).is_some(),
             "a few clients always get in"
         );
         budget.hold(0);
-        assert!(budget.reserve(50 << 20, Share::Reserved).is_some());
+        assert!(budget.reserve(50 << 20, BudgetShare::Reserved).is_some());
     }
 
     #[test]
     fn without_a_limit_nothing_is_rejected() {
-        assert!(budget(None).reserve(1 << 40, Share::Bulk).is_some());
+        assert!(budget(None).reserve(1 << 40, BudgetShare::Bulk).is_some());
     }
 }

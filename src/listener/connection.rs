@@ -12,16 +12,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::Conditions;
-use super::budget::{Reservation, Share};
-use super::counted::Counted;
-use super::driver::{Driver, Event, peer_closed};
+use super::budget::{BudgetShare, Reservation};
+use super::counted::CountedConnection;
+use super::driver::{Driver, DriverEvent, peer_closed};
 use super::perform::linger;
 use super::socket::Socket;
 use super::state::ConnectionState;
-use super::{ConnectionHandle, Faulted, Service, Stage};
+use super::{ConnectionHandle, ListenerFaults, ListenerService, ProcessStage};
 use crate::fault::Cut;
 use crate::telemetry::metrics::Limit;
-use refusal::Refusal;
+use refusal::ConnectionRefusal;
 
 /// Idle time after which hyper and its buffers are dropped. The next request creates new ones.
 const IDLE_TIME: Duration = Duration::from_secs(1);
@@ -45,9 +45,9 @@ enum Disposition {
 pub(super) async fn serve(
     socket: TcpStream,
     state: Arc<ConnectionState>,
-    service: Arc<Service>,
+    service: Arc<ListenerService>,
     _idle: Reservation,
-    _counted: Counted,
+    _counted: CountedConnection,
 ) {
     let mut connection = Connection {
         socket: Arc::new(Socket::new(socket)),
@@ -71,7 +71,7 @@ pub(super) async fn serve(
 struct Connection {
     socket: Arc<Socket>,
     state: Arc<ConnectionState>,
-    service: Arc<Service>,
+    service: Arc<ListenerService>,
     /// Memory of its requests while it is not idle.
     request: Option<Reservation>,
     /// Memory of TLS, where that is spoken.
@@ -102,7 +102,7 @@ impl Connection {
                 // The rule that holds the request was stopped.
                 return self.ends();
             }
-            if let Stage::Draining(until) = stage {
+            if let ProcessStage::Draining(until) = stage {
                 if self.outlasts(until)
                     || matches!(driver, Driver::New { .. } | Driver::Handshake | Driver::Idle(_))
                 {
@@ -124,7 +124,7 @@ impl Connection {
                     }
                 }
                 event = driver.drive(&self.socket, &self.state, &self.service.metrics), if !frozen => match event {
-                    event @ (Event::Http1 | Event::Http2 | Event::Tls | Event::Handshake(_)) => {
+                    event @ (DriverEvent::Http1 | DriverEvent::Http2 | DriverEvent::Tls | DriverEvent::Handshake(_)) => {
                         match self.begins(event) {
                             Ok(begun) => driver = begun,
                             Err(refusal) => return self.refuses(refusal).await,
@@ -134,23 +134,23 @@ impl Connection {
                             timer.as_mut().reset(next);
                         }
                     }
-                    Event::Takeover(takeover) => driver = self.taken_over(driver, takeover),
-                    Event::OutOfMemory => {
+                    DriverEvent::Takeover(takeover) => driver = self.taken_over(driver, takeover),
+                    DriverEvent::OutOfMemory => {
                         let is_http2 = matches!(driver, Driver::Http2(_));
                         drop(driver);
-                        return self.refuses(Refusal::Memory { is_http2 }).await;
+                        return self.refuses(ConnectionRefusal::Memory { is_http2 }).await;
                     }
-                    Event::ClientGone => return Disposition::Closes,
-                    Event::Head => timer.as_mut().reset(self.next_check(&driver)),
-                    Event::Admission => match self.apply_link() {
+                    DriverEvent::ClientGone => return Disposition::Closes,
+                    DriverEvent::Head => timer.as_mut().reset(self.next_check(&driver)),
+                    DriverEvent::Admission => match self.apply_link() {
                         Disposition::GoesOn => {}
                         disposition => return disposition,
                     },
-                    Event::Flood => {
+                    DriverEvent::Flood => {
                         self.service.metrics.limit(Limit::Http2Flood);
                         return self.ends();
                     }
-                    Event::Done { lingers } => {
+                    DriverEvent::Done { lingers } => {
                         if let Some(tunnelled) = self.tunnelled(driver) {
                             driver = tunnelled;
                             continue;
@@ -206,11 +206,11 @@ impl Connection {
     }
 
     /// Whether a connection that accepts no further request has run out of time.
-    fn is_over(&mut self, now: Instant, stage: Stage) -> bool {
+    fn is_over(&mut self, now: Instant, stage: ProcessStage) -> bool {
         if self.ends_at.is_none_or(|at| at > now) {
             return false;
         }
-        let is_over = matches!(stage, Stage::Draining(_)) || self.state.has_no_stream();
+        let is_over = matches!(stage, ProcessStage::Draining(_)) || self.state.has_no_stream();
         if !is_over {
             // A request was on its way when GOAWAY was sent.
             self.ends_at = Some(now + GOAWAY_TIME);
@@ -254,14 +254,16 @@ impl Connection {
         self.request = budget.try_reserve(bytes, self.state.share());
         self.state.set_only_kubelet(self.request.is_none());
         if self.request.is_none() {
-            self.request = budget.reserve(bytes, Share::Reserved);
+            self.request = budget.reserve(bytes, BudgetShare::Reserved);
         }
         self.request.is_some()
     }
 
     /// Applies the partition in force to this connection.
     fn apply_link(&mut self) -> Disposition {
-        let Some(Faulted { engine, listener }) = &self.service.faulted else { return Disposition::GoesOn };
+        let Some(ListenerFaults { engine, listener }) = &self.service.faulted else {
+            return Disposition::GoesOn;
+        };
         let active = engine.active();
         let peer = self.state.peer().ip();
         let cut = active.plan.cut(*listener, engine.elapsed(), peer, self.state.client());

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// An open connection in the metrics, until it is dropped.
-pub(super) struct Counted(Arc<ListenerMetrics>);
+pub(super) struct CountedConnection(Arc<ListenerMetrics>);
 
-impl Counted {
+impl CountedConnection {
     pub(super) fn new(metrics: Arc<ListenerMetrics>) -> Self {
         metrics.add_connections(1);
         Self(metrics)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.add_connections(-1);
     }

@@ -14,19 +14,19 @@ use tokio::time::sleep;
 
 use super::detect::{Detected, poll_detect};
 use super::handle::Takeover;
-use super::handler::Handler;
+use super::handler::Http1Handler;
 use super::http2::{Finished, Http2};
 use super::session::Negotiated;
 use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
-use super::stream::Stream;
+use super::stream::HyperStream;
 use crate::telemetry::metrics::{Limit, Metrics};
 
 /// How often a frozen connection with unread input is checked: nothing else shows that its client has closed it.
 const PEER_CHECK: Duration = Duration::from_millis(100);
 
 /// Events that the connection's task handles.
-pub(super) enum Event {
+pub(super) enum DriverEvent {
     /// The client sends an HTTP/1 request, or leaves.
     Http1,
     /// The client starts to speak HTTP/2.
@@ -52,7 +52,7 @@ pub(super) enum Event {
     OutOfMemory,
 }
 
-pub(super) type Http1 = http1::Connection<TokioIo<Stream>, Handler>;
+pub(super) type Http1 = http1::Connection<TokioIo<HyperStream>, Http1Handler>;
 
 /// The driver of a connection's task.
 pub(super) enum Driver {
@@ -76,41 +76,43 @@ impl Driver {
         socket: &Socket,
         state: &ConnectionState,
         metrics: &Metrics,
-    ) -> Event {
+    ) -> DriverEvent {
         poll_fn(|cx| match self {
             Self::New { seen } => poll_detect(socket.tcp(), cx, seen).map(|detected| match detected {
-                Detected::Http1 => Event::Http1,
-                Detected::Http2 => Event::Http2,
-                Detected::Tls => Event::Tls,
+                Detected::Http1 => DriverEvent::Http1,
+                Detected::Http2 => DriverEvent::Http2,
+                Detected::Tls => DriverEvent::Tls,
                 Detected::Partial => {
                     state.head_begins();
-                    Event::Head
+                    DriverEvent::Head
                 }
             }),
-            Self::Handshake => socket.poll_handshake(cx).map(Event::Handshake),
+            Self::Handshake => socket.poll_handshake(cx).map(DriverEvent::Handshake),
             Self::Idle(speaks) => socket.poll_readable(cx).map(|()| match speaks {
-                Negotiated::Http1 => Event::Http1,
-                Negotiated::Http2 => Event::Http2,
+                Negotiated::Http1 => DriverEvent::Http1,
+                Negotiated::Http2 => DriverEvent::Http2,
             }),
             Self::Http1(connection) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
-                        return Poll::Ready(Event::OutOfMemory);
+                        return Poll::Ready(DriverEvent::OutOfMemory);
                     }
                     let error = result.err();
                     if error.as_ref().is_some_and(hyper::Error::is_parse_too_large) {
                         metrics.limit(Limit::HeadSize);
                     }
-                    Poll::Ready(Event::Done {
+                    Poll::Ready(DriverEvent::Done {
                         lingers: error.is_some_and(|error| error.is_parse()) || state.has_unread_body(),
                     })
                 }
                 Poll::Pending => match state.signal() {
-                    Some(ConnectionSignal::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
-                    Some(ConnectionSignal::Admission) => Poll::Ready(Event::Admission),
-                    Some(ConnectionSignal::HeadTime) => Poll::Ready(Event::Head),
+                    Some(ConnectionSignal::Takeover(takeover)) => {
+                        Poll::Ready(DriverEvent::Takeover(takeover))
+                    }
+                    Some(ConnectionSignal::Admission) => Poll::Ready(DriverEvent::Admission),
+                    Some(ConnectionSignal::HeadTime) => Poll::Ready(DriverEvent::Head),
                     Some(ConnectionSignal::Answer) if has_left(socket, state, cx) => {
-                        Poll::Ready(Event::ClientGone)
+                        Poll::Ready(DriverEvent::ClientGone)
                     }
                     _ => Poll::Pending,
                 },
@@ -119,23 +121,25 @@ impl Driver {
                 Poll::Ready(_) if state.is_out_of_memory() => {
                     // The streams are lost with the connection.
                     state.end_by_server();
-                    Poll::Ready(Event::OutOfMemory)
+                    Poll::Ready(DriverEvent::OutOfMemory)
                 }
-                Poll::Ready(Finished::ByFlood) => Poll::Ready(Event::Flood),
+                Poll::Ready(Finished::ByFlood) => Poll::Ready(DriverEvent::Flood),
                 Poll::Ready(finished) => {
-                    Poll::Ready(Event::Done { lingers: finished == Finished::WithError })
+                    Poll::Ready(DriverEvent::Done { lingers: finished == Finished::WithError })
                 }
-                Poll::Pending if state.is_flooded() => Poll::Ready(Event::Flood),
+                Poll::Pending if state.is_flooded() => Poll::Ready(DriverEvent::Flood),
                 Poll::Pending => match state.signal() {
-                    Some(ConnectionSignal::Takeover(takeover)) => Poll::Ready(Event::Takeover(takeover)),
-                    Some(ConnectionSignal::Admission) => Poll::Ready(Event::Admission),
-                    Some(ConnectionSignal::HeadTime) => Poll::Ready(Event::Head),
+                    Some(ConnectionSignal::Takeover(takeover)) => {
+                        Poll::Ready(DriverEvent::Takeover(takeover))
+                    }
+                    Some(ConnectionSignal::Admission) => Poll::Ready(DriverEvent::Admission),
+                    Some(ConnectionSignal::HeadTime) => Poll::Ready(DriverEvent::Head),
                     _ => Poll::Pending,
                 },
             },
             Self::Script(script) => {
                 // The script has ended the connection itself; lingering would turn its reset into a FIN.
-                script.as_mut().poll(cx).map(|()| Event::Done { lingers: false })
+                script.as_mut().poll(cx).map(|()| DriverEvent::Done { lingers: false })
             }
         })
         .await

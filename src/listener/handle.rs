@@ -10,7 +10,7 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::task_local;
 use tokio::time::Instant;
 
-use super::budget::{Reservation, Share};
+use super::budget::{BudgetShare, Reservation};
 use super::script::{Script, StreamReset};
 use super::state::ConnectionState;
 use super::streams::StreamState;
@@ -35,7 +35,7 @@ pub struct ConnectionHandle {
 
 /// The outcome of a request that a [`Script`] answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ScriptOutcome {
     /// The head was sent.
     HeadSent,
     /// The connection ended without a head.
@@ -49,7 +49,7 @@ pub struct Takeover {
     /// What to do with the socket.
     pub script: Script,
     /// Called once with the outcome of the request.
-    pub report: Box<dyn FnOnce(Ended) + Send>,
+    pub report: Box<dyn FnOnce(ScriptOutcome) + Send>,
 }
 
 impl fmt::Debug for Takeover {
@@ -142,7 +142,7 @@ impl ConnectionHandle {
     /// connection. Kubelet requests use the share reserved for them.
     pub fn reserve_for_request(&self, bytes: usize) -> Option<Reservation> {
         let is_kubelet = self.connection.client() == Some(Client::Kubelet);
-        let share = if is_kubelet { Share::Reserved } else { self.connection.share() };
+        let share = if is_kubelet { BudgetShare::Reserved } else { self.connection.share() };
         self.connection.budget().reserve(bytes, share)
     }
 

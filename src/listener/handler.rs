@@ -13,7 +13,7 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT}
 use hyper::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 
-use super::Service;
+use super::ListenerService;
 use super::authority;
 use super::budget::Reservation;
 use super::routes::Route;
@@ -36,12 +36,12 @@ pub(super) fn map_memory(fields: &HeaderMap) -> usize {
 }
 
 /// Passes hyper's HTTP/1 requests to the routes.
-pub(super) struct Handler {
-    pub(super) service: Arc<Service>,
+pub(super) struct Http1Handler {
+    pub(super) service: Arc<ListenerService>,
     pub(super) state: Arc<ConnectionState>,
 }
 
-impl Handler {
+impl Http1Handler {
     /// Reserves memory for the fields of a request; `Err` if they do not fit.
     fn reserve(&self, fields: &HeaderMap) -> Result<Option<Reservation>, ()> {
         if fields.len() <= SMALL_FIELD_COUNT {
@@ -68,7 +68,7 @@ pub fn client_of(headers: &HeaderMap) -> Client {
 
 /// The status of a request that is rejected before routing, if any.
 pub(super) fn refusal<B>(
-    service: &Service,
+    service: &ListenerService,
     state: &ConnectionState,
     request: &Request<B>,
     client: Client,
@@ -83,19 +83,19 @@ pub(super) fn refusal<B>(
     None
 }
 
-impl hyper::service::Service<Request<Incoming>> for Handler {
-    type Response = Response<Tracked>;
+impl hyper::service::Service<Request<Incoming>> for Http1Handler {
+    type Response = Response<TrackedBody>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = AnswerFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> AnswerFuture {
         let client = client_of(request.headers());
         self.state.request_begins(client, !request.body().is_end_stream());
         let (fields, route) = match self.admit(&request, client) {
             Ok(fields) => (fields, route(&self.service, request)),
             Err(status) => (None, refuse(status)),
         };
-        Answer {
+        AnswerFuture {
             state: self.state.clone(),
             asks: self.service.faulted.is_some() && self.service.conditions.borrow().link.partial,
             fields,
@@ -105,7 +105,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
 }
 
 /// Passes a request to its route.
-pub(super) fn route(service: &Service, request: Request<Incoming>) -> Route {
+pub(super) fn route(service: &ListenerService, request: Request<Incoming>) -> Route {
     // An empty body needs no allocation.
     service
         .routes
@@ -132,7 +132,7 @@ pub(super) fn refuse(status: StatusCode) -> Route {
 
 pin_project! {
     /// The answer to a request in flight.
-    pub(super) struct Answer {
+    pub(super) struct AnswerFuture {
         state: Arc<ConnectionState>,
         // Whether it waits for admission.
         asks: bool,
@@ -143,8 +143,8 @@ pin_project! {
     }
 }
 
-impl Future for Answer {
-    type Output = Result<Response<Tracked>, Infallible>;
+impl Future for AnswerFuture {
+    type Output = Result<Response<TrackedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -156,17 +156,17 @@ impl Future for Answer {
         let response = ready!(this.route.poll(cx))?;
         this.state.answer_begins();
         let state = this.state.clone();
-        Poll::Ready(Ok(response.map(|body| Tracked { body, state })))
+        Poll::Ready(Ok(response.map(|body| TrackedBody { body, state })))
     }
 }
 
 /// A body that reports when it has been sent.
-pub(super) struct Tracked {
+pub(super) struct TrackedBody {
     body: Body,
     state: Arc<ConnectionState>,
 }
 
-impl http_body::Body for Tracked {
+impl http_body::Body for TrackedBody {
     type Data = bytes::Bytes;
     type Error = axum::Error;
 
@@ -186,7 +186,7 @@ impl http_body::Body for Tracked {
     }
 }
 
-impl Drop for Tracked {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
         self.state.request_ends();
     }

@@ -26,9 +26,9 @@ use super::handler::{client_of, map_memory, refusal, refuse, route};
 use super::routes::Route;
 use super::script::StreamReset;
 use super::state::ConnectionState;
-use super::stream::Stream;
+use super::stream::HyperStream;
 use super::streams::StreamState;
-use super::{ConnectionHandle, Service};
+use super::{ConnectionHandle, ListenerService};
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
@@ -50,11 +50,11 @@ const NAME_MEMORY: usize = 48;
 /// Size of a field in a field list, in addition to its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
-type Connection = http2::Connection<TokioIo<Stream>, StreamHandler, StreamExecutor>;
+type Http2Connection = http2::Connection<TokioIo<HyperStream>, StreamHandler, StreamExecutor>;
 
 /// HTTP/2 on one connection.
 pub(super) struct Http2 {
-    connection: Pin<Box<Connection>>,
+    connection: Pin<Box<Http2Connection>>,
     tasks: FuturesUnordered<StreamTask>,
     executor: StreamExecutor,
 }
@@ -71,7 +71,11 @@ pub(super) enum Finished {
 }
 
 impl Http2 {
-    pub(super) fn new(stream: Stream, service: &Arc<Service>, state: &Arc<ConnectionState>) -> Self {
+    pub(super) fn new(
+        stream: HyperStream,
+        service: &Arc<ListenerService>,
+        state: &Arc<ConnectionState>,
+    ) -> Self {
         let executor = StreamExecutor::default();
         let handler =
             StreamHandler { service: service.clone(), state: state.clone(), executor: executor.clone() };
@@ -188,7 +192,7 @@ impl Drop for StreamTask {
 
 /// Passes on hyper's requests.
 struct StreamHandler {
-    service: Arc<Service>,
+    service: Arc<ListenerService>,
     state: Arc<ConnectionState>,
     executor: StreamExecutor,
 }
@@ -211,7 +215,7 @@ impl StreamHandler {
             return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
         let share =
-            if client == Client::Kubelet { super::budget::Share::Reserved } else { self.state.share() };
+            if client == Client::Kubelet { super::budget::BudgetShare::Reserved } else { self.state.share() };
         // The texts lie in the buffers that their frames were read into.
         let texts = size.saturating_sub(FIELD_OVERHEAD * request.headers().len());
         let names = NAME_MEMORY * request.headers().len();
@@ -249,7 +253,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
 pin_project! {
     /// The answer to a stream's request in flight.
     struct StreamAnswer {
-        service: Arc<Service>,
+        service: Arc<ListenerService>,
         state: Arc<ConnectionState>,
         stream: Arc<StreamState>,
         client: Client,

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::env::Address;
+use crate::env::BindAddress;
 use crate::fault::Cut;
 
 /// Length of the accept queue.
@@ -51,11 +51,11 @@ pub struct PartitionedListener {
     /// remembers a shutdown forever.
     listener: Option<TcpListener>,
     local: SocketAddr,
-    state: State,
+    state: ListenerState,
 }
 
 #[derive(Debug)]
-enum State {
+enum ListenerState {
     Open,
     /// A connection of our own fills the accept queue, so the kernel drops the packets of new clients.
     Dropping(Option<Socket>),
@@ -65,7 +65,7 @@ enum State {
 impl PartitionedListener {
     /// Binds the address. With `open`, new connections are queued from now on. Otherwise they are refused until
     /// [`set`](Self::set) opens the listener.
-    pub fn bind(address: Address, open: bool) -> Result<Self, BindError> {
+    pub fn bind(address: BindAddress, open: bool) -> Result<Self, BindError> {
         let mut last = None;
         for candidate in candidates(address) {
             match Self::bind_to(candidate, open) {
@@ -87,7 +87,7 @@ impl PartitionedListener {
 
     fn bind_to(address: SocketAddr, open: bool) -> io::Result<Self> {
         let (listener, local) = bind(address)?;
-        let mut bound = Self { listener: Some(listener), local, state: State::Open };
+        let mut bound = Self { listener: Some(listener), local, state: ListenerState::Open };
         if !open {
             // A SYN that arrives during the change may be lost. The client's kernel repeats it after a second.
             bound.refuse()?;
@@ -114,9 +114,9 @@ impl PartitionedListener {
     pub fn set(&mut self, cut: Option<Cut>) -> io::Result<()> {
         match (cut, &self.state) {
             // A connection must be accepted before it can be reset.
-            (None | Some(Cut::Reset), State::Open)
-            | (Some(Cut::Drop), State::Dropping(_))
-            | (Some(Cut::Refuse), State::Refusing) => Ok(()),
+            (None | Some(Cut::Reset), ListenerState::Open)
+            | (Some(Cut::Drop), ListenerState::Dropping(_))
+            | (Some(Cut::Refuse), ListenerState::Refusing) => Ok(()),
             (None | Some(Cut::Reset), _) => self.open(),
             (Some(Cut::Drop), _) => self.ignore(),
             (Some(Cut::Refuse), _) => self.refuse(),
@@ -125,7 +125,7 @@ impl PartitionedListener {
 
     /// Whether it accepts.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
+        matches!(self.state, ListenerState::Open)
     }
 
     /// Accepts the next connection. Waits forever while the listener is not open.
@@ -138,7 +138,7 @@ impl PartitionedListener {
 
     fn open(&mut self) -> io::Result<()> {
         // Close it first, so that the filler has ended when it is accepted from the queue.
-        if let State::Dropping(filler) = &mut self.state {
+        if let ListenerState::Dropping(filler) = &mut self.state {
             filler.take();
         }
         self.reregister(|socket| {
@@ -146,7 +146,7 @@ impl PartitionedListener {
             socket.set_reuse_address(true)?;
             socket.listen(BACKLOG)
         })?;
-        self.state = State::Open;
+        self.state = ListenerState::Open;
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl PartitionedListener {
         if let Err(error) = &filler {
             warn!(%error, "the accept queue could not be filled; one connection may get through the partition");
         }
-        self.state = State::Dropping(filler.ok());
+        self.state = ListenerState::Dropping(filler.ok());
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl PartitionedListener {
             socket.set_reuse_address(false)?;
             socket.shutdown(std::net::Shutdown::Read)
         })?;
-        self.state = State::Refusing;
+        self.state = ListenerState::Refusing;
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl PartitionedListener {
 }
 
 /// The addresses to try. Without an IP: IPv6, which includes IPv4, then IPv4.
-fn candidates(address: Address) -> Vec<SocketAddr> {
+fn candidates(address: BindAddress) -> Vec<SocketAddr> {
     let ips: Vec<IpAddr> = match address.ip {
         Some(ip) => vec![ip],
         None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_sockets_have_nodelay_and_keepalive() {
-        let listener = PartitionedListener::bind(Address { ip: None, port: 0 }, true).unwrap();
+        let listener = PartitionedListener::bind(BindAddress { ip: None, port: 0 }, true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().port()));
         let (client, accepted) = tokio::join!(TcpStream::connect(to), listener.accept());
         let (accepted, peer) = accepted.unwrap();
@@ -289,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn an_ipv4_address_binds_only_ipv4() {
         let listener =
-            PartitionedListener::bind(Address { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
+            PartitionedListener::bind(BindAddress { ip: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }, true)
                 .unwrap();
         assert!(listener.local_addr().is_ipv4());
     }
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_is_bound_closed_refuses_until_it_is_opened() {
         let loopback = Some(Ipv4Addr::LOCALHOST.into());
-        let mut listener = PartitionedListener::bind(Address { ip: loopback, port: 0 }, false).unwrap();
+        let mut listener = PartitionedListener::bind(BindAddress { ip: loopback, port: 0 }, false).unwrap();
         let refused = TcpStream::connect(listener.local_addr()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         listener.set(None).unwrap();

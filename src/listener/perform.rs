@@ -8,8 +8,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::handle::Ended;
-use super::script::{Ending, FILLING, Script};
+use super::handle::ScriptOutcome;
+use super::script::{FILLING, Script, ScriptEnding};
 use super::socket::Socket;
 use super::state::ConnectionState;
 
@@ -23,39 +23,44 @@ const LINGER_BYTES: usize = 1 << 20;
 
 impl Script {
     /// Runs the script to the end of the connection; `sent` is called with the outcome of the request.
-    pub(super) async fn perform(self, socket: &Socket, state: &ConnectionState, sent: impl FnOnce(Ended)) {
-        if self.ending == Ending::Rst && self.has_head {
+    pub(super) async fn perform(
+        self,
+        socket: &Socket,
+        state: &ConnectionState,
+        sent: impl FnOnce(ScriptOutcome),
+    ) {
+        if self.ending == ScriptEnding::Rst && self.has_head {
             // This keeps written and sent bytes close together: a reset discards the rest.
             let _ = SockRef::from(socket.tcp()).set_send_buffer_size(FILLING.len());
         }
         let opened = write_all(socket, state, &self.opening).await;
         let ended = match (&opened, self.ending) {
-            (Err(_), _) => Ended::ClientGone,
-            (Ok(()), _) if self.has_head => Ended::HeadSent,
-            (Ok(()), Ending::Never) => {
+            (Err(_), _) => ScriptOutcome::ClientGone,
+            (Ok(()), _) if self.has_head => ScriptOutcome::HeadSent,
+            (Ok(()), ScriptEnding::Never) => {
                 discard(socket.tcp(), usize::MAX).await;
-                Ended::ClientGone
+                ScriptOutcome::ClientGone
             }
-            (Ok(()), _) => Ended::NoHead,
+            (Ok(()), _) => ScriptOutcome::NoHead,
         };
         // Before the body: a client that leaves in the middle of it has received the head.
         sent(ended);
-        if ended == Ended::ClientGone || self.write_body(socket, state).await.is_err() {
+        if ended == ScriptOutcome::ClientGone || self.write_body(socket, state).await.is_err() {
             return;
         }
         match self.ending {
-            Ending::Fin => linger(socket).await,
-            Ending::BareFin => {
+            ScriptEnding::Fin => linger(socket).await,
+            ScriptEnding::BareFin => {
                 socket.silence();
                 linger(socket).await;
             }
-            Ending::Rst => {
+            ScriptEnding::Rst => {
                 if self.has_head {
                     tokio::time::sleep(LAST_BYTES).await;
                 }
                 socket.reset_on_close();
             }
-            Ending::Never => discard(socket.tcp(), usize::MAX).await,
+            ScriptEnding::Never => discard(socket.tcp(), usize::MAX).await,
         }
     }
 

@@ -12,14 +12,14 @@ pub struct Script {
     /// Last bytes.
     pub closing: &'static [u8],
     /// How the connection ends.
-    pub ending: Ending,
+    pub ending: ScriptEnding,
     /// Whether the opening is a response head.
     pub has_head: bool,
 }
 
 /// How a script's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ScriptEnding {
     /// FIN; within TLS, `close_notify` before it.
     Fin,
     /// FIN without `close_notify`: within TLS, the client cannot tell it from an answer that somebody cut short.

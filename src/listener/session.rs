@@ -24,7 +24,7 @@ pub(super) enum Negotiated {
 }
 
 /// The server's side of TLS.
-pub(super) struct Session {
+pub(super) struct TlsSession {
     tls: ServerConnection,
     /// Bytes that are decrypted and not read yet.
     plaintext: usize,
@@ -34,13 +34,13 @@ pub(super) struct Session {
     is_silent: bool,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for TlsSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("plaintext", &self.plaintext).finish_non_exhaustive()
     }
 }
 
-impl Session {
+impl TlsSession {
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let mut tls = ServerConnection::new(config)?;
         tls.set_buffer_limit(Some(SEND_BUFFER));
@@ -146,7 +146,7 @@ impl Session {
     }
 
     fn send(&mut self, tcp: &TcpStream) -> io::Result<()> {
-        self.tls.write_tls(&mut Raw(tcp)).map(drop)
+        self.tls.write_tls(&mut RawSocket(tcp)).map(drop)
     }
 
     fn send_all(&mut self, tcp: &TcpStream) -> io::Result<()> {
@@ -160,7 +160,7 @@ impl Session {
     fn poll_receive(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(tcp.poll_read_ready(cx))?;
-            match self.tls.read_tls(&mut Raw(tcp)) {
+            match self.tls.read_tls(&mut RawSocket(tcp)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 // Whether it has said so does not matter to HTTP.
                 Ok(0) => self.has_ended = true,
@@ -191,15 +191,15 @@ pub(super) fn alert(description: u8) -> [u8; 7] {
 }
 
 /// The socket as TLS reads and writes it.
-struct Raw<'a>(&'a TcpStream);
+struct RawSocket<'a>(&'a TcpStream);
 
-impl io::Read for Raw<'_> {
+impl io::Read for RawSocket<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         read_once(self.0, buf.len(), || self.0.try_read(buf))
     }
 }
 
-impl io::Write for Raw<'_> {
+impl io::Write for RawSocket<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.try_write(buf)
     }

@@ -11,7 +11,7 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::partitioned::reset_on_close;
-use super::session::{Negotiated, Session};
+use super::session::{Negotiated, TlsSession};
 
 /// A client's socket. The connection's task shares it with hyper and outlives hyper; all of them run in that task, so
 /// nobody waits for the lock of the session.
@@ -19,7 +19,7 @@ use super::session::{Negotiated, Session};
 pub(super) struct Socket {
     tcp: TcpStream,
     /// Set once the client begins a handshake. Boxed, since most connections have none.
-    session: OnceLock<Box<Mutex<Session>>>,
+    session: OnceLock<Box<Mutex<TlsSession>>>,
 }
 
 impl Socket {
@@ -39,7 +39,7 @@ impl Socket {
 
     /// Expects a handshake from now on.
     pub(super) fn begin_tls(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error> {
-        let session = Session::new(config)?;
+        let session = TlsSession::new(config)?;
         let _ = self.session.set(Box::new(Mutex::new(session)));
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Socket {
         }
     }
 
-    fn session(&self) -> Option<MutexGuard<'_, Session>> {
+    fn session(&self) -> Option<MutexGuard<'_, TlsSession>> {
         self.session.get().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::{Budget, Share};
+use super::budget::{BudgetShare, MemoryBudget};
 use super::handle::Takeover;
-use super::streams::Streams;
+use super::streams::OpenStreams;
 use super::tunnel::Tunnel;
 use crate::fault::Client;
 
@@ -38,7 +38,7 @@ pub(super) struct ConnectionState {
     local: Option<SocketAddr>,
     /// Whether the peer is the operator, for whom memory is reserved.
     privileged: bool,
-    budget: Budget,
+    budget: MemoryBudget,
     /// The largest head, in bytes.
     head_size: usize,
     inner: Mutex<Inner>,
@@ -47,7 +47,7 @@ pub(super) struct ConnectionState {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent")]
 struct Inner {
-    phase: Phase,
+    phase: ClientPhase,
     head_noticed: bool,
     answering: bool,
     /// Since when the client reads nothing of what is sent, which may be the buffered rest of an answer that has
@@ -80,13 +80,13 @@ struct Inner {
     /// Whether it has switched protocols.
     tunnelled: bool,
     /// The streams of HTTP/2; `None` over HTTP/1.
-    streams: Option<Box<Streams>>,
+    streams: Option<Box<OpenStreams>>,
 }
 
 impl Inner {
     fn write_goes_on(&mut self) {
         if self.stalled.take().is_some()
-            && let Phase::Idle(since) = &mut self.phase
+            && let ClientPhase::Idle(since) = &mut self.phase
         {
             // It was sending the rest of its answer.
             *since = Instant::now();
@@ -96,7 +96,7 @@ impl Inner {
 
 /// The phase of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ClientPhase {
     /// Idle since this instant.
     Idle(Instant),
     /// Sending a request head since this instant.
@@ -118,11 +118,11 @@ impl ConnectionState {
         peer: SocketAddr,
         local: Option<SocketAddr>,
         privileged: bool,
-        budget: Budget,
+        budget: MemoryBudget,
         head_size: usize,
     ) -> Arc<Self> {
         let inner = Inner {
-            phase: Phase::Idle(Instant::now()),
+            phase: ClientPhase::Idle(Instant::now()),
             head_noticed: false,
             answering: false,
             stalled: None,
@@ -160,18 +160,18 @@ impl ConnectionState {
         self.head_size
     }
 
-    pub(super) fn budget(&self) -> &Budget {
+    pub(super) fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 
     /// The share for its connection and ordinary requests.
-    pub(super) fn share(&self) -> Share {
-        if self.privileged { Share::Reserved } else { Share::Ordinary }
+    pub(super) fn share(&self) -> BudgetShare {
+        if self.privileged { BudgetShare::Reserved } else { BudgetShare::Ordinary }
     }
 
     /// The share for its large heads, bodies and answers.
-    pub(super) fn bulk_share(&self) -> Share {
-        if self.privileged { Share::Reserved } else { Share::Bulk }
+    pub(super) fn bulk_share(&self) -> BudgetShare {
+        if self.privileged { BudgetShare::Reserved } else { BudgetShare::Bulk }
     }
 
     /// Records that the budget rejected what the client sends.
@@ -182,7 +182,7 @@ impl ConnectionState {
     /// Whether the budget rejected a head that is not answered yet, so that an answer can be sent.
     pub(super) fn was_refused_memory(&self) -> bool {
         let inner = self.lock();
-        inner.out_of_memory && matches!(inner.phase, Phase::Head(_)) && inner.stalled.is_none()
+        inner.out_of_memory && matches!(inner.phase, ClientPhase::Head(_)) && inner.stalled.is_none()
     }
 
     /// Whether the budget rejected what the client sends.
@@ -191,7 +191,7 @@ impl ConnectionState {
     }
 
     pub(super) fn is_sending_head(&self) -> bool {
-        matches!(self.lock().phase, Phase::Head(_))
+        matches!(self.lock().phase, ClientPhase::Head(_))
     }
 
     pub(super) fn set_only_kubelet(&self, only: bool) {
@@ -215,9 +215,9 @@ impl ConnectionState {
     /// Records that the client sends. Returns whether this starts a head.
     pub(super) fn head_begins(&self) -> bool {
         let mut inner = self.lock();
-        let begins = matches!(inner.phase, Phase::Idle(_));
+        let begins = matches!(inner.phase, ClientPhase::Idle(_));
         if begins {
-            inner.phase = Phase::Head(Instant::now());
+            inner.phase = ClientPhase::Head(Instant::now());
             inner.head_noticed = false;
         }
         begins
@@ -225,7 +225,7 @@ impl ConnectionState {
 
     pub(super) fn request_begins(&self, client: Client, unread_body: bool) {
         let mut inner = self.lock();
-        inner.phase = Phase::Waiting;
+        inner.phase = ClientPhase::Waiting;
         inner.asked = true;
         inner.answering = false;
         inner.client = Some(client);
@@ -243,7 +243,7 @@ impl ConnectionState {
     /// Whether to report the end of input only after the current request; `waker` is woken then.
     pub(super) fn defers_end(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
-        let defers = inner.phase == Phase::Waiting;
+        let defers = inner.phase == ClientPhase::Waiting;
         if defers {
             inner.end_deferred = Some(waker.clone());
         }
@@ -256,7 +256,7 @@ impl ConnectionState {
             // Its client still waits for the rest of the answer.
             return;
         }
-        inner.phase = Phase::Idle(Instant::now());
+        inner.phase = ClientPhase::Idle(Instant::now());
         inner.waits_until = None;
         if let Some(waker) = inner.end_deferred.take() {
             waker.wake();
@@ -280,12 +280,12 @@ impl ConnectionState {
 
     /// A fault takes the place of the handshake, and its client waits.
     pub(super) fn handshake_is_replaced(&self) {
-        self.lock().phase = Phase::Waiting;
+        self.lock().phase = ClientPhase::Waiting;
     }
 
     /// The handshake is done; a request may come.
     pub(super) fn handshake_ends(&self) {
-        self.lock().phase = Phase::Idle(Instant::now());
+        self.lock().phase = ClientPhase::Idle(Instant::now());
     }
 
     /// The pending signal to the connection's task.
@@ -300,11 +300,13 @@ impl ConnectionState {
             return Some(ConnectionSignal::Admission);
         }
         match inner.phase {
-            Phase::Head(_) if !inner.head_noticed => {
+            ClientPhase::Head(_) if !inner.head_noticed => {
                 inner.head_noticed = true;
                 Some(ConnectionSignal::HeadTime)
             }
-            Phase::Waiting if !inner.answering && inner.streams.is_none() => Some(ConnectionSignal::Answer),
+            ClientPhase::Waiting if !inner.answering && inner.streams.is_none() => {
+                Some(ConnectionSignal::Answer)
+            }
             _ => None,
         }
     }
@@ -315,7 +317,7 @@ impl ConnectionState {
         inner.stalled.is_none()
             && !inner.tunnelled
             && !inner.unread_body
-            && matches!(inner.phase, Phase::Idle(since) if since <= instant)
+            && matches!(inner.phase, ClientPhase::Idle(since) if since <= instant)
     }
 
     pub(super) fn client(&self) -> Option<Client> {
@@ -376,8 +378,8 @@ impl ConnectionState {
             streams.forgive(silence);
         }
         match &mut inner.phase {
-            Phase::Idle(since) | Phase::Head(since) => *since += silence,
-            Phase::Waiting => {}
+            ClientPhase::Idle(since) | ClientPhase::Head(since) => *since += silence,
+            ClientPhase::Waiting => {}
         }
     }
 

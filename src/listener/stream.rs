@@ -17,13 +17,13 @@ use super::state::ConnectionState;
 
 /// hyper's half of a connection. It shares the socket with the connection's task, which outlives hyper.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct HyperStream {
     pub(super) socket: Arc<Socket>,
     pub(super) state: Arc<ConnectionState>,
     /// Bytes to read before those of the socket.
     pub(super) unread: Bytes,
     /// The client's progress, by protocol.
-    pub(super) progress: Progress,
+    pub(super) progress: ReceiveProgress,
     /// Reservation for hyper's buffer beyond an ordinary head. hyper keeps the buffer until it is dropped, together
     /// with this.
     pub(super) buffered: Option<Reservation>,
@@ -33,14 +33,14 @@ pub(super) struct Stream {
 
 /// Progress of the bytes that a client sends.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum ReceiveProgress {
     /// Size of the current HTTP/1 head.
     Http1 { head: usize },
     /// The frames of HTTP/2.
     Http2(Frames),
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for HyperStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,17 +73,17 @@ const UNREAD_ANSWER: usize = 36 << 10;
 /// Heads up to this size are covered by the memory reserved for an ordinary request.
 const SMALL_HEAD: usize = 4096;
 
-impl Stream {
+impl HyperStream {
     /// Records the client's progress after `bytes` more, and reserves memory for what hyper holds of them. Its buffer
     /// grows by copying, up to twice its content.
     fn account(&mut self, bytes: &[u8]) -> io::Result<()> {
         let needed = match &mut self.progress {
-            Progress::Http1 { head } => {
+            ReceiveProgress::Http1 { head } => {
                 let goes_on = !self.state.head_begins() && self.state.is_sending_head();
                 *head = if goes_on { *head + bytes.len() } else { bytes.len() };
                 if *head > SMALL_HEAD { 3 * *head } else { 0 }
             }
-            Progress::Http2(frames) => {
+            ReceiveProgress::Http2(frames) => {
                 frames.feed(bytes);
                 self.state.set_unfinished(frames.is_unfinished());
                 let block = if frames.block() > SMALL_HEAD { 3 * frames.block() } else { 0 };
@@ -122,7 +122,7 @@ impl Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for HyperStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }

@@ -86,14 +86,14 @@ impl StreamState {
 
 /// The open streams of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Streams {
+pub(super) struct OpenStreams {
     open: Vec<Arc<StreamState>>,
     rapid_resets: u32,
     /// Requests that wait to be admitted when the cut of their client class ends.
     admissions: Vec<Waker>,
 }
 
-impl Streams {
+impl OpenStreams {
     pub(super) fn begin(&mut self) -> Arc<StreamState> {
         let stream = StreamState::new();
         self.open.push(stream.clone());
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_rapid_resets_that_outnumber_answers_are_a_flood() {
-        let mut streams = Streams::default();
+        let mut streams = OpenStreams::default();
         for _ in 0..10 * MAX_RAPID_RESETS {
             let (answered, left) = (streams.begin(), streams.begin());
             answered.answer_begins();
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_waits_as_long_as_its_shortest_waiting_stream() {
-        let mut streams = Streams::default();
+        let mut streams = OpenStreams::default();
         let now = Instant::now();
         assert!(!streams.wait_beyond(now));
         let (hang, quick) = (streams.begin(), streams.begin());

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::reader::{FieldReader, Fields};
-use crate::fault::Answer;
+use crate::fault::FaultAnswer;
 use crate::plan::error::Reason;
 
 /// Reads the fields; whether they go with the mode, the rule says.
-pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Answer {
+pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> FaultAnswer {
     let forward = match fields.get("forward") {
         None => false,
         Some(Value::Bool(forward)) => *forward,
@@ -25,7 +25,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Answer {
         }
     };
     let headers = fields.get("headers").map(|value| headers(reader, value)).unwrap_or_default();
-    Answer { headers, body_text, forward }
+    FaultAnswer { headers, body_text, forward }
 }
 
 /// A mapping of names to a value or a list of values.

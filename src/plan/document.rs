@@ -17,7 +17,7 @@ use granit_parser::{Event, Parser, options};
 use serde_json::Value;
 
 pub use builder::Document;
-pub use error::{AmbiguousScalar, DocumentError, Problem};
+pub use error::{AmbiguousScalar, DocumentError, DocumentProblem};
 pub use json::parse_json;
 
 use builder::Builder;
@@ -38,7 +38,12 @@ pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentErro
     if text.trim_start().starts_with(['{', '[']) && text::check_characters(text).is_ok() {
         match parse_json(text.as_bytes(), limit) {
             Ok(value) => return Ok(Document { line: 1, value, ambiguous: Vec::new() }),
-            Err(error) if matches!(error.problem, Problem::TooManyValues(_) | Problem::TooMuchMemory(_)) => {
+            Err(error)
+                if matches!(
+                    error.problem,
+                    DocumentProblem::TooManyValues(_) | DocumentProblem::TooMuchMemory(_)
+                ) =>
+            {
                 return Err(error);
             }
             // Flow collections of YAML, and errors in its parser's words.
@@ -48,8 +53,8 @@ pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentErro
     let mut documents = documents(text, limit, Dialect::Plan)?;
     match (documents.pop(), documents.len()) {
         (Some(document), 0) => Ok(document),
-        (None, _) => Err(DocumentError::whole(Problem::Count(0))),
-        (_, others) => Err(DocumentError::whole(Problem::Count(others + 1))),
+        (None, _) => Err(DocumentError::whole(DocumentProblem::Count(0))),
+        (_, others) => Err(DocumentError::whole(DocumentProblem::Count(others + 1))),
     }
 }
 
@@ -60,7 +65,7 @@ pub fn parse_manifests(text: &str, limit: usize) -> Result<Vec<Document>, Docume
 
 fn documents(text: &str, limit: usize, dialect: Dialect) -> Result<Vec<Document>, DocumentError> {
     if text.len() > limit {
-        return Err(DocumentError::whole(Problem::TooLong { length: text.len(), limit }));
+        return Err(DocumentError::whole(DocumentProblem::TooLong { length: text.len(), limit }));
     }
     let text = text::without_byte_order_marks(text);
     text::check_characters(&text)?;
@@ -82,8 +87,8 @@ fn read(chunk: &Chunk, builder: &mut Builder) -> Result<(), DocumentError> {
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
     // Events are pulled: the parser's own `load` calls itself for each level of nesting.
     while let Some(event) = parser.next_event() {
-        let (event, span) =
-            event.map_err(|error| DocumentError::at(error.marker(), Problem::Syntax(error.info())))?;
+        let (event, span) = event
+            .map_err(|error| DocumentError::at(error.marker(), DocumentProblem::Syntax(error.info())))?;
         if event == Event::StreamEnd {
             break;
         }

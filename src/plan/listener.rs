@@ -32,31 +32,31 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, listener: List
     let from = fields.get("from").map_or_else(|| Some(Networks::default()), |value| networks(reader, value));
     reader.required(fields, "mode");
     let mode = reader.parsed(fields, "mode", "text", |text| {
-        let cut = Cut::from_name(text).map(Effect::Cut);
-        cut.or_else(|| HandshakeFault::from_name(text).map(Effect::Handshake))
+        let cut = Cut::from_name(text).map(ListenerEffect::Cut);
+        cut.or_else(|| HandshakeFault::from_name(text).map(ListenerEffect::Handshake))
             .ok_or_else(|| Reason::ModeOfTarget { target: "target listener", modes: super::listener_modes() })
     });
     let alert = reader.parsed(fields, "alert", "an alert of TLS", alert);
     if let (Some(value), Some(mode)) = (fields.get("alert"), &mode)
-        && !matches!(mode, Effect::Handshake(HandshakeFault::Alert(_)))
+        && !matches!(mode, ListenerEffect::Handshake(HandshakeFault::Alert(_)))
     {
         let name = match mode {
-            Effect::Cut(cut) => cut.name(),
-            Effect::Handshake(fault) => fault.name(),
+            ListenerEffect::Cut(cut) => cut.name(),
+            ListenerEffect::Handshake(fault) => fault.name(),
         };
         reader.fail_value("alert", value, Reason::NotWith(format!("mode {name}")));
     }
     Some(match (mode?, alert) {
-        (Effect::Cut(cut), _) => Action::Listener { listener, cut, from: from? },
-        (Effect::Handshake(HandshakeFault::Alert(_)), Some(alert)) => {
+        (ListenerEffect::Cut(cut), _) => Action::Listener { listener, cut, from: from? },
+        (ListenerEffect::Handshake(HandshakeFault::Alert(_)), Some(alert)) => {
             Action::Handshake { fault: HandshakeFault::Alert(alert), from: from? }
         }
-        (Effect::Handshake(fault), _) => Action::Handshake { fault, from: from? },
+        (ListenerEffect::Handshake(fault), _) => Action::Handshake { fault, from: from? },
     })
 }
 
 /// What a mode of the listener does.
-enum Effect {
+enum ListenerEffect {
     Cut(Cut),
     Handshake(HandshakeFault),
 }

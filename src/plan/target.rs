@@ -8,14 +8,14 @@ use crate::fault::{MAX_PROXIES, Protocol, ProxyName, Rule, RuleError, Target, Ta
 pub(super) const LISTENER: &str = "listener";
 
 /// What a rule acts on.
-pub(super) enum Subject {
+pub(super) enum RuleSubject {
     Requests(Targets),
     Listener,
     Process,
 }
 
 /// Reads `target`.
-pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Subject> {
+pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<RuleSubject> {
     let names = {
         let value = reader.required(fields, "target")?;
         reader.texts(value, "target")?
@@ -46,13 +46,13 @@ pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Su
     }
     match (listener, targets.is_empty()) {
         _ if reader.errors.len() > before => None,
-        (false, true) if process => Some(Subject::Process),
+        (false, true) if process => Some(RuleSubject::Process),
         _ if process => {
             reader.fail("target", Reason::ProcessWithOthers);
             None
         }
-        (true, true) => Some(Subject::Listener),
-        (false, false) => Some(Subject::Requests(targets)),
+        (true, true) => Some(RuleSubject::Listener),
+        (false, false) => Some(RuleSubject::Requests(targets)),
         (true, false) => {
             reader.fail("target", Reason::ListenerWithOthers);
             None

@@ -6,7 +6,7 @@ use super::mode::percent_of;
 use super::process;
 use super::request_match;
 use crate::fault::{
-    Action, Answer, ClientFilter, Delay, Distribution, HandshakeFault, ListenerName, Mode, ModeField,
+    Action, ClientFilter, Delay, Distribution, FaultAnswer, HandshakeFault, ListenerName, Mode, ModeField,
     ModeParts, Networks, Pods, Rate, RequestWindow, Rule, TimeWindow, TlsAlert, Trigger,
 };
 use crate::units::{Show, show_timestamp};
@@ -47,7 +47,7 @@ pub fn write_rule(rule: &Rule) -> Value {
                 for (name, value) in mode_fields(mode) {
                     put(name, Some(value));
                 }
-                let Answer { headers, body_text, forward } = rule.answer();
+                let FaultAnswer { headers, body_text, forward } = rule.answer();
                 put("headers", (!headers.is_empty()).then(|| write_headers(headers)));
                 put("body_text", body_text.as_deref().map(Value::from));
                 put("forward", forward.then_some(true.into()));

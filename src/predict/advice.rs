@@ -8,7 +8,7 @@ mod probe;
 use std::time::Duration;
 
 use crate::fault::{Client, Target};
-use crate::kubelet::{ContainerSpec, Endpoint, Handler, Probe, ProbeKind};
+use crate::kubelet::{ContainerSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec};
 
 use crate::plan::error::nearest;
 
@@ -108,14 +108,14 @@ struct Subject<'a> {
 }
 
 /// The target that a probe asks of us, and as which client.
-fn asked(probe: &Probe) -> Option<(usize, Target, Client)> {
+fn asked(probe: &ProbeSpec) -> Option<(usize, Target, Client)> {
     match probe.handler {
-        Handler::Http { server, endpoint: Endpoint::Target(target), client } => {
+        ProbeHandler::Http { server, endpoint: ProbeEndpoint::Target(target), client } => {
             Some((server, target, client))
         }
-        Handler::Assumed { server, target, .. } => Some((server, target, Client::Kubelet)),
+        ProbeHandler::Assumed { server, target, .. } => Some((server, target, Client::Kubelet)),
         // The program's own client gives the kubelet's name.
-        Handler::Exec { server, endpoint: Endpoint::Target(target) } => {
+        ProbeHandler::Exec { server, endpoint: ProbeEndpoint::Target(target) } => {
             Some((server, target, Client::Kubelet))
         }
         _ => None,
@@ -123,12 +123,12 @@ fn asked(probe: &Probe) -> Option<(usize, Target, Client)> {
 }
 
 /// From the first failed attempt to the one at the threshold.
-fn run_length(probe: &Probe) -> Duration {
+fn run_length(probe: &ProbeSpec) -> Duration {
     seconds(probe.period) * (probe.failure_threshold.max(1) - 1)
 }
 
 /// The longest time from the beginning of a fault to the threshold: the first attempt comes up to a period later.
-fn reaction(probe: &Probe) -> Duration {
+fn reaction(probe: &ProbeSpec) -> Duration {
     seconds(probe.period) * probe.failure_threshold.max(1)
 }
 

@@ -14,7 +14,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::fault::Draws;
-use crate::kubelet::{Event, Pod, PodEventKind, RestartPolicy, Stats};
+use crate::kubelet::{Pod, PodEvent, PodEventKind, RestartPolicy, Stats};
 
 use super::options::Options;
 use super::replicas::{Replica, Replicas, late_replica};
@@ -121,7 +121,7 @@ impl<'a> Fleet<'a> {
     pub(super) fn run(
         &mut self,
         until: Duration,
-        events: &mut Vec<(Event, usize)>,
+        events: &mut Vec<(PodEvent, usize)>,
         news: &mut Vec<(Duration, News)>,
     ) {
         loop {
@@ -169,14 +169,14 @@ impl<'a> Fleet<'a> {
         &mut self,
         pod: usize,
         at: Duration,
-        events: &mut Vec<(Event, usize)>,
+        events: &mut Vec<(PodEvent, usize)>,
         news: &mut Vec<(Duration, News)>,
     ) {
         let first = events.len();
         let member = &mut self.members[pod];
         let added = member.added;
         member.pod.run(at.saturating_sub(added), &mut |event| {
-            events.push((Event { at: event.at + added, ..event }, pod));
+            events.push((PodEvent { at: event.at + added, ..event }, pod));
         });
         if self.take(pod, &events[first..]) {
             self.act(at, events, news);
@@ -185,7 +185,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Takes what happened to a Pod. Tells whether a controller may want to act.
-    fn take(&mut self, pod: usize, events: &[(Event, usize)]) -> bool {
+    fn take(&mut self, pod: usize, events: &[(PodEvent, usize)]) -> bool {
         let mut matters = false;
         for (event, _) in events {
             matters |= self.roster.take(pod, event);
@@ -205,7 +205,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Lets kubelets restart, the drain and the controller act, until none of them wants more at this instant.
-    fn act(&mut self, now: Duration, events: &mut Vec<(Event, usize)>, news: &mut Vec<(Duration, News)>) {
+    fn act(&mut self, now: Duration, events: &mut Vec<(PodEvent, usize)>, news: &mut Vec<(Duration, News)>) {
         while self.kubelet_restarts.pop_if(|at| *at <= now).is_some() {
             news.push((now, News::KubeletRestart));
             for pod in 0..self.members.len() {
@@ -266,7 +266,7 @@ impl<'a> Fleet<'a> {
         pod: usize,
         evicted: bool,
         now: Duration,
-        events: &mut Vec<(Event, usize)>,
+        events: &mut Vec<(PodEvent, usize)>,
         news: &mut Vec<(Duration, News)>,
     ) {
         let name = self.replica(pod).name.clone();
@@ -275,7 +275,7 @@ impl<'a> Fleet<'a> {
         let first = events.len();
         let member = &mut self.members[pod];
         let added = member.added;
-        let mut push = |event: Event| events.push((Event { at: event.at + added, ..event }, pod));
+        let mut push = |event: PodEvent| events.push((PodEvent { at: event.at + added, ..event }, pod));
         member.pod.run(now.saturating_sub(added), &mut push);
         member.settled = Some(member.pod.stats());
         member.pod.delete(&mut push);

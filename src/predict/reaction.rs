@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::workload::Workload;
 use crate::fault::{Action, Client, ClientFilter, Mode};
-use crate::kubelet::{Event, PodEventKind, PodSpec, Program};
+use crate::kubelet::{PodEvent, PodEventKind, PodSpec, Program};
 
 /// A failing rule of a container.
 pub(super) struct Fault {
@@ -43,7 +43,7 @@ struct Life {
 
 impl Onset {
     /// Takes an event of the Pod.
-    pub(super) fn see(&mut self, event: &Event, faults: &[Fault], pod: &PodSpec) {
+    pub(super) fn see(&mut self, event: &PodEvent, faults: &[Fault], pod: &PodSpec) {
         if self.reaction.is_some() {
             return;
         }
@@ -72,7 +72,7 @@ impl Onset {
     }
 
     /// The container that starts.
-    fn life(&mut self, started: &Event) -> &mut Life {
+    fn life(&mut self, started: &PodEvent) -> &mut Life {
         let container = started.container;
         let known = self.lives.iter().position(|life| life.container == container);
         let position = known.unwrap_or(self.lives.len());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::options::{MAX_PODS, Options};
 use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
-use crate::kubelet::{Calls, Endpoint, PodSpec, Role, StartTime};
+use crate::kubelet::{ContainerRole, PodSpec, ProbeEndpoint, ServiceCalls, StartTime};
 use crate::predict::name::names;
 use crate::predict::workload::{Kind, OurContainer, PodName, Profiled, Workload};
 use crate::sources::Instance;
@@ -92,8 +92,8 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
             program.epoch = at;
             let is_called = *position == serving(&workload.pod)
                 && plan.rules().iter().any(|rule| rule.targets().contains(Target::Traffic));
-            program.calls = is_called.then_some(Calls {
-                endpoint: Endpoint::Target(Target::Traffic),
+            program.calls = is_called.then_some(ServiceCalls {
+                endpoint: ProbeEndpoint::Target(Target::Traffic),
                 every: CALL_EVERY,
                 timeout: options.call_timeout,
                 peer: IpAddr::V4(CALLER),
@@ -129,12 +129,13 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
                 program.volume_limits.clone_from(&facts.volume_limits);
             }
             program.epoch = at;
-            program.calls = called(ours).filter(|_| ours.position == answering).map(|endpoint| Calls {
-                endpoint,
-                every: CALL_EVERY,
-                timeout: options.call_timeout,
-                peer: IpAddr::V4(CALLER),
-            });
+            program.calls =
+                called(ours).filter(|_| ours.position == answering).map(|endpoint| ServiceCalls {
+                    endpoint,
+                    every: CALL_EVERY,
+                    timeout: options.call_timeout,
+                    peer: IpAddr::V4(CALLER),
+                });
         }
         seeds.push(effective);
     }
@@ -143,7 +144,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
 
 /// What callers of the Service ask of a container, if any of its rules acts on them: its traffic. If it has no paths for
 /// that, the first target of a rule for `client: other`, else the index.
-pub fn called(ours: &OurContainer) -> Option<Endpoint> {
+pub fn called(ours: &OurContainer) -> Option<ProbeEndpoint> {
     let rules = || ours.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
     // With an application behind it, all that is no probe path is its traffic.
     let has_traffic = ours.config.upstream.is_some()
@@ -158,8 +159,10 @@ pub fn called(ours: &OurContainer) -> Option<Endpoint> {
     };
     let acts = |target| rules().any(|rule| rule.targets().contains(target));
     match asked {
-        Some(target) if acts(target) || rules().any(Rule::is_partition) => Some(Endpoint::Target(target)),
-        None if rules().any(Rule::is_partition) => Some(Endpoint::Status(200)),
+        Some(target) if acts(target) || rules().any(Rule::is_partition) => {
+            Some(ProbeEndpoint::Target(target))
+        }
+        None if rules().any(Rule::is_partition) => Some(ProbeEndpoint::Status(200)),
         _ => None,
     }
 }
@@ -169,14 +172,15 @@ pub fn called(ours: &OurContainer) -> Option<Endpoint> {
 pub fn answering(workload: &Workload) -> usize {
     let in_front = workload.ours.iter().find(|ours| {
         let role = workload.pod.containers.get(ours.position).map(|container| container.role);
-        ours.config.upstream.is_some() && role != Some(Role::Init)
+        ours.config.upstream.is_some() && role != Some(ContainerRole::Init)
     });
     in_front.map_or_else(|| serving(&workload.pod), |ours| ours.position)
 }
 
 /// The container that takes a Service's calls: the first that is no sidecar, before it one with a readiness probe.
 pub fn serving(pod: &PodSpec) -> usize {
-    let mains = || pod.containers.iter().enumerate().filter(|(_, container)| container.role == Role::Main);
+    let mains =
+        || pod.containers.iter().enumerate().filter(|(_, container)| container.role == ContainerRole::Main);
     mains()
         .find(|(_, container)| container.readiness.is_some())
         .or_else(|| mains().next())

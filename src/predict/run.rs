@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::fault::Draws;
-use crate::kubelet::{Event, Pod, PodEventKind};
+use crate::kubelet::{Pod, PodEvent, PodEventKind};
 
 use super::fleet::Fleet;
 use super::reaction::Fault;
@@ -61,7 +61,7 @@ pub fn run_in(
     let mut watch = Watch::new(workload, replicas, options.endpoint_lag);
     let filter = Filter { detail, attempts_matter: watch.faults.iter().any(Fault::is_by_requests) };
     let mut watchers = Watchers::new(replicas.seed);
-    let mut events: Vec<(Event, usize)> = Vec::new();
+    let mut events: Vec<(PodEvent, usize)> = Vec::new();
     let mut until = Duration::ZERO;
     while until < options.horizon {
         until = until.saturating_add(STEP).min(options.horizon);
@@ -125,7 +125,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn keeps(self, pod: usize, event: &Event) -> bool {
+    fn keeps(self, pod: usize, event: &PodEvent) -> bool {
         match event.kind {
             PodEventKind::Unhealthy { .. } => self.attempts_matter || self.shows(pod),
             PodEventKind::Warning { .. } | PodEventKind::Result { .. } | PodEventKind::BackOff { .. } => {
@@ -141,7 +141,7 @@ impl Filter {
 }
 
 /// Runs all Pods until `until` on the cores that there are. Their events are independent of the number of threads.
-fn step(pods: &mut [Pod], until: Duration, filter: Filter, events: &mut Vec<(Event, usize)>) {
+fn step(pods: &mut [Pod], until: Duration, filter: Filter, events: &mut Vec<(PodEvent, usize)>) {
     let run = |first: usize, pods: &mut [Pod]| {
         let mut events = Vec::new();
         for (number, pod) in pods.iter_mut().enumerate() {

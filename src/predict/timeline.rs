@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind, Symptom};
+use crate::kubelet::{ContainerSpec, PodEvent, PodEventKind, ProbeKind, Symptom};
 use crate::units::Show;
 
 use super::fleet::News;
@@ -75,7 +75,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// Adds an event of the Pod. Changes of readiness that no watcher sees are left out.
-    pub fn see(&mut self, event: &Event, sight: Sight) {
+    pub fn see(&mut self, event: &PodEvent, sight: Sight) {
         if matches!(event.kind, PodEventKind::PodReady(_)) && sight.flips == Flips::None {
             return;
         }
@@ -124,12 +124,12 @@ impl<'a> Timeline<'a> {
         self.change(at, text, None);
     }
 
-    fn message(&self, event: &Event) -> String {
+    fn message(&self, event: &PodEvent) -> String {
         self.containers.get(event.container).map_or_else(String::new, |container| event.message(container))
     }
 
     /// Puts the container's name before a text that lacks it, where there are several containers.
-    fn named(&self, event: &Event, text: String) -> String {
+    fn named(&self, event: &PodEvent, text: String) -> String {
         match self.containers.get(event.container) {
             Some(container) if self.containers.len() > 1 => format!("{}: {text}", container.name),
             _ => text,
@@ -137,7 +137,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// The text of a line; `None` for events that need none.
-    fn text(&self, event: &Event) -> Option<String> {
+    fn text(&self, event: &PodEvent) -> Option<String> {
         let message = || self.message(event);
         match event.kind {
             PodEventKind::Result { probe: ProbeKind::Startup, success: true } => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::replicas::Replica;
 use crate::fault::{Draws, Seed};
-use crate::kubelet::{Event, PodEventKind};
+use crate::kubelet::{PodEvent, PodEventKind};
 
 /// Changes that last less are seen by nobody. As measured on a cluster.
 pub const COALESCED: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ pub(super) struct Watchers {
     seed: Seed,
     pods: Vec<Watched>,
     /// Events in the order of time whose fate is not settled yet.
-    waiting: Vec<(Event, usize, Sight)>,
+    waiting: Vec<(PodEvent, usize, Sight)>,
 }
 
 impl Watchers {
@@ -111,11 +111,11 @@ impl Watchers {
     /// the `last`.
     pub(super) fn take<'a>(
         &mut self,
-        events: &mut Vec<(Event, usize)>,
+        events: &mut Vec<(PodEvent, usize)>,
         until: Duration,
         last: bool,
         replica: &impl Fn(usize) -> &'a Replica,
-        settled: &mut dyn FnMut(Event, usize, Sight),
+        settled: &mut dyn FnMut(PodEvent, usize, Sight),
     ) {
         for (event, pod) in events.drain(..) {
             self.meet(pod, replica);

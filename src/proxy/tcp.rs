@@ -22,7 +22,7 @@ use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::env::ForwardOptions;
 use crate::fault::{Slot, UpstreamPlace};
-use crate::listener::budget::{Budget, Share};
+use crate::listener::budget::{BudgetShare, MemoryBudget};
 use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
 pub use buffers::Buffers;
@@ -41,7 +41,7 @@ pub struct TcpShared {
     /// Counts what limits cut short.
     pub metrics: Arc<Metrics>,
     /// The memory that clients take up.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// What bytes are read into.
     pub buffers: Arc<Buffers>,
     /// How upstreams are reached.
@@ -115,7 +115,7 @@ impl TcpProxy {
         let why = if connections.len() >= self.shared.connections {
             self.shared.metrics.limit(Limit::Connections);
             "a connection above the limit is reset"
-        } else if let Some(memory) = self.shared.budget.reserve(IDLE_MEMORY, Share::Ordinary) {
+        } else if let Some(memory) = self.shared.budget.reserve(IDLE_MEMORY, BudgetShare::Ordinary) {
             connections.spawn(connection::serve(client, peer, self.clone(), memory));
             return;
         } else {

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::env::{CertificateSource, Config, TlsOptions};
 use crate::listener::Encryption;
 use crate::proxy::own_address;
-use crate::sources::watch::{self, Content, Watcher};
+use crate::sources::watch::{self, PollResult, Watcher};
 use crate::tls::{
     CertificateFileError, CertificateFiles, IssueError, ServerTls, Trust, TrustError, Validity, validity,
 };
@@ -54,12 +54,12 @@ pub(super) struct Certificates {
     pub(super) probe: Option<Encryption>,
     /// The admin listener's.
     pub(super) admin: Option<Encryption>,
-    watched: Vec<Watched>,
+    watched: Vec<WatchedCertificate>,
 }
 
 /// A certificate in files.
 #[derive(Debug)]
-struct Watched {
+struct WatchedCertificate {
     files: CertificateFiles,
     variable: &'static str,
     tls: ServerTls,
@@ -112,7 +112,7 @@ impl Certificates {
         }
         let present = first(&certified);
         let tls = make(certified)?;
-        self.watched.push(Watched { files: files.clone(), variable, tls: tls.clone(), present });
+        self.watched.push(WatchedCertificate { files: files.clone(), variable, tls: tls.clone(), present });
         Ok(tls)
     }
 
@@ -122,12 +122,12 @@ impl Certificates {
         let paths: Vec<PathBuf> =
             watched.iter().flat_map(|one| [one.files.chain.clone(), one.files.key.clone()]).collect();
         // The first look reports each file, so that no change since the start is missed.
-        let paths = paths.into_iter().map(|path| (path, Content::Missing)).collect();
+        let paths = paths.into_iter().map(|path| (path, PollResult::Missing)).collect();
         watch::spawn(paths, move |index, _| watched[index / 2].reload())
     }
 }
 
-impl Watched {
+impl WatchedCertificate {
     fn reload(&mut self) {
         let mut loaded = self.load();
         if loaded.is_err() {

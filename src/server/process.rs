@@ -23,7 +23,7 @@ use crate::engine::events::EventKind;
 use crate::engine::{Active, Engine};
 use crate::fault::{ActivePlan, ProcessMode, Rule, RuleName, Size};
 use crate::listener::Conditions;
-use crate::listener::budget::Budget;
+use crate::listener::budget::MemoryBudget;
 use crate::telemetry::cgroup;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Show;
@@ -43,7 +43,7 @@ const UNIT: u64 = 256 << 10;
 
 /// How a rule ends the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ProcessEnding {
     /// With this exit code.
     Exit(u8),
     /// As SIGABRT ends a process.
@@ -71,7 +71,7 @@ pub(super) struct ProcessFaults {
 pub(super) struct Surroundings {
     pub(super) metrics: Arc<Metrics>,
     /// The account that connections draw from.
-    pub(super) budget: Budget,
+    pub(super) budget: MemoryBudget,
     pub(super) conditions: watch::Sender<Conditions>,
 }
 
@@ -98,7 +98,7 @@ impl ProcessFaults {
     }
 
     /// Does what the rules say until one of them ends the process.
-    pub(super) async fn run(&mut self) -> Ending {
+    pub(super) async fn run(&mut self) -> ProcessEnding {
         let mut plans = self.engine.subscribe();
         loop {
             let active = plans.borrow_and_update().clone();
@@ -118,7 +118,7 @@ impl ProcessFaults {
     }
 
     /// Counts and reports the rules whose windows have opened; gives the end of the process if one of them asks for it.
-    fn look(&mut self, active: &Active, elapsed: Duration) -> Option<Ending> {
+    fn look(&mut self, active: &Active, elapsed: Duration) -> Option<ProcessEnding> {
         let plan = &active.plan;
         let before = std::mem::take(&mut self.open);
         let mut ending = None;
@@ -140,8 +140,8 @@ impl ProcessFaults {
             if fired {
                 self.report(rule.name(), mode, elapsed);
                 ending = ending.or(match mode {
-                    ProcessMode::Exit(code) => Some(Ending::Exit(*code)),
-                    ProcessMode::Abort => Some(Ending::Abort),
+                    ProcessMode::Exit(code) => Some(ProcessEnding::Exit(*code)),
+                    ProcessMode::Abort => Some(ProcessEnding::Abort),
                     _ => None,
                 });
             }
@@ -153,7 +153,7 @@ impl ProcessFaults {
     /// Takes what is due and gives back what is not; whether something is still to grow.
     fn hold(&mut self, plan: &ActivePlan, elapsed: Duration) -> bool {
         let (mut due, mut goal, mut cores, mut files) = (0, 0, 0.0, false);
-        let mut disk = disk::Demand::new();
+        let mut disk = disk::DiskDemand::new();
         for hit in plan.process(elapsed).filter(|hit| hit.fired) {
             match hit.mode {
                 ProcessMode::Memory(size) => {

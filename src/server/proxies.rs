@@ -12,11 +12,13 @@ use tokio::time::{Duration, Instant};
 use tracing::info;
 
 use super::spare_files;
-use crate::env::{Address, ForwardOptions, Limits};
+use crate::env::{BindAddress, ForwardOptions, Limits};
 use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress};
 use crate::http::{App, Exchangeable, proxy_routes};
-use crate::listener::budget::Budget;
-use crate::listener::{self, BindError, Conditions, Encryption, Faulted, PartitionedListener, Stage};
+use crate::listener::budget::MemoryBudget;
+use crate::listener::{
+    self, BindError, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage,
+};
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
 use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
@@ -29,9 +31,9 @@ const GRACE: Duration = Duration::from_secs(30);
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Holds the listeners of proxies.
-pub(super) struct Proxies {
+pub(super) struct ProxyListeners {
     app: Arc<App>,
-    budget: Budget,
+    budget: MemoryBudget,
     tls: Option<Encryption>,
     limits: Limits,
     options: ForwardOptions,
@@ -39,11 +41,11 @@ pub(super) struct Proxies {
     /// What TCP proxies read into.
     buffers: Arc<Buffers>,
     runtime: Handle,
-    state: Mutex<State>,
+    state: Mutex<ProxyState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProxyState {
     /// Bound, and not served yet.
     bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
     served: HashMap<ProxyName, Served>,
@@ -70,7 +72,7 @@ struct Served {
     serving: JoinHandle<()>,
 }
 
-impl fmt::Debug for Proxies {
+impl fmt::Debug for ProxyListeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxies").finish_non_exhaustive()
     }
@@ -78,23 +80,23 @@ impl fmt::Debug for Proxies {
 
 /// Binds the listener of a proxy.
 pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
-    let address = Address { ip: Some(proxy.listen.ip()), port: proxy.listen.port() };
+    let address = BindAddress { ip: Some(proxy.listen.ip()), port: proxy.listen.port() };
     let listener = PartitionedListener::bind(address, true)?;
     listener.enlarge_buffers();
     Ok(listener)
 }
 
-impl Proxies {
+impl ProxyListeners {
     /// Holds listeners that were bound at the start, and those to come. Called within a runtime.
     pub(super) fn new(
         app: Arc<App>,
-        (budget, tls): (Budget, Option<Encryption>),
+        (budget, tls): (MemoryBudget, Option<Encryption>),
         (limits, options): (Limits, ForwardOptions),
         own: OwnListeners,
         bound: Vec<(Proxy, PartitionedListener)>,
     ) -> Self {
         let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
-        let state = Mutex::new(State { bound, ..State::default() });
+        let state = Mutex::new(ProxyState { bound, ..ProxyState::default() });
         let (runtime, buffers) = (Handle::current(), Arc::default());
         Self { app, budget, tls, limits, options, own, buffers, runtime, state }
     }
@@ -155,7 +157,7 @@ impl Proxies {
     pub(super) async fn finish(&self, until: Instant) {
         let served: Vec<Served> = self.state().served.drain().map(|(_, served)| served).collect();
         for served in &served {
-            served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+            served.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
         }
         for served in served {
             // A task that panicked has reported it.
@@ -163,7 +165,7 @@ impl Proxies {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,8 +207,8 @@ impl Proxies {
         slot: Slot,
         upstream: &Exchangeable,
         conditions: watch::Receiver<Conditions>,
-    ) -> listener::Service {
-        listener::Service {
+    ) -> listener::ListenerService {
+        listener::ListenerService {
             name: name.as_str().into(),
             listener_metrics: self.app.metrics.http_proxy(name.as_str()),
             routes: proxy_routes(&self.app, slot, upstream.clone()),
@@ -217,7 +219,10 @@ impl Proxies {
             files: spare_files(true),
             transparent: true,
             metrics: self.app.metrics.clone(),
-            faulted: Some(Faulted { engine: self.app.engine.clone(), listener: ListenerId::Proxy(slot) }),
+            faulted: Some(ListenerFaults {
+                engine: self.app.engine.clone(),
+                listener: ListenerId::Proxy(slot),
+            }),
             speaks_http2: true,
             tls: self.tls.clone(),
             conditions,
@@ -258,16 +263,16 @@ impl Proxies {
         self.own.remove(served.local);
         self.app.metrics.retire_proxy(served.proxy.name.as_str());
         let until = Instant::now() + GRACE;
-        served.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        served.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
         draining.push((served.serving, served.conditions, served.rules));
     }
 }
 
-impl ProxyHost for Proxies {
+impl ProxyHost for ProxyListeners {
     fn open(&self, wanted: &[Proxy]) -> Result<(), Errors> {
         let _runtime = self.runtime.enter();
         let mut state = self.state();
-        let has_socket = |state: &State, proxy: &Proxy| {
+        let has_socket = |state: &ProxyState, proxy: &Proxy| {
             let served =
                 state.served.get(&proxy.name).is_some_and(|served| served.proxy.listen == proxy.listen);
             served
@@ -306,7 +311,7 @@ impl ProxyHost for Proxies {
     fn serve(&self, wanted: &[Proxy]) {
         let _runtime = self.runtime.enter();
         let mut state = self.state();
-        let State { bound, served, draining } = &mut *state;
+        let ProxyState { bound, served, draining } = &mut *state;
         draining.retain(|(serving, ..)| !serving.is_finished());
         let is_wanted = |of: &Served| {
             wanted.iter().any(|proxy| proxy.name == of.proxy.name && proxy.listen == of.proxy.listen)

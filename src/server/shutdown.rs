@@ -8,24 +8,24 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use super::process::{Ending, term};
-use super::proxies::Proxies;
+use super::process::{ProcessEnding, term};
+use super::proxies::ProxyListeners;
 use super::signals::Signals;
 use crate::clock::Timer;
 use crate::engine::Engine;
-use crate::env::Process;
-use crate::listener::{Conditions, Stage};
+use crate::env::ProcessSettings;
+use crate::listener::{Conditions, ProcessStage};
 use crate::telemetry::metrics::Metrics;
 
 /// Why the service ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ShutdownReason {
     /// A signal asked for it, and what was under way has ended or had its time.
     Drained,
     /// A second signal did.
     AtOnce,
     /// A rule ends the process.
-    ByRule(Ending),
+    ByRule(ProcessEnding),
 }
 
 /// How the shutdown is reported, and how long it may take.
@@ -38,7 +38,7 @@ pub(super) struct Shutdown {
     delay: Duration,
     /// How long requests in progress may take after that.
     grace: Duration,
-    proxies: Arc<Proxies>,
+    proxies: Arc<ProxyListeners>,
 }
 
 impl Shutdown {
@@ -47,8 +47,8 @@ impl Shutdown {
         metrics: Arc<Metrics>,
         timer: Timer,
         conditions: watch::Sender<Conditions>,
-        process: &Process,
-        proxies: Arc<Proxies>,
+        process: &ProcessSettings,
+        proxies: Arc<ProxyListeners>,
     ) -> Self {
         Self {
             engine,
@@ -62,17 +62,17 @@ impl Shutdown {
     }
 
     /// Waits for a signal that no rule ignores, then drains until `serving` ends.
-    pub(super) async fn run(self, mut signals: Signals, serving: JoinHandle<()>) -> End {
+    pub(super) async fn run(self, mut signals: Signals, serving: JoinHandle<()>) -> ShutdownReason {
         let mut others = signals.clone();
         let is_termination = tokio::select! {
             () = term::accepted(&self.engine, &self.timer, &mut signals) => true,
             () = others.interrupted() => false,
         };
         tokio::select! {
-            () = self.drain(is_termination, serving) => End::Drained,
+            () = self.drain(is_termination, serving) => ShutdownReason::Drained,
             () = others.another() => {
                 warn!("a second signal: ending at once");
-                End::AtOnce
+                ShutdownReason::AtOnce
             }
         }
     }
@@ -80,7 +80,7 @@ impl Shutdown {
     async fn drain(&self, is_termination: bool, serving: JoinHandle<()>) {
         let leave = || {
             self.metrics.set_draining();
-            self.conditions.send_modify(|conditions| conditions.stage = Stage::Leaving);
+            self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Leaving);
         };
         if is_termination {
             term::put_off(&self.engine, &self.timer, leave).await;
@@ -90,7 +90,7 @@ impl Shutdown {
         info!(?delay, ?grace, "ending: readiness fails");
         sleep(*delay).await;
         let until = Instant::now() + *grace;
-        self.conditions.send_modify(|conditions| conditions.stage = Stage::Draining(until));
+        self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
         // A task that panicked has reported it; the shutdown goes on.
         let _ = serving.await;
         // What calls through proxies may take as long to end as we.

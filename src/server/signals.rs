@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 /// How often each signal has arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+struct SignalCounts {
     terminations: u32,
     interrupts: u32,
 }
 
-impl Counts {
+impl SignalCounts {
     const fn total(self) -> u32 {
         self.terminations.saturating_add(self.interrupts)
     }
@@ -21,7 +21,7 @@ impl Counts {
 
 /// The signals that have arrived, and those to come.
 #[derive(Clone, Debug)]
-pub struct Signals(watch::Receiver<Counts>);
+pub struct Signals(watch::Receiver<SignalCounts>);
 
 impl Signals {
     /// Counts SIGTERM and SIGINT from here on, for as long as the runtime lives.
@@ -32,7 +32,7 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let (counts, counted) = watch::channel(Counts::default());
+        let (counts, counted) = watch::channel(SignalCounts::default());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -46,7 +46,7 @@ impl Signals {
 
     /// A single SIGTERM, when `asked` ends.
     pub fn once(asked: impl Future<Output = ()> + Send + 'static) -> Self {
-        let (counts, counted) = watch::channel(Counts::default());
+        let (counts, counted) = watch::channel(SignalCounts::default());
         tokio::spawn(async move {
             asked.await;
             counts.send_modify(|counts| counts.terminations = 1);
@@ -76,7 +76,7 @@ impl Signals {
         self.wait(|counts| counts.total() > known).await;
     }
 
-    async fn wait(&mut self, is_there: impl Fn(&Counts) -> bool) {
+    async fn wait(&mut self, is_there: impl Fn(&SignalCounts) -> bool) {
         if self.0.wait_for(is_there).await.is_err() {
             // The counter is gone.
             std::future::pending::<()>().await;

@@ -21,7 +21,7 @@ pub(super) struct Windows {
 
 /// What changed since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(super) struct WindowChanges {
     /// Positions of rules, and whether each is open now. A window that opened and closed again is not among them.
     pub(super) opened_or_closed: Vec<(usize, bool)>,
     /// Whether a partition of some listener is among them.
@@ -44,8 +44,8 @@ impl Windows {
     }
 
     /// Looks at the windows that were due to change by `elapsed`.
-    pub(super) fn advance(&mut self, elapsed: Duration) -> Changed {
-        let mut changed = Changed::default();
+    pub(super) fn advance(&mut self, elapsed: Duration) -> WindowChanges {
+        let mut changed = WindowChanges::default();
         while let Some(Reverse((_, position))) =
             self.edges.peek().copied().filter(|Reverse((at, _))| *at <= elapsed)
         {
@@ -148,7 +148,7 @@ mod tests {
             plan("faults: [{name: a, target: liveness, mode: hang, when: {after: 1s, for: 1s}}]"),
             Duration::ZERO,
         );
-        assert_eq!(windows.advance(Duration::from_secs(3)), Changed::default());
+        assert_eq!(windows.advance(Duration::from_secs(3)), WindowChanges::default());
         assert_eq!(windows.next_change(), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::plan::Errors;
 
 /// A change through the API.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub enum ApiChange {
     /// `{seed, faults: […]}`, which replaces the rules of all other sources.
     PutPlan(Value),
     /// Creates a rule or replaces the one of that name.
@@ -54,7 +54,7 @@ pub enum Change {
 
 /// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangeResult {
     /// Generation of the plan.
     pub generation: u64,
     /// Whether no rule of that name existed.
@@ -65,7 +65,7 @@ pub struct Changed {
 
 /// Why a change was rejected. The previous plan stays in force.
 #[derive(Clone, Debug, Error, PartialEq)]
-pub enum Refusal {
+pub enum ChangeRefusal {
     /// All errors of the change.
     #[error("{0}")]
     Invalid(Errors),

@@ -19,14 +19,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::change::{Change, Changed, Refusal};
+use super::change::{ApiChange, ChangeRefusal, ChangeResult};
 use super::instance::{Instance, epoch};
 use super::layers::Layers;
 use super::merge::{Layer, Merged, check_rule_count};
 use super::overlay::Overlay;
 use super::proxies::ProxyHost;
 use super::state::{SaveError, SaveRequests};
-use super::status::{RuleStatus, SourceStatus, Status};
+use super::status::{RuleStatus, SourceStatus, SourcesStatus};
 use super::summary::summary;
 use crate::clock::Timer;
 use crate::engine::events::{EventKind, Events};
@@ -123,7 +123,7 @@ impl Control {
     }
 
     /// The current status.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> SourcesStatus {
         let inner = self.lock();
         let snapshot = self.0.engine.snapshot();
         let plan = &snapshot.active.plan;
@@ -145,7 +145,7 @@ impl Control {
                 errors: file.map(|file| file.errors.clone()).unwrap_or_default(),
             }
         };
-        Status {
+        SourcesStatus {
             rules: inner.merged.rules.iter().enumerate().map(rule).collect(),
             hidden: inner.merged.hidden.clone(),
             seed: inner.merged.seed,
@@ -182,20 +182,25 @@ impl Control {
     /// # Errors
     ///
     /// Why the change was rejected; nothing has changed then.
-    pub fn change(&self, by: &str, expected: Option<&[u64]>, change: Change) -> Result<Changed, Refusal> {
+    pub fn change(
+        &self,
+        by: &str,
+        expected: Option<&[u64]>,
+        change: ApiChange,
+    ) -> Result<ChangeResult, ChangeRefusal> {
         let mut inner = self.lock();
         let generation = self.0.engine.active().generation;
         if expected.is_some_and(|expected| !expected.contains(&generation)) {
-            return Err(Refusal::Stale { generation });
+            return Err(ChangeRefusal::Stale { generation });
         }
         let result = match change {
-            Change::Stop => self.stop(&mut inner, by),
-            Change::Resume => self.resume(&mut inner, by),
-            Change::PutProxy { name, proxy } => self.put_proxy(&mut inner, by, &name, proxy),
-            Change::DeleteProxy { name } => self.delete_proxy(&mut inner, by, &name),
+            ApiChange::Stop => self.stop(&mut inner, by),
+            ApiChange::Resume => self.resume(&mut inner, by),
+            ApiChange::PutProxy { name, proxy } => self.put_proxy(&mut inner, by, &name, proxy),
+            ApiChange::DeleteProxy { name } => self.delete_proxy(&mut inner, by, &name),
             change => self.change_rules(&mut inner, by, change),
         };
-        if let Err(Refusal::Invalid(errors)) = &result {
+        if let Err(ChangeRefusal::Invalid(errors)) = &result {
             self.0.metrics.reload(Source::Api, false);
             self.events().refused(Source::Api, by, &errors.lines());
         }

@@ -12,7 +12,7 @@ use crate::clock::wall_clock;
 use crate::engine::Stop;
 use crate::env::Config;
 use crate::fault::Replica;
-use crate::plan::document::{Document, DocumentError, Problem};
+use crate::plan::document::{Document, DocumentError, DocumentProblem};
 use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Source, check_replica, document, read_plan};
 
 /// All sources except the API.
@@ -271,7 +271,8 @@ fn read_text(
 ) -> Result<(RawPlan, Vec<String>), Errors> {
     let Document { value, ambiguous, .. } = match document::parse_document(text, document::MAX_PLAN) {
         // A text of only comments is an empty plan.
-        Ok(Document { value: Value::Null, .. }) | Err(DocumentError { problem: Problem::Count(0), .. }) => {
+        Ok(Document { value: Value::Null, .. })
+        | Err(DocumentError { problem: DocumentProblem::Count(0), .. }) => {
             return Ok((RawPlan::default(), Vec::new()));
         }
         Ok(document) => document,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::merge::{Layer, Merged};
 use crate::fault::{Rule, RuleName};
 use crate::plan::{
-    ConfigError, Entry, Errors, Proxy, RawPlan, Reason, Source, read_entry, read_plan, write_rule,
+    ConfigError, Errors, PlanEntry, Proxy, RawPlan, Reason, Source, read_entry, read_plan, write_rule,
 };
 use crate::units::{self, Bare};
 
@@ -88,11 +88,11 @@ impl Overlay {
         let (Ok(entry), true) = (entry, errors.is_empty()) else { return Err(errors) };
         self.plan.disabled.retain(|disabled| disabled != name);
         match entry {
-            Entry::Rule(rule) => match self.plan.rules.iter_mut().find(|known| known.name() == name) {
+            PlanEntry::Rule(rule) => match self.plan.rules.iter_mut().find(|known| known.name() == name) {
                 Some(known) => *known = *rule,
                 None => self.plan.rules.push(*rule),
             },
-            Entry::Disabled(_) => self.hide(name),
+            PlanEntry::Disabled(_) => self.hide(name),
         }
         match ttl.ok().flatten() {
             Some(ttl) => self.ends.insert(name.clone(), Instant::now() + ttl),

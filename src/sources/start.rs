@@ -7,13 +7,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::container::ContainerCheck;
-use super::state::{self, Origins, Restored, Saver, State, StateDir};
-use super::watch::{self, Content, Watcher};
+use super::state::{self, Origins, Restored, SavedState, Saver, StateDir};
+use super::watch::{self, PollResult, Watcher};
 use super::{Control, Instance, Layers, epoch};
 use crate::clock::wall_clock;
 use crate::engine::{Active, Engine};
 use crate::env::{Config, PROCESS_VARIABLES, Token};
-use crate::fault::{ActivePlan, Counts, Origin, Rule};
+use crate::fault::{ActivePlan, Origin, RequestCounts, Rule};
 use crate::file::{self, FileError};
 use crate::plan::document::MAX_PLAN;
 use crate::plan::{ConfigError, Errors, Reason, Source, write_rule};
@@ -113,7 +113,7 @@ pub fn start(config: &Config, kept: EarlierStarts, drawn_seed: u64) -> Result<St
     let mut layers = Layers::new(config);
     let paths: Vec<(Source, PathBuf)> =
         layers.paths().map(|(source, path)| (source, path.to_owned())).collect();
-    let contents: Vec<Content> = paths.iter().map(|(_, path)| watch::read(path)).collect();
+    let contents: Vec<PollResult> = paths.iter().map(|(_, path)| watch::read(path)).collect();
     for ((source, _), content) in paths.iter().zip(&contents) {
         // `Control::new` logs the errors.
         let _ = layers.read(*source, as_read(content));
@@ -173,15 +173,15 @@ pub fn running(
     Ok((engine, metrics, control))
 }
 
-fn as_read(content: &Content) -> Result<Option<&str>, &str> {
+fn as_read(content: &PollResult) -> Result<Option<&str>, &str> {
     match content {
-        Content::Missing => Ok(None),
-        Content::Text(text) => Ok(Some(text)),
-        Content::Unreadable(reason) => Err(reason),
+        PollResult::Missing => Ok(None),
+        PollResult::Text(text) => Ok(Some(text)),
+        PollResult::Unreadable(reason) => Err(reason),
     }
 }
 
-fn watch(control: &Control, sources: Vec<Source>, files: Vec<(PathBuf, Content)>) -> Option<Watcher> {
+fn watch(control: &Control, sources: Vec<Source>, files: Vec<(PathBuf, PollResult)>) -> Option<Watcher> {
     let control = control.clone();
     let report = move |position: usize, content| control.read(sources[position], as_read(&content));
     watch::spawn(files, report).inspect_err(|error| error!(%error, "files are not watched")).ok()
@@ -203,7 +203,7 @@ fn restored_origin(restored: &Restored, rule: &Rule) -> Option<Origin> {
 }
 
 /// The number of requests that a rule's match admitted in earlier starts.
-fn restored_matched(restored: &Restored, rule: &Rule) -> Option<Counts> {
+fn restored_matched(restored: &Restored, rule: &Rule) -> Option<RequestCounts> {
     rule.request_match()?;
     restored.matched.get(restored_position(restored, rule)?).cloned()
 }
@@ -214,7 +214,7 @@ fn restored_position(restored: &Restored, rule: &Rule) -> Option<usize> {
 }
 
 /// Numbers of matching requests by position; empty if no rule has a match.
-fn matched(active: &Active) -> Vec<Counts> {
+fn matched(active: &Active) -> Vec<RequestCounts> {
     let has_match = active.plan.rules().any(|rule| rule.request_match().is_some());
     let positions = if has_match { 0..active.plan.len() } else { 0..0 };
     positions.map(|position| active.matched(position).unwrap_or_default()).collect()
@@ -234,7 +234,7 @@ fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
                 rules.map(|(at, rule)| (write_rule(rule).to_string(), plan.origin(at).clone())).collect();
             *written = (generation, origins);
         }
-        State {
+        SavedState {
             elapsed: snapshot.elapsed,
             counts: snapshot.counts,
             proxies: plan.proxies().clone(),

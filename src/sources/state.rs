@@ -23,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Stop;
-use crate::fault::{Counts, Origin, Proxies, Timestamp};
+use crate::fault::{Origin, Proxies, RequestCounts, Timestamp};
 use crate::file::{self, FileError, Links};
 
-use format::Record;
+use format::StateRecord;
 pub use saver::{SaveError, SaveRequests, Saver, spawn};
 
 const CURRENT: &str = "state.json";
@@ -49,30 +49,30 @@ pub struct Restored {
     /// years.
     pub elapsed: Duration,
     /// Requests before this start.
-    pub counts: Counts,
+    pub counts: RequestCounts,
     /// Proxies of the counts, by slot.
     pub proxies: Proxies,
     /// Each rule that was in force, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
     /// The number of requests that each rule's match has admitted since then; empty if no rule has a match.
-    pub matched: Vec<Counts>,
+    pub matched: Vec<RequestCounts>,
     /// The stop made through the API that has not ended.
     pub stop: Option<Stop>,
 }
 
 /// The state to save.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
+pub struct SavedState {
     /// Time since the first start of the container.
     pub elapsed: Duration,
     /// Requests since then.
-    pub counts: Counts,
+    pub counts: RequestCounts,
     /// Proxies of the counts, by slot.
     pub proxies: Proxies,
     /// Each rule of the plan, as JSON of [`write_rule`](crate::plan::write_rule), with its origin.
     pub origins: Origins,
     /// The number of requests that each rule's match has admitted since then; empty if no rule has a match.
-    pub matched: Vec<Counts>,
+    pub matched: Vec<RequestCounts>,
     /// The stop made through the API, if any.
     pub stop: Option<Stop>,
 }
@@ -104,9 +104,9 @@ impl StateDir {
         let counted = current.as_ref().ok().and_then(|bytes| format::at_next_start(bytes.as_ref()?, now));
         let is_counted = counted.is_some_and(|text| this.put(CURRENT, text.as_bytes()).is_ok());
         let (record, previous) = this.read_latest(current, &mut wrong);
-        if let Some(Record { starts, saved, state }) = record {
+        if let Some(StateRecord { starts, saved, state }) = record {
             let elapsed = format::elapsed_at(now, saved, state.elapsed);
-            let State { counts, proxies, origins, matched, stop, .. } = state;
+            let SavedState { counts, proxies, origins, matched, stop, .. } = state;
             restored = Restored { starts, elapsed, counts, proxies, origins, matched, stop };
         }
         this.starts = restored.starts.saturating_add(1);
@@ -114,7 +114,7 @@ impl StateDir {
             Ok(())
         } else {
             let Restored { elapsed, counts, proxies, origins, matched, stop, .. } = restored.clone();
-            this.save(&State { elapsed, counts, proxies, origins, matched, stop }, now)
+            this.save(&SavedState { elapsed, counts, proxies, origins, matched, stop }, now)
         };
         if let Err(error) = saved {
             wrong.push(format!("{} cannot be written: {error}", this.file(CURRENT).display()));
@@ -132,7 +132,7 @@ impl StateDir {
     /// # Errors
     ///
     /// The state cannot be written, or exceeds 8 MiB.
-    pub fn save(&mut self, state: &State, now: Timestamp) -> io::Result<()> {
+    pub fn save(&mut self, state: &SavedState, now: Timestamp) -> io::Result<()> {
         self.put(CURRENT, format::encode(self.starts, now, state)?.as_bytes())
     }
 
@@ -162,7 +162,7 @@ impl StateDir {
         &self,
         current: Result<Option<Vec<u8>>, String>,
         wrong: &mut Vec<String>,
-    ) -> (Option<Record>, Option<Vec<u8>>) {
+    ) -> (Option<StateRecord>, Option<Vec<u8>>) {
         let decoded = |bytes: Vec<u8>| format::decode(&bytes).map(|record| (record, bytes));
         let damage = match current.and_then(|bytes| bytes.map(decoded).transpose()) {
             Ok(Some((record, bytes))) => return (Some(record), Some(bytes)),

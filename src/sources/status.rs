@@ -9,7 +9,7 @@ use crate::plan::Source;
 
 /// The status of all sources at one instant.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct SourcesStatus {
     /// Plan, clock, counts and the stop, if any.
     pub snapshot: Snapshot,
     /// In the order of the plan.

@@ -49,7 +49,7 @@ pub enum VolumeError {
 
 /// An entry of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+struct MountEntry {
     /// Device and path on it, which identify the volume.
     origin: (String, String),
     point: PathBuf,
@@ -74,7 +74,7 @@ pub fn all(state: Option<&Path>) -> Vec<PathBuf> {
     points.filter(|point| find(&mounts, point, state).is_ok()).collect()
 }
 
-fn find(mounts: &[Mount], path: &Path, state: Option<&Path>) -> Result<(), VolumeError> {
+fn find(mounts: &[MountEntry], path: &Path, state: Option<&Path>) -> Result<(), VolumeError> {
     if path == Path::new("/") {
         return Err(VolumeError::Root);
     }
@@ -84,7 +84,7 @@ fn find(mounts: &[Mount], path: &Path, state: Option<&Path>) -> Result<(), Volum
         return Err(VolumeError::Kind(mount.kind.clone()));
     }
     let of_state = state.and_then(|state| {
-        let holds = |mount: &&Mount| state.starts_with(&mount.point);
+        let holds = |mount: &&MountEntry| state.starts_with(&mount.point);
         mounts.iter().filter(holds).max_by_key(|mount| mount.point.as_os_str().len())
     });
     if of_state.is_some_and(|of_state| of_state.origin == mount.origin) {
@@ -93,16 +93,16 @@ fn find(mounts: &[Mount], path: &Path, state: Option<&Path>) -> Result<(), Volum
     Ok(())
 }
 
-fn mounts() -> Vec<Mount> {
+fn mounts() -> Vec<MountEntry> {
     parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
 /// Parses lines in the format of proc(5): `36 35 98:0 /root /point options … - type source options`.
-fn parse(text: &str) -> Vec<Mount> {
+fn parse(text: &str) -> Vec<MountEntry> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
         let fields: Vec<&str> = before.split(' ').collect();
-        Some(Mount {
+        Some(MountEntry {
             origin: ((*fields.get(2)?).to_owned(), (*fields.get(3)?).to_owned()),
             point: unescaped(fields.get(4)?).into(),
             kind: after.split(' ').next()?.to_owned(),

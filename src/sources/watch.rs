@@ -28,7 +28,7 @@ const STACK: usize = 1 << 20;
 
 /// The result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum PollResult {
     /// Nothing at that path, or a dangling symbolic link.
     Missing,
     /// The complete text.
@@ -38,11 +38,11 @@ pub enum Content {
 }
 
 /// Reads a file once, like the watcher: at most [`MAX_PLAN`] bytes of UTF-8.
-pub fn read(path: &Path) -> Content {
+pub fn read(path: &Path) -> PollResult {
     match file::read_text(path, MAX_PLAN) {
-        Ok(text) => Content::Text(text),
-        Err(FileError::Missing) => Content::Missing,
-        Err(error) => Content::Unreadable(error.to_string()),
+        Ok(text) => PollResult::Text(text),
+        Err(FileError::Missing) => PollResult::Missing,
+        Err(error) => PollResult::Unreadable(error.to_string()),
     }
 }
 
@@ -56,8 +56,8 @@ pub fn read(path: &Path) -> Content {
 ///
 /// The thread cannot be started.
 pub fn spawn(
-    paths: Vec<(PathBuf, Content)>,
-    mut report: impl FnMut(usize, Content) + Send + 'static,
+    paths: Vec<(PathBuf, PollResult)>,
+    mut report: impl FnMut(usize, PollResult) + Send + 'static,
 ) -> io::Result<Watcher> {
     if paths.is_empty() {
         return Ok(Watcher { refresh: None });
@@ -134,11 +134,11 @@ impl From<&Metadata> for FileStamp {
 struct WatchedFile {
     path: PathBuf,
     /// The last reported content.
-    reported: Content,
+    reported: PollResult,
     /// Whether to report it, changed or not.
     due: bool,
     /// Content that is not text, seen once.
-    doubted: Option<Content>,
+    doubted: Option<PollResult>,
     /// The metadata at the last polls, and when it was first seen.
     stamp: Option<(FileStamp, Instant)>,
     /// Whether the file need not be read again while its metadata is unchanged.
@@ -146,7 +146,7 @@ struct WatchedFile {
 }
 
 impl WatchedFile {
-    fn new(path: PathBuf, first: Content) -> Self {
+    fn new(path: PathBuf, first: PollResult) -> Self {
         Self { path, reported: first, due: false, doubted: None, stamp: None, settled: false }
     }
 
@@ -156,11 +156,15 @@ impl WatchedFile {
     }
 
     /// Polls the file and returns what to report.
-    fn poll(&mut self, now: Instant) -> Option<Content> {
+    fn poll(&mut self, now: Instant) -> Option<PollResult> {
         self.poll_with(FileStamp::of, now)
     }
 
-    fn poll_with(&mut self, stamp_of: impl Fn(&Path) -> Option<FileStamp>, now: Instant) -> Option<Content> {
+    fn poll_with(
+        &mut self,
+        stamp_of: impl Fn(&Path) -> Option<FileStamp>,
+        now: Instant,
+    ) -> Option<PollResult> {
         let stamp = stamp_of(&self.path);
         let since = match self.stamp {
             Some((last, since)) if Some(last) == stamp => {
@@ -173,7 +177,7 @@ impl WatchedFile {
         };
         self.stamp = stamp.map(|stamp| (stamp, since));
         let content = read(&self.path);
-        let is_text = matches!(content, Content::Text(_));
+        let is_text = matches!(content, PollResult::Text(_));
         // An unreadable file may become readable without a change that `stat` shows.
         self.settled = is_text && now.duration_since(since) >= SETTLE_TIME;
         if content == self.reported && !self.due {

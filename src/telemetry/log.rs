@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The installed log.
 #[derive(Debug)]
-pub struct Log(Arc<Queue>);
+pub struct Log(Arc<LogQueue>);
 
 #[derive(Debug)]
 enum Message {
@@ -45,7 +45,7 @@ pub struct Style {
 
 /// Installs the log for events of this level and above. A second call has no effect.
 pub fn init(level: tracing::Level, style: Style) -> Log {
-    let queue = Arc::new(Queue::default());
+    let queue = Arc::new(LogQueue::default());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
         .with_target(false)
@@ -74,7 +74,7 @@ impl Log {
 
 /// Lines to be written, and the state of the writing thread.
 #[derive(Debug, Default)]
-struct Queue {
+struct LogQueue {
     waiting: Mutex<Waiting>,
     /// Notified when a message is added.
     more: Condvar,
@@ -89,7 +89,7 @@ struct Waiting {
     writing: bool,
 }
 
-impl Queue {
+impl LogQueue {
     /// Adds a message; false if the queue is full.
     fn send(self: &Arc<Self>, message: Message) -> bool {
         let mut waiting = self.lock();
@@ -140,20 +140,20 @@ impl Queue {
 }
 
 /// Creates a writer for each line.
-struct Lines(Arc<Queue>);
+struct Lines(Arc<LogQueue>);
 
 /// A writer that adds one line to the queue.
-struct Line<'a>(&'a Arc<Queue>);
+struct LogLine<'a>(&'a Arc<LogQueue>);
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line<'a>;
+    type Writer = LogLine<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(&self.0)
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine(&self.0)
     }
 }
 
-impl io::Write for Line<'_> {
+impl io::Write for LogLine<'_> {
     /// A line arrives in a single call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !self.0.send(Message::Line(line.to_vec())) {
@@ -174,7 +174,7 @@ mod tests {
     /// Longer than a slow, shared machine delays a thread.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn flush(queue: &Arc<Queue>) {
+    fn flush(queue: &Arc<LogQueue>) {
         let (done, written) = channel();
         assert!(queue.send(Message::Flush(done)));
         written.recv_timeout(PATIENCE).unwrap();
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_when_idle_and_comes_back_for_the_next_line() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(LogQueue::default());
         for _ in 0..2 {
             assert!(!queue.lock().writing);
             flush(&queue);

@@ -83,7 +83,7 @@ impl Limit {
 
 /// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// A head with this status code was sent.
     Answered(u16),
     /// The server ended the request without a head.
@@ -101,7 +101,7 @@ struct Reloads {
 
 /// Resources that rules use.
 #[derive(Debug, Default)]
-struct Held {
+struct HeldResources {
     memory: AtomicU64,
     milli_cores: AtomicU64,
     disk: AtomicU64,
@@ -117,7 +117,7 @@ pub struct Metrics {
     reloads: Reloads,
     probe_listener: Arc<ListenerMetrics>,
     draining: AtomicBool,
-    held: Held,
+    held: HeldResources,
     client_memory: AtomicUsize,
     upstreams: Upstreams,
     proxies: ByProxy<ProxyMetrics>,
@@ -151,7 +151,7 @@ impl Metrics {
             reloads: Reloads::default(),
             probe_listener: Arc::default(),
             draining: AtomicBool::new(false),
-            held: Held::default(),
+            held: HeldResources::default(),
             client_memory: AtomicUsize::new(0),
             upstreams: Upstreams { all: ByProxy::default(), durations: of_upstreams },
             proxies: ByProxy::default(),
@@ -159,7 +159,13 @@ impl Metrics {
     }
 
     /// Counts a request that has ended, `duration` after its head came in.
-    pub fn request(&self, target: impl Into<TargetId>, client: Client, outcome: Outcome, duration: Duration) {
+    pub fn request(
+        &self,
+        target: impl Into<TargetId>,
+        client: Client,
+        outcome: RequestOutcome,
+        duration: Duration,
+    ) {
         match target.into() {
             TargetId::Class(class) => self.targets.class(class).count(client, outcome, duration),
             TargetId::Proxy(slot) => {

@@ -15,8 +15,8 @@ use kube_probesim::fault::{
     RequestWindow, Rule, RuleName, Seed, Target, Targets, TimeWindow, Trigger,
 };
 use kube_probesim::kubelet::{
-    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
-    Span, Timing,
+    ContainerRole, ContainerSpec, DurationRange, Pod, PodEvent, PodEventKind, PodSpec, ProbeEndpoint,
+    ProbeHandler, ProbeKind, ProbeSpec, Program, Timing,
 };
 
 const fn s(seconds: u64) -> Duration {
@@ -66,24 +66,24 @@ fn program(rules: Vec<Rule>) -> Program {
     Program::new(active(rules))
 }
 
-fn http(target: Target) -> Handler {
-    Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet }
+fn http(target: Target) -> ProbeHandler {
+    ProbeHandler::Http { server: 0, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet }
 }
 
 /// A probe of our port with period, timeout and failure threshold.
-fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
-    Probe { period, failure_threshold, ..Probe::new(http(target)) }
+fn probe(target: Target, period: u32, failure_threshold: u32) -> ProbeSpec {
+    ProbeSpec { period, failure_threshold, ..ProbeSpec::new(http(target)) }
 }
 
-fn liveness(period: u32, failure_threshold: u32) -> Option<Probe> {
+fn liveness(period: u32, failure_threshold: u32) -> Option<ProbeSpec> {
     Some(probe(Target::Liveness, period, failure_threshold))
 }
 
-fn readiness(period: u32, failure_threshold: u32) -> Option<Probe> {
+fn readiness(period: u32, failure_threshold: u32) -> Option<ProbeSpec> {
     Some(probe(Target::Readiness, period, failure_threshold))
 }
 
-fn startup(period: u32, failure_threshold: u32) -> Option<Probe> {
+fn startup(period: u32, failure_threshold: u32) -> Option<ProbeSpec> {
     Some(probe(Target::Startup, period, failure_threshold))
 }
 
@@ -94,7 +94,7 @@ fn ours(rules: Vec<Rule>) -> ContainerSpec {
 /// A node that takes no time, so that a container starts 1 s after its Pod came, and again at once.
 fn exact() -> Timing {
     Timing {
-        first_start: Span::fixed(s(1)),
+        first_start: DurationRange::fixed(s(1)),
         late_listener: 0.0,
         container_start: Duration::ZERO,
         relist: Duration::ZERO,
@@ -106,14 +106,14 @@ fn spec(container: ContainerSpec) -> PodSpec {
     PodSpec { timing: exact(), ..PodSpec::new(vec![container]) }
 }
 
-fn run_with(pod: PodSpec, seed: u64, until: Duration) -> (Pod, Vec<Event>) {
+fn run_with(pod: PodSpec, seed: u64, until: Duration) -> (Pod, Vec<PodEvent>) {
     let mut pod = Pod::new(pod, Draws::of(Seed(seed), "kubelet"));
     let mut events = Vec::new();
     pod.run(until, &mut |event| events.push(event));
     (pod, events)
 }
 
-fn run(container: ContainerSpec, until: Duration) -> (Pod, Vec<Event>) {
+fn run(container: ContainerSpec, until: Duration) -> (Pod, Vec<PodEvent>) {
     run_with(spec(container), 1, until)
 }
 
@@ -128,26 +128,26 @@ fn probed() -> ContainerSpec {
 }
 
 /// When events of a kind were, in seconds.
-fn times(events: &[Event], sort: impl Fn(&PodEventKind) -> bool) -> Vec<f64> {
+fn times(events: &[PodEvent], sort: impl Fn(&PodEventKind) -> bool) -> Vec<f64> {
     events.iter().filter(|event| sort(&event.kind)).map(|event| event.at.as_secs_f64()).collect()
 }
 
-fn starts(events: &[Event]) -> Vec<f64> {
+fn starts(events: &[PodEvent]) -> Vec<f64> {
     times(events, |what| matches!(what, PodEventKind::Started { .. }))
 }
 
-fn kills(events: &[Event]) -> Vec<f64> {
+fn kills(events: &[PodEvent]) -> Vec<f64> {
     times(events, |what| matches!(what, PodEventKind::Killing { .. }))
 }
 
-fn failures(events: &[Event], kind: ProbeKind) -> Vec<f64> {
+fn failures(events: &[PodEvent], kind: ProbeKind) -> Vec<f64> {
     times(
         events,
         |what| matches!(what, PodEventKind::Unhealthy { probe, error: false, .. } if *probe == kind),
     )
 }
 
-fn pod_ready(events: &[Event]) -> Vec<(f64, bool)> {
+fn pod_ready(events: &[PodEvent]) -> Vec<(f64, bool)> {
     events
         .iter()
         .filter_map(|event| match event.kind {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in helpers of tests, a panic is the failure")]
 
 use kube_probesim::fault::{Client, Target};
-use kube_probesim::kubelet::{Endpoint, Handler, Probe, RestartPolicy, Transport};
+use kube_probesim::kubelet::{ProbeEndpoint, ProbeHandler, ProbeSpec, RestartPolicy, Transport};
 use kube_probesim::predict::manifest::{Input, MAX_INPUT, Manifests, Problem, read, read_as};
 use kube_probesim::predict::{Kind, PodName, Workload};
 
@@ -66,7 +66,7 @@ fn indented(text: &str, by: usize) -> String {
     text.lines().fold(String::new(), |out, line| out + &" ".repeat(by) + line + "\n")
 }
 
-fn readiness(workload: &Workload, position: usize) -> &Probe {
+fn readiness(workload: &Workload, position: usize) -> &ProbeSpec {
     let probe = workload.pod.containers[position].readiness.as_ref();
     probe.unwrap_or_else(|| panic!("no readiness probe: {workload:?}"))
 }

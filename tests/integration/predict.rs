@@ -15,7 +15,9 @@ mod run;
 use std::time::Duration;
 
 use kube_probesim::fault::{ActivePlan, Client, Plan, Seed, Target};
-use kube_probesim::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Probe, ProbeKind, Program};
+use kube_probesim::kubelet::{
+    ContainerSpec, PodSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Program,
+};
 use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
 use kube_probesim::predict::workload::OurContainer;
 use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
@@ -25,9 +27,10 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn probe(target: Target, period: u32, failure_threshold: u32) -> Probe {
-    let handler = Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet };
-    Probe { period, failure_threshold, ..Probe::new(handler) }
+fn probe(target: Target, period: u32, failure_threshold: u32) -> ProbeSpec {
+    let handler =
+        ProbeHandler::Http { server: 0, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet };
+    ProbeSpec { period, failure_threshold, ..ProbeSpec::new(handler) }
 }
 
 /// A workload of one container with this environment, liveness and readiness with period 10 and threshold 3.
@@ -56,7 +59,7 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
 }
 
 /// The liveness probe of the container.
-fn liveness(workload: &mut Workload) -> &mut Probe {
+fn liveness(workload: &mut Workload) -> &mut ProbeSpec {
     workload.pod.containers[0].liveness.as_mut().unwrap()
 }
 

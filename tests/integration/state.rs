@@ -14,8 +14,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kube_probesim::clock::wall_clock;
-use kube_probesim::fault::{Client, Counts, Origin, Target, Timestamp};
-use kube_probesim::sources::state::{self, Restored, State, StateDir};
+use kube_probesim::fault::{Client, Origin, RequestCounts, Target, Timestamp};
+use kube_probesim::sources::state::{self, Restored, SavedState, StateDir};
 use serde_json::json;
 
 /// Longer than anything that should happen takes on a slow, shared machine.
@@ -32,21 +32,21 @@ fn directory(test: &str) -> PathBuf {
     path
 }
 
-fn counts(requests: u64) -> Counts {
-    let mut counts = Counts::default();
+fn counts(requests: u64) -> RequestCounts {
+    let mut counts = RequestCounts::default();
     counts.set(Target::Readiness, Client::Kubelet, requests);
     counts
 }
 
-fn requests(counts: &Counts) -> u64 {
+fn requests(counts: &RequestCounts) -> u64 {
     counts.get(Target::Readiness, Client::Kubelet)
 }
 
-fn present(elapsed: Duration, requests: u64) -> State {
+fn present(elapsed: Duration, requests: u64) -> SavedState {
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status", "burst": 1.1 });
     let origin = Origin { elapsed: Duration::from_millis(1), counts: counts(3), starts: 1 };
     let origins = [(rule.to_string(), origin)].into();
-    State { elapsed, counts: counts(requests), origins, ..State::default() }
+    SavedState { elapsed, counts: counts(requests), origins, ..SavedState::default() }
 }
 
 /// A start that has to find nothing wrong.

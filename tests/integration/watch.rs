@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kube_probesim::sources::watch::{self, Content, Watcher};
+use kube_probesim::sources::watch::{self, PollResult, Watcher};
 
 /// Longer than anything that should happen takes on a slow, shared machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ fn directory(test: &str) -> PathBuf {
 /// A watched file and what was told of it.
 struct Watched {
     watcher: Watcher,
-    told: Receiver<Content>,
+    told: Receiver<PollResult>,
 }
 
 impl Watched {
@@ -45,12 +45,12 @@ impl Watched {
         Self { watcher: watch::spawn(vec![(path.to_owned(), first)], tell).unwrap(), told }
     }
 
-    fn next(&self) -> Content {
+    fn next(&self) -> PollResult {
         self.told.recv_timeout(PATIENCE).unwrap()
     }
 
     /// What is told until it is `last`, which it has to be in the end.
-    fn until(&self, last: &Content) -> Vec<Content> {
+    fn until(&self, last: &PollResult) -> Vec<PollResult> {
         let mut all = Vec::new();
         while all.last() != Some(last) {
             all.push(self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{last:?} after {all:?}")));
@@ -63,8 +63,8 @@ impl Watched {
     }
 }
 
-fn text(text: &str) -> Content {
-    Content::Text(text.to_owned())
+fn text(text: &str) -> PollResult {
+    PollResult::Text(text.to_owned())
 }
 
 /// A volume as the kubelet's atomic writer keeps it: of a ConfigMap, a Secret, the downward API.
@@ -134,14 +134,14 @@ fn updates_faster_than_the_looks_end_in_the_last_one_without_a_missing_file() {
         sleep(Duration::from_millis(1));
     }
     let told = watched.until(&text(&format!("seed: {number}")));
-    assert!(told.iter().all(|content| matches!(content, Content::Text(_))), "{told:?}");
+    assert!(told.iter().all(|content| matches!(content, PollResult::Text(_))), "{told:?}");
     assert!(told.len() < 40, "one per look at the most: {}", told.len());
 }
 
 #[test]
 fn a_config_map_may_come_later_break_heal_lose_its_key_and_get_it_back() {
     let mut volume = Volume::new(directory("config_map_life"));
-    assert_eq!(watch::read(&volume.file()), Content::Missing);
+    assert_eq!(watch::read(&volume.file()), PollResult::Missing);
     let watched = Watched::new(&volume.file());
     watched.is_silent();
     volume.update(Some(b"seed: 1"));
@@ -149,11 +149,11 @@ fn a_config_map_may_come_later_break_heal_lose_its_key_and_get_it_back() {
     volume.update(Some(b"seed: [1"));
     assert_eq!(watched.next(), text("seed: [1"));
     volume.update(Some(b"seed: \xff"));
-    assert_eq!(watched.next(), Content::Unreadable("is not UTF-8 from byte 6 on".to_owned()));
+    assert_eq!(watched.next(), PollResult::Unreadable("is not UTF-8 from byte 6 on".to_owned()));
     volume.update(Some(b"seed: 2"));
     assert_eq!(watched.next(), text("seed: 2"));
     volume.update(None);
-    assert_eq!(watched.next(), Content::Missing);
+    assert_eq!(watched.next(), PollResult::Missing);
     volume.update(Some(b"seed: 2"));
     assert_eq!(watched.next(), text("seed: 2"));
     watched.is_silent();
@@ -188,13 +188,13 @@ fn a_file_written_in_place_replaced_or_deleted_is_told() {
     fs::rename(path.join("new"), &file).unwrap();
     assert_eq!(watched.next(), text("six"));
     fs::remove_file(&file).unwrap();
-    assert_eq!(watched.next(), Content::Missing);
+    assert_eq!(watched.next(), PollResult::Missing);
     fs::create_dir(&file).unwrap();
-    assert_eq!(watched.next(), Content::Unreadable("is a directory".to_owned()));
+    assert_eq!(watched.next(), PollResult::Unreadable("is a directory".to_owned()));
     fs::remove_dir(&file).unwrap();
     fs::write(path.join("new"), vec![b'#'; 2 << 20]).unwrap();
     fs::rename(path.join("new"), &file).unwrap();
-    assert!(matches!(watched.until(&watch::read(&file)).last(), Some(Content::Unreadable(_))));
+    assert!(matches!(watched.until(&watch::read(&file)).last(), Some(PollResult::Unreadable(_))));
     fs::write(path.join("new"), "ten").unwrap();
     fs::rename(path.join("new"), &file).unwrap();
     assert_eq!(watched.next(), text("ten"));
@@ -215,11 +215,11 @@ fn a_file_written_in_pieces_ends_in_the_whole_of_it() {
     }
     let whole = "ü".repeat(50);
     let told = watched.until(&text(&whole));
-    let part = |content: &Content| match content {
-        Content::Text(text) => whole.starts_with(text),
+    let part = |content: &PollResult| match content {
+        PollResult::Text(text) => whole.starts_with(text),
         // Where this thread has slept for two looks.
-        Content::Unreadable(_) => true,
-        Content::Missing => false,
+        PollResult::Unreadable(_) => true,
+        PollResult::Missing => false,
     };
     assert!(told.iter().all(part), "{told:?}");
 }
@@ -267,7 +267,7 @@ fn lose_and_get_permission(path: &Path) {
     fs::write(&file, "plan").unwrap();
     let watched = Watched::new(&file);
     let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let refused = Content::Unreadable("cannot be read: Permission denied (os error 13)".to_owned());
+    let refused = PollResult::Unreadable("cannot be read: Permission denied (os error 13)".to_owned());
     for (place, without, with) in [(&*file, 0o000, 0o600), (path, 0o600, 0o700)] {
         allow(place, without);
         let told = watched.told.recv_timeout(PATIENCE);

@@ -13,10 +13,10 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
-use crate::cli::shared::{self, ArgumentError, Output};
+use crate::cli::shared::{self, ArgumentError, OutputFormat};
 use crate::fault::{Cut, HandshakeFault};
 use crate::units::{self, Bare};
-pub(super) use error::UsageError;
+pub(super) use error::FaultUsageError;
 pub(super) use proxy::ProxyVerb;
 
 /// Default lifetime of a rule: a drill ends even if its operator has left.
@@ -25,14 +25,14 @@ const DEFAULT_TTL: &str = "15m";
 /// A checked command line.
 #[derive(Debug, PartialEq)]
 pub(super) struct FaultCommand {
-    pub(super) verb: Verb,
+    pub(super) verb: FaultVerb,
     pub(super) admin: Option<String>,
-    pub(super) output: Output,
+    pub(super) output: OutputFormat,
 }
 
 /// What to do.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verb {
+pub(super) enum FaultVerb {
     /// Adds rules; one without a name gets one.
     Add(Vec<Value>),
     List,
@@ -59,14 +59,14 @@ struct Raw {
     file: Option<String>,
     keeps_origins: bool,
     admin: Option<String>,
-    output: Output,
+    output: OutputFormat,
     help: bool,
 }
 
 /// Reads the arguments after the verb; `None` asks for help.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
-) -> Result<Option<FaultCommand>, Vec<UsageError>> {
+) -> Result<Option<FaultCommand>, Vec<FaultUsageError>> {
     let mut parser = Parser::from_args(args);
     let (mut raw, mut errors) = (Raw::default(), Vec::new());
     loop {
@@ -102,16 +102,16 @@ pub(super) fn parse(
     }
 }
 
-fn option(raw: &Raw, option: String) -> UsageError {
+fn option(raw: &Raw, option: String) -> FaultUsageError {
     let verb = ["add", "list", "rm", "stop", "resume", "reset", "watch", "proxy"]
         .into_iter()
         .find(|verb| raw.words.first().is_some_and(|word| word == verb));
-    UsageError::Option(option, verb.unwrap_or_default())
+    FaultUsageError::Option(option, verb.unwrap_or_default())
 }
 
 impl Raw {
     /// An option and its value.
-    fn take(&mut self, long: &str, parser: &mut Parser) -> Result<(), UsageError> {
+    fn take(&mut self, long: &str, parser: &mut Parser) -> Result<(), FaultUsageError> {
         let verb = self.words.first().cloned().unwrap_or_default();
         if long == "keep-origins" && verb == "reset" {
             self.keeps_origins = true;
@@ -147,7 +147,7 @@ impl Raw {
             ("for", _) if value == "ever" => self.forever = true,
             ("for", Some(path)) => {
                 if let Err(error) = units::duration(&value, Bare::Seconds) {
-                    return Err(UsageError::For(value, error));
+                    return Err(FaultUsageError::For(value, error));
                 }
                 fields::put(&mut self.rule, path, value.into());
             }
@@ -160,43 +160,43 @@ impl Raw {
         Ok(())
     }
 
-    fn verb(&mut self) -> Result<Verb, UsageError> {
+    fn verb(&mut self) -> Result<FaultVerb, FaultUsageError> {
         let mut words = std::mem::take(&mut self.words).into_iter();
-        let verb = words.next().ok_or(UsageError::NoVerb)?;
+        let verb = words.next().ok_or(FaultUsageError::NoVerb)?;
         let words: Vec<String> = words.collect();
         let alone = |verb| match words.first() {
             Some(extra) => Err(ArgumentError::Extra(extra.clone()).into()),
             None => Ok(verb),
         };
         match verb.as_str() {
-            "list" | "ls" => alone(Verb::List),
-            "stop" => alone(Verb::Stop),
-            "resume" => alone(Verb::Resume),
-            "reset" => alone(Verb::Reset { renew: !self.keeps_origins }),
-            "watch" => alone(Verb::Watch),
-            "proxy" => proxy::verb(&words, std::mem::take(&mut self.proxy)).map(Verb::Proxy),
-            "rm" if words.is_empty() => Err(UsageError::NoName),
-            "rm" => Ok(Verb::Remove(words)),
+            "list" | "ls" => alone(FaultVerb::List),
+            "stop" => alone(FaultVerb::Stop),
+            "resume" => alone(FaultVerb::Resume),
+            "reset" => alone(FaultVerb::Reset { renew: !self.keeps_origins }),
+            "watch" => alone(FaultVerb::Watch),
+            "proxy" => proxy::verb(&words, std::mem::take(&mut self.proxy)).map(FaultVerb::Proxy),
+            "rm" if words.is_empty() => Err(FaultUsageError::NoName),
+            "rm" => Ok(FaultVerb::Remove(words)),
             "add" => self.add(&words),
-            _ => Err(UsageError::Verb(verb)),
+            _ => Err(FaultUsageError::Verb(verb)),
         }
     }
 
-    fn add(&mut self, targets: &[String]) -> Result<Verb, UsageError> {
+    fn add(&mut self, targets: &[String]) -> Result<FaultVerb, FaultUsageError> {
         let mut rule = std::mem::take(&mut self.rule);
         let ttl = rule.remove("ttl").unwrap_or_else(|| DEFAULT_TTL.into());
         let ttl = (!self.forever).then_some(ttl);
         if let Some(path) = self.file.take() {
             if let Some(option) = self.given.first() {
-                return Err(UsageError::WithFile(option.clone()));
+                return Err(FaultUsageError::WithFile(option.clone()));
             }
             if let Some(target) = targets.first() {
-                return Err(UsageError::WithFile(target.clone()));
+                return Err(FaultUsageError::WithFile(target.clone()));
             }
-            return Ok(Verb::Add(file::rules(&path, ttl.as_ref())?));
+            return Ok(FaultVerb::Add(file::rules(&path, ttl.as_ref())?));
         }
         if targets.is_empty() {
-            return Err(UsageError::NoTarget);
+            return Err(FaultUsageError::NoTarget);
         }
         rule.insert("target".to_owned(), targets.to_vec().into());
         if targets.iter().any(|target| target == "process") {
@@ -204,13 +204,13 @@ impl Raw {
         }
         let is_listener = targets.iter().any(|target| target == "listener");
         match rule.get("mode").and_then(Value::as_str) {
-            None if is_listener => return Err(UsageError::ListenerMode),
+            None if is_listener => return Err(FaultUsageError::ListenerMode),
             Some(mode)
                 if is_listener
                     && Cut::from_name(mode).is_none()
                     && HandshakeFault::from_name(mode).is_none() =>
             {
-                return Err(UsageError::NotOfListener(mode.to_owned()));
+                return Err(FaultUsageError::NotOfListener(mode.to_owned()));
             }
             None if rule.contains_key("status") || !rule.contains_key("delay") => {
                 rule.insert("mode".to_owned(), "status".into());
@@ -220,7 +220,7 @@ impl Raw {
         if let Some(ttl) = ttl {
             rule.insert("ttl".to_owned(), ttl);
         }
-        Ok(Verb::Add(vec![rule.into()]))
+        Ok(FaultVerb::Add(vec![rule.into()]))
     }
 }
 
@@ -229,13 +229,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parsed(line: &str) -> Result<Option<FaultCommand>, Vec<UsageError>> {
+    fn parsed(line: &str) -> Result<Option<FaultCommand>, Vec<FaultUsageError>> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
     fn rule(line: &str) -> Value {
         match parsed(line).unwrap().unwrap().verb {
-            Verb::Add(mut rules) => rules.remove(0),
+            FaultVerb::Add(mut rules) => rules.remove(0),
             other => panic!("{other:?}"),
         }
     }
@@ -304,12 +304,12 @@ mod tests {
     #[test]
     fn other_verbs_take_what_belongs_to_them() {
         let verb = |line| parsed(line).unwrap().map(|request| request.verb);
-        assert_eq!(verb("list"), Some(Verb::List));
-        assert_eq!(verb("rm a b"), Some(Verb::Remove(vec!["a".into(), "b".into()])));
-        assert_eq!((verb("stop"), verb("resume")), (Some(Verb::Stop), Some(Verb::Resume)));
-        assert_eq!(verb("reset"), Some(Verb::Reset { renew: true }));
-        assert_eq!(verb("reset --keep-origins"), Some(Verb::Reset { renew: false }));
-        assert_eq!(verb("watch --admin :9000 --output json"), Some(Verb::Watch));
+        assert_eq!(verb("list"), Some(FaultVerb::List));
+        assert_eq!(verb("rm a b"), Some(FaultVerb::Remove(vec!["a".into(), "b".into()])));
+        assert_eq!((verb("stop"), verb("resume")), (Some(FaultVerb::Stop), Some(FaultVerb::Resume)));
+        assert_eq!(verb("reset"), Some(FaultVerb::Reset { renew: true }));
+        assert_eq!(verb("reset --keep-origins"), Some(FaultVerb::Reset { renew: false }));
+        assert_eq!(verb("watch --admin :9000 --output json"), Some(FaultVerb::Watch));
         assert_eq!(verb("add --help"), None);
         assert_eq!(parsed("list --admin :1 --output json").unwrap().unwrap().admin.as_deref(), Some(":1"));
     }

@@ -69,7 +69,7 @@ impl ClientError {
 
 /// Where to ask, and as whom.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct AdminClient {
     /// The address as it was given.
     shown: String,
     addresses: Vec<SocketAddr>,
@@ -80,7 +80,7 @@ pub(super) struct Client {
 
 /// One request to the API.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     /// A JSON document.
@@ -91,12 +91,12 @@ pub(super) struct Call<'a> {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct ApiReply {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-impl Reply {
+impl ApiReply {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
@@ -119,7 +119,7 @@ impl Reply {
     }
 }
 
-impl Client {
+impl AdminClient {
     /// The admin listener at `address`, or where the service's variables say.
     pub(super) fn new(address: Option<&str>, env: &[(OsString, OsString)]) -> Result<Self, ClientError> {
         let get = |name: &str| {
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// Sends one request and reads its answer.
-    pub(super) fn ask(&self, call: Call<'_>) -> Result<Reply, ClientError> {
+    pub(super) fn ask(&self, call: ApiCall<'_>) -> Result<ApiReply, ClientError> {
         self.runtime.block_on(async {
             let response = self.send(call, None).await?;
             self.reply(response).await
@@ -159,9 +159,9 @@ impl Client {
         &self,
         path: &str,
         report: &mut dyn FnMut(&str) -> io::Result<()>,
-    ) -> Result<Option<Reply>, ClientError> {
+    ) -> Result<Option<ApiReply>, ClientError> {
         self.runtime.block_on(async {
-            let call = Call { method: "GET", path, ..Call::default() };
+            let call = ApiCall { method: "GET", path, ..ApiCall::default() };
             let mut response = self.send(call, Some("text/event-stream")).await?;
             if response.status() != StatusCode::OK {
                 return self.reply(response).await.map(Some);
@@ -186,7 +186,7 @@ impl Client {
         })
     }
 
-    async fn send(&self, call: Call<'_>, accept: Option<&str>) -> Result<Response<Incoming>, ClientError> {
+    async fn send(&self, call: ApiCall<'_>, accept: Option<&str>) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::builder()
             .method(call.method)
             .uri(call.path)
@@ -234,12 +234,12 @@ impl Client {
         Err(self.unreachable(last))
     }
 
-    async fn reply(&self, response: Response<Incoming>) -> Result<Reply, ClientError> {
+    async fn reply(&self, response: Response<Incoming>) -> Result<ApiReply, ClientError> {
         let status = response.status().as_u16();
         let body = timeout(TIMEOUT, Limited::new(response.into_body(), MAX_ANSWER).collect()).await;
         let body = body.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
         let body = body.map_err(|error| self.unreachable(io::Error::other(error)))?.to_bytes();
-        Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
+        Ok(ApiReply { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     fn unreachable(&self, error: io::Error) -> ClientError {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::error::UsageError;
 use crate::cli::fault;
-use crate::cli::shared::{self, ArgumentError, Output, unicode};
+use crate::cli::shared::{self, ArgumentError, OutputFormat, unicode};
 use crate::units;
 
 /// Options with a value that kubectl takes with each of its commands.
@@ -126,7 +126,7 @@ pub(super) struct Options {
     pub(super) container: Option<String>,
     pub(super) executable: Option<String>,
     pub(super) is_dry_run: bool,
-    pub(super) output: Output,
+    pub(super) output: OutputFormat,
 }
 
 /// Options and words as they were written.
@@ -313,7 +313,7 @@ impl Raw {
             arguments.extend(["--file=-", "--for=ever"].map(str::to_owned));
             json!({ "faults": rules }).to_string().into_bytes()
         });
-        if kind != CallKind::Change || self.options.output == Output::Json {
+        if kind != CallKind::Change || self.options.output == OutputFormat::Json {
             arguments.push("--output=json".to_owned());
         }
         Call { kind, arguments, input }
@@ -328,7 +328,7 @@ impl Raw {
         };
         let mut options: Vec<OsString> = rest.map(OsString::from).collect();
         options.extend(self.options.seed.map(|seed| format!("--seed={seed}").into()));
-        if self.options.output == Output::Json {
+        if self.options.output == OutputFormat::Json {
             options.push("--output=json".into());
         }
         Some(Verb::Predict { object, options })

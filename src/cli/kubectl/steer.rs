@@ -13,7 +13,7 @@ use super::pods::{self, Pod};
 use super::process::Kubectl;
 use crate::cli::exit;
 use crate::cli::fault::table;
-use crate::cli::shared::{Output, print_error};
+use crate::cli::shared::{OutputFormat, print_error};
 use crate::cli::text::OneLine;
 use crate::fault::Seed;
 use crate::server::draw_seed;
@@ -51,10 +51,10 @@ pub(super) fn run(
     }
     let answers = fleet::ask(kubectl, options, call, &pods);
     match (options.output, call.kind) {
-        (Output::Json, _) => print_json(&answers, out)?,
-        (Output::Text, CallKind::List) => out.write_all(list(&answers).as_bytes())?,
-        (Output::Text, CallKind::Top) => out.write_all(top(&answers).as_bytes())?,
-        (Output::Text, _) => out.write_all(changes(&answers).as_bytes())?,
+        (OutputFormat::Json, _) => print_json(&answers, out)?,
+        (OutputFormat::Text, CallKind::List) => out.write_all(list(&answers).as_bytes())?,
+        (OutputFormat::Text, CallKind::Top) => out.write_all(top(&answers).as_bytes())?,
+        (OutputFormat::Text, _) => out.write_all(changes(&answers).as_bytes())?,
     }
     let failed = answers.iter().filter(|answer| answer.result.is_err()).count();
     if failed == 0 {
@@ -204,13 +204,13 @@ fn watch(
     Ok(if children.len() < pods.len() { exit::FAILED } else { code })
 }
 
-fn print_event(output: Output, pod: &Pod, line: &str, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_event(output: OutputFormat, pod: &Pod, line: &str, out: &mut dyn Write) -> std::io::Result<()> {
     let event: Value = serde_json::from_str(line).unwrap_or_else(|_| json!({ "kind": line }));
     match output {
-        Output::Json => {
+        OutputFormat::Json => {
             writeln!(out, "{}", json!({"namespace": pod.namespace, "pod": pod.name, "event": event}))?;
         }
-        Output::Text => writeln!(out, "{}  {}", pod.name, OneLine(&table::event(&event)))?,
+        OutputFormat::Text => writeln!(out, "{}  {}", pod.name, OneLine(&table::event(&event)))?,
     }
     out.flush()
 }

@@ -52,12 +52,12 @@ pub(super) enum PredictCommand {
     /// Print the help.
     Help,
     /// Predict.
-    Predict(Box<Arguments>),
+    Predict(Box<PredictArguments>),
 }
 
 /// A checked command line.
 #[derive(Debug, Default)]
-pub(super) struct Arguments {
+pub(super) struct PredictArguments {
     /// Files; `-` is standard input.
     pub(super) files: Vec<OsString>,
     pub(super) options: Options,
@@ -79,7 +79,7 @@ pub(super) struct Arguments {
 
 /// An error in the command line.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum UsageError {
+pub(super) enum PredictUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     #[error("--at {0:?} {1}")]
@@ -111,9 +111,9 @@ pub(super) enum UsageError {
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     stdin_is_terminal: bool,
-) -> Result<PredictCommand, Vec<UsageError>> {
+) -> Result<PredictCommand, Vec<PredictUsageError>> {
     let mut parser = Parser::from_args(args);
-    let mut arguments = Arguments::default();
+    let mut arguments = PredictArguments::default();
     let mut errors = Vec::new();
     loop {
         let taken = match shared::next_argument(&mut parser, &OPTIONS, &FLAGS) {
@@ -131,24 +131,24 @@ pub(super) fn parse(
     }
     if arguments.files.is_empty() {
         if stdin_is_terminal {
-            errors.push(UsageError::NoFile);
+            errors.push(PredictUsageError::NoFile);
         }
         arguments.files.push("-".into());
     }
     if !arguments.against.is_empty() && !matches!(arguments.output, Output::Text | Output::Json) {
-        errors.push(UsageError::Against);
+        errors.push(PredictUsageError::Against);
     }
     errors.extend(
         arguments
             .options
             .outside()
-            .map(|(option, at)| UsageError::Outside(option, at, arguments.options.horizon)),
+            .map(|(option, at)| PredictUsageError::Outside(option, at, arguments.options.horizon)),
     );
     if errors.is_empty() { Ok(PredictCommand::Predict(Box::new(arguments))) } else { Err(errors) }
 }
 
-impl Arguments {
-    fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
+impl PredictArguments {
+    fn take(&mut self, option: &'static str, value: String) -> Result<(), PredictUsageError> {
         match option {
             "--complete" => self.complete = true,
             "--assume-healthy" => self.options.assume_healthy = true,
@@ -156,7 +156,8 @@ impl Arguments {
             "--profile-from" => self.profiles.push(ProfileOption::Measured(value)),
             "--for" => self.options.horizon = shared::positive_duration(option, value)?,
             "--at" => {
-                self.at = Some(units::timestamp(&value).map_err(|error| UsageError::At(value, error))?);
+                self.at =
+                    Some(units::timestamp(&value).map_err(|error| PredictUsageError::At(value, error))?);
             }
             "--endpoint-lag" => self.options.endpoint_lag = shared::duration(option, value)?,
             "--call-timeout" => self.options.call_timeout = shared::positive_duration(option, value)?,
@@ -166,18 +167,18 @@ impl Arguments {
             }
             "--pods" => {
                 let pods = value.parse().ok().filter(|pods| (1..=MAX_PODS).contains(pods));
-                self.options.pods = Some(pods.ok_or(UsageError::Pods(value))?);
+                self.options.pods = Some(pods.ok_or(PredictUsageError::Pods(value))?);
             }
             "--seed" => {
-                self.options.seed = Some(value.parse().map_err(|_| UsageError::Seed(value))?);
+                self.options.seed = Some(value.parse().map_err(|_| PredictUsageError::Seed(value))?);
             }
             "--output" => {
                 let form = Output::ALL.into_iter().find(|(_, name)| *name == value);
-                self.output = form.map(|(form, _)| form).ok_or(UsageError::Output(value))?;
+                self.output = form.map(|(form, _)| form).ok_or(PredictUsageError::Output(value))?;
             }
             "--runs" => {
                 let runs = value.parse().ok().filter(|runs| (1..=MAX_RUNS).contains(runs));
-                self.options.runs = runs.ok_or(UsageError::Runs(value))?;
+                self.options.runs = runs.ok_or(PredictUsageError::Runs(value))?;
             }
             "--rollout" => self.options.rollout = Some(shared::duration(option, value)?),
             "--drain" => self.options.drain = Some(shared::duration(option, value)?),
@@ -187,16 +188,18 @@ impl Arguments {
             "--pods-over" => self.options.spread = shared::duration(option, value)?,
             "--against" => self.against.push(value.into()),
             "--selector" => {
-                self.choice.labels.extend(choice::selector(&value).ok_or(UsageError::Selector(value))?);
+                self.choice
+                    .labels
+                    .extend(choice::selector(&value).ok_or(PredictUsageError::Selector(value))?);
             }
             "--kind" => self.choice.kinds.push(value),
             "--name" => self.choice.names.push(value),
             "--no-advice" => {
-                let code = advice::find(&value).ok_or(UsageError::NoAdvice(value))?;
+                let code = advice::find(&value).ok_or(PredictUsageError::NoAdvice(value))?;
                 self.options.no_advice.push(code);
             }
             "--fail-on" => {
-                let condition = value.parse().map_err(|error| UsageError::Condition(value, error))?;
+                let condition = value.parse().map_err(|error| PredictUsageError::Condition(value, error))?;
                 self.fail_on.push(condition);
             }
             _ => self.timeline_of = Some(value),

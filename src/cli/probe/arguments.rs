@@ -8,7 +8,7 @@ use lexopt::Parser;
 use thiserror::Error;
 
 use super::address::{self, EnvironmentError};
-use crate::cli::shared::{self, Argument, ArgumentError, Output};
+use crate::cli::shared::{self, Argument, ArgumentError, OutputFormat};
 use crate::fault::Target;
 use crate::prober::{AddressError, DEFAULT_TIMEOUT, Header, HeaderError, Probe};
 use crate::tls::Trust;
@@ -23,18 +23,18 @@ const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum ProbeCommand {
     Help,
-    Probe(Box<Arguments>),
+    Probe(Box<ProbeArguments>),
 }
 
 /// A checked command line.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(super) struct ProbeArguments {
     /// The address of the probe as it is printed.
     pub(super) address: String,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
     pub(super) schedule: Schedule,
-    pub(super) output: Output,
+    pub(super) output: OutputFormat,
 }
 
 /// When to probe.
@@ -50,7 +50,7 @@ pub(super) enum Schedule {
 
 /// An error in the command line, or in the environment that it refers to.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum UsageError {
+pub(super) enum ProbeUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     #[error("{0:?} is one argument too many; give one address")]
@@ -78,7 +78,7 @@ struct Raw {
     until: Option<bool>,
     every: Option<Duration>,
     limit: Option<Duration>,
-    output: Output,
+    output: OutputFormat,
     help: bool,
 }
 
@@ -86,7 +86,7 @@ struct Raw {
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: &[(OsString, OsString)],
-) -> Result<ProbeCommand, Vec<UsageError>> {
+) -> Result<ProbeCommand, Vec<ProbeUsageError>> {
     let mut errors = Vec::new();
     let raw = read(args, &mut errors);
     if raw.help {
@@ -100,26 +100,26 @@ pub(super) fn parse(
         (None, None) => {
             // Where `--every` was refused, it is not also missing.
             if raw.limit.is_some() && errors.is_empty() {
-                errors.push(UsageError::Alone("--for"));
+                errors.push(ProbeUsageError::Alone("--for"));
             }
             Schedule::Once
         }
     };
     let address = match raw.address.as_deref().map_or(Some(Target::Readiness), Target::from_name) {
         Some(target) => address::of_target(target, env)
-            .map_err(|found| errors.extend(found.into_iter().map(UsageError::from)))
+            .map_err(|found| errors.extend(found.into_iter().map(ProbeUsageError::from)))
             .ok(),
         None => raw.address,
     };
     let probe = address.as_ref().and_then(|address| {
         Probe::parse(address, raw.headers)
-            .map_err(|error| errors.push(UsageError::Address(address.clone(), error)))
+            .map_err(|error| errors.push(ProbeUsageError::Address(address.clone(), error)))
             .ok()
     });
     let trust = trust(raw.verify, raw.ca.as_deref(), env).map_err(|error| errors.push(error));
     match (address, probe, trust) {
         (Some(address), Some(probe), Ok(trust)) if errors.is_empty() => {
-            Ok(ProbeCommand::Probe(Box::new(Arguments {
+            Ok(ProbeCommand::Probe(Box::new(ProbeArguments {
                 address,
                 probe: probe.trusting(trust),
                 timeout: raw.timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -132,19 +132,19 @@ pub(super) fn parse(
 }
 
 /// The trusted authorities: any by default.
-fn trust(verify: bool, ca: Option<&Path>, env: &[(OsString, OsString)]) -> Result<Trust, UsageError> {
+fn trust(verify: bool, ca: Option<&Path>, env: &[(OsString, OsString)]) -> Result<Trust, ProbeUsageError> {
     if let Some(ca) = ca {
-        return Trust::of_file(ca).map_err(|error| UsageError::Trust("--ca", error.to_string()));
+        return Trust::of_file(ca).map_err(|error| ProbeUsageError::Trust("--ca", error.to_string()));
     }
     if !verify {
         return Ok(Trust::Anyone);
     }
     let file = env.iter().find(|(name, value)| name == "SSL_CERT_FILE" && !value.is_empty());
     Trust::of_system(file.map(|(_, value)| Path::new(value)))
-        .map_err(|error| UsageError::Trust("--verify", error.to_string()))
+        .map_err(|error| ProbeUsageError::Trust("--verify", error.to_string()))
 }
 
-fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<UsageError>) -> Raw {
+fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<ProbeUsageError>) -> Raw {
     let mut parser = Parser::from_args(args);
     let mut raw = Raw::default();
     loop {
@@ -163,20 +163,20 @@ fn read(args: impl IntoIterator<Item = OsString>, errors: &mut Vec<UsageError>) 
 }
 
 impl Raw {
-    fn take_address(&mut self, word: OsString) -> Result<(), UsageError> {
+    fn take_address(&mut self, word: OsString) -> Result<(), ProbeUsageError> {
         let word = shared::unicode("the address", word)?;
         if self.address.is_some() {
-            return Err(UsageError::Extra(word));
+            return Err(ProbeUsageError::Extra(word));
         }
         self.address = Some(word);
         Ok(())
     }
 
-    fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
+    fn take(&mut self, option: &'static str, value: String) -> Result<(), ProbeUsageError> {
         match option {
             "--header" => match value.parse() {
                 Ok(header) => self.headers.push(header),
-                Err(error) => return Err(UsageError::Header(value, error)),
+                Err(error) => return Err(ProbeUsageError::Header(value, error)),
             },
             "--verify" => self.verify = true,
             "--ca" => self.ca = Some(value.into()),

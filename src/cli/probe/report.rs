@@ -7,21 +7,21 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::latency::Latencies;
-use crate::cli::shared::Output;
+use crate::cli::shared::OutputFormat;
 use crate::cli::text::{OneLine, without_local_address};
 use crate::prober::{Outcome, Phase, ProbeResult};
 
 const PERCENTILES: [u64; 3] = [50, 90, 99];
 
 /// Writes outcomes and a summary.
-pub(super) struct Report<'a> {
+pub(super) struct ProbeReport<'a> {
     address: &'a str,
-    output: Output,
+    output: OutputFormat,
     out: &'a mut dyn Write,
 }
 
-impl<'a> Report<'a> {
-    pub(super) fn new(address: &'a str, output: Output, out: &'a mut dyn Write) -> Self {
+impl<'a> ProbeReport<'a> {
+    pub(super) fn new(address: &'a str, output: OutputFormat, out: &'a mut dyn Write) -> Self {
         Self { address, output, out }
     }
 
@@ -32,7 +32,7 @@ impl<'a> Report<'a> {
     pub(super) fn outcome(&mut self, outcome: &Outcome, elapsed: Option<Duration>) -> io::Result<()> {
         let Outcome { result, phase, status, duration, message } = outcome;
         match self.output {
-            Output::Text => {
+            OutputFormat::Text => {
                 let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
                 if let Some(elapsed) = elapsed {
                     let latency = Time(*duration);
@@ -45,7 +45,7 @@ impl<'a> Report<'a> {
                 }
                 writeln!(self.out)?;
             }
-            Output::Json => {
+            OutputFormat::Json => {
                 let mut line = json!({ "address": self.address });
                 if let Some(elapsed) = elapsed {
                     line["elapsed_seconds"] = json!(elapsed.as_secs_f64());
@@ -61,11 +61,11 @@ impl<'a> Report<'a> {
         self.out.flush()
     }
 
-    pub(super) fn summary(&mut self, tally: &Tally) -> io::Result<()> {
+    pub(super) fn summary(&mut self, tally: &ResultTally) -> io::Result<()> {
         let attempts = tally.attempts();
         let latencies = &tally.latencies;
         match self.output {
-            Output::Text => {
+            OutputFormat::Text => {
                 write!(self.out, "attempts {attempts}:")?;
                 for (at, result) in ProbeResult::ALL.into_iter().enumerate() {
                     let comma = if at > 0 { "," } else { "" };
@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
                     writeln!(self.out, " max {} (of {} answers)", Time(latencies.max()), latencies.total())?;
                 }
             }
-            Output::Json => {
+            OutputFormat::Json => {
                 let mut line = json!({ "address": self.address, "attempts": attempts });
                 for result in ProbeResult::ALL {
                     line[result.name()] = json!(tally.count(result));
@@ -109,13 +109,13 @@ impl<'a> Report<'a> {
 
 /// Counts of the results of many attempts, in constant memory.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ResultTally {
     counts: [u64; ProbeResult::ALL.len()],
     /// Latencies of the attempts with a complete answer.
     latencies: Latencies,
 }
 
-impl Tally {
+impl ResultTally {
     pub(super) fn add(&mut self, outcome: &Outcome) {
         self.counts[outcome.result.index()] += 1;
         if outcome.phase == Phase::Complete {

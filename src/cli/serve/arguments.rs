@@ -10,7 +10,7 @@ use crate::plan::error::{nearest, shown};
 
 /// What the command was asked for.
 #[derive(Debug, PartialEq)]
-pub(super) enum Request {
+pub(super) enum ServeRequest {
     /// To serve, with these variables set.
     Serve(Vec<Flag>),
     /// To print its help.
@@ -19,7 +19,7 @@ pub(super) enum Request {
 
 /// What is wrong with the command line.
 #[derive(Debug, PartialEq, Error)]
-pub(super) enum UsageError {
+pub(super) enum ServeUsageError {
     #[error("{option} is not an option of serve{}", meant(.nearest.as_deref()))]
     Option { option: String, nearest: Option<String> },
     #[error("{0:?} is one argument too many; serve takes options and variables")]
@@ -41,41 +41,41 @@ fn meant(nearest: Option<&str>) -> String {
 }
 
 /// Reads the arguments after the command's name, and finds everything that is wrong with them.
-pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Vec<UsageError>> {
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ServeRequest, Vec<ServeUsageError>> {
     let mut parser = Parser::from_args(args);
     let (mut flags, mut errors) = (Vec::new(), Vec::new());
     loop {
         let read = match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Request::Help),
-            Ok(Some(Arg::Value(word))) if word == "help" => return Ok(Request::Help),
-            Ok(Some(Arg::Value(word))) => Err(UsageError::Extra(word.to_string_lossy().into_owned())),
+            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(ServeRequest::Help),
+            Ok(Some(Arg::Value(word))) if word == "help" => return Ok(ServeRequest::Help),
+            Ok(Some(Arg::Value(word))) => Err(ServeUsageError::Extra(word.to_string_lossy().into_owned())),
             Ok(Some(Arg::Short(short))) => {
-                Err(UsageError::Option { option: format!("-{short}"), nearest: None })
+                Err(ServeUsageError::Option { option: format!("-{short}"), nearest: None })
             }
             Ok(Some(Arg::Long(long))) => {
                 let long = long.to_owned();
                 option(&long, &mut parser)
             }
-            Err(error) => Err(UsageError::Parser(error.to_string())),
+            Err(error) => Err(ServeUsageError::Parser(error.to_string())),
         };
         match read {
             Ok(flag) => flags.push(flag),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(Request::Serve(flags)) } else { Err(errors) }
+    if errors.is_empty() { Ok(ServeRequest::Serve(flags)) } else { Err(errors) }
 }
 
-fn option(long: &str, parser: &mut Parser) -> Result<Flag, UsageError> {
+fn option(long: &str, parser: &mut Parser) -> Result<Flag, ServeUsageError> {
     let flag = FLAGS.iter().find(|(flag, ..)| *flag == long);
     if flag.is_none() && long != "set" {
         // A value that belongs to the unknown option is no argument of its own.
         let _ = parser.optional_value();
-        return Err(UsageError::Option { option: format!("--{long}"), nearest: nearest_option(long) });
+        return Err(ServeUsageError::Option { option: format!("--{long}"), nearest: nearest_option(long) });
     }
-    let value = parser.value().map_err(|_| UsageError::NoValue(format!("--{long}")))?;
-    let value = value.string().map_err(|_| UsageError::Unicode)?;
+    let value = parser.value().map_err(|_| ServeUsageError::NoValue(format!("--{long}")))?;
+    let value = value.string().map_err(|_| ServeUsageError::Unicode)?;
     match flag {
         Some((flag, variable, _)) => {
             Ok(Flag { written: format!("--{flag}"), variable: (*variable).to_owned(), value })
@@ -84,11 +84,11 @@ fn option(long: &str, parser: &mut Parser) -> Result<Flag, UsageError> {
     }
 }
 
-fn set(text: &str) -> Result<Flag, UsageError> {
+fn set(text: &str) -> Result<Flag, ServeUsageError> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| UsageError::Set(text.to_owned()))?;
+        .ok_or_else(|| ServeUsageError::Set(text.to_owned()))?;
     if VARIABLES.iter().flat_map(Variable::names).any(|known| known == name) {
         return Ok(Flag {
             written: format!("--set {name}"),
@@ -96,7 +96,7 @@ fn set(text: &str) -> Result<Flag, UsageError> {
             value: value.to_owned(),
         });
     }
-    Err(UsageError::Variable { name: name.to_owned(), nearest: crate::env::nearest_variable(name) })
+    Err(ServeUsageError::Variable { name: name.to_owned(), nearest: crate::env::nearest_variable(name) })
 }
 
 /// The suggestion for a misspelt option; variables are set by `--set`.
@@ -113,7 +113,7 @@ fn nearest_option(long: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Request, Vec<UsageError>> {
+    fn parsed(line: &str) -> Result<ServeRequest, Vec<ServeUsageError>> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
@@ -128,7 +128,7 @@ mod tests {
             parsed(
                 "--port 9000 --bind=::1 --admin :9001 --faults /x --seed 7 --log-format text --set LIVENESS_LATENCY=a=b"
             ),
-            Ok(Request::Serve(vec![
+            Ok(ServeRequest::Serve(vec![
                 flag("--port", "PORT", "9000"),
                 flag("--bind", "BIND_ADDRESS", "::1"),
                 flag("--admin", "ADMIN_ADDRESS", ":9001"),
@@ -138,8 +138,8 @@ mod tests {
                 flag("--set LIVENESS_LATENCY", "LIVENESS_LATENCY", "a=b"),
             ]))
         );
-        assert_eq!(parsed(""), Ok(Request::Serve(vec![])));
-        assert_eq!(parsed("--port 1 --help"), Ok(Request::Help));
+        assert_eq!(parsed(""), Ok(ServeRequest::Serve(vec![])));
+        assert_eq!(parsed("--port 1 --help"), Ok(ServeRequest::Help));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lexopt::Parser;
 
 use super::go_flags;
-use crate::cli::shared::{self, Argument, ArgumentError, Output};
+use crate::cli::shared::{self, Argument, ArgumentError, OutputFormat};
 use crate::cluster::{Condition, Which};
 use crate::prober::{DEFAULT_TIMEOUT, Probe};
 pub(super) use error::UsageError;
@@ -43,12 +43,12 @@ const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum WaitCommand {
     Help,
-    Wait(Box<Arguments>),
+    Wait(Box<WaitArguments>),
 }
 
 /// A checked command line.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(super) struct WaitArguments {
     /// At least one.
     pub(super) things: Vec<Thing>,
     /// `None` is never.
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     pub(super) token: Option<PathBuf>,
     pub(super) every: Duration,
     pub(super) probe_timeout: Duration,
-    pub(super) output: Output,
+    pub(super) output: OutputFormat,
 }
 
 /// One thing that is waited for.
@@ -70,7 +70,7 @@ pub(super) enum Thing {
     Address { name: String, probe: Probe },
 }
 
-impl Arguments {
+impl WaitArguments {
     /// The namespaces that are named, each once.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
         let named = self.things.iter().filter_map(|thing| match thing {
@@ -85,14 +85,14 @@ impl Arguments {
 struct Raw {
     things: Things,
     help: bool,
-    arguments: Arguments,
+    arguments: WaitArguments,
 }
 
 /// Reads the arguments after the verb.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitCommand, Vec<UsageError>> {
     let mut errors = Vec::new();
     let mut parser = Parser::from_args(go_flags::doubled(args, &OPTIONS));
-    let arguments = Arguments {
+    let arguments = WaitArguments {
         things: Vec::new(),
         timeout: None,
         server: None,
@@ -100,7 +100,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
         token: None,
         every: DEFAULT_EVERY,
         probe_timeout: DEFAULT_TIMEOUT,
-        output: Output::default(),
+        output: OutputFormat::default(),
     };
     let mut raw = Raw { things: Things::default(), help: false, arguments };
     loop {

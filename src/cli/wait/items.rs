@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::arguments::{Arguments, Thing};
+use super::arguments::{Thing, WaitArguments};
 use crate::cluster::{Access, AccessError, MOUNT, Subject, Which};
 use crate::prober::Probe;
 
 /// One thing that is waited for.
-pub(super) struct Item {
+pub(super) struct WaitItem {
     /// As it is shown.
     pub(super) name: String,
     pub(super) what: What,
@@ -22,12 +22,17 @@ pub(super) enum What {
 }
 
 /// Finds out who is asked. An API server has to be known only where an object is waited for.
-pub(super) fn resolve(arguments: &Arguments, env: &[(OsString, OsString)]) -> Result<Vec<Item>, AccessError> {
+pub(super) fn resolve(
+    arguments: &WaitArguments,
+    env: &[(OsString, OsString)],
+) -> Result<Vec<WaitItem>, AccessError> {
     let mut access = None;
     let mut items = Vec::new();
     for thing in &arguments.things {
         items.push(match thing {
-            Thing::Address { name, probe } => Item { name: name.clone(), what: What::Address(probe.clone()) },
+            Thing::Address { name, probe } => {
+                WaitItem { name: name.clone(), what: What::Address(probe.clone()) }
+            }
             Thing::Object { kind, which, condition, namespace } => {
                 let access = match &access {
                     Some(access) => Arc::clone(access),
@@ -46,14 +51,14 @@ pub(super) fn resolve(arguments: &Arguments, env: &[(OsString, OsString)]) -> Re
                 }
                 let (kind, which, condition) = (kind.clone(), which.clone(), condition.clone());
                 let subject = Subject { kind, namespace, which, condition };
-                Item { name, what: What::Object { access, subject } }
+                WaitItem { name, what: What::Object { access, subject } }
             }
         });
     }
     Ok(items)
 }
 
-fn access_of(arguments: &Arguments, env: &[(OsString, OsString)]) -> Result<Access, AccessError> {
+fn access_of(arguments: &WaitArguments, env: &[(OsString, OsString)]) -> Result<Access, AccessError> {
     match &arguments.server {
         Some(server) => Access::of_server(server, arguments.authority.clone(), arguments.token.clone()),
         None => Access::of_pod(env, Path::new(MOUNT)),

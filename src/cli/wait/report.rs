@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cli::shared::Output;
+use crate::cli::shared::OutputFormat;
 use crate::cli::text::OneLine;
 use crate::cluster::{Grant, State, role};
 
@@ -14,9 +14,9 @@ use crate::cluster::{Grant, State, role};
 const NAMED: usize = 10;
 
 /// What is known of each item.
-pub(super) struct Report {
+pub(super) struct WaitReport {
     items: Vec<(String, State)>,
-    output: Output,
+    output: OutputFormat,
     start: Instant,
     /// Permissions that are missing, and how the server says so.
     grants: BTreeSet<Grant>,
@@ -25,8 +25,8 @@ pub(super) struct Report {
     told: usize,
 }
 
-impl Report {
-    pub(super) fn new(names: impl Iterator<Item = String>, output: Output, start: Instant) -> Self {
+impl WaitReport {
+    pub(super) fn new(names: impl Iterator<Item = String>, output: OutputFormat, start: Instant) -> Self {
         let unknown = || State::Missing("nothing is known of it yet".to_owned());
         let items = names.map(|name| (name, unknown())).collect();
         Self { items, output, start, grants: BTreeSet::new(), forbidden: String::new(), told: 0 }
@@ -84,14 +84,14 @@ impl Report {
 
     /// The last line of JSON; text has it among the errors.
     pub(super) fn timed_out(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.output == Output::Json { self.line("timeout", "", out) } else { Ok(()) }
+        if self.output == OutputFormat::Json { self.line("timeout", "", out) } else { Ok(()) }
     }
 
     fn line(&self, event: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
         let elapsed = self.start.elapsed().as_secs_f64();
         match self.output {
-            Output::Text => writeln!(out, "+{elapsed:.3}s {text}")?,
-            Output::Json => {
+            OutputFormat::Text => writeln!(out, "+{elapsed:.3}s {text}")?,
+            OutputFormat::Json => {
                 let missing: Vec<_> =
                     self.unready().map(|(name, reason)| json!({"name": name, "reason": reason})).collect();
                 let ready = self.items.iter().filter(|(_, state)| *state == State::Ready);

@@ -49,7 +49,7 @@ fn nothing_set_or_everything_zero_is_no_fault() {
         assert_eq!(names(&pairs), [""; 0], "{value:?}");
         assert_eq!(warnings(&pairs), [""; 0], "{value:?}");
     }
-    assert_eq!(loaded(&[]).config.probe_address, Address { ip: None, port: 8080 });
+    assert_eq!(loaded(&[]).config.probe_address, BindAddress { ip: None, port: 8080 });
     assert_eq!(loaded(&[("PORT", "9090")]).config.probe_address.port, 9090);
 }
 

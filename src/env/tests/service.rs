@@ -29,7 +29,7 @@ fn no_route_is_there_twice() {
 fn the_service_has_defaults_and_takes_what_is_given() {
     let config = loaded(&[]).config;
     let s = Duration::from_secs;
-    assert_eq!(config.admin_address, Address { ip: None, port: 8081 });
+    assert_eq!(config.admin_address, BindAddress { ip: None, port: 8081 });
     assert_eq!(
         (
             config.limits.connections,
@@ -57,7 +57,7 @@ fn the_service_has_defaults_and_takes_what_is_given() {
         ("SEED_SCOPE", "fleet"),
     ])
     .config;
-    assert_eq!(config.probe_address, Address { ip: Some([127, 0, 0, 1].into()), port: 8081 });
+    assert_eq!(config.probe_address, BindAddress { ip: Some([127, 0, 0, 1].into()), port: 8081 });
     assert_eq!(config.admin_address.ip, Some("::1".parse().unwrap()));
     assert_eq!(
         (config.process.log_level, config.process.log_format),

@@ -7,7 +7,7 @@ use crate::fault::draw::{Draws, Purpose};
 use crate::fault::mode::{Mode, WireMode};
 use crate::fault::proxy::Slot;
 use crate::fault::rule::{Action, Rule, RuleName};
-use crate::fault::shape::{DEFAULT_SLOW_CLOSE, Kind, Shape, Stage};
+use crate::fault::shape::{DEFAULT_SLOW_CLOSE, Shape, ShapeKind, ShapeStage};
 use crate::fault::stream::Stream;
 use crate::fault::target::{Client, TargetId};
 
@@ -47,7 +47,7 @@ fn decides(rule: &Rule) -> bool {
 impl ActivePlan {
     /// The rules on a proxy whose windows in time are open, in their order.
     pub fn open_rules(&self, slot: Slot, elapsed: Duration) -> Vec<OpenRule> {
-        let open = |(rule, entry): (usize, &super::Entry)| {
+        let open = |(rule, entry): (usize, &super::ActiveRule)| {
             let acts = entry.acts_on(TargetId::Proxy(slot), Client::Other);
             let open_for = entry.open_for(elapsed).filter(|_| acts)?;
             Some(OpenRule { rule, opened: elapsed.saturating_sub(open_for) })
@@ -123,20 +123,20 @@ impl ActivePlan {
                 let of_rule = Draws::of_rule(entry.key, lane, Client::Other, purpose);
                 of_rule.within(number).within(stream as u64 + 1)
             };
-            let delays = delay.clone().map(|delay| Kind::Delay(delay, source(Purpose::Delay)));
+            let delays = delay.clone().map(|delay| ShapeKind::Delay(delay, source(Purpose::Delay)));
             let shapes = match mode {
-                Some(Mode::Throttle { speed, .. }) => Some(Kind::Throttle(*speed)),
-                Some(Mode::Corrupt { share, .. }) => Some(Kind::Corrupt(*share, source(Purpose::Fire))),
+                Some(Mode::Throttle { speed, .. }) => Some(ShapeKind::Throttle(*speed)),
+                Some(Mode::Corrupt { share, .. }) => Some(ShapeKind::Corrupt(*share, source(Purpose::Fire))),
                 Some(Mode::Wire(WireMode::Slice(slices))) => {
-                    Some(Kind::Slice(*slices, source(Purpose::Fire)))
+                    Some(ShapeKind::Slice(*slices, source(Purpose::Fire)))
                 }
                 Some(Mode::Wire(WireMode::SlowClose)) => {
-                    Some(Kind::SlowClose(of.after.unwrap_or(DEFAULT_SLOW_CLOSE)))
+                    Some(ShapeKind::SlowClose(of.after.unwrap_or(DEFAULT_SLOW_CLOSE)))
                 }
                 _ => None,
             };
             for kind in [delays, shapes].into_iter().flatten() {
-                stages.push(Stage::new(rule.name().clone(), window.opened, kind));
+                stages.push(ShapeStage::new(rule.name().clone(), window.opened, kind));
             }
         }
         (!stages.is_empty()).then(|| Shape::new(stages, before))

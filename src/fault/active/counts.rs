@@ -4,13 +4,13 @@ use crate::fault::target::{Client, Target, TargetId};
 
 /// Numbers of requests by target and client class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RequestCounts {
     classes: [[u64; Client::COUNT]; Target::COUNT],
     /// By slot; proxies without counts may be missing.
     proxies: Vec<[u64; Client::COUNT]>,
 }
 
-impl Counts {
+impl RequestCounts {
     /// The count of a target and class.
     #[inline]
     pub fn get(&self, target: impl Into<TargetId>, client: Client) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Counts, Origin, RequestInfo};
+use super::{Origin, RequestCounts, RequestInfo};
 use crate::fault::draw::{Draws, Lane, Purpose, Seed};
 use crate::fault::link::ListenerId;
 use crate::fault::proxy::Proxies;
@@ -11,11 +11,11 @@ use crate::fault::rule::{ListenerName, Rule};
 use crate::fault::target::{Client, ClientFilter, Target, TargetId, TargetSet};
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct ActiveRule {
     pub(super) rule: Rule,
     pub(super) origin: Origin,
     pub(super) key: u64,
-    pub(super) span: Span,
+    pub(super) span: FixedConditions,
     /// Its targets, by client class.
     targets: [TargetSet; Client::COUNT],
     pub(super) has_match: bool,
@@ -25,7 +25,7 @@ pub(super) struct Entry {
 
 /// The conditions of a rule that are constant in a process: whether it applies to this replica, and its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct FixedConditions {
     is_here: bool,
     /// How long before the process its conditions started.
     lead: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Span {
     end: Option<Duration>,
 }
 
-impl Span {
+impl FixedConditions {
     pub(super) fn new(rule: &Rule, origin: &Origin, replica: &Replica, is_stopped: bool) -> Self {
         let trigger = rule.trigger();
         // Split into the part on the process clock and the part before it.
@@ -64,7 +64,7 @@ impl Span {
     }
 }
 
-impl Entry {
+impl ActiveRule {
     pub(super) fn new(
         rule: Rule,
         origin: Origin,
@@ -76,7 +76,7 @@ impl Entry {
     ) -> Self {
         let key = seed.for_start(replica.starts).rule_key(rule.name().as_str());
         let has_match = rule.request_match().is_some();
-        let span = Span::new(&rule, &origin, replica, is_stopped);
+        let span = FixedConditions::new(&rule, &origin, replica, is_stopped);
         let mut entry =
             Self { span, key, origin, targets: Default::default(), has_match, listener: None, rule };
         entry.find_targets(proxies, has_upstream);
@@ -118,7 +118,7 @@ impl Entry {
     /// Time since the conditions started; `None` outside the rule's lifetime.
     #[inline]
     fn since(&self, elapsed: Duration) -> Option<Duration> {
-        let Span { is_here, lead, begin, opens, end } = self.span;
+        let FixedConditions { is_here, lead, begin, opens, end } = self.span;
         if !is_here || elapsed < opens || end.is_some_and(|end| elapsed >= end) {
             return None;
         }
@@ -143,7 +143,7 @@ impl Entry {
         target: TargetId,
         clients: &[Client],
         elapsed: Duration,
-        counts: &Counts,
+        counts: &RequestCounts,
     ) -> bool {
         let Some(since) = self.since(elapsed) else { return false };
         // A readiness check evaluates its dependency's rules with its own numbers.
@@ -177,7 +177,7 @@ impl Entry {
     }
 
     pub(super) fn next_change(&self, elapsed: Duration) -> Option<Duration> {
-        let Span { is_here, lead, begin, opens, end } = self.span;
+        let FixedConditions { is_here, lead, begin, opens, end } = self.span;
         if !is_here || end.is_some_and(|end| elapsed >= end) {
             return None;
         }
@@ -201,7 +201,7 @@ impl Entry {
 
     /// How long the time window was open up to `elapsed`.
     pub(super) fn open_time(&self, elapsed: Duration) -> Duration {
-        let Span { is_here, lead, begin, opens, end } = self.span;
+        let FixedConditions { is_here, lead, begin, opens, end } = self.span;
         let until = end.map_or(elapsed, |end| end.min(elapsed));
         if !is_here || until < opens {
             return Duration::ZERO;

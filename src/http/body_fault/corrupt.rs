@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use super::{Next, OnInjected, next};
+use super::{BodyEvent, OnInjected, next};
 use crate::fault::{Draws, Rate};
 
 /// Flips one bit in some bytes; the length is unchanged. Bytes are drawn by position, so framing does not matter. At
@@ -56,8 +56,8 @@ impl http_body::Body for CorruptBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = match ready!(next(&mut self.body, cx)) {
-            Ok(Next::Data(data)) => Some(Ok(Frame::data(self.corrupt(&data)))),
-            Ok(Next::End(trailers)) => trailers.map(Ok),
+            Ok(BodyEvent::Data(data)) => Some(Ok(Frame::data(self.corrupt(&data)))),
+            Ok(BodyEvent::End(trailers)) => trailers.map(Ok),
             Err(error) => Some(Err(error)),
         };
         Poll::Ready(frame)

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::Version;
 
-use super::{Next, OnInjected, join, next};
-use crate::http::stream::{End, Stopped, malformed};
-use crate::listener::{ConnectionHandle, Ending, Script, Takeover};
+use super::{BodyEvent, OnInjected, join, next};
+use crate::http::stream::{BodyEnd, Stopped, malformed};
+use crate::listener::{ConnectionHandle, Script, ScriptEnding, Takeover};
 
 /// How a body is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) struct CutBody {
     connection: Option<ConnectionHandle>,
     on_injected: Option<OnInjected>,
     /// How the HTTP/2 stream ends after the fault.
-    end: Option<End>,
+    end: Option<BodyEnd>,
     stopped: Option<Stopped>,
 }
 
@@ -85,14 +85,14 @@ impl CutBody {
         let aborted = || Poll::Ready(Some(Err(axum::Error::new(Aborted))));
         if self.version == Version::HTTP_2 && self.fault != CutFault::Malformed {
             self.end = Some(match self.fault {
-                CutFault::Rst => End::Reset(None),
+                CutFault::Rst => BodyEnd::Reset(None),
                 CutFault::Hang => {
                     if let Some(connection) = &self.connection {
                         connection.waits_forever();
                     }
-                    End::Never(self.stopped.take().unwrap_or_else(|| Box::pin(std::future::pending())))
+                    BodyEnd::Never(self.stopped.take().unwrap_or_else(|| Box::pin(std::future::pending())))
                 }
-                CutFault::Fin | CutFault::Malformed => End::Early,
+                CutFault::Fin | CutFault::Malformed => BodyEnd::Early,
             });
             return self.poll_end(cx);
         }
@@ -126,10 +126,10 @@ fn script(fault: CutFault) -> Script {
         filling: 0,
         closing: if fault == CutFault::Malformed { b"not a size\r\n" } else { b"" },
         ending: match fault {
-            CutFault::Fin => Ending::BareFin,
-            CutFault::Malformed => Ending::Fin,
-            CutFault::Rst => Ending::Rst,
-            CutFault::Hang => Ending::Never,
+            CutFault::Fin => ScriptEnding::BareFin,
+            CutFault::Malformed => ScriptEnding::Fin,
+            CutFault::Rst => ScriptEnding::Rst,
+            CutFault::Hang => ScriptEnding::Never,
         },
         has_head: true,
     }
@@ -158,10 +158,10 @@ impl http_body::Body for CutBody {
                 return self.apply_fault(cx);
             }
             match ready!(next(&mut self.body, cx)) {
-                Ok(Next::Data(data)) => join(&mut self.held, data),
-                Ok(Next::End(_)) if !self.held.is_empty() => self.body_ended = true,
+                Ok(BodyEvent::Data(data)) => join(&mut self.held, data),
+                Ok(BodyEvent::End(_)) if !self.held.is_empty() => self.body_ended = true,
                 // The body is too short to cut.
-                Ok(Next::End(trailers)) => return Poll::Ready(trailers.map(Ok)),
+                Ok(BodyEvent::End(trailers)) => return Poll::Ready(trailers.map(Ok)),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
 
-use super::{Next, OnInjected, join, next};
+use super::{BodyEvent, OnInjected, join, next};
 use crate::clock::{Sleep, Timer};
 
 /// Limits the number of pieces, so that a large body is not sent byte by byte.
@@ -70,8 +70,8 @@ impl DripBody {
     /// Reads more of the body.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
         match ready!(next(&mut self.body, cx))? {
-            Next::Data(data) => join(&mut self.held, data),
-            Next::End(trailers) => (self.body_ended, self.trailers) = (true, trailers),
+            BodyEvent::Data(data) => join(&mut self.held, data),
+            BodyEvent::End(trailers) => (self.body_ended, self.trailers) = (true, trailers),
         }
         Poll::Ready(Ok(()))
     }

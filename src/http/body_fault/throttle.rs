@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{Next, OnInjected, next};
+use super::{BodyEvent, OnInjected, next};
 use crate::clock::{Sleep, Timer};
 
 /// Pieces per second: few enough to be cheap, enough to look smooth.
@@ -56,8 +56,8 @@ impl http_body::Body for ThrottledBody {
                     this.starved = true;
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(Next::Data(data))) => this.held = data,
-                Poll::Ready(Ok(Next::End(trailers))) => return Poll::Ready(trailers.map(Ok)),
+                Poll::Ready(Ok(BodyEvent::Data(data))) => this.held = data,
+                Poll::Ready(Ok(BodyEvent::End(trailers))) => return Poll::Ready(trailers.map(Ok)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
             }
             if let Some(on_injected) = this.on_injected.take() {

@@ -2,13 +2,15 @@
 
 use super::super::backoff::BackOff;
 use super::super::clock::{NEVER, Nanos, SECOND, nanos};
-use super::super::process::Process;
-use super::super::spec::{ContainerSpec, End, PreStop, ProbeKind, RestartPolicy, RestartRule, Role};
+use super::super::process::ContainerProcess;
+use super::super::spec::{
+    ContainerEnd, ContainerRole, ContainerSpec, PreStop, ProbeKind, RestartPolicy, RestartRule,
+};
 use super::super::stats::{ContainerStats, Readiness};
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ContainerPhase {
     /// Not created yet.
     Gated,
     Creating,
@@ -21,8 +23,8 @@ pub(super) enum Phase {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Container {
-    pub(super) role: Role,
+pub(super) struct ContainerState {
+    pub(super) role: ContainerRole,
     pub(super) policy: RestartPolicy,
     pub(super) rules: Vec<RestartRule>,
     pub(super) stops_after: Nanos,
@@ -30,16 +32,16 @@ pub(super) struct Container {
     pub(super) hook: Nanos,
     pub(super) ends_after: Nanos,
     /// How it ends by itself.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ContainerEnd>,
     /// How the process of now ends by itself or by a rule.
-    pub(super) ending: Option<End>,
+    pub(super) ending: Option<ContainerEnd>,
     /// The code of the latest exit, or of the next one while it stops.
     pub(super) exit_code: u8,
     /// By kind of probe.
     pub(super) grace: [Nanos; ProbeKind::COUNT],
     pub(super) workers: [Option<usize>; ProbeKind::COUNT],
-    pub(super) process: Option<Process>,
-    pub(super) phase: Phase,
+    pub(super) process: Option<ContainerProcess>,
+    pub(super) phase: ContainerPhase,
     /// Whether the startup probe, if any, has succeeded.
     pub(super) started: bool,
     pub(super) started_at: Nanos,
@@ -57,7 +59,7 @@ pub(super) struct Container {
     pub(super) stats: ContainerStats,
 }
 
-impl Container {
+impl ContainerState {
     pub(super) fn new(
         spec: ContainerSpec,
         policy: RestartPolicy,
@@ -66,9 +68,9 @@ impl Container {
     ) -> Self {
         let grace = ProbeKind::ALL
             .map(|kind| spec.probe(kind).and_then(|probe| probe.grace).map_or(grace, effective_grace));
-        let default = if spec.role == Role::Sidecar { RestartPolicy::Always } else { policy };
+        let default = if spec.role == ContainerRole::Sidecar { RestartPolicy::Always } else { policy };
         let policy = match (spec.role, spec.restart_policy.unwrap_or(default)) {
-            (Role::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
+            (ContainerRole::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
             (_, policy) => policy,
         };
         Self {
@@ -86,8 +88,8 @@ impl Container {
             exit_code: 0,
             grace,
             workers,
-            process: spec.program.map(Process::new),
-            phase: Phase::Gated,
+            process: spec.program.map(ContainerProcess::new),
+            phase: ContainerPhase::Gated,
             started: false,
             started_at: 0,
             starts: 0,
@@ -102,15 +104,15 @@ impl Container {
     }
 
     pub(super) const fn runs(&self) -> bool {
-        matches!(self.phase, Phase::Running | Phase::Stopping)
+        matches!(self.phase, ContainerPhase::Running | ContainerPhase::Stopping)
     }
 
     /// Whether what follows it in the order of starts may start.
     pub(super) fn opens_gate(&self) -> bool {
         match self.role {
-            Role::Main => true,
-            Role::Sidecar => self.started,
-            Role::Init => self.phase == Phase::Done && self.exit_code == 0,
+            ContainerRole::Main => true,
+            ContainerRole::Sidecar => self.started,
+            ContainerRole::Init => self.phase == ContainerPhase::Done && self.exit_code == 0,
         }
     }
 

@@ -1,18 +1,18 @@
 //! The end of a simulated Pod: its deletion, its failure, its containers' last.
 
 use super::super::clock::{NEVER, Nanos, duration};
-use super::super::event::{Event, PodEventKind, PodFailure};
-use super::super::spec::Role;
-use super::{Ending, FAILURE, LEAST_GRACE, Phase, Pod, SYNC};
+use super::super::event::{PodEvent, PodEventKind, PodFailure};
+use super::super::spec::ContainerRole;
+use super::{ContainerPhase, FAILURE, LEAST_GRACE, Pod, PodEnding, SYNC};
 
 impl Pod {
     /// Deletes the Pod now: liveness and startup probes stop, its containers get SIGTERM, sidecars after the others.
-    pub fn delete(&mut self, observe: &mut dyn FnMut(Event)) {
-        self.end(Ending::Deleted, observe);
+    pub fn delete(&mut self, observe: &mut dyn FnMut(PodEvent)) {
+        self.end(PodEnding::Deleted, observe);
     }
 
     /// Ends what runs in the Pod.
-    pub(super) fn end(&mut self, ending: Ending, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn end(&mut self, ending: PodEnding, observe: &mut dyn FnMut(PodEvent)) {
         if self.is_ending() {
             return;
         }
@@ -24,29 +24,29 @@ impl Pod {
     }
 
     /// Tells the end of a Pod whose containers have all ended for good.
-    pub(super) fn conclude_if_over(&mut self, observe: &mut dyn FnMut(Event)) {
-        if self.ending == Ending::Over
-            || !self.containers.iter().all(|container| container.phase == Phase::Done)
+    pub(super) fn conclude_if_over(&mut self, observe: &mut dyn FnMut(PodEvent)) {
+        if self.ending == PodEnding::Over
+            || !self.containers.iter().all(|container| container.phase == ContainerPhase::Done)
         {
             return;
         }
-        let mut mains = self.containers.iter().filter(|container| container.role == Role::Main);
+        let mut mains = self.containers.iter().filter(|container| container.role == ContainerRole::Main);
         let succeeded = self.failure.is_none() && mains.all(|container| container.exit_code == 0);
         let kind = match self.ending {
-            Ending::Completed => PodEventKind::PodFinished { succeeded },
+            PodEnding::Completed => PodEventKind::PodFinished { succeeded },
             _ => PodEventKind::PodGone,
         };
-        self.ending = Ending::Over;
+        self.ending = PodEnding::Over;
         self.emit(0, kind, observe);
     }
 
     /// Fails the Pod since its deadline is over, or a volume is beyond its limit.
-    pub(super) fn fail_by_time(&mut self, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn fail_by_time(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         let why = if self.now >= self.deadline { PodFailure::DeadlineExceeded } else { PodFailure::Evicted };
         self.fail(0, why, observe);
     }
 
-    pub(super) fn fail(&mut self, position: usize, why: PodFailure, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn fail(&mut self, position: usize, why: PodFailure, observe: &mut dyn FnMut(PodEvent)) {
         if self.is_ending() {
             return;
         }
@@ -56,7 +56,7 @@ impl Pod {
         if why == PodFailure::Evicted {
             self.grace = LEAST_GRACE;
         }
-        self.end(Ending::Completed, observe);
+        self.end(PodEnding::Completed, observe);
     }
 
     /// The process that starts now may fill a volume, for which the Pod is evicted.
@@ -68,24 +68,24 @@ impl Pod {
     }
 
     /// Stops the containers of a deleted Pod, then its sidecars.
-    pub(super) fn stop_all(&mut self, grace: Nanos, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn stop_all(&mut self, grace: Nanos, observe: &mut dyn FnMut(PodEvent)) {
         let mains_run =
-            self.containers.iter().any(|container| container.role == Role::Main && container.runs());
+            self.containers.iter().any(|container| container.role == ContainerRole::Main && container.runs());
         for position in 0..self.containers.len() {
             let container = &mut self.containers[position];
             match container.phase {
-                Phase::Running if container.role == Role::Sidecar && mains_run => {}
-                Phase::Running => {
+                ContainerPhase::Running if container.role == ContainerRole::Sidecar && mains_run => {}
+                ContainerPhase::Running => {
                     self.terminate(position, grace);
                     let kind = PodEventKind::Killing { probe: None, grace: duration(grace), restart: false };
                     self.emit(position, kind, observe);
                 }
-                Phase::Gated | Phase::Creating | Phase::Exited => {
-                    container.phase = Phase::Done;
+                ContainerPhase::Gated | ContainerPhase::Creating | ContainerPhase::Exited => {
+                    container.phase = ContainerPhase::Done;
                     container.held_since = None;
                     *self.life(position) = NEVER;
                 }
-                Phase::Stopping | Phase::Done => {}
+                ContainerPhase::Stopping | ContainerPhase::Done => {}
             }
         }
     }

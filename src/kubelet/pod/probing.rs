@@ -1,17 +1,17 @@
 //! Attempts, their results, and the calls of clients.
 
-use super::super::attempt::{AttemptResult, Reply};
+use super::super::attempt::{AttemptResult, ProbeReply};
 use super::super::clock::{NEVER, Nanos, nanos};
-use super::super::event::{Event, PodEventKind};
-use super::super::process::{Process, Request};
-use super::super::spec::{Calls, Endpoint, Handler, ProbeKind};
-use super::super::worker::{Flight, Next, State};
-use super::{Callers, Phase, Pod, SYNC};
+use super::super::event::{PodEvent, PodEventKind};
+use super::super::process::{ContainerProcess, ProcessRequest};
+use super::super::spec::{ProbeEndpoint, ProbeHandler, ProbeKind, ServiceCalls};
+use super::super::worker::{Flight, NextStep, WorkerState};
+use super::{Callers, ContainerPhase, Pod, SYNC};
 use crate::fault::Client;
 
 impl Pod {
     /// A worker's tick, a trigger, or the end of a request under way.
-    pub(super) fn wake(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn wake(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let now = self.now;
         let is_ending = self.is_ending();
         let worker = &mut self.workers[position];
@@ -58,7 +58,7 @@ impl Pod {
             return false;
         }
         if !container.runs() {
-            worker.state = State::Failure;
+            worker.state = WorkerState::Failure;
             return false;
         }
         self.now >= worker.probes_from && container.started == (worker.kind != ProbeKind::Startup)
@@ -69,8 +69,8 @@ impl Pod {
         &mut self,
         position: usize,
         mut flight: Flight,
-        mut endpoint: Option<Endpoint>,
-        observe: &mut dyn FnMut(Event),
+        mut endpoint: Option<ProbeEndpoint>,
+        observe: &mut dyn FnMut(PodEvent),
     ) {
         let now = self.now;
         let worker = &self.workers[position];
@@ -83,55 +83,69 @@ impl Pod {
                 *self.wakes(position) = reply.at;
                 return;
             }
-            match flight.next(now, timeout, matches!(handler, Handler::Exec { .. })) {
-                Next::Request(next) => endpoint = Some(next),
-                Next::Again => endpoint = None,
-                Next::Done(outcome) => return self.conclude(position, outcome, flight.start, observe),
+            match flight.next(now, timeout, matches!(handler, ProbeHandler::Exec { .. })) {
+                NextStep::Request(next) => endpoint = Some(next),
+                NextStep::Again => endpoint = None,
+                NextStep::Done(outcome) => return self.conclude(position, outcome, flight.start, observe),
             }
         }
     }
 
     /// The end of a request under way.
-    fn land(&mut self, position: usize, mut flight: Flight, observe: &mut dyn FnMut(Event)) {
+    fn land(&mut self, position: usize, mut flight: Flight, observe: &mut dyn FnMut(PodEvent)) {
         let worker = &self.workers[position];
-        match flight.next(self.now, worker.timeout, matches!(worker.handler, Handler::Exec { .. })) {
-            Next::Request(endpoint) => self.send(position, flight, Some(endpoint), observe),
-            Next::Again => self.send(position, flight, None, observe),
-            Next::Done(outcome) => self.conclude(position, outcome, flight.start, observe),
+        match flight.next(self.now, worker.timeout, matches!(worker.handler, ProbeHandler::Exec { .. })) {
+            NextStep::Request(endpoint) => self.send(position, flight, Some(endpoint), observe),
+            NextStep::Again => self.send(position, flight, None, observe),
+            NextStep::Done(outcome) => self.conclude(position, outcome, flight.start, observe),
         }
     }
 
     fn ask(
         &mut self,
-        (handler, https): (Handler, bool),
-        redirected: Option<Endpoint>,
+        (handler, https): (ProbeHandler, bool),
+        redirected: Option<ProbeEndpoint>,
         deadline: Nanos,
-    ) -> Reply {
+    ) -> ProbeReply {
         let now = self.now;
-        let success = Reply { at: now, outcome: AttemptResult::Success };
+        let success = ProbeReply { at: now, outcome: AttemptResult::Success };
         let peer = self.node;
-        let request = |process: &mut Process, endpoint, client| {
+        let request = |process: &mut ContainerProcess, endpoint, client| {
             let endpoint = redirected.unwrap_or(endpoint);
-            process.request(Request { at: now, deadline, https, endpoint, client, peer, is_grpc: false })
+            process.request(ProcessRequest {
+                at: now,
+                deadline,
+                https,
+                endpoint,
+                client,
+                peer,
+                is_grpc: false,
+            })
         };
         let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
         match (handler, process) {
-            (Handler::Http { endpoint, client, .. }, Some(process)) => request(process, endpoint, client),
-            (Handler::Exec { endpoint, .. }, Some(process)) => request(process, endpoint, Client::Kubelet),
-            (Handler::Assumed { target, transport, .. }, Some(process)) => {
-                let (endpoint, client) = (Endpoint::Target(target), Client::Kubelet);
+            (ProbeHandler::Http { endpoint, client, .. }, Some(process)) => {
+                request(process, endpoint, client)
+            }
+            (ProbeHandler::Exec { endpoint, .. }, Some(process)) => {
+                request(process, endpoint, Client::Kubelet)
+            }
+            (ProbeHandler::Assumed { target, transport, .. }, Some(process)) => {
+                let (endpoint, client) = (ProbeEndpoint::Target(target), Client::Kubelet);
                 process.assumed(
-                    Request { at: now, deadline, https, endpoint, client, peer, is_grpc: false },
+                    ProcessRequest { at: now, deadline, https, endpoint, client, peer, is_grpc: false },
                     transport,
                 )
             }
-            (Handler::Tcp { .. }, Some(process)) => process.connect(now, deadline).err().unwrap_or(success),
-            (_, None) | (Handler::Healthy, _) => success,
+            (ProbeHandler::Tcp { .. }, Some(process)) => {
+                process.connect(now, deadline).err().unwrap_or(success)
+            }
+            (_, None) | (ProbeHandler::Healthy, _) => success,
         }
     }
 
     /// A client of the Service calls the Pod, if it is Ready and its process accepts connections.
-    pub(super) fn call(&mut self, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn call(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         let now = self.now;
         let Some(Callers { server, calls, failing }) = self.callers else { return };
         if let Some(due) = self.due.last_mut() {
@@ -142,9 +156,9 @@ impl Pod {
         if !ready || !process.accepts(now) {
             return;
         }
-        let Calls { endpoint, timeout, peer, .. } = calls;
+        let ServiceCalls { endpoint, timeout, peer, .. } = calls;
         let deadline = now.saturating_add(nanos(timeout));
-        let reply = process.request(Request {
+        let reply = process.request(ProcessRequest {
             at: now,
             deadline,
             https: false,
@@ -166,7 +180,7 @@ impl Pod {
         position: usize,
         outcome: AttemptResult,
         start: u64,
-        observe: &mut dyn FnMut(Event),
+        observe: &mut dyn FnMut(PodEvent),
     ) {
         let worker = &self.workers[position];
         let (container, probe) = (worker.container, worker.kind);
@@ -208,7 +222,13 @@ impl Pod {
     }
 
     /// A probe's state changed.
-    fn react(&mut self, container: usize, probe: ProbeKind, success: bool, observe: &mut dyn FnMut(Event)) {
+    fn react(
+        &mut self,
+        container: usize,
+        probe: ProbeKind,
+        success: bool,
+        observe: &mut dyn FnMut(PodEvent),
+    ) {
         self.emit(container, PodEventKind::Result { probe, success }, observe);
         match probe {
             ProbeKind::Startup => {
@@ -229,9 +249,9 @@ impl Pod {
             let worker = &mut self.workers[position];
             let container = &self.containers[worker.container];
             let asked = worker.kind == ProbeKind::Readiness
-                && worker.state != State::Success
+                && worker.state != WorkerState::Success
                 && container.started
-                && matches!(container.phase, Phase::Running | Phase::Stopping);
+                && matches!(container.phase, ContainerPhase::Running | ContainerPhase::Stopping);
             if !asked {
                 continue;
             }

@@ -1,12 +1,12 @@
 //! The kubelet's own loop: starts, kills, exits and the wait in between.
 
-use super::super::backoff::Wait;
+use super::super::backoff::DelayedStart;
 use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
-use super::super::event::{Event, PodEventKind, PodFailure};
-use super::super::process::Process;
-use super::super::spec::{ProbeKind, RestartPolicy, Role};
-use super::super::worker::State;
-use super::{Ending, LEAST_GRACE, Phase, Pod, SYNC};
+use super::super::event::{PodEvent, PodEventKind, PodFailure};
+use super::super::process::ContainerProcess;
+use super::super::spec::{ContainerRole, ProbeKind, RestartPolicy};
+use super::super::worker::WorkerState;
+use super::{ContainerPhase, LEAST_GRACE, Pod, PodEnding, SYNC};
 
 /// A Pod is synced again after 1.0 to 1.5 times this at the latest.
 const RESYNC: Nanos = 60 * SECOND;
@@ -15,7 +15,7 @@ const KILLED: u8 = 137;
 
 impl Pod {
     /// One sync of the Pod.
-    pub(super) fn sync(&mut self, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn sync(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         self.due[SYNC] = NEVER;
         if self.is_ending() {
             return;
@@ -36,22 +36,22 @@ impl Pod {
     fn failed_container(&self) -> Option<(usize, ProbeKind)> {
         self.workers.iter().find_map(|worker| {
             let failed = worker.kind != ProbeKind::Readiness
-                && worker.state == State::Failure
-                && self.containers[worker.container].phase == Phase::Running;
+                && worker.state == WorkerState::Failure
+                && self.containers[worker.container].phase == ContainerPhase::Running;
             failed.then_some((worker.container, worker.kind))
         })
     }
 
     /// Starts every container that may start now, and schedules the next sync.
-    fn start_what_may(&mut self, observe: &mut dyn FnMut(Event)) {
+    fn start_what_may(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         let mut next = RESYNC;
         let mut created_by = self.now;
         let mut gates_open = true;
         for position in 0..self.containers.len() {
             let container = &mut self.containers[position];
             let starts = match container.phase {
-                Phase::Gated => gates_open,
-                Phase::Exited if container.exit_known => {
+                ContainerPhase::Gated => gates_open,
+                ContainerPhase::Exited if container.exit_known => {
                     match container.backoff.ask(self.now, container.exited_at) {
                         Ok(()) => true,
                         Err(wait) => {
@@ -73,12 +73,12 @@ impl Pod {
     }
 
     fn create(&mut self, position: usize, at: Nanos) {
-        self.containers[position].phase = Phase::Creating;
+        self.containers[position].phase = ContainerPhase::Creating;
         *self.life(position) = at;
     }
 
     /// Delays the restart of a container.
-    fn hold(&mut self, position: usize, wait: Wait, observe: &mut dyn FnMut(Event)) {
+    fn hold(&mut self, position: usize, wait: DelayedStart, observe: &mut dyn FnMut(PodEvent)) {
         let container = &mut self.containers[position];
         if container.held_since.is_none() {
             container.held_since = container.exited_at;
@@ -87,7 +87,7 @@ impl Pod {
         }
     }
 
-    fn kill(&mut self, position: usize, probe: ProbeKind, observe: &mut dyn FnMut(Event)) {
+    fn kill(&mut self, position: usize, probe: ProbeKind, observe: &mut dyn FnMut(PodEvent)) {
         let container = &mut self.containers[position];
         container.stats.kills += 1;
         let grace = container.grace[probe as usize];
@@ -101,7 +101,7 @@ impl Pod {
     pub(super) fn terminate(&mut self, position: usize, grace: Nanos) {
         let now = self.now;
         let container = &mut self.containers[position];
-        container.phase = Phase::Stopping;
+        container.phase = ContainerPhase::Stopping;
         // preStop runs inside the grace period, in whole seconds; after an overrun, some time is left all the same.
         let hook = container.hook.min(grace);
         let left = grace.saturating_sub(hook / SECOND * SECOND).max(LEAST_GRACE);
@@ -113,11 +113,11 @@ impl Pod {
     }
 
     /// A container starts or ends.
-    pub(super) fn live(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn live(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         *self.life(position) = NEVER;
         match self.containers[position].phase {
-            Phase::Creating => self.start(position, observe),
-            Phase::Running => {
+            ContainerPhase::Creating => self.start(position, observe),
+            ContainerPhase::Running => {
                 let container = &mut self.containers[position];
                 container.exit_code = container.ending.map_or(0, |end| end.code);
                 if container.ending.is_some_and(|end| end.out_of_memory) {
@@ -125,18 +125,18 @@ impl Pod {
                 }
                 self.exit(position, observe);
             }
-            Phase::Stopping => self.exit(position, observe),
-            Phase::Gated | Phase::Exited | Phase::Done => {}
+            ContainerPhase::Stopping => self.exit(position, observe),
+            ContainerPhase::Gated | ContainerPhase::Exited | ContainerPhase::Done => {}
         }
     }
 
-    fn start(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    fn start(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let now = self.now;
         let container = &mut self.containers[position];
         if let Some(since) = container.held_since.take() {
             container.stats.back_off += duration(now - since);
         }
-        container.phase = Phase::Running;
+        container.phase = ContainerPhase::Running;
         container.started = container.workers[ProbeKind::Startup as usize].is_none();
         container.started_at = now;
         let restarts = container.starts;
@@ -144,7 +144,7 @@ impl Pod {
         container.starts += 1;
         container.syncs = 0;
         let (workers, ends) = (container.workers, now.saturating_add(container.ends_after));
-        let start_time = self.containers[position].process.as_ref().and_then(Process::start_time);
+        let start_time = self.containers[position].process.as_ref().and_then(ContainerProcess::start_time);
         let listens_after = if let Some(time) = start_time {
             time
         } else if self.is_late_listener(position) {
@@ -186,11 +186,11 @@ impl Pod {
     }
 
     /// The kubelet's list of containers shows a start or an exit.
-    pub(super) fn look(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    pub(super) fn look(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let container = &mut self.containers[position];
         let started_at = container.started_at;
         let mut next = NEVER;
-        if matches!(container.phase, Phase::Exited | Phase::Done) {
+        if matches!(container.phase, ContainerPhase::Exited | ContainerPhase::Done) {
             container.exit_known = true;
         } else {
             container.syncs += 1;
@@ -202,7 +202,7 @@ impl Pod {
         self.sync(observe);
     }
 
-    fn exit(&mut self, position: usize, observe: &mut dyn FnMut(Event)) {
+    fn exit(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let now = self.now;
         let is_ending = self.is_ending();
         let container = &mut self.containers[position];
@@ -210,8 +210,8 @@ impl Pod {
         let killed = self.killing == Some(position);
         let code = container.exit_code;
         let again = !is_ending && container.restarts(killed);
-        let is_init = container.role == Role::Init;
-        container.phase = if again { Phase::Exited } else { Phase::Done };
+        let is_init = container.role == ContainerRole::Init;
+        container.phase = if again { ContainerPhase::Exited } else { ContainerPhase::Done };
         container.started = false;
         container.exit_known = false;
         if let Some(process) = &mut container.process {
@@ -243,15 +243,20 @@ impl Pod {
         } else if self
             .containers
             .iter()
-            .all(|container| container.role != Role::Main || container.phase == Phase::Done)
+            .all(|container| container.role != ContainerRole::Main || container.phase == ContainerPhase::Done)
         {
             // The Pod has run to its end: its sidecars are stopped.
-            self.end(Ending::Completed, observe);
+            self.end(PodEnding::Completed, observe);
         }
     }
 
     /// The sync that killed a container also restarts it. It still knows only the exit before this one.
-    fn restart_killed(&mut self, position: usize, previous: Option<Nanos>, observe: &mut dyn FnMut(Event)) {
+    fn restart_killed(
+        &mut self,
+        position: usize,
+        previous: Option<Nanos>,
+        observe: &mut dyn FnMut(PodEvent),
+    ) {
         match self.containers[position].backoff.ask(self.now, previous) {
             Ok(()) => {
                 let at = self.now.saturating_add(nanos(self.timing.container_start));
@@ -263,7 +268,7 @@ impl Pod {
                 let container = &mut self.containers[position];
                 if container.policy == RestartPolicy::OnFailure && container.exit_code == 0 {
                     // The next sync only sees exit code 0, which needs no restart.
-                    container.phase = Phase::Done;
+                    container.phase = ContainerPhase::Done;
                     container.held_since = None;
                     *self.next_look(position) = NEVER;
                 }

@@ -32,7 +32,7 @@ impl ProbeKind {
 
 /// What a request of a probe asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum ProbeEndpoint {
     /// A path of a target.
     Target(Target),
     /// A path that always answers with this status: the index, the metrics, an unknown path.
@@ -41,13 +41,13 @@ pub enum Endpoint {
 
 /// How a probe is done. `server` is the position of the container that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handler {
+pub enum ProbeHandler {
     /// `httpGet` to this program.
     Http {
         /// Who answers.
         server: usize,
         /// What is asked for.
-        endpoint: Endpoint,
+        endpoint: ProbeEndpoint,
         /// The client class, which a `User-Agent` among `httpHeaders` changes.
         client: Client,
     },
@@ -61,7 +61,7 @@ pub enum Handler {
         /// Who answers.
         server: usize,
         /// What is asked for.
-        endpoint: Endpoint,
+        endpoint: ProbeEndpoint,
     },
     /// A `tcpSocket`, `grpc` or `exec` probe of a program whose behaviour is given by probe. Its errors are failures.
     Assumed {
@@ -76,7 +76,7 @@ pub enum Handler {
     Healthy,
 }
 
-impl Handler {
+impl ProbeHandler {
     /// The position of the container that answers, if it runs this program.
     pub const fn server(&self) -> Option<usize> {
         match self {
@@ -91,7 +91,7 @@ impl Handler {
 
 /// Where the requests of a probe go, as the messages of its events name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
+pub struct ProbeAddress {
     /// Whether the scheme is HTTPS.
     pub https: bool,
     /// The host; empty: the Pod's address.
@@ -102,7 +102,7 @@ pub struct Address {
     pub path: String,
 }
 
-impl Address {
+impl ProbeAddress {
     /// The default port on the Pod's address.
     pub const DEFAULT: Self = Self { https: false, host: String::new(), port: 8080, path: String::new() };
 
@@ -116,16 +116,16 @@ impl Address {
         }
     }
 
-    pub(in crate::kubelet) fn url(&self, endpoint: Endpoint) -> String {
+    pub(in crate::kubelet) fn url(&self, endpoint: ProbeEndpoint) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}{}", self.authority(), self.path(endpoint))
     }
 
-    pub(in crate::kubelet) fn path(&self, endpoint: Endpoint) -> String {
+    pub(in crate::kubelet) fn path(&self, endpoint: ProbeEndpoint) -> String {
         let path = match (self.path.as_str(), endpoint) {
-            ("", Endpoint::Target(Target::Liveness)) => "/healthz",
-            ("", Endpoint::Target(Target::Readiness)) => "/readyz",
-            ("", Endpoint::Target(Target::Startup)) => "/startupz",
+            ("", ProbeEndpoint::Target(Target::Liveness)) => "/healthz",
+            ("", ProbeEndpoint::Target(Target::Readiness)) => "/readyz",
+            ("", ProbeEndpoint::Target(Target::Startup)) => "/startupz",
             ("", _) => "/",
             (path, _) => path,
         };
@@ -162,13 +162,13 @@ impl Transport {
 
 /// A probe, with the fields and defaults of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct ProbeSpec {
     /// What an attempt does.
-    pub handler: Handler,
+    pub handler: ProbeHandler,
     /// How it is made, by the manifest.
     pub transport: Transport,
     /// Where it does it.
-    pub address: Address,
+    pub address: ProbeAddress,
     /// `initialDelaySeconds`.
     pub initial_delay: u32,
     /// `timeoutSeconds`.
@@ -183,18 +183,18 @@ pub struct Probe {
     pub grace: Option<u32>,
 }
 
-impl Probe {
+impl ProbeSpec {
     /// A probe with the defaults of the API.
-    pub const fn new(handler: Handler) -> Self {
+    pub const fn new(handler: ProbeHandler) -> Self {
         Self {
             handler,
             transport: match handler {
-                Handler::Tcp { .. } => Transport::Tcp,
-                Handler::Exec { .. } => Transport::Exec,
-                Handler::Assumed { transport, .. } => transport,
-                Handler::Http { .. } | Handler::Healthy => Transport::Http,
+                ProbeHandler::Tcp { .. } => Transport::Tcp,
+                ProbeHandler::Exec { .. } => Transport::Exec,
+                ProbeHandler::Assumed { transport, .. } => transport,
+                ProbeHandler::Http { .. } | ProbeHandler::Healthy => Transport::Http,
             },
-            address: Address::DEFAULT,
+            address: ProbeAddress::DEFAULT,
             initial_delay: 0,
             timeout: 1,
             period: 10,

@@ -5,16 +5,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::Connection;
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use crate::listener::MIN_BUFFER;
-use crate::listener::driver::{Driver, Event};
+use crate::listener::driver::{Driver, DriverEvent};
 use crate::listener::frames::Frames;
 use crate::listener::handle::Takeover;
-use crate::listener::handler::Handler;
+use crate::listener::handler::Http1Handler;
 use crate::listener::http2::Http2;
-use crate::listener::script::Ending;
+use crate::listener::script::ScriptEnding;
 use crate::listener::session::Negotiated;
-use crate::listener::stream::{Progress, Stream};
+use crate::listener::stream::{HyperStream, ReceiveProgress};
 use crate::listener::tunnel::ClientEnd;
 
 /// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
@@ -30,24 +30,24 @@ const HTTP2_MEMORY: usize = 64 << 10;
 
 impl Connection {
     /// What is polled next where a client begins to speak.
-    pub(super) fn begins(&mut self, event: Event) -> Result<Driver, Refusal> {
+    pub(super) fn begins(&mut self, event: DriverEvent) -> Result<Driver, ConnectionRefusal> {
         let is_http2 = match event {
-            Event::Tls if self.service.tls.is_some() => return self.begin_handshake(),
-            Event::Handshake(Ok(negotiated)) => {
+            DriverEvent::Tls if self.service.tls.is_some() => return self.begin_handshake(),
+            DriverEvent::Handshake(Ok(negotiated)) => {
                 self.state.handshake_ends();
                 self.request = None;
                 return Ok(Driver::Idle(negotiated));
             }
-            Event::Handshake(Err(error)) => return Err(Refusal::HandshakeFailed(error)),
-            Event::Http2 => self.service.speaks_http2,
+            DriverEvent::Handshake(Err(error)) => return Err(ConnectionRefusal::HandshakeFailed(error)),
+            DriverEvent::Http2 => self.service.speaks_http2,
             _ => false,
         };
         if self.lacks_tls() {
-            return Err(Refusal::Plain { is_http2 });
+            return Err(ConnectionRefusal::Plain { is_http2 });
         }
         let records = if self.socket.is_tls() { RECORD_MEMORY } else { 0 };
         if !self.reserve_request(records + if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
-            return Err(Refusal::Memory { is_http2 });
+            return Err(ConnectionRefusal::Memory { is_http2 });
         }
         Ok(if is_http2 { self.http2() } else { self.http1(Bytes::new()) })
     }
@@ -68,8 +68,8 @@ impl Connection {
     }
 
     pub(super) fn http1(&self, unread: Bytes) -> Driver {
-        let stream = self.stream(unread, Progress::Http1 { head: 0 });
-        let handler = Handler { service: self.service.clone(), state: self.state.clone() };
+        let stream = self.stream(unread, ReceiveProgress::Http1 { head: 0 });
+        let handler = Http1Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()
             .max_buf_size(size.max(MIN_BUFFER))
@@ -83,12 +83,12 @@ impl Connection {
 
     pub(super) fn http2(&self) -> Driver {
         self.state.multiplexes();
-        let stream = self.stream(Bytes::new(), Progress::Http2(Frames::new()));
+        let stream = self.stream(Bytes::new(), ReceiveProgress::Http2(Frames::new()));
         Driver::Http2(Box::new(Http2::new(stream, &self.service, &self.state)))
     }
 
-    fn stream(&self, unread: Bytes, progress: Progress) -> Stream {
-        Stream {
+    fn stream(&self, unread: Bytes, progress: ReceiveProgress) -> HyperStream {
+        HyperStream {
             socket: self.socket.clone(),
             state: self.state.clone(),
             unread,
@@ -108,7 +108,7 @@ impl Connection {
 
     /// Runs the script instead of hyper.
     pub(super) fn taken_over(&mut self, driver: Driver, takeover: Takeover) -> Driver {
-        self.endless = takeover.script.ending == Ending::Never;
+        self.endless = takeover.script.ending == ScriptEnding::Never;
         if let Driver::Http2(_) = driver {
             // The other streams are lost.
             self.state.end_by_server();

@@ -25,7 +25,7 @@ const PLAIN_REFUSED: &[u8] =
 const INADEQUATE_SECURITY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c";
 
 /// Why a client gets none of what it has come for.
-pub(super) enum Refusal {
+pub(super) enum ConnectionRefusal {
     /// No memory is left for its request.
     Memory { is_http2: bool },
     /// It does not speak TLS, and nothing else is spoken.
@@ -38,21 +38,21 @@ pub(super) enum Refusal {
 
 impl Connection {
     /// Says so to the client, and ends the connection.
-    pub(super) async fn refuses(&self, refusal: Refusal) -> Disposition {
+    pub(super) async fn refuses(&self, refusal: ConnectionRefusal) -> Disposition {
         self.state.end_by_server();
         match refusal {
-            Refusal::Memory { is_http2 } => {
+            ConnectionRefusal::Memory { is_http2 } => {
                 self.socket.try_write(if is_http2 { ENHANCE_YOUR_CALM } else { UNAVAILABLE });
             }
-            Refusal::Plain { is_http2 } => {
+            ConnectionRefusal::Plain { is_http2 } => {
                 self.socket.try_write(if is_http2 { INADEQUATE_SECURITY } else { PLAIN_REFUSED });
             }
-            Refusal::Handshake(why) => {
+            ConnectionRefusal::Handshake(why) => {
                 // It may miss it; the connection ends in any case.
                 let _ = self.socket.tcp().try_write(&alert(why.into()));
                 self.socket.silence();
             }
-            Refusal::HandshakeFailed(error) => {
+            ConnectionRefusal::HandshakeFailed(error) => {
                 debug!(peer = %self.state.peer(), listener = %self.service.name, %error, "the TLS handshake has failed");
                 self.socket.silence();
             }

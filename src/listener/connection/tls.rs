@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::{AlertDescription, ServerConfig};
 
-use super::refusal::Refusal;
-use super::{Connection, Share};
+use super::refusal::ConnectionRefusal;
+use super::{BudgetShare, Connection};
 use crate::fault::{HandshakeFault, ListenerId};
-use crate::listener::Faulted;
+use crate::listener::ListenerFaults;
 use crate::listener::driver::Driver;
 use crate::listener::handle::Takeover;
-use crate::listener::script::{Ending, Script};
+use crate::listener::script::{Script, ScriptEnding};
 use crate::listener::session::alert;
 use crate::tls::Flaw;
 
@@ -28,48 +28,56 @@ impl Connection {
     }
 
     /// Expects the handshake that the client has begun, or performs the fault that a rule has for it.
-    pub(super) fn begin_handshake(&mut self) -> Result<Driver, Refusal> {
-        let internal = || Refusal::Handshake(AlertDescription::InternalError);
+    pub(super) fn begin_handshake(&mut self) -> Result<Driver, ConnectionRefusal> {
+        let internal = || ConnectionRefusal::Handshake(AlertDescription::InternalError);
         let tls = &self.service.tls.as_ref().ok_or_else(internal)?.tls;
         let config = match self.handshake_fault() {
             None => Ok(tls.config()),
             Some(HandshakeFault::Expired) => tls.flawed(Flaw::Expired),
             Some(HandshakeFault::WrongName) => tls.flawed(Flaw::WrongName),
             Some(HandshakeFault::Untrusted) => tls.flawed(Flaw::Untrusted),
-            Some(HandshakeFault::Hang) => return Ok(self.replaces_handshake(Bytes::new(), Ending::Never)),
-            Some(HandshakeFault::Close) => return Ok(self.replaces_handshake(Bytes::new(), Ending::Fin)),
+            Some(HandshakeFault::Hang) => {
+                return Ok(self.replaces_handshake(Bytes::new(), ScriptEnding::Never));
+            }
+            Some(HandshakeFault::Close) => {
+                return Ok(self.replaces_handshake(Bytes::new(), ScriptEnding::Fin));
+            }
             Some(HandshakeFault::Alert(why)) => {
                 let alert = Bytes::copy_from_slice(&alert(why.code()));
-                return Ok(self.replaces_handshake(alert, Ending::Fin));
+                return Ok(self.replaces_handshake(alert, ScriptEnding::Fin));
             }
         };
         self.begin_tls(config.map_err(|_| internal())?)
     }
 
     fn handshake_fault(&self) -> Option<HandshakeFault> {
-        let Faulted { engine, listener } = self.service.faulted.as_ref()?;
+        let ListenerFaults { engine, listener } = self.service.faulted.as_ref()?;
         (*listener == ListenerId::Probe).then(|| engine.decide_handshake(self.state.peer().ip()))?
     }
 
     /// Writes on the bare socket in place of a handshake.
-    fn replaces_handshake(&mut self, opening: Bytes, ending: Ending) -> Driver {
+    fn replaces_handshake(&mut self, opening: Bytes, ending: ScriptEnding) -> Driver {
         self.state.handshake_is_replaced();
         let script = Script { opening, filling: 0, closing: b"", ending, has_head: false };
         self.taken_over(Driver::Handshake, Takeover { script, report: Box::new(|_| {}) })
     }
 
     /// Expects a handshake with these settings.
-    fn begin_tls(&mut self, config: Arc<ServerConfig>) -> Result<Driver, Refusal> {
+    fn begin_tls(&mut self, config: Arc<ServerConfig>) -> Result<Driver, ConnectionRefusal> {
         let budget = self.state.budget();
         // The client may be the kubelet, which only its request shows.
         let reserve = |bytes| {
-            budget.try_reserve(bytes, self.state.share()).or_else(|| budget.reserve(bytes, Share::Reserved))
+            budget
+                .try_reserve(bytes, self.state.share())
+                .or_else(|| budget.reserve(bytes, BudgetShare::Reserved))
         };
         let (tls, handshake) = (reserve(TLS_MEMORY), reserve(HANDSHAKE_MEMORY));
         let (Some(_), Some(_)) = (&tls, &handshake) else {
-            return Err(Refusal::Handshake(AlertDescription::InternalError));
+            return Err(ConnectionRefusal::Handshake(AlertDescription::InternalError));
         };
-        self.socket.begin_tls(config).map_err(|_| Refusal::Handshake(AlertDescription::InternalError))?;
+        self.socket
+            .begin_tls(config)
+            .map_err(|_| ConnectionRefusal::Handshake(AlertDescription::InternalError))?;
         (self.tls, self.request) = (tls, handshake);
         self.state.head_begins();
         Ok(Driver::Handshake)

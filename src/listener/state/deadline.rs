@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ConnectionState, Phase};
+use super::{ClientPhase, ConnectionState};
 use crate::env::Limits;
 use crate::telemetry::metrics::Limit;
 
@@ -20,20 +20,20 @@ impl ConnectionState {
         first_request: Duration,
     ) -> Option<(Instant, Limit)> {
         let inner = self.lock();
-        if inner.tunnelled || (inner.patient && inner.phase == Phase::Waiting) {
+        if inner.tunnelled || (inner.patient && inner.phase == ClientPhase::Waiting) {
             return None;
         }
         if let Some(since) = inner.stalled {
             return Some((since + limits.idle_time, Limit::WriteTime));
         }
         match inner.phase {
-            Phase::Idle(since) if inner.only_kubelet => {
+            ClientPhase::Idle(since) if inner.only_kubelet => {
                 Some((since + limits.idle_time.min(first_request).min(KUBELET_IDLE), Limit::IdleTime))
             }
-            Phase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
-            Phase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
-            Phase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
-            Phase::Waiting => {
+            ClientPhase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
+            ClientPhase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
+            ClientPhase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
+            ClientPhase::Waiting => {
                 let stalled = inner.streams.as_ref().and_then(|streams| streams.stalled());
                 stalled.map(|since| (since + limits.idle_time, Limit::WriteTime))
             }

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::{Admission, ConnectionState, Phase};
+use super::{Admission, ClientPhase, ConnectionState};
 use crate::fault::Client;
 use crate::listener::streams::StreamState;
 
@@ -19,18 +19,18 @@ impl ConnectionState {
     pub(in crate::listener) fn set_unfinished(&self, is_unfinished: bool) {
         let mut inner = self.lock();
         match inner.phase {
-            Phase::Idle(_) if is_unfinished => {
-                inner.phase = Phase::Head(Instant::now());
+            ClientPhase::Idle(_) if is_unfinished => {
+                inner.phase = ClientPhase::Head(Instant::now());
                 inner.head_noticed = false;
             }
-            Phase::Head(_) if !is_unfinished => inner.phase = Phase::Idle(Instant::now()),
+            ClientPhase::Head(_) if !is_unfinished => inner.phase = ClientPhase::Idle(Instant::now()),
             _ => {}
         }
     }
 
     pub(in crate::listener) fn stream_begins(&self, client: Client) -> Arc<StreamState> {
         let mut inner = self.lock();
-        inner.phase = Phase::Waiting;
+        inner.phase = ClientPhase::Waiting;
         inner.asked = true;
         inner.client = Some(client);
         inner.streams.get_or_insert_default().begin()
@@ -39,8 +39,8 @@ impl ConnectionState {
     pub(in crate::listener) fn stream_ends(&self, stream: &Arc<StreamState>) {
         let mut inner = self.lock();
         let is_last = inner.streams.as_mut().is_some_and(|streams| streams.end(stream));
-        if is_last && inner.phase == Phase::Waiting {
-            inner.phase = Phase::Idle(Instant::now());
+        if is_last && inner.phase == ClientPhase::Waiting {
+            inner.phase = ClientPhase::Idle(Instant::now());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Memory limits for the values of a document.
 
-use super::error::Problem;
+use super::error::DocumentProblem;
 
 /// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
 const BYTES_PER_VALUE: usize = 8;
@@ -10,13 +10,13 @@ const MEMORY_PER_BYTE: usize = 8;
 
 /// Counts values and their memory, up to what a text of the allowed length may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(super) struct ParseBudget {
     limit: usize,
     values: usize,
     bytes: usize,
 }
 
-impl Budget {
+impl ParseBudget {
     /// Memory of a mapping that is not empty, without its fields.
     pub(super) const MAPPING: usize = 128;
     /// Memory of a field, without the text of its key and its value's own memory.
@@ -30,14 +30,14 @@ impl Budget {
     }
 
     /// Takes values and the bytes that they point to.
-    pub(super) fn spend(&mut self, values: usize, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn spend(&mut self, values: usize, bytes: usize) -> Result<(), DocumentProblem> {
         self.values += values;
         self.bytes = self.bytes.saturating_add(bytes).saturating_add(values * Self::VALUE);
         if self.values > self.limit / BYTES_PER_VALUE {
-            return Err(Problem::TooManyValues(self.limit / BYTES_PER_VALUE));
+            return Err(DocumentProblem::TooManyValues(self.limit / BYTES_PER_VALUE));
         }
         if self.bytes > self.limit * MEMORY_PER_BYTE {
-            return Err(Problem::TooMuchMemory(self.limit * MEMORY_PER_BYTE));
+            return Err(DocumentProblem::TooMuchMemory(self.limit * MEMORY_PER_BYTE));
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Marker, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
-use super::budget::Budget;
-use super::error::{AmbiguousScalar, DocumentError, MAX_DEPTH, Problem};
+use super::budget::ParseBudget;
+use super::error::{AmbiguousScalar, DocumentError, DocumentProblem, MAX_DEPTH};
 use super::scalar::{self, Dialect};
 use crate::plan::error::shown;
 
@@ -44,12 +44,12 @@ impl Cost {
 
 /// A list or mapping that is not complete.
 struct Frame {
-    content: Content,
+    content: NodeContent,
     anchor: usize,
     cost: Cost,
 }
 
-enum Content {
+enum NodeContent {
     List(Vec<Value>),
     Mapping(Mapping),
 }
@@ -72,7 +72,7 @@ enum Key {
 impl Mapping {
     /// Merges a mapping, or a list of mappings of which the first wins. As in go-yaml, the keys merged last win over
     /// what stands before the `<<`.
-    fn merge(&mut self, value: Value) -> Result<(), Problem> {
+    fn merge(&mut self, value: Value) -> Result<(), DocumentProblem> {
         let sources = match value {
             Value::Object(fields) => vec![fields],
             Value::Array(items) => items
@@ -80,8 +80,8 @@ impl Mapping {
                 .rev()
                 .map(|item| if let Value::Object(fields) = item { Some(fields) } else { None })
                 .collect::<Option<Vec<_>>>()
-                .ok_or(Problem::MergeValue)?,
-            _ => return Err(Problem::MergeValue),
+                .ok_or(DocumentProblem::MergeValue)?,
+            _ => return Err(DocumentProblem::MergeValue),
         };
         for (key, value) in sources.into_iter().flatten() {
             if !self.fields.contains_key(&key) {
@@ -96,7 +96,7 @@ impl Mapping {
 pub(super) struct Builder {
     limit: usize,
     dialect: Dialect,
-    budget: Budget,
+    budget: ParseBudget,
     /// Bytes of copies that aliases and anchors made.
     copied: usize,
     stack: Vec<Frame>,
@@ -115,7 +115,7 @@ impl Builder {
         Self {
             limit,
             dialect,
-            budget: Budget::new(limit),
+            budget: ParseBudget::new(limit),
             copied: 0,
             stack: Vec::new(),
             anchors: HashMap::new(),
@@ -159,10 +159,10 @@ impl Builder {
             }
             Event::Alias(id) => self.alias(id, mark),
             Event::SequenceStart(_, anchor, tag) => {
-                self.start(Content::List(Vec::new()), anchor, tag.as_deref(), "seq", mark)
+                self.start(NodeContent::List(Vec::new()), anchor, tag.as_deref(), "seq", mark)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.start(Content::Mapping(Mapping::default()), anchor, tag.as_deref(), "map", mark)
+                self.start(NodeContent::Mapping(Mapping::default()), anchor, tag.as_deref(), "map", mark)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(mark),
             // Comments and the like carry no values.
@@ -172,7 +172,7 @@ impl Builder {
 
     fn start(
         &mut self,
-        content: Content,
+        content: NodeContent,
         anchor: usize,
         tag: Option<&Tag>,
         kind: &str,
@@ -181,13 +181,13 @@ impl Builder {
         if let Some(tag) = tag
             && !tag.is_yaml_core_schema_tag(kind)
         {
-            return Err(DocumentError::at(mark, Problem::Tag(shown(&tag.original()))));
+            return Err(DocumentError::at(mark, DocumentProblem::Tag(shown(&tag.original()))));
         }
         if self.expects_key() {
-            return Err(DocumentError::at(mark, Problem::ComplexKey));
+            return Err(DocumentError::at(mark, DocumentProblem::ComplexKey));
         }
         if self.stack.len() >= MAX_DEPTH {
-            return Err(DocumentError::at(mark, Problem::TooDeep));
+            return Err(DocumentError::at(mark, DocumentProblem::TooDeep));
         }
         if anchor > 0 {
             self.open.insert(anchor);
@@ -199,9 +199,9 @@ impl Builder {
     fn end(&mut self, mark: &Marker) -> Result<(), DocumentError> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
-            Content::List(items) => Value::Array(items),
-            Content::Mapping(mapping) => {
-                self.allocate(Budget::MAPPING, mark)?;
+            NodeContent::List(items) => Value::Array(items),
+            NodeContent::Mapping(mapping) => {
+                self.allocate(ParseBudget::MAPPING, mark)?;
                 Value::Object(mapping.fields)
             }
         };
@@ -244,8 +244,8 @@ impl Builder {
 
     /// Takes a key; `None` is a merge key.
     fn key(&mut self, name: Option<String>, mark: &Marker) -> Result<(), DocumentError> {
-        self.allocate(Budget::FIELD + name.as_ref().map_or(0, String::len), mark)?;
-        let Some(Frame { content: Content::Mapping(mapping), cost, .. }) = self.stack.last_mut() else {
+        self.allocate(ParseBudget::FIELD + name.as_ref().map_or(0, String::len), mark)?;
+        let Some(Frame { content: NodeContent::Mapping(mapping), cost, .. }) = self.stack.last_mut() else {
             return Ok(());
         };
         let Some(name) = name else {
@@ -253,7 +253,7 @@ impl Builder {
             return Ok(());
         };
         if mapping.fields.contains_key(&name) && !mapping.merged.remove(&name) {
-            return Err(DocumentError::at(mark, Problem::DuplicateKey(shown(&name))));
+            return Err(DocumentError::at(mark, DocumentProblem::DuplicateKey(shown(&name))));
         }
         cost.bytes += name.len();
         mapping.key = Some(Key::Name(name));
@@ -262,15 +262,16 @@ impl Builder {
 
     fn alias(&mut self, id: usize, mark: &Marker) -> Result<(), DocumentError> {
         if self.open.contains(&id) {
-            return Err(DocumentError::at(mark, Problem::RecursiveAlias));
+            return Err(DocumentError::at(mark, DocumentProblem::RecursiveAlias));
         }
         if self.expects_key() {
-            return Err(DocumentError::at(mark, Problem::ComplexKey));
+            return Err(DocumentError::at(mark, DocumentProblem::ComplexKey));
         }
-        let unknown = || DocumentError::at(mark, Problem::Syntax("this alias has no anchor".to_owned()));
+        let unknown =
+            || DocumentError::at(mark, DocumentProblem::Syntax("this alias has no anchor".to_owned()));
         let cost = self.anchors.get(&id).ok_or_else(unknown)?.1;
         if self.stack.len() + cost.depth > MAX_DEPTH {
-            return Err(DocumentError::at(mark, Problem::TooDeep));
+            return Err(DocumentError::at(mark, DocumentProblem::TooDeep));
         }
         self.spend(cost, mark)?;
         let value = self.anchors.get(&id).ok_or_else(unknown)?.0.clone();
@@ -294,8 +295,8 @@ impl Builder {
         };
         frame.cost.add(cost);
         match &mut frame.content {
-            Content::List(items) => items.push(value),
-            Content::Mapping(mapping) => match mapping.key.take() {
+            NodeContent::List(items) => items.push(value),
+            NodeContent::Mapping(mapping) => match mapping.key.take() {
                 Some(Key::Name(name)) => drop(mapping.fields.insert(name, value)),
                 Some(Key::Merge) => {
                     mapping.merge(value).map_err(|problem| DocumentError::at(mark, problem))?;
@@ -323,7 +324,7 @@ impl Builder {
     fn spend(&mut self, cost: Cost, mark: &Marker) -> Result<(), DocumentError> {
         self.copied += cost.bytes;
         if self.copied > self.limit {
-            return Err(DocumentError::at(mark, Problem::TooMuchMemory(self.limit)));
+            return Err(DocumentError::at(mark, DocumentProblem::TooMuchMemory(self.limit)));
         }
         self.budget.spend(cost.values, cost.bytes).map_err(|problem| DocumentError::at(mark, problem))
     }
@@ -334,6 +335,9 @@ impl Builder {
     }
 
     fn expects_key(&self) -> bool {
-        matches!(self.stack.last(), Some(Frame { content: Content::Mapping(Mapping { key: None, .. }), .. }))
+        matches!(
+            self.stack.last(),
+            Some(Frame { content: NodeContent::Mapping(Mapping { key: None, .. }), .. })
+        )
     }
 }

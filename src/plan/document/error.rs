@@ -15,7 +15,7 @@ pub struct DocumentError {
     /// The column, from 1 on.
     pub column: usize,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: DocumentProblem,
 }
 
 impl fmt::Display for DocumentError {
@@ -29,7 +29,7 @@ impl fmt::Display for DocumentError {
 
 /// What is wrong with a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum DocumentProblem {
     /// More bytes than allowed.
     #[error("{length} bytes are more than the {limit} allowed")]
     TooLong {
@@ -95,11 +95,11 @@ fn count(documents: usize) -> String {
 }
 
 impl DocumentError {
-    pub(super) const fn whole(problem: Problem) -> Self {
+    pub(super) const fn whole(problem: DocumentProblem) -> Self {
         Self { line: 0, column: 0, problem }
     }
 
-    pub(super) fn at(mark: &Marker, problem: Problem) -> Self {
+    pub(super) fn at(mark: &Marker, problem: DocumentProblem) -> Self {
         Self { line: mark.line(), column: mark.col() + 1, problem }
     }
 
@@ -107,14 +107,17 @@ impl DocumentError {
     pub(super) fn or_template(mut self, text: &str) -> Self {
         let is_suspect = matches!(
             self.problem,
-            Problem::Syntax(_) | Problem::ComplexKey | Problem::DuplicateKey(_) | Problem::Tag(_)
+            DocumentProblem::Syntax(_)
+                | DocumentProblem::ComplexKey
+                | DocumentProblem::DuplicateKey(_)
+                | DocumentProblem::Tag(_)
         );
         // The parser may notice an action only at the line after it.
         let near = text.lines().enumerate().skip(self.line.saturating_sub(2)).take(2);
         if is_suspect && let Some((number, line)) = { near }.find(|(_, line)| line.contains("{{")) {
             self.line = number + 1;
             self.column = line.find("{{").map_or(1, |at| line[..at].chars().count() + 1);
-            self.problem = Problem::Template;
+            self.problem = DocumentProblem::Template;
         }
         self
     }

@@ -8,8 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::budget::Budget;
-use super::error::{DocumentError, MAX_DEPTH, Problem};
+use super::budget::ParseBudget;
+use super::error::{DocumentError, DocumentProblem, MAX_DEPTH};
 use crate::plan::error::shown;
 
 /// The JSON value in `bytes`, of which there may be `limit`.
@@ -19,11 +19,11 @@ use crate::plan::error::shown;
 /// It is not JSON, has a key twice, or holds too much; with line and column.
 pub fn parse_json(bytes: &[u8], limit: usize) -> Result<Value, DocumentError> {
     if bytes.len() > limit {
-        return Err(DocumentError::whole(Problem::TooLong { length: bytes.len(), limit }));
+        return Err(DocumentError::whole(DocumentProblem::TooLong { length: bytes.len(), limit }));
     }
-    let state = Building { budget: Cell::new(Budget::new(limit)), problem: RefCell::new(None) };
+    let state = Building { budget: Cell::new(ParseBudget::new(limit)), problem: RefCell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let read = Seed(&state, 0).deserialize(&mut deserializer).and_then(|value| {
+    let read = ValueSeed(&state, 0).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
@@ -32,19 +32,19 @@ pub fn parse_json(bytes: &[u8], limit: usize) -> Result<Value, DocumentError> {
         let problem = state.problem.take().unwrap_or_else(|| {
             let text = error.to_string();
             let info = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-            Problem::Json(shown(info))
+            DocumentProblem::Json(shown(info))
         });
         DocumentError { line: error.line(), column: error.column(), problem }
     })
 }
 
 struct Building {
-    budget: Cell<Budget>,
-    problem: RefCell<Option<Problem>>,
+    budget: Cell<ParseBudget>,
+    problem: RefCell<Option<DocumentProblem>>,
 }
 
 impl Building {
-    fn fail<E: serde::de::Error>(&self, problem: Problem) -> E {
+    fn fail<E: serde::de::Error>(&self, problem: DocumentProblem) -> E {
         let error = E::custom("");
         self.problem.replace(Some(problem));
         error
@@ -59,16 +59,20 @@ impl Building {
 }
 
 #[derive(Clone, Copy)]
-struct Seed<'a>(&'a Building, usize);
+struct ValueSeed<'a>(&'a Building, usize);
 
-impl Seed<'_> {
+impl ValueSeed<'_> {
     /// For the values of a list or a mapping.
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.1 >= MAX_DEPTH { Err(self.0.fail(Problem::TooDeep)) } else { Ok(Self(self.0, self.1 + 1)) }
+        if self.1 >= MAX_DEPTH {
+            Err(self.0.fail(DocumentProblem::TooDeep))
+        } else {
+            Ok(Self(self.0, self.1 + 1))
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -76,7 +80,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,13 +127,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        self.0.spend(Budget::MAPPING)?;
+        self.0.spend(ParseBudget::MAPPING)?;
         let (mut map, inner) = (Map::new(), self.inner()?);
         while let Some(key) = fields.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(self.0.fail(Problem::DuplicateKey(shown(&key))));
+                return Err(self.0.fail(DocumentProblem::DuplicateKey(shown(&key))));
             }
-            self.0.spend::<A::Error>(Budget::FIELD + key.len())?;
+            self.0.spend::<A::Error>(ParseBudget::FIELD + key.len())?;
             let value = fields.next_value_seed(inner)?;
             map.insert(key, value);
         }

@@ -3,7 +3,7 @@
 use granit_parser::{ScalarStyle, Tag};
 use serde_json::{Number, Value};
 
-use super::error::Problem;
+use super::error::DocumentProblem;
 use crate::plan::error::shown;
 
 /// The largest magnitude of a float that Go's JSON writes without an exponent.
@@ -48,7 +48,7 @@ pub(super) fn resolve(
     style: ScalarStyle,
     tag: Option<&Tag>,
     dialect: Dialect,
-) -> Result<Resolved, Problem> {
+) -> Result<Resolved, DocumentProblem> {
     let string = || Resolved::Text(text.to_owned());
     let plain = || match dialect {
         Dialect::Plan => plan(text),
@@ -65,11 +65,11 @@ pub(super) fn resolve(
             | (Some("float"), number @ Resolved::Float(_))
             | (Some("bool"), number @ Resolved::Bool(_))
             | (Some("null"), number @ Resolved::Null) => number,
-            _ => return Err(Problem::Tag(shown(&tag.original()))),
+            _ => return Err(DocumentProblem::Tag(shown(&tag.original()))),
         },
     };
     match resolved {
-        Resolved::NotJson => Err(Problem::NotJson(shown(text))),
+        Resolved::NotJson => Err(DocumentProblem::NotJson(shown(text))),
         // Go writes a float without a fraction as an integer, which fields of integers accept.
         Resolved::Float(number)
             if dialect == Dialect::Manifest
@@ -89,10 +89,10 @@ pub(super) fn key(
     style: ScalarStyle,
     resolved: Resolved,
     dialect: Dialect,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, DocumentProblem> {
     if text == "<<" && style == ScalarStyle::Plain {
         return match dialect {
-            Dialect::Plan => Err(Problem::MergeKey),
+            Dialect::Plan => Err(DocumentProblem::MergeKey),
             Dialect::Manifest => Ok(None),
         };
     }
@@ -104,7 +104,7 @@ pub(super) fn key(
         Resolved::Bool(flag) => Ok(Some(flag.to_string())),
         Resolved::Integer(number) => Ok(Some(number.to_string())),
         Resolved::Float(number) => Ok(Some((number as f32).to_string())),
-        Resolved::Null | Resolved::NotJson => Err(Problem::ComplexKey),
+        Resolved::Null | Resolved::NotJson => Err(DocumentProblem::ComplexKey),
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
             assert_eq!(value(text, Dialect::Manifest), expected, "{text}");
         }
         let infinite = resolve(".inf", ScalarStyle::Plain, None, Dialect::Manifest);
-        assert_eq!(infinite, Err(Problem::NotJson(".inf".to_owned())));
+        assert_eq!(infinite, Err(DocumentProblem::NotJson(".inf".to_owned())));
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(key("1.5"), Ok(Some("1.5".to_owned())));
         assert_eq!(key("name"), Ok(Some("name".to_owned())));
         assert_eq!(key("<<"), Ok(None));
-        assert_eq!(key("~"), Err(Problem::ComplexKey));
+        assert_eq!(key("~"), Err(DocumentProblem::ComplexKey));
     }
 
     #[test]

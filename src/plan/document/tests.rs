@@ -235,7 +235,7 @@ fn a_long_text_copied_by_aliases_is_held_by_the_budget() {
     let text = format!("- &a {}\n{}", "x".repeat(500_000), "- *a\n".repeat(50_000));
     assert!(matches!(
         parse(&text, MAX_PLAN),
-        Err(DocumentError { line: 3, problem: Problem::TooMuchMemory(_), .. })
+        Err(DocumentError { line: 3, problem: DocumentProblem::TooMuchMemory(_), .. })
     ));
 }
 
@@ -243,7 +243,10 @@ fn a_long_text_copied_by_aliases_is_held_by_the_budget() {
 fn anchors_inside_anchors_are_held_by_the_budget() {
     let open = (0..60).fold(String::new(), |open, i| open + &format!("&a{i} ["));
     let text = format!("{open}{}{}", "a,".repeat(60_000), "]".repeat(60));
-    assert!(matches!(parse(&text, MAX_PLAN), Err(DocumentError { problem: Problem::TooManyValues(_), .. })));
+    assert!(matches!(
+        parse(&text, MAX_PLAN),
+        Err(DocumentError { problem: DocumentProblem::TooManyValues(_), .. })
+    ));
 }
 
 #[test]

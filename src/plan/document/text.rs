@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::error::{DocumentError, Problem};
+use super::error::{DocumentError, DocumentProblem};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -63,10 +63,10 @@ pub(super) fn check_characters(text: &str) -> Result<(), DocumentError> {
             '\n' => (line, column) = (line + 1, 0),
             '\t' | '\r' | '\u{85}' => {}
             '\u{fffe}' | '\u{ffff}' | BYTE_ORDER_MARK => {
-                return Err(DocumentError { line, column, problem: Problem::Character(c) });
+                return Err(DocumentError { line, column, problem: DocumentProblem::Character(c) });
             }
             c if c.is_control() => {
-                return Err(DocumentError { line, column, problem: Problem::Character(c) });
+                return Err(DocumentError { line, column, problem: DocumentProblem::Character(c) });
             }
             _ => {}
         }

@@ -7,8 +7,8 @@ use crate::fault::{
     TimeWindow, Trigger,
 };
 use crate::kubelet::{
-    ContainerSpec, Endpoint, Event, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
-    Span, Timing,
+    ContainerRole, ContainerSpec, DurationRange, Pod, PodEvent, PodEventKind, PodSpec, ProbeEndpoint,
+    ProbeHandler, ProbeKind, ProbeSpec, Program, Timing,
 };
 
 /// How many Pods are run, the ticks of each somewhere else.
@@ -28,7 +28,7 @@ const PODS_OF_A_DAY: u64 = 10;
 pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> Option<PodSpec> {
     let plan = Plan::new(rules).ok()?;
     let mut alone = ContainerSpec {
-        role: Role::Main,
+        role: ContainerRole::Main,
         program: Some(Program::new(ActivePlan::new(plan, Seed(0), false))),
         ends: None,
         ..container.clone()
@@ -40,8 +40,11 @@ pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> 
             ProbeKind::Readiness => (&mut alone.readiness, Target::Readiness),
         };
         if let Some(probe) = probe {
-            probe.handler =
-                Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet };
+            probe.handler = ProbeHandler::Http {
+                server: 0,
+                endpoint: ProbeEndpoint::Target(target),
+                client: Client::Kubelet,
+            };
         }
     }
     Some(PodSpec { grace, ..PodSpec::new(vec![alone]) })
@@ -60,17 +63,17 @@ pub(super) fn window(after: Duration, length: Option<Duration>) -> Option<Trigge
 }
 
 /// The events of each of some Pods until `end`. Where the ticks fall differs in each.
-pub(super) fn runs(pod: &PodSpec, count: u64, end: Duration) -> Vec<Vec<Event>> {
+pub(super) fn runs(pod: &PodSpec, count: u64, end: Duration) -> Vec<Vec<PodEvent>> {
     (0..count).map(|number| run(pod, number, end)).collect()
 }
 
 /// The events of the Pod of this number.
-pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<Event> {
+pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<PodEvent> {
     let longest = pod.containers.iter().flat_map(|container| {
         ProbeKind::ALL.into_iter().filter_map(|kind| container.probe(kind).map(|probe| probe.period))
     });
     let most = Duration::from_secs(u64::from(longest.max().unwrap_or(1).min(600)) + 1);
-    let first_start = Span { least: pod.timing.first_start.least, most };
+    let first_start = DurationRange { least: pod.timing.first_start.least, most };
     let timing = Timing { first_start, late_listener: 0.0, ..pod.timing.clone() };
     let mut spec = PodSpec { timing, ..pod.clone() };
     for program in spec.containers.iter_mut().filter_map(|container| container.program.as_mut()) {
@@ -84,7 +87,7 @@ pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<Event> {
 
 /// When something first happens, from `from` on.
 pub(super) fn first(
-    events: &[Event],
+    events: &[PodEvent],
     from: Duration,
     is: impl Fn(&PodEventKind) -> bool,
 ) -> Option<Duration> {
@@ -95,7 +98,7 @@ pub(super) fn first(
 pub(super) fn restarts_of_slow(
     container: &ContainerSpec,
     kind: ProbeKind,
-    probe: &Probe,
+    probe: &ProbeSpec,
     share: f64,
 ) -> String {
     let follows = |burst: Option<Burst>| -> Option<usize> {
@@ -107,7 +110,7 @@ pub(super) fn restarts_of_slow(
         let rate = Rate::from_percent((100.0 * share).clamp(0.0, 100.0)).ok()?;
         let rule = failing(&[target], Mode::Hang, Trigger { rate, burst, ..Trigger::ALWAYS })?;
         let pod = alone(container, vec![rule], 30)?;
-        let counts = |event: &&Event| match kind {
+        let counts = |event: &&PodEvent| match kind {
             ProbeKind::Readiness => event.kind == PodEventKind::PodReady(false),
             _ => matches!(event.kind, PodEventKind::Killing { .. }),
         };

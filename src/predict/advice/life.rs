@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::experiment::{FROM, alone};
 use super::{Advice, Subject};
 use crate::fault::{Draws, Seed};
-use crate::kubelet::{Event, Pod, PodEventKind, PreStop};
+use crate::kubelet::{Pod, PodEvent, PodEventKind, PreStop};
 use crate::predict::replicas::serving;
 use crate::predict::workload::{Kind, Workload};
 use crate::units::Show;
@@ -15,7 +15,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 impl Subject<'_> {
     /// The events of a deletion of the container alone: when it began, and what follows.
-    fn deleted(&self) -> Option<(Duration, Vec<Event>)> {
+    fn deleted(&self) -> Option<(Duration, Vec<PodEvent>)> {
         let pod = alone(self.container, Vec::new(), self.workload.pod.grace)?;
         let mut pod = Pod::new(pod, Draws::of(Seed(0), "deleted"));
         pod.run(FROM, &mut |_| {});

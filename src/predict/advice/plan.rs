@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::experiment::restarts_of_slow;
 use super::{Advice, Subject, asked, reaction, run_length, seconds};
 use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule};
-use crate::kubelet::{Handler, Probe, ProbeKind};
+use crate::kubelet::{ProbeHandler, ProbeKind, ProbeSpec};
 use crate::predict::timeline::Short;
 use crate::units::Show;
 
@@ -22,7 +22,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The rules on the requests of a probe.
-    fn rules(&self, probe: &Probe) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    fn rules(&self, probe: &ProbeSpec) -> impl Iterator<Item = &'a Rule> + use<'a> {
         let asked = asked(probe);
         let plan = asked.and_then(|(server, _, _)| self.plan(server));
         plan.into_iter().flat_map(Plan::rules).filter(move |rule| {
@@ -32,7 +32,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    pub(super) fn timeout(&self, kind: ProbeKind, probe: &Probe) -> Option<Advice> {
+    pub(super) fn timeout(&self, kind: ProbeKind, probe: &ProbeSpec) -> Option<Advice> {
         let latency = |share| self.rules(probe).filter_map(|rule| delay(rule, share)).sum::<Duration>();
         let (p99, timeout) = (latency(QUANTILE), seconds(probe.timeout));
         if p99 < timeout {
@@ -60,8 +60,8 @@ impl<'a> Subject<'a> {
     }
 
     /// Faults whose errors the kubelet throws away. Only HTTP probes have errors.
-    pub(super) fn thrown_away(&self, kind: ProbeKind, probe: &Probe) -> Vec<Advice> {
-        if !matches!(probe.handler, Handler::Http { .. }) {
+    pub(super) fn thrown_away(&self, kind: ProbeKind, probe: &ProbeSpec) -> Vec<Advice> {
+        if !matches!(probe.handler, ProbeHandler::Http { .. }) {
             return Vec::new();
         }
         let timeout = seconds(probe.timeout);
@@ -87,7 +87,7 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    pub(super) fn slow_start(&self, liveness: &Probe) -> Option<Advice> {
+    pub(super) fn slow_start(&self, liveness: &ProbeSpec) -> Option<Advice> {
         let (start, what) = self.start(liveness)?;
         let (probe, name) = match &self.container.startup {
             Some(startup) => (startup, "the startup probe gives up"),
@@ -137,7 +137,7 @@ impl<'a> Subject<'a> {
     }
 
     /// How long the probes fail from the start of the process on, and why.
-    fn start(&self, liveness: &Probe) -> Option<(Duration, String)> {
+    fn start(&self, liveness: &ProbeSpec) -> Option<(Duration, String)> {
         let server = liveness.handler.server()?;
         let profile = self.workload.profiled.iter().find(|it| it.position == server);
         if let Some(delay) = profile.and_then(|it| it.profile.ready_after.as_ref()) {
@@ -160,7 +160,7 @@ impl<'a> Subject<'a> {
             .max()
     }
 
-    pub(super) fn partition(&self, liveness: &Probe) -> Vec<Advice> {
+    pub(super) fn partition(&self, liveness: &ProbeSpec) -> Vec<Advice> {
         let Some(server) = liveness.handler.server() else { return Vec::new() };
         let client = asked(liveness).map_or(Client::Kubelet, |(_, _, client)| client);
         let kills = reaction(liveness);

@@ -6,7 +6,8 @@ use super::experiment::{FROM, PODS, alone, failing, first, run, runs, window};
 use super::{Advice, Subject};
 use crate::fault::{Client, Mode, Target};
 use crate::kubelet::{
-    ContainerSpec, Endpoint, Handler, PodEventKind, PodSpec, Probe, ProbeKind, Program, Role,
+    ContainerRole, ContainerSpec, PodEventKind, PodSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec,
+    Program,
 };
 use crate::predict::budget::{Amount, budgets, find};
 use crate::units::Show;
@@ -16,7 +17,7 @@ const OUTAGE: Duration = Duration::from_secs(600);
 
 impl Subject<'_> {
     /// Liveness that is not slower than readiness: only where its certain budget is not above that of readiness.
-    pub(super) fn order(&self, liveness: &Probe, readiness: &Probe) -> Option<Advice> {
+    pub(super) fn order(&self, liveness: &ProbeSpec, readiness: &ProbeSpec) -> Option<Advice> {
         let all = budgets(self.workload, Duration::ZERO);
         let most = |name| find(&all, self.position, name).map(|budget| budget.most);
         let (Some(Amount::Time(kills)), Some(Amount::Time(leaves))) =
@@ -42,7 +43,7 @@ impl Subject<'_> {
             killed.is_some_and(|killed| left.is_none_or(|left| killed <= left))
         });
         let probe =
-            |probe: &Probe| format!("period {} x threshold {}", probe.period, probe.failure_threshold);
+            |probe: &ProbeSpec| format!("period {} x threshold {}", probe.period, probe.failure_threshold);
         Some(Advice {
             code: "liveness-not-slower-than-readiness",
             text: format!(
@@ -92,25 +93,26 @@ impl Subject<'_> {
 
     /// A native sidecar whose startup probe asks what starts only after it.
     pub(super) fn waits_for_application(&self) -> Option<Advice> {
-        let startup = self.container.startup.as_ref().filter(|_| self.container.role == Role::Sidecar)?;
+        let startup =
+            self.container.startup.as_ref().filter(|_| self.container.role == ContainerRole::Sidecar)?;
         let facts = self.workload.facts.get(self.position)?;
         let is_own = facts.ports.contains(&startup.address.port);
         let application = self.workload.pod.containers.iter().enumerate().find(|(at, container)| {
             let ports = self.workload.facts.get(*at).map(|facts| facts.ports.as_slice()).unwrap_or_default();
-            container.role == Role::Main && ports.contains(&startup.address.port)
+            container.role == ContainerRole::Main && ports.contains(&startup.address.port)
         });
         // What asks our port with an application behind it asks that application.
         let ours = self.workload.ours.iter().find(|ours| ours.position == self.position);
         let passes_on =
             ours.and_then(|ours| ours.config.upstream.as_ref()).is_some_and(|it| it.answers_probes)
-                && matches!(startup.handler, Handler::Http { server, .. } if server == self.position);
+                && matches!(startup.handler, ProbeHandler::Http { server, .. } if server == self.position);
         let (at, _) = if passes_on {
             self.workload
                 .pod
                 .containers
                 .iter()
                 .enumerate()
-                .find(|(_, container)| container.role == Role::Main)?
+                .find(|(_, container)| container.role == ContainerRole::Main)?
         } else {
             application.filter(|_| !is_own)?
         };
@@ -128,10 +130,13 @@ impl Subject<'_> {
                 ..from.clone()
             }
         };
-        let handler =
-            Handler::Http { server: 1, endpoint: Endpoint::Target(Target::Startup), client: Client::Kubelet };
+        let handler = ProbeHandler::Http {
+            server: 1,
+            endpoint: ProbeEndpoint::Target(Target::Startup),
+            client: Client::Kubelet,
+        };
         let sidecar = ContainerSpec {
-            startup: Some(Probe { handler, ..startup.clone() }),
+            startup: Some(ProbeSpec { handler, ..startup.clone() }),
             ..container(self.container)
         };
         let application = &self.workload.pod.containers[at];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::formula::Sum;
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{ContainerSpec, PodSpec, PreStop, Probe, ProbeKind, Transport};
+use crate::kubelet::{ContainerSpec, PodSpec, PreStop, ProbeKind, ProbeSpec, Transport};
 
 /// The kubelet leaves every container at least this much, in seconds.
 pub(super) const LEAST_GRACE: u32 = 2;
@@ -57,14 +57,14 @@ pub(super) fn longest_start(container: &ContainerSpec) -> Option<Sum> {
     Some(latest_start(probe))
 }
 
-fn start_probe(container: &ContainerSpec) -> Option<(ProbeKind, &Probe)> {
+fn start_probe(container: &ContainerSpec) -> Option<(ProbeKind, &ProbeSpec)> {
     [ProbeKind::Startup, ProbeKind::Liveness]
         .into_iter()
         .find_map(|kind| container.probe(kind).map(|probe| (kind, probe)))
 }
 
 /// From one failed attempt to the next: a period, or the timeout where that is longer and the attempts hang.
-const fn gap(probe: &Probe, hangs: bool) -> (&'static str, u32) {
+const fn gap(probe: &ProbeSpec, hangs: bool) -> (&'static str, u32) {
     if hangs && probe.timeout > probe.period {
         ("timeoutSeconds", probe.timeout)
     } else {
@@ -77,13 +77,13 @@ fn threshold(name: &str, count: u32) -> (String, u32) {
 }
 
 /// One attempt fewer than the threshold.
-fn before_threshold(probe: &Probe) -> (String, u32) {
+fn before_threshold(probe: &ProbeSpec) -> (String, u32) {
     let count = probe.failure_threshold.max(1);
     (format!("(failureThreshold {count} - 1)"), count - 1)
 }
 
 /// A tick at the beginning, and an attempt that ends with its timeout.
-fn soonest(probe: &Probe) -> Sum {
+fn soonest(probe: &ProbeSpec) -> Sum {
     let (name, seconds) = gap(probe, true);
     Sum::default()
         .plus_times(before_threshold(probe), name, seconds)
@@ -91,7 +91,7 @@ fn soonest(probe: &Probe) -> Sum {
 }
 
 /// A tick just before the beginning: the first attempt comes a period later.
-fn latest(probe: &Probe) -> Sum {
+fn latest(probe: &ProbeSpec) -> Sum {
     let (name, seconds) = gap(probe, true);
     if seconds == probe.period {
         return Sum::default()
@@ -102,7 +102,7 @@ fn latest(probe: &Probe) -> Sum {
 }
 
 /// The first attempt comes as soon as the initial delay lets it, which is counted in whole seconds of the clock.
-fn soonest_start(probe: &Probe) -> Sum {
+fn soonest_start(probe: &ProbeSpec) -> Sum {
     let (name, seconds) = gap(probe, probe.transport == Transport::Grpc);
     let delay = match probe.initial_delay {
         0 => Sum::default(),
@@ -112,7 +112,7 @@ fn soonest_start(probe: &Probe) -> Sum {
     delay.plus_times(before_threshold(probe), name, seconds)
 }
 
-fn latest_start(probe: &Probe) -> Sum {
+fn latest_start(probe: &ProbeSpec) -> Sum {
     let grpc = probe.transport == Transport::Grpc;
     let (name, seconds) = gap(probe, grpc);
     let sum = Sum::default().plus_field("initialDelaySeconds", probe.initial_delay);
@@ -174,7 +174,7 @@ impl Subject<'_> {
     }
 
     /// How long the program may answer nothing.
-    fn pause(&self, kind: ProbeKind, probe: &Probe) -> Budget {
+    fn pause(&self, kind: ProbeKind, probe: &ProbeSpec) -> Budget {
         let name = if kind == ProbeKind::Liveness { "liveness-pause" } else { "readiness-pause" };
         let what = format!("pause that {} forgives", lower(kind));
         let mut budget = self.budget(name, kind, what, Meaning::Limit, &[soonest(probe), latest(probe)]);
@@ -187,7 +187,7 @@ impl Subject<'_> {
     }
 
     /// How slow each answer may be.
-    fn answer(&self, kind: ProbeKind, probe: &Probe) -> Budget {
+    fn answer(&self, kind: ProbeKind, probe: &ProbeSpec) -> Budget {
         let name = match kind {
             ProbeKind::Startup => "startup-answer",
             ProbeKind::Liveness => "liveness-answer",
@@ -199,7 +199,7 @@ impl Subject<'_> {
     }
 
     /// From a failure that lasts until the endpoints are left.
-    fn unready(&self, probe: &Probe, endpoint_lag: Duration) -> Budget {
+    fn unready(&self, probe: &ProbeSpec, endpoint_lag: Duration) -> Budget {
         let least = Sum::default().plus_times(before_threshold(probe), "periodSeconds", probe.period);
         let most = latest(probe).plus("endpoint lag", endpoint_lag);
         let what = "from a failure to leaving the endpoints".to_owned();
@@ -207,7 +207,7 @@ impl Subject<'_> {
     }
 
     /// From a failure that lasts to SIGTERM, and to the new container.
-    fn kill(&self, probe: &Probe) -> [Budget; 2] {
+    fn kill(&self, probe: &ProbeSpec) -> [Budget; 2] {
         let kind = ProbeKind::Liveness;
         let (grace, name) = match probe.grace {
             Some(grace) => (grace, "terminationGracePeriodSeconds of the probe"),
@@ -246,7 +246,7 @@ impl Subject<'_> {
     }
 
     /// From the end of a failure until the container is Ready.
-    fn recovery(&self, probe: &Probe) -> Budget {
+    fn recovery(&self, probe: &ProbeSpec) -> Budget {
         let most = Sum::default().plus_times(
             threshold("successThreshold", probe.success_threshold),
             "periodSeconds",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::formula::Sum;
 use super::probe::{LEAST_GRACE, longest_start, to_ready};
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{ContainerSpec, PodSpec, PreStop, Role};
+use crate::kubelet::{ContainerRole, ContainerSpec, PodSpec, PreStop};
 use crate::predict::workload::{Kind, Update, Workload};
 
 /// The budgets of a workload.
@@ -65,7 +65,7 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
 
 /// The containers that run beside each other: all but ordinary init containers.
 fn long_lived(pod: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
-    pod.containers.iter().filter(|container| container.role != Role::Init)
+    pod.containers.iter().filter(|container| container.role != ContainerRole::Init)
 }
 
 /// How long a rollout takes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kubelet::{Event, PodEventKind};
+use crate::kubelet::{PodEvent, PodEventKind};
 
 /// All Pods that came, in their order.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Entry {
 
 impl Roster {
     /// Takes an event of a Pod. Tells whether it matters to a controller.
-    pub(super) fn take(&mut self, pod: usize, event: &Event) -> bool {
+    pub(super) fn take(&mut self, pod: usize, event: &PodEvent) -> bool {
         let entry = &mut self.entries[pod];
         match event.kind {
             PodEventKind::PodReady(ready) if entry.is_alive() => {

@@ -18,7 +18,8 @@ use super::state::{self, StateLocation};
 use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, ProcessMode, Seed};
 use crate::kubelet::{
-    ContainerSpec, End, Endpoint, PodSpec, ProbeKind, Program, RestartPolicy, RestartRule, Role as PodRole,
+    ContainerEnd, ContainerRole as PodRole, ContainerSpec, PodSpec, ProbeEndpoint, ProbeKind, Program,
+    RestartPolicy, RestartRule,
 };
 use crate::predict::workload::{ContainerFacts, OurContainer};
 use crate::predict::{Kind, PodName};
@@ -128,7 +129,7 @@ impl<'a> Containers<'a> {
             let mut container = ContainerSpec::new(member.name);
             if member.role == PodRole::Init {
                 // Unless it is known better.
-                container.ends = Some(End { after: Duration::ZERO, code: 0, out_of_memory: false });
+                container.ends = Some(ContainerEnd { after: Duration::ZERO, code: 0, out_of_memory: false });
             }
             if member.ours {
                 match found.take(configured(position, &member.container, sources)) {
@@ -319,7 +320,7 @@ fn program(ours: &OurContainer) -> Program {
 }
 
 /// What a redirect on this host leads to. The paths of probes are assumed to have one segment.
-fn on_this_host(config: &Config, location: &str) -> Option<Endpoint> {
+fn on_this_host(config: &Config, location: &str) -> Option<ProbeEndpoint> {
     if location.starts_with("//") || location.split(['/', '?', '#']).next()?.contains(':') {
         return None;
     }

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::findings::Findings;
 use crate::env::Config;
 use crate::fault::Target;
-use crate::kubelet::{ContainerSpec, Endpoint};
+use crate::kubelet::{ContainerSpec, ProbeEndpoint};
 
 /// A listener of one of our containers.
 #[derive(Clone, Debug)]
@@ -95,29 +95,29 @@ impl Ports {
 
 impl Listener {
     /// What a path leads to.
-    pub(super) fn endpoint(&self, path: &str) -> Endpoint {
+    pub(super) fn endpoint(&self, path: &str) -> ProbeEndpoint {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         match &self.paths {
             Some(paths) => match endpoint(paths, &path) {
-                Endpoint::Status(_) if self.forwards => Endpoint::Target(Target::Traffic),
+                ProbeEndpoint::Status(_) if self.forwards => ProbeEndpoint::Target(Target::Traffic),
                 endpoint => endpoint,
             },
-            None if matches!(path.as_str(), "/healthz" | "/metrics") => Endpoint::Status(200),
-            None => Endpoint::Status(404),
+            None if matches!(path.as_str(), "/healthz" | "/metrics") => ProbeEndpoint::Status(200),
+            None => ProbeEndpoint::Status(404),
         }
     }
 }
 
 /// What a path of the probe listener leads to: an exact path first, then the longest prefix.
-pub(super) fn endpoint(paths: &[(String, Target)], path: &str) -> Endpoint {
+pub(super) fn endpoint(paths: &[(String, Target)], path: &str) -> ProbeEndpoint {
     if matches!(path, "/" | "/metrics") {
-        return Endpoint::Status(200);
+        return ProbeEndpoint::Status(200);
     }
     let below = |pattern: &str| pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix));
     let exact = paths.iter().find(|(pattern, _)| pattern == path);
     let found = exact.or_else(|| {
         paths.iter().filter(|(pattern, _)| below(pattern)).max_by_key(|(pattern, _)| pattern.len())
     });
-    found.map_or(Endpoint::Status(404), |(_, target)| Endpoint::Target(*target))
+    found.map_or(ProbeEndpoint::Status(404), |(_, target)| ProbeEndpoint::Target(*target))
 }

@@ -5,7 +5,7 @@ mod handler;
 use super::error::Problem;
 use super::findings::Reading;
 use super::ports::Ports;
-use crate::kubelet::{Probe, ProbeKind};
+use crate::kubelet::{ProbeKind, ProbeSpec};
 use handler::HandlerReader;
 pub(super) use handler::{Owner, field};
 
@@ -15,7 +15,7 @@ const MAX_SECONDS: u32 = i32::MAX as u32;
 /// A probe, and whether it asks this program.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeReading {
-    pub(super) probe: Probe,
+    pub(super) probe: ProbeSpec,
     pub(super) asks_us: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
         let mut number = |name, default| {
             found.take(fields.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
         };
-        let mut probe = Probe {
+        let mut probe = ProbeSpec {
             initial_delay: number("initialDelaySeconds", 0),
             timeout: number("timeoutSeconds", 1),
             period: number("periodSeconds", 10),
@@ -36,7 +36,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
             failure_threshold: number("failureThreshold", 3),
             address: asked.address,
             transport: asked.transport,
-            ..Probe::new(asked.handler)
+            ..ProbeSpec::new(asked.handler)
         };
         if let Some(own) = asked.timeout {
             probe.timeout = probe.timeout.min(own);

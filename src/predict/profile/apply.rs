@@ -4,7 +4,10 @@ use super::set::annotated;
 use super::{Profile, ProfileSet};
 use crate::fault::Client;
 use crate::fault::{Action, ActivePlan, ClientFilter, Plan, Rule, RuleName, Seed, Target, Targets, Trigger};
-use crate::kubelet::{ContainerSpec, End, Endpoint, Handler, Probe, ProbeKind, Program, Role, Transport};
+use crate::kubelet::{
+    ContainerEnd, ContainerRole, ContainerSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Program,
+    Transport,
+};
 use crate::predict::workload::{Profiled, Workload};
 
 /// The exit code of a process that the kernel kills.
@@ -86,12 +89,12 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
     container.program = Some(Program::new(ActivePlan::new(plan.clone(), Seed(0), false)));
     container.stops_after =
         if profile.ignores_term { None } else { Some(profile.stops_after.unwrap_or_default()) };
-    let exit = profile.exits_after.map(|(after, code)| End { after, code, out_of_memory: false });
+    let exit = profile.exits_after.map(|(after, code)| ContainerEnd { after, code, out_of_memory: false });
     let killed = limit.and_then(|limit| profile.exceeds(limit));
-    let killed = killed.map(|after| End { after, code: KILLED, out_of_memory: true });
+    let killed = killed.map(|after| ContainerEnd { after, code: KILLED, out_of_memory: true });
     let ends = [killed, exit].into_iter().flatten().min_by_key(|end| end.after);
     // An init container of which no end is given goes on to end at once.
-    if container.role != Role::Init || ends.is_some() {
+    if container.role != ContainerRole::Init || ends.is_some() {
         container.ends = ends;
     }
     for kind in ProbeKind::ALL {
@@ -107,14 +110,14 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
 }
 
 /// Lets a probe that nothing was known of ask the profile.
-fn ask(probe: &mut Probe, server: usize, target: Target) {
-    if probe.handler != Handler::Healthy {
+fn ask(probe: &mut ProbeSpec, server: usize, target: Target) {
+    if probe.handler != ProbeHandler::Healthy {
         return;
     }
     probe.handler = match probe.transport {
         Transport::Http => {
-            Handler::Http { server, endpoint: Endpoint::Target(target), client: Client::Kubelet }
+            ProbeHandler::Http { server, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet }
         }
-        transport => Handler::Assumed { server, target, transport },
+        transport => ProbeHandler::Assumed { server, target, transport },
     };
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::ProcessMode;
-use crate::kubelet::{ContainerSpec, Endpoint, Handler, PodSpec, Role};
+use crate::kubelet::{ContainerRole, ContainerSpec, PodSpec, ProbeEndpoint, ProbeHandler};
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, answering, called};
 use crate::predict::watcher::COALESCED;
@@ -72,7 +72,9 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
     }
     for container in workload.pod.containers.iter().filter(|container| container.program.is_none()) {
         all.push(match container.role {
-            Role::Init => format!("Init container {} is taken to end at once, with success.", container.name),
+            ContainerRole::Init => {
+                format!("Init container {} is taken to end at once, with success.", container.name)
+            }
             _ => format!("Container {} is taken to be healthy and to run on.", container.name),
         });
     }
@@ -144,7 +146,7 @@ fn cpu(name: &str, limit: Option<u64>) -> String {
 fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
     let timing = &pod.timing;
     let asks_us = |container: &ContainerSpec| {
-        container.readiness.as_ref().is_some_and(|probe| probe.handler != Handler::Healthy)
+        container.readiness.as_ref().is_some_and(|probe| probe.handler != ProbeHandler::Healthy)
     };
     let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
         format!(
@@ -195,8 +197,8 @@ fn calls(workload: &Workload, options: &Options) -> String {
     let answering = answering(workload);
     let ours = workload.ours.iter().find(|ours| ours.position == answering);
     let asked = match ours.and_then(called) {
-        Some(Endpoint::Target(target)) => format!("{} paths", target.name()),
-        Some(Endpoint::Status(_)) => "the index".to_owned(),
+        Some(ProbeEndpoint::Target(target)) => format!("{} paths", target.name()),
+        Some(ProbeEndpoint::Status(_)) => "the index".to_owned(),
         None => {
             return "Calls come evenly and are spread evenly over the endpoints. No fault acts on them."
                 .to_owned();

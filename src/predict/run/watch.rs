@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kubelet::{Event, PodEventKind, PreStop, Stats};
+use crate::kubelet::{PodEvent, PodEventKind, PreStop, Stats};
 use crate::predict::fleet::News;
 use crate::predict::outcome::{JobOutcome, PodOutcome, Prediction, RolloutOutcome};
 use crate::predict::reaction::{Fault, Onset, faults};
@@ -20,7 +20,7 @@ pub enum Observation {
         /// Its position.
         pod: usize,
         /// What happened.
-        event: Event,
+        event: PodEvent,
         /// For [`PodEventKind::PodReady`]: what watchers of the API server see of it.
         sight: Sight,
     },
@@ -98,7 +98,7 @@ impl<'a> Watch<'a> {
 
     pub(super) fn see(
         &mut self,
-        event: Event,
+        event: PodEvent,
         pod: usize,
         sight: Sight,
         replica: &Replica,

@@ -18,7 +18,7 @@ use super::relay::{Ended, Relay};
 use crate::clock::Sleep;
 use crate::fault::Stream;
 use crate::listener::budget::Reservation;
-use crate::listener::{self, Conditions, Stage};
+use crate::listener::{self, Conditions, ProcessStage};
 use crate::proxy::connect;
 use crate::proxy::error::ForwardError;
 use crate::proxy::stream::UpstreamStream;
@@ -199,8 +199,8 @@ impl Connection<'_> {
     async fn wait(&mut self, now: Duration) -> Option<ConnectionResult> {
         let engine = &self.proxy.shared.engine;
         let until = match self.conditions.borrow_and_update().stage {
-            Stage::Draining(until) => Some(until),
-            Stage::Running | Stage::Leaving => None,
+            ProcessStage::Draining(until) => Some(until),
+            ProcessStage::Running | ProcessStage::Leaving => None,
         };
         let look = Stream::ALL.into_iter().any(|stream| self.faults.hangs(stream, now)).then_some(now + LOOK);
         let next = [self.faults.next(now), look].into_iter().flatten().min();

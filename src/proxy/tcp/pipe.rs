@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::TcpProxy;
 use super::buffers::SIZE;
 use crate::fault::{Shape, Stream};
-use crate::listener::budget::{Reservation, Share};
+use crate::listener::budget::{BudgetShare, Reservation};
 use crate::proxy::stream::UpstreamStream;
 
 /// What is read where the memory does not suffice for more, in bytes.
@@ -234,11 +234,11 @@ impl Pipe {
     ) -> Poll<Result<(), Broken>> {
         let wanted = self.shape.as_ref().map_or(SIZE, |shape| shape.read_size());
         let budget = &proxy.shared.budget;
-        let (memory, size) = if let Some(memory) = budget.reserve(wanted + OVERHEAD, Share::Bulk) {
+        let (memory, size) = if let Some(memory) = budget.reserve(wanted + OVERHEAD, BudgetShare::Bulk) {
             (memory, wanted)
         } else {
             let little = wanted.min(LITTLE);
-            (budget.reserve(little + OVERHEAD, Share::Ordinary).ok_or(Broken::Memory)?, little)
+            (budget.reserve(little + OVERHEAD, BudgetShare::Ordinary).ok_or(Broken::Memory)?, little)
         };
         let mut buffer = proxy.shared.buffers.take();
         let mut read = ReadBuf::new(&mut buffer[..size]);

@@ -34,30 +34,30 @@ const REST: Duration = Duration::from_millis(500);
 const STACK: usize = 64 << 10;
 
 /// Bytes by mount point.
-pub(super) type Demand = BTreeMap<PathBuf, u64>;
+pub(super) type DiskDemand = BTreeMap<PathBuf, u64>;
 
 /// Files that a thread of its own writes and removes.
 #[derive(Debug)]
 pub(super) struct Disk {
-    shared: Arc<Shared>,
+    shared: Arc<DiskShared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    demand: Mutex<Demand>,
+struct DiskShared {
+    demand: Mutex<DiskDemand>,
     changed: Condvar,
     metrics: Arc<Metrics>,
 }
 
 impl Disk {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let shared = Shared { demand: Mutex::default(), changed: Condvar::new(), metrics };
+        let shared = DiskShared { demand: Mutex::default(), changed: Condvar::new(), metrics };
         Self { shared: Arc::new(shared), thread: None }
     }
 
     /// Asks for so many bytes in each volume.
-    pub(super) fn set(&mut self, demand: Demand) {
+    pub(super) fn set(&mut self, demand: DiskDemand) {
         let is_empty = demand.is_empty();
         *self.shared.lock() = demand;
         self.shared.changed.notify_one();
@@ -75,7 +75,7 @@ impl Disk {
 impl Drop for Disk {
     /// Waits until the files are removed.
     fn drop(&mut self) {
-        self.set(Demand::new());
+        self.set(DiskDemand::new());
         if let Some(thread) = self.thread.take() {
             // After a panic there is nothing left to do.
             let _ = thread.join();
@@ -121,7 +121,7 @@ fn remove_left(directory: &Path) -> io::Result<Option<u64>> {
     Ok(Some(metadata.blocks() * 512))
 }
 
-impl Shared {
+impl DiskShared {
     /// Fills what is asked for, until that is nothing.
     fn follow(&self) {
         let mut fills: BTreeMap<PathBuf, Fill> = BTreeMap::new();
@@ -135,8 +135,8 @@ impl Shared {
                     .or_insert_with(|| Fill::new(path, LEAST_FREE))
                     .grow(*bytes)
                 {
-                    Progress::Done | Progress::Stuck => true,
-                    Progress::Grown => false,
+                    FillProgress::Done | FillProgress::Stuck => true,
+                    FillProgress::Grown => false,
                 };
             }
             self.metrics.hold_disk(fills.values().map(|fill| fill.bytes).sum());
@@ -145,19 +145,19 @@ impl Shared {
             }
             if is_done {
                 let guard = self.lock();
-                let same = |now: &mut Demand| *now == demand;
+                let same = |now: &mut DiskDemand| *now == demand;
                 // Space may become free.
                 drop(self.changed.wait_timeout_while(guard, REST, same));
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Demand> {
+    fn lock(&self) -> MutexGuard<'_, DiskDemand> {
         self.demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Progress {
+enum FillProgress {
     /// The file has its size.
     Done,
     Grown,
@@ -182,27 +182,27 @@ impl Fill {
         Self { path: directory.join(NAME), file: None, bytes: 0, least_free, trouble: None }
     }
 
-    fn grow(&mut self, size: u64) -> Progress {
+    fn grow(&mut self, size: u64) -> FillProgress {
         if self.bytes >= size {
-            return Progress::Done;
+            return FillProgress::Done;
         }
         match self.step(size) {
             Ok(Some(grown)) => {
                 self.bytes += grown;
                 self.trouble = None;
-                Progress::Grown
+                FillProgress::Grown
             }
             Ok(None) => self.stuck("a fifth of the volume's file system is to stay free".to_owned()),
             Err(error) => self.stuck(error.to_string()),
         }
     }
 
-    fn stuck(&mut self, trouble: String) -> Progress {
+    fn stuck(&mut self, trouble: String) -> FillProgress {
         if self.trouble.as_ref() != Some(&trouble) {
             warn!(path = %self.path.display(), bytes = self.bytes, "does not grow: {trouble}");
             self.trouble = Some(trouble);
         }
-        Progress::Stuck
+        FillProgress::Stuck
     }
 
     /// Adds some bytes; `None` where too little would stay free.
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     fn filled(fill: &mut Fill, size: u64) -> u64 {
-        while matches!(fill.grow(size), Progress::Grown) {}
+        while matches!(fill.grow(size), FillProgress::Grown) {}
         fs::metadata(&fill.path).unwrap().blocks() * 512
     }
 

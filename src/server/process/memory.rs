@@ -18,17 +18,17 @@ const STACK: usize = 64 << 10;
 
 /// Memory that a thread of its own fills and frees, so that everything else goes on.
 #[derive(Debug)]
-pub(super) struct Memory(Arc<Shared>);
+pub(super) struct Memory(Arc<MemoryShared>);
 
 #[derive(Debug)]
-struct Shared {
-    demand: Mutex<Demand>,
+struct MemoryShared {
+    demand: Mutex<MemoryDemand>,
     changed: Condvar,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Demand {
+struct MemoryDemand {
     due: u64,
     goal: u64,
     has_thread: bool,
@@ -36,7 +36,7 @@ struct Demand {
 
 impl Memory {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Shared { demand: Mutex::default(), changed: Condvar::new(), metrics }))
+        Self(Arc::new(MemoryShared { demand: Mutex::default(), changed: Condvar::new(), metrics }))
     }
 
     /// Asks for `due` bytes to be held, on the way to `goal`.
@@ -61,10 +61,10 @@ impl Drop for Memory {
     }
 }
 
-impl Shared {
+impl MemoryShared {
     /// Holds what is asked for, until that is nothing.
     fn follow(&self) {
-        let mut held = Held::default();
+        let mut held = HeldMemory::default();
         let mut is_stuck = false;
         loop {
             let mut demand = self.lock();
@@ -74,7 +74,7 @@ impl Shared {
                 self.metrics.hold_memory(0);
                 return;
             }
-            let Demand { due, goal, .. } = *demand;
+            let MemoryDemand { due, goal, .. } = *demand;
             if held.bytes() == due || (is_stuck && held.bytes() < due) {
                 let waited =
                     self.changed.wait_while(demand, |demand| (demand.due, demand.goal) == (due, goal));
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Demand> {
+    fn lock(&self) -> MutexGuard<'_, MemoryDemand> {
         self.demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,9 +102,9 @@ impl Shared {
 /// Blocks of memory, written up to their lengths. Each is a mapping of its own, which the system has back once it is
 /// dropped.
 #[derive(Default)]
-struct Held(Vec<Vec<u8>>);
+struct HeldMemory(Vec<Vec<u8>>);
 
-impl Held {
+impl HeldMemory {
     fn bytes(&self) -> u64 {
         self.0.iter().map(|block| block.len() as u64).sum()
     }
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn blocks_grow_to_what_is_due_and_shrink_below_it_again() {
-        let mut held = Held::default();
-        let reach = |held: &mut Held, due: u64, goal: u64| {
+        let mut held = HeldMemory::default();
+        let reach = |held: &mut HeldMemory, due: u64, goal: u64| {
             while held.bytes() != due {
                 assert!(held.approach(due, goal));
             }
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(held.0.len(), 2);
         reach(&mut held, 5 << 20, 5 << 20);
         assert!(held.0.iter().flatten().all(|byte| *byte == PATTERN));
-        assert!(!Held::default().approach(u64::MAX, u64::MAX), "what cannot be is no abort");
+        assert!(!HeldMemory::default().approach(u64::MAX, u64::MAX), "what cannot be is no abort");
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Control, too_many};
 use crate::fault::{ActivePlan, Origin, RuleName};
 use crate::plan::Source;
-use crate::sources::{Change, Refusal};
+use crate::sources::{ApiChange, ChangeRefusal};
 
 /// The plan that a change would put in force.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Control {
     /// # Errors
     ///
     /// Why the change would be refused.
-    pub fn preview(&self, change: Option<Change>) -> Result<Preview, Refusal> {
+    pub fn preview(&self, change: Option<ApiChange>) -> Result<Preview, ChangeRefusal> {
         let inner = self.lock();
         let snapshot = self.0.engine.snapshot();
         let (active, elapsed) = (&snapshot.active, snapshot.elapsed);
@@ -40,11 +40,14 @@ impl Control {
         let plan = match &draft {
             None => active.plan.clone(),
             Some(draft) => {
-                let (plan, _) = draft.merged.plan().map_err(Refusal::Invalid)?;
+                let (plan, _) = draft.merged.plan().map_err(ChangeRefusal::Invalid)?;
                 let (seed, replica) = self.0.instance.seed_and_replica(&draft.merged, self.epoch());
                 let proxies = draft.merged.proxies.iter().map(|(proxy, _)| &proxy.name);
-                let proxies =
-                    active.plan.proxies().with(proxies).map_err(|error| Refusal::Invalid(too_many(error)))?;
+                let proxies = active
+                    .plan
+                    .proxies()
+                    .with(proxies)
+                    .map_err(|error| ChangeRefusal::Invalid(too_many(error)))?;
                 let starts = replica.starts.saturating_sub(1);
                 let now = Origin { elapsed, counts: snapshot.counts.clone(), starts };
                 let plan = active.plan.clone().at(replica).with_proxies(proxies).successor(plan, seed, &now);

@@ -10,7 +10,7 @@ use crate::fault::{ProxyName, Rule};
 use crate::plan::{ConfigError, Errors, Proxy, Reason, Source, read_proxy};
 use crate::sources::proxies::ProxyHost;
 use crate::sources::summary::MAX_NAMED;
-use crate::sources::{Changed, Refusal};
+use crate::sources::{ChangeRefusal, ChangeResult};
 
 impl Control {
     /// Serves the proxies of all sources through `host` from now on. Proxies that cannot be bound are logged; the
@@ -45,8 +45,8 @@ impl Control {
         by: &str,
         name: &str,
         mut proxy: Value,
-    ) -> Result<Changed, Refusal> {
-        let invalid = |error: ConfigError| Refusal::Invalid(error.into());
+    ) -> Result<ChangeResult, ChangeRefusal> {
+        let invalid = |error: ConfigError| ChangeRefusal::Invalid(error.into());
         let name =
             ProxyName::new(name).map_err(|error| invalid(ConfigError::new("", error).field("name")))?;
         if let Value::Object(fields) = &mut proxy {
@@ -59,17 +59,22 @@ impl Control {
                 return Err(invalid(error.value(given.as_str().unwrap_or_default())));
             }
         }
-        let proxy = read_proxy(&proxy, "").map_err(Refusal::Invalid)?;
+        let proxy = read_proxy(&proxy, "").map_err(ChangeRefusal::Invalid)?;
         let created = !inner.merged.proxies.iter().any(|(known, _)| known.name == proxy.name);
         let mut layers = inner.layers.clone();
         layers.api_proxies.put(proxy);
         let generation = self.change_layers(inner, by, layers, &format!("put proxy {name}"))?;
-        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+        Ok(ChangeResult { generation, created, stopped: inner.stop_in_force().is_some() })
     }
 
-    pub(super) fn delete_proxy(&self, inner: &mut Inner, by: &str, name: &str) -> Result<Changed, Refusal> {
+    pub(super) fn delete_proxy(
+        &self,
+        inner: &mut Inner,
+        by: &str,
+        name: &str,
+    ) -> Result<ChangeResult, ChangeRefusal> {
         let known = inner.merged.proxies.iter().find(|(proxy, _)| proxy.name.as_str() == name);
-        let Some((proxy, _)) = known else { return Err(Refusal::NoProxy { name: name.to_owned() }) };
+        let Some((proxy, _)) = known else { return Err(ChangeRefusal::NoProxy { name: name.to_owned() }) };
         let name = proxy.name.clone();
         let names = |rule: &Rule| rule.proxies().any(|of_rule| *of_rule == name);
         let rules = inner.merged.rules.iter().filter(|(rule, _)| names(rule));
@@ -77,13 +82,13 @@ impl Control {
         if !rules.is_empty() {
             let rules = format!("rule {}", rules.join(", "));
             let error = ConfigError::new("", Reason::ProxyInUse { name, rules });
-            return Err(Refusal::Invalid(error.into()));
+            return Err(ChangeRefusal::Invalid(error.into()));
         }
         let mut layers = inner.layers.clone();
         let beneath = layers.proxies();
         layers.api_proxies.remove(&name, &beneath);
         let generation = self.change_layers(inner, by, layers, &format!("delete proxy {name}"))?;
-        Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })
+        Ok(ChangeResult { generation, created: false, stopped: inner.stop_in_force().is_some() })
     }
 
     fn change_layers(
@@ -92,10 +97,10 @@ impl Control {
         by: &str,
         layers: crate::sources::Layers,
         change: &str,
-    ) -> Result<u64, Refusal> {
-        let merged = candidate(&layers, &inner.overlay, &inner.merged).map_err(Refusal::Invalid)?;
+    ) -> Result<u64, ChangeRefusal> {
+        let merged = candidate(&layers, &inner.overlay, &inner.merged).map_err(ChangeRefusal::Invalid)?;
         let cause = ChangeOrigin { source: Source::Api, by, change };
-        let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
+        let generation = self.put_in_force(inner, merged, cause, false).map_err(ChangeRefusal::Invalid)?;
         inner.layers = layers;
         self.0.metrics.reload(Source::Api, true);
         Ok(generation)

@@ -10,10 +10,10 @@ use crate::sources::layers::Layers;
 use crate::sources::merge::Merged;
 use crate::sources::overlay::{self, Overlay, UnknownRule};
 use crate::sources::summary::MAX_NAMED;
-use crate::sources::{Change, Changed, Refusal};
+use crate::sources::{ApiChange, ChangeRefusal, ChangeResult};
 
 /// A change of rules that has been checked.
-pub(super) struct Draft {
+pub(super) struct RulesDraft {
     overlay: Overlay,
     layers: Layers,
     pub(super) merged: Merged,
@@ -25,7 +25,7 @@ pub(super) struct Draft {
     pub(super) renews: bool,
 }
 
-impl Draft {
+impl RulesDraft {
     /// When the rule of that name ends by itself.
     pub(super) fn end(&self, name: &RuleName) -> Option<Instant> {
         self.overlay.end(name)
@@ -38,74 +38,82 @@ impl Control {
         &self,
         inner: &mut Inner,
         by: &str,
-        change: Change,
-    ) -> Result<Changed, Refusal> {
+        change: ApiChange,
+    ) -> Result<ChangeResult, ChangeRefusal> {
         let Some(draft) = self.draft(inner, change)? else { return Ok(self.unchanged()) };
-        let Draft { overlay, layers, merged, what, created, renews } = draft;
+        let RulesDraft { overlay, layers, merged, what, created, renews } = draft;
         let cause = ChangeOrigin { source: Source::Api, by, change: &what };
-        let generation = self.put_in_force(inner, merged, cause, renews).map_err(Refusal::Invalid)?;
+        let generation = self.put_in_force(inner, merged, cause, renews).map_err(ChangeRefusal::Invalid)?;
         (inner.overlay, inner.layers) = (overlay, layers);
         self.0.metrics.reload(Source::Api, true);
         self.0.changed.notify_one();
-        Ok(Changed { generation, created, stopped: inner.stop_in_force().is_some() })
+        Ok(ChangeResult { generation, created, stopped: inner.stop_in_force().is_some() })
     }
 
     /// What a change of rules would make of the present plan; `None` if it changes no rule.
-    pub(super) fn draft(&self, inner: &Inner, change: Change) -> Result<Option<Draft>, Refusal> {
+    pub(super) fn draft(
+        &self,
+        inner: &Inner,
+        change: ApiChange,
+    ) -> Result<Option<RulesDraft>, ChangeRefusal> {
         let (mut overlay, mut layers) = (inner.overlay.clone(), inner.layers.clone());
         let merged = &inner.merged;
         let named = |name: &str| {
-            let invalid = |error| Refusal::Invalid(ConfigError::new("", error).field("name").into());
+            let invalid = |error| ChangeRefusal::Invalid(ConfigError::new("", error).field("name").into());
             RuleName::new(name).map_err(invalid)
         };
-        let known = |name: &str| RuleName::new(name).map_err(|_| Refusal::NotFound { name: name.to_owned() });
-        let not_found = |name: &RuleName| Refusal::NotFound { name: name.to_string() };
+        let known =
+            |name: &str| RuleName::new(name).map_err(|_| ChangeRefusal::NotFound { name: name.to_owned() });
+        let not_found = |name: &RuleName| ChangeRefusal::NotFound { name: name.to_string() };
         let (mut created, mut renews) = (false, false);
         let what = match change {
-            Change::PutPlan(plan) => {
-                overlay = Overlay::of_plan(plan).map_err(Refusal::Invalid)?;
+            ApiChange::PutPlan(plan) => {
+                overlay = Overlay::of_plan(plan).map_err(ChangeRefusal::Invalid)?;
                 if let Some(proxies) = overlay.proxies() {
                     layers.api_proxies.replace(proxies);
                 }
                 "put plan".to_owned()
             }
-            Change::PutFault { name, rule } => {
+            ApiChange::PutFault { name, rule } => {
                 let name = named(&name)?;
                 created = overlay::in_force(merged, &name).is_none();
-                overlay.put(&name, rule).map_err(Refusal::Invalid)?;
+                overlay.put(&name, rule).map_err(ChangeRefusal::Invalid)?;
                 format!("put fault {name}")
             }
-            Change::PatchFault { name, patch } => {
+            ApiChange::PatchFault { name, patch } => {
                 let name = known(&name)?;
                 overlay
                     .patch(&name, &patch, merged)
                     .map_err(|UnknownRule| not_found(&name))?
-                    .map_err(Refusal::Invalid)?;
+                    .map_err(ChangeRefusal::Invalid)?;
                 format!("patch fault {name}")
             }
-            Change::DeleteFault { name } => {
+            ApiChange::DeleteFault { name } => {
                 let name = known(&name)?;
                 overlay.delete(&name, merged).map_err(|UnknownRule| not_found(&name))?;
                 format!("delete fault {name}")
             }
-            Change::Reset { renew } => {
+            ApiChange::Reset { renew } => {
                 (overlay, renews) = (Overlay::default(), renew);
                 "reset".to_owned()
             }
             // These do not change rules.
-            Change::Stop | Change::Resume | Change::PutProxy { .. } | Change::DeleteProxy { .. } => {
+            ApiChange::Stop
+            | ApiChange::Resume
+            | ApiChange::PutProxy { .. }
+            | ApiChange::DeleteProxy { .. } => {
                 return Ok(None);
             }
         };
-        let merged = candidate(&layers, &overlay, merged).map_err(Refusal::Invalid)?;
+        let merged = candidate(&layers, &overlay, merged).map_err(ChangeRefusal::Invalid)?;
         let given = merged.seed.map(|(seed, _)| seed);
         let replica = Replica::named(given, self.0.instance.pod.as_deref());
         let mut errors = check_replica(overlay.rules(), &replica, "");
         errors.append(inner.layers.container_check().check(overlay.rules(), given.is_some(), ""));
         if !errors.is_empty() {
-            return Err(Refusal::Invalid(errors));
+            return Err(ChangeRefusal::Invalid(errors));
         }
-        Ok(Some(Draft { overlay, layers, merged, what, created, renews }))
+        Ok(Some(RulesDraft { overlay, layers, merged, what, created, renews }))
     }
 
     /// Removes expired rules.

@@ -4,11 +4,11 @@ use super::{ChangeOrigin, Control, Inner};
 use crate::clock::wall_clock;
 use crate::engine::Stop;
 use crate::plan::Source;
-use crate::sources::{Changed, Refusal};
+use crate::sources::{ChangeRefusal, ChangeResult};
 
 impl Control {
     /// Stops all rules; a second stop changes nothing.
-    pub(super) fn stop(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
+    pub(super) fn stop(&self, inner: &mut Inner, by: &str) -> Result<ChangeResult, ChangeRefusal> {
         let before = inner.stop.clone();
         if before.is_some() {
             return Ok(self.unchanged());
@@ -18,20 +18,20 @@ impl Control {
     }
 
     /// Ends a stop made through the API. A stop that a file asks for stays in force.
-    pub(super) fn resume(&self, inner: &mut Inner, by: &str) -> Result<Changed, Refusal> {
+    pub(super) fn resume(&self, inner: &mut Inner, by: &str) -> Result<ChangeResult, ChangeRefusal> {
         let Some(before) = inner.stop.take() else { return Ok(self.unchanged()) };
         self.apply_stop(inner, by, "resume").inspect_err(|_| inner.stop = Some(before))
     }
 
-    fn apply_stop(&self, inner: &mut Inner, by: &str, change: &str) -> Result<Changed, Refusal> {
+    fn apply_stop(&self, inner: &mut Inner, by: &str, change: &str) -> Result<ChangeResult, ChangeRefusal> {
         let cause = ChangeOrigin { source: Source::Api, by, change };
         let merged = inner.merged.clone();
-        let generation = self.put_in_force(inner, merged, cause, false).map_err(Refusal::Invalid)?;
-        Ok(Changed { generation, created: false, stopped: inner.stop_in_force().is_some() })
+        let generation = self.put_in_force(inner, merged, cause, false).map_err(ChangeRefusal::Invalid)?;
+        Ok(ChangeResult { generation, created: false, stopped: inner.stop_in_force().is_some() })
     }
 
-    pub(super) fn unchanged(&self) -> Changed {
+    pub(super) fn unchanged(&self) -> ChangeResult {
         let active = self.0.engine.active();
-        Changed { generation: active.generation, created: false, stopped: active.stop.is_some() }
+        ChangeResult { generation: active.generation, created: false, stopped: active.stop.is_some() }
     }
 }

@@ -23,30 +23,30 @@ fn control(vars: &[(&str, &str)]) -> Control {
     running(&config, Layers::new(&config), 7, &Restored::default()).unwrap().2
 }
 
-fn put(name: &str, rule: Value) -> Change {
-    Change::PutFault { name: name.to_owned(), rule }
+fn put(name: &str, rule: Value) -> ApiChange {
+    ApiChange::PutFault { name: name.to_owned(), rule }
 }
 
 fn down(target: &str) -> Value {
     json!({"target": target, "mode": "status"})
 }
 
-fn delete(name: &str) -> Change {
-    Change::DeleteFault { name: name.to_owned() }
+fn delete(name: &str) -> ApiChange {
+    ApiChange::DeleteFault { name: name.to_owned() }
 }
 
-fn patch(name: &str, patch: Value) -> Change {
-    Change::PatchFault { name: name.to_owned(), patch }
+fn patch(name: &str, patch: Value) -> ApiChange {
+    ApiChange::PatchFault { name: name.to_owned(), patch }
 }
 
 impl Control {
-    fn must(&self, change: Change) -> u64 {
+    fn must(&self, change: ApiChange) -> u64 {
         self.change("test", None, change).unwrap().generation
     }
 
     /// Names and sources of the rules in force.
     fn shown(&self) -> String {
-        let Status { snapshot, rules, .. } = self.status();
+        let SourcesStatus { snapshot, rules, .. } = self.status();
         let plan = &snapshot.active.plan;
         assert_eq!(plan.len(), rules.len());
         let names = plan
@@ -68,9 +68,9 @@ impl Control {
         plan.origin(position).elapsed
     }
 
-    fn errors(&self, change: Change) -> Vec<String> {
+    fn errors(&self, change: ApiChange) -> Vec<String> {
         match self.change("test", None, change) {
-            Err(Refusal::Invalid(errors)) => errors.iter().map(ToString::to_string).collect(),
+            Err(ChangeRefusal::Invalid(errors)) => errors.iter().map(ToString::to_string).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -94,7 +94,7 @@ async fn api_rules_come_first_and_deleted_rules_stay_out_until_a_reset() {
     assert_eq!(control.shown(), "down:api liveness-rate:api");
     assert_eq!(control.must(delete("liveness-rate")), 5);
     assert_eq!(control.shown(), "down:api");
-    assert_eq!(control.must(Change::Reset { renew: false }), 6);
+    assert_eq!(control.must(ApiChange::Reset { renew: false }), 6);
     assert_eq!(control.shown(), "readiness-time:environment liveness-rate:environment");
 }
 
@@ -110,9 +110,9 @@ async fn an_unchanged_rule_keeps_its_origin_until_it_is_renewed() {
     control.must(patch("readiness-time", json!({"status": 503})));
     assert_eq!(control.origin("readiness-time"), Duration::from_secs(10), "different content");
     advance(Duration::from_secs(10)).await;
-    control.must(Change::Reset { renew: false });
+    control.must(ApiChange::Reset { renew: false });
     assert_eq!(control.origin("liveness-rate"), Duration::ZERO);
-    control.must(Change::Reset { renew: true });
+    control.must(ApiChange::Reset { renew: true });
     assert_eq!(control.origin("liveness-rate"), Duration::from_secs(20));
 }
 
@@ -121,13 +121,13 @@ async fn put_plan_replaces_everything_until_a_reset() {
     let control = control(RATE);
     let plan =
         json!({"seed": 5, "faults": [{"name": "a", "target": "liveness", "mode": "hang", "ttl": "10s"}]});
-    control.must(Change::PutPlan(plan));
+    control.must(ApiChange::PutPlan(plan));
     assert_eq!(control.shown(), "a:api");
     assert_eq!(control.status().seed, Some((5, Source::Api)));
     assert_eq!(control.status().rules[0].expires_in, Some(Duration::from_secs(10)));
     control.must(delete("a"));
     assert_eq!(control.shown(), "", "lower layers stay hidden");
-    control.must(Change::Reset { renew: false });
+    control.must(ApiChange::Reset { renew: false });
     assert_eq!(control.shown(), "readiness-time:environment liveness-rate:environment");
     assert_eq!(control.status().seed, None);
 }
@@ -193,7 +193,7 @@ async fn errors_name_the_field_and_change_nothing() {
             ],
         ),
         (
-            Change::PutPlan(json!({"faults": [{"name": "a", "ttl": "0s"}, 5]})),
+            ApiChange::PutPlan(json!({"faults": [{"name": "a", "ttl": "0s"}, 5]})),
             vec![
                 "faults[0]: ttl=\"0s\": is not more than 0; omit it for no limit",
                 "faults[0] (a): `target` is missing",
@@ -210,11 +210,11 @@ async fn errors_name_the_field_and_change_nothing() {
     }
     assert_eq!(
         control.change("test", None, delete("nobody")),
-        Err(Refusal::NotFound { name: "nobody".into() })
+        Err(ChangeRefusal::NotFound { name: "nobody".into() })
     );
     assert_eq!(
         control.change("test", None, patch("NO", json!({}))),
-        Err(Refusal::NotFound { name: "NO".into() })
+        Err(ChangeRefusal::NotFound { name: "NO".into() })
     );
     assert_eq!(control.status().snapshot.active.generation, 1);
     assert!(control.scrape().contains("probesim_plan_reloads_total{source=\"api\",result=\"error\"} 8\n"));
@@ -224,9 +224,9 @@ async fn errors_name_the_field_and_change_nothing() {
 async fn a_change_for_another_generation_is_rejected() {
     let control = control(RATE);
     let change = |expected: &[u64]| control.change("test", Some(expected), put("down", down("traffic")));
-    assert_eq!(change(&[1]), Ok(Changed { generation: 2, created: true, stopped: false }));
-    assert_eq!(change(&[1]), Err(Refusal::Stale { generation: 2 }));
-    assert_eq!(change(&[1, 2]), Ok(Changed { generation: 3, created: false, stopped: false }));
+    assert_eq!(change(&[1]), Ok(ChangeResult { generation: 2, created: true, stopped: false }));
+    assert_eq!(change(&[1]), Err(ChangeRefusal::Stale { generation: 2 }));
+    assert_eq!(change(&[1, 2]), Ok(ChangeResult { generation: 3, created: false, stopped: false }));
 }
 
 #[tokio::test]
@@ -285,10 +285,10 @@ async fn hidden_rules_count_so_that_expiry_and_reset_never_fail() {
     assert_eq!(control.status().snapshot.active.plan.len(), 1000);
     assert_eq!(control.status().snapshot.active.generation, 4);
     // A plan that replaces all others hides a file that would not fit together with the environment.
-    control.must(Change::PutPlan(many(1000)));
+    control.must(ApiChange::PutPlan(many(1000)));
     control.read(Source::File, Ok(Some(&many(1000).to_string())));
     assert_eq!(control.status().sources[1].errors, [format!("/faults: {}", full[0])]);
-    control.must(Change::Reset { renew: false });
+    control.must(ApiChange::Reset { renew: false });
     assert_eq!(control.status().snapshot.active.plan.len(), 1000);
     running.abort();
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_STATE, State};
+use super::{MAX_STATE, SavedState};
 use crate::engine::Stop;
-use crate::fault::{Client, Counts, MAX_PROXIES, Origin, Proxies, ProxyName, Target, TargetId, Timestamp};
+use crate::fault::{
+    Client, MAX_PROXIES, Origin, Proxies, ProxyName, RequestCounts, Target, TargetId, Timestamp,
+};
 use crate::plan::Source;
 
 /// The supported version.
@@ -34,10 +36,10 @@ const MAX_COUNT: u64 = 1 << 60;
 
 /// The content of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Record {
+pub(super) struct StateRecord {
     pub(super) starts: u64,
     pub(super) saved: Timestamp,
-    pub(super) state: State,
+    pub(super) state: SavedState,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,7 +74,7 @@ struct RawOrigin {
 type RawCounts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Serializes a state; numbers are clamped to their limits.
-pub(super) fn encode(starts: u64, saved: Timestamp, state: &State) -> io::Result<String> {
+pub(super) fn encode(starts: u64, saved: Timestamp, state: &SavedState) -> io::Result<String> {
     let raw = RawState {
         starts: starts.min(MAX_COUNT),
         saved_ns: nanos(saved.0),
@@ -134,7 +136,7 @@ pub(super) fn elapsed_at(now: Timestamp, saved: Timestamp, before: Duration) -> 
 }
 
 /// Parses a state. The error says why it cannot be used.
-pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<StateRecord, String> {
     if bytes.len() > MAX_STATE {
         return Err(format!("is damaged: larger than {MAX_STATE} bytes"));
     }
@@ -177,17 +179,17 @@ fn checksum(bytes: &[u8]) -> u64 {
     crate::fault::fnv1a(bytes)
 }
 
-fn record(raw: &RawState) -> Option<Record> {
+fn record(raw: &RawState) -> Option<StateRecord> {
     let proxies = proxies(&raw.counts);
     let origin = |raw: &RawOrigin| {
         let (elapsed, counts) = (elapsed(raw.elapsed_ns)?, read_counts(&raw.counts, &proxies)?);
         let origin = Origin { elapsed, counts, starts: bounded(raw.starts)? };
         Some((raw.rule.clone(), origin))
     };
-    Some(Record {
+    Some(StateRecord {
         starts: bounded(raw.starts)?,
         saved: Timestamp(elapsed(raw.saved_ns)?),
-        state: State {
+        state: SavedState {
             elapsed: elapsed(raw.elapsed_ns)?,
             counts: read_counts(&raw.counts, &proxies)?,
             origins: raw.origins.iter().map(origin).collect::<Option<_>>()?,
@@ -202,7 +204,7 @@ fn record(raw: &RawState) -> Option<Record> {
 }
 
 /// Numbers of matching requests by position; empty if no rule has any.
-fn matched(origins: &[RawOrigin], proxies: &Proxies) -> Option<Vec<Counts>> {
+fn matched(origins: &[RawOrigin], proxies: &Proxies) -> Option<Vec<RequestCounts>> {
     if origins.iter().all(|origin| origin.matched.is_empty()) {
         return Some(Vec::new());
     }
@@ -214,7 +216,7 @@ fn read_stop(raw: &RawStop) -> Option<Stop> {
     Some(Stop { source: Source::Api, by: raw.by.clone(), since: Timestamp(elapsed(raw.since_ns)?) })
 }
 
-fn write_counts(counts: &Counts, proxies: &Proxies) -> RawCounts {
+fn write_counts(counts: &RequestCounts, proxies: &Proxies) -> RawCounts {
     let of = |target: TargetId| {
         let of_client = move |client| (client, counts.get(target, client));
         let above_zero = Client::ALL.into_iter().map(of_client).filter(|(_, count)| *count > 0);
@@ -235,8 +237,8 @@ fn proxies(raw: &RawCounts) -> Proxies {
     known.and_then(|known| known.with([])).unwrap_or_default()
 }
 
-fn read_counts(raw: &RawCounts, proxies: &Proxies) -> Option<Counts> {
-    let mut counts = Counts::default();
+fn read_counts(raw: &RawCounts, proxies: &Proxies) -> Option<RequestCounts> {
+    let mut counts = RequestCounts::default();
     let slots = proxies.all().map(|(slot, _)| TargetId::Proxy(slot));
     for target in Target::ALL.into_iter().map(TargetId::Class).chain(slots) {
         for client in Client::ALL {

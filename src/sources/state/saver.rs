@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{State, StateDir};
+use super::{SavedState, StateDir};
 use crate::clock::wall_clock;
 
 /// Interval between checks of the state; a kill loses at most this much.
@@ -29,13 +29,13 @@ const STACK: usize = 256 << 10;
 /// for it.
 #[derive(Debug)]
 pub struct Saver {
-    requests: Sender<Request>,
+    requests: Sender<SaverRequest>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Requests saves from the thread. It may outlive the [`Saver`].
 #[derive(Clone, Debug)]
-pub struct SaveRequests(Sender<Request>);
+pub struct SaveRequests(Sender<SaverRequest>);
 
 /// Why a state is not on disk.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub enum SaveError {
 }
 
 #[derive(Debug)]
-enum Request {
+enum SaverRequest {
     /// Save, and report the result.
     Save(oneshot::Sender<Result<(), SaveError>>),
     /// Save once more and exit.
@@ -67,7 +67,7 @@ enum Request {
 /// The thread cannot be started.
 pub fn spawn(
     dir: StateDir,
-    state: impl Fn() -> State + Send + 'static,
+    state: impl Fn() -> SavedState + Send + 'static,
     mut failed: impl FnMut(io::Error) + Send + 'static,
 ) -> io::Result<Saver> {
     let (requests, incoming) = mpsc::channel();
@@ -75,11 +75,11 @@ pub fn spawn(
     let run = move || {
         loop {
             let request = incoming.recv_timeout(CHECK_INTERVAL);
-            let is_end = matches!(request, Ok(Request::End) | Err(RecvTimeoutError::Disconnected));
+            let is_end = matches!(request, Ok(SaverRequest::End) | Err(RecvTimeoutError::Disconnected));
             let state = state();
             let result =
                 if request.is_ok() || is_end || saving.is_due(&state) { saving.save(state) } else { Ok(()) };
-            if let Ok(Request::Save(reply)) = request {
+            if let Ok(SaverRequest::Save(reply)) = request {
                 let failure = result.as_ref().err().map(|error| SaveError::Failed(error.to_string()));
                 // The requester may be gone.
                 let _ = reply.send(failure.map_or(Ok(()), Err));
@@ -118,7 +118,7 @@ impl Saver {
 impl Drop for Saver {
     fn drop(&mut self) {
         // Fails only if the thread has ended.
-        let _ = self.requests.send(Request::End);
+        let _ = self.requests.send(SaverRequest::End);
     }
 }
 
@@ -130,7 +130,7 @@ impl SaveRequests {
     /// The save failed, or took more than five seconds.
     pub async fn save(&self) -> Result<(), SaveError> {
         let (reply, result) = oneshot::channel();
-        self.0.send(Request::Save(reply)).map_err(|_| SaveError::Ended)?;
+        self.0.send(SaverRequest::Save(reply)).map_err(|_| SaveError::Ended)?;
         match timeout(SAVE_TIMEOUT, result).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(SaveError::Ended),
@@ -141,13 +141,13 @@ impl SaveRequests {
 
 struct Saving {
     dir: StateDir,
-    last: Option<State>,
+    last: Option<SavedState>,
     /// Kinds of errors reported since saving last worked.
     reported: Vec<(ErrorKind, Option<i32>)>,
 }
 
 impl Saving {
-    fn is_due(&self, state: &State) -> bool {
+    fn is_due(&self, state: &SavedState) -> bool {
         self.last.as_ref().is_none_or(|last| {
             last.counts != state.counts
                 || last.stop != state.stop
@@ -156,7 +156,7 @@ impl Saving {
         })
     }
 
-    fn save(&mut self, state: State) -> io::Result<()> {
+    fn save(&mut self, state: SavedState) -> io::Result<()> {
         self.dir.save(&state, wall_clock())?;
         self.last = Some(state);
         self.reported.clear();

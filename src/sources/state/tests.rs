@@ -42,14 +42,14 @@ fn at(second: u64) -> Timestamp {
     Timestamp(Duration::from_secs(1_795_000_000 + second))
 }
 
-fn present(seconds: u64, requests: u64) -> State {
-    let mut counts = Counts::default();
+fn present(seconds: u64, requests: u64) -> SavedState {
+    let mut counts = RequestCounts::default();
     counts.set(Target::Readiness, Client::Kubelet, requests);
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
     let origins =
         [(rule.to_string(), Origin { elapsed: Duration::from_secs(2), counts: counts.clone(), starts: 1 })]
             .into();
-    State { elapsed: Duration::from_secs(seconds), counts, origins, ..Default::default() }
+    SavedState { elapsed: Duration::from_secs(seconds), counts, origins, ..Default::default() }
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn counts_and_origins_survive_a_start_that_saved_nothing() {
     dir.save(&present(5, 7), at(5)).unwrap();
     for starts in 1..3 {
         let (_, remembered) = directory.start(9);
-        let State { counts, origins, .. } = present(5, 7);
+        let SavedState { counts, origins, .. } = present(5, 7);
         let elapsed = Duration::from_secs(9);
         assert_eq!(remembered, Restored { starts, elapsed, counts, origins, ..Default::default() });
     }
@@ -144,7 +144,7 @@ fn a_damaged_file_is_kept_and_the_previous_one_used() {
     );
     assert_eq!(fs::read(directory.file(DAMAGED)).unwrap(), b"");
     // The second start's saves are lost, but it still counts as a start.
-    let State { counts, origins, .. } = present(5, 7);
+    let SavedState { counts, origins, .. } = present(5, 7);
     assert_eq!(
         remembered,
         Restored { starts: 2, elapsed: Duration::from_secs(10), counts, origins, ..Default::default() }
@@ -242,7 +242,7 @@ fn a_write_error_is_reported_and_keeps_the_last_state() {
     let (mut dir, _) = directory.start(0);
     dir.save(&present(5, 7), at(5)).unwrap();
     let origins = [("#".repeat(MAX_STATE), Origin::default())].into();
-    let large = State { origins, ..present(6, 8) };
+    let large = SavedState { origins, ..present(6, 8) };
     assert_eq!(dir.save(&large, at(6)).unwrap_err().kind(), ErrorKind::FileTooLarge);
     // A directory at the temporary path can be neither written nor removed.
     fs::create_dir(directory.file(TEMPORARY)).unwrap();
@@ -283,7 +283,7 @@ fn the_clock_neither_stops_nor_doubles_over_many_starts() {
         assert_eq!(remembered.elapsed, Duration::from_secs(number * 10));
         // Each start saves once, after 4 s.
         let elapsed = remembered.elapsed + Duration::from_secs(4);
-        dir.save(&State { elapsed, ..present(0, 0) }, at(number * 10 + 4)).unwrap();
+        dir.save(&SavedState { elapsed, ..present(0, 0) }, at(number * 10 + 4)).unwrap();
     }
 }
 
@@ -292,7 +292,7 @@ fn a_stop_outlives_starts_until_it_is_saved_without_one() {
     let directory = Directory::new();
     let (mut dir, _) = directory.start(0);
     let stop = Stop { source: crate::plan::Source::Api, by: "api 127.0.0.1:5".to_owned(), since: at(3) };
-    dir.save(&State { stop: Some(stop.clone()), ..present(5, 7) }, at(5)).unwrap();
+    dir.save(&SavedState { stop: Some(stop.clone()), ..present(5, 7) }, at(5)).unwrap();
     assert_eq!(directory.start(6).1.stop, Some(stop.clone()));
     let (mut dir, remembered) = directory.start(7);
     assert_eq!(remembered.stop, Some(stop));

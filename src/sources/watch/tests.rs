@@ -36,7 +36,7 @@ impl Polls {
         self.start + POLL_INTERVAL * self.count
     }
 
-    fn poll(&mut self) -> Option<Content> {
+    fn poll(&mut self) -> Option<PollResult> {
         let now = self.now();
         self.file.poll(now)
     }
@@ -48,8 +48,8 @@ impl Polls {
     }
 }
 
-fn text(text: &str) -> Content {
-    Content::Text(text.to_owned())
+fn text(text: &str) -> PollResult {
+    PollResult::Text(text.to_owned())
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_missing_file_is_reported_at_the_second_poll() {
     polls.settle();
     fs::remove_file(directory.file()).unwrap();
     assert_eq!(polls.poll(), None);
-    assert_eq!(polls.poll(), Some(Content::Missing));
+    assert_eq!(polls.poll(), Some(PollResult::Missing));
     assert_eq!(polls.poll(), None);
 }
 
@@ -179,7 +179,7 @@ fn half_a_character_at_the_end_is_not_reported_if_the_rest_follows() {
 fn each_kind_of_unreadable_file_has_its_reason() {
     let directory = Directory::new();
     let reason = || match read(&directory.file()) {
-        Content::Unreadable(reason) => reason,
+        PollResult::Unreadable(reason) => reason,
         other => panic!("{other:?}"),
     };
     fs::write(directory.file(), b"gr\xfcn").unwrap();
@@ -202,15 +202,15 @@ fn the_largest_plan_is_read_completely() {
     let directory = Directory::new();
     let largest = "#".repeat(MAX_PLAN);
     fs::write(directory.file(), &largest).unwrap();
-    assert_eq!(read(&directory.file()), Content::Text(largest));
+    assert_eq!(read(&directory.file()), PollResult::Text(largest));
 }
 
 #[test]
 fn a_link_to_nothing_and_an_absent_directory_are_missing() {
     let directory = Directory::new();
-    assert_eq!(read(&directory.0.join("absent").join("plan.yaml")), Content::Missing);
+    assert_eq!(read(&directory.0.join("absent").join("plan.yaml")), PollResult::Missing);
     symlink("nowhere", directory.file()).unwrap();
-    assert_eq!(read(&directory.file()), Content::Missing);
+    assert_eq!(read(&directory.file()), PollResult::Missing);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_refresh_reports_unchanged_files() {
     fs::remove_file(directory.file()).unwrap();
     polls.file.refresh();
     assert_eq!(polls.poll(), None);
-    assert_eq!(polls.poll(), Some(Content::Missing));
+    assert_eq!(polls.poll(), Some(PollResult::Missing));
 }
 
 #[test]

@@ -10,10 +10,10 @@ const RETIREMENT: Duration = Duration::from_secs(600);
 
 /// Counters by the name of a proxy. Those of one that is gone leave after a while.
 #[derive(Debug)]
-pub(super) struct ByProxy<T>(Mutex<Vec<Entry<T>>>);
+pub(super) struct ByProxy<T>(Mutex<Vec<ProxyEntry<T>>>);
 
 #[derive(Debug)]
-struct Entry<T> {
+struct ProxyEntry<T> {
     name: String,
     counters: Arc<T>,
     /// Since when the proxy is gone.
@@ -27,7 +27,7 @@ impl<T> Default for ByProxy<T> {
 }
 
 impl<T> ByProxy<T> {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry<T>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ProxyEntry<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -39,7 +39,7 @@ impl<T> ByProxy<T> {
             return known.counters.clone();
         }
         let counters = Arc::new(new());
-        all.push(Entry { name: name.to_owned(), counters: counters.clone(), retired: None });
+        all.push(ProxyEntry { name: name.to_owned(), counters: counters.clone(), retired: None });
         counters
     }
 

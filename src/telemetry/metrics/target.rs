@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::core::Metric;
 use prometheus::{Histogram, HistogramVec};
 
-use super::Outcome;
+use super::RequestOutcome;
 use crate::fault::{Client, ProxyName, Slot, Target};
 
 /// Status codes 200 to 599, and one entry for requests without a head.
@@ -35,17 +35,17 @@ impl TargetCounters {
     }
 
     /// Counts a finished request.
-    pub(super) fn count(&self, client: Client, outcome: Outcome, duration: Duration) {
+    pub(super) fn count(&self, client: Client, outcome: RequestOutcome, duration: Duration) {
         let code = match outcome {
-            Outcome::Answered(status) => {
+            RequestOutcome::Answered(status) => {
                 self.durations.observe(duration.as_secs_f64());
                 usize::from(status).checked_sub(200).filter(|code| *code < NO_CODE).unwrap_or(NO_CODE)
             }
-            Outcome::Gone => {
+            RequestOutcome::Gone => {
                 self.gone.fetch_add(1, Ordering::Relaxed);
                 NO_CODE
             }
-            Outcome::Unanswered => NO_CODE,
+            RequestOutcome::Unanswered => NO_CODE,
         };
         self.requests[client.index() * CODES + code].fetch_add(1, Ordering::Relaxed);
     }

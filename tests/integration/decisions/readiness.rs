@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    ActivePlan, Client, Counts, GrpcStatus, Mode, Partial, Rate, RequestInfo, Seed, Target, Verdict,
+    ActivePlan, Client, GrpcStatus, Mode, Partial, Rate, RequestCounts, RequestInfo, Seed, Target, Verdict,
 };
 
 use crate::decisions::draft::{active, explain, failure, fault, fixed, followed, ms, plan, probe, s, wait};
@@ -42,7 +42,7 @@ fn readiness_can_leave_its_dependency_out() {
     let alone = ActivePlan::new(plan([failure("broken").on(DEPENDENCY)]), Seed(42), false);
     let (decision, causes) = explain(&alone, &readiness(1));
     assert!(decision.verdict == Verdict::Pass && causes.is_empty());
-    assert!(!alone.is_down(Target::Readiness, s(0), &Counts::default()));
+    assert!(!alone.is_down(Target::Readiness, s(0), &RequestCounts::default()));
     let kept = followed(&alone, [failure("broken").on(DEPENDENCY)], s(1), 0);
     assert_eq!(explain(&kept, &readiness(1)).0.verdict, Verdict::Pass);
 }

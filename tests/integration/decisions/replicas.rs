@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    ActivePlan, Counts, Origin, Pods, Rate, Replica, RequestWindow, Seed, Target, Timestamp, Trigger,
+    ActivePlan, Origin, Pods, Rate, Replica, RequestCounts, RequestWindow, Seed, Target, Timestamp, Trigger,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn open(plan: &ActivePlan, end: u64) -> Vec<(u64, u64)> {
     for t in 0..end {
         let fires = fires(plan, &probe(1, s(t)));
         assert_eq!(fires, plan.is_in_time(0, s(t)), "at {t} s");
-        assert_eq!(fires, plan.is_down(Target::Liveness, s(t), &Counts::default()), "at {t} s");
+        assert_eq!(fires, plan.is_down(Target::Liveness, s(t), &RequestCounts::default()), "at {t} s");
         let counted = plan.open_time(0, s(t), s(t + 1));
         assert_eq!(counted, if fires { s(1) } else { s(0) }, "at {t} s");
         if fires {
@@ -63,7 +63,7 @@ fn a_rule_acts_in_the_replicas_it_names_and_has_no_window_in_others() {
         let plan = active([failure("some").with(share(30.0))]).at(replica(7, &format!("web-{i}")));
         let fired = fires(&plan, &probe(1, s(0)));
         assert_eq!(plan.is_selected(0), fired);
-        assert_eq!(plan.is_active(0, s(0), &Counts::default()), fired);
+        assert_eq!(plan.is_active(0, s(0), &RequestCounts::default()), fired);
         if fired {
             hit.insert(i);
         }

@@ -1,6 +1,6 @@
 //! When rules act: windows, origins, and what is told of them.
 
-use kube_probesim::fault::{ActivePlan, Client, Counts, Cut, Mode, RequestInfo, Target};
+use kube_probesim::fault::{ActivePlan, Client, Cut, Mode, RequestCounts, RequestInfo, Target};
 
 use crate::decisions::draft::{
     Draft, active, explain, failure, fault, fires, fixed, followed, ms, partition, probe, s, wait,
@@ -16,8 +16,8 @@ fn numbers(plan: &ActivePlan, end: u64) -> Vec<u64> {
     (1..=end).filter(|number| fires(plan, &probe(*number, s(0)))).collect()
 }
 
-fn counts(target: Target, client: Client, count: u64) -> Counts {
-    let mut counts = Counts::default();
+fn counts(target: Target, client: Client, count: u64) -> RequestCounts {
+    let mut counts = RequestCounts::default();
     counts.set(target, client, count);
     counts
 }
@@ -126,7 +126,10 @@ fn a_rule_is_active_in_its_windows() {
         failure("time").window(10, 5, 0),
         failure("requests").client(Client::Kubelet).requests(3, 2, 0),
     ]);
-    assert!(plan.is_active(0, s(10), &Counts::default()) && !plan.is_active(0, s(15), &Counts::default()));
+    assert!(
+        plan.is_active(0, s(10), &RequestCounts::default())
+            && !plan.is_active(0, s(15), &RequestCounts::default())
+    );
     assert!(plan.is_in_time(0, s(14)) && !plan.is_in_time(0, s(9)));
     // With three requests before, the next one is the first of the window.
     for (before, open) in [(2, false), (3, true), (4, true), (5, false)] {
@@ -139,8 +142,9 @@ fn a_rule_is_active_in_its_windows() {
 
 #[test]
 fn a_target_is_down_while_a_rule_fails_each_of_its_requests() {
-    let down =
-        |draft: Draft, elapsed| active([draft]).is_down(Target::Liveness, s(elapsed), &Counts::default());
+    let down = |draft: Draft, elapsed| {
+        active([draft]).is_down(Target::Liveness, s(elapsed), &RequestCounts::default())
+    };
     assert!(down(failure("down"), 0));
     let window = || failure("window").window(10, 5, 0);
     assert!(!down(window(), 9) && down(window(), 10) && !down(window(), 15));

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, Answer, Client, ClientFilter, Cut, GrpcStatus, ListenerName, Mode, Networks, Partial, Rate, Rule,
-    RuleName, Target,
+    Action, Client, ClientFilter, Cut, FaultAnswer, GrpcStatus, ListenerName, Mode, Networks, Partial, Rate,
+    Rule, RuleName, Target,
 };
 use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
-    ContainerSpec, Endpoint, Handler, PodEventKind, Probe, ProbeKind, ProbeStats, Program, Symptom, Transport,
+    ContainerSpec, PodEventKind, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, ProbeStats, Program,
+    Symptom, Transport,
 };
 
 use super::*;
@@ -169,7 +170,7 @@ fn a_throttled_body_is_an_error_where_it_outlasts_the_timeout() {
     let throttled = |text: Option<usize>, status, speed| {
         let rule = always(Mode::Throttle { status, speed });
         let body_text = text.map(|size| "x".repeat(size));
-        vec![rule.with_answer(Answer { body_text, ..Answer::default() }).unwrap()]
+        vec![rule.with_answer(FaultAnswer { body_text, ..FaultAnswer::default() }).unwrap()]
     };
     for (what, rules, ready, error) in [
         ("our own answer of two bytes", throttled(None, None, 3), true, false),
@@ -204,12 +205,12 @@ fn a_given_text_is_struck_before_its_last_byte_so_that_a_short_one_is_an_error()
         let body_text = Some("x".repeat(size));
         let rule = always(Mode::Truncate(partial(200, 60_000)));
         let (_, was_ready, texts) =
-            table(vec![rule.with_answer(Answer { body_text, ..Answer::default() }).unwrap()]);
+            table(vec![rule.with_answer(FaultAnswer { body_text, ..FaultAnswer::default() }).unwrap()]);
         assert_eq!(was_ready, ready, "{size}: {texts:?}");
     }
 }
 
-fn redirected(aim: Option<Endpoint>, trigger: Trigger) -> (bool, Vec<String>, u64) {
+fn redirected(aim: Option<ProbeEndpoint>, trigger: Trigger) -> (bool, Vec<String>, u64) {
     let targets = Targets::NONE.with(Target::Readiness);
     let rules = vec![rule_of("away", targets, trigger, None, Some(Mode::Redirect("/x".into())))];
     let program = Program { followed: aim.map(|aim| (0, aim)).into_iter().collect(), ..program(rules) };
@@ -225,7 +226,7 @@ fn redirected(aim: Option<Endpoint>, trigger: Trigger) -> (bool, Vec<String>, u6
 
 #[test]
 fn nine_redirects_on_the_same_host_are_followed_and_the_tenth_is_a_failure() {
-    let to_itself = Some(Endpoint::Target(Target::Readiness));
+    let to_itself = Some(ProbeEndpoint::Target(Target::Readiness));
     let (ready, texts, _) = redirected(to_itself, requests(0, Some(9), None));
     assert!(ready && texts.is_empty(), "nine redirects, then 200: {texts:?}");
     let (ready, texts, _) = redirected(to_itself, requests(0, Some(30), None));
@@ -236,9 +237,9 @@ fn nine_redirects_on_the_same_host_are_followed_and_the_tenth_is_a_failure() {
 #[test]
 fn a_redirect_leads_to_the_answer_of_the_other_path_unless_it_leaves_the_host() {
     let always = || Trigger::ALWAYS;
-    assert_eq!(redirected(Some(Endpoint::Status(200)), always()), (true, vec![], 0));
-    assert_eq!(redirected(Some(Endpoint::Target(Target::Startup)), always()), (true, vec![], 0));
-    let (ready, texts, _) = redirected(Some(Endpoint::Status(404)), always());
+    assert_eq!(redirected(Some(ProbeEndpoint::Status(200)), always()), (true, vec![], 0));
+    assert_eq!(redirected(Some(ProbeEndpoint::Target(Target::Startup)), always()), (true, vec![], 0));
+    let (ready, texts, _) = redirected(Some(ProbeEndpoint::Status(404)), always());
     assert_eq!(
         (ready, texts[0].as_str()),
         (false, "Readiness probe failed: HTTP probe failed with statuscode: 404")
@@ -297,7 +298,8 @@ fn a_hanging_body_takes_the_timeout_three_times() {
 #[test]
 fn a_tcp_probe_sees_only_cuts_of_the_listener() {
     let tcp = |rules| {
-        let probe = Probe { period: 2, failure_threshold: 1, ..Probe::new(Handler::Tcp { server: 0 }) };
+        let probe =
+            ProbeSpec { period: 2, failure_threshold: 1, ..ProbeSpec::new(ProbeHandler::Tcp { server: 0 }) };
         let container = ContainerSpec { liveness: Some(probe), ..ours(rules) };
         let (_, events) = run(container.clone(), s(4));
         let text = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
@@ -362,8 +364,8 @@ fn a_cut_that_begins_during_an_answer_breaks_it_or_holds_it_up() {
 
 #[test]
 fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
-    let handler = Handler::Exec { server: 0, endpoint: Endpoint::Target(Target::Liveness) };
-    let probe = Probe { period: 2, ..Probe::new(handler) };
+    let handler = ProbeHandler::Exec { server: 0, endpoint: ProbeEndpoint::Target(Target::Liveness) };
+    let probe = ProbeSpec { period: 2, ..ProbeSpec::new(handler) };
     let rules = vec![always(Mode::Truncate(partial(200, 16)))];
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(7));
     assert_eq!(kills(&events), [6.0]);
@@ -371,7 +373,7 @@ fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
 
 #[test]
 fn a_call_of_the_health_service_fails_unless_it_gets_serving_in_time() {
-    let handler = Handler::Assumed { server: 0, target: Target::Liveness, transport: Transport::Grpc };
+    let handler = ProbeHandler::Assumed { server: 0, target: Target::Liveness, transport: Transport::Grpc };
     let none = Partial { status: None, body: 16 };
     let drip = |over| Mode::Drip { partial: none, over: Duration::from_millis(over) };
     let rpc = "error: health rpc probe failed: rpc error: code = ";
@@ -403,7 +405,7 @@ fn a_call_of_the_health_service_fails_unless_it_gets_serving_in_time() {
             Some(format!("{rpc}UNAVAILABLE")),
         ),
     ] {
-        let probe = Probe { period: 2, ..Probe::new(handler) };
+        let probe = ProbeSpec { period: 2, ..ProbeSpec::new(handler) };
         let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(mode.clone())]) };
         let (_, events) = run(container.clone(), s(7));
         let first = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));

@@ -1,7 +1,7 @@
 //! Init containers, and how a Pod ends.
 
 use kube_probesim::fault::ProcessMode;
-use kube_probesim::kubelet::{End, PodFailure, RestartPolicy, RestartRule, Role};
+use kube_probesim::kubelet::{ContainerEnd, ContainerRole, PodFailure, RestartPolicy, RestartRule};
 
 use super::*;
 
@@ -10,12 +10,12 @@ fn process(mode: ProcessMode, trigger: Trigger) -> Rule {
     Rule::new(RuleName::new("process").unwrap(), ClientFilter::Any, trigger, action).unwrap()
 }
 
-fn ends(after: u64, code: u8) -> Option<End> {
-    Some(End { after: s(after), code, out_of_memory: false })
+fn ends(after: u64, code: u8) -> Option<ContainerEnd> {
+    Some(ContainerEnd { after: s(after), code, out_of_memory: false })
 }
 
 fn init(after: u64, code: u8) -> ContainerSpec {
-    ContainerSpec { role: Role::Init, ends: ends(after, code), ..ContainerSpec::new("init") }
+    ContainerSpec { role: ContainerRole::Init, ends: ends(after, code), ..ContainerSpec::new("init") }
 }
 
 fn with(first: ContainerSpec, policy: RestartPolicy) -> PodSpec {
@@ -26,13 +26,13 @@ fn with(first: ContainerSpec, policy: RestartPolicy) -> PodSpec {
     }
 }
 
-fn starts_of(events: &[Event], container: usize) -> Vec<f64> {
-    let of: Vec<Event> = events.iter().copied().filter(|event| event.container == container).collect();
+fn starts_of(events: &[PodEvent], container: usize) -> Vec<f64> {
+    let of: Vec<PodEvent> = events.iter().copied().filter(|event| event.container == container).collect();
     starts(&of)
 }
 
-fn finished(events: &[Event]) -> Vec<(f64, bool)> {
-    let told = |event: &Event| match event.kind {
+fn finished(events: &[PodEvent]) -> Vec<(f64, bool)> {
+    let told = |event: &PodEvent| match event.kind {
         PodEventKind::PodFinished { succeeded } => Some((event.at.as_secs_f64(), succeeded)),
         _ => None,
     };
@@ -62,7 +62,7 @@ fn a_failing_init_container_is_restarted_with_back_off_and_blocks_the_pod() {
 #[test]
 fn an_init_container_that_is_not_restarted_fails_the_pod() {
     let sidecar =
-        ContainerSpec { role: Role::Sidecar, stops_after: Some(s(2)), ..ContainerSpec::new("side") };
+        ContainerSpec { role: ContainerRole::Sidecar, stops_after: Some(s(2)), ..ContainerSpec::new("side") };
     let pod = PodSpec {
         containers: vec![sidecar, init(3, 1), ContainerSpec::new("app")],
         ..with(init(3, 1), RestartPolicy::Never)
@@ -107,7 +107,7 @@ fn a_volume_beyond_its_limit_ends_in_an_eviction() {
             volume_limits: vec![("/scratch/".to_owned(), 64)],
             ..program(vec![process(disk, window(s(30), None))])
         };
-        let timing = Timing { eviction: Span::fixed(s(50)), ..exact() };
+        let timing = Timing { eviction: DurationRange::fixed(s(50)), ..exact() };
         run_with(PodSpec { timing, ..spec(ContainerSpec::ours("app", program)) }, 1, s(200)).1
     };
     let events = full(65);
@@ -117,7 +117,7 @@ fn a_volume_beyond_its_limit_ends_in_an_eviction() {
 }
 
 /// The first failed attempt's message, of a liveness and a readiness probe.
-fn with_descriptors_gone(length: Option<Duration>) -> (Pod, Vec<Event>) {
+fn with_descriptors_gone(length: Option<Duration>) -> (Pod, Vec<PodEvent>) {
     let rules = vec![process(ProcessMode::Fds, window(s(20), length))];
     let container = ContainerSpec { liveness: liveness(5, 3), readiness: readiness(5, 2), ..ours(rules) };
     run(container, s(120))

@@ -1,13 +1,15 @@
 //! Kills, restarts and the wait in between.
 
 use kube_probesim::fault::{Mode, Target};
-use kube_probesim::kubelet::{ContainerSpec, End, PodEventKind, PodSpec, Probe, ProbeKind, RestartPolicy};
+use kube_probesim::kubelet::{
+    ContainerEnd, ContainerSpec, PodEventKind, PodSpec, ProbeKind, ProbeSpec, RestartPolicy,
+};
 
 use super::*;
 
 const BROKEN: Mode = Mode::Status(500);
 
-fn exits(events: &[Event]) -> Vec<(f64, u8)> {
+fn exits(events: &[PodEvent]) -> Vec<(f64, u8)> {
     events
         .iter()
         .filter_map(|event| match event.kind {
@@ -20,20 +22,20 @@ fn exits(events: &[Event]) -> Vec<(f64, u8)> {
 /// Exits with code 3 after 3 s.
 fn crashing() -> ContainerSpec {
     ContainerSpec {
-        ends: Some(End { after: s(3), code: 3, out_of_memory: false }),
+        ends: Some(ContainerEnd { after: s(3), code: 3, out_of_memory: false }),
         ..ContainerSpec::new("app")
     }
 }
 
 /// Always 500, with a grace period of 1 s.
 fn failing() -> PodSpec {
-    let probe = Probe { grace: Some(1), ..probe(Target::Liveness, 2, 3) };
+    let probe = ProbeSpec { grace: Some(1), ..probe(Target::Liveness, 2, 3) };
     let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(BROKEN)]) };
     PodSpec::new(vec![container])
 }
 
 /// Seconds from the first start to each following start, as a log with whole seconds shows them.
-fn since_first(events: &[Event]) -> Vec<f64> {
+fn since_first(events: &[PodEvent]) -> Vec<f64> {
     let starts = starts(events);
     starts.iter().map(|start| start - starts[0]).collect()
 }
@@ -125,7 +127,7 @@ fn readiness_false_restarts_nothing() {
 #[test]
 fn the_grace_is_the_probes_else_the_pods_and_at_least_2_s() {
     let ignores = |probe_grace, pod_grace| {
-        let probe = Probe { grace: probe_grace, ..probe(Target::Liveness, 2, 1) };
+        let probe = ProbeSpec { grace: probe_grace, ..probe(Target::Liveness, 2, 1) };
         let container =
             ContainerSpec { liveness: Some(probe), stops_after: None, ..ours(vec![always(BROKEN)]) };
         let (_, events) = run_with(PodSpec { grace: pod_grace, ..spec(container) }, 1, s(40));
@@ -182,7 +184,7 @@ fn policy_never_restarts_nothing_and_on_failure_only_what_failed() {
         starts(&events).len()
     };
     let ends = |code| ContainerSpec {
-        ends: Some(End { after: s(5), code, out_of_memory: false }),
+        ends: Some(ContainerEnd { after: s(5), code, out_of_memory: false }),
         ..ContainerSpec::new("app")
     };
     let killed = || ContainerSpec { liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
@@ -233,7 +235,10 @@ fn pod_deletion_stops_liveness_and_startup_probes_but_not_readiness() {
 #[test]
 fn an_attempt_after_the_process_is_gone_is_refused() {
     // The app is healthy; its own liveness probe asks us, and we end by ourselves.
-    let us = ContainerSpec { ends: Some(End { after: s(3), code: 1, out_of_memory: false }), ..ours(vec![]) };
+    let us = ContainerSpec {
+        ends: Some(ContainerEnd { after: s(3), code: 1, out_of_memory: false }),
+        ..ours(vec![])
+    };
     let app = ContainerSpec { liveness: liveness(1, 99), ..ContainerSpec::new("app") };
     let pod = PodSpec { containers: vec![us, app], ..spec(ContainerSpec::new("none")) };
     let (_, events) = run_with(pod, 1, s(12));
@@ -272,7 +277,7 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
         ),
     ];
     let sidecar = ContainerSpec {
-        role: Role::Sidecar,
+        role: ContainerRole::Sidecar,
         startup: startup(1, 60),
         readiness: readiness(5, 1),
         ..ours(rules)
@@ -311,7 +316,7 @@ fn pair(us: ContainerSpec, app: ContainerSpec) -> PodSpec {
 
 #[test]
 fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
-    let sidecar = ContainerSpec { role: Role::Sidecar, ..ours(vec![]) };
+    let sidecar = ContainerSpec { role: ContainerRole::Sidecar, ..ours(vec![]) };
     let app = ContainerSpec { stops_after: Some(s(5)), ..ContainerSpec::new("app") };
     let (mut pod, _) = run_with(pair(sidecar, app), 1, s(10));
     let mut events = Vec::new();
@@ -324,10 +329,10 @@ fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
 #[test]
 fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
     let us = ContainerSpec {
-        ends: Some(End { after: s(3), code: 1, out_of_memory: false }),
+        ends: Some(ContainerEnd { after: s(3), code: 1, out_of_memory: false }),
         ..ours(vec![always(Mode::Hang)])
     };
-    let probe = Probe { timeout: 10, ..probe(Target::Liveness, 2, 99) };
+    let probe = ProbeSpec { timeout: 10, ..probe(Target::Liveness, 2, 99) };
     let app = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(us, app), 1, s(5));
     let first = events.iter().find(|event| event.kind.reason() == Some("Unhealthy")).unwrap();
@@ -351,8 +356,8 @@ fn a_pods_containers_are_killed_one_after_the_other() {
 fn the_result_of_an_attempt_does_not_outlive_its_container() {
     // Asked at 2 s, failed at 7 s; meanwhile, at 6 s, the app has ended and started again.
     let rules = vec![rule("first", requests(0, Some(1), None), None, Some(Mode::Hang))];
-    let probe = Probe { timeout: 5, ..probe(Target::Liveness, 2, 1) };
-    let ends = Some(End { after: s(5), code: 1, out_of_memory: false });
+    let probe = ProbeSpec { timeout: 5, ..probe(Target::Liveness, 2, 1) };
+    let ends = Some(ContainerEnd { after: s(5), code: 1, out_of_memory: false });
     let app = ContainerSpec { liveness: Some(probe), ends, ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(ours(rules), app), 1, s(10));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0]);

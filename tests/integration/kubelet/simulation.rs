@@ -1,7 +1,7 @@
 //! What holds for every plan and Pod.
 
 use kube_probesim::fault::{Mode, Partial, Rate, Target, Trigger};
-use kube_probesim::kubelet::{ContainerSpec, PodEventKind, PodSpec, Probe, ProbeKind};
+use kube_probesim::kubelet::{ContainerSpec, PodEventKind, PodSpec, ProbeKind, ProbeSpec};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,8 +28,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn probes()(period in 1..12_u32, timeout in 1..4_u32, failures in 1..5_u32, initial in 0..8_u32) -> Probe {
-        Probe { timeout, initial_delay: initial, ..probe(Target::Liveness, period, failures) }
+    fn probes()(period in 1..12_u32, timeout in 1..4_u32, failures in 1..5_u32, initial in 0..8_u32) -> ProbeSpec {
+        ProbeSpec { timeout, initial_delay: initial, ..probe(Target::Liveness, period, failures) }
     }
 }
 
@@ -38,11 +38,11 @@ prop_compose! {
         rule in flapping(), liveness in probes(), readiness in probes(), successes in 1..4_u32,
         startup in proptest::option::of(probes()), stops in proptest::option::of(0..40_u64), seed: u64
     ) -> (PodSpec, u64) {
-        let aim = |probe: Probe, target| Probe { handler: http(target), ..probe };
+        let aim = |probe: ProbeSpec, target| ProbeSpec { handler: http(target), ..probe };
         let container = ContainerSpec {
             stops_after: stops.map(s),
             liveness: Some(liveness),
-            readiness: Some(Probe { success_threshold: successes, ..aim(readiness, Target::Readiness) }),
+            readiness: Some(ProbeSpec { success_threshold: successes, ..aim(readiness, Target::Readiness) }),
             startup: startup.map(|probe| aim(probe, Target::Startup)),
             ..ours(vec![rule])
         };

@@ -1,7 +1,9 @@
 //! When a worker asks, and what a run of results means.
 
 use kube_probesim::fault::{Mode, Target, Trigger};
-use kube_probesim::kubelet::{ContainerSpec, Handler, Pod, PodEventKind, PodSpec, Probe, ProbeKind, Timing};
+use kube_probesim::kubelet::{
+    ContainerSpec, Pod, PodEventKind, PodSpec, ProbeHandler, ProbeKind, ProbeSpec, Timing,
+};
 
 use super::*;
 
@@ -9,8 +11,8 @@ const BROKEN: Mode = Mode::Status(500);
 
 #[test]
 fn the_defaults_are_those_of_the_api() {
-    let probe = Probe::new(Handler::Healthy);
-    let Probe { initial_delay, timeout, period, success_threshold, failure_threshold, grace, .. } = probe;
+    let probe = ProbeSpec::new(ProbeHandler::Healthy);
+    let ProbeSpec { initial_delay, timeout, period, success_threshold, failure_threshold, grace, .. } = probe;
     assert_eq!((initial_delay, timeout, period), (0, 1, 10));
     assert_eq!((success_threshold, failure_threshold, grace), (1, 3, None));
 }
@@ -18,7 +20,7 @@ fn the_defaults_are_those_of_the_api() {
 #[test]
 fn the_starting_results_are_readiness_failure_liveness_success_and_startup_unknown() {
     // No attempt is made yet: not Ready, not killed, not started.
-    let late = |probe: Option<Probe>| probe.map(|probe| Probe { initial_delay: 100, ..probe });
+    let late = |probe: Option<ProbeSpec>| probe.map(|probe| ProbeSpec { initial_delay: 100, ..probe });
     let not_probed = |container| {
         let (pod, events) = run(container, s(50));
         (pod.is_ready(), kills(&events).len())
@@ -31,7 +33,7 @@ fn the_starting_results_are_readiness_failure_liveness_success_and_startup_unkno
 #[test]
 fn ticks_count_from_when_the_pod_was_added_and_not_from_a_start() {
     for (pod_start, expected) in [(1_000, [4.0, 8.0]), (2_500, [4.0, 8.0]), (4_500, [8.0, 12.0])] {
-        let timing = Timing { first_start: Span::fixed(ms(pod_start)), ..exact() };
+        let timing = Timing { first_start: DurationRange::fixed(ms(pod_start)), ..exact() };
         let container = ContainerSpec { liveness: liveness(4, 9), ..ours(vec![always(BROKEN)]) };
         let (_, events) = run_with(PodSpec { timing, ..spec(container) }, 1, s(13));
         assert_eq!(failures(&events, ProbeKind::Liveness)[..2], expected, "started after {pod_start} ms");
@@ -42,17 +44,17 @@ fn ticks_count_from_when_the_pod_was_added_and_not_from_a_start() {
 fn a_slow_attempt_may_be_followed_by_the_next_at_once() {
     // Attempts of 5 s at a period of 2 s: one tick is held, the others are lost.
     let rules = vec![always(Mode::Hang)];
-    let probe = Probe { timeout: 5, ..probe(Target::Liveness, 2, 99) };
+    let probe = ProbeSpec { timeout: 5, ..probe(Target::Liveness, 2, 99) };
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(21));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0, 12.0, 17.0]);
     // Once alone: the tick at 4 s is held, the one at 6 s is lost.
     let rules = vec![rule("first", requests(0, Some(1), None), None, Some(Mode::Hang)), always(BROKEN)];
-    let probe = Probe { timeout: 5, ..super::probe(Target::Liveness, 2, 99) };
+    let probe = ProbeSpec { timeout: 5, ..super::probe(Target::Liveness, 2, 99) };
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(11));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0, 7.0, 8.0, 10.0]);
     // 2 s into the period of 4 s the next tick comes in its time.
     let rules = vec![rule("slow", Trigger::ALWAYS, Some(s(2)), Some(BROKEN))];
-    let probe = Probe { timeout: 5, ..super::probe(Target::Liveness, 4, 99) };
+    let probe = ProbeSpec { timeout: 5, ..super::probe(Target::Liveness, 4, 99) };
     let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(15));
     assert_eq!(failures(&events, ProbeKind::Liveness), [6.0, 10.0, 14.0]);
 }
@@ -60,7 +62,7 @@ fn a_slow_attempt_may_be_followed_by_the_next_at_once() {
 #[test]
 fn the_initial_delay_is_in_whole_seconds_since_the_start_of_each_container() {
     for seed in 0..50 {
-        let probe = Probe { initial_delay: 5, ..probe(Target::Liveness, 1, 2) };
+        let probe = ProbeSpec { initial_delay: 5, ..probe(Target::Liveness, 1, 2) };
         let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(BROKEN)]) };
         let (_, events) = run_with(spec(container), seed, s(30));
         let (starts, failures) = (starts(&events), failures(&events, ProbeKind::Liveness));
@@ -126,7 +128,7 @@ fn below_the_threshold_a_result_changes_nothing() {
 #[test]
 fn at_the_threshold_the_state_flips_both_ways() {
     let rules = vec![rule("window", window(s(19), Some(s(20))), None, Some(BROKEN))];
-    let probe = Probe { success_threshold: 2, ..probe(Target::Readiness, 5, 3) };
+    let probe = ProbeSpec { success_threshold: 2, ..probe(Target::Readiness, 5, 3) };
     let timing = Timing { syncs_after_start: [ms(5), ms(6), ms(7)], ..exact() };
     let container = ContainerSpec { readiness: Some(probe), ..ours(rules) };
     let (_, events) = run_with(PodSpec { timing, ..spec(container) }, 1, s(60));
@@ -196,7 +198,7 @@ fn losing_readiness_asks_again_at_once() {
 #[test]
 fn a_run_of_results_is_not_reset_by_a_new_container() {
     // The container ends by itself after two of the three failures; the third comes after its restart.
-    let ends = Some(kube_probesim::kubelet::End { after: s(5), code: 1, out_of_memory: false });
+    let ends = Some(kube_probesim::kubelet::ContainerEnd { after: s(5), code: 1, out_of_memory: false });
     let container = ContainerSpec { ends, liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
     let (_, events) = run(container, s(9));
     assert_eq!(starts(&events), [1.0, 6.0]);
@@ -244,7 +246,7 @@ fn a_run_in_steps_is_the_run_in_one() {
 
 #[test]
 fn probes_of_other_programs_are_taken_to_succeed() {
-    let probe = Some(Probe::new(Handler::Healthy));
+    let probe = Some(ProbeSpec::new(ProbeHandler::Healthy));
     let container =
         ContainerSpec { liveness: probe.clone(), readiness: probe, ..ContainerSpec::new("other") };
     let (pod, events) = run(container, s(100));

@@ -1,6 +1,6 @@
 //! The kinds of objects, and what surrounds a container.
 
-use kube_probesim::kubelet::Role;
+use kube_probesim::kubelet::ContainerRole;
 use std::fs;
 use std::time::Duration;
 
@@ -39,7 +39,11 @@ fn the_manifests_of_this_project_are_read() {
     assert_eq!((startup.period, startup.failure_threshold), (1, 30));
     assert_eq!(
         startup.handler,
-        Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Startup), client: Client::Kubelet }
+        ProbeHandler::Http {
+            server: 0,
+            endpoint: ProbeEndpoint::Target(Target::Startup),
+            client: Client::Kubelet
+        }
     );
     let rollout = web.rollout.unwrap();
     assert_eq!((rollout.min_ready, rollout.progress_deadline), (Duration::ZERO, Duration::from_secs(600)));
@@ -158,11 +162,16 @@ spec:
   - {name: app, image: example/app, readinessProbe: {httpGet: {path: /readyz, port: 8080}}}
 ";
     let web = workload(text);
-    let names: Vec<(&str, Role)> =
+    let names: Vec<(&str, ContainerRole)> =
         web.pod.containers.iter().map(|container| (container.name.as_str(), container.role)).collect();
     assert_eq!(
         names,
-        [("migrate", Role::Init), ("wait", Role::Init), ("probesim", Role::Sidecar), ("app", Role::Main)]
+        [
+            ("migrate", ContainerRole::Init),
+            ("wait", ContainerRole::Init),
+            ("probesim", ContainerRole::Sidecar),
+            ("app", ContainerRole::Main)
+        ]
     );
     assert_eq!(readiness(&web, 3).handler.server(), Some(2));
     assert_eq!(web.ours[0].position, 2);
@@ -197,8 +206,8 @@ fn a_service_selects_by_all_of_its_labels() {
 #[test]
 fn redirects_within_the_host_are_followed_and_others_are_not() {
     for (location, followed) in [
-        ("/healthz", Some(Endpoint::Target(Target::Liveness))),
-        ("gone", Some(Endpoint::Status(404))),
+        ("/healthz", Some(ProbeEndpoint::Target(Target::Liveness))),
+        ("gone", Some(ProbeEndpoint::Status(404))),
         ("http://example.com/", None),
         ("//example.com/healthz", None),
     ] {

@@ -3,15 +3,15 @@
 use super::*;
 
 /// The liveness probe of a Pod whose readiness probe is in order.
-fn liveness(probe: &str) -> (Probe, Workload) {
+fn liveness(probe: &str) -> (ProbeSpec, Workload) {
     let web =
         workload(&probed(&format!("ports: [{{name: http, containerPort: 8080}}]\nlivenessProbe: {probe}")));
     let probe = web.pod.containers[0].liveness.clone();
     (probe.unwrap_or_else(|| panic!("no liveness probe: {web:?}")), web)
 }
 
-const fn http(aim: Endpoint) -> Handler {
-    Handler::Http { server: 0, endpoint: aim, client: Client::Kubelet }
+const fn http(aim: ProbeEndpoint) -> ProbeHandler {
+    ProbeHandler::Http { server: 0, endpoint: aim, client: Client::Kubelet }
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn what_a_probe_leaves_out_has_the_defaults_of_the_api() {
     let (probe, _) = liveness("{httpGet: {path: /healthz, port: http}, timeoutSeconds: 0, periodSeconds: 0}");
     assert_eq!(probe.address.path, "/healthz");
     let address = probe.address.clone();
-    assert_eq!(probe, Probe { address, ..Probe::new(http(Endpoint::Target(Target::Liveness))) });
+    assert_eq!(probe, ProbeSpec { address, ..ProbeSpec::new(http(ProbeEndpoint::Target(Target::Liveness))) });
     assert_eq!((probe.initial_delay, probe.timeout, probe.period), (0, 1, 10));
     assert_eq!((probe.success_threshold, probe.failure_threshold, probe.grace), (1, 3, None));
 }
@@ -29,9 +29,9 @@ fn each_field_of_a_probe_is_read() {
     let (probe, _) = liveness(
         "{tcpSocket: {port: 8080}, initialDelaySeconds: 5, timeoutSeconds: 2, periodSeconds: 3, failureThreshold: 4, terminationGracePeriodSeconds: 7}",
     );
-    let tcp = Probe::new(Handler::Tcp { server: 0 });
+    let tcp = ProbeSpec::new(ProbeHandler::Tcp { server: 0 });
     let wanted =
-        Probe { initial_delay: 5, timeout: 2, period: 3, failure_threshold: 4, grace: Some(7), ..tcp };
+        ProbeSpec { initial_delay: 5, timeout: 2, period: 3, failure_threshold: 4, grace: Some(7), ..tcp };
     assert_eq!(probe, wanted);
     let web = workload(&pod("readinessProbe: {tcpSocket: {port: 8080}, successThreshold: 2}"));
     assert_eq!(readiness(&web, 0).success_threshold, 2);
@@ -40,15 +40,15 @@ fn each_field_of_a_probe_is_read() {
 #[test]
 fn a_path_leads_to_its_target_or_to_a_fixed_status() {
     for (path, aim) in [
-        ("/healthz", Endpoint::Target(Target::Liveness)),
-        ("/livez?verbose", Endpoint::Target(Target::Liveness)),
-        ("readyz", Endpoint::Target(Target::Readiness)),
-        ("/startupz", Endpoint::Target(Target::Startup)),
-        ("/dependency", Endpoint::Target(Target::Dependency)),
-        ("/", Endpoint::Status(200)),
-        ("/metrics", Endpoint::Status(200)),
-        ("/healthz/", Endpoint::Status(404)),
-        ("/nothing", Endpoint::Status(404)),
+        ("/healthz", ProbeEndpoint::Target(Target::Liveness)),
+        ("/livez?verbose", ProbeEndpoint::Target(Target::Liveness)),
+        ("readyz", ProbeEndpoint::Target(Target::Readiness)),
+        ("/startupz", ProbeEndpoint::Target(Target::Startup)),
+        ("/dependency", ProbeEndpoint::Target(Target::Dependency)),
+        ("/", ProbeEndpoint::Status(200)),
+        ("/metrics", ProbeEndpoint::Status(200)),
+        ("/healthz/", ProbeEndpoint::Status(404)),
+        ("/nothing", ProbeEndpoint::Status(404)),
     ] {
         assert_eq!(
             liveness(&format!("{{httpGet: {{path: {path}, port: 8080}}}}")).0.handler,
@@ -58,7 +58,7 @@ fn a_path_leads_to_its_target_or_to_a_fixed_status() {
     }
     assert_eq!(
         liveness("{httpGet: {port: 8080}}").0.handler,
-        http(Endpoint::Status(200)),
+        http(ProbeEndpoint::Status(200)),
         "the default is /"
     );
 }
@@ -72,7 +72,7 @@ fn paths_of_the_environment_count() {
         let web = workload(&probed(&(text.to_owned() + &probe)));
         assert_eq!(
             web.pod.containers[0].liveness.as_ref().unwrap().handler,
-            http(Endpoint::Target(target)),
+            http(ProbeEndpoint::Target(target)),
             "{path}"
         );
     }
@@ -82,7 +82,7 @@ fn paths_of_the_environment_count() {
 fn a_port_of_the_environment_counts() {
     let text = "env: [{name: PORT, value: '9090'}]\nlivenessProbe: {tcpSocket: {port: 9090}}";
     let web = workload(&pod(text));
-    assert_eq!(web.pod.containers[0].liveness.as_ref().unwrap().handler, Handler::Tcp { server: 0 });
+    assert_eq!(web.pod.containers[0].liveness.as_ref().unwrap().handler, ProbeHandler::Tcp { server: 0 });
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_user_agent_among_the_headers_changes_the_client() {
     let with = |agent: &str| {
         let headers = format!("httpHeaders: [{{name: user-agent, value: {agent}}}]");
         match liveness(&format!("{{httpGet: {{path: /healthz, port: 8080, {headers}}}}}")).0.handler {
-            Handler::Http { client, .. } => client,
+            ProbeHandler::Http { client, .. } => client,
             other => panic!("{other:?}"),
         }
     };
@@ -101,10 +101,10 @@ fn a_user_agent_among_the_headers_changes_the_client() {
 #[test]
 fn the_admin_listener_is_never_faulted() {
     for (handler, aim) in [
-        ("httpGet: {path: /healthz, port: 8081}", Handler::Healthy),
-        ("httpGet: {path: /metrics, port: 8081}", Handler::Healthy),
-        ("tcpSocket: {port: 8081}", Handler::Healthy),
-        ("httpGet: {path: /readyz, port: 8081}", http(Endpoint::Status(404))),
+        ("httpGet: {path: /healthz, port: 8081}", ProbeHandler::Healthy),
+        ("httpGet: {path: /metrics, port: 8081}", ProbeHandler::Healthy),
+        ("tcpSocket: {port: 8081}", ProbeHandler::Healthy),
+        ("httpGet: {path: /readyz, port: 8081}", http(ProbeEndpoint::Status(404))),
     ] {
         assert_eq!(liveness(&format!("{{{handler}}}")).0.handler, aim, "{handler}");
     }
@@ -115,7 +115,7 @@ fn the_admin_listener_is_never_faulted() {
 #[test]
 fn a_host_leads_away_and_says_so() {
     let (probe, web) = liveness("{httpGet: {path: /healthz, port: 8080, host: example.com}}");
-    assert_eq!(probe.handler, Handler::Healthy);
+    assert_eq!(probe.handler, ProbeHandler::Healthy);
     assert!(web.assumptions[0].contains("host \"example.com\" is not modelled"), "{:?}", web.assumptions);
 }
 
@@ -124,20 +124,24 @@ fn the_own_probe_as_a_command_is_known() {
     let exec = |words: &str| {
         liveness(&format!("{{exec: {{command: [/kube-probesim, probe{words}]}}, timeoutSeconds: 5}}"))
     };
-    let called = |target| Handler::Assumed { server: 0, target, transport: Transport::Grpc };
-    let own = |target| Handler::Exec { server: 0, endpoint: Endpoint::Target(target) };
+    let called = |target| ProbeHandler::Assumed { server: 0, target, transport: Transport::Grpc };
+    let own = |target| ProbeHandler::Exec { server: 0, endpoint: ProbeEndpoint::Target(target) };
     for (words, handler, timeout) in [
         ("", own(Target::Readiness), 1),
         (", liveness", own(Target::Liveness), 1),
         (", --timeout, 3s, startup", own(Target::Startup), 3),
         (", startup, --timeout=9s", own(Target::Startup), 5),
         (", 'http://127.0.0.1:8080/healthz'", own(Target::Liveness), 1),
-        (", 'http://[::1]:8080/nothing'", Handler::Exec { server: 0, endpoint: Endpoint::Status(404) }, 1),
-        (", 'tcp://localhost:8080'", Handler::Tcp { server: 0 }, 1),
-        (", 'http://localhost:8081/healthz'", Handler::Healthy, 1),
-        (", 'http://other:8080/healthz'", Handler::Healthy, 1),
+        (
+            ", 'http://[::1]:8080/nothing'",
+            ProbeHandler::Exec { server: 0, endpoint: ProbeEndpoint::Status(404) },
+            1,
+        ),
+        (", 'tcp://localhost:8080'", ProbeHandler::Tcp { server: 0 }, 1),
+        (", 'http://localhost:8081/healthz'", ProbeHandler::Healthy, 1),
+        (", 'http://other:8080/healthz'", ProbeHandler::Healthy, 1),
         (", 'grpc://localhost:8080/startup'", called(Target::Startup), 1),
-        (", --until, success", Handler::Healthy, 5),
+        (", --until, success", ProbeHandler::Healthy, 5),
     ] {
         let (probe, _) = exec(words);
         assert_eq!((probe.handler, probe.timeout), (handler, timeout), "{words}");
@@ -154,7 +158,7 @@ fn the_own_probe_as_a_command_is_known() {
 #[test]
 fn another_command_is_taken_to_succeed() {
     let (probe, web) = liveness("{exec: {command: [cat, /tmp/healthy]}}");
-    assert_eq!(probe.handler, Handler::Healthy);
+    assert_eq!(probe.handler, ProbeHandler::Healthy);
     assert_eq!(
         web.assumptions,
         ["container probesim, livenessProbe: the command \"cat\" is taken to succeed"]
@@ -182,12 +186,12 @@ spec:
 fn another_containers_probe_of_our_port_is_answered_by_us() {
     let web = workload(SIDECAR);
     let [app, ours] = web.pod.containers.as_slice() else { panic!("{:?}", web.pod) };
-    let aim = Endpoint::Target(Target::Liveness);
-    let handler = Handler::Http { server: 1, endpoint: aim, client: Client::Kubelet };
+    let aim = ProbeEndpoint::Target(Target::Liveness);
+    let handler = ProbeHandler::Http { server: 1, endpoint: aim, client: Client::Kubelet };
     assert_eq!(app.liveness.as_ref().unwrap().handler, handler);
-    assert_eq!(app.readiness.as_ref().unwrap().handler, Handler::Healthy);
+    assert_eq!(app.readiness.as_ref().unwrap().handler, ProbeHandler::Healthy);
     assert!(app.program.is_none() && ours.program.is_some());
-    assert_eq!(ours.startup.as_ref().unwrap().handler, Handler::Healthy);
+    assert_eq!(ours.startup.as_ref().unwrap().handler, ProbeHandler::Healthy);
     assert_eq!(web.ours[0].position, 1);
     assert_eq!(
         web.assumptions,
@@ -201,7 +205,7 @@ fn another_containers_probe_of_our_port_is_answered_by_us() {
 #[test]
 fn another_container_need_not_declare_the_port_that_it_is_probed_on() {
     let web = workload(&SIDECAR.replace("port: app", "port: 3000"));
-    assert_eq!(readiness(&web, 0).handler, Handler::Healthy);
+    assert_eq!(readiness(&web, 0).handler, ProbeHandler::Healthy);
 }
 
 #[test]
@@ -236,7 +240,7 @@ fn a_probe_of_a_port_that_another_container_may_listen_on_is_taken_as_healthy() 
     let web = workload(&beside_a_proxy(
         "ports: [{containerPort: 8080}]\nreadinessProbe: {httpGet: {path: /app-health/app/readyz, port: 15020}}\nlivenessProbe: {httpGet: {path: /healthz, port: 8080}}\nstartupProbe: {tcpSocket: {port: 15090}}",
     ));
-    assert_eq!(readiness(&web, 1).handler, Handler::Healthy);
+    assert_eq!(readiness(&web, 1).handler, ProbeHandler::Healthy);
     for wanted in [
         "container probesim, readinessProbe: port 15020 is not this program's, and is taken to be healthy",
         "container probesim, startupProbe: port 15090 is not this program's, and is taken to be healthy",

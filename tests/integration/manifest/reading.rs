@@ -47,7 +47,11 @@ fn fields_are_merged_from_an_anchor() {
     assert_eq!(readiness(&web, 0).period, 7);
     assert_eq!(
         readiness(&web, 0).handler,
-        Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Readiness), client: Client::Kubelet }
+        ProbeHandler::Http {
+            server: 0,
+            endpoint: ProbeEndpoint::Target(Target::Readiness),
+            client: Client::Kubelet
+        }
     );
 }
 

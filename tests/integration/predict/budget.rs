@@ -2,7 +2,7 @@
 //! second it happens wherever they fall.
 
 use kube_probesim::fault::{Action, ClientFilter, Draws, Mode, Rule, RuleName, TimeWindow, Trigger};
-use kube_probesim::kubelet::{Event, Pod, PodEventKind, PreStop, Span, Timing};
+use kube_probesim::kubelet::{DurationRange, Pod, PodEvent, PodEventKind, PreStop, Timing};
 use kube_probesim::predict::budget::{Amount, budgets, find};
 use kube_probesim::predict::{Disruption, Update};
 use proptest::prelude::*;
@@ -21,11 +21,12 @@ fn failing(target: Target, mode: Mode, after: Duration, length: Option<Duration>
 }
 
 /// A Pod of one container with a probe of this target and others that are none.
-fn pod(target: Target, probe: &Probe, rule: Option<Rule>) -> PodSpec {
+fn pod(target: Target, probe: &ProbeSpec, rule: Option<Rule>) -> PodSpec {
     let plan = ActivePlan::new(Plan::new(rule.into_iter().collect()).unwrap(), Seed(0), true);
     let mut container = ContainerSpec::ours("app", Program::new(plan));
-    let handler = Handler::Http { server: 0, endpoint: Endpoint::Target(target), client: Client::Kubelet };
-    let probe = Some(Probe { handler, ..probe.clone() });
+    let handler =
+        ProbeHandler::Http { server: 0, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet };
+    let probe = Some(ProbeSpec { handler, ..probe.clone() });
     match target {
         Target::Startup => container.startup = probe,
         Target::Readiness => container.readiness = probe,
@@ -35,12 +36,15 @@ fn pod(target: Target, probe: &Probe, rule: Option<Rule>) -> PodSpec {
 }
 
 /// The events of a Pod whose ticks fall anywhere, until `end`.
-fn events(mut spec: PodSpec, phase: u64, end: Duration) -> Vec<Event> {
+fn events(mut spec: PodSpec, phase: u64, end: Duration) -> Vec<PodEvent> {
     let period = spec.containers[0].liveness.as_ref().or(spec.containers[0].startup.as_ref());
     let period = period.or(spec.containers[0].readiness.as_ref()).map_or(10, |probe| probe.period);
     let most = s(u64::from(period)) + ms(1200);
-    spec.timing =
-        Timing { first_start: Span { least: ms(200), most }, late_listener: 0.0, ..Timing::default() };
+    spec.timing = Timing {
+        first_start: DurationRange { least: ms(200), most },
+        late_listener: 0.0,
+        ..Timing::default()
+    };
     let mut seen = Vec::new();
     Pod::new(spec, Draws::of(Seed(phase), "node")).run(end, &mut |event| seen.push(event));
     seen
@@ -50,11 +54,11 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn kills(events: &[Event]) -> bool {
+fn kills(events: &[PodEvent]) -> bool {
     events.iter().any(|event| matches!(event.kind, PodEventKind::Killing { .. }))
 }
 
-fn unready(events: &[Event]) -> bool {
+fn unready(events: &[PodEvent]) -> bool {
     events.iter().any(|event| event.kind == PodEventKind::PodReady(false))
 }
 
@@ -67,20 +71,20 @@ fn numbers(spec: &PodSpec, name: &str) -> (Duration, Duration) {
 }
 
 /// A probe with drawn fields. The timeout may be longer than the period.
-fn any_probe() -> impl Strategy<Value = Probe> {
+fn any_probe() -> impl Strategy<Value = ProbeSpec> {
     (1_u32..8, 1_u32..5, 1_u32..10, 0_u32..6).prop_map(
-        |(period, failure_threshold, timeout, initial_delay)| Probe {
+        |(period, failure_threshold, timeout, initial_delay)| ProbeSpec {
             period,
             failure_threshold,
             timeout,
             initial_delay,
-            ..Probe::new(Handler::Healthy)
+            ..ProbeSpec::new(ProbeHandler::Healthy)
         },
     )
 }
 
 /// A pause of this length: what is asked in its last `timeout` is answered at its end, in time.
-fn pause(target: Target, probe: &Probe, length: Duration, phase: u64) -> Vec<Event> {
+fn pause(target: Target, probe: &ProbeSpec, length: Duration, phase: u64) -> Vec<PodEvent> {
     let hangs = length.saturating_sub(s(u64::from(probe.timeout)));
     let rule = (hangs >= ms(10)).then(|| failing(target, Mode::Hang, FROM, Some(hangs)));
     events(pod(target, probe, rule), phase, FROM + s(200))
@@ -132,7 +136,7 @@ proptest! {
             let (least, most) = numbers(&pod(target, &probe, None), name);
             let seen = events(pod(target, &probe, Some(failing(target, mode(), FROM, None))), phase, s(300));
             let started = seen[0].at;
-            let is_wanted = |event: &&Event| match target {
+            let is_wanted = |event: &&PodEvent| match target {
                 Target::Liveness => matches!(event.kind, PodEventKind::Killing { .. }),
                 _ => event.kind == PodEventKind::PodReady(false),
             };
@@ -145,7 +149,7 @@ proptest! {
     fn a_container_is_back_to_ready_within_its_two_times(
         probe in any_probe(), success_threshold in 1_u32..4, phase in any::<u64>()
     ) {
-        let probe = Probe { success_threshold, ..probe };
+        let probe = ProbeSpec { success_threshold, ..probe };
         let (least, most) = numbers(&pod(Target::Readiness, &probe, None), "back-to-ready");
         let length = s(60);
         let rule = failing(Target::Readiness, Mode::Close, FROM, Some(length));
@@ -159,7 +163,7 @@ proptest! {
 
 #[test]
 fn the_numbers_are_those_of_the_design() {
-    let probe = Probe::new(Handler::Healthy);
+    let probe = ProbeSpec::new(ProbeHandler::Healthy);
     let pod = pod(Target::Liveness, &probe, None);
     assert_eq!(numbers(&pod, "liveness-pause"), (s(21), s(31)));
     assert_eq!(numbers(&pod, "start"), (s(20), s(30)));
@@ -178,7 +182,7 @@ fn the_numbers_are_those_of_the_design() {
 
 #[test]
 fn between_the_two_numbers_it_depends_on_the_ticks() {
-    let probe = Probe::new(Handler::Healthy);
+    let probe = ProbeSpec::new(ProbeHandler::Healthy);
     let restarted =
         |length| (0..200).filter(|phase| kills(&pause(Target::Liveness, &probe, length, *phase))).count();
     let (few, many) = (restarted(ms(22_000)), restarted(ms(30_000)));
@@ -188,7 +192,7 @@ fn between_the_two_numbers_it_depends_on_the_ticks() {
 
 #[test]
 fn a_tcp_probe_forgives_every_pause_since_the_kernel_accepts() {
-    let probe = Probe::new(Handler::Tcp { server: 0 });
+    let probe = ProbeSpec::new(ProbeHandler::Tcp { server: 0 });
     let container = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("db") };
     let all = budgets(&Workload::new(Kind::Pod, "db", PodSpec::new(vec![container])), s(0));
     assert_eq!(find(&all, 0, "liveness-pause").unwrap().most, Amount::NoLimit);
@@ -219,7 +223,7 @@ fn pre_stop_runs_inside_the_grace_period_and_an_overrun_leaves_two_seconds() {
 
 #[test]
 fn a_disruption_budget_without_a_pod_to_spare_blocks_the_drain() {
-    let spec = pod(Target::Liveness, &Probe::new(Handler::Healthy), None);
+    let spec = pod(Target::Liveness, &ProbeSpec::new(ProbeHandler::Healthy), None);
     let mut workload = Workload { replicas: 3, ..Workload::new(Kind::Deployment, "app", spec) };
     workload.update = Some(Update::Rolling { surge: 1, unavailable: 0 });
     assert_eq!(of_workload(&workload, "drain"), [(Amount::Time(s(0)), Amount::Time(s(30)))]);

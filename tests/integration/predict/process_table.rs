@@ -189,7 +189,7 @@ fn a_deaf_process_is_what_the_table_says() {
     let ends = |rule: &str| {
         let mut workload = workload_in("sidecar", "Never", rule);
         workload.pod.containers[1].ends =
-            Some(kube_probesim::kubelet::End { after: s(10), code: 0, out_of_memory: false });
+            Some(kube_probesim::kubelet::ContainerEnd { after: s(10), code: 0, out_of_memory: false });
         let (_, seen) = observed(&workload, &Options { assume_healthy: true, ..for_time(s(600)) });
         let ended = |seen: &Observation| match seen {
             Observation::Pod { event, .. } if matches!(event.kind, PodEventKind::PodFinished { .. }) => {

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use kube_probesim::env::Config;
 use kube_probesim::fault::{Draws, Origin, Replica, RequestInfo, Seed, Timestamp};
-use kube_probesim::kubelet::{Event, Pod, PodEventKind, Symptom};
+use kube_probesim::kubelet::{Pod, PodEvent, PodEventKind, Symptom};
 use kube_probesim::plan::write_rule;
 use kube_probesim::predict::advice::Advice;
 use kube_probesim::predict::run::PodOutcome;
 use kube_probesim::predict::selection::{self, selections};
 use kube_probesim::sources::Instance;
-use kube_probesim::sources::state::{State, StateDir};
+use kube_probesim::sources::state::{SavedState, StateDir};
 use kube_probesim::units::timestamp;
 
 use super::*;
@@ -128,7 +128,7 @@ fn a_window_of_the_calendar_opens_and_closes_at_its_instants() {
     let flips = |options: &Options| -> Vec<(Duration, bool)> {
         let seen = observed(&fleet(1, plan), options).1;
         let flip = |seen: Observation| match seen {
-            Observation::Pod { event: Event { kind: PodEventKind::PodReady(ready), at, .. }, .. } => {
+            Observation::Pod { event: PodEvent { kind: PodEventKind::PodReady(ready), at, .. }, .. } => {
                 Some((at, ready))
             }
             _ => None,
@@ -212,7 +212,7 @@ fn windows_in_starts_need_a_state() {
 }
 
 /// The plan of one start, as the service makes it.
-fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, State, ActivePlan) {
+fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, SavedState, ActivePlan) {
     let (state, before, wrong) = StateDir::open(dir, now);
     assert_eq!(wrong, None);
     let merged = Layers::elsewhere(config, false).merged();
@@ -238,7 +238,12 @@ fn started(config: &Config, dir: &Path, now: Timestamp) -> (StateDir, State, Act
         .collect();
     (
         state,
-        State { elapsed: before.elapsed, counts: before.counts.clone(), origins, ..State::default() },
+        SavedState {
+            elapsed: before.elapsed,
+            counts: before.counts.clone(),
+            origins,
+            ..SavedState::default()
+        },
         plan,
     )
 }
@@ -259,7 +264,7 @@ fn over_restarts_with_a_state_the_prediction_decides_as_the_service_does() {
 
     let spec = Replicas::new(&web, &options).pods.remove(0).pod;
     let mut pod = Pod::new(spec, Draws::of(Seed(1), "node"));
-    let mut process: Option<(StateDir, State, ActivePlan, Duration)> = None;
+    let mut process: Option<(StateDir, SavedState, ActivePlan, Duration)> = None;
     let (mut starts, mut fired) = (0, HashSet::new());
     for step in 1..=36_000 {
         let mut events = Vec::new();
@@ -318,7 +323,7 @@ fn the_reaction_is_to_the_container_whose_fault_began_first() {
         let (mut web, other) = (fleet(1, &fault(first)), fleet(1, &fault(second)));
         let mut container = other.pod.containers[0].clone();
         for probe in [&mut container.liveness, &mut container.readiness].into_iter().flatten() {
-            let Handler::Http { server, .. } = &mut probe.handler else { panic!("{probe:?}") };
+            let ProbeHandler::Http { server, .. } = &mut probe.handler else { panic!("{probe:?}") };
             *server = 1;
         }
         web.pod.containers.push(container);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use kube_probesim::cli;
-use kube_probesim::kubelet::{Event, PodEventKind, Symptom};
+use kube_probesim::kubelet::{PodEvent, PodEventKind, Symptom};
 use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
 use kube_probesim::predict::watcher::{Flips, Sight};
@@ -154,21 +154,21 @@ fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own
     assert!(err.contains("UTF-8"), "{err}");
 }
 
-fn started(at: u64) -> Event {
-    Event { at: s(at), container: 0, kind: PodEventKind::Started { restarts: at }, recorded: true }
+fn started(at: u64) -> PodEvent {
+    PodEvent { at: s(at), container: 0, kind: PodEventKind::Started { restarts: at }, recorded: true }
 }
 
-fn ready(at: u64, ready: bool) -> Event {
-    Event { at: s(at), container: 0, kind: PodEventKind::PodReady(ready), recorded: true }
+fn ready(at: u64, ready: bool) -> PodEvent {
+    PodEvent { at: s(at), container: 0, kind: PodEventKind::PodReady(ready), recorded: true }
 }
 
-fn failed(at: u64) -> Event {
+fn failed(at: u64) -> PodEvent {
     let kind =
         PodEventKind::Unhealthy { probe: ProbeKind::Readiness, symptom: Symptom::Refused, error: false };
-    Event { at: s(at), container: 0, kind, recorded: true }
+    PodEvent { at: s(at), container: 0, kind, recorded: true }
 }
 
-fn timeline(events: impl IntoIterator<Item = Event>) -> String {
+fn timeline(events: impl IntoIterator<Item = PodEvent>) -> String {
     let containers = &workload(Kind::Pod, 1, &[]).pod.containers;
     let mut timeline = Timeline::new(containers);
     for event in events {
@@ -200,7 +200,7 @@ fn a_round_of_lines_that_comes_again_is_counted() {
 
 #[test]
 fn of_many_different_lines_the_first_and_the_last_are_kept() {
-    let exit = |code: u8| Event {
+    let exit = |code: u8| PodEvent {
         at: s(u64::from(code)),
         container: 0,
         kind: PodEventKind::Exited { code },

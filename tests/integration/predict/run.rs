@@ -124,7 +124,7 @@ fn events_of_all_pods_come_in_the_order_of_time() {
 #[test]
 fn a_pod_that_always_fails_liveness_gives_the_trace_seen_on_a_cluster() {
     let mut failing = workload(Kind::Pod, 1, &[("LIVENESS_FAILURE_RATE", "100")]);
-    *liveness(&mut failing) = Probe { grace: Some(1), ..probe(Target::Liveness, 2, 3) };
+    *liveness(&mut failing) = ProbeSpec { grace: Some(1), ..probe(Target::Liveness, 2, 3) };
     let starts = |events: &[Observation]| -> Vec<f64> {
         let start = |seen: &Observation| match seen {
             Observation::Pod { event, .. } if matches!(event.kind, PodEventKind::Started { .. }) => {

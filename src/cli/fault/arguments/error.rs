@@ -8,7 +8,7 @@ use crate::units::UnitError;
 
 /// An error in the command line.
 #[derive(Debug, Error, PartialEq)]
-pub(crate) enum UsageError {
+pub(crate) enum FaultUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     #[error("say what to do: add, list, rm, stop, resume, reset, watch or proxy")]

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::error::UsageError;
+use super::error::FaultUsageError;
 use crate::file;
 use crate::plan::document;
 
 /// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.
-pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, UsageError> {
-    let wrong = |reason: String| UsageError::File(path.to_owned(), reason);
+pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, FaultUsageError> {
+    let wrong = |reason: String| FaultUsageError::File(path.to_owned(), reason);
     let named = Path::new(if path == "-" { "/dev/stdin" } else { path });
     let text = file::read_named(named, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     let document =

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::UsageError;
+use super::FaultUsageError;
 use crate::fault::ProcessModeInfo;
 
 /// Checks that there is a mode of the process, and writes its delay and its path as those of the process.
-pub(super) fn complete(rule: &mut Map<String, Value>) -> Result<(), UsageError> {
-    let mode = rule.get("mode").and_then(Value::as_str).ok_or(UsageError::ProcessMode)?;
+pub(super) fn complete(rule: &mut Map<String, Value>) -> Result<(), FaultUsageError> {
+    let mode = rule.get("mode").and_then(Value::as_str).ok_or(FaultUsageError::ProcessMode)?;
     if ProcessModeInfo::from_name(mode).is_none() {
-        return Err(UsageError::NotOfProcess(mode.to_owned()));
+        return Err(FaultUsageError::NotOfProcess(mode.to_owned()));
     }
     if let Some(Value::Object(delay)) = rule.get("delay")
         && delay.len() == 1

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::UsageError;
+use super::FaultUsageError;
 use crate::cli::shared::ArgumentError;
 
 /// The options of `fault proxy add`, which are fields of a proxy.
@@ -21,27 +21,27 @@ pub(in crate::cli::fault) enum ProxyVerb {
 }
 
 /// Reads the words after `proxy`. The service checks the values of the fields.
-pub(super) fn verb(words: &[String], fields: Map<String, Value>) -> Result<ProxyVerb, UsageError> {
-    let (verb, names) = words.split_first().ok_or(UsageError::NoProxyVerb)?;
+pub(super) fn verb(words: &[String], fields: Map<String, Value>) -> Result<ProxyVerb, FaultUsageError> {
+    let (verb, names) = words.split_first().ok_or(FaultUsageError::NoProxyVerb)?;
     let given = fields.keys().next().filter(|_| verb != "add");
     if let Some(field) = given {
-        return Err(UsageError::Option(format!("--{field}"), "proxy list or rm"));
+        return Err(FaultUsageError::Option(format!("--{field}"), "proxy list or rm"));
     }
     match (verb.as_str(), names) {
         ("list" | "ls", []) => Ok(ProxyVerb::List),
         ("list" | "ls", [extra, ..]) | ("add", [_, extra, ..]) => {
             Err(ArgumentError::Extra(extra.clone()).into())
         }
-        ("rm", []) => Err(UsageError::NoProxyName("rm")),
+        ("rm", []) => Err(FaultUsageError::NoProxyName("rm")),
         ("rm", names) => Ok(ProxyVerb::Remove(names.to_vec())),
-        ("add", []) => Err(UsageError::NoProxyName("add")),
+        ("add", []) => Err(FaultUsageError::NoProxyName("add")),
         ("add", [name]) => {
             match ["listen", "upstream"].into_iter().find(|field| !fields.contains_key(*field)) {
-                Some(field) => Err(UsageError::NoProxyField(field)),
+                Some(field) => Err(FaultUsageError::NoProxyField(field)),
                 None => Ok(ProxyVerb::Add { name: name.clone(), proxy: fields.into() }),
             }
         }
-        _ => Err(UsageError::ProxyVerb(verb.clone())),
+        _ => Err(FaultUsageError::ProxyVerb(verb.clone())),
     }
 }
 
@@ -51,13 +51,13 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::{Verb, parse};
+    use super::super::{FaultVerb, parse};
     use super::*;
 
     fn parsed(line: &str) -> Result<ProxyVerb, Vec<String>> {
         match parse(line.split_whitespace().map(OsString::from)) {
             Ok(Some(command)) => match command.verb {
-                Verb::Proxy(verb) => Ok(verb),
+                FaultVerb::Proxy(verb) => Ok(verb),
                 other => panic!("{other:?}"),
             },
             Ok(None) => panic!("help"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::fault::{Client, Target};
 use crate::grpc;
-use crate::kubelet::{Address, Endpoint, Handler, ProbeKind, Transport};
+use crate::kubelet::{ProbeAddress, ProbeEndpoint, ProbeHandler, ProbeKind, Transport};
 use crate::predict::manifest::command::{Command, CommandError};
 use crate::predict::manifest::container::is_own_binary;
 use crate::predict::manifest::error::Problem;
@@ -45,10 +45,10 @@ pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str
 
 /// A handler, and whether this program answers it.
 pub(super) struct Answerer {
-    pub(super) handler: Handler,
+    pub(super) handler: ProbeHandler,
     pub(super) asks_us: bool,
     /// Where the requests go.
-    pub(super) address: Address,
+    pub(super) address: ProbeAddress,
     /// How it is asked.
     pub(super) transport: Transport,
     /// The timeout of our own `probe` command, in whole seconds.
@@ -58,9 +58,9 @@ pub(super) struct Answerer {
 impl Answerer {
     /// Another program answers.
     const HEALTHY: Self = Self {
-        handler: Handler::Healthy,
+        handler: ProbeHandler::Healthy,
         asks_us: false,
-        address: Address::DEFAULT,
+        address: ProbeAddress::DEFAULT,
         transport: Transport::Http,
         timeout: None,
     };
@@ -137,7 +137,7 @@ impl<'a> HandlerReader<'a> {
         }
         let Some(port) = self.port(fields, true) else { return Answerer::HEALTHY };
         let https = scheme == "HTTPS";
-        let address = Address { https, path: path.to_owned(), ..port_address(fields, port) };
+        let address = ProbeAddress { https, path: path.to_owned(), ..port_address(fields, port) };
         let Some(listener) = self.asked_listener(fields, port) else {
             return Answerer { address, ..Answerer::HEALTHY };
         };
@@ -145,8 +145,8 @@ impl<'a> HandlerReader<'a> {
         let server = listener.container;
         let handler = match (listener.endpoint(path), &listener.paths) {
             // No fault acts on the admin listener, not even a partition.
-            (Endpoint::Status(200), None) => Handler::Healthy,
-            (endpoint, _) => Handler::Http { server, endpoint, client },
+            (ProbeEndpoint::Status(200), None) => ProbeHandler::Healthy,
+            (endpoint, _) => ProbeHandler::Http { server, endpoint, client },
         };
         Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
@@ -158,8 +158,8 @@ impl<'a> HandlerReader<'a> {
             return Answerer { address, ..Answerer::HEALTHY };
         };
         let handler = match listener.paths {
-            Some(_) => Handler::Tcp { server: listener.container },
-            None => Handler::Healthy,
+            Some(_) => ProbeHandler::Tcp { server: listener.container },
+            None => ProbeHandler::Healthy,
         };
         Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
@@ -178,17 +178,17 @@ impl<'a> HandlerReader<'a> {
     }
 
     /// A call of the health service of `listener` about `service`.
-    fn called(&mut self, field: String, listener: &Listener, service: &str) -> Handler {
+    fn called(&mut self, field: String, listener: &Listener, service: &str) -> ProbeHandler {
         if listener.paths.is_none() {
             self.found.error(field, Problem::Protocol("gRPC"));
-            return Handler::Healthy;
+            return ProbeHandler::Healthy;
         }
         let behind = listener.forwards.then_some(Target::Traffic);
         if let Some(target) = grpc::target(service).or(behind) {
-            return Handler::Assumed { server: listener.container, target, transport: Transport::Grpc };
+            return ProbeHandler::Assumed { server: listener.container, target, transport: Transport::Grpc };
         }
         self.found.error(field, Problem::NoService(service.to_owned()));
-        Handler::Healthy
+        ProbeHandler::Healthy
     }
 
     fn check_tls(&mut self, field: String, listener: &Listener, is_wanted: bool) {
@@ -239,8 +239,8 @@ impl<'a> HandlerReader<'a> {
         let Some(server) = server else { return self.another_program() };
         let probed = self.ports.listeners.iter().find(|it| it.container == server && it.paths.is_some());
         let port = probed.map_or(DEFAULT_PORT, |listener| listener.port);
-        let address = Address { host: "127.0.0.1".to_owned(), port, ..Address::DEFAULT };
-        let handler = Handler::Exec { server, endpoint: Endpoint::Target(target) };
+        let address = ProbeAddress { host: "127.0.0.1".to_owned(), port, ..ProbeAddress::DEFAULT };
+        let handler = ProbeHandler::Exec { server, endpoint: ProbeEndpoint::Target(target) };
         Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
@@ -277,13 +277,13 @@ impl<'a> HandlerReader<'a> {
             self.check_tls(fields.field("command"), &listener, matches!(scheme, "https" | "grpcs"));
         }
         let handler = match (scheme, &listener.paths) {
-            ("http" | "https", Some(_)) => Handler::Exec { server, endpoint: listener.endpoint(path) },
-            ("tcp", Some(_)) => Handler::Tcp { server },
+            ("http" | "https", Some(_)) => ProbeHandler::Exec { server, endpoint: listener.endpoint(path) },
+            ("tcp", Some(_)) => ProbeHandler::Tcp { server },
             ("http" | "https", None) => match listener.endpoint(path) {
-                Endpoint::Status(200) => Handler::Healthy,
-                endpoint => Handler::Exec { server, endpoint },
+                ProbeEndpoint::Status(200) => ProbeHandler::Healthy,
+                endpoint => ProbeHandler::Exec { server, endpoint },
             },
-            ("tcp", None) => Handler::Healthy,
+            ("tcp", None) => ProbeHandler::Healthy,
             ("grpc" | "grpcs", _) => {
                 self.called(fields.field("command"), &listener, path.trim_start_matches('/'))
             }
@@ -296,7 +296,7 @@ impl<'a> HandlerReader<'a> {
             }
         };
         let host = host.trim_matches(['[', ']']).to_owned();
-        let address = Address { https: scheme == "https", host, port, path: path.to_owned() };
+        let address = ProbeAddress { https: scheme == "https", host, port, path: path.to_owned() };
         Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
@@ -406,7 +406,7 @@ impl<'a> HandlerReader<'a> {
 }
 
 /// The address of a probe's `host` and this port.
-fn port_address(fields: &Mapping, port: u16) -> Address {
+fn port_address(fields: &Mapping, port: u16) -> ProbeAddress {
     let host = fields.get("host").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Address { host, port, ..Address::DEFAULT }
+    ProbeAddress { host, port, ..ProbeAddress::DEFAULT }
 }

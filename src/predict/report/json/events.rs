@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::kubelet::{ContainerSpec, Event, PodEventKind, ProbeKind};
+use crate::kubelet::{ContainerSpec, PodEvent, PodEventKind, ProbeKind};
 use crate::predict::replicas::Replicas;
 use crate::predict::watcher::Sight;
 use crate::predict::workload::Workload;
@@ -46,7 +46,7 @@ impl<'a> EventLines<'a> {
     }
 
     /// The line of an event, with its end.
-    pub(super) fn line(&mut self, pod: usize, event: &Event, sight: Sight) -> &[u8] {
+    pub(super) fn line(&mut self, pod: usize, event: &PodEvent, sight: Sight) -> &[u8] {
         let text = self.text(event);
         let (opening, counts) = &mut self.pods[pod];
         let buffer = &mut self.buffer;
@@ -88,7 +88,7 @@ impl<'a> EventLines<'a> {
     }
 
     /// The position of an event's text among the known ones.
-    fn text(&mut self, event: &Event) -> usize {
+    fn text(&mut self, event: &PodEvent) -> usize {
         // Numbers that are not part of the message.
         let kind = match event.kind {
             PodEventKind::Started { .. } => PodEventKind::Started { restarts: 0 },
@@ -112,7 +112,7 @@ fn opening(workload: &str, pod: &str) -> String {
     format!("{{\"workload\":{},\"pod\":{},\"elapsed_seconds\":", Value::from(workload), Value::from(pod))
 }
 
-fn members(event: &Event, container: &ContainerSpec) -> String {
+fn members(event: &PodEvent, container: &ContainerSpec) -> String {
     let (name, details) = match event.kind {
         PodEventKind::Started { .. } => ("Started", json!({})),
         PodEventKind::Unhealthy { probe, error, .. } => {

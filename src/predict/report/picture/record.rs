@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::ActivePlan;
-use crate::kubelet::{Event, PodEventKind, ProbeKind};
+use crate::kubelet::{PodEvent, PodEventKind, ProbeKind};
 use crate::predict::run::Replicas;
 use crate::predict::workload::Workload;
 
@@ -72,7 +72,7 @@ impl Record {
         }
     }
 
-    pub(super) fn see(&mut self, pod: usize, event: &Event) {
+    pub(super) fn see(&mut self, pod: usize, event: &PodEvent) {
         if let PodEventKind::PodReady(ready) = event.kind {
             if self.is_ready[pod] != ready {
                 self.is_ready[pod] = ready;

@@ -42,7 +42,7 @@ async fn counters_continue_when_a_rule_changes_and_stay_ten_minutes_after_it_is_
 async fn counters_of_removed_rules_are_bounded() {
     let control = control(&[]);
     for i in 0..1_500 {
-        control.must(Change::PutPlan(
+        control.must(ApiChange::PutPlan(
             json!({"faults": [{"name": format!("rule-{i}"), "target": "traffic", "mode": "hang"}]}),
         ));
     }

@@ -1,7 +1,7 @@
 //! Proxies of several sources.
 
 use super::*;
-use crate::sources::Refusal;
+use crate::sources::ChangeRefusal;
 
 const STOCK: (&str, &str) = ("PROXIES", "stock=:18090->http://stock:8080");
 
@@ -12,19 +12,19 @@ impl Control {
         shown.collect::<Vec<_>>().join(" ")
     }
 
-    fn put_stock(&self, name: &str) -> Result<Changed, Refusal> {
+    fn put_stock(&self, name: &str) -> Result<ChangeResult, ChangeRefusal> {
         let proxy = json!({"listen": ":18091", "upstream": "http://db:80"});
-        self.change("test", None, Change::PutProxy { name: name.to_owned(), proxy })
+        self.change("test", None, ApiChange::PutProxy { name: name.to_owned(), proxy })
     }
 
-    fn remove(&self, name: &str) -> Result<Changed, Refusal> {
-        self.change("test", None, Change::DeleteProxy { name: name.to_owned() })
+    fn remove(&self, name: &str) -> Result<ChangeResult, ChangeRefusal> {
+        self.change("test", None, ApiChange::DeleteProxy { name: name.to_owned() })
     }
 }
 
-fn errors(result: Result<Changed, Refusal>) -> Vec<String> {
+fn errors(result: Result<ChangeResult, ChangeRefusal>) -> Vec<String> {
     match result {
-        Err(Refusal::Invalid(errors)) => errors.lines(),
+        Err(ChangeRefusal::Invalid(errors)) => errors.lines(),
         other => panic!("{other:?}"),
     }
 }
@@ -50,10 +50,10 @@ async fn rule_changes_never_remove_a_proxy() {
     let control = control(&[STOCK]);
     control.put_stock("db").unwrap();
     control.must(put("a", down("db")));
-    control.must(Change::PutPlan(json!({"faults": []})));
-    control.must(Change::Reset { renew: true });
+    control.must(ApiChange::PutPlan(json!({"faults": []})));
+    control.must(ApiChange::Reset { renew: true });
     assert_eq!(control.names(), "stock:environment db:api");
-    control.must(Change::PutPlan(json!({"proxies": []})));
+    control.must(ApiChange::PutPlan(json!({"proxies": []})));
     assert_eq!(control.names(), "stock:environment");
 }
 
@@ -65,10 +65,10 @@ async fn a_proxy_is_removed_only_explicitly_and_not_while_rules_target_it() {
         errors(control.remove("stock")),
         ["proxy stock is the target of rule a; remove the rules first"]
     );
-    control.must(Change::DeleteFault { name: "a".to_owned() });
+    control.must(ApiChange::DeleteFault { name: "a".to_owned() });
     assert!(control.remove("stock").is_ok());
     assert_eq!(control.names(), "");
-    assert_eq!(control.remove("stock"), Err(Refusal::NoProxy { name: "stock".to_owned() }));
+    assert_eq!(control.remove("stock"), Err(ChangeRefusal::NoProxy { name: "stock".to_owned() }));
     assert!(!control.put_stock("stock").unwrap().stopped);
     assert_eq!(control.names(), "stock:api");
 }

@@ -16,9 +16,9 @@ async fn the_highest_ranking_seed_determines_draws_and_selected_replicas() {
     assert!(metrics.contains("probesim_fault_selected{fault=\"some\"} 1\n"));
     assert!(metrics.contains("probesim_fault_selected{fault=\"none\"} 0\n"));
     assert!(metrics.contains("probesim_fault_active{fault=\"none\"} 0\n"));
-    control.must(Change::PutPlan(json!({"seed": 9})));
+    control.must(ApiChange::PutPlan(json!({"seed": 9})));
     assert_eq!(control.status().snapshot.active.plan.seed(), Seed(9).for_pod("web-3"));
-    control.must(Change::Reset { renew: false });
+    control.must(ApiChange::Reset { renew: false });
     assert_eq!(control.status().snapshot.active.plan.seed(), own);
 }
 
@@ -53,7 +53,7 @@ async fn the_effective_seed_replays_later_starts_whose_draws_differ() {
         ]
         .map(|(name, value)| (name.into(), value.into()));
         let config = env::load(vars.into_iter()).unwrap().config;
-        let mut counts = crate::fault::Counts::default();
+        let mut counts = crate::fault::RequestCounts::default();
         counts.set(Target::Liveness, Client::Kubelet, 100 * starts);
         let restored = Restored { starts, counts, ..Restored::default() };
         let engine = running(&config, Layers::new(&config), 7, &restored).unwrap().0;

@@ -9,20 +9,20 @@ async fn a_stop_disables_every_rule_until_a_resume_and_clocks_continue() {
     let fails = |target| engine.decide(target, Client::Other).decision.verdict != crate::fault::Verdict::Pass;
     control.read(Source::File, Ok(Some("faults: [{name: cut, target: listener, mode: drop}]")));
     assert!(engine.active().plan.link(ListenerId::Probe, engine.elapsed()).whole.is_some());
-    control.must(Change::Stop);
+    control.must(ApiChange::Stop);
     let stop = control.status().snapshot.active.stop.clone().unwrap();
     assert_eq!((stop.source, stop.by.as_str()), (Source::Api, "test"));
     assert!(engine.active().plan.link(ListenerId::Probe, engine.elapsed()).whole.is_none());
     // Rules that sources add later are stopped as well, and a reset does not end the stop.
     control.must(put("down", down("traffic")));
     control.read(Source::File, Ok(Some("faults: [{name: new, target: readiness, mode: hang}]")));
-    control.must(Change::Reset { renew: false });
+    control.must(ApiChange::Reset { renew: false });
     advance(Duration::from_secs(61)).await;
     assert!(![Target::Liveness, Target::Readiness, Target::Traffic].into_iter().any(fails));
     assert!(control.scrape().contains("probesim_stopped 1\n"));
     let generation = control.status().snapshot.active.generation;
-    assert_eq!(control.must(Change::Stop), generation, "a second stop changes nothing");
-    let resumed = control.change("test", None, Change::Resume).unwrap();
+    assert_eq!(control.must(ApiChange::Stop), generation, "a second stop changes nothing");
+    let resumed = control.change("test", None, ApiChange::Resume).unwrap();
     assert!(!resumed.stopped);
     assert!(fails(Target::Liveness), "its clock continued");
     assert!(fails(Target::Readiness));
@@ -40,18 +40,18 @@ async fn resume_does_not_end_a_stop_by_annotation() {
         stop().map(|stop| (stop.source, stop.by)),
         Some((Source::Annotation, "/annotation".to_owned()))
     );
-    assert!(control.change("test", None, Change::Resume).unwrap().stopped);
+    assert!(control.change("test", None, ApiChange::Resume).unwrap().stopped);
     control.read(Source::Annotation, Ok(Some("{stop: 5}")));
     assert!(stop().is_some(), "a broken annotation keeps the stop");
-    control.must(Change::Stop);
+    control.must(ApiChange::Stop);
     control.read(Source::Annotation, Ok(None));
     assert_eq!(stop().map(|stop| stop.source), Some(Source::Api));
-    control.must(Change::Resume);
+    control.must(ApiChange::Resume);
     assert_eq!(stop(), None);
     let kinds = control.events().page(Some(0), 100).events;
     let stops: Vec<_> = kinds.iter().filter(|event| event.kind.name() == "stop").collect();
     assert_eq!(stops.len(), 2, "one for the uninterrupted stop, one for its end");
-    assert_eq!(control.errors(Change::PutPlan(json!({"stop": true}))).len(), 1);
+    assert_eq!(control.errors(ApiChange::PutPlan(json!({"stop": true}))).len(), 1);
 }
 
 #[tokio::test]

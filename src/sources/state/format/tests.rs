@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn counts() -> impl Strategy<Value = Counts> {
+fn counts() -> impl Strategy<Value = RequestCounts> {
     vec(prop_oneof![Just(0), 0..=MAX_COUNT], Target::COUNT * Client::COUNT).prop_map(|numbers| {
-        let mut counts = Counts::default();
+        let mut counts = RequestCounts::default();
         for (position, number) in numbers.into_iter().enumerate() {
             let (target, client) = (position / Client::COUNT, position % Client::COUNT);
             counts.set(Target::ALL[target], Client::ALL[client], number);
@@ -24,17 +24,17 @@ fn rule() -> impl Strategy<Value = String> {
     any::<String>().prop_map(|name| json!({ "name": name, "when": { "after": "1m" } }).to_string())
 }
 
-fn present() -> impl Strategy<Value = State> {
+fn present() -> impl Strategy<Value = SavedState> {
     let origin = (elapsed(), counts(), 0..=MAX_COUNT).prop_map(|(elapsed, counts, starts)| Origin {
         elapsed,
         counts,
         starts,
     });
-    (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| State {
+    (elapsed(), counts(), vec((rule(), origin), 0..4)).prop_map(|(elapsed, counts, origins)| SavedState {
         elapsed,
         counts,
         origins: origins.into(),
-        ..State::default()
+        ..SavedState::default()
     })
 }
 
@@ -44,13 +44,13 @@ fn instant() -> impl Strategy<Value = Timestamp> {
 
 /// An example state with numbers and a rule.
 fn example() -> String {
-    let mut counts = Counts::default();
+    let mut counts = RequestCounts::default();
     counts.set(Target::Readiness, Client::Kubelet, 7);
     let rule = json!({ "name": "readiness-down", "target": ["readiness"], "mode": "status" });
     let origins =
         [(rule.to_string(), Origin { elapsed: Duration::from_secs(60), counts: counts.clone(), starts: 2 })]
             .into();
-    let present = State { elapsed: Duration::from_secs(90), counts, origins, ..State::default() };
+    let present = SavedState { elapsed: Duration::from_secs(90), counts, origins, ..SavedState::default() };
     encode(3, Timestamp(Duration::from_secs(1_800_000_000)), &present).unwrap()
 }
 
@@ -60,13 +60,13 @@ fn counts_of_a_proxy_are_restored_by_name_whatever_its_slot() {
     let table =
         Proxies::default().with(&[name("stock")]).unwrap().with(&[name("stock"), name("db")]).unwrap();
     let slot = |table: &Proxies, text| table.slot_of_known(&name(text)).unwrap();
-    let mut counts = Counts::default();
+    let mut counts = RequestCounts::default();
     counts.set(TargetId::Proxy(slot(&table, "stock")), Client::Other, 7);
     counts.set(TargetId::Proxy(slot(&table, "db")), Client::Kubelet, 3);
     let origins = [("{}".to_owned(), Origin { counts: counts.clone(), ..Origin::default() })].into();
-    let present = State { counts, origins, proxies: table.clone(), ..State::default() };
+    let present = SavedState { counts, origins, proxies: table.clone(), ..SavedState::default() };
     let text = encode(1, Timestamp(Duration::from_secs(1)), &present).unwrap();
-    let Record { state, .. } = decode(text.as_bytes()).unwrap();
+    let StateRecord { state, .. } = decode(text.as_bytes()).unwrap();
     assert_ne!(slot(&state.proxies, "stock"), slot(&table, "stock"), "sorted by name now");
     for counts in [&state.counts, &state.origins[0].1.counts] {
         assert_eq!(counts.get(TargetId::Proxy(slot(&state.proxies, "stock")), Client::Other), 7);
@@ -78,10 +78,11 @@ fn counts_of_a_proxy_are_restored_by_name_whatever_its_slot() {
 
 #[test]
 fn match_counts_are_kept_and_older_states_have_none() {
-    let mut matched = Counts::default();
+    let mut matched = RequestCounts::default();
     matched.set(Target::Traffic, Client::Other, 9);
     let origins = [("{}".to_owned(), Origin::default()), ("{1}".to_owned(), Origin::default())].into();
-    let present = State { origins, matched: vec![Counts::default(), matched], ..State::default() };
+    let present =
+        SavedState { origins, matched: vec![RequestCounts::default(), matched], ..SavedState::default() };
     let text = encode(1, Timestamp(Duration::from_secs(1)), &present).unwrap();
     assert_eq!(decode(text.as_bytes()).unwrap().state, present);
     assert_eq!(text.matches("matched").count(), 1, "rules without a match write nothing: {text}");
@@ -181,7 +182,7 @@ fn out_of_range_numbers_are_rejected_despite_a_correct_checksum() {
 
 #[test]
 fn numbers_are_clamped_when_written() {
-    let mut present = State { elapsed: Duration::MAX, ..State::default() };
+    let mut present = SavedState { elapsed: Duration::MAX, ..SavedState::default() };
     present.counts.set(Target::Traffic, Client::Other, u64::MAX);
     let record = decode(encode(u64::MAX, Timestamp(Duration::MAX), &present).unwrap().as_bytes()).unwrap();
     assert_eq!((record.starts, record.saved), (MAX_COUNT, Timestamp(MAX_ELAPSED)));
@@ -192,7 +193,7 @@ fn numbers_are_clamped_when_written() {
 #[test]
 fn a_state_too_large_to_read_is_not_written() {
     let rule = "#".repeat(MAX_STATE);
-    let present = State { origins: [(rule, Origin::default())].into(), ..State::default() };
+    let present = SavedState { origins: [(rule, Origin::default())].into(), ..SavedState::default() };
     let error = encode(1, Timestamp::default(), &present).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
 }
@@ -201,7 +202,7 @@ proptest! {
     #[test]
     fn encoding_and_decoding_round_trips(starts in 0..=MAX_COUNT, saved in instant(), present in present()) {
         let text = encode(starts, saved, &present).unwrap();
-        prop_assert_eq!(decode(text.as_bytes()), Ok(Record { starts, saved, state: present }));
+        prop_assert_eq!(decode(text.as_bytes()), Ok(StateRecord { starts, saved, state: present }));
     }
 
     #[test]
@@ -211,7 +212,7 @@ proptest! {
         let text = encode(starts, saved, &present).unwrap();
         let next = at_next_start(text.as_bytes(), now).unwrap();
         let elapsed = (present.elapsed + now.0.saturating_sub(saved.0)).min(MAX_ELAPSED);
-        let expected = encode(starts + 1, now, &State { elapsed, ..present }).unwrap();
+        let expected = encode(starts + 1, now, &SavedState { elapsed, ..present }).unwrap();
         prop_assert_eq!(&next, &expected);
         prop_assert_eq!(at_next_start(&text.as_bytes()[..text.len() - 1], now), None);
     }

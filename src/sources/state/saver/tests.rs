@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::fault::{Client, Counts, Target};
+use crate::fault::{Client, RequestCounts, Target};
 use crate::sources::state::tests::Directory;
 
 fn saving(path: &Path) -> Saving {
@@ -11,8 +11,8 @@ fn saving(path: &Path) -> Saving {
     Saving { dir, last: None, reported: Vec::new() }
 }
 
-fn after(millis: u64) -> State {
-    State { elapsed: Duration::from_millis(millis), ..State::default() }
+fn after(millis: u64) -> SavedState {
+    SavedState { elapsed: Duration::from_millis(millis), ..SavedState::default() }
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn a_request_or_a_new_plan_is_saved_at_the_next_check() {
     let directory = Directory::new();
     let mut saving = saving(&directory.0);
     saving.save(after(0)).unwrap();
-    let mut counts = Counts::default();
+    let mut counts = RequestCounts::default();
     counts.set(Target::Liveness, Client::Other, 1);
-    assert!(saving.is_due(&State { counts, ..after(100) }));
+    assert!(saving.is_due(&SavedState { counts, ..after(100) }));
     let origins = [("{}".to_owned(), crate::fault::Origin::default())].into();
-    assert!(saving.is_due(&State { origins, ..after(100) }));
+    assert!(saving.is_due(&SavedState { origins, ..after(100) }));
     assert!(!saving.is_due(&after(100)));
 }
 
@@ -49,7 +49,7 @@ fn each_kind_of_error_is_reported_once_until_saving_works_again() {
     let temporary = directory.0.join("state.json.tmp");
     for _ in 0..2 {
         let origins = [("#".repeat(9 << 20), crate::fault::Origin::default())].into();
-        let error = saving.save(State { origins, ..after(0) }).unwrap_err();
+        let error = saving.save(SavedState { origins, ..after(0) }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
         assert!(saving.is_new(&error));
         fs::create_dir(&temporary).unwrap();

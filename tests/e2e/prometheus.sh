@@ -166,10 +166,14 @@ cat "$work"/load-* >"$work/load"
 sent=$(wc -l <"$work/load")
 expect "requests" $((5 * requests + 2 * 40 + SECONDS_OF_LOAD)) "$sent"
 # What the clients saw, in the format of the answers of Prometheus.
+# shellcheck disable=SC2016 # The expressions are those of awk.
 seen() { awk "$1" "$work/load" | sort | uniq -c | awk '{print $2, $3, $4, $1}' | tr -s ' ' | sed 's/^ //' | sort; }
+# shellcheck disable=SC2016
 seen '{print $2, $3, $1}' >"$work/by-code"
 # A delayed answer names its delay, unless it also failed; all traffic was delayed.
+# shellcheck disable=SC2016
 { seen '$4 && $4 != "traffic-latency" {print $4}'; awk '$1 == "traffic"' "$work/load" | wc -l | sed 's/^/traffic-latency /'; } | tr -s ' ' | sort >"$work/by-fault"
+# shellcheck disable=SC2016
 seen '$1 == "startup" && $3 == "none" {print $1}' >"$work/gone"
 agrees() { [ "$(cat "$1")" = "$(ask "$2")" ]; }
 compare() { eventually 20 agrees "$2" "$3" || { diff "$2" <(ask "$3") >&2 || true; fail "Prometheus has another count by $1"; }; }

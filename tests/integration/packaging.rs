@@ -69,10 +69,20 @@ fn the_release_publishes_the_binaries_that_passed_and_signs_the_image() {
     let push = place(image, "build-push-action");
     assert_eq!(steps(image)[push]["with"]["target"], "prebuilt", "it compiles anew what was tested");
     assert!(push < place(image, "cosign sign"));
-    for job in [test, image] {
+    let publish = &release["jobs"]["publish"];
+    assert_eq!(publish["needs"], "image");
+    assert!(place(publish, "download-artifact") < place(publish, ".ci/release"));
+    for last in ["attest-build-provenance", "cosign sign-blob", "helm push"] {
+        assert!((place(publish, ".ci/release")..place(publish, "gh release create")).contains(&place(publish, last)));
+    }
+    for job in [test, image, publish] {
         let writes = job["permissions"].as_object().unwrap().iter().filter(|(_, access)| *access == "write");
         let writes: Vec<&str> = writes.map(|(scope, _)| scope.as_str()).collect();
-        let expected: &[&str] = if job == image { &["packages", "id-token"] } else { &[] };
+        let expected: &[&str] = match job {
+            job if job == image => &["packages", "id-token"],
+            job if job == publish => &["contents", "packages", "id-token", "attestations"],
+            _ => &[],
+        };
         assert_eq!(writes, expected);
     }
 }

@@ -73,7 +73,10 @@ fn the_release_publishes_the_binaries_that_passed_and_signs_the_image() {
     assert_eq!(publish["needs"], "image");
     assert!(place(publish, "download-artifact") < place(publish, ".ci/release"));
     for last in ["attest-build-provenance", "cosign sign-blob", "helm push"] {
-        assert!((place(publish, ".ci/release")..place(publish, "gh release create")).contains(&place(publish, last)));
+        assert!(
+            (place(publish, ".ci/release")..place(publish, "gh release create"))
+                .contains(&place(publish, last))
+        );
     }
     for job in [test, image, publish] {
         let writes = job["permissions"].as_object().unwrap().iter().filter(|(_, access)| *access == "write");

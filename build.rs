@@ -1,4 +1,5 @@
-//! Compresses the files of the admin listener's page, so that the binary holds them as they are sent.
+//! Compresses the files of the admin listener's page, so that the binary holds them as they are sent, and the
+//! description of the API.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,16 +7,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use flate2::write::GzEncoder;
+use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Crc};
 
 /// Where the files are.
 const PAGE: &str = "src/admin/page";
 
+/// The description of the API.
+const OPENAPI: &str = "src/admin/openapi.json";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PAGE}");
+    println!("cargo::rerun-if-changed={OPENAPI}");
     println!("cargo::rerun-if-changed=build.rs");
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(PAGE);
+    let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let root = manifest.join(PAGE);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut files = Vec::new();
     collect(&root, &mut files)?;
@@ -43,6 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     table.push_str("];\n");
     fs::write(out.join("page.rs"), table)?;
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&fs::read(manifest.join(OPENAPI))?)?;
+    fs::write(out.join("openapi.deflate"), encoder.finish()?)?;
     Ok(())
 }
 

@@ -13,6 +13,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use thiserror::Error;
 
+/// Most files of the kernel are shorter, in bytes; longer ones take another read.
+const KERNEL_FILE: usize = 4000;
+
 /// Whether a symbolic link at the path itself is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
@@ -92,6 +95,18 @@ pub fn read(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, FileErro
 /// As by [`read`], or it is not UTF-8.
 pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
     text(read(path, limit, Links::Follow)?)
+}
+
+/// Reads a file that the kernel writes, such as those of `/proc`. They give no length, so space is made beforehand: the
+/// standard library would begin with 32 bytes and read eight times.
+///
+/// # Errors
+///
+/// It is not there, or cannot be read.
+pub fn read_kernel(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(KERNEL_FILE);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Reads what a command line names: at most `limit` bytes of text from a regular file, or all that comes from an open

@@ -296,8 +296,9 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
 
 /// The memory that the container leaves to clients.
 fn budget(metrics: &Arc<Metrics>) -> MemoryBudget {
-    let resident = metrics::resident_memory().unwrap_or(0);
-    let budget = MemoryBudget::of_container(cgroup::memory_limit(), resident, metrics.clone());
+    let limit = cgroup::memory_limit();
+    let resident = limit.and_then(|_| metrics::resident_memory()).unwrap_or(0);
+    let budget = MemoryBudget::of_container(limit, resident, metrics.clone());
     if budget.limit() < usize::MAX {
         info!(bytes = budget.limit(), "memory that clients may take up");
     }

@@ -150,10 +150,6 @@ pub(super) fn changed(changed: ChangeResult) -> Response {
     json(status, &body, Some(changed.generation))
 }
 
-pub(super) fn document(text: &'static str) -> Response {
-    with_type(StatusCode::OK, "application/json", text)
-}
-
 pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::volume;
 use crate::env::Config;
-use crate::fault::{Container, ProcessMode, Resources, Rule};
+use crate::fault::{Container, ProcessMode, Rule};
 use crate::plan::{ConfigError, Errors, Reason, check_container};
 use crate::telemetry::cgroup;
 
@@ -15,19 +15,19 @@ pub(super) struct ContainerCheck {
     state: Option<PathBuf>,
     /// Whether the probe listener speaks TLS.
     has_tls: bool,
-    /// Absent when plans are read for another machine.
-    resources: Option<Resources>,
+    /// Whether it is the container of this process; otherwise its resources are unknown.
+    is_here: bool,
 }
 
 impl ContainerCheck {
     /// The container that this process runs in.
     pub(super) fn here(config: &Config) -> Self {
-        Self { resources: Some(cgroup::resources()), ..Self::elsewhere(config) }
+        Self { is_here: true, ..Self::elsewhere(config) }
     }
 
     /// A container on another machine, of which nothing is known.
     pub(super) fn elsewhere(config: &Config) -> Self {
-        Self { state: config.files.state.clone(), has_tls: config.tls.certificate.is_some(), resources: None }
+        Self { state: config.files.state.clone(), has_tls: config.tls.certificate.is_some(), is_here: false }
     }
 
     /// Reports every rule in `rules` that exceeds the container; `has_seed`: whether a seed is set.
@@ -37,14 +37,16 @@ impl ContainerCheck {
         has_seed: bool,
         place: &str,
     ) -> Errors {
+        // Read only for rules that use them: most starts have none, and reading takes longer than the rest of the check.
+        let uses_resources = self.is_here && rules.clone().into_iter().any(|rule| rule.process().is_some());
         let container = Container {
             keeps_state: self.state.is_some(),
             has_seed,
             has_tls: self.has_tls,
-            resources: self.resources,
+            resources: uses_resources.then(cgroup::resources),
         };
         let mut errors = check_container(rules.clone(), &container, place);
-        if self.resources.is_some() {
+        if uses_resources {
             errors.extend(rules.into_iter().filter_map(|rule| self.check_volume(rule, place)));
         }
         errors

@@ -1,10 +1,11 @@
 //! The volumes that mode `disk` may fill.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use thiserror::Error;
+
+use crate::file;
 
 /// File system types that are not volumes: in memory, or views of the kernel.
 const NON_VOLUME_TYPES: &[&str] = &[
@@ -94,7 +95,7 @@ fn find(mounts: &[MountEntry], path: &Path, state: Option<&Path>) -> Result<(), 
 }
 
 fn mounts() -> Vec<MountEntry> {
-    parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+    parse(&file::read_kernel("/proc/self/mountinfo").unwrap_or_default())
 }
 
 /// Parses lines in the format of proc(5): `36 35 98:0 /root /point options … - type source options`.

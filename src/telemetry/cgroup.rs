@@ -1,8 +1,7 @@
 //! Resource limits: those of the container's own cgroup, in versions 1 and 2, and those of the machine.
 
-use std::fs;
-
 use crate::fault::Resources;
+use crate::file;
 
 /// Mount point of cgroups.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -98,11 +97,13 @@ fn allowed_cores(status: &str) -> Option<f64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok()
+    file::read_kernel(path).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

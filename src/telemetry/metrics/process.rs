@@ -7,13 +7,14 @@ use prometheus::proto::MetricFamily;
 use rustix::process::{Resource, getrlimit};
 
 use super::family::Family;
+use crate::file;
 
 /// Unit of the CPU times in `/proc`, part of Linux's stable interface (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Reads the metrics from `/proc`; missing values are omitted.
 pub(super) fn collect() -> Vec<MetricFamily> {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let stat = file::read_kernel("/proc/self/stat").unwrap_or_default();
     // The program name in parentheses may contain blanks.
     let fields: Vec<f64> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| {
         rest.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
@@ -21,7 +22,7 @@ pub(super) fn collect() -> Vec<MetricFamily> {
     // Field numbers of proc(5), which start at 1; two precede the parenthesis.
     let field = |number: usize| fields.get(number - 3).copied();
     let ticks = |number| field(number).map(|ticks| ticks / TICKS_PER_SECOND);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = file::read_kernel("/proc/self/status").unwrap_or_default();
     let resident = line(&status, "VmRSS:").map(|kib| kib * 1024.0);
     let (open, most) = (open_files(), most_files());
 
@@ -54,7 +55,7 @@ pub(super) fn spare_files() -> Option<usize> {
 
 /// Resident memory in bytes.
 pub(super) fn resident_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let status = file::read_kernel("/proc/self/status").ok()?;
     line(&status, "VmRSS:").map(|kib| kib as u64 * 1024)
 }
 
@@ -74,6 +75,6 @@ fn line(text: &str, label: &str) -> Option<f64> {
 /// Cached: the computed boot time changes when the wall clock is set.
 fn start_time(since_boot: Option<f64>) -> Option<f64> {
     static BOOT: OnceLock<Option<f64>> = OnceLock::new();
-    let boot = BOOT.get_or_init(|| line(&fs::read_to_string("/proc/stat").ok()?, "btime "));
+    let boot = BOOT.get_or_init(|| line(&file::read_kernel("/proc/stat").ok()?, "btime "));
     Some((*boot)? + since_boot?)
 }

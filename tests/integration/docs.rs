@@ -119,7 +119,7 @@ fn the_table_of_components_has_every_component() {
     let components: BTreeSet<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let page = page("docs/kubernetes.md");
-    let table = page.split_once("| component | does |\n|---|---|\n").unwrap().1;
+    let table = page.split_once("| component | effect |\n|---|---|\n").unwrap().1;
     let rows = table.lines().take_while(|line| line.starts_with('|'));
     let first_cells = rows.map(|row| row.split('|').nth(1).unwrap());
     let written: BTreeSet<String> =

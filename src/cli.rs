@@ -10,6 +10,7 @@ pub mod serve;
 mod shared;
 mod signals;
 mod text;
+pub mod toxiproxy;
 pub mod wait;
 
 use std::ffi::OsString;
@@ -60,6 +61,13 @@ const VERBS: &[Verb] = &[
         about: "change the faults of a running service",
         help: fault::help,
         run: |args| fault::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "toxiproxy",
+        arguments: "[OPTIONS]",
+        about: "serve toxiproxy's API, for its clients as they are",
+        help: || toxiproxy::HELP.to_owned(),
+        run: |args| toxiproxy::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "predict",
@@ -176,19 +184,19 @@ mod tests {
         for (word, error) in [
             (
                 "prdict",
-                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man; did you mean predict?",
+                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man; did you mean predict?",
             ),
             (
                 "sreve",
-                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man; did you mean serve?",
+                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man; did you mean serve?",
             ),
             (
                 "dance",
-                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man",
+                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man",
             ),
             (
                 "",
-                "kube-probesim: \"\" is not one of serve, probe, wait, fault, predict, kubectl, completion, man",
+                "kube-probesim: \"\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man",
             ),
         ] {
             let (code, out, err) = dispatched(&[word]);

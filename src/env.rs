@@ -14,6 +14,7 @@ mod service;
 mod service_link;
 mod suggest;
 mod tls;
+mod toxiproxy;
 mod upstream;
 mod variables;
 mod warning;
@@ -33,6 +34,7 @@ use groups::{Groups, Partition, ProcessFaults};
 use raw::{FaultVariables, ServiceVariables};
 use reader::VariableReader;
 pub use tls::{CertificateSource, TlsOptions};
+pub use toxiproxy::ToxiproxyOptions;
 pub use variables::{FLAGS, VARIABLES, Variable};
 use variables::{SYNONYMS, prefix};
 pub use warning::{Warning, WarningKind};
@@ -168,6 +170,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     let admin_token = service::admin_token(&mut reader, &mut raw);
     let admin_loopback = service::admin_loopback(&mut reader, &mut raw);
     let tls = tls::tls(&mut reader, &mut raw);
+    let toxiproxy = toxiproxy::toxiproxy(&mut reader, &mut raw);
     let request_faults = reader.read_or("REQUEST_FAULTS", raw.request_faults.take(), false, reader::boolean);
 
     let mut plan = inline::plan(&mut reader, &mut raw);
@@ -229,6 +232,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         admin_loopback,
         request_faults,
         tls,
+        toxiproxy,
         files,
         upstream,
         proxies,

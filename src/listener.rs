@@ -13,6 +13,7 @@
 
 mod accept;
 mod authority;
+mod body;
 pub mod budget;
 mod connection;
 mod counted;
@@ -51,6 +52,7 @@ use budget::MemoryBudget;
 
 pub(crate) use accept::refuse;
 pub use accept::{AcceptControl, accept, serve};
+pub use body::{BodyError, ReadBody};
 pub use handle::{ConnectionHandle, ScriptOutcome, Takeover};
 pub use handler::client_of;
 pub use partitioned::{BindError, PartitionedListener};

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 pub use error::{ConfigError, Errors, Reason};
+pub(crate) use listener::network;
 use mode::listener_modes;
 pub(crate) use mode::{grpc_status, request_mode, share, speed, status};
 pub(crate) use proxy::parse_list as parse_proxies;

@@ -18,6 +18,7 @@ mod pool;
 mod shared;
 mod stream;
 mod tcp;
+mod toxiproxy;
 mod tunnel;
 
 pub(crate) use connect::own_address;
@@ -25,3 +26,4 @@ pub use error::{ForwardError, Refusal};
 pub use forward::Forwarder;
 pub use own::OwnListeners;
 pub use tcp::{Buffers, ProxyRules, TcpProxy, TcpShared};
+pub use toxiproxy::{Toxiproxy, VERSION as TOXIPROXY_VERSION};

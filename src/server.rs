@@ -6,6 +6,7 @@ mod proxies;
 mod shutdown;
 mod signals;
 mod supervisor;
+mod toxiproxy;
 mod windows;
 
 use std::net::SocketAddr;
@@ -81,6 +82,8 @@ pub struct Server {
     /// The proxies of the environment; those of files come with their plans.
     proxies: Vec<(Proxy, PartitionedListener)>,
     certificates: Certificates,
+    /// The listener of toxiproxy's API.
+    toxiproxy: Option<PartitionedListener>,
 }
 
 /// The service cannot start.
@@ -106,7 +109,8 @@ impl Server {
         let admin = PartitionedListener::bind(config.admin_address, true)?;
         let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
         let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;
-        Ok(Self { config, kept, probe, admin, proxies, certificates })
+        let toxiproxy = config.toxiproxy.as_ref().map(toxiproxy::bind).transpose()?;
+        Ok(Self { config, kept, probe, admin, proxies, certificates, toxiproxy })
     }
 
     /// Where the probe listener is bound.
@@ -119,10 +123,15 @@ impl Server {
         self.admin.local_addr()
     }
 
+    /// Where toxiproxy's API is bound, if it is served.
+    pub fn toxiproxy_addr(&self) -> Option<SocketAddr> {
+        self.toxiproxy.as_ref().map(PartitionedListener::local_addr)
+    }
+
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
     /// signal ends that at once. Gives how a rule ends the process, if one does.
     pub async fn run(self, signals: Signals) -> Result<Option<ProcessEnding>, prometheus::Error> {
-        let Self { config, kept, probe, admin, proxies, certificates } = self;
+        let Self { config, kept, probe, admin, proxies, certificates, toxiproxy } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
             start::start(&config, kept, draw_seed())?;
@@ -132,6 +141,9 @@ impl Server {
         let own = OwnListeners::default();
         own.add(probe_addr);
         own.add(admin_addr);
+        if let Some(listener) = &toxiproxy {
+            own.add(listener.local_addr());
+        }
         let of_proxies = (config.limits, config.forwarding);
         let upstream = config
             .upstream
@@ -170,6 +182,7 @@ impl Server {
         let _certificates =
             certificates.watch().inspect_err(|error| error!(%error, "certificates are not watched"));
         let serving = tokio::spawn(listener::serve(probe, probe_service));
+        let toxiproxy = toxiproxy::serve(toxiproxy, config.toxiproxy, &admin_service, &control).await;
         let watching = tokio::spawn(listener::serve(admin, admin_service));
         let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
         let following = tokio::spawn(proxies.clone().follow());
@@ -209,6 +222,7 @@ impl Server {
         });
         if end != ShutdownReason::AtOnce {
             let _ = watching.await;
+            let _ = toxiproxy.await;
         }
         supervisor::log_totals(&engine, &metrics);
         Ok(match end {

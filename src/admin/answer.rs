@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -121,7 +120,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize, generation: Optio
 
 /// An answer whose JSON is already serialized.
 pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>) -> Response {
-    let Some(body) = reserved(text) else {
+    let Some(body) = ConnectionHandle::reserved(text) else {
         return ProblemDetails::busy("no memory is left for the answer").answer();
     };
     let mut response = with_type(status, "application/json", body);
@@ -129,19 +128,6 @@ pub(super) fn written(status: StatusCode, text: String, generation: Option<u64>)
         response.headers_mut().insert(ETAG, tag);
     }
     response
-}
-
-/// Answers up to this size are covered by the memory that each connection reserves.
-const SMALL_ANSWER: usize = 4096;
-
-/// The text with memory reserved until it is sent; `None` when no memory is left.
-pub(super) fn reserved(text: String) -> Option<Bytes> {
-    match ConnectionHandle::current() {
-        Some(connection) if text.len() > SMALL_ANSWER => {
-            Some(connection.reserve(text.capacity())?.attach(text))
-        }
-        _ => Some(text.into()),
-    }
 }
 
 pub(super) fn changed(changed: ChangeResult) -> Response {

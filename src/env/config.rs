@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::TlsOptions;
+use super::{TlsOptions, ToxiproxyOptions};
 use crate::fault::{Plan, Target, UpstreamAddress};
 use crate::plan::Proxy;
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub request_faults: bool,
     /// TLS of the listeners.
     pub tls: TlsOptions,
+    /// toxiproxy's API; absent: it is not served.
+    pub toxiproxy: Option<ToxiproxyOptions>,
     /// Files of plans, and the state directory.
     pub files: Files,
     /// The application behind the probe listener.

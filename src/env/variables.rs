@@ -220,6 +220,14 @@ pub const VARIABLES: &[Variable] = &[
         "named proxies, comma-separated: stock=:18090->http://stock:8080 for HTTP, db=:15432->postgres:5432 for TCP; without a host they listen on loopback",
     ),
     one("ANNOTATION_PROXIES", "bool", "false", "whether the plan in an annotation may add proxies"),
+    one("TOXIPROXY_ADDRESS", "address", "", "where toxiproxy's API listens; a port alone is one of loopback"),
+    one(
+        "TOXIPROXY_ALLOW",
+        "networks",
+        "",
+        "networks that may use that API, comma-separated, beside loopback; needed where it listens elsewhere",
+    ),
+    one("TOXIPROXY_CONFIG", "path", "", "a file with proxies in the form of toxiproxy, added at the start"),
     one("UPSTREAM_PROBES", "bool", "true", "whether the application answers the probe paths, too"),
     one(
         "UPSTREAM_SOURCE",

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::task_local;
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ use super::state::ConnectionState;
 use super::streams::StreamState;
 use super::tunnel::Tunnel;
 use crate::fault::Client;
+
+/// Answers up to this size are covered by the memory that each connection reserves.
+const SMALL_ANSWER: usize = 4096;
 
 /// Longer than any process lives.
 const FOREVER: Duration = Duration::from_secs(1 << 32);
@@ -136,6 +140,16 @@ impl ConnectionHandle {
     /// Reserves memory for an answer or a body. Counts a rejection if it does not fit.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
         self.connection.budget().reserve(bytes, self.connection.bulk_share())
+    }
+
+    /// The text with memory reserved until it is sent; `None` when no memory is left.
+    pub fn reserved(text: String) -> Option<Bytes> {
+        match Self::current() {
+            Some(connection) if text.len() > SMALL_ANSWER => {
+                Some(connection.reserve(text.capacity())?.attach(text))
+            }
+            _ => Some(text.into()),
+        }
     }
 
     /// Reserves memory for the current request beyond the connection's own reservation, for example for an upstream

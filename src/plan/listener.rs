@@ -81,7 +81,7 @@ fn networks(reader: &mut FieldReader, value: &Value) -> Option<Networks> {
 }
 
 /// A network or a single address. IPv4 in IPv6 form becomes IPv4, as the addresses of peers do.
-fn network(text: &str) -> Option<IpNet> {
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpNet>() {
         Ok(network) => network.trunc(),
         Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),

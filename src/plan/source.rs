@@ -9,13 +9,15 @@ pub enum Source {
     File,
     /// `ANNOTATION_FILE`.
     Annotation,
+    /// The API of toxiproxy, and its file.
+    Toxiproxy,
     /// The admin API.
     Api,
 }
 
 impl Source {
     /// All sources, from weak to strong.
-    pub const ALL: [Self; 4] = [Self::Environment, Self::File, Self::Annotation, Self::Api];
+    pub const ALL: [Self; 5] = [Self::Environment, Self::File, Self::Annotation, Self::Toxiproxy, Self::Api];
 
     /// The metric label.
     pub const fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Source {
             Self::Environment => "environment",
             Self::File => "file",
             Self::Annotation => "annotation",
+            Self::Toxiproxy => "toxiproxy",
             Self::Api => "api",
         }
     }

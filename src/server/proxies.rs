@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -80,7 +80,12 @@ impl fmt::Debug for ProxyListeners {
 
 /// Binds the listener of a proxy.
 pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
-    let address = BindAddress { ip: Some(proxy.listen.ip()), port: proxy.listen.port() };
+    // All addresses of IPv6 are those of IPv4, too, and those alone where there is no IPv6.
+    let ip = proxy.listen.ip();
+    let address = BindAddress {
+        ip: (ip != IpAddr::V6(Ipv6Addr::UNSPECIFIED)).then_some(ip),
+        port: proxy.listen.port(),
+    };
     let listener = PartitionedListener::bind(address, true)?;
     listener.enlarge_buffers();
     Ok(listener)

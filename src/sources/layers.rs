@@ -28,6 +28,8 @@ pub struct Layers {
     annotation: Option<FileLayer>,
     /// Whether the annotation may add proxies.
     annotation_adds_proxies: bool,
+    /// What the API of toxiproxy has made.
+    pub(super) toxiproxy: Option<RawPlan>,
     /// Proxies added and removed through the API.
     pub(super) api_proxies: ApiProxies,
 }
@@ -82,6 +84,7 @@ impl Layers {
             file: files.faults.as_deref().map(|path| file(path, true)),
             annotation: annotation.then(|| file(&files.annotation, is_set)),
             annotation_adds_proxies: files.annotation_adds_proxies,
+            toxiproxy: None,
             api_proxies: ApiProxies::default(),
         }
     }
@@ -208,7 +211,9 @@ impl Layers {
 
     /// The sources with rules and how to remove them there, in ascending order of precedence.
     pub(super) fn returning(&self) -> Vec<Returning> {
-        let layers = self.layers().into_iter().filter(|layer| !layer.plan.rules.is_empty());
+        // What the API of toxiproxy has made does not outlive the process.
+        let lasts = |layer: &Layer| layer.source != Source::Toxiproxy && !layer.plan.rules.is_empty();
+        let layers = self.layers().into_iter().filter(lasts);
         let namespace = self.namespace.as_ref().map_or_else(String::new, |name| format!("-n {name} "));
         let end = |source| match source {
             Source::Environment => {
@@ -222,7 +227,7 @@ impl Layers {
                 let pod = self.pod.as_deref().unwrap_or("POD");
                 format!("kubectl {namespace}annotate pod {pod} probesim.io/faults-")
             }
-            Source::File | Source::Api => {
+            Source::File | Source::Toxiproxy | Source::Api => {
                 let path = self.file_of(source).map(|file| file.path.display().to_string());
                 let path = path.unwrap_or_default();
                 format!("remove the rules from {path}, or out of the ConfigMap that is mounted there")
@@ -240,7 +245,7 @@ impl Layers {
         match source {
             Source::File => self.file.as_ref(),
             Source::Annotation => self.annotation.as_ref(),
-            Source::Environment | Source::Api => None,
+            Source::Environment | Source::Toxiproxy | Source::Api => None,
         }
     }
 
@@ -248,7 +253,7 @@ impl Layers {
         match source {
             Source::File => self.file.as_mut(),
             Source::Annotation => self.annotation.as_mut(),
-            Source::Environment | Source::Api => None,
+            Source::Environment | Source::Toxiproxy | Source::Api => None,
         }
     }
 
@@ -257,6 +262,7 @@ impl Layers {
         let mut layers = vec![layer(Source::Environment, &self.environment)];
         layers.extend(self.file.as_ref().map(|file| layer(Source::File, &file.plan)));
         layers.extend(self.annotation.as_ref().map(|file| layer(Source::Annotation, &file.plan)));
+        layers.extend(self.toxiproxy.as_ref().map(|plan| layer(Source::Toxiproxy, plan)));
         layers
     }
 }

@@ -48,6 +48,7 @@ mod stop;
 mod support;
 mod tcp;
 mod tls;
+mod toxiproxy;
 mod unprivileged;
 mod upstream;
 mod verdicts;

@@ -55,6 +55,8 @@ pub fn config(vars: &[(&str, &str)]) -> Config {
 pub struct Service {
     pub probe: SocketAddr,
     pub admin: SocketAddr,
+    /// Where toxiproxy's API listens.
+    pub toxiproxy: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
@@ -89,6 +91,7 @@ impl Service {
         let server = Server::bind(config, kept).unwrap();
         let local = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 1], addr.port()));
         let (probe, admin) = (local(server.probe_addr()), local(server.admin_addr()));
+        let toxiproxy = server.toxiproxy_addr();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
             let shutdown = async {
@@ -96,7 +99,7 @@ impl Service {
             };
             server.run(Signals::once(shutdown)).await.unwrap();
         });
-        Self { probe, admin, stop, running }
+        Self { probe, admin, toxiproxy, stop, running }
     }
 
     /// A service in a process of its own, which shares no memory, descriptors or runtime with the test.
@@ -110,7 +113,7 @@ impl Service {
             process.signal("TERM");
             tokio::task::spawn_blocking(move || process.end()).await.unwrap();
         });
-        Self { probe, admin, stop, running }
+        Self { probe, admin, toxiproxy: None, stop, running }
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -131,12 +134,7 @@ impl Service {
 
     /// Calls the admin API: the status and the answer as JSON, null where it is none.
     pub async fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        let reply = exchange(self.admin, request).await;
+        let reply = call(self.admin, method, path, "content-type: application/json\r\n", body).await;
         (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
     }
 
@@ -154,6 +152,16 @@ impl Service {
         timeout(PATIENCE, self.running).await.expect("the service ends").unwrap();
         began.elapsed()
     }
+}
+
+/// Sends a request with a JSON body, or none where that is null.
+pub async fn call(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &Value) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    );
+    exchange(addr, request).await
 }
 
 /// The sum of all series of `metrics` called `name` that have each of `labels`, such as `code="200"`.

@@ -1,7 +1,7 @@
 //! Proxies in front of servers of any protocol.
 
 mod faults;
-mod peer;
+pub(crate) mod peer;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

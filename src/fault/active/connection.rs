@@ -8,7 +8,7 @@ use crate::fault::mode::{Mode, WireMode};
 use crate::fault::proxy::Slot;
 use crate::fault::rule::{Action, Rule, RuleName};
 use crate::fault::shape::{DEFAULT_SLOW_CLOSE, Shape, ShapeKind, ShapeStage};
-use crate::fault::stream::Stream;
+use crate::fault::stream::{Stream, Streams};
 use crate::fault::target::{Client, TargetId};
 
 /// A rule on a proxy whose window in time is open.
@@ -35,12 +35,14 @@ pub struct Drawn {
     pub is_counted: bool,
 }
 
-/// What a rule asks of the connection as a whole: the first of them that fires decides.
-fn decides(rule: &Rule) -> bool {
-    match rule.mode() {
-        Some(Mode::Hang | Mode::Close | Mode::Reset | Mode::Truncate(_)) => true,
-        Some(Mode::Wire(mode)) => !matches!(mode, WireMode::Slice(_)),
-        _ => false,
+/// The streams that a rule ends or stops: on each, the first that fires decides.
+fn decides(rule: &Rule) -> Option<Streams> {
+    match rule.mode()? {
+        Mode::Hang | Mode::Truncate(_) | Mode::Wire(WireMode::SlowClose) => {
+            Some(rule.on_connection().streams.unwrap_or_default())
+        }
+        Mode::Close | Mode::Reset | Mode::Wire(WireMode::Refuse | WireMode::Drop) => Some(Streams::Both),
+        _ => None,
     }
 }
 
@@ -59,7 +61,7 @@ impl ActivePlan {
     /// has drawn before, and is kept: a rate is drawn once for each window of a rule, when the connection first becomes
     /// eligible. `observe` is told of each such draw.
     ///
-    /// Of the modes that end or stop a connection, the first that fires decides. Others are passed over.
+    /// Of the modes that end or stop a stream, or both, the first that fires decides. Others are passed over.
     pub fn decide_connection(
         &self,
         (slot, number): (Slot, u64),
@@ -77,11 +79,12 @@ impl ActivePlan {
             })
         };
         drawn.retain(is_open);
-        let (mut acting, mut is_decided) = (Vec::new(), false);
+        let (mut acting, mut decided) = (Vec::new(), Vec::new());
         for OpenRule { rule: position, opened } in open {
             let entry = &self.entries[*position];
             let rule = &entry.rule;
-            if is_decided && decides(rule) {
+            let streams = decides(rule);
+            if streams.is_some_and(|streams| decided.iter().any(|stream| streams.contain(*stream))) {
                 continue;
             }
             let known = drawn.iter().find(|known| known.name == *rule.name());
@@ -95,7 +98,10 @@ impl ActivePlan {
                 fired
             };
             if fired {
-                is_decided |= decides(rule);
+                let streams = streams.into_iter();
+                decided.extend(
+                    streams.flat_map(|of| Stream::ALL.into_iter().filter(move |stream| of.contain(*stream))),
+                );
                 acting.push(*position);
             }
         }

@@ -191,6 +191,12 @@ pub enum Reason {
         "speaks another protocol than the proxy that is there; remove that one first, or listen on another port"
     )]
     ProtocolChange,
+    /// Not an address for toxiproxy's API.
+    #[error("is not an address to listen on, such as 8474 (loopback alone) or 0.0.0.0:8474")]
+    ToxiproxyAddress,
+    /// A variable of toxiproxy's API without the API.
+    #[error("has no effect without TOXIPROXY_ADDRESS")]
+    NoToxiproxy,
     /// Not an address to listen on.
     #[error("is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090")]
     ListenAddress,

@@ -102,7 +102,7 @@ impl Connection<'_> {
             self.faults.decide(self.proxy, &rules, None);
             let now = self.proxy.shared.engine.elapsed();
             if let Some(is_reset) = self.faults.ends(now) {
-                self.faults.confirm(&rules);
+                self.faults.confirm(&rules, now, None);
                 if is_reset {
                     listener::reset_on_close(client);
                 } else {
@@ -113,7 +113,7 @@ impl Connection<'_> {
             if !Stream::ALL.into_iter().all(|stream| self.faults.hangs(stream, now)) {
                 return None;
             }
-            self.faults.confirm(&rules);
+            self.faults.confirm(&rules, now, None);
             if let Some(result) = self.wait(now).await {
                 return Some(result);
             }
@@ -131,20 +131,17 @@ impl Connection<'_> {
         let ended = loop {
             let now = self.proxy.shared.engine.elapsed();
             if let Some(is_reset) = self.faults.ends(now) {
-                self.faults.confirm(&rules);
+                self.faults.confirm(&rules, now, None);
                 if is_reset {
                     relay.reset();
                     return ConnectionResult::Fault;
                 }
-                break Ended::Truncated;
+                break Ended::Closed;
             }
             for stream in Stream::ALL {
-                let hangs = self.faults.hangs(stream, now);
-                if hangs {
-                    self.faults.confirm(&rules);
-                }
-                relay.pipe(stream).hang(hangs);
+                relay.pipe(stream).hang(self.faults.hangs(stream, now));
             }
+            self.faults.confirm(&rules, now, None);
             let proxy = self.proxy;
             let poll = poll_fn(|cx| {
                 loop {
@@ -178,8 +175,10 @@ impl Connection<'_> {
             }
         };
         match ended {
-            Ended::Truncated => {
-                self.faults.confirm(&rules);
+            Ended::Truncated(_) | Ended::Closed => {
+                if let Ended::Truncated(stream) = ended {
+                    self.faults.confirm(&rules, self.proxy.shared.engine.elapsed(), Some(stream));
+                }
                 if let UpstreamStream::Tcp(client) = &relay.client {
                     listener::linger_bare(client).await;
                 }

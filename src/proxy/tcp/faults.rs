@@ -18,7 +18,7 @@ pub struct ProxyRules {
     pub open: Vec<OpenRule>,
 }
 
-/// What the rule that decides does to the connection as a whole. Times are on the engine's clock.
+/// What a rule that decides does to a connection, or to a stream of it. Times are on the engine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// These streams stop at the first time, and the connection is closed at the second.
@@ -31,7 +31,7 @@ pub(super) enum Ending {
     Truncate(Streams, u64),
 }
 
-/// The rule that decides, and what it does.
+/// A rule that decides, and what it does.
 #[derive(Clone, Debug)]
 struct Deciding {
     name: RuleName,
@@ -46,7 +46,8 @@ pub(super) struct Faults {
     number: u64,
     peer: IpAddr,
     drawn: Vec<Drawn>,
-    deciding: Option<Box<Deciding>>,
+    /// One, or one for each stream.
+    deciding: Vec<Deciding>,
     /// The partition that acts on it.
     cut: Option<(usize, Cut)>,
     /// Whether a hang was to end in a close, and its rule has ended.
@@ -56,8 +57,8 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn new(proxy: &TcpProxy, peer: IpAddr) -> Self {
         let number = proxy.shared.engine.number_connection(proxy.slot);
-        let (drawn, slot) = (Vec::new(), proxy.slot);
-        Self { slot, number, peer, drawn, deciding: None, cut: None, is_closed: false }
+        let (drawn, deciding, slot) = (Vec::new(), Vec::new(), proxy.slot);
+        Self { slot, number, peer, drawn, deciding, cut: None, is_closed: false }
     }
 
     /// Looks at the rules that are in force now. Those that have come act at once, those that have gone no longer.
@@ -78,27 +79,29 @@ impl Faults {
             let is_sure = !waits && !matches!(rule.mode(), Some(Mode::Truncate(_)));
             active.count_connection(position, slot, fired && is_sure);
         });
-        let deciding = acting.iter().find_map(|position| self.deciding(rules, *position));
-        let is_same = |before: &Deciding| {
-            deciding.as_ref().is_some_and(|now| now.name == before.name && now.opened == before.opened)
-        };
-        let goes_on = self.deciding.as_deref().is_some_and(is_same);
-        if let Some(before) = self.deciding.as_deref().filter(|_| !goes_on) {
-            self.is_closed |= matches!(before.ending, Ending::Hang(_, from, Some(_)) if from <= now);
+        let deciding: Vec<Deciding> =
+            acting.iter().filter_map(|position| self.deciding(rules, *position)).collect();
+        let is_same = |a: &Deciding, b: &Deciding| a.name == b.name && a.opened == b.opened;
+        for before in &self.deciding {
+            if !deciding.iter().any(|now| is_same(now, before)) {
+                self.is_closed |= matches!(before.ending, Ending::Hang(_, from, Some(_)) if from <= now);
+            }
         }
         if let Some(relay) = relay {
             for stream in Stream::ALL {
                 let pipe = relay.pipe(stream);
                 let shape = plan.shape(&acting, &self.drawn, (slot, self.number, stream), pipe.shape());
                 pipe.reshape(shape);
-                let limit = deciding.as_ref().and_then(|deciding| match deciding.ending {
-                    Ending::Truncate(streams, bytes) if streams.contain(stream) => Some(bytes),
+                let limit = deciding.iter().find_map(|now| match now.ending {
+                    Ending::Truncate(streams, bytes) if streams.contain(stream) => Some((now, bytes)),
                     _ => None,
                 });
-                pipe.limit(limit, goes_on);
+                let goes_on =
+                    limit.is_some_and(|(now, _)| self.deciding.iter().any(|before| is_same(now, before)));
+                pipe.limit(limit.map(|(_, bytes)| bytes), goes_on);
             }
         }
-        self.deciding = deciding.map(Box::new);
+        self.deciding = deciding;
     }
 
     fn deciding(&self, rules: &ProxyRules, position: usize) -> Option<Deciding> {
@@ -130,16 +133,16 @@ impl Faults {
         if self.is_closed {
             return Some(false);
         }
-        match self.deciding.as_deref()?.ending {
+        self.deciding.iter().find_map(|deciding| match deciding.ending {
             Ending::Close(at) | Ending::Hang(_, _, Some(at)) if at <= now => Some(false),
             Ending::Reset(at) if at <= now => Some(true),
             _ => None,
-        }
+        })
     }
 
     /// Whether a stream hangs now.
     pub(super) fn hangs(&self, stream: Stream, now: Duration) -> bool {
-        let by_rule = self.deciding.as_deref().is_some_and(|deciding| {
+        let by_rule = self.deciding.iter().any(|deciding| {
             matches!(deciding.ending, Ending::Hang(streams, from, _) if streams.contain(stream) && from <= now)
         });
         by_rule || matches!(self.cut, Some((_, Cut::Drop)))
@@ -147,25 +150,34 @@ impl Faults {
 
     /// When something happens next, on the engine's clock.
     pub(super) fn next(&self, now: Duration) -> Option<Duration> {
-        let times = match self.deciding.as_deref()?.ending {
+        let times = |deciding: &Deciding| match deciding.ending {
             Ending::Close(at) | Ending::Reset(at) => [Some(at), None],
             Ending::Hang(_, from, close_at) => [Some(from), close_at],
             Ending::Truncate(..) => [None, None],
         };
-        times.into_iter().flatten().filter(|at| *at > now).min()
+        self.deciding.iter().flat_map(times).flatten().filter(|at| *at > now).min()
     }
 
-    /// Counts that the rule that decides has struck, unless that was sure from the beginning.
-    pub(super) fn confirm(&mut self, rules: &ProxyRules) {
-        let Some(deciding) = self.deciding.as_deref().filter(|_| self.cut.is_none()) else { return };
+    /// Counts the rules that have struck by `now`, and the one that has `truncated` a stream, unless that was sure from
+    /// the beginning.
+    pub(super) fn confirm(&mut self, rules: &ProxyRules, now: Duration, truncated: Option<Stream>) {
+        if self.cut.is_some() {
+            return;
+        }
         let plan = &rules.active.plan;
-        let Some(position) = plan.rules().position(|rule| *rule.name() == deciding.name) else { return };
-        let rule = plan.rule(position);
-        let is_late = rule.on_connection().after.is_some() || matches!(deciding.ending, Ending::Truncate(..));
-        let drawn = self.drawn.iter_mut().find(|drawn| drawn.name == deciding.name && !drawn.is_counted);
-        if let Some(drawn) = drawn.filter(|_| is_late) {
-            drawn.is_counted = true;
-            rules.active.confirm_connection(position, self.slot);
+        for Deciding { name, ending, .. } in &self.deciding {
+            let has_struck = match *ending {
+                Ending::Hang(_, at, _) | Ending::Close(at) | Ending::Reset(at) => at <= now,
+                Ending::Truncate(streams, _) => truncated.is_some_and(|stream| streams.contain(stream)),
+            };
+            let Some(position) = plan.rules().position(|rule| rule.name() == name) else { continue };
+            let rule = plan.rule(position);
+            let is_late = rule.on_connection().after.is_some() || matches!(ending, Ending::Truncate(..));
+            let drawn = self.drawn.iter_mut().find(|drawn| drawn.name == *name && !drawn.is_counted);
+            if let Some(drawn) = drawn.filter(|_| has_struck && is_late) {
+                drawn.is_counted = true;
+                rules.active.confirm_connection(position, self.slot);
+            }
         }
     }
 }

@@ -250,6 +250,7 @@ impl Pipe {
             self.end = End::Read(self.now(proxy));
             return Poll::Ready(Ok(()));
         }
+        proxy.metrics.received(self.stream, to);
         let mut from = 0;
         if let Some(shape) = &mut self.shape {
             shape.corrupt(&mut buffer[..to]);

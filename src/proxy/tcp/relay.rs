@@ -22,8 +22,10 @@ pub(super) struct Relay {
 pub(super) enum Ended {
     /// By itself.
     Result(ConnectionResult),
-    /// A rule let no more bytes pass.
-    Truncated,
+    /// A rule let no more bytes of this stream pass.
+    Truncated(Stream),
+    /// A rule closes it.
+    Closed,
 }
 
 impl Relay {
@@ -44,13 +46,15 @@ impl Relay {
     /// Passes bytes on in both directions, until both have ended or one has broken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, proxy: &TcpProxy) -> Poll<Ended> {
         let Self { client, upstream, pipes: [up, down] } = self;
-        for (polled, source, sink) in [
+        for (stream, polled, source, sink) in [
             (
+                Stream::Upstream,
                 up.poll(cx, client, upstream, proxy),
                 ConnectionResult::ClientReset,
                 ConnectionResult::UpstreamReset,
             ),
             (
+                Stream::Downstream,
                 down.poll(cx, upstream, client, proxy),
                 ConnectionResult::UpstreamReset,
                 ConnectionResult::ClientReset,
@@ -61,7 +65,7 @@ impl Relay {
                     Broken::Source => Ended::Result(source),
                     Broken::Sink => Ended::Result(sink),
                     Broken::Memory => Ended::Result(ConnectionResult::Limit),
-                    Broken::Truncated => Ended::Truncated,
+                    Broken::Truncated => Ended::Truncated(stream),
                 });
             }
         }

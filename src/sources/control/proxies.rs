@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{ChangeOrigin, Control, Inner, candidate};
 use crate::fault::{ProxyName, Rule};
-use crate::plan::{ConfigError, Errors, Proxy, Reason, Source, read_proxy};
+use crate::plan::{ConfigError, Errors, Proxy, RawPlan, Reason, Source, read_proxy};
 use crate::sources::proxies::ProxyHost;
 use crate::sources::summary::MAX_NAMED;
-use crate::sources::{ChangeRefusal, ChangeResult};
+use crate::sources::{ChangeRefusal, ChangeResult, Layers};
 
 impl Control {
     /// Serves the proxies of all sources through `host` from now on. Proxies that cannot be bound are logged; the
@@ -34,9 +34,30 @@ impl Control {
     /// The proxies in use, their sources and their listening addresses.
     pub fn proxies(&self) -> Vec<(Proxy, Source, Option<SocketAddr>)> {
         let inner = self.lock();
-        let address = |name: &ProxyName| self.0.host.get().and_then(|host| host.address(name));
-        let of = |(proxy, source): &(Proxy, Source)| (proxy.clone(), *source, address(&proxy.name));
+        let of =
+            |(proxy, source): &(Proxy, Source)| (proxy.clone(), *source, self.proxy_address(&proxy.name));
         inner.merged.proxies.iter().map(of).collect()
+    }
+
+    /// The listening address of a proxy.
+    pub fn proxy_address(&self, name: &ProxyName) -> Option<SocketAddr> {
+        self.0.host.get().and_then(|host| host.address(name))
+    }
+
+    /// Puts in force what the API of toxiproxy has made, in place of what it had made before.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it; nothing has changed then.
+    pub fn replace_toxiproxy(&self, by: &str, plan: RawPlan) -> Result<(), Errors> {
+        let mut inner = self.lock();
+        let mut layers = inner.layers.clone();
+        layers.toxiproxy = Some(plan);
+        let cause = ChangeOrigin { source: Source::Toxiproxy, by, change: "toxics and proxies" };
+        self.change_layers(&mut inner, layers, cause).map(|_| ()).inspect_err(|errors| {
+            self.0.metrics.reload(Source::Toxiproxy, false);
+            self.events().refused(Source::Toxiproxy, by, &errors.lines());
+        })
     }
 
     pub(super) fn put_proxy(
@@ -63,7 +84,9 @@ impl Control {
         let created = !inner.merged.proxies.iter().any(|(known, _)| known.name == proxy.name);
         let mut layers = inner.layers.clone();
         layers.api_proxies.put(proxy);
-        let generation = self.change_layers(inner, by, layers, &format!("put proxy {name}"))?;
+        let change = format!("put proxy {name}");
+        let cause = ChangeOrigin { source: Source::Api, by, change: &change };
+        let generation = self.change_layers(inner, layers, cause).map_err(ChangeRefusal::Invalid)?;
         Ok(ChangeResult { generation, created, stopped: inner.stop_in_force().is_some() })
     }
 
@@ -87,22 +110,23 @@ impl Control {
         let mut layers = inner.layers.clone();
         let beneath = layers.proxies();
         layers.api_proxies.remove(&name, &beneath);
-        let generation = self.change_layers(inner, by, layers, &format!("delete proxy {name}"))?;
+        let change = format!("delete proxy {name}");
+        let cause = ChangeOrigin { source: Source::Api, by, change: &change };
+        let generation = self.change_layers(inner, layers, cause).map_err(ChangeRefusal::Invalid)?;
         Ok(ChangeResult { generation, created: false, stopped: inner.stop_in_force().is_some() })
     }
 
     fn change_layers(
         &self,
         inner: &mut Inner,
-        by: &str,
-        layers: crate::sources::Layers,
-        change: &str,
-    ) -> Result<u64, ChangeRefusal> {
-        let merged = candidate(&layers, &inner.overlay, &inner.merged).map_err(ChangeRefusal::Invalid)?;
-        let cause = ChangeOrigin { source: Source::Api, by, change };
-        let generation = self.put_in_force(inner, merged, cause, false).map_err(ChangeRefusal::Invalid)?;
+        layers: Layers,
+        cause: ChangeOrigin<'_>,
+    ) -> Result<u64, Errors> {
+        let merged = candidate(&layers, &inner.overlay, &inner.merged)?;
+        let source = cause.source;
+        let generation = self.put_in_force(inner, merged, cause, false)?;
         inner.layers = layers;
-        self.0.metrics.reload(Source::Api, true);
+        self.0.metrics.reload(source, true);
         Ok(generation)
     }
 }

@@ -60,6 +60,7 @@ pub struct ProxyMetrics {
     listener: Arc<ListenerMetrics>,
     results: [AtomicU64; ConnectionResult::ALL.len()],
     bytes: [AtomicU64; 2],
+    received: [AtomicU64; 2],
     /// Whether it counts how connections end, and their bytes. One of HTTP counts requests.
     is_tcp: AtomicBool,
 }
@@ -71,6 +72,7 @@ impl ProxyMetrics {
             listener: Arc::default(),
             results: Default::default(),
             bytes: Default::default(),
+            received: Default::default(),
             is_tcp: AtomicBool::new(false),
         }
     }
@@ -88,6 +90,17 @@ impl ProxyMetrics {
     /// Counts bytes that were passed on.
     pub fn passed(&self, stream: Stream, bytes: usize) {
         self.bytes[stream as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were read.
+    pub fn received(&self, stream: Stream, bytes: usize) {
+        self.received[stream as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes of a stream that were read, or those that were passed on.
+    pub fn bytes(&self, stream: Stream, is_received: bool) -> u64 {
+        let bytes = if is_received { &self.received } else { &self.bytes };
+        bytes[stream as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn set_tcp(&self) {

@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// A server that serves each connection in the same way.
-pub(super) struct Peer {
-    pub(super) addr: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) addr: SocketAddr,
     serving: JoinHandle<()>,
 }
 
@@ -21,7 +21,7 @@ impl Drop for Peer {
 
 impl Peer {
     /// Serves each connection by `serve`.
-    pub(super) async fn new<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    pub(crate) async fn new<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -37,7 +37,7 @@ impl Peer {
     }
 
     /// Sends back what comes.
-    pub(super) async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::new(|mut stream| async move {
             let (mut read, mut write) = stream.split();
             // A client that breaks off is no failure of the server.
@@ -48,7 +48,7 @@ impl Peer {
     }
 
     /// Says something, then reads until the client has ended.
-    pub(super) async fn greeting(text: &'static [u8]) -> Self {
+    pub(crate) async fn greeting(text: &'static [u8]) -> Self {
         Self::new(move |mut stream| async move {
             if stream.write_all(text).await.is_ok() {
                 let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
@@ -59,29 +59,29 @@ impl Peer {
 }
 
 /// Bytes in which none of the first 64 KiB repeats in step.
-pub(super) fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }
 
 /// Tells two texts of bytes apart.
-pub(super) fn hash(bytes: &[u8]) -> (usize, u64) {
+pub(crate) fn hash(bytes: &[u8]) -> (usize, u64) {
     (bytes.len(), fnv1a(bytes))
 }
 
 /// Reads exactly that many bytes.
-pub(super) async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+pub(crate) async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await.unwrap();
     bytes
 }
 
 /// Closes with a reset.
-pub(super) fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     drop(stream);
 }
 
 /// An address at which nobody listens.
-pub(super) async fn free_port() -> SocketAddr {
+pub(crate) async fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -68,6 +68,7 @@ const RULE: &[&str] = &[
     "headers",
     "body_text",
     "forward",
+    "connection",
     "stream",
     "after",
     "close_after",

@@ -48,6 +48,7 @@ OPTIONS of add
   --grpc-status NAME  --grpc-message TEXT  --alert NAME
   --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
   --forward                  the request reaches its application, whose answer is lost
+  --connection               the whole connection ends, not only a stream of HTTP/2
   --stream upstream|downstream|both  --piece SIZE  --piece-jitter SIZE  --pause DURATION
   --wait DURATION  --close-after DURATION   of a TCP proxy: fields stream, after and the like
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION

@@ -4,7 +4,7 @@ use super::error::RuleError;
 use super::limits::{MAX_BODY_TEXT, MAX_HEADERS, MAX_HEADERS_SIZE};
 use super::mode::{Mode, ModeField};
 
-/// Headers, body and forwarding of a faulted answer.
+/// What a faulted answer carries, and what it does beside its mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultAnswer {
     /// Headers, with names in lower case, in order. They replace headers of the same name.
@@ -13,11 +13,13 @@ pub struct FaultAnswer {
     pub body_text: Option<String>,
     /// Whether the request is forwarded although its answer is lost.
     pub forward: bool,
+    /// Whether the connection ends, even if it carries concurrent requests (HTTP/2).
+    pub ends_connection: bool,
 }
 
 /// The default: no options.
 pub(super) static NO_OPTIONS: FaultAnswer =
-    FaultAnswer { headers: Vec::new(), body_text: None, forward: false };
+    FaultAnswer { headers: Vec::new(), body_text: None, forward: false, ends_connection: false };
 
 /// Headers that frame a message or belong to one connection (RFC 9110, 7.6.1; RFC 9112, 6): they would change what
 /// the mode does.
@@ -46,6 +48,7 @@ impl FaultAnswer {
             (ModeField::Headers, !self.headers.is_empty()),
             (ModeField::BodyText, self.body_text.is_some()),
             (ModeField::Forward, self.forward),
+            (ModeField::Connection, self.ends_connection),
         ] {
             if is_given && !mode.is_some_and(|mode| mode.info().takes(field)) {
                 return Err(match mode {

@@ -16,15 +16,15 @@ use hyper::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use self::corrupt::CorruptBody;
-use self::cut::{CutBody, CutFault};
+use self::cut::CutBody;
 use self::drip::DripBody;
 pub(super) use self::filling::Filling;
 use self::throttle::ThrottledBody;
-use super::stream;
+use super::stream::{self, BodyEnd};
 use crate::clock::Timer;
 use crate::engine::Engine;
 use crate::fault::{Draws, Mode};
-use crate::listener::ConnectionHandle;
+use crate::listener::{ConnectionHandle, Script, ScriptEnding};
 
 /// Called once when a fault takes effect.
 pub(super) type OnInjected = Box<dyn FnOnce() + Send>;
@@ -35,6 +35,8 @@ pub(super) struct BodyFault<'a> {
     pub(super) version: Version,
     /// The connection that the fault ends; absent in tests of a router.
     pub(super) connection: Option<ConnectionHandle>,
+    /// Whether it ends a connection of HTTP/2, too, not only the stream.
+    pub(super) ends_connection: bool,
     pub(super) timer: &'a Timer,
     /// Signals that all rules are stopped.
     pub(super) engine: &'a Engine,
@@ -72,25 +74,53 @@ impl BodyFault<'_> {
     }
 
     fn body(self, mode: &Mode, body: Body) -> Body {
-        let fault = match mode {
+        match mode {
             Mode::Drip { partial, over } => {
-                return Body::new(DripBody::new(body, partial.body, *over, self.timer, self.confirm));
+                Body::new(DripBody::new(body, partial.body, *over, self.timer, self.confirm))
             }
             Mode::Throttle { speed, .. } => {
-                return Body::new(ThrottledBody::new(body, *speed, self.timer, self.confirm));
+                Body::new(ThrottledBody::new(body, *speed, self.timer, self.confirm))
             }
             Mode::Corrupt { share, .. } => {
-                return Body::new(CorruptBody::new(body, *share, self.draws, self.confirm));
+                Body::new(CorruptBody::new(body, *share, self.draws, self.confirm))
             }
-            Mode::Truncate(_) => CutFault::Fin,
-            Mode::BodyHang(_) => CutFault::Hang,
-            Mode::BodyReset(_) => CutFault::Rst,
-            _ => CutFault::Malformed,
+            _ => {
+                let most = mode.partial().map_or(0, |partial| partial.body);
+                Body::new(CutBody::new(
+                    body,
+                    most,
+                    self.end(mode),
+                    matches!(mode, Mode::Malformed(_)),
+                    self.confirm,
+                ))
+            }
+        }
+    }
+
+    /// How a body ends that `mode` cuts off.
+    fn end(&self, mode: &Mode) -> BodyEnd {
+        let is_http2 = self.version == Version::HTTP_2;
+        let Some(connection) = &self.connection else { return BodyEnd::Reset(None) };
+        let ending = match mode {
+            Mode::Malformed(_) if is_http2 => {
+                return BodyEnd::Connection(connection.clone(), stream::malformed());
+            }
+            Mode::BodyHang(_) if is_http2 => {
+                connection.waits_forever();
+                return BodyEnd::Never(stream::stopped(self.engine));
+            }
+            Mode::Truncate(_) if is_http2 && !self.ends_connection => return BodyEnd::Early,
+            Mode::BodyReset(_) if is_http2 && !self.ends_connection => return BodyEnd::Reset(None),
+            Mode::Malformed(_) => ScriptEnding::Fin,
+            Mode::BodyHang(_) => ScriptEnding::Never,
+            Mode::BodyReset(_) => {
+                connection.expects_reset();
+                ScriptEnding::Rst
+            }
+            _ => ScriptEnding::BareFin,
         };
-        let most = mode.partial().map_or(0, |partial| partial.body);
-        // Over HTTP/1, stopping the rules ends the script.
-        let stopped = (self.version == Version::HTTP_2).then(|| stream::stopped(self.engine));
-        Body::new(CutBody::new(body, most, fault, self.version, self.connection, self.confirm, stopped))
+        let closing: &[u8] = if ending == ScriptEnding::Fin { b"not a size\r\n" } else { b"" };
+        BodyEnd::Connection(connection.clone(), Script { closing, ..stream::cut(ending) })
     }
 }
 

@@ -81,7 +81,8 @@ pub(super) async fn take_over(
     if connection.is_multiplexed()
         && let Some(mode) = rule.mode()
     {
-        match stream::effect(mode, &request_line.method, &in_flight.app.engine, script) {
+        let ended = rule.answer().ends_connection.then_some(&connection);
+        match stream::effect(mode, &request_line.method, &in_flight.app.engine, script, ended) {
             StreamEffect::Hang => {
                 in_flight.hang().await;
                 match in_flight.reset(StreamReset::Cancel).await {}
@@ -130,6 +131,7 @@ where
         method: &request_line.method,
         version: request_line.version,
         connection: in_flight.connection.clone(),
+        ends_connection: rule.answer().ends_connection,
         timer: &in_flight.app.timer,
         engine: &in_flight.app.engine,
         draws: injection.draws(),

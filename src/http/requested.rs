@@ -104,8 +104,8 @@ fn parse(place: &str, text: &str) -> Result<Rule, WrongRequest> {
             return Err(WrongRequest::new(place, name, &format!("is not one of {fields}")));
         }
         let value = match (name, value) {
-            ("forward", "true") => Value::Bool(true),
-            ("forward", "false") => Value::Bool(false),
+            ("forward" | "connection", "true") => Value::Bool(true),
+            ("forward" | "connection", "false") => Value::Bool(false),
             _ => value.into(),
         };
         if fields.insert(name.to_owned(), value).is_some() {

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use super::answer;
 use crate::engine::Engine;
 use crate::fault::{Mode, Partial};
-use crate::listener::{FILLING, Script, ScriptEnding, StreamReset};
+use crate::listener::{ConnectionHandle, FILLING, Script, ScriptEnding, StreamReset, Takeover};
 
 /// Time for the last bytes to reach the client before a reset: hyper discards what it has not sent yet.
 const LAST_BYTES: Duration = Duration::from_millis(20);
@@ -41,9 +41,23 @@ pub(super) enum StreamEffect {
     Connection(Script),
 }
 
-/// The effect of `mode` on a stream; `script` is its effect on an HTTP/1 connection.
-pub(super) fn effect(mode: &Mode, method: &Method, engine: &Engine, script: Script) -> StreamEffect {
+/// The effect of `mode` on a stream; `script` is its effect on an HTTP/1 connection. With `ended`, the connection
+/// ends, too.
+pub(super) fn effect(
+    mode: &Mode,
+    method: &Method,
+    engine: &Engine,
+    script: Script,
+    ended: Option<&ConnectionHandle>,
+) -> StreamEffect {
     let partial = |partial: &Partial, end| StreamEffect::Answer(partial_answer(*partial, end, method));
+    match (mode, ended) {
+        (Mode::Close | Mode::Reset, Some(_)) => return StreamEffect::Connection(script),
+        (Mode::Truncate(body) | Mode::BodyReset(body), Some(connection)) => {
+            return partial(body, BodyEnd::Connection(connection.clone(), cut(script.ending)));
+        }
+        _ => {}
+    }
     match mode {
         Mode::Hang => StreamEffect::Hang,
         Mode::Close => StreamEffect::Reset(StreamReset::Cancel),
@@ -65,6 +79,11 @@ pub(super) fn malformed() -> Script {
         ending: ScriptEnding::Fin,
         has_head: false,
     }
+}
+
+/// Ends the connection after a part of a body.
+pub(super) fn cut(ending: ScriptEnding) -> Script {
+    Script { opening: Bytes::new(), filling: 0, closing: b"", ending, has_head: true }
 }
 
 /// Resolves when all rules are stopped.
@@ -94,6 +113,10 @@ pub(super) enum BodyEnd {
     Reset(Option<Pin<Box<Sleep>>>),
     /// When the client gives up or all rules are stopped.
     Never(Stopped),
+    /// With the connection, after the bytes before it.
+    Connection(ConnectionHandle, Script),
+    /// With the connection, which was told so.
+    HandedOver,
 }
 
 impl BodyEnd {
@@ -107,6 +130,13 @@ impl BodyEnd {
                 .poll(cx)
                 .map(|()| Some(StreamReset::InternalError.error())),
             Self::Never(stopped) => stopped.as_mut().poll(cx).map(|()| Some(StreamReset::Cancel.error())),
+            Self::HandedOver => Poll::Pending,
+            Self::Connection(..) => {
+                if let Self::Connection(connection, script) = std::mem::replace(self, Self::HandedOver) {
+                    connection.hand_over(Takeover { script, report: Box::new(|_| {}) });
+                }
+                Poll::Pending
+            }
         }
     }
 }

@@ -1,21 +1,22 @@
-//! What faulted answers carry: `headers`, `body_text`, `forward`.
+//! What faulted answers carry and do: `headers`, `body_text`, `forward`, `connection`.
 
 use serde_json::Value;
 
 use super::reader::{FieldReader, Fields};
-use crate::fault::FaultAnswer;
+use crate::fault::{FaultAnswer, ModeField};
 use crate::plan::error::Reason;
 
 /// Reads the fields; whether they go with the mode, the rule says.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> FaultAnswer {
-    let forward = match fields.get("forward") {
+    let mut is_set = |field: ModeField| match fields.get(field.name()) {
         None => false,
-        Some(Value::Bool(forward)) => *forward,
+        Some(Value::Bool(set)) => *set,
         Some(other) => {
-            reader.fail_value("forward", other, Reason::Expected("true or false"));
+            reader.fail_value(field.name(), other, Reason::Expected("true or false"));
             false
         }
     };
+    let (forward, ends_connection) = (is_set(ModeField::Forward), is_set(ModeField::Connection));
     let body_text = match fields.get("body_text") {
         None => None,
         Some(Value::String(text)) => Some(text.clone()),
@@ -25,7 +26,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> FaultAnswer
         }
     };
     let headers = fields.get("headers").map(|value| headers(reader, value)).unwrap_or_default();
-    FaultAnswer { headers, body_text, forward }
+    FaultAnswer { headers, body_text, forward, ends_connection }
 }
 
 /// A mapping of names to a value or a list of values.

@@ -154,7 +154,8 @@ fn an_answer_has_headers_a_text_and_a_way_on() {
     );
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let headers = vec![header("retry-after", "5"), header("set-cookie", "a"), header("set-cookie", "b")];
-    let expected = FaultAnswer { headers, body_text: Some("{}".to_owned()), forward: true };
+    let expected =
+        FaultAnswer { headers, body_text: Some("{}".to_owned()), forward: true, ends_connection: false };
     assert_eq!(rule.answer(), &expected);
     assert_eq!(read_rule(&write_rule(&rule), "").unwrap(), rule);
 }

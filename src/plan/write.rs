@@ -47,10 +47,11 @@ pub fn write_rule(rule: &Rule) -> Value {
                 for (name, value) in mode_fields(mode) {
                     put(name, Some(value));
                 }
-                let FaultAnswer { headers, body_text, forward } = rule.answer();
+                let FaultAnswer { headers, body_text, forward, ends_connection } = rule.answer();
                 put("headers", (!headers.is_empty()).then(|| write_headers(headers)));
                 put("body_text", body_text.as_deref().map(Value::from));
                 put("forward", forward.then_some(true.into()));
+                put("connection", ends_connection.then_some(true.into()));
             }
             super::connection::write(rule.on_connection(), &mut fields);
         }
@@ -163,6 +164,7 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
             ModeField::Headers
             | ModeField::BodyText
             | ModeField::Forward
+            | ModeField::Connection
             | ModeField::Alert
             | ModeField::Stream
             | ModeField::After

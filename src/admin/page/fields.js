@@ -19,7 +19,7 @@ const LABELS = {
   "when.starts.after": "After starts", "when.starts.for": "For starts", "when.starts.every": "Every starts",
   "match.path": "Path", "match.method": "Method", "match.host": "Host", "match.headers": "Headers", "match.query": "Query",
   grpc_status: "gRPC status", grpc_message: "gRPC message", body_text: "Body text", headers: "Answer headers",
-  allow_node_pressure: "Allow node pressure", pods: "Pods", forward: "Forward first",
+  allow_node_pressure: "Allow node pressure", pods: "Pods", forward: "Forward first", connection: "Whole connection",
 };
 
 export const label = (path) => LABELS[path] || path[0].toUpperCase() + path.slice(1).replaceAll("_", " ");

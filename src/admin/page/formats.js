@@ -61,7 +61,7 @@ export const faultAdd = (rule) => {
     for (const [name, item] of Object.entries(value)) {
       const at = path ? `${path}.${name}` : name;
       if (item === undefined || at === "target" || at === "ttl") continue;
-      if (at === "forward" || at === "allow_node_pressure") { if (item) words.push(`--${at.replaceAll("_", "-")}`); }
+      if (["forward", "connection", "allow_node_pressure"].includes(at)) { if (item) words.push(`--${at.replaceAll("_", "-")}`); }
       else if (at === "match.method") add("method", list(item).join(","));
       else if (at === "match.headers") for (const [header, text] of Object.entries(item)) add("header", text === "*" ? header : `${header}:${text}`);
       else if (at === "match.query") for (const [key, text] of Object.entries(item)) add("query", text === "*" ? key : `${key}=${text}`);

@@ -71,6 +71,7 @@ export const effect = (rule) => {
     else parts.push([rule.mode, ...of.map((field) => (field === "status" || field === "grpc_status" ? rule[field] : `${field} ${rule[field]}`))].join(" "));
   }
   if (rule.forward) parts.push("after forwarding");
+  if (rule.connection) parts.push("ending the connection");
   return parts.join(", then ") || "nothing";
 };
 

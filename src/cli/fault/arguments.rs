@@ -133,7 +133,7 @@ impl Raw {
             let _ = parser.optional_value();
             return Err(option(self, format!("--{long}")));
         }
-        if let (Some(path), "forward") = (field, long) {
+        if let (Some(path), "forward" | "connection") = (field, long) {
             self.given.push(format!("--{long}"));
             fields::set(&mut self.rule, long, path, String::new());
             return Ok(());

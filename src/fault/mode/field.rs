@@ -48,6 +48,8 @@ pub enum ModeField {
     BodyText,
     /// `forward`: whether the request is forwarded anyway.
     Forward,
+    /// `connection`: whether the whole connection ends, not only a stream of HTTP/2.
+    Connection,
     /// `alert`: the alert of a handshake that fails.
     Alert,
     /// `stream`: the direction in which a connection is acted on.
@@ -70,7 +72,7 @@ impl ModeField {
         [Self::Stream, Self::After, Self::CloseAfter, Self::Piece, Self::PieceJitter, Self::Pause];
 
     /// All fields of modes on requests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Status,
         Self::Location,
         Self::Body,
@@ -82,6 +84,7 @@ impl ModeField {
         Self::Headers,
         Self::BodyText,
         Self::Forward,
+        Self::Connection,
         Self::Alert,
     ];
 
@@ -99,6 +102,7 @@ impl ModeField {
             Self::Headers => "headers",
             Self::BodyText => "body_text",
             Self::Forward => "forward",
+            Self::Connection => "connection",
             Self::Alert => "alert",
             Self::Stream => "stream",
             Self::After => "after",

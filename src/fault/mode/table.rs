@@ -151,6 +151,10 @@ pub const MODES: &[&ModeInfo] = &[
 /// Fields of modes that send no HTTP answer.
 const FORWARD: &[ModeField] = &[ModeField::Forward];
 
+/// Fields of modes that end a body before its end.
+const CUT: &[ModeField] =
+    &[ModeField::Status, ModeField::Body, ModeField::Headers, ModeField::BodyText, ModeField::Connection];
+
 /// Defaults of most modes: no fields, no status, no complete answer, one request per probe.
 const NO_ANSWER: ModeInfo = ModeInfo {
     name: "",
@@ -223,7 +227,7 @@ pub(super) const HANG: ModeInfo = ModeInfo {
 pub(super) const CLOSE: ModeInfo = ModeInfo {
     name: "close",
     acts_on: ActsOn::Requests(|_| Mode::Close),
-    fields: FORWARD,
+    fields: &[ModeField::Forward, ModeField::Connection],
     client: "FIN, no response",
     http2: "RST_STREAM (CANCEL)",
     grpc: "RST_STREAM (CANCEL): CANCELLED",
@@ -236,7 +240,7 @@ pub(super) const CLOSE: ModeInfo = ModeInfo {
 pub(super) const RESET: ModeInfo = ModeInfo {
     name: "reset",
     acts_on: ActsOn::Requests(|_| Mode::Reset),
-    fields: FORWARD,
+    fields: &[ModeField::Forward, ModeField::Connection],
     client: "RST, no response",
     http2: "RST_STREAM (INTERNAL_ERROR)",
     grpc: "RST_STREAM (INTERNAL_ERROR): INTERNAL",
@@ -260,6 +264,7 @@ pub(super) const GARBAGE: ModeInfo = ModeInfo {
 pub(super) const TRUNCATE: ModeInfo = ModeInfo {
     name: "truncate",
     acts_on: ActsOn::Requests(|parts| Mode::Truncate(parts.partial())),
+    fields: CUT,
     client: "`status`, `body` bytes of a longer body, FIN",
     http2: "`status`, `body` bytes of a longer body, END_STREAM",
     grpc: "less than a message, no trailers: INTERNAL, or UNKNOWN in grpcio",
@@ -283,6 +288,7 @@ pub(super) const BODY_HANG: ModeInfo = ModeInfo {
 pub(super) const BODY_RESET: ModeInfo = ModeInfo {
     name: "body-reset",
     acts_on: ActsOn::Requests(|parts| Mode::BodyReset(parts.partial())),
+    fields: CUT,
     client: "`status`, `body` bytes, RST",
     http2: "`status`, `body` bytes, RST_STREAM (INTERNAL_ERROR)",
     grpc: "less than a message, RST_STREAM (INTERNAL_ERROR): INTERNAL",

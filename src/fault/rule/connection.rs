@@ -63,6 +63,7 @@ impl Rule {
             ("headers", !self.answer().headers.is_empty()),
             ("body_text", self.answer().body_text.is_some()),
             ("forward", self.answer().forward),
+            ("connection", self.answer().ends_connection),
         ];
         match not_possible.into_iter().find(|(_, given)| *given) {
             Some((field, _)) => Err(RuleError::NotOnTcp(field)),

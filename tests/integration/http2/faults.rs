@@ -105,6 +105,58 @@ async fn garbage_and_malformed_end_the_connection_and_count_each_lost_stream_onc
 }
 
 #[tokio::test]
+async fn with_connection_true_the_connection_ends_and_each_lost_stream_counts_once() {
+    for (fields, body) in [
+        ("mode: close", None),
+        ("mode: reset", None),
+        ("mode: truncate, status: 200, body: 30", Some(30)),
+        ("mode: body-reset, status: 200, body: 30", Some(30)),
+        ("mode: truncate, status: 200, body: 5, body_text: drilled", Some(5)),
+    ] {
+        let service = service(&format!("{fields}, connection: true")).await;
+        let mut client = Client::connect(&service).await;
+        let waiting = client.send(request("/startupz")).await.unwrap();
+        let error = if let Some(size) = body {
+            let answer = client.get("/healthz").await.unwrap();
+            assert_eq!((answer.head.status(), answer.body.len()), (StatusCode::OK, size), "{fields}");
+            answer.end.unwrap_err()
+        } else {
+            client.head("/healthz").await.unwrap_err()
+        };
+        assert!(!error.is_reset(), "{fields}: the stream has no end of its own: {error:?}");
+        assert!(waiting.await.is_err(), "{fields}");
+        let ended = client.ended().await;
+        assert_eq!(ended.is_err(), fields.contains("reset"), "{fields}: {ended:?}");
+        eventually("each stream is counted", || async {
+            let answered = service.metric("probesim_requests_total", &["liveness", "code=\"200\""]).await;
+            none(&service, "startup").await == 1.0
+                && (answered, none(&service, "liveness").await)
+                    == if body.is_some() { (1.0, 0.0) } else { (0.0, 1.0) }
+        })
+        .await;
+        assert_eq!(service.metric("probesim_clients_gone_total", &[]).await, 0.0, "{fields}");
+        assert_eq!(
+            service.metric("probesim_faults_injected_total", &["fault=\"drill\""]).await,
+            1.0,
+            "{fields}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn over_http_1_connection_true_changes_nothing() {
+    for (fields, end) in [
+        ("mode: close", End::Fin),
+        ("mode: reset", End::Reset),
+        ("mode: truncate, body: 3", End::Fin),
+        ("mode: body-reset, body: 3", End::Reset),
+    ] {
+        let service = service(&format!("{fields}, connection: true")).await;
+        assert_eq!(service.get("/healthz").await.end, end, "{fields}");
+    }
+}
+
+#[tokio::test]
 async fn head_requests_have_no_body_to_cut() {
     let service = service("mode: body-reset, status: 200, body: 10").await;
     let mut client = Client::connect(&service).await;

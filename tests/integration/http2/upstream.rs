@@ -63,6 +63,25 @@ async fn bodies_and_trailers_go_both_ways() {
 }
 
 #[tokio::test]
+async fn with_connection_true_a_part_of_the_applications_body_comes_before_the_end() {
+    for mode in ["truncate", "body-reset"] {
+        let plan =
+            format!("{{faults: [{{name: cut, target: traffic, mode: {mode}, body: 2, connection: true}}]}}");
+        let (url, _task) = application(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napp").await;
+        let service = Service::start(&[("UPSTREAM", &url), ("FAULTS", &plan)]).await;
+        let mut client = Client::connect(&service).await;
+        let answer = client.get("/x").await.unwrap();
+        assert_eq!(
+            (answer.body.as_slice(), answer.end.unwrap_err().is_reset()),
+            (&b"ap"[..], false),
+            "{mode}"
+        );
+        let ended = client.ended().await;
+        assert_eq!(ended.is_err(), mode == "body-reset", "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_reset_spares_the_application() {
     let plan = "{faults: [{name: drill, target: traffic, mode: close}]}";
     let service = Service::start(&[("UPSTREAM", "http://127.0.0.1:9"), ("FAULTS", plan)]).await;

@@ -22,6 +22,7 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("answer-header", &["headers"]),
     ("body-text", &["body_text"]),
     ("forward", &["forward"]),
+    ("connection", &["connection"]),
     ("stream", &["stream"]),
     ("wait", &["after"]),
     ("close-after", &["close_after"]),
@@ -94,7 +95,7 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
             }
             headers.into()
         }
-        "forward" => true.into(),
+        "forward" | "connection" => true.into(),
         "pods" if !value.contains('%') => value.split(',').map(|item| number(item.trim())).collect(),
         "name" | "body-text" | "grpc-message" | "path" | "host" => value.into(),
         _ => number(&value),

@@ -13,6 +13,7 @@ mod connect;
 mod error;
 mod forward;
 mod headers;
+mod memory;
 mod own;
 mod pool;
 mod shared;

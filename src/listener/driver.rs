@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -155,14 +155,22 @@ impl Driver {
     }
 }
 
-/// Whether the client has left; if not, the task is woken when there is input. hyper does not check while another
-/// request is in its buffer.
+/// Whether the client has left; if not, the task is woken when there is input. What a client has sent ahead hides its
+/// end from a peek, but not from the reactor; then nothing wakes the task, which looks again with its next timer.
 fn has_left(socket: &Socket, state: &ConnectionState, cx: &mut Context<'_>) -> bool {
-    match socket.poll_peek_end(cx) {
-        Poll::Ready(Ok(has_ended)) => has_ended && !state.may_half_close(),
-        Poll::Ready(Err(_)) => true,
+    let has_ended = match socket.poll_peek_end(cx) {
+        Poll::Ready(Ok(false)) => is_read_closed(socket.tcp(), cx),
+        Poll::Ready(Ok(true)) => true,
+        Poll::Ready(Err(_)) => return true,
         Poll::Pending => false,
-    }
+    };
+    has_ended && !state.may_half_close()
+}
+
+/// Whether the peer has ended its side, although there are bytes of it to read.
+fn is_read_closed(tcp: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let ready = pin!(tcp.ready(Interest::READABLE)).poll(cx);
+    matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
 /// Waits until the client has closed a connection that is not read.

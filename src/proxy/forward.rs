@@ -1,10 +1,9 @@
 //! One request, to the upstream and back.
 
+mod http1;
 mod multiplexed;
 mod repeat;
 
-use std::error::Error as _;
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,20 +12,19 @@ use std::time::Duration;
 use axum::body::Body;
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::body::{Download, Flow, Lease, Progress, Upload};
+use super::body::{Download, Lease, Progress, Upload};
 use super::connect::{self, Source};
 use super::error::{ForwardError, Refusal};
 use super::headers::{self, Pseudonym, RequestHop};
+use super::memory::{Flow, REQUEST_MEMORY};
 use super::own::OwnListeners;
-use super::pool::{Pool, Pooled};
+use super::pool::Pool;
 use super::shared::Shared;
 use super::stream::UpstreamStream;
 use super::tunnel;
@@ -36,15 +34,7 @@ use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtoco
 use crate::listener::budget::Reservation;
 use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
-use repeat::{copy, is_idempotent};
-
-/// The most that is buffered of an answer: its head has to fit, and of its body so much is read before the client has
-/// taken it.
-pub(super) const MAX_BUFFER: usize = 64 << 10;
-
-/// Memory of an ordinary request beyond that of its client's connection: the connection to the upstream with its buffers
-/// and the kernel's.
-pub(super) const REQUEST_MEMORY: usize = 28 << 10;
+use repeat::is_idempotent;
 
 /// How long an idle connection may take to end that makes room for another.
 const ROOM: Duration = Duration::from_millis(100);
@@ -182,7 +172,7 @@ impl Inner {
                 (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
             }
             UpstreamProtocol::Http2 => {
-                let sending = self.send_multiplexed(request, &manner, told).await;
+                let sending = Box::pin(self.send_multiplexed(request, &manner, told)).await;
                 let (response, stream) = sending.map_err(|error| refused(error, sent.as_deref()))?;
                 (response, Lease::Stream { _stream: stream })
             }
@@ -241,54 +231,6 @@ impl Inner {
         (Some(progress), told)
     }
 
-    /// Sends a request over an idle connection or a new one. One that may be repeated is so once, if an idle connection
-    /// turns out to have ended.
-    async fn send(
-        &self,
-        mut request: Request<Body>,
-        manner: &Manner,
-        client: Option<&ConnectionHandle>,
-        told: Option<oneshot::Receiver<()>>,
-    ) -> Result<(Response<Incoming>, Pooled), ForwardError> {
-        let late = self.late(told);
-        tokio::pin!(late);
-        // A change of protocol takes the connection away for good.
-        while let Some(mut pooled) =
-            if manner.upgrade { None } else { self.pool.take(manner.source, client, manner.repeatable) }
-        {
-            if pooled.sender.ready().await.is_err() {
-                continue;
-            }
-            let copy = manner.repeatable.then(|| copy(&request));
-            let sent = tokio::select! {
-                biased;
-                sent = pooled.sender.try_send_request(request) => sent,
-                error = &mut late => return Err(error),
-            };
-            match sent {
-                Ok(response) => return Ok((response, pooled)),
-                Err(mut error) => match (error.take_message(), copy) {
-                    // It has not been sent at all.
-                    (Some(unsent), _) => request = unsent,
-                    (None, Some(copy)) if !error.error().is_parse() => {
-                        request = copy;
-                        break;
-                    }
-                    _ => return Err(failure(error.error())),
-                },
-            }
-        }
-        let (mut pooled, connection) = self.connect(manner.source, client).await?;
-        tokio::spawn(connection);
-        tokio::select! {
-            biased;
-            sent = pooled.sender.send_request(request) => {
-                sent.map(|response| (response, pooled)).map_err(|error| failure(&error))
-            }
-            error = &mut late => Err(error),
-        }
-    }
-
     /// Ends when the upstream is late.
     async fn late(&self, told: Option<oneshot::Receiver<()>>) -> ForwardError {
         let Some(time) = self.options.timeout else { return std::future::pending().await };
@@ -297,28 +239,6 @@ impl Inner {
         }
         sleep(time).await;
         ForwardError::Timeout(time)
-    }
-
-    /// A new connection, and the task that moves it.
-    async fn connect(
-        &self,
-        source: Source,
-        client: Option<&ConnectionHandle>,
-    ) -> Result<(Pooled, impl Future<Output = ()> + Send + use<>), ForwardError> {
-        let (stream, place) = self.open(source).await?;
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_buf_size(MAX_BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failure(&error))?;
-        let pooled = Pooled { sender, source, owner: client.cloned(), born: Instant::now(), memory: None };
-        let task = async move {
-            let _place = place;
-            // What went wrong is told to the request.
-            let _ = connection.with_upgrades().await;
-        };
-        Ok((pooled, task))
     }
 
     /// A connection on which nothing has been said, and its place.
@@ -389,14 +309,4 @@ fn refused(error: ForwardError, sent: Option<&Progress>) -> ForwardError {
         ForwardError::Client if sent.is_some_and(Progress::is_refused) => ForwardError::Memory,
         error => error,
     }
-}
-
-/// What an error of a connection means.
-fn failure(error: &hyper::Error) -> ForwardError {
-    if error.is_parse() {
-        let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        return ForwardError::Invalid(detail);
-    }
-    // hyper calls the body of the request its user's.
-    if error.is_user() { ForwardError::Client } else { ForwardError::Closed }
 }

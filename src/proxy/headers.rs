@@ -38,6 +38,11 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
+/// Whether `Connection` says something of the connection itself by this, or names what is removed in any case.
+fn is_option(name: &[u8]) -> bool {
+    ["keep-alive", "close", "upgrade"].iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes()))
+}
+
 /// The name under which a forwarder finds its own requests again.
 #[derive(Clone, Debug)]
 pub(super) struct Pseudonym(HeaderValue);
@@ -59,7 +64,10 @@ impl Pseudonym {
     }
 
     fn sign(&self, headers: &mut HeaderMap) {
-        append(headers, &CDN_LOOP, self.0.as_bytes());
+        match headers.entry(&CDN_LOOP) {
+            Entry::Vacant(first) => drop(first.insert(self.0.clone())),
+            Entry::Occupied(_) => append(headers, &CDN_LOOP, self.0.as_bytes()),
+        }
     }
 }
 
@@ -248,8 +256,10 @@ fn remove_hop(headers: &mut HeaderMap) {
             .get_all(CONNECTION)
             .iter()
             .flat_map(list)
+            // What most name is removed in any case, and no field.
+            .filter(|name| !is_option(name))
             .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .filter(|name| !is_protected(name) && name != "close")
+            .filter(|name| !is_protected(name))
             .collect();
         headers.remove(CONNECTION);
         for name in named {
@@ -263,9 +273,7 @@ fn remove_hop(headers: &mut HeaderMap) {
 
 fn tell_client(headers: &mut HeaderMap, client: IpAddr) {
     let client = client.to_canonical();
-    let mut text = [0; 64];
-    let shown = shown(&mut text, client);
-    append(headers, &X_FORWARDED_FOR, shown);
+    append(headers, &X_FORWARDED_FOR, client.to_string().as_bytes());
     if headers.contains_key(FORWARDED) {
         let element = match client {
             IpAddr::V4(ip) => format!("for={ip};proto=http"),
@@ -281,14 +289,6 @@ fn tell_client(headers: &mut HeaderMap, client: IpAddr) {
     {
         headers.insert(X_FORWARDED_HOST.clone(), host);
     }
-}
-
-fn shown(text: &mut [u8; 64], ip: IpAddr) -> &[u8] {
-    use std::io::Write;
-    let mut cursor = std::io::Cursor::new(&mut text[..]);
-    let _ = write!(cursor, "{ip}");
-    let length = cursor.position() as usize;
-    &text[..length]
 }
 
 /// Adds an entry to a list. The list becomes one line, since some readers look at the first line alone.

@@ -77,6 +77,8 @@ impl Connection {
             // Its timer would continue in a frozen connection, and apply the head limit to idle ones.
             .header_read_timeout(None)
             .preserve_header_case(self.service.transparent)
+            // The connection's task notices a client that leaves. hyper would take a second buffer to look for it.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), handler);
         Driver::Http1(Box::new(connection))
     }

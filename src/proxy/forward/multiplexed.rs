@@ -17,9 +17,11 @@ use socket2::SockRef;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Inner, MAX_BUFFER, Manner, copy};
+use super::repeat::copy;
+use super::{Inner, Manner};
 use crate::proxy::connect::Source;
 use crate::proxy::error::ForwardError;
+use crate::proxy::memory::MAX_BUFFER;
 use crate::proxy::shared::{MAX_STREAMS, Stream};
 use crate::proxy::stream::UpstreamStream;
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .sections import proxy
 from .services import AXUM, GO, OURS, OURS_TEN
 from .stats import number
 from .table import markdown
@@ -22,6 +23,7 @@ class Goal:
 
 
 KEEP, EACH = ("cost", "keep-alive"), ("cost", "one connection per request")
+PROXY = ("proxy", OURS)
 
 GOALS = [
     Goal("binary", 3.0, ("footprint", OURS, "binary"), unit="MB", scale=1e-6),
@@ -44,6 +46,14 @@ GOALS = [
     Goal("connection never used, to bare axum", 1.0, ("footprint", OURS, "unused"), ("footprint", AXUM, "unused")),
     Goal("connection idle after a request, to bare axum", 0.5, ("footprint", OURS, "rested"),
          ("footprint", AXUM, "rested")),
+    Goal("proxied request, CPU, to HAProxy", 1.3, (*PROXY, "cpu_us"), ("proxy", proxy.HAPROXY, "cpu_us")),
+    Goal("proxied request, CPU, to Envoy", 0.5, (*PROXY, "cpu_us"), ("proxy", proxy.ENVOY, "cpu_us")),
+    Goal("proxied request, ten rules to none", 1.1, ("proxy", proxy.TEN, "cpu_us"), (*PROXY, "cpu_us")),
+    Goal("proxied request, time added, to HAProxy", 1.3, (*PROXY, "added_us"), ("proxy", proxy.HAPROXY, "added_us")),
+    Goal("proxied body, CPU per GB, to HAProxy", 1.2, (*PROXY, "cpu_per_gb"), ("proxy", proxy.HAPROXY, "cpu_per_gb")),
+    Goal("proxy, resident, idle", 2.5, (*PROXY, "idle"), unit="MiB", scale=1 / 1024),
+    Goal("proxied request that waits, resident", 25.0, (*PROXY, "waiting"), unit="KiB"),
+    Goal("proxied request, 50 ms", 0.3, ("proxy", proxy.LATE, "error_us"), unit="ms", scale=1e-3),
 ]
 
 

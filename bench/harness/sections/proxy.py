@@ -1,4 +1,4 @@
-"""What a proxy in front of nginx costs, beside HAProxy."""
+"""What a proxy in front of nginx costs, beside HAProxy and Envoy."""
 
 import contextlib
 import http.client
@@ -17,7 +17,7 @@ from ..table import markdown
 TITLE = "An application behind it"
 
 CONNECTIONS = 32
-TEN, LATE, PEER = f"{OURS}, ten rules", f"{OURS}, 50 ms", "HAProxy"
+TEN, LATE, HAPROXY, ENVOY = f"{OURS}, ten rules", f"{OURS}, 50 ms", "HAProxy", "Envoy"
 LARGE_BYTES = 1 << 30
 DELAY_MS = 50
 WAITING = 1_000
@@ -54,10 +54,18 @@ def haproxy(behind):
     return server.running([machine.tool("haproxy"), "-db", "-f", rendered("proxy.cfg", port, UPSTREAM=behind.port)], port)
 
 
+def envoy(behind):
+    port = server.free_port()
+    file = rendered("envoy-proxy.yaml", port, UPSTREAM=behind.port)
+    return server.running([machine.envoy(), "-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "off"], port)
+
+
 def run(context):
     proxies = {OURS: ours, TEN: lambda behind: ours(behind, FAULTS=TEN_RULES)}
     if machine.tool("haproxy"):
-        proxies[PEER] = haproxy
+        proxies[HAPROXY] = haproxy
+    if machine.envoy():
+        proxies[ENVOY] = envoy
     samples = Samples()
     with upstream() as behind:
         for name in context.interleaved(proxies):

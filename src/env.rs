@@ -7,6 +7,7 @@ mod faults;
 mod groups;
 mod inline;
 mod latency;
+mod other_names;
 mod proxies;
 mod raw;
 mod reader;

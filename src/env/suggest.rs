@@ -1,5 +1,6 @@
 //! Finds the variable that a misspelt name means.
 
+use super::other_names::{OTHER_NAMES, PREFIXED_NAMES};
 use super::variables::{VARIABLES, prefix};
 use super::warning::WarningKind;
 use crate::fault::Target;
@@ -77,6 +78,10 @@ fn prefixed(upper: &str, is_meant: impl Fn(&str, &str) -> bool) -> Option<Warnin
 }
 
 fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
+    let other = other_name(upper);
+    if let Some(candidate) = ours.iter().find(|candidate| Some(candidate.name) == other.as_deref()) {
+        return Some(candidate.name);
+    }
     let stem = upper.rsplit_once('_').filter(|(_, tail)| TAILS.contains(tail)).map(|(stem, _)| stem);
     for name in [Some(upper), stem].into_iter().flatten() {
         let exact = ours.iter().find(|candidate| candidate.name == name);
@@ -93,6 +98,20 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
         .filter(|candidate| is_misspelling(upper, candidate.name))
         .min_by_key(|candidate| strsim::osa_distance(upper, candidate.name))
         .map(|candidate| candidate.name)
+}
+
+/// The variable that people mean by a name that resembles none of ours.
+fn other_name(upper: &str) -> Option<String> {
+    let meant = |names: &[(&str, &str)], name: &str| {
+        names.iter().find(|(other, _)| *other == name).map(|(_, ours)| (*ours).to_owned())
+    };
+    meant(OTHER_NAMES, upper).or_else(|| {
+        Target::ALL.into_iter().find_map(|target| {
+            let rest = upper.strip_prefix(prefix(target))?;
+            let ours = meant(OTHER_NAMES, rest).or_else(|| meant(PREFIXED_NAMES, rest))?;
+            Some([prefix(target), &ours].concat())
+        })
+    })
 }
 
 /// Whether a name of several words is the beginning of a longer one, as `FAIL_AFTER` is of `FAIL_AFTER_TIME`.
@@ -156,6 +175,21 @@ mod tests {
             ("LOGLEVEL", "LOG_LEVEL"),
             ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
             ("MAX_HEAD", "MAX_HEAD_SIZE"),
+            ("UPSTREAM_URL", "UPSTREAM"),
+            ("UPSTREAM_ADDRESS", "UPSTREAM"),
+            ("UPSTREAM_PORT", "UPSTREAM"),
+            ("PROXY", "PROXIES"),
+            ("TLS_CERT", "TLS_CERT_FILE"),
+            ("TLS_CRT", "TLS_CERT_FILE"),
+            ("TLS_CA_FILE", "TLS_CLIENT_CA_FILE"),
+            ("TLS_ENABLED", "TLS"),
+            ("GRPC_PORT", "PORT"),
+            ("GRPC_STATUS", "FAILURE_GRPC_STATUS"),
+            ("LIVENESS_GRPC_STATUS", "LIVENESS_FAILURE_GRPC_STATUS"),
+            ("ADMIN_PORT", "ADMIN_ADDRESS"),
+            ("READINESS_DELAY", "READINESS_LATENCY"),
+            ("LIVENESS_STATUS", "LIVENESS_FAILURE_STATUS"),
+            ("TRAFFIC_PATH", "TRAFFIC_PATHS"),
         ] {
             let expected = format!("unknown variable, ignored; did you mean {meant}?");
             assert_eq!(diagnosis(name), Some(expected), "{name}");
@@ -175,6 +209,18 @@ mod tests {
             let expected =
                 format!("ignored: {variable} does not take the prefix {prefix}; did you mean {variable}?");
             assert_eq!(diagnosis(name), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_other_name_is_none_of_ours_and_means_one_that_is() {
+        let names = names();
+        for (other, ours) in OTHER_NAMES {
+            assert!(
+                names.iter().any(|name| name == ours) && names.iter().all(|name| name != other),
+                "{other}"
+            );
+            assert_eq!(diagnosis(other), Some(format!("unknown variable, ignored; did you mean {ours}?")));
         }
     }
 
@@ -252,6 +298,12 @@ mod tests {
             "AWS_REGION",
             "LOG",
             "SEED_URL",
+            "STATE_DIRECTORY",
+            "DELAY",
+            "STATUS",
+            "HTTPS_PORT",
+            "GRPC_VERBOSITY",
+            "GRPC_PROXY",
             "NO_COLOR",
             "COLORTERM",
         ] {

@@ -137,6 +137,42 @@ fn variables_of_services_neither_count_as_ours_nor_warn() {
 }
 
 #[test]
+fn a_service_may_have_any_name_of_ours() {
+    let services = [
+        "UPSTREAM",
+        "UPSTREAM_PORT",
+        "LIVENESS",
+        "PROXY",
+        "PROXIES",
+        "PORT",
+        "ADMIN",
+        "TLS",
+        "GRPC",
+        "FAILURE",
+    ];
+    for service in services {
+        let link = |(end, value): (&str, &str)| (format!("{service}_{end}"), value.to_owned());
+        let links = [
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("SERVICE_PORT", "8080"),
+            ("SERVICE_PORT_HTTP_ADMIN", "8080"),
+            ("PORT", "tcp://10.0.0.1:8080"),
+            ("PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("PORT_8080_TCP_PROTO", "tcp"),
+            ("PORT_8080_TCP_PORT", "8080"),
+            ("PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("PORT_53_UDP_ADDR", "fd00::1"),
+        ];
+        let links: Vec<_> =
+            links.map(link).into_iter().chain([("STRICT".to_owned(), "1".to_owned())]).collect();
+        let pairs: Vec<(&str, &str)> =
+            links.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let loaded = loaded(&pairs);
+        assert_eq!((loaded.warnings, loaded.config.upstream), (Vec::new(), None), "{service}");
+    }
+}
+
+#[test]
 fn a_scalar_of_the_plan_that_yaml_1_1_reads_differently_is_a_warning() {
     assert_eq!(loaded(&[("FAULTS", "seed: 010")]).config.seed.seed, Some(10));
     assert_eq!(

@@ -1,17 +1,21 @@
 //! Where the API server is, and who asks.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use hyper::Uri;
 use thiserror::Error;
+
+use crate::file::{self, FileError};
 
 /// Where Kubernetes mounts token, CA and namespace of the service account.
 pub const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The namespace where nothing says another one.
 const DEFAULT_NAMESPACE: &str = "default";
+
+/// The largest file of a token or a namespace that is read, in bytes.
+const MAX_FILE: usize = 64 << 10;
 
 /// How the API server is reached.
 #[derive(Clone, Debug)]
@@ -107,15 +111,19 @@ impl Access {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base)
     }
 
-    /// The current token; `None` without a file.
-    pub(super) fn current_token(&self) -> Option<String> {
-        let token = fs::read_to_string(self.token.as_ref()?).ok()?;
-        Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+    /// The current token; `None` without a file. The error says why the file holds none.
+    pub(super) fn current_token(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.token else { return Ok(None) };
+        match file::read_text(path, MAX_FILE) {
+            Ok(token) => Ok(Some(token.trim().to_owned()).filter(|token| !token.is_empty())),
+            Err(FileError::Missing) => Ok(None),
+            Err(error) => Err(format!("the token's file {} {error}", path.display())),
+        }
     }
 }
 
 fn namespace(mount: &Path) -> String {
-    let namespace = fs::read_to_string(mount.join("namespace")).unwrap_or_default();
+    let namespace = file::read_text(&mount.join("namespace"), MAX_FILE).unwrap_or_default();
     match namespace.trim() {
         "" => DEFAULT_NAMESPACE.to_owned(),
         namespace => namespace.to_owned(),
@@ -124,6 +132,8 @@ fn namespace(mount: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn env(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -136,13 +146,26 @@ mod tests {
         let variables = env(&[("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "6443")]);
         let access = Access::of_pod(&variables, mount.path()).unwrap();
         assert_eq!((access.url().as_str(), access.host.as_str()), ("https://[fd00::1]:6443", "fd00::1"));
-        assert_eq!((access.namespace.as_str(), access.current_token()), ("default", None));
+        assert_eq!((access.namespace.as_str(), access.current_token()), ("default", Ok(None)));
         fs::write(mount.path().join("namespace"), "app").unwrap();
         fs::write(mount.path().join("token"), "one\n").unwrap();
         let access = Access::of_pod(&variables, mount.path()).unwrap();
-        assert_eq!((access.namespace.as_str(), access.current_token().as_deref()), ("app", Some("one")));
+        assert_eq!((access.namespace.as_str(), access.current_token()), ("app", Ok(Some("one".to_owned()))));
         fs::write(mount.path().join("token"), "two").unwrap();
-        assert_eq!(access.current_token().as_deref(), Some("two"), "it rotates");
+        assert_eq!(access.current_token(), Ok(Some("two".to_owned())), "it rotates");
+    }
+
+    #[test]
+    fn what_is_no_file_of_a_token_or_a_namespace_is_not_read() {
+        let mount = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", mount.path().join("namespace")).unwrap();
+        fs::create_dir(mount.path().join("token")).unwrap();
+        let access = Access::of_pod(&env(&[("KUBERNETES_SERVICE_HOST", "h")]), mount.path()).unwrap();
+        assert_eq!(access.namespace, "default");
+        assert!(access.current_token().unwrap_err().ends_with("/token is a directory"));
+        fs::remove_dir(mount.path().join("token")).unwrap();
+        fs::write(mount.path().join("token"), vec![b'x'; MAX_FILE + 1]).unwrap();
+        assert!(access.current_token().unwrap_err().ends_with("is larger than the 65536 bytes allowed"));
     }
 
     #[test]

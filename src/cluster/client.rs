@@ -125,7 +125,7 @@ impl Client {
             .header(HOST, &self.access.authority)
             .header(USER_AGENT, concat!("kube-probesim/", env!("CARGO_PKG_VERSION"), " wait"))
             .header(ACCEPT, "application/json");
-        if let Some(token) = self.access.current_token() {
+        if let Some(token) = self.access.current_token().map_err(|reason| self.garbled(&reason))? {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
             let mut value = value.map_err(|_| self.garbled("the token has characters that no token has"))?;
             value.set_sensitive(true);

@@ -153,6 +153,7 @@ impl StateDir {
     fn create(&self) -> io::Result<()> {
         match fs::create_dir(&self.path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && self.path.is_dir() => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(ErrorKind::NotADirectory.into()),
             created => created,
         }
     }

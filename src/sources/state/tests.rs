@@ -218,7 +218,7 @@ fn a_path_that_is_no_directory_is_reported() {
     fs::write(&file, "").unwrap();
     let (mut dir, remembered, wrong) = StateDir::open(&file, at(0));
     assert_eq!(remembered, Restored::default());
-    assert!(wrong.unwrap().contains("cannot be created: File exists"));
+    assert!(wrong.unwrap().contains("cannot be created: not a directory"));
     assert!(dir.save(&present(1, 1), at(1)).is_err());
 }
 

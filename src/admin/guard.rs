@@ -15,7 +15,20 @@ use crate::sources::watch::{self, PollResult};
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-probesim-token");
 
 /// Headers that reverse proxies add. A name that ends in a hyphen is a prefix.
-const PROXY_HEADERS: [&str; 6] = ["forwarded", "via", "x-envoy-", "x-forwarded", "x-forwarded-", "x-real-ip"];
+const PROXY_HEADERS: [&str; 12] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "l5d-",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-",
+    "x-forwarded",
+    "x-forwarded-",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
 
 /// Decides which callers are allowed.
 pub(super) struct Guard {

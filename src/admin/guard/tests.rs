@@ -42,6 +42,12 @@ fn a_request_through_a_proxy_needs_a_token() {
         "X-Forwarded",
         "X-Real-IP",
         "X-Envoy-External-Address",
+        "X-Original-Forwarded-For",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "L5d-Client-Id",
         "Via",
     ] {
         let headers = [("host", "localhost"), (sign, ""), ("x-probesim-token", "secret"), ("x-other", "1")];

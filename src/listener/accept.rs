@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
@@ -17,6 +17,7 @@ use super::partitioned::{PartitionedListener, reset_on_close};
 use super::places::{Places, is_loopback};
 use super::state::ConnectionState;
 use super::{Conditions, ListenerService, ProcessStage, connection};
+use crate::fault::Client;
 use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics};
 
 /// Pause before accepting again when the process is out of file descriptors or socket memory.
@@ -48,7 +49,8 @@ pub struct AcceptControl {
 pub async fn serve(listener: PartitionedListener, service: ListenerService) {
     let accept_control = AcceptControl {
         name: service.name.clone(),
-        files: service.files,
+        // One more, for which another connection gives up its place.
+        files: service.files.saturating_add(1),
         listener_metrics: service.listener_metrics.clone(),
         metrics: service.metrics.clone(),
         conditions: service.conditions.clone(),
@@ -56,29 +58,31 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
     let service = Arc::new(service);
     let mut places = Places::default();
     accept(listener, accept_control, |connections, socket, peer| {
-        if !has_place(&mut places, connections.len(), peer, &service) {
-            service.metrics.limit(Limit::Connections);
+        let (has_place, mut has_ended_one) = place(&mut places, connections.len(), peer, &service);
+        if !has_place {
             refuse(&socket, peer, "a connection above the limit is reset");
         } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
             let counted = CountedConnection::new(service.listener_metrics.clone());
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
-            let task = connections.spawn(serving);
-            if service.fairness.is_some() {
-                places.add(state, task);
+            if state.refuses(Client::Other) && service.fairness.is_none() {
+                // Others shall find more memory than what is kept for the kubelet.
+                has_ended_one |= places.make_room(&service.metrics);
             }
+            places.add(state, connections.spawn(serving));
         } else {
             refuse(&socket, peer, "no memory is left for the connection");
         }
+        has_ended_one
     })
     .await;
 }
 
-/// Accepts connections until the stage is [`ProcessStage::Draining`], and hands each to `take`, which may spawn a task for it.
-/// Then waits for the tasks, at most until the drain's end.
+/// Accepts connections until the stage is [`ProcessStage::Draining`], and hands each to `take`, which may spawn a task for it and
+/// says whether it has ended another one. Then waits for the tasks, at most until the drain's end.
 pub async fn accept(
     mut listener: PartitionedListener,
     mut accept_control: AcceptControl,
-    mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr),
+    mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr) -> bool,
 ) {
     let mut connections = JoinSet::new();
     let until = loop {
@@ -98,8 +102,10 @@ pub async fn accept(
             () = sleep(ACCEPT_PAUSE), if !is_applied => {}
             accepted = listener.accept(), if connections.len() < accept_control.files && !conditions.lacks_descriptors => match accepted {
                 Ok((socket, peer)) => {
-                    take(&mut connections, socket, peer);
-                    if connections.len() == accept_control.files {
+                    if take(&mut connections, socket, peer) {
+                        // It gives its memory back before the next one comes.
+                        yield_now().await;
+                    } else if connections.len() == accept_control.files {
                         accept_control.metrics.limit(Limit::Descriptors);
                         warn!(listener = %accept_control.name, connections = accept_control.files, "no file descriptors are left; waiting");
                     }
@@ -130,12 +136,21 @@ fn apply(
     result.is_ok()
 }
 
-/// Whether the limits allow another connection from `peer`.
-fn has_place(places: &mut Places, open: usize, peer: SocketAddr, service: &ListenerService) -> bool {
-    match service.fairness {
-        Some(fairness) => places.admit(peer.ip(), service.limits.connections, fairness),
-        None => open < service.limits.connections,
+/// Whether the limits allow another connection from `peer` beside `open` ones, and whether one has ended for it. Counts
+/// what they do not allow.
+fn place(places: &mut Places, open: usize, peer: SocketAddr, service: &ListenerService) -> (bool, bool) {
+    let total = service.limits.connections;
+    if let Some(fairness) = service.fairness {
+        let has_place = places.admit(peer.ip(), total, fairness, &service.metrics);
+        return (has_place, has_place);
     }
+    let has_ended_one = open >= total.min(service.files) && places.make_room(&service.metrics);
+    // Without a file descriptor for another one, the next has to wait.
+    let has_place = open < total || has_ended_one;
+    if !has_place {
+        service.metrics.limit(Limit::Connections);
+    }
+    (has_place, has_ended_one)
 }
 
 /// The state of a connection with memory reserved for its idle state; `None` if no memory is left.

@@ -285,7 +285,13 @@ impl Future for StreamAnswer {
                     return Poll::Ready(Err(reset.error()));
                 }
                 let (stream, reservation) = (this.stream.clone(), this.reservation.take());
-                Poll::Ready(Ok(response.map(|body| StreamBody { body, stream, _reservation: reservation })))
+                let state = this.state.clone();
+                Poll::Ready(Ok(response.map(|body| StreamBody {
+                    body,
+                    state,
+                    stream,
+                    _reservation: reservation,
+                })))
             }
             Poll::Ready(Err(never)) => match never {},
             Poll::Pending => match this.stream.take_reset() {
@@ -296,9 +302,11 @@ impl Future for StreamAnswer {
     }
 }
 
-/// A body that records whether its client reads it.
+/// A body that records whether its client reads it. It goes on only while the connection's client reads: h2 would keep
+/// each small part with an overhead of its own.
 struct StreamBody {
     body: Body,
+    state: Arc<ConnectionState>,
     stream: Arc<StreamState>,
     _reservation: Option<Reservation>,
 }
@@ -311,6 +319,10 @@ impl http_body::Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.state.is_stalled() {
+            self.stream.blocks(cx.waker());
+            return Poll::Pending;
+        }
         self.stream.offers(false);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.stream.offers(matches!(frame, Some(Ok(_))));

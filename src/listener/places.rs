@@ -1,12 +1,18 @@
 //! Connection places on listeners with few of them, so that nobody can lock the operator out.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::state::ConnectionState;
+use crate::telemetry::metrics::{Limit, Metrics};
+
+/// How many of the oldest connections are looked at for one that may give up its place.
+const LOOKED_AT: usize = 64;
 
 /// How the connections of a listener are divided among its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,36 +32,96 @@ pub(super) fn is_loopback(ip: IpAddr) -> bool {
 #[derive(Default)]
 pub(super) struct Places(VecDeque<(Arc<ConnectionState>, AbortHandle)>);
 
+/// Why a connection should keep its place, from weak to strong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// It has never sent a request.
+    Silent,
+    /// It is between two requests.
+    Resting,
+    /// A request is under way.
+    Busy,
+}
+
+impl Claim {
+    fn of(state: &ConnectionState, now: Instant) -> Self {
+        if !state.has_asked() {
+            Self::Silent
+        } else if state.rests_since(now) {
+            Self::Resting
+        } else {
+            Self::Busy
+        }
+    }
+}
+
 impl Places {
     pub(super) fn add(&mut self, state: Arc<ConnectionState>, task: AbortHandle) {
+        // Two are looked at for each that comes, so that those that have ended do not pile up.
+        for _ in 0..2.min(self.0.len()) {
+            self.0.rotate_left(1);
+            if self.0.back().is_some_and(|(_, task)| task.is_finished()) {
+                self.0.pop_back();
+            }
+        }
         self.0.push_back((state, task));
     }
 
-    /// Whether a connection from `ip` may have one of `total` places. If all are taken, the oldest connection of the
-    /// same share that has never sent a request is closed.
-    pub(super) fn admit(&mut self, ip: IpAddr, total: usize, fairness: Fairness) -> bool {
+    /// Ends a connection that has never sent a request, else one between two requests, to make room for others. Looks at
+    /// some of the oldest, and counts what it ends as refused.
+    pub(super) fn make_room(&mut self, metrics: &Metrics) -> bool {
+        let now = Instant::now();
+        let looked_at = LOOKED_AT.min(self.0.len());
+        let oldest = self.0.iter().take(looked_at).enumerate();
+        let idle =
+            oldest.filter(|(_, (_, task))| !task.is_finished()).filter_map(|(position, (state, _))| {
+                let claim = Claim::of(state, now);
+                (claim != Claim::Busy).then_some((claim, position))
+            });
+        let evicted = idle.min().and_then(|(_, position)| self.0.remove(position));
+        if let Some((_, task)) = &evicted {
+            task.abort();
+            metrics.limit(Limit::Connections);
+        } else {
+            self.0.rotate_left(looked_at);
+        }
+        evicted.is_some()
+    }
+
+    /// Whether a connection from `ip` may have one of `total` places. If all are taken, another connection of the same
+    /// share gives up its place, and is counted as refused: one that has never sent a request, else one between two
+    /// requests, else one of the peer with the most places; the oldest of these.
+    pub(super) fn admit(&mut self, ip: IpAddr, total: usize, fairness: Fairness, metrics: &Metrics) -> bool {
         self.0.retain(|(_, task)| !task.is_finished());
-        if is_loopback(ip) {
-            return self.0.len() < total || self.evict(|_| true);
-        }
         let ip = ip.to_canonical();
+        let is_operator = is_loopback(ip);
         let of_others = |peer: IpAddr| !is_loopback(peer);
-        let of_peer = |peer: IpAddr| peer.to_canonical() == ip;
-        if self.count(of_peer) >= fairness.per_peer {
-            return self.evict(of_peer);
-        }
-        let is_full =
-            self.0.len() >= total || self.count(of_others) >= total.saturating_sub(fairness.loopback);
-        !is_full || self.evict(of_others)
+        let of_peer = |peer: IpAddr| peer == ip;
+        let is_evicted = if !is_operator && self.count(of_peer) >= fairness.per_peer {
+            self.evict(of_peer)
+        } else if !is_operator && self.count(of_others) >= total.saturating_sub(fairness.loopback) {
+            self.evict(of_others)
+        } else if self.0.len() >= total {
+            self.evict(|peer| is_operator || of_others(peer))
+        } else {
+            return true;
+        };
+        metrics.limit(Limit::Connections);
+        is_evicted
     }
 
     fn count(&self, which: impl Fn(IpAddr) -> bool) -> usize {
-        self.0.iter().filter(|(state, _)| which(state.peer().ip())).count()
+        self.0.iter().filter(|(state, _)| which(state.peer().ip().to_canonical())).count()
     }
 
     fn evict(&mut self, which: impl Fn(IpAddr) -> bool) -> bool {
-        let silent = self.0.iter().position(|(state, _)| !state.has_asked() && which(state.peer().ip()));
-        let evicted = silent.and_then(|position| self.0.remove(position));
+        let now = Instant::now();
+        let of_share = self.0.iter().enumerate().filter_map(|(position, (state, _))| {
+            let ip = state.peer().ip().to_canonical();
+            let claim = Claim::of(state, now);
+            which(ip).then(|| (claim, Reverse(self.count(|peer| peer == ip)), position))
+        });
+        let evicted = of_share.min().and_then(|(.., position)| self.0.remove(position));
         if let Some((_, task)) = &evicted {
             task.abort();
         }

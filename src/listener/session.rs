@@ -9,10 +9,17 @@ use rustls::{ServerConfig, ServerConnection};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
+use super::budget::Reservation;
 use super::socket::read_once;
 
 /// How much of an answer is encrypted before the client takes it, in bytes: a record.
 const SEND_BUFFER: usize = 16 << 10;
+
+/// How much of a handshake its reservation covers from the beginning, in bytes.
+const COVERED: usize = 4 << 10;
+
+/// How much may come after the handshake without a byte for HTTP, in bytes: more than the largest record.
+const MOST_UNPRODUCTIVE: usize = 20 << 10;
 
 /// What client and server have agreed upon to speak within TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,12 @@ pub(super) enum Negotiated {
 /// The server's side of TLS.
 pub(super) struct TlsSession {
     tls: ServerConnection,
+    /// Memory of the handshake under way.
+    handshake: Option<Reservation>,
+    /// The size of that reservation at the beginning.
+    handshake_memory: usize,
+    /// Bytes that came since the handshake began, or since the last ones for HTTP.
+    unproductive: usize,
     /// Bytes that are decrypted and not read yet.
     plaintext: usize,
     /// Whether nothing more comes from the client.
@@ -41,10 +54,20 @@ impl fmt::Debug for TlsSession {
 }
 
 impl TlsSession {
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+    /// A session whose handshake has `handshake` for its memory.
+    pub(super) fn new(config: Arc<ServerConfig>, handshake: Reservation) -> Result<Self, rustls::Error> {
         let mut tls = ServerConnection::new(config)?;
         tls.set_buffer_limit(Some(SEND_BUFFER));
-        Ok(Self { tls, plaintext: 0, has_ended: false, is_silent: false })
+        let handshake_memory = handshake.bytes();
+        Ok(Self {
+            tls,
+            handshake: Some(handshake),
+            handshake_memory,
+            unproductive: 0,
+            plaintext: 0,
+            has_ended: false,
+            is_silent: false,
+        })
     }
 
     pub(super) fn poll_handshake(
@@ -56,6 +79,7 @@ impl TlsSession {
             let flushed = self.poll_flush(tcp, cx)?;
             if !self.tls.is_handshaking() {
                 ready!(flushed);
+                (self.handshake, self.unproductive) = (None, 0);
                 return Poll::Ready(Ok(match self.tls.alpn_protocol() {
                     Some(b"h2") => Negotiated::Http2,
                     _ => Negotiated::Http1,
@@ -164,13 +188,14 @@ impl TlsSession {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 // Whether it has said so does not matter to HTTP.
                 Ok(0) => self.has_ended = true,
-                read => {
-                    read?;
-                }
+                read => self.account(read?)?,
             }
             return Poll::Ready(match self.tls.process_new_packets() {
                 Ok(state) => {
                     self.plaintext = state.plaintext_bytes_to_read();
+                    if self.plaintext > 0 {
+                        self.unproductive = 0;
+                    }
                     self.has_ended |= state.peer_has_closed();
                     Ok(())
                 }
@@ -182,6 +207,21 @@ impl TlsSession {
                 }
             });
         }
+    }
+}
+
+impl TlsSession {
+    /// Charges what TLS keeps of the messages that the client has begun: at most 64 KiB, in a buffer that grows by copying.
+    fn account(&mut self, count: usize) -> io::Result<()> {
+        self.unproductive += count;
+        let fits = match &mut self.handshake {
+            Some(handshake) => {
+                let beyond = self.unproductive.saturating_sub(COVERED);
+                handshake.grow_to(self.handshake_memory + 3 * beyond)
+            }
+            None => self.unproductive <= MOST_UNPRODUCTIVE,
+        };
+        if fits { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
     }
 }
 

@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::budget::Reservation;
 use super::partitioned::reset_on_close;
 use super::session::{Negotiated, TlsSession};
 
@@ -37,9 +38,13 @@ impl Socket {
         self.session.get().is_some()
     }
 
-    /// Expects a handshake from now on.
-    pub(super) fn begin_tls(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error> {
-        let session = TlsSession::new(config)?;
+    /// Expects a handshake from now on, which has `handshake` for its memory.
+    pub(super) fn begin_tls(
+        &self,
+        config: Arc<ServerConfig>,
+        handshake: Reservation,
+    ) -> Result<(), rustls::Error> {
+        let session = TlsSession::new(config, handshake)?;
         let _ = self.session.set(Box::new(Mutex::new(session)));
         Ok(())
     }

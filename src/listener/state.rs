@@ -85,11 +85,15 @@ struct Inner {
 
 impl Inner {
     fn write_goes_on(&mut self) {
-        if self.stalled.take().is_some()
-            && let ClientPhase::Idle(since) = &mut self.phase
-        {
+        if self.stalled.take().is_none() {
+            return;
+        }
+        if let ClientPhase::Idle(since) = &mut self.phase {
             // It was sending the rest of its answer.
             *since = Instant::now();
+        }
+        if let Some(streams) = &self.streams {
+            streams.go_on();
         }
     }
 }

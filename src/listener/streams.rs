@@ -30,6 +30,8 @@ struct Inner {
     is_patient: bool,
     /// Since when the client has to read a part of the body before more is produced.
     offered: Option<Instant>,
+    /// The body that waits until the connection's client reads on.
+    blocked: Option<Waker>,
 }
 
 impl StreamState {
@@ -41,6 +43,7 @@ impl StreamState {
             is_answered: false,
             is_patient: false,
             offered: None,
+            blocked: None,
         };
         Arc::new(Self(Mutex::new(inner)))
     }
@@ -77,6 +80,11 @@ impl StreamState {
     pub(super) fn offers(&self, offers: bool) {
         let mut inner = self.lock();
         inner.offered = (offers && !inner.is_patient).then(Instant::now);
+    }
+
+    /// Lets its body wait until the connection's client reads on.
+    pub(super) fn blocks(&self, waker: &Waker) {
+        self.lock().blocked.get_or_insert_with(|| waker.clone()).clone_from(waker);
     }
 
     pub(super) fn is_stalled_since(&self, instant: Instant) -> bool {
@@ -139,6 +147,15 @@ impl OpenStreams {
         for stream in &self.open {
             if let Some(since) = &mut stream.lock().offered {
                 *since += silence;
+            }
+        }
+    }
+
+    /// The connection's client reads on.
+    pub(super) fn go_on(&self) {
+        for stream in &self.open {
+            if let Some(blocked) = stream.lock().blocked.take() {
+                blocked.wake();
             }
         }
     }

@@ -107,6 +107,7 @@ impl TcpProxy {
         };
         listener::accept(listener, accept_control, |connections, client, peer| {
             self.take(connections, client, peer);
+            false
         })
         .await;
     }

@@ -129,19 +129,49 @@ async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_time() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_are_reset_and_counted() {
-    let service = Service::start(&[("MAX_CONNECTIONS", "10")]).await;
+async fn connections_above_the_limit_are_reset_and_counted_while_all_others_are_busy() {
+    let service = Service::start(&[("MAX_CONNECTIONS", "10"), ("READINESS_LATENCY", "60s")]).await;
     let mut streams = Vec::new();
     for _ in 0..10 {
-        streams.push(TcpStream::connect(service.probe).await.unwrap());
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        stream.write_all(request("/readyz").as_bytes()).await.unwrap();
+        streams.push(stream);
     }
-    eventually("they are accepted", || async { service.metric("probesim_connections", &[]).await == 10.0 })
-        .await;
+    eventually("they wait", || async {
+        service.metric("probesim_faults_eligible_total", &["readiness"]).await == 10.0
+    })
+    .await;
     assert_eq!(service.get("/healthz").await.end, End::Reset);
     assert_eq!(service.metric("probesim_limits_hit_total", &["connections"]).await, 1.0);
     drop(streams.pop());
     eventually("there is room again", || async { service.get("/healthz").await.ok_status() == Some(200) })
         .await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_gives_up_its_place_for_another_one() {
+    let service = Service::start(&[("MAX_CONNECTIONS", "10")]).await;
+    let hello = ["\x16\x03\x01", "PRI * HTTP/2.0", "GET /healthz HTTP/1.1\r\nho", ""];
+    let mut crowd = Vec::new();
+    for position in 0..100 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        let _ = stream.write_all(hello[position % 4].as_bytes()).await;
+        crowd.push(stream);
+        if position % 10 == 9 {
+            assert_eq!(service.get("/healthz").await.status(), 200, "{position}");
+        }
+    }
+    eventually("those in excess are counted", || async {
+        service.metric("probesim_limits_hit_total", &["connections"]).await >= 90.0
+    })
+    .await;
+    let mut kept = TcpStream::connect(service.probe).await.unwrap();
+    let ask = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    for _ in 0..5 {
+        kept.write_all(ask.as_bytes()).await.unwrap();
+        read_answers(&mut kept, 1).await;
+        crowd.push(TcpStream::connect(service.probe).await.unwrap());
+    }
 }
 
 #[tokio::test]
@@ -217,20 +247,38 @@ async fn connect_from(source: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn idle_connections_to_the_admin_port_lock_nobody_out() {
+async fn connections_to_the_admin_port_lock_nobody_out() {
+    for sent in [
+        "",
+        "GET /healthz HTTP/1.1\r\nhost: lo",
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{",
+    ] {
+        lock_out(sent).await;
+    }
+}
+
+/// Holds many connections that have sent so much, and asks as others do.
+async fn lock_out(sent: &str) {
     let service = Service::start(&[]).await;
     // Three foreign addresses and loopback, each with more connections than there are places.
     for source in [[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 1]] {
         let mut crowd = Vec::new();
         for _ in 0..100 {
-            crowd.push(connect_from(source, service.admin).await);
+            let mut stream = connect_from(source, service.admin).await;
+            let _ = stream.write_all(sent.as_bytes()).await;
+            crowd.push(stream);
         }
         for _ in 0..10 {
             let reply = get(service.admin, "/healthz").await;
-            assert_eq!(reply.status(), 200, "{source:?}");
+            assert_eq!(reply.status(), 200, "{source:?} {sent:?}");
         }
         drop(crowd);
     }
+    assert!(
+        service.metric("probesim_limits_hit_total", &["\"connections\""]).await >= 4.0 * 36.0,
+        "{sent:?}"
+    );
 }
 
 #[tokio::test]
@@ -245,7 +293,12 @@ async fn one_foreign_address_does_not_get_all_places_of_the_admin_port() {
         answered += u32::from(stream.read_exact(&mut buffer).await.is_ok());
         held.push(stream);
     }
-    assert_eq!(answered, 24);
+    assert_eq!(answered, 64);
+    let mut open = 0;
+    for stream in &mut held {
+        open += u32::from(timeout(Duration::from_millis(50), read_to_end(stream)).await.is_err());
+    }
+    assert_eq!(open, 24, "each of the others has given up its place for a later one");
     let mut other = connect_from([127, 0, 0, 3], service.admin).await;
     other.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
     assert_eq!(read_to_end(&mut other).await.status(), 200);

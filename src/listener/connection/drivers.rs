@@ -35,7 +35,6 @@ impl Connection {
             DriverEvent::Tls if self.service.tls.is_some() => return self.begin_handshake(),
             DriverEvent::Handshake(Ok(negotiated)) => {
                 self.state.handshake_ends();
-                self.request = None;
                 return Ok(Driver::Idle(negotiated));
             }
             DriverEvent::Handshake(Err(error)) => return Err(ConnectionRefusal::HandshakeFailed(error)),

@@ -72,13 +72,10 @@ impl Connection {
                 .or_else(|| budget.reserve(bytes, BudgetShare::Reserved))
         };
         let (tls, handshake) = (reserve(TLS_MEMORY), reserve(HANDSHAKE_MEMORY));
-        let (Some(_), Some(_)) = (&tls, &handshake) else {
-            return Err(ConnectionRefusal::Handshake(AlertDescription::InternalError));
-        };
-        self.socket
-            .begin_tls(config)
-            .map_err(|_| ConnectionRefusal::Handshake(AlertDescription::InternalError))?;
-        (self.tls, self.request) = (tls, handshake);
+        let refusal = || ConnectionRefusal::Handshake(AlertDescription::InternalError);
+        let (Some(tls), Some(handshake)) = (tls, handshake) else { return Err(refusal()) };
+        self.socket.begin_tls(config, handshake).map_err(|_| refusal())?;
+        self.tls = Some(tls);
         self.state.head_begins();
         Ok(Driver::Handshake)
     }

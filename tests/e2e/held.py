@@ -11,12 +11,13 @@ import json
 import os
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+
+from hostile import MANY_FIELDS, get, post, streams, upstream
 
 binary, only = sys.argv[1], sys.argv[2:]
 
@@ -25,77 +26,10 @@ SLOW = [
     {"name": "drip", "target": "startup", "mode": "drip", "body": "64MiB", "drip": "2s"},
 ]
 RULES = [{"name": f"rule-{i}", "target": "dependency", "mode": "status", "rate": "1%"} for i in range(990)]
-MANY_FIELDS = b"".join(b"x-%02d: %s\r\n" % (i, b"v" * 132) for i in range(98))
-
-
-def get(path, more=b""):
-    return b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n" + more + b"\r\n"
-
-
-def post(path, sent):
-    return b"POST " + path + b" HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n" + b" " * sent
-
-
 PLAN = (
     b"PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n"
     + b" " * 500_000
 )
-
-
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def number(value, bits):
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes([value])
-    coded, value = bytes([most]), value - most
-    while value >= 128:
-        coded, value = coded + bytes([value % 128 + 128]), value // 128
-    return coded + bytes([value])
-
-
-def field(name, value):
-    return b"\x00" + number(len(name), 7) + name + number(len(value), 7) + value
-
-
-def streams(count, path, fields=(), data=b""):
-    """A client of HTTP/2 with so many requests."""
-    sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
-    for position in range(count):
-        stream = 2 * position + 1
-        block = b"\x82\x86" + field(b":path", path) + field(b":authority", b"localhost")
-        block += b"".join(field(*one) for one in fields)
-        sent += frame(1, 4 if data else 5, stream, block)
-        if data:
-            sent += frame(0, 0, stream, data)
-    return sent
-
-
-def upstream(answers):
-    """An application that never answers, or with a body that does not end."""
-
-    def serve(client):
-        try:
-            client.recv(65536)
-            if answers:
-                client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
-                while True:
-                    client.sendall(b"z" * 65536)
-        except OSError:
-            pass
-
-    def accept():
-        while True:
-            client, _ = listener.accept()
-            kept.append(client)
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    kept = []
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    threading.Thread(target=accept, daemon=True).start()
-    return "http://127.0.0.1:%d" % listener.getsockname()[1]
 
 
 SILENT, ENDLESS = upstream(False), upstream(True)

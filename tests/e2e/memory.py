@@ -1,18 +1,22 @@
 """One attack on the memory of a running container, while a prober, a kept connection and an operator go on asking.
 
-  memory.py ATTACK PROBE_PORT ADMIN_PORT SECONDS
+  memory.py ATTACK PROBE_PORT SECONDS
 
 Prints what was answered; ends with 1 where any of the three was not answered often enough.
 """
 
 import resource
-import select
+import selectors
 import socket
 import sys
 import threading
 import time
 
-attack, probe, admin, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+from attacks import ATTACKS
+from hostile import get, upstream
+
+attack, probe, seconds = ATTACKS[sys.argv[1]], int(sys.argv[2]), float(sys.argv[3])
+admin = probe + 1
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
 
@@ -28,67 +32,65 @@ def connect(port, unread=False):
     return one
 
 
-def get(path, more=b""):
-    return b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n" + more + b"\r\n"
+class Crowd:
+    """Opens all connections, sends on all at once as far as each takes it, and holds them. A flood comes again."""
 
+    def __init__(self):
+        self.selector = selectors.DefaultSelector()
+        self.rest = {}
+        self.came = 0
+        self.answered = {}
 
-MANY_FIELDS = b"".join(b"x-%02d: %s\r\n" % (i, b"v" * 132) for i in range(98))
-HALF_HEAD = b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 900_000
-HALF_BODY = (
-    b"PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1048000\r\n\r\n"
-    + b" " * 1_000_000
-)
-# Connections, port, what each sends, whether it reads nothing.
-ATTACKS = {
-    "fields": (900, probe, get(b"/readyz", MANY_FIELDS), False),
-    "heads": (330, probe, HALF_HEAD, False),
-    "admin-heads": (64, admin, HALF_HEAD, False),
-    "bodies": (64, admin, HALF_BODY, False),
-    "states": (60, admin, get(b"/v1/state"), True),
-    "state": (1, admin, get(b"/v1/state"), False),
-    "metrics": (200, probe, get(b"/metrics"), True),
-    "drip": (100, probe, get(b"/startupz"), True),
-}
-
-
-def crowd(until):
-    """Opens all connections, sends on all at once as far as each takes it, and holds them."""
-    count, port, request, unread = ATTACKS[attack]
-    rest = {}
-    for _ in range(count):
+    def come(self):
         try:
-            one = connect(port, unread)
-            one.setblocking(False)
-            rest[one] = memoryview(request)
+            one = connect(probe + attack.listener, attack.unread)
         except OSError:
-            pass
-    held = set(rest)
-    answered = {}
-    while time.monotonic() < until:
-        readers = [] if unread else list(held)
-        readable, writable, _ = select.select(readers, [one for one in rest if one in held], [], 0.2)
-        for one in writable:
-            try:
-                rest[one] = rest[one][one.send(rest[one][:65536]):]
-            except BlockingIOError:
-                continue
-            except OSError:
-                held.discard(one)
-            if not rest[one]:
-                del rest[one]
-        for one in readable:
-            try:
+            return
+        one.setblocking(False)
+        self.came += 1
+        self.rest[one] = memoryview(attack.request or attack.flood)
+        self.selector.register(one, selectors.EVENT_WRITE if attack.unread else selectors.EVENT_WRITE | selectors.EVENT_READ)
+
+    def go(self, one):
+        self.selector.unregister(one)
+        del self.rest[one]
+        one.close()
+
+    def send(self, one):
+        left = self.rest[one]
+        left = left[one.send(left[:65536]):]
+        if not left and not attack.flood:
+            if attack.unread:
+                self.selector.unregister(one)
+            else:
+                self.selector.modify(one, selectors.EVENT_READ)
+        self.rest[one] = left or memoryview(attack.flood)
+
+    def hold(self, until):
+        for _ in range(attack.connections):
+            self.come()
+        while time.monotonic() < until:
+            if attack.flood:
+                for _ in range(attack.connections - len(self.rest)):
+                    self.come()
+            for key, events in self.selector.select(0.2):
+                self.handle(key.fileobj, events)
+
+    def handle(self, one, events):
+        try:
+            if events & selectors.EVENT_READ:
                 data = one.recv(65536)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            if data.startswith(b"HTTP/1.1 "):
-                code = data[9:12].decode()
-                answered[code] = answered.get(code, 0) + 1
-            if not data:
-                held.discard(one)
-    return count, answered
+                if data.startswith(b"HTTP/1.1 "):
+                    code = data[9:12].decode()
+                    self.answered[code] = self.answered.get(code, 0) + 1
+                if not data:
+                    return self.go(one)
+            if events & selectors.EVENT_WRITE:
+                self.send(one)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.go(one)
 
 
 def ask(one, request):
@@ -124,11 +126,14 @@ results = {name: [] for name in askers}
 threads = [threading.Thread(target=asks, args=(results[name], until, *askers[name])) for name in askers]
 for thread in threads:
     thread.start()
-count, answered = crowd(until)
+if attack.upstream:
+    upstream(attack.upstream == "endless", probe + 3)
+crowd = Crowd()
+crowd.hold(until)
 for thread in threads:
     thread.join()
 # A timeout of one second, as the kubelet's default has it, may end an attempt or two on a busy machine.
 enough = all(answers and sum(answers) >= 0.9 * len(answers) for answers in results.values())
 shown = " ".join(f"{name} {sum(answers)}/{len(answers)}" for name, answers in results.items())
-print(f"{shown}  answers to the {count}: {answered or '-'}")
+print(f"{shown}  answers to the {crowd.came}: {crowd.answered or '-'}")
 sys.exit(0 if enough else 1)

@@ -86,7 +86,12 @@ impl Toxiproxy {
             return text(StatusCode::FORBIDDEN, "TOXIPROXY_ALLOW does not name your network\n");
         }
         let by = peer.map_or_else(String::new, |peer| format!("toxiproxy {peer}"));
-        self.serve(request, &by).await.unwrap_or_else(|error| error.answer())
+        let is_of_proxies = request.method() != Method::GET && !request.uri().path().contains("/toxics");
+        let answer = self.serve(request, &by).await.unwrap_or_else(|error| error.answer());
+        if is_of_proxies {
+            self.collection.settle().await;
+        }
+        answer
     }
 
     fn allows(&self, ip: IpAddr) -> bool {

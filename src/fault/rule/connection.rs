@@ -1,6 +1,6 @@
 //! Rules on TCP proxies.
 
-use super::Rule;
+use super::{Action, Rule};
 use crate::fault::error::RuleError;
 use crate::fault::limits::MAX_DELAY;
 use crate::fault::mode::{ActsOn, Mode, ModeField};
@@ -11,9 +11,10 @@ use crate::fault::target::ClientFilter;
 impl Rule {
     /// The same rule with what it says of connections of TCP proxies, if that goes with its mode.
     pub fn with_connection(mut self, on_connection: OnConnection) -> Result<Self, RuleError> {
-        let takes = |field| match self.mode() {
-            Some(mode) => mode.info().takes_on_tcp(field),
-            None => field == ModeField::Stream,
+        let is_delayed = matches!(self.action, Action::Requests { delay: Some(_), .. });
+        let takes = |field| {
+            self.mode().is_some_and(|mode| mode.info().takes_on_tcp(field))
+                || (is_delayed && field == ModeField::Stream)
         };
         let OnConnection { streams, after, close_after } = on_connection;
         let given = [

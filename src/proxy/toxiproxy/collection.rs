@@ -2,9 +2,11 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::lookup_host;
+use tokio::time::{Instant, sleep};
 
 use super::answer::ApiError;
 use super::toxic::{Toxic, object};
@@ -14,6 +16,9 @@ use crate::sources::Control;
 
 /// The longest name that is made of another one; it leaves room for a number behind it.
 const MAX_STEM: usize = 56;
+
+/// How long a listener may take to open or to refuse.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// A proxy of the API.
 #[derive(Clone)]
@@ -117,6 +122,19 @@ impl Collection {
     pub(super) fn for_each(&self, mut show: impl FnMut(&str, &ProxyName, SocketAddr, &str)) {
         for of in self.lock().iter() {
             show(&of.name, &of.proxy, self.listens(of), &of.written);
+        }
+    }
+
+    /// Waits until each listener is open or refuses, as its proxy is enabled or not: a client may connect at once.
+    pub(super) async fn settle(&self) {
+        let began = Instant::now();
+        let is_settled = |of: &Known| {
+            let metrics = self.control.metrics().tcp_proxy(of.proxy.as_str());
+            // A stop takes the rule out of force that refuses.
+            metrics.listener().is_up() == of.is_enabled || self.control.engine().active().stop.is_some()
+        };
+        while !self.lock().iter().all(is_settled) && began.elapsed() < SETTLING {
+            sleep(Duration::from_millis(1)).await;
         }
     }
 

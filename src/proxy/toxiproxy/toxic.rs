@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::answer::ApiError;
 use crate::fault::{MAX_SPEED, RuleName, Stream};
 
-/// How long a connection hangs at most under a toxic `timeout` of 0, which hangs it until the toxic is removed.
+/// How long bytes are held back that never pass.
 const FOREVER: &str = "365d";
 
 /// A kind of toxics.
@@ -123,7 +123,8 @@ impl Toxic {
             "timeout" if value(0) == 0 => json!({ "mode": "hang", "close_after": FOREVER }),
             "timeout" => json!({ "mode": "hang", "close_after": ms(0) }),
             "reset_peer" if value(0) == 0 => json!({ "mode": "reset" }),
-            "reset_peer" => json!({ "mode": "reset", "after": ms(0) }),
+            // No byte passes until then.
+            "reset_peer" => json!({ "mode": "reset", "after": ms(0), "delay": FOREVER }),
             "slicer" => json!({
                 "mode": "slice",
                 "piece": value(0),
@@ -138,7 +139,7 @@ impl Toxic {
         }
         rule["name"] = self.rule.as_str().into();
         rule["target"] = proxy.into();
-        if self.kind.name != "reset_peer" {
+        if rule["mode"] != "reset" || rule.get("delay").is_some() {
             rule["stream"] = self.stream.name().into();
         }
         if self.toxicity < 1.0 {
@@ -171,7 +172,9 @@ mod tests {
             let fields = rule.as_object_mut().unwrap();
             assert_eq!(fields.remove("target"), Some("db".into()));
             assert_eq!(fields.remove("name"), Some("r".into()));
-            assert_eq!(fields.remove("stream").is_some(), kind != "reset_peer");
+            let is_reset_at_once =
+                fields.get("mode") == Some(&"reset".into()) && !fields.contains_key("after");
+            assert_eq!(fields.remove("stream").is_some(), !is_reset_at_once);
             Some(rule)
         };
         for (kind, attributes, rule) in [
@@ -189,7 +192,7 @@ mod tests {
             ("timeout", json!({"timeout": 10}), json!({"mode": "hang", "close_after": "10ms"})),
             ("timeout", json!({}), json!({"mode": "hang", "close_after": "365d"})),
             ("reset_peer", json!({"timeout": 0}), json!({"mode": "reset"})),
-            ("reset_peer", json!({"timeout": 7}), json!({"mode": "reset", "after": "7ms"})),
+            ("reset_peer", json!({"timeout": 7}), json!({"mode": "reset", "after": "7ms", "delay": "365d"})),
             (
                 "slicer",
                 json!({"average_size": 8, "size_variation": 9, "delay": 50}),

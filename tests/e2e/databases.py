@@ -1,0 +1,176 @@
+"""PostgreSQL, Redis and nginx from Debian behind TCP proxies: pgbench, psql, redis-benchmark and wrk before them.
+
+Usage: databases.py BINARY
+"""
+
+import contextlib
+import glob
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from running import ADMIN, metric, service
+
+HOST = "127.0.0.1"
+POSTGRES, REDIS, NGINX = 18951, 18952, 18953
+PROXIES = {"db": (18961, POSTGRES), "cache": (18962, REDIS), "web": (18963, NGINX)}
+BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+
+
+@contextlib.contextmanager
+def running(command, is_up, **options):
+    """A server, once a command shows that it is up."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    try:
+        for _ in range(200):
+            if subprocess.run(is_up, capture_output=True).returncode == 0:
+                break
+            assert process.poll() is None, command
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def postgres(folder):
+    """PostgreSQL with TLS, as the user that Debian has for it: it refuses root."""
+    data = folder / "postgres"
+    as_user = ["runuser", "-u", "postgres", "--"]
+    data.mkdir()
+    shutil.chown(data, "postgres")
+    subprocess.run([*as_user, BIN + "/initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, capture_output=True)
+    certificate = ["-keyout", data / "server.key", "-out", data / "server.crt", "-subj", "/CN=localhost"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *certificate], check=True, capture_output=True)
+    for name in ("server.key", "server.crt"):
+        shutil.chown(data / name, "postgres")
+        (data / name).chmod(0o600)
+    settings = {"port": POSTGRES, "ssl": "on", "fsync": "off", "max_connections": 60, "listen_addresses": HOST, "unix_socket_directories": data}
+    options = [f"-c{name}={value}" for name, value in settings.items()]
+    is_up = [BIN + "/pg_isready", "-q", "-h", HOST, "-p", str(POSTGRES)]
+    return running([*as_user, BIN + "/postgres", "-D", data, *options], is_up)
+
+
+def redis(folder):
+    command = ["redis-server", "--bind", HOST, "--port", str(REDIS), "--save", "", "--dir", folder]
+    return running(command, ["redis-cli", "-h", HOST, "-p", str(REDIS), "ping"])
+
+
+def nginx(folder):
+    (folder / "page").write_text("x" * 5000)
+    (folder / "nginx.conf").write_text(f"""
+daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}
+http {{
+  access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  server {{ listen {HOST}:{NGINX}; root {folder}; keepalive_requests 1000000; }}
+}}""")
+    return running(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf"], ["curl", "-sf", f"http://{HOST}:{NGINX}/page"])
+
+
+def rule(name, **fields):
+    """Puts a rule in force, or takes it out without fields."""
+    body = json.dumps(fields).encode() if fields else None
+    headers = {"Content-Type": "application/json"} if fields else {}
+    method = "PUT" if fields else "DELETE"
+    urllib.request.urlopen(urllib.request.Request(f"{ADMIN}/v1/faults/{name}", body, headers, method=method), timeout=5)
+
+
+def injected(name):
+    return metric("probesim_faults_injected_total", f'fault="{name}"')
+
+
+def pgbench(*arguments):
+    port = str(PROXIES["db"][0])
+    command = [BIN + "/pgbench", "-h", HOST, "-p", port, "-U", "postgres", *arguments, "postgres"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def redis_benchmark(*arguments, timeout=60):
+    command = ["redis-benchmark", "-h", HOST, "-p", str(PROXIES["cache"][0]), "-q", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+def redis_benchmark_fails():
+    """Whether it fails. Where a write fails, it waits forever instead of saying so."""
+    try:
+        return redis_benchmark("-c", "1", "-n", "6000", "-t", "get", timeout=8).returncode != 0
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def all_go_on():
+    """Each client works to its end without an error."""
+    done = pgbench("-S", "-n", "-c", "8", "-t", "100")
+    assert done.returncode == 0 and "800/800" in done.stdout, done
+    done = redis_benchmark("-c", "20", "-n", "2000", "-t", "get,set,lrange_100")
+    assert done.returncode == 0 and "LRANGE_100" in done.stdout and "rror" not in done.stdout + done.stderr, done
+    done = subprocess.run(["wrk", "-t1", "-c8", "-d1s", f"http://{HOST}:{PROXIES['web'][0]}/page"], capture_output=True, text=True)
+    assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done
+
+
+def slow_modes_break_nothing():
+    rule("slow", target=["db", "cache", "web"], delay="2ms", stream="both")
+    rule("slice", target=["db", "cache", "web"], mode="slice", piece=700, piece_jitter=300, pause="100us", stream="both")
+    all_go_on()
+    assert injected("slow") > 20 and injected("slice") > 20
+    rule("slow")
+    rule("slice")
+
+
+def each_error_of_pgbench_is_counted():
+    for name, fields in {
+        "reset": {"mode": "reset", "after": "400ms"},
+        "truncate": {"mode": "truncate", "body": "6KiB"},
+    }.items():
+        rule(name, target="db", rate="50%", **fields)
+        done = pgbench("-S", "-n", "-c", "20", "-T", "2")
+        aborted = len(re.findall(r"client \d+ aborted", done.stderr))
+        assert 0 < aborted < 20 and aborted == injected(name), (name, aborted, injected(name), done.stderr[:2000])
+        rule(name)
+
+
+def each_error_of_redis_benchmark_is_counted():
+    for name, fields in {
+        "reset-cache": {"mode": "reset", "after": "150ms"},
+        "truncate-cache": {"mode": "truncate", "body": "4KiB"},
+    }.items():
+        rule(name, target="cache", rate="50%", **fields)
+        failed = sum(redis_benchmark_fails() for _ in range(10))
+        assert 0 < failed < 10 and failed == injected(name), (name, failed, injected(name))
+        rule(name)
+
+
+def tls_that_begins_in_the_stream_passes():
+    query = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
+    address = f"host={HOST} port={PROXIES['db'][0]} user=postgres dbname=postgres sslmode=require"
+    rule("slice", target="db", mode="slice", piece=3, pause="0s", stream="both")
+    done = subprocess.run([BIN + "/psql", "-At", address, "-c", query], capture_output=True, text=True)
+    rule("slice")
+    assert done.stdout.startswith("t|TLS"), done
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        proxies = ",".join(f"{name}={HOST}:{ours}->{HOST}:{theirs}" for name, (ours, theirs) in PROXIES.items())
+        with postgres(folder), redis(folder), nginx(folder), service(PROXIES=proxies, SHUTDOWN_GRACE="1s"):
+            assert pgbench("-i", "-q").returncode == 0
+            all_go_on()
+            slow_modes_break_nothing()
+            each_error_of_pgbench_is_counted()
+            each_error_of_redis_benchmark_is_counted()
+            all_go_on()
+            tls_that_begins_in_the_stream_passes()
+            assert metric("probesim_limits_hit_total") == 0
+    print("databases: ok")
+
+
+if __name__ == "__main__":
+    main()

@@ -267,6 +267,25 @@ fn each_component_says_what_it_does() {
     assert!(seen > 15, "{seen}");
 }
 
+/// The proxy of an ambassador is on loopback, in a container that ends after the application.
+#[test]
+fn an_ambassador_is_a_native_sidecar_with_a_proxy_on_loopback() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let all = workloads(&composed(Some(WORKLOADS), &["ambassador"]));
+    assert_eq!(all.len(), 4);
+    for (kind, workload) in all {
+        let containers = list(&workload, "initContainers");
+        let proxy = containers.iter().find(|container| container["name"] == "probesim").unwrap();
+        assert_eq!(proxy["restartPolicy"], "Always", "{kind}");
+        let variables = proxy["env"].as_array().unwrap();
+        let variable = |name: &str| variables.iter().find(|of| of["name"] == name).unwrap()["value"].clone();
+        assert_eq!(variable("PROXIES"), "db=127.0.0.1:15432->postgres:5432", "{kind}");
+        assert_eq!(variable("ADMIN_ADDRESS"), ":18081", "{kind}");
+    }
+}
+
 /// What `wait` may read is what it waits for, and its token is mounted into its container alone.
 #[test]
 fn the_container_that_waits_has_the_least_permissions() {

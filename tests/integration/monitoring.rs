@@ -121,7 +121,8 @@ fn names(query: &str) -> Names {
 /// Metrics and labels of a scrape of a service with every kind of rule.
 async fn scraped() -> Names {
     let upstream = ("UPSTREAM", "http://127.0.0.1:1");
-    let vars = [("FAILURE_RATE", "50"), ("LATENCY", "1"), ("PARTITION_AFTER", "60"), upstream];
+    let proxies = ("PROXIES", "db=:0->127.0.0.1:1");
+    let vars = [("FAILURE_RATE", "50"), ("LATENCY", "1"), ("PARTITION_AFTER", "60"), upstream, proxies];
     let service = crate::support::Service::start(&vars).await;
     service.get("/healthz").await;
     let mut names = Names::default();

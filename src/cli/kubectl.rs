@@ -10,6 +10,7 @@ mod fleet;
 mod objects;
 mod pods;
 mod process;
+mod sidecar;
 mod steer;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ Usage: kubectl probesim add [OPTIONS] TARGET... -l SELECTOR   add a rule, as `ku
        kubectl probesim predict KIND/NAME [OPTIONS]           what the kubelet will do with a live object; OPTIONS
                                                               are those of `kube-probesim predict`
        kubectl probesim dashboard POD                         forward the admin port of a Pod
+       kubectl probesim sidecar add|remove KIND/NAME          print the commands that add a sidecar to a workload,
+                                                              or take it away
 
 PODS
   -l, --selector SELECTOR    Pods with these labels
@@ -47,7 +50,18 @@ OPTIONS
   --executable PATH          in the container [default: /kube-probesim]
   --dry-run                  print the Pods and the command for each, and run none
   -o, --output text|json     [default: text]; JSON is one object for each Pod
-  --port PORT                of dashboard: the admin port [default: 8081]
+  --port PORT                of dashboard: the admin port [default: 8081]; of sidecar add --proxy: the application's
+                             port [default: the one that its Services, probes or declared ports name]
+
+OPTIONS of sidecar
+  --proxy                    in front of the application: its Services and probes lead through it [default: beside it,
+                             and its liveness and readiness probes ask the sidecar]
+  --plain                    an ordinary container, for clusters before Kubernetes 1.29
+  -c, --container NAME       the application's container [default: the first]
+  --image IMAGE              [default: kube-probesim and the version of this program]
+  --env NAME=VALUE           a variable of the sidecar (repeatable)
+  --apply                    run the commands, after a question
+  --yes                      do not ask
   -h, --help
 
 The options that kubectl takes everywhere are passed on: -n, --context, --kubeconfig, --as and so on.
@@ -75,6 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
     let done = match verb {
         Verb::Steer(call) => steer::run(&kubectl, &options, &call, out, err),
         Verb::Predict { object, options } => objects::predict(&kubectl, &object, options, out, err),
+        Verb::Sidecar(call) => sidecar::run(&kubectl, &call, out, err),
         Verb::Dashboard { pod, port } => dashboard::run(&kubectl, &pod, port, out),
     };
     match done {

@@ -16,6 +16,7 @@ mod fault_command;
 mod fuzz_seeds;
 mod http2;
 mod kubectl_plugin;
+mod kubectl_sidecar;
 mod kubelet;
 mod limits;
 mod manifest;

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use serde_json::json;
 
 use super::error::UsageError;
+use super::sidecar::{self, SidecarCall};
 use crate::cli::fault;
 use crate::cli::shared::{self, ArgumentError, OutputFormat, unicode};
 use crate::units;
@@ -87,6 +88,7 @@ pub(super) enum Verb {
         pod: String,
         port: u16,
     },
+    Sidecar(SidecarCall),
 }
 
 /// A call of the `fault` verb.
@@ -240,6 +242,11 @@ impl Raw {
             }
         }
         self.options.seed = number("--seed", self.seed.take(), u64::MAX, errors);
+        if verb == "sidecar" {
+            let words = std::mem::take(&mut self.rest).split_off(1);
+            let call = sidecar::parse(words, self.options.container.take(), self.port.take(), errors)?;
+            return Some(Command { verb: Verb::Sidecar(call), options: self.options });
+        }
         let port = number("--port", self.port.take(), u64::from(u16::MAX), errors);
         let verb = match verb.as_str() {
             "predict" => self.predict(errors)?,
@@ -271,7 +278,12 @@ impl Raw {
             ("--pods", self.share.is_some(), "add", is_add),
             ("--seed", self.seed.is_some(), "add", is_add || verb == "predict"),
             ("--file", self.file.is_some(), "add", is_add),
-            ("--port", self.port.is_some(), "dashboard", verb == "dashboard"),
+            (
+                "--port",
+                self.port.is_some(),
+                "dashboard and sidecar add",
+                matches!(verb, "dashboard" | "sidecar"),
+            ),
         ] {
             if is_given && !fits {
                 errors.push(UsageError::Elsewhere(option, place));

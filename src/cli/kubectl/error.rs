@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::sidecar::SidecarError;
 use crate::cli::shared::ArgumentError;
 use crate::cli::text::OneLine;
 use crate::units::UnitError;
@@ -11,7 +12,9 @@ use crate::units::UnitError;
 pub(super) enum UsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    #[error("{0:?} is not one of add, list, rm, stop, resume, reset, watch, top, predict, dashboard")]
+    #[error(
+        "{0:?} is not one of add, list, rm, stop, resume, reset, watch, top, sidecar, predict, dashboard"
+    )]
     Verb(String),
     #[error("which Pods? -l SELECTOR, --pod NAME or --all")]
     NoPods,
@@ -27,6 +30,12 @@ pub(super) enum UsageError {
     Elsewhere(&'static str, &'static str),
     #[error("{0} needs {1}")]
     Missing(&'static str, &'static str),
+    #[error("sidecar remove takes only --apply and --yes")]
+    Removal,
+    #[error("--env {0:?} is not NAME=VALUE")]
+    Variable(String),
+    #[error("{0:?} is not KIND/NAME, such as deployment/web")]
+    Object(String),
     #[error("{0}")]
     Fault(String),
 }
@@ -44,6 +53,10 @@ pub(super) enum KubectlError {
     NoPod(String),
     #[error("no Pod of {0} is Ready")]
     NoneReady(String),
+    #[error("no sidecar can be added or removed: {0}")]
+    Sidecar(#[from] SidecarError),
+    #[error("--apply asks before it changes anything, and there is no terminal to ask on: add --yes")]
+    Unconfirmed,
     #[error("the output is closed: {0}")]
     Output(#[from] std::io::Error),
 }

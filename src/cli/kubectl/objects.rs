@@ -74,7 +74,7 @@ fn config_maps(value: &Value, depth: usize, names: &mut BTreeSet<String>) {
 }
 
 /// Whether a Service or budget selects the Pods of an object. Expressions of a budget are left to `predict`.
-fn selects(item: &Value, object: &Value) -> bool {
+pub(super) fn selects(item: &Value, object: &Value) -> bool {
     let labels = match object["spec"].get("template") {
         Some(template) => &template["metadata"]["labels"],
         None => &object["metadata"]["labels"],

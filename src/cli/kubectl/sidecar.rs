@@ -91,7 +91,7 @@ fn patched(patch: &Patch) -> Step {
         "patch".to_owned(),
         patch.object.clone(),
         format!("--type={}", patch.kind),
-        format!("--patch={}", patch.patch),
+        format!("--patch={}", patch.content),
     ];
     Step { arguments }
 }

@@ -47,7 +47,7 @@ pub(super) struct Patch {
     pub(super) object: String,
     /// As `kubectl patch --type` takes it.
     pub(super) kind: &'static str,
-    pub(super) patch: Value,
+    pub(super) content: Value,
 }
 
 /// What to do, in the order in which no call is lost.
@@ -165,7 +165,7 @@ pub(super) fn add(
         "metadata": {"annotations": {"probesim.io/sidecar": mark, ORIGINAL: kept}},
         "spec": {"template": {"metadata": {"labels": labels}, "spec": spec}},
     });
-    let workload = Patch { object: object.to_owned(), kind: "strategic", patch };
+    let workload = Patch { object: object.to_owned(), kind: "strategic", content: patch };
     Ok(Change { workload, services: patches, notes })
 }
 
@@ -215,10 +215,14 @@ pub(super) fn remove(object: &str, workload: &Value, services: &[Value]) -> Resu
             }
         }
         if !operations.is_empty() {
-            patches.push(Patch { object: format!("service/{name}"), kind: "json", patch: operations.into() });
+            patches.push(Patch {
+                object: format!("service/{name}"),
+                kind: "json",
+                content: operations.into(),
+            });
         }
     }
-    let workload = Patch { object: object.to_owned(), kind: "strategic", patch };
+    let workload = Patch { object: object.to_owned(), kind: "strategic", content: patch };
     Ok(Change { workload, services: patches, notes })
 }
 
@@ -354,7 +358,7 @@ fn redirect(
     }
     if !operations.is_empty() {
         original.services.insert(name.clone(), before);
-        patches.push(Patch { object: format!("service/{name}"), kind: "json", patch: operations.into() });
+        patches.push(Patch { object: format!("service/{name}"), kind: "json", content: operations.into() });
     }
 }
 

@@ -41,6 +41,7 @@ use variables::{SYNONYMS, prefix};
 pub use warning::{Warning, WarningKind};
 
 use crate::fault::{Container, MAX_RULES, Plan, Replica, Rule, Target, Targets};
+use crate::order;
 use crate::plan::{ConfigError, Errors, Reason, check_container, check_replica};
 
 /// The variable of the directory that outlives the container.
@@ -212,8 +213,8 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         errors.extend(std::mem::take(&mut warnings).into_iter().map(Warning::into_error));
     }
     // Sorted by variable; the errors of a plan keep its order.
-    errors.sort_by_cached_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
-    effective.sort();
+    errors.sort_by_key(|error| error.place.split(':').next().unwrap_or_default().to_owned());
+    order::sort(&mut effective);
     if !errors.is_empty() {
         return Err(errors);
     }

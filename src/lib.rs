@@ -22,6 +22,8 @@
 //! | `rpc` | gRPC as both sides speak it |
 //! | [`tls`] | TLS: whom a client trusts, and what a server shows |
 //! | [`mod@file`] | files opened without waiting, and read up to a limit |
+//! | `order` | sorting, without code for each type |
+//! | `task` | tasks of tokio, without a type of their own |
 //! | [`fault`] | rules, plans and the decision; pure |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the stream is closed.
@@ -38,6 +40,7 @@ pub mod grpc;
 pub mod http;
 pub mod kubelet;
 pub mod listener;
+mod order;
 pub mod plan;
 pub mod predict;
 pub mod prober;
@@ -45,6 +48,7 @@ pub mod proxy;
 mod rpc;
 pub mod server;
 pub mod sources;
+mod task;
 pub mod telemetry;
 mod text;
 pub mod tls;

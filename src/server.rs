@@ -38,6 +38,7 @@ use certificates::Certificates;
 pub use certificates::TlsError;
 use proxies::ProxyListeners;
 
+use crate::task;
 pub use process::ProcessEnding;
 use process::{ProcessFaults, Surroundings};
 use shutdown::{Shutdown, ShutdownReason};
@@ -181,13 +182,13 @@ impl Server {
         admin_service.tls = certificates.admin.clone();
         let _certificates =
             certificates.watch().inspect_err(|error| error!(%error, "certificates are not watched"));
-        let serving = tokio::spawn(listener::serve(probe, probe_service));
+        let serving = task::spawn(listener::serve(probe, probe_service));
         let toxiproxy = toxiproxy::serve(toxiproxy, config.toxiproxy, &admin_service, &control).await;
-        let watching = tokio::spawn(listener::serve(admin, admin_service));
-        let supervising = tokio::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
-        let following = tokio::spawn(proxies.clone().follow());
-        let controlling = tokio::spawn(control.run());
-        let reloading = tokio::spawn(start::reload(watcher));
+        let watching = task::spawn(listener::serve(admin, admin_service));
+        let supervising = task::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
+        let following = task::spawn(proxies.clone().follow());
+        let controlling = task::spawn(control.run());
+        let reloading = task::spawn(start::reload(watcher));
 
         let surroundings =
             Surroundings { metrics: metrics.clone(), budget: held, conditions: conditions.clone() };

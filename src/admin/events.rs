@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::answer::{self, ProblemDetails};
 use crate::engine::events::{Event, Events};
 use crate::listener::ConnectionHandle;
+use crate::task;
 
 /// Limit of events per page: as many as are kept.
 const MAX_PAGE: usize = 512;
@@ -96,7 +97,7 @@ fn stream(
     };
     let (sender, receiver) = mpsc::channel(MAX_QUEUED);
     let events = events.clone();
-    tokio::spawn(async move {
+    task::spawn(async move {
         let _held = (place, memory);
         let mut next = events.subscribe();
         let mut alive = interval(KEEP_ALIVE);

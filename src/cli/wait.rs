@@ -19,6 +19,7 @@ use super::shared::{print_error, print_help, print_usage_errors};
 use super::signals::EndSignals;
 use super::text::without_local_address;
 use crate::cluster::{Grant, State, observe};
+use crate::task;
 use arguments::{WaitArguments, WaitCommand};
 use items::{WaitItem, What};
 use report::WaitReport;
@@ -201,11 +202,11 @@ fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: Unbo
                     let _ = updates.send(ItemUpdate { item: number, state, grant });
                 }
             });
-            tokio::spawn(observe(Arc::clone(&access), subject, report));
+            task::spawn(observe(Arc::clone(&access), subject, report));
         }
         What::Address(probe) => {
             let (every, timeout) = (arguments.every, arguments.probe_timeout);
-            tokio::spawn(async move {
+            task::spawn(async move {
                 let mut last = None;
                 loop {
                     let begun = Instant::now();

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::task;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -79,7 +80,7 @@ impl Timer {
             }
         };
         let waits = Arc::new(Waits { clock, queue: Mutex::default(), numbers: AtomicU64::new(0) });
-        let driver = tokio::spawn(drive(waits.clone())).abort_handle();
+        let driver = task::spawn(drive(waits.clone())).abort_handle();
         Self(Some(Arc::new(Driven { waits, driver })))
     }
 

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::access::Access;
 use super::error::ApiError;
+use crate::task;
 use crate::text::prefix;
 use crate::tls::{Trust, client_config};
 
@@ -172,10 +173,7 @@ async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> io::Result<SendRequest<Empty<Bytes>>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        // The sender reports errors as well.
-        let _ = connection.await;
-    });
+    task::drive(connection);
     Ok(sender)
 }
 

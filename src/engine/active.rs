@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::counters::{RuleCounters, Tally};
 use super::matched::MatchCounters;
 use crate::fault::{ActivePlan, Client, MAX_RULES, RequestCounts, Rule, RuleName, Slot, TargetId, Timestamp};
+use crate::order;
 use crate::plan::Source;
 
 /// How long the counters of a removed rule are exported: longer than any scrape interval.
@@ -109,7 +110,7 @@ impl Active {
             })
             .collect();
         let mut retired: Vec<(Instant, RuleCounters)> = left.into_values().collect();
-        retired.sort_by_key(|(at, _)| *at);
+        order::sort_by_key(&mut retired, |(at, _)| *at);
         retired.drain(..retired.len().saturating_sub(MAX_RULES));
         let matched = all_matched(&plan, |position| {
             let rule = plan.rule(position);

@@ -7,6 +7,7 @@ use super::draw::Draws;
 use super::error::DelayError;
 use super::limits::MAX_DELAY;
 use super::normal;
+use crate::order;
 
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_840_8;
@@ -100,7 +101,7 @@ impl Delay {
             }
             limit(delay)?;
         }
-        table.sort_by(|a, b| a.0.total_cmp(&b.0));
+        order::sort_by(&mut table, |a, b| a.0.total_cmp(&b.0));
         for pair in table.windows(2) {
             let ((lower, short), (higher, long)) = (pair[0], pair[1]);
             if lower >= higher {

@@ -8,6 +8,7 @@ use super::error::RuleError;
 use super::limits::MAX_PROXIES;
 use super::name::is_label;
 use super::target::{Target, TargetId, TargetSet, Targets};
+use crate::order;
 
 /// Names that proxies must not have.
 pub const RESERVED_NAMES: [&str; 9] = [
@@ -118,7 +119,7 @@ impl Proxies {
     /// There are more than [`MAX_PROXIES`] names.
     pub fn with<'a>(&self, names: impl IntoIterator<Item = &'a ProxyName>) -> Result<Self, TooManyProxies> {
         let mut names: Vec<&ProxyName> = names.into_iter().collect();
-        names.sort();
+        order::sort(&mut names);
         names.dedup();
         if names.len() > MAX_PROXIES {
             return Err(TooManyProxies(names.len()));

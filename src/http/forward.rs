@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
 use crate::listener::ConnectionHandle;
+use crate::task;
 
 /// Limit of such requests at a time. Their clients may have left, so no connection limit applies to them.
 const MAX_FORWARDED: usize = 256;
@@ -61,8 +62,8 @@ impl Forwarding {
             }
         };
         match connection {
-            Some(connection) => tokio::spawn(connection.serves(task)),
-            None => tokio::spawn(task),
+            Some(connection) => task::spawn(connection.serves(task)),
+            None => task::spawn(task),
         };
         receiver.await.ok()
     }
@@ -76,7 +77,7 @@ impl LostAnswer {
 
     /// Reads the answer in the background and discards it.
     pub(super) fn discard(self) {
-        tokio::spawn(self.read());
+        task::spawn(self.read());
     }
 
     async fn read(self) {

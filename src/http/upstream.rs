@@ -19,6 +19,7 @@ use super::{App, answer, default_answer};
 use crate::fault::{Client, Target};
 use crate::grpc::Call;
 use crate::listener::{Answering, Routes, client_of};
+use crate::order;
 use crate::proxy::Forwarder;
 
 /// Sets the class of a request, whatever its path. Removed before the request is forwarded.
@@ -103,7 +104,7 @@ impl Classes {
                 }
             }
         }
-        classes.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        order::sort_by_key(&mut classes.prefixes, |(prefix, _)| std::cmp::Reverse(prefix.len()));
         classes
     }
 

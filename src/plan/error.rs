@@ -6,6 +6,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::order;
 pub use reason::Reason;
 
 /// How many characters of a value an error shows.
@@ -146,8 +147,8 @@ impl Errors {
     }
 
     /// Sorts by a key; equal ones stay in their order.
-    pub(crate) fn sort_by_cached_key<K: Ord>(&mut self, key: impl FnMut(&ConfigError) -> K) {
-        self.kept.sort_by_cached_key(key);
+    pub(crate) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&ConfigError) -> K) {
+        order::sort_by_key(&mut self.kept, key);
     }
 
     /// A line for each error that was kept, and one with the number of those that were not.

@@ -24,6 +24,7 @@ use job::JobController;
 use roster::{Entry, Roster};
 use set::SetController;
 
+use crate::order;
 pub use news::{JobFailure, News};
 
 /// The most Pods that come in the course of a prediction beside the first ones.
@@ -85,7 +86,7 @@ impl<'a> Fleet<'a> {
             None => Controller::Set(SetController::new(workload, replicas.pods.len(), options)),
         };
         let mut kubelet_restarts = options.kubelet_restarts.clone();
-        kubelet_restarts.sort_by_key(|at| Reverse(*at));
+        order::sort_by_key(&mut kubelet_restarts, |at| Reverse(*at));
         Some(Self {
             workload,
             options,

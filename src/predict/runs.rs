@@ -9,6 +9,7 @@ use super::outcome::PodOutcome;
 use super::replicas::Replicas;
 use super::run::{Detail, run_in};
 use super::workload::Workload;
+use crate::order;
 
 /// The most runs.
 pub const MAX_RUNS: u32 = 10_000;
@@ -89,8 +90,8 @@ fn one(workload: &Workload, options: &Options) -> Option<One> {
     })
 }
 
-fn range<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Option<Range<T>> {
-    values.sort_by(order);
+fn range<T: Copy>(mut values: Vec<T>, compare: impl Fn(&T, &T) -> std::cmp::Ordering) -> Option<Range<T>> {
+    order::sort_by(&mut values, compare);
     let rank = |percent: usize| values.get((values.len() * percent).div_ceil(100).max(1) - 1).copied();
     Some(Range { p5: rank(5)?, p50: rank(50)?, p95: rank(95)? })
 }

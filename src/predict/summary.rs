@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::outcome::{PodOutcome, Prediction};
+use crate::order;
 
 /// The median, the 95th percentile and the worst of a figure over the Pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +19,7 @@ pub struct Spread<T> {
 impl<T: Ord + Copy> Spread<T> {
     /// Of values in any order, by the nearest rank; `None` of none.
     pub fn of(mut values: Vec<T>) -> Option<Self> {
-        values.sort_unstable();
+        order::sort(&mut values);
         let rank = |percent: usize| values.get((values.len() * percent).div_ceil(100).max(1) - 1).copied();
         Some(Self { p50: rank(50)?, p95: rank(95)?, worst: rank(100)? })
     }

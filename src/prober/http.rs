@@ -15,6 +15,7 @@ use super::stream::Stream;
 use super::url::{Url, User};
 use super::version::KUBERNETES_VERSION;
 use crate::fault::KUBELET_BODY_LIMIT;
+use crate::order;
 use crate::tls::Trust;
 
 /// A body of at most this length is read before a redirect is followed, as Go does; of one without a length, so much.
@@ -231,7 +232,7 @@ impl HttpProbe {
             headers.push(("Authorization", authorization.as_bytes()));
         }
         // Go sorts them by name.
-        headers.sort_by_key(|(name, _)| *name);
+        order::sort_by_key(&mut headers, |(name, _)| *name);
         for (name, value) in headers {
             put(name, value);
         }

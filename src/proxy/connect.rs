@@ -13,6 +13,7 @@ use super::stream::UpstreamStream;
 use crate::env::SourceAddress;
 use crate::fault::{UpstreamHost, UpstreamPlace};
 use crate::listener::LARGE_KERNEL_BUFFER;
+use crate::order;
 
 /// The address that a connection has to come from; `None`: whatever the system takes.
 pub(super) type Source = Option<IpAddr>;
@@ -56,8 +57,9 @@ async fn connected(
             let mut addresses: Vec<SocketAddr> =
                 lookup_host((name.as_str(), *port)).await.map_err(ForwardError::Dns)?.collect();
             // Those that can be reached from the source come first.
-            addresses
-                .sort_by_key(|address| source.is_some_and(|source| source.is_ipv4() != address.is_ipv4()));
+            order::sort_by_key(&mut addresses, |address| {
+                source.is_some_and(|source| source.is_ipv4() != address.is_ipv4())
+            });
             let mut last = ForwardError::Dns(io::ErrorKind::NotFound.into());
             for address in addresses {
                 match tcp(address, source, own).await {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connect::Source;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
+use crate::task;
 
 /// How long an idle connection is kept. Many applications end theirs after five seconds or more; a new connection costs
 /// little.
@@ -93,7 +94,7 @@ impl Pool {
         idle.connections.retain(|(_, pooled)| !pooled.sender.is_closed());
         idle.connections.push((Instant::now(), pooled));
         if !std::mem::replace(&mut idle.watched, true) {
-            tokio::spawn(watch(Arc::downgrade(&self.0)));
+            task::spawn(watch(Arc::downgrade(&self.0)));
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connect::Source;
 use super::pool::{FRESH, IDLE, MAX_AGE};
+use crate::task;
 
 /// The most requests under way on one connection; an upstream may allow fewer.
 pub(super) const MAX_STREAMS: u32 = 100;
@@ -136,7 +137,7 @@ impl Shared {
         let mut open = self.0.lock();
         open.connections.push(Connection { sender: sender.clone(), source, born: now, most, usage });
         if !std::mem::replace(&mut open.watched, true) {
-            tokio::spawn(watch(Arc::downgrade(&self.0)));
+            task::spawn(watch(Arc::downgrade(&self.0)));
         }
         (sender, stream)
     }

@@ -24,6 +24,7 @@ use crate::env::ForwardOptions;
 use crate::fault::{Slot, UpstreamPlace};
 use crate::listener::budget::{BudgetShare, MemoryBudget};
 use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
+use crate::task::Boxed;
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
 pub use buffers::Buffers;
 pub use faults::ProxyRules;
@@ -117,7 +118,7 @@ impl TcpProxy {
             self.shared.metrics.limit(Limit::Connections);
             "a connection above the limit is reset"
         } else if let Some(memory) = self.shared.budget.reserve(IDLE_MEMORY, BudgetShare::Ordinary) {
-            connections.spawn(connection::serve(client, peer, self.clone(), memory));
+            connections.spawn(Box::pin(connection::serve(client, peer, self.clone(), memory)) as Boxed);
             return;
         } else {
             "no memory is left for the connection"

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::env::{CertificateSource, Config, TlsOptions};
 use crate::listener::Encryption;
+use crate::order;
 use crate::proxy::own_address;
 use crate::sources::watch::{self, PollResult, Watcher};
 use crate::tls::{
@@ -190,7 +191,7 @@ fn names(config: &Config) -> Vec<String> {
     let own = [true, false].into_iter().filter_map(own_address);
     names.extend(own.chain(config.probe_address.ip).map(|ip| ip.to_string()));
     names.extend(config.tls.names.iter().cloned());
-    names.sort_unstable();
+    order::sort(&mut names);
     names.dedup();
     names
 }

@@ -23,6 +23,7 @@ use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
 use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
+use crate::task::Boxed;
 
 /// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
@@ -192,14 +193,14 @@ impl ProxyListeners {
             ProxyUpstream::Http(address) => {
                 let upstream = Exchangeable::new(self.forwarder(&proxy.name, address));
                 let service = self.http_service(&proxy.name, slot, &upstream, conditions.subscribe());
-                let serving = self.runtime.spawn(listener::serve(listener, service));
+                let serving = self.runtime.spawn(Box::pin(listener::serve(listener, service)) as Boxed);
                 (Forwards::Http(upstream), serving)
             }
             ProxyUpstream::Tcp(place) => {
                 let (shared, conditions) = (self.tcp_shared(), conditions.subscribe());
                 let name = (proxy.name.as_str(), slot);
                 let tcp = TcpProxy::new(name, place.clone(), shared, conditions, rules.subscribe());
-                let serving = self.runtime.spawn(tcp.clone().serve(listener));
+                let serving = self.runtime.spawn(Box::pin(tcp.clone().serve(listener)) as Boxed);
                 (Forwards::Tcp(tcp), serving)
             }
         };

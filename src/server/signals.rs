@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 
+use crate::task;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -33,7 +34,7 @@ impl Signals {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (counts, counted) = watch::channel(SignalCounts::default());
-        tokio::spawn(async move {
+        task::spawn(async move {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => counts.send_modify(|counts| counts.terminations += 1),
@@ -47,7 +48,7 @@ impl Signals {
     /// A single SIGTERM, when `asked` ends.
     pub fn once(asked: impl Future<Output = ()> + Send + 'static) -> Self {
         let (counts, counted) = watch::channel(SignalCounts::default());
-        tokio::spawn(async move {
+        task::spawn(async move {
             asked.await;
             counts.send_modify(|counts| counts.terminations = 1);
             counts.closed().await;

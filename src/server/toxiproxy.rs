@@ -7,6 +7,7 @@ use crate::env::{BindAddress, ToxiproxyOptions};
 use crate::listener::{self, BindError, PartitionedListener};
 use crate::proxy::Toxiproxy;
 use crate::sources::Control;
+use crate::task;
 
 /// The name of the listener.
 const NAME: &str = "toxiproxy";
@@ -25,7 +26,7 @@ pub(super) async fn serve(
     admin: &listener::ListenerService,
     control: &Control,
 ) -> JoinHandle<()> {
-    let Some((listener, options)) = listener.zip(options) else { return tokio::spawn(async {}) };
+    let Some((listener, options)) = listener.zip(options) else { return task::spawn(async {}) };
     let api = Toxiproxy::new(control.clone(), options.allowed);
     if let Some(config) = &options.config {
         api.load(config).await;
@@ -33,5 +34,5 @@ pub(super) async fn serve(
     info!(address = %listener.local_addr(), "toxiproxy's API is served");
     let service =
         listener::ListenerService { name: NAME.into(), routes: api.routes(), tls: None, ..admin.clone() };
-    tokio::spawn(listener::serve(listener, service))
+    task::spawn(listener::serve(listener, service))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::fault::ProxyName;
+use crate::order;
 use crate::plan::{ConfigError, Errors, Proxy, Source};
 
 /// Binds and serves proxies.
@@ -42,7 +43,7 @@ impl ApiProxies {
         self.removed.push(name.clone());
         // A proxy that no other source has needs no mark.
         self.removed.retain(|name| beneath.iter().any(|(proxy, _)| proxy.name == *name));
-        self.removed.sort();
+        order::sort(&mut self.removed);
         self.removed.dedup();
     }
 

@@ -10,6 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::authority::{Authority, Flaw, IssueError};
 use super::certificate::names;
+use crate::order;
 
 /// The name of the authority whose certificates are good.
 const NAME: &str = "kube-probesim CA";
@@ -112,7 +113,7 @@ impl ServerTls {
             }
             names.extend(present.names.iter().cloned());
         }
-        names.sort_unstable();
+        order::sort(&mut names);
         names.dedup();
         let certified = match flaw {
             Flaw::Untrusted => Authority::new("kube-probesim unknown CA")?.issue(&names, None)?,

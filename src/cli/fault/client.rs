@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::address;
 use crate::cli::exit;
 use crate::file::{self, FileError};
+use crate::task;
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -210,7 +211,7 @@ impl AdminClient {
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // It ends with the connection, whose errors the request reports.
-            tokio::spawn(connection);
+            task::drive(connection);
             sender.send_request(request).await
         };
         match timeout(TIMEOUT, exchange).await {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::arguments::{Call, Options};
 use super::pods::Pod;
 use super::process::{self, Kubectl};
+use crate::order;
 
 /// How many calls of kubectl there are at a time.
 const AT_ONCE: usize = 16;
@@ -59,7 +60,7 @@ pub(super) fn ask<'a>(kubectl: &Kubectl, options: &Options, call: &Call, pods: &
         }
     });
     let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    answers.sort_unstable_by_key(|(position, _)| *position);
+    order::sort_by_key(&mut answers, |(position, _)| *position);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 

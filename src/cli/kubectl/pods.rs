@@ -6,6 +6,7 @@ use super::arguments::Options;
 use super::error::KubectlError;
 use super::process::Kubectl;
 use crate::fault::{Draws, Seed};
+use crate::order;
 use crate::predict::manifest::is_own_image;
 
 /// A Pod with a container to steer.
@@ -53,15 +54,15 @@ pub(super) fn share(pods: Vec<Pod>, percent: f64, seed: Seed) -> Vec<Pod> {
     let mut ready: Vec<Pod> = pods.into_iter().filter(|pod| pod.is_ready).collect();
     // A hair less, so that 30 % of 10 is 3 in floating point, too.
     let wanted = (ready.len() as f64 * percent / 100.0 - 1e-9).ceil() as usize;
-    ready.sort_by_cached_key(|pod| Draws::of(seed.for_pod(&pod.name), "kubectl pods").at(0));
+    order::sort_by_key(&mut ready, |pod| Draws::of(seed.for_pod(&pod.name), "kubectl pods").at(0));
     ready.truncate(wanted);
     sort(&mut ready);
     ready
 }
 
 /// Sorts by namespace and name.
-fn sort(pods: &mut [Pod]) {
-    pods.sort_unstable_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+fn sort(pods: &mut Vec<Pod>) {
+    order::sort_by(pods, |a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
 }
 
 fn read(answer: &Value, container: Option<&str>) -> Vec<Pod> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::task;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -61,7 +62,7 @@ pub(super) fn fetch(url: &str) -> Result<String, FetchError> {
             let stream = TcpStream::connect(address).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // It ends with the connection, whose errors the request reports.
-            tokio::spawn(connection);
+            task::drive(connection);
             let response = sender.send_request(request).await?;
             if response.status() != StatusCode::OK {
                 return Err(FetchError::Status(response.status().as_u16()));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::file::{self, FileError};
+use crate::order;
 use crate::predict::manifest::{Input, MAX_INPUT};
 
 /// Why there is no manifest to read.
@@ -77,6 +78,6 @@ fn manifests_in(directory: &Path) -> Result<Vec<PathBuf>, InputError> {
     if files.is_empty() {
         return Err(InputError::NoManifests);
     }
-    files.sort();
+    order::sort(&mut files);
     Ok(files)
 }

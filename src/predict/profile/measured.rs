@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::Profile;
 use crate::fault::Delay;
+use crate::order;
 
 /// Fewer answers than this say nothing of a percentile.
 const LEAST_ANSWERS: f64 = 20.0;
@@ -61,7 +62,7 @@ fn of_probe(text: &str) -> Option<Result<Vec<(f64, Duration)>, MeasureError>> {
                 Some((percentile, Duration::try_from_secs_f64(value.as_f64()?).ok()?))
             })
             .collect();
-        table.sort_by(|a, b| a.0.total_cmp(&b.0));
+        order::sort_by(&mut table, |a, b| a.0.total_cmp(&b.0));
         return Some(Ok(rising(table)));
     }
     let answered = |line: &Value| {
@@ -73,7 +74,7 @@ fn of_probe(text: &str) -> Option<Result<Vec<(f64, Duration)>, MeasureError>> {
     if (times.len() as f64) < LEAST_ANSWERS {
         return Some(Err(MeasureError::Few(times.len() as f64)));
     }
-    times.sort_unstable();
+    order::sort(&mut times);
     let rank = |percent: f64| times[(((times.len() - 1) as f64) * percent / 100.0).round() as usize];
     let percents = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0];
     Some(Ok(rising(percents.map(|percent| (percent, rank(percent))).to_vec())))

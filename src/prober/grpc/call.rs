@@ -15,6 +15,7 @@ use crate::prober::outcome::Phase;
 use crate::prober::stream::Stream;
 use crate::prober::version::KUBERNETES_VERSION;
 use crate::rpc::PREFIX;
+use crate::task;
 
 /// The largest head of an answer, in bytes: far above that of any health check.
 const MAX_HEAD: u32 = 64 << 10;
@@ -24,7 +25,7 @@ const MAX_MESSAGE: usize = 4 << 20;
 /// One connection, for one call. It ends with this value.
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
-    driver: JoinHandle<Result<(), h2::Error>>,
+    driver: JoinHandle<()>,
 }
 
 impl Drop for Connection {
@@ -40,7 +41,7 @@ impl Connection {
         let handshake =
             Builder::new().enable_push(false).max_header_list_size(MAX_HEAD).handshake(stream).await;
         let (sender, connection) = handshake.ok()?;
-        let connection = Self { sender, driver: tokio::spawn(connection) };
+        let connection = Self { sender, driver: task::drive(connection) };
         begun.await.unwrap_or(false).then_some(connection)
     }
 

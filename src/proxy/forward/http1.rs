@@ -17,6 +17,7 @@ use crate::proxy::connect::Source;
 use crate::proxy::error::ForwardError;
 use crate::proxy::memory::MAX_BUFFER;
 use crate::proxy::pool::Pooled;
+use crate::task;
 
 impl Inner {
     /// Sends a request over an idle connection or a new one. One that may be repeated is so once, if an idle connection
@@ -80,7 +81,7 @@ impl Inner {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failure(&error))?;
-        tokio::spawn(async move {
+        task::spawn(async move {
             let _place = place;
             // What went wrong is told to the request.
             let _ = connection.with_upgrades().await;

@@ -24,6 +24,7 @@ use crate::proxy::error::ForwardError;
 use crate::proxy::memory::MAX_BUFFER;
 use crate::proxy::shared::{MAX_STREAMS, Stream};
 use crate::proxy::stream::UpstreamStream;
+use crate::task;
 
 /// How much of an answer's body an upstream may send ahead.
 const WINDOW: u32 = 65_535;
@@ -112,7 +113,7 @@ impl Inner {
         let most = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = most.clone();
         // What goes wrong is told to the requests.
-        tokio::spawn(poll_fn(move |cx| {
+        task::spawn(poll_fn(move |cx| {
             let polled = Pin::new(&mut connection).poll(cx).map(|_| ());
             told.store(connection.current_max_send_streams(), Ordering::Relaxed);
             polled

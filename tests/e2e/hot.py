@@ -1,0 +1,166 @@
+"""The functions that a start and probes run lie together: .cargo/hot.ld lists them.
+
+    hot.py check LINK_MAP     every pattern of the script places something (a map as lld's -Map writes it)
+    hot.py update BINARY      writes the script anew; BINARY has symbols, and valgrind is installed
+
+A build with symbols: CARGO_PROFILE_RELEASE_STRIP=false cargo build --release --target x86_64-unknown-linux-musl
+"""
+
+import bisect
+import collections
+import fnmatch
+import http.client
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SCRIPT = pathlib.Path(__file__).parents[2] / ".cargo" / "hot.ld"
+
+HEAD = """\
+/* The kernel maps code in pieces of 64 KiB or more. So the functions that a start and probes run lie together, and the rest
+   does not become resident. Written by `tests/e2e/hot.py update`; its `check` finds patterns that match nothing. cargo does
+   not look at this file: touch src/main.rs after a change. */
+
+SECTIONS
+{
+  .text.hot :
+  {
+"""
+
+TAIL = """\
+  }
+}
+INSERT AFTER .text;
+"""
+
+# What a pattern of its own has to save, in bytes of code that is not run.
+WORTH = 100
+
+PATHS = ["/healthz", "/readyz", "/startupz", "/dependency", "/metrics", "/"]
+PORT = 27180
+
+
+def executed(binary):
+    """The addresses of instructions that a start, a probe of each kind and two scrapes run."""
+    with tempfile.NamedTemporaryFile() as out:
+        tool = ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", f"--callgrind-out-file={out.name}"]
+        environment = {"PORT": str(PORT), "ADMIN_ADDRESS": f"127.0.0.1:{PORT + 1}"}
+        service = subprocess.Popen([*tool, binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            ask(PORT, PATHS)
+            ask(PORT + 1, ["/healthz", "/metrics"])
+            time.sleep(2)
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait()
+        lines = pathlib.Path(out.name).read_text(errors="replace").splitlines()
+    return {int(line.split(" ", 1)[0], 16) for line in lines if line.startswith("0x")}
+
+
+def ask(port, paths):
+    for _ in range(100):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.connect()
+            break
+        except OSError:
+            time.sleep(0.1)
+    for path in paths:
+        connection.request("GET", path, headers={"User-Agent": "kube-probe/1.36"})
+        connection.getresponse().read()
+    connection.close()
+
+
+def functions(binary):
+    """Address, size and name of each function."""
+    lines = subprocess.run(["nm", "-S", binary], capture_output=True, text=True, check=True).stdout.splitlines()
+    fields = [line.split() for line in lines]
+    return [(int(f[0], 16), int(f[1], 16), f[3]) for f in fields if len(f) == 4 and f[2] in "tTwW"]
+
+
+def parts(name):
+    """A mangled name as the parts of a pattern, from coarse to fine."""
+    name = re.sub(r"\.[0-9]+$", "", name)
+    if found := re.fullmatch(r"_ZN(.*)17h[0-9a-f]{16}E.*", name):
+        rest, path = found[1], []
+        while count := re.match(r"\d+", rest):
+            end = count.end() + int(count[0])
+            path.append(rest[:end])
+            rest = rest[end:]
+        # The path of a type within a name: of an implementation, or of what is dropped.
+        of_type = re.match(r"\d+(_?\$LT\$)([a-z].*)", path[0]) or re.match(r"\d+(drop_in_place\$LT\$)([a-z].*)", path[-1])
+        if of_type:
+            return ["_ZN*" + of_type[1], *re.findall(r"[a-z_0-9]+\.\.|.+", of_type[2]), *path[path.index(of_type[0]) + 1 :], "17h"]
+        return ["_ZN", *path, "17h"]
+    # The other mangling has a hash with each name of a crate.
+    return [re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)[:100]]
+
+
+class Node:
+    def __init__(self):
+        self.children, self.all, self.hot = {}, 0, 0
+
+
+def chosen(node, prefix=""):
+    """The patterns that cover what is run below a node, and how much else they take."""
+    if not node.hot:
+        return 0, []
+    each = [chosen(child, prefix + part) for part, child in node.children.items()]
+    cost, patterns = sum(cost for cost, _ in each), [pattern for _, found in each for pattern in found]
+    whole = node.all - node.hot + WORTH
+    return (whole, [prefix]) if prefix and (not node.children or whole <= cost) else (cost, patterns)
+
+
+def update(binary):
+    known = sorted(functions(binary))
+    hot, run = set(), sorted(executed(binary))
+    for address, size, _ in known:
+        index = bisect.bisect_left(run, address)
+        if index < len(run) and run[index] < address + size:
+            hot.add(address)
+    root = Node()
+    names = collections.Counter(address for address, _, _ in known)
+    for address, size, name in known:
+        node, share = root, size / names[address]
+        for part in [None, *parts(name)]:
+            node = node.children.setdefault(part, Node()) if part else root
+            node.all += share
+            node.hot += share if address in hot else 0
+    _, patterns = chosen(root)
+    lines = [f"    *(.text.{pattern}{'*' if pattern.startswith('_') else ''})\n" for pattern in sorted(set(patterns))]
+    SCRIPT.write_text(HEAD + "".join(lines) + TAIL)
+    print(f"{len(lines)} patterns")
+
+
+def patterns():
+    return re.findall(r"\*\((\S+)\)", re.sub(r"/\*.*?\*/", "", SCRIPT.read_text(), flags=re.DOTALL))
+
+
+def placed(path):
+    """The input sections of each output section of a link map."""
+    sections, current = collections.defaultdict(list), None
+    for line in pathlib.Path(path).read_text().splitlines():
+        # Address, address, size and alignment; then an output section at once, or an input section further in.
+        if match := re.match(r" +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +[0-9]+ (\.\S+)$", line):
+            current = match[1]
+        elif match := re.match(r" +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +[0-9]+ {9}\S.*:\((.*)\)$", line):
+            sections[current].append(match[1])
+    return sections
+
+
+def check(path):
+    sections, found = placed(path), patterns()
+    if not found or not sections[".text"]:
+        sys.exit("the script or the map cannot be read")
+    idle = [pattern for pattern in found if not fnmatch.filter(sections[".text.hot"], pattern)]
+    if idle:
+        sys.exit(f"{len(idle)} of {len(found)} patterns match nothing; hot.py update BINARY:\n  " + "\n  ".join(idle))
+    print(f"{len(found)} patterns, each places something")
+
+
+{"check": check, "update": update}[sys.argv[1]](sys.argv[2])

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::headers;
 use super::memory::Flow;
 use super::pool::{Pool, Pooled};
 use super::shared::Stream;
@@ -63,12 +64,15 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && !self.flow.admits(frame)
-        {
-            self.progress.refused.store(true, Ordering::Relaxed);
-            return Poll::Ready(Some(Err(axum::Error::new("no memory is left for the body of a request"))));
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            if !self.flow.admits(frame) {
+                self.progress.refused.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(axum::Error::new(
+                    "no memory is left for the body of a request",
+                ))));
+            }
+            frame.trailers_mut().map(headers::apply_to_trailers);
         }
         if matches!(polled, Poll::Ready(None)) || (polled.is_ready() && self.body.is_end_stream()) {
             self.end();
@@ -156,10 +160,11 @@ impl http_body::Body for Download {
                 self.end();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if let Err(error) = self.account(&frame) {
                     return Poll::Ready(Some(Err(error)));
                 }
+                frame.trailers_mut().map(headers::apply_to_trailers);
                 if self.body.is_end_stream() {
                     self.end();
                 }

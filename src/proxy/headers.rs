@@ -271,6 +271,16 @@ fn remove_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes from the fields behind a body what frames a message or belongs to the hop: who merges them into the head would
+/// read another message (RFC 9110, section 6.5.1).
+pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
+    for name in [&CONNECTION, &CONTENT_LENGTH, &HOST, &TE, &TRANSFER_ENCODING, &UPGRADE] {
+        trailers.remove(name);
+    }
+    trailers.remove(&KEEP_ALIVE);
+    trailers.remove(&PROXY_CONNECTION);
+}
+
 fn tell_client(headers: &mut HeaderMap, client: IpAddr) {
     let client = client.to_canonical();
     append(headers, &X_FORWARDED_FOR, client.to_string().as_bytes());

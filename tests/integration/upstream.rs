@@ -1,6 +1,7 @@
 //! An application behind the probe listener.
 
 mod backend;
+mod cut_off;
 mod endurance;
 mod errors;
 mod faults;
@@ -8,6 +9,7 @@ mod named;
 mod real;
 mod reuse;
 mod smuggling;
+mod smuggling_http2;
 mod transparent;
 mod upgrade;
 

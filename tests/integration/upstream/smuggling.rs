@@ -118,6 +118,72 @@ async fn a_target_in_absolute_form_names_the_host() {
     assert_eq!(reply.status(), 405);
 }
 
+/// A request that no server may understand in another way, and what of it has to be in what the upstream gets, or not.
+const NORMALISED: &[(&str, &[&str], &[&str])] = &[
+    // Connection cannot take away what the upstream needs to know.
+    (
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: host, x-forwarded-for, cookie-of-hop, keep-alive\r\nCookie-Of-Hop: 1\r\n\r\n",
+        &["Host: a\r\n", "x-forwarded-for: 127.0.0.1\r\n"],
+        &["cookie-of-hop", "connection:"],
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, transfer-encoding\r\nContent-Length: 2\r\n\r\nhi",
+        &["Content-Length: 2\r\n", "\r\n\r\nhi"],
+        &["connection:"],
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers, gzip\r\nConnection: TE\r\n\r\n",
+        &["trailers\r\n"],
+        &["gzip"],
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\n\r\n",
+        &[],
+        &["keep-alive", "proxy-"],
+    ),
+    ("GET / HTTP/1.1\r\nHost: a\r\nX-A:   b  \t\r\n\r\n", &["X-A: b\r\n"], &[]),
+    // Extensions of chunks and what trailers may not say.
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n0\r\n\r\n",
+        &["\r\n5\r\nhello\r\n0\r\n\r\n"],
+        &["a=\"b\""],
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTrailer: Content-Length, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nContent-Length: 9\r\nHost: b\r\nX-Sum: 1\r\n\r\n",
+        &["2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n"],
+        &["host: b", "content-length: 9"],
+    ),
+];
+
+#[tokio::test]
+async fn what_belongs_to_the_hop_or_frames_another_message_is_not_forwarded() {
+    let backend = Backend::answering(OK).await;
+    let service = in_front_of(&backend, &[]).await;
+    for (request, there, gone) in NORMALISED {
+        let reply = exchange(service.probe, request).await;
+        assert_eq!(reply.status(), 200, "{request:?}: {}", reply.text());
+        let asked = backend.last().to_lowercase();
+        for part in *there {
+            assert!(asked.contains(&part.to_lowercase()), "{part:?} of {request:?} is missing: {asked:?}");
+        }
+        for part in *gone {
+            assert!(!asked.contains(part), "{part:?} of {request:?} came through: {asked:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_an_answer_cannot_frame_another_message() {
+    let backend = Backend::answering(
+        b"HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length, Connection\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nConnection: keep-alive\r\n\r\n",
+    )
+    .await;
+    let service = in_front_of(&backend, &[]).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n";
+    let body = exchange(service.probe, request).await.body().to_lowercase();
+    assert_eq!(body, "2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n");
+}
+
 #[tokio::test]
 async fn http_1_0_has_no_transfer_codings() {
     let backend = Backend::answering(OK).await;
@@ -147,6 +213,14 @@ async fn an_ambiguous_answer_is_made_clear_or_refused() {
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX A: b\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 99 Low\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\n: 1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: b\rContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
         b"hello\r\n\r\n",
         b"\x16\x03\x01",

@@ -342,3 +342,33 @@ async fn events_come_through_one_by_one() {
         text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
     }
 }
+
+#[tokio::test]
+async fn limits_for_idle_and_slow_clients_do_not_end_bodies_under_way() {
+    const PAUSE: Duration = Duration::from_millis(700);
+    let backend = Backend::serving(|mut stream, notes, _| async move {
+        notes.read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").await.unwrap();
+        for byte in b"slow" {
+            sleep(PAUSE).await;
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let service = in_front_of(&backend, &[("IDLE_TIMEOUT", "200ms"), ("HEAD_TIMEOUT", "200ms")]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream
+        .write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    for byte in b"abc" {
+        sleep(PAUSE).await;
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\nslow"), "{answer}");
+    assert!(backend.last().ends_with("\r\n\r\nabc"), "{}", backend.last());
+}

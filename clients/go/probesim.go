@@ -96,6 +96,8 @@ type Rule struct {
 	BodyText string `json:"body_text,omitempty"`
 	// The request reaches its application, whose answer is lost; for modes that would spare it.
 	Forward bool `json:"forward,omitempty"`
+	// The whole connection ends, and every stream of HTTP/2 on it; without it, one stream ends.
+	Connection bool `json:"connection,omitempty"`
 	// Of a TCP proxy: the direction that the rule acts on; default downstream.
 	Stream string `json:"stream,omitempty"`
 	// Of a TCP proxy: how long modes hang, close and reset wait, or by how much mode slow-close is late.

@@ -89,6 +89,7 @@ Rule = TypedDict("Rule", {
     "headers": Dict[str, Any],
     "body_text": str,
     "forward": bool,
+    "connection": bool,
     "stream": str,
     "after": Union[str, float],
     "close_after": Union[str, float],

@@ -25,7 +25,7 @@ import { promisify } from "node:util";
 
 // <rule>
 /**
- * A rule as the api takes it. What does not go together, such as a burst that is too short for its rate, is answered
+ * A rule as the API takes it. What does not go together, such as a burst that is too short for its rate, is answered
  * with 422.
  */
 export interface Rule {
@@ -90,6 +90,8 @@ export interface Rule {
   body_text?: string;
   /** The request reaches its application, whose answer is lost; for modes that would spare it. */
   forward?: boolean;
+  /** The whole connection ends, and every stream of HTTP/2 on it; without it, one stream ends. */
+  connection?: boolean;
   /** Of a TCP proxy: the direction that the rule acts on; default downstream. */
   stream?: string;
   /** Of a TCP proxy: how long modes hang, close and reset wait, or by how much mode slow-close is late. */

@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 use super::budget::{BudgetShare, Reservation};
 use super::counted::CountedConnection;
 use super::partitioned::{PartitionedListener, reset_on_close};
-use super::places::{Places, is_loopback};
+use super::places::{Claim, Places, is_loopback};
 use super::state::ConnectionState;
 use super::{Conditions, ListenerService, ProcessStage, connection};
 use crate::fault::Client;
@@ -66,7 +66,7 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
             if state.refuses(Client::Other) && service.fairness.is_none() {
                 // Others shall find more memory than what is kept for the kubelet.
-                has_ended_one |= places.make_room(&service.metrics);
+                has_ended_one |= places.make_room(Claim::Silent, &service.metrics);
             }
             places.add(state, connections.spawn(serving));
         } else {
@@ -144,7 +144,8 @@ fn place(places: &mut Places, open: usize, peer: SocketAddr, service: &ListenerS
         let has_place = places.admit(peer.ip(), total, fairness, &service.metrics);
         return (has_place, has_place);
     }
-    let has_ended_one = open >= total.min(service.files) && places.make_room(&service.metrics);
+    let has_ended_one =
+        open >= total.min(service.files) && places.make_room(Claim::Resting, &service.metrics);
     // Without a file descriptor for another one, the next has to wait.
     let has_place = open < total || has_ended_one;
     if !has_place {

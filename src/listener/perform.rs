@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::handle::ScriptOutcome;
 use super::script::{FILLING, Script, ScriptEnding};
@@ -118,7 +119,11 @@ async fn discard(socket: &TcpStream, most: usize) {
         }
         match socket.try_read(&mut buffer) {
             Ok(0) => return,
-            Ok(count) => read = read.saturating_add(count),
+            Ok(count) => {
+                read = read.saturating_add(count);
+                // Others come first: a client that sends without a pause would take many turns at once.
+                yield_now().await;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -28,13 +28,17 @@ pub(super) fn is_loopback(ip: IpAddr) -> bool {
     matches!(ip.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }
 
-/// The occupied places of a listener, oldest first.
+/// The occupied places of a listener, oldest first but for those that [`Places::make_room`] has passed over.
 #[derive(Default)]
-pub(super) struct Places(VecDeque<(Arc<ConnectionState>, AbortHandle)>);
+pub(super) struct Places {
+    connections: VecDeque<(Arc<ConnectionState>, AbortHandle)>,
+    /// Where to look next for connections that have ended.
+    cursor: usize,
+}
 
 /// Why a connection should keep its place, from weak to strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
+pub(super) enum Claim {
     /// It has never sent a request.
     Silent,
     /// It is between two requests.
@@ -58,32 +62,33 @@ impl Claim {
 impl Places {
     pub(super) fn add(&mut self, state: Arc<ConnectionState>, task: AbortHandle) {
         // Two are looked at for each that comes, so that those that have ended do not pile up.
-        for _ in 0..2.min(self.0.len()) {
-            self.0.rotate_left(1);
-            if self.0.back().is_some_and(|(_, task)| task.is_finished()) {
-                self.0.pop_back();
+        for _ in 0..2 {
+            match self.connections.get(self.cursor) {
+                Some((_, task)) if task.is_finished() => drop(self.connections.remove(self.cursor)),
+                Some(_) => self.cursor += 1,
+                None => self.cursor = 0,
             }
         }
-        self.0.push_back((state, task));
+        self.connections.push_back((state, task));
     }
 
-    /// Ends a connection that has never sent a request, else one between two requests, to make room for others. Looks at
-    /// some of the oldest, and counts what it ends as refused.
-    pub(super) fn make_room(&mut self, metrics: &Metrics) -> bool {
+    /// Ends a connection whose claim is the weakest and not above `most`, to make room for others. Looks at some of the
+    /// oldest, and counts what it ends as refused.
+    pub(super) fn make_room(&mut self, most: Claim, metrics: &Metrics) -> bool {
         let now = Instant::now();
-        let looked_at = LOOKED_AT.min(self.0.len());
-        let oldest = self.0.iter().take(looked_at).enumerate();
+        let looked_at = LOOKED_AT.min(self.connections.len());
+        let oldest = self.connections.iter().take(looked_at).enumerate();
         let idle =
             oldest.filter(|(_, (_, task))| !task.is_finished()).filter_map(|(position, (state, _))| {
                 let claim = Claim::of(state, now);
-                (claim != Claim::Busy).then_some((claim, position))
+                (claim <= most).then_some((claim, position))
             });
-        let evicted = idle.min().and_then(|(_, position)| self.0.remove(position));
+        let evicted = idle.min().and_then(|(_, position)| self.connections.remove(position));
         if let Some((_, task)) = &evicted {
             task.abort();
             metrics.limit(Limit::Connections);
         } else {
-            self.0.rotate_left(looked_at);
+            self.connections.rotate_left(looked_at);
         }
         evicted.is_some()
     }
@@ -92,7 +97,7 @@ impl Places {
     /// share gives up its place, and is counted as refused: one that has never sent a request, else one between two
     /// requests, else one of the peer with the most places; the oldest of these.
     pub(super) fn admit(&mut self, ip: IpAddr, total: usize, fairness: Fairness, metrics: &Metrics) -> bool {
-        self.0.retain(|(_, task)| !task.is_finished());
+        self.connections.retain(|(_, task)| !task.is_finished());
         let ip = ip.to_canonical();
         let is_operator = is_loopback(ip);
         let of_others = |peer: IpAddr| !is_loopback(peer);
@@ -101,7 +106,7 @@ impl Places {
             self.evict(of_peer)
         } else if !is_operator && self.count(of_others) >= total.saturating_sub(fairness.loopback) {
             self.evict(of_others)
-        } else if self.0.len() >= total {
+        } else if self.connections.len() >= total {
             self.evict(|peer| is_operator || of_others(peer))
         } else {
             return true;
@@ -111,17 +116,17 @@ impl Places {
     }
 
     fn count(&self, which: impl Fn(IpAddr) -> bool) -> usize {
-        self.0.iter().filter(|(state, _)| which(state.peer().ip().to_canonical())).count()
+        self.connections.iter().filter(|(state, _)| which(state.peer().ip().to_canonical())).count()
     }
 
     fn evict(&mut self, which: impl Fn(IpAddr) -> bool) -> bool {
         let now = Instant::now();
-        let of_share = self.0.iter().enumerate().filter_map(|(position, (state, _))| {
+        let of_share = self.connections.iter().enumerate().filter_map(|(position, (state, _))| {
             let ip = state.peer().ip().to_canonical();
             let claim = Claim::of(state, now);
             which(ip).then(|| (claim, Reverse(self.count(|peer| peer == ip)), position))
         });
-        let evicted = of_share.min().and_then(|(.., position)| self.0.remove(position));
+        let evicted = of_share.min().and_then(|(.., position)| self.connections.remove(position));
         if let Some((_, task)) = &evicted {
             task.abort();
         }

@@ -38,6 +38,8 @@ with socket.create_server(("127.0.0.1", 0)) as free:
 BIG_FIELDS = [(b"x-%02d" % i, b"v" * 140) for i in range(98)]
 SMALL_FIELDS = [(b"cookie", b"a")] * 400
 DISTINCT_FIELDS = [(b"n%d" % i, b"") for i in range(400)]
+SLOW_PROXY = [{"name": "slow-proxy", "target": "db", "delay": "60s", "stream": "both"}]
+TCP = {"PROXIES": f"db=127.0.0.1:{PROXY}->{ENDLESS.removeprefix('http://')}"}
 # Clients, listener, what each sends, rules, variables.
 KINDS = {
     "idle": (400, "probe", b"", [], {}),
@@ -67,6 +69,10 @@ KINDS = {
     "tls-idle": (100, "probe", b"", [], {"TLS": "self-signed"}),
     "tls-waiting": (100, "probe", get(b"/readyz", MANY_FIELDS), SLOW, {"TLS": "self-signed"}),
     "tls-body": (60, "probe", post(b"/readyz", 20_000), SLOW, {"TLS": "self-signed"}),
+    "tcp-idle": (200, PROXY, b"", [], TCP),
+    "tcp-unread": (60, PROXY, b"x", [], TCP),
+    "tcp-delayed": (60, PROXY, b"x" * 1_000_000, SLOW_PROXY, TCP),
+    "tcp-delayed-little": (200, PROXY, b"x" * 1000, SLOW_PROXY, TCP),
     "named-idle": (200, PROXY, b"", [], {"PROXIES": f"stock=127.0.0.1:{PROXY}->{SILENT}"}),
     "named-waiting": (200, PROXY, get(b"/x", MANY_FIELDS), [], {"PROXIES": f"stock=127.0.0.1:{PROXY}->{SILENT}"}),
     "named-unread": (60, PROXY, get(b"/x"), [], {"PROXIES": f"stock=127.0.0.1:{PROXY}->{ENDLESS}"}),

@@ -234,11 +234,11 @@ impl Pipe {
     ) -> Poll<Result<(), Broken>> {
         let wanted = self.shape.as_ref().map_or(SIZE, |shape| shape.read_size());
         let budget = &proxy.shared.budget;
-        let (memory, size) = if let Some(memory) = budget.reserve(wanted + OVERHEAD, BudgetShare::Bulk) {
+        let (memory, size) = if let Some(memory) = budget.reserve(charge(wanted), BudgetShare::Bulk) {
             (memory, wanted)
         } else {
             let little = wanted.min(LITTLE);
-            (budget.reserve(little + OVERHEAD, BudgetShare::Ordinary).ok_or(Broken::Memory)?, little)
+            (budget.reserve(charge(little), BudgetShare::Ordinary).ok_or(Broken::Memory)?, little)
         };
         let mut buffer = proxy.shared.buffers.take();
         let mut read = ReadBuf::new(&mut buffer[..size]);
@@ -284,11 +284,16 @@ impl Pipe {
             let copy: Box<[u8]> = chunk.bytes[chunk.from..chunk.to].into();
             proxy.shared.buffers.give(std::mem::replace(&mut chunk.bytes, copy));
             (chunk.from, chunk.to) = (0, length);
-            chunk.memory.shrink_to(length + OVERHEAD);
+            chunk.memory.shrink_to(charge(length));
         }
         self.held_bytes += length + OVERHEAD;
         self.held.push_back(chunk);
     }
+}
+
+/// What a chunk of so many bytes is charged: the allocator rounds sizes up by as much as a quarter.
+const fn charge(length: usize) -> usize {
+    length + length / 4 + OVERHEAD
 }
 
 /// Writes and flushes as much as the sink takes; gives how much that is, and whether it is all.

@@ -52,9 +52,9 @@ pub use attempt::Symptom;
 pub use event::{PodEvent, PodEventKind, PodFailure};
 pub use pod::Pod;
 pub use spec::{
-    ContainerEnd, ContainerRole, ContainerSpec, DurationRange, PodSpec, PreStop, ProbeAddress, ProbeEndpoint,
-    ProbeHandler, ProbeKind, ProbeSpec, Program, RestartPolicy, RestartRule, ServiceCalls, StartTime, Timing,
-    Transport,
+    Application, ContainerEnd, ContainerRole, ContainerSpec, DurationRange, Hook, PodSpec, ProbeAddress,
+    ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Program, RestartPolicy, RestartRule, ServiceCalls,
+    StartTime, Timing, Transport,
 };
 pub use stats::{ContainerStats, ProbeStats, Stats};
 

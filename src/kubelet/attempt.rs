@@ -205,6 +205,15 @@ impl AttemptResult {
             _ => Self::Failure(Symptom::Status(status)),
         }
     }
+
+    /// The status of an answer that ends so.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::Success => 200,
+            Self::Warning(_) | Self::Redirect(_) => 302,
+            Self::Failure(symptom) | Self::Error(symptom) => symptom.status(),
+        }
+    }
 }
 
 /// When a request ends, and its result.
@@ -226,6 +235,8 @@ pub(super) struct Ordinary {
     pub(super) deadline: Nanos,
     /// Its status.
     pub(super) status: u16,
+    /// Whether an application gives it. Its body is taken to be short, so that faults strike within it.
+    pub(super) is_real: bool,
 }
 
 /// The result of a request that gets the mode of `rule`. `followed` is the target of a redirect that stays on the
@@ -236,11 +247,14 @@ pub(super) fn faulted(
     ordinary: Ordinary,
     followed: Option<ProbeEndpoint>,
 ) -> ProbeReply {
-    let Ordinary { head, deadline, .. } = ordinary;
+    let Ordinary { head, deadline, is_real, .. } = ordinary;
     let at_once = |outcome| ProbeReply { at: head, outcome };
+    let status_of = |partial: &Partial| {
+        partial.status.unwrap_or(if is_real { ordinary.status } else { partial.own_status() })
+    };
     let whole = |status: Option<u16>| AttemptResult::of_status(status.unwrap_or(ordinary.status));
     let body = |partial: &Partial, symptom: fn(u16) -> Symptom| {
-        let status = partial.own_status();
+        let status = status_of(partial);
         let symptom = symptom(status);
         // The kubelet stops reading before the fault. Its client reads a chunk header ahead, so that an invalid one
         // exactly at the limit is still an error (in 34 of 40 attempts on a cluster).
@@ -249,7 +263,7 @@ pub(super) fn faulted(
         } else {
             KUBELET_BODY_LIMIT
         };
-        let enough = rule.strikes_after(*partial) >= least;
+        let enough = !is_real && rule.strikes_after(*partial) >= least;
         at_once(if enough { AttemptResult::of_status(status) } else { AttemptResult::Error(symptom) })
     };
     // A body whose last byte, or the last one that the kubelet reads, comes so long after the head.
@@ -287,8 +301,8 @@ pub(super) fn faulted(
                 .body_text
                 .as_ref()
                 .map_or(partial.body, |text| partial.body.min(text.len() as u64));
-            let share = (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0);
-            slow(over.as_nanos() as f64 * share, partial.own_status())
+            let share = if is_real { 1.0 } else { (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0) };
+            slow(over.as_nanos() as f64 * share, status_of(partial))
         }
         Mode::Throttle { status, speed } => {
             let size = rule.answer().body_text.as_ref().map_or(OWN_BODY, |text| text.len() as u64);

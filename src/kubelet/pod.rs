@@ -80,6 +80,7 @@ impl Pod {
     pub fn new(spec: PodSpec, jitter: Draws) -> Self {
         let grace = effective_grace(spec.grace);
         let mut workers = Vec::new();
+        let program = |position: usize| spec.containers[position].program.as_ref();
         for (position, container) in spec.containers.iter().enumerate() {
             for kind in ProbeKind::ALL {
                 let Some(probe) = container.probe(kind) else { continue };
@@ -88,7 +89,10 @@ impl Pod {
                     "a probe of container {} names a container that is not there",
                     container.name
                 );
-                workers.push(Worker::new(position, kind, probe));
+                let answering = probe.handler.server().and_then(program);
+                let behind = answering.and_then(|it| program(it.application?.container));
+                let plans = [answering, behind].map(|program| program.map(|program| &program.plan));
+                workers.push(Worker::new(position, kind, probe, plans));
             }
         }
         let mut due = vec![NEVER; 2 + 2 * spec.containers.len()];
@@ -271,7 +275,7 @@ impl Pod {
         let container = &self.containers[position];
         let probed = container.workers[ProbeKind::Readiness as usize]
             .is_none_or(|worker| self.workers[worker].state == WorkerState::Success);
-        let ready = container.runs() && container.started && probed;
+        let ready = container.runs() && container.started && probed && self.now >= container.started_at;
         if self.containers[position].readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::Ready(ready), observe);
         }

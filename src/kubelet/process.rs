@@ -1,22 +1,26 @@
 //! This program as seen by probes, from the start of the process to its end.
 
+mod answer;
+
 use std::net::IpAddr;
 
-use super::attempt::{AttemptResult, Ordinary, ProbeReply, Symptom, faulted, faulted_call};
+use super::attempt::{AttemptResult, ProbeReply, Symptom};
 use super::clock::{NEVER, Nanos, duration, nanos};
 use super::process_rules::Term;
-use super::spec::{ContainerEnd, ProbeEndpoint, Program, StartTime, Transport};
-use crate::fault::{
-    ActivePlan, Client, Cut, HandshakeFault, ListenerId, Mode, RequestCounts, RequestInfo, Rule, Seed,
-    Target, Verdict,
-};
+use super::spec::{Application, ContainerEnd, ProbeEndpoint, Program, StartTime, Transport};
+use crate::fault::{ActivePlan, Client, Cut, HandshakeFault, ListenerId, RequestCounts, Rule, Seed, Target};
 
-/// Status of readiness after SIGTERM, unless a rule replaces it.
-const STOPPING: u16 = 503;
+/// The application behind a process, as a request meets it.
+pub(super) struct Behind<'a> {
+    /// Its process, if its behaviour is known.
+    pub(super) process: Option<&'a mut ContainerProcess>,
+    /// Whether its container runs.
+    pub(super) runs: bool,
+}
 
 /// A request to a process.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProcessRequest {
+pub(super) struct ProcessRequest<'a> {
     pub(super) at: Nanos,
     pub(super) deadline: Nanos,
     pub(super) endpoint: ProbeEndpoint,
@@ -26,6 +30,12 @@ pub(super) struct ProcessRequest {
     pub(super) peer: IpAddr,
     /// Whether it is a call of the gRPC health service.
     pub(super) is_grpc: bool,
+    /// As what an application behind the process takes it: a probe by its kind, a call as traffic.
+    pub(super) purpose: Target,
+    /// The rules with a match that admit it, by position in the plan of the process.
+    pub(super) matched: &'a [usize],
+    /// The same in the plan of the application behind it.
+    pub(super) matched_behind: &'a [usize],
 }
 
 /// The process of a container.
@@ -39,6 +49,8 @@ pub(super) struct ContainerProcess {
     /// Spares plans without partitions from looking for one at each request.
     has_cuts: bool,
     counts: RequestCounts,
+    /// Requests so far that the match of a rule admitted, by the rule's position.
+    match_counts: Vec<(usize, RequestCounts)>,
     /// Handshakes of TLS so far.
     handshakes: u64,
     /// When the plan's clock stood at zero.
@@ -58,6 +70,7 @@ impl ContainerProcess {
             has_cuts,
             program,
             counts: RequestCounts::default(),
+            match_counts: Vec::new(),
             handshakes: 0,
             zero: 0,
             accepts_from: NEVER,
@@ -87,14 +100,19 @@ impl ContainerProcess {
 
     /// What a probe of a program gets whose behaviour is given by probe, by TCP, gRPC or a command. Nothing of it is an
     /// error.
-    pub(super) fn assumed(&mut self, request: ProcessRequest, transport: Transport) -> ProbeReply {
+    pub(super) fn assumed(
+        &mut self,
+        request: ProcessRequest,
+        transport: Transport,
+        behind: Option<Behind>,
+    ) -> ProbeReply {
         if transport == Transport::Tcp
             && let Err(reply) = self.connect(request.at, request.deadline)
         {
             return reply;
         }
         let is_grpc = transport == Transport::Grpc;
-        let ProbeReply { at, outcome } = self.request(ProcessRequest { is_grpc, ..request });
+        let ProbeReply { at, outcome } = self.request(ProcessRequest { is_grpc, ..request }, behind);
         match (transport, outcome) {
             (_, AttemptResult::Success | AttemptResult::Warning(_) | AttemptResult::Redirect(_)) => {
                 // The kernel accepts the connection before the program becomes slow.
@@ -123,6 +141,7 @@ impl ContainerProcess {
         self.handshakes = 0;
         if self.starts == 1 || !self.program.keeps_state {
             self.counts = RequestCounts::default();
+            self.match_counts.clear();
             self.zero = now;
         }
         let mut replica = self.program.replica(self.starts, duration(self.zero));
@@ -180,8 +199,13 @@ impl ContainerProcess {
         }
     }
 
-    /// The result of a request.
-    pub(super) fn request(&mut self, mut request: ProcessRequest) -> ProbeReply {
+    /// The application that it passes requests on to.
+    pub(super) fn application(&self) -> Option<Application> {
+        self.program.application
+    }
+
+    /// The result of a request, which an application `behind` answers if no rule does.
+    pub(super) fn request(&mut self, mut request: ProcessRequest, behind: Option<Behind>) -> ProbeReply {
         if let Err(mut reply) = self.connect(request.at, request.deadline) {
             if reply.outcome == AttemptResult::Failure(Symptom::ConnectTimeout) {
                 // The client's timeout fires before the dialer's.
@@ -216,7 +240,7 @@ impl ContainerProcess {
         {
             return failed;
         }
-        let (head, reply) = self.answer(&request);
+        let (head, reply) = self.answer(&request, behind);
         if self.has_cuts && reply.at > request.at { self.interrupt(&request, head, reply) } else { reply }
     }
 
@@ -234,52 +258,6 @@ impl ContainerProcess {
             HandshakeFault::Expired | HandshakeFault::WrongName | HandshakeFault::Untrusted => return None,
         };
         Some(ProbeReply { at, outcome: AttemptResult::Failure(symptom) })
-    }
-
-    /// The answer of a network without cuts, and when its head comes.
-    fn answer(&mut self, request: &ProcessRequest) -> (Nanos, ProbeReply) {
-        let ProcessRequest { at, deadline, endpoint, client, .. } = *request;
-        let at_once = |status| (at, ProbeReply { at, outcome: AttemptResult::of_status(status) });
-        let target = match endpoint {
-            ProbeEndpoint::Target(target) => target,
-            ProbeEndpoint::Status(status) => return at_once(status),
-        };
-        let number = self.counts.increment(target, client);
-        let attempt =
-            RequestInfo { target: target.into(), client, elapsed: duration(at - self.zero), number };
-        let decision = self.program.plan.decide(&attempt, |_| {});
-        let head = self.program.throttled(at.saturating_add(nanos(decision.delay)), self.zero);
-        if head >= deadline {
-            let timeout = AttemptResult::Failure(Symptom::HeadTimeout);
-            return (deadline, ProbeReply { at: deadline, outcome: timeout });
-        }
-        let status = |status| ProbeReply { at: head, outcome: AttemptResult::of_status(status) };
-        let stopping = at >= self.stopping_from && target == Target::Readiness;
-        let ordinary = if stopping { STOPPING } else { 200 };
-        let reply = match decision.verdict {
-            Verdict::Pass => status(ordinary),
-            Verdict::DependencyFailed(_) => status(500),
-            Verdict::Inject(position) => {
-                let rule = self.program.plan.rule(position);
-                match rule.mode() {
-                    // Callers of a gRPC service look at its status, not at the head's.
-                    Some(Mode::Grpc { .. }) if client == Client::Other => {
-                        ProbeReply { at: head, outcome: AttemptResult::Failure(Symptom::Status(200)) }
-                    }
-                    Some(mode) => {
-                        let followed = self.program.followed.iter().find(|(rule, _)| *rule == position);
-                        let ordinary = Ordinary { head, deadline, status: ordinary };
-                        if request.is_grpc {
-                            faulted_call(mode, ordinary)
-                        } else {
-                            faulted(rule, mode, ordinary, followed.map(|(_, endpoint)| *endpoint))
-                        }
-                    }
-                    None => status(ordinary),
-                }
-            }
-        };
-        (head, reply)
     }
 
     fn cut(&self, request: &ProcessRequest, at: Nanos) -> Option<Cut> {
@@ -342,8 +320,8 @@ impl ContainerProcess {
 /// The loss of a connection after the head of an answer that would have ended as `reply`.
 const fn within_body(lost: AttemptResult, reply: AttemptResult) -> AttemptResult {
     let status = match reply {
-        AttemptResult::Failure(symptom) | AttemptResult::Error(symptom) => symptom.status(),
-        _ => 200,
+        AttemptResult::Warning(_) | AttemptResult::Redirect(_) => 200,
+        _ => reply.status(),
     };
     AttemptResult::Error(match lost {
         AttemptResult::Failure(Symptom::Reset) => Symptom::BodyReset(status),

@@ -9,13 +9,23 @@ pub use probe::{ProbeAddress, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec,
 
 use crate::fault::{ActivePlan, Delay, Draws, Replica, Timestamp};
 
-/// A handler that runs before SIGTERM.
+/// A lifecycle hook of a container. It is taken to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreStop {
-    /// It only waits.
-    Sleep(Duration),
-    /// A command or a request of unknown duration.
-    Other,
+pub enum Hook {
+    /// It takes this long.
+    Takes(Duration),
+    /// A command or a request of unknown duration, taken to need no time.
+    Unknown,
+}
+
+impl Hook {
+    /// How long it takes here.
+    pub const fn time(self) -> Duration {
+        match self {
+            Self::Takes(time) => time,
+            Self::Unknown => Duration::ZERO,
+        }
+    }
 }
 
 /// Whether a container that ended restarts.
@@ -85,6 +95,19 @@ pub struct Program {
     pub epoch: Timestamp,
     /// The calls that clients of its Service make; absent: no rule acts on them.
     pub calls: Option<ServiceCalls>,
+    /// The application in the Pod that it passes requests on to, if there is one.
+    pub application: Option<Application>,
+}
+
+/// An application in the same Pod that stands behind this program (`UPSTREAM`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// The position of its container.
+    pub container: usize,
+    /// Whether probes are passed on, too, and not only calls.
+    pub answers_probes: bool,
+    /// The longest wait for its answer; absent: no limit.
+    pub timeout: Option<Duration>,
 }
 
 /// The startup time of a program, drawn for each start.
@@ -124,6 +147,7 @@ impl Program {
             keeps_state: false,
             epoch: Timestamp(Duration::ZERO),
             calls: None,
+            application: None,
         }
     }
 
@@ -164,8 +188,10 @@ pub struct ContainerSpec {
     pub program: Option<Program>,
     /// The time from SIGTERM to its exit; absent: it ignores SIGTERM and takes the whole grace period.
     pub stops_after: Option<Duration>,
-    /// `lifecycle.preStop`.
-    pub pre_stop: Option<PreStop>,
+    /// `lifecycle.postStart`: until it ends, no probe is made and no later container starts.
+    pub post_start: Option<Hook>,
+    /// `lifecycle.preStop`, which runs before SIGTERM.
+    pub pre_stop: Option<Hook>,
     /// Whether it ends by itself.
     pub ends: Option<ContainerEnd>,
     /// `startupProbe`.
@@ -186,6 +212,7 @@ impl ContainerSpec {
             restart_rules: Vec::new(),
             program: None,
             stops_after: Some(Duration::ZERO),
+            post_start: None,
             pre_stop: None,
             ends: None,
             startup: None,

@@ -3,6 +3,7 @@
 use super::attempt::AttemptResult;
 use super::clock::{Nanos, SECOND};
 use super::spec::{ProbeHandler, ProbeKind, ProbeSpec};
+use crate::fault::ActivePlan;
 
 /// Attempts in all when each is an error.
 const TRIES: u8 = 3;
@@ -60,10 +61,22 @@ pub(super) struct Worker {
     pub(super) state: WorkerState,
     last: Option<bool>,
     run: u32,
+    /// The rules with a match that admit its requests, by position in the plan of who answers.
+    pub(super) matched: Box<[usize]>,
+    /// The same in the plan of the application behind that.
+    pub(super) matched_behind: Box<[usize]>,
 }
 
 impl Worker {
-    pub(super) fn new(container: usize, kind: ProbeKind, probe: &ProbeSpec) -> Self {
+    /// The worker of a probe whose answers come from a process with the first plan, and an application behind it with the
+    /// second.
+    pub(super) fn new(
+        container: usize,
+        kind: ProbeKind,
+        probe: &ProbeSpec,
+        plans: [Option<&ActivePlan>; 2],
+    ) -> Self {
+        let [matched, matched_behind] = plans.map(|plan| matched(probe, plan));
         let period = u64::from(probe.period.max(1)) * SECOND;
         Self {
             container,
@@ -83,13 +96,17 @@ impl Worker {
             state: WorkerState::Unknown,
             last: None,
             run: 0,
+            matched,
+            matched_behind,
         }
     }
 
     /// A new container: the state starts over, the run of results goes on. The kubelet compares whole seconds of the
-    /// wall clock, which is `ahead` of the virtual one and showed `started_at` at the start.
-    pub(super) fn reset(&mut self, started_at: Nanos, ahead: Nanos) {
-        self.probes_from = started_at.saturating_add(self.initial_delay).saturating_sub(ahead);
+    /// wall clock, which is `ahead` of the virtual one and showed `started_at` at the start. No attempt is made before
+    /// `hook_ends`, the end of postStart.
+    pub(super) fn reset(&mut self, started_at: Nanos, ahead: Nanos, hook_ends: Nanos) {
+        let delayed = started_at.saturating_add(self.initial_delay).saturating_sub(ahead);
+        self.probes_from = delayed.max(hook_ends);
         self.on_hold = false;
         self.state = match self.kind {
             ProbeKind::Startup => WorkerState::Unknown,
@@ -158,6 +175,13 @@ impl Worker {
         }
         Some(if success { WorkerState::Success } else { WorkerState::Failure })
     }
+}
+
+/// The rules of a plan whose match admits the requests of a probe.
+fn matched(probe: &ProbeSpec, plan: Option<&ActivePlan>) -> Box<[usize]> {
+    let rules = plan.into_iter().flat_map(ActivePlan::rules).enumerate();
+    let admitting = rules.filter(|(_, rule)| rule.request_match().is_some() && probe.is_admitted(rule));
+    admitting.map(|(position, _)| position).collect()
 }
 
 impl Flight {

@@ -30,6 +30,10 @@ pub struct Profile {
     pub stops_after: Option<Duration>,
     /// Whether it ignores SIGTERM, and takes the whole grace period.
     pub ignores_term: bool,
+    /// How long its postStart hook takes.
+    pub post_start: Option<Duration>,
+    /// How long its preStop hook takes.
+    pub pre_stop: Option<Duration>,
     /// How long each answer takes.
     pub latency: Option<Delay>,
     /// How long after its start it ends by itself, and with which exit code.

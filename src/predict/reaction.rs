@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::workload::Workload;
 use crate::fault::{Action, Client, ClientFilter, Mode};
-use crate::kubelet::{PodEvent, PodEventKind, PodSpec, Program};
+use crate::kubelet::{PodEvent, PodEventKind, PodSpec, ProbeKind, Program};
 
 /// A failing rule of a container.
 pub(super) struct Fault {
@@ -114,7 +114,12 @@ pub(super) fn faults(workload: &Workload) -> Vec<Fault> {
                 Action::Handshake { fault, .. } => fault.fails_all(),
                 Action::Process { .. } => false,
             };
-            if !fails || rule.client() == ClientFilter::Only(Client::Other) {
+            let probes =
+                workload.pod.containers.iter().flat_map(|container| {
+                    ProbeKind::ALL.into_iter().filter_map(|kind| container.probe(kind))
+                });
+            let is_met = rule.request_match().is_none() || probes.into_iter().any(|it| it.is_admitted(rule));
+            if !fails || !is_met || rule.client() == ClientFilter::Only(Client::Other) {
                 continue;
             }
             let by_requests = rule.trigger().requests.is_some_and(|window| window.after() > 0);

@@ -120,7 +120,9 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
             let checks_dependency = ours.config.readiness_checks_dependency;
-            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency).at(place);
+            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency)
+                .with_upstream(ours.config.upstream.is_some())
+                .at(place);
             program.reseeds = ours.merged.seed.is_none().then_some(draws);
             program.keeps_state = ours.keeps_state;
             if let Some(facts) = workload.facts.get(ours.position) {

@@ -23,7 +23,7 @@ use super::selection;
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
 use super::workload::{OurContainer, Workload};
-use assumptions::assumptions;
+use assumptions::{assumptions, of_manifest};
 pub use compare::{Pair, compare, pairs};
 
 /// The longest line of a paragraph, in characters.
@@ -136,7 +136,7 @@ fn text(
         paragraph(" ", " ", NOT_ASSESSED, out)?;
         let advice = all_advice(workload, replicas, options, None);
         section("Advice", &lines_of(&advice), out)?;
-        section("Assumptions", &workload.assumptions, out)?;
+        section("Assumptions", &of_manifest(workload), out)?;
         section("Warnings", &workload.warnings, out)?;
         return Ok(Outcome { prediction: None, advice });
     }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in helpers of tests, a panic is the failure")]
 
 mod advice;
+mod application;
 mod budget;
 mod cluster;
 mod engine;
 mod fleet;
+mod hooks;
 mod process;
 mod process_table;
 mod profile;

@@ -4,7 +4,7 @@ use super::super::backoff::BackOff;
 use super::super::clock::{NEVER, Nanos, SECOND, nanos};
 use super::super::process::ContainerProcess;
 use super::super::spec::{
-    ContainerEnd, ContainerRole, ContainerSpec, PreStop, ProbeKind, RestartPolicy, RestartRule,
+    ContainerEnd, ContainerRole, ContainerSpec, Hook, ProbeKind, RestartPolicy, RestartRule,
 };
 use super::super::stats::{ContainerStats, Readiness};
 
@@ -28,8 +28,10 @@ pub(super) struct ContainerState {
     pub(super) policy: RestartPolicy,
     pub(super) rules: Vec<RestartRule>,
     pub(super) stops_after: Nanos,
+    /// How long postStart takes.
+    pub(super) post_start: Nanos,
     /// How long preStop takes.
-    pub(super) hook: Nanos,
+    pub(super) pre_stop: Nanos,
     pub(super) ends_after: Nanos,
     /// How it ends by itself.
     pub(super) end: Option<ContainerEnd>,
@@ -44,6 +46,7 @@ pub(super) struct ContainerState {
     pub(super) phase: ContainerPhase,
     /// Whether the startup probe, if any, has succeeded.
     pub(super) started: bool,
+    /// When its latest start was complete, postStart included.
     pub(super) started_at: Nanos,
     pub(super) starts: u64,
     /// The latest exit.
@@ -78,10 +81,8 @@ impl ContainerState {
             policy,
             rules: spec.restart_rules,
             stops_after: spec.stops_after.map_or(NEVER, nanos),
-            hook: match spec.pre_stop {
-                Some(PreStop::Sleep(time)) => nanos(time),
-                Some(PreStop::Other) | None => 0,
-            },
+            post_start: hook_time(spec.post_start),
+            pre_stop: hook_time(spec.pre_stop),
             ends_after: spec.ends.map_or(NEVER, |end| nanos(end.after)),
             end: spec.ends,
             ending: None,
@@ -108,10 +109,10 @@ impl ContainerState {
     }
 
     /// Whether what follows it in the order of starts may start.
-    pub(super) fn opens_gate(&self) -> bool {
+    pub(super) fn opens_gate(&self, now: Nanos) -> bool {
         match self.role {
             ContainerRole::Main => true,
-            ContainerRole::Sidecar => self.started,
+            ContainerRole::Sidecar => self.started && now >= self.started_at,
             ContainerRole::Init => self.phase == ContainerPhase::Done && self.exit_code == 0,
         }
     }
@@ -128,6 +129,10 @@ impl ContainerState {
                 RestartPolicy::Never => false,
             }
     }
+}
+
+fn hook_time(hook: Option<Hook>) -> Nanos {
+    hook.map_or(0, |hook| nanos(hook.time()))
 }
 
 /// The kubelet leaves every container at least this.

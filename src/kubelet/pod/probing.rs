@@ -3,11 +3,12 @@
 use super::super::attempt::{AttemptResult, ProbeReply};
 use super::super::clock::{NEVER, Nanos, nanos};
 use super::super::event::{PodEvent, PodEventKind};
-use super::super::process::{ContainerProcess, ProcessRequest};
+use super::super::process::{Behind, ContainerProcess, ProcessRequest};
 use super::super::spec::{ProbeEndpoint, ProbeHandler, ProbeKind, ServiceCalls};
 use super::super::worker::{Flight, NextStep, WorkerState};
+use super::container::ContainerState;
 use super::{Callers, ContainerPhase, Pod, SYNC};
-use crate::fault::Client;
+use crate::fault::{Client, Target};
 
 impl Pod {
     /// A worker's tick, a trigger, or the end of a request under way.
@@ -74,16 +75,16 @@ impl Pod {
     ) {
         let now = self.now;
         let worker = &self.workers[position];
-        let (handler, timeout, https) = (worker.handler, worker.timeout, worker.https);
+        let (timeout, is_exec) = (worker.timeout, matches!(worker.handler, ProbeHandler::Exec { .. }));
         loop {
-            let reply = self.ask((handler, https), endpoint, flight.deadline);
+            let reply = self.ask(position, endpoint, flight.deadline);
             flight.outcome = reply.outcome;
             if reply.at > now {
                 self.workers[position].flight = Some(flight);
                 *self.wakes(position) = reply.at;
                 return;
             }
-            match flight.next(now, timeout, matches!(handler, ProbeHandler::Exec { .. })) {
+            match flight.next(now, timeout, is_exec) {
                 NextStep::Request(next) => endpoint = Some(next),
                 NextStep::Again => endpoint = None,
                 NextStep::Done(outcome) => return self.conclude(position, outcome, flight.start, observe),
@@ -101,46 +102,39 @@ impl Pod {
         }
     }
 
-    fn ask(
-        &mut self,
-        (handler, https): (ProbeHandler, bool),
-        redirected: Option<ProbeEndpoint>,
-        deadline: Nanos,
-    ) -> ProbeReply {
+    fn ask(&mut self, position: usize, redirected: Option<ProbeEndpoint>, deadline: Nanos) -> ProbeReply {
         let now = self.now;
         let success = ProbeReply { at: now, outcome: AttemptResult::Success };
-        let peer = self.node;
-        let request = |process: &mut ContainerProcess, endpoint, client| {
-            let endpoint = redirected.unwrap_or(endpoint);
-            process.request(ProcessRequest {
-                at: now,
-                deadline,
-                https,
-                endpoint,
-                client,
-                peer,
-                is_grpc: false,
-            })
+        let worker = &self.workers[position];
+        let Some((process, behind)) =
+            worker.handler.server().and_then(|server| answering(&mut self.containers, server))
+        else {
+            return success;
         };
-        let process = handler.server().and_then(|server| self.containers[server].process.as_mut());
-        match (handler, process) {
-            (ProbeHandler::Http { endpoint, client, .. }, Some(process)) => {
-                request(process, endpoint, client)
+        let (endpoint, client, transport) = match worker.handler {
+            ProbeHandler::Http { endpoint, client, .. } => (endpoint, client, None),
+            ProbeHandler::Exec { endpoint, .. } => (endpoint, Client::Kubelet, None),
+            ProbeHandler::Assumed { target, transport, .. } => {
+                (ProbeEndpoint::Target(target), Client::Kubelet, Some(transport))
             }
-            (ProbeHandler::Exec { endpoint, .. }, Some(process)) => {
-                request(process, endpoint, Client::Kubelet)
-            }
-            (ProbeHandler::Assumed { target, transport, .. }, Some(process)) => {
-                let (endpoint, client) = (ProbeEndpoint::Target(target), Client::Kubelet);
-                process.assumed(
-                    ProcessRequest { at: now, deadline, https, endpoint, client, peer, is_grpc: false },
-                    transport,
-                )
-            }
-            (ProbeHandler::Tcp { .. }, Some(process)) => {
-                process.connect(now, deadline).err().unwrap_or(success)
-            }
-            (_, None) | (ProbeHandler::Healthy, _) => success,
+            ProbeHandler::Tcp { .. } => return process.connect(now, deadline).err().unwrap_or(success),
+            ProbeHandler::Healthy => return success,
+        };
+        let request = ProcessRequest {
+            at: now,
+            deadline,
+            endpoint: redirected.unwrap_or(endpoint),
+            https: worker.https,
+            client,
+            peer: self.node,
+            is_grpc: false,
+            purpose: worker.kind.target(),
+            matched: &worker.matched,
+            matched_behind: &worker.matched_behind,
+        };
+        match transport {
+            None => process.request(request, behind),
+            Some(transport) => process.assumed(request, transport, behind),
         }
     }
 
@@ -152,13 +146,13 @@ impl Pod {
             *due = now.saturating_add(nanos(calls.every).max(1));
         }
         let ready = self.readiness.ready;
-        let Some(process) = self.containers[server].process.as_mut() else { return };
+        let Some((process, behind)) = answering(&mut self.containers, server) else { return };
         if !ready || !process.accepts(now) {
             return;
         }
         let ServiceCalls { endpoint, timeout, peer, .. } = calls;
         let deadline = now.saturating_add(nanos(timeout));
-        let reply = process.request(ProcessRequest {
+        let request = ProcessRequest {
             at: now,
             deadline,
             https: false,
@@ -166,7 +160,12 @@ impl Pod {
             client: Client::Other,
             peer,
             is_grpc: false,
-        });
+            purpose: Target::Traffic,
+            // What the calls ask for is not known.
+            matched: &[],
+            matched_behind: &[],
+        };
+        let reply = process.request(request, behind);
         let fails = matches!(reply.outcome, AttemptResult::Failure(_) | AttemptResult::Error(_));
         if fails != failing {
             self.callers = Some(Callers { server, calls, failing: fails });
@@ -274,4 +273,18 @@ impl Pod {
             }
         }
     }
+}
+
+/// The process in the container at `server`, and the application behind it.
+fn answering(
+    containers: &mut [ContainerState],
+    server: usize,
+) -> Option<(&mut ContainerProcess, Option<Behind<'_>>)> {
+    let application = containers[server].process.as_ref()?.application();
+    let Some(behind) = application.map(|it| it.container).filter(|it| *it != server) else {
+        return Some((containers[server].process.as_mut()?, None));
+    };
+    let [front, behind] = containers.get_disjoint_mut([server, behind]).ok()?;
+    let runs = behind.runs();
+    Some((front.process.as_mut()?, Some(Behind { process: behind.process.as_mut(), runs })))
 }

@@ -63,10 +63,12 @@ impl Pod {
                 }
                 _ => false,
             };
-            gates_open &= self.containers[position].opens_gate();
+            gates_open &= self.containers[position].opens_gate(self.now);
             if starts {
                 created_by = created_by.saturating_add(nanos(self.timing.container_start));
                 self.create(position, created_by);
+                // The sync waits for the hook before it starts the next container.
+                created_by = created_by.saturating_add(self.containers[position].post_start);
             }
         }
         self.due[SYNC] = self.now + self.jitter(next);
@@ -103,7 +105,7 @@ impl Pod {
         let container = &mut self.containers[position];
         container.phase = ContainerPhase::Stopping;
         // preStop runs inside the grace period, in whole seconds; after an overrun, some time is left all the same.
-        let hook = container.hook.min(grace);
+        let hook = container.pre_stop.min(grace);
         let left = grace.saturating_sub(hook / SECOND * SECOND).max(LEAST_GRACE);
         let later = container.process.as_mut().map_or(0, |process| process.stop(now.saturating_add(hook)));
         let stops_after = container.stops_after.saturating_add(later);
@@ -138,7 +140,8 @@ impl Pod {
         }
         container.phase = ContainerPhase::Running;
         container.started = container.workers[ProbeKind::Startup as usize].is_none();
-        container.started_at = now;
+        container.started_at = now.saturating_add(container.post_start);
+        let hook_ends = container.started_at;
         let restarts = container.starts;
         container.stats.restarts = restarts;
         container.starts += 1;
@@ -165,12 +168,12 @@ impl Pod {
         // The status of a container keeps its start in whole seconds of the wall clock.
         let started_at = (now + self.phase) / SECOND * SECOND;
         for worker in workers.into_iter().flatten() {
-            self.workers[worker].reset(started_at, self.phase);
+            self.workers[worker].reset(started_at, self.phase, hook_ends);
             self.wake_up(worker);
         }
         *self.life(position) = ends;
         self.expect_eviction(position);
-        *self.next_look(position) = now + nanos(self.timing.syncs_after_start[0]);
+        *self.next_look(position) = hook_ends.saturating_add(nanos(self.timing.syncs_after_start[0]));
         self.emit(position, PodEventKind::Started { restarts }, observe);
         self.update_ready(position, observe);
     }
@@ -196,6 +199,10 @@ impl Pod {
             container.syncs += 1;
             if let Some(after) = self.timing.syncs_after_start.get(container.syncs) {
                 next = started_at + nanos(*after);
+            }
+            if container.post_start > 0 {
+                // Only now does the status show that the container runs.
+                self.update_ready(position, observe);
             }
         }
         *self.next_look(position) = next.max(self.now);

@@ -1,7 +1,13 @@
 //! The probes of a container, as its manifest describes them.
 
 use super::PodSpec;
-use crate::fault::{Client, Target};
+use crate::fault::{Client, RequestView, Rule, Target};
+
+/// The path of a gRPC health check.
+const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// The `User-Agent` of the kubelet.
+const USER_AGENT: &str = "kube-probe/1.36";
 
 /// Which of a container's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +34,15 @@ impl ProbeKind {
             Self::Readiness => "Readiness",
         }
     }
+
+    /// The class of requests that it is about.
+    pub const fn target(self) -> Target {
+        match self {
+            Self::Startup => Target::Startup,
+            Self::Liveness => Target::Liveness,
+            Self::Readiness => Target::Readiness,
+        }
+    }
 }
 
 /// What a request of a probe asks for.
@@ -37,6 +52,18 @@ pub enum ProbeEndpoint {
     Target(Target),
     /// A path that always answers with this status: the index, the metrics, an unknown path.
     Status(u16),
+}
+
+impl ProbeEndpoint {
+    /// The path that is asked for where none is given.
+    const fn default_path(self) -> &'static str {
+        match self {
+            Self::Target(Target::Liveness) => "/healthz",
+            Self::Target(Target::Readiness) => "/readyz",
+            Self::Target(Target::Startup) => "/startupz",
+            _ => "/",
+        }
+    }
 }
 
 /// How a probe is done. `server` is the position of the container that answers.
@@ -122,15 +149,70 @@ impl ProbeAddress {
     }
 
     pub(in crate::kubelet) fn path(&self, endpoint: ProbeEndpoint) -> String {
-        let path = match (self.path.as_str(), endpoint) {
-            ("", ProbeEndpoint::Target(Target::Liveness)) => "/healthz",
-            ("", ProbeEndpoint::Target(Target::Readiness)) => "/readyz",
-            ("", ProbeEndpoint::Target(Target::Startup)) => "/startupz",
-            ("", _) => "/",
-            (path, _) => path,
-        };
+        let path = if self.path.is_empty() { endpoint.default_path() } else { &self.path };
         let slash = if path.starts_with('/') { "" } else { "/" };
         format!("{slash}{path}")
+    }
+}
+
+/// A request of a probe, as the matches of rules see it.
+#[derive(Debug)]
+struct ProbeRequest<'a> {
+    probe: &'a ProbeSpec,
+    path: &'a str,
+    query: Option<&'a str>,
+    authority: String,
+}
+
+impl<'a> ProbeRequest<'a> {
+    /// The request that each attempt of a probe makes.
+    fn of(probe: &'a ProbeSpec) -> Self {
+        let ProbeSpec { address, transport, .. } = probe;
+        let target = match (transport, address.path.as_str()) {
+            (Transport::Grpc, _) => HEALTH_PATH,
+            (_, "") => match probe.handler {
+                ProbeHandler::Http { endpoint, .. } | ProbeHandler::Exec { endpoint, .. } => {
+                    endpoint.default_path()
+                }
+                _ => "/",
+            },
+            (_, path) => path,
+        };
+        let target = target.split('#').next().unwrap_or(target);
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Self { probe, path, query, authority: address.authority() }
+    }
+}
+
+impl RequestView for ProbeRequest<'_> {
+    fn method(&self) -> &str {
+        if self.probe.transport == Transport::Grpc { "POST" } else { "GET" }
+    }
+
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.query
+    }
+
+    fn host(&self) -> Option<&str> {
+        let given = self.probe.headers.iter().find(|(name, _)| name == "host");
+        Some(given.map_or(self.authority.as_str(), |(_, value)| value.as_str()))
+    }
+
+    fn header(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let given = self.probe.headers.iter().filter(move |(known, _)| known == name);
+        let own = match name {
+            "user-agent" => Some(USER_AGENT),
+            "accept" => Some("*/*"),
+            "connection" => Some("close"),
+            _ => None,
+        };
+        let own = own.filter(|_| !self.probe.headers.iter().any(|(known, _)| known == name));
+        given.map(|(_, value)| value.as_bytes()).chain(own.map(str::as_bytes))
     }
 }
 
@@ -169,6 +251,8 @@ pub struct ProbeSpec {
     pub transport: Transport,
     /// Where it does it.
     pub address: ProbeAddress,
+    /// `httpHeaders`, their names in lower case.
+    pub headers: Vec<(String, String)>,
     /// `initialDelaySeconds`.
     pub initial_delay: u32,
     /// `timeoutSeconds`.
@@ -195,6 +279,7 @@ impl ProbeSpec {
                 ProbeHandler::Http { .. } | ProbeHandler::Healthy => Transport::Http,
             },
             address: ProbeAddress::DEFAULT,
+            headers: Vec::new(),
             initial_delay: 0,
             timeout: 1,
             period: 10,
@@ -202,5 +287,10 @@ impl ProbeSpec {
             failure_threshold: 3,
             grace: None,
         }
+    }
+
+    /// Whether the match of a rule admits its requests. A rule without a match admits all.
+    pub fn is_admitted(&self, rule: &Rule) -> bool {
+        rule.request_match().is_none_or(|it| it.admits(&ProbeRequest::of(self)))
     }
 }

@@ -34,15 +34,15 @@ pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> 
         ..container.clone()
     };
     for kind in ProbeKind::ALL {
-        let (probe, target) = match kind {
-            ProbeKind::Startup => (&mut alone.startup, Target::Startup),
-            ProbeKind::Liveness => (&mut alone.liveness, Target::Liveness),
-            ProbeKind::Readiness => (&mut alone.readiness, Target::Readiness),
+        let probe = match kind {
+            ProbeKind::Startup => &mut alone.startup,
+            ProbeKind::Liveness => &mut alone.liveness,
+            ProbeKind::Readiness => &mut alone.readiness,
         };
         if let Some(probe) = probe {
             probe.handler = ProbeHandler::Http {
                 server: 0,
-                endpoint: ProbeEndpoint::Target(target),
+                endpoint: ProbeEndpoint::Target(kind.target()),
                 client: Client::Kubelet,
             };
         }
@@ -102,13 +102,8 @@ pub(super) fn restarts_of_slow(
     share: f64,
 ) -> String {
     let follows = |burst: Option<Burst>| -> Option<usize> {
-        let target = match kind {
-            ProbeKind::Startup => Target::Startup,
-            ProbeKind::Liveness => Target::Liveness,
-            ProbeKind::Readiness => Target::Readiness,
-        };
         let rate = Rate::from_percent((100.0 * share).clamp(0.0, 100.0)).ok()?;
-        let rule = failing(&[target], Mode::Hang, Trigger { rate, burst, ..Trigger::ALWAYS })?;
+        let rule = failing(&[kind.target()], Mode::Hang, Trigger { rate, burst, ..Trigger::ALWAYS })?;
         let pod = alone(container, vec![rule], 30)?;
         let counts = |event: &&PodEvent| match kind {
             ProbeKind::Readiness => event.kind == PodEventKind::PodReady(false),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::experiment::{FROM, alone};
 use super::{Advice, Subject};
 use crate::fault::{Draws, Seed};
-use crate::kubelet::{Pod, PodEvent, PodEventKind, PreStop};
+use crate::kubelet::{Hook, Pod, PodEvent, PodEventKind};
 use crate::predict::replicas::serving;
 use crate::predict::workload::{Kind, Workload};
 use crate::units::Show;
@@ -28,7 +28,7 @@ impl Subject<'_> {
     }
 
     pub(super) fn pre_stop(&self) -> Option<Advice> {
-        let Some(PreStop::Sleep(time)) = self.container.pre_stop else { return None };
+        let Some(Hook::Takes(time)) = self.container.pre_stop else { return None };
         let grace = Duration::from_secs(u64::from(self.workload.pod.grace));
         if time < grace {
             return None;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::experiment::restarts_of_slow;
 use super::{Advice, Subject, asked, reaction, run_length, seconds};
-use crate::fault::{Action, Client, KUBELET_BODY_LIMIT, Mode, Plan, Rule};
-use crate::kubelet::{ProbeHandler, ProbeKind, ProbeSpec};
+use crate::fault::{Action, Client, ClientFilter, KUBELET_BODY_LIMIT, Mode, Plan, Rule, Target};
+use crate::kubelet::{Application, ProbeHandler, ProbeKind, ProbeSpec};
 use crate::predict::timeline::Short;
 use crate::units::Show;
 
@@ -22,18 +22,48 @@ impl<'a> Subject<'a> {
     }
 
     /// The rules on the requests of a probe.
-    fn rules(&self, probe: &ProbeSpec) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    fn rules<'b>(&'b self, probe: &'b ProbeSpec) -> impl Iterator<Item = &'a Rule> + use<'a, 'b> {
         let asked = asked(probe);
-        let plan = asked.and_then(|(server, _, _)| self.plan(server));
+        let (plan, application) = match asked {
+            Some((server, ..)) => (self.plan(server), self.application(server)),
+            None => (None, None),
+        };
         plan.into_iter().flat_map(Plan::rules).filter(move |rule| {
             asked.is_some_and(|(_, target, client)| {
-                rule.targets().contains(target) && rule.client().admits(client)
+                let is_spared = target == Target::Traffic && application.is_some();
+                let admits = match rule.client() {
+                    ClientFilter::Unset => client == Client::Other || !is_spared,
+                    filter => filter.admits(client),
+                };
+                rule.targets().contains(target) && admits && probe.is_admitted(rule)
             })
         })
     }
 
+    /// The application behind a container.
+    fn application(&self, server: usize) -> Option<Application> {
+        self.workload.pod.containers.get(server)?.program.as_ref()?.application
+    }
+
+    /// The rules of the profile of the application that a probe is passed on to.
+    fn rules_behind<'b>(
+        &'b self,
+        kind: ProbeKind,
+        probe: &'b ProbeSpec,
+    ) -> impl Iterator<Item = &'a Rule> + use<'a, 'b> {
+        let application = asked(probe).and_then(|(server, target, _)| {
+            self.application(server).filter(|it| it.answers_probes || target == Target::Traffic)
+        });
+        let plan = application.and_then(|it| self.plan(it.container));
+        plan.into_iter().flat_map(Plan::rules).filter(move |rule| {
+            let admits = rule.client().admits(Client::Kubelet);
+            rule.targets().contains(kind.target()) && admits && probe.is_admitted(rule)
+        })
+    }
+
     pub(super) fn timeout(&self, kind: ProbeKind, probe: &ProbeSpec) -> Option<Advice> {
-        let latency = |share| self.rules(probe).filter_map(|rule| delay(rule, share)).sum::<Duration>();
+        let rules = || self.rules(probe).chain(self.rules_behind(kind, probe));
+        let latency = |share| rules().filter_map(|rule| delay(rule, share)).sum::<Duration>();
         let (p99, timeout) = (latency(QUANTILE), seconds(probe.timeout));
         if p99 < timeout {
             return None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::formula::Sum;
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{ContainerSpec, PodSpec, PreStop, ProbeKind, ProbeSpec, Transport};
+use crate::kubelet::{ContainerSpec, Hook, PodSpec, ProbeKind, ProbeSpec, Transport};
 
 /// The kubelet leaves every container at least this much, in seconds.
 pub(super) const LEAST_GRACE: u32 = 2;
@@ -54,7 +54,7 @@ pub(super) fn to_ready(container: &ContainerSpec) -> Sum {
 /// The longest start that no probe kills for certain; `None`: no probe kills it.
 pub(super) fn longest_start(container: &ContainerSpec) -> Option<Sum> {
     let (_, probe) = start_probe(container)?;
-    Some(latest_start(probe))
+    Some(latest_start(probe, container.post_start))
 }
 
 fn start_probe(container: &ContainerSpec) -> Option<(ProbeKind, &ProbeSpec)> {
@@ -102,20 +102,22 @@ fn latest(probe: &ProbeSpec) -> Sum {
 }
 
 /// The first attempt comes as soon as the initial delay lets it, which is counted in whole seconds of the clock.
-fn soonest_start(probe: &ProbeSpec) -> Sum {
+fn soonest_start(probe: &ProbeSpec, post_start: Option<Hook>) -> Sum {
     let (name, seconds) = gap(probe, probe.transport == Transport::Grpc);
-    let delay = match probe.initial_delay {
-        0 => Sum::default(),
-        delay => Sum::default()
+    let delay = match (longer_hook(probe, post_start), probe.initial_delay) {
+        (Some(hook), _) => hook,
+        (None, 0) => Sum::default(),
+        (None, delay) => Sum::default()
             .plus(&format!("(initialDelaySeconds {delay} - 1) ="), Duration::from_secs(u64::from(delay - 1))),
     };
     delay.plus_times(before_threshold(probe), name, seconds)
 }
 
-fn latest_start(probe: &ProbeSpec) -> Sum {
+fn latest_start(probe: &ProbeSpec, post_start: Option<Hook>) -> Sum {
     let grpc = probe.transport == Transport::Grpc;
     let (name, seconds) = gap(probe, grpc);
-    let sum = Sum::default().plus_field("initialDelaySeconds", probe.initial_delay);
+    let sum = longer_hook(probe, post_start)
+        .unwrap_or_else(|| Sum::default().plus_field("initialDelaySeconds", probe.initial_delay));
     let sum = if seconds == probe.period {
         sum.plus_times(threshold("failureThreshold", probe.failure_threshold), name, seconds)
     } else {
@@ -123,6 +125,13 @@ fn latest_start(probe: &ProbeSpec) -> Sum {
     };
     // A gRPC probe waits for a server that does not listen yet.
     sum.plus_field("timeoutSeconds", if grpc { probe.timeout } else { 0 })
+}
+
+/// The time of postStart, where it is known and probes wait for its end longer than for their initial delay.
+fn longer_hook(probe: &ProbeSpec, post_start: Option<Hook>) -> Option<Sum> {
+    let time = post_start?.time();
+    let is_longer = time > Duration::from_secs(u64::from(probe.initial_delay));
+    is_longer.then(|| Sum::default().plus("postStart", time))
 }
 
 struct Subject<'a> {
@@ -169,7 +178,8 @@ impl Subject<'_> {
             };
         };
         let what = format!("start, before the {} probe kills it", lower(kind));
-        let sums = [soonest_start(probe), latest_start(probe)];
+        let hook = self.container.post_start;
+        let sums = [soonest_start(probe, hook), latest_start(probe, hook)];
         self.budget("start", kind, what, Meaning::Limit, &sums)
     }
 
@@ -235,11 +245,11 @@ impl Subject<'_> {
         let grace = Duration::from_secs(u64::from(grace.max(LEAST_GRACE)));
         match self.container.pre_stop {
             None => (Sum::default(), Sum::default()),
-            Some(PreStop::Sleep(time)) => {
+            Some(Hook::Takes(time)) => {
                 let sum = Sum::default().plus("preStop sleep", time.min(grace));
                 (sum.clone(), sum)
             }
-            Some(PreStop::Other) => {
+            Some(Hook::Unknown) => {
                 (Sum::default(), Sum::default().plus(&format!("preStop, at most {name}"), grace))
             }
         }

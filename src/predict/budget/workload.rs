@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::formula::Sum;
 use super::probe::{LEAST_GRACE, longest_start, to_ready};
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{ContainerRole, ContainerSpec, PodSpec, PreStop};
+use crate::kubelet::{ContainerRole, ContainerSpec, Hook, PodSpec};
 use crate::predict::workload::{Kind, Update, Workload};
 
 /// The budgets of a workload.
@@ -42,11 +42,11 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
     let field = "terminationGracePeriodSeconds";
     let grace = Duration::from_secs(u64::from(pod.grace));
     let least = Duration::from_secs(u64::from(LEAST_GRACE));
-    let of_container = |pre_stop: &Option<PreStop>| {
+    let of_container = |pre_stop: &Option<Hook>| {
         let hook = match pre_stop {
-            Some(PreStop::Sleep(time)) => (*time).min(grace),
+            Some(Hook::Takes(time)) => (*time).min(grace),
             // It may take the whole grace period.
-            Some(PreStop::Other) => grace,
+            Some(Hook::Unknown) => grace,
             None => Duration::ZERO,
         };
         hook + grace.saturating_sub(hook).max(least)

@@ -1,11 +1,17 @@
 //! What a container runs.
 
+use lexopt::{Arg, ValueExt};
+
 use super::error::Problem;
 use super::findings::Reading;
 use super::mapping::Mapping;
+use crate::env::{FLAGS, Flag};
 
 /// The name of this program's image and binary.
 const OWN_NAME: &str = "kube-probesim";
+
+/// Verbs of this program that answer no probe.
+const TOOLS: [&str; 8] = ["probe", "wait", "fault", "predict", "kubectl", "completion", "man", "help"];
 
 /// What a container runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +36,9 @@ pub(super) fn role(container: &Mapping) -> Reading<Role> {
         }
         let words: Vec<&str> = command.into_iter().skip(1).chain(arguments).collect();
         match words.as_slice() {
-            [] | ["serve"] => Role::Service,
-            ["probe" | "fault" | "predict" | "help" | "--help" | "-h" | "--version" | "-V", ..] => Role::Tool,
+            ["--help" | "-h" | "--version" | "-V", ..] => Role::Tool,
+            [verb, ..] if TOOLS.contains(verb) => Role::Tool,
+            words if flags(words).is_some() => Role::Service,
             words => {
                 let field = container.field(if container.contains("args") { "args" } else { "command" });
                 found.error(field, Problem::Arguments(words.join(" ")));
@@ -39,6 +46,37 @@ pub(super) fn role(container: &Mapping) -> Reading<Role> {
             }
         }
     })
+}
+
+/// The flags of `serve` in a container's command and arguments.
+pub(super) fn serve_flags(container: &Mapping) -> Reading<Vec<Flag>> {
+    Reading::collect(|found| {
+        let command = found.take(container.strings("command"));
+        let arguments = found.take(container.strings("args"));
+        let words: Vec<&str> = command.into_iter().skip(1).chain(arguments).collect();
+        flags(&words).unwrap_or_default()
+    })
+}
+
+/// The flags of `serve`, which is the verb where none is given; absent if it does not take these words.
+fn flags(words: &[&str]) -> Option<Vec<Flag>> {
+    let mut parser = lexopt::Parser::from_args(words.strip_prefix(&["serve"]).unwrap_or(words));
+    let mut flags = Vec::new();
+    while let Some(argument) = parser.next().ok()? {
+        let Arg::Long(option) = argument else { return None };
+        let option = option.to_owned();
+        let value = parser.value().ok()?.string().ok()?;
+        let (written, variable, value) = match FLAGS.iter().find(|(flag, ..)| *flag == option) {
+            Some((flag, variable, _)) => (format!("--{flag}"), (*variable).to_owned(), value),
+            None if option == "set" => {
+                let (name, value) = value.split_once('=')?;
+                (format!("--set {name}"), name.to_owned(), value.to_owned())
+            }
+            None => return None,
+        };
+        flags.push(Flag { written, variable, value });
+    }
+    Some(flags)
 }
 
 /// Whether this is the name of our image, whatever its registry and its tag.

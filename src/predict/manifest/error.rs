@@ -188,7 +188,7 @@ pub enum Problem {
     #[error("the environment has more than {MAX_ENVIRONMENT} bytes")]
     EnvironmentTooLong,
     /// Arguments that the service does not take.
-    #[error("{0:?} is nothing that the service takes; it is configured by `env` alone")]
+    #[error("{0:?} is nothing that `serve` takes; it takes flags such as --port 8080 and --set NAME=VALUE")]
     Arguments(String),
     /// A probe of a port that nothing listens on.
     #[error("port {port} does not exist in the Pod; there is {known}")]

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use super::findings::Reading;
 use super::mapping::Mapping;
-use crate::kubelet::PreStop;
+use crate::kubelet::Hook;
 use crate::units::{self, Bare};
 
 /// The longest sleep that the API takes: it lies within the grace period.
 const MOST: u32 = i32::MAX as u32;
 
-/// Reads `lifecycle.preStop`.
-pub(super) fn pre_stop(container: &Mapping) -> Reading<Option<PreStop>> {
+/// Reads `lifecycle.postStart` or `lifecycle.preStop`.
+pub(super) fn read(container: &Mapping, name: &str) -> Reading<Option<Hook>> {
     Reading::collect(|found| {
         let lifecycle = found.take(container.mapping("lifecycle"))?;
-        let hook = found.take(lifecycle.mapping("preStop"))?;
+        let hook = found.take(lifecycle.mapping(name))?;
         if let Some(sleep) = found.take(hook.mapping("sleep")) {
             let seconds = found.take(sleep.number("seconds", 0, MOST)).unwrap_or(0);
-            return Some(PreStop::Sleep(Duration::from_secs(u64::from(seconds))));
+            return Some(Hook::Takes(Duration::from_secs(u64::from(seconds))));
         }
         if let Some(exec) = found.take(hook.mapping("exec")) {
             let words = found.take(exec.strings("command"));
-            return Some(sleep_command(&words).map_or(PreStop::Other, PreStop::Sleep));
+            return Some(sleep_command(&words).map_or(Hook::Unknown, Hook::Takes));
         }
-        Some(PreStop::Other)
+        Some(Hook::Unknown)
     })
 }
 

@@ -1,9 +1,8 @@
 //! The Pod that an object makes.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
-use super::container::{Role, role};
+use super::container::{Role, role, serve_flags};
 use super::environment::{Environment, Sources};
 use super::error::Problem;
 use super::facts;
@@ -16,10 +15,10 @@ use super::ports::{Ports, endpoint};
 use super::probe::{self, Owner};
 use super::state::{self, StateLocation};
 use crate::env::{self, Config};
-use crate::fault::{ActivePlan, Mode, ProcessMode, Seed};
+use crate::fault::{ActivePlan, Mode, ProcessMode, Seed, UpstreamPlace};
 use crate::kubelet::{
-    ContainerEnd, ContainerRole as PodRole, ContainerSpec, PodSpec, ProbeEndpoint, ProbeKind, Program,
-    RestartPolicy, RestartRule,
+    Application, ContainerEnd, ContainerRole as PodRole, ContainerSpec, PodSpec, ProbeEndpoint, ProbeKind,
+    Program, RestartPolicy, RestartRule,
 };
 use crate::predict::workload::{ContainerFacts, OurContainer};
 use crate::predict::{Kind, PodName};
@@ -78,6 +77,12 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             found.add(member.place(findings));
         }
         let Containers { mut specs, ours, facts, ports, .. } = containers;
+        for container in &ours {
+            let application = application(container, &specs, &facts, &ours);
+            if let Some(program) = specs[container.position].program.as_mut() {
+                program.application = application;
+            }
+        }
         let host_network = found.take(spec.boolean("hostNetwork")) == Some(true);
         let is_foreign = matches!(sources.kind, Kind::Other(_));
         let mut asked = false;
@@ -146,7 +151,7 @@ impl<'a> Containers<'a> {
                         }
                         // Those of an init container are free again before anything asks.
                         if member.role != PodRole::Init {
-                            found.add(self.ports.add(position, &ours.config, &self.specs));
+                            found.add(self.ports.add(&ours, &self.specs));
                         }
                         container = ContainerSpec::ours(member.name, program(&ours));
                         self.ours.push(ours);
@@ -159,7 +164,8 @@ impl<'a> Containers<'a> {
                     self.ports.others.extend(found.take(port.port("containerPort")));
                 }
             }
-            container.pre_stop = found.take(hooks::pre_stop(&member.container));
+            container.post_start = found.take(hooks::read(&member.container, "postStart"));
+            container.pre_stop = found.take(hooks::read(&member.container, "preStop"));
             self.facts.push(found.take(facts::read(&member.container, sources.spec)));
             container.role = member.role;
             container.restart_policy = found.take(restart_policy(&member.container));
@@ -262,18 +268,21 @@ fn configured(
                 ));
             }
         }
+        let flags = found.take(serve_flags(container));
         let pairs: Vec<(String, String)> = environment.pairs(&example_pod_name).collect();
         let of_pod = environment.is_pod_name("POD_NAME");
-        let loaded =
-            match env::load(pairs.into_iter().map(|(name, value)| (OsString::from(name), value.into()))) {
-                Ok(loaded) => loaded,
-                Err(errors) => {
-                    for error in errors.iter().cloned() {
-                        found.error("", Problem::Config(error));
-                    }
-                    return None;
+        let loaded = match env::load_with(
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())),
+            &flags,
+        ) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                for error in errors.iter().cloned() {
+                    found.error("", Problem::Config(error));
                 }
-            };
+                return None;
+            }
+        };
         for warning in &loaded.warnings {
             found.warn(format!("env {warning}"));
         }
@@ -317,6 +326,33 @@ fn program(ours: &OurContainer) -> Program {
         keeps_state: ours.keeps_state,
         ..Program::new(plan)
     }
+}
+
+/// The container of the Pod that one of ours passes requests on to: the one that declares the port of its upstream, or the
+/// only one that may stand behind it. Absent where the upstream is elsewhere, or none of several declares the port.
+fn application(
+    ours: &OurContainer,
+    specs: &[ContainerSpec],
+    facts: &[ContainerFacts],
+    all_ours: &[OurContainer],
+) -> Option<Application> {
+    let Config { upstream, forwarding, .. } = &ours.config;
+    let upstream = upstream.as_ref()?;
+    let port = upstream.address.loopback_port();
+    if port.is_none() && !matches!(upstream.address.place(), UpstreamPlace::Unix(_)) {
+        return None;
+    }
+    let others = || {
+        let is_other = |position: usize| all_ours.iter().all(|it| it.position != position);
+        let candidates =
+            specs.iter().enumerate().filter(move |(at, it)| it.role != PodRole::Init && is_other(*at));
+        candidates.map(|(position, _)| position)
+    };
+    let declares = |position: &usize| port.is_some_and(|port| facts[*position].ports.contains(&port));
+    let mut rest = others();
+    let only = rest.next().filter(|_| rest.next().is_none());
+    let container = others().find(declares).or(only)?;
+    Some(Application { container, answers_probes: upstream.answers_probes, timeout: forwarding.timeout })
 }
 
 /// What a redirect on this host leads to. The paths of probes are assumed to have one segment.

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::error::Problem;
 use super::findings::Findings;
-use crate::env::Config;
 use crate::fault::Target;
 use crate::kubelet::{ContainerSpec, ProbeEndpoint};
+use crate::predict::workload::OurContainer;
 
 /// A listener of one of our containers.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(super) enum Tls {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ports {
     pub(super) listeners: Vec<Listener>,
+    /// The named proxies of our containers, by their port.
+    pub(super) proxies: Vec<(u16, String)>,
     /// What the containers that do not run this program declare.
     pub(super) others: Vec<u16>,
     /// Whether there are containers that do not run this program.
@@ -46,7 +48,10 @@ pub(super) struct Ports {
 
 impl Ports {
     /// Adds the listeners of a container. `before` are the containers before it.
-    pub(super) fn add(&mut self, container: usize, config: &Config, before: &[ContainerSpec]) -> Findings {
+    pub(super) fn add(&mut self, ours: &OurContainer, before: &[ContainerSpec]) -> Findings {
+        let OurContainer { position: container, config, merged, .. } = ours;
+        let proxies = merged.proxies.iter().map(|(proxy, _)| (proxy.listen.port(), proxy.name.to_string()));
+        self.proxies.extend(proxies);
         Findings::collect(|found| {
             let of_probes = match (&config.tls.certificate, config.tls.is_required) {
                 (None, _) => Tls::Off,
@@ -67,7 +72,7 @@ impl Ports {
                     found.error("env", Problem::PortTaken { port: address.port, by: by.name.clone() });
                 }
                 self.listeners.push(Listener {
-                    container,
+                    container: *container,
                     ip: address.ip,
                     port: address.port,
                     paths,
@@ -88,8 +93,9 @@ impl Ports {
             let variable = if listener.paths.is_some() { "PORT" } else { "ADMIN_ADDRESS" };
             format!("{} ({variable})", listener.port)
         });
+        let proxies = self.proxies.iter().map(|(port, name)| format!("{port} (proxy {name})"));
         let others = self.others.iter().map(|port| format!("{port} (another container)"));
-        ours.chain(others).collect::<Vec<_>>().join(", ")
+        ours.chain(proxies).chain(others).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
             failure_threshold: number("failureThreshold", 3),
             address: asked.address,
             transport: asked.transport,
+            headers: asked.headers,
             ..ProbeSpec::new(asked.handler)
         };
         if let Some(own) = asked.timeout {

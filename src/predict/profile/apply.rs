@@ -5,8 +5,8 @@ use super::{Profile, ProfileSet};
 use crate::fault::Client;
 use crate::fault::{Action, ActivePlan, ClientFilter, Plan, Rule, RuleName, Seed, Target, Targets, Trigger};
 use crate::kubelet::{
-    ContainerEnd, ContainerRole, ContainerSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Program,
-    Transport,
+    ContainerEnd, ContainerRole, ContainerSpec, Hook, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec,
+    Program, Transport,
 };
 use crate::predict::workload::{Profiled, Workload};
 
@@ -65,7 +65,7 @@ fn rules(profile: &Profile) -> Result<Plan, String> {
     for rule in &profile.faults {
         rules.push(match rule.action() {
             Action::Requests { targets, delay, mode } if targets.contains(Target::Dependency) => {
-                let checks = profile.checks_dependency.iter().map(|kind| target(*kind));
+                let checks = profile.checks_dependency.iter().map(|kind| kind.target());
                 let targets: Targets = targets.iter().chain(checks).collect();
                 let action = Action::Requests { targets, delay: delay.clone(), mode: mode.clone() };
                 Rule::new(rule.name().clone(), rule.client(), rule.trigger().clone(), action)
@@ -77,18 +77,17 @@ fn rules(profile: &Profile) -> Result<Plan, String> {
     Plan::new(rules).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
-const fn target(kind: ProbeKind) -> Target {
-    match kind {
-        ProbeKind::Startup => Target::Startup,
-        ProbeKind::Liveness => Target::Liveness,
-        ProbeKind::Readiness => Target::Readiness,
-    }
-}
-
 fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan: &Plan, limit: Option<u64>) {
     container.program = Some(Program::new(ActivePlan::new(plan.clone(), Seed(0), false)));
     container.stops_after =
         if profile.ignores_term { None } else { Some(profile.stops_after.unwrap_or_default()) };
+    for (hook, time) in
+        [(&mut container.post_start, profile.post_start), (&mut container.pre_stop, profile.pre_stop)]
+    {
+        if let (Some(hook), Some(time)) = (hook.as_mut(), time) {
+            *hook = Hook::Takes(time);
+        }
+    }
     let exit = profile.exits_after.map(|(after, code)| ContainerEnd { after, code, out_of_memory: false });
     let killed = limit.and_then(|limit| profile.exceeds(limit));
     let killed = killed.map(|after| ContainerEnd { after, code: KILLED, out_of_memory: true });
@@ -104,7 +103,7 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
             ProbeKind::Readiness => &mut container.readiness,
         };
         if let Some(probe) = probe {
-            ask(probe, position, target(kind));
+            ask(probe, position, kind.target());
         }
     }
 }

@@ -11,10 +11,12 @@ use crate::plan::error::shown;
 use crate::plan::{document, read_plan, read_rule};
 use crate::units::{self, Bare};
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "ready_after",
     "stops_after",
     "ignores_term",
+    "post_start",
+    "pre_stop",
     "latency",
     "exits_after",
     "memory",
@@ -27,7 +29,7 @@ const PROFILES: &str = "profiles";
 
 /// A profile, or several by the name of their container.
 pub(super) enum Document {
-    One(Profile),
+    One(Box<Profile>),
     Several(Vec<(String, Profile)>),
 }
 
@@ -38,7 +40,9 @@ pub(super) fn read(text: &str) -> Result<Document, Vec<(String, ProfileError)>> 
     let value = document::parse(text, MAX_PROFILE).map_err(|error| alone(ProfileError::Document(error)))?;
     let Some(map) = value.as_object() else { return Err(alone(ProfileError::Shape(kind_of(&value)))) };
     let Some(several) = map.get(PROFILES).filter(|_| map.len() == 1) else {
-        return profile(&value).map(Document::One).map_err(|errors| placed("", errors));
+        return profile(&value)
+            .map(|profile| Document::One(Box::new(profile)))
+            .map_err(|errors| placed("", errors));
     };
     let Some(several) = several.as_object() else {
         return Err(vec![(PROFILES.to_owned(), ProfileError::Shape(kind_of(several)))]);
@@ -76,6 +80,8 @@ fn profile(value: &Value) -> Result<Profile, Vec<ProfileError>> {
         ready_after: reader.delay(map, "ready_after", Bare::Seconds),
         stops_after: reader.duration(map, "stops_after"),
         ignores_term: reader.boolean(map, "ignores_term"),
+        post_start: reader.duration(map, "post_start"),
+        pre_stop: reader.duration(map, "pre_stop"),
         latency: reader.delay(map, "latency", Bare::Milliseconds),
         exits_after: reader.exit(map),
         memory: reader.memory(map),

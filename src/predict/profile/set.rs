@@ -35,7 +35,7 @@ impl ProfileSet {
     /// Adds the profile of a container, or of all (`*`), from a text.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), Vec<(String, ProfileError)>> {
         match document::read(text)? {
-            Document::One(profile) => self.entries.push((Pattern(name.to_owned()), profile)),
+            Document::One(profile) => self.entries.push((Pattern(name.to_owned()), *profile)),
             Document::Several(_) => {
                 let error = ProfileError::Conflict(
                     "holds profiles of several containers; give it without CONTAINER=",
@@ -49,7 +49,7 @@ impl ProfileSet {
     /// Adds a file of profiles by container; one profile alone is for all.
     pub fn add_file(&mut self, text: &str) -> Result<(), Vec<(String, ProfileError)>> {
         match document::read(text)? {
-            Document::One(profile) => self.entries.push((Pattern("*".to_owned()), profile)),
+            Document::One(profile) => self.entries.push((Pattern("*".to_owned()), *profile)),
             Document::Several(several) => {
                 self.entries.extend(several.into_iter().map(|(name, profile)| (Pattern(name), profile)));
             }
@@ -102,7 +102,7 @@ impl ProfileSet {
 /// The profiles of an annotation by container; one alone is for every container.
 pub(super) fn annotated(text: &str) -> Result<Vec<(String, Profile)>, String> {
     match document::read(text) {
-        Ok(Document::One(profile)) => Ok(vec![("*".to_owned(), profile)]),
+        Ok(Document::One(profile)) => Ok(vec![("*".to_owned(), *profile)]),
         Ok(Document::Several(several)) => Ok(several),
         Err(errors) => {
             let lines = errors.iter().map(|(place, error)| {

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use crate::fault::ProcessMode;
-use crate::kubelet::{ContainerRole, ContainerSpec, PodSpec, ProbeEndpoint, ProbeHandler};
+use crate::fault::{Client, ProcessMode, Rule};
+use crate::kubelet::{ContainerRole, ContainerSpec, Hook, PodSpec, ProbeEndpoint, ProbeHandler};
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, answering, called};
 use crate::predict::watcher::COALESCED;
-use crate::predict::workload::{Kind, Profiled, Update, Workload};
+use crate::predict::workload::{Kind, OurContainer, Profiled, Update, Workload};
 use crate::units::Show;
+
+/// The assumptions about a workload that is not run.
+pub(super) fn of_manifest(workload: &Workload) -> Vec<String> {
+    let hooks = workload.pod.containers.iter().flat_map(hooks);
+    workload.assumptions.iter().cloned().chain(hooks).collect()
+}
 
 /// The assumptions of the manifest's reader and of the run.
 pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
@@ -53,14 +59,7 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
                 Show(workload.pod.timing.eviction.most),
             ));
         }
-        if ours.plan.rules().iter().any(|rule| rule.request_match().is_some()) {
-            all.push(format!(
-                "Container {name}: rules with a match are taken to act on no probe, and on none of the calls."
-            ));
-        }
-        if ours.config.upstream.is_some() {
-            all.push(format!("Container {name}: the application behind it (UPSTREAM) is taken to answer at once, with success."));
-        }
+        all.extend(requests(workload, ours, name));
     }
     for Profiled { position, source, .. } in &workload.profiled {
         let from = match source {
@@ -78,9 +77,71 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
             _ => format!("Container {} is taken to be healthy and to run on.", container.name),
         });
     }
+    all.extend(workload.pod.containers.iter().flat_map(hooks));
     all.extend(of_the_node(&workload.pod, options));
     all.push(calls(workload, options));
     all
+}
+
+/// What rules of one of ours act on, and what its application answers.
+fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let names = |wanted: &dyn Fn(&Rule) -> bool| {
+        let chosen = ours.plan.rules().iter().filter(|rule| wanted(rule));
+        chosen.map(|rule| rule.name().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let acts_on_calls = |rule: &Rule| {
+        let targets = rule.targets();
+        rule.request_match().is_some() && rule.client().admits(Client::Other) && !targets.is_empty()
+    };
+    let matched = names(&acts_on_calls);
+    if !matched.is_empty() {
+        all.push(format!(
+            "Container {name}: whether a rule with a match acts on a probe follows from the probe's path and headers. What calls ask for \
+             is not known, so none of them meets {matched}."
+        ));
+    }
+    let of_proxies = names(&|rule| rule.proxies().next().is_some());
+    if !of_proxies.is_empty() {
+        all.push(format!(
+            "Container {name}: what goes through its named proxies is not modelled. Nothing here meets {of_proxies}."
+        ));
+    }
+    if ours.config.upstream.is_some() {
+        let program = workload.pod.containers.get(ours.position).and_then(|it| it.program.as_ref());
+        let behind = program.and_then(|program| program.application);
+        let behind = behind.and_then(|it| workload.pod.containers.get(it.container));
+        all.push(match behind {
+            Some(application) if application.program.is_some() => format!(
+                "Container {name}: what it passes on meets container {}, then the rules. The application's answers are taken to have \
+                 short bodies.",
+                application.name
+            ),
+            Some(application) => format!(
+                "Container {name}: container {}, behind it (UPSTREAM), is taken to answer at once while it runs, with success.",
+                application.name
+            ),
+            None => format!(
+                "Container {name}: what is behind it (UPSTREAM) is no container here; it is taken to answer at once, with success."
+            ),
+        });
+    }
+    all
+}
+
+/// The lifecycle hooks whose time is not known, and where postStart delays what follows.
+fn hooks(container: &ContainerSpec) -> Vec<String> {
+    let name = &container.name;
+    [("postStart", "post_start", container.post_start), ("preStop", "pre_stop", container.pre_stop)]
+        .into_iter()
+        .filter(|(.., hook)| *hook == Some(Hook::Unknown))
+        .map(|(hook, field, _)| {
+            format!(
+                "Container {name}: {hook} is taken to succeed at once, since its time is not known (`{field}: 5s` in a profile \
+                 says it)."
+            )
+        })
+        .collect()
 }
 
 /// How Pods come and go.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::budgets::amount;
 use super::markup::Escaped;
 use super::picture::{self, Pictured};
-use super::{NOT_ASSESSED, Outcome, View, all_advice, assumptions, is_assessed, origin};
+use super::{NOT_ASSESSED, Outcome, View, all_advice, assumptions, is_assessed, of_manifest, origin};
 use crate::kubelet::RULES;
 use crate::predict::advice::Advice;
 use crate::predict::budget::{Budget, Meaning, budgets};
@@ -54,7 +54,7 @@ pub(super) fn section(
     if !is_assessed(workload, options) {
         let advice = all_advice(workload, replicas, options, None);
         writeln!(out, "<p>Restarts and availability: not assessed; {}</p>", Escaped(NOT_ASSESSED))?;
-        texts(workload, &advice, &workload.assumptions, out)?;
+        texts(workload, &advice, &of_manifest(workload), out)?;
         writeln!(out, "</section>")?;
         return Ok(Outcome { prediction: None, advice });
     }

@@ -18,7 +18,7 @@ use super::super::runs::{Runs, runs};
 use super::super::selection::{Selection, selections};
 use super::super::summary::Summary;
 use super::super::workload::Workload;
-use super::{Outcome, View, all_advice, assumptions, follows_calendar, is_assessed};
+use super::{Outcome, View, all_advice, assumptions, follows_calendar, is_assessed, of_manifest};
 use crate::kubelet::{ProbeKind, RULES};
 use crate::units::show_timestamp;
 use events::EventLines;
@@ -84,7 +84,7 @@ fn unassessed(
         "budgets": budgets(workload, options),
         "service": { "names": view.services },
         "advice": advice_lines(advice),
-        "assumptions": workload.assumptions,
+        "assumptions": of_manifest(workload),
         "warnings": workload.warnings,
     })
 }

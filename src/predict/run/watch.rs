@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kubelet::{PodEvent, PodEventKind, PreStop, Stats};
+use crate::kubelet::{Hook, PodEvent, PodEventKind, Stats};
 use crate::predict::fleet::News;
 use crate::predict::outcome::{JobOutcome, PodOutcome, Prediction, RolloutOutcome};
 use crate::predict::reaction::{Fault, Onset, faults};
@@ -71,10 +71,12 @@ impl<'a> Watch<'a> {
             progress: workload.rollout.map(|rollout| Progress::new(rollout, pods)),
             serving,
             shutdown_delay: program.map(|program| program.shutdown_delay),
-            hook: workload.pod.containers.get(serving).map_or(Duration::ZERO, |it| match it.pre_stop {
-                Some(PreStop::Sleep(time)) => time,
-                _ => Duration::ZERO,
-            }),
+            hook: workload
+                .pod
+                .containers
+                .get(serving)
+                .and_then(|it| it.pre_stop)
+                .map_or(Duration::ZERO, Hook::time),
             containers: workload.pod.containers.len(),
             onsets: vec![Onset::default(); pods],
             faults: faults(workload),

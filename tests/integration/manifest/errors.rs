@@ -261,8 +261,7 @@ fn a_listener_that_the_kubelet_does_not_reach_is_an_error() {
 #[test]
 fn arguments_that_the_service_does_not_take_are_an_error() {
     assert!(
-        refusal(&probed("args: [--port, '80']"))
-            .contains("spec.containers[0].args: \"--port 80\" is nothing")
+        refusal(&probed("args: [--prt, '80']")).contains("spec.containers[0].args: \"--prt 80\" is nothing")
     );
 }
 

@@ -86,6 +86,18 @@ fn a_port_of_the_environment_counts() {
 }
 
 #[test]
+fn flags_of_serve_count_like_variables_and_win_over_them() {
+    for args in ["[serve, --port, '9000']", "[--port=9000]", "['--set', 'PORT=9000']"] {
+        let text = format!(
+            "args: {args}\nenv: [{{name: PORT, value: '7000'}}]\nlivenessProbe: {{tcpSocket: {{port: 9000}}}}"
+        );
+        let web = workload(&pod(&text));
+        let liveness = web.pod.containers[0].liveness.as_ref().unwrap();
+        assert_eq!(liveness.handler, ProbeHandler::Tcp { server: 0 }, "{args}");
+    }
+}
+
+#[test]
 fn a_user_agent_among_the_headers_changes_the_client() {
     let with = |agent: &str| {
         let headers = format!("httpHeaders: [{{name: user-agent, value: {agent}}}]");

@@ -2,7 +2,7 @@
 //! second it happens wherever they fall.
 
 use kube_probesim::fault::{Action, ClientFilter, Draws, Mode, Rule, RuleName, TimeWindow, Trigger};
-use kube_probesim::kubelet::{DurationRange, Pod, PodEvent, PodEventKind, PreStop, Timing};
+use kube_probesim::kubelet::{DurationRange, Hook, Pod, PodEvent, PodEventKind, Timing};
 use kube_probesim::predict::budget::{Amount, budgets, find};
 use kube_probesim::predict::{Disruption, Update};
 use proptest::prelude::*;
@@ -208,10 +208,10 @@ fn of_workload(workload: &Workload, name: &str) -> Vec<(Amount, Amount)> {
 fn pre_stop_runs_inside_the_grace_period_and_an_overrun_leaves_two_seconds() {
     for (pre_stop, grace, longest) in [
         (None, 30, 30),
-        (Some(PreStop::Sleep(s(10))), 30, 30),
-        (Some(PreStop::Sleep(s(29))), 30, 31),
-        (Some(PreStop::Sleep(s(60))), 30, 32),
-        (Some(PreStop::Other), 30, 32),
+        (Some(Hook::Takes(s(10))), 30, 30),
+        (Some(Hook::Takes(s(29))), 30, 31),
+        (Some(Hook::Takes(s(60))), 30, 32),
+        (Some(Hook::Unknown), 30, 32),
         (None, 0, 2),
     ] {
         let container = ContainerSpec { pre_stop, ..ContainerSpec::new("app") };

@@ -79,7 +79,7 @@ const BACK_OFF: &str = "Back-off restarting failed container faulty";
 fn row(mode: &str) -> Vec<String> {
     let page = crate::support::repository("docs/process-faults.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let table = page.split("## What Kubernetes makes of it").nth(1).unwrap();
+    let table = page.split("## How Kubernetes reacts").nth(1).unwrap();
     let line = table.lines().find(|line| line.starts_with(&format!("| {mode} |"))).unwrap();
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
 }
@@ -96,8 +96,8 @@ fn an_exit_with_zero_is_what_the_table_says() {
         "`exit` with 0",
         [
             "`Completed`; restarted with back-off under `Always`",
-            "restarted alone, with back-off",
-            "has done its work; the next one starts",
+            "only the sidecar is restarted, with back-off",
+            "succeeded; the next container starts",
             "succeeded",
         ],
     );
@@ -118,10 +118,10 @@ fn ends_with_another_code_are_what_the_table_says() {
     says(
         "`exit`, `abort`, OOM kill",
         [
-            "restarted with back-off under `Always` and `OnFailure`; under `Never` it stays ended, and the Pod fails once all containers have ended",
-            "restarted alone, with back-off; before it has started, it blocks the Pod",
+            "restarted with back-off under `Always` and `OnFailure`; under `Never` it stays terminated, and the Pod fails once all containers have terminated",
+            "only the sidecar is restarted, with back-off; until its first start succeeds, it blocks the Pod",
             "restarted with back-off until it succeeds; under `Never` the Pod fails",
-            "under `OnFailure` restarted in the same Pod; under `Never` a new Pod for each try, up to `backoffLimit`",
+            "restarted in the same Pod under `OnFailure`; under `Never`, a new Pod for each attempt, up to `backoffLimit`",
         ],
     );
     for (mode, code) in [("exit, code: 3", 3), ("abort", 134), ("memory, size: 64MiB", 137)] {
@@ -158,8 +158,8 @@ fn throttling_is_what_the_table_says() {
     says(
         "`cpu` beyond the limit",
         [
-            "throttled: answers come late, probes time out",
-            "the same; what is routed through it is late, too",
+            "throttled: answers are late, probes time out",
+            "the same; traffic through it is late, too",
             "the Pod starts later",
             "the Job takes longer",
         ],
@@ -177,9 +177,9 @@ fn a_deaf_process_is_what_the_table_says() {
         "`ignore-term`",
         [
             "SIGKILL after the grace period",
-            "delays the Pod's end, and a Job's completion",
-            "delays the end of a Pod that is deleted meanwhile",
-            "delays the end of a Job that is deleted or past its deadline",
+            "delays the Pod's termination and a Job's completion",
+            "delays the termination of a Pod that is deleted meanwhile",
+            "delays the termination of a Job that is deleted or past its deadline",
         ],
     );
     let rule = "{name: x, target: process, mode: ignore-term}";
@@ -209,9 +209,9 @@ fn missing_descriptors_are_what_the_table_says() {
         "`fds`",
         [
             "probes time out: not ready, then restarted by liveness",
-            "the same; what is routed through it waits",
-            "nothing is asked",
-            "nothing is asked",
+            "the same; traffic through it waits",
+            "no effect: it is not probed",
+            "no effect: it is not probed",
         ],
     );
     let rule = "{name: x, target: process, mode: fds, when: {after: 20s}}";
@@ -228,7 +228,7 @@ fn missing_descriptors_are_what_the_table_says() {
 fn a_full_volume_is_what_the_table_says() {
     says(
         "`disk` beyond a `sizeLimit`",
-        ["the kubelet evicts the Pod", "the same", "the same", "the same; the Job makes a new Pod"],
+        ["the kubelet evicts the Pod", "the same", "the same", "the same; the Job creates a new Pod"],
     );
     let rule = "{name: x, target: process, mode: disk, path: /scratch, size: 100MiB, when: {after: 20s}},
         {name: end, target: process, mode: exit, code: 0, when: {after: 5m}}";

@@ -1,4 +1,4 @@
-//! Bodies on their way, and what hangs on their ends.
+//! Bodies that are being forwarded, and what happens at their ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
 
-/// How far the body of a request is.
+/// Progress of a request's body.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     ended: AtomicBool,
@@ -28,19 +28,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Whether no memory was left for it.
+    /// Whether it was aborted because no memory was left.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// The body of a request on its way to the upstream. At its end the request is complete.
+/// The body of a request on its way to the upstream.
 pub(super) struct Upload {
     pub(super) body: Body,
     pub(super) client: Option<ConnectionHandle>,
     pub(super) progress: Arc<Progress>,
     pub(super) flow: Flow,
-    /// Told of the end, where the time of the upstream begins with it.
+    /// Notified of the end, if the upstream has a timeout.
     pub(super) tells: Option<oneshot::Sender<()>>,
 }
 
@@ -89,7 +89,7 @@ impl http_body::Body for Upload {
     }
 }
 
-/// What a request under way has of a connection to an upstream.
+/// What a request uses of a connection to the upstream.
 pub(super) enum Lease {
     /// All of it.
     Whole {
@@ -103,8 +103,8 @@ pub(super) enum Lease {
 }
 
 impl Lease {
-    /// Gives the connection back after the end of an answer, with the memory that it takes. A whole one ends with a
-    /// request that is not wholly sent.
+    /// Returns the connection to the pool after the end of an answer, with the memory that it takes. It is closed instead if
+    /// the request was not sent completely.
     pub(super) fn end(self, memory: Option<Reservation>) {
         if let Self::Whole { mut pooled, pool, sent } = self
             && sent.is_none_or(|sent| sent.ended.load(Ordering::Relaxed))
@@ -127,14 +127,14 @@ pub(super) struct Download {
 }
 
 impl Download {
-    /// The answer has come through: its connection is free for others.
+    /// Releases the connection at the end of the answer.
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.end(self.memory.take());
         }
     }
 
-    /// Reserves memory for what comes through; `Err` where there is none.
+    /// Reserves memory for a frame; `Err` if there is none.
     fn account(&mut self, frame: &Frame<Bytes>) -> Result<(), axum::Error> {
         if self.flow.admits(frame) {
             return Ok(());

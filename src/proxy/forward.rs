@@ -36,13 +36,13 @@ use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
 use repeat::is_idempotent;
 
-/// How long an idle connection may take to end that makes room for another.
+/// How long to wait for an evicted idle connection to close.
 const ROOM: Duration = Duration::from_millis(100);
 
-/// Lines a second that say what went wrong.
+/// Log lines about failures, per second.
 const LINES: u8 = 1;
 
-/// Hands requests to one upstream. Clones share its connections and counters.
+/// Forwards requests to one upstream. Clones share its connections and counters.
 #[derive(Clone, Debug)]
 pub struct Forwarder(Arc<Inner>);
 
@@ -54,25 +54,25 @@ struct Inner {
     metrics: Arc<UpstreamMetrics>,
     own: OwnListeners,
     pseudonym: Pseudonym,
-    /// Connections of HTTP/1 that wait for requests.
+    /// Idle connections of HTTP/1.
     pool: Pool,
     /// Connections of HTTP/2.
     shared: Shared,
-    /// A place for each open connection.
+    /// Limits the open connections.
     places: Arc<Semaphore>,
     began: Instant,
     lines: RateLimit,
 }
 
-/// What has to be known of a request after its head has been changed.
+/// What is known of a request before its head is changed, and is needed later.
 struct Manner {
-    /// Whether it may be sent again: nobody can tell, or it has not been sent.
+    /// Whether it may be sent again if its answer is lost.
     repeatable: bool,
     upgrade: bool,
     source: Source,
 }
 
-/// Counts a request that was left before its end.
+/// Counts a request that is dropped before its answer.
 struct Counted<'a>(Option<&'a UpstreamMetrics>);
 
 impl Drop for Counted<'_> {
@@ -114,9 +114,9 @@ impl Forwarder {
         &self.0.address
     }
 
-    /// The answer of the upstream, or one that says why there is none. The body of the answer goes through as it comes.
+    /// The answer of the upstream, or one that says why there is none. The body of the answer is streamed.
     ///
-    /// A request whose future is dropped is broken off at the upstream, too.
+    /// If the future is dropped, the request is aborted at the upstream, too.
     pub fn answer(&self, request: Request<Body>) -> Answering {
         let forwarder = self.clone();
         Box::pin(async move {
@@ -181,13 +181,13 @@ impl Inner {
         self.answer(response, lease, memory, client)
     }
 
-    /// Memory for a request. A connection that waits for one makes room.
+    /// Reserves memory for a request. If there is none, an idle connection is closed first.
     fn memory(&self, client: &ConnectionHandle) -> Option<Reservation> {
         let reserve = || client.reserve_for_request(REQUEST_MEMORY);
         reserve().or_else(|| self.pool.evict().then(reserve)?)
     }
 
-    /// Changes the head to what the upstream gets.
+    /// Turns the head into the one that is forwarded.
     fn prepare(&self, request: &mut Request<Body>, client: Option<&ConnectionHandle>) -> Manner {
         let http2 = self.address.protocol() == UpstreamProtocol::Http2;
         let upgrade = !http2 && headers::wants_upgrade(request);
@@ -207,7 +207,7 @@ impl Inner {
         }
     }
 
-    /// Follows a body to its end: then the request is complete, and the upstream's time begins.
+    /// Tracks a body to its end. Then the request is complete, and the upstream's timeout begins.
     fn follow_body(
         &self,
         request: &mut Request<Body>,
@@ -231,7 +231,7 @@ impl Inner {
         (Some(progress), told)
     }
 
-    /// Ends when the upstream is late.
+    /// Resolves when the upstream exceeds its timeout.
     async fn late(&self, told: Option<oneshot::Receiver<()>>) -> ForwardError {
         let Some(time) = self.options.timeout else { return std::future::pending().await };
         if let Some(told) = told {
@@ -241,14 +241,14 @@ impl Inner {
         ForwardError::Timeout(time)
     }
 
-    /// A connection on which nothing has been said, and its place.
+    /// Opens a connection within the limit of connections.
     async fn open(&self, source: Source) -> Result<(UpstreamStream, OwnedSemaphorePermit), ForwardError> {
         let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
         let time = self.options.connect_timeout;
         Ok((connect::connect(self.address.place(), source, &self.own, time).await?, place))
     }
 
-    /// A place for a connection. Where all are taken, the connection that has been idle the longest makes room.
+    /// A permit for a connection. If there is none, the connection that has been idle the longest is closed first.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Some(place);
@@ -303,7 +303,7 @@ impl Inner {
     }
 }
 
-/// The error, or that no memory was left for the body, which broke off the request.
+/// The error, or [`ForwardError::Memory`] if that aborted the request's body.
 fn refused(error: ForwardError, sent: Option<&Progress>) -> ForwardError {
     match error {
         ForwardError::Client if sent.is_some_and(Progress::is_refused) => ForwardError::Memory,

@@ -19,16 +19,17 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whom a request has been at (RFC 8586). Not `Via`: a server such as nginx does not compress for what came by a `Via`.
+/// Lists the proxies that a request has passed (RFC 8586). Not `Via`: servers such as nginx do not compress answers to
+/// requests that have it.
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// How a name in `CDN-Loop` begins that is one of this program's.
 const LOOP_PREFIX: &str = "kube-probesim-";
 
-/// The most proxies of this program that a request may have been at.
+/// Limit of proxies of this program that a request may have passed.
 const MAX_HOPS: usize = 10;
 
-/// Fields that `Connection` cannot make fields of the hop: who names them there wants to hide them from the upstream.
+/// Fields that `Connection` cannot remove: naming them there would hide them from the upstream.
 fn is_protected(name: &HeaderName) -> bool {
     name == HOST
         || name == CONTENT_LENGTH
@@ -38,12 +39,12 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
-/// Whether `Connection` says something of the connection itself by this, or names what is removed in any case.
+/// Whether this entry of `Connection` is an option of the connection, or a field that is removed anyway.
 fn is_option(name: &[u8]) -> bool {
     ["keep-alive", "close", "upgrade"].iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// The name under which a forwarder finds its own requests again.
+/// The name by which a forwarder recognises its own requests.
 #[derive(Clone, Debug)]
 pub(super) struct Pseudonym(HeaderValue);
 
@@ -53,7 +54,7 @@ impl Pseudonym {
         Self(name.unwrap_or_else(|_| HeaderValue::from_static("kube-probesim")))
     }
 
-    /// Whether a request has been here before, or at too many of our kind.
+    /// Whether a request has been here before, or has passed too many proxies of this program.
     pub(super) fn has_seen(&self, headers: &HeaderMap) -> bool {
         let mut ours = 0;
         headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
@@ -115,7 +116,7 @@ pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
             .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// What becomes of a request's head on its way.
+/// How a request's head is changed.
 #[derive(Debug)]
 pub(super) struct RequestHop<'a> {
     /// The host where the client named none.
@@ -256,7 +257,6 @@ fn remove_hop(headers: &mut HeaderMap) {
             .get_all(CONNECTION)
             .iter()
             .flat_map(list)
-            // What most name is removed in any case, and no field.
             .filter(|name| !is_option(name))
             .filter_map(|name| HeaderName::from_bytes(name).ok())
             .filter(|name| !is_protected(name))
@@ -271,8 +271,8 @@ fn remove_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from the fields behind a body what frames a message or belongs to the hop: who merges them into the head would
-/// read another message (RFC 9110, section 6.5.1).
+/// Removes from trailers what frames a message or belongs to the hop: merged into the head, it would change the message
+/// (RFC 9110, section 6.5.1).
 pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
     for name in [&CONNECTION, &CONTENT_LENGTH, &HOST, &TE, &TRANSFER_ENCODING, &UPGRADE] {
         trailers.remove(name);

@@ -16,11 +16,11 @@ use crate::task;
 /// little.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a connection may have been idle for a request that must not be sent twice: its upstream is not likely to
-/// end it at that moment.
+/// How long a connection may have been idle to be used for a request that must not be sent twice: its upstream is not likely
+/// to close it at that moment.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// How old a connection to a name gets, so that a change of its address is noticed.
+/// Maximum age of a connection to a name, so that a change of its address is noticed.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A connection with no request under way.
@@ -31,7 +31,7 @@ pub(super) struct Pooled {
     /// The client that alone has used it; `None` if several have.
     pub(super) owner: Option<ConnectionHandle>,
     pub(super) born: Instant,
-    /// What it takes while it is idle.
+    /// Its memory while it is idle.
     pub(super) memory: Option<Reservation>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Pool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     idle: Mutex<Idle>,
-    /// Whether connections get old.
+    /// Whether connections have a maximum age.
     ages: bool,
 }
 
@@ -50,7 +50,7 @@ struct Inner {
 struct Idle {
     /// The last one used comes last.
     connections: Vec<(Instant, Pooled)>,
-    /// Whether a task looks for those that have been idle too long.
+    /// Whether a task closes those that have been idle too long.
     watched: bool,
 }
 
@@ -120,7 +120,7 @@ impl Inner {
     }
 }
 
-/// Ends connections that have been idle too long, until there are none.
+/// Closes connections that have been idle too long, until none is left.
 async fn watch(pool: Weak<Inner>) {
     loop {
         let next = {

@@ -24,14 +24,14 @@ struct Inner {
     open: Mutex<Open>,
     /// Held while a connection is made, so that requests at the same time share one.
     connecting: tokio::sync::Mutex<()>,
-    /// Whether connections get old.
+    /// Whether connections have a maximum age.
     ages: bool,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     connections: Vec<Connection>,
-    /// Whether a task looks for those that have been idle too long.
+    /// Whether a task closes those that have been idle too long.
     watched: bool,
 }
 
@@ -45,7 +45,7 @@ struct Connection {
     usage: Arc<Usage>,
 }
 
-/// What a connection is at; its last holder gives its place back.
+/// How a connection is used. The last holder releases its permit.
 #[derive(Debug)]
 struct Usage {
     streams: Mutex<Streams>,
@@ -165,7 +165,7 @@ impl Inner {
     }
 }
 
-/// Ends connections that have been idle too long, until there are none.
+/// Closes connections that have been idle too long, until none is left.
 async fn watch(shared: Weak<Inner>) {
     loop {
         let next = {

@@ -160,7 +160,9 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     });
 
     let (probe_address, admin_address) = service::addresses(&mut reader, &mut raw);
-    let upstream = upstream::upstream(&mut reader, &mut raw, probe_address, admin_address);
+    let client_tls = upstream::client_tls(&mut reader, &mut raw);
+    let upstream =
+        upstream::upstream(&mut reader, &mut raw, (probe_address, admin_address), client_tls.clone());
     let forwarding = upstream::options(&mut reader, &mut raw);
     let behind = upstream.is_some();
     let paths = service::paths(&mut reader, &mut raw, behind);
@@ -177,7 +179,8 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
 
     let mut plan = inline::plan(&mut reader, &mut raw);
     let listeners = [(probe_address, "the probe listener"), (admin_address, "the admin listener")];
-    let proxies = proxies::proxies(&mut reader, &mut raw, plan.proxies.take(), listeners);
+    let proxies = proxies::proxies(&mut reader, &mut raw, (plan.proxies.take(), &client_tls), listeners);
+    upstream::warn_of_tls(&mut reader, upstream.as_ref(), &proxies);
     let seed = inline::seed(&mut reader, &mut raw, plan.seed);
     let partition = Partition::read(&mut reader, &mut raw);
     let faults = ProcessFaults::read(&mut reader, &mut raw);

@@ -28,7 +28,6 @@ mod perform;
 mod places;
 mod routes;
 mod script;
-mod session;
 mod socket;
 mod state;
 mod stream;

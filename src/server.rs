@@ -103,6 +103,7 @@ impl Server {
     /// `kept` is what earlier starts of the container have left.
     pub fn bind(config: Config, kept: start::EarlierStarts) -> Result<Self, StartError> {
         let certificates = Certificates::load(&config)?;
+        proxies::check_trust(&config)?;
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
         if config.upstream.is_some() {
             probe.enlarge_buffers();
@@ -339,7 +340,8 @@ fn probe_upstream(
         answers_probes = upstream.answers_probes,
         "an application is behind the probe listener: / and /metrics there are its own, ours are on the admin listener"
     );
-    let forwarder = Forwarder::new(upstream.address, options, metrics.upstream(UPSTREAM_NAME), own);
+    let metrics = metrics.upstream(UPSTREAM_NAME);
+    let forwarder = Forwarder::new(upstream.address, upstream.tls, options, metrics, own);
     ProbeUpstream { forwarder, answers_probes: upstream.answers_probes }
 }
 

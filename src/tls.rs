@@ -2,9 +2,12 @@
 
 mod authority;
 mod certificate;
+mod client;
 mod server;
+pub(crate) mod session;
 mod trust;
 mod unverified;
+mod words;
 
 use std::sync::Arc;
 
@@ -14,9 +17,12 @@ use rustls::{ConfigBuilder, crypto::CryptoProvider, crypto::ring};
 
 pub use authority::{Flaw, IssueError};
 pub use certificate::{CertificateFileError, CertificateFiles, Validity, validity};
+pub use client::{ClientStream, ClientTls, Connector, HandshakeError};
 pub use server::ServerTls;
+pub use session::Negotiated;
 pub use trust::{Trust, TrustError};
 use unverified::Unverified;
+pub use words::{reason, server_name};
 
 /// The settings of a client that trusts as `trust` says and offers the protocols of `alpn`, the preferred one first.
 /// Nothing is kept from one connection to the next.

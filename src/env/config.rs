@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{TlsOptions, ToxiproxyOptions};
 use crate::fault::{Plan, Target, UpstreamAddress};
 use crate::plan::Proxy;
+use crate::tls::ClientTls;
 
 /// The checked configuration of the service.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct UpstreamSettings {
     pub address: UpstreamAddress,
     /// `UPSTREAM_PROBES`: whether it answers the probe paths, too.
     pub answers_probes: bool,
+    /// `UPSTREAM_CA_FILE`, `UPSTREAM_SERVER_NAME` and `UPSTREAM_INSECURE`: how it is reached where it is `https://`.
+    pub tls: ClientTls,
 }
 
 /// How requests are forwarded.

@@ -6,12 +6,13 @@ use super::{BindAddress, Files, SourcedRule};
 use crate::fault::{Protocol, ProxyName};
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{Proxy, check_proxies, check_targets, parse_proxies};
+use crate::tls::ClientTls;
 
 /// The proxies of `PROXIES`, and those of the plan in `FAULTS`.
 pub(super) fn proxies(
     reader: &mut VariableReader,
     raw: &mut ServiceVariables,
-    of_plan: Option<Vec<Proxy>>,
+    (of_plan, tls): (Option<Vec<Proxy>>, &ClientTls),
     own: [(BindAddress, &'static str); 2],
 ) -> Vec<Proxy> {
     let parsed = reader.read("PROXIES", raw.proxies.take(), |text| {
@@ -20,6 +21,9 @@ pub(super) fn proxies(
         Ok((Some(proxies), shown))
     });
     let mut proxies = parsed.and_then(|parsed| parsed.value().cloned()).unwrap_or_default();
+    for of_upstream in proxies.iter_mut().filter_map(|proxy| proxy.tls.as_mut()) {
+        of_upstream.clone_from(tls);
+    }
     let place = if proxies.is_empty() { "FAULTS: proxies" } else { "PROXIES and FAULTS together: proxies" };
     proxies.extend(of_plan.unwrap_or_default());
     reader.errors.append(check_proxies(&proxies, |i| format!("{place}[{i}]")));

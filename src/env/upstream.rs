@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::raw::ServiceVariables;
-use super::reader::{Parsed, VariableReader, boolean, duration, ip, up_to, word};
-use super::{BindAddress, ForwardOptions, SourceAddress, UpstreamSettings, Warning};
-use crate::fault::{UpstreamAddress, UpstreamError};
+use super::reader::{OFF, Parsed, VariableReader, boolean, duration, ip, up_to, word};
+use super::{BindAddress, ForwardOptions, SourceAddress, UpstreamSettings, Warning, tls};
+use crate::fault::{UpstreamAddress, UpstreamError, UpstreamProtocol};
+use crate::plan::Proxy;
 use crate::plan::error::Reason;
+use crate::tls::{ClientTls, server_name};
 use crate::units::Bare;
 
 /// The most open connections to one upstream.
@@ -16,8 +18,8 @@ const MAX_CONNECTIONS: u64 = 1 << 20;
 pub(super) fn upstream(
     reader: &mut VariableReader,
     raw: &mut ServiceVariables,
-    probe: BindAddress,
-    admin: BindAddress,
+    (probe, admin): (BindAddress, BindAddress),
+    mut tls: ClientTls,
 ) -> Option<UpstreamSettings> {
     let address = reader.read("UPSTREAM", raw.upstream.take(), |text| {
         let address: UpstreamAddress = text.parse().map_err(|error: UpstreamError| Reason::from(error))?;
@@ -28,6 +30,19 @@ pub(super) fn upstream(
     if let (None, Some(answers)) = (&address, &answers) {
         reader.warnings.insert(Warning::no_effect(&answers.name, "UPSTREAM"));
     }
+    let is_https = address
+        .as_ref()
+        .and_then(Parsed::value)
+        .is_some_and(|address| address.protocol() == UpstreamProtocol::Https);
+    let name = reader.read("UPSTREAM_SERVER_NAME", raw.upstream_server_name.take(), |text| {
+        let name = server_name(text).ok_or(Reason::ServerName)?;
+        let shown = name.to_str().into_owned();
+        Ok((Some(name), shown))
+    });
+    if let (false, Some(name)) = (is_https, &name) {
+        reader.warnings.insert(Warning::no_effect(&name.name, "UPSTREAM=https://…"));
+    }
+    tls.server_name = name.as_ref().and_then(Parsed::value).cloned();
     let parsed = address?;
     let address = parsed.value()?.clone();
     if let Some(port) = address.loopback_port() {
@@ -38,7 +53,44 @@ pub(super) fn upstream(
         }
     }
     let answers_probes = answers.as_ref().and_then(Parsed::value).copied().unwrap_or(true);
-    Some(UpstreamSettings { address, answers_probes })
+    Some(UpstreamSettings { address, answers_probes, tls })
+}
+
+/// `UPSTREAM_CA_FILE` and `UPSTREAM_INSECURE`, which are for the proxies of `PROXIES`, too.
+pub(super) fn client_tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> ClientTls {
+    let ca = tls::path(reader, "UPSTREAM_CA_FILE", raw.upstream_ca_file.take());
+    let insecure = reader.read("UPSTREAM_INSECURE", raw.upstream_insecure.take(), boolean);
+    if let (Some(_), Some(insecure)) = (&ca, insecure.as_ref().filter(|parsed| parsed.value() == Some(&true)))
+    {
+        reader.fail(
+            insecure.error(Reason::NotWith("UPSTREAM_CA_FILE, which is set, too; keep one".to_owned())),
+        );
+    }
+    let insecure = insecure.as_ref().and_then(Parsed::value).copied().unwrap_or(false);
+    ClientTls { ca, server_name: None, insecure }
+}
+
+/// Warns of variables of TLS where no upstream of the variables speaks it.
+pub(super) fn warn_of_tls(
+    reader: &mut VariableReader,
+    upstream: Option<&UpstreamSettings>,
+    proxies: &[Proxy],
+) {
+    let is_https = upstream.is_some_and(|upstream| upstream.address.protocol() == UpstreamProtocol::Https);
+    if is_https || proxies.iter().any(|proxy| proxy.tls.is_some()) {
+        return;
+    }
+    let names = ["UPSTREAM_CA_FILE", "UPSTREAM_INSECURE"];
+    let is_set = |name: &&str| {
+        let is_on = |value: &str| value != "false" && value != OFF;
+        reader.effective.iter().any(|setting| setting.name == *name && is_on(&setting.value))
+    };
+    let warnings: Vec<Warning> = names
+        .iter()
+        .filter(|name| is_set(name))
+        .map(|name| Warning::no_effect(name, "https:// in UPSTREAM or PROXIES"))
+        .collect();
+    reader.warnings.extend(warnings);
 }
 
 /// How requests are forwarded, to the application and by named proxies.

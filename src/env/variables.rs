@@ -211,7 +211,7 @@ pub const VARIABLES: &[Variable] = &[
         "UPSTREAM",
         "address",
         "",
-        "the application behind the probe listener: http://HOST:PORT, h2c://HOST:PORT (HTTP/2) or unix:/path",
+        "the application behind the probe listener: http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT (HTTP/2) or unix:/path",
     ),
     one(
         "PROXIES",
@@ -219,6 +219,19 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "named proxies, comma-separated: stock=:18090->http://stock:8080 for HTTP, db=:15432->postgres:5432 for TCP; without a host they listen on loopback",
     ),
+    one(
+        "UPSTREAM_CA_FILE",
+        "path",
+        "",
+        "authorities (PEM) of the certificates of https:// upstreams, that of `UPSTREAM` and those in `PROXIES`, watched; without it, those whom the system trusts",
+    ),
+    one(
+        "UPSTREAM_SERVER_NAME",
+        "name",
+        "",
+        "the host that the certificate of `UPSTREAM` is for, where it is another than the address has",
+    ),
+    one("UPSTREAM_INSECURE", "bool", "false", "whether https:// upstreams may have any certificate"),
     one("ANNOTATION_PROXIES", "bool", "false", "whether the plan in an annotation may add proxies"),
     one("TOXIPROXY_ADDRESS", "address", "", "where toxiproxy's API listens; a port alone is one of loopback"),
     one(

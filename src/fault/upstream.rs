@@ -13,6 +13,9 @@ const MAX_SOCKET_PATH: usize = 107;
 /// The port of `http://` and `h2c://` where none is given.
 const HTTP_PORT: u16 = 80;
 
+/// The port of `https://` where none is given.
+const HTTPS_PORT: u16 = 443;
+
 /// The protocol and address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamAddress {
@@ -27,17 +30,29 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 with prior knowledge, in plain text (`h2c://`).
     Http2,
+    /// HTTP/2 or HTTP/1.1 within TLS, as the upstream chooses (`https://`).
+    Https,
 }
 
 impl UpstreamProtocol {
-    /// Both, each with its scheme.
-    const SCHEMES: [(&str, Self); 2] = [("http://", Self::Http1), ("h2c://", Self::Http2)];
+    /// All, each with its scheme.
+    const SCHEMES: [(&str, Self); 3] =
+        [("http://", Self::Http1), ("h2c://", Self::Http2), ("https://", Self::Https)];
 
     /// The scheme of an address over TCP.
     fn scheme(self) -> &'static str {
         match self {
             Self::Http1 => Self::SCHEMES[0].0,
             Self::Http2 => Self::SCHEMES[1].0,
+            Self::Https => Self::SCHEMES[2].0,
+        }
+    }
+
+    /// The port where none is given.
+    const fn port(self) -> u16 {
+        match self {
+            Self::Http1 | Self::Http2 => HTTP_PORT,
+            Self::Https => HTTPS_PORT,
         }
     }
 }
@@ -65,15 +80,12 @@ pub enum UpstreamHost {
 pub enum UpstreamError {
     /// No scheme, or an unknown one.
     #[error(
-        "is not the address of an upstream, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock"
+        "is not the address of an upstream, such as http://127.0.0.1:3000, https://stock:8443, h2c://127.0.0.1:50051 or unix:/run/app.sock"
     )]
     Form,
     /// An address without a scheme.
     #[error("has no scheme; write http://{0}")]
     NoScheme(String),
-    /// TLS.
-    #[error("is https; connections to upstreams are not encrypted: write http:// or h2c://")]
-    Tls,
     /// More than a host and a port.
     #[error("has {0}; give only scheme, host and port; each request keeps its path and query")]
     Extra(&'static str),
@@ -108,8 +120,17 @@ impl UpstreamAddress {
     /// The host header of requests whose client sent none.
     pub fn authority(&self) -> String {
         match &self.place {
-            UpstreamPlace::Tcp(host, HTTP_PORT) => host.to_string(),
+            UpstreamPlace::Tcp(host, port) if *port == self.protocol.port() => host.to_string(),
             UpstreamPlace::Tcp(host, port) => format!("{host}:{port}"),
+            UpstreamPlace::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// The host, without brackets; that of a Unix socket is this one.
+    pub fn host(&self) -> String {
+        match &self.place {
+            UpstreamPlace::Tcp(UpstreamHost::Ip(ip), _) => ip.to_string(),
+            UpstreamPlace::Tcp(UpstreamHost::Name(name), _) => name.clone(),
             UpstreamPlace::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -147,24 +168,15 @@ impl FromStr for UpstreamAddress {
                 Err(UpstreamError::SocketPath)
             };
         }
-        if lower.starts_with("https://") {
-            return Err(UpstreamError::Tls);
-        }
         let Some((scheme, protocol)) =
             UpstreamProtocol::SCHEMES.into_iter().find(|(scheme, _)| lower.starts_with(scheme))
         else {
-            let is_bare = !text.contains("://") && parse(text).is_ok();
+            let is_bare = !text.contains("://") && authority(text).is_ok();
             return Err(if is_bare { UpstreamError::NoScheme(text.to_owned()) } else { UpstreamError::Form });
         };
-        let (host, port) = parse(&text[scheme.len()..])?;
-        Ok(Self { protocol, place: UpstreamPlace::Tcp(host, port) })
+        let (host, port) = authority(&text[scheme.len()..])?;
+        Ok(Self { protocol, place: UpstreamPlace::Tcp(host, port.unwrap_or(protocol.port())) })
     }
-}
-
-/// A host with a port, that of `http://` unless given.
-fn parse(text: &str) -> Result<(UpstreamHost, u16), UpstreamError> {
-    let (host, port) = authority(text)?;
-    Ok((host, port.unwrap_or(HTTP_PORT)))
 }
 
 /// A host with an optional port.
@@ -283,6 +295,9 @@ mod tests {
             ("http://[::1]", "http://[::1]:80", "[::1]"),
             ("h2c://127.0.0.1:50051", "h2c://127.0.0.1:50051", "127.0.0.1:50051"),
             ("H2C://[::1]/", "h2c://[::1]:80", "[::1]"),
+            ("https://stock", "https://stock:443", "stock"),
+            ("HTTPS://[::1]:8443/", "https://[::1]:8443", "[::1]:8443"),
+            ("https://stock:80", "https://stock:80", "stock:80"),
             ("unix:/run/app.sock", "unix:/run/app.sock", "localhost"),
             ("unix:///run/app.sock", "unix:/run/app.sock", "localhost"),
         ] {
@@ -301,8 +316,8 @@ mod tests {
             ("ftp://a", UpstreamError::Form),
             ("127.0.0.1:3000", UpstreamError::NoScheme("127.0.0.1:3000".to_owned())),
             ("localhost:3000", UpstreamError::NoScheme("localhost:3000".to_owned())),
-            ("https://a", UpstreamError::Tls),
-            ("HTTPS://a", UpstreamError::Tls),
+            ("https://a:0", UpstreamError::Port),
+            ("https://a/x", UpstreamError::Extra("a path")),
             ("h2c:a", UpstreamError::Form),
             ("h2://a", UpstreamError::Form),
             ("h2c://a:1/x", UpstreamError::Extra("a path")),

@@ -16,11 +16,11 @@ use super::detect::{Detected, poll_detect};
 use super::handle::Takeover;
 use super::handler::Http1Handler;
 use super::http2::{Finished, Http2};
-use super::session::Negotiated;
 use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::HyperStream;
 use crate::telemetry::metrics::{Limit, Metrics};
+use crate::tls::session::Negotiated;
 
 /// How often a frozen connection with unread input is checked: nothing else shows that its client has closed it.
 const PEER_CHECK: Duration = Duration::from_millis(100);

@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::budget::Reservation;
 use super::partitioned::reset_on_close;
-use super::session::{Negotiated, TlsSession};
+use crate::tls::session::{Negotiated, TlsSession, read_once};
 
 /// A client's socket. The connection's task shares it with hyper and outlives hyper; all of them run in that task, so
 /// nobody waits for the lock of the session.
@@ -42,9 +42,11 @@ impl Socket {
     pub(super) fn begin_tls(
         &self,
         config: Arc<ServerConfig>,
-        handshake: Reservation,
+        mut handshake: Reservation,
     ) -> Result<(), rustls::Error> {
-        let session = TlsSession::new(config, handshake)?;
+        let reserved = handshake.bytes();
+        let charge = Box::new(move |bytes| handshake.grow_to(reserved + bytes));
+        let session = TlsSession::server(config, charge)?;
         let _ = self.session.set(Box::new(Mutex::new(session)));
         Ok(())
     }
@@ -154,23 +156,4 @@ impl Socket {
         self.silence();
         reset_on_close(&self.tcp);
     }
-}
-
-/// Reads once, by `read`, into a buffer with `room`. Where less came than there was room for, nothing is left to read, and
-/// the next read waits for the reactor instead of asking the kernel in vain.
-pub(super) fn read_once(
-    tcp: &TcpStream,
-    room: usize,
-    mut read: impl FnMut() -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut result = Err(io::ErrorKind::WouldBlock.into());
-    // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
-    let _ = tcp.try_io(Interest::READABLE, || {
-        result = read();
-        match result {
-            Ok(count) if 0 < count && count < room => Err(io::ErrorKind::WouldBlock.into()),
-            _ => Ok(()),
-        }
-    });
-    result
 }

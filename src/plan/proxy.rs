@@ -7,8 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 
 use super::error::{ConfigError, Errors, Reason};
-use super::reader::FieldReader;
-use crate::fault::{MAX_PROXIES, Protocol, ProxyName, UpstreamAddress, UpstreamError, UpstreamPlace};
+use super::reader::{FieldReader, Fields};
+use crate::fault::{
+    MAX_PROXIES, Protocol, ProxyName, UpstreamAddress, UpstreamError, UpstreamPlace, UpstreamProtocol,
+};
+use crate::tls::{ClientTls, server_name};
 
 /// A listener of its own, and the upstream that its requests go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Proxy {
     pub listen: SocketAddr,
     /// Where its requests go.
     pub upstream: ProxyUpstream,
+    /// How TLS is spoken with its upstream; absent: not at all.
+    pub tls: Option<ClientTls>,
 }
 
 /// What a proxy forwards to.
@@ -61,10 +66,20 @@ impl fmt::Display for Proxy {
     }
 }
 
-const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol"];
+impl ProxyUpstream {
+    /// Whether its address says that it speaks TLS.
+    fn is_https(&self) -> bool {
+        matches!(self, Self::Http(address) if address.protocol() == UpstreamProtocol::Https)
+    }
+}
+
+const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol", "ca", "server_name", "insecure"];
 
 /// The fields that each proxy has.
 const REQUIRED: [&str; 3] = ["name", "listen", "upstream"];
+
+/// Those of TLS with the upstream.
+const OF_TLS: [&str; 3] = ["ca", "server_name", "insecure"];
 
 /// Reads one proxy, as the API takes it. The error lists everything that is wrong.
 pub fn read_proxy(value: &Value, place: &str) -> Result<Proxy, Errors> {
@@ -145,17 +160,55 @@ fn proxy(reader: &mut FieldReader, value: &Value) -> Option<Proxy> {
     {
         reader.fail_value("protocol", value, Reason::NotWith("the scheme of its `upstream`".to_owned()));
     }
-    Some(Proxy { name: name?, listen: listen?, upstream: upstream? })
+    let tls = client_tls(reader, &fields);
+    let upstream = upstream?;
+    let is_tls = upstream.is_https();
+    for field in OF_TLS.into_iter().filter(|field| !is_tls && fields.get(field).is_some()) {
+        reader.fail(field, Reason::Needs("an upstream with https://".to_owned()));
+    }
+    Some(Proxy { name: name?, listen: listen?, upstream, tls: is_tls.then_some(tls) })
+}
+
+/// The fields of TLS with the upstream.
+fn client_tls(reader: &mut FieldReader, fields: &Fields<'_>) -> ClientTls {
+    let path = |text: &str| if text.is_empty() { Err(Reason::Expected("a path")) } else { Ok(text.into()) };
+    let ca = reader.parsed(fields, "ca", "a path", path);
+    let name = |text: &str| server_name(text).ok_or(Reason::ServerName);
+    let server_name = reader.parsed(fields, "server_name", "a name", name);
+    let insecure = match fields.get("insecure") {
+        None => false,
+        Some(Value::Bool(insecure)) => *insecure,
+        Some(other) => {
+            reader.fail_value("insecure", other, Reason::Expected("true or false"));
+            false
+        }
+    };
+    if insecure && ca.is_some() {
+        reader.fail("ca", Reason::NotWith("insecure, with which any certificate will do".to_owned()));
+    }
+    ClientTls { ca, server_name, insecure }
 }
 
 /// Writes a proxy as a plan has it.
 pub fn write_proxy(proxy: &Proxy) -> Value {
-    json!({
+    let mut written = json!({
         "name": proxy.name.as_str(),
         "listen": proxy.listen.to_string(),
         "upstream": proxy.upstream.to_string(),
         "protocol": proxy.protocol().name(),
-    })
+    });
+    if let Some(ClientTls { ca, server_name, insecure }) = &proxy.tls {
+        if let Some(ca) = ca {
+            written["ca"] = ca.to_string_lossy().into();
+        }
+        if let Some(name) = server_name {
+            written["server_name"] = name.to_str().into();
+        }
+        if *insecure {
+            written["insecure"] = true.into();
+        }
+    }
+    written
 }
 
 /// Reads `PROXIES`: `name=listen->upstream`, separated by commas.
@@ -178,7 +231,8 @@ fn parse(item: &str) -> Result<Proxy, Reason> {
     let name = ProxyName::new(name.trim()).map_err(|error| of_item(error.into()))?;
     let listen = listen(from.trim()).map_err(of_item)?;
     let upstream = upstream(to.trim()).map_err(of_item)?;
-    Ok(Proxy { name, listen, upstream })
+    let tls = upstream.is_https().then(ClientTls::default);
+    Ok(Proxy { name, listen, upstream, tls })
 }
 
 /// An address with a port; without a host, that of loopback.
@@ -319,7 +373,7 @@ mod tests {
                 "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",
-                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream, protocol",
+                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream, protocol, ca, server_name, insecure",
             ]
         );
         let many: Vec<Value> = (0..=MAX_PROXIES).map(|_| json!({})).collect();

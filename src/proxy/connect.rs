@@ -14,6 +14,7 @@ use crate::env::SourceAddress;
 use crate::fault::{UpstreamHost, UpstreamPlace};
 use crate::listener::LARGE_KERNEL_BUFFER;
 use crate::order;
+use crate::tls::{Connector, Negotiated};
 
 /// The address that a connection has to come from; `None`: whatever the system takes.
 pub(super) type Source = Option<IpAddr>;
@@ -29,6 +30,29 @@ pub(super) fn source(choice: SourceAddress, place: &UpstreamPlace, reached: Opti
             reached.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback())
         }
     }
+}
+
+/// Connects within `time`, of which TLS takes its part: it is spoken by `tls`, which offers the protocols of `alpn`. Gives
+/// the one that the upstream chooses.
+pub(super) async fn connect_tls(
+    place: &UpstreamPlace,
+    source: Source,
+    own: &OwnListeners,
+    time: Duration,
+    (tls, alpn): (&Connector, &[&str]),
+) -> Result<(UpstreamStream, Negotiated), ForwardError> {
+    let connected = async {
+        match connected(place, source, own).await? {
+            UpstreamStream::Tcp(tcp) => {
+                // Not in this future, which would have the room for it where there is no TLS.
+                let shaken = Box::pin(tls.connect(tcp, alpn)).await;
+                let (stream, agreed) = shaken.map_err(|error| ForwardError::Tls(error.to_string()))?;
+                Ok((UpstreamStream::Tls(Box::new(stream)), agreed))
+            }
+            other => Ok((other, Negotiated::Http1)),
+        }
+    };
+    timeout(time, connected).await.map_err(|_| ForwardError::ConnectTimeout(time))?
 }
 
 /// Connects within `time`.

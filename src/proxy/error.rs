@@ -27,6 +27,9 @@ pub enum ForwardError {
     /// It cannot be reached in another way.
     #[error("cannot be reached: {0}")]
     Unreachable(io::Error),
+    /// It is reached, and there is no TLS with it.
+    #[error("cannot be spoken with over TLS: {0}")]
+    Tls(String),
     /// There is no address of ours that it may be connected to from.
     #[error(
         "cannot be reached from {0}, the address that the client reached, as both are of different families; set UPSTREAM_SOURCE"
@@ -78,6 +81,7 @@ impl ForwardError {
             Self::Dns(_) => UpstreamFault::Dns,
             Self::Refused => UpstreamFault::Refused,
             Self::Unreachable(_) | Self::NoSource(_) => UpstreamFault::Unreachable,
+            Self::Tls(_) => UpstreamFault::Tls,
             Self::ConnectTimeout(_) => UpstreamFault::ConnectTimeout,
             Self::Timeout(_) => UpstreamFault::Timeout,
             Self::Closed | Self::Unprocessed => UpstreamFault::Closed,

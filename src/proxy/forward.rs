@@ -1,6 +1,7 @@
 //! One request, to the upstream and back.
 
 mod http1;
+mod https;
 mod multiplexed;
 mod repeat;
 
@@ -13,6 +14,7 @@ use axum::body::Body;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use hyper::http::uri::Scheme;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +36,12 @@ use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtoco
 use crate::listener::budget::Reservation;
 use crate::listener::{Answering, ConnectionHandle};
 use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
+use crate::tls::{ClientTls, Negotiated};
+use https::Tls;
 use repeat::is_idempotent;
+
+/// Memory of TLS with the upstream beyond that: keys, and a record in each direction.
+const TLS_MEMORY: usize = 24 << 10;
 
 /// How long to wait for an evicted idle connection to close.
 const ROOM: Duration = Duration::from_millis(100);
@@ -50,6 +57,8 @@ pub struct Forwarder(Arc<Inner>);
 struct Inner {
     address: UpstreamAddress,
     authority: HeaderValue,
+    /// Speaks TLS with an upstream that wants it.
+    tls: Option<Tls>,
     options: ForwardOptions,
     metrics: Arc<UpstreamMetrics>,
     own: OwnListeners,
@@ -69,6 +78,8 @@ struct Manner {
     /// Whether it may be sent again if its answer is lost.
     repeatable: bool,
     upgrade: bool,
+    /// Whether it goes over HTTP/2.
+    http2: bool,
     source: Source,
 }
 
@@ -84,9 +95,10 @@ impl Drop for Counted<'_> {
 }
 
 impl Forwarder {
-    /// Forwards to `address`. `own` are the listeners that it may not be.
+    /// Forwards to `address`, where `tls` is for an upstream of `https://`. `own` are the listeners that it may not be.
     pub fn new(
         address: UpstreamAddress,
+        tls: ClientTls,
         options: ForwardOptions,
         metrics: Arc<UpstreamMetrics>,
         own: OwnListeners,
@@ -96,6 +108,7 @@ impl Forwarder {
         let is_name = matches!(address.place(), UpstreamPlace::Tcp(UpstreamHost::Name(_), _));
         Self(Arc::new(Inner {
             authority,
+            tls: Tls::new(&address, tls),
             options,
             metrics,
             own,
@@ -163,19 +176,16 @@ impl Inner {
             Some(client) => Some(self.memory(client).ok_or(ForwardError::Memory)?),
             None => None,
         };
-        let manner = self.prepare(&mut request, client);
+        let manner = self.prepare(&mut request, client).await?;
         let (sent, told) = self.follow_body(&mut request, client);
-        let (response, lease) = match self.address.protocol() {
-            UpstreamProtocol::Http1 => {
-                let sending = self.send(request, &manner, client, told).await;
-                let (response, pooled) = sending.map_err(|error| refused(error, sent.as_deref()))?;
-                (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
-            }
-            UpstreamProtocol::Http2 => {
-                let sending = Box::pin(self.send_multiplexed(request, &manner, told)).await;
-                let (response, stream) = sending.map_err(|error| refused(error, sent.as_deref()))?;
-                (response, Lease::Stream { _stream: stream })
-            }
+        let (response, lease) = if manner.http2 {
+            let sending = Box::pin(self.send_multiplexed(request, &manner, told)).await;
+            let (response, stream) = sending.map_err(|error| refused(error, sent.as_deref()))?;
+            (response, Lease::Stream { _stream: stream })
+        } else {
+            let sending = self.send(request, &manner, client, told).await;
+            let (response, pooled) = sending.map_err(|error| refused(error, sent.as_deref()))?;
+            (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
         };
         headers::check_answer(&response, manner.upgrade).map_err(ForwardError::Invalid)?;
         self.answer(response, lease, memory, client)
@@ -183,28 +193,40 @@ impl Inner {
 
     /// Reserves memory for a request. If there is none, an idle connection is closed first.
     fn memory(&self, client: &ConnectionHandle) -> Option<Reservation> {
-        let reserve = || client.reserve_for_request(REQUEST_MEMORY);
+        let tls = if self.tls.is_some() { TLS_MEMORY } else { 0 };
+        let reserve = || client.reserve_for_request(REQUEST_MEMORY + tls);
         reserve().or_else(|| self.pool.evict().then(reserve)?)
     }
 
     /// Turns the head into the one that is forwarded.
-    fn prepare(&self, request: &mut Request<Body>, client: Option<&ConnectionHandle>) -> Manner {
-        let http2 = self.address.protocol() == UpstreamProtocol::Http2;
-        let upgrade = !http2 && headers::wants_upgrade(request);
+    async fn prepare(
+        &self,
+        request: &mut Request<Body>,
+        client: Option<&ConnectionHandle>,
+    ) -> Result<Manner, ForwardError> {
+        let protocol = self.address.protocol();
+        let upgrade = protocol != UpstreamProtocol::Http2 && headers::wants_upgrade(request);
+        let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
+        let source = connect::source(self.options.source, self.address.place(), reached);
+        let http2 = match protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Https => !upgrade && Box::pin(self.speaks_http2(source, client)).await?,
+        };
         let hop = RequestHop {
             authority: &self.authority,
             pseudonym: &self.pseudonym,
             client: client.map(|client| client.peer().ip()).filter(|_| self.options.tells_client),
             upgrade,
-            http2,
+            http2: http2.then(|| if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }),
         };
         hop.apply(request);
-        let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
-        Manner {
+        Ok(Manner {
             repeatable: request.body().is_end_stream() && !upgrade && is_idempotent(request.method()),
             upgrade,
-            source: connect::source(self.options.source, self.address.place(), reached),
-        }
+            http2,
+            source,
+        })
     }
 
     /// Tracks a body to its end. Then the request is complete, and the upstream's timeout begins.
@@ -241,11 +263,27 @@ impl Inner {
         ForwardError::Timeout(time)
     }
 
-    /// Opens a connection within the limit of connections.
-    async fn open(&self, source: Source) -> Result<(UpstreamStream, OwnedSemaphorePermit), ForwardError> {
-        let place = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
-        let time = self.options.connect_timeout;
-        Ok((connect::connect(self.address.place(), source, &self.own, time).await?, place))
+    /// Opens a connection within the limit of connections. Where TLS is spoken, `alpn` is offered, and the protocol
+    /// is what the upstream has chosen of it.
+    async fn open(
+        &self,
+        source: Source,
+        alpn: &[&str],
+    ) -> Result<(UpstreamStream, OwnedSemaphorePermit, Negotiated), ForwardError> {
+        let permit = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
+        let (time, place) = (self.options.connect_timeout, self.address.place());
+        let Some(tls) = &self.tls else {
+            let stream = connect::connect(place, source, &self.own, time).await?;
+            return Ok((stream, permit, Negotiated::Http1));
+        };
+        let offer = (&tls.connector, alpn);
+        let opened = connect::connect_tls(place, source, &self.own, time, offer).await;
+        let (stream, agreed) = opened.inspect_err(|error| {
+            if matches!(error, ForwardError::Tls(_)) {
+                tls.forget();
+            }
+        })?;
+        Ok((stream, permit, agreed))
     }
 
     /// A permit for a connection. If there is none, the connection that has been idle the longest is closed first.

@@ -127,8 +127,8 @@ pub(super) struct RequestHop<'a> {
     pub(super) client: Option<IpAddr>,
     /// Whether the protocol is to be changed.
     pub(super) upgrade: bool,
-    /// Whether the upstream speaks HTTP/2.
-    pub(super) http2: bool,
+    /// The scheme, where the upstream speaks HTTP/2, which tells it.
+    pub(super) http2: Option<Scheme>,
 }
 
 impl RequestHop<'_> {
@@ -176,14 +176,14 @@ impl RequestHop<'_> {
             tell_client(headers, client);
         }
         self.pseudonym.sign(headers);
-        if self.http2 {
-            to_http2(request);
+        if let Some(scheme) = &self.http2 {
+            to_http2(request, scheme.clone());
         }
     }
 }
 
 /// Makes a request of HTTP/1 one of HTTP/2: the host goes into the target, and there are no transfer codings.
-fn to_http2<B>(request: &mut Request<B>) {
+fn to_http2<B>(request: &mut Request<B>, scheme: Scheme) {
     request.headers_mut().remove(TRANSFER_ENCODING);
     let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
     // What is no authority stays a field (RFC 9113, section 8.3.1); h2 takes such a request as one of HTTP/1.
@@ -191,7 +191,7 @@ fn to_http2<B>(request: &mut Request<B>) {
         return;
     };
     let target = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(request.uri().path_and_query().map_or("/", PathAndQuery::as_str));
     if let Ok(target) = target.build() {
@@ -331,7 +331,7 @@ mod tests {
             pseudonym: &pseudonym,
             client: None,
             upgrade: false,
-            http2: false,
+            http2: None,
         }
         .apply(&mut request);
         request

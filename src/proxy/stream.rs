@@ -1,4 +1,4 @@
-//! A connection to an upstream, over TCP or a socket in the file system.
+//! A connection to an upstream, over TCP, with TLS or without, or a socket in the file system.
 
 use std::io;
 use std::pin::Pin;
@@ -7,11 +7,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::ClientStream;
+
 /// A connection to an upstream.
 #[derive(Debug)]
 pub(super) enum UpstreamStream {
     Tcp(TcpStream),
+    /// Boxed, since it is ten times as large as the others.
+    Tls(Box<ClientStream>),
     Unix(UnixStream),
+}
+
+impl UpstreamStream {
+    /// The socket of TCP, which a socket in the file system has not.
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.tcp()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// Calls the same method of whichever stream it is.
@@ -19,6 +34,7 @@ macro_rules! delegate {
     ($self:ident, $method:ident $(, $argument:expr)*) => {
         match $self.get_mut() {
             UpstreamStream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            UpstreamStream::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             UpstreamStream::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::env::{CertificateSource, Config, TlsOptions};
 use crate::listener::Encryption;
 use crate::order;
+use crate::plan::ConfigError;
 use crate::proxy::own_address;
 use crate::sources::watch::{self, PollResult, Watcher};
 use crate::tls::{
@@ -43,6 +44,12 @@ pub enum TlsError {
     /// The certificate that is made here.
     #[error("TLS: {0}")]
     Made(#[from] IssueError),
+    /// The authorities of the upstream.
+    #[error("UPSTREAM: {0}; or set UPSTREAM_CA_FILE, or UPSTREAM_INSECURE=true")]
+    Upstream(TrustError),
+    /// Those of the upstream of a proxy.
+    #[error("{0}")]
+    Proxy(Box<ConfigError>),
     /// What the library refuses.
     #[error("TLS: {0}")]
     Settings(#[from] rustls::Error),

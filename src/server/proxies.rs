@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
+use super::certificates::TlsError;
 use super::spare_files;
-use crate::env::{BindAddress, ForwardOptions, Limits};
-use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress};
+use crate::env::{BindAddress, Config, ForwardOptions, Limits};
+use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamProtocol};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::MemoryBudget;
 use crate::listener::{
@@ -24,6 +25,7 @@ use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpSh
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 use crate::task::Boxed;
+use crate::tls::Connector;
 
 /// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
@@ -90,6 +92,27 @@ pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
     let listener = PartitionedListener::bind(address, true)?;
     listener.enlarge_buffers();
     Ok(listener)
+}
+
+/// Checks that the certificate of a proxy's upstream can be verified.
+fn trust(proxy: &Proxy) -> Result<(), Box<ConfigError>> {
+    let (Some(tls), ProxyUpstream::Http(address)) = (&proxy.tls, &proxy.upstream) else { return Ok(()) };
+    Connector::new(tls.clone(), address.host()).check().map_err(|error| {
+        let field = if tls.ca.is_some() { "ca" } else { "upstream" };
+        let error = ConfigError::new(format!("proxy {}", proxy.name), Reason::File(error.to_string()));
+        Box::new(error.field(field))
+    })
+}
+
+/// Checks that the certificates of all upstreams of the configuration can be verified.
+pub(super) fn check_trust(config: &Config) -> Result<(), TlsError> {
+    if let Some(upstream) = &config.upstream
+        && upstream.address.protocol() == UpstreamProtocol::Https
+    {
+        let connector = Connector::new(upstream.tls.clone(), upstream.address.host());
+        connector.check().map_err(TlsError::Upstream)?;
+    }
+    config.proxies.iter().try_for_each(trust).map_err(TlsError::Proxy)
 }
 
 impl ProxyListeners {
@@ -175,9 +198,10 @@ impl ProxyListeners {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forwarder(&self, name: &ProxyName, address: &UpstreamAddress) -> Forwarder {
-        let metrics = self.app.metrics.upstream(name.as_str());
-        Forwarder::new(address.clone(), self.options, metrics, self.own.clone())
+    fn forwarder(&self, proxy: &Proxy, address: &UpstreamAddress) -> Forwarder {
+        let metrics = self.app.metrics.upstream(proxy.name.as_str());
+        let tls = proxy.tls.clone().unwrap_or_default();
+        Forwarder::new(address.clone(), tls, self.options, metrics, self.own.clone())
     }
 
     fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
@@ -191,7 +215,7 @@ impl ProxyListeners {
         self.own.add(local);
         let (forwards, serving) = match &proxy.upstream {
             ProxyUpstream::Http(address) => {
-                let upstream = Exchangeable::new(self.forwarder(&proxy.name, address));
+                let upstream = Exchangeable::new(self.forwarder(proxy, address));
                 let service = self.http_service(&proxy.name, slot, &upstream, conditions.subscribe());
                 let serving = self.runtime.spawn(Box::pin(listener::serve(listener, service)) as Boxed);
                 (Forwards::Http(upstream), serving)
@@ -253,7 +277,7 @@ impl ProxyListeners {
     fn exchange(&self, served: &mut Served, proxy: &Proxy) {
         match (&served.forwards, &proxy.upstream) {
             (Forwards::Http(upstream), ProxyUpstream::Http(address)) => {
-                upstream.exchange(self.forwarder(&proxy.name, address));
+                upstream.exchange(self.forwarder(proxy, address));
             }
             (Forwards::Tcp(tcp), ProxyUpstream::Tcp(place)) => tcp.exchange(place.clone()),
             // `open` has refused it.
@@ -286,6 +310,9 @@ impl ProxyHost for ProxyListeners {
         };
         let (mut opened, mut errors) = (Vec::new(), Errors::new());
         for proxy in wanted {
+            if let Err(error) = trust(proxy) {
+                errors.push(*error);
+            }
             let served = state.served.get(&proxy.name).map(|served| &served.proxy);
             let same = served.filter(|served| served.listen == proxy.listen);
             if same.is_some_and(|served| served.protocol() != proxy.protocol()) {
@@ -327,7 +354,7 @@ impl ProxyHost for ProxyListeners {
         }
         for proxy in wanted {
             if let Some(served) = served.get_mut(&proxy.name) {
-                if served.proxy.upstream != proxy.upstream {
+                if served.proxy.upstream != proxy.upstream || served.proxy.tls != proxy.tls {
                     self.exchange(served, proxy);
                 }
                 continue;

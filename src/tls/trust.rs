@@ -56,6 +56,9 @@ pub enum TrustError {
     /// The system has no bundle where systems have them.
     #[error("no certificates of trusted authorities are at the usual places; name a file in SSL_CERT_FILE")]
     NoBundle,
+    /// A name that no certificate could have.
+    #[error("{0:?} is not a name that a certificate could have")]
+    Name(String),
 }
 
 impl Trust {

@@ -10,6 +10,7 @@ mod real;
 mod reuse;
 mod smuggling;
 mod smuggling_http2;
+mod tls;
 mod transparent;
 mod upgrade;
 

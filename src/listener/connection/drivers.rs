@@ -13,9 +13,9 @@ use crate::listener::handle::Takeover;
 use crate::listener::handler::Http1Handler;
 use crate::listener::http2::Http2;
 use crate::listener::script::ScriptEnding;
-use crate::listener::session::Negotiated;
 use crate::listener::stream::{HyperStream, ReceiveProgress};
 use crate::listener::tunnel::ClientEnd;
+use crate::tls::session::Negotiated;
 
 /// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
 /// buffers, the request, its answer, and the kernel's buffers.

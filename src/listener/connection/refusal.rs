@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{Connection, Disposition};
 use crate::listener::perform::linger;
-use crate::listener::session::alert;
+use crate::tls::session::alert;
 
 /// The answer to a client for whose request no memory is left.
 const UNAVAILABLE: &[u8] =

@@ -12,8 +12,8 @@ use crate::listener::ListenerFaults;
 use crate::listener::driver::Driver;
 use crate::listener::handle::Takeover;
 use crate::listener::script::{Script, ScriptEnding};
-use crate::listener::session::alert;
 use crate::tls::Flaw;
+use crate::tls::session::alert;
 
 /// Memory of TLS on a connection for as long as that lasts, in bytes: keys, and the buffer of what is read.
 const TLS_MEMORY: usize = 8 << 10;

@@ -156,6 +156,9 @@ pub enum Reason {
     /// A list of hosts that is none.
     #[error("is not a list of host names and addresses such as web, *.shop.svc, 10.0.0.1")]
     HostNames,
+    /// A name that no certificate could have.
+    #[error("is not the name or the address of a host that a certificate could be for")]
+    ServerName,
     /// A path that no target may have.
     #[error("is reserved: / and /metrics are never faulted")]
     ReservedPath,

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::repeat::copy;
@@ -17,6 +17,7 @@ use crate::proxy::connect::Source;
 use crate::proxy::error::ForwardError;
 use crate::proxy::memory::MAX_BUFFER;
 use crate::proxy::pool::Pooled;
+use crate::proxy::stream::UpstreamStream;
 use crate::task;
 
 impl Inner {
@@ -74,7 +75,18 @@ impl Inner {
         source: Source,
         client: Option<&ConnectionHandle>,
     ) -> Result<Pooled, ForwardError> {
-        let (stream, place) = self.open(source).await?;
+        let (stream, place, _) = self.open(source, &["http/1.1"]).await?;
+        self.begin_http1(stream, place, source, client).await
+    }
+
+    /// Speaks HTTP/1.1 on a connection.
+    pub(super) async fn begin_http1(
+        &self,
+        stream: UpstreamStream,
+        place: OwnedSemaphorePermit,
+        source: Source,
+        client: Option<&ConnectionHandle>,
+    ) -> Result<Pooled, ForwardError> {
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_BUFFER)

@@ -14,7 +14,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::SockRef;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::repeat::copy;
@@ -25,6 +25,7 @@ use crate::proxy::memory::MAX_BUFFER;
 use crate::proxy::shared::{MAX_STREAMS, Stream};
 use crate::proxy::stream::UpstreamStream;
 use crate::task;
+use crate::tls::Negotiated;
 
 /// How much of an answer's body an upstream may send ahead.
 const WINDOW: u32 = 65_535;
@@ -97,9 +98,24 @@ impl Inner {
     }
 
     async fn connect_http2(&self, source: Source) -> Result<(SendRequest<Body>, Stream), ForwardError> {
-        let (stream, place) = self.open(source).await?;
-        if let UpstreamStream::Tcp(stream) = &stream {
-            let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let (stream, place, agreed) = self.open(source, &["h2"]).await?;
+        if let Some(tls) = self.tls.as_ref().filter(|_| agreed != Negotiated::Http2) {
+            tls.forget();
+            let changed = "it spoke HTTP/2 before, and does not any more; try again";
+            return Err(ForwardError::Tls(changed.to_owned()));
+        }
+        self.begin_http2(stream, place, source).await
+    }
+
+    /// Speaks HTTP/2 on a connection, and takes a share of it.
+    pub(super) async fn begin_http2(
+        &self,
+        stream: UpstreamStream,
+        place: OwnedSemaphorePermit,
+        source: Source,
+    ) -> Result<(SendRequest<Body>, Stream), ForwardError> {
+        if let Some(tcp) = stream.tcp() {
+            let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         }
         let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(WINDOW)

@@ -179,7 +179,7 @@ impl Connection<'_> {
                 if let Ended::Truncated(stream) = ended {
                     self.faults.confirm(&rules, self.proxy.shared.engine.elapsed(), Some(stream));
                 }
-                if let UpstreamStream::Tcp(client) = &relay.client {
+                if let Some(client) = relay.client.tcp() {
                     listener::linger_bare(client).await;
                 }
                 ConnectionResult::Fault

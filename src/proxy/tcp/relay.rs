@@ -3,6 +3,8 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use super::TcpProxy;
 use super::pipe::{Broken, Pipe};
 use crate::fault::Stream;
@@ -75,18 +77,15 @@ impl Relay {
 
     /// Whether one of the sides has broken off, where nothing is read that would tell.
     pub(super) fn is_broken(&self) -> bool {
-        [&self.client, &self.upstream].into_iter().any(|stream| match stream {
-            UpstreamStream::Tcp(stream) => matches!(stream.take_error(), Ok(Some(_)) | Err(_)),
-            UpstreamStream::Unix(_) => false,
-        })
+        let is_broken = |tcp: &TcpStream| matches!(tcp.take_error(), Ok(Some(_)) | Err(_));
+        [&self.client, &self.upstream].into_iter().any(|stream| stream.tcp().is_some_and(is_broken))
     }
 
     /// Makes the close of both connections a reset.
     pub(super) fn reset(&self) {
-        for stream in [&self.client, &self.upstream] {
-            if let UpstreamStream::Tcp(stream) = stream {
-                listener::reset_on_close(stream);
-            }
-        }
+        [&self.client, &self.upstream]
+            .into_iter()
+            .filter_map(UpstreamStream::tcp)
+            .for_each(listener::reset_on_close);
     }
 }

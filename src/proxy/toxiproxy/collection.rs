@@ -360,7 +360,7 @@ fn plan(known: &[Known]) -> Result<RawPlan, ApiError> {
     let (mut proxies, mut rules) = (Vec::new(), Vec::new());
     for of in known {
         let upstream = ProxyUpstream::Tcp(of.upstream.clone());
-        proxies.push(Proxy { name: of.proxy.clone(), listen: of.listen, upstream });
+        proxies.push(Proxy { name: of.proxy.clone(), listen: of.listen, upstream, tls: None });
         let name = of.proxy.as_str();
         let down = json!({ "name": of.down.as_str(), "target": name, "mode": "refuse" });
         let toxics = of.toxics.iter().filter_map(|toxic| toxic.rule(name));

@@ -22,6 +22,8 @@ pub enum UpstreamFault {
     Refused,
     /// It could not be reached for another reason.
     Unreachable,
+    /// It spoke no TLS, or its certificate was not trusted.
+    Tls,
     /// The connection took too long.
     ConnectTimeout,
     /// The answer took too long.
@@ -46,10 +48,11 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Dns,
         Self::Refused,
         Self::Unreachable,
+        Self::Tls,
         Self::ConnectTimeout,
         Self::Timeout,
         Self::Closed,
@@ -68,6 +71,7 @@ impl UpstreamFault {
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
             Self::ConnectTimeout => "connect_timeout",
             Self::Timeout => "timeout",
             Self::Closed => "closed",

@@ -5,14 +5,12 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::{ServerConfig, ServerConnection};
-use tokio::io::ReadBuf;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::budget::Reservation;
-use super::socket::read_once;
-
-/// How much of an answer is encrypted before the client takes it, in bytes: a record.
+/// How much is encrypted before the peer takes it, in bytes: a record.
 const SEND_BUFFER: usize = 16 << 10;
 
 /// How much of a handshake its reservation covers from the beginning, in bytes.
@@ -21,28 +19,34 @@ const COVERED: usize = 4 << 10;
 /// How much may come after the handshake without a byte for HTTP, in bytes: more than the largest record.
 const MOST_UNPRODUCTIVE: usize = 20 << 10;
 
+/// How much of a handshake a server may make its client keep, in bytes.
+const MOST_OF_A_HANDSHAKE: usize = 256 << 10;
+
+/// Charges the memory of a handshake beyond what is reserved at its beginning, in bytes; false where it is too much.
+pub(crate) type Charge = Box<dyn FnMut(usize) -> bool + Send>;
+
 /// What client and server have agreed upon to speak within TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Negotiated {
+pub enum Negotiated {
     /// HTTP/1, which is also meant where the client names nothing.
     Http1,
     /// HTTP/2.
     Http2,
 }
 
-/// The server's side of TLS.
-pub(super) struct TlsSession {
-    tls: ServerConnection,
-    /// Memory of the handshake under way.
-    handshake: Option<Reservation>,
-    /// The size of that reservation at the beginning.
-    handshake_memory: usize,
+/// One side of TLS on a socket.
+pub(crate) struct TlsSession {
+    tls: Connection,
+    /// Charges what the handshake under way keeps; `None` once it is over.
+    handshake: Option<Charge>,
     /// Bytes that came since the handshake began, or since the last ones for HTTP.
     unproductive: usize,
     /// Bytes that are decrypted and not read yet.
     plaintext: usize,
-    /// Whether nothing more comes from the client.
+    /// Whether nothing more comes from the peer.
     has_ended: bool,
+    /// Whether the peer has said so.
+    is_notified: bool,
     /// Whether nothing more is sent, not even that the connection ends.
     is_silent: bool,
 }
@@ -54,23 +58,34 @@ impl fmt::Debug for TlsSession {
 }
 
 impl TlsSession {
-    /// A session whose handshake has `handshake` for its memory.
-    pub(super) fn new(config: Arc<ServerConfig>, handshake: Reservation) -> Result<Self, rustls::Error> {
-        let mut tls = ServerConnection::new(config)?;
+    /// The side of the server, before the handshake, which `charge` charges.
+    pub(crate) fn server(config: Arc<ServerConfig>, charge: Charge) -> Result<Self, rustls::Error> {
+        Ok(Self::new(ServerConnection::new(config)?.into(), charge))
+    }
+
+    /// The side of the client, before the handshake with the server of this name.
+    pub(crate) fn client(
+        config: Arc<ClientConfig>,
+        server: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let charge = Box::new(|bytes| bytes <= MOST_OF_A_HANDSHAKE);
+        Ok(Self::new(ClientConnection::new(config, server)?.into(), charge))
+    }
+
+    fn new(mut tls: Connection, charge: Charge) -> Self {
         tls.set_buffer_limit(Some(SEND_BUFFER));
-        let handshake_memory = handshake.bytes();
-        Ok(Self {
+        Self {
             tls,
-            handshake: Some(handshake),
-            handshake_memory,
+            handshake: Some(charge),
             unproductive: 0,
             plaintext: 0,
             has_ended: false,
+            is_notified: false,
             is_silent: false,
-        })
+        }
     }
 
-    pub(super) fn poll_handshake(
+    pub(crate) fn poll_handshake(
         &mut self,
         tcp: &TcpStream,
         cx: &mut Context<'_>,
@@ -92,8 +107,8 @@ impl TlsSession {
         }
     }
 
-    /// Waits for bytes to read: true once there are some, false when the client has ended its side.
-    pub(super) fn poll_fill(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Waits for bytes to read: true once there are some, false when the peer has ended its side.
+    pub(crate) fn poll_fill(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             if self.plaintext > 0 {
                 return Poll::Ready(Ok(true));
@@ -107,7 +122,7 @@ impl TlsSession {
         }
     }
 
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         tcp: &TcpStream,
         cx: &mut Context<'_>,
@@ -123,7 +138,7 @@ impl TlsSession {
         Poll::Ready(Ok(count))
     }
 
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         tcp: &TcpStream,
         cx: &mut Context<'_>,
@@ -136,7 +151,7 @@ impl TlsSession {
         Poll::Ready(Ok(count))
     }
 
-    pub(super) fn poll_flush(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.wants_write() {
             ready!(tcp.poll_write_ready(cx))?;
             match self.send(tcp) {
@@ -148,24 +163,29 @@ impl TlsSession {
     }
 
     /// Writes as far as it goes without waiting.
-    pub(super) fn try_write(&mut self, tcp: &TcpStream, bytes: &[u8]) {
+    pub(crate) fn try_write(&mut self, tcp: &TcpStream, bytes: &[u8]) {
         if !self.tls.is_handshaking() {
-            // The client may miss it; the connection ends in any case.
+            // The peer may miss it; the connection ends in any case.
             let _ = self.tls.writer().write(bytes);
             let _ = self.send_all(tcp);
         }
     }
 
     /// Says that nothing more comes.
-    pub(super) fn notify(&mut self, tcp: &TcpStream) {
+    pub(crate) fn notify(&mut self, tcp: &TcpStream) {
         if !std::mem::replace(&mut self.is_silent, true) {
             self.tls.send_close_notify();
             let _ = self.send_all(tcp);
         }
     }
 
+    /// Whether the peer's side broke off: it has ended without `close_notify`.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.has_ended && !self.is_notified
+    }
+
     /// Says nothing more.
-    pub(super) fn silence(&mut self) {
+    pub(crate) fn silence(&mut self) {
         self.is_silent = true;
     }
 
@@ -196,7 +216,8 @@ impl TlsSession {
                     if self.plaintext > 0 {
                         self.unproductive = 0;
                     }
-                    self.has_ended |= state.peer_has_closed();
+                    self.is_notified = state.peer_has_closed();
+                    self.has_ended |= self.is_notified;
                     Ok(())
                 }
                 Err(error) => {
@@ -211,14 +232,11 @@ impl TlsSession {
 }
 
 impl TlsSession {
-    /// Charges what TLS keeps of the messages that the client has begun: at most 64 KiB, in a buffer that grows by copying.
+    /// Charges what TLS keeps of the messages that the peer has begun: at most 64 KiB, in a buffer that grows by copying.
     fn account(&mut self, count: usize) -> io::Result<()> {
         self.unproductive += count;
         let fits = match &mut self.handshake {
-            Some(handshake) => {
-                let beyond = self.unproductive.saturating_sub(COVERED);
-                handshake.grow_to(self.handshake_memory + 3 * beyond)
-            }
+            Some(charge) => charge(3 * self.unproductive.saturating_sub(COVERED)),
             None => self.unproductive <= MOST_UNPRODUCTIVE,
         };
         if fits { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
@@ -226,7 +244,7 @@ impl TlsSession {
 }
 
 /// The record of a fatal alert, before keys are agreed upon (RFC 8446, sections 5.1 and 6).
-pub(super) fn alert(description: u8) -> [u8; 7] {
+pub(crate) fn alert(description: u8) -> [u8; 7] {
     [0x15, 3, 3, 0, 2, 2, description]
 }
 
@@ -251,4 +269,23 @@ impl io::Write for RawSocket<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Reads once, by `read`, into a buffer with `room`. Where less came than there was room for, nothing is left to read, and
+/// the next read waits for the reactor instead of asking the kernel in vain.
+pub(crate) fn read_once(
+    tcp: &TcpStream,
+    room: usize,
+    mut read: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut result = Err(io::ErrorKind::WouldBlock.into());
+    // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
+    let _ = tcp.try_io(Interest::READABLE, || {
+        result = read();
+        match result {
+            Ok(count) if 0 < count && count < room => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    });
+    result
 }

@@ -1,0 +1,77 @@
+//! Upstreams within TLS, which choose between HTTP/2 and HTTP/1.1 (ALPN).
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::Inner;
+use crate::fault::{UpstreamAddress, UpstreamProtocol};
+use crate::listener::ConnectionHandle;
+use crate::proxy::connect::Source;
+use crate::proxy::error::ForwardError;
+use crate::tls::{ClientTls, Connector, Negotiated};
+
+/// What is offered, the preferred one first.
+const BOTH: &[&str] = &["h2", "http/1.1"];
+
+/// Nobody has asked the upstream yet.
+const UNKNOWN: u8 = 0;
+const HTTP1: u8 = 1;
+const HTTP2: u8 = 2;
+
+/// TLS with an upstream.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) connector: Connector,
+    /// What it has chosen the last time.
+    chosen: AtomicU8,
+}
+
+impl Tls {
+    /// `None` where the address is not `https://`.
+    pub(super) fn new(address: &UpstreamAddress, tls: ClientTls) -> Option<Self> {
+        let is_https = address.protocol() == UpstreamProtocol::Https;
+        let connector = is_https.then(|| Connector::new(tls, address.host()))?;
+        Some(Self { connector, chosen: AtomicU8::new(UNKNOWN) })
+    }
+
+    /// It may have become another server, which chooses anew.
+    pub(super) fn forget(&self) {
+        self.chosen.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// Whether it speaks HTTP/2; `None` where that is not known.
+    fn speaks_http2(&self) -> Option<bool> {
+        match self.chosen.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            chosen => Some(chosen == HTTP2),
+        }
+    }
+}
+
+impl Inner {
+    /// Whether an upstream within TLS speaks HTTP/2. Where that is not known, it is connected to; the connection waits for
+    /// the next request.
+    pub(super) async fn speaks_http2(
+        &self,
+        source: Source,
+        client: Option<&ConnectionHandle>,
+    ) -> Result<bool, ForwardError> {
+        let Some(tls) = &self.tls else { return Ok(false) };
+        if let Some(known) = tls.speaks_http2() {
+            return Ok(known);
+        }
+        // One finds out for all that come at the same time.
+        let _turn = self.shared.turn().await;
+        if let Some(known) = tls.speaks_http2() {
+            return Ok(known);
+        }
+        let (stream, place, agreed) = self.open(source, BOTH).await?;
+        let is_http2 = agreed == Negotiated::Http2;
+        if is_http2 {
+            drop(self.begin_http2(stream, place, source).await?);
+        } else {
+            self.pool.put(self.begin_http1(stream, place, source, client).await?);
+        }
+        tls.chosen.store(if is_http2 { HTTP2 } else { HTTP1 }, Ordering::Relaxed);
+        Ok(is_http2)
+    }
+}

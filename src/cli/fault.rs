@@ -31,6 +31,7 @@ Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itse
                                                      of the environment and of files stay in force
        kube-probesim fault watch                     print what happens until interrupted
        kube-probesim fault proxy add NAME --listen ADDRESS --upstream ADDRESS [--protocol tcp|http]
+                                     [--ca FILE] [--server-name NAME] [--insecure]
        kube-probesim fault proxy list
        kube-probesim fault proxy rm NAME...
 
@@ -68,7 +69,10 @@ OPTIONS of reset
   --keep-origins             do not begin windows anew
 
 OPTIONS of all
-  --admin ADDRESS            admin listener [default: ADMIN_ADDRESS, :8081]
+  --admin [https://]ADDRESS  admin listener [default: ADMIN_ADDRESS, :8081; over TLS where
+                             ADMIN_TLS_CERT_FILE is set]
+  --admin-ca FILE            authorities of its certificate, PEM [default: the system's; any on loopback]
+  --admin-insecure           take any certificate of it
   --output text|json         [default: text]; JSON is what the service answers
   -h, --help
 
@@ -117,7 +121,7 @@ pub fn run(
         Ok(None) => return print_help(&help(), out),
         Err(errors) => return print_usage_errors("fault", &errors, err),
     };
-    let done = AdminClient::new(command.admin.as_deref(), &env).map_err(Failure::from).and_then(|client| {
+    let done = AdminClient::new(command.admin, &env).map_err(Failure::from).and_then(|client| {
         let mut session = FaultSession { client, output: command.output, out };
         match command.verb {
             FaultVerb::Add(rules) => rules.into_iter().try_for_each(|rule| session.add(rule)),

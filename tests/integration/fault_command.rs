@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::authority::Authority;
 use crate::support::process::{Process, program};
 
 fn fault(service: &Process, args: &str) -> Command {
@@ -205,4 +206,43 @@ fn watch_prints_a_line_for_each_thing_that_happens() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn an_admin_listener_with_tls_is_spoken_with_over_tls() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem(&["web.example"], |_| {});
+    let (chain_file, key_file) = (authority.path("tls.crt"), authority.path("tls.key"));
+    std::fs::write(&chain_file, chain).unwrap();
+    std::fs::write(&key_file, key).unwrap();
+    let files = [
+        ("ADMIN_TLS_CERT_FILE", chain_file.to_str().unwrap()),
+        ("ADMIN_TLS_KEY_FILE", key_file.to_str().unwrap()),
+    ];
+    let service = Process::start(&files);
+    let ca = authority.file();
+    // In the Pod, where the variables are those of the service.
+    let in_pod = text(&fault(&service, "list").envs(files).output().unwrap());
+    assert_eq!((in_pod.0, in_pod.2.as_str()), (0, ""), "{in_pod:?}");
+    let port = service.admin.port();
+    for (args, code, said) in [
+        (format!("list --admin https://127.0.0.1:{port}"), 0, ""),
+        (format!("add liveness --status 503 --admin-insecure --admin localhost:{port}"), 0, ""),
+        (
+            format!("list --admin https://localhost:{port} --admin-ca {}", ca.display()),
+            69,
+            "certificate is valid for web.example, not localhost; --admin-ca names its authority",
+        ),
+        (format!("list --admin https://localhost:{port} --admin-ca /nowhere"), 69, "/nowhere is not there"),
+        (format!("list --admin http://localhost:{port} --admin-insecure"), 64, "speaks no TLS"),
+        (
+            format!("list --admin https://localhost:{}", service.probe.port()),
+            69,
+            "cannot be spoken with over TLS",
+        ),
+    ] {
+        let got = run(&service, &args);
+        assert!(got.0 == code && got.2.contains(said), "{args}: {got:?}");
+    }
+    assert_eq!(service.status("/healthz"), Some(503));
 }

@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
+use super::client::AdminPlace;
 use crate::cli::shared::{self, ArgumentError, OutputFormat};
 use crate::fault::{Cut, HandshakeFault};
 use crate::units::{self, Bare};
@@ -26,7 +27,7 @@ const DEFAULT_TTL: &str = "15m";
 #[derive(Debug, PartialEq)]
 pub(super) struct FaultCommand {
     pub(super) verb: FaultVerb,
-    pub(super) admin: Option<String>,
+    pub(super) admin: AdminPlace,
     pub(super) output: OutputFormat,
 }
 
@@ -58,7 +59,7 @@ struct Raw {
     forever: bool,
     file: Option<String>,
     keeps_origins: bool,
-    admin: Option<String>,
+    admin: AdminPlace,
     output: OutputFormat,
     help: bool,
 }
@@ -113,6 +114,10 @@ impl Raw {
     /// An option and its value.
     fn take(&mut self, long: &str, parser: &mut Parser) -> Result<(), FaultUsageError> {
         let verb = self.words.first().cloned().unwrap_or_default();
+        if long == "admin-insecure" {
+            self.admin.insecure = true;
+            return Ok(());
+        }
         if long == "keep-origins" && verb == "reset" {
             self.keeps_origins = true;
             return Ok(());
@@ -122,13 +127,17 @@ impl Raw {
             fields::put(&mut self.rule, &["allow_node_pressure"], true.into());
             return Ok(());
         }
+        if long == "insecure" && verb == "proxy" {
+            self.proxy.insert(long.to_owned(), true.into());
+            return Ok(());
+        }
         if proxy::OPTIONS.contains(&long) && verb == "proxy" {
             let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
-            self.proxy.insert(long.to_owned(), shared::unicode("an argument", value)?.into());
+            self.proxy.insert(long.replace('-', "_"), shared::unicode("an argument", value)?.into());
             return Ok(());
         }
         let field = fields::path(long).filter(|_| verb == "add" || verb.is_empty());
-        if field.is_none() && !matches!(long, "admin" | "output") {
+        if field.is_none() && !matches!(long, "admin" | "admin-ca" | "output") {
             // Skip its value, if it has one.
             let _ = parser.optional_value();
             return Err(option(self, format!("--{long}")));
@@ -141,7 +150,8 @@ impl Raw {
         let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
         let value = shared::unicode("an argument", value)?;
         match (long, field) {
-            ("admin", _) => self.admin = Some(value),
+            ("admin", _) => self.admin.address = Some(value),
+            ("admin-ca", _) => self.admin.ca = Some(value.into()),
             ("output", _) => self.output = shared::output(value)?,
             ("file", _) => self.file = Some(value),
             ("for", _) if value == "ever" => self.forever = true,
@@ -311,7 +321,10 @@ mod tests {
         assert_eq!(verb("reset --keep-origins"), Some(FaultVerb::Reset { renew: false }));
         assert_eq!(verb("watch --admin :9000 --output json"), Some(FaultVerb::Watch));
         assert_eq!(verb("add --help"), None);
-        assert_eq!(parsed("list --admin :1 --output json").unwrap().unwrap().admin.as_deref(), Some(":1"));
+        assert_eq!(
+            parsed("list --admin :1 --output json").unwrap().unwrap().admin.address.as_deref(),
+            Some(":1")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ use super::address;
 use crate::cli::exit;
 use crate::file::{self, FileError};
 use crate::task;
+use crate::tls::{ClientTls, Connector, HandshakeError};
 
 /// How long a connection, and each part of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +49,10 @@ pub(super) enum ClientError {
     Address(String),
     #[error("ADMIN_TOKEN_FILE={0:?} {1}")]
     TokenFile(String, FileError),
+    #[error("{0} speaks no TLS, which --admin-ca and --admin-insecure are for; write https://")]
+    NoTls(String),
+    #[error("the admin listener at {0} cannot be spoken with over TLS: {1}; --admin-ca names its authority")]
+    Tls(String, HandshakeError),
     #[error("{0} holds a character that no HTTP header can carry")]
     Token(&'static str),
     #[error("cannot start: {0}")]
@@ -60,10 +66,10 @@ pub(super) enum ClientError {
 impl ClientError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Address(_) => exit::USAGE,
+            Self::Address(_) | Self::NoTls(_) => exit::USAGE,
             Self::TokenFile(..) | Self::Token(_) => exit::CONFIG,
             Self::Runtime(_) => exit::OS,
-            Self::Unreachable(..) | Self::NotOurs(_) => exit::UNAVAILABLE,
+            Self::Unreachable(..) | Self::NotOurs(_) | Self::Tls(..) => exit::UNAVAILABLE,
         }
     }
 }
@@ -76,7 +82,20 @@ pub(super) struct AdminClient {
     addresses: Vec<SocketAddr>,
     /// The value of `Authorization`.
     authorization: Option<hyper::header::HeaderValue>,
+    /// Speaks TLS, where the admin listener does.
+    tls: Option<Connector>,
     runtime: Runtime,
+}
+
+/// Where the command line says that the admin listener is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct AdminPlace {
+    /// The address, with a scheme or without.
+    pub(super) address: Option<String>,
+    /// The file of the authorities that may have issued its certificate.
+    pub(super) ca: Option<PathBuf>,
+    /// Whether it may have any certificate.
+    pub(super) insecure: bool,
 }
 
 /// One request to the API.
@@ -121,13 +140,14 @@ impl ApiReply {
 }
 
 impl AdminClient {
-    /// The admin listener at `address`, or where the service's variables say.
-    pub(super) fn new(address: Option<&str>, env: &[(OsString, OsString)]) -> Result<Self, ClientError> {
+    /// The admin listener at `place`, or where the service's variables say.
+    pub(super) fn new(place: AdminPlace, env: &[(OsString, OsString)]) -> Result<Self, ClientError> {
         let get = |name: &str| {
             let value = env.iter().find(|(known, _)| known == name)?.1.to_string_lossy().trim().to_owned();
             (!value.is_empty()).then_some(value)
         };
-        let shown = address.map(str::to_owned).or_else(|| get("ADMIN_ADDRESS"));
+        let AdminPlace { address, ca, insecure } = place;
+        let shown = address.or_else(|| get("ADMIN_ADDRESS"));
         let shown = shown.unwrap_or_else(|| address::DEFAULT.to_owned());
         let token = match (get("ADMIN_TOKEN"), get("ADMIN_TOKEN_FILE")) {
             (Some(token), _) => Some(("ADMIN_TOKEN", token)),
@@ -141,9 +161,26 @@ impl AdminClient {
             format!("Bearer {token}").try_into().map_err(|_| ClientError::Token(variable))
         });
         let authorization = authorization.transpose()?;
-        let addresses = address::read(&shown).ok_or_else(|| ClientError::Address(shown.clone()))?;
+        let (address, scheme) = address::split(&shown);
+        let addresses = address::read(address).ok_or_else(|| ClientError::Address(shown.clone()))?;
+        let is_given = ca.is_some() || insecure;
+        if is_given && scheme == Some(false) {
+            return Err(ClientError::NoTls(shown));
+        }
+        let is_tls = scheme.unwrap_or(is_given || get("ADMIN_TLS_CERT_FILE").is_some());
+        let tls = is_tls.then(|| {
+            // Who listens on loopback is this Pod. Without TLS, that would not be verified either.
+            let is_own = ca.is_none() && addresses.iter().all(|address| address.ip().is_loopback());
+            let host = match address::host(address) {
+                "" => "localhost",
+                host => host,
+            };
+            let settings = ClientTls { ca, server_name: None, insecure: insecure || is_own };
+            Connector::new(settings, host.to_owned())
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Ok(Self { shown, addresses, authorization, runtime: runtime.map_err(ClientError::Runtime)? })
+        let runtime = runtime.map_err(ClientError::Runtime)?;
+        Ok(Self { shown, addresses, authorization, tls, runtime })
     }
 
     /// Sends one request and reads its answer.
@@ -208,13 +245,16 @@ impl AdminClient {
         let body = Full::new(Bytes::from(call.body.unwrap_or_default().to_owned()));
         let request = request.body(body).map_err(|error| self.unreachable(io::Error::other(error)))?;
         let stream = self.connect().await?;
-        let exchange = async {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the connection, whose errors the request reports.
-            task::drive(connection);
-            sender.send_request(request).await
+        let answered = match &self.tls {
+            None => timeout(TIMEOUT, exchange(stream, request)).await,
+            Some(tls) => {
+                let shaken = timeout(TIMEOUT, tls.connect(stream, &["http/1.1"])).await;
+                let shaken = shaken.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
+                let (stream, _) = shaken.map_err(|error| ClientError::Tls(self.shown.clone(), error))?;
+                timeout(TIMEOUT, exchange(stream, request)).await
+            }
         };
-        match timeout(TIMEOUT, exchange).await {
+        match answered {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if error.is_parse() || error.is_incomplete_message() => Err(self.not_ours()),
             Ok(Err(error)) => Err(self.unreachable(io::Error::other(error))),
@@ -250,6 +290,17 @@ impl AdminClient {
     fn not_ours(&self) -> ClientError {
         ClientError::NotOurs(self.shown.clone())
     }
+}
+
+/// Sends a request over a connection of its own.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with the connection, whose errors the request reports.
+    task::drive(connection);
+    sender.send_request(request).await
 }
 
 /// Reports a line of a stream if it carries data.

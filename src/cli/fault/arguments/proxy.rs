@@ -6,7 +6,7 @@ use super::FaultUsageError;
 use crate::cli::shared::ArgumentError;
 
 /// The options of `fault proxy add`, which are fields of a proxy.
-pub(super) const OPTIONS: [&str; 3] = ["listen", "upstream", "protocol"];
+pub(super) const OPTIONS: [&str; 5] = ["listen", "upstream", "protocol", "ca", "server-name"];
 
 /// What to do with proxies.
 #[derive(Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub(super) fn verb(words: &[String], fields: Map<String, Value>) -> Result<Proxy
     let (verb, names) = words.split_first().ok_or(FaultUsageError::NoProxyVerb)?;
     let given = fields.keys().next().filter(|_| verb != "add");
     if let Some(field) = given {
-        return Err(FaultUsageError::Option(format!("--{field}"), "proxy list or rm"));
+        return Err(FaultUsageError::Option(format!("--{}", field.replace('_', "-")), "proxy list or rm"));
     }
     match (verb.as_str(), names) {
         ("list" | "ls", []) => Ok(ProxyVerb::List),
@@ -72,6 +72,11 @@ mod tests {
             parsed("proxy add db --listen 127.0.0.1:15432 --upstream postgres:5432 --protocol tcp"),
             Ok(ProxyVerb::Add { name: "db".to_owned(), proxy })
         );
+        let proxy = json!({"listen": ":1", "upstream": "https://a", "server_name": "b", "insecure": true});
+        assert_eq!(
+            parsed("proxy add a --listen :1 --upstream https://a --server-name b --insecure"),
+            Ok(ProxyVerb::Add { name: "a".to_owned(), proxy })
+        );
         assert_eq!(parsed("proxy list"), Ok(ProxyVerb::List));
         assert_eq!(parsed("proxy rm db cache"), Ok(ProxyVerb::Remove(vec!["db".into(), "cache".into()])));
     }
@@ -88,6 +93,7 @@ mod tests {
             ("proxy add db x --listen :1 --upstream a:1", "\"x\" is one argument too many"),
             ("proxy list x", "\"x\" is one argument too many"),
             ("proxy list --listen :1", "--listen is not an option of fault proxy list or rm"),
+            ("proxy rm db --insecure", "--insecure is not an option of fault proxy list or rm"),
             ("proxy add db --delay 3ms", "--delay is not an option of fault proxy"),
             ("add db --listen :1", "--listen is not an option of fault add"),
         ] {

@@ -181,6 +181,7 @@ impl Server {
         let probe_service = probe_service(&app, config.limits, budget.clone(), certificates.probe.clone());
         let mut admin_service = admin_service(&app, api, config.limits, budget, admin_conditions.subscribe());
         admin_service.tls = certificates.admin.clone();
+        certificates.show(&metrics);
         let _certificates =
             certificates.watch().inspect_err(|error| error!(%error, "certificates are not watched"));
         let serving = task::spawn(listener::serve(probe, probe_service));

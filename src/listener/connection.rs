@@ -20,7 +20,7 @@ use super::socket::Socket;
 use super::state::ConnectionState;
 use super::{ConnectionHandle, ListenerFaults, ListenerService, ProcessStage};
 use crate::fault::Cut;
-use crate::telemetry::metrics::Limit;
+use crate::telemetry::metrics::{HandshakeResult, Limit};
 use refusal::ConnectionRefusal;
 
 /// Idle time after which hyper and its buffers are dropped. The next request creates new ones.
@@ -310,6 +310,7 @@ impl Connection {
         drop(driver);
         match limit {
             Limit::HeadTime if is_handshake => {
+                self.service.metrics.tls().handshake(HandshakeResult::Late);
                 self.socket.silence();
                 Disposition::Closes
             }

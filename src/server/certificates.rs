@@ -10,12 +10,14 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use tracing::{error, info, warn};
 
+use super::{ADMIN, PROBE};
 use crate::env::{CertificateSource, Config, TlsOptions};
 use crate::listener::Encryption;
 use crate::order;
 use crate::plan::ConfigError;
 use crate::proxy::own_address;
 use crate::sources::watch::{self, PollResult, Watcher};
+use crate::telemetry::metrics::Metrics;
 use crate::tls::{
     CertificateFileError, CertificateFiles, IssueError, ServerTls, Trust, TrustError, Validity, validity,
 };
@@ -122,6 +124,15 @@ impl Certificates {
         let tls = make(certified)?;
         self.watched.push(WatchedCertificate { files: files.clone(), variable, tls: tls.clone(), present });
         Ok(tls)
+    }
+
+    /// Shows in the metrics when each certificate expires.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        for (listener, encryption) in [(PROBE, &self.probe), (ADMIN, &self.admin)] {
+            if let Some(encryption) = encryption {
+                metrics.tls().show(listener, encryption.tls.clone());
+            }
+        }
     }
 
     /// Takes over what changes in the files, until the handle is dropped.

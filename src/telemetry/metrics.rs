@@ -7,6 +7,7 @@ mod listener;
 mod process;
 mod proxy;
 mod target;
+mod tls;
 mod upstream;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::plan::Source;
 
 pub use listener::ListenerMetrics;
 pub use proxy::{ConnectionResult, ProxyMetrics};
+pub use tls::{HandshakeResult, TlsMetrics};
 pub use upstream::{UpstreamFault, UpstreamMetrics};
 
 /// Upper bounds of the duration histogram, in seconds: from the shortest measurable time to common probe timeouts.
@@ -119,6 +121,7 @@ pub struct Metrics {
     draining: AtomicBool,
     held: HeldResources,
     client_memory: AtomicUsize,
+    tls: TlsMetrics,
     upstreams: Upstreams,
     proxies: ByProxy<ProxyMetrics>,
 }
@@ -153,6 +156,7 @@ impl Metrics {
             draining: AtomicBool::new(false),
             held: HeldResources::default(),
             client_memory: AtomicUsize::new(0),
+            tls: TlsMetrics::default(),
             upstreams: Upstreams { all: ByProxy::default(), durations: of_upstreams },
             proxies: ByProxy::default(),
         })
@@ -191,6 +195,11 @@ impl Metrics {
     /// The counters of the probe listener.
     pub fn probe_listener(&self) -> &Arc<ListenerMetrics> {
         &self.probe_listener
+    }
+
+    /// The counters of TLS.
+    pub fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Bytes reserved for what clients make the process hold.

@@ -1,6 +1,7 @@
 //! The certificate of a server, as two files in PEM have it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::ring;
@@ -139,6 +140,16 @@ pub fn validity(certified: &CertifiedKey, now: UnixTime) -> Validity {
             Validity::NotYetValid(not_before.as_secs())
         }
         _ => Validity::Valid,
+    }
+}
+
+/// When a server's certificate expires, in seconds since 1970.
+pub(super) fn not_after(certified: &CertifiedKey) -> u64 {
+    // The last second that the date of a certificate can have (RFC 5280, section 4.1.2.5).
+    const LAST: u64 = 253_402_300_799;
+    match validity(certified, UnixTime::since_unix_epoch(Duration::from_secs(LAST))) {
+        Validity::Expired(not_after) => not_after,
+        _ => LAST,
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::authority::{Authority, Flaw, IssueError};
-use super::certificate::names;
+use super::certificate::{names, not_after};
 use crate::order;
 
 /// The name of the authority whose certificates are good.
@@ -35,6 +35,8 @@ struct Present {
     config: Arc<ServerConfig>,
     /// What the certificate is for.
     names: Vec<String>,
+    /// When it expires, in seconds since 1970.
+    not_after: u64,
     /// By [`Flaw`], made when they are first needed.
     flawed: [Option<Arc<ServerConfig>>; 3],
 }
@@ -84,6 +86,11 @@ impl ServerTls {
     /// The settings for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.present().config.clone()
+    }
+
+    /// When the present certificate expires, in seconds since 1970.
+    pub fn not_after(&self) -> u64 {
+        self.present().not_after
     }
 
     /// Takes another certificate for connections from now on.
@@ -157,11 +164,11 @@ fn present(
             )
         }
     };
-    let names = names(&certified);
+    let (names, not_after) = (names(&certified), not_after(&certified));
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = alpn.to_vec();
     // Each connection makes a full handshake: a resumed one shows no certificate, so a wrong one would go unnoticed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Present { config: Arc::new(config), names, flawed: Default::default() })
+    Ok(Present { config: Arc::new(config), names, not_after, flawed: Default::default() })
 }

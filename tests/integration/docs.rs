@@ -180,6 +180,7 @@ async fn the_table_of_metrics_is_what_a_scrape_has() {
         ("POD_NAME", "web-0"),
         ("UPSTREAM", "http://127.0.0.1:1"),
         ("PROXIES", "db=:0->127.0.0.1:1"),
+        ("TLS", "self-signed"),
     ];
     let service = crate::support::Service::start(&vars).await;
     service.get("/healthz").await;

@@ -122,7 +122,14 @@ fn names(query: &str) -> Names {
 async fn scraped() -> Names {
     let upstream = ("UPSTREAM", "http://127.0.0.1:1");
     let proxies = ("PROXIES", "db=:0->127.0.0.1:1");
-    let vars = [("FAILURE_RATE", "50"), ("LATENCY", "1"), ("PARTITION_AFTER", "60"), upstream, proxies];
+    let vars = [
+        ("FAILURE_RATE", "50"),
+        ("LATENCY", "1"),
+        ("PARTITION_AFTER", "60"),
+        upstream,
+        proxies,
+        ("TLS", "self-signed"),
+    ];
     let service = crate::support::Service::start(&vars).await;
     service.get("/healthz").await;
     let mut names = Names::default();

@@ -434,3 +434,31 @@ async fn the_admin_listener_speaks_tls_alone_where_it_has_a_certificate() {
     assert_eq!(crate::support::get(service.admin, "/healthz").await.status(), 400);
     assert_eq!(service.get("/healthz").await.status(), 200, "the probe listener stays as it is");
 }
+
+#[tokio::test]
+async fn handshakes_are_counted_by_their_ends_and_the_end_of_the_certificate_is_shown() {
+    let service = self_signed(&[("HEAD_TIMEOUT", "300ms")]).await;
+    connected(service.probe).await.unwrap();
+    // One that is none, one that its client leaves, one that stalls.
+    exchange(service.probe, b"\x16GET / HTTP/1.1\r\n\r\n").await;
+    let mut leaving = TcpStream::connect(service.probe).await.unwrap();
+    leaving.write_all(b"\x16\x03\x01\x02\x00\x01\x00").await.unwrap();
+    drop(leaving);
+    let mut stalled = TcpStream::connect(service.probe).await.unwrap();
+    stalled.write_all(b"\x16\x03\x01").await.unwrap();
+    read_to_end(&mut stalled).await;
+    for result in ["completed", "failed", "gone", "late"] {
+        eventually(result, || async {
+            service.metric("probesim_tls_handshakes_total", &[&format!("\"{result}\"")]).await == 1.0
+        })
+        .await;
+    }
+    let expiry = service.metric("probesim_tls_certificate_expiry_timestamp_seconds", &["\"probe\""]).await;
+    let days = (expiry - time::OffsetDateTime::now_utc().unix_timestamp() as f64) / 86_400.0;
+    assert!((364.0..=365.0).contains(&days), "{days}");
+    let faulty = self_signed(&[("FAULTS", &plan("mode: tls-close"))]).await;
+    connected(faulty.probe).await.unwrap_err();
+    assert_eq!(faulty.metric("probesim_tls_handshakes_total", &["\"fault\""]).await, 1.0);
+    let plain = Service::start(&[]).await;
+    assert!(!plain.metrics().await.contains("probesim_tls_"), "TLS is off");
+}

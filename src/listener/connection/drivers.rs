@@ -15,6 +15,7 @@ use crate::listener::http2::Http2;
 use crate::listener::script::ScriptEnding;
 use crate::listener::stream::{HyperStream, ReceiveProgress};
 use crate::listener::tunnel::ClientEnd;
+use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::Negotiated;
 
 /// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
@@ -34,6 +35,7 @@ impl Connection {
         let is_http2 = match event {
             DriverEvent::Tls if self.service.tls.is_some() => return self.begin_handshake(),
             DriverEvent::Handshake(Ok(negotiated)) => {
+                self.service.metrics.tls().handshake(HandshakeResult::Completed);
                 self.state.handshake_ends();
                 return Ok(Driver::Idle(negotiated));
             }

@@ -1,12 +1,13 @@
 //! Clients that get none of what they have come for.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use rustls::AlertDescription;
 use tracing::debug;
 
 use super::{Connection, Disposition};
 use crate::listener::perform::linger;
+use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::alert;
 
 /// The answer to a client for whose request no memory is left.
@@ -48,11 +49,18 @@ impl Connection {
                 self.socket.try_write(if is_http2 { INADEQUATE_SECURITY } else { PLAIN_REFUSED });
             }
             ConnectionRefusal::Handshake(why) => {
+                self.service.metrics.tls().handshake(HandshakeResult::Refused);
                 // It may miss it; the connection ends in any case.
                 let _ = self.socket.tcp().try_write(&alert(why.into()));
                 self.socket.silence();
             }
             ConnectionRefusal::HandshakeFailed(error) => {
+                let is_gone = matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                );
+                let result = if is_gone { HandshakeResult::Gone } else { HandshakeResult::Failed };
+                self.service.metrics.tls().handshake(result);
                 debug!(peer = %self.state.peer(), listener = %self.service.name, %error, "the TLS handshake has failed");
                 self.socket.silence();
             }

@@ -12,6 +12,7 @@ use crate::listener::ListenerFaults;
 use crate::listener::driver::Driver;
 use crate::listener::handle::Takeover;
 use crate::listener::script::{Script, ScriptEnding};
+use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::Flaw;
 use crate::tls::session::alert;
 
@@ -57,6 +58,7 @@ impl Connection {
 
     /// Writes on the bare socket in place of a handshake.
     fn replaces_handshake(&mut self, opening: Bytes, ending: ScriptEnding) -> Driver {
+        self.service.metrics.tls().handshake(HandshakeResult::Fault);
         self.state.handshake_is_replaced();
         let script = Script { opening, filling: 0, closing: b"", ending, has_head: false };
         self.taken_over(Driver::Handshake, Takeover { script, report: Box::new(|_| {}) })

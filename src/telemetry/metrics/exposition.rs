@@ -22,6 +22,7 @@ pub(super) fn encode(metrics: &Metrics) -> String {
     families.extend(metrics.durations.collect());
     families.extend(faults(metrics));
     families.extend(state(metrics));
+    families.extend(metrics.tls.collect());
     families.extend(upstreams(metrics));
     families.extend(proxy::collect(&metrics.proxies.shown(|_| {})));
     families.extend(held(metrics));

@@ -135,7 +135,8 @@ def update(binary):
             node.all += share
             node.hot += share if address in hot else 0
     _, patterns = chosen(root)
-    lines = [f"    *(.text.{pattern}{'*' if pattern.startswith('_') else ''})\n" for pattern in sorted(set(patterns))]
+    # A function that is marked as cold is in `.text.unlikely.NAME`.
+    lines = [f"    *(.text.{f'*{p}*' if p.startswith('_') else p})\n" for p in sorted(set(patterns))]
     SCRIPT.write_text(HEAD + "".join(lines) + TAIL)
     print(f"{len(lines)} patterns")
 

@@ -72,7 +72,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "predict",
         arguments: "...",
-        about: "tell what the kubelet will do with a manifest",
+        about: "predict what the kubelet will do with a manifest",
         help: || predict::HELP.to_owned(),
         run: |args| {
             let is_terminal = stdin().is_terminal();

@@ -36,35 +36,35 @@ import (
 const TTL = "15m"
 
 // <rule>
-// Rule is a rule as the API takes it. What does not go together, such as a burst that is too short for its rate, is
-// answered with 422.
+// Rule is a rule as the API takes it. Fields that do not fit together, such as a burst that is too short for the rate,
+// are answered with 422.
 type Rule struct {
 	Name string `json:"name,omitempty"`
-	// True: the rule is off and hides those of its name in weaker sources; its name is enough then.
+	// If true, the rule is off and hides rules of its name from weaker sources; it needs no other fields.
 	Disabled bool `json:"disabled,omitempty"`
-	// What it acts on; listener and process stand alone.
+	// What the rule acts on; listener and process cannot be combined with others.
 	Target []string `json:"target,omitempty"`
-	// Which requests of the target; all that is given must hold.
+	// Which requests of the target; all given fields must match.
 	Match *Match `json:"match,omitempty"`
 	// Whose requests; default any.
 	Client string `json:"client,omitempty"`
-	// Networks that a cut is for, or with ! spares; target listener only.
+	// Networks that the rule acts on, or with ! spares; only for connections.
 	From []string `json:"from,omitempty"`
 	// A share of the replicas, or ordinals of a StatefulSet. Needs a seed and POD_NAME.
 	Pods any `json:"pods,omitempty"`
-	// All that is given must hold.
+	// All given conditions must hold.
 	When *When `json:"when,omitempty"`
-	// The windows in time are measured from here.
+	// Windows in time count from this instant.
 	Start string `json:"start,omitempty"`
-	// It ends for good; after `start`.
+	// The rule ends for good at this instant, which is after `start`.
 	Until string `json:"until,omitempty"`
-	// Each replica begins up to that much later.
+	// Each replica starts up to this much later.
 	Stagger string `json:"stagger,omitempty"`
-	// Share of the requests in the window, in percent. Between 0 and 1 the sign is needed.
+	// Share of the requests in the window, in percent. Values between 0 and 1 need the % sign.
 	Rate string `json:"rate,omitempty"`
-	// Mean run of consecutive injections, at least 1/(1 - rate).
+	// Mean number of consecutive injections, at least 1/(1 - rate).
 	Burst float64 `json:"burst,omitempty"`
-	// The rate rises from 0 over this time; memory that is held grows over it.
+	// Time over which the rate rises from 0, or over which memory grows.
 	Ramp string `json:"ramp,omitempty"`
 	// Waits before the answer or the fault.
 	Delay any `json:"delay,omitempty"`
@@ -73,11 +73,11 @@ type Rule struct {
 	Mode string `json:"mode,omitempty"`
 	// Status code; default 500.
 	Status int `json:"status,omitempty"`
-	// Where mode redirect leads.
+	// Target of mode redirect.
 	Location string `json:"location,omitempty"`
-	// Bytes of the body before a body fault strikes; at most 64MiB.
+	// Bytes of the body before a body fault; at most 64MiB.
 	Body string `json:"body,omitempty"`
-	// How long a body takes in mode drip; more than 0.
+	// Duration of the body in mode drip; more than 0.
 	Drip string `json:"drip,omitempty"`
 	// Bytes of the body per second in mode throttle; default 1KiB, at most 1GiB.
 	Speed string `json:"speed,omitempty"`
@@ -89,58 +89,58 @@ type Rule struct {
 	GRPCMessage string `json:"grpc_message,omitempty"`
 	// Alert of mode tls-alert, by its name in RFC 8446 or its number; default handshake_failure.
 	Alert string `json:"alert,omitempty"`
-	// Fields of a faulted answer's head, in the place of those that it would have. None that frames a body or belongs to a
-	// connection.
+	// Header fields of a faulted answer; they replace fields of the same name. Fields that frame the body or concern the
+	// connection are refused.
 	Headers map[string]any `json:"headers,omitempty"`
 	// Body of a faulted answer.
 	BodyText string `json:"body_text,omitempty"`
-	// The request reaches its application, whose answer is lost; for modes that would spare it.
+	// For modes that replace the answer: the request still reaches the application, and its answer is lost.
 	Forward bool `json:"forward,omitempty"`
 	// The whole connection ends, and every stream of HTTP/2 on it; without it, one stream ends.
 	Connection bool `json:"connection,omitempty"`
-	// Of a TCP proxy: the direction that the rule acts on; default downstream.
+	// For TCP proxies: the direction that the rule acts on; default downstream.
 	Stream string `json:"stream,omitempty"`
-	// Of a TCP proxy: how long modes hang, close and reset wait, or by how much mode slow-close is late.
+	// For TCP proxies: how long modes hang, close and reset wait, or how late mode slow-close is.
 	After string `json:"after,omitempty"`
-	// Of a TCP proxy: mode hang closes the connection after this time, and when the rule ends.
+	// For TCP proxies: mode hang closes the connection after this time, and when the rule ends.
 	CloseAfter string `json:"close_after,omitempty"`
 	// Bytes of a piece in mode slice; default 64.
 	Piece string `json:"piece,omitempty"`
-	// By how many bytes a piece is longer or shorter at most; below `piece`.
+	// By how many bytes a piece may be longer or shorter; below `piece`.
 	PieceJitter string `json:"piece_jitter,omitempty"`
-	// The time between two pieces in mode slice; default 1ms.
+	// Time between two pieces in mode slice; default 1ms.
 	Pause string `json:"pause,omitempty"`
 	// Exit code of mode exit; default 1.
 	Code *int `json:"code,omitempty"`
-	// Of target process: memory in bytes, or in percent of the container's limit; or bytes of a file.
+	// For target process: memory in bytes or in percent of the container's limit, or size of a file in bytes.
 	Size string `json:"size,omitempty"`
 	// CPU time that mode cpu burns.
 	Cores string `json:"cores,omitempty"`
 	// Mount point of the volume that mode disk fills.
 	Path string `json:"path,omitempty"`
-	// True: modes memory and cpu may take what others on the node need, without a limit of the container.
+	// If true, modes memory and cpu work without a limit of the container, and may affect others on the node.
 	AllowNodePressure bool `json:"allow_node_pressure,omitempty"`
-	// After this time the rule is gone; absent: it stays.
+	// The rule is removed after this time; if absent, it stays.
 	TTL string `json:"ttl,omitempty"`
 }
 
-// Match is the field match of a rule. Which requests of the target; all that is given must hold.
+// Match is the field match of a rule. Which requests of the target; all given fields must match.
 type Match struct {
-	// Compared as it was sent, without the query; /x/* is everything below /x/.
+	// Compared as sent, without the query; /x/* is everything below /x/.
 	Path string `json:"path,omitempty"`
-	// One of them.
+	// One of these methods.
 	Method []string `json:"method,omitempty"`
-	// Without a port: any port.
+	// Without a port, every port matches.
 	Host string `json:"host,omitempty"`
-	// Name to exact value; * asks that it be there. A repeated one matches if any value does.
+	// Exact value for each name; * is any value. A repeated header matches if one of its values does.
 	Headers map[string]any `json:"headers,omitempty"`
-	// Parameter to exact value, after decoding; * asks that it be there.
+	// Exact value for each parameter, after decoding; * is any value.
 	Query map[string]any `json:"query,omitempty"`
 }
 
-// When is the field when of a rule. All that is given must hold.
+// When is the field when of a rule. All given conditions must hold.
 type When struct {
-	// From when the rule appeared, or from `start`.
+	// Counted from when the rule was added, or from `start`.
 	After string `json:"after,omitempty"`
 	// Length of the window.
 	For string `json:"for,omitempty"`
@@ -154,9 +154,9 @@ type When struct {
 
 // WhenRequests is the field when.requests of a rule. In requests of a target and client class.
 type WhenRequests struct {
-	// How many pass before the first window.
+	// Number before the first window.
 	After int `json:"after,omitempty"`
-	// How many each window holds.
+	// Number in each window.
 	For int `json:"for,omitempty"`
 	// The period, above `for`.
 	Every int `json:"every,omitempty"`
@@ -164,9 +164,9 @@ type WhenRequests struct {
 
 // WhenStarts is the field when.starts of a rule. In starts of the container.
 type WhenStarts struct {
-	// How many pass before the first window.
+	// Number before the first window.
 	After int `json:"after,omitempty"`
-	// How many each window holds.
+	// Number in each window.
 	For int `json:"for,omitempty"`
 	// The period, above `for`.
 	Every int `json:"every,omitempty"`

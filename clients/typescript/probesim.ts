@@ -25,36 +25,36 @@ import { promisify } from "node:util";
 
 // <rule>
 /**
- * A rule as the API takes it. What does not go together, such as a burst that is too short for its rate, is answered
- * with 422.
+ * A rule as the API takes it. Fields that do not fit together, such as a burst that is too short for the rate, are
+ * answered with 422.
  */
 export interface Rule {
   name?: string;
-  /** True: the rule is off and hides those of its name in weaker sources; its name is enough then. */
+  /** If true, the rule is off and hides rules of its name from weaker sources; it needs no other fields. */
   disabled?: boolean;
-  /** What it acts on; listener and process stand alone. */
+  /** What the rule acts on; listener and process cannot be combined with others. */
   target?: string | string[];
-  /** Which requests of the target; all that is given must hold. */
+  /** Which requests of the target; all given fields must match. */
   match?: Match;
   /** Whose requests; default any. */
   client?: string;
-  /** Networks that a cut is for, or with ! spares; target listener only. */
+  /** Networks that the rule acts on, or with ! spares; only for connections. */
   from?: string | string[];
   /** A share of the replicas, or ordinals of a StatefulSet. Needs a seed and POD_NAME. */
   pods?: string | number[];
-  /** All that is given must hold. */
+  /** All given conditions must hold. */
   when?: When;
-  /** The windows in time are measured from here. */
+  /** Windows in time count from this instant. */
   start?: string;
-  /** It ends for good; after `start`. */
+  /** The rule ends for good at this instant, which is after `start`. */
   until?: string;
-  /** Each replica begins up to that much later. */
+  /** Each replica starts up to this much later. */
   stagger?: string | number;
-  /** Share of the requests in the window, in percent. Between 0 and 1 the sign is needed. */
+  /** Share of the requests in the window, in percent. Values between 0 and 1 need the % sign. */
   rate?: string | number;
-  /** Mean run of consecutive injections, at least 1/(1 - rate). */
+  /** Mean number of consecutive injections, at least 1/(1 - rate). */
   burst?: number;
-  /** The rate rises from 0 over this time; memory that is held grows over it. */
+  /** Time over which the rate rises from 0, or over which memory grows. */
   ramp?: string | number;
   /** Waits before the answer or the fault. */
   delay?: string | number | Record<string, unknown>;
@@ -65,11 +65,11 @@ export interface Rule {
   mode?: string;
   /** Status code; default 500. */
   status?: number;
-  /** Where mode redirect leads. */
+  /** Target of mode redirect. */
   location?: string;
-  /** Bytes of the body before a body fault strikes; at most 64MiB. */
+  /** Bytes of the body before a body fault; at most 64MiB. */
   body?: number | string;
-  /** How long a body takes in mode drip; more than 0. */
+  /** Duration of the body in mode drip; more than 0. */
   drip?: string | number;
   /** Bytes of the body per second in mode throttle; default 1KiB, at most 1GiB. */
   speed?: number | string;
@@ -82,59 +82,59 @@ export interface Rule {
   /** Alert of mode tls-alert, by its name in RFC 8446 or its number; default handshake_failure. */
   alert?: string | number;
   /**
-   * Fields of a faulted answer's head, in the place of those that it would have. None that frames a body or belongs to
-   * a connection.
+   * Header fields of a faulted answer; they replace fields of the same name. Fields that frame the body or concern the
+   * connection are refused.
    */
   headers?: Record<string, unknown>;
   /** Body of a faulted answer. */
   body_text?: string;
-  /** The request reaches its application, whose answer is lost; for modes that would spare it. */
+  /** For modes that replace the answer: the request still reaches the application, and its answer is lost. */
   forward?: boolean;
   /** The whole connection ends, and every stream of HTTP/2 on it; without it, one stream ends. */
   connection?: boolean;
-  /** Of a TCP proxy: the direction that the rule acts on; default downstream. */
+  /** For TCP proxies: the direction that the rule acts on; default downstream. */
   stream?: string;
-  /** Of a TCP proxy: how long modes hang, close and reset wait, or by how much mode slow-close is late. */
+  /** For TCP proxies: how long modes hang, close and reset wait, or how late mode slow-close is. */
   after?: string | number;
-  /** Of a TCP proxy: mode hang closes the connection after this time, and when the rule ends. */
+  /** For TCP proxies: mode hang closes the connection after this time, and when the rule ends. */
   close_after?: string | number;
   /** Bytes of a piece in mode slice; default 64. */
   piece?: number | string;
-  /** By how many bytes a piece is longer or shorter at most; below `piece`. */
+  /** By how many bytes a piece may be longer or shorter; below `piece`. */
   piece_jitter?: number | string;
-  /** The time between two pieces in mode slice; default 1ms. */
+  /** Time between two pieces in mode slice; default 1ms. */
   pause?: string | number;
   /** Exit code of mode exit; default 1. */
   code?: number;
-  /** Of target process: memory in bytes, or in percent of the container's limit; or bytes of a file. */
+  /** For target process: memory in bytes or in percent of the container's limit, or size of a file in bytes. */
   size?: number | string;
   /** CPU time that mode cpu burns. */
   cores?: number | string;
   /** Mount point of the volume that mode disk fills. */
   path?: string;
-  /** True: modes memory and cpu may take what others on the node need, without a limit of the container. */
+  /** If true, modes memory and cpu work without a limit of the container, and may affect others on the node. */
   allow_node_pressure?: boolean;
-  /** After this time the rule is gone; absent: it stays. */
+  /** The rule is removed after this time; if absent, it stays. */
   ttl?: string | number;
 }
 
-/** The field match of a rule. Which requests of the target; all that is given must hold. */
+/** The field match of a rule. Which requests of the target; all given fields must match. */
 export interface Match {
-  /** Compared as it was sent, without the query; /x/* is everything below /x/. */
+  /** Compared as sent, without the query; /x/* is everything below /x/. */
   path?: string;
-  /** One of them. */
+  /** One of these methods. */
   method?: string | string[];
-  /** Without a port: any port. */
+  /** Without a port, every port matches. */
   host?: string;
-  /** Name to exact value; * asks that it be there. A repeated one matches if any value does. */
+  /** Exact value for each name; * is any value. A repeated header matches if one of its values does. */
   headers?: Record<string, unknown>;
-  /** Parameter to exact value, after decoding; * asks that it be there. */
+  /** Exact value for each parameter, after decoding; * is any value. */
   query?: Record<string, unknown>;
 }
 
-/** The field when of a rule. All that is given must hold. */
+/** The field when of a rule. All given conditions must hold. */
 export interface When {
-  /** From when the rule appeared, or from `start`. */
+  /** Counted from when the rule was added, or from `start`. */
   after?: string | number;
   /** Length of the window. */
   for?: string | number;
@@ -148,9 +148,9 @@ export interface When {
 
 /** The field when.requests of a rule. In requests of a target and client class. */
 export interface WhenRequests {
-  /** How many pass before the first window. */
+  /** Number before the first window. */
   after?: number;
-  /** How many each window holds. */
+  /** Number in each window. */
   for?: number;
   /** The period, above `for`. */
   every?: number;
@@ -158,9 +158,9 @@ export interface WhenRequests {
 
 /** The field when.starts of a rule. In starts of the container. */
 export interface WhenStarts {
-  /** How many pass before the first window. */
+  /** Number before the first window. */
   after?: number;
-  /** How many each window holds. */
+  /** Number in each window. */
   for?: number;
   /** The period, above `for`. */
   every?: number;

@@ -22,58 +22,58 @@ const TRIES: usize = 5;
 const HELP: &str = "\
 List, add, remove and stop faults in a running service.
 
-Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it ends by itself
+Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it expires by itself
        kube-probesim fault list                      rules in force, their sources and how often they acted
        kube-probesim fault rm NAME...                take rules out of force, whatever their source
        kube-probesim fault stop                      end the drill: no rule of any source is in force until resume
        kube-probesim fault resume                    end the stop
-       kube-probesim fault reset                     forget all changes, and begin all windows anew; rules
+       kube-probesim fault reset                     discard all changes and restart all windows; rules
                                                      of the environment and of files stay in force
-       kube-probesim fault watch                     print what happens until interrupted
+       kube-probesim fault watch                     print events until interrupted
        kube-probesim fault proxy add NAME --listen ADDRESS --upstream ADDRESS [--protocol tcp|http]
                                      [--ca FILE] [--server-name NAME] [--insecure]
        kube-probesim fault proxy list
        kube-probesim fault proxy rm NAME...
 
 TARGET  liveness, readiness, startup, dependency, traffic, or the name of a proxy;
-        or listener, or process, alone
+        listener and process cannot be combined with other targets
 
 OPTIONS of add
   --for DURATION|ever        how long the rule is in force [default: 15m]
-  --name NAME                [default: made of target and mode]; replaces the rule of that name
+  --name NAME                [default: from target and mode]; replaces the rule of that name
   --mode MODE                {modes}
                              [default: status, unless there is a delay]
-  --code N  --size SIZE|PERCENT  --cores NUMBER  --path DIRECTORY of process
-  --allow-node-pressure      of process, which may take what others on the node need
+  --code N  --size SIZE|PERCENT  --cores NUMBER  --path DIRECTORY for process
+  --allow-node-pressure      for process: allow memory and cpu without a limit of the container
   --status CODE  --location URL  --body SIZE  --drip DURATION  --speed SIZE  --share PERCENT
   --grpc-status NAME  --grpc-message TEXT  --alert NAME
-  --answer-header NAME:VALUE (repeatable)  --body-text TEXT of a faulted answer
-  --forward                  the request reaches its application, whose answer is lost
-  --connection               the whole connection ends, not only a stream of HTTP/2
+  --answer-header NAME:VALUE (repeatable)  --body-text TEXT for faulted answers
+  --forward                  the request reaches the application, and its answer is lost
+  --connection               the whole connection ends, not only an HTTP/2 stream
   --stream upstream|downstream|both  --piece SIZE  --piece-jitter SIZE  --pause DURATION
-  --wait DURATION  --close-after DURATION   of a TCP proxy: fields stream, after and the like
+  --wait DURATION  --close-after DURATION   for TCP proxies; --wait is the field after
   --delay DURATION  --jitter DURATION  --distribution WORD  --median DURATION  --mean DURATION
   --p50 DURATION  --p90 DURATION  --p99 DURATION
   --rate PERCENT  --burst NUMBER  --ramp DURATION
   --after DURATION  --window DURATION  --every DURATION
   --after-requests N  --requests N  --every-requests N
   --after-starts N  --starts N  --every-starts N
-  --start TIME  --until TIME of the calendar (RFC 3339)
+  --start TIME  --until TIME as instants (RFC 3339)
   --path PATH  --method METHOD[,METHOD]  --host HOST  --header NAME[:VALUE]
-  --query NAME[=VALUE]       the requests that match alone (header, method, query: repeatable)
+  --query NAME[=VALUE]       only matching requests (header, method, query: repeatable)
   --client kubelet|other|any  --from NETWORK (repeatable)
   --pods PERCENT|ORDINALS  --stagger DURATION
-  --file PATH                a rule or a plan as it is, YAML or JSON; - is standard input
+  --file PATH                a rule or a plan in YAML or JSON; - is standard input
 
 OPTIONS of reset
-  --keep-origins             do not begin windows anew
+  --keep-origins             do not restart windows
 
 OPTIONS of all
   --admin [https://]ADDRESS  admin listener [default: ADMIN_ADDRESS, :8081; over TLS where
                              ADMIN_TLS_CERT_FILE is set]
   --admin-ca FILE            authorities of its certificate, PEM [default: the system's; any on loopback]
   --admin-insecure           take any certificate of it
-  --output text|json         [default: text]; JSON is what the service answers
+  --output text|json         [default: text]; json prints the answer of the service
   -h, --help
 
 The token, if the service requires one, is taken from ADMIN_TOKEN or ADMIN_TOKEN_FILE.
@@ -287,9 +287,9 @@ impl FaultSession<'_> {
         let reply =
             self.ask(ApiCall { method: "POST", path: "/v1/reset", body: Some(&body), ..ApiCall::default() })?;
         let what = if renew {
-            "all changes are forgotten, and windows begin anew"
+            "all changes are discarded, and all windows restart"
         } else {
-            "all changes are forgotten"
+            "all changes are discarded"
         };
         self.print(&reply, what)
     }

@@ -41,16 +41,16 @@ PODS
   -l, --selector SELECTOR    Pods with these labels
   --pod NAME (repeatable)    a Pod by its name
   --all                      every Pod of the namespace that runs kube-probesim
-  --pods PERCENT             of add: this share of the Pods that are Ready now, rounded up; a Pod that comes later
-                             has no rule
-  --seed N                   picks the same Pods again [default: drawn, and printed]
+  --pods PERCENT             for add: this share of the Pods that are Ready now, rounded up; Pods created later
+                             have no rule
+  --seed N                   repeats a choice of --pods [default: drawn, and printed]
 
 OPTIONS
   -c, --container NAME       [default: the container whose image is kube-probesim]
-  --executable PATH          in the container [default: /kube-probesim]
-  --dry-run                  print the Pods and the command for each, and run none
-  -o, --output text|json     [default: text]; JSON is one object for each Pod
-  --port PORT                of dashboard: the admin port [default: 8081]; of sidecar add --proxy: the application's
+  --executable PATH          path in the container [default: /kube-probesim]
+  --dry-run                  print the command for each Pod, and run none
+  -o, --output text|json     [default: text]; JSON is one object per Pod
+  --port PORT                dashboard: the admin port [default: 8081]; sidecar add --proxy: the application's
                              port [default: the one that its Services, probes or declared ports name]
 
 OPTIONS of sidecar
@@ -64,10 +64,10 @@ OPTIONS of sidecar
   --yes                      do not ask
   -h, --help
 
-The options that kubectl takes everywhere are passed on: -n, --context, --kubeconfig, --as and so on.
+kubectl's global options are passed on: -n, --context, --kubeconfig, --as and so on.
 
-Exit code: 0 done; 1 at least one Pod failed; 64 wrong usage; 66 a file cannot be read; 69 kubectl fails, or no Pod
-is there.
+Exit code: 0 done; 1 at least one Pod failed; 64 wrong usage; 66 a file cannot be read; 69 kubectl failed, or no Pod
+matches.
 ";
 
 /// Whether the program was started under the name of kubectl's plugin.

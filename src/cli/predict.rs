@@ -25,44 +25,44 @@ use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
 
 pub(super) const HELP: &str = "\
-Print what the probes of a manifest allow, and predict what the kubelet will do with its faults.
+Print the budgets of a manifest's probes, and predict what the kubelet will do with its faults.
 
 Usage: kube-probesim predict [OPTIONS] [FILE]...
 
 FILE  YAML or JSON with Pods, or with anything that has a Pod template (Deployments, Jobs, Rollouts, Lists, ...), of any
-      image, and the ConfigMaps, Services and PodDisruptionBudgets beside them; a directory stands for its .yaml, .yml
-      and .json files; - or none: standard input
+      image, and with their ConfigMaps, Services and PodDisruptionBudgets; a directory means its .yaml, .yml and .json
+      files; - or none: standard input
 
 OPTIONS
-  --for DURATION           virtual time to run [default: 1h]
-  --at INSTANT             when it begins, such as 2026-11-23T12:00:00Z, for faults with `start` or `until` [default: now]
+  --for DURATION           simulated time [default: 1h]
+  --at INSTANT             instant of the start, such as 2026-11-23T12:00:00Z, for faults with `start` or `until` [default: now]
   --pods N                 Pods of each workload [default: its replicas]
   --pod NAME               print the timeline of this Pod [default: the first]
-  --seed N                 draw names, the node's chances, and seeds that are not given, from here
+  --seed N                 seed of names, of chances on the node, and of seeds that are not given
                            [default: the workload's SEED, else 0]
-  --endpoint-lag DURATION  how long a Pod that is no longer Ready goes on to get calls [default: 1s]
+  --endpoint-lag DURATION  how long a Pod that is no longer Ready still gets calls [default: 1s]
   --call-timeout DURATION  how long a caller of the Service waits for an answer [default: 5s]
   --profile CONTAINER=FILE|{...}
-                           how a container behaves, as a file or inline: '{ready_after: 20s, latency: 50ms}'; WORKLOAD/CONTAINER
-                           and * are taken, too; repeatable; without CONTAINER=, a file with `profiles` by container
+                           how a container behaves, as a file or inline: '{ready_after: 20s, latency: 50ms}'; also
+                           WORKLOAD/CONTAINER and *; repeatable; without CONTAINER=, a file with `profiles` by container
   --profile-from [CONTAINER=]FILE|URL[#HISTOGRAM]
-                           latencies as they were measured: a histogram in Prometheus' text format, or the output of
+                           measured latencies: a histogram in Prometheus' text format, or the output of
                            `probe --every 1s --output json`
   --stops-after DURATION|never
-                           how long a program of which nothing is known takes to end after SIGTERM; never: it ignores
-                           SIGTERM and takes the whole grace period [default: 0s]
-  --assume-healthy         take what is not known to be healthy; without it, restarts and availability of workloads that
-                           run no kube-probesim are not assessed
+                           how long programs without a profile take to exit after SIGTERM; never: they ignore SIGTERM
+                           and take the whole grace period [default: 0s]
+  --assume-healthy         assume that containers without a profile are healthy; otherwise restarts and availability of
+                           workloads without kube-probesim are not assessed
   --complete               a ConfigMap or Secret that is not in the input is an error, instead of assumed to exist
-  --runs N                 also print figures over N runs, each with chances of its own: p5, p50, p95
-  --rollout AT             a rolling update replaces all Pods from then on, such as 10m, by the strategy of the manifest
-  --drain AT               then the nodes of the Pods are drained, one after the other, as far as budgets let Pods go
-  --kubelet-restart AT     then the kubelets restart; repeatable
-  --pods-over DURATION     the first Pods come to their nodes over that time, not at once
-  --against FILE           compare with this version: budgets and outcomes of FILE... before, and of this after; repeatable
+  --runs N                 also print p5, p50 and p95 over N independent runs
+  --rollout AT             start a rolling update at this time, such as 10m, with the strategy of the manifest
+  --drain AT               drain the nodes of the Pods at this time, one after the other, as far as budgets allow
+  --kubelet-restart AT     restart the kubelets at this time; repeatable
+  --pods-over DURATION     create the first Pods spread over this time, not all at once
+  --against FILE           compare budgets and outcomes: FILE... is before, this is after; repeatable
   --kind KIND, --name NAME, --selector LABELS
-                           choose workloads: by kind, by name, by labels of their Pods (app=web,tier!=db); repeatable
-  --no-advice NAME         leave out advice of this name; repeatable
+                           select workloads by kind, name, and labels of their Pods (app=web,tier!=db); repeatable
+  --no-advice NAME         suppress this advice; repeatable
   --output FORM            text, json, junit, svg (a picture of one workload) or html (a page)
                                 [default: text]; JSON is one object per line: each event, then a summary
   --fail-on CONDITION      exit with 1 if it holds for a Pod; repeatable: 'restarts > 0', 'unready > 30s',
@@ -71,7 +71,7 @@ OPTIONS
 
 A duration is written 250ms, 1s or 1m30s; a bare number is in seconds.
 
-Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 something is wrong with the manifests; 66 a file
+Exit code: 0; 1 a condition of --fail-on holds; 64 wrong usage; 65 wrong manifests; 66 a file
 cannot be read.
 ";
 

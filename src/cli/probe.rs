@@ -27,38 +27,37 @@ Usage: kube-probesim probe [OPTIONS] [ADDRESS]
 
 ADDRESS
   http://host[:port][/path]    GET, with the kubelet's headers, redirect rules and limits
-  https://host[:port][/path]   the same within TLS; the certificate is not verified, as the kubelet does
+  https://host[:port][/path]   the same over TLS; like the kubelet, without verifying the certificate
   tcp://host:port              connect and close
   grpc://host:port[/service]   grpc.health.v1.Health/Check, plaintext
-  grpcs://host:port[/service]  the same within TLS
+  grpcs://host:port[/service]  the same over TLS
   liveness, readiness, startup, dependency, traffic
-                               that path of the service on PORT and BIND_ADDRESS of the environment
-  Absent: readiness.
+                               the path of this target, at PORT and BIND_ADDRESS of the environment
+  Default: readiness.
 
 OPTIONS
-  --timeout DURATION           for connect, handshake, head and body together, redirects included [default: 1s]
-  --header 'Name: value'       of an HTTP probe; repeatable; 'Host: x' replaces the host, 'Accept:' removes that header
-  --verify                     verify certificates, as no kubelet does, by the authorities that the system trusts, or
-                               those in SSL_CERT_FILE
-  --ca FILE                    verify certificates by the authorities in this file (PEM)
-  --until success|failure      repeat until this result (a warning is a success, an error is neither), and exit with 0
-                               once it comes
-  --every DURATION             time from one attempt to the next [default with --until: 1s]; without --until:
-                               observe, and print availability and latency at the end
-  --for DURATION               with --until or --every: begin no attempt after this time [default: no limit]
+  --timeout DURATION           total time for connect, handshake, head, body and redirects [default: 1s]
+  --header 'Name: value'       header of an HTTP probe; repeatable; 'Host: x' replaces the host, 'Accept:' removes that header
+  --verify                     verify certificates, unlike a kubelet, against the authorities of the system or those in
+                               SSL_CERT_FILE
+  --ca FILE                    verify certificates against the authorities in this file (PEM)
+  --until success|failure      repeat until this result, then exit with 0; a warning is a success, an error is neither
+  --every DURATION             time from one attempt to the next [default with --until: 1s]; without --until, probe
+                               continuously, and print availability and latency at the end
+  --for DURATION               with --until or --every: start no attempt after this time [default: no limit]
   --output text|json           [default: text]; JSON is one object per line
   -h, --help
 
 A duration is written 250ms, 1s or 1m30s; a bare number is in seconds.
 
-A line has: result, phase in which the attempt ended, status code, and the text of the kubelet's event. It has no time,
-so that events of an exec probe with the same result have the same text, and Kubernetes counts them as one.
-With --until and --every there is a line for each change of the result; it begins with the time since the start, and has
-the latency after the status code. JSON always has the latency.
-Each line is one attempt. The kubelet repeats an attempt that ends with an error up to twice at once, and then throws
-the error away; with --until and --every each attempt counts by itself.
+A line has the result, the phase in which the attempt ended, the status code, and the text of the kubelet's event. It has
+no time, so that events of an exec probe with the same result have the same text, and Kubernetes counts them as one.
+With --until and --every, a line is printed for each change of the result; it starts with the elapsed time, and has the
+latency after the status code. JSON always has the latency.
+The kubelet repeats an attempt that ends with an error up to twice at once, and then discards the error; with --until and
+--every, each attempt counts by itself.
 
-Exit code, by the last attempt: 0 success or warning, 1 failure, 3 error. With --until: 0 the result came; otherwise 3
+Exit code, by the last attempt: 0 success or warning, 1 failure, 3 error. With --until: 0 the result occurred; otherwise 3
 if the last attempt ended with an error, else 1. 64 wrong usage; 128 + N ended by signal N before the first attempt was
 complete.
 ";

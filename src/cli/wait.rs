@@ -31,49 +31,49 @@ const REMINDER: Duration = Duration::from_secs(30);
 const TOGETHER: Duration = Duration::from_millis(100);
 
 pub(super) const HELP: &str = "\
-Block until everything that is named is ready: an init container.
+Block until all given items are ready, such as in an init container.
 
-Usage: kube-probesim wait [OPTIONS] THING...
+Usage: kube-probesim wait [OPTIONS] ITEM...
 
-THING
+ITEM
   KIND/NAME                    an object of the Kubernetes API: deployment/postgres, pod/cache-0, job/migrate, service/api
-  KIND --selector LABELS       all objects with these labels, of which there has to be one
+  KIND --selector LABELS       all objects with these labels, at least one
   http://... https://... tcp://... grpc://... grpcs://...
-                               an address, as `probe` has it
+                               an address, as for `probe`
 
 OPTIONS
   --resource KIND --name NAME  the same as KIND/NAME; --name can be repeated
   -l, --selector LABELS        such as app=db,tier!=cache
-  --condition CONDITION        of the thing before it; before the first thing, of all that have none; --for is the same
-  -n, --namespace NAMESPACE    of the things that follow; the first also of those before it
+  --condition CONDITION        condition of the item before it; before the first item, of all items without one; --for is the same
+  -n, --namespace NAMESPACE    namespace of the items that follow; the first also of those before it
                                [default: that of the Pod, else default]
   --timeout DURATION           give up after this time [default: 0, never]
   --server URL                 the API server [default: that of the Pod]; http://127.0.0.1:8001 is `kubectl proxy`
-  --certificate-authority FILE who may have issued the certificate of --server [default: whom the system trusts]
+  --certificate-authority FILE authorities for the certificate of --server [default: those of the system]
   --token-file FILE            the token for --server
   --every DURATION             time from one attempt at an address to the next [default: 1s]
-  --probe-timeout DURATION     of an attempt at an address [default: 1s]
+  --probe-timeout DURATION     time limit of an attempt at an address [default: 1s]
   --output text|json           [default: text]; JSON is one object per line
   -h, --help
 
-Options can be written as Go's flags: -namespace app and -namespace=app. A duration is written 250ms, 1s or 1m30s; a bare
-number is in seconds.
+Options also work as Go's flags: -namespace app and -namespace=app. A duration is written 250ms, 1s or 1m30s; a bare number
+is in seconds.
 
 CONDITION
-  ready                        default of pods; of workloads: all replicas are ready
-  available                    default of deployments: the condition Available, of the present generation
-  rolled-out                   default of statefulsets and daemonsets: as `kubectl rollout status`
+  ready                        default of pods; for workloads, all replicas are ready
+  available                    default of deployments: the condition Available, for the current generation
+  rolled-out                   default of statefulsets and daemonsets: `kubectl rollout status` would return
   complete                     default of jobs
-  has-endpoints                default of services: an endpoint that is ready
+  has-endpoints                default of services: at least one endpoint is ready
   exists                       default of every other kind
   TYPE, TYPE=STATUS            an entry of status.conditions
   jsonpath={.status.phase}=Running
-                               a value; without =, that there is one
+                               this value; without =, any value
 
-It goes on through errors of the API server, and says what is missing when that changes and at least every 30 s. Where a
-permission is missing it prints the Role that grants it.
+It continues after errors of the API server. It prints what is missing when that changes and at least every 30 s. If a
+permission is missing, it prints the Role that grants it.
 
-Exit code: 0 everything is ready, 1 not within --timeout, 2 never: a Job has failed. 64 wrong usage; 78 no API server is
+Exit code: 0 all items are ready, 1 not within --timeout, 2 impossible: a Job has failed. 64 wrong usage; 78 no API server is
 known; 128 + N ended by signal N.
 ";
 

@@ -23,7 +23,7 @@ async fn reply_to(fields: &str) -> (Service, Reply) {
 }
 
 #[tokio::test]
-async fn a_failing_answer_carries_the_headers_and_the_body_it_is_given() {
+async fn a_failing_answer_has_the_headers_and_the_body_of_its_rule() {
     let fields = "mode: status, status: 503, body_text: '{\"error\":\"busy\"}', \
                   headers: {Retry-After: 5, Content-Type: application/json, Set-Cookie: [a=1, b=2]}";
     let (service, reply) = reply_to(fields).await;
@@ -38,7 +38,7 @@ async fn a_failing_answer_carries_the_headers_and_the_body_it_is_given() {
 }
 
 #[tokio::test]
-async fn an_answer_below_http_carries_its_headers_too() {
+async fn answers_written_to_the_socket_carry_the_headers_of_the_rule() {
     let (_service, reply) =
         reply_to("mode: truncate, body: 3, headers: {Retry-After: 5, Content-Type: a/b}").await;
     let head: Vec<String> =
@@ -57,7 +57,7 @@ async fn an_answer_below_http_carries_its_headers_too() {
 }
 
 #[tokio::test]
-async fn a_body_fault_strikes_the_text_it_is_given_before_its_last_byte() {
+async fn a_body_fault_breaks_off_the_text_of_its_rule_before_the_last_byte() {
     for (fields, body, end) in [
         ("mode: truncate, body: 5", "{\"err", End::Fin),
         ("mode: truncate, body: 100", "{\"error\":\"busy\"", End::Fin),
@@ -115,7 +115,7 @@ fn differing(body: &[u8], text: &[u8]) -> usize {
 }
 
 #[tokio::test]
-async fn corrupt_changes_its_share_of_the_bytes_and_the_same_seed_changes_the_same() {
+async fn corrupt_changes_its_share_of_the_bytes_and_the_same_seed_changes_the_same_bytes() {
     let text = "0123456789".repeat(1_000);
     let fields = format!("mode: corrupt, share: 10%, body_text: '{text}'");
     let of = |reply: &Reply| reply.bytes[reply.bytes.len() - text.len()..].to_vec();
@@ -138,7 +138,7 @@ async fn corrupt_changes_its_share_of_the_bytes_and_the_same_seed_changes_the_sa
 }
 
 #[tokio::test]
-async fn grpc_answers_with_its_status_in_the_head_alone() {
+async fn grpc_answers_with_its_status_in_the_head_only() {
     let (service, reply) = reply_to("mode: grpc, grpc_message: 'für 100 %'").await;
     assert_eq!((reply.status(), reply.body().as_str(), reply.end), (200, "", End::Fin));
     assert_eq!(reply.header("content-type").unwrap(), "application/grpc");
@@ -152,7 +152,7 @@ async fn grpc_answers_with_its_status_in_the_head_alone() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_is_left_as_it_is_and_not_counted() {
+async fn an_answer_without_a_body_is_unchanged_and_not_counted() {
     let service = service("mode: throttle, speed: 1, status: 500, headers: {x-struck: yes}").await;
     let head = request("/healthz").replacen("GET", "HEAD", 1);
     let reply = exchange(service.probe, head).await;
@@ -165,7 +165,7 @@ async fn an_answer_without_a_body_is_left_as_it_is_and_not_counted() {
 }
 
 #[tokio::test]
-async fn the_variables_take_the_new_modes() {
+async fn variables_set_throttle_corrupt_and_grpc() {
     let service = Service::start(&[
         ("FAILURE_RATE", "100"),
         ("FAILURE_MODE", "grpc"),

@@ -59,7 +59,7 @@ fn down() -> Value {
 }
 
 #[tokio::test]
-async fn a_rule_is_put_seen_changed_and_deleted_and_a_reset_brings_back_what_was() {
+async fn a_rule_is_added_shown_changed_and_deleted_and_a_reset_restores_the_original_plan() {
     let service = Service::start(&[("LIVENESS_FAIL_AFTER_TIME", "1h")]).await;
     assert_eq!(service.ask("PUT", "/v1/faults/down", down()).await, (201, json!({"generation": 2})));
     assert_eq!(service.get("/readyz").await.status(), 503);
@@ -84,7 +84,7 @@ async fn a_rule_is_put_seen_changed_and_deleted_and_a_reset_brings_back_what_was
 }
 
 #[tokio::test]
-async fn a_plan_that_was_got_can_be_put() {
+async fn the_plan_from_get_is_accepted_by_put() {
     let service = Service::start(&[("FAILURE_RATE", "20"), ("LATENCY", "5")]).await;
     let (status, plan) = service.ask("GET", "/v1/plan", Value::Null).await;
     assert_eq!((status, plan["seed"].as_u64()), (200, Some(42)));
@@ -96,7 +96,7 @@ async fn a_plan_that_was_got_can_be_put() {
 }
 
 #[tokio::test]
-async fn a_rule_with_a_ttl_ends_by_itself() {
+async fn a_rule_with_a_ttl_expires() {
     let service = Service::start(&[]).await;
     let mut rule = down();
     rule["ttl"] = "300ms".into();
@@ -111,7 +111,7 @@ async fn a_rule_with_a_ttl_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_its_field_and_nothing_changes() {
+async fn errors_name_their_field_and_nothing_changes() {
     let service = Service::start(&[]).await;
     let plan = json!({"faults": [{"name": "a", "target": "read_iness", "mode": "hang"}, {"name": "a", "target": "traffic", "rate": "120%"}]});
     let (status, problem) = service.ask("PUT", "/v1/plan", plan).await;
@@ -155,7 +155,7 @@ async fn what_is_wrong_is_said_with_its_field_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn of_two_writers_of_one_generation_one_is_told_to_look_again() {
+async fn the_second_of_two_changes_for_one_generation_gets_412() {
     let service = Service::start(&[]).await;
     let put = |name: &str| {
         exchange(service.admin, request("PUT", &format!("/v1/faults/{name}"), &["if-match: \"1\""], &down()))
@@ -258,7 +258,7 @@ async fn a_body_of_ten_megabytes_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn more_requests_at_once_than_are_allowed_are_told_to_come_again() {
+async fn concurrent_requests_above_the_limit_get_503() {
     let service = Service::start(&[]).await;
     let mut waiting = Vec::new();
     for _ in 0..32 {
@@ -316,7 +316,7 @@ async fn a_change_takes_effect_at_once_and_nothing_else_fails_meanwhile() {
 }
 
 #[tokio::test]
-async fn the_description_knows_every_field_of_a_rule_and_no_other() {
+async fn the_description_of_the_api_has_exactly_the_fields_of_a_rule() {
     let service = Service::start(&[]).await;
     let (_, openapi) = service.ask("GET", "/openapi.json", Value::Null).await;
     let fields = |schema: &str| -> Vec<String> {

@@ -14,7 +14,7 @@ const OF_VALUES: [&str; 4] = ["PORT", "ADMIN_ADDRESS", "FAULTS_FILE", "STATE_DIR
 
 /// `UPDATE_DOCS=1 cargo test --test integration chart::` rewrites the schema.
 #[test]
-fn the_schema_of_the_chart_knows_each_variable_of_the_program() {
+fn the_schema_of_the_chart_has_every_variable_of_the_program() {
     let path = repository("manifests/helm/kube-probesim/values.schema.json");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let mut names: Vec<String> = VARIABLES

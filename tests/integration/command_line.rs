@@ -92,7 +92,7 @@ fn a_closed_standard_error_or_output_changes_no_exit_code() {
 }
 
 #[test]
-fn a_reader_that_leaves_after_a_line_is_no_error() {
+fn a_reader_that_closes_the_pipe_after_a_line_is_not_an_error() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/base/deployment.yaml");
     for args in
         [&["--help"][..], &["serve", "--help"], &["predict", "--for", "24h", "--output", "json", manifest]]

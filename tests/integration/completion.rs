@@ -77,7 +77,7 @@ fn every_option_that_a_verb_takes_is_in_all_scripts() {
 }
 
 #[test]
-fn scripts_are_valid_in_the_shells_that_are_here() {
+fn scripts_are_valid_in_the_installed_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let is_here = Command::new(shell).arg("-c").arg(":").output().is_ok();
         if !is_here {
@@ -92,7 +92,7 @@ fn scripts_are_valid_in_the_shells_that_are_here() {
 }
 
 #[test]
-fn pages_of_the_manual_have_the_help_without_complaints_of_groff() {
+fn manual_pages_contain_the_help_and_groff_accepts_them() {
     for verb in ["", "serve", "probe", "wait", "fault", "predict", "completion", "man"] {
         let args: Vec<&str> = ["man", verb].into_iter().filter(|word| !word.is_empty()).collect();
         let (code, page, _) = printed(&args);
@@ -118,7 +118,7 @@ fn pages_of_the_manual_have_the_help_without_complaints_of_groff() {
 }
 
 #[test]
-fn wrong_shells_and_verbs_are_named() {
+fn errors_name_unknown_shells_and_verbs() {
     for (args, error) in [
         (&["completion"][..], "it takes the name of one shell"),
         (&["completion", "tcsh"], "\"tcsh\" is not one of bash, zsh, fish"),

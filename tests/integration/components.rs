@@ -50,7 +50,7 @@ fn is_meant(component: &str, kind: &str) -> bool {
 }
 
 #[test]
-fn a_sidecar_leaves_the_containers_of_each_kind_of_workload_as_they_were() {
+fn a_sidecar_does_not_change_the_containers_of_any_kind_of_workload() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }
@@ -120,7 +120,7 @@ fn the_sidecars_probes_keep_the_timings_of_each_probe_and_have_one_handler() {
 }
 
 #[test]
-fn components_for_control_and_state_find_the_sidecar_whichever_it_is() {
+fn components_for_control_and_state_modify_native_and_plain_sidecars() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }
@@ -148,7 +148,7 @@ fn components_for_control_and_state_find_the_sidecar_whichever_it_is() {
 
 /// What finds or leaves out the admin port has the number that it has in that Pod.
 #[test]
-fn scraping_the_mesh_and_the_network_policy_know_the_admin_port_of_a_sidecar() {
+fn scraping_mesh_and_network_policy_components_use_the_admin_port_of_a_sidecar() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }
@@ -197,7 +197,7 @@ fn everybody_reaches(policy: &Value, port: u64) -> bool {
 }
 
 #[test]
-fn the_same_components_know_the_admin_port_of_the_base() {
+fn the_same_components_use_the_admin_port_of_the_base() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }
@@ -211,7 +211,7 @@ fn the_same_components_know_the_admin_port_of_the_base() {
 }
 
 #[test]
-fn components_for_control_and_state_are_known_to_the_prediction() {
+fn predict_reads_components_for_control_and_state() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }

@@ -23,7 +23,7 @@ async fn time_of_a_request(stream: &mut TcpStream) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_requests_that_wait_at_once_are_answered_and_none_early() {
+async fn a_thousand_concurrent_delayed_requests_are_answered_and_none_early() {
     const DELAY: Duration = Duration::from_millis(300);
     let service = Service::start(&[("LATENCY", "300ms")]).await;
     let mut clients = Vec::new();
@@ -82,7 +82,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_wait_for_their_delay_are_forgotten() {
+async fn clients_that_leave_during_their_delay_leave_nothing_behind() {
     let service = Service::start(&[("LATENCY", "1h")]).await;
     let mut clients = Vec::new();
     for _ in 0..200 {

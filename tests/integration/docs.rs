@@ -43,7 +43,7 @@ fn rows(path: &str, prefix: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_table_of_variables_is_that_of_the_program() {
+fn the_table_of_variables_matches_the_program() {
     let mut table =
         "| variable | unit of a bare number | default | meaning |\n|---|---|---|---|\n".to_owned();
     for variable in VARIABLES {
@@ -55,7 +55,7 @@ fn the_table_of_variables_is_that_of_the_program() {
 }
 
 #[test]
-fn the_table_of_process_faults_is_that_of_the_program() {
+fn the_table_of_process_faults_matches_the_program() {
     let mut table = "| mode | fields | what happens | at the window's end |\n|---|---|---|---|\n".to_owned();
     for info in PROCESS_MODES {
         let fields: Vec<String> = info.fields.iter().map(|field| format!("`{}`", field.name())).collect();
@@ -228,4 +228,89 @@ fn the_manifest_names_variables_that_exist() {
     let loaded = env::load(pairs).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.effective.len(), env.as_array().unwrap().len());
+}
+
+/// The lines of all code blocks of the documentation, without prompts and comments.
+fn example_lines() -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(repository("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for block in text.split("\n```").skip(1).step_by(2) {
+            let shown = block.lines().skip(1).map(|line| line.strip_prefix("$ ").unwrap_or(line));
+            lines
+                .extend(shown.map(|line| (name.clone(), line.split(" #").next().unwrap().trim().to_owned())));
+        }
+    }
+    lines
+}
+
+/// Splits a line as a shell does, as far as the examples need it.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted, mut is_word) = (vec![String::new()], None, false);
+    for c in line.chars() {
+        match (c, quoted) {
+            ('\'' | '"', None) => (quoted, is_word) = (Some(c), true),
+            (c, Some(quote)) if c == quote => quoted = None,
+            (' ', None) if is_word => {
+                words.push(String::new());
+                is_word = false;
+            }
+            (' ', None) => (),
+            (c, _) => {
+                words.last_mut().unwrap().push(c);
+                is_word = true;
+            }
+        }
+    }
+    words
+}
+
+/// `FAILURE_RATE=20 kube-probesim`: every variable exists, and has an effect.
+#[test]
+fn the_examples_set_variables_that_exist() {
+    let mut checked = 0;
+    for (name, line) in example_lines() {
+        let words = words(line.trim_end_matches(" &"));
+        let is_assignment = |word: &&String| {
+            word.split_once('=')
+                .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        };
+        let variables: Vec<&String> = words.iter().take_while(is_assignment).collect();
+        if variables.is_empty() || words.get(variables.len()).is_none_or(|command| command != "kube-probesim")
+        {
+            continue;
+        }
+        let pairs = variables.iter().map(|word| {
+            let (name, value) = word.split_once('=').unwrap();
+            (OsString::from(name), OsString::from(value))
+        });
+        let loaded = env::load(pairs).unwrap_or_else(|errors| panic!("{name}: {line}: {errors}"));
+        assert_eq!(loaded.warnings, [], "{name}: {line}");
+        checked += 1;
+    }
+    assert!(checked > 10, "only {checked} examples were found");
+}
+
+/// Without a service, a valid command line fails to connect (69); an invalid one is wrong usage (64).
+#[test]
+fn the_examples_of_fault_add_are_valid_command_lines() {
+    let mut checked = 0;
+    for (name, line) in example_lines() {
+        let Some(rest) = line.strip_prefix("kube-probesim fault add ") else { continue };
+        let mut args = vec!["add".to_owned()];
+        args.extend(words(rest));
+        args.push("--admin=127.0.0.1:1".to_owned());
+        let mut stderr = Vec::new();
+        let code = kube_probesim::cli::fault::run(
+            args.into_iter().map(OsString::from),
+            [],
+            &mut Vec::new(),
+            &mut stderr,
+        );
+        assert_eq!(code, 69, "{name}: {line}: {}", String::from_utf8_lossy(&stderr));
+        checked += 1;
+    }
+    assert!(checked >= 8, "only {checked} examples were found");
 }

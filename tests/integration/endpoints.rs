@@ -49,7 +49,7 @@ async fn more_paths_come_from_the_environment() {
 }
 
 #[tokio::test]
-async fn traffic_answers_who_it_is() {
+async fn traffic_is_answered_with_the_identity_of_the_pod() {
     let service =
         Service::start(&[("TRAFFIC_PATHS", "/*"), ("POD_NAME", "shop-0"), ("POD_NAMESPACE", "drill")]).await;
     let reply = service.get("/anything/at/all").await;
@@ -59,7 +59,7 @@ async fn traffic_answers_who_it_is() {
 }
 
 #[tokio::test]
-async fn head_is_get_without_a_body() {
+async fn head_is_answered_like_get_without_a_body() {
     let service = Service::start(&[("LIVENESS_FAILURE_RATE", "100")]).await;
     for (path, status) in [("/healthz", 500), ("/readyz", 200), ("/", 200), ("/metrics", 200)] {
         let reply = exchange(service.probe, request(path).replacen("GET", "HEAD", 1)).await;
@@ -108,7 +108,7 @@ async fn a_request_without_one_valid_host_is_refused_on_both_listeners() {
 }
 
 #[tokio::test]
-async fn another_path_is_not_found() {
+async fn an_unknown_path_gets_404() {
     let service = Service::start(&[("FAILURE_RATE", "100")]).await;
     for path in ["/nothing", "/healthz/", "/Healthz", "/metrics/x", "/v1/plan"] {
         assert_eq!(service.get(path).await.status(), 404, "{path}");
@@ -236,7 +236,7 @@ async fn delays_are_never_early_and_a_failure_is_as_slow_as_a_success() {
 }
 
 #[tokio::test]
-async fn the_kubelet_has_a_sequence_of_its_own() {
+async fn the_kubelets_requests_are_counted_separately() {
     let service = Service::start(&[("LIVENESS_FAIL_AFTER_REQUESTS", "2")]).await;
     for status in [200, 200, 500, 500] {
         assert_eq!(service.get("/healthz").await.status(), status);
@@ -248,7 +248,7 @@ async fn the_kubelet_has_a_sequence_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_rule_for_the_kubelet_leaves_others_alone() {
+async fn a_rule_for_the_kubelet_does_not_act_on_other_clients() {
     let plan = "{faults: [{name: probes, target: [liveness, readiness], client: kubelet, mode: status, status: 503}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
     assert_eq!(service.get("/healthz").await.status(), 200);
@@ -275,7 +275,7 @@ async fn a_client_that_leaves_before_its_answer_is_counted_as_gone_and_not_as_an
 }
 
 #[tokio::test]
-async fn the_index_tells_identity_seed_targets_and_rules() {
+async fn the_index_shows_identity_seed_targets_and_rules() {
     let service = Service::start(&[
         ("POD_NAME", "web-0"),
         ("SEED_SCOPE", "fleet"),
@@ -298,7 +298,7 @@ async fn the_index_tells_identity_seed_targets_and_rules() {
 }
 
 #[tokio::test]
-async fn the_same_decisions_come_with_one_client_and_with_sixty_four() {
+async fn one_client_and_sixty_four_clients_get_the_same_decisions() {
     let vars = [("LIVENESS_FAILURE_RATE", "30"), ("LIVENESS_FAILURE_BURST", "4"), ("SEED_SCOPE", "fleet")];
     let (alone, crowd) = (Service::start(&vars).await, Service::start(&vars).await);
     let mut expected = 0;

@@ -25,7 +25,7 @@ fn run(service: &Process, args: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn a_drill_is_begun_watched_and_ended_from_a_shell() {
+fn a_drill_is_started_watched_and_ended_from_a_shell() {
     let service = Process::start(&[("LIVENESS_FAIL_AFTER_TIME", "1h"), ("ADMIN_ADDRESS", ":0")]);
     assert_eq!(
         run(&service, "add readiness --status 503 --for 2m"),
@@ -59,13 +59,13 @@ fn a_drill_is_begun_watched_and_ended_from_a_shell() {
     );
     assert_eq!(
         run(&service, "reset"),
-        (0, "all changes are forgotten, and windows begin anew (generation 6)\n".into(), String::new())
+        (0, "all changes are discarded, and all windows restart (generation 6)\n".into(), String::new())
     );
     assert_eq!(service.status("/readyz"), Some(200));
 }
 
 #[test]
-fn a_failure_after_some_requests_stays_until_a_reset_and_comes_again_after_it() {
+fn a_failure_after_some_requests_lasts_until_a_reset_and_then_recurs() {
     let service = Process::start(&[("LIVENESS_FAIL_AFTER_REQUESTS", "1"), ("ADMIN_ADDRESS", ":0")]);
     let statuses = || [(); 3].map(|()| service.status("/healthz").unwrap());
     assert_eq!(statuses(), [200, 500, 500]);
@@ -101,7 +101,7 @@ fn proxies_come_and_go_from_a_shell() {
 }
 
 #[test]
-fn what_goes_wrong_has_its_exit_code_and_its_reason() {
+fn each_error_has_its_exit_code_and_its_reason() {
     let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
     for (args, code, told) in [
         ("add", 64, "kube-probesim fault: add needs a target"),
@@ -141,7 +141,7 @@ fn what_goes_wrong_has_its_exit_code_and_its_reason() {
 }
 
 #[test]
-fn the_token_is_found_as_the_service_finds_it() {
+fn the_token_is_found_in_the_variables_of_the_service() {
     let service = Process::start(&[("ADMIN_TOKEN", "secret"), ("ADMIN_ADDRESS", ":0")]);
     let (code, _, err) = run(&service, "list");
     assert_eq!(
@@ -163,7 +163,7 @@ fn the_token_is_found_as_the_service_finds_it() {
 }
 
 #[test]
-fn a_plan_in_a_file_is_added_rule_by_rule_and_a_share_says_whether_this_pod_is_in_it() {
+fn a_plan_in_a_file_is_added_rule_by_rule_and_the_list_shows_whether_this_pod_is_selected() {
     let service = Process::start(&[("ADMIN_ADDRESS", ":0"), ("POD_NAME", "web-0")]);
     let mut child =
         fault(&service, "add --file -").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -179,7 +179,7 @@ fn a_plan_in_a_file_is_added_rule_by_rule_and_a_share_says_whether_this_pod_is_i
 }
 
 #[test]
-fn watch_prints_a_line_for_each_thing_that_happens() {
+fn watch_prints_a_line_for_each_event() {
     let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
     let mut child = fault(&service, "watch").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -20,31 +20,31 @@ fn seeds(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
-fn plans_hold() {
+fn the_seeds_of_plan_pass() {
     seeds("plan", targets::plan);
 }
 
 #[test]
-fn environments_hold() {
+fn the_seeds_of_environment_pass() {
     seeds("environment", targets::environment);
 }
 
 #[test]
-fn manifests_hold() {
+fn the_seeds_of_manifest_pass() {
     seeds("manifest", targets::manifest);
 }
 
 #[test]
-fn changes_by_the_api_hold() {
+fn the_seeds_of_api_pass() {
     seeds("api", targets::api);
 }
 
 #[test]
-fn annotations_hold() {
+fn the_seeds_of_annotation_pass() {
     seeds("annotation", targets::annotation);
 }
 
 #[test]
-fn two_servers_in_a_row_understand_the_same() {
+fn two_servers_in_a_row_agree_on_each_request() {
     seeds("pair", targets::pair);
 }

@@ -127,7 +127,7 @@ async fn requests_share_a_connection_and_are_counted_like_those_of_http_1() {
 }
 
 #[tokio::test]
-async fn each_stream_is_a_request_with_a_number_of_its_own() {
+async fn each_stream_is_a_numbered_request() {
     let plan = "{faults: [{name: second, target: liveness, mode: status, status: 503, \
                  when: {requests: {after: 1, for: 1}}}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
@@ -140,7 +140,7 @@ async fn each_stream_is_a_request_with_a_number_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_slow_stream_holds_up_no_other() {
+async fn a_slow_stream_does_not_delay_others() {
     let service = delayed("700ms", &[]).await;
     let mut client = Client::connect(&service).await;
     let slow = client.send(request("/healthz")).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_slow_stream_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_stream_that_its_client_gives_up_counts_as_gone() {
+async fn a_stream_that_its_client_cancels_counts_as_gone() {
     let service = delayed("1h", &[]).await;
     let mut client = Client::connect(&service).await;
     drop(client.send(request("/healthz")).await.unwrap());
@@ -166,7 +166,7 @@ async fn a_stream_that_its_client_gives_up_counts_as_gone() {
 }
 
 #[tokio::test]
-async fn a_request_may_have_a_body_that_nobody_reads() {
+async fn an_unread_request_body_is_accepted() {
     let service = Service::start(&[]).await;
     let mut client = Client::connect(&service).await;
     for _ in 0..5 {
@@ -209,7 +209,7 @@ async fn a_preface_that_comes_byte_by_byte_is_recognised_and_one_that_goes_wrong
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_or_half_a_preface_and_leave_are_no_errors() {
+async fn clients_that_leave_before_or_within_the_preface_are_not_errors() {
     let service = Service::start(&[]).await;
     for bytes in [&b""[..], &HELLO[..1], &HELLO[..10], &HELLO[..24], HELLO] {
         let mut socket = TcpStream::connect(service.probe).await.unwrap();
@@ -234,7 +234,7 @@ async fn the_admin_listener_speaks_http_1_alone() {
 }
 
 #[tokio::test]
-async fn a_drain_tells_clients_to_go_away_and_lets_streams_end() {
+async fn a_drain_sends_goaway_and_lets_streams_finish() {
     let service = delayed("800ms", &[("SHUTDOWN_GRACE", "20s")]).await;
     let (mut busy, idle) = (Client::connect(&service).await, Client::connect(&service).await);
     let slow = busy.send(request("/healthz")).await.unwrap();

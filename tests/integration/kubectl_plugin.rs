@@ -145,7 +145,7 @@ fn a_rule_is_added_listed_and_removed_in_all_pods_of_a_selector() {
 }
 
 #[test]
-fn a_share_is_taken_exactly_and_again_by_its_seed() {
+fn a_share_selects_its_exact_number_of_pods_and_repeats_with_its_seed() {
     let cluster = Cluster::of(4);
     let added = cluster.run("add readiness --status 503 --pods 30% --all");
     assert_eq!(added.code, 0, "{}", added.err);
@@ -162,7 +162,7 @@ fn a_share_is_taken_exactly_and_again_by_its_seed() {
 }
 
 #[test]
-fn a_pod_that_fails_has_its_row_and_the_exit_code_says_so() {
+fn a_pod_that_fails_has_a_row_and_changes_the_exit_code() {
     let cluster = Cluster::of(3);
     fs::remove_file(cluster.path().join("web-1.port")).unwrap();
     let ran = cluster.run("add readiness --status 503 --all");
@@ -181,7 +181,7 @@ fn a_pod_that_fails_has_its_row_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn a_plan_in_a_file_here_reaches_every_pod() {
+fn a_local_plan_file_reaches_every_pod() {
     let cluster = Cluster::of(2);
     let file = cluster.path().join("plan.yaml");
     fs::write(&file, "faults:\n  - {name: down, target: readiness, mode: status, status: 503}\n").unwrap();
@@ -205,7 +205,7 @@ fn a_dry_run_prints_the_commands_and_changes_nothing() {
 }
 
 #[test]
-fn mistakes_are_found_before_any_pod_is_asked() {
+fn mistakes_are_reported_before_any_pod_is_contacted() {
     let cluster = Cluster::of(0);
     for (args, error) in [
         ("add readiness --status 503", "which Pods? -l SELECTOR, --pod NAME or --all"),
@@ -230,7 +230,7 @@ fn mistakes_are_found_before_any_pod_is_asked() {
 }
 
 #[test]
-fn a_live_object_is_predicted_with_what_belongs_to_it() {
+fn a_live_object_is_predicted_with_its_config_maps_services_and_budgets() {
     let cluster = Cluster::of(0);
     let labels = json!({"app": "web"});
     let deployment = json!({
@@ -264,7 +264,7 @@ fn a_live_object_is_predicted_with_what_belongs_to_it() {
 }
 
 #[test]
-fn a_forwarded_dashboard_has_an_address() {
+fn dashboard_prints_the_forwarded_address() {
     let cluster = Cluster::of(0);
     let ran = cluster.run("dashboard web-0 --port 9000");
     assert_eq!((ran.code, ran.out.as_str()), (0, "pod/web-0: http://127.0.0.1:4711/ (Ctrl-C ends it)\n"));

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod ends;
+mod partitions;
 mod restarts;
 mod simulation;
 mod workers;

@@ -57,7 +57,7 @@ async fn what_is_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_nobody_asked_for_is_ignored() {
+async fn an_unexpected_request_body_is_ignored() {
     let service = Service::start(&[]).await;
     let with_body = "GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
     let answer = flood(&service, with_body, &"b".repeat(10_000), 1_000_000).await;
@@ -69,7 +69,7 @@ async fn a_body_nobody_asked_for_is_ignored() {
 }
 
 #[tokio::test]
-async fn half_a_head_and_then_silence_is_ended_by_the_head_time() {
+async fn an_unfinished_head_is_ended_by_the_head_timeout() {
     let service = Service::start(&[("HEAD_TIMEOUT", "1s")]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nho").await.unwrap();
@@ -95,7 +95,7 @@ async fn half_a_head_and_then_silence_is_ended_by_the_head_time() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_ended_by_the_idle_time() {
+async fn an_idle_connection_is_ended_by_the_idle_timeout() {
     let service = Service::start(&[("IDLE_TIMEOUT", "500ms")]).await;
     let mut never_used = TcpStream::connect(service.probe).await.unwrap();
     let mut used = TcpStream::connect(service.probe).await.unwrap();
@@ -115,7 +115,7 @@ async fn an_idle_connection_is_ended_by_the_idle_time() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_time() {
+async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_timeout() {
     let rules: Vec<String> =
         (0..100).map(|rule| format!("{{name: r{rule}, target: liveness, mode: status, rate: 1%}}")).collect();
     let faults = format!("{{faults: [{}]}}", rules.join(","));
@@ -199,7 +199,7 @@ async fn read_answers(stream: &mut TcpStream, count: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_idle_for_long_serves_on() {
+async fn a_connection_still_serves_after_a_long_idle_time() {
     let service = Service::start(&[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     for _ in 0..2 {
@@ -214,7 +214,7 @@ async fn a_connection_that_was_idle_for_long_serves_on() {
 }
 
 #[tokio::test]
-async fn a_head_that_began_together_with_the_last_request_is_not_forgotten() {
+async fn a_head_that_arrived_with_the_previous_request_is_not_lost() {
     let service = Service::start(&[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HT").await.unwrap();
@@ -247,7 +247,7 @@ async fn connect_from(source: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn connections_to_the_admin_port_lock_nobody_out() {
+async fn connections_to_the_admin_port_do_not_lock_out_loopback_callers() {
     for sent in [
         "",
         "GET /healthz HTTP/1.1\r\nhost: lo",
@@ -282,7 +282,7 @@ async fn lock_out(sent: &str) {
 }
 
 #[tokio::test]
-async fn one_foreign_address_does_not_get_all_places_of_the_admin_port() {
+async fn one_remote_address_cannot_take_all_connections_of_the_admin_port() {
     let service = Service::start(&[]).await;
     let mut held = Vec::new();
     let mut answered = 0;
@@ -307,7 +307,7 @@ async fn one_foreign_address_does_not_get_all_places_of_the_admin_port() {
 }
 
 #[tokio::test]
-async fn a_connection_to_the_admin_port_that_asks_nothing_ends_soon() {
+async fn a_connection_to_the_admin_port_without_a_request_ends_soon() {
     let service = Service::start(&[]).await;
     let mut silent = TcpStream::connect(service.admin).await.unwrap();
     let began = Instant::now();

@@ -26,7 +26,7 @@ async fn injected_by(service: &Service, fault: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_rule_acts_on_the_requests_that_match_alone() {
+async fn a_rule_acts_only_on_requests_that_match() {
     let service = service(PLAN).await;
     for (line, headers, expected) in [
         ("POST /orders/7", "host: a\r\n", 503),
@@ -55,7 +55,7 @@ async fn a_rule_acts_on_the_requests_that_match_alone() {
 }
 
 #[tokio::test]
-async fn counters_agree_with_what_clients_saw_whatever_else_was_asked() {
+async fn counters_agree_with_what_clients_saw_among_other_requests() {
     let plan = "{faults: [
         {name: third, target: traffic, match: {path: /orders/x}, mode: status, status: 503, when: {requests: {after: 2, for: 1, every: 3}}},
         {name: some, target: traffic, match: {query: {n: '1'}}, rate: 30%, mode: status, status: 502}]}";

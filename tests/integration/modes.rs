@@ -34,7 +34,7 @@ fn check_block(mark: &str, expected: &str) {
 }
 
 #[test]
-fn the_documentation_has_the_table_of_modes() {
+fn the_tables_of_modes_match_the_program() {
     let mut requests = "\
 | mode | fields | the client sees | curl exits with | the kubelet sees | requests per probe |
 |---|---|---|---|---|---|
@@ -167,7 +167,7 @@ fn the_description_of_the_api_takes_numbers_without_a_unit() {
     let part =
         |description: &str| json!({"$ref": "#/components/schemas/Milliseconds", "description": description});
     let rate = json!({
-        "description": "Share of the requests in the window, in percent. Between 0 and 1 the sign is needed.",
+        "description": "Share of the requests in the window, in percent. Values between 0 and 1 need the % sign.",
         "anyOf": [
             {"type": "string", "pattern": "^[0-9]{1,2}(\\.[0-9]{1,4})?%$|^100%$|^[1-9][0-9]?$|^100$|^0$"},
             {"type": "number", "minimum": 1, "maximum": 100},
@@ -181,7 +181,7 @@ fn the_description_of_the_api_takes_numbers_without_a_unit() {
         "examples": ["50ms"],
     });
     let body = json!({
-        "description": "Bytes of the body before a body fault strikes; at most 64MiB.",
+        "description": "Bytes of the body before a body fault; at most 64MiB.",
         "oneOf": [
             {"type": "integer", "minimum": 0, "maximum": 67_108_864},
             {"type": "string", "pattern": "^[0-9]+(B|k|KB|Ki|KiB|M|MB|Mi|MiB)?$"},
@@ -193,9 +193,9 @@ fn the_description_of_the_api_takes_numbers_without_a_unit() {
         ("/Duration", duration("seconds", "30s")),
         ("/Milliseconds", duration("milliseconds", "50ms")),
         ("/Delay/properties/fixed", part("The mean.")),
-        ("/Delay/properties/jitter", part("Half width, or standard deviation.")),
-        ("/Delay/properties/median", part("Of lognormal.")),
-        ("/Delay/properties/mean", part("Of exponential.")),
+        ("/Delay/properties/jitter", part("Half width (uniform), or standard deviation (normal).")),
+        ("/Delay/properties/median", part("For lognormal.")),
+        ("/Delay/properties/mean", part("For exponential.")),
         ("/Delay/patternProperties/^p[0-9]{1,2}(\\.[0-9]+)?$", part("A percentile.")),
         ("/Rule/properties/rate", rate.clone()),
         ("/Patch/properties/rate", or_null(&rate)),

@@ -203,7 +203,7 @@ spec:
 }
 
 #[test]
-fn each_alert_says_what_it_is_and_is_tested_to_fire_and_to_stay_silent() {
+fn each_alert_has_a_description_and_tests_that_it_fires_and_stays_silent() {
     let tests = yaml("tests/e2e/monitoring/rules_test.yaml");
     let cases: Vec<&Value> = list(&tests, "tests")
         .iter()
@@ -286,7 +286,7 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 }
 
 #[test]
-fn legends_name_labels_that_their_query_keeps() {
+fn legends_use_labels_that_their_query_keeps() {
     let dashboard = dashboard();
     for target in list(&dashboard, "panels").iter().flat_map(|panel| list(panel, "targets")) {
         let (expr, legend) = (string(target, "expr"), string(target, "legendFormat"));

@@ -50,7 +50,7 @@ impl Drill {
 use Target::{Dependency, Liveness, Readiness};
 
 #[test]
-fn nothing_set_is_healthy_for_ever() {
+fn without_variables_everything_stays_healthy() {
     let mut drill = Drill::new(&[]);
     for target in Target::ALL {
         for seconds in [0, 60, 3600, 1_000_000] {
@@ -60,7 +60,7 @@ fn nothing_set_is_healthy_for_ever() {
 }
 
 #[test]
-fn the_whole_manifest_fails_as_it_did() {
+fn the_manifest_of_the_original_fails_as_before() {
     let mut drill = Drill::new(&[
         ("FAILURE_RATE", "20"),
         ("LATENCY", "50"),
@@ -83,7 +83,7 @@ fn the_whole_manifest_fails_as_it_did() {
 }
 
 #[test]
-fn a_failure_rate_hits_liveness_and_readiness_and_not_the_dependency() {
+fn a_failure_rate_acts_on_liveness_and_readiness_but_not_on_the_dependency() {
     let mut drill = Drill::new(&[("FAILURE_RATE", "100")]);
     assert_eq!((drill.failures(Liveness, 0), drill.failures(Readiness, 0)), (1.0, 1.0));
     assert_eq!(drill.failures(Dependency, 0), 0.0);
@@ -92,7 +92,7 @@ fn a_failure_rate_hits_liveness_and_readiness_and_not_the_dependency() {
 }
 
 #[test]
-fn latency_is_in_milliseconds_and_hits_each_answer() {
+fn latency_is_in_milliseconds_and_delays_every_answer() {
     let mut drill = Drill::new(&[("LATENCY", "250"), ("FAILURE_RATE", "50")]);
     for target in [Liveness, Readiness, Dependency] {
         for _ in 0..20 {
@@ -102,7 +102,7 @@ fn latency_is_in_milliseconds_and_hits_each_answer() {
 }
 
 #[test]
-fn a_fail_after_time_is_in_seconds_and_for_ever() {
+fn fail_after_time_is_in_seconds_and_never_recovers() {
     let mut drill = Drill::new(&[("LIVENESS_FAIL_AFTER_TIME", "60"), ("READINESS_FAIL_AFTER_TIME", "0")]);
     assert_eq!(drill.status(Liveness, 59), 200);
     for seconds in [60, 61, 3600, 1_000_000] {
@@ -112,7 +112,7 @@ fn a_fail_after_time_is_in_seconds_and_for_ever() {
 }
 
 #[test]
-fn a_partition_is_in_minutes_and_fails_readiness_alone() {
+fn a_partition_is_in_minutes_and_fails_only_readiness() {
     let mut drill = Drill::new(&[("DISCONNECT_AFTER", "30"), ("RECONNECT_AFTER", "10")]);
     for (minutes, status) in [(0, 200), (29, 200), (30, 500), (39, 500), (40, 200), (400, 200)] {
         assert_eq!(drill.status(Readiness, minutes * 60), status, "minute {minutes}");
@@ -122,7 +122,7 @@ fn a_partition_is_in_minutes_and_fails_readiness_alone() {
 }
 
 #[test]
-fn a_failing_dependency_fails_readiness_too() {
+fn a_failing_dependency_also_fails_readiness() {
     for yes in ["true", "1", "t", "T", "TRUE", "True"] {
         let mut drill = Drill::new(&[("FAIL_DEPENDENCY", yes)]);
         assert_eq!(drill.status(Dependency, 0), 500, "{yes}");
@@ -136,7 +136,7 @@ fn a_failing_dependency_fails_readiness_too() {
 }
 
 #[test]
-fn after_fail_count_answers_the_next_recovery_period_ones_fail() {
+fn after_fail_count_answers_the_next_recovery_period_answers_fail() {
     let mut drill = Drill::new(&[("FAIL_COUNT", "3"), ("RECOVERY_PERIOD", "2")]);
     for target in [Liveness, Readiness] {
         let statuses: Vec<u16> = (0..8).map(|_| drill.status(target, 0)).collect();

@@ -16,7 +16,7 @@ const BROWSER: &str =
     "accept: text/html,application/xhtml+xml,*/*;q=0.8\r\naccept-encoding: gzip, deflate, br\r\n";
 
 #[tokio::test]
-async fn a_browser_gets_the_page_and_others_what_they_got_before() {
+async fn a_browser_gets_the_page_and_other_clients_get_404() {
     let service = Service::start(&[]).await;
     let page = ask(&service, "GET", "/", BROWSER).await;
     assert_eq!(page.status(), 200);
@@ -45,7 +45,7 @@ async fn a_browser_gets_the_page_and_others_what_they_got_before() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_known_is_not_sent_again_and_one_in_no_encoding_we_have_is_406() {
+async fn a_cached_file_is_not_sent_again_and_an_unsupported_encoding_gets_406() {
     let service = Service::start(&[]).await;
     let file = ask(&service, "GET", "/page/app.js", "").await;
     assert_eq!(file.status(), 200);
@@ -67,7 +67,7 @@ async fn a_file_that_is_known_is_not_sent_again_and_one_in_no_encoding_we_have_i
 }
 
 #[tokio::test]
-async fn the_page_needs_no_token_and_steers_by_it_from_behind_a_proxy() {
+async fn the_page_loads_without_a_token_and_steers_with_it_behind_a_proxy() {
     let service = Service::start(&[("ADMIN_TOKEN", "secret")]).await;
     assert_eq!(ask(&service, "GET", "/", BROWSER).await.status(), 200);
     let origin = "origin: http://127.0.0.1:8001\r\nx-forwarded-for: 10.0.0.1\r\n";
@@ -81,7 +81,7 @@ async fn the_page_needs_no_token_and_steers_by_it_from_behind_a_proxy() {
 }
 
 #[test]
-fn the_files_of_libraries_are_those_of_the_lock_file() {
+fn the_vendored_libraries_match_the_lock_file() {
     let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
     let lock: Value = serde_json::from_str(&read("tests/e2e/page/package-lock.json")).unwrap();
     let licences = read("src/admin/page/vendor/licences.txt");
@@ -118,7 +118,7 @@ async fn preview(service: &Service, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_preview_says_what_a_rule_will_do_and_changes_nothing() {
+async fn a_preview_shows_what_a_rule_will_do_and_changes_nothing() {
     let service = Service::start(&[]).await;
     let rule = json!({
         "name": "flaps", "target": "readiness", "mode": "status", "rate": "20%", "ttl": "12m",
@@ -138,7 +138,7 @@ async fn a_preview_says_what_a_rule_will_do_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_preview_takes_ramps_and_many_windows_into_account() {
+async fn a_preview_accounts_for_ramps_and_many_windows() {
     let service = Service::start(&[]).await;
     let fault = |more: Value| {
         let mut rule = json!({"name": "x", "target": "traffic", "mode": "close"});
@@ -185,7 +185,7 @@ async fn a_wrong_preview_is_refused_with_the_field_it_is_about() {
 }
 
 #[tokio::test]
-async fn a_preview_of_the_plan_in_force_looks_back_and_ahead() {
+async fn a_preview_of_the_plan_in_force_has_past_and_future_windows() {
     let service = Service::start(&[("READINESS_FAILURE_RATE", "100")]).await;
     let (status, answer) = preview(&service, json!({"past": "1h"})).await;
     assert_eq!(status, 200);
@@ -199,7 +199,7 @@ async fn a_preview_of_the_plan_in_force_looks_back_and_ahead() {
 }
 
 #[tokio::test]
-async fn targets_say_how_requests_ended_and_a_stop_what_it_released() {
+async fn targets_show_how_requests_ended_and_a_stop_shows_what_it_released() {
     let service = Service::start(&[("READINESS_FAILURE_RATE", "100"), ("LIVENESS_LATENCY", "20")]).await;
     for path in ["/readyz", "/readyz", "/livez"] {
         service.get(path).await;

@@ -36,7 +36,7 @@ async fn connect(service: &Service) -> Option<io::Result<TcpStream>> {
 }
 
 #[tokio::test]
-async fn drop_lets_connection_attempts_time_out_and_heals() {
+async fn drop_makes_connection_attempts_time_out_until_it_heals() {
     let service = service("drop", WINDOW).await;
     assert_eq!(service.get("/healthz").await.status(), 200);
     is_cut(&service, true).await;
@@ -51,7 +51,7 @@ async fn drop_lets_connection_attempts_time_out_and_heals() {
 }
 
 #[tokio::test]
-async fn a_request_sent_into_the_silence_is_answered_after_it() {
+async fn a_request_sent_during_drop_is_answered_when_it_heals() {
     let service = service("drop", WINDOW).await;
     let mut idle = TcpStream::connect(service.probe).await.unwrap();
     let mut half = TcpStream::connect(service.probe).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_request_sent_into_the_silence_is_answered_after_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_the_silence_frees_its_connection() {
+async fn a_client_that_leaves_during_drop_frees_its_connection() {
     let service = service("drop", "when: {after: 500ms, for: 60s}").await;
     let mut streams = Vec::new();
     for _ in 0..10 {
@@ -116,7 +116,7 @@ async fn reset_accepts_and_resets() {
 }
 
 #[tokio::test]
-async fn a_cut_takes_metrics_and_index_of_the_probe_listener_but_not_the_admin_listener() {
+async fn a_partition_cuts_metrics_and_index_of_the_probe_listener_but_not_the_admin_listener() {
     let service = service("reset", "when: {for: 60s}").await;
     for path in ["/metrics", "/", "/healthz"] {
         assert_eq!(service.get(path).await.end, End::Reset, "{path}");
@@ -125,7 +125,7 @@ async fn a_cut_takes_metrics_and_index_of_the_probe_listener_but_not_the_admin_l
 }
 
 #[tokio::test]
-async fn a_cut_from_other_networks_spares_this_one() {
+async fn a_partition_of_other_networks_spares_this_one() {
     let cut = service("reset", "from: [127.0.0.0/8]").await;
     assert_eq!(cut.get("/healthz").await.end, End::Reset);
     let spared = service("reset", "from: [127.0.0.0/8, '!127.0.0.1']").await;
@@ -136,7 +136,7 @@ async fn a_cut_from_other_networks_spares_this_one() {
 }
 
 #[tokio::test]
-async fn a_cut_of_other_clients_spares_the_kubelet() {
+async fn a_partition_of_other_clients_spares_the_kubelet() {
     for (mode, end) in [("drop", End::Silence), ("reset", End::Reset), ("refuse", End::Reset)] {
         let service = service(mode, "client: other").await;
         assert_eq!(service.get("/readyz").await.end, end, "{mode}");
@@ -149,7 +149,7 @@ async fn a_cut_of_other_clients_spares_the_kubelet() {
 }
 
 #[tokio::test]
-async fn a_request_held_by_a_cut_of_its_class_is_answered_when_it_heals() {
+async fn a_request_held_by_a_partition_of_its_class_is_answered_when_it_heals() {
     let service = service("drop", "client: other, when: {for: 2s}").await;
     let began = Instant::now();
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
@@ -224,7 +224,7 @@ async fn reset_ends_each_of_a_thousand_connections_and_requests() {
 }
 
 #[tokio::test]
-async fn a_hundred_windows_of_ten_milliseconds_leave_the_listener_right() {
+async fn the_listener_works_after_a_hundred_partitions_of_ten_milliseconds() {
     for mode in ["drop", "refuse", "reset"] {
         let service = service(mode, "when: {after: 20ms, for: 10ms, every: 20ms}").await;
         // Clients keep coming all the while.
@@ -246,7 +246,7 @@ async fn a_hundred_windows_of_ten_milliseconds_leave_the_listener_right() {
 }
 
 #[tokio::test]
-async fn the_service_ends_at_once_while_it_is_cut() {
+async fn the_service_ends_at_once_during_a_partition() {
     for mode in ["drop", "refuse", "reset"] {
         let service = service(mode, "when: {after: 500ms, for: 60s}").await;
         let mut streams = Vec::new();

@@ -60,7 +60,7 @@ fn equal_outcomes_have_equal_lines_so_that_events_of_exec_probes_aggregate() {
 }
 
 #[test]
-fn what_a_server_says_stays_on_its_line() {
+fn text_from_a_server_stays_on_one_line() {
     let server = Server::new(&[(b"HTTP/1.1 304 x\r\n\r\n", Fin)]);
     assert!(command(&[&server.url()], &[]).out.ends_with("Response body: \n"));
     let server = Server::new(&[(b"HTTP/1.1 302 x\r\n\r\na\x1b[31m\nb\xff", Fin)]);
@@ -102,7 +102,7 @@ fn until_success_waits_through_failures_and_errors() {
 }
 
 #[test]
-fn until_failure_exits_with_0_at_a_failure_and_takes_no_error_for_one() {
+fn until_failure_exits_with_0_at_a_failure_but_not_at_an_error() {
     let (good, error, bad) = (answer_of(200), b"HTTP/1.1 500 x\r\nContent-Length: 9\r\n\r\n", answer_of(500));
     let server = Server::new(&[(&good, Fin), (error, Fin), (&bad, Fin)]);
     let ran = command(&["--until=failure", "--every=20ms", &server.url()], &[]);
@@ -112,7 +112,7 @@ fn until_failure_exits_with_0_at_a_failure_and_takes_no_error_for_one() {
 }
 
 #[test]
-fn until_that_runs_out_never_exits_with_0() {
+fn until_never_exits_with_0_when_its_time_is_over() {
     let truncated = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec();
     for (until, answer, code) in
         [("failure", answer_of(200), 1), ("failure", truncated.clone(), 3), ("success", truncated, 3)]
@@ -155,7 +155,7 @@ fn an_observer_prints_each_change_and_a_summary() {
 }
 
 #[test]
-fn an_observers_summary_reads_well() {
+fn the_summary_of_an_observer_has_counts_and_percentiles() {
     let server = Server::new(&[(&answer_of(500), Fin)]);
     let ran = command(&["--every=100ms", "--for=50ms", &server.url()], &[]);
     let lines: Vec<_> = ran.out.lines().collect();
@@ -166,7 +166,7 @@ fn an_observers_summary_reads_well() {
 }
 
 #[test]
-fn a_target_is_probed_where_the_environment_says() {
+fn a_target_is_probed_at_the_address_of_the_environment() {
     let server = Server::new(&[(OK, Fin)]);
     let port = server.address.port().to_string();
     for (args, path) in [
@@ -189,7 +189,7 @@ fn a_target_is_probed_where_the_environment_says() {
 }
 
 #[test]
-fn wrong_usage_is_told_all_at_once() {
+fn all_usage_errors_are_reported_at_once() {
     let ran = command(
         &[
             "--timeout=abc",
@@ -225,7 +225,7 @@ fn wrong_usage_is_told_all_at_once() {
 }
 
 #[test]
-fn each_wrong_address_is_told_what_would_be_right() {
+fn the_error_for_each_wrong_address_says_what_is_allowed() {
     for (address, part) in [
         ("ftp://h/", "has the unknown scheme ftp; write http://host:port/path, https://"),
         ("h:80", "is not an address; write http://host:port/path"),

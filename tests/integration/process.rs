@@ -16,7 +16,7 @@ fn refused(vars: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once_and_nothing_is_bound() {
+fn all_errors_are_reported_at_once_and_no_port_is_bound() {
     let output =
         refused(&[("FAILURE_RATE", "120"), ("LATENCY", "5 parsecs"), ("PORT", "70000"), ("SEED", "x")]);
     assert_eq!(output.status.code(), Some(78));
@@ -94,7 +94,7 @@ fn windows_are_logged_when_they_open_and_close() {
 }
 
 #[test]
-fn a_signal_fails_readiness_at_once_and_the_service_goes_on_for_the_delay() {
+fn a_signal_fails_readiness_at_once_and_the_service_answers_during_the_delay() {
     for signal in ["TERM", "INT"] {
         let mut process = Process::start(&[("SHUTDOWN_DELAY", "2s")]);
         assert_eq!(process.status("/readyz"), Some(200));
@@ -109,7 +109,7 @@ fn a_signal_fails_readiness_at_once_and_the_service_goes_on_for_the_delay() {
 }
 
 #[test]
-fn requests_under_way_are_answered_before_the_end() {
+fn requests_in_progress_are_answered_before_the_process_exits() {
     let mut process = Process::start(&[("LIVENESS_LATENCY", "1s")]);
     let mut stream = process.open("/healthz").unwrap();
     sleep(Duration::from_millis(200));
@@ -122,7 +122,7 @@ fn requests_under_way_are_answered_before_the_end() {
 }
 
 #[test]
-fn requests_that_wait_beyond_the_grace_do_not_hold_the_end_up() {
+fn requests_whose_delay_exceeds_the_grace_do_not_delay_the_exit() {
     let mut process = Process::start(&[("LATENCY", "60000")]);
     let streams: Vec<TcpStream> = (0..100).map(|_| process.open("/healthz").unwrap()).collect();
     process.until(|| {
@@ -139,7 +139,7 @@ fn requests_that_wait_beyond_the_grace_do_not_hold_the_end_up() {
 }
 
 #[test]
-fn a_grace_ends_what_is_still_under_way() {
+fn requests_still_in_progress_are_closed_after_the_grace() {
     let mut process = Process::start(&[("SHUTDOWN_GRACE", "500ms")]);
     // Half a request: nobody knows how long it takes.
     let mut stream = TcpStream::connect(process.probe).unwrap();
@@ -180,7 +180,7 @@ fn totals_are_logged_at_the_end() {
 }
 
 #[test]
-fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
+fn without_file_descriptors_the_service_waits_instead_of_spinning_or_exiting() {
     if !tools::are_there(&["sh"]) {
         return;
     }
@@ -209,7 +209,7 @@ fn running_out_of_descriptors_makes_the_service_wait_and_not_spin_or_die() {
 }
 
 #[test]
-fn a_process_that_was_stopped_for_a_while_goes_on_where_the_clock_is() {
+fn a_process_that_was_suspended_continues_at_the_current_time() {
     let process = Process::start(&[("READINESS_LATENCY", "300"), ("LIVENESS_FAIL_AFTER_TIME", "1500ms")]);
     assert_eq!(process.status("/healthz"), Some(200));
     let mut waiting = process.open("/readyz").unwrap();
@@ -228,7 +228,7 @@ fn a_process_that_was_stopped_for_a_while_goes_on_where_the_clock_is() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_the_service_nor_its_end() {
+fn a_log_that_nobody_reads_blocks_neither_the_service_nor_its_exit() {
     let mut process = Process::start(&[("LOG_LEVEL", "debug"), ("FAILURE_RATE", "100")]);
     // A pipe holds 64 KiB, and each of these requests is a line of about 200 bytes.
     for _ in 0..1000 {
@@ -241,7 +241,7 @@ fn a_log_that_nobody_reads_stops_neither_the_service_nor_its_end() {
 }
 
 #[test]
-fn a_thousand_short_windows_leave_most_of_a_core_a_short_log_and_an_end_at_once() {
+fn a_thousand_short_windows_cost_little_cpu_and_log_and_do_not_delay_the_exit() {
     let faults: Vec<String> = (0..1_000)
         .map(|i| {
             let (target, mode) = if i % 10 == 0 { ("listener", "reset, from: 192.0.2.1") } else { ("liveness", "hang, rate: 0%") };

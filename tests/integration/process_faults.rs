@@ -41,7 +41,7 @@ fn metric(process: &Process, series: &str) -> f64 {
 }
 
 #[test]
-fn it_ends_after_a_time_with_the_code_and_its_totals_without_a_delay_of_the_shutdown() {
+fn exit_ends_the_process_with_its_code_and_totals_and_without_the_shutdown_delay() {
     for code in ["0", "3", "255"] {
         let vars = [("EXIT_AFTER", "500ms"), ("EXIT_CODE", code), ("SHUTDOWN_DELAY", "60")];
         let (lines, output, took) = run(&vars);
@@ -59,7 +59,7 @@ fn it_ends_after_a_time_with_the_code_and_its_totals_without_a_delay_of_the_shut
 }
 
 #[test]
-fn an_abort_is_one_of_the_kernel() {
+fn abort_ends_the_process_by_sigabrt() {
     let (_, output, _) = run(&[("FAULTS", "faults: [{name: a, target: process, mode: abort}]")]);
     assert_eq!(output.status.signal(), Some(6), "{output:?}");
 }
@@ -80,7 +80,7 @@ fn the_first_starts_fail_and_the_next_one_serves() {
 }
 
 #[test]
-fn a_rate_ends_some_of_the_starts() {
+fn a_rate_of_exit_ends_some_of_the_starts() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().to_str().unwrap();
     // Those that are spared end later, with another code.
@@ -100,7 +100,7 @@ fn a_rule_that_is_added_ends_the_process_after_its_answer() {
 }
 
 #[test]
-fn a_rule_that_is_taken_back_in_time_ends_nothing() {
+fn a_rule_that_is_removed_in_time_ends_nothing() {
     let process = Process::start(&[("EXIT_AFTER", "2")]);
     let removed = fault(&process, &["rm", "process-exit"]);
     assert!(removed.status.success(), "{removed:?}");
@@ -153,7 +153,7 @@ fn sigint_ends_a_process_that_ignores_sigterm() {
 }
 
 #[test]
-fn a_slow_end_is_not_ready_and_goes_on_serving_until_its_delay_is_over() {
+fn slow_term_serves_without_being_ready_until_its_delay_is_over() {
     let mut process = Process::start(&[("SLOW_TERM", "1500ms")]);
     let began = Instant::now();
     process.signal("TERM");
@@ -166,7 +166,7 @@ fn a_slow_end_is_not_ready_and_goes_on_serving_until_its_delay_is_over() {
 }
 
 #[test]
-fn a_slow_end_is_cut_short_by_taking_its_rule_out_of_force() {
+fn removing_the_rule_ends_a_slow_term_at_once() {
     let mut process = Process::start(&[("SLOW_TERM", "60")]);
     process.signal("TERM");
     event(&mut process.log, "SIGTERM is acted on in 1m");
@@ -176,7 +176,7 @@ fn a_slow_end_is_cut_short_by_taking_its_rule_out_of_force() {
 }
 
 #[test]
-fn what_the_machine_cannot_give_prevents_the_start() {
+fn rules_beyond_the_resources_of_the_machine_prevent_the_start() {
     for (vars, expected) in [
         (&[("CPU_CORES", "1000")][..], "CPU_CORES: 1000 cores are more than the "),
         (

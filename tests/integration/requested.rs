@@ -25,7 +25,7 @@ async fn count(service: &Service, name: &str, labels: &[&str]) -> u64 {
 }
 
 #[tokio::test]
-async fn a_request_gets_what_its_header_or_its_query_asks_for() {
+async fn a_request_gets_the_fault_of_its_header_or_query() {
     let service = service(&[]).await;
     let began = Instant::now();
     let reply = ask(&service, "/healthz", "X-Probesim-Fault: mode=status; status=503; delay=200ms\r\n").await;
@@ -45,7 +45,7 @@ async fn a_request_gets_what_its_header_or_its_query_asks_for() {
 }
 
 #[tokio::test]
-async fn envoys_headers_delay_abort_and_slow_down() {
+async fn headers_of_envoy_delay_abort_and_throttle() {
     let service = service(&[]).await;
     let began = Instant::now();
     let headers = "x-envoy-fault-delay-request: 200\r\nx-envoy-fault-abort-request: 429\r\n";
@@ -62,7 +62,7 @@ async fn envoys_headers_delay_abort_and_slow_down() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_named_with_400_and_no_fault_is_counted() {
+async fn a_wrong_value_gets_400_that_names_it_and_no_fault_is_counted() {
     let service = service(&[]).await;
     for (path, headers, line) in [
         ("/healthz", "x-probesim-fault: mode=stauts\r\n", "did you mean \"status\"?"),
@@ -84,7 +84,7 @@ async fn a_wrong_value_is_named_with_400_and_no_fault_is_counted() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_it_is_asked_for() {
+async fn requested_faults_are_off_by_default() {
     let service = Service::start(&[]).await;
     let headers = "x-probesim-fault: mode=status\r\nx-envoy-fault-abort-request: 503\r\n";
     assert_eq!(ask(&service, "/healthz?probesim-fault=mode%3Dstatus", headers).await.body(), "ok");
@@ -92,7 +92,7 @@ async fn it_is_off_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn it_is_the_first_rule_and_a_stop_ends_it_too() {
+async fn a_requested_fault_is_the_first_rule_and_ends_with_a_stop() {
     let plan = "{faults: [{name: down, target: liveness, mode: status, status: 500}, {name: slow, target: liveness, delay: 200ms}]}";
     let service = service(&[("FAULTS", plan)]).await;
     let began = Instant::now();
@@ -127,7 +127,7 @@ async fn a_share_hits_the_same_requests_for_the_same_seed() {
 }
 
 #[tokio::test]
-async fn a_rule_of_a_plan_may_not_have_its_name() {
+async fn the_name_request_is_reserved() {
     let plan = "{faults: [{name: request, target: liveness, mode: hang}]}";
     let vars = std::iter::once((OsString::from("FAULTS"), OsString::from(plan)));
     let errors = kube_probesim::env::load(vars).unwrap_err().to_string();

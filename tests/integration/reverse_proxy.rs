@@ -65,7 +65,7 @@ async fn answers(proxy: SocketAddr) {
 }
 
 #[tokio::test]
-async fn nobody_steers_through_a_bare_proxy_pass_without_a_token() {
+async fn nginx_with_a_bare_proxy_pass_cannot_steer_without_a_token() {
     let service = Service::start(&[]).await;
     let Some(nginx) = Nginx::start(&format!("proxy_pass http://{};", service.admin)) else { return };
     answers(nginx.address).await;
@@ -92,7 +92,7 @@ async fn a_proxy_that_speaks_http_1_1_is_refused_by_its_host_or_its_headers() {
 }
 
 #[tokio::test]
-async fn with_a_token_a_proxy_is_as_good_as_any_caller() {
+async fn with_a_token_a_proxy_may_steer() {
     let service = Service::start(&[("ADMIN_TOKEN", "secret")]).await;
     let Some(nginx) = Nginx::start(&format!("proxy_pass http://{};", service.admin)) else { return };
     answers(nginx.address).await;

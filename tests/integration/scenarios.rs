@@ -35,7 +35,7 @@ fn predicted(manifests: &str, arguments: &[&str]) -> Value {
 /// Compares with `expected.json`, whose fields `manifests/scenarios/README.md` describes. `UPDATE_SCENARIOS=1 cargo test
 /// --test integration scenarios::` rewrites it.
 #[test]
-fn each_scenario_has_the_outcome_that_is_expected_of_it() {
+fn each_scenario_has_its_expected_outcome() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }
@@ -67,7 +67,7 @@ fn each_scenario_has_the_outcome_that_is_expected_of_it() {
 
 /// Figures that the READMEs of the scenarios promise.
 #[test]
-fn the_outcomes_are_what_the_texts_say() {
+fn the_readmes_of_scenarios_agree_with_their_outcomes() {
     let outcome = |scenario: &str| -> Value {
         let path = repository("manifests/scenarios").join(scenario).join("expected.json");
         serde_json::from_str::<Value>(&fs::read_to_string(path).unwrap()).unwrap()["outcome"].clone()

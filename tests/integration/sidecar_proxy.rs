@@ -123,7 +123,7 @@ fn the_proxy_stands_in_front_of_one_port_of_one_workload_of_each_kind() {
 }
 
 #[test]
-fn a_probe_that_is_not_there_and_settings_that_are_missing_are_refused() {
+fn missing_probes_and_settings_are_refused() {
     if !tools::are_there(&[KUBECTL]) {
         return;
     }

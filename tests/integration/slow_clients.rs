@@ -88,7 +88,7 @@ async fn crowd(service: &Service) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_slow_clients_leave_the_latency_of_others_where_it_was() {
+async fn two_thousand_slow_clients_do_not_slow_down_others() {
     // Processes of their own: in one runtime, slow clients would slow down both services alike.
     let crowded = Service::start_process(&[("HEAD_TIMEOUT", "60s")]).await;
     let quiet = Service::start_process(&[]).await;

@@ -71,7 +71,7 @@ impl Process {
 }
 
 #[test]
-fn a_volume_of_a_config_map_steers_the_service_and_a_broken_plan_leaves_the_one_before() {
+fn a_config_map_volume_steers_the_service_and_a_broken_plan_keeps_the_previous_one() {
     let dir = Dir::new();
     let mut service = Process::start(&[("FAULTS_FILE", &dir.file("plan.yaml"))]);
     service.is(200);
@@ -106,7 +106,7 @@ fn event_at(service: &mut Process, level: &str, text: &str) -> String {
 }
 
 #[test]
-fn an_annotation_is_above_the_file_and_its_instants_are_those_of_the_calendar() {
+fn an_annotation_overrides_the_file_and_its_instants_are_those_of_the_calendar() {
     let dir = Dir::new();
     let vars = [("FAULTS_FILE", dir.file("plan.yaml")), ("ANNOTATION_FILE", dir.file("faults"))];
     let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -216,7 +216,7 @@ fn a_share_without_a_seed_or_a_name_is_refused_at_the_start_and_in_a_file() {
 }
 
 #[test]
-fn ten_starts_over_one_directory_go_on_with_counts_and_origins_even_when_they_are_killed() {
+fn ten_starts_with_one_directory_continue_counts_and_origins_even_after_kills() {
     let dir = Dir::new();
     let plan =
         "{faults: [{name: third, target: liveness, mode: status, when: {starts: {after: 2, for: 1}}}]}";
@@ -248,7 +248,7 @@ fn ten_starts_over_one_directory_go_on_with_counts_and_origins_even_when_they_ar
 }
 
 #[test]
-fn a_window_in_time_goes_on_over_a_restart() {
+fn a_window_in_time_continues_after_a_restart() {
     let dir = Dir::new();
     let state = dir.file("state");
     let vars = [("STATE_DIR", state.as_str()), ("LIVENESS_FAIL_AFTER_TIME", "2s")];
@@ -293,7 +293,7 @@ fn a_damaged_state_is_reported_and_stops_nothing() {
 }
 
 #[test]
-fn what_a_plan_change_says_is_in_the_log() {
+fn plan_changes_are_logged() {
     let dir = Dir::new();
     dir.publish(&[("plan.yaml", "")]);
     let mut service = Process::start(&[("FAULTS_FILE", &dir.file("plan.yaml"))]);

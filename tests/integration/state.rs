@@ -65,7 +65,7 @@ fn wait_for(mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn counts_origins_and_time_go_on_over_ten_starts() {
+fn counts_origins_and_time_continue_over_ten_starts() {
     let path = directory("ten_starts");
     // The wall clock is an argument of a start, so that the clock's whole course is exact.
     let mut now = Timestamp(Duration::from_secs(1_800_000_000));
@@ -141,7 +141,7 @@ fn a_full_disk_is_reported_keeps_the_last_state_and_is_used_again_once_there_is_
 /// What runs until it is killed: saves as often as it can, and tells each save that is done.
 #[test]
 #[ignore = "runs within another test"]
-fn saves_until_it_is_killed() {
+fn the_child_saves_until_it_is_killed() {
     let (mut dir, remembered) = start(Path::new(&std::env::var_os("DIRECTORY").unwrap()));
     println!("\nstart {} {}", remembered.starts, requests(&remembered.counts));
     let mut state = present(Duration::ZERO, requests(&remembered.counts));
@@ -155,13 +155,13 @@ fn saves_until_it_is_killed() {
 }
 
 #[test]
-fn nothing_saved_is_lost_by_ten_kills_in_the_middle_of_writes() {
+fn ten_kills_during_writes_lose_no_saved_state() {
     let path = directory("ten_kills");
     let temporary = path.join("state.json.tmp");
     let (mut saved, mut left) = (0, 0);
     for number in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "state::saves_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "state::the_child_saves_until_it_is_killed", "--ignored", "--nocapture"])
             .env("DIRECTORY", &path)
             .stdout(Stdio::piped())
             .spawn()
@@ -194,7 +194,7 @@ fn nothing_saved_is_lost_by_ten_kills_in_the_middle_of_writes() {
 }
 
 #[test]
-fn what_changes_is_saved_without_an_end() {
+fn changes_are_saved_without_a_shutdown() {
     let path = directory("without_end");
     let (dir, _) = start(&path);
     let served = Arc::new(AtomicU64::new(0));
@@ -230,7 +230,7 @@ fn a_saver_that_is_dropped_saves_a_last_time_and_ends() {
 }
 
 #[test]
-fn a_damaged_file_is_told_and_the_start_goes_on() {
+fn a_damaged_file_is_reported_and_the_service_starts() {
     let path = directory("damaged");
     for requests in [1, 2] {
         let (mut dir, _) = start(&path);
@@ -250,9 +250,9 @@ fn a_damaged_file_is_told_and_the_start_goes_on() {
 }
 
 #[test]
-fn a_directory_without_permission_is_told_and_used_once_it_may_be() {
+fn a_directory_without_permission_is_reported_and_used_once_permitted() {
     crate::unprivileged::run(
-        "state::a_directory_without_permission_is_told_and_used_once_it_may_be",
+        "state::a_directory_without_permission_is_reported_and_used_once_permitted",
         |path| {
             let allow = |mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
             let (mut dir, _) = start(path);
@@ -283,7 +283,7 @@ fn a_directory_without_permission_is_told_and_used_once_it_may_be() {
 }
 
 #[test]
-fn two_containers_over_one_directory_never_fail_for_good() {
+fn two_containers_with_one_directory_never_fail_for_good() {
     let path = directory("two");
     let savers: Vec<_> = (0..2)
         .map(|_| {

@@ -53,7 +53,7 @@ impl Process {
 }
 
 #[test]
-fn a_stop_lets_go_what_rules_hold_and_outlives_the_container() {
+fn a_stop_releases_what_rules_hold_and_outlives_the_container() {
     const PLAN: &str = "{faults: [{name: hang, target: liveness, mode: hang}, {name: late, target: readiness, delay: 1h}, {name: down, target: startup, mode: status}]}";
     let state = directory("kept").join("state");
     let vars = [("FAULTS", PLAN), ("STATE_DIR", state.to_str().unwrap())];
@@ -116,7 +116,7 @@ fn a_kill_right_after_the_answer_loses_neither_a_stop_nor_a_resume() {
 }
 
 #[test]
-fn a_stop_that_cannot_be_written_says_why_and_what_comes_back() {
+fn a_stop_that_cannot_be_saved_says_why_and_what_comes_back() {
     let state = directory("unwritable");
     let service = Process::start(&[("LIVENESS_FAILURE_RATE", "100"), ("STATE_DIR", state.to_str().unwrap())]);
     // Nothing can be written in its place.
@@ -160,7 +160,7 @@ fn wrong_plan() -> String {
 }
 
 #[test]
-fn a_refused_plan_of_250_kb_costs_little_over_the_api_a_file_an_annotation_and_at_the_start() {
+fn a_refused_plan_of_250_kb_costs_little_from_every_source() {
     let idle = Process::start(&[]).peak();
     let plan = wrong_plan();
     let small = |service: &Process, how: &str| {
@@ -213,7 +213,7 @@ fn a_token_file_that_is_missing_or_a_pipe_ends_the_start() {
 }
 
 #[test]
-fn a_fifo_at_the_temporary_name_of_the_state_holds_up_neither_start_nor_end() {
+fn a_fifo_at_the_temporary_name_of_the_state_blocks_neither_start_nor_exit() {
     let dir = directory("fifo");
     let temporary = dir.join("state.json.tmp");
     let put = || mknodat(CWD, &temporary, FileType::Fifo, Mode::RWXU, 0);
@@ -232,7 +232,7 @@ fn cpu_time(id: u32) -> Option<Duration> {
 }
 
 #[test]
-fn kills_right_at_the_start_lose_no_state_and_no_start_that_has_run_for_milliseconds() {
+fn kills_during_startup_lose_no_state_and_no_start_older_than_milliseconds() {
     /// Until then a start has to be counted: a debug build takes a third of it.
     const BOUND: Duration = Duration::from_millis(30);
     let dir = directory("kills");

@@ -32,7 +32,7 @@ async fn ended(service: &Service, result: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn bytes_go_both_ways_and_are_counted() {
+async fn bytes_pass_in_both_directions_and_are_counted() {
     let peer = Peer::echo().await;
     let (service, db) = in_front_of(peer.addr, "{seed: 7}").await;
     let sent = pattern(3 << 20);
@@ -55,7 +55,7 @@ async fn bytes_go_both_ways_and_are_counted() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_first_is_heard_and_half_a_close_leaves_the_other_half() {
+async fn a_server_may_speak_first_and_a_half_close_keeps_the_other_direction_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (service, db) = in_front_of(listener.local_addr().unwrap(), "{seed: 7}").await;
     let mut client = TcpStream::connect(db).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_proxy_moves_to_another_upstream_keeps_its_protocol_and_drains_when_it
 }
 
 #[tokio::test]
-async fn many_idle_connections_hold_no_buffers_and_those_of_slow_readers_are_in_the_budget() {
+async fn idle_connections_hold_no_buffers_and_buffers_of_slow_readers_are_in_the_budget() {
     let peer = Peer::greeting(b"hi").await;
     let (service, db) = in_front_of(peer.addr, "{seed: 7}").await;
     let mut clients = Vec::new();

@@ -32,7 +32,7 @@ async fn in_front_of(backend: &Backend, more: &[(&str, &str)]) -> Service {
 }
 
 #[tokio::test]
-async fn every_path_goes_to_the_application_and_ours_are_on_the_admin_listener() {
+async fn every_path_goes_to_the_application_and_own_paths_are_on_the_admin_listener() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     for path in
@@ -84,7 +84,7 @@ async fn a_header_makes_any_path_a_probe_and_is_not_forwarded() {
 }
 
 #[tokio::test]
-async fn rules_act_on_their_class_and_spare_the_application() {
+async fn rules_act_on_their_class_without_reaching_the_application() {
     let backend = Backend::answering(OK).await;
     let plan = "{faults: [{name: down, target: traffic, client: other, mode: status, status: 503}]}";
     let service = in_front_of(&backend, &[("FAULTS", plan)]).await;
@@ -95,7 +95,7 @@ async fn rules_act_on_their_class_and_spare_the_application() {
 }
 
 #[tokio::test]
-async fn unprefixed_variables_leave_the_traffic_alone() {
+async fn unprefixed_variables_do_not_act_on_traffic() {
     let backend = Backend::answering(OK).await;
     let vars = [("FAILURE_RATE", "100"), ("FAIL_DEPENDENCY", "true")];
     let service = in_front_of(&backend, &vars).await;
@@ -117,7 +117,7 @@ async fn any_path_may_be_a_probe_of_the_application() {
 }
 
 #[tokio::test]
-async fn probes_of_the_kubelet_that_come_as_traffic_are_told() {
+async fn kubelet_probes_that_arrive_as_traffic_are_reported() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     let probe = |path: &str, fields: &str| {

@@ -100,7 +100,7 @@ async fn each_partition_is_a_failure_for_the_kubelet_and_a_timeout_or_a_refusal_
 }
 
 #[tokio::test]
-async fn a_cut_of_other_clients_is_a_success_for_the_kubelet() {
+async fn a_partition_of_other_clients_is_a_success_for_the_kubelet() {
     let service =
         Service::start(&[("FAULTS", "{faults: [{name: cut, target: listener, client: other, mode: drop}]}")])
             .await;

@@ -95,7 +95,7 @@ fn a_deployment_is_listed_and_watched_until_it_is_available() {
 }
 
 #[test]
-fn everything_named_has_to_be_ready_addresses_too() {
+fn all_arguments_must_be_ready_including_addresses() {
     let address = scripted::Server::new(&[(scripted::OK, Fin)]);
     let server =
         ApiServer::new(|request: &Request| match (request.is_watch(), request.path.contains("/pods")) {
@@ -119,7 +119,7 @@ fn everything_named_has_to_be_ready_addresses_too() {
 }
 
 #[test]
-fn what_is_not_there_is_waited_for_and_said_once() {
+fn a_missing_object_is_waited_for_and_reported_once() {
     let server = ApiServer::new(|request: &Request| match request.is_watch() {
         false => list("1", &[]),
         true => Answer::WatchLater(Duration::from_millis(1500), event("ADDED", &deployment(2, true))),
@@ -130,7 +130,7 @@ fn what_is_not_there_is_waited_for_and_said_once() {
 }
 
 #[test]
-fn a_job_that_has_failed_ends_it_at_once_with_code_2() {
+fn a_failed_job_ends_the_wait_at_once_with_code_2() {
     let failed = json!({"metadata": {"name": "migrate"}, "status": {"conditions":
         [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]}});
     let server =
@@ -195,7 +195,7 @@ fn services_by_selector_need_endpoints_each() {
 }
 
 #[test]
-fn a_selector_needs_all_its_objects_over_pages_and_one_at_least() {
+fn a_selector_needs_all_objects_of_all_pages_and_at_least_one() {
     let server = ApiServer::new(|request: &Request| {
         assert!(request.path.contains("labelSelector=app%3Dx"), "{}", request.path);
         match (request.is_watch(), request.path.contains("continue=next%2F2")) {
@@ -218,7 +218,7 @@ fn a_selector_needs_all_its_objects_over_pages_and_one_at_least() {
 }
 
 #[test]
-fn a_kind_of_others_is_found_by_asking_the_api() {
+fn a_custom_kind_is_looked_up_in_the_api() {
     let server = ApiServer::new(|request: &Request| {
         let resource = json!({"name": "widgets", "singularName": "widget", "kind": "Widget", "namespaced": true, "shortNames": ["wd"]});
         match request.path.split('?').next().unwrap() {
@@ -302,7 +302,7 @@ fn over_tls_the_token_is_read_again_and_the_certificate_is_verified() {
 }
 
 #[test]
-fn json_has_what_is_missing_and_why() {
+fn json_output_has_what_is_missing_and_why() {
     let server = ApiServer::new(|request: &Request| match request.is_watch() {
         false => list("1", &[deployment(1, false)]),
         true => Answer::Watch(Vec::new()),
@@ -318,7 +318,7 @@ fn json_has_what_is_missing_and_why() {
 }
 
 #[test]
-fn without_a_pod_or_a_server_it_says_what_to_do() {
+fn without_a_pod_or_a_server_the_error_says_what_to_do() {
     let ran = command(&["deployment/postgres"]);
     assert_eq!(ran.code, 78);
     assert!(ran.err.contains("run `kubectl proxy` and add --server http://127.0.0.1:8001"), "{}", ran.err);

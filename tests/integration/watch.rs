@@ -107,7 +107,7 @@ impl Volume {
 }
 
 #[test]
-fn each_update_of_a_config_map_is_told_and_none_shows_a_missing_file() {
+fn each_update_of_a_config_map_is_reported_and_none_as_a_missing_file() {
     let mut volume = Volume::new(directory("config_map"));
     volume.update(Some(b"faults: []"));
     let watched = Watched::new(&volume.file());
@@ -122,7 +122,7 @@ fn each_update_of_a_config_map_is_told_and_none_shows_a_missing_file() {
 }
 
 #[test]
-fn updates_faster_than_the_looks_end_in_the_last_one_without_a_missing_file() {
+fn rapid_updates_end_with_the_last_one_and_no_missing_file() {
     let mut volume = Volume::new(directory("config_map_fast"));
     volume.update(Some(b"first"));
     let watched = Watched::new(&volume.file());
@@ -160,7 +160,7 @@ fn a_config_map_may_come_later_break_heal_lose_its_key_and_get_it_back() {
 }
 
 #[test]
-fn several_files_are_told_apart() {
+fn several_files_are_reported_separately() {
     let path = directory("several");
     let files = [path.join("a"), path.join("b")];
     let (sender, told) = mpsc::channel();
@@ -176,7 +176,7 @@ fn several_files_are_told_apart() {
 }
 
 #[test]
-fn a_file_written_in_place_replaced_or_deleted_is_told() {
+fn a_file_written_in_place_replaced_or_deleted_is_reported() {
     let path = directory("plain");
     let file = path.join(NAME);
     fs::write(&file, "one").unwrap();
@@ -202,7 +202,7 @@ fn a_file_written_in_place_replaced_or_deleted_is_told() {
 }
 
 #[test]
-fn a_file_written_in_pieces_ends_in_the_whole_of_it() {
+fn a_file_written_in_pieces_is_finally_read_completely() {
     use std::io::Write as _;
     let file = directory("pieces").join(NAME);
     let watched = Watched::new(&file);
@@ -225,7 +225,7 @@ fn a_file_written_in_pieces_ends_in_the_whole_of_it() {
 }
 
 #[test]
-fn of_two_writes_at_once_the_second_is_told() {
+fn the_second_of_two_quick_writes_is_reported() {
     let file = directory("twice").join(NAME);
     fs::write(&file, "first 000").unwrap();
     let watched = Watched::new(&file);
@@ -238,7 +238,7 @@ fn of_two_writes_at_once_the_second_is_told() {
 }
 
 #[test]
-fn a_refresh_tells_what_has_not_changed() {
+fn a_refresh_also_reports_unchanged_files() {
     let file = directory("refresh").join(NAME);
     fs::write(&file, "plan").unwrap();
     let watched = Watched::new(&file);
@@ -258,8 +258,11 @@ fn the_thread_ends_with_the_handle() {
 }
 
 #[test]
-fn a_file_without_permission_is_told_and_heals() {
-    crate::unprivileged::run("watch::a_file_without_permission_is_told_and_heals", lose_and_get_permission);
+fn a_file_without_permission_is_reported_and_read_once_permitted() {
+    crate::unprivileged::run(
+        "watch::a_file_without_permission_is_reported_and_read_once_permitted",
+        lose_and_get_permission,
+    );
 }
 
 fn lose_and_get_permission(path: &Path) {
@@ -278,7 +281,7 @@ fn lose_and_get_permission(path: &Path) {
 }
 
 #[test]
-fn a_change_is_told_within_100_milliseconds() {
+fn a_change_is_reported_within_100_milliseconds() {
     let mut volume = Volume::new(directory("latency"));
     volume.update(Some(b"first"));
     let watched = Watched::new(&volume.file());

@@ -233,7 +233,7 @@ async fn the_service_ends_within_a_second_in_each_mode() {
 
 /// Exit codes are those of curl(1).
 #[tokio::test]
-async fn curl_says_what_went_wrong() {
+async fn curl_reports_each_mode_with_its_exit_code() {
     if !tools::are_there(&["curl"]) {
         return;
     }
@@ -271,7 +271,7 @@ async fn leave_within_the_body(service: &Service, most: usize) {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_body_has_had_its_head() {
+async fn a_client_that_leaves_within_a_body_counts_as_answered() {
     for mode in ["truncate", "body-hang", "body-reset", "malformed"] {
         let service = service(&format!("mode: {mode}, status: 200, body: 64MiB")).await;
         leave_within_the_body(&service, 10_000).await;
@@ -283,7 +283,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_body_has_had_its_head() {
 }
 
 #[tokio::test]
-async fn a_client_that_half_closes_gets_what_is_answered_at_once() {
+async fn a_client_that_half_closes_gets_an_answer_that_is_ready_at_once() {
     let service = Service::start(&[]).await;
     for (requests, answers) in [(1, 1), (5, 5)] {
         let mut stream = TcpStream::connect(service.probe).await.unwrap();
@@ -297,7 +297,7 @@ async fn a_client_that_half_closes_gets_what_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_ends_its_side_while_its_request_waits_is_gone() {
+async fn a_client_that_half_closes_while_its_request_waits_counts_as_gone() {
     for requests in [1, 3] {
         let service = service("delay: 60s").await;
         let mut stream = TcpStream::connect(service.probe).await.unwrap();

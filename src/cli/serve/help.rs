@@ -11,7 +11,7 @@ Serve probes with the faults of the environment.
 
 Usage: kube-probesim [serve] [OPTIONS]
 
-OPTIONS (they win over the environment)
+OPTIONS (they override the environment)
 "
     .to_owned();
     for (flag, variable, value) in FLAGS {

@@ -403,7 +403,7 @@ pub(super) const DROP: ModeInfo = ModeInfo {
 pub(super) const CUT_DROP: ModeInfo = ModeInfo {
     name: "drop",
     acts_on: ActsOn::Listener(Cut::Drop),
-    client: "new connections time out; open ones fall silent, and go on once it heals",
+    client: "new connections time out; open ones freeze, and continue when it heals",
     curl: "28",
     kubelet: "failure, after the timeout",
     ..NO_ANSWER
@@ -437,7 +437,7 @@ pub(super) const TLS_HANG: ModeInfo = ModeInfo {
 pub(super) const TLS_CLOSE: ModeInfo = ModeInfo {
     name: "tls-close",
     acts_on: ActsOn::Handshake(HandshakeFault::Close),
-    client: "FIN in place of the handshake",
+    client: "FIN instead of the handshake",
     curl: "35",
     ..NO_ANSWER
 };
@@ -454,7 +454,7 @@ pub(super) const TLS_ALERT: ModeInfo = ModeInfo {
 pub(super) const TLS_EXPIRED: ModeInfo = ModeInfo {
     name: "tls-expired",
     acts_on: ActsOn::Handshake(HandshakeFault::Expired),
-    client: "a certificate that has expired yesterday",
+    client: "a certificate that expired yesterday",
     ..WRONG_CERTIFICATE
 };
 
@@ -468,7 +468,7 @@ pub(super) const TLS_WRONG_NAME: ModeInfo = ModeInfo {
 pub(super) const TLS_UNTRUSTED: ModeInfo = ModeInfo {
     name: "tls-untrusted",
     acts_on: ActsOn::Handshake(HandshakeFault::Untrusted),
-    client: "a certificate of an authority that nobody knows",
+    client: "a certificate of an unknown authority",
     ..WRONG_CERTIFICATE
 };
 

@@ -109,7 +109,7 @@ pub(super) const ABORT: ProcessModeInfo = ProcessModeInfo {
     name: "abort",
     fields: &[],
     required: &[],
-    does: "the process ends at once by SIGABRT, with exit code 134 as PID 1, too",
+    does: "the process ends at once by SIGABRT, with exit code 134 even as PID 1",
     end: NOTHING,
     make: |_| Some(ProcessMode::Abort),
 };
@@ -118,7 +118,7 @@ pub(super) const MEMORY: ProcessModeInfo = ProcessModeInfo {
     name: "memory",
     fields: &[ProcessField::Size, ProcessField::Ramp, ProcessField::AllowNodePressure],
     required: &[ProcessField::Size],
-    does: "`size` of memory is written and held, bytes or percent of the container's limit; over `ramp`, it grows evenly",
+    does: "`size` of memory, bytes or percent of the container's limit, is written and held; with `ramp`, it grows linearly",
     end: "the memory is given back to the system",
     make: |parts| Some(ProcessMode::Memory(parts.size?)),
 };
@@ -127,7 +127,7 @@ pub(super) const CPU: ProcessModeInfo = ProcessModeInfo {
     name: "cpu",
     fields: &[ProcessField::Cores, ProcessField::AllowNodePressure],
     required: &[ProcessField::Cores],
-    does: "threads of their own burn `cores` cores' worth of CPU time",
+    does: "separate threads burn `cores` cores' worth of CPU time",
     end: "the threads end",
     make: |parts| Some(ProcessMode::Cpu(parts.cores?)),
 };
@@ -137,7 +137,7 @@ pub(super) const IGNORE_TERM: ProcessModeInfo = ProcessModeInfo {
     fields: &[],
     required: &[],
     does: "SIGTERM does nothing; SIGINT still ends the process",
-    end: "a SIGTERM that came meanwhile is acted on",
+    end: "a SIGTERM received meanwhile takes effect",
     make: |_| Some(ProcessMode::IgnoreTerm),
 };
 
@@ -145,8 +145,8 @@ pub(super) const SLOW_TERM: ProcessModeInfo = ProcessModeInfo {
     name: "slow-term",
     fields: &[ProcessField::Delay],
     required: &[ProcessField::Delay],
-    does: "after SIGTERM the process goes on serving, not ready, for `delay`; then it ends as after SIGTERM",
-    end: "a SIGTERM that waits is acted on",
+    does: "after SIGTERM the process keeps serving for `delay` without being ready, then shuts down as usual",
+    end: "a pending SIGTERM takes effect",
     make: |parts| Some(ProcessMode::SlowTerm(parts.delay?)),
 };
 
@@ -154,7 +154,7 @@ pub(super) const FDS: ProcessModeInfo = ProcessModeInfo {
     name: "fds",
     fields: &[],
     required: &[],
-    does: "all file descriptors are in use, but those kept for the admin listener: no new connection is accepted",
+    does: "all file descriptors are in use, except those reserved for the admin listener: no new connection is accepted",
     end: "they are closed",
     make: |_| Some(ProcessMode::Fds),
 };

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_token_is_needed_by_everybody_and_may_change_in_its_file() {
+async fn every_caller_needs_the_token_and_it_can_change_in_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, "first\n").unwrap();
@@ -52,7 +52,7 @@ fn own_address() -> Option<IpAddr> {
 }
 
 #[tokio::test]
-async fn without_a_token_only_loopback_is_answered_under_a_name_that_leads_there() {
+async fn without_a_token_only_loopback_callers_with_a_loopback_host_are_answered() {
     let service = Service::start(&[("ADMIN_ADDRESS", ":0")]).await;
     let ask = |addr: SocketAddr, host: &str, more: &str| {
         exchange(addr, format!("GET /v1/state HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n"))
@@ -113,7 +113,7 @@ async fn without_a_token_only_loopback_is_answered_under_a_name_that_leads_there
 }
 
 #[tokio::test]
-async fn without_loopback_and_without_a_token_nobody_steers() {
+async fn without_loopback_and_without_a_token_every_change_is_refused() {
     let service = Service::start(&[("ADMIN_LOOPBACK", "false")]).await;
     let (status, problem) = service.ask("GET", "/v1/state", Value::Null).await;
     assert_eq!(status, 403);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_thousand_listeners_that_never_read_leave_the_metrics_in_reach() {
+async fn a_thousand_event_streams_that_never_read_leave_the_metrics_reachable() {
     let service = Service::start(&[("FAILURE_RATE", "100")]).await;
     let mut listeners = Vec::new();
     for _ in 0..1_000 {
@@ -52,7 +52,7 @@ async fn read_until(stream: &mut TcpStream, wanted: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn events_tell_of_changes_windows_and_injections_as_they_happen() {
+async fn events_report_changes_windows_and_injections_as_they_happen() {
     let service = Service::start(&[]).await;
     let mut stream = stream_of(&service, "").await.unwrap();
     let rule = json!({"target": "liveness", "mode": "status", "when": {"after": "200ms", "for": "200ms"}});

@@ -45,14 +45,14 @@ fn bursts_have_the_mean_run_asked_for_and_leave_the_rate_unchanged() {
 }
 
 #[test]
-fn the_shortest_burst_is_independence() {
+fn the_shortest_burst_equals_independent_draws() {
     // At 1/(1 − r) the chain forgets each state at once, so the deviation is that of independent draws.
     let independent = (1e6_f64 * 0.2 * 0.8).sqrt();
     assert!((chain_deviation(0.2, 1.25, MILLION) - independent).abs() < 1e-6);
 }
 
 #[test]
-fn bursts_have_their_rate_from_the_first_request_on() {
+fn bursts_reach_their_rate_from_the_first_request() {
     const SEEDS: u64 = 50_000;
     let plans = (0..SEEDS).map(|seed| ActivePlan::new(plan([bursts(20.0, 50.0)]), Seed(seed), true));
     let mut hits = [0; 3];
@@ -67,7 +67,7 @@ fn bursts_have_their_rate_from_the_first_request_on() {
 }
 
 #[test]
-fn bursts_do_not_depend_on_what_was_asked_before() {
+fn bursts_do_not_depend_on_earlier_requests() {
     let plan = ActivePlan::new(plan([bursts(30.0, 20.0)]), Seed(5), true);
     let forwards: Vec<bool> = (1..=10_000).map(|n| fires(&plan, &probe(n, s(0)))).collect();
     let mut backwards: Vec<bool> = (1..=10_000).rev().map(|n| fires(&plan, &probe(n, s(0)))).collect();

@@ -23,7 +23,7 @@ fn the_first_rule_with_a_mode_decides() {
 }
 
 #[test]
-fn a_rule_that_does_not_fire_leaves_the_next_its_turn() {
+fn the_next_rule_may_act_if_the_first_does_not_fire() {
     let plan = active([failure("never").rate(0.0).delay(fixed(10)), failure("always")]);
     let (decision, causes) = explain(&plan, &probe(1, s(0)));
     assert_eq!((decision.delay, decision.verdict), (Duration::ZERO, Verdict::Inject(1)));
@@ -60,7 +60,7 @@ fn delays_without_end_add_up_without_overflow() {
 }
 
 #[test]
-fn a_rule_acts_on_its_targets_alone() {
+fn a_rule_acts_only_on_its_targets() {
     let plan = active([failure("two").on(&[Target::Startup, Target::Traffic])]);
     for target in Target::ALL {
         let (decision, causes) = explain(&plan, &RequestInfo { target: target.into(), ..probe(1, s(0)) });
@@ -71,7 +71,7 @@ fn a_rule_acts_on_its_targets_alone() {
 }
 
 #[test]
-fn a_rule_acts_on_its_client_class_alone() {
+fn a_rule_acts_only_on_its_client_class() {
     let kubelet = failure("kubelet").client(Client::Kubelet);
     let other = fault("other", Mode::Hang).client(Client::Other);
     let plan = active([kubelet, other]);
@@ -101,7 +101,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_rule_that_does_not_fire_might_as_well_not_be_there(
+    fn a_rule_that_does_not_fire_changes_nothing(
         drafts in drafts(), seed in any::<u64>(), number in 1..u64::MAX
     ) {
         let decide = |drafts: Vec<Draft>| {

@@ -63,7 +63,7 @@ fn normal_delays_match_their_quantiles() {
 }
 
 #[test]
-fn what_a_normal_draw_has_below_zero_is_no_delay() {
+fn negative_normal_draws_are_no_delay() {
     let draws = draws(Delay::normal(ms(10), ms(10)).unwrap(), 100.0);
     // The share of a normal distribution more than one deviation below its mean.
     let none = draws.iter().filter(|delay| delay.is_zero()).count() as u64;

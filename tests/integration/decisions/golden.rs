@@ -121,7 +121,7 @@ fn golden_decisions_are_those_of_the_file() {
 }
 
 #[test]
-fn golden_decisions_have_each_rule_of_the_plan_fire() {
+fn every_rule_fires_in_the_golden_decisions() {
     let plan = golden_plan();
     let mut fired = vec![false; plan.len()];
     for number in 1..=DECISIONS {

@@ -76,7 +76,7 @@ fn neighbouring_seeds_and_replicas_are_uncorrelated() {
 }
 
 #[test]
-fn a_correlation_would_be_seen() {
+fn the_correlation_test_detects_a_correlation() {
     // One request in 200 copied from the other series is a correlation of 0.005, five standard deviations.
     let plan = active([everywhere(50.0)]);
     let copied = hits(&plan, Target::Liveness, Client::Kubelet)

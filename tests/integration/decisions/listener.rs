@@ -8,14 +8,14 @@ const NEAR: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 
 const FAR: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 0, 1));
 
 #[test]
-fn without_partition_the_link_is_whole() {
+fn without_a_partition_nobody_is_cut_off() {
     let plan = active([failure("fails")]);
     assert_eq!(plan.link(ListenerId::Probe, s(0)), Link::default());
     assert_eq!(plan.cut(ListenerId::Probe, s(0), NEAR, Some(Client::Kubelet)), None);
 }
 
 #[test]
-fn a_partition_cuts_everybody_in_its_window_alone() {
+fn a_partition_cuts_everybody_only_in_its_window() {
     let plan = active([failure("fails"), partition("cut", Cut::Refuse).window(10, 5, 0)]);
     for (elapsed, open) in [(9, false), (10, true), (14, true), (15, false)] {
         let cut = open.then_some(LinkCut { rule: 1, cut: Cut::Refuse });
@@ -29,7 +29,7 @@ fn a_partition_cuts_everybody_in_its_window_alone() {
 }
 
 #[test]
-fn a_partition_is_no_rule_for_requests() {
+fn a_partition_does_not_act_on_requests() {
     let plan = active([partition("cut", Cut::Drop)]);
     assert!(explain(&plan, &probe(1, s(0))).1.is_empty());
 }
@@ -65,7 +65,7 @@ fn a_cut_of_a_client_class_waits_until_it_is_known() {
 }
 
 #[test]
-fn some_are_cut_by_one_rule_and_the_rest_by_the_next() {
+fn the_second_partition_cuts_those_whom_the_first_spares() {
     let plan = active([
         partition("near", Cut::Reset).from(&["10.0.0.0/8"]),
         partition("all", Cut::Drop).window(10, 0, 0),

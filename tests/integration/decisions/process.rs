@@ -38,7 +38,7 @@ fn open(plan: &ActivePlan, end: u64) -> Vec<u64> {
 }
 
 #[test]
-fn windows_count_from_each_start_of_the_process_even_where_the_clock_goes_on() {
+fn windows_count_from_each_start_of_the_process_even_with_a_kept_clock() {
     let trigger = Trigger { time: Some(window(10, Some(5), Some(20))), ..Trigger::ALWAYS };
     let first = plan(trigger, ProcessMode::Fds);
     assert_eq!(open(&first, 40), [10, 11, 12, 13, 14, 30, 31, 32, 33, 34]);
@@ -80,7 +80,7 @@ fn a_rate_is_drawn_once_for_each_start() {
 }
 
 #[test]
-fn the_first_starts_fail_and_the_next_does_not() {
+fn the_first_starts_fail_and_the_next_succeeds() {
     let starts = Some(RequestWindow::new(0, Some(2), None).unwrap());
     let plan = plan(Trigger { starts, ..Trigger::ALWAYS }, ProcessMode::Exit(1));
     let acts =

@@ -62,7 +62,7 @@ fn half_way_up_the_ramp_the_rate_is_half() {
 }
 
 #[test]
-fn the_share_that_is_shown_is_the_one_meant() {
+fn the_reported_share_is_the_configured_one() {
     let ramp = failure("ramp").rate(60.0).window(60, 200, 1_000).ramp(s(120));
     let plan = ActivePlan::new(plan([ramp, failure("rate").rate(20.0)]), Seed(3), true);
     for (elapsed, expected) in [(59, None), (60, Some(0.0)), (120, Some(0.3)), (200, Some(0.6)), (260, None)]
@@ -82,7 +82,7 @@ fn without_a_window_the_ramp_rises_from_the_origin() {
 }
 
 #[test]
-fn a_request_that_is_hit_low_on_the_ramp_is_hit_higher_up() {
+fn a_request_that_fails_early_on_the_ramp_also_fails_later() {
     let plan = ActivePlan::new(plan([failure("ramp").rate(80.0).burst(20.0).ramp(s(100))]), Seed(3), true);
     for number in 1..2_000 {
         let first = (0..=100).find(|t| fires(&plan, &probe(number, s(*t)))).unwrap_or(101);

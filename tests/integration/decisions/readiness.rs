@@ -29,7 +29,7 @@ fn readiness_fails_with_its_dependency_at_once() {
 }
 
 #[test]
-fn no_other_target_asks_the_dependency() {
+fn only_readiness_checks_the_dependency() {
     let plan = active([failure("broken").on(DEPENDENCY)]);
     for target in [Target::Liveness, Target::Startup, Target::Traffic] {
         let (decision, causes) = explain(&plan, &RequestInfo { target: target.into(), ..probe(1, s(0)) });
@@ -38,7 +38,7 @@ fn no_other_target_asks_the_dependency() {
 }
 
 #[test]
-fn readiness_can_leave_its_dependency_out() {
+fn readiness_can_ignore_its_dependency() {
     let alone = ActivePlan::new(plan([failure("broken").on(DEPENDENCY)]), Seed(42), false);
     let (decision, causes) = explain(&alone, &readiness(1));
     assert!(decision.verdict == Verdict::Pass && causes.is_empty());
@@ -48,13 +48,13 @@ fn readiness_can_leave_its_dependency_out() {
 }
 
 #[test]
-fn a_dependency_that_is_slow_alone_does_not_touch_readiness() {
+fn a_dependency_that_is_only_slow_does_not_fail_readiness() {
     let (decision, causes) = explain(&active([wait("slow", fixed(50)).on(DEPENDENCY)]), &readiness(1));
     assert!(decision.delay.is_zero() && decision.verdict == Verdict::Pass && causes.is_empty());
 }
 
 #[test]
-fn every_mode_but_a_whole_good_answer_fails_readiness() {
+fn every_mode_without_a_complete_successful_answer_fails_readiness() {
     let partial = |status| Partial { status: Some(status), body: 16 };
     for (mode, fails) in [
         (Mode::Status(200), false),
@@ -107,7 +107,7 @@ fn a_dependency_that_answers_well_by_an_earlier_rule_does_not_fail_readiness() {
 }
 
 #[test]
-fn a_rule_for_both_acts_once_as_readiness_own() {
+fn a_rule_for_both_acts_once_as_a_rule_of_readiness() {
     let both = failure("both").on(&[Target::Readiness, Target::Dependency]).rate(50.0).delay(fixed(50));
     let alone = active([both.clone().on(&[Target::Readiness])]);
     let plan = active([both]);
@@ -122,7 +122,7 @@ fn a_rule_for_both_acts_once_as_readiness_own() {
 }
 
 #[test]
-fn the_first_rule_decides_whosever_it_is() {
+fn the_first_rule_decides_whether_it_is_for_readiness_or_its_dependency() {
     let own = || failure("own").on(&[Target::Readiness]).delay(fixed(50));
     let broken = || failure("broken").on(DEPENDENCY);
     let (decision, causes) = explain(&active([own(), broken()]), &readiness(1));

@@ -83,7 +83,7 @@ fn a_rule_acts_in_the_replicas_it_names_and_has_no_window_in_others() {
 }
 
 #[test]
-fn a_stagger_shifts_each_replica_by_a_share_of_its_own() {
+fn a_stagger_shifts_each_replica_by_its_own_share() {
     let mut starts = BTreeSet::new();
     for i in 0..100 {
         let draft = failure("late").window(10, 5, 0).with(|trigger| trigger.stagger = Some(s(60)));
@@ -113,7 +113,7 @@ fn a_window_in_starts_counts_from_the_start_in_which_the_rule_appeared() {
 }
 
 #[test]
-fn each_start_but_the_first_has_a_seed_of_its_own() {
+fn each_start_after_the_first_has_its_own_seed() {
     let seeds: BTreeSet<u64> = (0..100).map(|start| Seed(42).for_start(start).0).collect();
     assert_eq!((seeds.len(), Seed(42).for_start(1)), (99, Seed(42)));
 }
@@ -156,7 +156,7 @@ fn time_before_a_rule_appeared_is_not_counted_as_open() {
 
 proptest! {
     #[test]
-    fn what_is_announced_is_what_comes(
+    fn announced_window_changes_happen_at_their_time(
         after in 0..20_u64, length in 0..20_u64, more in 1..20_u64, repeats: bool,
         start in prop::option::of(0..60_u64), lasts in prop::option::of(1..60_u64), began in 0..60_u64,
     ) {

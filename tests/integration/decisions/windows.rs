@@ -57,7 +57,7 @@ fn requests_are_counted_by_target_and_class_from_the_origin_on() {
 }
 
 #[test]
-fn an_unchanged_rule_keeps_its_origin_and_others_begin_anew() {
+fn unchanged_rules_keep_their_origin_and_others_restart() {
     let kept = || failure("kept").window(60, 20, 0);
     let changed = |length| failure("changed").window(60, length, 0);
     let before = active([kept(), changed(20), failure("renamed").window(60, 20, 0)]);

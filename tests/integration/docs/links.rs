@@ -68,6 +68,27 @@ fn each_relative_link_leads_to_a_file_and_each_anchor_to_a_heading() {
     assert!(checked > 60, "only {checked} links were found");
 }
 
+/// `[`listener/accept.rs`](../src/listener/accept.rs)`: the text of a link names the file that it leads to.
+#[test]
+fn the_text_of_a_link_to_a_source_file_is_the_end_of_its_path() {
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for page in docs() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("[`").skip(1) {
+            let Some((named, rest)) = link.split_once("`](") else { continue };
+            let to = rest.split(')').next().unwrap();
+            if Path::new(named).extension().is_some_and(|extension| extension == "rs") {
+                checked += 1;
+                if !to.ends_with(named) {
+                    wrong.push(format!("{}: {named} leads to {to}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 20, "only {checked} links were found");
+}
+
 /// Commands and prose name files, too: `kubectl apply -k manifests/base`.
 #[test]
 fn each_path_of_the_repository_that_a_page_names_exists() {

@@ -14,7 +14,7 @@ async fn none(service: &Service, target: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn close_and_reset_end_one_stream_and_no_other() {
+async fn close_and_reset_end_only_their_stream() {
     for (mode, reason) in [("close", Reason::CANCEL), ("reset", Reason::INTERNAL_ERROR)] {
         let service = service(&format!("mode: {mode}")).await;
         let mut client = Client::connect(&service).await;
@@ -182,7 +182,7 @@ async fn a_partition_of_one_class_of_clients_ends_the_connection_at_its_first_re
 }
 
 #[tokio::test]
-async fn a_partition_freezes_streams_and_lets_them_go_on_once_it_heals() {
+async fn a_partition_freezes_streams_until_it_heals() {
     let plan = "{faults: [{name: cut, target: listener, mode: drop, when: {after: 1s, for: 1500ms}}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
     let mut client = Client::connect(&service).await;
@@ -196,7 +196,7 @@ async fn a_partition_freezes_streams_and_lets_them_go_on_once_it_heals() {
 
 /// Modes with a body of their own strike that one.
 #[tokio::test]
-async fn body_modes_strike_a_given_text() {
+async fn body_modes_break_off_the_text_of_the_rule() {
     let text = "body_text: \"0123456789\"";
     for (fields, bytes, reason) in [
         ("mode: truncate, status: 200, body: 4", 4, None),

@@ -106,7 +106,7 @@ fn done(respond: &mut SendResponse<Bytes>) {
 }
 
 #[tokio::test]
-async fn a_call_with_bodies_and_trailers_goes_through_both_ways() {
+async fn a_call_with_bodies_and_trailers_passes_in_both_directions() {
     let application = Application::answering(echo).await;
     let service = application.service().await;
     let mut client = Client::connect(&service).await;
@@ -132,7 +132,7 @@ async fn a_call_with_bodies_and_trailers_goes_through_both_ways() {
 }
 
 #[tokio::test]
-async fn clients_of_http_1_stand_before_it_too() {
+async fn clients_of_http_1_can_call_it() {
     let application = Application::answering(echo).await;
     let service = application.service().await;
     let request = "POST /a?b=c HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nTrailer: X-End\r\n\
@@ -211,7 +211,7 @@ async fn a_reset_of_the_application_reaches_the_client_with_its_code() {
 }
 
 #[tokio::test]
-async fn what_a_client_cancels_is_cancelled_at_the_application() {
+async fn a_request_cancelled_by_the_client_is_cancelled_at_the_application() {
     let (sender, mut resets) = mpsc::unbounded_channel();
     let application = Application::answering(move |_, mut respond| {
         let sender = sender.clone();
@@ -281,7 +281,7 @@ async fn leaving() -> (String, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_an_application_that_says_goodbye_has_not_begun_with_is_sent_once_more() {
+async fn requests_that_a_goaway_excludes_are_sent_once_more() {
     let (url, task) = leaving().await;
     let service = Service::start(&[("UPSTREAM", &url)]).await;
     let mut client = Client::connect(&service).await;
@@ -296,7 +296,7 @@ async fn what_an_application_that_says_goodbye_has_not_begun_with_is_sent_once_m
 }
 
 #[tokio::test]
-async fn a_body_cannot_be_sent_once_more_but_its_client_hears_that_it_may_send_it() {
+async fn a_refused_request_with_a_body_is_reset_so_that_its_client_may_retry() {
     let (url, task) = leaving().await;
     let service = Service::start(&[("UPSTREAM", &url)]).await;
     let mut client = Client::connect(&service).await;
@@ -313,7 +313,7 @@ async fn a_body_cannot_be_sent_once_more_but_its_client_hears_that_it_may_send_i
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_holds_up_no_other() {
+async fn a_client_that_reads_nothing_does_not_delay_others() {
     let application = Application::answering(|call, mut respond| async move {
         if call.uri().path() == "/small" {
             return done(&mut respond);
@@ -343,7 +343,7 @@ async fn a_client_that_reads_nothing_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn an_application_that_does_not_speak_it_is_a_clear_error() {
+async fn an_application_without_http_2_is_a_clear_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("h2c://{}", listener.local_addr().unwrap());
     let task = tokio::spawn(async move {

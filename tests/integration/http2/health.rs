@@ -130,7 +130,7 @@ async fn each_class_of_probes_is_a_service_and_other_names_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_failing_status_is_not_serving_and_counts_as_what_it_stands_for() {
+async fn a_failing_status_is_not_serving_and_counts_as_its_http_status() {
     let plan = "{faults: [{name: drill, target: [liveness, dependency], mode: status, status: 503, \
                  body_text: down, headers: {x-why: drill}}]}";
     let service = Service::start(&[("FAULTS", plan), ("READINESS_CHECKS_DEPENDENCY", "true")]).await;
@@ -150,7 +150,7 @@ async fn a_failing_status_is_not_serving_and_counts_as_what_it_stands_for() {
 }
 
 #[tokio::test]
-async fn a_kubelet_sees_each_mode_as_the_table_says() {
+async fn each_mode_has_the_result_of_the_table_for_a_kubelet() {
     for (fields, sees) in [
         ("mode: status, status: 503", "service unhealthy (responded with \"NOT_SERVING\")"),
         ("mode: status, status: 204", ""),
@@ -195,7 +195,7 @@ async fn corrupt_changes_the_message_and_delays_wait() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_call_of_the_service_is_refused_with_its_reason() {
+async fn a_request_that_is_not_a_call_of_the_service_is_refused_with_a_reason() {
     let service = Service::start(&[]).await;
     let mut client = Client::connect(&service).await;
     let long = [&[0, 0, 0, 0x20, 0][..], &[0x0a; 0x2000]].concat();
@@ -235,7 +235,7 @@ async fn a_request_that_is_no_call_of_the_service_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn the_time_that_a_client_gives_ends_its_call() {
+async fn a_call_ends_at_its_grpc_timeout() {
     let plan = "{faults: [{name: drill, target: startup, mode: hang}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
     let mut client = Client::connect(&service).await;
@@ -253,7 +253,7 @@ async fn the_time_that_a_client_gives_ends_its_call() {
 }
 
 #[tokio::test]
-async fn with_an_application_a_call_is_of_the_class_of_its_service_and_goes_through() {
+async fn with_an_application_a_call_has_the_class_of_its_service_and_is_forwarded() {
     for (name, target) in [("", "readiness"), ("startup", "startup"), ("orders", "traffic")] {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", backend.local_addr().unwrap());
@@ -280,7 +280,7 @@ async fn with_an_application_a_call_is_of_the_class_of_its_service_and_goes_thro
 }
 
 #[tokio::test]
-async fn an_application_that_answers_no_probes_leaves_the_calls_of_our_classes_to_us() {
+async fn with_upstream_probes_off_the_service_answers_calls_of_its_classes() {
     let plan = "{faults: [{name: drill, target: startup, mode: status}]}";
     let vars = [("UPSTREAM", "http://127.0.0.1:9"), ("UPSTREAM_PROBES", "false"), ("FAULTS", plan)];
     let service = Service::start(&vars).await;
@@ -291,7 +291,7 @@ async fn an_application_that_answers_no_probes_leaves_the_calls_of_our_classes_t
 }
 
 #[tokio::test]
-async fn list_has_all_services_with_what_they_are() {
+async fn list_returns_all_services_with_their_status() {
     let plan = "{faults: [{name: drill, target: readiness, mode: close}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
     let answer = Client::connect(&service).await.call("List", b"\0\0\0\0\0").await;

@@ -7,7 +7,7 @@ async fn hits(service: &Service, limit: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn an_unfinished_preface_frame_or_head_is_ended_by_the_head_time() {
+async fn an_unfinished_preface_frame_or_head_is_ended_by_the_head_timeout() {
     let service = Service::start(&[("HEAD_TIMEOUT", "1s"), ("IDLE_TIMEOUT", "60s")]).await;
     // HEADERS without END_HEADERS: the client owes a CONTINUATION.
     let open_block = [HELLO, b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat();
@@ -25,7 +25,7 @@ async fn an_unfinished_preface_frame_or_head_is_ended_by_the_head_time() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_stream_is_told_to_go_away_after_the_idle_time() {
+async fn a_connection_without_a_stream_gets_goaway_after_the_idle_timeout() {
     let service = Service::start(&[("IDLE_TIMEOUT", "1s")]).await;
     let mut client = Client::connect(&service).await;
     client.get("/healthz").await.unwrap();
@@ -37,7 +37,7 @@ async fn a_connection_without_a_stream_is_told_to_go_away_after_the_idle_time() 
 }
 
 #[tokio::test]
-async fn a_stream_that_takes_nothing_is_reset_and_its_connection_goes_on() {
+async fn a_stream_whose_client_reads_nothing_is_reset_and_its_connection_continues() {
     let plan = "{faults: [{name: drill, target: liveness, mode: drip, drip: 10ms, body: 100000}]}";
     let service = Service::start(&[("IDLE_TIMEOUT", "1s"), ("FAULTS", plan)]).await;
     let mut builder = h2::client::Builder::new();
@@ -88,7 +88,7 @@ async fn rapid_resets_end_the_connection_and_are_counted() {
 }
 
 #[tokio::test]
-async fn a_client_that_gives_up_on_its_requests_is_no_flood() {
+async fn a_client_that_cancels_slow_requests_is_not_a_flood() {
     let service = delayed("1h", &[]).await;
     let mut client = Client::connect(&service).await;
     for _ in 0..4 {
@@ -103,7 +103,7 @@ async fn a_client_that_gives_up_on_its_requests_is_no_flood() {
 }
 
 #[tokio::test]
-async fn no_more_than_a_hundred_streams_are_under_way() {
+async fn at_most_a_hundred_streams_are_open() {
     let service = delayed("1s", &[]).await;
     let mut client = Client::connect(&service).await;
     let mut waiting = Vec::new();
@@ -129,7 +129,7 @@ async fn flood(service: &Service, begin: &[u8], bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn continuations_to_no_end_are_a_flood() {
+async fn endless_continuation_frames_are_a_flood() {
     let service = Service::start(&[]).await;
     let begin = [HELLO, b"\0\0\x01\x01\0\0\0\0\x01\x82"].concat();
     let large = [&b"\0\x3f\xff\x09\0\0\0\0\x01"[..], &[0; 0x3fff]].concat();

@@ -7,7 +7,7 @@ use crate::support::tools;
 
 /// Exit codes are those of curl(1).
 #[tokio::test]
-async fn curl_says_what_went_wrong() {
+async fn curl_reports_each_mode_with_its_exit_code() {
     if !tools::are_there(&["curl"]) {
         return;
     }

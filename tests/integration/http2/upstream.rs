@@ -26,7 +26,7 @@ async fn application(answer: &'static [u8]) -> (String, JoinHandle<String>) {
 }
 
 #[tokio::test]
-async fn a_request_of_a_stream_is_forwarded_with_its_host_and_answered() {
+async fn the_request_of_a_stream_is_forwarded_with_its_host_and_answered() {
     let (address, task) =
         application(b"HTTP/1.1 203 Fine\r\nx-own: 1\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello")
             .await;
@@ -43,7 +43,7 @@ async fn a_request_of_a_stream_is_forwarded_with_its_host_and_answered() {
 }
 
 #[tokio::test]
-async fn bodies_and_trailers_go_both_ways() {
+async fn bodies_and_trailers_pass_in_both_directions() {
     let (address, task) = application(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: grpc-status\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: 0\r\n\r\n",
     )

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use kube_probesim::fault::{
-    Action, Client, ClientFilter, Cut, FaultAnswer, GrpcStatus, ListenerName, Mode, Networks, Partial, Rate,
-    Rule, RuleName, Target,
+    Cut, FaultAnswer, GrpcStatus, Mode, Partial, Rate, Rule, Target, Targets, Trigger,
 };
-use kube_probesim::fault::{Targets, Trigger};
 use kube_probesim::kubelet::{
     ContainerSpec, PodEventKind, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, ProbeStats, Program,
-    Symptom, Transport,
+    Transport,
 };
 
 use super::*;
@@ -34,7 +32,7 @@ fn partial(status: u16, body: u64) -> Partial {
 }
 
 #[test]
-fn each_row_of_the_table_of_results_comes_out() {
+fn each_attempt_has_the_result_of_the_table() {
     let rows: Vec<(&str, Mode, bool, bool, &str)> = vec![
         ("2xx", Mode::Status(204), false, true, ""),
         ("4xx", Mode::Status(404), true, false, "probe failed: HTTP probe failed with statuscode: 404"),
@@ -200,7 +198,7 @@ fn the_status_decides_on_a_corrupt_body_and_on_a_grpc_answer() {
 }
 
 #[test]
-fn a_given_text_is_struck_before_its_last_byte_so_that_a_short_one_is_an_error() {
+fn a_body_text_is_broken_off_before_its_last_byte_so_a_short_one_is_an_error() {
     for (size, ready) in [(100, false), (10_241, true)] {
         let body_text = Some("x".repeat(size));
         let rule = always(Mode::Truncate(partial(200, 60_000)));
@@ -257,7 +255,7 @@ fn first_requests(count: u64, mode: Mode) -> ProbeStats {
 }
 
 #[test]
-fn an_error_is_retried_at_once_up_to_three_attempts_and_then_thrown_away() {
+fn an_error_is_retried_at_once_up_to_three_times_and_then_discarded() {
     let truncate = || Mode::Truncate(partial(200, 16));
     let healthy = first_requests(1, Mode::Status(200));
     assert_eq!(first_requests(2, truncate()), healthy, "two errors are mended by the third attempt");
@@ -268,7 +266,7 @@ fn an_error_is_retried_at_once_up_to_three_attempts_and_then_thrown_away() {
 }
 
 #[test]
-fn an_error_resets_no_run() {
+fn an_error_does_not_reset_consecutive_results() {
     // Two failures, an error of three requests, one failure: the third in the run.
     let rules = vec![
         rule("errors", requests(2, Some(3), None), None, Some(Mode::Truncate(partial(200, 16)))),
@@ -293,73 +291,6 @@ fn a_hanging_body_takes_the_timeout_three_times() {
     let (_, events) = run(ContainerSpec { liveness: liveness(10, 3), ..ours(rules) }, s(14));
     let errors = times(&events, |what| matches!(what, PodEventKind::Unhealthy { error: true, .. }));
     assert_eq!(errors, [13.0]);
-}
-
-#[test]
-fn a_tcp_probe_sees_only_cuts_of_the_listener() {
-    let tcp = |rules| {
-        let probe =
-            ProbeSpec { period: 2, failure_threshold: 1, ..ProbeSpec::new(ProbeHandler::Tcp { server: 0 }) };
-        let container = ContainerSpec { liveness: Some(probe), ..ours(rules) };
-        let (_, events) = run(container.clone(), s(4));
-        let text = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
-        text.map(|event| (event.at, event.message(&container)))
-    };
-    assert_eq!(tcp(vec![always(Mode::Hang)]), None);
-    assert_eq!(tcp(vec![cut(Cut::Reset, Trigger::ALWAYS)]), None, "it is accepted first");
-    let failed = |at, text: &str| Some((at, format!("Liveness probe failed: {text}")));
-    assert_eq!(
-        tcp(vec![cut(Cut::Refuse, Trigger::ALWAYS)]),
-        failed(s(2), "dial tcp 10.0.0.5:8080: connect: connection refused")
-    );
-    assert_eq!(
-        tcp(vec![cut(Cut::Drop, Trigger::ALWAYS)]),
-        failed(s(3), "dial tcp 10.0.0.5:8080: i/o timeout")
-    );
-}
-
-fn first_failure(rules: Vec<Rule>) -> Option<(Duration, Symptom)> {
-    let (_, events) = run(ContainerSpec { liveness: liveness(2, 9), ..ours(rules) }, s(4));
-    events.iter().find_map(|event| match event.kind {
-        PodEventKind::Unhealthy { symptom, .. } => Some((event.at, symptom)),
-        _ => None,
-    })
-}
-
-#[test]
-fn cuts_of_the_listener_fail_an_attempt_each_in_its_way() {
-    let of = |mode| first_failure(vec![cut(mode, Trigger::ALWAYS)]);
-    assert_eq!(of(Cut::Refuse), Some((s(2), Symptom::Refused)));
-    assert_eq!(of(Cut::Reset), Some((s(2), Symptom::Reset)));
-    assert_eq!(of(Cut::Drop), Some((s(3), Symptom::HeadTimeout)));
-}
-
-#[test]
-fn a_cut_of_one_class_or_network_acts_after_the_accept() {
-    let one_sided = |mode, client, from: &str| {
-        let from = Networks { within: vec![from.parse().unwrap()], except: vec![] };
-        let action = Action::Listener { listener: ListenerName::Probe, cut: mode, from };
-        first_failure(vec![
-            Rule::new(RuleName::new("cut").unwrap(), client, Trigger::ALWAYS, action).unwrap(),
-        ])
-    };
-    let kubelet = ClientFilter::Only(Client::Kubelet);
-    assert_eq!(one_sided(Cut::Refuse, kubelet, "0.0.0.0/0"), Some((s(2), Symptom::Reset)));
-    assert_eq!(one_sided(Cut::Drop, ClientFilter::Any, "0.0.0.0/8"), Some((s(3), Symptom::HeadTimeout)));
-    assert_eq!(one_sided(Cut::Drop, ClientFilter::Any, "10.0.0.0/8"), None);
-    assert_eq!(one_sided(Cut::Drop, ClientFilter::Only(Client::Other), "0.0.0.0/0"), None);
-}
-
-#[test]
-fn a_cut_that_begins_during_an_answer_breaks_it_or_holds_it_up() {
-    // The first attempt is at 1 s of the process and answered at 1.5 s.
-    let with = |mode, after, length: Option<u64>| {
-        let slow = rule("slow", Trigger::ALWAYS, Some(ms(500)), None);
-        first_failure(vec![slow, cut(mode, window(ms(after), length.map(ms)))])
-    };
-    assert_eq!(with(Cut::Refuse, 1200, None), Some((ms(2200), Symptom::Reset)));
-    assert_eq!(with(Cut::Drop, 1200, None), Some((s(3), Symptom::HeadTimeout)));
-    assert_eq!(with(Cut::Drop, 1200, Some(600)), None, "healed in time");
 }
 
 #[test]

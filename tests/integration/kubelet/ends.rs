@@ -40,7 +40,7 @@ fn finished(events: &[PodEvent]) -> Vec<(f64, bool)> {
 }
 
 #[test]
-fn what_follows_an_init_container_starts_once_that_has_succeeded() {
+fn later_containers_start_once_an_init_container_has_succeeded() {
     let (pod, events) = run_with(with(init(7, 0), RestartPolicy::Always), 1, s(60));
     assert_eq!((starts_of(&events, 0), starts_of(&events, 1)), (vec![1.0], vec![8.0]));
     assert!(pod.is_ready(), "an init container that is done does not count");
@@ -151,7 +151,7 @@ fn an_answer_waits_for_the_next_period_of_a_throttled_container() {
 }
 
 #[test]
-fn a_kubelet_that_restarts_forgets_runs_and_back_off_and_leaves_ready_alone() {
+fn a_restart_of_the_kubelet_resets_runs_and_back_off_but_not_ready() {
     // Fails twice of three times around the restart.
     let rules = vec![rule_of(
         "twice",

@@ -63,12 +63,12 @@ fn comes_out(pod: impl Fn() -> PodSpec, seen: &[f64]) -> bool {
 }
 
 #[test]
-fn the_seen_starts_of_a_container_that_exits_come_out() {
+fn the_observed_starts_of_a_container_that_exits_are_reproduced() {
     assert!(comes_out(|| PodSpec::new(vec![crashing()]), &[0.0, 3.0, 18.0, 48.0, 92.0, 177.0]));
 }
 
 #[test]
-fn the_seen_starts_of_a_container_that_always_fails_come_out() {
+fn the_observed_starts_of_a_container_that_always_fails_are_reproduced() {
     assert!(comes_out(failing, &[0.0, 6.0, 12.0, 32.0, 38.0, 101.0, 187.0]));
 }
 
@@ -117,7 +117,7 @@ fn time_in_back_off_is_counted() {
 }
 
 #[test]
-fn readiness_false_restarts_nothing() {
+fn failing_readiness_does_not_restart_a_container() {
     let container = ContainerSpec { readiness: readiness(2, 1), ..ours(vec![always(BROKEN)]) };
     let (pod, _) = run(container, s(3600));
     assert_eq!(pod.stats().containers[0].restarts, 0);
@@ -125,7 +125,7 @@ fn readiness_false_restarts_nothing() {
 }
 
 #[test]
-fn the_grace_is_the_probes_else_the_pods_and_at_least_2_s() {
+fn the_grace_period_is_that_of_the_probe_or_the_pod_and_at_least_2_s() {
     let ignores = |probe_grace, pod_grace| {
         let probe = ProbeSpec { grace: probe_grace, ..probe(Target::Liveness, 2, 1) };
         let container =
@@ -151,7 +151,7 @@ fn a_program_that_obeys_sigterm_ends_before_the_grace() {
 }
 
 #[test]
-fn during_the_grace_period_readiness_goes_on_being_probed() {
+fn readiness_is_still_probed_during_the_grace_period() {
     let rules = vec![rule_of(
         "liveness",
         Targets::NONE.with(Target::Liveness),
@@ -253,7 +253,7 @@ fn an_attempt_after_the_process_is_gone_is_refused() {
 }
 
 #[test]
-fn a_container_that_another_ones_answers_restart_leaves_that_ones_clock_alone() {
+fn restarting_a_container_does_not_reset_the_clock_of_another() {
     // Fails for 10 s, once, 20 s into the life of the sidecar's process.
     let rules = vec![rule("once", window(s(20), Some(s(10))), None, Some(BROKEN))];
     let app = ContainerSpec { liveness: liveness(2, 3), ..ContainerSpec::new("app") };

@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_kill_comes_without_as_many_failures_in_a_row_as_its_threshold((pod, seed) in pods()) {
+    fn every_kill_follows_as_many_consecutive_failures_as_its_threshold((pod, seed) in pods()) {
         let threshold = |kind| pod.containers[0].probe(kind).map_or(0, |probe| probe.failure_threshold);
         let thresholds = ProbeKind::ALL.map(threshold);
         let (_, events) = run_with(pod, seed, s(1200));

@@ -207,14 +207,14 @@ fn a_run_of_results_is_not_reset_by_a_new_container() {
 }
 
 #[test]
-fn after_a_hold_the_run_begins_anew() {
+fn after_a_hold_consecutive_results_count_from_zero() {
     let container = ContainerSpec { liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
     let (_, events) = run(container, s(13));
     assert_eq!(kills(&events), [6.0, 12.0], "never fewer than three failures for a kill");
 }
 
 #[test]
-fn requests_are_counted_anew_after_a_restart() {
+fn requests_count_from_one_after_a_restart() {
     // Each process fails from its fourth request on.
     let rules = vec![rule("wears-out", requests(3, None, None), None, Some(BROKEN))];
     let container = ContainerSpec { liveness: liveness(2, 1), ..ours(rules) };
@@ -223,7 +223,7 @@ fn requests_are_counted_anew_after_a_restart() {
 }
 
 #[test]
-fn a_run_repeats_with_its_seed_and_differs_with_another() {
+fn a_simulation_repeats_with_its_seed_and_differs_with_another() {
     let rules = || vec![always(BROKEN)];
     let pod = || PodSpec::new(vec![ContainerSpec { liveness: liveness(2, 3), ..ours(rules()) }]);
     let (_, first) = run_with(pod(), 7, s(3600));
@@ -232,7 +232,7 @@ fn a_run_repeats_with_its_seed_and_differs_with_another() {
 }
 
 #[test]
-fn a_run_in_steps_is_the_run_in_one() {
+fn a_simulation_in_steps_equals_one_without_steps() {
     let pod = || spec(ContainerSpec { liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) });
     let (whole, expected) = run_with(pod(), 3, s(600));
     let mut stepped = Pod::new(pod(), Draws::of(Seed(3), "kubelet"));

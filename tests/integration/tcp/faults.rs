@@ -44,7 +44,7 @@ async fn injected(service: &Service) -> [u64; 2] {
 }
 
 #[tokio::test]
-async fn modes_that_end_a_connection_show_as_what_they_are_and_count_once() {
+async fn each_mode_that_ends_a_connection_has_its_effect_and_counts_once() {
     for (rule, error, received) in [
         ("mode: reset", Some(ErrorKind::ConnectionReset), 0),
         ("mode: reset, after: 50ms", Some(ErrorKind::ConnectionReset), 0),
@@ -75,7 +75,7 @@ async fn modes_that_end_a_connection_show_as_what_they_are_and_count_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_reordered_by_modes_that_only_slow_or_cut() {
+async fn delay_throttle_and_slice_lose_and_reorder_nothing() {
     let sent = pattern(200_000);
     for rule in [
         "delay: 20ms",
@@ -112,7 +112,7 @@ async fn corrupt_changes_its_share_of_the_bytes_and_no_lengths_the_same_for_the_
 }
 
 #[tokio::test]
-async fn a_delay_is_never_early_and_one_direction_leaves_the_other_alone() {
+async fn a_delay_is_never_early_and_acts_on_one_direction_only() {
     for (streams, expected) in [("downstream", 50), ("both", 100)] {
         let (_peer, service, db) = with(&format!("delay: 50ms, stream: {streams}")).await;
         let mut client = TcpStream::connect(db).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_rate_is_drawn_once_for_each_connection_and_is_that_of_the_seed() {
 }
 
 #[tokio::test]
-async fn of_the_modes_that_end_a_connection_the_first_decides_and_others_are_passed_over() {
+async fn the_first_mode_that_ends_a_connection_decides() {
     let peer = Peer::echo().await;
     let plan = "{faults: [{name: r, target: db, mode: truncate, body: 3}, {name: b, target: db, mode: reset},
                  {name: c, target: db, delay: 30ms}]}";
@@ -267,7 +267,7 @@ async fn partitions_act_on_the_listeners_of_proxies() {
 }
 
 #[tokio::test]
-async fn what_a_rule_cannot_do_is_said_when_the_protocol_is_known() {
+async fn fields_that_do_not_fit_the_protocol_are_errors() {
     let peer = Peer::echo().await;
     let proxies = format!("db=:0->{}, web=:0->http://127.0.0.1:1", peer.addr);
     let service = Service::start(&[("PROXIES", &proxies), ("SHUTDOWN_GRACE", "100ms")]).await;

@@ -79,7 +79,7 @@ async fn tries(addr: std::net::SocketAddr, many: std::ops::Range<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_tries_with_a_broken_upstream_leave_nothing_behind() {
+async fn ten_thousand_requests_to_a_broken_upstream_leave_nothing_behind() {
     let backend = moody().await;
     let service = process(&backend, &[("UPSTREAM_TIMEOUT", "200ms")]).await;
     let files = || count(&service, "process_open_fds", &[]);
@@ -156,7 +156,7 @@ async fn clients_that_read_slowly_cost_a_bounded_amount_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_bodies_leave_the_memory_flat() {
+async fn large_bodies_do_not_grow_the_memory() {
     let backend = pouring().await;
     let service = process(&backend, &[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();

@@ -117,7 +117,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[tokio::test]
-async fn names_and_paths_that_lead_nowhere_say_so() {
+async fn unresolvable_names_and_missing_sockets_are_reported() {
     let service = Service::start(&[("UPSTREAM", "http://nobody.invalid:3000")]).await;
     fails(&service, 502, "dns", "has a name that cannot be resolved").await;
     let service = Service::start(&[("UPSTREAM", "unix:/nowhere/app.sock")]).await;
@@ -131,7 +131,7 @@ async fn names_and_paths_that_lead_nowhere_say_so() {
 }
 
 #[tokio::test]
-async fn a_listener_of_ours_is_no_upstream() {
+async fn an_own_listener_is_refused_as_upstream() {
     for name in ["127.0.0.1", "localhost"] {
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();

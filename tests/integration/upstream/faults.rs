@@ -29,7 +29,7 @@ async fn eligible(service: &Service) -> u64 {
 }
 
 #[tokio::test]
-async fn body_faults_strike_the_applications_own_answer_before_its_last_byte() {
+async fn body_faults_break_off_the_applications_answer_before_its_last_byte() {
     for (fields, status, body, end) in [
         ("mode: truncate, body: 1", 200, "a", End::Fin),
         ("mode: truncate", 200, "ap", End::Fin),
@@ -53,7 +53,7 @@ async fn body_faults_strike_the_applications_own_answer_before_its_last_byte() {
 }
 
 #[tokio::test]
-async fn an_answer_of_unknown_length_is_struck_before_its_last_byte_too() {
+async fn an_answer_of_unknown_length_is_also_broken_off_before_its_last_byte() {
     for (fields, data, end) in [
         ("mode: truncate, body: 5", "chunk", End::Fin),
         ("mode: truncate, body: 50", "chunke", End::Fin),
@@ -74,7 +74,7 @@ async fn an_answer_of_unknown_length_is_struck_before_its_last_byte_too() {
 }
 
 #[tokio::test]
-async fn slow_and_changed_bodies_are_the_applications_own() {
+async fn throttle_drip_and_corrupt_act_on_the_applications_body() {
     for (reply, fields, whole) in [
         (OK, "mode: throttle, speed: 6", "app"),
         (OK, "mode: drip, drip: 500ms", "app"),
@@ -120,7 +120,7 @@ async fn a_large_body_is_reset_after_exactly_its_bytes() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_makes_the_rule_eligible_and_nothing_else() {
+async fn an_answer_without_a_body_makes_the_rule_eligible_but_not_injected() {
     for (answer, method) in [
         (OK, "HEAD"),
         (&b"HTTP/1.1 204 No Content\r\nX-App: yes\r\n\r\n"[..], "GET"),
@@ -146,7 +146,7 @@ async fn an_answer_without_a_body_makes_the_rule_eligible_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_line_of_ours_about_a_lost_application_is_no_answer_to_strike() {
+async fn body_faults_do_not_act_on_the_proxys_own_error_answers() {
     let backend = Backend::answering(OK).await;
     let service = faulted(&backend, "mode: truncate, status: 200").await;
     let addr = backend.addr;
@@ -159,7 +159,7 @@ async fn a_line_of_ours_about_a_lost_application_is_no_answer_to_strike() {
 }
 
 #[tokio::test]
-async fn modes_that_replace_the_answer_spare_the_application_unless_they_forward() {
+async fn modes_that_replace_the_answer_reach_the_application_only_with_forward() {
     for (fields, seen) in [
         ("mode: status, status: 503", (Some(503), End::Fin)),
         ("mode: redirect", (Some(302), End::Fin)),
@@ -190,7 +190,7 @@ async fn modes_that_replace_the_answer_spare_the_application_unless_they_forward
 }
 
 #[tokio::test]
-async fn a_lost_answer_has_been_given_even_if_the_client_has_left_before() {
+async fn with_forward_the_application_completes_the_request_even_if_the_client_has_left() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         while notes.read_request(&mut stream).await.is_some() {
             sleep(Duration::from_millis(300)).await;
@@ -214,7 +214,7 @@ async fn a_lost_answer_has_been_given_even_if_the_client_has_left_before() {
 }
 
 #[tokio::test]
-async fn a_delay_comes_before_the_application_or_after_its_answer_if_that_is_lost() {
+async fn a_delay_comes_before_forwarding_or_with_forward_after_the_answer() {
     for (fields, is_early) in [
         ("delay: 400ms", false),
         ("mode: truncate, delay: 400ms", false),
@@ -235,7 +235,7 @@ async fn a_delay_comes_before_the_application_or_after_its_answer_if_that_is_los
 }
 
 #[tokio::test]
-async fn what_a_request_asks_for_is_not_forwarded_and_strikes_the_applications_answer() {
+async fn a_requested_fault_is_not_forwarded_and_acts_on_the_applications_answer() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[("REQUEST_FAULTS", "true")]).await;
     let head = "GET /x?a=%20&probesim-fault=mode%3Dtruncate HTTP/1.1\r\nhost: a\r\nx-envoy-fault-delay-request: 1\r\n\r\n";

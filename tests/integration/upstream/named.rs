@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Duration;
 
 #[tokio::test]
-async fn a_proxy_is_a_target_with_counters_of_its_own() {
+async fn a_proxy_is_a_target_with_its_own_counters() {
     let (stock, db) = (Backend::answering(OK).await, Backend::answering(OK).await);
     let proxies = format!("stock=:0->{}, db=:0->{}", stock.url(), db.url());
     let plan =
@@ -42,7 +42,7 @@ async fn a_proxy_is_a_target_with_counters_of_its_own() {
 }
 
 #[tokio::test]
-async fn proxies_come_and_go_while_the_service_runs_and_counts_go_on() {
+async fn proxies_are_added_and_removed_at_run_time_and_counts_continue() {
     let (first, second) = (Backend::answering(OK).await, Backend::answering(OK).await);
     let service = Service::start(&[]).await;
     let put = |backend: &Backend| json!({"listen": "127.0.0.1:0", "upstream": backend.url()});
@@ -70,7 +70,7 @@ async fn proxies_come_and_go_while_the_service_runs_and_counts_go_on() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_and_the_plan_before_goes_on() {
+async fn a_port_in_use_is_an_error_and_the_previous_plan_stays_in_force() {
     let backend = Backend::answering(OK).await;
     let service =
         Service::start(&[("FAULTS", "{faults: [{name: a, target: liveness, mode: status}]}")]).await;
@@ -96,7 +96,7 @@ async fn a_port_that_is_taken_is_an_error_and_the_plan_before_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_go_what_a_rule_holds_on_a_proxy() {
+async fn a_stop_releases_requests_that_a_rule_holds_on_a_proxy() {
     let backend = Backend::answering(OK).await;
     let proxies = format!("stock=:0->{}", backend.url());
     let plan = "{faults: [{name: late, target: stock, delay: 1h}, {name: held, target: stock, mode: hang}]}";

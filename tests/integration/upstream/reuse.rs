@@ -57,7 +57,7 @@ async fn ends_at_the_second_request() -> Backend {
 }
 
 #[tokio::test]
-async fn a_repeatable_request_is_sent_once_more_where_an_idle_connection_has_ended() {
+async fn a_repeatable_request_is_retried_once_if_an_idle_connection_has_ended() {
     let backend = ends_at_the_second_request().await;
     let service = in_front_of(&backend, &[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_repeatable_request_is_sent_once_more_where_an_idle_connection_has_end
 }
 
 #[tokio::test]
-async fn another_request_is_never_sent_twice() {
+async fn other_requests_are_never_sent_twice() {
     let backend = ends_at_the_second_request().await;
     let service = in_front_of(&backend, &[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
@@ -79,7 +79,7 @@ async fn another_request_is_never_sent_twice() {
 }
 
 #[tokio::test]
-async fn connections_that_the_upstream_ends_while_idle_disturb_nobody() {
+async fn idle_connections_that_the_upstream_closes_disturb_nobody() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         notes.read_request(&mut stream).await;
         stream.write_all(OK).await.unwrap();
@@ -96,7 +96,7 @@ async fn connections_that_the_upstream_ends_while_idle_disturb_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_request_along() {
+async fn a_request_is_cancelled_when_its_client_leaves() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         notes.read_request(&mut stream).await;
         // Until the connection ends.

@@ -38,7 +38,7 @@ const CASES: &[(&str, &[u16])] = &[
 ];
 
 #[tokio::test]
-async fn what_is_ambiguous_is_refused_and_never_reaches_the_upstream() {
+async fn ambiguous_requests_are_refused_and_never_reach_the_upstream() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     for (fields, statuses) in CASES {
@@ -56,7 +56,7 @@ async fn what_is_ambiguous_is_refused_and_never_reaches_the_upstream() {
 }
 
 #[tokio::test]
-async fn a_broken_chunk_ends_the_connection_before_what_follows_on_it() {
+async fn a_broken_chunk_ends_the_connection_before_the_next_request() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     for body in [
@@ -195,7 +195,7 @@ async fn http_1_0_has_no_transfer_codings() {
 }
 
 #[tokio::test]
-async fn an_ambiguous_answer_is_made_clear_or_refused() {
+async fn an_ambiguous_answer_is_normalized_or_refused() {
     let reply =
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let backend = Backend::answering(reply).await;

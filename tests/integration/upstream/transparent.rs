@@ -19,7 +19,7 @@ fn fields(head: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn status_reason_and_fields_come_through_as_they_were_spelt() {
+async fn status_reason_and_fields_keep_their_spelling() {
     let backend = Backend::answering(
         b"HTTP/1.1 299 Quite Fine\r\nX-FooBar: one\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-FooBar: two\r\nEmpty:\r\nContent-Length: 4\r\nETag: W/\"x\"\r\n\r\nbody",
     )
@@ -46,7 +46,7 @@ async fn status_reason_and_fields_come_through_as_they_were_spelt() {
 }
 
 #[tokio::test]
-async fn the_application_is_told_of_the_client_unless_that_is_off() {
+async fn forwarded_headers_name_the_client_unless_they_are_off() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     service.get("/").await;
@@ -72,7 +72,7 @@ async fn the_application_is_told_of_the_client_unless_that_is_off() {
 }
 
 #[tokio::test]
-async fn fields_of_the_hop_end_here() {
+async fn hop_by_hop_fields_are_not_forwarded() {
     let backend = Backend::answering(
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nContent-Length: 0\r\n\r\n",
     )
@@ -128,7 +128,7 @@ async fn answers_without_a_body_have_none() {
 }
 
 #[tokio::test]
-async fn trailers_come_through_in_both_directions() {
+async fn trailers_are_forwarded_in_both_directions() {
     let backend = Backend::answering(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
     )
@@ -215,7 +215,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_caller_that_ends_its_side_gets_its_answer_and_a_kubelet_does_not() {
+async fn a_caller_that_half_closes_gets_its_answer_and_a_kubelet_does_not() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         while notes.read_request(&mut stream).await.is_some() {
             sleep(Duration::from_millis(300)).await;
@@ -261,7 +261,7 @@ async fn a_caller_that_breaks_off_its_body_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn the_client_is_asked_for_its_body_once_the_upstream_is_there() {
+async fn expect_continue_is_answered_once_the_upstream_is_connected() {
     let backend = Backend::answering(OK).await;
     let service = in_front_of(&backend, &[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
@@ -318,7 +318,7 @@ async fn heads_of_60_kib_fit_in_both_directions() {
 }
 
 #[tokio::test]
-async fn events_come_through_one_by_one() {
+async fn events_are_forwarded_one_by_one() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         notes.read_request(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await.unwrap();

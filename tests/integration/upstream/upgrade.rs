@@ -52,7 +52,7 @@ async fn switched(service: &Service, first: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn bytes_go_through_in_both_directions_until_both_sides_have_ended() {
+async fn bytes_pass_in_both_directions_until_both_sides_have_closed() {
     let backend = shouting().await;
     let service = in_front_of(&backend, &[]).await;
     let mut stream = switched(&service, "early ").await;
@@ -82,7 +82,7 @@ async fn limits_for_idle_clients_do_not_end_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_off_takes_the_other_side_along() {
+async fn an_aborted_client_also_ends_the_upstream_connection() {
     let backend = shouting().await;
     let service = in_front_of(&backend, &[]).await;
     let stream = switched(&service, "").await;
@@ -92,7 +92,7 @@ async fn a_client_that_breaks_off_takes_the_other_side_along() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_service_ends_it_with_the_grace() {
+async fn upgraded_connections_end_with_the_shutdown_grace() {
     let backend = shouting().await;
     let service = in_front_of(&backend, &[("SHUTDOWN_GRACE", "500ms")]).await;
     let mut stream = switched(&service, "").await;

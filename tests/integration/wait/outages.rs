@@ -36,7 +36,7 @@ fn until(holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn an_expired_watch_is_begun_anew_from_a_list() {
+fn an_expired_watch_is_restarted_with_a_list() {
     // Once as an event and once as a status.
     let gone = status(410, "too old resource version");
     let server = ApiServer::new(move |request: &Request| match (request.is_watch(), request.number) {
@@ -52,7 +52,7 @@ fn an_expired_watch_is_begun_anew_from_a_list() {
 }
 
 #[test]
-fn a_watch_that_ends_goes_on_from_its_last_event_or_bookmark() {
+fn a_watch_that_ends_continues_from_its_last_event_or_bookmark() {
     let server = ApiServer::new(|request: &Request| match (request.is_watch(), request.number) {
         (false, _) => list("1", &[deployment(1, false)]),
         (true, 1) => Answer::WatchThenEnd(vec![event("MODIFIED", &deployment(4, false))]),
@@ -71,7 +71,7 @@ fn a_watch_that_ends_goes_on_from_its_last_event_or_bookmark() {
 }
 
 #[test]
-fn throttling_and_trouble_of_the_server_are_waited_out() {
+fn throttling_and_server_errors_are_waited_out() {
     let server = ApiServer::new(|request: &Request| match request.number {
         0 => Answer::JsonWith(429, "Retry-After: 1\r\n", status(429, "slow down")),
         1 => Answer::Json(500, status(500, "etcd is away")),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn watch_says_when_all_requests_of_its_class_begin_and_cease_to_fail() {
+async fn watch_reports_when_all_requests_of_its_class_start_and_stop_failing() {
     let service = Service::start(&[]).await;
     let mut client = Client::connect(&service).await;
     let (mut all, mut other) = (client.watch("").await, client.watch("startup").await);
@@ -54,7 +54,7 @@ async fn watch_follows_windows_in_time_and_in_requests() {
 }
 
 #[tokio::test]
-async fn a_watch_that_a_rule_fails_says_so_until_something_changes() {
+async fn a_watch_that_a_rule_fails_stays_not_serving_until_something_changes() {
     let plan = "{seed: 1, faults: [{name: drill, target: startup, mode: status, rate: 99.9%}]}";
     let service = Service::start(&[("FAULTS", plan)]).await;
     let mut stream = Client::connect(&service).await.watch("startup").await;
@@ -78,7 +78,7 @@ async fn watch_streams_end_with_the_drain() {
 }
 
 #[tokio::test]
-async fn there_are_a_thousand_watch_streams_and_one_that_ends_makes_room() {
+async fn at_most_a_thousand_watch_streams_are_open_and_one_that_ends_makes_room() {
     let service = Service::start(&[]).await;
     let mut clients = Vec::new();
     let mut streams = Vec::new();

@@ -83,6 +83,11 @@ impl ConnectionHandle {
         self.connection.peer()
     }
 
+    /// Whether the client speaks within TLS.
+    pub fn is_within_tls(&self) -> bool {
+        self.connection.is_within_tls()
+    }
+
     /// Whether the connection carries concurrent requests (HTTP/2), so that a fault can affect a single stream.
     pub fn is_multiplexed(&self) -> bool {
         self.stream.is_some()

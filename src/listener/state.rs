@@ -71,6 +71,8 @@ struct Inner {
     only_kubelet: bool,
     /// Whether it has sent a complete request.
     asked: bool,
+    /// Whether a handshake of TLS is done.
+    within_tls: bool,
     /// Whether the current answer's body is exempt from time limits.
     patient: bool,
     /// Whether the current request continues after a half-close by the client.
@@ -143,6 +145,7 @@ impl ConnectionState {
             out_of_memory: false,
             only_kubelet: false,
             asked: false,
+            within_tls: false,
             patient: false,
             survives_half_close: false,
             tunnel: None,
@@ -289,7 +292,14 @@ impl ConnectionState {
 
     /// The handshake is done; a request may come.
     pub(super) fn handshake_ends(&self) {
-        self.lock().phase = ClientPhase::Idle(Instant::now());
+        let mut inner = self.lock();
+        inner.phase = ClientPhase::Idle(Instant::now());
+        inner.within_tls = true;
+    }
+
+    /// Whether the client speaks within TLS.
+    pub(super) fn is_within_tls(&self) -> bool {
+        self.lock().within_tls
     }
 
     /// The pending signal to the connection's task.

@@ -216,7 +216,9 @@ impl Inner {
         let hop = RequestHop {
             authority: &self.authority,
             pseudonym: &self.pseudonym,
-            client: client.map(|client| client.peer().ip()).filter(|_| self.options.tells_client),
+            client: client
+                .filter(|_| self.options.tells_client)
+                .map(|client| (client.peer().ip(), client.is_within_tls())),
             upgrade,
             http2: http2.then(|| if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }),
         };

@@ -123,8 +123,8 @@ pub(super) struct RequestHop<'a> {
     pub(super) authority: &'a HeaderValue,
     /// Finds the request again.
     pub(super) pseudonym: &'a Pseudonym,
-    /// The client, where the upstream is told of it.
-    pub(super) client: Option<IpAddr>,
+    /// The client, and whether it speaks within TLS, where the upstream is told of it.
+    pub(super) client: Option<(IpAddr, bool)>,
     /// Whether the protocol is to be changed.
     pub(super) upgrade: bool,
     /// The scheme, where the upstream speaks HTTP/2, which tells it.
@@ -172,8 +172,8 @@ impl RequestHop<'_> {
             headers.insert(UPGRADE, upgrade);
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        if let Some(client) = self.client {
-            tell_client(headers, client);
+        if let Some((client, is_within_tls)) = self.client {
+            tell_client(headers, client, if is_within_tls { "https" } else { "http" });
         }
         self.pseudonym.sign(headers);
         if let Some(scheme) = &self.http2 {
@@ -281,18 +281,18 @@ pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
     trailers.remove(&PROXY_CONNECTION);
 }
 
-fn tell_client(headers: &mut HeaderMap, client: IpAddr) {
+fn tell_client(headers: &mut HeaderMap, client: IpAddr, protocol: &'static str) {
     let client = client.to_canonical();
     append(headers, &X_FORWARDED_FOR, client.to_string().as_bytes());
     if headers.contains_key(FORWARDED) {
         let element = match client {
-            IpAddr::V4(ip) => format!("for={ip};proto=http"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+            IpAddr::V4(ip) => format!("for={ip};proto={protocol}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={protocol}"),
         };
         append(headers, &FORWARDED, element.as_bytes());
     }
     if !headers.contains_key(&X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(protocol));
     }
     if !headers.contains_key(&X_FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()

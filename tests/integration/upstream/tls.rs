@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use kube_probesim::tls::{Trust, client_config};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::backend::Backend;
 use super::count;
@@ -253,4 +255,21 @@ async fn proxies_of_the_variable_trust_as_the_upstream_of_the_variables() {
     let ca = authority.file();
     let service = Service::start(&[("PROXIES", &proxies), ("UPSTREAM_CA_FILE", ca.to_str().unwrap())]).await;
     assert_eq!(get(service.proxy("stock").await, "/").await.body(), "app");
+}
+
+#[tokio::test]
+async fn an_application_is_told_that_its_client_speaks_tls() {
+    let backend = Backend::answering(super::OK).await;
+    let upstream = backend.url();
+    let service = Service::start(&[("UPSTREAM", &upstream), ("TLS", "self-signed")]).await;
+    let tcp = TcpStream::connect(service.probe).await.unwrap();
+    let connector = TlsConnector::from(client_config(&Trust::Anyone, &[]));
+    let mut stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+    stream.write_all(b"GET /tls HTTP/1.1\r\nhost: a\r\nforwarded: for=b\r\n\r\n").await.unwrap();
+    stream.read_exact(&mut [0; 12]).await.unwrap();
+    let head = backend.last().to_lowercase();
+    assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+    assert!(head.contains("forwarded: for=b, for=127.0.0.1;proto=https\r\n"), "{head}");
+    service.get("/plain").await;
+    assert!(backend.last().to_lowercase().contains("x-forwarded-proto: http\r\n"), "{}", backend.last());
 }

@@ -14,7 +14,7 @@ pub mod toxiproxy;
 pub mod wait;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::io::{Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
 use crate::plan::error::nearest;
@@ -75,8 +75,8 @@ const VERBS: &[Verb] = &[
         about: "predict what the kubelet will do with a manifest",
         help: || predict::HELP.to_owned(),
         run: |args| {
-            let is_terminal = stdin().is_terminal();
-            predict::run(args, &mut stdin(), is_terminal, &mut stdout(), &mut stderr())
+            let terminal = predict::Terminal::of_process(std::env::vars_os());
+            predict::run(args, &mut stdin(), &terminal, &mut stdout(), &mut stderr())
         },
     },
     Verb {

@@ -12,6 +12,7 @@ pub mod name;
 mod options;
 mod outcome;
 pub mod profile;
+pub mod progress;
 mod reaction;
 mod replicas;
 pub mod report;

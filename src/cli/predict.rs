@@ -4,10 +4,13 @@ mod arguments;
 mod choice;
 mod fetch;
 mod files;
+mod meter;
 mod profiles;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::wall_clock;
@@ -20,9 +23,14 @@ use crate::predict::report::{self, Outcome, Output, View};
 use crate::predict::run::{Options, Replicas};
 
 use arguments::{PredictArguments, PredictCommand};
+use meter::Meter;
+pub use terminal::{ProgressForm, Terminal};
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
+
+/// The most bytes of a report that wait for its end.
+const REPORT: usize = 1 << 20;
 
 pub(super) const HELP: &str = "\
 Print the budgets of a manifest's probes, and predict what the kubelet will do with its faults.
@@ -79,12 +87,17 @@ cannot be read.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     stdin: &mut dyn Read,
-    stdin_is_terminal: bool,
+    terminal: &Terminal,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let arguments = match arguments::parse(args, stdin_is_terminal) {
-        Ok(PredictCommand::Predict(arguments)) => arguments,
+    let arguments = match arguments::parse(args, terminal.is_input) {
+        Ok(PredictCommand::Predict(mut arguments)) => {
+            arguments.style = terminal.style;
+            arguments.progress = terminal.progress_beside(arguments.output);
+            arguments.options.progress = (arguments.progress != ProgressForm::None).then(Arc::default);
+            arguments
+        }
         Ok(PredictCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("predict", &errors, stderr),
     };
@@ -165,6 +178,7 @@ fn compare(
     }
     let as_json = arguments.output == Output::Json;
     let mut code = 0;
+    let _meter = meter(arguments, &options, before.workloads.iter().chain(&after.workloads));
     let mut stdout = io::BufWriter::new(stdout);
     for (number, pair) in report::pairs(&before.workloads, &after.workloads).into_iter().enumerate() {
         if number > 0 && !as_json {
@@ -284,7 +298,9 @@ fn predict(
         return exit::USAGE;
     }
     let mut code = 0;
-    let mut stdout = io::BufWriter::new(stdout);
+    let meter = meter(arguments, options, workloads.iter());
+    // A report on the same terminal comes after the line about progress.
+    let mut stdout = io::BufWriter::with_capacity(REPORT, stdout);
     if report::begin(arguments.output, &mut stdout).is_err() {
         return code;
     }
@@ -308,6 +324,7 @@ fn predict(
             shown,
             services: names.collect(),
             fail_on: arguments.fail_on.clone(),
+            style: arguments.style,
         };
         let predicted = report::predict(workload, replicas, options, &view, &mut stdout);
         // Stop quietly: the reader closed the pipe.
@@ -316,9 +333,26 @@ fn predict(
             code = exit::FAILED;
         }
     }
+    drop(meter);
     let _ = report::end(arguments.output, &mut stdout);
     let _ = stdout.flush();
     code
+}
+
+/// What shows the progress of all of this, if somebody may want to see it.
+fn meter<'a>(
+    arguments: &PredictArguments,
+    options: &Options,
+    workloads: impl Iterator<Item = &'a Workload>,
+) -> Option<Meter> {
+    let progress = options.progress.clone()?;
+    for workload in workloads.filter(|workload| report::is_assessed(workload, options)) {
+        let pods = options.pods.unwrap_or(workload.replicas) as usize;
+        let is_compared = !arguments.against.is_empty();
+        let runs = if is_compared { 0 } else { options.runs as usize };
+        progress.expect(pods * (1 + runs), options.horizon);
+    }
+    Some(Meter::start(progress, arguments.progress == ProgressForm::Terminal))
 }
 
 /// Says that no object of the input makes Pods.

@@ -1,7 +1,9 @@
 //! The options of a prediction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::progress::Progress;
 use crate::fault::Timestamp;
 
 /// The most Pods that are run: each takes a few kilobytes.
@@ -39,6 +41,8 @@ pub struct Options {
     pub no_advice: Vec<&'static str>,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
     pub at: Timestamp,
+    /// Told how far the simulation is.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             spread: Duration::ZERO,
             no_advice: Vec::new(),
             at: Timestamp::default(),
+            progress: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod junit;
 mod markup;
+mod page;
 mod picture;
 
 use crate::kubelet::RULES;
@@ -25,9 +26,8 @@ use super::timeline::{Short, Timeline};
 use super::workload::{OurContainer, Workload};
 use assumptions::{assumptions, of_manifest};
 pub use compare::{Pair, compare, pairs};
-
-/// The longest line of a paragraph, in characters.
-const WIDTH: usize = 120;
+use page::Page;
+pub use page::Style;
 
 /// Why a workload is not run.
 const NOT_ASSESSED: &str = "no container runs kube-probesim or has a profile, so nothing is known of how it behaves. Give a profile \
@@ -85,6 +85,8 @@ pub struct View {
     pub services: Vec<String>,
     /// The conditions under which it fails.
     pub fail_on: Vec<Condition>,
+    /// How text is written.
+    pub style: Style,
 }
 
 /// What precedes the first workload.
@@ -129,15 +131,16 @@ fn text(
     view: &View,
     out: &mut dyn Write,
 ) -> io::Result<Outcome> {
+    let out = &mut Page { out, style: view.style };
     writeln!(out, "{}: {} {}", workload.place, workload.kind, workload.name)?;
     budgets::write(workload, options, out)?;
     if !is_assessed(workload, options) {
         writeln!(out, "\nRestarts and availability: not assessed")?;
-        paragraph(" ", " ", NOT_ASSESSED, out)?;
+        out.paragraph(" ", " ", NOT_ASSESSED)?;
         let advice = all_advice(workload, replicas, options, None);
-        section("Advice", &lines_of(&advice), out)?;
-        section("Assumptions", &of_manifest(workload), out)?;
-        section("Warnings", &workload.warnings, out)?;
+        out.section("Advice", &lines_of(&advice))?;
+        out.section("Assumptions", &of_manifest(workload))?;
+        out.section("Warnings", &workload.warnings)?;
         return Ok(Outcome { prediction: None, advice });
     }
     let mut timeline = Timeline::new(&workload.pod.containers);
@@ -148,22 +151,23 @@ fn text(
         Observation::Rollout(milestone) => timeline.milestone(milestone),
         Observation::News { at, what } => timeline.news(at, &what),
     });
-    writeln!(
-        out,
-        "\n{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}",
+    writeln!(out)?;
+    out.sentence(&format!(
+        "{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}",
         Show(options.horizon)
-    )?;
-    writeln!(out, "{}", origin(workload, replicas))?;
+    ))?;
+    out.sentence(&origin(workload, replicas))?;
     if follows_calendar(workload) {
         writeln!(out, "It begins at {} (--at sets another instant)", show_timestamp(options.at))?;
     }
-    section("Faults", &selection::lines(workload, replicas), out)?;
+    out.section("Faults", &selection::lines(workload, replicas))?;
     if let Some(pod) = replicas.pods.get(view.shown) {
         let seeds: Vec<String> = pod.seeds.iter().map(|seed| seed.0.to_string()).collect();
         let seeds =
             if seeds.is_empty() { String::new() } else { format!(", effective seed {}", seeds.join(", ")) };
-        writeln!(out, "\nPod {}{seeds}", pod.name)?;
-        write!(out, "{timeline}")?;
+        let title = out.bold(&format!("Pod {}", pod.name));
+        writeln!(out, "\n{title}{seeds}")?;
+        out.timeline(&timeline)?;
     }
     if let Some(reason) = workload.why_no_pods().filter(|_| replicas.pods.is_empty()) {
         writeln!(out, "\n{}", capitalized(&reason))?;
@@ -175,9 +179,9 @@ fn text(
         over_runs(&runs, out)?;
     }
     let advice = all_advice(workload, replicas, options, Some(&prediction));
-    section("Advice", &lines_of(&advice), out)?;
-    section("Assumptions", &assumptions(workload, replicas, options), out)?;
-    section("Warnings", &workload.warnings, out)?;
+    out.section("Advice", &lines_of(&advice))?;
+    out.section("Assumptions", &assumptions(workload, replicas, options))?;
+    out.section("Warnings", &workload.warnings)?;
     Ok(Outcome { prediction: Some(prediction), advice })
 }
 
@@ -214,7 +218,7 @@ fn origin(workload: &Workload, replicas: &Replicas) -> String {
     format!("A sample: {drawn} drawn here from seed {seed} (--seed gives another sample)")
 }
 
-fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dyn Write) -> io::Result<()> {
+fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Page) -> io::Result<()> {
     if prediction.pods.is_empty() {
         return Ok(());
     }
@@ -236,11 +240,10 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
     if summary.reacted > 0 && summary.reacted < prediction.pods.len() {
         writeln!(out, "  (reaction: of the {} Pods that had one)", summary.reacted)?;
     }
-    writeln!(
-        out,
+    out.sentence(&format!(
         "Availability of the worst Pod from its first Ready on: {}",
         Percent(summary.worst_availability)
-    )?;
+    ))?;
     let service = &prediction.service;
     let name = match view.services.as_slice() {
         [] => "A Service over all of them".to_owned(),
@@ -258,7 +261,7 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
         ),
         None => "there is never a ready endpoint.".to_owned(),
     };
-    paragraph(&format!("{name}:"), " ", &seen, out)?;
+    out.paragraph(&format!("{name}:"), " ", &seen)?;
     if let Some(rollout) = prediction.rollout {
         match (rollout.complete, rollout.stalled) {
             (Some(at), None) => writeln!(out, "Rollout: all Pods available at +{}", Short(at))?,
@@ -289,7 +292,7 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut dy
 }
 
 /// The figures over many runs.
-fn over_runs(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
+fn over_runs(runs: &Runs, out: &mut Page) -> io::Result<()> {
     writeln!(out, "\n{:<30} {:>10} {:>10} {:>10}", format!("Over {} runs", runs.count), "p5", "p50", "p95")?;
     let mut row = |name: &str, values: [String; 3]| {
         writeln!(out, "  {name:<28} {:>10} {:>10} {:>10}", values[0], values[1], values[2])
@@ -307,28 +310,4 @@ fn over_runs(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
 fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
-}
-
-fn section(title: &str, lines: &[String], out: &mut dyn Write) -> io::Result<()> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\n{title}")?;
-    lines.iter().try_for_each(|line| paragraph("  -", "   ", line, out))
-}
-
-/// Writes a text in lines of at most [`WIDTH`]. `first` begins the first, `others` those after it; a space follows.
-fn paragraph(first: &str, others: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "{first}")?;
-    let mut width = first.len();
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if width + 1 + length > WIDTH {
-            write!(out, "\n{others}")?;
-            width = others.len();
-        }
-        write!(out, " {word}")?;
-        width += 1 + length;
-    }
-    writeln!(out)
 }

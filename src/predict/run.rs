@@ -64,6 +64,7 @@ pub fn run_in(
     let mut events: Vec<(PodEvent, usize)> = Vec::new();
     let mut until = Duration::ZERO;
     while until < options.horizon {
+        let before = until;
         until = until.saturating_add(STEP).min(options.horizon);
         match &mut crew {
             Crew::Alone(pods) => step(pods, until, filter, &mut events),
@@ -82,6 +83,9 @@ pub fn run_in(
         watchers.take(&mut events, until, last, &replica, &mut |event, pod, sight| {
             watch.see(event, pod, sight, replica(pod), observe);
         });
+        if let Some(progress) = &options.progress {
+            progress.advance(replicas.pods.len(), until.saturating_sub(before));
+        }
     }
     watch.end(until, observe);
     let stats = match &crew {

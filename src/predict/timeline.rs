@@ -27,9 +27,38 @@ struct Attempts {
     error: bool,
 }
 
+/// Whether what a line tells is welcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Neither.
+    #[default]
+    Plain,
+    /// Something works again.
+    Good,
+    /// Something fails.
+    Bad,
+}
+
+impl Tone {
+    fn of(kind: &PodEventKind) -> Self {
+        match kind {
+            PodEventKind::PodReady(true) | PodEventKind::PodFinished { succeeded: true } => Self::Good,
+            PodEventKind::PodReady(false)
+            | PodEventKind::PodFinished { succeeded: false }
+            | PodEventKind::Unhealthy { .. }
+            | PodEventKind::Killing { probe: Some(_), .. }
+            | PodEventKind::BackOff { .. }
+            | PodEventKind::OutOfMemory
+            | PodEventKind::PodFails(_) => Self::Bad,
+            _ => Self::Plain,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Line {
     at: Duration,
+    tone: Tone,
     text: String,
     /// The number of the restart. Lines that differ only in it are alike.
     restart: Option<u64>,
@@ -87,7 +116,7 @@ impl<'a> Timeline<'a> {
                     PodEventKind::Started { restarts } if restarts > 0 => Some(restarts),
                     _ => None,
                 };
-                self.change(event.at, text, restart);
+                self.change(event.at, Tone::of(&event.kind), text, restart);
             }
             return;
         };
@@ -105,23 +134,33 @@ impl<'a> Timeline<'a> {
         }
         let text = self.named(event, self.message(event));
         self.open += 1;
-        self.push(Line { at: event.at, text, restart: None, kind: LineKind::Attempts(alike, 1, event.at) });
+        self.push(Line {
+            at: event.at,
+            tone: Tone::of(&event.kind),
+            text,
+            restart: None,
+            kind: LineKind::Attempts(alike, 1, event.at),
+        });
     }
 
     /// Adds what a controller, `kubectl` or the node did.
     pub fn news(&mut self, at: Duration, what: &News) {
-        self.change(at, what.message(), None);
+        self.change(at, Tone::Plain, what.message(), None);
     }
 
     /// Adds a change of the rollout.
     pub fn milestone(&mut self, milestone: Milestone) {
-        let (at, text) = match milestone {
-            Milestone::Complete { at } => (at, "Rollout complete: all Pods are available".to_owned()),
-            Milestone::Stalled { at, available } => {
-                (at, format!("Rollout stalls: ProgressDeadlineExceeded with {available} Pods available"))
+        let (at, tone, text) = match milestone {
+            Milestone::Complete { at } => {
+                (at, Tone::Good, "Rollout complete: all Pods are available".to_owned())
             }
+            Milestone::Stalled { at, available } => (
+                at,
+                Tone::Bad,
+                format!("Rollout stalls: ProgressDeadlineExceeded with {available} Pods available"),
+            ),
         };
-        self.change(at, text, None);
+        self.change(at, tone, text, None);
     }
 
     fn message(&self, event: &PodEvent) -> String {
@@ -154,9 +193,9 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    fn change(&mut self, at: Duration, text: String, restart: Option<u64>) {
+    fn change(&mut self, at: Duration, tone: Tone, text: String, restart: Option<u64>) {
         self.open = 0;
-        self.push(Line { at, text, restart, kind: LineKind::Change });
+        self.push(Line { at, tone, text, restart, kind: LineKind::Change });
         self.fold(at);
     }
 
@@ -202,6 +241,7 @@ impl<'a> Timeline<'a> {
                 }
                 _ => self.push(Line {
                     at: begun,
+                    tone: Tone::Plain,
                     text: String::new(),
                     restart: None,
                     kind: LineKind::Again(round, 1, until),
@@ -212,11 +252,11 @@ impl<'a> Timeline<'a> {
     }
 }
 
-impl fmt::Display for Timeline<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.head {
-            writeln!(f, "  {line}")?;
-        }
+impl Timeline<'_> {
+    /// Its lines: tone, time and text.
+    pub fn lines(&self) -> Vec<(Tone, String, String)> {
+        let shown = |line: &Line| (line.tone, format!("+{}", Short(line.at)), line.to_string());
+        let mut lines: Vec<_> = self.head.iter().map(shown).collect();
         let mut left_out = self.left_out;
         let mut recent = self.recent.iter().peekable();
         // The lines that it repeats are left out, too.
@@ -227,15 +267,22 @@ impl fmt::Display for Timeline<'_> {
             left_out += *lines as u64 * times;
         }
         if left_out > 0 {
-            writeln!(f, "  {:>12}  … {left_out} more", "")?;
+            lines.push((Tone::Plain, String::new(), format!("… {left_out} more")));
         }
-        recent.try_for_each(|line| writeln!(f, "  {line}"))
+        lines.extend(recent.map(shown));
+        lines
+    }
+}
+
+impl fmt::Display for Timeline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines().into_iter().try_for_each(|(_, at, text)| writeln!(f, "  {at:>12}  {text}"))
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>12}  {}", format!("+{}", Short(self.at)), self.text)?;
+        f.write_str(&self.text)?;
         if let Some(restart) = self.restart {
             write!(f, " (restart {restart})")?;
         }

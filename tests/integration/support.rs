@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kube_probesim::cli;
 use kube_probesim::env::{self, Config};
 use kube_probesim::server::{Server, Signals};
 use kube_probesim::sources::start::EarlierStarts;
@@ -37,8 +38,13 @@ pub fn repository(path: &str) -> PathBuf {
 pub fn predict(arguments: &[&str], input: &str) -> String {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let arguments = arguments.iter().map(OsString::from);
-    let code =
-        kube_probesim::cli::predict::run(arguments, &mut input.as_bytes(), false, &mut output, &mut errors);
+    let code = cli::predict::run(
+        arguments,
+        &mut input.as_bytes(),
+        &cli::predict::Terminal::default(),
+        &mut output,
+        &mut errors,
+    );
     assert_eq!((code, String::from_utf8(errors).unwrap().as_str()), (0, ""));
     String::from_utf8(output).unwrap()
 }

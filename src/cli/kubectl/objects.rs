@@ -51,7 +51,7 @@ pub(super) fn predict(
         }
     }
     let args = std::iter::once("-".into()).chain(options);
-    Ok(predict::run(args, &mut manifest.as_bytes(), false, out, err))
+    Ok(predict::run(args, &mut manifest.as_bytes(), &predict::Terminal::default(), out, err))
 }
 
 /// The names of all `ConfigMaps` that an object refers to.

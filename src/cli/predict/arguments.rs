@@ -8,11 +8,12 @@ use thiserror::Error;
 
 use super::choice::{self, Choice};
 use super::profiles::ProfileOption;
+use super::terminal::ProgressForm;
 use crate::cli::shared::{self, Argument, ArgumentError};
 use crate::fault::Timestamp;
 use crate::predict::advice;
 use crate::predict::fail_on::{Condition, ConditionError};
-use crate::predict::report::Output;
+use crate::predict::report::{Output, Style};
 use crate::predict::run::{MAX_PODS, Options};
 use crate::predict::runs::MAX_RUNS;
 use crate::units::{self, Show, UnitError};
@@ -58,6 +59,10 @@ pub(super) enum PredictCommand {
 /// A checked command line.
 #[derive(Debug, Default)]
 pub(super) struct PredictArguments {
+    /// How a report is written.
+    pub(super) style: Style,
+    /// How progress is shown.
+    pub(super) progress: ProgressForm,
     /// Files; `-` is standard input.
     pub(super) files: Vec<OsString>,
     pub(super) options: Options,

@@ -2,18 +2,18 @@
 
 use std::io::{self, Write};
 
-use super::{WIDTH, paragraph};
+use super::page::Page;
 use crate::predict::budget::{Amount, Budget, Meaning, budgets};
 use crate::predict::run::Options;
 use crate::predict::timeline::Short;
 use crate::predict::workload::Workload;
 
-/// The width of the first column.
+/// The most width of the first column.
 const NAME: usize = 58;
 const NUMBER: usize = 14;
 
 /// Writes a table for each container and one for the workload, with the fields that each budget follows from.
-pub(super) fn write(workload: &Workload, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(workload: &Workload, options: &Options, out: &mut Page) -> io::Result<()> {
     let all = budgets(workload, options.endpoint_lag);
     for (position, container) in workload.pod.containers.iter().enumerate() {
         let of_container: Vec<&Budget> = all.iter().filter(|it| it.container == Some(position)).collect();
@@ -23,7 +23,8 @@ pub(super) fn write(workload: &Workload, options: &Options, out: &mut dyn Write)
     table(&format!("Budgets of {} {}", workload.kind, workload.name), &of_workload, out)
 }
 
-fn table(title: &str, budgets: &[&Budget], out: &mut dyn Write) -> io::Result<()> {
+fn table(title: &str, budgets: &[&Budget], out: &mut Page) -> io::Result<()> {
+    let name_width = NAME.min(out.width() - 2 * NUMBER - 3);
     let mut title = Some(title);
     for meaning in [Meaning::Limit, Meaning::Time] {
         let of_meaning: Vec<&&Budget> = budgets.iter().filter(|it| it.meaning == meaning).collect();
@@ -38,16 +39,37 @@ fn table(title: &str, budgets: &[&Budget], out: &mut dyn Write) -> io::Result<()
             writeln!(out)?;
         }
         let name = title.take().unwrap_or_default();
-        writeln!(out, "{name:<NAME$}  {first:>NUMBER$} {second:>NUMBER$}")?;
+        let heading = out.bold(name);
+        row(out, name_width, &heading, name.chars().count(), [first, second])?;
         for budget in of_meaning {
             let (least, most) = (amount(budget.least), amount(budget.most));
-            writeln!(out, "  {:<width$}  {least:>NUMBER$} {most:>NUMBER$}", budget.what, width = NAME - 2)?;
+            let what = format!("  {}", budget.what);
+            let length = what.chars().count();
+            row(out, name_width, &what, length, [&least, &most])?;
             let [first, second] = &budget.formulas;
             let text = if first == second { first.clone() } else { format!("{first} | {second}") };
-            paragraph("     ", "     ", &text, out)?;
+            out.paragraph("     ", "     ", &text)?;
         }
     }
     Ok(())
+}
+
+/// A line of a table. A name that is longer than its column has a line of its own.
+fn row(
+    out: &mut Page,
+    width: usize,
+    name: &str,
+    length: usize,
+    [first, second]: [&str; 2],
+) -> io::Result<()> {
+    let pad = if length > width + usize::from(out.style.width.is_none()) {
+        writeln!(out, "{name}")?;
+        width
+    } else {
+        write!(out, "{name}")?;
+        width.saturating_sub(length)
+    };
+    writeln!(out, "{:pad$}  {first:>NUMBER$} {second:>NUMBER$}", "")
 }
 
 /// A number as people read it.
@@ -60,5 +82,3 @@ pub(super) fn amount(amount: Amount) -> String {
         Amount::Never => "never".to_owned(),
     }
 }
-
-const _: () = assert!(NAME + 2 * NUMBER + 3 <= WIDTH);

@@ -23,9 +23,9 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);
 h1{font-size:1.4rem}h2{font-size:1.2rem;border-bottom:1px solid var(--line);padding-bottom:.3rem;margin-top:2.5rem}h3{font-size:1rem}\
 figure{margin:1rem 0}table{border-collapse:collapse;width:100%;margin:.5rem 0}\
 caption{text-align:left;font-weight:600;padding:.4rem 0}th,td{text-align:left;vertical-align:top;border-bottom:1px solid var(--line);padding:.3rem .6rem .3rem 0}\
-td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td small{color:var(--soft)}\
+td.n,th.n{text-align:right;width:7.5rem;white-space:nowrap;font-variant-numeric:tabular-nums}small{color:var(--soft);font-weight:400}tbody th{font-weight:500}\
 pre{overflow-x:auto;border:1px solid var(--line);padding:.6rem;font-size:13px}code{color:var(--soft)}\
-@media print{pre{white-space:pre-wrap}section{break-inside:auto}}";
+@media(max-width:600px){td.n,th.n{width:4.5rem;white-space:normal}}@media print{body{max-width:none;margin:0}pre{white-space:pre-wrap}tr,figure{break-inside:avoid}h2,h3,caption{break-after:avoid}}";
 
 pub(super) fn begin(out: &mut dyn Write) -> io::Result<()> {
     writeln!(

@@ -9,7 +9,13 @@ use serde_json::Value;
 fn text(manifest: &str, args: &[&str]) -> String {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = args.iter().copied().chain(["-"]).map(OsString::from);
-    let code = cli::predict::run(args, &mut manifest.as_bytes(), false, &mut out, &mut err);
+    let code = cli::predict::run(
+        args,
+        &mut manifest.as_bytes(),
+        &cli::predict::Terminal::default(),
+        &mut out,
+        &mut err,
+    );
     assert_eq!((code, String::from_utf8(err).unwrap().as_str()), (0, ""), "{manifest}");
     String::from_utf8(out).unwrap()
 }

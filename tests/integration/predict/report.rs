@@ -79,10 +79,50 @@ fn json_has_an_object_a_line_each_event_and_a_summary() {
     assert!(summary["advice"].as_array().unwrap().iter().any(|it| it["code"] == "timeout-below-p99"));
 }
 
+/// A terminal on which somebody types.
+fn typed() -> cli::predict::Terminal {
+    cli::predict::Terminal { is_input: true, ..Default::default() }
+}
+
+#[test]
+fn text_keeps_to_the_width_of_a_terminal_and_has_colours_there() {
+    use kube_probesim::predict::report::Style;
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: kube-probesim\n    \
+                    env: [{name: LIVENESS_FAIL_AFTER_TIME, value: '60'}, {name: LIVENESS_FAILURE_MODE, value: hang}]\n    \
+                    livenessProbe: {httpGet: {path: /healthz, port: 8080}}\n    readinessProbe: {httpGet: {path: /readyz, port: 8080}}";
+    let written = |style| {
+        let terminal = cli::predict::Terminal { style, ..Default::default() };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = ["--at", "2026-01-01T00:00:00Z", "-"].map(OsString::from);
+        assert_eq!(cli::predict::run(args, &mut manifest.as_bytes(), &terminal, &mut out, &mut err), 0);
+        String::from_utf8(out).unwrap()
+    };
+    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let plain = written(Style::default());
+    assert!(longest(&plain) > 80 && !plain.contains('\x1b'));
+    for width in [60, 80, 200] {
+        let fitted = written(Style { width: Some(width), colour: false });
+        assert!(longest(&fitted) <= width, "{width}: {fitted}");
+        assert_eq!(words(&fitted), words(&plain), "{width}");
+    }
+    let coloured = written(Style { width: None, colour: true });
+    for part in
+        ["\x1b[1mBudgets of container web\x1b[0m", "\x1b[1mAssumptions\x1b[0m", "\x1b[31m", "\x1b[32m"]
+    {
+        assert!(coloured.contains(part), "{part:?}: {coloured:?}");
+    }
+}
+
 fn command(args: &[&str], stdin: &str) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code =
-        cli::predict::run(args.iter().map(OsString::from), &mut stdin.as_bytes(), true, &mut out, &mut err);
+    let code = cli::predict::run(
+        args.iter().map(OsString::from),
+        &mut stdin.as_bytes(),
+        &typed(),
+        &mut out,
+        &mut err,
+    );
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -148,7 +188,8 @@ fn files_that_are_not_there_and_manifests_that_are_wrong_have_codes_of_their_own
     assert_eq!((code, out.as_str()), (65, ""));
     assert!(!err.is_empty());
     let mut err = Vec::new();
-    let code = cli::predict::run(["-".into()], &mut [b'a', 0xff].as_slice(), true, &mut Vec::new(), &mut err);
+    let code =
+        cli::predict::run(["-".into()], &mut [b'a', 0xff].as_slice(), &typed(), &mut Vec::new(), &mut err);
     assert_eq!(code, 65);
     let err = String::from_utf8(err).unwrap();
     assert!(err.contains("UTF-8"), "{err}");

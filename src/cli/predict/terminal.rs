@@ -1,0 +1,52 @@
+//! The terminals that the command's input and output are.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, stderr, stdin, stdout};
+
+use crate::predict::report::{Output, Style};
+
+/// What of input and output is a terminal. The default: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Whether standard input is one: then nothing is read from it unless it is named.
+    pub is_input: bool,
+    /// How a report is written to standard output.
+    pub style: Style,
+    /// How progress is shown.
+    pub progress: ProgressForm,
+}
+
+/// How progress is shown on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgressForm {
+    /// Not at all.
+    #[default]
+    None,
+    /// As lines.
+    Lines,
+    /// As one line of a terminal, written again and again.
+    Terminal,
+}
+
+impl Terminal {
+    /// That of this process, with this environment.
+    pub fn of_process(mut variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let is_output = stdout().is_terminal();
+        let is_plain = variables.any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+        let width = rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
+        Self {
+            is_input: stdin().is_terminal(),
+            style: Style {
+                width: width.filter(|width| is_output && *width > 0),
+                colour: is_output && !is_plain,
+            },
+            progress: if stderr().is_terminal() { ProgressForm::Terminal } else { ProgressForm::Lines },
+        }
+    }
+
+    /// How progress is shown beside an output. Lines of events on the same terminal show it themselves.
+    pub(super) fn progress_beside(&self, output: Output) -> ProgressForm {
+        let is_shared = self.progress == ProgressForm::Terminal && self.style.width.is_some();
+        if is_shared && output == Output::Json { ProgressForm::None } else { self.progress }
+    }
+}

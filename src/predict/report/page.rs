@@ -1,0 +1,102 @@
+//! A report in text: width and colours.
+
+use std::io::{self, Write};
+
+use crate::predict::timeline::{Timeline, Tone};
+
+/// The longest line of a paragraph where no terminal has another width, in characters.
+const WIDTH: usize = 120;
+
+/// The least width that is kept to.
+const NARROWEST: usize = 50;
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// The width of the terminal; absent: it is none.
+    pub width: Option<usize>,
+    /// Whether there are colours.
+    pub colour: bool,
+}
+
+/// Writes a report.
+pub(super) struct Page<'a> {
+    pub(super) out: &'a mut dyn Write,
+    pub(super) style: Style,
+}
+
+impl Write for Page<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Page<'_> {
+    /// The longest line, in characters.
+    pub(super) fn width(&self) -> usize {
+        self.style.width.map_or(WIDTH, |width| width.max(NARROWEST))
+    }
+
+    /// A text as a heading.
+    pub(super) fn bold(&self, text: &str) -> String {
+        if self.style.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Writes a heading and a list, if there is something in it.
+    pub(super) fn section(&mut self, title: &str, lines: &[String]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let title = self.bold(title);
+        writeln!(self, "\n{title}")?;
+        lines.iter().try_for_each(|line| self.paragraph("  -", "   ", line))
+    }
+
+    /// Writes a text in lines of at most the width. `first` begins the first, `others` those after it; a space follows.
+    pub(super) fn paragraph(&mut self, first: &str, others: &str, text: &str) -> io::Result<()> {
+        let most = self.width();
+        write!(self.out, "{first}")?;
+        let mut width = first.chars().count();
+        for word in text.split(' ') {
+            let length = word.chars().count();
+            if width + 1 + length > most && width > others.chars().count() {
+                write!(self.out, "\n{others}")?;
+                width = others.chars().count();
+            }
+            write!(self.out, " {word}")?;
+            width += 1 + length;
+        }
+        writeln!(self.out)
+    }
+
+    /// Writes a sentence that begins at the margin.
+    pub(super) fn sentence(&mut self, text: &str) -> io::Result<()> {
+        let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+        self.paragraph(first, " ", rest)
+    }
+
+    /// Writes a timeline. Only on a terminal are its lines broken.
+    pub(super) fn timeline(&mut self, timeline: &Timeline) -> io::Result<()> {
+        const INDENT: &str = "               ";
+        for (tone, at, text) in timeline.lines() {
+            let (begin, end) = match tone {
+                _ if !self.style.colour => ("", ""),
+                Tone::Plain => ("", ""),
+                Tone::Good => ("\x1b[32m", "\x1b[0m"),
+                Tone::Bad => ("\x1b[31m", "\x1b[0m"),
+            };
+            write!(self.out, "{begin}")?;
+            if self.style.width.is_some() {
+                self.paragraph(&format!("  {at:>12} "), INDENT, &text)?;
+            } else {
+                writeln!(self.out, "  {at:>12}  {text}")?;
+            }
+            write!(self.out, "{end}")?;
+        }
+        Ok(())
+    }
+}

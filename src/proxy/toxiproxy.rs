@@ -4,6 +4,7 @@
 
 mod answer;
 mod collection;
+mod fields;
 mod toxic;
 
 use std::fmt::Write as _;
@@ -27,7 +28,8 @@ use crate::listener::{ConnectionHandle, ReadBody, Routes};
 use crate::plan::document;
 use crate::sources::Control;
 use answer::{ApiError, empty, json_answer, text, with_type};
-use collection::{Collection, Fields};
+use collection::Collection;
+use fields::Fields;
 
 /// The version of the original whose API this is.
 pub const VERSION: &str = "2.12.0";

@@ -1,0 +1,96 @@
+//! The fields of a proxy in a request.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use serde_json::Value;
+use tokio::net::lookup_host;
+
+use super::answer::ApiError;
+use super::toxic::object;
+use crate::fault::UpstreamPlace;
+
+/// The fields of a proxy in a request.
+pub(super) struct Fields {
+    pub(super) name: Option<String>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) upstream: Option<(UpstreamPlace, String)>,
+    pub(super) enabled: Option<bool>,
+}
+
+impl Fields {
+    /// Reads the fields of a proxy, and resolves the address that it listens on.
+    pub(super) async fn read(value: &Value) -> Result<Self, ApiError> {
+        let fields = object(value)?;
+        let text = |field: &str| match fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(ApiError::bad_body(format_args!("{field} is not a string"))),
+        };
+        let (name, listen, upstream) = (text("name")?, text("listen")?, text("upstream")?);
+        let enabled = match fields.get("enabled") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(enabled)) => Some(*enabled),
+            Some(_) => return Err(ApiError::bad_body("enabled is not true or false")),
+        };
+        let listen = match listen {
+            Some(listen) => Some(resolve(&listen).await?),
+            None => None,
+        };
+        let upstream = match upstream.filter(|upstream| !upstream.is_empty()) {
+            Some(text) => {
+                let wrong = |error| ApiError::bad_body(format_args!("upstream {text:?} {error}"));
+                Some((text.parse().map_err(wrong)?, text))
+            }
+            None => None,
+        };
+        Ok(Self { name, listen, upstream, enabled })
+    }
+
+    /// The first required field that is missing.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        if self.name.as_deref().unwrap_or_default().is_empty() {
+            Some("name")
+        } else {
+            self.upstream.is_none().then_some("upstream")
+        }
+    }
+}
+
+/// The address that `host:port` stands for; without a host, all. As in the original, IPv4 is preferred, and all addresses
+/// of IPv4 are those of IPv6, too.
+async fn resolve(listen: &str) -> Result<SocketAddr, ApiError> {
+    let wrong = |why: &str| ApiError::new(500, format!("listen {listen:?}: {why}"));
+    let (host, port) = listen.rsplit_once(':').unwrap_or((listen, ""));
+    let port = if port.is_empty() { Ok(0) } else { port.parse() };
+    let port: u16 = port.map_err(|_| wrong("the port is not a number from 0 to 65535"))?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if matches!(host, "" | "0.0.0.0" | "::") {
+        return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    }
+    let found = lookup_host((host, port)).await.map_err(|error| wrong(&error.to_string()))?;
+    found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| wrong("the host has no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_to_listen_on_are_those_of_the_original() {
+        for (listen, expected) in [
+            (":26379", "[::]:26379"),
+            ("0.0.0.0:26379", "[::]:26379"),
+            ("[::]:1", "[::]:1"),
+            ("127.0.0.1:5", "127.0.0.1:5"),
+            ("[::1]:5", "[::1]:5"),
+            ("localhost:5", "127.0.0.1:5"),
+            ("", "[::]:0"),
+            ("127.0.0.1:", "127.0.0.1:0"),
+        ] {
+            let resolved = resolve(listen).await.unwrap_or_else(|error| panic!("{listen}: {error:?}"));
+            assert_eq!(resolved.to_string(), expected, "{listen}");
+        }
+        assert!(resolve("127.0.0.1:70000").await.is_err());
+        assert!(resolve("127.0.0.1:http").await.is_err());
+    }
+}

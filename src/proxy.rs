@@ -26,5 +26,5 @@ pub(crate) use connect::own_address;
 pub use error::{ForwardError, Refusal};
 pub use forward::Forwarder;
 pub use own::OwnListeners;
-pub use tcp::{Buffers, ProxyRules, TcpProxy, TcpShared};
+pub use tcp::{Buffers, ProxyRules, TcpProxy, TcpShared, TcpUpstream};
 pub use toxiproxy::{Toxiproxy, VERSION as TOXIPROXY_VERSION};

@@ -31,7 +31,7 @@ Usage: kube-probesim fault add [OPTIONS] TARGET...   add a rule; it expires by i
                                                      of the environment and of files stay in force
        kube-probesim fault watch                     print events until interrupted
        kube-probesim fault proxy add NAME --listen ADDRESS --upstream ADDRESS [--protocol tcp|http]
-                                     [--ca FILE] [--server-name NAME] [--insecure]
+                                     [--tls] [--ca FILE] [--server-name NAME] [--insecure]
        kube-probesim fault proxy list
        kube-probesim fault proxy rm NAME...
 

@@ -128,11 +128,7 @@ impl UpstreamAddress {
 
     /// The host, without brackets; that of a Unix socket is this one.
     pub fn host(&self) -> String {
-        match &self.place {
-            UpstreamPlace::Tcp(UpstreamHost::Ip(ip), _) => ip.to_string(),
-            UpstreamPlace::Tcp(UpstreamHost::Name(name), _) => name.clone(),
-            UpstreamPlace::Unix(_) => "localhost".to_owned(),
-        }
+        self.place.host()
     }
 
     /// The port on a host that is certainly this machine; `None` otherwise.
@@ -142,6 +138,15 @@ impl UpstreamAddress {
 }
 
 impl UpstreamPlace {
+    /// The host, without brackets; that of a Unix socket is this one.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Tcp(UpstreamHost::Ip(ip), _) => ip.to_string(),
+            Self::Tcp(UpstreamHost::Name(name), _) => name.clone(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
     /// The port of a host that is certainly this machine; `None` elsewhere.
     pub fn loopback_port(&self) -> Option<u16> {
         match self {

@@ -67,13 +67,21 @@ impl fmt::Display for Proxy {
 }
 
 impl ProxyUpstream {
+    /// The host, without brackets.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Http(address) => address.host(),
+            Self::Tcp(place) => place.host(),
+        }
+    }
+
     /// Whether its address says that it speaks TLS.
     fn is_https(&self) -> bool {
         matches!(self, Self::Http(address) if address.protocol() == UpstreamProtocol::Https)
     }
 }
 
-const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol", "ca", "server_name", "insecure"];
+const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol", "tls", "ca", "server_name", "insecure"];
 
 /// The fields that each proxy has.
 const REQUIRED: [&str; 3] = ["name", "listen", "upstream"];
@@ -160,13 +168,31 @@ fn proxy(reader: &mut FieldReader, value: &Value) -> Option<Proxy> {
     {
         reader.fail_value("protocol", value, Reason::NotWith("the scheme of its `upstream`".to_owned()));
     }
-    let tls = client_tls(reader, &fields);
+    let (wants_tls, tls) = (boolean(reader, &fields, "tls"), client_tls(reader, &fields));
     let upstream = upstream?;
-    let is_tls = upstream.is_https();
+    let (is_tls, needed) = match &upstream {
+        ProxyUpstream::Http(_) => (upstream.is_https(), "an upstream with https://"),
+        ProxyUpstream::Tcp(_) => (wants_tls == Some(true), "tls: true"),
+    };
+    match (wants_tls, is_tls) {
+        (Some(true), false) => reader.fail("tls", Reason::Needs(needed.to_owned())),
+        (Some(false), true) => reader.fail("tls", Reason::NotWith("an upstream with https://".to_owned())),
+        _ => {}
+    }
     for field in OF_TLS.into_iter().filter(|field| !is_tls && fields.get(field).is_some()) {
-        reader.fail(field, Reason::Needs("an upstream with https://".to_owned()));
+        reader.fail(field, Reason::Needs(needed.to_owned()));
     }
     Some(Proxy { name: name?, listen: listen?, upstream, tls: is_tls.then_some(tls) })
+}
+
+fn boolean(reader: &mut FieldReader, fields: &Fields<'_>, field: &str) -> Option<bool> {
+    match fields.get(field)? {
+        Value::Bool(value) => Some(*value),
+        other => {
+            reader.fail_value(field, other, Reason::Expected("true or false"));
+            None
+        }
+    }
 }
 
 /// The fields of TLS with the upstream.
@@ -175,14 +201,7 @@ fn client_tls(reader: &mut FieldReader, fields: &Fields<'_>) -> ClientTls {
     let ca = reader.parsed(fields, "ca", "a path", path);
     let name = |text: &str| server_name(text).ok_or(Reason::ServerName);
     let server_name = reader.parsed(fields, "server_name", "a name", name);
-    let insecure = match fields.get("insecure") {
-        None => false,
-        Some(Value::Bool(insecure)) => *insecure,
-        Some(other) => {
-            reader.fail_value("insecure", other, Reason::Expected("true or false"));
-            false
-        }
-    };
+    let insecure = boolean(reader, fields, "insecure").unwrap_or(false);
     if insecure && ca.is_some() {
         reader.fail("ca", Reason::NotWith("insecure, with which any certificate will do".to_owned()));
     }
@@ -198,6 +217,7 @@ pub fn write_proxy(proxy: &Proxy) -> Value {
         "protocol": proxy.protocol().name(),
     });
     if let Some(ClientTls { ca, server_name, insecure }) = &proxy.tls {
+        written["tls"] = true.into();
         if let Some(ca) = ca {
             written["ca"] = ca.to_string_lossy().into();
         }
@@ -373,7 +393,7 @@ mod tests {
                 "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",
-                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream, protocol, ca, server_name, insecure",
+                "proxies[3]=\"b=:1->http://c\": is not a mapping with name, listen, upstream, protocol, tls, ca, server_name, insecure",
             ]
         );
         let many: Vec<Value> = (0..=MAX_PROXIES).map(|_| json!({})).collect();

@@ -24,7 +24,7 @@ use super::body::{Download, Lease, Progress, Upload};
 use super::connect::{self, Source};
 use super::error::{ForwardError, Refusal};
 use super::headers::{self, Pseudonym, RequestHop};
-use super::memory::{Flow, REQUEST_MEMORY};
+use super::memory::{Flow, REQUEST_MEMORY, TLS_MEMORY};
 use super::own::OwnListeners;
 use super::pool::Pool;
 use super::shared::Shared;
@@ -39,9 +39,6 @@ use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
 use crate::tls::{ClientTls, Negotiated};
 use https::Tls;
 use repeat::is_idempotent;
-
-/// Memory of TLS with the upstream beyond that: keys, and a record in each direction.
-const TLS_MEMORY: usize = 24 << 10;
 
 /// How long to wait for an evicted idle connection to close.
 const ROOM: Duration = Duration::from_millis(100);

@@ -13,6 +13,9 @@ pub(super) const MAX_BUFFER: usize = 64 << 10;
 /// and the kernel's.
 pub(super) const REQUEST_MEMORY: usize = 28 << 10;
 
+/// Memory of TLS with the upstream beyond that: keys, and a record in each direction.
+pub(super) const TLS_MEMORY: usize = 24 << 10;
+
 /// A body of so many bytes is part of an ordinary request.
 const ORDINARY_BODY: usize = 8 << 10;
 

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::memory::TLS_MEMORY;
 use super::own::OwnListeners;
 use crate::clock::Timer;
 use crate::engine::Engine;
@@ -26,6 +27,7 @@ use crate::listener::budget::{BudgetShare, MemoryBudget};
 use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
 use crate::task::Boxed;
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
+use crate::tls::{ClientTls, Connector};
 pub use buffers::Buffers;
 pub use faults::ProxyRules;
 
@@ -55,11 +57,27 @@ pub struct TcpShared {
     pub files: usize,
 }
 
+/// Where a proxy forwards to, and how it gets there.
+#[derive(Debug)]
+pub struct TcpUpstream {
+    place: UpstreamPlace,
+    /// Speaks TLS with it.
+    tls: Option<Connector>,
+}
+
+impl TcpUpstream {
+    /// The server at `place`; TLS is spoken with it where there is `tls`.
+    pub fn new(place: UpstreamPlace, tls: Option<ClientTls>) -> Self {
+        let tls = tls.map(|tls| Connector::new(tls, place.host()));
+        Self { place, tls }
+    }
+}
+
 /// A proxy in front of a server of any protocol over TCP.
 pub struct TcpProxy {
     name: Arc<str>,
     slot: Slot,
-    upstream: Mutex<UpstreamPlace>,
+    upstream: Mutex<Arc<TcpUpstream>>,
     shared: TcpShared,
     metrics: Arc<ProxyMetrics>,
     upstream_metrics: Arc<UpstreamMetrics>,
@@ -77,23 +95,23 @@ impl TcpProxy {
     /// A proxy that forwards to `upstream`.
     pub fn new(
         (name, slot): (&str, Slot),
-        upstream: UpstreamPlace,
+        upstream: TcpUpstream,
         shared: TcpShared,
         conditions: watch::Receiver<Conditions>,
         rules: watch::Receiver<Arc<ProxyRules>>,
     ) -> Arc<Self> {
         let (metrics, upstream_metrics) = (shared.metrics.tcp_proxy(name), shared.metrics.upstream(name));
-        let upstream = Mutex::new(upstream);
+        let upstream = Mutex::new(Arc::new(upstream));
         let name = name.into();
         Arc::new(Self { name, slot, upstream, shared, metrics, upstream_metrics, conditions, rules })
     }
 
     /// Forwards connections that come from here on to another upstream.
-    pub fn exchange(&self, upstream: UpstreamPlace) {
-        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
+    pub fn exchange(&self, upstream: TcpUpstream) {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(upstream);
     }
 
-    fn upstream(&self) -> UpstreamPlace {
+    fn upstream(&self) -> Arc<TcpUpstream> {
         self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -114,10 +132,11 @@ impl TcpProxy {
     }
 
     fn take(self: &Arc<Self>, connections: &mut JoinSet<()>, client: TcpStream, peer: SocketAddr) {
+        let size = IDLE_MEMORY + if self.upstream().tls.is_some() { TLS_MEMORY } else { 0 };
         let why = if connections.len() >= self.shared.connections {
             self.shared.metrics.limit(Limit::Connections);
             "a connection above the limit is reset"
-        } else if let Some(memory) = self.shared.budget.reserve(IDLE_MEMORY, BudgetShare::Ordinary) {
+        } else if let Some(memory) = self.shared.budget.reserve(size, BudgetShare::Ordinary) {
             connections.spawn(Box::pin(connection::serve(client, peer, self.clone(), memory)) as Boxed);
             return;
         } else {

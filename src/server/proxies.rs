@@ -14,14 +14,14 @@ use tracing::info;
 use super::certificates::TlsError;
 use super::spare_files;
 use crate::env::{BindAddress, Config, ForwardOptions, Limits};
-use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamProtocol};
+use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamPlace, UpstreamProtocol};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::MemoryBudget;
 use crate::listener::{
     self, BindError, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage,
 };
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
-use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared};
+use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared, TcpUpstream};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 use crate::task::Boxed;
@@ -96,12 +96,16 @@ pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
 
 /// Checks that the certificate of a proxy's upstream can be verified.
 fn trust(proxy: &Proxy) -> Result<(), Box<ConfigError>> {
-    let (Some(tls), ProxyUpstream::Http(address)) = (&proxy.tls, &proxy.upstream) else { return Ok(()) };
-    Connector::new(tls.clone(), address.host()).check().map_err(|error| {
+    let Some(tls) = &proxy.tls else { return Ok(()) };
+    Connector::new(tls.clone(), proxy.upstream.host()).check().map_err(|error| {
         let field = if tls.ca.is_some() { "ca" } else { "upstream" };
         let error = ConfigError::new(format!("proxy {}", proxy.name), Reason::File(error.to_string()));
         Box::new(error.field(field))
     })
+}
+
+fn tcp_upstream(proxy: &Proxy, place: &UpstreamPlace) -> TcpUpstream {
+    TcpUpstream::new(place.clone(), proxy.tls.clone())
 }
 
 /// Checks that the certificates of all upstreams of the configuration can be verified.
@@ -223,7 +227,8 @@ impl ProxyListeners {
             ProxyUpstream::Tcp(place) => {
                 let (shared, conditions) = (self.tcp_shared(), conditions.subscribe());
                 let name = (proxy.name.as_str(), slot);
-                let tcp = TcpProxy::new(name, place.clone(), shared, conditions, rules.subscribe());
+                let tcp =
+                    TcpProxy::new(name, tcp_upstream(proxy, place), shared, conditions, rules.subscribe());
                 let serving = self.runtime.spawn(Box::pin(tcp.clone().serve(listener)) as Boxed);
                 (Forwards::Tcp(tcp), serving)
             }
@@ -279,7 +284,7 @@ impl ProxyListeners {
             (Forwards::Http(upstream), ProxyUpstream::Http(address)) => {
                 upstream.exchange(self.forwarder(proxy, address));
             }
-            (Forwards::Tcp(tcp), ProxyUpstream::Tcp(place)) => tcp.exchange(place.clone()),
+            (Forwards::Tcp(tcp), ProxyUpstream::Tcp(place)) => tcp.exchange(tcp_upstream(proxy, place)),
             // `open` has refused it.
             _ => return,
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 pub(crate) mod peer;
+mod tls;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

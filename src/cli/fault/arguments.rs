@@ -127,7 +127,7 @@ impl Raw {
             fields::put(&mut self.rule, &["allow_node_pressure"], true.into());
             return Ok(());
         }
-        if long == "insecure" && verb == "proxy" {
+        if matches!(long, "tls" | "insecure") && verb == "proxy" {
             self.proxy.insert(long.to_owned(), true.into());
             return Ok(());
         }

@@ -60,11 +60,18 @@ impl Drop for Open<'_> {
 
 /// Connects to the upstream.
 async fn reach(client: &TcpStream, proxy: &TcpProxy) -> Result<UpstreamStream, ForwardError> {
-    let (place, options) = (proxy.upstream(), proxy.shared.options);
+    let (upstream, options) = (proxy.upstream(), proxy.shared.options);
+    let (place, own, time) = (&upstream.place, &proxy.shared.own, options.connect_timeout);
     let reached = client.local_addr().ok().map(|address| address.ip());
-    let source = connect::source(options.source, &place, reached);
+    let source = connect::source(options.source, place, reached);
     // Not in the future of the connection, which would have the room for it as long as it lives.
-    Box::pin(connect::connect(&place, source, &proxy.shared.own, options.connect_timeout)).await
+    match &upstream.tls {
+        None => Box::pin(connect::connect(place, source, own, time)).await,
+        Some(tls) => {
+            let connected = Box::pin(connect::connect_tls(place, source, own, time, (tls, &[]))).await;
+            connected.map(|(stream, _)| stream)
+        }
+    }
 }
 
 /// A connection under way.
@@ -87,7 +94,7 @@ impl Connection<'_> {
                 if let Some(fault) = error.fault() {
                     proxy.upstream_metrics.fault(fault);
                 }
-                warn!(proxy = %proxy.name, %peer, upstream = %proxy.upstream(), "the upstream {error}");
+                warn!(proxy = %proxy.name, %peer, upstream = %proxy.upstream().place, "the upstream {error}");
                 // An orderly end could be taken for an answer of the upstream.
                 listener::reset_on_close(&client);
                 ConnectionResult::UpstreamError

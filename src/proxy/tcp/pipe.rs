@@ -165,8 +165,9 @@ impl Pipe {
             if self.pieces.is_empty() {
                 let length = chunk.to - chunk.from;
                 match &mut self.shape {
-                    Some(shape) => self.pieces.extend(shape.pieces(length, chunk.read_at)),
-                    None => self.pieces.push_back((length, Duration::ZERO)),
+                    // One that is written, and waits in TLS, has no pieces.
+                    Some(shape) if length > 0 => self.pieces.extend(shape.pieces(length, chunk.read_at)),
+                    _ => self.pieces.push_back((length, Duration::ZERO)),
                 }
             }
             let Some((length, due)) = self.pieces.front_mut() else { break };
@@ -183,7 +184,8 @@ impl Pipe {
             proxy.metrics.passed(self.stream, count);
             if let Some(limit) = &mut self.limit {
                 *limit -= count as u64;
-                if *limit == 0 {
+                // What waits in TLS is to be sent, too.
+                if *limit == 0 && state.is_ready() {
                     return Err(Broken::Truncated);
                 }
             }

@@ -77,6 +77,11 @@ mod tests {
             parsed("proxy add a --listen :1 --upstream https://a --server-name b --insecure"),
             Ok(ProxyVerb::Add { name: "a".to_owned(), proxy })
         );
+        let proxy = json!({"listen": ":1", "upstream": "db:1", "tls": true, "ca": "ca.pem"});
+        assert_eq!(
+            parsed("proxy add db --listen :1 --upstream db:1 --tls --ca ca.pem"),
+            Ok(ProxyVerb::Add { name: "db".to_owned(), proxy })
+        );
         assert_eq!(parsed("proxy list"), Ok(ProxyVerb::List));
         assert_eq!(parsed("proxy rm db cache"), Ok(ProxyVerb::Remove(vec!["db".into(), "cache".into()])));
     }
@@ -93,6 +98,8 @@ mod tests {
             ("proxy add db x --listen :1 --upstream a:1", "\"x\" is one argument too many"),
             ("proxy list x", "\"x\" is one argument too many"),
             ("proxy list --listen :1", "--listen is not an option of fault proxy list or rm"),
+            ("proxy list --tls", "--tls is not an option of fault proxy list or rm"),
+            ("add db --tls", "--tls is not an option of fault add"),
             ("proxy rm db --insecure", "--insecure is not an option of fault proxy list or rm"),
             ("proxy add db --delay 3ms", "--delay is not an option of fault proxy"),
             ("add db --listen :1", "--listen is not an option of fault add"),

@@ -194,7 +194,7 @@ fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() 
             r#"seed="-1": is not a whole number from 0 to 2^64-1"#,
             "faults[1]: `name` is missing",
             r#"faults[2] (a): target="liv_ness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
-            r#"faults[3]="5": is not a mapping with name, disabled, target, match, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, alert, headers, body_text, forward, stream, after, close_after, piece, piece_jitter, pause, code, size, cores, path, allow_node_pressure"#,
+            r#"faults[3]="5": is not a mapping with name, disabled, target, match, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, alert, headers, body_text, forward, connection, stream, after, close_after, piece, piece_jitter, pause, code, size, cores, path, allow_node_pressure"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
             "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
         ]

@@ -30,6 +30,7 @@ mod name;
 mod normal;
 mod plan;
 mod process;
+mod proxies;
 mod proxy;
 mod rate;
 mod replica;
@@ -52,7 +53,7 @@ pub use draw::{Draws, Seed, fnv1a};
 pub use error::{DelayError, MatchError, RuleError, TriggerError};
 pub use limits::{
     MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
-    MAX_MATCH_TEXT, MAX_MATCHES, MAX_PROXIES, MAX_RULES, MAX_SPEED, MIN_WINDOW,
+    MAX_MATCH_TEXT, MAX_MATCHES, MAX_PROXIES, MAX_RULES, MAX_SIZE_PERCENT, MAX_SPEED, MIN_WINDOW,
 };
 pub use link::{Link, LinkCut, ListenerId};
 pub use mode::{
@@ -62,10 +63,11 @@ pub use mode::{
 };
 pub use plan::{Plan, PlanError};
 pub use process::{
-    ABORT_CODE, CORES, Container, DEFAULT_CODE, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode,
-    ProcessModeInfo, ProcessParts, Resources, Size, UNLIMITED_CORES, UNLIMITED_MEMORY,
+    ABORT_CODE, CORES, Container, DEFAULT_CODE, PROCESS_MODES, ProcessField, ProcessMode, ProcessModeInfo,
+    ProcessParts, Resources, Size, UNLIMITED_CORES, UNLIMITED_MEMORY,
 };
-pub use proxy::{Protocol, Proxies, ProxyName, RESERVED_NAMES, Slot, TooManyProxies};
+pub use proxies::{Proxies, TooManyProxies};
+pub use proxy::{Protocol, ProxyName, RESERVED_NAMES, Slot};
 pub use rate::{Burst, Rate};
 pub use replica::{Pods, Replica, Timestamp};
 pub use request_match::{Match, RequestView};

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body_fault;
+mod filling;
 mod forward;
 mod health;
 mod in_flight;

@@ -52,7 +52,7 @@ use budget::MemoryBudget;
 pub(crate) use accept::refuse;
 pub use accept::{AcceptControl, accept, serve};
 pub use body::{BodyError, ReadBody};
-pub use handle::{ConnectionHandle, ScriptOutcome, Takeover};
+pub use handle::ConnectionHandle;
 pub use handler::client_of;
 pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, reset_on_close};
@@ -60,7 +60,7 @@ pub(crate) use perform::linger_bare;
 pub use places::Fairness;
 pub use routes::{Answering, Handle, Routes};
 pub(crate) use script::FILLING;
-pub use script::{Script, ScriptEnding, StreamReset};
+pub use script::{Script, ScriptEnding, ScriptOutcome, StreamReset, Takeover};
 pub use tunnel::{ClientEnd, Tunnel};
 
 /// hyper's minimum buffer size for HTTP/1.

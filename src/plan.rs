@@ -14,6 +14,7 @@ mod request_match;
 mod source;
 mod target;
 mod trigger;
+mod value;
 mod write;
 
 use std::collections::HashMap;
@@ -348,7 +349,7 @@ const fn field_of(error: &RuleError) -> &'static str {
         RuleError::NoReplica(field)
         | RuleError::ProcessCondition { field, .. }
         | RuleError::OnlyOnTcp(field)
-        | RuleError::NotOnTcp(field) => field,
+        | RuleError::NotOnTcp { field, .. } => field,
         RuleError::NoOrdinal => "pods",
         RuleError::ProcessClient | RuleError::HandshakeClient => "client",
         RuleError::HandshakeRequests => "when.requests",

@@ -6,9 +6,8 @@ use thiserror::Error;
 
 use super::limits::{
     MAX_BODY, MAX_BODY_TEXT, MAX_BURST, MAX_DELAY, MAX_GRPC_MESSAGE, MAX_HEADERS, MAX_HEADERS_SIZE,
-    MAX_MATCH_TEXT, MAX_MATCHES, MAX_SPEED, MIN_WINDOW,
+    MAX_MATCH_TEXT, MAX_MATCHES, MAX_SIZE_PERCENT, MAX_SPEED, MIN_WINDOW,
 };
-use super::process::MAX_SIZE_PERCENT;
 
 /// An error of a condition.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -203,11 +202,18 @@ pub enum RuleError {
         mode: &'static str,
     },
     /// A field that only rules on TCP proxies have.
-    #[error("is for TCP proxies, and this rule acts on HTTP requests")]
+    #[error("applies to TCP proxies, but this rule acts on HTTP requests")]
     OnlyOnTcp(&'static str),
     /// A field that rules on TCP proxies do not have.
-    #[error("is for HTTP requests, and this rule acts on a TCP proxy, which knows connections and bytes alone{}", hint(.0))]
-    NotOnTcp(&'static str),
+    #[error(
+        "applies to HTTP requests, but this rule acts on a TCP proxy, which sees only connections and bytes{hint}"
+    )]
+    NotOnTcp {
+        /// Name of the field.
+        field: &'static str,
+        /// What would be right, after a semicolon; may be empty.
+        hint: String,
+    },
     /// A time of a connection that is too long.
     #[error("a time of {0:?} is above the limit of {MAX_DELAY:?}")]
     ConnectionTime(Duration),
@@ -333,16 +339,4 @@ pub enum RuleError {
     /// Ordinals in a Pod without one.
     #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
     NoOrdinal,
-}
-
-/// What would be right in place of a field that rules on TCP proxies do not have.
-fn hint(field: &str) -> String {
-    match field {
-        "client" => "; for some peers, write `from`".to_owned(),
-        "mode" => {
-            let modes: Vec<&str> = super::mode::ModeInfo::all_of_tcp().map(|info| info.name).collect();
-            format!("; its modes are {}", modes.join(", "))
-        }
-        _ => String::new(),
-    }
 }

@@ -4,6 +4,7 @@ mod check;
 mod field;
 mod grpc;
 mod handshake;
+mod info;
 mod table;
 
 pub use field::{
@@ -12,7 +13,8 @@ pub use field::{
 };
 pub use grpc::GrpcStatus;
 pub use handshake::{HandshakeFault, TlsAlert};
-pub use table::{ActsOn, MODES, ModeInfo, StatusEffect};
+pub use info::{ActsOn, ModeInfo, StatusEffect};
+pub use table::MODES;
 
 use super::rate::Rate;
 

@@ -9,16 +9,13 @@ pub use container::{Container, Resources, UNLIMITED_CORES, UNLIMITED_MEMORY};
 pub use table::{PROCESS_MODES, ProcessField, ProcessModeInfo, ProcessParts};
 
 use super::error::RuleError;
-use super::limits::MAX_DELAY;
+use super::limits::{MAX_DELAY, MAX_SIZE_PERCENT};
 
 /// Default exit code of mode `exit`.
 pub const DEFAULT_CODE: u8 = 1;
 
 /// Exit code of a process that SIGABRT ended, as reported by shells and container runtimes.
 pub const ABORT_CODE: u8 = 134;
-
-/// Limit of the share of the container's memory limit in mode `memory`, in percent: enough to exceed it.
-pub const MAX_SIZE_PERCENT: f64 = 200.0;
 
 /// Range of the cores that a rule may use.
 pub const CORES: std::ops::RangeInclusive<f64> = 0.01..=1024.0;

@@ -11,7 +11,7 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::body_fault::Filling;
+use super::filling::Filling;
 use crate::env::Identity;
 use crate::fault::{GrpcStatus, Mode, Partial, Rule};
 use crate::grpc;
@@ -21,7 +21,7 @@ use crate::listener::{Script, ScriptEnding};
 pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
 
 /// A truncated answer announces this many bytes more than it sends.
-const MISSING_BYTES: u64 = 1024;
+pub(super) const MISSING_BYTES: u64 = 1024;
 
 /// Bytes that are not HTTP.
 const GARBAGE: &[u8] = b"\x00\xff\x16\x03probesim: this is not HTTP\x00\r\n\r\n";

@@ -3,7 +3,6 @@
 mod corrupt;
 mod cut;
 mod drip;
-mod filling;
 mod throttle;
 
 use std::time::Duration;
@@ -18,7 +17,6 @@ use tokio::time::Instant;
 use self::corrupt::CorruptBody;
 use self::cut::CutBody;
 use self::drip::DripBody;
-pub(super) use self::filling::Filling;
 use self::throttle::ThrottledBody;
 use super::stream::{self, BodyEnd};
 use crate::clock::Timer;

@@ -23,9 +23,6 @@ use crate::listener::{ConnectionHandle, FILLING, Script, ScriptEnding, StreamRes
 /// Time for the last bytes to reach the client before a reset: hyper discards what it has not sent yet.
 const LAST_BYTES: Duration = Duration::from_millis(20);
 
-/// A truncated answer announces this many bytes more than it sends.
-const MISSING_BYTES: u64 = 1024;
-
 /// A DATA frame on stream 0, which is a connection error (RFC 9113, section 6.1).
 const MALFORMED: &[u8] = b"\0\0\x0c\0\0\0\0\0\0not a frame\n";
 
@@ -97,7 +94,9 @@ fn partial_answer(partial: Partial, end: BodyEnd, method: &Method) -> Response {
     let has_body = *method != Method::HEAD
         && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_body {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(partial.body + MISSING_BYTES));
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(partial.body + answer::MISSING_BYTES));
     }
     *response.body_mut() = Body::new(PartialBody { left: if has_body { partial.body } else { 0 }, end });
     response

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::detect::{Detected, poll_detect};
-use super::handle::Takeover;
 use super::handler::Http1Handler;
 use super::http2::{Finished, Http2};
+use super::script::Takeover;
 use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::HyperStream;

@@ -1,7 +1,6 @@
 //! A handler's view of the connection and the HTTP/2 stream of its request.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::task_local;
 use tokio::time::Instant;
 
 use super::budget::{BudgetShare, Reservation};
-use super::script::{Script, StreamReset};
+use super::script::{StreamReset, Takeover};
 use super::state::ConnectionState;
 use super::streams::StreamState;
 use super::tunnel::Tunnel;
@@ -35,31 +34,6 @@ pub struct ConnectionHandle {
     pub(super) connection: Arc<ConnectionState>,
     /// The stream of the request; `None` over HTTP/1.
     pub(super) stream: Option<Arc<StreamState>>,
-}
-
-/// The outcome of a request that a [`Script`] answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScriptOutcome {
-    /// The head was sent.
-    HeadSent,
-    /// The connection ended without a head.
-    NoHead,
-    /// The client left before the head.
-    ClientGone,
-}
-
-/// A fault that HTTP cannot express: the script replaces the answer and ends the connection.
-pub struct Takeover {
-    /// What to do with the socket.
-    pub script: Script,
-    /// Called once with the outcome of the request.
-    pub report: Box<dyn FnOnce(ScriptOutcome) + Send>,
-}
-
-impl fmt::Debug for Takeover {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Takeover").field("script", &self.script).finish_non_exhaustive()
-    }
 }
 
 impl ConnectionHandle {

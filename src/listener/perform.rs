@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::handle::ScriptOutcome;
+use super::script::ScriptOutcome;
 use super::script::{FILLING, Script, ScriptEnding};
 use super::socket::Socket;
 use super::state::ConnectionState;

@@ -1,5 +1,7 @@
 //! Answers that HTTP cannot express: bytes to write to the socket, and stream resets.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// What is sent instead of an answer.
@@ -28,6 +30,31 @@ pub enum ScriptEnding {
     Rst,
     /// When the client ends it.
     Never,
+}
+
+/// The outcome of a request that a [`Script`] answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptOutcome {
+    /// The head was sent.
+    HeadSent,
+    /// The connection ended without a head.
+    NoHead,
+    /// The client left before the head.
+    ClientGone,
+}
+
+/// A fault that HTTP cannot express: the script replaces the answer and ends the connection.
+pub struct Takeover {
+    /// What to do with the socket.
+    pub script: Script,
+    /// Called once with the outcome of the request.
+    pub report: Box<dyn FnOnce(ScriptOutcome) + Send>,
+}
+
+impl fmt::Debug for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Takeover").field("script", &self.script).finish_non_exhaustive()
+    }
 }
 
 /// How a stream of HTTP/2 is ended before its answer is whole: the code of `RST_STREAM`. As an extension of an answer, it

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::{BudgetShare, MemoryBudget};
-use super::handle::Takeover;
+use super::script::Takeover;
 use super::streams::OpenStreams;
 use super::tunnel::Tunnel;
 use crate::fault::Client;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::choice;
 use super::reader::{FieldReader, Fields};
-use super::write::duration;
+use super::value::duration;
 use crate::fault::{Cut, ModeField, OnConnection, Slices, Streams, Targets};
 use crate::units::Bare;
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::reader::{FieldReader, Fields};
+use super::value::{decimal, duration};
 use super::{choice, whole};
 use crate::fault::{
     Action, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode, ProcessModeInfo, ProcessParts,
@@ -114,8 +115,8 @@ pub(super) fn write(mode: &ProcessMode, allow_node_pressure: bool, fields: &mut 
         ("code", code.filter(|code| *code != crate::fault::DEFAULT_CODE).map(Value::from)),
         ("path", path.map(Value::from)),
         ("size", size.map(write_size)),
-        ("cores", cores.map(super::write::decimal)),
-        ("delay", delay.map(super::write::duration)),
+        ("cores", cores.map(decimal)),
+        ("delay", delay.map(duration)),
         ("allow_node_pressure", allow_node_pressure.then_some(true.into())),
     ];
     fields.extend(parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

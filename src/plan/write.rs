@@ -1,15 +1,16 @@
 //! Writes rules as JSON values.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::mode::percent_of;
 use super::process;
 use super::request_match;
+use super::value::{decimal, duration};
 use crate::fault::{
     Action, ClientFilter, Delay, Distribution, FaultAnswer, HandshakeFault, ListenerName, Mode, ModeField,
     ModeParts, Networks, Pods, Rate, RequestWindow, Rule, TimeWindow, TlsAlert, Trigger,
 };
-use crate::units::{Show, show_timestamp};
+use crate::units::show_timestamp;
 
 /// Writes a rule as a plan has it, without fields at their default. [`read_rule`](super::read_rule) gives the rule back.
 pub fn write_rule(rule: &Rule) -> Value {
@@ -190,17 +191,4 @@ fn write_headers(headers: &[(String, String)]) -> Value {
         }
     }
     Value::Object(fields)
-}
-
-pub(super) fn duration(value: std::time::Duration) -> Value {
-    Show(value).to_string().into()
-}
-
-/// A whole number without a fraction.
-pub(super) fn decimal(value: f64) -> Value {
-    if value.fract() == 0.0 {
-        (value as u64).into()
-    } else {
-        Number::from_f64(value).map_or(Value::Null, Value::Number)
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Origin, RequestCounts, RequestInfo};
 use crate::fault::draw::{Draws, Lane, Purpose, Seed};
 use crate::fault::link::ListenerId;
-use crate::fault::proxy::Proxies;
+use crate::fault::proxies::Proxies;
 use crate::fault::replica::Replica;
 use crate::fault::rule::{ListenerName, Rule};
 use crate::fault::target::{Client, ClientFilter, Target, TargetId, TargetSet};

@@ -3,7 +3,7 @@
 use super::{Action, Rule};
 use crate::fault::error::RuleError;
 use crate::fault::limits::MAX_DELAY;
-use crate::fault::mode::{ActsOn, Mode, ModeField};
+use crate::fault::mode::{ActsOn, Mode, ModeField, ModeInfo};
 use crate::fault::proxy::Protocol;
 use crate::fault::stream::OnConnection;
 use crate::fault::target::ClientFilter;
@@ -67,8 +67,20 @@ impl Rule {
             ("connection", self.answer().ends_connection),
         ];
         match not_possible.into_iter().find(|(_, given)| *given) {
-            Some((field, _)) => Err(RuleError::NotOnTcp(field)),
+            Some((field, _)) => Err(RuleError::NotOnTcp { field, hint: hint(field) }),
             None => Ok(()),
         }
+    }
+}
+
+/// What to write on a rule for a TCP proxy instead of `field`.
+fn hint(field: &str) -> String {
+    match field {
+        "client" => "; to select peers, use `from`".to_owned(),
+        "mode" => {
+            let modes: Vec<&str> = ModeInfo::all_of_tcp().map(|info| info.name).collect();
+            format!("; its modes are {}", modes.join(", "))
+        }
+        _ => String::new(),
     }
 }

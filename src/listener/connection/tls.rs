@@ -10,7 +10,7 @@ use super::{BudgetShare, Connection};
 use crate::fault::{HandshakeFault, ListenerId};
 use crate::listener::ListenerFaults;
 use crate::listener::driver::Driver;
-use crate::listener::handle::Takeover;
+use crate::listener::script::Takeover;
 use crate::listener::script::{Script, ScriptEnding};
 use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::Flaw;

@@ -2,7 +2,7 @@
 
 use super::ConnectionState;
 use crate::fault::Client;
-use crate::listener::handle::Takeover;
+use crate::listener::script::Takeover;
 use crate::listener::tunnel::Tunnel;
 
 impl ConnectionState {

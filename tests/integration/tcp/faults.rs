@@ -275,12 +275,12 @@ async fn fields_that_do_not_fit_the_protocol_are_errors() {
         (
             "db",
             json!({"mode": "status"}),
-            "mode: is for HTTP requests, and this rule acts on a TCP proxy, which knows connections and bytes alone; its modes are hang, close, reset, truncate, throttle, corrupt, slow-close, slice, refuse, drop",
+            "mode: applies to HTTP requests, but this rule acts on a TCP proxy, which sees only connections and bytes; its modes are hang, close, reset, truncate, throttle, corrupt, slow-close, slice, refuse, drop",
         ),
         (
             "db",
             json!({"mode": "hang", "client": "other"}),
-            "client: is for HTTP requests, and this rule acts on a TCP proxy, which knows connections and bytes alone; for some peers, write `from`",
+            "client: applies to HTTP requests, but this rule acts on a TCP proxy, which sees only connections and bytes; to select peers, use `from`",
         ),
         ("db", json!({"mode": "hang", "match": {"path": "/"}}), "match: is for HTTP requests"),
         ("db", json!({"mode": "truncate", "status": 503}), "status: is for HTTP requests"),
@@ -301,17 +301,21 @@ async fn fields_that_do_not_fit_the_protocol_are_errors() {
             json!({"mode": "refuse", "from": "10.0.0.0/8", "rate": "5%"}),
             "rate: does not go with a partition of a proxy, which has only time and peers",
         ),
-        ("web", json!({"mode": "slice"}), "mode: is for TCP proxies, and this rule acts on HTTP requests"),
+        (
+            "web",
+            json!({"mode": "slice"}),
+            "mode: applies to TCP proxies, but this rule acts on HTTP requests",
+        ),
         (
             "web",
             json!({"mode": "hang", "stream": "both"}),
-            "stream: is for TCP proxies, and this rule acts on HTTP requests",
+            "stream: applies to TCP proxies, but this rule acts on HTTP requests",
         ),
         ("traffic", json!({"mode": "hang", "stream": "both"}), "stream=\"both\": does not go with mode hang"),
         (
             "liveness",
             json!({"delay": "1s", "stream": "both"}),
-            "stream: is for TCP proxies, and this rule acts on HTTP requests",
+            "stream: applies to TCP proxies, but this rule acts on HTTP requests",
         ),
     ] {
         let mut rule = fields.clone();

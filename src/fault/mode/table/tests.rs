@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fault::mode::{GrpcStatus, Slices};
+use crate::fault::mode::{Cut, GrpcStatus, ModeField, ModeParts, Slices, StatusEffect};
 use crate::fault::rate::Rate;
 
 /// Values other than the defaults.

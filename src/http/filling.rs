@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::listener::FILLING;
 
 /// A body of this many bytes. The bytes are static, so slow readers cost no memory.
-pub(in crate::http) struct Filling(pub(in crate::http) u64);
+pub(super) struct Filling(pub(super) u64);
 
 impl Body for Filling {
     type Data = Bytes;

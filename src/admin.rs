@@ -55,7 +55,7 @@ struct Api {
     reading: Mutex<()>,
 }
 
-/// Routes of `/v1`, `/openapi.json` and the page. The page needs no token: it holds nothing of the service.
+/// Routes of `/v1`, `/openapi.json` and the page. The page needs no token: it contains no data of the service.
 ///
 /// With a `token`, every caller of `/v1` must send it. Without one, loopback callers are allowed if `loopback` is
 /// true, and nobody is otherwise.
@@ -94,7 +94,7 @@ fn openapi(method: &Method) -> Response {
     }
 }
 
-/// The page for a browser; others get what they get at any path without a meaning.
+/// The page for browsers; 404 for other clients.
 fn index(method: &Method, headers: &HeaderMap) -> Response {
     if page::is_wanted(headers) {
         page::serve(method, headers, "index.html")
@@ -108,7 +108,7 @@ fn page_file(request: &Request) -> Response {
     page::serve(request.method(), request.headers(), name)
 }
 
-/// Both ends of the connection under way.
+/// Both ends of the current connection.
 fn caller() -> Caller {
     // Without a connection, the peer is unknown and the caller is treated as remote.
     let connection = ConnectionHandle::current();
@@ -117,8 +117,8 @@ fn caller() -> Caller {
     Caller { peer: peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), local }
 }
 
-/// Waits until no other answer with many rules is being made. One with a thousand takes milliseconds: one at a time, with
-/// probes served in between.
+/// Waits until no other answer with all rules is being built. One with a thousand rules takes milliseconds: they are built
+/// one at a time, so that probes are served in between.
 async fn turn(api: &Api) -> MutexGuard<'_, ()> {
     let turn = api.reading.lock().await;
     yield_now().await;
@@ -184,7 +184,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, ProblemDetails> 
         }
         (["preview"], &Method::POST) => {
             let asked = read(&parts.headers, body, &["application/json"]).await?;
-            // Not while the body is still to come: it may take its time.
+            // Only once the body has arrived, which may take long.
             let _turn = turn(api).await;
             Ok(answer::json(StatusCode::OK, &preview::document(&api.control, asked)?, None))
         }
@@ -287,7 +287,7 @@ fn changed_body(changed: ChangeResult) -> Value {
 
 /// The answer to a stop or a resume: whether rules are stopped, by whom, and, if the stop is not kept, which sources
 /// bring rules back at the container's next start. The state is saved first, so a reported result survives a kill.
-/// `released` is what rules did until then.
+/// `released` lists the effects that ended.
 async fn stop_answer(api: &Api, released: Option<Value>) -> Response {
     let saved = api.control.save().await;
     let status = api.control.status();

@@ -32,12 +32,12 @@ struct Verb {
     run: fn(Vec<OsString>) -> u8,
 }
 
-/// All verbs. The first is taken where none is given.
+/// All verbs. The first is the default.
 const VERBS: &[Verb] = &[
     Verb {
         name: "serve",
         arguments: "[OPTIONS]",
-        about: "serve probes with the faults of the environment",
+        about: "serve probes, with the faults that the environment configures",
         help: serve::help,
         run: |args| serve::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
@@ -115,7 +115,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// Write errors are ignored here and in the verbs: the reader closed the pipe, and the exit code still has to be right.
+/// Write errors are ignored here and in the verbs: the reader closed the pipe, but the exit code must still be right.
 fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let first = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
     match first.as_str() {
@@ -142,7 +142,7 @@ fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -
     }
 }
 
-/// The verbs, as scripts and pages of the manual show them.
+/// The verbs, for completion scripts and manual pages.
 fn described() -> Vec<completion::Described> {
     let of = |verb: &Verb| completion::Described { name: verb.name, about: verb.about, help: verb.help };
     VERBS.iter().map(of).collect()

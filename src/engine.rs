@@ -1,4 +1,4 @@
-//! The engine: counts requests, asks [`fault`](crate::fault) for decisions and counts their results.
+//! The engine: counts requests, gets decisions from [`fault`](crate::fault) and counts their results.
 
 mod active;
 mod counters;
@@ -44,11 +44,11 @@ struct EngineShared {
     active: watch::Sender<Arc<Active>>,
     /// Indexed by [`TargetId::index`].
     numbers: [[AtomicU64; Client::COUNT]; Target::COUNT + MAX_PROXIES],
-    /// Handshakes of TLS on the probe listener.
+    /// Number of TLS handshakes on the probe listener.
     handshakes: AtomicU64,
     events: Arc<Events>,
     requested: RequestedCounters,
-    /// Told of each request while a rule has a window in requests.
+    /// Notified of each request while a rule has a request window.
     request_windows: watch::Sender<()>,
 }
 
@@ -184,7 +184,7 @@ impl Engine {
         self.0.active.subscribe()
     }
 
-    /// Tells of each request that may open or close a window in requests.
+    /// Notifies of each request that may open or close a request window.
     pub fn request_windows(&self) -> watch::Receiver<()> {
         self.0.request_windows.subscribe()
     }
@@ -232,7 +232,7 @@ impl Engine {
         self.decide_requested_for(target, client, request, &[])
     }
 
-    /// Like [`decide_for`](Self::decide_for); the rules that the request asks for come first.
+    /// Like [`decide_for`](Self::decide_for); requested rules come first.
     pub fn decide_requested_for(
         &self,
         target: impl Into<TargetId>,
@@ -243,7 +243,7 @@ impl Engine {
         self.decide_with(target.into(), client, requested, |wanted| wanted.admits(request))
     }
 
-    /// Gives a connection to a proxy its number.
+    /// Numbers a connection to a proxy.
     pub fn number_connection(&self, slot: Slot) -> u64 {
         let target = TargetId::Proxy(slot).index();
         1 + self.0.numbers[target][Client::Other.index()].fetch_add(1, Ordering::Relaxed)
@@ -297,7 +297,7 @@ impl Engine {
         Injection { decision, active, first, number, drawn_number, requested, target, client, unconfirmed }
     }
 
-    /// Decides on the rules that a request asks for, and counts them as one rule.
+    /// Decides on requested rules, and counts them as one rule.
     fn decide_requested(
         &self,
         active: &Active,
@@ -321,17 +321,17 @@ impl Engine {
         decision
     }
 
-    /// Requests that asked for a fault, by target.
+    /// Requests that requested a fault, by target.
     pub fn requested_eligible(&self) -> Vec<(String, u64)> {
         self.0.requested.eligible()
     }
 
-    /// Requests that got the fault they asked for, by target and mode.
+    /// Requests that got the requested fault, by target and mode.
     pub fn requested_injected(&self) -> Vec<(String, &'static str, u64)> {
         self.0.requested.injected()
     }
 
-    /// Gives a handshake of TLS on the probe listener its number and decides what it gets.
+    /// Numbers a TLS handshake on the probe listener and decides on it.
     pub fn decide_handshake(&self, peer: IpAddr) -> Option<HandshakeFault> {
         let number = 1 + self.0.handshakes.fetch_add(1, Ordering::Relaxed);
         let active = self.active();
@@ -339,7 +339,7 @@ impl Engine {
             active.rule_counters[hit.rule].count_handshake(hit.fired);
         })?;
         let rule = active.plan.rule(rule);
-        debug!(%peer, number, fault = %rule.name(), mode = rule.effect(), "fault of the TLS handshake");
+        debug!(%peer, number, fault = %rule.name(), mode = rule.effect(), "TLS handshake fault");
         rule.handshake()
     }
 
@@ -383,7 +383,7 @@ fn report_window(events: &Events, rule: &Rule, target: &str, attempt: &RequestIn
         target,
         client = attempt.client.name(),
         number = attempt.number,
-        "window in requests {change}"
+        "request window {change}"
     );
 }
 

@@ -44,7 +44,7 @@ use crate::fault::{Container, MAX_RULES, Plan, Replica, Rule, Target, Targets};
 use crate::order;
 use crate::plan::{ConfigError, Errors, Reason, check_container, check_replica};
 
-/// The variable of the directory that outlives the container.
+/// The variable of the state directory.
 const STATE_DIR: &str = "STATE_DIR";
 
 /// A checked configuration with its warnings and effective values.
@@ -63,7 +63,7 @@ pub struct Loaded {
 pub struct Setting {
     /// The variable.
     pub name: String,
-    /// Its value with its unit.
+    /// Its value, with unit.
     pub value: String,
 }
 
@@ -73,10 +73,10 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A variable that the command line sets. It wins over the environment.
+/// A variable set on the command line. It overrides the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// The flag as errors name it: `--port`, `--set PORT`.
+    /// The flag in errors: `--port`, `--set PORT`.
     pub written: String,
     /// The variable.
     pub variable: String,
@@ -85,7 +85,7 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// Whether it replaces a variable: the one that it sets, or another name for the same thing.
+    /// Whether it replaces a variable: the one that it sets, or a synonym.
     fn replaces(&self, variable: &str) -> bool {
         self.variable == variable
             || SYNONYMS.iter().any(|(a, b)| {
@@ -97,17 +97,17 @@ impl Flag {
 /// A rule and where it comes from.
 struct SourcedRule {
     rule: Rule,
-    /// The variable that it comes from, or its position in a plan.
+    /// Its variable, or its position in a plan.
     place: String,
 }
 
-/// Reads the configuration from variables. The error lists everything that is wrong.
+/// Reads the configuration from variables. The error lists all errors.
 pub fn load(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
     load_with(variables, &[])
 }
 
-/// Reads the configuration from variables and from flags, which win. If a flag is repeated, the last one counts. The error
-/// lists everything that is wrong, and names the flag where a flag is wrong.
+/// Reads the configuration from variables and from flags, which take precedence. If a flag is repeated, the last one
+/// counts. Reports all errors; those of a flag name it.
 pub fn load_with(
     variables: impl Iterator<Item = (OsString, OsString)>,
     flags: &[Flag],
@@ -139,7 +139,7 @@ pub fn load_with(
     }
 }
 
-/// `STATE_DIR` as [`load_with`] reads it, without a look at what may be wrong elsewhere.
+/// `STATE_DIR` as [`load_with`] reads it, ignoring errors elsewhere.
 pub fn state_dir(variables: &[(OsString, OsString)], flags: &[Flag]) -> Option<PathBuf> {
     let flag = flags.iter().rev().find(|flag| flag.variable == STATE_DIR).map(|flag| flag.value.as_str());
     let variable = || variables.iter().find(|(name, _)| name == STATE_DIR)?.1.to_str();
@@ -150,7 +150,7 @@ pub fn state_dir(variables: &[(OsString, OsString)], flags: &[Flag]) -> Option<P
 /// Separate from [`load_with`], which is compiled once per type of iterator.
 fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Loaded, Errors> {
     let pairs = || ours.iter().map(|(name, value)| (name.clone(), value.clone()));
-    // All fields are optional texts, so this cannot fail.
+    // Cannot fail: all fields are optional texts.
     let mut raw: ServiceVariables = envy::from_iter(pairs()).unwrap_or_default();
     let shared: FaultVariables = envy::prefixed("").from_iter(pairs()).unwrap_or_default();
     let shared = FaultSettings::read(&mut reader, "", shared);
@@ -246,7 +246,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })
 }
 
-/// Warns of variables and rules that act on traffic only, if no path belongs to traffic.
+/// Warns about variables and rules that act only on traffic, if no path belongs to traffic.
 fn warn_of_traffic(reader: &mut VariableReader, rules: &[SourcedRule]) {
     let variables = reader
         .effective
@@ -265,7 +265,7 @@ fn names() -> Vec<String> {
     VARIABLES.iter().flat_map(Variable::names).collect()
 }
 
-/// The variable that a misspelt name probably means.
+/// The variable that a misspelt name probably stands for.
 pub fn nearest_variable(name: &str) -> Option<String> {
     let names = names();
     suggest::meant(name, &suggest::candidates(&names)).map(str::to_owned)
@@ -292,7 +292,7 @@ fn ours(
             continue;
         }
         match value.into_string() {
-            // If a name is set twice, the first value counts, as for getenv.
+            // If a name is set twice, the first value counts, as with getenv.
             Ok(value) => {
                 ours.entry(name).or_insert(value);
             }
@@ -306,7 +306,7 @@ fn ours(
     ours
 }
 
-/// All rules as one plan. A name that two rules have is an error.
+/// All rules as one plan. Duplicate names are errors.
 fn joined(reader: &mut VariableReader, sourced: Vec<SourcedRule>) -> Plan {
     if sourced.len() > MAX_RULES {
         reader.fail(ConfigError::new("FAULTS", Reason::TooManyRules(sourced.len())));
@@ -325,7 +325,7 @@ fn joined(reader: &mut VariableReader, sourced: Vec<SourcedRule>) -> Plan {
         }
         rules.push(rule);
     }
-    // Anything that would make it fail has been reported above.
+    // Anything that could fail here has been reported above.
     Plan::new(rules).unwrap_or_default()
 }
 

@@ -1,8 +1,8 @@
-//! Files that others may have put in place: opened without waiting, checked once they are open, read up to a limit.
+//! Files that others may have created: opened without blocking, checked after opening, read up to a limit.
 //!
-//! What is read is checked through its descriptor, so that nothing can be exchanged between the check and the read. A
-//! pipe, a socket or a device never makes anybody wait. Symbolic links are followed where Kubernetes makes them (volumes
-//! of config maps, secrets and the downward API), and nowhere else.
+//! Checks use the file descriptor, so that the file cannot be replaced between check and read. Pipes, sockets and devices
+//! never block. Symbolic links are followed only where Kubernetes creates them (volumes of config maps, secrets and the
+//! downward API).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,19 +16,19 @@ use thiserror::Error;
 /// Most files of the kernel are shorter, in bytes; longer ones take another read.
 const KERNEL_FILE: usize = 4000;
 
-/// Whether a symbolic link at the path itself is followed.
+/// How a symbolic link at the path itself is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It is.
+    /// It is followed.
     Follow,
     /// It is an error.
     Refuse,
 }
 
-/// Why there is nothing to read at a path.
+/// Why a file cannot be read.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// Nothing is there, or a symbolic link to nothing.
+    /// No file, or a dangling symbolic link.
     #[error("is not there")]
     Missing,
     /// A directory.
@@ -40,10 +40,10 @@ pub enum FileError {
     /// Larger than allowed.
     #[error("is larger than the {0} bytes allowed")]
     TooLarge(usize),
-    /// Bytes that are no text.
+    /// Invalid UTF-8.
     #[error("is not UTF-8 from byte {0} on")]
     NotUtf8(usize),
-    /// What the system says.
+    /// An error of the operating system.
     #[error("cannot be read: {0}")]
     Io(io::Error),
 }
@@ -63,7 +63,7 @@ impl From<io::Error> for FileError {
 ///
 /// # Errors
 ///
-/// There is none, or it is larger. Nothing is waited for.
+/// There is no such file, or it is larger. Never blocks.
 pub fn read(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, FileError> {
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     if links == Links::Refuse {
@@ -92,7 +92,7 @@ pub fn read(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, FileErro
 ///
 /// # Errors
 ///
-/// As by [`read`], or it is not UTF-8.
+/// Those of [`read`], or it is not UTF-8.
 pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
     text(read(path, limit, Links::Follow)?)
 }
@@ -109,12 +109,12 @@ pub fn read_kernel(path: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads what a command line names: at most `limit` bytes of text from a regular file, or all that comes from an open
-/// descriptor (`/dev/stdin`, or the `/dev/fd/63` of a shell's `<(command)`), which is waited for as standard input is.
+/// Reads a file named on the command line: at most `limit` bytes of text from a regular file or, blocking, from an open
+/// descriptor (`/dev/stdin`, or `/dev/fd/63` from a shell's `<(command)`).
 ///
 /// # Errors
 ///
-/// As by [`read_text`].
+/// Those of [`read_text`].
 pub fn read_named(path: &Path, limit: usize) -> Result<String, FileError> {
     let is_descriptor = path == Path::new("/dev/stdin")
         || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.starts_with(folder));
@@ -128,7 +128,7 @@ pub fn read_named(path: &Path, limit: usize) -> Result<String, FileError> {
     read_all(file, limit)
 }
 
-/// Reads text to its end, such as that of standard input: at most `limit` bytes.
+/// Reads all text, for example from standard input: at most `limit` bytes.
 ///
 /// # Errors
 ///
@@ -147,17 +147,17 @@ fn text(bytes: Vec<u8>) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|error| FileError::NotUtf8(error.utf8_error().valid_up_to()))
 }
 
-/// Writes a file that did not exist before, in the place of whatever has its name.
+/// Writes a new file, replacing anything of that name.
 ///
 /// # Errors
 ///
-/// It cannot be written, or something that is not a file and cannot be removed is in its place.
+/// It cannot be written, or an existing entry cannot be removed.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // What is new is a regular file, and no link leads elsewhere.
+    // A new file is regular, and not a link to another one.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)?;
     file.write_all(bytes)

@@ -1,6 +1,6 @@
 //! Routes of both listeners, and the layer that injects faults.
 //!
-//! Each target route is wrapped in a [`layer::FaultLayer`], which asks the engine for a decision and applies it.
+//! Each target route is wrapped in a [`layer::FaultLayer`], which gets a decision from the engine and applies it.
 //! Other routes are not wrapped, so no list of excluded paths is needed.
 
 mod answer;
@@ -62,7 +62,7 @@ pub struct App {
     pub paths: Vec<(String, Target)>,
     /// The application behind the probe listener.
     pub upstream: Option<ProbeUpstream>,
-    /// Whether requests may ask for faults.
+    /// Whether requests may select their own faults.
     pub request_faults: bool,
     /// Partition and stage of the probe listener.
     pub conditions: watch::Receiver<Conditions>,

@@ -1,15 +1,14 @@
 //! A model of the kubelet on a virtual clock: how it reacts to the answers of a [plan](crate::fault).
 //!
-//! One [`Pod`] is a discrete-event simulation of its containers, their probe workers and the kubelet's own loop. It
-//! asks the same [`decide`](crate::fault::ActivePlan::decide) as the service does, under the rules of Kubernetes
-//! [`RULES`]. What is random on a node is drawn from given [`Draws`](crate::fault::Draws), so a run repeats. Memory
-//! does not grow with the simulated time.
+//! One [`Pod`] is a discrete-event simulation of its containers, their probe workers and the kubelet's sync loop. It uses
+//! the same [`decide`](crate::fault::ActivePlan::decide) as the service, and follows Kubernetes [`RULES`]. Random delays of a node come from given
+//! [`Draws`](crate::fault::Draws), so that runs are reproducible. Memory does not grow with the simulated time.
 //!
 //! A Pod handles the [`ServiceCalls`] of a Service's clients in the same way, under the rules for `client: other`.
 //!
 //! | type | what it is |
 //! |---|---|
-//! | [`PodSpec`], [`ContainerSpec`], [`ProbeSpec`] | what a manifest says |
+//! | [`PodSpec`], [`ContainerSpec`], [`ProbeSpec`] | the content of a manifest |
 //! | [`Program`] | this program in a container |
 //! | [`Pod`] | the simulation |
 //! | [`PodEvent`] | something that happens, passed to a callback |
@@ -26,12 +25,13 @@
 //! ```
 //! use std::time::Duration;
 //! use kube_probesim::fault::{ActivePlan, Client, Draws, Plan, Seed, Target};
-//! use kube_probesim::kubelet::{Endpoint, ContainerSpec, Handler, Pod, PodSpec, Probe, Program};
+//! use kube_probesim::kubelet::{ContainerSpec, Pod, PodSpec, ProbeEndpoint, ProbeHandler, ProbeSpec, Program};
 //!
 //! let program = Program::new(ActivePlan::new(Plan::default(), Seed(1), true));
-//! let handler = Handler::Http { server: 0, endpoint: Endpoint::Target(Target::Readiness), client: Client::Kubelet };
+//! let endpoint = ProbeEndpoint::Target(Target::Readiness);
+//! let handler = ProbeHandler::Http { server: 0, endpoint, client: Client::Kubelet };
 //! let container =
-//!     ContainerSpec { readiness: Some(Probe::new(handler)), ..ContainerSpec::ours("app", program) };
+//!     ContainerSpec { readiness: Some(ProbeSpec::new(handler)), ..ContainerSpec::ours("app", program) };
 //! let mut pod = Pod::new(PodSpec::new(vec![container]), Draws::of(Seed(1), "kubelet"));
 //! pod.run(Duration::from_secs(60), &mut |event| println!("{:?} {:?}", event.at, event.kind));
 //! assert!(pod.is_ready());

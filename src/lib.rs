@@ -8,20 +8,20 @@
 //! |---|---|
 //! | [`cli`] | verbs, signals, exit codes |
 //! | [`server`], [`predict`] | binds, supervises, drains; runs the Pods of a manifest on a virtual clock |
-//! | [`admin`], [`http`] | the admin API; routes, and the layer that obeys a decision |
+//! | [`admin`], [`http`] | the admin API; routes, and the layer that applies decisions |
 //! | [`grpc`] | the health service of gRPC |
-//! | [`proxy`] | hands requests to an application behind a listener |
-//! | [`sources`] | files, annotation, API and kept state, merged: how the plan in force comes about |
+//! | [`proxy`] | forwards requests and connections to an upstream |
+//! | [`sources`] | merges files, annotation, API and saved state into the plan in force |
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
-//! | [`cluster`] | a client of the Kubernetes API: lists and watches objects, and judges them |
+//! | [`cluster`] | a client of the Kubernetes API: lists and watches objects, and evaluates conditions on them |
 //! | [`telemetry`] | metrics and the log |
 //! | [`engine`] | the active plan, counters of rules, events |
 //! | [`mod@env`], [`plan`] | environment to configuration; plans: read, checked, written |
 //! | [`kubelet`] | a model of the kubelet on a virtual clock; imports only `fault` |
-//! | [`units`], [`clock`] | durations, percentages and sizes as people write them; wall clock, exact waits |
-//! | `rpc` | gRPC as both sides speak it |
-//! | [`tls`] | TLS: whom a client trusts, and what a server shows |
-//! | [`mod@file`] | files opened without waiting, and read up to a limit |
+//! | [`units`], [`clock`] | parsing and formatting of durations, percentages and sizes; wall clock and precise timers |
+//! | `rpc` | gRPC for client and server: framing and messages of health checks |
+//! | [`tls`] | TLS: trust of clients, certificates of servers |
+//! | [`mod@file`] | files, opened without blocking and read up to a limit |
 //! | `order` | sorting, without code for each type |
 //! | `task` | tasks of tokio, without a type of their own |
 //! | [`fault`] | rules, plans and the decision; pure |

@@ -4,11 +4,11 @@
 //! limit and no drain deadline, and cannot reset, cut or freeze a connection.
 //!
 //! Each connection is one task that owns the socket and polls a driver: hyper, a [`Script`], or nothing. The task
-//! stops polling while a partition freezes the connection. It replaces hyper with a script when a handler asks for a
+//! stops polling while a partition freezes the connection. It replaces hyper with a script when a handler requests a
 //! fault that HTTP cannot express.
 //!
 //! Over HTTP/1, a client that closes its sending side while its request is pending counts as gone, because a
-//! half-closed connection looks like a closed one. An answer that is ready at once is still sent. Clients of an
+//! half-closed connection looks like a closed one. An answer that is ready immediately is still sent. Clients of an
 //! upstream, except kubelets, get their answer unless the connection breaks.
 
 mod accept;
@@ -119,7 +119,7 @@ pub struct ListenerService {
     pub faulted: Option<ListenerFaults>,
     /// Whether clients may speak HTTP/2 with prior knowledge.
     pub speaks_http2: bool,
-    /// TLS, where it is spoken.
+    /// TLS, if enabled.
     pub tls: Option<Encryption>,
     /// Partition and stage.
     pub conditions: watch::Receiver<Conditions>,
@@ -130,7 +130,7 @@ pub struct ListenerService {
 pub struct Encryption {
     /// Certificate and settings.
     pub tls: ServerTls,
-    /// Whether clients that do not speak TLS are refused.
+    /// Whether clients without TLS are refused.
     pub is_required: bool,
 }
 

@@ -86,10 +86,10 @@ const CLIENTS: &[&str] = &["kubelet", "other", "any"];
 /// The rule name used for requested faults.
 const REQUESTED_RULE: &str = "request";
 
-/// A plan as it is written. Each rule is checked, and no name is used twice.
+/// A plan of one source. Rules are checked, and their names are unique.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawPlan {
-    /// The seed, if it has one.
+    /// The seed, if set.
     pub seed: Option<u64>,
     /// The rules in their order.
     pub rules: Vec<Rule>,
@@ -97,12 +97,12 @@ pub struct RawPlan {
     pub disabled: Vec<RuleName>,
     /// Whether all rules of all sources are stopped.
     pub stop: bool,
-    /// The proxies; absent: they are as they were.
+    /// The proxies; absent: unchanged.
     pub proxies: Option<Vec<Proxy>>,
 }
 
-/// Reads a plan `{seed, faults: […], proxies: […], stop}`. The error lists everything that is wrong; `place` (a variable or a file; may be
-/// empty) precedes each error.
+/// Reads a plan `{seed, faults: […], proxies: […], stop}`. Reports all errors, each preceded by `place` (a variable or a
+/// file; may be empty).
 pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
     let mut reader = FieldReader::new(place.to_owned());
     let mut plan = RawPlan::default();
@@ -143,7 +143,7 @@ pub fn read_plan(value: &Value, place: &str) -> Result<RawPlan, Errors> {
     if reader.errors.is_empty() { Ok(plan) } else { Err(reader.errors) }
 }
 
-/// Adds the errors of rules that have the name of an earlier rule, whether or not either is valid otherwise.
+/// Adds errors for duplicate names, even of rules with other errors.
 fn taken_names(faults: &[Value], place: impl Fn(usize) -> String, errors: &mut Errors) {
     let mut first = HashMap::new();
     for (i, fault) in faults.iter().enumerate() {
@@ -168,11 +168,11 @@ fn taken_names(faults: &[Value], place: impl Fn(usize) -> String, errors: &mut E
 pub enum PlanEntry {
     /// A rule.
     Rule(Box<Rule>),
-    /// A rule that is switched off, and hides those of its name in weaker sources.
+    /// A disabled rule; it hides rules of its name from weaker sources.
     Disabled(RuleName),
 }
 
-/// Reads a rule that may be `disabled`; its name is enough then. Errors are those of [`read_rule`].
+/// Reads a rule that may be `disabled`, which then needs only a name. Errors are those of [`read_rule`].
 pub fn read_entry(value: &Value, place: &str) -> Result<PlanEntry, Errors> {
     let is_disabled = value.get("disabled") == Some(&Value::Bool(true));
     let has_name_alone =
@@ -188,7 +188,7 @@ pub fn read_entry(value: &Value, place: &str) -> Result<PlanEntry, Errors> {
     Ok(if is_disabled { PlanEntry::Disabled(rule.name().clone()) } else { PlanEntry::Rule(Box::new(rule)) })
 }
 
-/// Reads one rule. The error lists everything that is wrong; `place` and the rule's name precede each error.
+/// Reads one rule. Reports all errors, each preceded by `place` and the rule's name.
 pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     let mut reader = FieldReader::new(place_of(place, value));
     if value.get("name").and_then(Value::as_str) == Some(REQUESTED_RULE) {
@@ -197,7 +197,7 @@ pub fn read_rule(value: &Value, place: &str) -> Result<Rule, Errors> {
     finished(reader, value)
 }
 
-/// Reads the rule that a request asks for, from fields without a name and a target. `place` precedes each error.
+/// Reads the rule of a requested fault, from fields without name and target. `place` precedes each error.
 pub fn read_requested(mut fields: Map<String, Value>, place: &str) -> Result<Rule, Errors> {
     fields.insert("name".to_owned(), REQUESTED_RULE.into());
     fields.insert("target".to_owned(), Target::Traffic.name().into());
@@ -234,7 +234,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
         .unwrap_or_default();
     let request_match = request_match::read(reader, &fields);
     let trigger = trigger::read(reader, &fields);
-    // Of the process, it is a duration.
+    // For the process, it is a duration.
     let delay = fields.get("delay").filter(|_| !matches!(target, Some(RuleSubject::Process)));
     let delay = delay.and_then(|value| delay::read(reader, value));
     let (mut answer, mut on_connection) = (FaultAnswer::default(), OnConnection::default());
@@ -275,7 +275,7 @@ fn rule(reader: &mut FieldReader, value: &Value) -> Option<Rule> {
     let rule = Rule::new(name?, client, trigger, action)
         .and_then(|rule| rule.with_answer(answer))
         .and_then(|rule| rule.with_connection(on_connection));
-    // Whether a proxy is one of HTTP shows when all sources are known.
+    // The protocol of a proxy is known only once all sources are known.
     let rule = rule.and_then(|rule| {
         let has_classes = rule.targets().iter().next().is_some();
         if has_classes { rule.check_protocol(Protocol::Http).map(|()| rule) } else { Ok(rule) }
@@ -297,7 +297,7 @@ fn name(reader: &mut FieldReader, value: &Value) -> Option<RuleName> {
     }
 }
 
-/// Errors of rules that depend on an identity that this replica does not have.
+/// Errors of rules that need an identity that this replica lacks.
 pub fn check_replica<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     replica: &Replica,
@@ -312,7 +312,7 @@ pub fn check_replica<'a>(
     rules.into_iter().filter_map(error).collect()
 }
 
-/// Errors of faults that the container cannot have.
+/// Errors of faults that are not possible in this container.
 pub fn check_container<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     container: &Container,
@@ -328,7 +328,7 @@ pub fn check_container<'a>(
     rules.into_iter().flat_map(errors).collect()
 }
 
-/// The field that an error of a rule is about.
+/// The field that caused an error of a rule.
 const fn field_of(error: &RuleError) -> &'static str {
     match error {
         RuleError::Name(_) | RuleError::ReservedName(_) => "name",

@@ -50,37 +50,36 @@ const PROBE: &str = "probe";
 /// The name of the admin listener.
 const ADMIN: &str = "admin";
 
-/// Connections to the admin listener: few, so that a flood there leaves the probe listener its memory.
+/// Limit of connections to the admin listener: low, so that a flood there leaves memory for the probe listener.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// File descriptors kept from the probe listener, where there are that many: for the admin listener, its reading of
-/// `/proc` and the filler of a cut.
+/// File descriptors reserved for other uses than the probe listener: the admin listener, reading `/proc`, and the filler
+/// of a cut.
 const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 16;
 
-/// How long a connection to the admin listener may be idle, so that nobody keeps its few places: longer than the usual
-/// pauses between scrapes are not worth a place.
+/// Idle timeout of connections to the admin listener, which has few places. It exceeds usual scrape intervals.
 const ADMIN_IDLE: Duration = Duration::from_secs(10);
 
-/// How long the admin listener may take to end, once the probe listener has.
+/// Time limit for the admin listener to end after the probe listener.
 const ADMIN_GRACE: Duration = Duration::from_millis(200);
 
-/// How the places of the admin listener are shared out: some are the operator's alone, and no other client has all.
+/// Division of the places of the admin listener: some are reserved for the operator, and each other client is limited.
 const ADMIN_FAIRNESS: Fairness = Fairness { loopback: 16, per_peer: 24 };
 
-/// How long a connection to the admin listener may take to begin its first request.
+/// Time limit for the first request on a connection to the admin listener.
 const ADMIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
 
-/// What the metrics call the application behind the probe listener.
+/// Metric label of the application behind the probe listener.
 const UPSTREAM_NAME: &str = "upstream";
 
-/// A service that has bound its ports and serves nobody yet.
+/// A service that has bound its ports but does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
     kept: start::EarlierStarts,
     probe: PartitionedListener,
     admin: PartitionedListener,
-    /// The proxies of the environment; those of files come with their plans.
+    /// The proxies of the environment; those of files follow with their plans.
     proxies: Vec<(Proxy, PartitionedListener)>,
     certificates: Certificates,
     /// The listener of toxiproxy's API.
@@ -90,7 +89,7 @@ pub struct Server {
 /// The service cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A certificate cannot be taken.
+    /// A certificate is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An address cannot be bound.
@@ -99,8 +98,8 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Reads certificates and binds both listeners. Connections wait to be served, but for those that a rule may cut from the start.
-    /// `kept` is what earlier starts of the container have left.
+    /// Reads certificates and binds both listeners. Connections are queued, unless a rule may cut them from the start.
+    /// `kept` is the state of earlier starts of the container.
     pub fn bind(config: Config, kept: start::EarlierStarts) -> Result<Self, StartError> {
         let certificates = Certificates::load(&config)?;
         proxies::check_trust(&config)?;
@@ -115,12 +114,12 @@ impl Server {
         Ok(Self { config, kept, probe, admin, proxies, certificates, toxiproxy })
     }
 
-    /// Where the probe listener is bound.
+    /// The address of the probe listener.
     pub fn probe_addr(&self) -> std::net::SocketAddr {
         self.probe.local_addr()
     }
 
-    /// Where the admin listener is bound.
+    /// The address of the admin listener.
     pub fn admin_addr(&self) -> std::net::SocketAddr {
         self.admin.local_addr()
     }
@@ -130,8 +129,8 @@ impl Server {
         self.toxiproxy.as_ref().map(PartitionedListener::local_addr)
     }
 
-    /// Serves until a signal, then fails readiness for the delay, drains for at most the grace and returns; a further
-    /// signal ends that at once. Gives how a rule ends the process, if one does.
+    /// Serves until a signal, then fails readiness for the delay, drains for at most the grace period and returns; another
+    /// signal ends the drain. Returns how a rule ends the process, if one does.
     pub async fn run(self, signals: Signals) -> Result<Option<ProcessEnding>, prometheus::Error> {
         let Self { config, kept, probe, admin, proxies, certificates, toxiproxy } = self;
         let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
@@ -174,7 +173,7 @@ impl Server {
         if let Err(errors) = control.host_proxies(proxies.clone()) {
             errors
                 .iter()
-                .for_each(|error| error!("{error}; no proxy is served until the next change of the plan"));
+                .for_each(|error| error!("{error}; no proxies are served until the next change of the plan"));
         }
         let api =
             admin::router(control.clone(), app.identity.clone(), config.admin_token, config.admin_loopback);
@@ -182,8 +181,9 @@ impl Server {
         let mut admin_service = admin_service(&app, api, config.limits, budget, admin_conditions.subscribe());
         admin_service.tls = certificates.admin.clone();
         certificates.show(&metrics);
-        let _certificates =
-            certificates.watch().inspect_err(|error| error!(%error, "certificates are not watched"));
+        let _certificates = certificates
+            .watch()
+            .inspect_err(|error| error!(%error, "changes of certificates will not be noticed"));
         let serving = task::spawn(listener::serve(probe, probe_service));
         let toxiproxy = toxiproxy::serve(toxiproxy, config.toxiproxy, &admin_service, &control).await;
         let watching = task::spawn(listener::serve(admin, admin_service));
@@ -207,10 +207,10 @@ impl Server {
             end = shutdown.run(signals, serving) => end,
             ending = faults.run() => ShutdownReason::ByRule(ending),
         };
-        // Gives back what rules hold.
+        // Release the resources of rules.
         drop(faults);
         if !matches!(end, ShutdownReason::ByRule(_)) {
-            // Proxies stand in front of what the application beside us calls until its end.
+            // The application in the Pod may call through proxies until its end.
             proxies.finish(Instant::now() + ADMIN_GRACE).await;
         }
         following.abort();
@@ -235,7 +235,7 @@ impl Server {
     }
 }
 
-/// What the probe listener serves.
+/// The service of the probe listener.
 fn probe_service(
     app: &Arc<App>,
     limits: Limits,
@@ -260,7 +260,7 @@ fn probe_service(
     }
 }
 
-/// What the admin listener serves.
+/// The service of the admin listener.
 fn admin_service(
     app: &Arc<App>,
     api: Router,
@@ -290,7 +290,7 @@ fn admin_service(
     }
 }
 
-/// Says who serves what and where.
+/// Logs the addresses of all listeners.
 fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
     let active = app.engine.active();
     info!(
@@ -311,25 +311,25 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
     }
 }
 
-/// The memory that the container leaves to clients.
+/// The memory budget for clients.
 fn budget(metrics: &Arc<Metrics>) -> MemoryBudget {
     let limit = cgroup::memory_limit();
     let resident = limit.and_then(|_| metrics::resident_memory()).unwrap_or(0);
     let budget = MemoryBudget::of_container(limit, resident, metrics.clone());
     if budget.limit() < usize::MAX {
-        info!(bytes = budget.limit(), "memory that clients may take up");
+        info!(bytes = budget.limit(), "memory limit for clients");
     }
     budget
 }
 
-/// How many connections the probe listener can have. Where an application is behind it, each may need another one.
+/// Limit of connections of the probe listener. With an upstream, each may need a second descriptor.
 fn spare_files(behind: bool) -> usize {
     let spare = metrics::spare_files().unwrap_or(usize::MAX);
     let spare = spare - RESERVED_FILES.min(spare / 2);
     (if behind { spare / 2 } else { spare }).max(1)
 }
 
-/// What reaches the application behind the probe listener. The log says whose `/` and `/metrics` are.
+/// The application behind the probe listener. Logs that `/` and `/metrics` belong to it.
 fn probe_upstream(
     upstream: UpstreamSettings,
     options: ForwardOptions,
@@ -339,22 +339,22 @@ fn probe_upstream(
     info!(
         upstream = %upstream.address,
         answers_probes = upstream.answers_probes,
-        "an application is behind the probe listener: / and /metrics there are its own, ours are on the admin listener"
+        "an application is behind the probe listener: / and /metrics there belong to it; ours are on the admin listener"
     );
     let metrics = metrics.upstream(UPSTREAM_NAME);
     let forwarder = Forwarder::new(upstream.address, upstream.tls, options, metrics, own);
     ProbeUpstream { forwarder, answers_probes: upstream.answers_probes }
 }
 
-/// Whether there may be a rule that cuts the probe listener; what files say is not known yet.
+/// Whether a rule may cut the probe listener; files are not read yet.
 fn may_be_cut(config: &Config) -> bool {
     let files = &config.files;
     files.faults.is_some() || files.annotation.exists() || config.plan.rules().iter().any(Rule::is_partition)
 }
 
-/// A seed from the system's randomness, where none was given.
+/// A random seed, if none is configured.
 pub(crate) fn draw_seed() -> u64 {
     use rand::TryRng;
-    // The system's generator fails on no kernel this runs on; the address of a fresh allocation still differs by run.
+    // The system's generator does not fail on supported kernels; otherwise, use an address, which differs between runs.
     rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| std::ptr::from_ref(&*Box::new(0_u8)).addr() as u64)
 }

@@ -1,6 +1,6 @@
-//! Texts that have to fit.
+//! Texts of limited length.
 
-/// The longest beginning of `text` that has at most `most` bytes and no half character.
+/// The longest prefix of `text` with at most `most` bytes that ends at a character boundary.
 pub(crate) fn prefix(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {

@@ -168,7 +168,7 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         _ => return Err(UnitError::Size),
     };
     let bytes = number.parse::<f64>().map_err(|_| UnitError::Size)? * scale as f64;
-    // A fraction of a byte indicates a mistake, such as a wrong unit.
+    // A fraction of a byte is a mistake, such as a wrong unit.
     if bytes.fract() == 0.0 { Ok(bytes as u64) } else { Err(UnitError::Size) }
 }
 

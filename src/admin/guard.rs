@@ -53,12 +53,12 @@ impl Guard {
     pub(super) fn check(&self, caller: &Caller, request: &Request) -> Result<(), ProblemDetails> {
         let hosts = hosts(request)?;
         if let Some(token) = &self.token {
-            // A page of another site does not know it. Behind the API server's proxy or an ingress, the Origin is theirs.
+            // Pages of other sites do not know the token. Behind the API server's proxy or an ingress, the Origin is theirs.
             return check_token(token, request.headers());
         }
         if !has_own_origin(request.headers(), &hosts) {
             return Err(forbidden(
-                "the Origin is not this service's: pages of other sites may not control it",
+                "the Origin is not that of this service: pages of other sites must not control it",
             ));
         }
         if !self.loopback {
@@ -119,7 +119,7 @@ fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), ProblemDetails>
     let plain = headers.get_all(TOKEN_HEADER).iter().map(|value| value.as_bytes().trim_ascii());
     let given: Vec<&[u8]> = bearers.chain(plain).collect();
     if given.is_empty() {
-        let needed = "a token is needed: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN";
+        let needed = "a token is required: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN";
         return Err(ProblemDetails::unauthorized(needed));
     }
     let is_right = given.iter().fold(Choice::from(0), |any, token| any | token.ct_eq(expected));

@@ -1,7 +1,6 @@
-//! The page for people: static files that ask `/v1` for all they show.
+//! The web page: static files that get their data from `/v1`.
 //!
-//! They are compressed when the program is built, and sent as they are: each browser takes gzip. Nothing is kept for a
-//! page that nobody opens.
+//! They are compressed at build time and sent as they are, since all browsers accept gzip. An unused page takes no memory.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,7 +12,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use super::answer::{ProblemDetails, with_type};
 
-/// What the page may do: run its own modules and ask its own service. No text becomes markup, wherever it comes from.
+/// The content security policy: own modules and own service only; text is never interpreted as markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types 'none'";
@@ -29,12 +28,12 @@ struct File {
 
 include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
-/// Whether the caller is a browser that asks for a page.
+/// Whether the caller is a browser that requests a page.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     values(headers, &ACCEPT).any(|value| value.contains("text/html"))
 }
 
-/// The file of that name, to GET and HEAD.
+/// Answers GET and HEAD with the file of that name.
 pub(super) fn serve(method: &Method, headers: &HeaderMap, name: &str) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return ProblemDetails::method(&["GET", "HEAD"]).answer();
@@ -43,7 +42,7 @@ pub(super) fn serve(method: &Method, headers: &HeaderMap, name: &str) -> Respons
         return ProblemDetails::not_found().answer();
     };
     if !takes_gzip(headers) {
-        let why = "the page is there in gzip alone, which Accept-Encoding leaves out";
+        let why = "the page is available only in gzip, which Accept-Encoding does not allow";
         return ProblemDetails::new(StatusCode::NOT_ACCEPTABLE, why).answer();
     }
     let is_known = values(headers, &IF_NONE_MATCH)
@@ -58,7 +57,7 @@ pub(super) fn serve(method: &Method, headers: &HeaderMap, name: &str) -> Respons
     };
     let fields: [(HeaderName, &'static str); 8] = [
         (ETAG, file.etag),
-        // A browser asks each time whether it has changed, and another version of the program is seen at once.
+        // Browsers revalidate each time, so that a new version of the program takes effect immediately.
         (CACHE_CONTROL, "no-cache"),
         (VARY, "Accept, Accept-Encoding"),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -76,7 +75,7 @@ pub(super) fn serve(method: &Method, headers: &HeaderMap, name: &str) -> Respons
     response
 }
 
-/// Whether a client takes gzip (RFC 9110, section 12.5.3): it does if it says nothing about encodings.
+/// Whether a client accepts gzip (RFC 9110, section 12.5.3); without `Accept-Encoding`, it does.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let mut of_any = !headers.contains_key(ACCEPT_ENCODING);
     for coding in values(headers, &ACCEPT_ENCODING).flat_map(|value| value.split(',')) {
@@ -92,7 +91,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     of_any
 }
 
-/// The values of a header that are text.
+/// The textual values of a header.
 fn values<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
 }

@@ -1,4 +1,4 @@
-//! `/v1/preview`: what rules will do, and did by their windows, without a change.
+//! `/v1/preview`: past and future windows of rules, without changing anything.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::plan::{ConfigError, Errors, Reason};
 use crate::sources::{ApiChange, ChangeRefusal, Control, Preview};
 use crate::units::{self, Bare, show_timestamp};
 
-/// How far ahead it looks, unless told.
+/// Default time to look ahead.
 const AHEAD: Duration = Duration::from_secs(3600);
 
-/// How far it looks in either direction, at most.
+/// Maximum time to look in either direction.
 const FARTHEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Windows listed of one rule, at most.
+/// Limit of listed windows per rule.
 const WINDOWS_OF_RULE: usize = 200;
 
-/// Windows listed in all, at most.
+/// Limit of listed windows of all rules.
 const WINDOWS: usize = 5_000;
 
 const FIELDS: [&str; 4] = ["fault", "plan", "past", "ahead"];
 
-/// Answers a body of `fault`, `plan`, or neither for the plan in force, with how far to look: `past` and `ahead`.
+/// Answers a body with `fault`, `plan`, or neither for the plan in force, and optional `past` and `ahead`.
 pub(super) fn document(control: &Control, body: Value) -> Result<Value, ProblemDetails> {
     let Value::Object(mut fields) = body else {
         return Err(invalid(ConfigError::new("", Reason::ExpectedMapping(FIELDS.to_vec()))));
@@ -69,7 +69,7 @@ pub(super) fn document(control: &Control, body: Value) -> Result<Value, ProblemD
     }))
 }
 
-/// One rule: its windows in seconds from now, and what share of the requests it will act on.
+/// One rule: its windows in seconds from now, and the share of requests that it will act on.
 fn of_rule(
     preview: &Preview,
     position: usize,
@@ -86,7 +86,7 @@ fn of_rule(
     let more = windows.len() >= most && windows.last().is_some_and(|(_, closes)| *closes < to);
     *left -= windows.len();
 
-    // The share while windows are open, of those that are listed; how long they are open in all is known exactly.
+    // The share within the listed windows; the total open time is exact.
     let coming: Vec<(Duration, Duration)> = windows
         .iter()
         .filter(|(_, closes)| *closes > now)
@@ -99,7 +99,7 @@ fn of_rule(
     let seconds = |at: Duration| round(at.as_secs_f64() - now.as_secs_f64());
     let windows: Vec<Value> = windows
         .drain(..)
-        // A window that is open at the end of the look ahead has no end of its own.
+        // A window that is still open at the end of the preview has no end.
         .map(|(opens, closes)| {
             if closes >= now + ahead {
                 json!([seconds(opens)])
@@ -126,7 +126,7 @@ fn of_rule(
     value
 }
 
-/// The windows in time of a rule, at most so many, each as its opening and its close on the engine's clock.
+/// The first `most` time windows of a rule, as opening and closing times on the engine's clock.
 fn windows(
     preview: &Preview,
     position: usize,
@@ -152,12 +152,12 @@ fn windows(
     windows
 }
 
-/// How long the window in time of a rule is open from now on.
+/// Total open time of a rule's time window from now.
 fn open_time(preview: &Preview, position: usize, to: Duration) -> f64 {
     preview.plan.open_time(position, preview.elapsed, to).as_secs_f64()
 }
 
-/// The share that a rule acts on in a window, summed over its seconds: it rises over the ramp, and stays.
+/// The share that a rule acts on, integrated over a window in seconds: it rises during the ramp, then is constant.
 fn hit(preview: &Preview, position: usize, (opens, closes): (Duration, Duration)) -> f64 {
     let trigger = preview.plan.rule(position).trigger();
     let full = trigger.rate.percent() / 100.0;
@@ -171,7 +171,7 @@ fn hit(preview: &Preview, position: usize, (opens, closes): (Duration, Duration)
     rising * f64::midpoint(first, last) + (length - rising) * full
 }
 
-/// Milliseconds, and thousandths of a percent, are enough.
+/// Milliseconds and thousandths of a percent suffice.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -86,7 +86,7 @@ pub(super) fn text(status: &SourcesStatus, identity: &Identity, uptime: Duration
     text + "}\n"
 }
 
-/// What to know of probes that no rule on a probe acts on; null where there are none.
+/// A warning about kubelet probes that arrive as traffic; null without such probes.
 fn kubelet_as_traffic(counts: &RequestCounts) -> Value {
     match counts.get(TargetId::Class(Target::Traffic), Client::Kubelet) {
         0 => Value::Null,
@@ -113,7 +113,7 @@ pub(super) fn stop(stop: &Stop) -> Value {
     json!({ "source": stop.source.name(), "by": stop.by, "since": show_timestamp(stop.since) })
 }
 
-/// What rules do at this instant, and a stop will end.
+/// Effects of rules at this instant that a stop would end.
 pub(super) fn held(control: &Control) -> Value {
     let snapshot = control.engine().snapshot();
     let plan = &snapshot.active.plan;
@@ -127,7 +127,7 @@ pub(super) fn held(control: &Control) -> Value {
     })
 }
 
-/// A source whose rules come back at the container's next start.
+/// A source whose rules return at the container's next start.
 pub(super) fn returning(source: &Returning) -> Value {
     json!({ "source": source.source.name(), "rules": source.rules, "end": source.end })
 }

@@ -1,4 +1,4 @@
-//! `/v1/targets`: how each target is, and how its requests ended so far. Small, for those who ask often.
+//! `/v1/targets`: the state of each target and the outcomes of its requests. Small, for frequent polling.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::fault::{ListenerId, Target, TargetId};
 use crate::telemetry::metrics::{BUCKETS, Metrics, Traffic};
 use crate::units::show_timestamp;
 
-/// All targets, the probe listener's classes first.
+/// All targets; the classes of the probe listener come first.
 pub(super) fn document(snapshot: &Snapshot, metrics: &Metrics) -> Value {
     let plan = &snapshot.active.plan;
     let traffic = metrics.traffic();

@@ -1,4 +1,4 @@
-//! `completion` and `man`: scripts for shells, and pages of the manual, both made of the help of each verb.
+//! `completion` and `man`: shell completion scripts and manual pages, generated from the help of each verb.
 
 mod manual;
 mod options;
@@ -66,7 +66,7 @@ pub(super) fn complete(
     err: &mut dyn Write,
 ) -> u8 {
     let [shell] = args else {
-        return wrong("completion", "it takes the name of one shell: bash, zsh or fish", err);
+        return wrong("completion", "expects the name of one shell: bash, zsh or fish", err);
     };
     let script = match shell.to_str() {
         Some("--help" | "-h" | "help") => return print_help(COMPLETION_HELP, out),
@@ -102,7 +102,7 @@ pub(super) fn manual(
                 }
             }
         }
-        _ => return wrong("man", "it takes one verb at most", err),
+        _ => return wrong("man", "expects at most one verb", err),
     };
     print_help(&page, out)
 }

@@ -16,7 +16,7 @@ use crate::fault::{ActsOn, ModeInfo, PROCESS_MODES};
 use arguments::{FaultCommand, FaultVerb, ProxyVerb};
 use client::{AdminClient, ApiCall, ApiReply, ClientError};
 
-/// How often another free name is looked for while others change the plan at the same time.
+/// Attempts to find a free name while others change the plan concurrently.
 const TRIES: usize = 5;
 
 const HELP: &str = "\
@@ -82,7 +82,7 @@ Exit code: 0 done; 64 wrong usage; 65 refused by the service; 69 no answer; 77 n
 cannot be read.
 ";
 
-/// The help, with the modes of the table.
+/// The help, including the modes from the table.
 pub(super) fn help() -> String {
     let requests = ModeInfo::all_of_requests().map(|info| info.name);
     let listener = ModeInfo::all_of_listener().map(|info| info.name);
@@ -145,7 +145,7 @@ pub fn run(
             error.exit_code()
         }
         Err(Failure::StillStopped(by)) => {
-            print_error("fault", format_args!("still stopped by {by}: end the stop there"), err);
+            print_error("fault", format_args!("still stopped by {by}; end the stop there"), err);
             exit::DATA
         }
         Err(Failure::Refused(reply)) => {
@@ -157,8 +157,7 @@ pub fn run(
     }
 }
 
-/// The rules that `fault` would add for these arguments; none for its other verbs. What is wrong with the arguments, as
-/// lines.
+/// The rules that `fault add` with these arguments would add; none for other verbs. The error has one message per line.
 pub(in crate::cli) fn rules_to_add(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<Value>, Vec<String>> {
@@ -169,15 +168,15 @@ pub(in crate::cli) fn rules_to_add(
     }
 }
 
-/// Why the command could not do its work.
+/// Why the command failed.
 enum Failure {
-    /// The reader of our output closed it.
+    /// The reader closed the output.
     Output,
-    /// There is no answer.
+    /// The service did not answer.
     Client(ClientError),
     /// The service refused the request.
     Refused(ApiReply),
-    /// A file or an annotation of this name holds the stop.
+    /// The stop remains, set by a file or an annotation of this name.
     StillStopped(String),
 }
 
@@ -218,7 +217,10 @@ impl FaultSession<'_> {
         writeln!(self.out, "{name} is in force {until} (generation {generation})")?;
         writeln!(self.out, "remove it: kube-probesim fault rm {name}")?;
         if reply.json()["stopped"] == true {
-            writeln!(self.out, "all rules are stopped, this one too, until: kube-probesim fault resume")?;
+            writeln!(
+                self.out,
+                "all rules are stopped, including this one; to resume: kube-probesim fault resume"
+            )?;
         }
         if rule.get("pods").is_some() {
             let state = self.state()?.json();
@@ -228,7 +230,7 @@ impl FaultSession<'_> {
             let is = if selected { "is" } else { "is not" };
             writeln!(
                 self.out,
-                "this Pod {is} one of its pods; each replica draws for itself, so among few replicas none may be chosen"
+                "this Pod {is} selected; each replica draws independently, so with few replicas none may be selected"
             )?;
         }
         Ok(())
@@ -243,7 +245,7 @@ impl FaultSession<'_> {
         self.ask(ApiCall { method: "GET", path: "/v1/state", ..ApiCall::default() })
     }
 
-    /// Puts a rule under a free name; looks for another one if somebody changes the plan meanwhile.
+    /// Adds a rule under a free name. Retries with another name if the plan changes concurrently.
     fn put_under_free_name(&mut self, rule: &mut Value) -> Result<(String, ApiReply), Failure> {
         let target = match &rule["target"] {
             Value::Array(targets) => targets.first().and_then(Value::as_str),
@@ -311,7 +313,7 @@ impl FaultSession<'_> {
         } else if answer["stopped"] != true {
             self.print(&reply, "rules are in force again")?;
             if let Some(reason) = answer["reason"].as_str() {
-                writeln!(self.out, "after a restart of the container the stop is back: {reason}")?;
+                writeln!(self.out, "after a restart of the container, the stop returns: {reason}")?;
             }
         }
         if answer["stopped"] == true {
@@ -347,7 +349,7 @@ impl FaultSession<'_> {
         let reply =
             self.ask(ApiCall { method: "PUT", path: &path, body: Some(&body), ..ApiCall::default() })?;
         if self.output == OutputFormat::Text {
-            // The port may be one that was free.
+            // With port 0, the service has chosen the port.
             let served = self.ask(ApiCall { method: "GET", path: &path, ..ApiCall::default() })?.json();
             let address = served["address"].as_str().unwrap_or("an address that cannot be bound");
             let upstream = served["upstream"].as_str().unwrap_or_default();
@@ -367,7 +369,7 @@ impl FaultSession<'_> {
 
     fn remove_proxy(&mut self, name: &str) -> Result<(), Failure> {
         let reply = self.ask(ApiCall { method: "DELETE", path: &proxy_path(name), ..ApiCall::default() })?;
-        self.print(&reply, &format!("{name} is closed; its open connections may go on for 30 s"))
+        self.print(&reply, &format!("{name} is closed; its open connections may continue for 30 s"))
     }
 
     fn ask(&mut self, call: ApiCall<'_>) -> Result<ApiReply, Failure> {

@@ -124,8 +124,7 @@ pub fn run(
     }
 }
 
-/// Reads manifests, puts the profiles into their workloads, and keeps those that are meant. The error is an exit code;
-/// what is wrong is printed.
+/// Reads manifests, applies the profiles, and keeps the selected workloads. Prints errors and returns the exit code.
 fn load(
     files: &[OsString],
     arguments: &PredictArguments,
@@ -149,7 +148,7 @@ fn load(
             manifests.workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).take(10).collect();
         manifests.choose(|workload| arguments.choice.takes(workload));
         if manifests.workloads.is_empty() {
-            let line = format!("--kind, --name and --selector choose none of {}", all.join(", "));
+            let line = format!("--kind, --name and --selector select none of {}", all.join(", "));
             print_error("predict", line, stderr);
             return Err(exit::USAGE);
         }
@@ -163,7 +162,7 @@ fn load(
     Ok(manifests)
 }
 
-/// Prints what changes between two versions. Conditions of `--fail-on` are about the second.
+/// Prints what changes between two versions. Conditions of `--fail-on` apply to the second.
 fn compare(
     arguments: &PredictArguments,
     before: &Manifests,
@@ -197,7 +196,7 @@ fn compare(
     code
 }
 
-/// Whether a condition of `--fail-on` holds; why is printed.
+/// Whether a condition of `--fail-on` holds. Prints the reason.
 fn has_failed(
     arguments: &PredictArguments,
     workload: &Workload,
@@ -213,7 +212,7 @@ fn has_failed(
     failed
 }
 
-/// That nothing that `--fail-on` is about goes unassessed. The error is a line.
+/// Checks that everything that `--fail-on` refers to is assessed. The error is one line.
 fn check_assessed(
     arguments: &PredictArguments,
     workloads: &[Workload],
@@ -223,7 +222,7 @@ fn check_assessed(
     let unassessed = workloads.iter().find(|workload| !report::is_assessed(workload, options));
     match unassessed.filter(|_| needs_run) {
         Some(workload) => Err(format!(
-            "--fail-on needs what is not assessed: no container of {} {} runs kube-probesim; choose others, or --assume-healthy",
+            "--fail-on needs an assessment, but no container of {} {} runs kube-probesim; select others, or use --assume-healthy",
             workload.kind, workload.name
         )),
         None => Ok(()),
@@ -237,7 +236,7 @@ fn options(arguments: &PredictArguments) -> Options {
     Options { at, ..arguments.options.clone() }
 }
 
-/// Puts the profiles into the workloads.
+/// Applies the profiles to the workloads.
 fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Vec<String>)> {
     let mut errors = Vec::new();
     for workload in &mut manifests.workloads {
@@ -278,7 +277,7 @@ fn predict(
     if arguments.output == Output::Svg && workloads.len() > 1 {
         let names: Vec<String> =
             workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).take(5).collect();
-        let line = format!("--output svg is a picture of one workload; choose one of {}", names.join(", "));
+        let line = format!("--output svg shows one workload; select one of {}", names.join(", "));
         print_error("predict", line, stderr);
         return exit::USAGE;
     }
@@ -355,7 +354,7 @@ fn meter<'a>(
     Some(Meter::start(progress, arguments.progress == ProgressForm::Terminal))
 }
 
-/// Says that no object of the input makes Pods.
+/// Reports that no object of the input creates Pods.
 fn nothing(
     arguments: &PredictArguments,
     others: &[(String, usize)],
@@ -363,9 +362,9 @@ fn nothing(
     stderr: &mut dyn Write,
 ) -> u8 {
     let kinds = others.iter().map(|(kind, count)| format!("{count} {kind}"));
-    let what = format!("no object in the input makes Pods; found {}", kinds.collect::<Vec<_>>().join(", "));
+    let what = format!("no object in the input creates Pods; found {}", kinds.collect::<Vec<_>>().join(", "));
     if !arguments.fail_on.is_empty() {
-        print_error("predict", format!("--fail-on has nothing to look at: {what}"), stderr);
+        print_error("predict", format!("--fail-on has nothing to check: {what}"), stderr);
         return exit::USAGE;
     }
     let _ = match arguments.output {

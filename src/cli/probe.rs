@@ -15,7 +15,7 @@ use crate::clock::Timer;
 use crate::prober::{Outcome, ProbeResult};
 
 use super::exit;
-use super::shared::{print_error, print_help, print_usage_errors};
+use super::shared::{block_on, print_error, print_help, print_usage_errors};
 use super::signals::EndSignals;
 use arguments::{ProbeArguments, ProbeCommand, Schedule};
 use report::{ProbeReport, ResultTally};
@@ -75,21 +75,13 @@ pub fn run(
         Ok(ProbeCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("probe", &errors, stderr),
     };
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let code = runtime.block_on(probe(&arguments, stdout, stderr));
-            // Do not wait for the lookup of a name that may still hang.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => {
-            print_error("probe", format_args!("cannot start: {error}"), stderr);
-            exit::OS
-        }
-    }
+    block_on(Box::pin(probe(&arguments, stdout, stderr))).unwrap_or_else(|error| {
+        print_error("probe", format_args!("cannot start: {error}"), stderr);
+        exit::OS
+    })
 }
 
-/// Exit code of an attempt with this result.
+/// The exit code for a result.
 pub const fn exit_code(result: ProbeResult) -> u8 {
     match result {
         ProbeResult::Success | ProbeResult::Warning => 0,
@@ -122,7 +114,7 @@ async fn probe(arguments: &ProbeArguments, stdout: &mut dyn Write, stderr: &mut 
             let result = if success { "success" } else { "failure" };
             let attempts = repeated.tally.attempts();
             print_error("probe", format_args!("no {result} in {attempts} attempts"), stderr);
-            // The last attempt may have succeeded while a failure was awaited.
+            // When a failure is awaited, the last attempt may have succeeded.
             repeated.code.max(exit::FAILED)
         }
         Schedule::Observe { every, limit } => {
@@ -133,16 +125,16 @@ async fn probe(arguments: &ProbeArguments, stdout: &mut dyn Write, stderr: &mut 
     }
 }
 
-/// The result of attempts in a row.
+/// The result of repeated attempts.
 struct Repeated {
-    /// By the last attempt.
+    /// The exit code of the last attempt.
     code: u8,
-    /// Whether the wanted outcome came.
+    /// Whether the awaited outcome occurred.
     reached: bool,
     tally: ResultTally,
 }
 
-/// Probes until the wanted outcome, the limit, a signal, or a closed output, and reports each change.
+/// Probes until the awaited outcome, the limit, a signal, or a closed output, and reports each change.
 async fn repeat(
     arguments: &ProbeArguments,
     every: Duration,

@@ -1,4 +1,4 @@
-//! `kube-probesim serve`: serves probes with the faults that the environment asks for.
+//! `kube-probesim serve`: serves probes with the faults that the environment configures.
 
 mod arguments;
 mod help;
@@ -46,7 +46,7 @@ pub fn run(
     };
     let env: Vec<(OsString, OsString)> = env.into_iter().collect();
     let is_plain = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
-    // As early as possible, since a kill before it loses the count of this start.
+    // As early as possible: a kill before this point would lose the count of this start.
     let kept = start::EarlierStarts::open(env::state_dir(&env, &flags).as_deref());
     let loaded = match env::load_with(env.into_iter(), &flags) {
         Ok(loaded) => loaded,
@@ -86,7 +86,7 @@ pub fn run(
     }
 }
 
-/// The style of the log: what was asked for, else text on a terminal, for people, and JSON elsewhere, for programs.
+/// The style of the log: the configured one, by default text on a terminal and JSON elsewhere.
 fn style(asked: Option<LogFormat>, is_terminal: bool, is_plain: bool) -> Style {
     let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
     Style { format: asked.unwrap_or(default), colour: is_terminal && !is_plain }
@@ -107,7 +107,7 @@ async fn serve(
     kept: start::EarlierStarts,
     welcome: Option<&mut dyn Write>,
 ) -> Result<Option<ProcessEnding>, Failure> {
-    // Before the ports are bound, so that a signal during the start is not lost on a process that is PID 1.
+    // Before the ports are bound: as PID 1, the process would otherwise ignore a signal during the start.
     let signals = Signals::listen()?;
     let upstream = config.upstream.as_ref().map(|upstream| upstream.address.to_string());
     let server = Server::bind(config, kept)?;

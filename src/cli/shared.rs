@@ -1,8 +1,9 @@
-//! What the verbs share: options, their errors, and how help and wrong usage are printed.
+//! Shared by all verbs: parsing of options, their errors, and output of help and usage errors.
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
+use std::pin::Pin;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
@@ -11,7 +12,7 @@ use thiserror::Error;
 use super::exit;
 use crate::units::{self, Bare, UnitError};
 
-/// The form of the output.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum OutputFormat {
     /// For people.
@@ -21,10 +22,10 @@ pub(super) enum OutputFormat {
     Json,
 }
 
-/// An error that any verb may find in its arguments.
+/// An error in the arguments of any verb.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum ArgumentError {
-    #[error("{0} is not an option; there are {1}")]
+    #[error("{0} is not an option; the options are {1}")]
     Option(String, String),
     #[error("{0} needs a value")]
     NoValue(String),
@@ -34,13 +35,13 @@ pub(super) enum ArgumentError {
     Parser(String),
     #[error("{0} is not valid UTF-8")]
     Unicode(String),
-    #[error("{0:?} is one argument too many")]
+    #[error("unexpected argument {0:?}")]
     Extra(String),
     #[error("{0} {1:?} is not one of {2}")]
     Choice(&'static str, String, &'static str),
     #[error("{0} {1:?} {2}")]
     Duration(&'static str, String, UnitError),
-    #[error("{0} {1:?} has to be above 0")]
+    #[error("{0} {1:?} must be more than 0")]
     Zero(&'static str, String),
 }
 
@@ -52,8 +53,8 @@ pub(super) enum Argument {
     Option(&'static str, String),
 }
 
-/// Reads the next argument; `None` is the end. `options` and `flags` are those known, with their hyphens. Flags take no
-/// value; theirs is empty.
+/// Reads the next argument; `None` at the end. `options` take a value and `flags` do not; both include their hyphens.
+/// The value of a flag is empty.
 pub(super) fn next_argument(
     parser: &mut Parser,
     options: &[&'static str],
@@ -74,7 +75,7 @@ pub(super) fn next_argument(
         };
     }
     let Some(known) = options.iter().find(|known| **known == option) else {
-        // Skip the value of an unknown option, which is not an error of its own.
+        // Skip the value of the unknown option.
         let _ = parser.optional_value();
         let known = [options, flags].concat().join(", ");
         return Err(ArgumentError::Option(option, format!("{known} and --help")));
@@ -83,7 +84,7 @@ pub(super) fn next_argument(
     Ok(Some(Argument::Option(known, unicode(known, value)?)))
 }
 
-/// Reads a value as text; `name` says in an error what it is.
+/// Reads a value as text. Errors refer to it by `name`.
 pub(super) fn unicode(name: &str, value: OsString) -> Result<String, ArgumentError> {
     value.into_string().map_err(|_| ArgumentError::Unicode(name.to_owned()))
 }
@@ -108,6 +109,19 @@ pub(super) fn positive_duration(option: &'static str, value: String) -> Result<D
         Duration::ZERO => Err(ArgumentError::Zero(option, value)),
         duration => Ok(duration),
     }
+}
+
+/// Runs `task` to its end and returns its exit code.
+///
+/// # Errors
+///
+/// The runtime cannot be created.
+pub(super) fn block_on(task: Pin<Box<dyn Future<Output = u8> + '_>>) -> io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(task);
+    // Do not wait for the lookup of a name that may still hang.
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 /// Prints the help of a verb and returns the exit code.
@@ -152,8 +166,8 @@ mod tests {
             [
                 Ok(Argument::Option("--for", "5".to_owned())),
                 word("a"),
-                Err("-x is not an option; there are --for, --output and --help".to_owned()),
-                Err("--bad is not an option; there are --for, --output and --help".to_owned()),
+                Err("-x is not an option; the options are --for, --output and --help".to_owned()),
+                Err("--bad is not an option; the options are --for, --output and --help".to_owned()),
                 Ok(Argument::Help),
                 Err("--output needs a value".to_owned()),
             ]
@@ -169,7 +183,7 @@ mod tests {
         );
         assert_eq!(
             positive_duration("--for", "0".into()).map_err(message),
-            Err("--for \"0\" has to be above 0".into())
+            Err("--for \"0\" must be more than 0".into())
         );
         assert_eq!(positive_duration("--for", "2".into()), Ok(Duration::from_secs(2)));
     }

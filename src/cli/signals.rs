@@ -8,7 +8,7 @@ pub(super) struct EndSignals([Option<(u8, Signal)>; 2]);
 impl EndSignals {
     pub(super) fn new() -> Self {
         Self([(2, SignalKind::interrupt()), (15, SignalKind::terminate())].map(|(number, kind)| {
-            // If the handler cannot be set, the default action of the signal stays.
+            // If the handler cannot be installed, the default action remains.
             signal(kind).ok().map(|signal| (number, signal))
         }))
     }

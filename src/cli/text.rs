@@ -1,4 +1,4 @@
-//! Texts of others, made fit for a line of output.
+//! Foreign texts, prepared for one line of output.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ pub(super) fn without_local_address(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A text of the server on one line. Control characters, which could steer a terminal, are escaped.
+/// A server's text on one line. Control characters, which could control a terminal, are escaped.
 pub(super) struct OneLine<'a>(pub(super) &'a str);
 
 impl fmt::Display for OneLine<'_> {

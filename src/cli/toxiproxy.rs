@@ -78,7 +78,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let flag =
                 arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).filter(|flag| !flag.is_empty());
-            let flag = flag.ok_or_else(|| format!("{arg:?} is one argument too many"))?;
+            let flag = flag.ok_or_else(|| format!("unexpected argument {arg:?}"))?;
             let (name, value) =
                 flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
             let place = match name {
@@ -154,7 +154,7 @@ mod tests {
         for (line, error) in [
             ("-hots x", "-hots is not an option"),
             ("-port", "-port needs a value"),
-            ("x", "\"x\" is one argument too many"),
+            ("x", "unexpected argument \"x\""),
         ] {
             assert_eq!(read(line).unwrap_err(), error);
         }

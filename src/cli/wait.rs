@@ -1,4 +1,4 @@
-//! `kube-probesim wait`: blocks until everything that is named is ready.
+//! `kube-probesim wait`: blocks until all named objects and addresses are ready.
 
 mod arguments;
 mod go_flags;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exit;
-use super::shared::{print_error, print_help, print_usage_errors};
+use super::shared::{block_on, print_error, print_help, print_usage_errors};
 use super::signals::EndSignals;
 use super::text::without_local_address;
 use crate::cluster::{Grant, State, observe};
@@ -24,7 +24,7 @@ use arguments::{WaitArguments, WaitCommand};
 use items::{WaitItem, What};
 use report::WaitReport;
 
-/// What is missing is said at least this often.
+/// Interval of the progress report while nothing changes.
 const REMINDER: Duration = Duration::from_secs(30);
 
 /// Changes within this time are reported together.
@@ -97,21 +97,13 @@ pub fn run(
             return exit::CONFIG;
         }
     };
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let code = runtime.block_on(wait(&arguments, items, stdout, stderr));
-            // Do not wait for the lookup of a name that may still hang.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => {
-            print_error("wait", format_args!("cannot start: {error}"), stderr);
-            exit::OS
-        }
-    }
+    block_on(Box::pin(wait(&arguments, items, stdout, stderr))).unwrap_or_else(|error| {
+        print_error("wait", format_args!("cannot start: {error}"), stderr);
+        exit::OS
+    })
 }
 
-/// What an observer reports about the item with this number.
+/// An observer's report about one item, identified by its number.
 struct ItemUpdate {
     item: usize,
     state: State,
@@ -168,7 +160,7 @@ async fn wait(
     }
 }
 
-/// Takes an update and those that come soon after it. Returns whether something is different.
+/// Applies an update and those that follow shortly after. Returns whether anything changed.
 async fn take_all(
     first: ItemUpdate,
     updates: &mut UnboundedReceiver<ItemUpdate>,
@@ -196,7 +188,7 @@ fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: Unbo
         What::Object { access, subject } => {
             let mut last = None;
             let report = Box::new(move |state: State, grant: Option<Grant>| {
-                // What is no news is not sent, so that what waits to be read stays small.
+                // Unchanged states are not sent, which keeps the queue short.
                 if last.as_ref() != Some(&state) {
                     last = Some(state.clone());
                     let _ = updates.send(ItemUpdate { item: number, state, grant });

@@ -173,7 +173,7 @@ impl Waits {
             },
         };
         if let Err(error) = timerfd_settime(self.clock.get_ref(), TimerfdTimerFlags::empty(), &time) {
-            // The kernel refuses times that are none, and this is one.
+            // Cannot happen: the kernel rejects only invalid times.
             warn!(%error, "the timer cannot be set");
         }
     }

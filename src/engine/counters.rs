@@ -10,10 +10,10 @@ use crate::fault::{ListenerName, Proxies, ProxyName, Rule, RuleName, Slot, Targe
 /// Number of fixed subjects: each request class, the probe listener and the process. Proxies are counted separately.
 const FIXED_SUBJECTS: usize = Target::COUNT + 2;
 
-/// Index of the probe listener among them.
+/// Index of the probe listener in [`CountsBySubject`].
 const LISTENER: usize = Target::COUNT;
 
-/// Index of the process among them.
+/// Index of the process in [`CountsBySubject`].
 const PROCESS: usize = Target::COUNT + 1;
 
 /// Counts by fixed subject.

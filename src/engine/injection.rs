@@ -19,7 +19,7 @@ pub struct Injection {
     /// The number that the injected rule was drawn with: the request's number, or its number among those that the
     /// rule's match admits.
     pub drawn_number: u64,
-    /// Position of the deciding rule among those the request asked for: the first with a mode that fires, else the
+    /// Position of the deciding rule among the requested ones: the first with a mode that fires, else the
     /// first.
     pub requested: Option<usize>,
     /// Target of the request.

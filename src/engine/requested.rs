@@ -1,4 +1,4 @@
-//! Counters of faults that requests ask for.
+//! Counters of requested faults.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -13,9 +13,9 @@ use crate::tls::ClientTls;
 /// The checked configuration of the service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The rules of the environment: those of `FAULTS` first, then those of the groups of variables.
+    /// The rules of the environment: first those of `FAULTS`, then those of other variables.
     pub plan: Plan,
-    /// The variables that are set and that rules come from, by name.
+    /// The set variables that create rules, by name.
     pub rule_variables: Vec<String>,
     /// The seed of random draws.
     pub seed: SeedChoice,
@@ -35,9 +35,9 @@ pub struct Config {
     pub identity: Identity,
     /// The token that the admin API requires; absent: only loopback clients may use it.
     pub admin_token: Option<Token>,
-    /// Whether loopback callers may steer while there is no token.
+    /// Whether loopback callers may use `/v1` while there is no token.
     pub admin_loopback: bool,
-    /// Whether requests may ask for faults.
+    /// Whether requests may select their own faults.
     pub request_faults: bool,
     /// TLS of the listeners.
     pub tls: TlsOptions,
@@ -56,9 +56,9 @@ pub struct Config {
 /// The application behind the probe listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// `UPSTREAM`: where it is.
+    /// `UPSTREAM`: its address.
     pub address: UpstreamAddress,
-    /// `UPSTREAM_PROBES`: whether it answers the probe paths, too.
+    /// `UPSTREAM_PROBES`: whether it also answers the probe paths.
     pub answers_probes: bool,
     /// `UPSTREAM_CA_FILE`, `UPSTREAM_SERVER_NAME` and `UPSTREAM_INSECURE`: how it is reached where it is `https://`.
     pub tls: ClientTls,
@@ -67,24 +67,24 @@ pub struct UpstreamSettings {
 /// How requests are forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForwardOptions {
-    /// `UPSTREAM_SOURCE`: the address that loopback upstreams are connected to from.
+    /// `UPSTREAM_SOURCE`: source address of connections to loopback upstreams.
     pub source: SourceAddress,
-    /// `UPSTREAM_TIMEOUT`: from the end of a request to the head of its answer; absent: no limit.
+    /// `UPSTREAM_TIMEOUT`: time limit from the end of a request to the head of its answer; absent: none.
     pub timeout: Option<Duration>,
-    /// `UPSTREAM_CONNECT_TIMEOUT`: for the resolution of a name and a connection together.
+    /// `UPSTREAM_CONNECT_TIMEOUT`: time limit for name resolution and connecting together.
     pub connect_timeout: Duration,
-    /// `UPSTREAM_CONNECTIONS`: open connections to one upstream.
+    /// `UPSTREAM_CONNECTIONS`: limit of open connections to one upstream.
     pub connections: usize,
     /// `FORWARDED_HEADERS`: whether requests carry the client's address to the upstream.
     pub tells_client: bool,
 }
 
-/// The address that an upstream is connected to from.
+/// The source address of a connection to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceAddress {
-    /// The one that the client reached, where the upstream is a loopback address.
+    /// The address that the client reached, if the upstream is a loopback address.
     Reached,
-    /// Whatever the system takes.
+    /// The address that the system selects.
     System,
     /// This one.
     Ip(IpAddr),
@@ -97,7 +97,7 @@ pub struct Files {
     pub faults: Option<PathBuf>,
     /// `ANNOTATION_FILE`: a plan from an annotation of the Pod, watched.
     pub annotation: PathBuf,
-    /// Whether that was set; otherwise it is read only where its directory exists.
+    /// Whether `ANNOTATION_FILE` is set; the default file is read only if its directory exists.
     pub annotation_is_set: bool,
     /// `ANNOTATION_PROXIES`: whether the plan in an annotation may add proxies.
     pub annotation_adds_proxies: bool,
@@ -105,7 +105,7 @@ pub struct Files {
     pub state: Option<PathBuf>,
 }
 
-/// The token that every client of the admin API needs.
+/// The token required by the admin API.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Token {
     /// `ADMIN_TOKEN`.
@@ -135,7 +135,7 @@ pub struct SeedChoice {
 /// Which replicas share a seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeedScope {
-    /// Each Pod has draws of its own.
+    /// Each Pod draws independently.
     #[default]
     Pod,
     /// All replicas draw the same.
@@ -145,9 +145,9 @@ pub enum SeedScope {
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress {
-    /// The address; absent: all, IPv6 with IPv4, IPv4 alone where there is no IPv6.
+    /// The address; absent: all addresses, both IPv6 and IPv4, or only IPv4 if there is no IPv6.
     pub ip: Option<IpAddr>,
-    /// The port; 0 takes a free one.
+    /// The port; 0 selects a free one.
     pub port: u16,
 }
 
@@ -175,16 +175,16 @@ pub struct ProcessSettings {
     pub worker_threads: usize,
     /// Format of the log; absent: text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
-    /// Least severe level that goes to the log.
+    /// Least severe level that is logged.
     pub log_level: tracing::Level,
 }
 
 /// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// A line of text for people.
+    /// Lines of text for people.
     Text,
 }
 

@@ -96,7 +96,7 @@ fn burst(text: &str) -> ParseResult<f64> {
     if mean == 0.0 {
         return Ok((None, String::new()));
     }
-    // Whether it fits the rate is checked later; at a rate of 0 only its range matters.
+    // Checked against the rate later; at a rate of 0, only the range matters.
     Burst::new(mean, Rate::from_percent(0.0)?)?;
     Ok((Some(mean), format!("{mean} requests")))
 }

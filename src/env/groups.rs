@@ -32,14 +32,14 @@ pub(super) struct Groups<'a> {
     /// Whether there is an upstream: unprefixed variables then do not act on traffic.
     behind: bool,
     rules: Vec<SourcedRule>,
-    /// Names of variables that had an effect, of those that need another variable.
+    /// Variables that need another variable and had an effect.
     used: Vec<&'a str>,
 }
 
 type Field<T> = fn(&FaultSettings) -> &Option<Parsed<T>>;
 
 impl<'a> Groups<'a> {
-    /// All rules of the groups, in their order.
+    /// The rules of all groups, in order.
     pub(super) fn rules(
         reader: &'a mut VariableReader,
         shared: &'a FaultSettings,
@@ -65,7 +65,7 @@ impl<'a> Groups<'a> {
         groups.rules
     }
 
-    /// The variable that is effective for a target: the prefixed one, else the unprefixed one if that acts on the target.
+    /// The variable in effect for a target: the prefixed one, otherwise the unprefixed one if it acts on the target.
     fn variable_for<T>(
         &self,
         target: Target,
@@ -77,7 +77,7 @@ impl<'a> Groups<'a> {
         field(&self.own[target.index()]).as_ref().or(shared)
     }
 
-    /// Whether a prefixed variable that is 0 turns off, for its target, what the unprefixed variables ask for.
+    /// Whether a prefixed variable set to 0 disables the unprefixed variables for its target.
     fn is_turned_off<T>(&self, target: Target, main: Field<T>, others: &[bool]) -> bool {
         main(&self.own[target.index()]).as_ref().is_some_and(Parsed::is_off) && !others.contains(&true)
     }
@@ -104,7 +104,7 @@ impl<'a> Groups<'a> {
             let burst = match burst.and_then(|parsed| Some((parsed, Burst::new(*parsed.value()?, rate)))) {
                 None => None,
                 Some((_, Ok(burst))) => Some(burst),
-                // The unprefixed burst is for other targets, which have a lower rate.
+                // The unprefixed burst belongs to other targets, with a lower rate.
                 Some((_, Err(TriggerError::BurstAtHighRate { .. })))
                     if self.own[target.index()].burst.is_none()
                         && self.own[target.index()].rate.is_some() =>
@@ -149,7 +149,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// The row of the mode of a target's failures; `None` if its variable is wrong.
+    /// The row of the mode of a target's failures; `None` if its variable is invalid.
     fn mode_info(&self, target: Target) -> Option<&'static ModeInfo> {
         let parsed = self.variable_for(target, ALL_TARGETS, |of| &of.mode);
         if is_bad(parsed) {
@@ -159,7 +159,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// The mode of a target's failures; `None` if a variable for it is wrong.
+    /// The mode of a target's failures; `None` if one of its variables is invalid.
     fn mode(&self, target: Target) -> Option<Mode> {
         let default = ModeParts::default();
         let status = self.variable_for(target, ALL_TARGETS, |of| &of.status);

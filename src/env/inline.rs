@@ -1,4 +1,4 @@
-//! The plan and the seed in variables.
+//! The variables `FAULTS` and `SEED`.
 
 use super::raw::ServiceVariables;
 use super::reader::{self, VariableReader, word};
@@ -9,7 +9,7 @@ use crate::plan::document::{self, AmbiguousScalar};
 use crate::plan::error::{ConfigError, Reason};
 use crate::plan::{self, RawPlan};
 
-/// The plan of `FAULTS`, empty if there is none or it is wrong.
+/// The plan of `FAULTS`; empty if it is unset or invalid.
 pub(super) fn plan(reader: &mut VariableReader, raw: &mut ServiceVariables) -> RawPlan {
     const NAME: &str = "FAULTS";
     let Some(text) = raw.faults.take().filter(|text| !text.trim().is_empty()) else {

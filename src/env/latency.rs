@@ -1,4 +1,4 @@
-//! The group of variables that delays answers.
+//! The variables that delay answers.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(super) struct Latency<'a> {
 }
 
 impl<'a> Latency<'a> {
-    /// The delay that these variables ask for, with the variable that its errors name. Adds the variables that take part
-    /// to `used`.
+    /// The delay that these variables configure, with the variable that its errors name. Adds the variables used to
+    /// `used`.
     pub(super) fn delay(
         &self,
         reader: &mut VariableReader,

@@ -42,7 +42,7 @@ pub(super) fn proxies(
     proxies
 }
 
-/// Refuses rules on proxies that do not exist, where no file can bring them.
+/// Reports rules on unknown proxies, unless a file could still define them.
 pub(super) fn check(reader: &mut VariableReader, rules: &[SourcedRule], proxies: &[Proxy], files: &Files) {
     if files.faults.is_some() || files.annotation_adds_proxies {
         return;

@@ -1,8 +1,8 @@
-//! The variables as unparsed texts.
+//! Unparsed variables.
 
 use serde::Deserialize;
 
-/// The variables that act on targets: once unprefixed, once for each prefix.
+/// The variables that act on targets, unprefixed or with one prefix.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default)]

@@ -1,4 +1,4 @@
-//! Parses variables and collects what is set, wrong or odd.
+//! Parses variables and collects settings, errors and warnings.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,12 +25,12 @@ enum VariableState<T> {
     On(T),
     /// Explicitly 0.
     Off,
-    /// Wrong; the error is reported.
+    /// Invalid; the error is reported.
     Bad,
 }
 
 impl<T> Parsed<T> {
-    /// The value, unless it is 0 or wrong.
+    /// The value, unless it is 0 or invalid.
     pub(super) const fn value(&self) -> Option<&T> {
         match &self.state {
             VariableState::On(value) => Some(value),
@@ -57,12 +57,12 @@ impl<T> Parsed<T> {
     }
 }
 
-/// Whether the variable is set and wrong, so that nothing can be said about what depends on it.
+/// Whether the variable is set but invalid, so that nothing that depends on it can be checked.
 pub(super) fn is_bad<T>(parsed: Option<&Parsed<T>>) -> bool {
     parsed.is_some_and(Parsed::is_bad)
 }
 
-/// The value, unless the variable is not set, 0 or wrong.
+/// The value, unless the variable is unset, 0 or invalid.
 pub(super) fn value_of<T>(parsed: Option<&Parsed<T>>) -> Option<&T> {
     parsed.and_then(Parsed::value)
 }
@@ -70,7 +70,7 @@ pub(super) fn value_of<T>(parsed: Option<&Parsed<T>>) -> Option<&T> {
 /// A parsed value, `None` for 0, and its text with the unit.
 pub(super) type ParseResult<T> = Result<(Option<T>, String), Reason>;
 
-/// Collects what is set, wrong or odd.
+/// Collects settings, errors and warnings.
 #[derive(Default)]
 pub(super) struct VariableReader {
     pub(super) errors: Errors,
@@ -79,7 +79,7 @@ pub(super) struct VariableReader {
 }
 
 impl VariableReader {
-    /// Parses a variable. Empty is the same as not set.
+    /// Parses a variable. Empty means unset.
     pub(super) fn read<T>(
         &mut self,
         name: &str,
@@ -121,7 +121,7 @@ impl VariableReader {
         }
     }
 
-    /// A variable that has an older name. Both together are an error, unless one is 0 and so unset.
+    /// A variable with an older name. Setting both is an error, unless one is 0 and therefore unset.
     pub(super) fn either<T>(&mut self, new: Option<Parsed<T>>, old: Option<Parsed<T>>) -> Option<Parsed<T>> {
         match (new, old) {
             (Some(new), Some(old)) if new.is_off() => Some(if old.is_off() { new } else { old }),

@@ -1,4 +1,4 @@
-//! The variables of the service itself, which make no rules.
+//! The variables of the service itself, which create no rules.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +38,7 @@ const LEVELS: &[(&str, tracing::Level)] = &[
 /// Limits of `MAX_HEAD_SIZE`.
 const HEAD_SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
 
-/// Limits on clients. Cookies of an application behind us can be larger than what a probe sends.
+/// Limits on clients. Requests to an upstream can have larger heads than probes, because of cookies.
 pub(super) fn limits(reader: &mut VariableReader, raw: &mut ServiceVariables, behind: bool) -> Limits {
     let s = duration(Bare::Seconds);
     let head = if behind { 64 << 10 } else { 16 << 10 };
@@ -76,7 +76,7 @@ pub(super) fn process(reader: &mut VariableReader, raw: &mut ServiceVariables) -
     }
 }
 
-/// A level in any case. Some loggers write `warning`.
+/// A log level, case-insensitive. Some loggers write `warning`.
 fn log_level(text: &str) -> ParseResult<tracing::Level> {
     word(LEVELS)(if text.eq_ignore_ascii_case("warning") { "warn" } else { text })
 }
@@ -102,7 +102,7 @@ pub(super) fn admin_token(reader: &mut VariableReader, raw: &mut ServiceVariable
     let file = value_of(file.as_ref()).cloned();
     match (text, file) {
         (Some(_), Some(_)) => {
-            let reason = Reason::NotWith("ADMIN_TOKEN_FILE, which is set, too; keep one".to_owned());
+            let reason = Reason::NotWith("ADMIN_TOKEN_FILE, which is also set; keep one".to_owned());
             reader.fail(ConfigError::new("ADMIN_TOKEN", reason));
             None
         }
@@ -206,7 +206,7 @@ fn socket_address(text: &str) -> ParseResult<BindAddress> {
     Ok((Some(address), text.to_owned()))
 }
 
-/// All paths of targets. Where an application is `behind` us, none is reserved: they are all its own.
+/// All paths of targets. With an upstream (`behind`), no path is reserved.
 pub(super) fn paths(
     reader: &mut VariableReader,
     raw: &mut ServiceVariables,
@@ -214,7 +214,7 @@ pub(super) fn paths(
 ) -> Vec<(String, Target)> {
     let mut paths: Vec<(String, Target)> =
         PATHS.iter().map(|(path, target)| ((*path).to_owned(), *target)).collect();
-    // The target of each route. A prefix also takes its own path without the asterisk.
+    // The target of each route. A prefix includes its own path without the asterisk.
     let mut owners: HashMap<String, Target> = paths.iter().cloned().collect();
     for (name, parsed, target) in [
         ("LIVENESS_PATHS", raw.liveness_paths.take(), Target::Liveness),
@@ -223,7 +223,7 @@ pub(super) fn paths(
         ("DEPENDENCY_PATHS", raw.dependency_paths.take(), Target::Dependency),
         ("TRAFFIC_PATHS", raw.traffic_paths.take(), Target::Traffic),
     ] {
-        // Paths that are wrong are not part of the effective value.
+        // Invalid paths are not part of the effective value.
         let Some(list) = parsed.filter(|list| !list.trim().is_empty()) else { continue };
         let mut accepted = Vec::new();
         for path in list.split(',').map(str::trim) {

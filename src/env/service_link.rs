@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-/// Whether Kubernetes sets such a variable for a Service of whatever name: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
-/// `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, and `_PROTO`, `_PORT` and `_ADDR` after that; each with a value of
-/// its form.
+/// Whether Kubernetes sets a variable like this for some Service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, with the suffixes `_PROTO`, `_PORT` and `_ADDR`; each with a
+/// value in its format.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     if let Some(service) = name.strip_suffix("_SERVICE_HOST") {
         return !service.is_empty() && is_ip(value);
@@ -17,12 +17,12 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     {
         return !service.is_empty();
     }
-    // A Service's own name may hold `_PORT_`, too.
+    // The name of a Service may contain `_PORT_` itself.
     name.match_indices("_PORT_")
         .any(|(at, infix)| at > 0 && is_port_variable(&name[at + infix.len()..], value))
 }
 
-/// `80_TCP` and what may follow it.
+/// `80_TCP`, optionally with a suffix.
 fn is_port_variable(rest: &str, value: &str) -> bool {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (port, rest) = rest.split_at(digits);
@@ -37,7 +37,7 @@ fn is_port_variable(rest: &str, value: &str) -> bool {
         }
 }
 
-/// `tcp://10.0.0.1:80`. An IPv6 address may stand there without brackets.
+/// `tcp://10.0.0.1:80`. An IPv6 address may lack brackets.
 fn is_endpoint(value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme));
     address.and_then(|address| address.rsplit_once(':')).is_some_and(|(host, port)| {

@@ -1,11 +1,11 @@
-//! Finds the variable that a misspelt name means.
+//! Suggests variables for misspelt names.
 
 use super::other_names::{OTHER_NAMES, PREFIXED_NAMES};
 use super::variables::{VARIABLES, prefix};
 use super::warning::WarningKind;
 use crate::fault::Target;
 
-/// Words that people append to a name: the unit, or what kind of value it is.
+/// Words that people append to a name: units and kinds of values.
 const TAILS: &[&str] = &[
     "MS",
     "S",
@@ -26,16 +26,16 @@ const TAILS: &[&str] = &[
     "TIME",
 ];
 
-/// Words of which one is never a misspelling of another: they mean different things.
+/// Similar words with different meanings: none is a misspelling of another.
 const DISTINCT: &[&str] = &["AFTER", "FOR", "EVERY"];
 
-/// A variable of the system, which the verbs with a client read: the file of those whom it trusts.
+/// A well-known variable that our clients read: the file of trusted authorities.
 const SYSTEM: &str = "SSL_CERT_FILE";
 
-/// Longer names are not compared: none of ours is as long, and the cost grows with both lengths.
+/// Longer names are not compared: none of ours is as long, and the cost grows with the product of the lengths.
 const MAX_LENGTH: usize = 64;
 
-/// One of our names, and a set of its letters.
+/// One of our names and the set of its letters.
 pub(super) struct Candidate<'a> {
     name: &'a str,
     letters: u64,
@@ -46,7 +46,7 @@ pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
     names.iter().map(|name| Candidate { name, letters: letters(name) }).collect()
 }
 
-/// What is probably wrong with a name that is not one of ours; `None` if it does not resemble any.
+/// The probable mistake in a name that is not one of ours; `None` if it resembles none of them.
 pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<WarningKind> {
     let upper = normalized(name).filter(|name| name != SYSTEM)?;
     if let Some(problem) = prefixed(&upper, |rest, variable| rest == variable) {
@@ -58,7 +58,7 @@ pub(super) fn diagnose(name: &str, ours: &[Candidate<'_>]) -> Option<WarningKind
     prefixed(&upper, is_misspelling)
 }
 
-/// The one of `ours` that a name probably means.
+/// The name in `ours` that was probably meant.
 pub(super) fn meant<'a>(name: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
     nearest(&normalized(name)?, ours)
 }
@@ -93,7 +93,7 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
     }
     let letters = letters(upper);
     ours.iter()
-        // An environment may have thousands of names, and comparing letters excludes most of them cheaply.
+        // An environment may have thousands of names; comparing letters rules out most of them cheaply.
         .filter(|candidate| foreign(letters, candidate.letters) <= tolerance(upper, candidate.name))
         .filter(|candidate| is_misspelling(upper, candidate.name))
         .min_by_key(|candidate| strsim::osa_distance(upper, candidate.name))
@@ -114,7 +114,7 @@ fn other_name(upper: &str) -> Option<String> {
     })
 }
 
-/// Whether a name of several words is the beginning of a longer one, as `FAIL_AFTER` is of `FAIL_AFTER_TIME`.
+/// Whether a name of several words is a prefix of a longer one, like `FAIL_AFTER` of `FAIL_AFTER_TIME`.
 fn is_beginning(name: &str, longer: &str) -> bool {
     name.contains('_') && longer.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
 }
@@ -129,17 +129,17 @@ fn is_misspelling(name: &str, of: &str) -> bool {
             .any(|(a, b)| a != b && DISTINCT.contains(&a) && DISTINCT.contains(&b))
 }
 
-/// Number of letters in which a misspelling may differ.
+/// The edit distance up to which a name is a misspelling.
 fn tolerance(a: &str, b: &str) -> usize {
     (a.len().max(b.len()) / 4).clamp(1, 3)
 }
 
-/// A bit for each letter.
+/// The set of letters, one bit each.
 fn letters(name: &str) -> u64 {
     name.bytes().fold(0, |letters, byte| letters | 1 << (byte % 64))
 }
 
-/// A lower bound of the distance: each change makes up for at most one letter that the other name does not have.
+/// A lower bound of the edit distance: each edit accounts for at most one letter that the other name lacks.
 fn foreign(a: u64, b: u64) -> usize {
     (a & !b).count_ones().max((b & !a).count_ones()) as usize
 }
@@ -207,7 +207,7 @@ mod tests {
             ("TRAFFIC_LISTEN_DELAY", "TRAFFIC_", "LISTEN_DELAY"),
         ] {
             let expected =
-                format!("ignored: {variable} does not take the prefix {prefix}; did you mean {variable}?");
+                format!("ignored: {variable} does not support the prefix {prefix}; did you mean {variable}?");
             assert_eq!(diagnosis(name), Some(expected), "{name}");
         }
     }

@@ -13,11 +13,11 @@ use crate::tls::CertificateFiles;
 pub struct TlsOptions {
     /// The certificate of the probe listener and of HTTP proxies; absent: no TLS there.
     pub certificate: Option<CertificateSource>,
-    /// `TLS_CLIENT_CA_FILE`: those who issue certificates of clients; absent: clients need none.
+    /// `TLS_CLIENT_CA_FILE`: authorities for client certificates; absent: clients need none.
     pub client_ca: Option<PathBuf>,
-    /// `TLS_ONLY`: whether clients that do not speak TLS are refused.
+    /// `TLS_ONLY`: whether clients without TLS are refused.
     pub is_required: bool,
-    /// `TLS_NAMES`: hosts and addresses that certificates made here are for, beside those of the Pod.
+    /// `TLS_NAMES`: hosts and addresses for generated certificates, in addition to those of the Pod.
     pub names: Vec<String>,
     /// `ADMIN_TLS_CERT_FILE` and `ADMIN_TLS_KEY_FILE`: the certificate of the admin listener; absent: no TLS there.
     pub admin: Option<CertificateFiles>,
@@ -28,7 +28,7 @@ pub struct TlsOptions {
 pub enum CertificateSource {
     /// `TLS_CERT_FILE` and `TLS_KEY_FILE`.
     Files(CertificateFiles),
-    /// `TLS=self-signed`: it is made at the start.
+    /// `TLS=self-signed`: generated at the start.
     SelfSigned,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Tl
     let is_required = reader.read_or("TLS_ONLY", raw.tls_only.take(), false, boolean);
     let names = names(reader, raw.tls_names.take());
     if let (true, Some(made), CertificateSetting::Both(_)) = (is_made, &made, &files) {
-        reader.fail(made.error(Reason::NotWith("TLS_CERT_FILE, which is set, too; keep one".to_owned())));
+        reader.fail(made.error(Reason::NotWith("TLS_CERT_FILE, which is also set; keep one".to_owned())));
     }
     let is_off = !is_made && matches!(files, CertificateSetting::None) && !is_bad(made.as_ref());
     let needed = "TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed";
@@ -66,11 +66,11 @@ pub(super) fn tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> Tl
     TlsOptions { certificate, client_ca, is_required, names, admin }
 }
 
-/// What is set of a certificate and its key.
+/// Which of the two variables for a certificate and its key are set.
 enum CertificateSetting {
     None,
     Both(CertificateFiles),
-    /// One of them, which is reported.
+    /// Only one of them; the error is reported.
     Half,
 }
 

@@ -11,7 +11,7 @@ use crate::plan::error::Reason;
 use crate::tls::{ClientTls, server_name};
 use crate::units::Bare;
 
-/// The most open connections to one upstream.
+/// Maximum of `UPSTREAM_CONNECTIONS`.
 const MAX_CONNECTIONS: u64 = 1 << 20;
 
 /// `UPSTREAM` and `UPSTREAM_PROBES`.

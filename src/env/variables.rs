@@ -1,13 +1,13 @@
-//! The table of variables, which the documentation and the help are made of.
+//! The table of variables. Documentation and help are generated from it.
 
 use crate::fault::Target;
 
-/// A variable of the environment.
+/// An environment variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     /// Its name, without a prefix.
     pub name: &'static str,
-    /// The targets whose prefix (`LIVENESS_`) it takes.
+    /// The targets whose prefix (such as `LIVENESS_`) it supports.
     pub prefixes: &'static [Target],
     /// The unit of a bare number, or the kind of value.
     pub unit: &'static str,
@@ -18,7 +18,7 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// Whether rules come from it: the first of the table, up to `FAULTS`.
+    /// Whether it creates rules: the entries of the table up to `FAULTS`.
     pub(super) fn makes_rules(name: &str) -> bool {
         let last = VARIABLES.iter().position(|variable| variable.name == "FAULTS").unwrap_or(0);
         VARIABLES[..=last].iter().any(|variable| variable.names().any(|known| known == name))
@@ -64,7 +64,7 @@ const fn one(
     Variable { name, prefixes: &[], unit, default, meaning }
 }
 
-/// Options of `serve` that set a variable: the option without its dashes, the variable, what the help calls its value.
+/// Options of `serve` that set a variable: the option without its dashes, the variable, and the placeholder of its value.
 pub const FLAGS: &[(&str, &str, &str)] = &[
     ("port", "PORT", "PORT"),
     ("bind", "BIND_ADDRESS", "ADDRESS"),
@@ -74,7 +74,7 @@ pub const FLAGS: &[(&str, &str, &str)] = &[
     ("log-format", "LOG_FORMAT", "json|text"),
 ];
 
-/// Pairs of names for the same thing, of which only one may be set.
+/// Pairs of synonyms, of which only one may be set.
 pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("FAIL_AFTER_REQUESTS", "FAIL_COUNT"),
     ("FAIL_REQUESTS", "RECOVERY_PERIOD"),
@@ -83,12 +83,17 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE"),
 ];
 
-/// All variables. 0 and empty mean unset, but for `PORT`, `SEED`, `FAILURE_BODY`, `EXIT_CODE` and booleans.
+/// All variables. 0 and empty mean unset, except for `PORT`, `SEED`, `FAILURE_BODY`, `EXIT_CODE` and booleans.
 pub const VARIABLES: &[Variable] = &[
-    each("FAILURE_RATE", "%", "", "share of the requests that fail; unprefixed: all targets but dependency"),
+    each(
+        "FAILURE_RATE",
+        "%",
+        "",
+        "share of the requests that fail; unprefixed: all targets except dependency",
+    ),
     each("FAILURE_BURST", "requests", "", "mean run of consecutive failures of `FAILURE_RATE`"),
-    each("FAIL_AFTER_TIME", "s", "", "fails from then on; unprefixed: liveness, readiness"),
-    each("FAIL_FOR", "s", "", "length of the failing window; alone, from the start"),
+    each("FAIL_AFTER_TIME", "s", "", "time until requests fail; unprefixed: liveness, readiness"),
+    each("FAIL_FOR", "s", "", "length of the failing window; by itself, from the start"),
     each("FAIL_EVERY", "s", "", "the window repeats with this period; needs `FAIL_FOR`"),
     each(
         "FAIL_AFTER_REQUESTS",
@@ -102,7 +107,7 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "the original's name of `FAIL_AFTER_REQUESTS`; needs `RECOVERY_PERIOD`",
     ),
-    each("FAIL_REQUESTS", "requests", "", "how many requests fail; alone, the first ones"),
+    each("FAIL_REQUESTS", "requests", "", "how many requests fail; by itself, the first ones"),
     each("RECOVERY_PERIOD", "requests", "", "the original's name of `FAIL_REQUESTS`"),
     each("LATENCY", "ms", "", "delay of each answer; unprefixed: all targets"),
     each("LATENCY_JITTER", "ms", "", "half width (uniform) or standard deviation (normal) of the delay"),
@@ -117,26 +122,26 @@ pub const VARIABLES: &[Variable] = &[
     each("LATENCY_P99", "ms", "", "99th percentile of the delay"),
     Variable {
         prefixes: BUT_STARTUP,
-        ..each("STARTUP_DELAY", "s", "", "startup, readiness and liveness fail until then")
+        ..each("STARTUP_DELAY", "s", "", "how long startup, readiness and liveness fail after the start")
     },
-    one("FAIL_DEPENDENCY", "bool", "", "the dependency fails, and readiness with it"),
+    one("FAIL_DEPENDENCY", "bool", "", "whether the dependency fails, and readiness with it"),
     each("FAILURE_MODE", "word", "status", "mode of every failure"),
     each("FAILURE_STATUS", "code", "500", "status code of every failure"),
-    each("FAILURE_BODY", "size", "16B", "bytes of the body before a body fault strikes; 0 is none"),
-    each("FAILURE_DRIP", "s", "5s", "how long a body takes in mode drip"),
-    each("FAILURE_LOCATION", "URL", "http://probesim.invalid/", "where mode redirect leads"),
-    each("FAILURE_SPEED", "B/s", "1KiB", "bytes of the body per second in mode throttle"),
-    each("FAILURE_SHARE", "%", "1%", "share of the body's bytes that mode corrupt changes"),
+    each("FAILURE_BODY", "size", "16B", "bytes of the body before a body fault; 0 means none"),
+    each("FAILURE_DRIP", "s", "5s", "time to send the body in mode drip"),
+    each("FAILURE_LOCATION", "URL", "http://probesim.invalid/", "target of mode redirect"),
+    each("FAILURE_SPEED", "B/s", "1KiB", "body bytes per second in mode throttle"),
+    each("FAILURE_SHARE", "%", "1%", "share of the body bytes that mode corrupt changes"),
     each("FAILURE_GRPC_STATUS", "word", "UNAVAILABLE", "status of mode grpc, by name or number"),
     each("FAILURE_GRPC_MESSAGE", "text", "", "message of mode grpc; without one, a line that names the rule"),
-    one("PARTITION_AFTER", "min", "", "the network is cut from then on"),
+    one("PARTITION_AFTER", "min", "", "time until the network is cut"),
     one("DISCONNECT_AFTER", "min", "", "the original's name of `PARTITION_AFTER`; needs `RECONNECT_AFTER`"),
-    one("PARTITION_FOR", "min", "", "how long the cut lasts; alone, from the start"),
-    one("RECONNECT_AFTER", "min", "", "the original's name of `PARTITION_FOR`; needs a beginning"),
+    one("PARTITION_FOR", "min", "", "length of the cut; by itself, from the start"),
+    one("RECONNECT_AFTER", "min", "", "the original's name of `PARTITION_FOR`; needs a start"),
     one("PARTITION_MODE", "word", "status", "status (readiness fails), drop, refuse or reset"),
-    one("LISTEN_DELAY", "s", "", "nothing listens on the probe address until then"),
+    one("LISTEN_DELAY", "s", "", "how long nothing listens on the probe address after the start"),
     one("EXIT_AFTER", "s", "", "the process exits this long after each start"),
-    one("EXIT_CODE", "code", "1", "its exit code, 0 to 255; 0 is a value"),
+    one("EXIT_CODE", "code", "1", "exit code of the process, 0 to 255; 0 is a value"),
     one("EXIT_RATE", "%", "", "share of the starts in which it exits; alone, right at the start"),
     one(
         "EXIT_STARTS",
@@ -146,14 +151,14 @@ pub const VARIABLES: &[Variable] = &[
     ),
     one("MEMORY_SIZE", "size", "", "memory to hold; or a share of the container's limit, such as 80%"),
     one("MEMORY_AFTER", "s", "", "time from each start until it is allocated"),
-    one("MEMORY_FOR", "s", "", "how long it is held; alone, from the start"),
+    one("MEMORY_FOR", "s", "", "how long the memory is held; by itself, from the start"),
     one("MEMORY_EVERY", "s", "", "it is allocated again with this period; needs `MEMORY_FOR`"),
-    one("MEMORY_RAMP", "s", "", "how long it takes to grow"),
+    one("MEMORY_RAMP", "s", "", "time in which the allocation grows to its size"),
     one("CPU_CORES", "cores", "", "CPU time to burn, such as 0.5"),
     one("CPU_AFTER", "s", "", "time from each start until it begins"),
-    one("CPU_FOR", "s", "", "how long it lasts; alone, from the start"),
-    one("CPU_EVERY", "s", "", "it begins again with this period; needs `CPU_FOR`"),
-    one("IGNORE_TERM", "bool", "", "SIGTERM does nothing"),
+    one("CPU_FOR", "s", "", "length of the CPU load; by itself, from the start"),
+    one("CPU_EVERY", "s", "", "period of the CPU load; needs `CPU_FOR`"),
+    one("IGNORE_TERM", "bool", "", "whether SIGTERM is ignored"),
     one("SLOW_TERM", "s", "", "delay before SIGTERM takes effect; not ready meanwhile"),
     one("FAULTS", "plan", "", "a whole plan, YAML or JSON; its rules come first"),
     one("FAULTS_FILE", "path", "", "a file with a plan, watched"),
@@ -163,10 +168,10 @@ pub const VARIABLES: &[Variable] = &[
         "/etc/downwardapi/faults",
         "a file with a plan from an annotation of the Pod, watched",
     ),
-    one("STATE_DIR", "path", "", "a directory in which origins and counts outlive the container"),
-    one("SEED", "number", "drawn at start", "seed of all draws; wins over the plan's"),
+    one("STATE_DIR", "path", "", "directory in which origins and counts are kept across container restarts"),
+    one("SEED", "number", "drawn at start", "seed of all draws; overrides that of the plan"),
     one("SEED_SCOPE", "word", "pod", "pod (the Pod's name is mixed in) or fleet"),
-    one("PORT", "port", "8080", "port of the probe listener; 0 takes a free one"),
+    one("PORT", "port", "8080", "port of the probe listener; 0 selects a free one"),
     one("BIND_ADDRESS", "address", "all", "address of the probe listener"),
     one("ADMIN_ADDRESS", "address", ":8081", "address and port of the admin listener"),
     one("ADMIN_TOKEN", "secret", "", "token that `/v1` requires"),
@@ -183,21 +188,36 @@ pub const VARIABLES: &[Variable] = &[
         "TLS",
         "word",
         "",
-        "self-signed: the probe listener and HTTP proxies speak TLS with a certificate made at the start",
+        "self-signed: the probe listener and HTTP proxies speak TLS with a certificate generated at the start",
     ),
     one("TLS_CERT_FILE", "path", "", "their certificate chain (PEM), watched"),
     one("TLS_KEY_FILE", "path", "", "its private key (PEM), watched"),
     one("TLS_CLIENT_CA_FILE", "path", "", "authorities (PEM); TLS clients need a certificate of one of them"),
-    one("TLS_ONLY", "bool", "false", "whether clients that do not speak TLS are refused"),
-    one("TLS_NAMES", "names", "", "more hosts and addresses for certificates made here, comma-separated"),
-    one("REQUEST_FAULTS", "bool", "false", "whether a request may ask for a fault, by a header or its query"),
+    one("TLS_ONLY", "bool", "false", "whether clients without TLS are refused"),
+    one(
+        "TLS_NAMES",
+        "names",
+        "",
+        "additional hosts and addresses for generated certificates, comma-separated",
+    ),
+    one(
+        "REQUEST_FAULTS",
+        "bool",
+        "false",
+        "whether requests may select their own fault, by a header or their query",
+    ),
     one(
         "READINESS_CHECKS_DEPENDENCY",
         "bool",
         "true",
         "whether readiness fails while its dependency does; false by default with `UPSTREAM`",
     ),
-    one("LIVENESS_PATHS", "paths", "", "more paths, comma-separated: /x, or /x/* for all below"),
+    one(
+        "LIVENESS_PATHS",
+        "paths",
+        "",
+        "additional paths, comma-separated: /x, or /x/* for all paths below it",
+    ),
     one("READINESS_PATHS", "paths", "", "the same for readiness"),
     one("STARTUP_PATHS", "paths", "", "the same for startup"),
     one("DEPENDENCY_PATHS", "paths", "", "the same for the dependency"),
@@ -236,21 +256,26 @@ pub const VARIABLES: &[Variable] = &[
         "networks that may use that API, comma-separated, beside loopback; needed where it listens elsewhere",
     ),
     one("TOXIPROXY_CONFIG", "path", "", "a file with proxies in the form of toxiproxy, added at the start"),
-    one("UPSTREAM_PROBES", "bool", "true", "whether the application answers the probe paths, too"),
+    one("UPSTREAM_PROBES", "bool", "true", "whether the application also answers the probe paths"),
     one(
         "UPSTREAM_SOURCE",
         "address",
         "reached",
         "source address of connections to a loopback upstream: reached (the address that the client connected to), system, or an address",
     ),
-    one("UPSTREAM_TIMEOUT", "s", "", "time from the end of a request to the head of the upstream's answer"),
+    one(
+        "UPSTREAM_TIMEOUT",
+        "s",
+        "",
+        "time limit from the end of a request to the head of the upstream's answer",
+    ),
     one(
         "UPSTREAM_CONNECT_TIMEOUT",
         "s",
         "5s",
-        "time for a connection to the upstream, with the look-up of its name",
+        "time limit for a connection to the upstream, including name resolution",
     ),
-    one("UPSTREAM_CONNECTIONS", "number", "4096", "open connections to the upstream"),
+    one("UPSTREAM_CONNECTIONS", "number", "4096", "limit of open connections to the upstream"),
     one(
         "FORWARDED_HEADERS",
         "word",
@@ -261,15 +286,15 @@ pub const VARIABLES: &[Variable] = &[
         "MAX_CONNECTIONS",
         "number",
         "4096",
-        "open connections of the probe listener; fewer where the container's memory has no room for them",
+        "limit of open connections to the probe listener; lower if the container's memory does not suffice",
     ),
-    one("HEAD_TIMEOUT", "s", "10s", "time for a request's head"),
-    one("IDLE_TIMEOUT", "s", "75s", "time between two requests of a connection"),
+    one("HEAD_TIMEOUT", "s", "10s", "time limit for a request's head"),
+    one("IDLE_TIMEOUT", "s", "75s", "time limit between two requests of a connection"),
     one(
         "MAX_HEAD_SIZE",
         "size",
         "16KiB",
-        "size of a request's head, 1KiB to 1MiB; 64KiB by default with `UPSTREAM`",
+        "limit of a request's head, 1KiB to 1MiB; 64KiB by default with `UPSTREAM`",
     ),
     one(
         "SHUTDOWN_DELAY",
@@ -278,8 +303,8 @@ pub const VARIABLES: &[Variable] = &[
         "how long the service keeps answering after a signal, without being ready",
     ),
     one("SHUTDOWN_GRACE", "s", "5s", "time for requests in progress after that"),
-    one("WORKER_THREADS", "number", "1", "threads that serve, 1 to 64"),
-    one("STRICT", "bool", "false", "whether a warning about a variable is an error, and nothing starts"),
+    one("WORKER_THREADS", "number", "1", "number of worker threads, 1 to 64"),
+    one("STRICT", "bool", "false", "whether warnings about variables are errors that prevent the start"),
     one("LOG_FORMAT", "word", "text on a terminal, json elsewhere", "json or text"),
     one("LOG_LEVEL", "word", "info", "error, warn, info, debug or trace"),
     one("POD_NAME", "text", "", "name of this Pod, from the downward API"),

@@ -145,15 +145,11 @@ mod tests {
                 "the header \"transfer-encoding\" frames the body; see mode malformed",
             ),
             ("location", "/", "the header \"location\" is what mode redirect sends"),
-            ("a b", "x", "\"a b\" is not the name of a header: letters, digits and -_.!#$%&'*+^`|~"),
-            ("", "x", "\"\" is not the name of a header: letters, digits and -_.!#$%&'*+^`|~"),
-            (
-                ":status",
-                "200",
-                "\":status\" is not the name of a header: letters, digits and -_.!#$%&'*+^`|~",
-            ),
-            ("x", "a\r\nb: c", "the value of header \"x\" is not printable ASCII without space around it"),
-            ("x", " a", "the value of header \"x\" is not printable ASCII without space around it"),
+            ("a b", "x", "\"a b\" is not a header name: letters, digits and -_.!#$%&'*+^`|~"),
+            ("", "x", "\"\" is not a header name: letters, digits and -_.!#$%&'*+^`|~"),
+            (":status", "200", "\":status\" is not a header name: letters, digits and -_.!#$%&'*+^`|~"),
+            ("x", "a\r\nb: c", "the value of header \"x\" is not printable ASCII without surrounding space"),
+            ("x", " a", "the value of header \"x\" is not printable ASCII without surrounding space"),
         ] {
             assert_eq!(error(name, value), expected);
         }
@@ -190,7 +186,7 @@ mod tests {
         assert_eq!(forward.check(Some(&Mode::Close)), Ok(()));
         assert_eq!(
             forward.check(None).unwrap_err().to_string(),
-            "`forward` needs a `mode` that takes it; a rule with only a delay always forwards"
+            "`forward` needs a `mode` that has this field; a rule with only a delay always forwards"
         );
         let headers = with(&[("x", "y")]).check(Some(&Mode::Hang)).unwrap_err();
         assert_eq!(headers.to_string(), "`headers` does not go with mode hang");

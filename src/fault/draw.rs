@@ -59,7 +59,7 @@ impl Seed {
 /// Offset of a rule's draws for starts, apart from those of its targets and classes.
 const START_LANE: u64 = 1 << 32;
 
-/// The lane of handshakes, apart from those of starts and of targets.
+/// Offset of a rule's draws for TLS handshakes, apart from all others.
 const HANDSHAKE_LANE: u64 = 1 << 33;
 
 /// Purpose of a draw. Firing and delay are drawn separately, so that they are independent.
@@ -126,7 +126,7 @@ impl Draws {
         Self { key: key.wrapping_add(mix(START_LANE)), counter: 0 }
     }
 
-    /// One draw for each handshake of TLS.
+    /// One draw per TLS handshake.
     pub(super) fn of_handshakes(key: u64) -> Self {
         Self { key: key.wrapping_add(mix(HANDSHAKE_LANE)), counter: 0 }
     }

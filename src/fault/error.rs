@@ -61,7 +61,7 @@ pub enum TriggerError {
 }
 
 impl TriggerError {
-    /// The field of a window (`for` or `every`) that is wrong by itself.
+    /// The field of a window (`for` or `every`) that is invalid by itself.
     pub const fn window_field(&self) -> Option<&'static str> {
         match self {
             Self::Zero(field) | Self::TooShort { field, .. } => Some(field),
@@ -106,7 +106,7 @@ pub enum DelayError {
 pub enum MatchError {
     /// Not a valid path.
     #[error(
-        "is not a path such as /orders or, for everything below, /orders/*, in printable ASCII without ?, # and spaces"
+        "is not a path such as /orders, or /orders/* for everything below it, in printable ASCII without ?, # and spaces"
     )]
     Path,
     /// Not a method.
@@ -116,13 +116,13 @@ pub enum MatchError {
     #[error("is not a host such as shop.example or shop.example:8080")]
     Host,
     /// Not the name of a header.
-    #[error("is not the name of a header, such as X-Tenant")]
+    #[error("is not a header name such as X-Tenant")]
     HeaderName,
     /// Not a valid header value.
-    #[error("is not the value of a header: control characters and spaces around it cannot be sent")]
+    #[error("is not a header value: control characters and surrounding spaces are not allowed")]
     HeaderValue,
     /// A parameter without a name.
-    #[error("a parameter of the query needs a name")]
+    #[error("a query parameter needs a name")]
     ParameterName,
     /// A duplicate name.
     #[error("{0} is given twice")]
@@ -153,7 +153,7 @@ pub enum RuleError {
     #[error("the name {0} is reserved; a proxy needs another one")]
     ReservedName(String),
     /// No target.
-    #[error("`target` names nothing; name at least one")]
+    #[error("`target` is empty; name at least one")]
     NoTarget,
     /// Neither a mode nor a delay.
     #[error("the rule has no effect: set a `mode`, a `delay` or both")]
@@ -214,14 +214,14 @@ pub enum RuleError {
         /// What would be right, after a semicolon; may be empty.
         hint: String,
     },
-    /// A time of a connection that is too long.
+    /// A connection time above the limit.
     #[error("a time of {0:?} is above the limit of {MAX_DELAY:?}")]
     ConnectionTime(Duration),
-    /// Pieces of no length.
-    #[error("a piece has at least one byte, and `piece_jitter` is below `piece`")]
+    /// A piece that could be empty.
+    #[error("`piece` must be at least one byte, and `piece_jitter` must be below `piece`")]
     Piece,
     /// A field of a mode on a rule without a mode.
-    #[error("`{0}` needs a `mode` that takes it; a rule with only a delay always forwards")]
+    #[error("`{0}` needs a `mode` that has this field; a rule with only a delay always forwards")]
     FieldWithoutMode(&'static str),
     /// More headers than [`MAX_HEADERS`].
     #[error("{0} headers are more than the {MAX_HEADERS} allowed")]
@@ -230,7 +230,7 @@ pub enum RuleError {
     #[error("headers of {0} bytes in all are above the limit of {MAX_HEADERS_SIZE}")]
     HeadersSize(usize),
     /// Not a header name.
-    #[error("{0:?} is not the name of a header: letters, digits and -_.!#$%&'*+^`|~")]
+    #[error("{0:?} is not a header name: letters, digits and -_.!#$%&'*+^`|~")]
     HeaderName(String),
     /// A header that only a mode may set.
     #[error("the header {name:?} {why}")]
@@ -241,7 +241,7 @@ pub enum RuleError {
         why: &'static str,
     },
     /// Not a header value.
-    #[error("the value of header {0:?} is not printable ASCII without space around it")]
+    #[error("the value of header {0:?} is not printable ASCII without surrounding space")]
     HeaderValue(String),
     /// A body above [`MAX_BODY_TEXT`].
     #[error("a body of {0} bytes is above the limit of {MAX_BODY_TEXT} of `body_text`")]
@@ -257,7 +257,7 @@ pub enum RuleError {
     Location(String),
     /// A share of the replicas, or a stagger, without an identity for replicas.
     #[error(
-        "`{0}` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: both are needed for replicas to agree on the selection"
+        "`{0}` needs a configured seed (`SEED`, or `seed` in a plan) and POD_NAME, so that the replicas agree on the selection"
     )]
     NoReplica(&'static str),
     /// A client class on a rule for handshakes.
@@ -270,7 +270,7 @@ pub enum RuleError {
         "`requests` does not go with faults of the TLS handshake, which comes before any request; use `rate` or a window in time"
     )]
     HandshakeRequests,
-    /// A rule for handshakes where there are none.
+    /// A rule for handshakes on a listener without TLS.
     #[error("{0} needs TLS on the probe listener: TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed")]
     HandshakeWithoutTls(&'static str),
     /// A client class on a process rule.
@@ -285,7 +285,7 @@ pub enum RuleError {
         with: &'static str,
     },
     /// A size of zero.
-    #[error("a size of 0 does nothing")]
+    #[error("a size of 0 has no effect")]
     NoSize,
     /// A share of the memory limit out of range.
     #[error("a size of {0}% is not above 0% and at most {MAX_SIZE_PERCENT}% of the container's memory limit")]
@@ -337,6 +337,6 @@ pub enum RuleError {
         most: f64,
     },
     /// Ordinals in a Pod without one.
-    #[error("ordinals in `pods` need a POD_NAME that ends in one, as a StatefulSet's Pods have it: web-0")]
+    #[error("ordinals in `pods` need a POD_NAME with an ordinal, like that of a StatefulSet's Pod: web-0")]
     NoOrdinal,
 }

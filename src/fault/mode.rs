@@ -18,7 +18,7 @@ pub use table::MODES;
 
 use super::rate::Rate;
 
-/// What a request gets instead of its ordinary answer.
+/// The effect on a request, instead of the ordinary answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
     /// A status code.
@@ -43,7 +43,7 @@ pub enum Mode {
     Malformed(Partial),
     /// A complete body in small pieces.
     Drip {
-        /// What is sent.
+        /// Status, and number of bytes.
         partial: Partial,
         /// Time to send the body.
         over: std::time::Duration,
@@ -69,14 +69,14 @@ pub enum Mode {
         /// Message; if empty, a line that names the rule.
         message: String,
     },
-    /// What only a connection of a TCP proxy gets.
+    /// An effect on a connection of a TCP proxy.
     Wire(WireMode),
 }
 
 /// A mode that only connections of TCP proxies have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireMode {
-    /// The end of a stream comes late.
+    /// Delays the end of a stream.
     SlowClose,
     /// Small pieces with pauses between them.
     Slice(Slices),
@@ -89,9 +89,9 @@ pub enum WireMode {
 /// How a stream is sliced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slices {
-    /// Bytes of a piece, on average; more than 0.
+    /// Mean size of a piece in bytes; more than 0.
     pub piece: u64,
-    /// By how many bytes a piece is longer or shorter at most; below `piece`.
+    /// Maximum deviation of a piece from `piece`, in bytes; below `piece`.
     pub jitter: u64,
     /// The time between two pieces.
     pub pause: std::time::Duration,
@@ -215,7 +215,7 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// All modes of the listener.
+    /// All partition modes.
     pub const ALL: [Self; 3] = [Self::Drop, Self::Refuse, Self::Reset];
 
     /// Its row in the table of modes.

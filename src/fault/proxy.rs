@@ -52,12 +52,12 @@ impl fmt::Display for ProxyName {
     }
 }
 
-/// What a proxy knows of what goes through it.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Requests and answers of HTTP.
+    /// HTTP requests and answers.
     Http,
-    /// Connections and their bytes.
+    /// TCP connections and their bytes.
     Tcp,
 }
 

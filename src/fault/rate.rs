@@ -1,4 +1,4 @@
-//! How often a rule fires, and in what runs.
+//! The rate of a rule and the length of its runs.
 
 use super::draw::Draws;
 use super::error::TriggerError;

@@ -89,7 +89,7 @@ impl ListenerName {
 /// For rules that do not act on requests.
 static NO_TARGETS: Targets = Targets::NONE;
 
-/// What a rule acts on, and its effect.
+/// The subject of a rule, and its effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Acts on requests to targets.
@@ -110,18 +110,18 @@ pub enum Action {
         /// The networks it applies to.
         from: Networks,
     },
-    /// Handshakes of TLS on the probe listener.
+    /// Acts on TLS handshakes of the probe listener.
     Handshake {
-        /// What a connection gets in place of its handshake.
+        /// The effect on the handshake.
         fault: HandshakeFault,
-        /// Whose.
+        /// The networks it applies to.
         from: Networks,
     },
     /// Acts on the process.
     Process {
         /// The effect.
         mode: ProcessMode,
-        /// Whether it may exceed what the container's limits protect.
+        /// Whether it may put the node under pressure.
         allow_node_pressure: bool,
     },
 }
@@ -137,7 +137,7 @@ pub struct Rule {
     answer: Option<Box<FaultAnswer>>,
     /// The requests of its targets that it acts on; absent for all.
     request_match: Option<Box<Match>>,
-    /// Absent for most rules, which are not about TCP proxies.
+    /// Absent for most rules, which do not act on TCP proxies.
     on_connection: Option<Box<OnConnection>>,
 }
 
@@ -263,7 +263,7 @@ impl Rule {
         self.listener().is_some()
     }
 
-    /// What it does to handshakes of TLS.
+    /// Its effect on TLS handshakes.
     pub fn handshake(&self) -> Option<HandshakeFault> {
         match &self.action {
             Action::Handshake { fault, .. } => Some(*fault),
@@ -358,7 +358,7 @@ fn check_process(client: ClientFilter, trigger: &Trigger, mode: &ProcessMode) ->
     let given = [
         ("requests", requests.is_some(), process),
         ("burst", burst.is_some(), process),
-        ("ramp", ramp.is_some() && !grows, "this mode: of target process, memory alone grows"),
+        ("ramp", ramp.is_some() && !grows, "this mode; of target process, only mode memory has a ramp"),
     ];
     if let Some((field, _, with)) = given.into_iter().find(|(_, given, _)| *given) {
         return Err(RuleError::ProcessCondition { field, with });

@@ -1,7 +1,7 @@
-//! When the bytes of a stream leave, as rules on a TCP proxy have it.
+//! Timing of the bytes of a stream through a TCP proxy.
 //!
-//! What was read passes the stages in the order of their rules. Each gives the bytes in pieces, and says when each leaves
-//! at the earliest, never before the one in front of it. All times are on the clock of the process.
+//! Bytes pass through one stage per rule, in the order of the rules. Each stage splits them into pieces and determines the
+//! earliest time for each; the order of bytes never changes. All times are on the process clock.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use super::mode::Slices;
 use super::rate::Rate;
 use super::rule::RuleName;
 
-/// By how much an end comes late where its rule does not say.
+/// Default delay of the end of a stream in mode `slow-close`.
 pub(super) const DEFAULT_SLOW_CLOSE: Duration = Duration::from_secs(5);
 
 /// Bytes that a delay may hold back in one direction of a connection. Beyond it, latency limits the bandwidth.
 pub const MAX_HELD: usize = 1 << 20;
 
-/// What is read at once at most where nothing limits it further, in bytes.
+/// Maximum size of one read, in bytes.
 const READ: usize = 64 << 10;
 
-/// How often in a second a throttled stream moves.
+/// Writes per second of a throttled stream.
 const STEPS: u64 = 100;
 
-/// Pieces of a sliced stream that are read at once.
+/// Number of pieces of a sliced stream per read.
 const PIECES: u64 = 64;
 
-/// What a rule does to one stream of a connection.
+/// The effect of a rule on one stream of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum ShapeKind {
     Delay(Delay, Draws),
@@ -36,16 +36,16 @@ pub(super) enum ShapeKind {
     SlowClose(Duration),
 }
 
-/// A rule at work on one stream of a connection.
+/// The state of a rule on one stream of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct ShapeStage {
     name: RuleName,
     /// When the window of the rule opened.
     opened: Duration,
     kind: ShapeKind,
-    /// When the next piece leaves at the earliest.
+    /// Earliest time of the next piece.
     next: Duration,
-    /// Pieces so far; of a stage that corrupts, bytes.
+    /// Number of pieces so far, or of bytes in mode `corrupt`.
     count: u64,
 }
 
@@ -60,7 +60,7 @@ impl ShapeStage {
             && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
     }
 
-    /// Takes a piece that comes in at `at`, and gives it in pieces with the time of each.
+    /// Splits a piece that arrived at `at` into pieces, each with its time.
     fn pass(&mut self, length: usize, at: Duration, give: &mut impl FnMut(usize, Duration)) {
         match &self.kind {
             ShapeKind::Delay(delay, draws) => {
@@ -94,7 +94,7 @@ impl ShapeStage {
         }
     }
 
-    /// When an end passes that comes in at `at`.
+    /// When an end that arrived at `at` passes.
     fn pass_end(&mut self, at: Duration) -> Duration {
         match &self.kind {
             ShapeKind::SlowClose(by) => at.saturating_add(*by),
@@ -118,7 +118,7 @@ fn size_of(slices: &Slices, draws: &Draws, number: u64) -> usize {
 pub struct Shape(Vec<ShapeStage>);
 
 impl Shape {
-    /// Stages that are the same as before go on.
+    /// Unchanged stages continue.
     pub(super) fn new(mut stages: Vec<ShapeStage>, before: Option<&Self>) -> Self {
         for stage in &mut stages {
             let known = before.and_then(|before| before.0.iter().find(|known| known.is_same(stage)));
@@ -129,7 +129,7 @@ impl Shape {
         Self(stages)
     }
 
-    /// How many bytes are read at once.
+    /// Size of the next read, in bytes.
     pub fn read_size(&self) -> usize {
         let limit = |stage: &ShapeStage| match &stage.kind {
             ShapeKind::Throttle(speed) => speed / 10,
@@ -140,13 +140,13 @@ impl Shape {
         usize::try_from(least).unwrap_or(READ).clamp(1, READ)
     }
 
-    /// How many bytes may be held back before no more is read.
+    /// Limit of bytes that are held back; reading pauses at the limit.
     pub fn most_held(&self) -> usize {
         let delays = self.0.iter().any(|stage| matches!(stage.kind, ShapeKind::Delay(..)));
         if delays { MAX_HELD } else { self.read_size() * 2 }
     }
 
-    /// Changes bytes that were read.
+    /// Corrupts bytes that were read.
     pub fn corrupt(&mut self, bytes: &mut [u8]) {
         for stage in &mut self.0 {
             let ShapeKind::Corrupt(share, draws) = &stage.kind else { continue };
@@ -159,7 +159,7 @@ impl Shape {
         }
     }
 
-    /// In which pieces `length` bytes leave that were read at `at`, and when.
+    /// The pieces, with their times, of `length` bytes read at `at`.
     pub fn pieces(&mut self, length: usize, at: Duration) -> Vec<(usize, Duration)> {
         let mut pieces = vec![(length, at)];
         for stage in &mut self.0 {
@@ -175,7 +175,7 @@ impl Shape {
         pieces
     }
 
-    /// When the end of a stream leaves that was read at `at`.
+    /// When the end of a stream that was read at `at` is passed on.
     pub fn end(&mut self, at: Duration) -> Duration {
         self.0.iter_mut().fold(at, |at, stage| stage.pass_end(at))
     }

@@ -62,19 +62,19 @@ impl Streams {
     }
 }
 
-/// What a rule says of connections of TCP proxies, beside its mode.
+/// Fields of a rule on connections of TCP proxies, in addition to its mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnConnection {
-    /// The directions that it acts on; absent: downstream.
+    /// The affected directions; absent: downstream.
     pub streams: Option<Streams>,
-    /// How long the connection goes on before a mode that ends or stops it, or by how much its end comes late.
+    /// Time until a mode that ends or stops the connection, or the delay of its end.
     pub after: Option<Duration>,
-    /// How long the connection hangs before it is closed.
+    /// Time from the start of a hang to the close.
     pub close_after: Option<Duration>,
 }
 
 impl OnConnection {
-    /// The field that is given, if any is.
+    /// The name of a field that is set, if any.
     pub fn given(&self) -> Option<&'static str> {
         let fields = [
             (ModeField::Stream, self.streams.is_some()),

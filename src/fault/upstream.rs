@@ -10,7 +10,7 @@ use thiserror::Error;
 /// Length limit of a socket path on Linux, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The port of `http://` and `h2c://` where none is given.
+/// Default port of `http://` and `h2c://`.
 const HTTP_PORT: u16 = 80;
 
 /// The port of `https://` where none is given.
@@ -23,7 +23,7 @@ pub struct UpstreamAddress {
     place: UpstreamPlace,
 }
 
-/// What an upstream speaks.
+/// The protocol of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
@@ -107,7 +107,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamAddress {
-    /// What it speaks.
+    /// Its protocol.
     pub const fn protocol(&self) -> UpstreamProtocol {
         self.protocol
     }
@@ -131,7 +131,7 @@ impl UpstreamAddress {
         self.place.host()
     }
 
-    /// The port on a host that is certainly this machine; `None` otherwise.
+    /// The port, if the host is certainly this machine.
     pub fn loopback_port(&self) -> Option<u16> {
         self.place.loopback_port()
     }
@@ -147,7 +147,7 @@ impl UpstreamPlace {
         }
     }
 
-    /// The port of a host that is certainly this machine; `None` elsewhere.
+    /// The port, if the host is certainly this machine.
     pub fn loopback_port(&self) -> Option<u16> {
         match self {
             Self::Tcp(UpstreamHost::Ip(ip), port) => ip.to_canonical().is_loopback().then_some(*port),
@@ -231,7 +231,7 @@ fn name(text: &str) -> Result<UpstreamHost, UpstreamError> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let labels = text.strip_suffix('.').unwrap_or(text);
-    // A name of digits alone is a mistyped address.
+    // A name of only digits is a mistyped address.
     let is_number = labels.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if labels.len() > 253 || is_number || !labels.split('.').all(is_label) {
         return Err(UpstreamError::Host);

@@ -1,11 +1,11 @@
-//! Windows in time and in requests.
+//! Time windows and request windows.
 
 use std::time::Duration;
 
 use super::error::TriggerError;
 use super::limits::MIN_WINDOW;
 
-/// A window in time, measured from the rule's origin: open from `after` on, for `length`, again each `period`.
+/// A time window relative to the rule's origin: opens after `after`, stays open for `length`, repeats every `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeWindow {
     after: Duration,
@@ -29,17 +29,17 @@ impl TimeWindow {
         Ok(Self { after, length, period })
     }
 
-    /// How long after the origin the first window opens.
+    /// Time from the origin to the first window.
     pub fn after(&self) -> Duration {
         self.after
     }
 
-    /// How long each window is open; absent: for ever.
+    /// Length of each window; absent: unlimited.
     pub fn length(&self) -> Option<Duration> {
         self.length
     }
 
-    /// The distance between the openings of two windows; absent: there is one.
+    /// Time between the openings of two windows; absent: a single window.
     pub fn period(&self) -> Option<Duration> {
         self.period
     }
@@ -61,7 +61,7 @@ impl TimeWindow {
         since.checked_add(left)
     }
 
-    /// How much of the time from the origin to `since` the window was open.
+    /// Total open time between the origin and `since`.
     pub fn open_time(&self, since: Duration) -> Duration {
         let Some(running) = since.checked_sub(self.after) else { return Duration::ZERO };
         let Some(length) = self.length else { return running };
@@ -70,7 +70,7 @@ impl TimeWindow {
         Duration::from_nanos(running / period * length + (running % period).min(length))
     }
 
-    /// The time since the last opening, windows that have closed again included.
+    /// The time since the last opening, even if that window has closed.
     fn position(&self, since: Duration) -> Option<Duration> {
         let running = since.checked_sub(self.after)?;
         Some(match self.period {
@@ -80,13 +80,13 @@ impl TimeWindow {
     }
 }
 
-/// Nanoseconds in 64 bits last for 584 years; a division by 128 bits is four times as slow.
+/// Nanoseconds in 64 bits, enough for 584 years: a 128-bit division is four times as slow.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A window in requests, measured from the rule's origin: the first `after` pass, the next `length` are in the window,
-/// again each `period`.
+/// A request window relative to the rule's origin: skips `after` requests, contains the next `length`, and repeats
+/// every `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestWindow {
     after: u64,
@@ -101,17 +101,17 @@ impl RequestWindow {
         Ok(Self { after, length, period })
     }
 
-    /// How many requests pass before the first window.
+    /// Number of requests before the first window.
     pub fn after(&self) -> u64 {
         self.after
     }
 
-    /// How many requests each window holds; absent: all that follow.
+    /// Number of requests in each window; absent: all later ones.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// The distance between the first requests of two windows; absent: there is one.
+    /// Number of requests between the starts of two windows; absent: a single window.
     pub fn period(&self) -> Option<u64> {
         self.period
     }

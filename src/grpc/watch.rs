@@ -80,7 +80,10 @@ impl State {
     async fn step(mut self) -> (Self, Step) {
         loop {
             if self.said.is_some() && !self.has_changed().await {
-                return (self, Step::End(GrpcStatus::DEADLINE_EXCEEDED, "the time of the call is over"));
+                return (
+                    self,
+                    Step::End(GrpcStatus::DEADLINE_EXCEEDED, "the deadline of the call has passed"),
+                );
             }
             if matches!(self.health.conditions.borrow().stage, ProcessStage::Draining(_)) {
                 return (self, Step::End(GrpcStatus::UNAVAILABLE, "the process ends"));

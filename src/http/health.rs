@@ -21,7 +21,7 @@ pub(super) type Serve = Arc<dyn Fn(Target, Request) -> Answering + Send + Sync>;
 pub(super) struct HealthCalls {
     app: Arc<App>,
     serve: Serve,
-    /// Whether an application knows what we do not.
+    /// Whether unknown services are forwarded to an application.
     has_application: bool,
 }
 
@@ -42,7 +42,7 @@ impl HealthCalls {
         match call.deadline.filter(|_| !self.has_application) {
             None => self.run(call, request).await,
             Some(deadline) => timeout_at(deadline, self.run(call, request)).await.unwrap_or_else(|_| {
-                grpc::trailers_only(GrpcStatus::DEADLINE_EXCEEDED, "the time of the call is over")
+                grpc::trailers_only(GrpcStatus::DEADLINE_EXCEEDED, "the deadline of the call has passed")
             }),
         }
     }
@@ -72,16 +72,16 @@ impl HealthCalls {
     }
 }
 
-/// The answer to a request with the path of a method that is no call of gRPC.
+/// The answer to a request to a method's path that is not a gRPC call.
 fn no_call(request: &Request) -> Response {
     let status = grpc::refusal(request).unwrap_or(StatusCode::NOT_FOUND);
     answer::text(
         status,
-        "this path takes calls of gRPC: POST over HTTP/2 with Content-Type: application/grpc",
+        "this path accepts only gRPC calls: POST over HTTP/2 with Content-Type: application/grpc",
     )
 }
 
-/// The answer of a class where no rule does.
+/// The answer of a class if no rule replaces it.
 pub(super) fn default_answer(app: &App, call: Call, target: Target, request: &Request) -> Response {
     let response = app.health.answer(call, target, client_of(request.headers()), None);
     if target == Target::Readiness && app.is_leaving() {

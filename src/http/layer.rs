@@ -1,4 +1,4 @@
-//! The layer that asks the engine for a decision on each request and applies it.
+//! The layer that gets a decision from the engine for each request and applies it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -99,13 +99,13 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
-    let client = client_of(request.headers());
+    let connection = ConnectionHandle::current();
+    let client = connection.as_ref().map_or_else(|| client_of(request.headers()), ConnectionHandle::client);
     let FaultLayer { target, app, is_application, forwarding } = layer;
     let takes_requested = app.request_faults;
     let health = matches!(target, TargetId::Class(_)).then(|| Call::of(&request)).flatten();
-    // Where nothing else answers, what there is of a body is the message of the health service.
+    // Without an upstream, only the health service reads the body.
     let is_application = is_application || health.is_some();
-    let connection = ConnectionHandle::current();
     let in_flight = InFlight {
         app,
         target,
@@ -150,7 +150,7 @@ where
             let Ok(response) = inner.call(request).await;
             (response, first)
         }
-        // In a box of its own, so that a request without a fault takes less memory and time.
+        // Boxed separately, so that requests without a fault take less memory and time.
         Fault::Mode(rule) => {
             let faulted = faulted(in_flight, &forwarding, injection, rule, first, inner, request);
             return Ok(Box::pin(faulted).await);
@@ -191,7 +191,7 @@ where
     let (from, inner) = if rule.answer().forward {
         match forwarding.call(inner, request, in_flight.connection.clone()).await {
             Some(lost) => (Instant::now(), InnerService::Answered(lost)),
-            None => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the forwarding failed"),
+            None => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "forwarding failed"),
         }
     } else {
         (in_flight.arrived, InnerService::Pending(inner, request))

@@ -20,7 +20,7 @@ use crate::telemetry::metrics::RequestOutcome;
 /// Marks an error answer that comes from the proxy, not from the application.
 const UPSTREAM_ERROR: &str = "x-probesim-upstream-error";
 
-/// The service inner the layer, before or after it was called.
+/// The service inside the layer, before or after it was called.
 pub(super) enum InnerService<S> {
     /// Not called yet.
     Pending(S, Request),

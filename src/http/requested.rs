@@ -1,4 +1,4 @@
-//! Faults that a request asks for: in our own header or query parameter, or in the headers of Envoy's fault filter.
+//! Requested faults: by our own header or query parameter, or by the headers of Envoy's fault filter.
 
 mod envoy;
 
@@ -19,7 +19,7 @@ use crate::units::Show;
 static HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
 const PARAMETER: &str = "probesim-fault";
 
-/// Upper limit of the delay, and of the drip time, that a request may ask for.
+/// Limit of a requested delay or drip time.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(60);
 
 /// The fields a request may set: modes of requests with their fields, a delay and a rate. `headers` and `body_text`

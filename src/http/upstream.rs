@@ -1,4 +1,4 @@
-//! Requests to the application behind the probe listener: their class, and who answers them.
+//! Requests to the application behind the probe listener: their class, and who answers.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -54,7 +54,7 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
     let calls = HealthCalls::new(app.clone(), serve.clone());
     Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {
-            // The path of the health service says nothing of the class; the message does.
+            // The class of a health service call is in its message, not in its path.
             Ok(Target::Traffic) if Call::of(&request).is_some() => calls.answer(request),
             Ok(target) => serve(target, request),
             Err(named) => Box::pin(std::future::ready(Ok(unknown_class(&named)))),
@@ -62,7 +62,7 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
     }))
 }
 
-/// Says once that a probe of the kubelet counts as traffic: no rule on a probe acts on it.
+/// Warns once about a kubelet probe that counts as traffic, so that rules on probe classes do not apply.
 fn tell_of_probe(request: &Request, told: &AtomicBool) {
     if told.load(Ordering::Relaxed) {
         return;

@@ -23,7 +23,7 @@ pub enum Symptom {
     Closed,
     /// RST before the head.
     Reset,
-    /// An alert in place of the TLS handshake.
+    /// An alert instead of the TLS handshake.
     TlsAlert(TlsAlert),
     /// Bytes that are not HTTP: the ones that the mode `garbage` sends.
     Garbage,
@@ -35,14 +35,14 @@ pub enum Symptom {
     BodyReset(u16),
     /// An invalid chunk in the body of an answer with this status.
     BodyMalformed(u16),
-    /// A message of the health service that cannot be read.
+    /// An invalid message of the health service.
     Corrupt,
-    /// A gRPC status in place of an answer of the health service.
+    /// A gRPC status instead of an answer of the health service.
     Rpc(GrpcStatus),
 }
 
 impl Symptom {
-    /// The message of the kubelet's event for a probe that asks with `handler` at `address`.
+    /// The message of the kubelet's event for a probe with `handler` at `address`.
     pub(super) fn message(self, handler: ProbeHandler, address: &ProbeAddress) -> String {
         match handler {
             // `probe` prints the result, the phase and the status before the message, and leaves out its own port.
@@ -266,7 +266,7 @@ pub(super) fn faulted(
         let enough = !is_real && rule.strikes_after(*partial) >= least;
         at_once(if enough { AttemptResult::of_status(status) } else { AttemptResult::Error(symptom) })
     };
-    // A body whose last byte, or the last one that the kubelet reads, comes so long after the head.
+    // A body whose last byte, or the last one that the kubelet reads, arrives this long after the head.
     let slow = |takes: f64, status: u16| {
         let end = head.saturating_add(takes as Nanos);
         if end < deadline {
@@ -309,7 +309,7 @@ pub(super) fn faulted(
             let read = size.min(KUBELET_BODY_LIMIT);
             slow(read as f64 * 1e9 / *speed as f64, status.unwrap_or(ordinary.status))
         }
-        // No rule on requests has it.
+        // Request rules do not have this mode.
         Mode::Wire(_) => at_once(whole(None)),
         Mode::Corrupt { status, .. } => at_once(whole(*status)),
         // The kubelet's httpGet checks only the status.
@@ -328,7 +328,7 @@ pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> ProbeReply {
         ..400 => AttemptResult::Success,
         _ => AttemptResult::Failure(Symptom::Status(status)),
     };
-    // A message under another status of HTTP than 200 is none.
+    // A message with an HTTP status other than 200 is ignored.
     let message = |status: Option<u16>| match status {
         None | Some(200) => serving(ordinary.status),
         Some(status) => AttemptResult::Failure(Symptom::Status(status)),
@@ -353,7 +353,7 @@ pub(super) fn faulted_call(mode: &Mode, ordinary: Ordinary) -> ProbeReply {
         Mode::Malformed(partial) => Symptom::BodyMalformed(partial.own_status()),
         Mode::Corrupt { .. } => Symptom::Corrupt,
         Mode::Grpc { status, .. } => Symptom::Rpc(*status),
-        // No rule on calls has it.
+        // Rules on calls do not have this mode.
         Mode::Wire(_) => return ProbeReply { at: head, outcome: message(None) },
     };
     ProbeReply { at: head, outcome: AttemptResult::Failure(symptom) }

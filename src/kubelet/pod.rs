@@ -38,7 +38,7 @@ enum PodEnding {
     None,
     /// It was deleted.
     Deleted,
-    /// Its containers ran to their end or it fails: it will be Succeeded or Failed.
+    /// Its containers completed, or it fails: it will be Succeeded or Failed.
     Completed,
     /// All its containers have ended for good.
     Over,
@@ -55,9 +55,9 @@ pub struct Pod {
     grace: Nanos,
     node: IpAddr,
     timing: Timing,
-    /// Where in a second of the wall clock the virtual clock began: the API server keeps whole seconds.
+    /// The fraction of a wall-clock second at which the virtual clock began: the API server keeps whole seconds.
     phase: Nanos,
-    /// The container for whose end the Pod's sync waits; others wait for that.
+    /// The container whose end the Pod's sync waits for; other containers wait for the sync.
     killing: Option<usize>,
     sync_wanted: bool,
     ending: PodEnding,
@@ -72,11 +72,11 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// A Pod that was just added to the kubelet. The node's chances are drawn from `jitter`.
+    /// A Pod that was just added to the kubelet. Random delays of the node are drawn from `jitter`.
     ///
     /// # Panics
     ///
-    /// If a probe's handler names a container that is not there.
+    /// If a probe's handler names a container that does not exist.
     pub fn new(spec: PodSpec, jitter: Draws) -> Self {
         let grace = effective_grace(spec.grace);
         let mut workers = Vec::new();
@@ -165,13 +165,13 @@ impl Pod {
         self.now = self.now.max(until);
     }
 
-    /// When the next thing happens, if nobody acts on the Pod.
+    /// The time of the next event, unless the Pod is changed from outside.
     pub fn next_due(&self) -> Option<Duration> {
         let (_, at) = self.next();
         (at != NEVER).then(|| duration(at))
     }
 
-    /// What the virtual clock shows.
+    /// The virtual clock.
     pub fn now(&self) -> Duration {
         duration(self.now)
     }
@@ -181,7 +181,7 @@ impl Pod {
         self.readiness.ready
     }
 
-    /// Whether the process of a container accepts connections, as far as no partition keeps them away. A container
+    /// Whether the process of a container accepts connections, ignoring partitions. A container
     /// that does not run this program accepts while it runs.
     pub fn accepts(&self, container: usize) -> bool {
         let container = &self.containers[container];
@@ -211,7 +211,7 @@ impl Pod {
         self.readiness.stats(self.now, containers.collect())
     }
 
-    /// Whether its containers are to end, or have.
+    /// Whether its containers are ending or have ended.
     fn is_ending(&self) -> bool {
         self.ending != PodEnding::None
     }
@@ -243,24 +243,24 @@ impl Pod {
         &mut self.due[first + worker]
     }
 
-    /// An even draw in [0, 1).
+    /// A uniform draw in [0, 1).
     fn draw_share(&mut self) -> f64 {
         self.drawn += 1;
         self.draws.share(self.drawn)
     }
 
-    /// An even draw below `range`.
+    /// A uniform draw below `range`.
     fn draw(&mut self, range: Nanos) -> Nanos {
         (range as f64 * self.draw_share()) as Nanos
     }
 
-    /// An even draw within a range.
+    /// A uniform draw within a range.
     fn draw_within(&mut self, span: DurationRange) -> Nanos {
         let (least, most) = (nanos(span.least), nanos(span.most));
         least + self.draw(most.saturating_sub(least))
     }
 
-    /// Between once and one and a half times `interval`.
+    /// Between 1 and 1.5 times `interval`.
     fn jitter(&mut self, interval: Nanos) -> Nanos {
         interval + self.draw(interval / 2)
     }

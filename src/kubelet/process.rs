@@ -46,14 +46,14 @@ pub(super) struct ContainerProcess {
     seed: Seed,
     starts: u64,
     shutdown_delay: Nanos,
-    /// Spares plans without partitions from looking for one at each request.
+    /// Whether the plan has partitions; saves a lookup for each request otherwise.
     has_cuts: bool,
     counts: RequestCounts,
     /// Requests so far that the match of a rule admitted, by the rule's position.
     match_counts: Vec<(usize, RequestCounts)>,
     /// Handshakes of TLS so far.
     handshakes: u64,
-    /// When the plan's clock stood at zero.
+    /// When the plan's clock was zero.
     zero: Nanos,
     accepts_from: Nanos,
     accepts_until: Nanos,
@@ -98,8 +98,7 @@ impl ContainerProcess {
         Some(nanos(delay.quantile(draws.quantile(self.starts + 1))))
     }
 
-    /// What a probe of a program gets whose behaviour is given by probe, by TCP, gRPC or a command. Nothing of it is an
-    /// error.
+    /// The reply to a TCP, gRPC or exec probe of a program whose behaviour is given by probe. It is never an error.
     pub(super) fn assumed(
         &mut self,
         request: ProcessRequest,
@@ -157,7 +156,7 @@ impl ContainerProcess {
         self.stopping_from = NEVER;
     }
 
-    /// SIGTERM. Gives how much later than without rules the process ends.
+    /// Handles SIGTERM. Returns by how much rules delay the end of the process.
     pub(super) fn stop(&mut self, at: Nanos) -> Nanos {
         let Term { from, until } = self.program.term(at, self.zero);
         self.stopping_from = from;
@@ -165,7 +164,7 @@ impl ContainerProcess {
         until.saturating_sub(at)
     }
 
-    /// When the process that starts now has filled a volume beyond its limit.
+    /// When the process that starts now will exceed the limit of a volume.
     pub(super) fn overfills_at(&self, now: Nanos) -> Option<Nanos> {
         self.program.overfills_at(now, self.zero)
     }
@@ -213,7 +212,7 @@ impl ContainerProcess {
             }
             return reply;
         }
-        // The kernel accepts what the process cannot.
+        // The kernel accepts connections that the process cannot.
         match self.program.descriptors_until(request.at, self.zero) {
             Some(until) if until >= request.deadline => {
                 let outcome = AttemptResult::Failure(Symptom::HeadTimeout);
@@ -244,7 +243,7 @@ impl ContainerProcess {
         if self.has_cuts && reply.at > request.at { self.interrupt(&request, head, reply) } else { reply }
     }
 
-    /// What comes of a request whose handshake fails. The kubelet verifies no certificate.
+    /// The result of a request whose handshake fails. The kubelet does not verify certificates.
     fn handshake(&mut self, request: &ProcessRequest) -> Option<ProbeReply> {
         let ProcessRequest { at, deadline, peer, .. } = *request;
         self.handshakes += 1;
@@ -273,7 +272,7 @@ impl ContainerProcess {
         Some(self.zero.saturating_add(nanos(next)))
     }
 
-    /// When the silence that holds at `at` ends, or what comes first: the timeout or an RST.
+    /// When the silence at `at` ends, or the timeout or an RST if that is earlier.
     fn healed(&self, request: &ProcessRequest, mut at: Nanos) -> Result<Nanos, ProbeReply> {
         while let Some(next) = self.next_change(at).filter(|next| *next < request.deadline) {
             at = next;
@@ -288,7 +287,7 @@ impl ContainerProcess {
         Err(ProbeReply { at: request.deadline, outcome: AttemptResult::Failure(Symptom::HeadTimeout) })
     }
 
-    /// What is left of an answer when a partition begins before its end.
+    /// The result of an answer when a partition begins before its end.
     fn interrupt(&self, request: &ProcessRequest, head: Nanos, mut reply: ProbeReply) -> ProbeReply {
         let mut at = request.at;
         while let Some(next) = self.next_change(at).filter(|next| *next < reply.at) {

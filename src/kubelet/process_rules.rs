@@ -42,7 +42,7 @@ impl Program {
                 ProcessMode::Memory(size) => {
                     let limit = self.memory_limit?;
                     let bytes = size.bytes(limit);
-                    // What grows evenly over the ramp is beyond the limit in its last part.
+                    // Memory that grows linearly exceeds the limit in the last part of the ramp.
                     let ramp = rule.trigger().ramp.map_or(0, nanos) as f64;
                     let at = opens + (ramp * limit as f64 / bytes.max(1) as f64) as Nanos;
                     (bytes > limit && at < closes).then_some((at, KILLED, true))?

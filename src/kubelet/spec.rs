@@ -45,7 +45,7 @@ pub enum RestartPolicy {
 pub struct RestartRule {
     /// Its exit codes.
     pub codes: Vec<u8>,
-    /// Whether it is about all other codes (`NotIn`).
+    /// Whether it applies to all other codes (`NotIn`).
     pub except: bool,
 }
 
@@ -56,7 +56,7 @@ impl RestartRule {
     }
 }
 
-/// What a container is for its Pod.
+/// The role of a container in its Pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ContainerRole {
     /// One of `containers`.
@@ -73,10 +73,10 @@ pub enum ContainerRole {
 pub struct Program {
     /// Its plan on this replica, with the effective seed of the container's first start.
     pub plan: ActivePlan,
-    /// How long it goes on after SIGTERM, readiness failing, before it stops to accept.
+    /// How long it continues after SIGTERM, with failing readiness, before it stops accepting.
     pub shutdown_delay: Duration,
     /// The rules (by position in the plan) whose redirect stays on the host name of the probe, and where it leads.
-    /// Any other redirect is taken to lead to another host.
+    /// Any other redirect is assumed to lead to another host.
     pub followed: Vec<(usize, ProbeEndpoint)>,
     /// The container's memory limit in bytes, beyond which rules for the process end in a kill by the kernel.
     pub memory_limit: Option<u64>,
@@ -84,16 +84,16 @@ pub struct Program {
     pub cpu_limit: Option<f64>,
     /// The volumes of the container whose size has a limit: mount path and bytes. Beyond it the Pod is evicted.
     pub volume_limits: Vec<(String, u64)>,
-    /// How long after each start of the process it listens; absent: at once.
+    /// Time from each start of the process until it listens; absent: immediately.
     pub listens_after: Option<Box<StartTime>>,
-    /// Where it has no seed of its own, what the seeds of its later starts are drawn from; the first has the plan's.
+    /// Without a configured seed, the source of the seeds of later starts; the first start uses the plan's.
     pub reseeds: Option<Draws>,
-    /// Whether clock, counts and the number of starts outlive the container (`STATE_DIR` on a volume of the Pod).
-    /// Otherwise each start of the process is the first, and begins the plan anew.
+    /// Whether clock, counts and the number of starts are kept across restarts (`STATE_DIR` on a volume of the Pod).
+    /// Otherwise, each start of the process counts as the first and restarts the plan.
     pub keeps_state: bool,
-    /// The instant at which the virtual clock stands at zero.
+    /// The instant at which the virtual clock is zero.
     pub epoch: Timestamp,
-    /// The calls that clients of its Service make; absent: no rule acts on them.
+    /// Calls of its Service's clients; absent: no rule acts on them.
     pub calls: Option<ServiceCalls>,
     /// The application in the Pod that it passes requests on to, if there is one.
     pub application: Option<Application>,
@@ -119,7 +119,7 @@ pub struct StartTime {
     pub draws: Draws,
 }
 
-/// Calls of a Service's clients to one Pod, at an even pace while it is Ready.
+/// Calls of a Service's clients to one Pod, at regular intervals while it is Ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceCalls {
     /// Target of the calls.
@@ -162,7 +162,7 @@ impl Program {
     }
 }
 
-/// A container that ends by itself.
+/// The end of a container by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContainerEnd {
     /// Time after its start.
@@ -178,7 +178,7 @@ pub struct ContainerEnd {
 pub struct ContainerSpec {
     /// Its name.
     pub name: String,
-    /// What it is for its Pod. Sidecars and init containers come before the containers they gate.
+    /// Its role in the Pod. Sidecars and init containers come before the containers that wait for them.
     pub role: ContainerRole,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
@@ -203,7 +203,7 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
-    /// A container without probes that runs for ever and stops at once.
+    /// A container without probes that runs forever and stops immediately.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -221,7 +221,7 @@ impl ContainerSpec {
         }
     }
 
-    /// A container that runs this program, and stops when that stops to accept: nothing is left to drain.
+    /// A container that runs this program, and stops when the program stops accepting: nothing is left to drain.
     pub fn ours(name: &str, program: Program) -> Self {
         Self { stops_after: Some(program.shutdown_delay), program: Some(program), ..Self::new(name) }
     }
@@ -236,11 +236,11 @@ impl ContainerSpec {
     }
 }
 
-/// How long a node takes. The defaults are those of a quiet node that has the image.
+/// Delays of a node. The defaults are those of an idle node that has the image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
-    /// The time from the Pod's arrival at the kubelet to the start of its first container. Each Pod draws its own,
-    /// evenly from this range, as measured on a node.
+    /// The time from the Pod's arrival at the kubelet to the start of its first container. Each Pod draws
+    /// uniformly from this range, which was measured on a node.
     pub first_start: DurationRange,
     /// The share of starts in which the first readiness attempt comes before the program listens, as measured on a
     /// node. No other attempt follows it before the next tick.
@@ -284,7 +284,7 @@ pub struct DurationRange {
 }
 
 impl DurationRange {
-    /// Always the same.
+    /// A constant.
     pub const fn fixed(duration: Duration) -> Self {
         Self { least: duration, most: duration }
     }
@@ -299,18 +299,18 @@ pub struct PodSpec {
     pub restart_policy: RestartPolicy,
     /// `terminationGracePeriodSeconds`.
     pub grace: u32,
-    /// `activeDeadlineSeconds`: the Pod fails so long after it was added, unless it has ended.
+    /// `activeDeadlineSeconds`: time after which the Pod fails, unless it has ended.
     pub deadline: Option<u32>,
     /// The address that probes come from, for cuts of some networks only.
     pub node: IpAddr,
-    /// What the node takes its time for.
+    /// Delays of its node.
     pub timing: Timing,
 }
 
 impl PodSpec {
     /// The Pod's address in messages. An example.
     pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-    /// The kubelet's end of a connection in messages. An example: its port is another one each time.
+    /// The kubelet's end of a connection in messages. An example: its port differs each time.
     pub(super) const NODE_END: &'static str = "10.0.0.1:40000";
 
     /// A Pod with the defaults of the API.

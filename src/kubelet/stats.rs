@@ -8,11 +8,11 @@ use super::spec::ProbeKind;
 /// The results of one probe: those that `prober_probe_total` counts, and errors, which it does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeStats {
-    /// `result="successful"`, warnings included.
+    /// `result="successful"`, including warnings.
     pub successful: u64,
     /// `result="failed"`.
     pub failed: u64,
-    /// Warnings among the successful.
+    /// Warnings, which are also counted as successful.
     pub warnings: u64,
     /// Errors: the kubelet tries three times, then drops the result.
     pub errors: u64,
@@ -47,7 +47,7 @@ pub struct Stats {
     pub elapsed: Duration,
     /// When the Pod first was Ready.
     pub first_ready: Option<Duration>,
-    /// The time in which it was not Ready, the time before the first Ready included.
+    /// The time in which it was not Ready, including the time before the first Ready.
     pub unready: Duration,
     /// How often it became unready.
     pub outages: u64,
@@ -58,7 +58,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Those of a Pod that never came in the simulated time.
+    /// The statistics of a Pod that never started in the simulated time.
     pub fn absent(elapsed: Duration, containers: usize) -> Self {
         let unready = ContainerStats { unready: elapsed, ..ContainerStats::default() };
         Self {

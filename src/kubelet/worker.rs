@@ -1,16 +1,16 @@
-//! The worker of one container and probe: when it asks, and what a run of results means.
+//! The worker of one probe of a container: its schedule, and the effect of its results.
 
 use super::attempt::AttemptResult;
 use super::clock::{Nanos, SECOND};
 use super::spec::{ProbeHandler, ProbeKind, ProbeSpec};
 use crate::fault::ActivePlan;
 
-/// Attempts in all when each is an error.
+/// Number of attempts if each is an error.
 const TRIES: u8 = 3;
-/// Redirects that are followed.
+/// Limit of followed redirects.
 const REDIRECTS: u8 = 9;
 
-/// The state of a probe for the container of now.
+/// The state of a probe of the current container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkerState {
     Unknown,
@@ -18,22 +18,22 @@ pub(super) enum WorkerState {
     Failure,
 }
 
-/// An attempt under way.
+/// An attempt in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) deadline: Nanos,
     pub(super) outcome: AttemptResult,
-    /// Which start of the container it began under.
+    /// The number of the container's start when it began.
     pub(super) start: u64,
     tries: u8,
     redirects: u8,
 }
 
-/// What follows the end of a request.
+/// The next step after a request.
 pub(super) enum NextStep {
     /// Another request of the attempt.
     Request(super::spec::ProbeEndpoint),
-    /// The attempt anew.
+    /// A repetition of the attempt.
     Again,
     /// The attempt is over.
     Done(AttemptResult),
@@ -44,7 +44,7 @@ pub(super) struct Worker {
     pub(super) container: usize,
     pub(super) kind: ProbeKind,
     pub(super) handler: ProbeHandler,
-    /// Whether it asks within TLS.
+    /// Whether it uses TLS.
     pub(super) https: bool,
     initial_delay: Nanos,
     /// When the initial delay of the latest start ends.
@@ -54,7 +54,7 @@ pub(super) struct Worker {
     success_threshold: u32,
     failure_threshold: u32,
     pub(super) next_tick: Nanos,
-    /// A sync asked for an attempt at once.
+    /// A sync has triggered an immediate attempt.
     pub(super) triggered: bool,
     pub(super) flight: Option<Flight>,
     pub(super) on_hold: bool,
@@ -101,7 +101,7 @@ impl Worker {
         }
     }
 
-    /// A new container: the state starts over, the run of results goes on. The kubelet compares whole seconds of the
+    /// A new container: the state is reset, the run of results continues. The kubelet compares whole seconds of the
     /// wall clock, which is `ahead` of the virtual one and showed `started_at` at the start. No attempt is made before
     /// `hook_ends`, the end of postStart.
     pub(super) fn reset(&mut self, started_at: Nanos, ahead: Nanos, hook_ends: Nanos) {
@@ -115,12 +115,12 @@ impl Worker {
         };
     }
 
-    /// When the worker wakes if nothing is under way.
+    /// When the worker wakes if no attempt is in progress.
     pub(super) fn wakes(&self, now: Nanos) -> Nanos {
         if self.triggered { now } else { self.next_tick.max(now) }
     }
 
-    /// Takes what woke it. A trigger restarts the period; of several ticks missed one is held, the others are lost.
+    /// Handles a wake-up. A trigger restarts the period; of several ticks missed one is held, the others are lost.
     pub(super) fn wake(&mut self, now: Nanos) {
         if self.triggered {
             self.triggered = false;
@@ -168,7 +168,7 @@ impl Worker {
         if self.run < if success { self.success_threshold } else { self.failure_threshold } {
             return None;
         }
-        // Both wait for a new container then, and count anew.
+        // Both then wait for a new container, and restart counting.
         if self.kind == ProbeKind::Startup || (self.kind == ProbeKind::Liveness && !success) {
             self.on_hold = true;
             self.run = 0;
@@ -185,7 +185,7 @@ fn matched(probe: &ProbeSpec, plan: Option<&ActivePlan>) -> Box<[usize]> {
 }
 
 impl Flight {
-    /// What follows the end of a request at `now`, with the timeout of an attempt.
+    /// The next step after a request that ended at `now`, given the timeout of an attempt.
     pub(super) fn next(&mut self, now: Nanos, timeout: Nanos, exec: bool) -> NextStep {
         use super::attempt::Symptom;
         match self.outcome {

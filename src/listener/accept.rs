@@ -29,12 +29,12 @@ const DRAIN_SLACK: Duration = Duration::from_millis(200);
 /// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
 const IDLE_MEMORY: usize = 7 << 10;
 
-/// What the accept loop of a listener obeys, and where it counts.
+/// Limits, conditions and counters of an accept loop.
 #[derive(Debug)]
 pub struct AcceptControl {
     /// The listener's name in the log.
     pub name: Arc<str>,
-    /// How many connections may be open before the listener stops accepting, so that file descriptors remain for others.
+    /// Limit of open connections, so that file descriptors remain for others.
     pub files: usize,
     /// The listener's own counters.
     pub listener_metrics: Arc<ListenerMetrics>,
@@ -60,7 +60,7 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
     accept(listener, accept_control, |connections, socket, peer| {
         let (has_place, mut has_ended_one) = place(&mut places, connections.len(), peer, &service);
         if !has_place {
-            refuse(&socket, peer, "a connection above the limit is reset");
+            refuse(&socket, peer, "connection reset: the limit of connections is reached");
         } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
             let counted = CountedConnection::new(service.listener_metrics.clone());
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
@@ -70,7 +70,7 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
             }
             places.add(state, connections.spawn(serving));
         } else {
-            refuse(&socket, peer, "no memory is left for the connection");
+            refuse(&socket, peer, "connection reset: no memory is left for it");
         }
         has_ended_one
     })
@@ -164,7 +164,7 @@ fn reserve(
     let (local, budget) = (socket.local_addr().ok(), service.budget.clone());
     let state = ConnectionState::new(peer, local, privileged, budget, service.limits.head_size);
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
-    // The client may be the kubelet; only its request can tell.
+    // The client may be the kubelet; only its request shows that.
     state.set_only_kubelet(idle.is_none());
     let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, BudgetShare::Reserved))?;
     Some((state, idle))

@@ -74,7 +74,7 @@ struct Connection {
     service: Arc<ListenerService>,
     /// Memory of its requests while it is not idle.
     request: Option<Reservation>,
-    /// Memory of TLS, where that is spoken.
+    /// Memory of TLS, if used.
     tls: Option<Reservation>,
     /// When a partition began to freeze it.
     frozen: Option<Instant>,

@@ -11,23 +11,23 @@ use tokio::net::TcpStream;
 
 use super::frames::PREFACE;
 
-/// The first byte of a record with a handshake (RFC 8446, section 5.1). No method of HTTP begins with it.
+/// The first byte of a TLS handshake record (RFC 8446, section 5.1). No HTTP method begins with it.
 const HANDSHAKE: u8 = 0x16;
 
-/// What the first bytes of a client say.
+/// The protocol of a client by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
-    /// HTTP/1, or nothing that is known, or the end of the connection: hyper finds out.
+    /// HTTP/1, an unknown protocol, or the end of the connection: hyper decides.
     Http1,
-    /// The whole preface of HTTP/2.
+    /// The complete HTTP/2 preface.
     Http2,
-    /// A handshake of TLS begins.
+    /// The start of a TLS handshake.
     Tls,
-    /// A part of that preface; more has to come.
+    /// A part of the HTTP/2 preface; wait for more.
     Partial,
 }
 
-/// Looks at the first bytes and leaves them in the socket. `seen` has how many bytes of the preface were there before.
+/// Peeks at the first bytes. `seen` is the number of preface bytes seen before.
 pub(super) fn poll_detect(socket: &TcpStream, cx: &mut Context<'_>, seen: &mut usize) -> Poll<Detected> {
     loop {
         if ready!(socket.poll_read_ready(cx)).is_err() {
@@ -42,7 +42,7 @@ pub(super) fn poll_detect(socket: &TcpStream, cx: &mut Context<'_>, seen: &mut u
                 if count > std::mem::replace(seen, count) {
                     return Poll::Ready(Detected::Partial);
                 }
-                // Woken without more to read.
+                // Woken without new input.
                 if is_closed(socket, cx) {
                     return Poll::Ready(Detected::Http1);
                 }
@@ -59,10 +59,10 @@ fn is_closed(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
     matches!(ready.poll(cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
-/// The first bytes, at most as many as the preface has. Where they are fewer, the next wait is for more of them.
+/// Peeks at the first bytes, at most the length of the preface. If there are fewer, the next wait is for more.
 fn peek(socket: &TcpStream) -> io::Result<(usize, [u8; PREFACE.len()])> {
     let mut result = Err(io::ErrorKind::WouldBlock.into());
-    // What the closure returns says whether the socket stays ready.
+    // The result of the closure determines whether the socket stays ready.
     let _ = socket.try_io(Interest::READABLE, || {
         let mut buffer = [0; PREFACE.len()];
         let peeked = recv(socket, &mut buffer[..], RecvFlags::PEEK);

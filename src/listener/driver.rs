@@ -31,9 +31,9 @@ pub(super) enum DriverEvent {
     Http1,
     /// The client starts to speak HTTP/2.
     Http2,
-    /// The client begins a handshake of TLS.
+    /// The client begins a TLS handshake.
     Tls,
-    /// The handshake is over: what is spoken within TLS, or why nothing is.
+    /// The handshake has ended: the negotiated protocol, or an error.
     Handshake(io::Result<Negotiated>),
     /// hyper or the script has finished; `lingers` if the client may still be sending and has an answer to read.
     Done { lingers: bool },
@@ -58,9 +58,9 @@ pub(super) type Http1 = http1::Connection<TokioIo<HyperStream>, Http1Handler>;
 pub(super) enum Driver {
     /// Nothing, until the protocol is detected; the number of HTTP/2 preface bytes seen so far.
     New { seen: usize },
-    /// The handshake of TLS.
+    /// The TLS handshake.
     Handshake,
-    /// Nothing, before the next request of HTTP/1 or the first of HTTP/2.
+    /// Nothing, before the next HTTP/1 request or the first HTTP/2 request.
     Idle(Negotiated),
     /// hyper's HTTP/1.
     Http1(Box<Http1>),

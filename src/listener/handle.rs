@@ -20,7 +20,7 @@ use crate::fault::Client;
 /// Answers up to this size are covered by the memory that each connection reserves.
 const SMALL_ANSWER: usize = 4096;
 
-/// Longer than any process lives.
+/// Longer than the lifetime of any process.
 const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 task_local! {
@@ -50,6 +50,14 @@ impl ConnectionHandle {
     /// Makes this the current connection during one poll.
     pub(super) fn enter<T>(&self, poll: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), poll)
+    }
+
+    /// The class of the client that sent the current request.
+    pub fn client(&self) -> Client {
+        match &self.stream {
+            Some(stream) => stream.client(),
+            None => self.connection.client().unwrap_or(Client::Other),
+        }
     }
 
     /// The address of the client.
@@ -139,7 +147,7 @@ impl ConnectionHandle {
         self.connection.budget().reserve(bytes, share)
     }
 
-    /// The most bytes of a body that hyper holds on their way to or from the client beyond the frame it is at, in bytes.
+    /// Limit of body bytes that hyper buffers per direction, in addition to the current frame.
     pub fn body_buffer(&self) -> usize {
         self.connection.head_size().max(super::MIN_BUFFER)
     }

@@ -115,7 +115,7 @@ pub(super) fn route(service: &ListenerService, request: Request<Incoming>) -> Ro
 /// The answer to a request that is rejected before routing. Over HTTP/1 it closes the connection to free its place.
 pub(super) fn refuse(status: StatusCode) -> Route {
     let reason = match status {
-        StatusCode::BAD_REQUEST => "the Host is missing, repeated or not valid",
+        StatusCode::BAD_REQUEST => "the Host is missing, repeated or invalid",
         StatusCode::METHOD_NOT_ALLOWED => "CONNECT is not supported",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of this request is too large",
         _ => "no memory is left for this request; try again",

@@ -216,7 +216,7 @@ impl StreamHandler {
         }
         let share =
             if client == Client::Kubelet { super::budget::BudgetShare::Reserved } else { self.state.share() };
-        // The texts lie in the buffers that their frames were read into.
+        // Names and values are slices of the buffers that their frames were read into.
         let texts = size.saturating_sub(FIELD_OVERHEAD * request.headers().len());
         let names = NAME_MEMORY * request.headers().len();
         let memory = STREAM_MEMORY + map_memory(request.headers()) + names + texts * 5 / 2;

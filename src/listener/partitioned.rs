@@ -1,6 +1,5 @@
 //! A listening socket that can refuse or ignore clients while it keeps its port.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -26,22 +25,11 @@ pub(crate) const LARGE_KERNEL_BUFFER: usize = 96 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// An address that cannot be bound.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.source)
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
 }
 
 /// A bound socket and its listening state.

@@ -1,4 +1,4 @@
-//! Performs a script on the socket, within TLS where that is spoken.
+//! Performs a script on the socket, within TLS if used.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! Connection places on listeners with few of them, so that nobody can lock the operator out.
+//! Connection places on listeners with few of them, so that no client can lock out the operator.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;

@@ -24,7 +24,7 @@ pub struct Script {
 pub enum ScriptEnding {
     /// FIN; within TLS, `close_notify` before it.
     Fin,
-    /// FIN without `close_notify`: within TLS, the client cannot tell it from an answer that somebody cut short.
+    /// FIN without `close_notify`: within TLS, it looks like a truncation attack.
     BareFin,
     /// RST.
     Rst,
@@ -57,15 +57,15 @@ impl fmt::Debug for Takeover {
     }
 }
 
-/// How a stream of HTTP/2 is ended before its answer is whole: the code of `RST_STREAM`. As an extension of an answer, it
-/// takes that answer's place where the client speaks HTTP/2.
+/// The code of an `RST_STREAM` that ends an HTTP/2 stream before its answer is complete. As an extension of an answer, it
+/// replaces that answer over HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamReset {
     /// CANCEL: the answer is no longer wanted.
     Cancel,
     /// `INTERNAL_ERROR`.
     InternalError,
-    /// The code with which an upstream has reset the stream of the same request.
+    /// The code of an upstream that reset the stream of the request.
     Upstream(h2::Reason),
 }
 

@@ -1,4 +1,4 @@
-//! The socket of a connection: TCP, and TLS above it where the client speaks it.
+//! The socket of a connection: TCP, with TLS on top if the client uses it.
 
 use std::io;
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ use super::partitioned::reset_on_close;
 use crate::tls::session::{Negotiated, TlsSession, read_once};
 
 /// A client's socket. The connection's task shares it with hyper and outlives hyper; all of them run in that task, so
-/// nobody waits for the lock of the session.
+/// the lock of the session is never contended.
 #[derive(Debug)]
 pub(super) struct Socket {
     tcp: TcpStream,
@@ -33,7 +33,7 @@ impl Socket {
         &self.tcp
     }
 
-    /// Whether TLS is spoken, or begun.
+    /// Whether TLS is used; true from the start of the handshake.
     pub(super) fn is_tls(&self) -> bool {
         self.session.get().is_some()
     }
@@ -51,7 +51,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Goes on with the handshake. Ready when both sides are done with it.
+    /// Continues the handshake. Ready when it has ended.
     pub(super) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Result<Negotiated>> {
         match self.session() {
             Some(mut session) => session.poll_handshake(&self.tcp, cx),
@@ -63,7 +63,7 @@ impl Socket {
         self.session.get().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until there is something to read, or the client has ended its side, or an error.
+    /// Waits for input, the end of the client's side, or an error.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.session() {
             Some(mut session) => session.poll_fill(&self.tcp, cx).map(drop),
@@ -71,8 +71,7 @@ impl Socket {
         }
     }
 
-    /// Whether the client has ended its side or broken the connection. If not, the task is woken when there is something
-    /// to read.
+    /// Whether the client has ended its side or broken the connection. If not, the task is woken on input.
     pub(super) fn poll_peek_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if let Some(mut session) = self.session() {
             return session.poll_fill(&self.tcp, cx).map_ok(|is_there| !is_there);
@@ -81,7 +80,7 @@ impl Socket {
         self.tcp.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)).map_ok(|count| count == 0)
     }
 
-    /// Reads once. No bytes: the client has ended its side.
+    /// Reads once. Zero bytes: the client has ended its side.
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         if let Some(mut session) = self.session() {
             return session.poll_read(&self.tcp, cx, buf);
@@ -96,7 +95,7 @@ impl Socket {
         }
     }
 
-    /// Writes some of the bytes. Those that TLS takes may wait for [`poll_flush`](Self::poll_flush).
+    /// Writes some of the bytes. TLS may buffer them until [`poll_flush`](Self::poll_flush).
     pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -114,7 +113,7 @@ impl Socket {
         }
     }
 
-    /// Sends what waits. A TCP socket has no buffer of its own.
+    /// Sends buffered bytes. Plain TCP has none.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.session() {
             Some(mut session) => session.poll_flush(&self.tcp, cx),
@@ -122,7 +121,7 @@ impl Socket {
         }
     }
 
-    /// Writes a short message, as far as it goes without waiting.
+    /// Writes a short message, as far as possible without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) {
         match self.session() {
             Some(mut session) => session.try_write(&self.tcp, bytes),
@@ -137,14 +136,14 @@ impl Socket {
         let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
     }
 
-    /// Says within TLS that nothing more comes.
+    /// Sends `close_notify` within TLS.
     pub(super) fn notify(&self) {
         if let Some(mut session) = self.session() {
             session.notify(&self.tcp);
         }
     }
 
-    /// Says nothing more within TLS: the connection ends as if it broke off.
+    /// Suppresses `close_notify`: within TLS, the connection appears to be cut off.
     pub(super) fn silence(&self) {
         if let Some(mut session) = self.session() {
             session.silence();

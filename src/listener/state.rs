@@ -351,7 +351,7 @@ impl ConnectionState {
         if inner.admission == Admission::Asked {
             inner.admission = Admission::Granted;
             if let Some(streams) = &mut inner.streams {
-                // Each stream asks again.
+                // Each stream requests admission again.
                 streams.admit();
                 inner.admission = Admission::Free;
             }

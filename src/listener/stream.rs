@@ -27,7 +27,7 @@ pub(super) struct HyperStream {
     /// Reservation for hyper's buffer beyond an ordinary head. hyper keeps the buffer until it is dropped, together
     /// with this.
     pub(super) buffered: Option<Reservation>,
-    /// What the kernel's buffer takes while the client does not read.
+    /// Reservation for the kernel's buffer while the client does not read.
     pub(super) stalled: Option<Reservation>,
 }
 
@@ -54,8 +54,8 @@ impl AsyncRead for HyperStream {
         }
         let before = buf.filled().len();
         match ready!(self.socket.poll_read(cx, buf)) {
-            // hyper would drop the handler before its first poll. Whether this is the client's leave is judged by the
-            // connection's task, after the handler had its chance to answer.
+            // hyper would drop the handler before its first poll. The connection's task decides whether the client
+            // has left, after the handler could answer.
             Ok(0) if self.state.defers_end(cx.waker()) => Poll::Pending,
             Ok(0) => Poll::Ready(Ok(())),
             Ok(_) => Poll::Ready(self.account(&buf.filled()[before..])),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::script::StreamReset;
+use crate::fault::Client;
 
 /// A stream reset this soon after its head counts as a rapid reset.
 const RAPID: Duration = Duration::from_millis(50);
@@ -16,7 +17,10 @@ const MAX_RAPID_RESETS: u32 = 100;
 
 /// A request of an HTTP/2 connection. Its handler, its body and the connection's task share it; all run in that task.
 #[derive(Debug)]
-pub(super) struct StreamState(Mutex<Inner>);
+pub(super) struct StreamState {
+    client: Client,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -35,7 +39,7 @@ struct Inner {
 }
 
 impl StreamState {
-    fn new() -> Arc<Self> {
+    fn new(client: Client) -> Arc<Self> {
         let inner = Inner {
             begins: Instant::now(),
             waits_until: None,
@@ -45,11 +49,16 @@ impl StreamState {
             offered: None,
             blocked: None,
         };
-        Arc::new(Self(Mutex::new(inner)))
+        Arc::new(Self { client, inner: Mutex::new(inner) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The class of the client that sent the request.
+    pub(super) fn client(&self) -> Client {
+        self.client
     }
 
     pub(super) fn waits_until(&self, instant: Instant) {
@@ -76,7 +85,7 @@ impl StreamState {
         inner.waits_until = None;
     }
 
-    /// Records whether hyper has a part of the body to send, or asks for the next one.
+    /// Records whether hyper has a part of the body to send, or requests the next one.
     pub(super) fn offers(&self, offers: bool) {
         let mut inner = self.lock();
         inner.offered = (offers && !inner.is_patient).then(Instant::now);
@@ -102,8 +111,8 @@ pub(super) struct OpenStreams {
 }
 
 impl OpenStreams {
-    pub(super) fn begin(&mut self) -> Arc<StreamState> {
-        let stream = StreamState::new();
+    pub(super) fn begin(&mut self, client: Client) -> Arc<StreamState> {
+        let stream = StreamState::new(client);
         self.open.push(stream.clone());
         stream
     }
@@ -177,20 +186,20 @@ mod tests {
     async fn only_rapid_resets_that_outnumber_answers_are_a_flood() {
         let mut streams = OpenStreams::default();
         for _ in 0..10 * MAX_RAPID_RESETS {
-            let (answered, left) = (streams.begin(), streams.begin());
+            let (answered, left) = (streams.begin(Client::Other), streams.begin(Client::Other));
             answered.answer_begins();
             assert!(!streams.end(&answered) && streams.end(&left));
         }
         assert!(!streams.is_flooded(), "as many were answered");
         for _ in 0..10 * MAX_RAPID_RESETS {
-            let late = streams.begin();
+            let late = streams.begin(Client::Other);
             tokio::time::advance(RAPID).await;
             streams.end(&late);
         }
         assert!(!streams.is_flooded(), "a client that gives up is no flood");
         for _ in 0..=MAX_RAPID_RESETS {
             assert!(!streams.is_flooded());
-            let left = streams.begin();
+            let left = streams.begin(Client::Other);
             streams.end(&left);
         }
         assert!(streams.is_flooded());
@@ -201,7 +210,7 @@ mod tests {
         let mut streams = OpenStreams::default();
         let now = Instant::now();
         assert!(!streams.wait_beyond(now));
-        let (hang, quick) = (streams.begin(), streams.begin());
+        let (hang, quick) = (streams.begin(Client::Other), streams.begin(Client::Other));
         hang.waits_until(now + Duration::from_secs(9));
         assert!(!streams.wait_beyond(now));
         streams.end(&quick);

@@ -6,7 +6,7 @@ use super::reader::{FieldReader, Fields};
 use crate::fault::{FaultAnswer, ModeField};
 use crate::plan::error::Reason;
 
-/// Reads the fields; whether they go with the mode, the rule says.
+/// Reads the fields. The rule checks whether its mode has them.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> FaultAnswer {
     let mut is_set = |field: ModeField| match fields.get(field.name()) {
         None => false,

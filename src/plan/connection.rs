@@ -1,4 +1,4 @@
-//! Fields that only rules on TCP proxies have.
+//! Fields of rules on TCP proxies.
 
 use serde_json::{Map, Value};
 
@@ -34,7 +34,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> OnConnectio
     }
 }
 
-/// Writes what [`read`] reads.
+/// Writes the fields of [`read`].
 pub(super) fn write(on_connection: OnConnection, fields: &mut Map<String, Value>) {
     let OnConnection { streams, after, close_after } = on_connection;
     let streams = streams.map(|streams| Value::from(streams.name()));
@@ -61,7 +61,7 @@ pub(super) fn slices(reader: &mut FieldReader, fields: &Fields<'_>, default: Sli
     }
 }
 
-/// A field of [`slices`], where it is not the default.
+/// A field of [`slices`], unless it has its default.
 pub(super) fn write_slices(field: ModeField, slices: Slices, default: Slices) -> Option<Value> {
     match field {
         ModeField::Piece => (slices.piece != default.piece).then(|| slices.piece.into()),

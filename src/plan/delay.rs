@@ -104,7 +104,7 @@ fn shaped(
         Some("exponential") => Delay::exponential(required("mean")?),
         _ => {
             let fixed = required("fixed");
-            // A distribution without a width is a mistake.
+            // A distribution without a spread is a mistake.
             let spread = distribution.is_some() || fields.get("jitter").is_some();
             let jitter = if spread { Some(required("jitter")?) } else { None };
             match jitter {

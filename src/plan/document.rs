@@ -1,7 +1,7 @@
 //! Reads YAML and JSON into values.
 //!
-//! JSON is read as the YAML it is. The tree is built from the parser's events with an explicit stack, so that neither
-//! nesting nor aliases cost more than the budget allows.
+//! JSON is parsed as YAML. The tree is built from the parser's events with an explicit stack, so that nesting and
+//! aliases cannot exceed the budget.
 //!
 //! Plans follow YAML 1.2. Manifests follow what `kubectl` does (sigs.k8s.io/yaml, which is go-yaml v2): the scalars and
 //! merge keys of YAML 1.1, keys turned into text, and JSON objects one after the other.
@@ -32,9 +32,9 @@ pub fn parse(text: &str, limit: usize) -> Result<Value, DocumentError> {
     parse_document(text, limit).map(|document| document.value)
 }
 
-/// Like [`parse`], with the scalars that other YAML readers may understand differently.
+/// Like [`parse`], and reports scalars that other YAML parsers may read differently.
 pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentError> {
-    // The YAML parser holds all tokens of a flow collection at once, a hundred bytes for each of the text.
+    // The YAML parser buffers all tokens of a flow collection, a hundred bytes for each byte of text.
     if text.trim_start().starts_with(['{', '[']) && text::check_characters(text).is_ok() {
         match parse_json(text.as_bytes(), limit) {
             Ok(value) => return Ok(Document { line: 1, value, ambiguous: Vec::new() }),
@@ -46,7 +46,7 @@ pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentErro
             {
                 return Err(error);
             }
-            // Flow collections of YAML, and errors in its parser's words.
+            // Fall back to YAML: for its flow collections, and for its error messages.
             Err(_) => {}
         }
     }
@@ -82,10 +82,10 @@ fn documents(text: &str, limit: usize, dialect: Dialect) -> Result<Vec<Document>
 
 fn read(chunk: &Chunk, builder: &mut Builder) -> Result<(), DocumentError> {
     builder.start_chunk(chunk.line);
-    // A block scalar that ends the text without a line break gets none, as in libyaml and go-yaml.
+    // A block scalar at the end of a text without a final line break gets none, as in libyaml and go-yaml.
     let options = options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
-    // Events are pulled: the parser's own `load` calls itself for each level of nesting.
+    // Events are pulled one by one: the parser's own `load` recurses for each level of nesting.
     while let Some(event) = parser.next_event() {
         let (event, span) = event
             .map_err(|error| DocumentError::at(error.marker(), DocumentProblem::Syntax(error.info())))?;

@@ -1,4 +1,4 @@
-//! Errors of a configuration, one per line.
+//! Configuration errors, one per line.
 
 mod reason;
 
@@ -9,16 +9,16 @@ use thiserror::Error;
 use crate::order;
 pub use reason::Reason;
 
-/// How many characters of a value an error shows.
+/// Limit of the characters of a value in an error.
 const SHOWN: usize = 80;
 
-/// How many errors are reported.
+/// Limit of errors that are reported.
 const MAX_ERRORS: usize = 100;
 
-/// How many bytes of errors are reported.
+/// Limit of the text of all errors, in bytes.
 const MAX_TEXT: usize = 32 << 10;
 
-/// One thing that is wrong. As text it is a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
+/// An error. As text, a line such as `FAILURE_RATE="120": is not between 0% and 100%`, or
 /// `faults[1] (flaps): when.for="x": is not a duration …`.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub struct ConfigError {
@@ -26,9 +26,9 @@ pub struct ConfigError {
     pub place: String,
     /// The field inside that place, such as `when.for`; empty: the place itself.
     pub field: String,
-    /// The value, shortened and without control characters; absent if it is long, secret or missing.
+    /// The value, shortened and escaped; absent if it is long, secret or missing.
     pub value: Option<String>,
-    /// What is wrong with it.
+    /// The reason.
     #[source]
     pub reason: Reason,
 }
@@ -46,7 +46,7 @@ impl ConfigError {
         self
     }
 
-    /// The error with the value it is about.
+    /// The error with the invalid value.
     #[must_use]
     pub fn value(mut self, value: &str) -> Self {
         self.value = Some(shown(value));
@@ -82,12 +82,11 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong, a line each. The first hundred errors, and at most 32 KiB of text, are kept; the rest is
-/// counted.
+/// All errors, one per line. Keeps the first hundred errors, at most 32 KiB of text, and counts the rest.
 #[derive(Clone, Debug, Default, PartialEq, Error)]
 pub struct Errors {
     kept: Vec<ConfigError>,
-    /// Bytes of the errors that are kept, as text.
+    /// Size of the kept errors as text, in bytes.
     bytes: usize,
     omitted: usize,
 }
@@ -98,7 +97,7 @@ impl Errors {
         Self { kept: Vec::new(), bytes: 0, omitted: 0 }
     }
 
-    /// Adds an error, or counts it where there are enough.
+    /// Adds an error, or only counts it above the limits.
     pub fn push(&mut self, error: ConfigError) {
         if self.omitted == 0 && self.kept.len() < MAX_ERRORS {
             self.bytes += error.to_string().len();
@@ -116,22 +115,22 @@ impl Errors {
         self.omitted += other.omitted;
     }
 
-    /// How many there are, those included that were only counted.
+    /// Number of errors, including those that were only counted.
     pub fn len(&self) -> usize {
         self.kept.len() + self.omitted
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no errors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many were only counted.
+    /// Number of errors that were only counted.
     pub fn omitted(&self) -> usize {
         self.omitted
     }
 
-    /// The errors that were kept.
+    /// The kept errors.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.kept.iter()
     }
@@ -141,24 +140,24 @@ impl Errors {
         self.kept.iter_mut()
     }
 
-    /// Whether this very error was kept.
+    /// Whether an equal error was kept.
     pub fn contains(&self, error: &ConfigError) -> bool {
         self.kept.contains(error)
     }
 
-    /// Sorts by a key; equal ones stay in their order.
+    /// Sorts by a key; stable.
     pub(crate) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&ConfigError) -> K) {
         order::sort_by_key(&mut self.kept, key);
     }
 
-    /// A line for each error that was kept, and one with the number of those that were not.
+    /// One line per kept error, and a last one with the number of the others.
     pub fn lines(&self) -> Vec<String> {
         let more = (self.omitted > 0).then(|| more(self.omitted));
         self.kept.iter().map(ToString::to_string).chain(more).collect()
     }
 }
 
-/// That more errors were found than are reported.
+/// The line about errors that are not reported.
 pub(crate) fn more(omitted: usize) -> String {
     format!("and {omitted} more")
 }
@@ -198,14 +197,14 @@ impl fmt::Display for Errors {
     }
 }
 
-/// The word that a misspelt one probably means: the nearest, if at most a third of its letters differ.
+/// The most similar word, if at most a third of its letters differ.
 pub(crate) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
     nearest_of(word, of)
 }
 
-/// As [`nearest`], of words that are known only at run time.
+/// Like [`nearest`], for words known only at run time.
 pub(crate) fn nearest_of<'a>(word: &str, of: &[&'a str]) -> Option<&'a str> {
-    // The distance costs the product of both lengths.
+    // The cost of the distance is the product of both lengths.
     if word.len() > 64 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Actions of rules for the listener.
+//! Actions of listener rules.
 
 use std::net::IpAddr;
 
@@ -10,14 +10,14 @@ use super::reader::{FieldReader, Fields};
 use crate::fault::{Action, Cut, HandshakeFault, ListenerName, ModeField, Networks};
 use crate::plan::error::Reason;
 
-/// Reads `mode`, `from` and `alert`; fields that only rules for requests have are errors.
+/// Reads `mode`, `from` and `alert`; fields that only request rules have are errors.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, listener: ListenerName) -> Option<Action> {
     let what = match &listener {
         ListenerName::Probe => "target listener, which has no requests, only time",
         ListenerName::Proxy(_) => "a partition of a proxy, which has only time and peers",
     };
     let fault = fields.get("mode").and_then(Value::as_str).and_then(HandshakeFault::from_name);
-    // Handshakes are drawn; a partition cuts all connections alike.
+    // Draws apply to handshakes; a partition cuts all connections.
     let of_draws = ["rate", "burst", "ramp"].into_iter().filter(|_| fault.is_none());
     let of_requests =
         ModeField::ALL.into_iter().chain(ModeField::OF_TCP).filter(|field| *field != ModeField::Alert);
@@ -55,7 +55,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, listener: List
     })
 }
 
-/// What a mode of the listener does.
+/// The effect of a listener mode.
 enum ListenerEffect {
     Cut(Cut),
     Handshake(HandshakeFault),
@@ -65,7 +65,7 @@ fn networks(reader: &mut FieldReader, value: &Value) -> Option<Networks> {
     let mut networks = Networks::default();
     let texts = reader.texts(value, "from")?;
     if texts.is_empty() {
-        reader.fail("from", Reason::Expected("a network; leave it out for all"));
+        reader.fail("from", Reason::Expected("a network; omit it for all"));
     }
     for text in texts {
         let (list, address) = match text.strip_prefix('!') {

@@ -1,4 +1,4 @@
-//! Modes of requests and the fields that go with each.
+//! Request modes and their fields.
 
 use super::reader::{FieldReader, Fields};
 use super::{choice, whole};
@@ -6,17 +6,17 @@ use crate::fault::{Cut, GrpcStatus, HandshakeFault, Mode, ModeField, ModeInfo, M
 use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
-/// The names of the modes of requests.
+/// The names of request modes.
 pub(crate) fn request_modes() -> Vec<&'static str> {
     ModeInfo::all_of_requests().map(|info| info.name).collect()
 }
 
-/// The names of the modes of the listener.
+/// The names of listener modes.
 pub(crate) fn listener_modes() -> Vec<&'static str> {
     ModeInfo::all_of_listener().map(|info| info.name).collect()
 }
 
-/// The row of a mode of requests. `elsewhere` completes the error of a mode that only the listener has.
+/// The row of a request mode. `elsewhere` completes the error for modes that only the listener has.
 pub(crate) fn request_mode(text: &str, elsewhere: &'static str) -> Result<&'static ModeInfo, Reason> {
     ModeInfo::of_requests(text).ok_or_else(|| {
         if Cut::from_name(text).is_some() || HandshakeFault::from_name(text).is_some() {
@@ -42,12 +42,12 @@ pub(crate) fn share(text: &str) -> Result<Rate, Reason> {
     Ok(Rate::from_percent(units::percent(text)?)?)
 }
 
-/// A status of gRPC, by name or number.
+/// A gRPC status, by name or number.
 pub(crate) fn grpc_status(text: &str) -> Result<GrpcStatus, Reason> {
     GrpcStatus::parse(text).ok_or_else(|| choice(text, GrpcStatus::names().to_vec()))
 }
 
-/// An alert of TLS, by name or number.
+/// A TLS alert, by name or number.
 pub(crate) fn alert(text: &str) -> Result<TlsAlert, Reason> {
     TlsAlert::parse(text).ok_or_else(|| choice(text, TlsAlert::names().to_vec()))
 }
@@ -57,14 +57,17 @@ pub(crate) fn percent_of(rate: Rate) -> f64 {
     (rate.percent() * 1e9).round() / 1e9
 }
 
-/// Reads the mode of a rule for requests, and its fields.
-/// With `has_proxies`, it may be one of TCP proxies.
+/// Reads the mode of a request rule, and its fields. With `has_proxies`, modes of TCP proxies are allowed.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>, has_proxies: bool) -> Option<Mode> {
     let all = || ModeField::ALL.into_iter().chain(ModeField::OF_TCP);
     if fields.get("mode").is_none() {
         for field in all().filter(|field| *field != ModeField::Stream) {
             if let Some(value) = fields.get(field.name()) {
-                reader.fail_value(field.name(), value, Reason::Needs("a `mode` that takes it".to_owned()));
+                reader.fail_value(
+                    field.name(),
+                    value,
+                    Reason::Needs("a `mode` that has this field".to_owned()),
+                );
             }
         }
         return None;

@@ -1,4 +1,4 @@
-//! Actions of rules for the process.
+//! Actions of process rules.
 
 use serde_json::{Map, Value};
 
@@ -63,7 +63,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
     Some(Action::Process { mode: info.mode(parts)?, allow_node_pressure })
 }
 
-/// Reports fields that only rules for the process have.
+/// Reports fields that only process rules have.
 pub(super) fn refuse_fields(reader: &mut FieldReader, fields: &Fields<'_>) {
     let only = |field: &ProcessField| !matches!(field, ProcessField::Delay | ProcessField::Ramp);
     for field in ProcessField::ALL.into_iter().filter(only) {

@@ -1,4 +1,4 @@
-//! Proxies: read from plans and from the variable `PROXIES`, and written.
+//! Reads proxies from plans and from the variable `PROXIES`, and writes them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,25 +13,25 @@ use crate::fault::{
 };
 use crate::tls::{ClientTls, server_name};
 
-/// A listener of its own, and the upstream that its requests go to.
+/// A named proxy: a listener and its upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// The target that its requests are to.
+    /// The target of its requests.
     pub name: ProxyName,
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Where its requests go.
+    /// Its upstream.
     pub upstream: ProxyUpstream,
     /// How TLS is spoken with its upstream; absent: not at all.
     pub tls: Option<ClientTls>,
 }
 
-/// What a proxy forwards to.
+/// The upstream of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyUpstream {
     /// An HTTP server.
     Http(UpstreamAddress),
-    /// A server of any protocol over TCP.
+    /// A TCP server of any protocol.
     Tcp(UpstreamPlace),
 }
 
@@ -83,13 +83,13 @@ impl ProxyUpstream {
 
 const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol", "tls", "ca", "server_name", "insecure"];
 
-/// The fields that each proxy has.
+/// The fields of a proxy.
 const REQUIRED: [&str; 3] = ["name", "listen", "upstream"];
 
 /// Those of TLS with the upstream.
 const OF_TLS: [&str; 3] = ["ca", "server_name", "insecure"];
 
-/// Reads one proxy, as the API takes it. The error lists everything that is wrong.
+/// Reads one proxy in the format of the API. Reports all errors.
 pub fn read_proxy(value: &Value, place: &str) -> Result<Proxy, Errors> {
     let mut reader = FieldReader::new(super::place_of(place, value));
     match proxy(&mut reader, value) {
@@ -119,7 +119,7 @@ pub(super) fn read_list(value: &Value, place: &str) -> Result<Vec<Proxy>, Errors
     if errors.is_empty() { Ok(proxies) } else { Err(errors) }
 }
 
-/// Errors of proxies that have the name or the address of an earlier one; `place` names each by its position.
+/// Errors of proxies with the name or the address of an earlier one. `place` returns the place of a position.
 pub fn check_proxies<'a>(
     proxies: impl IntoIterator<Item = &'a Proxy>,
     place: impl Fn(usize) -> String,
@@ -208,7 +208,7 @@ fn client_tls(reader: &mut FieldReader, fields: &Fields<'_>) -> ClientTls {
     ClientTls { ca, server_name, insecure }
 }
 
-/// Writes a proxy as a plan has it.
+/// Writes a proxy in the format of a plan.
 pub fn write_proxy(proxy: &Proxy) -> Value {
     let mut written = json!({
         "name": proxy.name.as_str(),
@@ -255,7 +255,7 @@ fn parse(item: &str) -> Result<Proxy, Reason> {
     Ok(Proxy { name, listen, upstream, tls })
 }
 
-/// An address with a port; without a host, that of loopback.
+/// An address with a port; the default host is loopback.
 fn listen(text: &str) -> Result<SocketAddr, Reason> {
     let port = text.strip_prefix(':').unwrap_or(text);
     if port.bytes().all(|c| c.is_ascii_digit()) {
@@ -325,7 +325,7 @@ mod tests {
             ),
             (
                 "db=x->http://a",
-                "db=x->http://a: is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
+                "db=x->http://a: is not an address to listen on, such as :18090 (only loopback) or 0.0.0.0:18090",
             ),
             ("db=:70000->http://a", "db=:70000->http://a: is not an address to listen on"),
             (
@@ -334,7 +334,10 @@ mod tests {
             ),
             ("db=:1->postgres:0", "db=:1->postgres:0: has no valid port"),
             ("db=:1->udp://a:1", "db=:1->udp://a:1: is not the address of an upstream"),
-            ("a=:1->http://x, a=:2->http://y", "entry 2 (a): name: the name a is taken by another proxy"),
+            (
+                "a=:1->http://x, a=:2->http://y",
+                "entry 2 (a): name: the name a is already used by another proxy",
+            ),
             (
                 "a=:1->http://x, b=:1->http://y",
                 "entry 2 (b): listen=\"127.0.0.1:1\": is the port of proxy a, too",
@@ -389,7 +392,7 @@ mod tests {
             [
                 "proxies[1] (A): unknown field \"port\"",
                 "proxies[1] (A): name=\"A\": the name \"A\" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
-                "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090",
+                "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (only loopback) or 0.0.0.0:18090",
                 "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",
                 "proxies[2] (a): `listen` is missing",
                 "proxies[2] (a): `upstream` is missing",

@@ -1,4 +1,4 @@
-//! Fields of mappings, with the place of each error.
+//! Reads fields of mappings, and records the place of each error.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl<'a> Fields<'a> {
         self.map.get(field)
     }
 
-    /// How errors name a field.
+    /// The name of a field in errors.
     fn path_to(&self, field: &str) -> String {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Collects what is wrong at one place.
+/// Reads fields and collects the errors at one place.
 pub(super) struct FieldReader {
     place: String,
     pub(super) errors: Errors,
@@ -102,7 +102,7 @@ impl FieldReader {
         value
     }
 
-    /// Parses a field's text or number. `None` if it is absent or wrong; the latter is reported.
+    /// Parses a field's text or number. `None` if it is absent or invalid; the latter is reported.
     pub(super) fn parsed<T, E: Into<Reason>>(
         &mut self,
         fields: &Fields<'_>,
@@ -140,7 +140,7 @@ impl FieldReader {
     }
 }
 
-/// A scalar as an error shows it.
+/// A scalar as text, for errors.
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -8,7 +8,7 @@ use crate::plan::error::Reason;
 
 const FIELDS: &[&str] = &["path", "method", "host", "headers", "query"];
 
-/// Reads `match`; `None` if it is absent or wrong.
+/// Reads `match`; `None` if it is absent or invalid.
 pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Match> {
     let value = fields.get("match")?;
     let before = reader.errors.len();
@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Matc
     Some(wanted)
 }
 
-/// Writes a match as a plan has it.
+/// Writes a match in the format of a plan.
 pub(super) fn write(wanted: &Match) -> Value {
     let mapping = |entries: &mut dyn ExactSizeIterator<Item = (&str, &str)>| {
         let is_empty = entries.len() == 0;
@@ -99,7 +99,11 @@ fn entries(
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
             other => {
-                reader.fail_value(&place, other, Reason::Expected("text; * asks that it be there"));
+                reader.fail_value(
+                    &place,
+                    other,
+                    Reason::Expected("text; * requires only that it is present"),
+                );
                 continue;
             }
         };

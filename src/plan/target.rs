@@ -1,4 +1,4 @@
-//! What a rule acts on.
+//! Targets of rules.
 
 use super::error::{self, ConfigError, Errors, Reason};
 use super::process::PROCESS;
@@ -7,7 +7,7 @@ use crate::fault::{MAX_PROXIES, Protocol, ProxyName, Rule, RuleError, Target, Ta
 
 pub(super) const LISTENER: &str = "listener";
 
-/// What a rule acts on.
+/// The subject of a rule.
 pub(super) enum RuleSubject {
     Requests(Targets),
     Listener,
@@ -29,7 +29,7 @@ pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Ru
             Some(target) => targets = targets.with(target),
             None if lower == LISTENER => listener = true,
             None if lower == PROCESS => process = true,
-            // Whether there is such a proxy shows when all sources are known.
+            // Whether the proxy exists is checked once all sources are known.
             None => {
                 if let Ok(proxy) = ProxyName::new(&lower) {
                     targets = targets.with_proxy(proxy);
@@ -64,8 +64,7 @@ pub(super) fn target(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Ru
     }
 }
 
-/// Errors of rules that act on proxies which do not exist, or which speak another protocol; each rule with the place that
-/// its error names.
+/// Errors of rules on proxies that do not exist or have another protocol. Each rule comes with its place.
 pub fn check_targets<'a>(
     rules: impl IntoIterator<Item = (&'a Rule, String)>,
     proxies: &[(&ProxyName, Protocol)],

@@ -200,13 +200,13 @@ fn a_listener_has_modes_of_its_own_and_no_requests() {
     assert_eq!(
         errors("faults: [{name: a, target: [listener, liveness], mode: reset}]"),
         [
-            "faults[0] (a): target: listener cannot stand beside other targets: a cut takes them all; write a rule for each"
+            "faults[0] (a): target: listener cannot be combined with other targets: a cut affects all of them; write a rule for each"
         ]
     );
     assert_eq!(
         errors("faults: [{name: a, target: listener, mode: drop, from: [10.0.0.0/8, ten]}]"),
         [
-            r#"faults[0] (a): from="ten": is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it"#
+            r#"faults[0] (a): from="ten": is not a network such as 10.0.0.0/8 or an address, optionally preceded by ! to exclude it"#
         ]
     );
     assert_eq!(errors("faults: [{name: a, target: listener}]"), ["faults[0] (a): `mode` is missing"]);

@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
         match Burst::new(mean, rate) {
             Ok(burst) => Ok::<_, Reason>(Some(burst)),
             Err(error @ TriggerError::BurstOutOfRange(_)) => Err(error.into()),
-            // The rate is wrong, so whether the burst fits it is unknown.
+            // Without a valid rate, the burst cannot be checked.
             Err(_) if rate_is_bad => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -66,7 +66,7 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Trigger {
     Trigger { time, requests, rate, burst: burst.flatten(), ramp, starts, start, until, stagger, pods }
 }
 
-/// The path of the field of a window that an error is about.
+/// The path of the window field that caused an error.
 fn field_in(window: &str, error: &TriggerError) -> String {
     error.window_field().map_or_else(|| window.to_owned(), |field| format!("{window}.{field}"))
 }

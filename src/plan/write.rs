@@ -12,7 +12,8 @@ use crate::fault::{
 };
 use crate::units::show_timestamp;
 
-/// Writes a rule as a plan has it, without fields at their default. [`read_rule`](super::read_rule) gives the rule back.
+/// Writes a rule in the format of a plan, without fields at their default. [`read_rule`](super::read_rule) is the
+/// inverse.
 pub fn write_rule(rule: &Rule) -> Value {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
@@ -101,7 +102,7 @@ fn when(
     (!when.is_empty()).then_some(Value::Object(when))
 }
 
-/// Leaves out an `after` of zero, unless the window would have no field then.
+/// Omits an `after` of zero, unless the window would have no field.
 fn window(
     after: Value,
     after_is_zero: bool,
@@ -161,7 +162,7 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
             ModeField::GrpcMessage => {
                 (parts.grpc_message != default.grpc_message).then(|| parts.grpc_message.clone().into())
             }
-            // They belong to the rule.
+            // Fields of the rule, not of the mode.
             ModeField::Headers
             | ModeField::BodyText
             | ModeField::Forward
@@ -178,7 +179,7 @@ fn mode_fields(mode: &Mode) -> impl Iterator<Item = (&'static str, Value)> {
     })
 }
 
-/// Values of equal names as a list, in their order.
+/// A header with several values becomes a list, in order.
 fn write_headers(headers: &[(String, String)]) -> Value {
     let mut fields = Map::new();
     for (name, value) in headers {

@@ -135,12 +135,12 @@ impl TcpProxy {
         let size = IDLE_MEMORY + if self.upstream().tls.is_some() { TLS_MEMORY } else { 0 };
         let why = if connections.len() >= self.shared.connections {
             self.shared.metrics.limit(Limit::Connections);
-            "a connection above the limit is reset"
+            "connection reset: the limit of connections is reached"
         } else if let Some(memory) = self.shared.budget.reserve(size, BudgetShare::Ordinary) {
             connections.spawn(Box::pin(connection::serve(client, peer, self.clone(), memory)) as Boxed);
             return;
         } else {
-            "no memory is left for the connection"
+            "connection reset: no memory is left for it"
         };
         self.metrics.ended(ConnectionResult::Limit);
         listener::refuse(&client, peer, why);

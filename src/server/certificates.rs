@@ -22,14 +22,14 @@ use crate::tls::{
     CertificateFileError, CertificateFiles, IssueError, ServerTls, Trust, TrustError, Validity, validity,
 };
 
-/// What clients may speak within TLS, the preferred one first.
+/// ALPN protocols, in order of preference.
 const PROBE_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
 
-/// How long a certificate and its key may differ while both are replaced, one after the other.
+/// How long a certificate and its key may mismatch while they are replaced one after the other.
 const EXCHANGE: Duration = Duration::from_secs(1);
 
-/// TLS cannot be spoken as the configuration wants it.
+/// TLS cannot be configured.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A certificate or its key.
@@ -37,13 +37,13 @@ pub enum TlsError {
     Files {
         /// The variable with the file of the certificate.
         variable: &'static str,
-        /// What is wrong.
+        /// The error.
         error: CertificateFileError,
     },
-    /// The authorities of clients.
+    /// The authorities for client certificates.
     #[error("TLS_CLIENT_CA_FILE: {0}")]
     ClientCa(TrustError),
-    /// The certificate that is made here.
+    /// The generated certificate.
     #[error("TLS: {0}")]
     Made(#[from] IssueError),
     /// The authorities of the upstream.
@@ -52,7 +52,7 @@ pub enum TlsError {
     /// Those of the upstream of a proxy.
     #[error("{0}")]
     Proxy(Box<ConfigError>),
-    /// What the library refuses.
+    /// An error of the TLS library.
     #[error("TLS: {0}")]
     Settings(#[from] rustls::Error),
 }
@@ -77,7 +77,7 @@ struct WatchedCertificate {
 }
 
 impl Certificates {
-    /// Reads what the configuration names.
+    /// Reads the configured files.
     pub(super) fn load(config: &Config) -> Result<Self, TlsError> {
         let TlsOptions { certificate, client_ca, is_required, admin, .. } = &config.tls;
         let mut certificates = Self::default();
@@ -118,7 +118,7 @@ impl Certificates {
     ) -> Result<ServerTls, TlsError> {
         let certified = files.load().map_err(|error| TlsError::Files { variable, error })?;
         if let Some(why) = invalid(&certified) {
-            warn!(variable, file = %files.chain.display(), "the certificate {why}; clients that verify it refuse it");
+            warn!(variable, file = %files.chain.display(), "the certificate {why}; clients that verify it will reject it");
         }
         let present = first(&certified);
         let tls = make(certified)?;
@@ -135,12 +135,12 @@ impl Certificates {
         }
     }
 
-    /// Takes over what changes in the files, until the handle is dropped.
+    /// Applies changes of the files until the handle is dropped.
     pub(super) fn watch(self) -> io::Result<Watcher> {
         let mut watched = self.watched;
         let paths: Vec<PathBuf> =
             watched.iter().flat_map(|one| [one.files.chain.clone(), one.files.key.clone()]).collect();
-        // The first look reports each file, so that no change since the start is missed.
+        // The first poll reports each file, so that no change since the start is missed.
         let paths = paths.into_iter().map(|path| (path, PollResult::Missing)).collect();
         watch::spawn(paths, move |index, _| watched[index / 2].reload())
     }
@@ -159,9 +159,9 @@ impl WatchedCertificate {
             Ok(Some(certified)) => {
                 self.present = first(&certified);
                 match self.tls.replace(certified) {
-                    Ok(()) => info!(variable, %file, "new connections get the certificate that has changed"),
+                    Ok(()) => info!(variable, %file, "new connections use the changed certificate"),
                     Err(error) => {
-                        error!(variable, %file, %error, "the certificate has changed and cannot be used; the old one stays");
+                        error!(variable, %file, %error, "the changed certificate cannot be used; the old one stays");
                     }
                 }
             }
@@ -169,7 +169,7 @@ impl WatchedCertificate {
         }
     }
 
-    /// The certificate, if it has changed and is good.
+    /// The certificate, if it has changed and is valid.
     fn load(&self) -> Result<Option<CertifiedKey>, String> {
         let certified = self.files.load().map_err(|error| error.to_string())?;
         if first(&certified) == self.present {
@@ -192,7 +192,7 @@ fn invalid(certified: &CertifiedKey) -> Option<String> {
     let shown = |seconds| httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
     match validity(certified, UnixTime::now()) {
         Validity::Valid => None,
-        Validity::Expired(end) => Some(format!("has expired at {}", shown(end))),
+        Validity::Expired(end) => Some(format!("expired at {}", shown(end))),
         Validity::NotYetValid(begin) => Some(format!("is not valid before {}", shown(begin))),
     }
 }

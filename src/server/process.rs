@@ -1,7 +1,8 @@
-//! Performs what rules do to the process itself.
+//! Performs process rules.
 //!
-//! The plan says what is due at an instant; here it is done: the process ends, or threads of their own hold memory, burn
-//! CPU time and fill volumes. What is held is given back when its rule's window closes, and at the end of the process.
+//! The plan determines the effects at an instant; this module performs them: it ends the process, or dedicated threads hold
+//! memory, use CPU time and fill volumes. Resources are released when the rule's window closes, and at the end of the
+//! process.
 
 mod cpu;
 mod descriptors;
@@ -32,13 +33,14 @@ use descriptors::Descriptors;
 use disk::Disk;
 use memory::Memory;
 
-/// The shortest time between two looks at the windows: at most 100 a second.
+/// Minimum time between two checks of the windows.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// Time between two steps of what grows.
+/// Time between two steps of growing resources.
 const GROWTH: Duration = Duration::from_millis(50);
 
-/// Memory grows by multiples of this many bytes, so that each is a mapping of its own, which the system has back.
+/// Memory grows by multiples of this many bytes, so that each block is a separate mapping, which can be returned to the
+/// system.
 const UNIT: u64 = 256 << 10;
 
 /// How a rule ends the process.
@@ -46,18 +48,18 @@ const UNIT: u64 = 256 << 10;
 pub enum ProcessEnding {
     /// With this exit code.
     Exit(u8),
-    /// As SIGABRT ends a process.
+    /// By SIGABRT.
     Abort,
 }
 
-/// Follows the rules for the process.
+/// Performs process rules.
 #[derive(Debug)]
 pub(super) struct ProcessFaults {
     engine: Engine,
     timer: Timer,
-    /// The rules that were in their windows at the last look.
+    /// The rules that were in their windows at the last check.
     open: HashMap<RuleName, Rule>,
-    /// The engine's clock at the last look.
+    /// The engine's clock at the last check.
     looked: Duration,
     surroundings: Surroundings,
     memory: Memory,
@@ -66,7 +68,7 @@ pub(super) struct ProcessFaults {
     disk: Disk,
 }
 
-/// What faults of the process act on besides it.
+/// What process faults affect besides the process.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) metrics: Arc<Metrics>,
@@ -76,7 +78,7 @@ pub(super) struct Surroundings {
 }
 
 impl ProcessFaults {
-    /// Begins with nothing held, and removes what earlier processes have left in volumes other than that of `state`.
+    /// Holds nothing at first. Removes files of earlier processes from volumes, except that of `state`.
     pub(super) fn new(
         engine: Engine,
         timer: Timer,
@@ -97,7 +99,7 @@ impl ProcessFaults {
         }
     }
 
-    /// Does what the rules say until one of them ends the process.
+    /// Performs rules until one of them ends the process.
     pub(super) async fn run(&mut self) -> ProcessEnding {
         let mut plans = self.engine.subscribe();
         loop {
@@ -117,7 +119,7 @@ impl ProcessFaults {
         }
     }
 
-    /// Counts and reports the rules whose windows have opened; gives the end of the process if one of them asks for it.
+    /// Counts and reports the rules whose windows have opened. Returns the ending if one of them ends the process.
     fn look(&mut self, active: &Active, elapsed: Duration) -> Option<ProcessEnding> {
         let plan = &active.plan;
         let before = std::mem::take(&mut self.open);
@@ -129,7 +131,7 @@ impl ProcessFaults {
             if is_open {
                 self.open.insert(rule.name().clone(), rule.clone());
             }
-            // A window may have opened and closed since the last look.
+            // A window may have opened and closed since the last check.
             let has_opened =
                 !was_open && (is_open || plan.open_time(position, self.looked, elapsed) > Duration::ZERO);
             if !has_opened || mode.acts_at_term() {
@@ -150,7 +152,7 @@ impl ProcessFaults {
         ending
     }
 
-    /// Takes what is due and gives back what is not; whether something is still to grow.
+    /// Acquires and releases resources. Returns whether something still has to grow.
     fn hold(&mut self, plan: &ActivePlan, elapsed: Duration) -> bool {
         let (mut due, mut goal, mut cores, mut files) = (0, 0, 0.0, false);
         let mut disk = disk::DiskDemand::new();
@@ -184,7 +186,7 @@ impl ProcessFaults {
         due < goal
     }
 
-    /// Says what is about to happen. The end of the process is always reported, other faults as often as windows may be.
+    /// Reports an effect. The end of the process is always reported; other effects have the same limit as windows.
     fn report(&self, fault: &RuleName, mode: &ProcessMode, elapsed: Duration) {
         let what = announcement(mode);
         let event = || EventKind::Process { fault: fault.to_string(), mode: mode.name(), what: what.clone() };
@@ -197,7 +199,7 @@ impl ProcessFaults {
     }
 }
 
-/// Warns of rules that end this container, which somebody may mean for the application behind it.
+/// Warns about rules that end this container, in case they were meant for the application behind it.
 pub(super) fn warn_of_upstream<'a>(rules: impl Iterator<Item = &'a Rule>) {
     for rule in rules {
         let Some(mode) = rule.process() else { continue };
@@ -205,7 +207,7 @@ pub(super) fn warn_of_upstream<'a>(rules: impl Iterator<Item = &'a Rule>) {
             warn!(
                 fault = %rule.name(),
                 mode = mode.name(),
-                "acts on this container alone, not on the application behind it, which cannot be reached while it is down"
+                "acts only on this container, not on the application behind it, which is unreachable while this container is down"
             );
         }
     }
@@ -221,7 +223,7 @@ fn next_change(plan: &ActivePlan, elapsed: Duration) -> Option<Duration> {
 fn memory_of(size: Size) -> u64 {
     match size {
         Size::Bytes(bytes) => bytes,
-        // A plan with a share has been checked against the same limit.
+        // Percentages were checked against the same limit.
         Size::Percent(_) => size.bytes(cgroup::resources().memory().unwrap_or(0)),
     }
 }
@@ -230,14 +232,14 @@ fn announcement(mode: &ProcessMode) -> String {
     match mode {
         ProcessMode::Exit(code) => format!("the process ends with exit code {code}"),
         ProcessMode::Abort => "the process ends by SIGABRT".to_owned(),
-        ProcessMode::Memory(Size::Bytes(bytes)) => format!("{bytes} bytes of memory are taken"),
+        ProcessMode::Memory(Size::Bytes(bytes)) => format!("{bytes} bytes of memory are allocated"),
         ProcessMode::Memory(Size::Percent(percent)) => {
-            format!("{percent}% of the container's memory limit are taken")
+            format!("{percent}% of the container's memory limit are allocated")
         }
-        ProcessMode::Cpu(cores) => format!("{cores} cores are burnt"),
-        ProcessMode::Fds => "file descriptors are taken".to_owned(),
+        ProcessMode::Cpu(cores) => format!("{cores} cores are used"),
+        ProcessMode::Fds => "file descriptors are used up".to_owned(),
         ProcessMode::Disk { path, size } => format!("{size} bytes of {path} are filled"),
         ProcessMode::IgnoreTerm => "SIGTERM is ignored".to_owned(),
-        ProcessMode::SlowTerm(delay) => format!("SIGTERM is acted on after {}", Show(*delay)),
+        ProcessMode::SlowTerm(delay) => format!("SIGTERM takes effect after {}", Show(*delay)),
     }
 }

@@ -30,10 +30,10 @@ use crate::tls::Connector;
 /// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The shortest time between two looks at the windows of rules on proxies.
+/// Minimum time between two checks of the windows of rules on proxies.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// Holds the listeners of proxies.
+/// The listeners of proxies.
 pub(super) struct ProxyListeners {
     app: Arc<App>,
     budget: MemoryBudget,
@@ -41,7 +41,7 @@ pub(super) struct ProxyListeners {
     limits: Limits,
     options: ForwardOptions,
     own: OwnListeners,
-    /// What TCP proxies read into.
+    /// Read buffers of TCP proxies.
     buffers: Arc<Buffers>,
     runtime: Handle,
     state: Mutex<ProxyState>,
@@ -49,14 +49,14 @@ pub(super) struct ProxyListeners {
 
 #[derive(Default)]
 struct ProxyState {
-    /// Bound, and not served yet.
+    /// Bound, but not served yet.
     bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
     served: HashMap<ProxyName, Served>,
-    /// Of proxies that are gone, and drain. Their connections obey the conditions until the last has ended.
+    /// Removed proxies that drain. Conditions apply to their connections until the last one has ended.
     draining: Vec<Draining>,
 }
 
-/// The task of a proxy that is gone, and what its connections obey.
+/// The task of a removed proxy, and the conditions of its connections.
 type Draining = (JoinHandle<()>, watch::Sender<Conditions>, watch::Sender<Arc<ProxyRules>>);
 
 /// How a proxy forwards.
@@ -120,7 +120,7 @@ pub(super) fn check_trust(config: &Config) -> Result<(), TlsError> {
 }
 
 impl ProxyListeners {
-    /// Holds listeners that were bound at the start, and those to come. Called within a runtime.
+    /// Takes the listeners bound at the start. Call it within a runtime.
     pub(super) fn new(
         app: Arc<App>,
         (budget, tls): (MemoryBudget, Option<Encryption>),
@@ -134,7 +134,7 @@ impl ProxyListeners {
         Self { app, budget, tls, limits, options, own, buffers, runtime, state }
     }
 
-    /// Tells proxies which rules on them are in force, and lets go what rules hold when all are stopped. Never ends.
+    /// Updates proxies about their rules, and releases held connections when all rules are stopped. Never returns.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut plans = self.app.engine.subscribe();
         loop {
@@ -153,7 +153,7 @@ impl ProxyListeners {
         }
     }
 
-    /// Tells a proxy which rules on it are in force now.
+    /// Updates a proxy about its rules in force.
     fn inform(&self, served: &Served) {
         let Some((link, rules)) = self.rules(&served.proxy.name) else { return };
         let is_stopped = rules.active.plan.is_stopped();
@@ -166,13 +166,13 @@ impl ProxyListeners {
             let has_none = known.open.is_empty() && rules.open.is_empty();
             let is_same = known.open == rules.open && Arc::ptr_eq(&known.active, &rules.active);
             let is_news = is_changed || !(has_none || is_same);
-            // Also where nothing follows from it, so that no plan of the past is held.
+            // Even without an effect, so that no old plan is kept alive.
             *known = Arc::new(rules);
             is_news
         });
     }
 
-    /// What rules do to a proxy now: to its listener, and to its connections.
+    /// Current effects of rules on a proxy: on its listener and on its connections.
     fn rules(&self, name: &ProxyName) -> Option<(Link, ProxyRules)> {
         let (active, now) = (self.app.engine.active(), self.app.engine.elapsed());
         let slot = active.plan.proxies().slot(name)?;
@@ -186,14 +186,14 @@ impl ProxyListeners {
         !self.state().served.is_empty()
     }
 
-    /// Ends all proxies: requests under way may go on until `until`.
+    /// Ends all proxies. Requests in progress may continue until `until`.
     pub(super) async fn finish(&self, until: Instant) {
         let served: Vec<Served> = self.state().served.drain().map(|(_, served)| served).collect();
         for served in &served {
             served.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
         }
         for served in served {
-            // A task that panicked has reported it.
+            // A panic of the task is already reported.
             let _ = served.serving.await;
         }
     }
@@ -278,21 +278,21 @@ impl ProxyListeners {
         }
     }
 
-    /// Forwards what comes from here on to the upstream that `proxy` has now.
+    /// Forwards from now on to the current upstream of `proxy`.
     fn exchange(&self, served: &mut Served, proxy: &Proxy) {
         match (&served.forwards, &proxy.upstream) {
             (Forwards::Http(upstream), ProxyUpstream::Http(address)) => {
                 upstream.exchange(self.forwarder(proxy, address));
             }
             (Forwards::Tcp(tcp), ProxyUpstream::Tcp(place)) => tcp.exchange(tcp_upstream(proxy, place)),
-            // `open` has refused it.
+            // `open` has rejected it.
             _ => return,
         }
-        info!(proxy = %proxy.name, upstream = %proxy.upstream, "proxy forwards elsewhere");
+        info!(proxy = %proxy.name, upstream = %proxy.upstream, "proxy upstream changed");
         served.proxy = proxy.clone();
     }
 
-    /// The listener closes at once; requests under way may go on for a while.
+    /// Closes the listener; requests in progress may continue for a while.
     fn end(&self, served: Served, draining: &mut Vec<Draining>) {
         info!(proxy = %served.proxy.name, listen = %served.local, "proxy closed");
         self.own.remove(served.local);
@@ -367,14 +367,14 @@ impl ProxyHost for ProxyListeners {
             let found =
                 bound.iter().position(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen));
             let Some((_, _, listener)) = found.map(|found| bound.swap_remove(found)) else { continue };
-            // The plan in force knows each proxy that is wanted.
+            // The plan in force includes each required proxy.
             if let Some(begun) = self.begin(proxy, listener) {
                 served.insert(proxy.name.clone(), begun);
             }
         }
-        // What was bound for a plan that was refused after all.
+        // Listeners bound for a plan that was then rejected.
         bound.clear();
-        // The change that has called acts at once.
+        // The change takes effect immediately.
         for served in served.values() {
             self.inform(served);
         }

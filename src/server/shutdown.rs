@@ -1,4 +1,4 @@
-//! The way from a signal to the end.
+//! The shutdown sequence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::env::ProcessSettings;
 use crate::listener::{Conditions, ProcessStage};
 use crate::telemetry::metrics::Metrics;
 
-/// Why the service ends.
+/// Why the service shuts down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShutdownReason {
-    /// A signal asked for it, and what was under way has ended or had its time.
+    /// A signal, and the drain is over.
     Drained,
-    /// A second signal did.
+    /// A second signal.
     AtOnce,
     /// A rule ends the process.
     ByRule(ProcessEnding),
@@ -71,7 +71,7 @@ impl Shutdown {
         tokio::select! {
             () = self.drain(is_termination, serving) => ShutdownReason::Drained,
             () = others.another() => {
-                warn!("a second signal: ending at once");
+                warn!("second signal: exiting immediately");
                 ShutdownReason::AtOnce
             }
         }
@@ -87,13 +87,13 @@ impl Shutdown {
         }
         leave();
         let Self { delay, grace, .. } = self;
-        info!(?delay, ?grace, "ending: readiness fails");
+        info!(?delay, ?grace, "shutting down: readiness fails");
         sleep(*delay).await;
         let until = Instant::now() + *grace;
         self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
-        // A task that panicked has reported it; the shutdown goes on.
+        // A panic of the task is already reported; the shutdown continues.
         let _ = serving.await;
-        // What calls through proxies may take as long to end as we.
+        // Callers of proxies may take as long to shut down as this process.
         if is_termination && self.proxies.serve_any() {
             sleep_until(until).await;
         }

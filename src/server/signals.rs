@@ -1,4 +1,4 @@
-//! Signals that ask the process to end.
+//! Signals that request a shutdown.
 
 use std::future::Future;
 use std::io;
@@ -7,7 +7,7 @@ use crate::task;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often each signal has arrived.
+/// Number of arrivals of each signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct SignalCounts {
     terminations: u32,
@@ -20,12 +20,12 @@ impl SignalCounts {
     }
 }
 
-/// The signals that have arrived, and those to come.
+/// The signals that have arrived, and future ones.
 #[derive(Clone, Debug)]
 pub struct Signals(watch::Receiver<SignalCounts>);
 
 impl Signals {
-    /// Counts SIGTERM and SIGINT from here on, for as long as the runtime lives.
+    /// Counts SIGTERM and SIGINT from now on, until the runtime ends.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Signals {
         Self(counted)
     }
 
-    /// How many SIGTERMs have arrived.
+    /// Number of SIGTERMs that have arrived.
     pub(super) fn terminations(&self) -> u32 {
         self.0.borrow().terminations
     }
@@ -79,7 +79,7 @@ impl Signals {
 
     async fn wait(&mut self, is_there: impl Fn(&SignalCounts) -> bool) {
         if self.0.wait_for(is_there).await.is_err() {
-            // The counter is gone.
+            // The counter has been dropped.
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,4 @@
-//! Follows the windows in time: informs the listener of partitions, and the log and the events of every change.
+//! Follows time windows: notifies the listener of partitions, and reports every change to the log and as an event.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::fault::{Client, Link, ListenerId, ListenerName};
 use crate::listener::Conditions;
 use crate::telemetry::metrics::Metrics;
 
-/// The shortest time between two looks at the windows: at most 100 a second.
+/// Minimum time between two checks of the windows.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest time by which a busy supervisor is late.
+/// Maximum delay of a busy supervisor.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// A pause is at least this many times as long as the work before it, so that the supervisor takes a tenth of a core.
+/// Minimum ratio of a pause to the work before it, so that the supervisor uses at most a tenth of a core.
 const REST: u32 = 9;
 
-/// How long after the first report that was left out their number is reported.
+/// Time from the first omitted report to the report of their number.
 const SUMMARY_DELAY: Duration = Duration::from_secs(1);
 
-/// The conditions of connections as of now, before any signal.
+/// The current conditions of connections, before any signal.
 pub(super) fn conditions(engine: &Engine) -> Conditions {
     let active = engine.active();
     Conditions {

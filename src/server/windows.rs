@@ -1,4 +1,4 @@
-//! Which windows in time are open, kept up to date at a cost of what changes.
+//! Tracks open time windows; the cost depends only on the number of changes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -15,16 +15,16 @@ pub(super) struct Windows {
     open: Vec<bool>,
     /// The next instant at which each window opens or closes, by position in the plan.
     edges: BinaryHeap<Reverse<(Duration, usize)>>,
-    /// Open partitions by position: the cut of those that are for every connection.
+    /// Open partitions by position, with the cut of those that affect every connection.
     partitions: BTreeMap<usize, Option<LinkCut>>,
 }
 
-/// What changed since the last look.
+/// Changes since the last check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct WindowChanges {
-    /// Positions of rules, and whether each is open now. A window that opened and closed again is not among them.
+    /// Positions of rules, and whether each is open now. Excludes windows that opened and closed again.
     pub(super) opened_or_closed: Vec<(usize, bool)>,
-    /// Whether a partition of some listener is among them.
+    /// Whether a partition changed.
     pub(super) listener: bool,
 }
 
@@ -38,12 +38,12 @@ impl Windows {
         windows
     }
 
-    /// Whether this follows exactly that plan.
+    /// Whether this tracks exactly that plan.
     pub(super) fn is_of(&self, active: &Arc<Active>) -> bool {
         self.active.as_ref().is_some_and(|own| Arc::ptr_eq(own, active))
     }
 
-    /// Looks at the windows that were due to change by `elapsed`.
+    /// Checks the windows that were due to change by `elapsed`.
     pub(super) fn advance(&mut self, elapsed: Duration) -> WindowChanges {
         let mut changed = WindowChanges::default();
         while let Some(Reverse((_, position))) =
@@ -58,7 +58,7 @@ impl Windows {
         changed
     }
 
-    /// The rules of the same plan whose windows are open here and not there, or the other way round.
+    /// The rules of the same plan whose windows are open in only one of both.
     pub(super) fn differences(&self, before: &Self) -> Vec<(usize, bool)> {
         let both = self.open.iter().zip(&before.open).enumerate();
         both.filter(|(_, (now, before))| now != before).map(|(position, (now, _))| (position, *now)).collect()
@@ -69,17 +69,17 @@ impl Windows {
         self.edges.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The state of the listener, as the plan has it.
+    /// The state of the listener, as in the plan.
     pub(super) fn link(&self) -> Link {
         let whole = self.partitions.values().position(Option::is_some);
         Link {
             whole: whole.and_then(|nth| self.partitions.values().nth(nth).copied().flatten()),
-            // Partial cuts after one of everybody change nothing.
+            // Partial cuts after a complete one change nothing.
             partial: whole.unwrap_or(self.partitions.len()) > 0,
         }
     }
 
-    /// Sees whether a window is open and when that changes; gives its state if it changed.
+    /// Checks whether a window is open and when that changes. Returns its state if it changed.
     fn look(&mut self, position: usize, elapsed: Duration) -> Option<bool> {
         let active = self.active.as_ref()?;
         let open = active.plan.is_in_time(position, elapsed);
@@ -102,7 +102,7 @@ impl Windows {
     }
 }
 
-/// Whether a rule is a partition, of whichever listener.
+/// Whether a rule is a partition of any listener.
 fn active_rule_cuts(active: Option<&Active>, position: usize) -> bool {
     active.is_some_and(|active| active.plan.rule(position).is_partition())
 }

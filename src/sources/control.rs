@@ -67,7 +67,7 @@ struct Inner {
     merged: Merged,
     /// The stop made through the API, or the one kept from an earlier start of the container.
     stop: Option<Stop>,
-    /// The stop that a file asks for.
+    /// The stop requested by a file.
     file_stop: Option<Stop>,
 }
 
@@ -112,12 +112,12 @@ impl Control {
         self.0.engine.events()
     }
 
-    /// The plan at work.
+    /// The active plan.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
-    /// What is counted of requests.
+    /// The counters of requests.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
@@ -156,7 +156,7 @@ impl Control {
         }
     }
 
-    /// Saves through `saves` from now on.
+    /// Uses `saves` from now on.
     pub(super) fn save_with(&self, saves: SaveRequests) {
         // A service has one saver, so this is set only once.
         let _ = self.0.saves.set(saves);
@@ -318,7 +318,7 @@ impl Inner {
 /// The error of more proxies than there may be.
 fn too_many(TooManyProxies(count): TooManyProxies) -> Errors {
     let reason = Reason::TooManyItems { count, most: MAX_PROXIES };
-    ConfigError::new("all sources together", reason).field("proxies").into()
+    ConfigError::new("all sources combined", reason).field("proxies").into()
 }
 
 /// The merge of all sources, unless it could have too many rules. Rules that a rule of the API hides count as well,

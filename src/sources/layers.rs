@@ -51,7 +51,7 @@ pub(super) struct FileLayer {
 impl Layers {
     /// Creates the layers of a configuration. Files are read later.
     pub fn new(config: &Config) -> Self {
-        // A volume that is not mounted at the start will never be.
+        // A volume that is not mounted at the start never will be.
         let has_annotation = config.files.annotation.parent().is_some_and(Path::is_dir);
         Self { container_check: ContainerCheck::here(config), ..Self::elsewhere(config, has_annotation) }
     }
@@ -201,7 +201,7 @@ impl Layers {
         all
     }
 
-    /// The stop that a file asks for; `before` is kept if it came from the same file.
+    /// The stop requested by a file; `before` is kept if it came from the same file.
     pub(super) fn stop(&self, before: Option<&Stop>) -> Option<Stop> {
         let file = self.file_of(self.merged().stop?)?;
         let (source, by) = (self.merged().stop?, file.path.display().to_string());

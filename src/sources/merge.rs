@@ -12,7 +12,7 @@ pub struct Layer<'a> {
     pub source: Source,
     /// Its content.
     pub plan: &'a RawPlan,
-    /// Whether it hides all lower layers, whatever the names.
+    /// Whether it hides all lower layers, regardless of names.
     pub replaces: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Hidden {
 }
 
 impl Merged {
-    /// Errors of proxies and of rules that target them, which only all sources together show.
+    /// Errors of proxies and of rules on them that depend on all sources.
     pub fn check(&self) -> Errors {
         let names: Vec<(&ProxyName, Protocol)> =
             self.proxies.iter().map(|(proxy, _)| (&proxy.name, proxy.protocol())).collect();
@@ -51,7 +51,7 @@ impl Merged {
         let mut errors = check_targets(rules, &names);
         if names.len() > MAX_PROXIES {
             let reason = Reason::TooManyItems { count: names.len(), most: MAX_PROXIES };
-            errors.push(ConfigError::new("all sources together", reason).field("proxies"));
+            errors.push(ConfigError::new("all sources combined", reason).field("proxies"));
         }
         let proxies = self.proxies.iter().map(|(proxy, _)| proxy);
         errors.append(check_proxies(proxies, |_| "proxy".to_owned()));
@@ -64,7 +64,7 @@ impl Merged {
         let sources = self.rules.iter().map(|(_, source)| *source).collect();
         let reason = |error: PlanError| match error {
             PlanError::TooMany(count) => {
-                ConfigError::new("all sources together", Reason::TooManyRules(count))
+                ConfigError::new("all sources combined", Reason::TooManyRules(count))
             }
             PlanError::Duplicate { name, at } => {
                 ConfigError::new(name.to_string(), Reason::NameTaken { name, by: format!("rule {}", at[0]) })
@@ -78,7 +78,7 @@ impl Merged {
 /// Rejects more rules than the limit.
 pub(super) fn check_rule_count(rules: usize) -> Result<(), Errors> {
     if rules > MAX_RULES {
-        return Err(ConfigError::new("all sources together", Reason::TooManyRules(rules)).into());
+        return Err(ConfigError::new("all sources combined", Reason::TooManyRules(rules)).into());
     }
     Ok(())
 }

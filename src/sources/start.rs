@@ -184,7 +184,9 @@ fn as_read(content: &PollResult) -> Result<Option<&str>, &str> {
 fn watch(control: &Control, sources: Vec<Source>, files: Vec<(PathBuf, PollResult)>) -> Option<Watcher> {
     let control = control.clone();
     let report = move |position: usize, content| control.read(sources[position], as_read(&content));
-    watch::spawn(files, report).inspect_err(|error| error!(%error, "files are not watched")).ok()
+    watch::spawn(files, report)
+        .inspect_err(|error| error!(%error, "changes of files will not be noticed"))
+        .ok()
 }
 
 /// Reads the files again at each SIGHUP, until it is dropped.
@@ -243,9 +245,9 @@ fn save(dir: StateDir, engine: Engine, control: &Control) -> Option<Saver> {
             stop: stopped.lasting_stop(),
         }
     };
-    let failed = |error| warn!(variable = "STATE_DIR", %error, "the state is not saved");
+    let failed = |error| warn!(variable = "STATE_DIR", %error, "the state cannot be saved");
     let saver = state::spawn(dir, state, failed)
-        .inspect_err(|error| error!(%error, variable = "STATE_DIR", "the state is not saved"))
+        .inspect_err(|error| error!(%error, variable = "STATE_DIR", "the state cannot be saved"))
         .ok()?;
     control.save_with(saver.requests());
     Some(saver)

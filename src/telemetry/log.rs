@@ -117,7 +117,7 @@ impl LogQueue {
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                tracing::warn!(lines = lost, "lines of the log were lost, since nobody read it");
+                tracing::warn!(lines = lost, "log lines were lost because the output is blocked");
             }
         }
     }

@@ -227,26 +227,26 @@ impl Metrics {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The counters of the upstream of a proxy, made where there are none of that name yet.
+    /// The counters of the upstream of a proxy, created on first use.
     pub fn upstream(&self, proxy: &str) -> Arc<UpstreamMetrics> {
         self.upstreams
             .all
             .get(proxy, || UpstreamMetrics::new(proxy, self.upstreams.durations.with_label_values(&[proxy])))
     }
 
-    /// The counters of the connections of a TCP proxy, made where there are none of that name yet.
+    /// The counters of a TCP proxy, created on first use.
     pub fn tcp_proxy(&self, name: &str) -> Arc<ProxyMetrics> {
         let proxy = self.proxies.get(name, || ProxyMetrics::new(name));
         proxy.set_tcp();
         proxy
     }
 
-    /// The counters of the listener of an HTTP proxy, made where there are none of that name yet.
+    /// The counters of the listener of an HTTP proxy, created on first use.
     pub fn http_proxy(&self, name: &str) -> Arc<ListenerMetrics> {
         self.proxies.get(name, || ProxyMetrics::new(name)).listener().clone()
     }
 
-    /// Says that a proxy is gone: what is counted of its connections and upstream leaves after ten minutes.
+    /// Records that a proxy was removed: its counters are dropped after ten minutes.
     pub fn retire_proxy(&self, name: &str) {
         self.proxies.retire(name);
         self.upstreams.all.retire(name);
@@ -271,7 +271,7 @@ impl Metrics {
         totals
     }
 
-    /// How the requests of each target ended so far.
+    /// Outcomes of the requests of each target so far.
     pub fn traffic(&self) -> Vec<Traffic> {
         let mut all = Vec::new();
         self.for_each_target(|target, counters| {
@@ -292,7 +292,7 @@ impl Metrics {
         all
     }
 
-    /// What rules hold of the container.
+    /// Resources that rules currently use.
     pub fn held(&self) -> HeldNow {
         HeldNow {
             memory: self.held.memory.load(Ordering::Relaxed),
@@ -324,7 +324,7 @@ pub struct Total {
     pub count: u64,
 }
 
-/// How the requests of a target ended.
+/// Outcomes of the requests of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
     /// The target's name.
@@ -337,7 +337,7 @@ pub struct Traffic {
     pub durations: Vec<u64>,
 }
 
-/// What rules hold of the container at an instant.
+/// Resources that rules use at an instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HeldNow {
     /// Memory, in bytes.

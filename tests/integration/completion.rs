@@ -120,11 +120,11 @@ fn manual_pages_contain_the_help_and_groff_accepts_them() {
 #[test]
 fn errors_name_unknown_shells_and_verbs() {
     for (args, error) in [
-        (&["completion"][..], "it takes the name of one shell"),
+        (&["completion"][..], "expects the name of one shell"),
         (&["completion", "tcsh"], "\"tcsh\" is not one of bash, zsh, fish"),
-        (&["completion", "bash", "zsh"], "it takes the name of one shell"),
+        (&["completion", "bash", "zsh"], "expects the name of one shell"),
         (&["man", "prob"], "\"prob\" is not one of serve, probe"),
-        (&["man", "probe", "wait"], "one verb at most"),
+        (&["man", "probe", "wait"], "at most one verb"),
     ] {
         let (code, out, err) = printed(args);
         assert!(code == Some(64) && out.is_empty() && err.contains(error), "{args:?}: {err}");

@@ -119,7 +119,7 @@ fn each_error_has_its_exit_code_and_its_reason() {
         (
             "list --admin 127.0.0.1:1",
             69,
-            "kube-probesim fault: the admin listener at 127.0.0.1:1 does not answer: Connection refused",
+            "kube-probesim fault: the admin listener at 127.0.0.1:1 cannot be reached: Connection refused",
         ),
         ("list --admin nowhere", 64, "kube-probesim fault: \"nowhere\" is not an address with a port"),
     ] {
@@ -148,7 +148,7 @@ fn the_token_is_found_in_the_variables_of_the_service() {
         (code, err.as_str()),
         (
             77,
-            "kube-probesim fault: a token is needed: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN\n"
+            "kube-probesim fault: a token is required: Authorization: Bearer TOKEN, or X-Probesim-Token: TOKEN\n"
         )
     );
     let with = |name: &str, value: &str| text(&fault(&service, "list").env(name, value).output().unwrap());
@@ -173,9 +173,9 @@ fn a_plan_in_a_file_is_added_rule_by_rule_and_the_list_shows_whether_this_pod_is
     assert_eq!(code, 0);
     assert!(out.contains("a is in force for 15m") && out.contains("b is in force for 1m"), "{out}");
     let (_, all, _) = run(&service, "add traffic --pods 100%");
-    assert!(all.contains("this Pod is one of its pods"), "{all}");
+    assert!(all.contains("this Pod is selected"), "{all}");
     let (_, none, _) = run(&service, "add traffic --pods 5,6");
-    assert!(none.contains("this Pod is not one of its pods"), "{none}");
+    assert!(none.contains("this Pod is not selected"), "{none}");
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn mistakes_are_reported_before_any_pod_is_contacted() {
     for (args, error) in [
         ("add readiness --status 503", "which Pods? -l SELECTOR, --pod NAME or --all"),
         ("add --colour 5 readiness --all", "--colour is not an option of fault add"),
-        ("add readiness --all --pods 0", "--pods \"0\" has to be above 0%"),
+        ("add readiness --all --pods 0", "--pods \"0\" must be more than 0%"),
         ("add readiness --all --pods many", "--pods \"many\""),
         ("list --all --pods 30%", "--pods is an option of add alone"),
         ("add readiness --pod a -l b", "--selector and --pod exclude each other"),

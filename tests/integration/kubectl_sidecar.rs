@@ -306,7 +306,7 @@ fn what_cannot_have_a_sidecar_is_refused_with_the_reason() {
         ("sidecar add deployment/web --colour", "--colour is not an option"),
         ("sidecar add deployment/web --port 80", "--port is an option of sidecar add --proxy alone"),
         ("sidecar remove deployment/web --proxy", "sidecar remove takes only --apply and --yes"),
-        ("sidecar add deployment/web extra", "\"extra\" is one argument too many"),
+        ("sidecar add deployment/web extra", "unexpected argument \"extra\""),
     ] {
         let ran = cluster.run(args);
         assert_eq!(ran.code, 64, "{args}: {}", ran.err);

@@ -215,7 +215,7 @@ fn what_is_not_known_is_not_assessed_and_no_pipeline_is_green_for_nothing() {
     let nothing = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
     assert_eq!(
         text(&predict(&["-"], nothing).stdout),
-        "Nothing to predict: no object in the input makes Pods; found 1 Secret\n"
+        "Nothing to predict: no object in the input creates Pods; found 1 Secret\n"
     );
     assert_eq!(predict(&["-", "--fail-on", "restarts > 0"], nothing).status.code(), Some(64));
 }
@@ -231,7 +231,7 @@ fn profiles_that_are_wrong_or_not_there_have_their_exit_code() {
         (["--profile", "web=missing.yaml"], 66, "--profile missing.yaml:"),
         (["--profile", "db={latency: 5ms}"], 64, "--profile db: there is no such container; there are web"),
         (["--profile-from", "Cargo.toml"], 65, "holds no histogram in Prometheus' text format"),
-        (["--profile-from", "https://example.com/"], 66, "for HTTPS, save it with curl"),
+        (["--profile-from", "https://example.com/"], 66, "for HTTPS, download it with curl"),
         (["--profile-from", "http://127.0.0.1:1/metrics"], 66, "cannot be fetched"),
     ] {
         let output = predict(&["-", args[0], args[1]], SHOP);

@@ -209,7 +209,7 @@ fn all_usage_errors_are_reported_at_once() {
     assert_eq!((ran.code, ran.out.as_str()), (64, ""));
     for part in [
         "--timeout \"abc\" is not a duration such as 250ms",
-        "--every \"0\" has to be above 0",
+        "--every \"0\" must be more than 0",
         "--for \"-1\" is not a duration",
         "--until \"maybe\" is not one of success, failure",
         "--output \"xml\" is not one of text, json",
@@ -217,7 +217,7 @@ fn all_usage_errors_are_reported_at_once() {
         "--header \"a b: c\" has a name that",
         "--frobnicate is not an option",
         "\"ftp://host:1\" has the unknown scheme ftp; write http://",
-        "\"another\" is one argument too many",
+        "unexpected argument \"another\"",
     ] {
         assert!(ran.err.contains(part), "{part} is not in\n{}", ran.err);
     }
@@ -260,7 +260,7 @@ fn the_error_for_each_wrong_address_says_what_is_allowed() {
 #[test]
 fn an_environment_that_names_no_address_is_wrong_usage() {
     for (args, env, part) in [
-        (&["traffic"][..], &[][..], "traffic has no path of its own; set TRAFFIC_PATHS"),
+        (&["traffic"][..], &[][..], "traffic has no default path; set TRAFFIC_PATHS"),
         (&["traffic"], &[("TRAFFIC_PATHS", "api")], "TRAFFIC_PATHS=\"api\" does not begin with a path"),
         (&[], &[("PORT", "http")], "PORT=\"http\" is not a port from 1 to 65535"),
         (&[], &[("PORT", "0")], "PORT=\"0\" is not a port"),

@@ -127,7 +127,7 @@ fn a_sigterm_that_is_ignored_is_acted_on_at_the_end_of_the_window() {
     assert_eq!(status.code(), Some(0));
     let mut log = String::new();
     process.log.read_to_string(&mut log).unwrap();
-    assert!(log.contains("ending: readiness fails"), "{log}");
+    assert!(log.contains("shutting down: readiness fails"), "{log}");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn slow_term_serves_without_being_ready_until_its_delay_is_over() {
     let mut process = Process::start(&[("SLOW_TERM", "1500ms")]);
     let began = Instant::now();
     process.signal("TERM");
-    event(&mut process.log, "SIGTERM is acted on in 1.5s");
+    event(&mut process.log, "SIGTERM takes effect in 1.5s");
     process.until(|| process.status("/readyz") == Some(503));
     assert_eq!(process.status("/healthz"), Some(200));
     assert_eq!(process.end().0.code(), Some(0));
@@ -169,7 +169,7 @@ fn slow_term_serves_without_being_ready_until_its_delay_is_over() {
 fn removing_the_rule_ends_a_slow_term_at_once() {
     let mut process = Process::start(&[("SLOW_TERM", "60")]);
     process.signal("TERM");
-    event(&mut process.log, "SIGTERM is acted on in 1m");
+    event(&mut process.log, "SIGTERM takes effect in 1m");
     assert!(fault(&process, &["rm", "process-slow-term"]).status.success());
     let (status, took) = process.end();
     assert!(status.code() == Some(0) && took < SECOND, "{status:?} after {took:?}");
@@ -219,7 +219,7 @@ fn hundreds_of_short_windows_write_few_lines_and_each_window_is_counted() {
     };
     let plan = json!({"faults": (0..200).map(rule).collect::<Vec<_>>()}).to_string();
     let (lines, _, _) = run(&[("EXIT_AFTER", "3"), ("FAULTS", &plan)]);
-    let taken = |line: &&Value| line["message"] == "65536 bytes of memory are taken";
+    let taken = |line: &&Value| line["message"] == "65536 bytes of memory are allocated";
     let count = lines.iter().filter(taken).count();
     assert!((1..=100).contains(&count), "{count} lines");
     let of_rule = |line: &&Value| line["message"] == "total of a rule" && line["fault"] == "rule-0";

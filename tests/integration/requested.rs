@@ -131,5 +131,5 @@ async fn the_name_request_is_reserved() {
     let plan = "{faults: [{name: request, target: liveness, mode: hang}]}";
     let vars = std::iter::once((OsString::from("FAULTS"), OsString::from(plan)));
     let errors = kube_probesim::env::load(vars).unwrap_err().to_string();
-    assert!(errors.contains("is the name of the faults that requests ask for"), "{errors}");
+    assert!(errors.contains("is reserved for requested faults"), "{errors}");
 }

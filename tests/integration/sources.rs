@@ -205,7 +205,7 @@ fn a_share_without_a_seed_or_a_name_is_refused_at_the_start_and_in_a_file() {
         let output = command.env_remove("SEED").env(name, value).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78));
-        assert!(text.starts_with("FAULTS: some: pods: `pods` needs a seed that is given"), "{text}");
+        assert!(text.starts_with("FAULTS: some: pods: `pods` needs a configured seed"), "{text}");
     }
     let dir = Dir::new();
     dir.publish(&[("plan.yaml", SOME)]);

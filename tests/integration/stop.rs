@@ -76,7 +76,7 @@ fn a_stop_releases_what_rules_hold_and_outlives_the_container() {
         let began = Instant::now();
         let (code, text) = service.fault("stop");
         assert_eq!(code, 0, "{text}");
-        assert!(text.contains("no rule is in force") && text.contains("outlives a restart"), "{text}");
+        assert!(text.contains("no rule is in force") && text.contains("kept across restarts"), "{text}");
         assert_eq!(hangs.join().unwrap(), None, "a hanging request's connection is closed");
         assert_eq!(waits.join().unwrap(), Some(200), "a late request gets its ordinary answer");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -129,7 +129,7 @@ fn a_stop_that_cannot_be_saved_says_why_and_what_comes_back() {
     assert_eq!(service.status("/healthz"), Some(200), "it is stopped all the same");
     let (code, text) = service.fault("resume");
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("the stop is back: the state cannot be written"), "{text}");
+    assert!(text.contains("the stop returns: the state cannot be written"), "{text}");
 }
 
 #[test]

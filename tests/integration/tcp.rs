@@ -133,7 +133,7 @@ async fn a_proxy_moves_to_another_upstream_keeps_its_protocol_and_drains_when_it
     let (status, problem) = service.api("PUT", "/v1/proxies/db", &put("http://a:1".to_owned())).await;
     assert_eq!(status, 422, "{problem}");
     let message = problem["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("speaks another protocol"), "{message}");
+    assert!(message.contains("has another protocol"), "{message}");
     assert_eq!(service.api("DELETE", "/v1/proxies/db", &Value::Null).await.0, 200);
     eventually("nobody listens there", || async { TcpStream::connect(db).await.is_err() }).await;
     held.write_all(b"still").await.unwrap();

@@ -1,4 +1,4 @@
-//! Pages of the manual.
+//! Manual pages.
 
 use std::fmt::Write;
 
@@ -29,19 +29,19 @@ fn head(name: &str, about: &str) -> String {
     format!(".TH {upper} 1 \"\" \"kube\\-probesim {version}\"\n.SH NAME\n{name} \\- {}\n", escaped(about))
 }
 
-/// A section with a text as it is.
+/// A section with preformatted text.
 fn section(page: &mut String, title: &str, text: &str) {
     let _ = writeln!(page, ".SH {title}\n.nf");
     for line in text.lines() {
         let line = escaped(line);
-        // A line that begins with one of these would be a request.
+        // A line that begins with one of these characters would be a troff request.
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         let _ = writeln!(page, "{guard}{line}");
     }
     page.push_str(".fi\n");
 }
 
-/// A text without what troff gives a meaning.
+/// A text with troff's special characters escaped.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\`").replace('\'', "\\(aq")
 }

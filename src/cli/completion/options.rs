@@ -1,13 +1,13 @@
-//! What the help of a verb says of its options.
+//! Options, parsed from the help of a verb.
 
 /// An option.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Opt {
     /// Its name, with the hyphens.
     pub(super) name: String,
-    /// What stands for its value in the help; `None` where it takes none.
+    /// Placeholder of its value; `None` if it takes none.
     pub(super) value: Option<String>,
-    /// What it is for; empty where its line says nothing.
+    /// Description; may be empty.
     pub(super) about: String,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn options(help: &str) -> Vec<Opt> {
     found
 }
 
-/// An option as it is written: its name, and what stands for its value.
+/// Parses an option: its name and the placeholder of its value.
 fn option(text: &str) -> Option<Opt> {
     let mut words = text.split_whitespace();
     let name = words.next().filter(|name| name.starts_with("--"))?;

@@ -6,7 +6,7 @@ use super::Described;
 use super::options::{Opt, options, words};
 use crate::fault::{ModeInfo, PROCESS_MODES, Target};
 
-/// What may follow a verb that is no option.
+/// Words other than options that may follow a verb.
 fn positions(verb: &Described, help: &str) -> Vec<String> {
     let mut found: Vec<String> = words(verb.name, help).into_iter().map(str::to_owned).collect();
     if matches!(verb.name, "probe" | "fault") {
@@ -18,7 +18,7 @@ fn positions(verb: &Described, help: &str) -> Vec<String> {
     found
 }
 
-/// The values of an option that are known.
+/// The known values of an option.
 fn values(option: &Opt) -> Vec<String> {
     if option.name == "--mode" {
         let mut modes: Vec<String> = Vec::new();
@@ -33,7 +33,7 @@ fn values(option: &Opt) -> Vec<String> {
     option.choices().into_iter().map(str::to_owned).collect()
 }
 
-/// A case of a shell's `case`, for each option whose value is known or a file.
+/// The branches of a shell's `case` statement, one per option with known values or a file as value.
 fn cases(verbs: &[Described], value: impl Fn(&[String]) -> String, file: &str) -> String {
     let mut text = String::new();
     for verb in verbs {
@@ -104,7 +104,7 @@ complete -o filenames -F _kube_probesim kube-probesim
 
 /// For zsh.
 pub(super) fn zsh(verbs: &[Described]) -> String {
-    // A colon parts a word from what is said of it, and a quote ends the text.
+    // A colon separates a word from its description, and a quote ends the text.
     let item = |word: &str, about: &str| {
         let about = about.replace('\'', "").replace(':', "\\:");
         format!("'{word}:{about}'")

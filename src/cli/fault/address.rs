@@ -1,4 +1,4 @@
-//! Where the admin listener is.
+//! The address of the admin listener.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -24,7 +24,8 @@ pub(super) fn host(address: &str) -> &str {
 /// Default address of the admin listener.
 pub(super) const DEFAULT: &str = ":8081";
 
-/// The addresses to connect to: loopback where the service listens on all. `None` if there is no port, or no such host.
+/// The addresses to connect to: loopback if the service listens on all addresses. `None` without a port or if the host
+/// is unknown.
 pub(super) fn read(text: &str) -> Option<Vec<SocketAddr>> {
     let (host, port) = text.rsplit_once(':')?;
     if matches!(host, "" | "0.0.0.0" | "[::]") {

@@ -1,6 +1,6 @@
 //! The command line of `fault`.
 //!
-//! A rule is put together from its options and sent as it is: the service checks its values.
+//! Builds a rule from the options and sends it unchecked: the service validates the values.
 
 mod error;
 mod fields;
@@ -31,10 +31,10 @@ pub(super) struct FaultCommand {
     pub(super) output: OutputFormat,
 }
 
-/// What to do.
+/// The action to perform.
 #[derive(Debug, PartialEq)]
 pub(super) enum FaultVerb {
-    /// Adds rules; one without a name gets one.
+    /// Adds rules. A rule without a name gets a generated one.
     Add(Vec<Value>),
     List,
     Remove(Vec<String>),
@@ -47,7 +47,7 @@ pub(super) enum FaultVerb {
     Proxy(ProxyVerb),
 }
 
-/// Options and words as they were written.
+/// Unchecked options and words.
 #[derive(Default)]
 struct Raw {
     words: Vec<String>,
@@ -64,7 +64,7 @@ struct Raw {
     help: bool,
 }
 
-/// Reads the arguments after the verb; `None` asks for help.
+/// Reads the arguments after the verb; `None` requests help.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Option<FaultCommand>, Vec<FaultUsageError>> {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn wrong_usage_is_named() {
         for (line, error) in [
-            ("", "say what to do: add, list, rm, stop, resume, reset, watch or proxy"),
+            ("", "a command is missing: add, list, rm, stop, resume, reset, watch or proxy"),
             ("remove x", "\"remove\" is not one of add, list, rm, stop, resume, reset, watch and proxy"),
             (
                 "add",
@@ -340,23 +340,23 @@ mod tests {
             ("add readiness --status", "--status needs a value"),
             (
                 "add readiness --for x",
-                "--for \"x\" is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s; ever is for ever",
+                "--for \"x\" is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s; use ever for no limit",
             ),
             ("list --status 500", "--status is not an option of fault list"),
-            ("list x", "\"x\" is one argument too many"),
+            ("list x", "unexpected argument \"x\""),
             ("rm", "rm needs the name of a rule; fault list shows them"),
             ("list --output yaml", "--output \"yaml\" is not one of text, json"),
             (
                 "add listener",
-                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are)",
+                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are refused or reset)",
             ),
             (
                 "add listener --delay 5ms",
-                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are)",
+                "add listener needs --mode: drop (packets are lost), refuse or reset (connections are refused or reset)",
             ),
             (
                 "add listener --mode status",
-                "--mode \"status\" is not a mode of listener; it has drop, refuse and reset",
+                "--mode \"status\" is not a mode of target listener, which has drop, refuse and reset",
             ),
             (
                 "add process --code 3",
@@ -364,9 +364,9 @@ mod tests {
             ),
             (
                 "add process --mode hang",
-                "--mode \"hang\" is not a mode of process; it has exit, abort, memory, cpu, ignore-term, slow-term, fds, disk",
+                "--mode \"hang\" is not a mode of target process, which has exit, abort, memory, cpu, ignore-term, slow-term, fds, disk",
             ),
-            ("add --file /x --status 5", "--status does not go with --file, which has whole rules"),
+            ("add --file /x --status 5", "--status cannot be combined with --file, whose rules are complete"),
             ("add --file /no/such", "--file \"/no/such\" is not there"),
         ] {
             assert_eq!(errors(line)[0], error, "{line}");

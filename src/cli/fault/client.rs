@@ -1,4 +1,4 @@
-//! A client of the admin API, over one connection for each request.
+//! A client of the admin API. It opens one connection per request.
 
 use std::ffi::OsString;
 use std::io;
@@ -27,10 +27,10 @@ use crate::file::{self, FileError};
 use crate::task;
 use crate::tls::{ClientTls, Connector, HandshakeError};
 
-/// How long a connection, and each part of an answer, may take.
+/// Time limit for connecting, and for each part of an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a stream may be silent: the service says every 15 s that it is alive.
+/// Time limit between two messages of a stream: the service sends a keep-alive every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The largest token file, in bytes.
@@ -53,13 +53,13 @@ pub(super) enum ClientError {
     NoTls(String),
     #[error("the admin listener at {0} cannot be spoken with over TLS: {1}; --admin-ca names its authority")]
     Tls(String, HandshakeError),
-    #[error("{0} holds a character that no HTTP header can carry")]
+    #[error("{0} contains a character that is not allowed in an HTTP header")]
     Token(&'static str),
     #[error("cannot start: {0}")]
     Runtime(io::Error),
-    #[error("the admin listener at {0} does not answer: {1}")]
+    #[error("the admin listener at {0} cannot be reached: {1}")]
     Unreachable(String, io::Error),
-    #[error("what answers at {0} is not an admin listener of kube-probesim")]
+    #[error("the server at {0} is not an admin listener of kube-probesim")]
     NotOurs(String),
 }
 
@@ -74,7 +74,7 @@ impl ClientError {
     }
 }
 
-/// Where to ask, and as whom.
+/// A client with the address and the credentials of the admin listener.
 #[derive(Debug)]
 pub(super) struct AdminClient {
     /// The address as it was given.
@@ -105,7 +105,7 @@ pub(super) struct ApiCall<'a> {
     pub(super) path: &'a str,
     /// A JSON document.
     pub(super) body: Option<&'a str>,
-    /// A generation that the plan must still have.
+    /// The generation that the plan must still have.
     pub(super) if_match: Option<u64>,
 }
 
@@ -121,7 +121,7 @@ impl ApiReply {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// The errors that the service names, one a line.
+    /// The errors that the service reports, one per line.
     pub(super) fn problem(&self) -> Vec<String> {
         let problem = self.json();
         let messages: Vec<String> = problem["errors"]
@@ -191,8 +191,8 @@ impl AdminClient {
         })
     }
 
-    /// Hands the data of each server-sent event to `report`, until that fails. A service that refuses the stream gives
-    /// an answer instead.
+    /// Passes the data of each server-sent event to `report` until that fails. Returns the answer of a service that
+    /// refuses the stream.
     pub(super) fn stream(
         &self,
         path: &str,
@@ -298,7 +298,7 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> hyper::Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the connection, whose errors the request reports.
+    // The task ends with the connection; the request reports its errors.
     task::drive(connection);
     sender.send_request(request).await
 }

@@ -1,4 +1,4 @@
-//! Rules and events as people read them.
+//! Rules and events as text for people.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::units::{self, Bare, Show};
 
-/// The rules of a state, aligned, after a line about the stop if there is one.
+/// A table of the rules of a state, after a line about the stop if there is one.
 pub(super) fn of(state: &Value) -> String {
     match state.get("stop") {
         Some(stop) => format!("{}{}", stop_line(stop), rules(state)),
@@ -21,15 +21,15 @@ fn stop_line(stop: &Value) -> String {
 /// The result of a stop.
 pub(super) fn stopped(answer: &Value) -> String {
     let mut lines = stop_line(&answer["stop"]);
-    lines.push_str("end the stop: kube-probesim fault resume\n");
+    lines.push_str("to end the stop: kube-probesim fault resume\n");
     match answer["reason"].as_str() {
-        _ if answer["kept"] == true => lines.push_str("it outlives a restart of the container\n"),
-        Some(reason) => lines.extend(["it ends with the container: ", reason, "\n"]),
-        None => lines.push_str("it ends with the container (STATE_DIR is not set)\n"),
+        _ if answer["kept"] == true => lines.push_str("the stop is kept across restarts of the container\n"),
+        Some(reason) => lines.extend(["the stop ends with the container: ", reason, "\n"]),
+        None => lines.push_str("the stop ends with the container (STATE_DIR is not set)\n"),
     }
     for source in answer["returning"].as_array().into_iter().flatten() {
         let (rules, of, end) = (&source["rules"], text(&source["source"]), text(&source["end"]));
-        lines.extend([&rules.to_string(), " rules of the ", of, " come back then; to end them: ", end, "\n"]);
+        lines.extend([&rules.to_string(), " rules of the ", of, " return then; to end them: ", end, "\n"]);
     }
     lines
 }
@@ -46,7 +46,7 @@ fn rules(state: &Value) -> String {
 pub(in crate::cli) const HEAD: [&str; 7] =
     ["NAME", "SOURCE", "TARGET", "EFFECT", "STATE", "INJECTED", "LEFT"];
 
-/// The rules of a state, a row each.
+/// One row per rule of a state.
 pub(in crate::cli) fn rows(state: &Value) -> Vec<Vec<String>> {
     let is_stopped = state.get("stop").is_some();
     rules_of(state).map(|of_rule| row(of_rule, is_stopped)).collect()
@@ -56,7 +56,7 @@ fn rules_of(state: &Value) -> impl Iterator<Item = &Value> {
     state["rules"].as_array().into_iter().flatten()
 }
 
-/// The proxies of an answer, aligned.
+/// A table of the proxies of an answer.
 pub(super) fn proxies(answer: &Value) -> String {
     let row = |proxy: &Value| {
         let cell = |field: &str| proxy[field].as_str().unwrap_or("-").to_owned();
@@ -69,7 +69,7 @@ pub(super) fn proxies(answer: &Value) -> String {
     aligned(&["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM"], rows)
 }
 
-/// Rows under a head, each column as wide as its widest cell.
+/// Rows below a header, each column as wide as its widest cell.
 pub(in crate::cli) fn aligned(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
@@ -85,7 +85,7 @@ pub(in crate::cli) fn aligned(head: &[&str], rows: Vec<Vec<String>>) -> String {
     rows.iter().map(line).collect()
 }
 
-/// How many requests a rule was eligible for, and how many of them it was injected into.
+/// Numbers of eligible requests and of injections.
 pub(in crate::cli) fn totals(of_rule: &Value) -> (u64, u64) {
     let total = |field: &str| -> u64 {
         of_rule["tallies"].as_array().into_iter().flatten().filter_map(|tally| tally[field].as_u64()).sum()
@@ -132,7 +132,7 @@ fn effect(mode: &str, rule: &Value) -> String {
     words.join(" ")
 }
 
-/// A delay as a plan has it, in a few words: `50ms±10ms`, `lognormal median 20ms p99 1s`.
+/// A delay in short form: `50ms±10ms`, `lognormal median 20ms p99 1s`.
 fn delay_text(delay: &Value) -> String {
     let Value::Object(fields) = delay else { return plain(delay) };
     let named = fields.get("distribution").map(plain);
@@ -163,7 +163,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// An event in one line.
+/// One line for an event.
 pub(in crate::cli) fn event(event: &Value) -> String {
     let of = |field: &str| plain(&event[field]);
     let time = of("time");

@@ -22,7 +22,7 @@ pub(super) enum UsageError {
     Both(&'static str, &'static str),
     #[error("--pods {0:?} {1}")]
     Share(String, UnitError),
-    #[error("--pods {0:?} has to be above 0%")]
+    #[error("--pods {0:?} must be more than 0%")]
     NoShare(String),
     #[error("{0} {1:?} is not a whole number from 0 to {2}")]
     Number(&'static str, String, u64),

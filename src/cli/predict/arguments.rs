@@ -47,7 +47,7 @@ const OPTIONS: [&str; 22] = [
     "--fail-on",
 ];
 
-/// What to do.
+/// The action to perform.
 #[derive(Debug)]
 pub(super) enum PredictCommand {
     /// Print the help.
@@ -66,19 +66,19 @@ pub(super) struct PredictArguments {
     /// Files; `-` is standard input.
     pub(super) files: Vec<OsString>,
     pub(super) options: Options,
-    /// When the prediction begins; absent: now.
+    /// Start of the prediction; absent: now.
     pub(super) at: Option<Timestamp>,
-    /// Whose timeline is printed; absent: the first Pod's.
+    /// The Pod whose timeline is printed; absent: the first one.
     pub(super) timeline_of: Option<String>,
     pub(super) output: Output,
     pub(super) fail_on: Vec<Condition>,
-    /// The version to compare with, as `files`; empty: none.
+    /// Files of the version to compare with; empty: none.
     pub(super) against: Vec<OsString>,
-    /// Which workloads are meant.
+    /// The selected workloads.
     pub(super) choice: Choice,
     /// In their order.
     pub(super) profiles: Vec<ProfileOption>,
-    /// Whether everything that is referred to must be in the input.
+    /// Whether all referenced objects must be in the input.
     pub(super) complete: bool,
 }
 
@@ -97,17 +97,17 @@ pub(super) enum PredictUsageError {
     Condition(String, ConditionError),
     #[error("--runs {0:?} is not a number from 1 to {MAX_RUNS}")]
     Runs(String),
-    #[error("{0} {at} lies outside the {horizon} that are predicted (--for)", at = Show(*.1), horizon = Show(*.2))]
+    #[error("{0} {at} is beyond the predicted {horizon} (--for)", at = Show(*.1), horizon = Show(*.2))]
     Outside(&'static str, Duration, Duration),
     #[error("--selector {0:?} is not a selector of labels such as app=web,tier!=db")]
     Selector(String),
-    #[error("--against prints text or json, not another --output")]
+    #[error("--against supports only --output text or json")]
     Against,
     #[error("--output {0:?} is not one of text, json, junit, svg, html")]
     Output(String),
-    #[error("--no-advice {0:?} is no name of advice; there are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
+    #[error("--no-advice {0:?} is not an advice; the names are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
     NoAdvice(String),
-    #[error("there is no file to read; name one, or - for standard input")]
+    #[error("no input file; give one, or - for standard input")]
     NoFile,
 }
 

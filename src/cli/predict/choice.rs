@@ -1,13 +1,13 @@
-//! Which workloads of the input are meant.
+//! Selection of workloads from the input.
 
 use crate::predict::Workload;
 
-/// A choice of workloads; all that is given must hold.
+/// Criteria for workloads; all that are set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// Kinds, of which one holds.
+    /// Accepted kinds.
     pub(super) kinds: Vec<String>,
-    /// Names, of which one holds.
+    /// Accepted names.
     pub(super) names: Vec<String>,
     /// Requirements on the labels of the Pods.
     pub(super) labels: Vec<Requirement>,
@@ -48,7 +48,7 @@ impl Requirement {
     }
 }
 
-/// Reads a selector such as `app=web,tier!=db,canary,!old`; `None` if it is none.
+/// Reads a selector such as `app=web,tier!=db,canary,!old`; `None` if it is invalid.
 pub(super) fn selector(text: &str) -> Option<Vec<Requirement>> {
     let is_key = |key: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');

@@ -1,4 +1,4 @@
-//! Fetches a text over HTTP.
+//! Downloads a text over HTTP.
 
 use std::io;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// How long it may take.
+/// Time limit.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Why there is no text.
+/// Why the download failed.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
     #[error(
-        "is not a URL such as http://127.0.0.1:9090/metrics; for HTTPS, save it with curl and give the file"
+        "is not a URL such as http://127.0.0.1:9090/metrics; for HTTPS, download it with curl and pass the file"
     )]
     Url,
     #[error("cannot be fetched: {0}")]
     Io(#[from] io::Error),
     #[error("answers with status {0}")]
     Status(u16),
-    #[error("does not answer within 10s")]
+    #[error("did not answer within 10s")]
     Timeout,
 }
 
@@ -42,7 +42,7 @@ impl From<hyper::Error> for FetchError {
     }
 }
 
-/// The body of what answers at a URL.
+/// Downloads the body at a URL.
 pub(super) fn fetch(url: &str) -> Result<String, FetchError> {
     let rest = url.strip_prefix("http://").ok_or(FetchError::Url)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -61,7 +61,7 @@ pub(super) fn fetch(url: &str) -> Result<String, FetchError> {
         let exchange = async {
             let stream = TcpStream::connect(address).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the connection, whose errors the request reports.
+            // The task ends with the connection; the request reports its errors.
             task::drive(connection);
             let response = sender.send_request(request).await?;
             if response.status() != StatusCode::OK {

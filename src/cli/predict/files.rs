@@ -20,13 +20,13 @@ pub(super) enum InputError {
 }
 
 impl InputError {
-    /// Whether it could be read, and what is in it is wrong.
+    /// Whether the file could be read but its content is invalid.
     pub(super) fn is_content(&self) -> bool {
         matches!(self, Self::File(FileError::NotUtf8(_) | FileError::TooLarge(_)))
     }
 }
 
-/// Reads files, directories and standard input. The errors are by name.
+/// Reads files, directories and standard input. Each error has the name of its input.
 pub(super) fn read(
     files: &[OsString],
     stdin: &mut dyn Read,
@@ -61,8 +61,7 @@ pub(super) fn read(
     if errors.is_empty() { Ok(inputs) } else { Err(errors) }
 }
 
-/// The manifests of a directory in the order of their names, as `kubectl -f` takes them: without directories below it.
-/// A kustomization is not a manifest.
+/// The manifests of a directory by name, like `kubectl -f`: without subdirectories and kustomizations.
 fn manifests_in(directory: &Path) -> Result<Vec<PathBuf>, InputError> {
     let mut files = Vec::new();
     for entry in directory.read_dir().map_err(FileError::from)? {

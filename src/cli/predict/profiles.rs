@@ -15,16 +15,16 @@ pub(super) enum ProfileOption {
     Measured(String),
 }
 
-/// What is wrong with an option.
+/// An error in an option.
 #[derive(Debug)]
 pub(super) struct ProfileProblem {
-    /// A line that names the option.
+    /// The message; it names the option.
     pub(super) text: String,
-    /// Whether a file cannot be read, rather than what is in it.
+    /// Whether a file cannot be read, as opposed to invalid content.
     pub(super) is_unreadable: bool,
 }
 
-/// Reads all profiles; otherwise everything that is wrong.
+/// Reads all profiles, or returns all errors.
 pub(super) fn load(options: &[ProfileOption]) -> Result<ProfileSet, Vec<ProfileProblem>> {
     let (mut set, mut problems) = (ProfileSet::default(), Vec::new());
     for option in options {
@@ -77,7 +77,8 @@ fn problem(text: String, is_unreadable: bool) -> ProfileProblem {
     ProfileProblem { text, is_unreadable }
 }
 
-/// Parts `CONTAINER=REST`; a path with an equals sign is none where what is before it cannot be a container.
+/// Splits `CONTAINER=REST`. A path may contain an equals sign; it is not split if the text before it is not a valid
+/// container name.
 fn of_container(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = text.split_once('=')?;
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '/');
@@ -87,7 +88,7 @@ fn of_container(text: &str) -> Option<(&str, &str)> {
 }
 
 fn read(option: &str, path: &str) -> Result<String, Vec<ProfileProblem>> {
-    // Measurements may be longer than profiles.
+    // The limit is that of measurements, which may be longer than profiles.
     let limit = if option == "--profile" { MAX_PROFILE } else { 16 * MAX_PROFILE };
     file::read_named(Path::new(path), limit)
         .map_err(|error| vec![problem(format!("{option} {path}: {error}"), true)])

@@ -1,4 +1,4 @@
-//! The address of a target of the service that runs with the same environment.
+//! The address of a target of the service with the same environment.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,22 +10,22 @@ use crate::fault::Target;
 /// The service's `PORT` unless set.
 const DEFAULT_PORT: u16 = 8080;
 
-/// Why the environment gives no address.
+/// Why the environment does not determine an address.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum EnvironmentError {
     #[error("{0} is not valid UTF-8")]
     Unicode(&'static str),
-    #[error("PORT={0:?} is not a port from 1 to 65535 that could be probed")]
+    #[error("PORT={0:?} is not a port from 1 to 65535")]
     Port(String),
     #[error("BIND_ADDRESS={0:?} is not an IP address")]
     BindAddress(String),
-    #[error("traffic has no path of its own; set TRAFFIC_PATHS, such as /api/*")]
+    #[error("traffic has no default path; set TRAFFIC_PATHS, for example to /api/*")]
     NoTrafficPath,
     #[error("TRAFFIC_PATHS={0:?} does not begin with a path such as /api/*")]
     TrafficPath(String),
 }
 
-/// Returns the URL of a target, by the variables of the service.
+/// The URL of a target, from the variables of the service.
 pub(super) fn of_target(
     target: Target,
     env: &[(OsString, OsString)],
@@ -56,7 +56,7 @@ fn port(value: Option<String>) -> Result<u16, EnvironmentError> {
     value.parse().ok().filter(|port| *port > 0).ok_or(EnvironmentError::Port(value))
 }
 
-/// An address to connect to: loopback where the service is bound to all.
+/// An address to connect to: loopback if the service is bound to all addresses.
 fn ip(value: Option<String>) -> Result<IpAddr, EnvironmentError> {
     let Some(value) = value else { return Ok(Ipv4Addr::LOCALHOST.into()) };
     Ok(match value.parse().map_err(|_| EnvironmentError::BindAddress(value))? {

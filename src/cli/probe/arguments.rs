@@ -19,7 +19,7 @@ const FLAGS: [&str; 1] = ["--verify"];
 /// Default interval between attempts with `--until`.
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 
-/// What to do.
+/// The action to perform.
 #[derive(Debug)]
 pub(super) enum ProbeCommand {
     Help,
@@ -29,7 +29,7 @@ pub(super) enum ProbeCommand {
 /// A checked command line.
 #[derive(Debug)]
 pub(super) struct ProbeArguments {
-    /// The address of the probe as it is printed.
+    /// The address of the probe, for output.
     pub(super) address: String,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
@@ -53,7 +53,7 @@ pub(super) enum Schedule {
 pub(super) enum ProbeUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    #[error("{0:?} is one argument too many; give one address")]
+    #[error("unexpected argument {0:?}: one address is expected")]
     Extra(String),
     #[error("--header {0:?} {1}")]
     Header(String, HeaderError),
@@ -61,13 +61,13 @@ pub(super) enum ProbeUsageError {
     Address(String, AddressError),
     #[error("{0} {1}")]
     Trust(&'static str, String),
-    #[error("{0} needs --until or --every beside it")]
+    #[error("{0} needs --until or --every")]
     Alone(&'static str),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
 }
 
-/// Options as they were written.
+/// Unchecked options.
 #[derive(Default)]
 struct Raw {
     address: Option<String>,
@@ -82,7 +82,7 @@ struct Raw {
     help: bool,
 }
 
-/// Reads the arguments after the verb. Without an address, the environment gives it.
+/// Reads the arguments after the verb. Without an address, uses that of the service with the same environment.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: &[(OsString, OsString)],
@@ -98,7 +98,7 @@ pub(super) fn parse(
         }
         (None, Some(every)) => Schedule::Observe { every, limit: raw.limit },
         (None, None) => {
-            // Where `--every` was refused, it is not also missing.
+            // Do not report an invalid `--every` as missing as well.
             if raw.limit.is_some() && errors.is_empty() {
                 errors.push(ProbeUsageError::Alone("--for"));
             }

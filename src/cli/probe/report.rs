@@ -25,10 +25,10 @@ impl<'a> ProbeReport<'a> {
         Self { address, output, out }
     }
 
-    /// Writes the line of an attempt. `elapsed` is the time from the start of the first attempt where there are many.
+    /// Writes the line of an attempt. `elapsed` is the time since the start of the first attempt, if there are several.
     ///
-    /// The text of a single attempt is the same whenever its outcome is: it becomes the message of an exec probe's
-    /// event, and Kubernetes aggregates events with equal messages.
+    /// Equal outcomes of single attempts have equal texts: the text becomes the message of an exec probe's event, and
+    /// Kubernetes aggregates events with equal messages.
     pub(super) fn outcome(&mut self, outcome: &Outcome, elapsed: Option<Duration>) -> io::Result<()> {
         let Outcome { result, phase, status, duration, message } = outcome;
         match self.output {
@@ -73,7 +73,7 @@ impl<'a> ProbeReport<'a> {
                 }
                 writeln!(self.out)?;
                 if let Some(availability) = tally.availability() {
-                    // Rounded down, so that it says 100 % only if nothing failed.
+                    // Rounded down, so that 100 % means that nothing failed.
                     let percent = (availability * 1e5).floor() / 1e3;
                     writeln!(self.out, "availability {percent:.3}% (success and warning, of all attempts)")?;
                 }

@@ -8,21 +8,21 @@ use thiserror::Error;
 use crate::env::{FLAGS, Flag, VARIABLES, Variable};
 use crate::plan::error::{nearest, shown};
 
-/// What the command was asked for.
+/// The requested action.
 #[derive(Debug, PartialEq)]
 pub(super) enum ServeRequest {
-    /// To serve, with these variables set.
+    /// Serve, with these variables set.
     Serve(Vec<Flag>),
-    /// To print its help.
+    /// Print the help.
     Help,
 }
 
-/// What is wrong with the command line.
+/// An error in the command line.
 #[derive(Debug, PartialEq, Error)]
 pub(super) enum ServeUsageError {
     #[error("{option} is not an option of serve{}", meant(.nearest.as_deref()))]
     Option { option: String, nearest: Option<String> },
-    #[error("{0:?} is one argument too many; serve takes options and variables")]
+    #[error("unexpected argument {0:?}: serve takes only options")]
     Extra(String),
     #[error("{0} needs a value")]
     NoValue(String),
@@ -40,7 +40,7 @@ fn meant(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
 }
 
-/// Reads the arguments after the command's name, and finds everything that is wrong with them.
+/// Reads the arguments after the command's name, and returns all errors.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ServeRequest, Vec<ServeUsageError>> {
     let mut parser = Parser::from_args(args);
     let (mut flags, mut errors) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ServeReq
 fn option(long: &str, parser: &mut Parser) -> Result<Flag, ServeUsageError> {
     let flag = FLAGS.iter().find(|(flag, ..)| *flag == long);
     if flag.is_none() && long != "set" {
-        // A value that belongs to the unknown option is no argument of its own.
+        // Skip the value of the unknown option.
         let _ = parser.optional_value();
         return Err(ServeUsageError::Option { option: format!("--{long}"), nearest: nearest_option(long) });
     }
@@ -154,10 +154,7 @@ mod tests {
             ("--port", &["--port needs a value"]),
             (
                 "-p 1",
-                &[
-                    "-p is not an option of serve",
-                    "\"1\" is one argument too many; serve takes options and variables",
-                ],
+                &["-p is not an option of serve", "unexpected argument \"1\": serve takes only options"],
             ),
             ("--set LATENCY", &["--set \"LATENCY\" is not NAME=VALUE, such as --set LATENCY=50ms"]),
             ("--set LATENCE=5", &["--set LATENCE: there is no such variable; did you mean LATENCY?"]),

@@ -1,4 +1,4 @@
-//! The help of `serve`, made of the table of variables.
+//! The help of `serve`, generated from the table of variables.
 
 use std::fmt::Write;
 

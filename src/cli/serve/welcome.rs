@@ -1,18 +1,20 @@
-//! What somebody at a terminal sees at the start.
+//! The text that a terminal shows at the start.
 
 use std::net::SocketAddr;
 
-/// What listens where, and what to try.
+/// The addresses of the listeners, and commands to try.
 pub(super) fn text(probe: SocketAddr, admin: SocketAddr, upstream: Option<&str>) -> String {
     let (probe, admin_host) = (host(probe), host(admin));
     let option = if admin.port() == 8081 { String::new() } else { format!(" --admin {admin_host}") };
     let what = upstream.map_or_else(
         || format!("Probes are answered on http://{probe}"),
-        |upstream| format!("Requests to http://{probe}, with those to / and /metrics, go to {upstream}"),
+        |upstream| {
+            format!("Requests to http://{probe}, including / and /metrics, are forwarded to {upstream}")
+        },
     );
     format!(
         "\
-{what}, metrics and the API are on http://{admin_host}. Try:
+{what}; metrics and the API are on http://{admin_host}. Try:
 
   curl -i http://{probe}/readyz
   curl http://{admin_host}/metrics
@@ -45,7 +47,7 @@ mod tests {
             assert!(shown.contains(line), "{shown}");
         }
         let shown = text("127.0.0.1:1".parse().unwrap(), "[::1]:9000".parse().unwrap(), Some("unix:/app"));
-        assert!(shown.contains("go to unix:/app, metrics"), "{shown}");
+        assert!(shown.contains("forwarded to unix:/app; metrics"), "{shown}");
         for line in
             ["http://127.0.0.1:1/readyz\n", "http://[::1]:9000/metrics\n", "--for 1m --admin [::1]:9000\n"]
         {

@@ -36,10 +36,10 @@ const OPTIONS: [&str; 16] = [
     "-o",
 ];
 
-/// Time from one attempt at an address to the next.
+/// Interval between attempts at an address.
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 
-/// What to do.
+/// The action to perform.
 #[derive(Debug)]
 pub(super) enum WaitCommand {
     Help,
@@ -61,17 +61,17 @@ pub(super) struct WaitArguments {
     pub(super) output: OutputFormat,
 }
 
-/// One thing that is waited for.
+/// One object or address to wait for.
 #[derive(Clone, Debug)]
 pub(super) enum Thing {
-    /// Objects of the Kubernetes API. `None` is what the kind and the Pod have by default.
+    /// Objects of the Kubernetes API. `None` means the default of the kind or of the Pod.
     Object { kind: String, which: Which, condition: Option<Condition>, namespace: Option<String> },
     /// An address that is probed.
     Address { name: String, probe: Probe },
 }
 
 impl WaitArguments {
-    /// The namespaces that are named, each once.
+    /// The distinct namespaces that are named.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
         let named = self.things.iter().filter_map(|thing| match thing {
             Thing::Object { namespace, .. } => namespace.as_deref(),
@@ -81,7 +81,7 @@ impl WaitArguments {
     }
 }
 
-/// Options as they were written.
+/// Unchecked options.
 struct Raw {
     things: Things,
     help: bool,

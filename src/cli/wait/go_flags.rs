@@ -1,8 +1,8 @@
-//! Options as Go's flags are written: `-namespace app`, `-namespace=app`.
+//! Options in the style of Go's flags: `-namespace app`, `-namespace=app`.
 
 use std::ffi::OsString;
 
-/// Gives options with one hyphen a second one, if they are among `options`.
+/// Adds a second hyphen to arguments with one that are among `options`.
 pub(super) fn doubled(args: impl IntoIterator<Item = OsString>, options: &[&'static str]) -> Vec<OsString> {
     let mut ended = false;
     args.into_iter()

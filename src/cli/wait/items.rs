@@ -1,4 +1,4 @@
-//! What is waited for, and how it is asked about.
+//! The items to wait for, and how each is observed.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,20 +8,20 @@ use super::arguments::{Thing, WaitArguments};
 use crate::cluster::{Access, AccessError, MOUNT, Subject, Which};
 use crate::prober::Probe;
 
-/// One thing that is waited for.
+/// One item to wait for.
 pub(super) struct WaitItem {
-    /// As it is shown.
+    /// The name in the output.
     pub(super) name: String,
     pub(super) what: What,
 }
 
-/// How an item is asked about.
+/// How an item is observed.
 pub(super) enum What {
     Object { access: Arc<Access>, subject: Subject },
     Address(Probe),
 }
 
-/// Finds out who is asked. An API server has to be known only where an object is waited for.
+/// Determines how each item is observed. An API server is needed only for objects.
 pub(super) fn resolve(
     arguments: &WaitArguments,
     env: &[(OsString, OsString)],

@@ -10,29 +10,29 @@ use crate::cli::shared::OutputFormat;
 use crate::cli::text::OneLine;
 use crate::cluster::{Grant, State, role};
 
-/// Things that a line names; the others are counted.
+/// Number of items that a line names; the others are counted.
 const NAMED: usize = 10;
 
-/// What is known of each item.
+/// The latest state of each item.
 pub(super) struct WaitReport {
     items: Vec<(String, State)>,
     output: OutputFormat,
     start: Instant,
-    /// Permissions that are missing, and how the server says so.
+    /// Missing permissions.
     grants: BTreeSet<Grant>,
     forbidden: String,
-    /// How many of them the last Role granted.
+    /// How many of them the last printed Role grants.
     told: usize,
 }
 
 impl WaitReport {
     pub(super) fn new(names: impl Iterator<Item = String>, output: OutputFormat, start: Instant) -> Self {
-        let unknown = || State::Missing("nothing is known of it yet".to_owned());
+        let unknown = || State::Missing("no answer yet".to_owned());
         let items = names.map(|name| (name, unknown())).collect();
         Self { items, output, start, grants: BTreeSet::new(), forbidden: String::new(), told: 0 }
     }
 
-    /// Takes what is new of an item. Returns whether it differs.
+    /// Updates the state of an item. Returns whether it changed.
     pub(super) fn take(&mut self, item: usize, state: State, grant: Option<Grant>) -> bool {
         if let (Some(grant), State::Missing(reason)) = (grant, &state) {
             self.grants.insert(grant);
@@ -48,7 +48,7 @@ impl WaitReport {
         self.items.iter().all(|(_, state)| *state == State::Ready)
     }
 
-    /// The first thing that will never be, and why.
+    /// The first item that can never be ready, and why.
     pub(super) fn failed(&self) -> Option<String> {
         self.items.iter().find_map(|(name, state)| match state {
             State::Failed(reason) => Some(format!("{name}: {}", OneLine(reason))),
@@ -56,7 +56,7 @@ impl WaitReport {
         })
     }
 
-    /// What is missing, and why.
+    /// The items that are not ready, and why.
     pub(super) fn missing(&self) -> String {
         let all: Vec<String> =
             self.unready().map(|(name, reason)| format!("{name}: {}", OneLine(reason))).collect();
@@ -82,7 +82,7 @@ impl WaitReport {
         self.line("ready", &format!("ready: {}", names.join(", ")), out)
     }
 
-    /// The last line of JSON; text has it among the errors.
+    /// The last line in JSON; in text, it is printed with the errors.
     pub(super) fn timed_out(&self, out: &mut dyn Write) -> io::Result<()> {
         if self.output == OutputFormat::Json { self.line("timeout", "", out) } else { Ok(()) }
     }
@@ -104,7 +104,7 @@ impl WaitReport {
         out.flush()
     }
 
-    /// The Role for what is missing, if more is than when it was asked for last.
+    /// The Role that grants the missing permissions, if there are more than at the last call.
     pub(super) fn new_role(&mut self) -> Option<String> {
         if self.grants.len() == self.told {
             return None;

@@ -37,12 +37,12 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Warns of fields that no failure's mode takes, and of a mode or a status without a failure.
+    /// Warns about fields that no configured mode has, and about a mode or a status without a failure.
     fn modes_without_effect(&mut self, of: &'a FaultSettings, of_target: Option<Target>) {
         let targets = Target::ALL.into_iter().filter(|target| of_target.is_none_or(|own| own == *target));
         let modes: Vec<&ModeInfo> = targets.clone().filter_map(|target| self.mode_info(target)).collect();
         let name_of = |field| match field {
-            // A partition by status has no other mode.
+            // A partition in mode `status` uses no other mode.
             ModeField::Status if self.is_used_by_partition(of_target) => None,
             ModeField::Status => {
                 of.status.as_ref().filter(|parsed| parsed.value().is_some()).map(|parsed| &parsed.name)
@@ -54,7 +54,7 @@ impl<'a> Groups<'a> {
             ModeField::Share => of.share.as_ref().map(|parsed| &parsed.name),
             ModeField::GrpcStatus => of.grpc_status.as_ref().map(|parsed| &parsed.name),
             ModeField::GrpcMessage => of.grpc_message.as_ref().map(|parsed| &parsed.name),
-            // Rules of plans alone have them.
+            // Only rules in plans have these fields.
             _ => None,
         };
         let untaken: Vec<_> = ModeField::ALL
@@ -81,14 +81,14 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Whether readiness fails in a partition, with the status of these variables.
+    /// Whether readiness fails in a partition with the status of these variables.
     fn is_used_by_partition(&self, of_target: Option<Target>) -> bool {
         of_target.is_none_or(|target| target == Target::Readiness)
             && self.rules.iter().any(|made| made.rule.name().as_str() == PARTITION)
     }
 }
 
-/// The modes that take a field: `truncate, malformed or drip`.
+/// The modes that have a field: `truncate, malformed or drip`.
 fn modes_with(field: ModeField) -> String {
     let names: Vec<&str> =
         ModeInfo::all_of_requests().filter(|info| info.takes(field)).map(|info| info.name).collect();

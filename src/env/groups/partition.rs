@@ -1,4 +1,4 @@
-//! Partitions, and the delay before anything listens.
+//! Partitions, and the delay before the probe listener starts.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::units::Bare;
 /// The rule of a partition that only fails readiness.
 pub(super) const PARTITION: &str = "readiness-partition";
 
-/// The variables of partitions and of the delay before anything listens.
+/// The variables of partitions and `LISTEN_DELAY`.
 pub(in crate::env) struct Partition {
     pub(in crate::env) listen: Option<Parsed<Duration>>,
     pub(in crate::env) after: Option<Parsed<Duration>>,
     pub(in crate::env) length: Option<Parsed<Duration>>,
-    /// What is cut; `None` makes readiness fail instead.
+    /// How connections are cut; `None` makes readiness fail instead.
     pub(in crate::env) cut: Option<Parsed<Option<Cut>>>,
 }
 
@@ -41,7 +41,7 @@ impl Partition {
 }
 
 impl<'a> Groups<'a> {
-    /// Makes the rule of `LISTEN_DELAY`: a partition from the start until the delay is over.
+    /// Creates the rule of `LISTEN_DELAY`: a partition from the start until the end of the delay.
     pub(super) fn listen(&mut self, partition: &'a Partition) {
         let Some((parsed, delay)) =
             partition.listen.as_ref().and_then(|parsed| Some((parsed, *parsed.value()?)))
@@ -86,10 +86,10 @@ impl<'a> Groups<'a> {
             return;
         }
         if main.name == "DISCONNECT_AFTER" && value_of(length).is_none() {
-            // The original never cuts then, and its manifests have to keep their meaning.
+            // The original never cuts in this case, and its manifests must keep their meaning.
             self.warn(
                 &main.name,
-                "RECONNECT_AFTER, as in the original; PARTITION_AFTER alone lasts for ever",
+                "RECONNECT_AFTER, as in the original; PARTITION_AFTER by itself lasts forever",
             );
             return;
         }
@@ -97,7 +97,7 @@ impl<'a> Groups<'a> {
             TimeWindow::new(value_of(after).copied().unwrap_or_default(), value_of(length).copied(), None);
         let time = match time {
             Ok(time) => Some(time),
-            // `after` alone cannot be wrong.
+            // `after` by itself is always valid.
             Err(error) => return self.reader.fail(length.unwrap_or(main).error(error)),
         };
         let trigger = Trigger { time, ..Trigger::ALWAYS };

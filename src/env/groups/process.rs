@@ -15,11 +15,11 @@ use crate::plan::process::{cores, exit_code, size};
 use crate::plan::whole;
 use crate::units::Bare;
 
-/// Rules of variables that depend on what the container may use, each with its main variable.
+/// Rules that depend on the resources of the container, each with its main variable.
 pub const PROCESS_VARIABLES: &[(&str, &str)] =
     &[("process-memory", "MEMORY_SIZE"), ("process-cpu", "CPU_CORES")];
 
-/// When something begins, how long it lasts, and when it repeats.
+/// Start, length and period of a fault.
 struct Window {
     after: Option<Parsed<Duration>>,
     length: Option<Parsed<Duration>>,
@@ -70,7 +70,7 @@ impl ProcessFaults {
         }
     }
 
-    /// The variable that the error of a rule is about.
+    /// The error of a rule, as that of the variable that caused it.
     fn culprit(&self, error: &RuleError) -> Option<ConfigError> {
         let error = error.clone();
         match error {
@@ -138,7 +138,7 @@ impl Groups<'_> {
         self.process_rule("exit", trigger, ProcessMode::Exit(code), cause);
     }
 
-    /// A rule of something that there is more or less of.
+    /// A rule for memory or CPU time.
     fn quantity<T: Copy>(
         &mut self,
         name: &str,

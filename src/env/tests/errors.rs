@@ -45,19 +45,19 @@ fn bad_values_are_refused_with_what_would_be_right() {
         (
             "PORT",
             "8081",
-            r#"PORT="8081": is the port of the admin listener (ADMIN_ADDRESS), too; each listener needs its own"#,
+            r#"PORT="8081": is also the port of the admin listener (ADMIN_ADDRESS); each listener needs its own"#,
         ),
         (
             "ADMIN_ADDRESS",
             "127.0.0.1:8080",
-            r#"ADMIN_ADDRESS="127.0.0.1:8080": is the port of the probe listener (PORT), too; each listener needs its own"#,
+            r#"ADMIN_ADDRESS="127.0.0.1:8080": is also the port of the probe listener (PORT); each listener needs its own"#,
         ),
         ("FAILURE_BURST", "5", r#"FAILURE_BURST="5": needs FAILURE_RATE"#),
         ("FAILURE_BURST", "0.5", r#"FAILURE_BURST="0.5": a burst of 0.5 is not between 1 and 100"#),
         ("FAIL_EVERY", "5m", r#"FAIL_EVERY="5m": needs FAIL_FOR"#),
         ("FAULTS", "{}", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
         ("FAULTS", "faults: []", "FAULTS: is an empty plan: it has neither `faults` nor a `seed`"),
-        ("FAULTS", "# nothing", "FAULTS: holds nothing"),
+        ("FAULTS", "# nothing", "FAULTS: is empty"),
         ("FAULTS", "[a, b]", "FAULTS: is not a mapping with seed, faults, stop, proxies"),
         (
             "FAULTS",
@@ -67,13 +67,9 @@ fn bad_values_are_refused_with_what_would_be_right() {
         (
             "FAULTS",
             "faults: [{name: a, target: readiness, mode: status}, {name: a, target: liveness, mode: status}]",
-            "FAULTS: faults[1] (a): the name a is taken by faults[0]; each rule needs a name of its own",
+            "FAULTS: faults[1] (a): the name a is already used by faults[0]; each rule needs its own name",
         ),
-        (
-            "FAULTS",
-            "a: &a [*a]",
-            "FAULTS: line 1 column 8: an alias stands inside the value that it refers to",
-        ),
+        ("FAULTS", "a: &a [*a]", "FAULTS: line 1 column 8: an alias is inside the value that it refers to"),
         ("SEED", "-1", r#"SEED="-1": is not a whole number from 0 to 2^64-1"#),
         ("SEED_SCOPE", "fleets", r#"SEED_SCOPE="fleets": is not one of pod, fleet; did you mean "fleet"?"#),
         ("LOG_LEVEL", "loud", r#"LOG_LEVEL="loud": is not one of error, warn, info, debug, trace"#),
@@ -95,7 +91,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
             "/metrics",
             r#"LIVENESS_PATHS="/metrics": is reserved: / and /metrics are never faulted"#,
         ),
-        ("LIVENESS_PATHS", "/readyz", r#"LIVENESS_PATHS="/readyz": belongs to readiness already"#),
+        ("LIVENESS_PATHS", "/readyz", r#"LIVENESS_PATHS="/readyz": already belongs to readiness"#),
         ("TRAFFIC_PATHS", "api", &path("api")),
         ("TRAFFIC_PATHS", "/a*", &path("/a*")),
         ("TRAFFIC_PATHS", "/{id}", &path("/{id}")),
@@ -113,7 +109,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         (
             "PROXIES",
             "db=0.0.0.0:8080->http://a",
-            r#"proxy db: listen="0.0.0.0:8080": is the port of the probe listener, too; each listener needs its own"#,
+            r#"proxy db: listen="0.0.0.0:8080": is also the port of the probe listener; each listener needs its own"#,
         ),
         ("TRAFFIC_PATHS", "/a,", &path("")),
     ] {
@@ -138,11 +134,11 @@ fn variables_that_do_not_go_together_are_refused() {
         ),
         (
             &[("FAIL_COUNT", "5"), ("FAIL_AFTER_REQUESTS", "6"), ("RECOVERY_PERIOD", "2")],
-            r#"FAIL_COUNT="5": is another name for FAIL_AFTER_REQUESTS, which is set, too; keep one"#,
+            r#"FAIL_COUNT="5": is another name for FAIL_AFTER_REQUESTS, which is also set; keep one"#,
         ),
         (
             &[("DISCONNECT_AFTER", "5"), ("PARTITION_AFTER", "6")],
-            r#"DISCONNECT_AFTER="5": is another name for PARTITION_AFTER, which is set, too; keep one"#,
+            r#"DISCONNECT_AFTER="5": is another name for PARTITION_AFTER, which is also set; keep one"#,
         ),
         (
             &[("FAILURE_MODE", "truncate"), ("FAILURE_STATUS", "204"), ("FAILURE_RATE", "5")],
@@ -153,11 +149,11 @@ fn variables_that_do_not_go_together_are_refused() {
                 ("FAULTS", "faults: [{name: liveness-latency, target: traffic, delay: 5ms}]"),
                 ("LIVENESS_LATENCY", "5"),
             ],
-            "LIVENESS_LATENCY: the name liveness-latency is taken by FAULTS: faults[0] (liveness-latency); each rule needs a name of its own",
+            "LIVENESS_LATENCY: the name liveness-latency is already used by FAULTS: faults[0] (liveness-latency); each rule needs its own name",
         ),
         (
             &[("TRAFFIC_PATHS", "/api/*"), ("DEPENDENCY_PATHS", "/api/")],
-            r#"TRAFFIC_PATHS="/api/*": belongs to dependency already"#,
+            r#"TRAFFIC_PATHS="/api/*": already belongs to dependency"#,
         ),
         // What follows from an error is not another one.
         (

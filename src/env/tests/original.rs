@@ -94,7 +94,7 @@ fn a_partition_lasts_from_its_beginning_to_its_end() {
         assert_eq!(
             warnings(pairs),
             [
-                "DISCONNECT_AFTER: has no effect without RECONNECT_AFTER, as in the original; PARTITION_AFTER alone lasts for ever"
+                "DISCONNECT_AFTER: has no effect without RECONNECT_AFTER, as in the original; PARTITION_AFTER by itself lasts forever"
             ]
         );
     }

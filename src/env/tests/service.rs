@@ -12,7 +12,7 @@ fn a_token_is_told_by_no_message_and_has_one_place() {
     assert!(told.iter().all(|setting| !setting.value.contains("hunter2")) && !told.is_empty());
     assert_eq!(
         errors(&[("ADMIN_TOKEN", "hunter2"), ("ADMIN_TOKEN_FILE", "/token")]),
-        ["ADMIN_TOKEN: does not go with ADMIN_TOKEN_FILE, which is set, too; keep one"]
+        ["ADMIN_TOKEN: does not go with ADMIN_TOKEN_FILE, which is also set; keep one"]
     );
 }
 

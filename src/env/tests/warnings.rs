@@ -19,8 +19,8 @@ fn a_prefix_that_has_no_meaning_is_warned_about() {
     assert_eq!(
         warnings(&[("LIVENESS_PARTITION_AFTER", "5"), ("STARTUP_STARTUP_DELAY", "5")]),
         [
-            "LIVENESS_PARTITION_AFTER: ignored: PARTITION_AFTER does not take the prefix LIVENESS_; did you mean PARTITION_AFTER?",
-            "STARTUP_STARTUP_DELAY: ignored: STARTUP_DELAY does not take the prefix STARTUP_; did you mean STARTUP_DELAY?",
+            "LIVENESS_PARTITION_AFTER: ignored: PARTITION_AFTER does not support the prefix LIVENESS_; did you mean PARTITION_AFTER?",
+            "STARTUP_STARTUP_DELAY: ignored: STARTUP_DELAY does not support the prefix STARTUP_; did you mean STARTUP_DELAY?",
         ]
     );
 }
@@ -36,7 +36,7 @@ fn variables_without_effect_are_warned_about() {
                 "PARTITION_MODE: has no effect without PARTITION_AFTER or PARTITION_FOR",
             ][..],
         ),
-        (&[("SEED", "1"), ("FAULTS", "seed: 2")], &["SEED: wins over the seed of FAULTS"]),
+        (&[("SEED", "1"), ("FAULTS", "seed: 2")], &["SEED: overrides the seed of FAULTS"]),
         (
             &[("FAILURE_STATUS", "503")],
             &["FAILURE_STATUS: has no effect without a failure, such as FAILURE_RATE"],
@@ -99,7 +99,7 @@ fn strict_makes_every_warning_an_error() {
         [
             error("FAIL_COUNT: has no effect without RECOVERY_PERIOD"),
             error("LATENCE: unknown variable, ignored; did you mean LATENCY?"),
-            error("LIVENESS_SEED: ignored: SEED does not take the prefix LIVENESS_; did you mean SEED?"),
+            error("LIVENESS_SEED: ignored: SEED does not support the prefix LIVENESS_; did you mean SEED?"),
             r#"PORT="70000": is not a whole number from 0 to 65535"#.to_owned(),
         ]
     );
@@ -132,7 +132,7 @@ fn variables_of_services_neither_count_as_ours_nor_warn() {
     // A value of another form was written by a person.
     assert_eq!(
         warnings(&[("LIVENESS_PORT", "9000")]),
-        ["LIVENESS_PORT: ignored: PORT does not take the prefix LIVENESS_; did you mean PORT?"]
+        ["LIVENESS_PORT: ignored: PORT does not support the prefix LIVENESS_; did you mean PORT?"]
     );
 }
 

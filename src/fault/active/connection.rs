@@ -1,4 +1,4 @@
-//! What a connection of a TCP proxy gets.
+//! Decisions on connections of TCP proxies.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::fault::shape::{DEFAULT_SLOW_CLOSE, Shape, ShapeKind, ShapeStage};
 use crate::fault::stream::{Stream, Streams};
 use crate::fault::target::{Client, TargetId};
 
-/// A rule on a proxy whose window in time is open.
+/// A rule on a proxy, in its time window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRule {
     /// The rule's position in the plan.
     pub rule: usize,
-    /// When the window opened, on the clock of the process. It tells one window from another.
+    /// When the window opened, on the process clock; it identifies the window.
     pub opened: Duration,
 }
 
-/// What one connection has drawn for a window of a rule.
+/// The draw of one connection for a window of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
     /// The rule.
@@ -47,7 +47,7 @@ fn decides(rule: &Rule) -> Option<Streams> {
 }
 
 impl ActivePlan {
-    /// The rules on a proxy whose windows in time are open, in their order.
+    /// The rules on a proxy that are in their time window, in order.
     pub fn open_rules(&self, slot: Slot, elapsed: Duration) -> Vec<OpenRule> {
         let open = |(rule, entry): (usize, &super::ActiveRule)| {
             let acts = entry.acts_on(TargetId::Proxy(slot), Client::Other);
@@ -57,11 +57,11 @@ impl ActivePlan {
         self.entries.iter().enumerate().filter_map(open).collect()
     }
 
-    /// The positions of the rules that act on connection `number` of a proxy at `elapsed`. `drawn` is what the connection
-    /// has drawn before, and is kept: a rate is drawn once for each window of a rule, when the connection first becomes
-    /// eligible. `observe` is told of each such draw.
+    /// The positions of the rules that act on connection `number` of a proxy at `elapsed`. `drawn` holds the
+    /// connection's earlier draws and is updated: a rate is drawn once per window of a rule, when the connection first
+    /// becomes eligible. Calls `observe` for each new draw.
     ///
-    /// Of the modes that end or stop a stream, or both, the first that fires decides. Others are passed over.
+    /// Of the modes that end or stop a stream, or both, the first that fires decides. The others are skipped.
     pub fn decide_connection(
         &self,
         (slot, number): (Slot, u64),
@@ -108,7 +108,7 @@ impl ActivePlan {
         acting
     }
 
-    /// How the rules at `acting` shape one stream of a connection. What `before` has done so far goes on.
+    /// How the rules at `acting` shape one stream of a connection. Continues the state of `before`.
     pub fn shape(
         &self,
         acting: &[usize],

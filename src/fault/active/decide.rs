@@ -20,7 +20,7 @@ impl ActivePlan {
     /// `matched` is called once for each rule that has a match and acts on the request's target and client. It
     /// returns the request's number among those that the match admits, from 1, or `None` if it is not admitted.
     ///
-    /// With `is_faulted`, the request already has a mode that it asked for, and rules with a mode are skipped.
+    /// With `is_faulted`, the request already has a requested mode, and rules with a mode are skipped.
     ///
     /// The delays of all rules that fire add up; the first rule with a mode decides. A rule with a mode is eligible
     /// only until one has fired; a skipped rule adds no delay. Each rule is drawn once per request: a rule that names

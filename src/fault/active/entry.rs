@@ -31,7 +31,7 @@ pub(super) struct FixedConditions {
     lead: Duration,
     /// Start of its conditions on the process clock.
     begin: Duration,
-    /// Time on that clock before which it is closed, whatever its window. Only process rules have one: their windows
+    /// Time on that clock before which it is closed, regardless of its window. Only process rules have one: their windows
     /// are relative to the start of the process, not to `start`.
     opens: Duration,
     /// Time on that clock at which it ends.
@@ -136,8 +136,8 @@ impl ActiveRule {
         Draws::of_starts(self.key).share(start) < self.rule.trigger().rate.share()
     }
 
-    /// Whether the next request to `target`, of one of `clients` that the rule acts on, is in the window. Of a rule with a match,
-    /// `counts` are those of the requests that it admits.
+    /// Whether the next request to `target`, of one of `clients` that the rule acts on, is in the window. For a rule with a match,
+    /// `counts` are the requests that it admits.
     pub(super) fn is_open_for(
         &self,
         target: TargetId,

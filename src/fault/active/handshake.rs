@@ -1,4 +1,4 @@
-//! What a handshake of TLS gets.
+//! Decisions on TLS handshakes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::fault::draw::Draws;
 use crate::fault::rule::Action;
 
 impl ActivePlan {
-    /// The rule whose fault handshake `number` of the probe listener gets, from 1 on: the first that fires. `observe` is told
-    /// of each rule that was eligible.
+    /// The rule whose fault applies to handshake `number` (from 1) of the probe listener: the first that fires. Calls
+    /// `observe` for each eligible rule.
     pub fn decide_handshake(
         &self,
         peer: IpAddr,

@@ -1,4 +1,4 @@
-//! Faults that a request asks for.
+//! Faults requested by a request.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::fault::target::{Client, TargetId};
 /// The name used for their draws.
 const NAME: &str = "request";
 
-/// The decision on the faults that a request asks for.
+/// The decision on the faults requested by a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestedDecision {
     /// Delay of the request.
@@ -22,7 +22,7 @@ pub struct RequestedDecision {
 }
 
 impl ActivePlan {
-    /// The decision on the `rules` that a request asks for: each fires by its rate, delays add up, and the first mode
+    /// The decision on the requested `rules`: each fires by its rate, delays add up, and the first mode
     /// decides. None fires while all rules are stopped. Other conditions are ignored.
     pub fn decide_requested(&self, rules: &[Rule], attempt: &RequestInfo) -> RequestedDecision {
         let mut decision = RequestedDecision::default();
@@ -46,7 +46,7 @@ impl ActivePlan {
         decision
     }
 
-    /// Draws for the faults that requests to a target ask for.
+    /// Draws for requested faults, by target.
     pub fn requested_draws(&self, target: TargetId, client: Client) -> Draws {
         Draws::of_rule(self.seed.rule_key(NAME), self.proxies.lane(target), client, Purpose::Fire)
     }

@@ -18,7 +18,7 @@ impl ActivePlan {
         self.entries[position].next_change(elapsed)
     }
 
-    /// The next instant at which the window in time of a rule on a proxy opens or closes.
+    /// The next instant at which the time window of a rule on a proxy opens or closes.
     pub fn next_change_of_proxies(&self, elapsed: Duration) -> Option<Duration> {
         let of_proxies = |entry: &&ActiveRule| entry.rule.proxies().next().is_some();
         self.entries.iter().filter(of_proxies).filter_map(|entry| entry.next_change(elapsed)).min()

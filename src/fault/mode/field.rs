@@ -18,9 +18,9 @@ pub const DEFAULT_SPEED: u64 = 1 << 10;
 /// Default share of corrupted bytes, in percent.
 const DEFAULT_SHARE: f64 = 1.0;
 
-/// Bytes of a piece of a sliced stream, unless given.
+/// Default size of a piece of a sliced stream, in bytes.
 pub const DEFAULT_PIECE: u64 = 64;
-/// The time between two pieces of a sliced stream, unless given.
+/// Default time between two pieces of a sliced stream.
 pub const DEFAULT_PAUSE: Duration = Duration::from_millis(1);
 
 /// A field of a rule that belongs to some modes.
@@ -50,24 +50,24 @@ pub enum ModeField {
     Forward,
     /// `connection`: whether the whole connection ends, not only a stream of HTTP/2.
     Connection,
-    /// `alert`: the alert of a handshake that fails.
+    /// `alert`: the TLS alert.
     Alert,
-    /// `stream`: the direction in which a connection is acted on.
+    /// `stream`: the affected direction of a connection.
     Stream,
-    /// `after`: how long a connection goes on before the fault.
+    /// `after`: time until the fault of a connection.
     After,
-    /// `close_after`: how long a connection hangs before it is closed.
+    /// `close_after`: time from the start of a hang to the close.
     CloseAfter,
-    /// `piece`: bytes of a piece.
+    /// `piece`: size of a piece in bytes.
     Piece,
-    /// `piece_jitter`: by how many bytes a piece is longer or shorter.
+    /// `piece_jitter`: maximum deviation from `piece`, in bytes.
     PieceJitter,
     /// `pause`: the time between two pieces.
     Pause,
 }
 
 impl ModeField {
-    /// All fields that only modes on connections of TCP proxies take.
+    /// All fields of modes on connections of TCP proxies only.
     pub const OF_TCP: [Self; 6] =
         [Self::Stream, Self::After, Self::CloseAfter, Self::Piece, Self::PieceJitter, Self::Pause];
 

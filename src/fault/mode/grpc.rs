@@ -30,20 +30,20 @@ pub struct GrpcStatus(u8);
 impl GrpcStatus {
     /// The call succeeded.
     pub const OK: Self = Self(0);
-    /// The time ran out that the client gives the call.
+    /// The deadline of the call has passed.
     pub const DEADLINE_EXCEEDED: Self = Self(4);
-    /// What is asked for is not known.
+    /// The requested entity is unknown.
     pub const NOT_FOUND: Self = Self(5);
-    /// A limit was hit.
+    /// A limit was reached.
     pub const RESOURCE_EXHAUSTED: Self = Self(8);
-    /// The service or the method is not there, or not this way.
+    /// The service or method does not exist or is not supported.
     pub const UNIMPLEMENTED: Self = Self(12);
-    /// A rule of the protocol is broken.
+    /// A violation of the protocol.
     pub const INTERNAL: Self = Self(13);
     /// The status of an unreachable service; clients may retry.
     pub const UNAVAILABLE: Self = Self(14);
 
-    /// The status of that name, in any case, or of that number.
+    /// The status of that name (case-insensitive) or number.
     pub fn parse(text: &str) -> Option<Self> {
         let by_name = NAMES.iter().position(|name| name.eq_ignore_ascii_case(text));
         let is_number = text.bytes().all(|c| c.is_ascii_digit());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{ModeInfo, table};
 
-/// What a connection gets in place of its handshake.
+/// The fault of a TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HandshakeFault {
     /// Nothing, until the client gives up.
@@ -17,12 +17,12 @@ pub enum HandshakeFault {
     Expired,
     /// A certificate for another name.
     WrongName,
-    /// A certificate of an authority that nobody knows.
+    /// A certificate from an unknown authority.
     Untrusted,
 }
 
 impl HandshakeFault {
-    /// All of them, the alert as it is without a field.
+    /// All faults; the alert has its default.
     pub const ALL: [Self; 6] = [
         Self::Hang,
         Self::Close,
@@ -54,7 +54,7 @@ impl HandshakeFault {
         Self::ALL.into_iter().find(|fault| fault.name().eq_ignore_ascii_case(name))
     }
 
-    /// Whether a client that verifies nothing, such as the kubelet, fails, too.
+    /// Whether it also affects clients without certificate verification, such as the kubelet.
     pub const fn fails_all(self) -> bool {
         matches!(self, Self::Hang | Self::Close | Self::Alert(_))
     }
@@ -89,7 +89,7 @@ const ALERTS: [(&str, u8); 20] = [
 ];
 
 impl TlsAlert {
-    /// The alert of mode `tls-alert`, unless given.
+    /// Default alert of mode `tls-alert`.
     pub const HANDSHAKE_FAILURE: Self = Self(40);
 
     /// An alert by its name or its number.

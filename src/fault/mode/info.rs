@@ -1,4 +1,4 @@
-//! What is known of a mode: a row of the table of modes.
+//! The description of a mode: a row of the table of modes.
 
 use super::{Cut, HandshakeFault, Mode, ModeField, ModeParts};
 
@@ -9,9 +9,9 @@ pub enum ActsOn {
     Requests(fn(ModeParts) -> Mode),
     /// Connections to the listener.
     Listener(Cut),
-    /// Handshakes of TLS on the listener.
+    /// TLS handshakes on the listener.
     Handshake(HandshakeFault),
-    /// Connections of a TCP proxy alone.
+    /// Connections of a TCP proxy, but not requests.
     Connections(fn(ModeParts) -> Mode),
 }
 
@@ -47,11 +47,11 @@ pub struct ModeInfo {
     pub client: &'static str,
     /// What an HTTP/2 client observes; empty if the same.
     pub http2: &'static str,
-    /// What a call of the gRPC health service gets, and the status that clients make of it.
+    /// The effect on a call of the gRPC health service, and the resulting status at the client.
     pub grpc: &'static str,
-    /// What a client of a TCP proxy sees; empty where TCP proxies do not have the mode.
+    /// What a client of a TCP proxy observes; empty if TCP proxies do not have the mode.
     pub tcp: &'static str,
-    /// The fields that it takes there.
+    /// Its fields on a TCP proxy.
     pub tcp_fields: &'static [ModeField],
     /// Exit code of curl.
     pub curl: &'static str,
@@ -67,7 +67,7 @@ impl ModeInfo {
         self.fields.contains(&field)
     }
 
-    /// Whether it takes a field on a TCP proxy.
+    /// Whether it has a field on a TCP proxy.
     pub fn takes_on_tcp(&self, field: ModeField) -> bool {
         self.tcp_fields.contains(&field)
     }

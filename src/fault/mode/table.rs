@@ -40,7 +40,7 @@ pub const MODES: &[&ModeInfo] = &[
 ];
 
 impl ModeInfo {
-    /// The row of a mode of some proxy, whatever its protocol.
+    /// The row of a proxy mode, for any protocol.
     pub fn of_proxies(name: &str) -> Option<&'static Self> {
         let of_tcp = Self::all_of_tcp().filter(|info| matches!(info.acts_on, ActsOn::Connections(_)));
         Self::all_of_requests().chain(of_tcp).find(|info| info.name.eq_ignore_ascii_case(name))
@@ -71,7 +71,7 @@ impl ModeInfo {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Listener(_)))
     }
 
-    /// The rows of all faults of the TLS handshake.
+    /// The rows of all faults of TLS handshakes.
     pub fn all_of_handshakes() -> impl Iterator<Item = &'static Self> {
         MODES.iter().copied().filter(|info| matches!(info.acts_on, ActsOn::Handshake(_)))
     }

@@ -19,7 +19,7 @@ pub enum ProcessField {
     Delay,
     /// `path`: mount point of a volume.
     Path,
-    /// `allow_node_pressure`: permission to exceed what the container's limits protect.
+    /// `allow_node_pressure`: permission to put the node under pressure.
     AllowNodePressure,
 }
 
@@ -100,7 +100,7 @@ pub(super) const EXIT: ProcessModeInfo = ProcessModeInfo {
     name: "exit",
     fields: &[ProcessField::Code],
     required: &[],
-    does: "the process ends at once with exit code `code` (1)",
+    does: "the process exits immediately with code `code` (1)",
     end: NOTHING,
     make: |parts| Some(ProcessMode::Exit(parts.code.unwrap_or(DEFAULT_CODE))),
 };
@@ -119,7 +119,7 @@ pub(super) const MEMORY: ProcessModeInfo = ProcessModeInfo {
     fields: &[ProcessField::Size, ProcessField::Ramp, ProcessField::AllowNodePressure],
     required: &[ProcessField::Size],
     does: "`size` of memory, bytes or percent of the container's limit, is written and held; with `ramp`, it grows linearly",
-    end: "the memory is given back to the system",
+    end: "the memory is returned to the system",
     make: |parts| Some(ProcessMode::Memory(parts.size?)),
 };
 
@@ -136,7 +136,7 @@ pub(super) const IGNORE_TERM: ProcessModeInfo = ProcessModeInfo {
     name: "ignore-term",
     fields: &[],
     required: &[],
-    does: "SIGTERM does nothing; SIGINT still ends the process",
+    does: "SIGTERM is ignored; SIGINT still ends the process",
     end: "a SIGTERM received meanwhile takes effect",
     make: |_| Some(ProcessMode::IgnoreTerm),
 };
@@ -163,7 +163,7 @@ pub(super) const DISK: ProcessModeInfo = ProcessModeInfo {
     name: "disk",
     fields: &[ProcessField::Path, ProcessField::Size],
     required: &[ProcessField::Path, ProcessField::Size],
-    does: "a file of `size` bytes fills the volume that is mounted at `path`, as long as a fifth of it stays free",
+    does: "a file of `size` bytes fills the volume mounted at `path`; a fifth of the volume always stays free",
     end: "the file is removed",
     make: |parts| match (parts.path?, parts.size?) {
         (path, Size::Bytes(size)) => Some(ProcessMode::Disk { path, size }),

@@ -9,7 +9,7 @@ use crate::fault::stream::OnConnection;
 use crate::fault::target::ClientFilter;
 
 impl Rule {
-    /// The same rule with what it says of connections of TCP proxies, if that goes with its mode.
+    /// The rule with fields for connections of TCP proxies, if its mode has them.
     pub fn with_connection(mut self, on_connection: OnConnection) -> Result<Self, RuleError> {
         let is_delayed = matches!(self.action, Action::Requests { delay: Some(_), .. });
         let takes = |field| {
@@ -33,16 +33,16 @@ impl Rule {
         Ok(self)
     }
 
-    /// What it says of connections of TCP proxies, beside its mode.
+    /// Its fields for connections of TCP proxies.
     pub fn on_connection(&self) -> OnConnection {
         self.on_connection.as_deref().copied().unwrap_or_default()
     }
 
-    /// Whether what it does is possible where it acts by that protocol: on HTTP requests, or on TCP connections.
+    /// Checks that the rule is possible on a proxy of this protocol.
     ///
     /// # Errors
     ///
-    /// The first field that is not.
+    /// The first field that is not possible.
     pub fn check_protocol(&self, protocol: Protocol) -> Result<(), RuleError> {
         if self.is_partition() {
             return Ok(());

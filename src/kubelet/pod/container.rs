@@ -8,7 +8,7 @@ use super::super::spec::{
 };
 use super::super::stats::{ContainerStats, Readiness};
 
-/// Where a container is in its life.
+/// The phase of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContainerPhase {
     /// Not created yet.
@@ -30,12 +30,12 @@ pub(super) struct ContainerState {
     pub(super) stops_after: Nanos,
     /// How long postStart takes.
     pub(super) post_start: Nanos,
-    /// How long preStop takes.
+    /// Duration of preStop.
     pub(super) pre_stop: Nanos,
     pub(super) ends_after: Nanos,
     /// How it ends by itself.
     pub(super) end: Option<ContainerEnd>,
-    /// How the process of now ends by itself or by a rule.
+    /// How the current process ends by itself or by a rule.
     pub(super) ending: Option<ContainerEnd>,
     /// The code of the latest exit, or of the next one while it stops.
     pub(super) exit_code: u8,
@@ -53,9 +53,9 @@ pub(super) struct ContainerState {
     pub(super) exited_at: Option<Nanos>,
     /// Whether the kubelet's list of containers shows that exit.
     pub(super) exit_known: bool,
-    /// The exit since which its restart is put off.
+    /// The exit whose restart is delayed.
     pub(super) held_since: Option<Nanos>,
-    /// How many of the syncs that follow a start there were.
+    /// Number of scheduled syncs after its start so far.
     pub(super) syncs: usize,
     pub(super) backoff: BackOff,
     pub(super) readiness: Readiness,
@@ -108,7 +108,7 @@ impl ContainerState {
         matches!(self.phase, ContainerPhase::Running | ContainerPhase::Stopping)
     }
 
-    /// Whether what follows it in the order of starts may start.
+    /// Whether the next container in the start order may start.
     pub(super) fn opens_gate(&self, now: Nanos) -> bool {
         match self.role {
             ContainerRole::Main => true,
@@ -117,7 +117,7 @@ impl ContainerState {
         }
     }
 
-    /// Whether it starts again after it ended, `killed` for a probe.
+    /// Whether it restarts after its end; `killed`: because of a probe.
     pub(super) fn restarts(&self, killed: bool) -> bool {
         if killed {
             return !self.rules.is_empty() || self.policy != RestartPolicy::Never;
@@ -135,7 +135,7 @@ fn hook_time(hook: Option<Hook>) -> Nanos {
     hook.map_or(0, |hook| nanos(hook.time()))
 }
 
-/// The kubelet leaves every container at least this.
+/// Minimum grace period of the kubelet.
 pub(super) const LEAST_GRACE: Nanos = 2 * SECOND;
 
 pub(super) fn effective_grace(seconds: u32) -> Nanos {

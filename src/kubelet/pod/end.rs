@@ -1,4 +1,4 @@
-//! The end of a simulated Pod: its deletion, its failure, its containers' last.
+//! The end of a simulated Pod: deletion, failure, or the end of its last container.
 
 use super::super::clock::{NEVER, Nanos, duration};
 use super::super::event::{PodEvent, PodEventKind, PodFailure};
@@ -11,7 +11,7 @@ impl Pod {
         self.end(PodEnding::Deleted, observe);
     }
 
-    /// Ends what runs in the Pod.
+    /// Ends all containers of the Pod.
     pub(super) fn end(&mut self, ending: PodEnding, observe: &mut dyn FnMut(PodEvent)) {
         if self.is_ending() {
             return;
@@ -23,7 +23,7 @@ impl Pod {
         self.conclude_if_over(observe);
     }
 
-    /// Tells the end of a Pod whose containers have all ended for good.
+    /// Reports the end of a Pod whose containers have all ended.
     pub(super) fn conclude_if_over(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         if self.ending == PodEnding::Over
             || !self.containers.iter().all(|container| container.phase == ContainerPhase::Done)
@@ -40,7 +40,7 @@ impl Pod {
         self.emit(0, kind, observe);
     }
 
-    /// Fails the Pod since its deadline is over, or a volume is beyond its limit.
+    /// Fails the Pod because of its deadline or the limit of a volume.
     pub(super) fn fail_by_time(&mut self, observe: &mut dyn FnMut(PodEvent)) {
         let why = if self.now >= self.deadline { PodFailure::DeadlineExceeded } else { PodFailure::Evicted };
         self.fail(0, why, observe);
@@ -52,14 +52,14 @@ impl Pod {
         }
         self.failure = Some(why);
         self.emit(position, PodEventKind::PodFails(why), observe);
-        // The eviction manager leaves the containers no more than the least.
+        // The eviction manager uses the minimum grace period.
         if why == PodFailure::Evicted {
             self.grace = LEAST_GRACE;
         }
         self.end(PodEnding::Completed, observe);
     }
 
-    /// The process that starts now may fill a volume, for which the Pod is evicted.
+    /// Schedules an eviction if the process that starts now will exceed the limit of a volume.
     pub(super) fn expect_eviction(&mut self, position: usize) {
         let process = self.containers[position].process.as_ref();
         let Some(full_at) = process.and_then(|process| process.overfills_at(self.now)) else { return };

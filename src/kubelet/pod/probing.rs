@@ -11,7 +11,7 @@ use super::{Callers, ContainerPhase, Pod, SYNC};
 use crate::fault::{Client, Target};
 
 impl Pod {
-    /// A worker's tick, a trigger, or the end of a request under way.
+    /// A worker's tick, a trigger, or the end of a request in progress.
     pub(super) fn wake(&mut self, position: usize, observe: &mut dyn FnMut(PodEvent)) {
         let now = self.now;
         let is_ending = self.is_ending();
@@ -65,7 +65,7 @@ impl Pod {
         self.now >= worker.probes_from && container.started == (worker.kind != ProbeKind::Startup)
     }
 
-    /// Sends a request of an attempt, and what follows it at the same instant.
+    /// Sends a request of an attempt, and its follow-ups at the same instant.
     fn send(
         &mut self,
         position: usize,
@@ -92,7 +92,7 @@ impl Pod {
         }
     }
 
-    /// The end of a request under way.
+    /// The end of a request in progress.
     fn land(&mut self, position: usize, mut flight: Flight, observe: &mut dyn FnMut(PodEvent)) {
         let worker = &self.workers[position];
         match flight.next(self.now, worker.timeout, matches!(worker.handler, ProbeHandler::Exec { .. })) {
@@ -173,7 +173,7 @@ impl Pod {
         }
     }
 
-    /// An attempt is over. `start` is the start of the container it began under.
+    /// Handles the end of an attempt. `start` is the number of the container's start when it began.
     fn conclude(
         &mut self,
         position: usize,
@@ -210,7 +210,7 @@ impl Pod {
         let worker = &mut self.workers[position];
         let Some(reached) = worker.record(success) else { return };
         if self.containers[container].starts != start {
-            // The result is that of a container that is gone; what counts on is the run.
+            // The result belongs to an earlier container; only the run of results continues.
             worker.on_hold = false;
             return;
         }
@@ -242,7 +242,7 @@ impl Pod {
         }
     }
 
-    /// A sync of the Pod asks at once for the readiness of each started container that is not Ready.
+    /// A sync of the Pod triggers readiness probes of all started containers that are not Ready.
     pub(super) fn trigger_readiness(&mut self) {
         for position in 0..self.workers.len() {
             let worker = &mut self.workers[position];
@@ -261,7 +261,7 @@ impl Pod {
         }
     }
 
-    /// Ends what is under way to a process that is gone.
+    /// Ends requests in progress to a process that has ended.
     pub(super) fn abort_requests(&mut self, server: usize) {
         for position in 0..self.workers.len() {
             let worker = &mut self.workers[position];

@@ -7,9 +7,9 @@ use super::super::spec::ProbeKind;
 use super::{Pod, SYNC};
 
 impl Pod {
-    /// The kubelet restarts now, and is back at once. What it only remembers is lost: runs of results, back-off, limits of
-    /// events. Ticks begin anew, each worker's somewhere in its period. Containers run on, and since 1.35 they stay Ready
-    /// and started until a probe says otherwise.
+    /// Restarts the kubelet instantly. State that it keeps only in memory is lost: runs of results, back-off, event limits.
+    /// Ticks restart, each worker's at a random point in its period. Containers continue, and since 1.35 they stay Ready
+    /// and started until a probe changes that.
     pub fn restart_kubelet(&mut self) {
         if self.is_ending() {
             return;

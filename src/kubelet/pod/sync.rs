@@ -1,4 +1,4 @@
-//! The kubelet's own loop: starts, kills, exits and the wait in between.
+//! The kubelet's sync loop: starts, kills, exits, and the delays between them.
 
 use super::super::backoff::DelayedStart;
 use super::super::clock::{NEVER, Nanos, SECOND, duration, nanos};
@@ -104,7 +104,7 @@ impl Pod {
         let now = self.now;
         let container = &mut self.containers[position];
         container.phase = ContainerPhase::Stopping;
-        // preStop runs inside the grace period, in whole seconds; after an overrun, some time is left all the same.
+        // preStop runs inside the grace period, in whole seconds; after an overrun, a minimum remains.
         let hook = container.pre_stop.min(grace);
         let left = grace.saturating_sub(hook / SECOND * SECOND).max(LEAST_GRACE);
         let later = container.process.as_mut().map_or(0, |process| process.stop(now.saturating_add(hook)));
@@ -165,7 +165,7 @@ impl Pod {
         let ending = [by_itself, by_rule].into_iter().flatten().min_by_key(|(at, _)| *at);
         self.containers[position].ending = ending.map(|(_, end)| end);
         let ends = ending.map_or(NEVER, |(at, _)| at);
-        // The status of a container keeps its start in whole seconds of the wall clock.
+        // The status of a container has its start in whole seconds of the wall clock.
         let started_at = (now + self.phase) / SECOND * SECOND;
         for worker in workers.into_iter().flatten() {
             self.workers[worker].reset(started_at, self.phase, hook_ends);
@@ -178,8 +178,8 @@ impl Pod {
         self.update_ready(position, observe);
     }
 
-    /// Draws whether the first readiness attempt comes before the program listens. It can only where the container's
-    /// own program answers its readiness probe.
+    /// Draws whether the first readiness attempt comes before the program listens. This is only possible if the
+    /// container answers its own readiness probe.
     fn is_late_listener(&mut self, position: usize) -> bool {
         let container = &self.containers[position];
         let readiness = container.workers[ProbeKind::Readiness as usize];
@@ -227,7 +227,7 @@ impl Pod {
         self.abort_requests(position);
         self.emit(position, PodEventKind::Exited { code }, observe);
         self.update_ready(position, observe);
-        // What follows an init container waits for the list, too.
+        // Containers after an init container also wait for the list.
         *self.next_look(position) = if again || (is_init && code == 0 && !is_ending) {
             let relist = nanos(self.timing.relist);
             now + self.draw(relist)
@@ -252,7 +252,7 @@ impl Pod {
             .iter()
             .all(|container| container.role != ContainerRole::Main || container.phase == ContainerPhase::Done)
         {
-            // The Pod has run to its end: its sidecars are stopped.
+            // The Pod has completed: its sidecars are stopped.
             self.end(PodEnding::Completed, observe);
         }
     }

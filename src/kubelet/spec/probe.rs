@@ -9,19 +9,19 @@ const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
 /// The `User-Agent` of the kubelet.
 const USER_AGENT: &str = "kube-probe/1.36";
 
-/// Which of a container's probes.
+/// The kind of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProbeKind {
     /// Gates the other two.
     Startup,
     /// Restarts the container.
     Liveness,
-    /// Decides on traffic.
+    /// Controls traffic.
     Readiness,
 }
 
 impl ProbeKind {
-    /// How many kinds there are.
+    /// Number of kinds.
     pub const COUNT: usize = 3;
     /// All kinds, in the order of their index.
     pub const ALL: [Self; Self::COUNT] = [Self::Startup, Self::Liveness, Self::Readiness];
@@ -45,7 +45,7 @@ impl ProbeKind {
     }
 }
 
-/// What a request of a probe asks for.
+/// The endpoint that a probe requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeEndpoint {
     /// A path of a target.
@@ -66,7 +66,7 @@ impl ProbeEndpoint {
     }
 }
 
-/// How a probe is done. `server` is the position of the container that answers.
+/// The handler of a probe. `server` is the position of the container that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeHandler {
     /// `httpGet` to this program.
@@ -99,7 +99,7 @@ pub enum ProbeHandler {
         /// How it is made.
         transport: Transport,
     },
-    /// Somebody else's port or command, taken to be healthy.
+    /// A port or command of another program, assumed to be healthy.
     Healthy,
 }
 
@@ -116,7 +116,7 @@ impl ProbeHandler {
     }
 }
 
-/// Where the requests of a probe go, as the messages of its events name it.
+/// The address of a probe's requests, as in the messages of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeAddress {
     /// Whether the scheme is HTTPS.
@@ -216,7 +216,7 @@ impl RequestView for ProbeRequest<'_> {
     }
 }
 
-/// How an attempt is made.
+/// The transport of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
     /// `httpGet`.
@@ -245,11 +245,11 @@ impl Transport {
 /// A probe, with the fields and defaults of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSpec {
-    /// What an attempt does.
+    /// Its handler.
     pub handler: ProbeHandler,
-    /// How it is made, by the manifest.
+    /// Its transport in the manifest.
     pub transport: Transport,
-    /// Where it does it.
+    /// Its address.
     pub address: ProbeAddress,
     /// `httpHeaders`, their names in lower case.
     pub headers: Vec<(String, String)>,

@@ -18,19 +18,19 @@ use crate::listener::tunnel::ClientEnd;
 use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::Negotiated;
 
-/// Memory of a connection with an ordinary request under way beyond that of an idle one, in bytes: hyper with its
+/// Memory of an ordinary request in progress, in addition to that of an idle connection, in bytes: hyper with its
 /// buffers, the request, its answer, and the kernel's buffers.
 const REQUEST_MEMORY: usize = 26 << 10;
 
-/// Memory of the records of TLS while a request is under way, in bytes: one each way, encrypted and not.
+/// Memory of TLS records while a request is in progress, in bytes: one per direction, encrypted and in plain text.
 const RECORD_MEMORY: usize = 34 << 10;
 
-/// Memory of a connection that speaks HTTP/2, without its streams and beyond that of an idle one, in bytes: hyper with
+/// Memory of an HTTP/2 connection without its streams, in addition to that of an idle connection, in bytes: hyper with
 /// its tables and buffers, and the kernel's buffers.
 const HTTP2_MEMORY: usize = 64 << 10;
 
 impl Connection {
-    /// What is polled next where a client begins to speak.
+    /// The next driver, once the client sends.
     pub(super) fn begins(&mut self, event: DriverEvent) -> Result<Driver, ConnectionRefusal> {
         let is_http2 = match event {
             DriverEvent::Tls if self.service.tls.is_some() => return self.begin_handshake(),

@@ -1,4 +1,4 @@
-//! Clients that get none of what they have come for.
+//! Refusing clients.
 
 use std::io::{self, ErrorKind};
 
@@ -10,14 +10,14 @@ use crate::listener::perform::linger;
 use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::alert;
 
-/// The answer to a client for whose request no memory is left.
+/// The answer to a client if no memory is left for its request.
 const UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
 /// The same over HTTP/2: SETTINGS, in case none were sent, and GOAWAY with `ENHANCE_YOUR_CALM`.
 const ENHANCE_YOUR_CALM: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 
-/// The answer to a client that does not speak TLS where nothing else is spoken.
+/// The answer to a client without TLS on a listener that requires it.
 const PLAIN_REFUSED: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 49\r\n\r\nthis port speaks TLS alone; ask it with https://\n";
@@ -25,20 +25,20 @@ const PLAIN_REFUSED: &[u8] =
 /// The same over HTTP/2: SETTINGS, and GOAWAY with `INADEQUATE_SECURITY`.
 const INADEQUATE_SECURITY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c";
 
-/// Why a client gets none of what it has come for.
+/// Why a client is refused.
 pub(super) enum ConnectionRefusal {
     /// No memory is left for its request.
     Memory { is_http2: bool },
-    /// It does not speak TLS, and nothing else is spoken.
+    /// The listener requires TLS, and the client does not use it.
     Plain { is_http2: bool },
     /// Its handshake is not made.
     Handshake(AlertDescription),
-    /// Its handshake has failed. It has the alert that says why, if it is there.
+    /// Its handshake failed; an alert was sent.
     HandshakeFailed(io::Error),
 }
 
 impl Connection {
-    /// Says so to the client, and ends the connection.
+    /// Notifies the client and ends the connection.
     pub(super) async fn refuses(&self, refusal: ConnectionRefusal) -> Disposition {
         self.state.end_by_server();
         match refusal {
@@ -50,7 +50,7 @@ impl Connection {
             }
             ConnectionRefusal::Handshake(why) => {
                 self.service.metrics.tls().handshake(HandshakeResult::Refused);
-                // It may miss it; the connection ends in any case.
+                // The client may miss it; the connection ends in any case.
                 let _ = self.socket.tcp().try_write(&alert(why.into()));
                 self.socket.silence();
             }
@@ -61,7 +61,7 @@ impl Connection {
                 );
                 let result = if is_gone { HandshakeResult::Gone } else { HandshakeResult::Failed };
                 self.service.metrics.tls().handshake(result);
-                debug!(peer = %self.state.peer(), listener = %self.service.name, %error, "the TLS handshake has failed");
+                debug!(peer = %self.state.peer(), listener = %self.service.name, %error, "TLS handshake failed");
                 self.socket.silence();
             }
         }

@@ -1,4 +1,4 @@
-//! The handshake of TLS on a connection.
+//! The TLS handshake of a connection.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::Flaw;
 use crate::tls::session::alert;
 
-/// Memory of TLS on a connection for as long as that lasts, in bytes: keys, and the buffer of what is read.
+/// Memory of a TLS session, in bytes: keys and the read buffer.
 const TLS_MEMORY: usize = 8 << 10;
 
-/// Memory of a handshake under way beyond that, in bytes.
+/// Additional memory during the handshake, in bytes.
 const HANDSHAKE_MEMORY: usize = 16 << 10;
 
 impl Connection {
-    /// Whether its client speaks what is not allowed here without TLS.
+    /// Whether the client violates `TLS_ONLY`.
     pub(super) fn lacks_tls(&self) -> bool {
         self.service.tls.as_ref().is_some_and(|tls| tls.is_required) && !self.socket.is_tls()
     }
 
-    /// Expects the handshake that the client has begun, or performs the fault that a rule has for it.
+    /// Starts the handshake, or performs the fault of a rule.
     pub(super) fn begin_handshake(&mut self) -> Result<Driver, ConnectionRefusal> {
         let internal = || ConnectionRefusal::Handshake(AlertDescription::InternalError);
         let tls = &self.service.tls.as_ref().ok_or_else(internal)?.tls;
@@ -56,7 +56,7 @@ impl Connection {
         (*listener == ListenerId::Probe).then(|| engine.decide_handshake(self.state.peer().ip()))?
     }
 
-    /// Writes on the bare socket in place of a handshake.
+    /// Writes to the TCP socket instead of a handshake.
     fn replaces_handshake(&mut self, opening: Bytes, ending: ScriptEnding) -> Driver {
         self.service.metrics.tls().handshake(HandshakeResult::Fault);
         self.state.handshake_is_replaced();
@@ -64,10 +64,10 @@ impl Connection {
         self.taken_over(Driver::Handshake, Takeover { script, report: Box::new(|_| {}) })
     }
 
-    /// Expects a handshake with these settings.
+    /// Starts a handshake with these settings.
     fn begin_tls(&mut self, config: Arc<ServerConfig>) -> Result<Driver, ConnectionRefusal> {
         let budget = self.state.budget();
-        // The client may be the kubelet, which only its request shows.
+        // The client may be the kubelet; only its request shows that.
         let reserve = |bytes| {
             budget
                 .try_reserve(bytes, self.state.share())

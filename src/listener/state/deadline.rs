@@ -8,7 +8,7 @@ use super::{ClientPhase, ConnectionState};
 use crate::env::Limits;
 use crate::telemetry::metrics::Limit;
 
-/// Idle time of a connection that uses the memory reserved for the kubelet, which asks at once.
+/// Idle time of a connection that uses the memory reserved for the kubelet, which sends its request immediately.
 const KUBELET_IDLE: Duration = Duration::from_secs(1);
 
 impl ConnectionState {

@@ -33,7 +33,7 @@ impl ConnectionState {
         inner.phase = ClientPhase::Waiting;
         inner.asked = true;
         inner.client = Some(client);
-        inner.streams.get_or_insert_default().begin()
+        inner.streams.get_or_insert_default().begin(client)
     }
 
     pub(in crate::listener) fn stream_ends(&self, stream: &Arc<StreamState>) {

@@ -8,7 +8,7 @@ const BYTES_PER_VALUE: usize = 8;
 /// Memory for each byte of the allowed text: 8 MiB for a plan, several times that of a thousand long rules.
 const MEMORY_PER_BYTE: usize = 8;
 
-/// Counts values and their memory, up to what a text of the allowed length may hold.
+/// Counts values and their memory, up to a limit that depends on the allowed length of the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParseBudget {
     limit: usize,
@@ -24,12 +24,12 @@ impl ParseBudget {
     /// Memory of a value, without what it points to.
     const VALUE: usize = 48;
 
-    /// The budget of a text that may have `limit` bytes.
+    /// The budget of a text of at most `limit` bytes.
     pub(super) const fn new(limit: usize) -> Self {
         Self { limit, values: 0, bytes: 0 }
     }
 
-    /// Takes values and the bytes that they point to.
+    /// Spends values and the bytes that they point to.
     pub(super) fn spend(&mut self, values: usize, bytes: usize) -> Result<(), DocumentProblem> {
         self.values += values;
         self.bytes = self.bytes.saturating_add(bytes).saturating_add(values * Self::VALUE);

@@ -10,7 +10,7 @@ use super::error::{AmbiguousScalar, DocumentError, DocumentProblem, MAX_DEPTH};
 use super::scalar::{self, Dialect};
 use crate::plan::error::shown;
 
-/// How many ambiguous scalars a document reports.
+/// Limit of ambiguous scalars that are reported per document.
 const MAX_AMBIGUOUS: usize = 20;
 
 /// One document of a stream.
@@ -20,11 +20,11 @@ pub struct Document {
     pub line: usize,
     /// Its content; null where it is empty.
     pub value: Value,
-    /// Scalars of a plan that YAML 1.1 reads as something else, the first 20.
+    /// The first 20 scalars of a plan that YAML 1.1 reads differently.
     pub ambiguous: Vec<AmbiguousScalar>,
 }
 
-/// What a value costs when it is copied.
+/// The cost of copying a value.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     values: usize,
@@ -57,9 +57,9 @@ enum NodeContent {
 #[derive(Default)]
 struct Mapping {
     fields: Map<String, Value>,
-    /// The key whose value comes next.
+    /// The key of the next value.
     key: Option<Key>,
-    /// Keys that only a merge has set, which the mapping's own keys may set again.
+    /// Keys that were set only by a merge; the mapping's own keys may override them.
     merged: HashSet<String>,
 }
 
@@ -70,8 +70,8 @@ enum Key {
 }
 
 impl Mapping {
-    /// Merges a mapping, or a list of mappings of which the first wins. As in go-yaml, the keys merged last win over
-    /// what stands before the `<<`.
+    /// Merges a mapping, or a list of mappings of which the first wins. As in go-yaml, merged keys override
+    /// keys before the `<<`.
     fn merge(&mut self, value: Value) -> Result<(), DocumentProblem> {
         let sources = match value {
             Value::Object(fields) => vec![fields],
@@ -128,7 +128,7 @@ impl Builder {
         }
     }
 
-    /// Another parser begins at this line of the text.
+    /// Starts another chunk at this line of the text.
     pub(super) fn start_chunk(&mut self, line: usize) {
         self.first_line = line;
     }
@@ -165,7 +165,7 @@ impl Builder {
                 self.start(NodeContent::Mapping(Mapping::default()), anchor, tag.as_deref(), "map", mark)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(mark),
-            // Comments and the like carry no values.
+            // Other events, such as comments, have no values.
             _ => Ok(()),
         }
     }
@@ -242,7 +242,7 @@ impl Builder {
         self.complete(resolved.into_value(), anchor, cost, mark)
     }
 
-    /// Takes a key; `None` is a merge key.
+    /// Handles a key; `None` is a merge key.
     fn key(&mut self, name: Option<String>, mark: &Marker) -> Result<(), DocumentError> {
         self.allocate(ParseBudget::FIELD + name.as_ref().map_or(0, String::len), mark)?;
         let Some(Frame { content: NodeContent::Mapping(mapping), cost, .. }) = self.stack.last_mut() else {
@@ -278,7 +278,7 @@ impl Builder {
         self.complete(value, 0, cost, mark)
     }
 
-    /// Puts a complete value where it belongs.
+    /// Adds a complete value to its parent.
     fn complete(
         &mut self,
         value: Value,
@@ -307,7 +307,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps a copy for aliases, which costs as much as using it.
+    /// Keeps a copy for aliases; it costs as much as an alias.
     fn remember(
         &mut self,
         value: Value,

@@ -1,13 +1,13 @@
-//! What is wrong with a text.
+//! Errors in a text.
 
 use std::fmt;
 
 use granit_parser::Marker;
 
-/// How deep lists and mappings may be nested.
+/// Limit of the nesting of lists and mappings.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// A text that is not a document, and where.
+/// An error in a text, with its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DocumentError {
     /// The line, from 1 on; 0 for errors of the entire text.
@@ -27,7 +27,7 @@ impl fmt::Display for DocumentError {
     }
 }
 
-/// What is wrong with a text.
+/// The kind of an error in a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentProblem {
     /// More bytes than allowed.
@@ -38,21 +38,21 @@ pub enum DocumentProblem {
         /// The limit.
         limit: usize,
     },
-    /// A character that no document may have.
+    /// A character that is not allowed.
     #[error("the character {} is not allowed", .0.escape_unicode())]
     Character(char),
     /// Not YAML, in the words of its parser.
     #[error("is not YAML or JSON: {0}")]
     Syntax(String),
-    /// A template instead of its output.
+    /// An unrendered template.
     #[error(
-        "is a template that has not been rendered ({{{{ … }}}}); give the output of `helm template`, or of what renders it"
+        "is a template that has not been rendered ({{{{ … }}}}); pass the output of `helm template` or of the tool that renders it"
     )]
     Template,
     /// Not JSON, in the words of its parser.
     #[error("is not JSON: {0}")]
     Json(String),
-    /// A key that its mapping has already.
+    /// A duplicate key.
     #[error("the key \"{0}\" is given twice")]
     DuplicateKey(String),
     /// A key that is a list, a mapping, an alias or nothing.
@@ -65,7 +65,7 @@ pub enum DocumentProblem {
     #[error("a merge key (<<) needs a mapping or a list of mappings")]
     MergeValue,
     /// A number that JSON, and so the API server, does not have.
-    #[error("{0} is not a number that JSON can hold")]
+    #[error("{0} is a number that JSON cannot represent")]
     NotJson(String),
     /// A tag outside the core schema, or one that does not fit its value.
     #[error("the tag {0} is not supported here")]
@@ -73,24 +73,24 @@ pub enum DocumentProblem {
     /// Lists and mappings nested too deep.
     #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// More values than allowed, those of aliases counted each time.
-    #[error("holds more than {0} values, those of aliases counted each time")]
+    /// More values than allowed, counting the values of each alias.
+    #[error("contains more than {0} values, counting the values of each alias")]
     TooManyValues(usize),
-    /// More memory than allowed, that of aliases counted each time.
-    #[error("holds more than fits into {0} bytes, values of aliases counted each time")]
+    /// More memory than allowed, counting the values of each alias.
+    #[error("needs more than {0} bytes, counting the values of each alias")]
     TooMuchMemory(usize),
     /// An alias inside the value that it refers to.
-    #[error("an alias stands inside the value that it refers to")]
+    #[error("an alias is inside the value that it refers to")]
     RecursiveAlias,
-    /// Another number of documents than one.
+    /// No document, or more than one.
     #[error("{}", count(*.0))]
     Count(usize),
 }
 
 fn count(documents: usize) -> String {
     match documents {
-        0 => "holds nothing".to_owned(),
-        count => format!("holds {count} documents instead of one"),
+        0 => "is empty".to_owned(),
+        count => format!("contains {count} documents instead of one"),
     }
 }
 
@@ -103,7 +103,7 @@ impl DocumentError {
         Self { line: mark.line(), column: mark.col() + 1, problem }
     }
 
-    /// Says so where the error comes from a template that was not rendered.
+    /// Replaces the error if its cause is an unrendered template.
     pub(super) fn or_template(mut self, text: &str) -> Self {
         let is_suspect = matches!(
             self.problem,
@@ -112,7 +112,7 @@ impl DocumentError {
                 | DocumentProblem::DuplicateKey(_)
                 | DocumentProblem::Tag(_)
         );
-        // The parser may notice an action only at the line after it.
+        // The parser may notice a template action only on the following line.
         let near = text.lines().enumerate().skip(self.line.saturating_sub(2)).take(2);
         if is_suspect && let Some((number, line)) = { near }.find(|(_, line)| line.contains("{{")) {
             self.line = number + 1;
@@ -130,7 +130,7 @@ pub struct AmbiguousScalar {
     pub line: usize,
     /// Its column, from 1 on.
     pub column: usize,
-    /// The scalar as it is written, shortened.
+    /// The scalar as written, shortened.
     pub text: String,
     /// Its value in YAML 1.1, as JSON.
     pub elsewhere: String,

@@ -1,6 +1,6 @@
-//! Strict JSON to values, for bodies of requests.
+//! Reads strict JSON, for request bodies.
 //!
-//! A key that its mapping has already is refused, and what is built is bounded as it is for YAML.
+//! Duplicate keys are errors, and memory is limited as for YAML.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,11 +12,11 @@ use super::budget::ParseBudget;
 use super::error::{DocumentError, DocumentProblem, MAX_DEPTH};
 use crate::plan::error::shown;
 
-/// The JSON value in `bytes`, of which there may be `limit`.
+/// The JSON value in `bytes`, at most `limit` of them.
 ///
 /// # Errors
 ///
-/// It is not JSON, has a key twice, or holds too much; with line and column.
+/// It is not JSON, has a duplicate key, or is too large; with line and column.
 pub fn parse_json(bytes: &[u8], limit: usize) -> Result<Value, DocumentError> {
     if bytes.len() > limit {
         return Err(DocumentError::whole(DocumentProblem::TooLong { length: bytes.len(), limit }));
@@ -28,7 +28,7 @@ pub fn parse_json(bytes: &[u8], limit: usize) -> Result<Value, DocumentError> {
         Ok(value)
     });
     read.map_err(|error| {
-        // serde_json would put our own words into its message, and the position behind them.
+        // serde_json embeds our message in its own, followed by the position.
         let problem = state.problem.take().unwrap_or_else(|| {
             let text = error.to_string();
             let info = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
@@ -62,7 +62,7 @@ impl Building {
 struct ValueSeed<'a>(&'a Building, usize);
 
 impl ValueSeed<'_> {
-    /// For the values of a list or a mapping.
+    /// The seed for the values inside a list or a mapping.
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.1 >= MAX_DEPTH {
             Err(self.0.fail(DocumentProblem::TooDeep))
@@ -177,6 +177,6 @@ mod tests {
     #[test]
     fn many_small_mappings_are_too_much() {
         let text = format!("[{}{{}}]", "{\"a\":0},".repeat(100_000));
-        assert!(error(&text).contains("holds more than"), "{}", error(&text));
+        assert!(error(&text).contains("needs more than"), "{}", error(&text));
     }
 }

@@ -1,4 +1,4 @@
-//! What scalars mean, in plans by YAML 1.2's core schema and in manifests by go-yaml v2's reading of YAML 1.1.
+//! Resolution of scalars: YAML 1.2's core schema for plans, YAML 1.1 as in go-yaml v2 for manifests.
 
 use granit_parser::{ScalarStyle, Tag};
 use serde_json::{Number, Value};
@@ -9,16 +9,16 @@ use crate::plan::error::shown;
 /// The largest magnitude of a float that Go's JSON writes without an exponent.
 const MAX_WITHOUT_EXPONENT: f64 = 1e21;
 
-/// Whose rules decide what a plain scalar means.
+/// The rules for plain scalars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// The core schema of YAML 1.2: `yes` is text, `010` is ten.
     Plan,
-    /// What `kubectl` reads: `yes` is true, `010` is eight.
+    /// As `kubectl` reads it: `yes` is true, `010` is eight.
     Manifest,
 }
 
-/// What a scalar means.
+/// The meaning of a scalar.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Resolved {
     Null,
@@ -26,7 +26,7 @@ pub(super) enum Resolved {
     Integer(Number),
     Float(f64),
     Text(String),
-    /// A number that JSON cannot hold, such as `.inf`.
+    /// A number that JSON cannot represent, such as `.inf`.
     NotJson,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn resolve(
     };
     match resolved {
         Resolved::NotJson => Err(DocumentProblem::NotJson(shown(text))),
-        // Go writes a float without a fraction as an integer, which fields of integers accept.
+        // Go writes a float without a fraction as an integer, which integer fields accept.
         Resolved::Float(number)
             if dialect == Dialect::Manifest
                 && number.fract() == 0.0
@@ -82,8 +82,8 @@ pub(super) fn resolve(
     }
 }
 
-/// A mapping's key as text; `None` for a merge key. In manifests, plain keys become text from what they mean: `yes`
-/// is `true`.
+/// A mapping's key as text; `None` for a merge key. In manifests, plain keys are resolved first: `yes` becomes
+/// `true`.
 pub(super) fn key(
     text: &str,
     style: ScalarStyle,
@@ -108,11 +108,11 @@ pub(super) fn key(
     }
 }
 
-/// What a plain scalar of a plan means to a reader of YAML 1.1, if that is something else.
+/// The meaning of a plain scalar of a plan in YAML 1.1, if it differs.
 pub(super) fn other_meaning(text: &str, here: &Resolved) -> Option<String> {
     let elsewhere = manifest(text);
     match (&elsewhere, here) {
-        // The same number, whichever way it is held.
+        // The same number in another representation.
         (Resolved::Float(a), Resolved::Float(b)) if (a - b).abs() < f64::EPSILON => None,
         (Resolved::Float(a), Resolved::Integer(b)) if b.as_f64() == Some(*a) => None,
         (Resolved::NotJson, _) => None,
@@ -127,7 +127,7 @@ fn plan(text: &str) -> Resolved {
         "" | "~" | "null" | "Null" | "NULL" => Resolved::Null,
         "true" | "True" | "TRUE" => Resolved::Bool(true),
         "false" | "False" | "FALSE" => Resolved::Bool(false),
-        // What JSON cannot hold, such as `.inf`, stays text.
+        // Numbers that JSON cannot represent, such as `.inf`, remain text.
         _ => plan_number(text).unwrap_or_else(|| Resolved::Text(text.to_owned())),
     }
 }
@@ -148,7 +148,7 @@ fn plan_number(text: &str) -> Option<Resolved> {
     float(text)
 }
 
-/// As go-yaml v2 resolves plain scalars. It has no numbers to base 60, and keeps dates as text.
+/// As go-yaml v2 resolves plain scalars. It has no base-60 numbers, and dates remain text.
 fn manifest(text: &str) -> Resolved {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Resolved::Null,
@@ -193,7 +193,7 @@ fn go_integer(text: &str) -> Option<Resolved> {
     }
 }
 
-/// A decimal float: Rust's own parser takes `inf` and `nan` too.
+/// A decimal float. Rust's own parser also accepts `inf` and `nan`.
 fn float(text: &str) -> Option<Resolved> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mantissa = unsigned.split(['e', 'E']).next().unwrap_or_default();
@@ -205,7 +205,7 @@ fn float(text: &str) -> Option<Resolved> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).map(Resolved::Float)
 }
 
-/// Digits to a base. Integers keep all their digits: a seed has 64 bits.
+/// Digits in a base. Integers are exact: a seed has 64 bits.
 fn radix(digits: &str, radix: u32, negative: bool) -> Option<Resolved> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return None;

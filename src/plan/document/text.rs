@@ -1,4 +1,4 @@
-//! What happens to a text before it is parsed.
+//! Preprocessing of texts.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::error::{DocumentError, DocumentProblem};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A part of a text that is parsed by itself.
+/// A part of a text that is parsed separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunk<'a> {
     /// The line at which it starts, from 1 on.
@@ -29,7 +29,7 @@ impl Chunk<'_> {
     }
 }
 
-/// Removes the byte order marks that begin a document: such files are often joined with others.
+/// Removes byte order marks at the start of documents: files with them are often concatenated.
 pub(super) fn without_byte_order_marks(text: &str) -> Cow<'_, str> {
     if !text.contains(BYTE_ORDER_MARK) {
         return Cow::Borrowed(text);
@@ -55,7 +55,7 @@ pub(super) fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// Refuses characters that no document may have. The parser takes some of them for content or for the end.
+/// Rejects characters that are not allowed in documents. The parser would treat some of them as content or as the end.
 pub(super) fn check_characters(text: &str) -> Result<(), DocumentError> {
     let (mut line, mut column) = (1, 1);
     for c in text.chars() {
@@ -105,8 +105,8 @@ fn starts_object(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-/// The length of the JSON value at the start of a text. A text that is not JSON is left whole to the YAML parser, which
-/// says what is wrong with it.
+/// The length of the JSON value at the start of a text. A text that is not JSON is passed to the YAML parser as
+/// a whole, which reports the error.
 fn end_of_value(text: &str) -> usize {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = values.next() { values.byte_offset() } else { text.len() }

@@ -1,4 +1,4 @@
-//! What is wrong with a value.
+//! Reasons of errors.
 
 use thiserror::Error;
 
@@ -9,19 +9,19 @@ use crate::fault::{
 use crate::plan::document::DocumentError;
 use crate::units::UnitError;
 
-/// What is wrong with a value. The text says what would be right.
+/// Why a value is invalid. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Reason {
     /// Not a quantity.
     #[error(transparent)]
     Unit(#[from] UnitError),
-    /// Conditions that do not go together.
+    /// Incompatible conditions.
     #[error("{0}")]
     Trigger(#[from] TriggerError),
-    /// A delay that is not possible.
+    /// An invalid delay.
     #[error("{0}")]
     Delay(#[from] DelayError),
-    /// A match that is not possible.
+    /// An invalid match.
     #[error("{0}")]
     Match(#[from] MatchError),
     /// Inconsistent parts of a rule.
@@ -36,7 +36,7 @@ pub enum Reason {
     /// A value of another type.
     #[error("is not {0}")]
     Expected(&'static str),
-    /// No mapping where one is expected; with the fields that it may have.
+    /// Not a mapping; with the allowed fields.
     #[error("is not a mapping with {}", .0.join(", "))]
     ExpectedMapping(Vec<&'static str>),
     /// Not a whole number, or one outside its range.
@@ -53,12 +53,12 @@ pub enum Reason {
     /// Neither a size nor a percentage.
     #[error("is not a size such as 200MiB, or a share of the container's memory limit such as 80%")]
     SizeOrPercent,
-    /// None of the words that are possible.
+    /// Not one of the allowed words.
     #[error("is not one of {}{}", .of.join(", "), meant(*.nearest))]
     Choice {
         /// The words.
         of: Vec<&'static str>,
-        /// The word that was probably meant.
+        /// The most similar word.
         nearest: Option<&'static str>,
     },
     /// A mode that the target does not have.
@@ -69,30 +69,32 @@ pub enum Reason {
         /// Its modes.
         modes: Vec<&'static str>,
     },
-    /// A partition of several proxies.
+    /// A partition of more than one proxy.
     #[error("a partition acts on one proxy; write a rule for each")]
     PartitionOfProxies,
-    /// The listener beside other targets.
-    #[error("listener cannot stand beside other targets: a cut takes them all; write a rule for each")]
+    /// The listener together with other targets.
+    #[error(
+        "listener cannot be combined with other targets: a cut affects all of them; write a rule for each"
+    )]
     ListenerWithOthers,
-    /// The process beside other targets.
-    #[error("process cannot stand beside other targets: its modes are its own; write a rule for each")]
+    /// The process together with other targets.
+    #[error("process cannot be combined with other targets: it has its own modes; write a rule for each")]
     ProcessWithOthers,
     /// A field that does not exist.
     #[error("unknown field \"{}\"{}", shown(.field), meant(*.nearest))]
     UnknownField {
         /// The field.
         field: String,
-        /// The field that was probably meant.
+        /// The most similar field.
         nearest: Option<&'static str>,
     },
-    /// A required field that is not there.
+    /// A missing field.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A variable or field without which this one has no meaning.
+    /// A missing variable or field that this one requires.
     #[error("needs {0}")]
     Needs(String),
-    /// A variable or field that this one does not go with.
+    /// A variable or field that cannot be combined with this one.
     #[error("does not go with {0}")]
     NotWith(String),
     /// A length that is not below a period.
@@ -103,11 +105,11 @@ pub enum Reason {
         /// The period.
         value: String,
     },
-    /// Another name for a variable that is set as well.
-    #[error("is another name for {0}, which is set, too; keep one")]
+    /// A synonym of a variable that is also set.
+    #[error("is another name for {0}, which is also set; keep one")]
     SameAs(String),
     /// Two rules with the same name.
-    #[error("the name {name} is taken by {by}; each rule needs a name of its own")]
+    #[error("the name {name} is already used by {by}; each rule needs its own name")]
     NameTaken {
         /// The name.
         name: RuleName,
@@ -115,7 +117,7 @@ pub enum Reason {
         by: String,
     },
     /// A reserved name.
-    #[error("is the name of the faults that requests ask for; take another")]
+    #[error("is reserved for requested faults; use another name")]
     ReservedName,
     /// A name that differs from the one in the path of the request.
     #[error("is not {0}, the name in the path; omit it")]
@@ -136,10 +138,10 @@ pub enum Reason {
     },
     /// A field that only files and annotations may have.
     #[error(
-        "belongs in a file or an annotation alone; a running service is stopped by POST /v1/stop or fault stop"
+        "is allowed only in a file or an annotation; to stop a running service, use POST /v1/stop or fault stop"
     )]
     StopNotHere,
-    /// A file that cannot be used: why, and what to do.
+    /// An unusable file: why, and what to do.
     #[error("{0}")]
     File(String),
     /// Neither rules nor a seed.
@@ -153,17 +155,17 @@ pub enum Reason {
         "is not a path such as /x, or /x/* for all below it: it begins with /, of printable ASCII without ?, #, {{ and }}"
     )]
     Path,
-    /// A list of hosts that is none.
+    /// Not a list of hosts.
     #[error("is not a list of host names and addresses such as web, *.shop.svc, 10.0.0.1")]
     HostNames,
     /// A name that no certificate could have.
     #[error("is not the name or the address of a host that a certificate could be for")]
     ServerName,
-    /// A path that no target may have.
+    /// A reserved path.
     #[error("is reserved: / and /metrics are never faulted")]
     ReservedPath,
     /// A path of another target.
-    #[error("belongs to {0} already")]
+    #[error("already belongs to {0}")]
     PathTaken(&'static str),
     /// Not an IP address.
     #[error("is not an IP address such as 127.0.0.1 or ::1")]
@@ -171,8 +173,8 @@ pub enum Reason {
     /// Not an address with a port.
     #[error("is not an address with a port, such as 0.0.0.0:8081, [::1]:8081 or :8081")]
     SocketAddress,
-    /// A port that another listener has.
-    #[error("is the port of {0}, too; each listener needs its own")]
+    /// The port of another listener.
+    #[error("is also the port of {0}; each listener needs its own")]
     PortTaken(String),
     /// Not the address of an upstream.
     #[error(transparent)]
@@ -190,9 +192,7 @@ pub enum Reason {
     #[error("{0}")]
     Proxy(String),
     /// A proxy of another protocol on the same port.
-    #[error(
-        "speaks another protocol than the proxy that is there; remove that one first, or listen on another port"
-    )]
+    #[error("has another protocol than the proxy on this port; remove that proxy first, or use another port")]
     ProtocolChange,
     /// Not an address for toxiproxy's API.
     #[error("is not an address to listen on, such as 8474 (loopback alone) or 0.0.0.0:8474")]
@@ -201,20 +201,20 @@ pub enum Reason {
     #[error("has no effect without TOXIPROXY_ADDRESS")]
     NoToxiproxy,
     /// Not an address to listen on.
-    #[error("is not an address to listen on, such as :18090 (loopback alone) or 0.0.0.0:18090")]
+    #[error("is not an address to listen on, such as :18090 (only loopback) or 0.0.0.0:18090")]
     ListenAddress,
     /// Two proxies with the same name.
-    #[error("the name {0} is taken by another proxy; each needs a name of its own")]
+    #[error("the name {0} is already used by another proxy; each proxy needs its own name")]
     ProxyTaken(ProxyName),
-    /// A target that no source knows.
+    /// An unknown target.
     #[error("is not one of {}{}", .known.join(", "), meant(.nearest.as_deref()))]
     UnknownTarget {
-        /// The targets that there are.
+        /// The known targets.
         known: Vec<String>,
-        /// The target that was probably meant.
+        /// The most similar target.
         nearest: Option<String>,
     },
-    /// A proxy that rules act on.
+    /// A proxy that is the target of rules.
     #[error("proxy {name} is the target of {rules}; remove the rules first")]
     ProxyInUse {
         /// Its name.
@@ -223,7 +223,7 @@ pub enum Reason {
         rules: String,
     },
     /// Not a network.
-    #[error("is not a network such as 10.0.0.0/8, an address, or either with ! before it to spare it")]
+    #[error("is not a network such as 10.0.0.0/8 or an address, optionally preceded by ! to exclude it")]
     Network,
     /// A warning that `STRICT=true` makes an error.
     #[error("{0} (an error, since STRICT=true)")]

@@ -28,7 +28,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "mode: hang, from: 10.0.0.0/8",
             r#"from="10.0.0.0/8": does not go with requests; it is for target listener, and for refuse, drop and reset of a proxy"#,
         ),
-        ("status: 503, delay: 5ms", r#"status="503": needs a `mode` that takes it"#),
+        ("status: 503, delay: 5ms", r#"status="503": needs a `mode` that has this field"#),
         (
             "mode: drop",
             r#"mode="drop": is not a mode of requests (only target listener has it), which has {modes}"#,
@@ -90,7 +90,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ("match: {paths: /x}, mode: hang", r#"match: unknown field "paths"; did you mean "path"?"#),
         (
             "match: {path: x}, mode: hang",
-            r#"match.path="x": is not a path such as /orders or, for everything below, /orders/*, in printable ASCII without ?, # and spaces"#,
+            r#"match.path="x": is not a path such as /orders, or /orders/* for everything below it, in printable ASCII without ?, # and spaces"#,
         ),
         ("match: {path: [/x]}, mode: hang", "match.path: is not text"),
         ("match: {method: [GET, G T]}, mode: hang", r#"match.method="G T": is not a method such as GET"#),
@@ -101,10 +101,13 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ("match: {headers: [a]}, mode: hang", "match.headers: is not a mapping from names to values"),
         (
             "match: {headers: {a b: 1}}, mode: hang",
-            r#"match.headers.a b="1": is not the name of a header, such as X-Tenant"#,
+            r#"match.headers.a b="1": is not a header name such as X-Tenant"#,
         ),
         ("match: {headers: {A: b, a: c}}, mode: hang", r#"match.headers.a="c": a is given twice"#),
-        ("match: {query: {a: [1]}}, mode: hang", "match.query.a: is not text; * asks that it be there"),
+        (
+            "match: {query: {a: [1]}}, mode: hang",
+            "match.query.a: is not text; * requires only that it is present",
+        ),
         (
             "mode: redirect, location: \"a b\"",
             r#"location: the location "a b" is not a URL of printable ASCII characters"#,
@@ -127,7 +130,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
     // Both ways a rule can do nothing.
     assert_eq!(
         errors("faults: [{name: a, target: []}]"),
-        ["faults[0] (a): target: `target` names nothing; name at least one"]
+        ["faults[0] (a): target: `target` is empty; name at least one"]
     );
     assert_eq!(
         errors("faults: [{name: a, target: liveness}]"),
@@ -161,7 +164,7 @@ fn fields_of_modes_and_answers_are_refused_with_what_would_be_right() {
             r#"grpc_status="UNAVAILABEL": is not one of OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED; did you mean "UNAVAILABLE"?"#,
         ),
         ("mode: hang, headers: {a: b}", "headers: does not go with mode hang"),
-        ("delay: 5ms, forward: true", r#"forward="true": needs a `mode` that takes it"#),
+        ("delay: 5ms, forward: true", r#"forward="true": needs a `mode` that has this field"#),
         ("mode: truncate, forward: true", r#"forward="true": does not go with mode truncate"#),
         ("mode: close, forward: 1", r#"forward="1": is not true or false"#),
         ("mode: status, body_text: 5", r#"body_text="5": is not text; quote it"#),
@@ -196,7 +199,7 @@ fn all_rules_are_reported_at_once_and_a_name_taken_twice_names_both_positions() 
             r#"faults[2] (a): target="liv_ness": is not one of liveness, readiness, startup, dependency, traffic, listener, process; did you mean "liveness"?"#,
             r#"faults[3]="5": is not a mapping with name, disabled, target, match, client, from, pods, when, start, until, stagger, rate, burst, ramp, delay, mode, status, location, body, drip, speed, share, grpc_status, grpc_message, alert, headers, body_text, forward, connection, stream, after, close_after, piece, piece_jitter, pause, code, size, cores, path, allow_node_pressure"#,
             r#"faults[4] (A_b): name: the name "A_b" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"#,
-            "faults[2] (a): the name a is taken by faults[0]; each rule needs a name of its own",
+            "faults[2] (a): the name a is already used by faults[0]; each rule needs its own name",
         ]
     );
 }

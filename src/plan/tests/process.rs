@@ -63,7 +63,7 @@ fn wrong_process_faults_say_what_would_be_right() {
             "mode: memory, size: 201%",
             r#"size="201%": a size of 201% is not above 0% and at most 200% of the container's memory limit"#,
         ),
-        ("mode: memory, size: 0", "size: a size of 0 does nothing"),
+        ("mode: memory, size: 0", "size: a size of 0 has no effect"),
         ("mode: cpu", "`cores` is missing"),
         ("mode: cpu, cores: x", r#"cores="x": is not a number of cores such as 0.5 or 500m"#),
         ("mode: cpu, cores: 0", "cores: 0 is not a number of cores from 0.01 to 1024, such as 0.5"),
@@ -108,7 +108,7 @@ fn wrong_process_faults_say_what_would_be_right() {
     assert_eq!(
         errors("faults: [{name: a, target: [process, liveness], mode: exit}]"),
         [
-            "faults[0] (a): target: process cannot stand beside other targets: its modes are its own; write a rule for each"
+            "faults[0] (a): target: process cannot be combined with other targets: it has its own modes; write a rule for each"
         ]
     );
     assert_eq!(

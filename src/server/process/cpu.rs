@@ -1,4 +1,4 @@
-//! CPU time that rules burn.
+//! CPU time used by rules.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::error;
 
-/// How long a thread burns before it looks at the clocks.
+/// Busy time between two readings of the clocks.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// The longest sleep, so that a thread notices soon that it is to end.
+/// Maximum sleep, so that a thread soon notices that it must end.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
-/// By how much a thread makes up for time that others had, at most.
+/// Limit of the CPU time that a thread catches up after others used the core.
 const MOST_LAG: Duration = Duration::from_millis(500);
 
-/// A thread needs little more than its frames.
+/// Stack size; a thread needs little more than its frames.
 const STACK: usize = 32 << 10;
 
-/// Threads that burn CPU time.
+/// Threads that use CPU time.
 #[derive(Debug, Default)]
 pub(super) struct Cpu {
     cores: f64,
-    /// Set, it ends the threads.
+    /// When set, the threads end.
     ends: Option<Arc<AtomicBool>>,
 }
 
 impl Cpu {
-    /// Burns so many cores' worth from now on; gives how many it burns.
+    /// Sets the CPU time to use, in cores. Returns the cores in use.
     pub(super) fn set(&mut self, cores: f64) -> f64 {
         if (cores - self.cores).abs() < f64::EPSILON {
             return self.cores;
@@ -44,7 +44,7 @@ impl Cpu {
                 let thread = thread::Builder::new().name("cpu".to_owned()).stack_size(STACK);
                 match thread.spawn(move || burn(share, &ends)) {
                     Ok(_) => self.cores += share,
-                    Err(error) => error!(%error, "no thread to burn CPU time with"),
+                    Err(error) => error!(%error, "cannot start a thread that uses CPU time"),
                 }
             }
             self.ends = Some(ends);
@@ -66,7 +66,7 @@ impl Drop for Cpu {
     }
 }
 
-/// Burns a share of one core, 0 to 1, by this thread's own account.
+/// Uses a share of one core, 0 to 1, measured by this thread's CPU clock.
 fn burn(share: f64, ends: &AtomicBool) {
     let mut balance = Balance::new(share, thread_time());
     let began = Instant::now();
@@ -78,10 +78,10 @@ fn burn(share: f64, ends: &AtomicBool) {
     }
 }
 
-/// What is due of CPU time, and what was used.
+/// Planned and used CPU time.
 struct Balance {
     share: f64,
-    /// CPU time at the beginning, and what was forgiven since.
+    /// CPU time at the start, plus waived time since.
     before: Duration,
     forgiven: Duration,
 }
@@ -91,7 +91,7 @@ impl Balance {
         Self { share, before, forgiven: Duration::ZERO }
     }
 
-    /// How long to rest at `elapsed` since the beginning, with so much CPU time used; `None`: there is time to be burnt.
+    /// How long to sleep at `elapsed` since the start, given the CPU time used; `None`: continue to use CPU time.
     fn pause(&mut self, elapsed: Duration, used: Duration) -> Option<Duration> {
         let due = elapsed.mul_f64(self.share).saturating_sub(self.forgiven);
         let used = used.saturating_sub(self.before);

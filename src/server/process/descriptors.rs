@@ -1,4 +1,4 @@
-//! File descriptors that rules hold.
+//! File descriptors held by rules.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -8,8 +8,7 @@ use tracing::error;
 
 use crate::telemetry::metrics::spare_files;
 
-/// How many are held at most, each of which costs the kernel a few bytes. Where there are more, the listener still accepts
-/// nothing.
+/// Limit of held descriptors: each costs the kernel a few bytes. Beyond it, the listener still accepts no connection.
 const MOST: usize = 1 << 16;
 
 /// File descriptors that are held open.
@@ -17,21 +16,21 @@ const MOST: usize = 1 << 16;
 pub(super) struct Descriptors(Vec<OwnedFd>);
 
 impl Descriptors {
-    /// Takes all but `reserved`, or gives them back.
+    /// Takes all except `reserved`, or releases them.
     pub(super) fn set(&mut self, are_held: bool, reserved: usize) {
         if !are_held {
             self.0 = Vec::new();
         } else if self.0.is_empty() {
-            // The root is there in every container.
+            // The root directory exists in every container.
             let first =
-                File::open("/").map_err(|error| error!(%error, "no file descriptor to take others by"));
+                File::open("/").map_err(|error| error!(%error, "cannot open a file descriptor to duplicate"));
             let Ok(first) = first else { return };
             let wanted = spare_files().unwrap_or(0).saturating_sub(reserved).min(MOST);
             self.0 = (0..wanted).map_while(|_| dup(&first).ok()).collect();
         }
     }
 
-    /// How many are held.
+    /// Number of held descriptors.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

@@ -1,7 +1,7 @@
-//! Volumes that rules fill.
+//! Filling volumes.
 //!
-//! Each has its own file. While a process holds it, a lock keeps others from removing it; what a killed
-//! process left, the next start removes.
+//! One file per volume. A lock prevents other processes from removing it; the next start removes files of killed
+//! processes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -22,13 +22,13 @@ use crate::telemetry::metrics::Metrics;
 /// The name of the file.
 const NAME: &str = ".kube-probesim-fill";
 
-/// How much is written between two looks at what is free, in bytes.
+/// Bytes written between two checks of the free space.
 const STEP: u64 = 16 << 20;
 
 /// The share of the volume's file system that stays free.
 const LEAST_FREE: f64 = 0.2;
 
-/// How long it takes to look again at a volume that is full.
+/// Interval between checks of a full volume.
 const REST: Duration = Duration::from_millis(500);
 
 const STACK: usize = 64 << 10;
@@ -36,7 +36,7 @@ const STACK: usize = 64 << 10;
 /// Bytes by mount point.
 pub(super) type DiskDemand = BTreeMap<PathBuf, u64>;
 
-/// Files that a thread of its own writes and removes.
+/// Files on volumes, written and removed by a dedicated thread.
 #[derive(Debug)]
 pub(super) struct Disk {
     shared: Arc<DiskShared>,
@@ -56,7 +56,7 @@ impl Disk {
         Self { shared: Arc::new(shared), thread: None }
     }
 
-    /// Asks for so many bytes in each volume.
+    /// Sets the number of bytes for each volume.
     pub(super) fn set(&mut self, demand: DiskDemand) {
         let is_empty = demand.is_empty();
         *self.shared.lock() = demand;
@@ -66,7 +66,7 @@ impl Disk {
             let thread = thread::Builder::new().name("disk".to_owned()).stack_size(STACK);
             self.thread = thread
                 .spawn(move || shared.follow())
-                .inspect_err(|error| error!(%error, "no thread to fill a volume with"))
+                .inspect_err(|error| error!(%error, "cannot start the thread that fills volumes"))
                 .ok();
         }
     }
@@ -77,32 +77,34 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.set(DiskDemand::new());
         if let Some(thread) = self.thread.take() {
-            // After a panic there is nothing left to do.
+            // After a panic of the thread, nothing is left to do.
             let _ = thread.join();
         }
     }
 }
 
-/// Removes what killed processes have left in volumes.
+/// Removes files of killed processes from volumes.
 pub(super) fn clean_up(state: Option<PathBuf>) {
     let clean = move || {
         for point in volume::all(state.as_deref()) {
             match remove_left(&point) {
                 Ok(Some(bytes)) => {
-                    info!(path = %point.display(), bytes, "removed what an earlier process filled");
+                    info!(path = %point.display(), bytes, "removed the file of an earlier process");
                 }
                 Ok(None) => {}
-                Err(error) => warn!(path = %point.display(), %error, "what an earlier process filled stays"),
+                Err(error) => {
+                    warn!(path = %point.display(), %error, "the file of an earlier process cannot be removed");
+                }
             }
         }
     };
     let thread = thread::Builder::new().name("disk".to_owned()).stack_size(STACK);
     if let Err(error) = thread.spawn(clean) {
-        error!(%error, "no thread to look for what earlier processes filled");
+        error!(%error, "cannot start the thread that removes files of earlier processes");
     }
 }
 
-/// Removes the file, unless another process holds it; gives its size if there was one.
+/// Removes the file, unless another process holds it. Returns its size if there was one.
 fn remove_left(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join(NAME);
     let file =
@@ -122,7 +124,7 @@ fn remove_left(directory: &Path) -> io::Result<Option<u64>> {
 }
 
 impl DiskShared {
-    /// Fills what is asked for, until that is nothing.
+    /// Fills volumes until the demand is zero.
     fn follow(&self) {
         let mut fills: BTreeMap<PathBuf, Fill> = BTreeMap::new();
         loop {
@@ -161,7 +163,7 @@ enum FillProgress {
     /// The file has its size.
     Done,
     Grown,
-    /// It cannot grow now.
+    /// It cannot grow at the moment.
     Stuck,
 }
 
@@ -173,7 +175,7 @@ struct Fill {
     bytes: u64,
     /// The share of the file system that stays free.
     least_free: f64,
-    /// What kept it from growing last, which is reported once.
+    /// The last reported obstacle; each is reported once.
     trouble: Option<String>,
 }
 
@@ -192,20 +194,20 @@ impl Fill {
                 self.trouble = None;
                 FillProgress::Grown
             }
-            Ok(None) => self.stuck("a fifth of the volume's file system is to stay free".to_owned()),
+            Ok(None) => self.stuck("a fifth of the volume must stay free".to_owned()),
             Err(error) => self.stuck(error.to_string()),
         }
     }
 
     fn stuck(&mut self, trouble: String) -> FillProgress {
         if self.trouble.as_ref() != Some(&trouble) {
-            warn!(path = %self.path.display(), bytes = self.bytes, "does not grow: {trouble}");
+            warn!(path = %self.path.display(), bytes = self.bytes, "the file does not grow: {trouble}");
             self.trouble = Some(trouble);
         }
         FillProgress::Stuck
     }
 
-    /// Adds some bytes; `None` where too little would stay free.
+    /// Adds some bytes; `None` if too little would stay free.
     fn step(&mut self, size: u64) -> io::Result<Option<u64>> {
         let file = match &self.file {
             Some(file) => file,
@@ -234,7 +236,7 @@ impl Drop for Fill {
     }
 }
 
-/// A new file that is locked; one that a killed process left is removed first.
+/// A new, locked file. Removes that of a killed process first.
 fn create(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         remove_left(directory)?;
@@ -257,7 +259,7 @@ fn leaves_enough(path: &Path, step: u64, least_free: f64) -> io::Result<bool> {
     Ok(free >= (volume.f_blocks * volume.f_frsize) as f64 * least_free)
 }
 
-/// Writes where the file system cannot reserve.
+/// Fallback if the file system cannot preallocate: writes.
 fn write(file: &File, from: u64, bytes: u64) -> io::Result<()> {
     let block = vec![0xA5; 64 << 10];
     let mut written = 0;

@@ -1,4 +1,4 @@
-//! Memory that rules hold.
+//! Memory held by rules.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -7,16 +7,16 @@ use tracing::error;
 
 use crate::telemetry::metrics::Metrics;
 
-/// How much is written between two looks at what is due, in bytes: milliseconds of work.
+/// Bytes written between two checks of the demand: milliseconds of work.
 const STEP: usize = 4 << 20;
 
-/// What every byte is set to. Memory of zeros might not be there, or be shared.
+/// The value of every byte. Zeroed memory might not be backed, or be shared.
 const PATTERN: u8 = 0xA5;
 
-/// Enough to fill memory that is on the heap.
+/// Stack size; the memory itself is on the heap.
 const STACK: usize = 64 << 10;
 
-/// Memory that a thread of its own fills and frees, so that everything else goes on.
+/// Memory that a dedicated thread fills and frees, so that nothing else is blocked.
 #[derive(Debug)]
 pub(super) struct Memory(Arc<MemoryShared>);
 
@@ -39,7 +39,7 @@ impl Memory {
         Self(Arc::new(MemoryShared { demand: Mutex::default(), changed: Condvar::new(), metrics }))
     }
 
-    /// Asks for `due` bytes to be held, on the way to `goal`.
+    /// Sets the demand to `due` bytes, on the way to `goal`.
     pub(super) fn set(&self, due: u64, goal: u64) {
         let mut demand = self.0.lock();
         (demand.due, demand.goal) = (due, goal);
@@ -49,7 +49,7 @@ impl Memory {
             let thread = thread::Builder::new().name("memory".to_owned()).stack_size(STACK);
             match thread.spawn(move || shared.follow()) {
                 Ok(_) => demand.has_thread = true,
-                Err(error) => error!(%error, "no thread to take memory with"),
+                Err(error) => error!(%error, "cannot start the thread that allocates memory"),
             }
         }
     }
@@ -62,7 +62,7 @@ impl Drop for Memory {
 }
 
 impl MemoryShared {
-    /// Holds what is asked for, until that is nothing.
+    /// Holds memory until the demand is zero.
     fn follow(&self) {
         let mut held = HeldMemory::default();
         let mut is_stuck = false;
@@ -87,7 +87,7 @@ impl MemoryShared {
             if is_stuck {
                 error!(
                     held = held.bytes(),
-                    due, "the system gives no more memory: a limit of the process is reached"
+                    due, "no more memory can be allocated: a limit of the process is reached"
                 );
             }
             self.metrics.hold_memory(held.bytes());
@@ -99,8 +99,8 @@ impl MemoryShared {
     }
 }
 
-/// Blocks of memory, written up to their lengths. Each is a mapping of its own, which the system has back once it is
-/// dropped.
+/// Blocks of memory, written up to their lengths. Each is a separate mapping, which is returned to the system when it
+/// is dropped.
 #[derive(Default)]
 struct HeldMemory(Vec<Vec<u8>>);
 
@@ -109,10 +109,10 @@ impl HeldMemory {
         self.0.iter().map(|block| block.len() as u64).sum()
     }
 
-    /// Comes a step nearer to `due`, in blocks for `goal`; whether it could.
+    /// Makes one step towards `due`, in blocks for `goal`. Returns whether it succeeded.
     fn approach(&mut self, due: u64, goal: u64) -> bool {
         while self.bytes() > due {
-            // Whole blocks alone go back to the system; what is missing then is written anew.
+            // Only whole blocks are returned to the system; missing bytes are then written again.
             self.0.pop();
         }
         let missing = usize::try_from(due - self.bytes()).unwrap_or(usize::MAX);

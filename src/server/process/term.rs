@@ -1,4 +1,4 @@
-//! What rules make of SIGTERM.
+//! Effects of rules on SIGTERM.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(in crate::server) async fn accepted(engine: &Engine, timer: &Timer, signals:
     }
 }
 
-/// Waits for as long as a rule puts off the end; gives whether one does. `begin` is called first.
+/// Waits while a rule delays the shutdown. Returns whether one does; `begin` is called first.
 pub(in crate::server) async fn put_off(engine: &Engine, timer: &Timer, begin: impl FnOnce()) {
     let arrived = Instant::now();
     let is_slow = |mode: &ProcessMode| matches!(mode, ProcessMode::SlowTerm(_));
@@ -50,10 +50,10 @@ pub(in crate::server) async fn put_off(engine: &Engine, timer: &Timer, begin: im
             ProcessMode::SlowTerm(delay) => Some(*delay),
             _ => None,
         });
-        // Of several, the longest.
+        // The longest of several delays applies.
         let Some(until) = delay.max().map(|delay| arrived + delay).filter(|until| *until > Instant::now())
         else {
-            info!("SIGTERM is acted on now");
+            info!("SIGTERM takes effect now");
             return;
         };
         tokio::select! {
@@ -64,7 +64,7 @@ pub(in crate::server) async fn put_off(engine: &Engine, timer: &Timer, begin: im
     }
 }
 
-/// Whether a rule of that kind acts on SIGTERM now. With `is_new`, it is counted and reported for a signal that has just
+/// Whether a rule of that kind acts on SIGTERM now. With `is_new`, it is counted and reported for a signal that just
 /// arrived.
 fn report(engine: &Engine, is_new: bool, is_meant: impl Fn(&ProcessMode) -> bool) -> bool {
     let (active, elapsed) = (engine.active(), engine.elapsed());
@@ -79,7 +79,7 @@ fn report(engine: &Engine, is_new: bool, is_meant: impl Fn(&ProcessMode) -> bool
             let fault = active.plan.rule(hit.rule).name().to_string();
             let what = match hit.mode {
                 ProcessMode::SlowTerm(delay) => {
-                    format!("SIGTERM is acted on in {}", crate::units::Show(*delay))
+                    format!("SIGTERM takes effect in {}", crate::units::Show(*delay))
                 }
                 _ => "SIGTERM is ignored".to_owned(),
             };
@@ -93,6 +93,6 @@ fn report(engine: &Engine, is_new: bool, is_meant: impl Fn(&ProcessMode) -> bool
 /// Waits until the window of a process rule opens or closes.
 async fn next_change(engine: &Engine, timer: &Timer) {
     let next = super::next_change(&engine.active().plan, engine.elapsed());
-    // A window is open at the instant of its opening, and closed at that of its end.
+    // A window includes the instant of its opening, but not that of its end.
     timer.sleep_until_some(next.map(|next| engine.instant(next) + Duration::from_millis(1))).await;
 }

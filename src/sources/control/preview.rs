@@ -1,4 +1,4 @@
-//! What a change would do, without making it.
+//! Previews of changes.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use crate::sources::{ApiChange, ChangeRefusal};
 /// The plan that a change would put in force.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// The plan, as if no stop held.
+    /// The plan, ignoring a stop.
     pub plan: ActivePlan,
-    /// In the order of the plan, on the engine's clock: when each rule ends by itself.
+    /// When each rule expires, in the order of the plan, on the engine's clock.
     pub ends: Vec<Option<Duration>>,
-    /// Now, on the engine's clock.
+    /// The current time on the engine's clock.
     pub elapsed: Duration,
     /// The generation of the plan in force.
     pub generation: u64,
-    /// Whether all rules are out of force by a stop.
+    /// Whether all rules are stopped.
     pub stopped: bool,
     /// Whether the change would create a rule.
     pub created: bool,
 }
 
 impl Control {
-    /// The plan that a change would put in force now; without one, the plan in force.
+    /// The plan that a change would put in force now; without a change, the plan in force.
     ///
     /// # Errors
     ///
-    /// Why the change would be refused.
+    /// Why the change would be rejected.
     pub fn preview(&self, change: Option<ApiChange>) -> Result<Preview, ChangeRefusal> {
         let inner = self.lock();
         let snapshot = self.0.engine.snapshot();

@@ -12,28 +12,28 @@ use crate::sources::overlay::{self, Overlay, UnknownRule};
 use crate::sources::summary::MAX_NAMED;
 use crate::sources::{ApiChange, ChangeRefusal, ChangeResult};
 
-/// A change of rules that has been checked.
+/// A checked change of rules.
 pub(super) struct RulesDraft {
     overlay: Overlay,
     layers: Layers,
     pub(super) merged: Merged,
-    /// The change in words.
+    /// Description of the change.
     what: String,
-    /// Whether there was no rule of that name.
+    /// Whether it creates the rule.
     pub(super) created: bool,
-    /// Whether the conditions of every rule are measured from now on.
+    /// Whether the origins of all rules are reset.
     pub(super) renews: bool,
 }
 
 impl RulesDraft {
-    /// When the rule of that name ends by itself.
+    /// When the rule of that name expires.
     pub(super) fn end(&self, name: &RuleName) -> Option<Instant> {
         self.overlay.end(name)
     }
 }
 
 impl Control {
-    /// Applies a change of rules; stop and resume change none.
+    /// Applies a change of rules; stop and resume are not changes of rules.
     pub(super) fn change_rules(
         &self,
         inner: &mut Inner,
@@ -50,7 +50,7 @@ impl Control {
         Ok(ChangeResult { generation, created, stopped: inner.stop_in_force().is_some() })
     }
 
-    /// What a change of rules would make of the present plan; `None` if it changes no rule.
+    /// The result of applying a change to the current plan; `None` if it is not a change of rules.
     pub(super) fn draft(
         &self,
         inner: &Inner,

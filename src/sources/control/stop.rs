@@ -17,7 +17,7 @@ impl Control {
         self.apply_stop(inner, by, "stop").inspect_err(|_| inner.stop = before)
     }
 
-    /// Ends a stop made through the API. A stop that a file asks for stays in force.
+    /// Ends a stop made through the API. A stop requested by a file stays in force.
     pub(super) fn resume(&self, inner: &mut Inner, by: &str) -> Result<ChangeResult, ChangeRefusal> {
         let Some(before) = inner.stop.take() else { return Ok(self.unchanged()) };
         self.apply_stop(inner, by, "resume").inspect_err(|_| inner.stop = Some(before))

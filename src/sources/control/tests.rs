@@ -182,7 +182,7 @@ async fn errors_name_the_field_and_change_nothing() {
         (
             put("some", json!({"target": "traffic", "mode": "hang", "pods": "30%"})),
             vec![
-                "some: pods: `pods` needs a seed that is given (`SEED`, or `seed` in a plan) and POD_NAME: both are needed for replicas to agree on the selection",
+                "some: pods: `pods` needs a configured seed (`SEED`, or `seed` in a plan) and POD_NAME, so that the replicas agree on the selection",
             ],
         ),
         (
@@ -279,7 +279,7 @@ async fn hidden_rules_count_so_that_expiry_and_reset_never_fail() {
     let running = tokio::spawn(control.clone().run());
     control.read(Source::File, Ok(Some(&many(999).to_string())));
     control.must(put("liveness-rate", json!({"disabled": true, "ttl": "10s"})));
-    let full = ["all sources together: 1001 rules are more than the 1000 allowed"];
+    let full = ["all sources combined: 1001 rules are more than the 1000 allowed"];
     assert_eq!(control.errors(put("one-more", down("traffic"))), full);
     sleep(Duration::from_secs(11)).await;
     assert_eq!(control.status().snapshot.active.plan.len(), 1000);

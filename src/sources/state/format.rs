@@ -108,8 +108,8 @@ fn sealed(json: &str) -> String {
     format!("{}{checksum:0DIGITS$x}{BEFORE_STATE}{json}{END}", start(VERSION))
 }
 
-/// The same state at a further start, `now`, without a look at its rules: to read a thousand takes milliseconds. `None`
-/// where the text is not as [`encode`] makes it.
+/// The same state at another start at `now`, without parsing its rules: a thousand rules would take milliseconds. `None`
+/// if the text does not have the form of [`encode`].
 pub(super) fn at_next_start(bytes: &[u8], now: Timestamp) -> Option<String> {
     let json = checked(std::str::from_utf8(bytes).ok()?).ok()?;
     let (starts, rest) = number_after(json, "{\"starts\":")?;
@@ -123,14 +123,14 @@ pub(super) fn at_next_start(bytes: &[u8], now: Timestamp) -> Option<String> {
     Some(text).filter(|text| text.len() <= MAX_STATE)
 }
 
-/// The number that follows `name`, and what follows it.
+/// The number after `name`, and the rest of the text.
 fn number_after<'a>(text: &'a str, name: &str) -> Option<(u64, &'a str)> {
     let rest = text.strip_prefix(name)?;
     let (number, rest) = rest.split_at(rest.find(|character: char| !character.is_ascii_digit())?);
     Some((number.parse().ok()?, rest))
 }
 
-/// The time since the first start where it was `before` at `saved`: a clock that was set back takes none away.
+/// The time since the first start, which was `before` at `saved`. A clock that was set back does not reduce it.
 pub(super) fn elapsed_at(now: Timestamp, saved: Timestamp, before: Duration) -> Duration {
     before.saturating_add(now.0.saturating_sub(saved.0)).min(MAX_ELAPSED)
 }
@@ -149,7 +149,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateRecord, String> {
     record(&raw).ok_or_else(|| "is damaged: a number is out of bounds".to_owned())
 }
 
-/// The JSON of the state in a text whose checksum is right. Err: why there is none.
+/// The JSON of the state, if the checksum is right; otherwise, the reason.
 fn checked(text: &str) -> Result<&str, String> {
     let Some(rest) = text.strip_prefix(&start(VERSION)) else {
         return Err(other_version(text).unwrap_or_else(|| "is damaged: its head is unknown".to_owned()));
@@ -174,7 +174,7 @@ fn other_version(text: &str) -> Option<String> {
     Some(format!("is of version {version}, not {VERSION}"))
 }
 
-/// A hash that changes whenever a single byte does.
+/// A hash that detects any change of a single byte.
 fn checksum(bytes: &[u8]) -> u64 {
     crate::fault::fnv1a(bytes)
 }

@@ -1,14 +1,14 @@
-//! Counters by the name of a proxy.
+//! Counters per proxy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the counters of a proxy that is gone are shown: longer than any interval between two scrapes.
+/// How long the counters of a removed proxy are exported: longer than any scrape interval.
 const RETIREMENT: Duration = Duration::from_secs(600);
 
-/// Counters by the name of a proxy. Those of one that is gone leave after a while.
+/// Counters by proxy name. Those of a removed proxy are dropped after a while.
 #[derive(Debug)]
 pub(super) struct ByProxy<T>(Mutex<Vec<ProxyEntry<T>>>);
 
@@ -16,7 +16,7 @@ pub(super) struct ByProxy<T>(Mutex<Vec<ProxyEntry<T>>>);
 struct ProxyEntry<T> {
     name: String,
     counters: Arc<T>,
-    /// Since when the proxy is gone.
+    /// When the proxy was removed.
     retired: Option<Instant>,
 }
 
@@ -31,7 +31,7 @@ impl<T> ByProxy<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The counters of that name, which go on where there were some.
+    /// The counters of that name; existing ones continue.
     pub(super) fn get(&self, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
         let mut all = self.lock();
         if let Some(known) = all.iter_mut().find(|known| known.name == name) {
@@ -43,14 +43,14 @@ impl<T> ByProxy<T> {
         counters
     }
 
-    /// Says that the proxy is gone: its counters leave in a while.
+    /// Records that the proxy was removed: its counters are dropped after a while.
     pub(super) fn retire(&self, name: &str) {
         if let Some(known) = self.lock().iter_mut().find(|known| known.name == name) {
             known.retired = Some(Instant::now());
         }
     }
 
-    /// The counters that are shown; `forget` is told of each name that has left.
+    /// The exported counters. Calls `forget` for each name that is dropped.
     pub(super) fn shown(&self, mut forget: impl FnMut(&str)) -> Vec<Arc<T>> {
         let mut all = self.lock();
         all.retain(|known| {

@@ -62,7 +62,7 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     );
     let mut rate = Family::gauge(
         "probesim_fault_rate",
-        "Share of the eligible requests that a rule means to act on, 0 to 1; absent outside its window in time.",
+        "Share of the eligible requests that a rule is meant to act on, 0 to 1; absent outside its time window.",
     );
     let mut active = Family::gauge(
         "probesim_fault_active",
@@ -70,12 +70,10 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     );
     let mut seconds = Family::counter(
         "probesim_fault_active_seconds_total",
-        "Seconds in which a rule's window in time was open.",
+        "Seconds in which a rule's time window was open.",
     );
-    let mut selected = Family::gauge(
-        "probesim_fault_selected",
-        "1 if this Pod is one of those that a rule with `pods` acts on.",
-    );
+    let mut selected =
+        Family::gauge("probesim_fault_selected", "1 if this Pod is selected by a rule with `pods`.");
     let mut add = |counters: &RuleCounters, open: bool, seconds_open: Duration| {
         let fault = counters.name().as_str();
         for (target, count) in counters.eligible() {
@@ -110,10 +108,9 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     }
     let mut up = Family::gauge(
         "probesim_target_up",
-        "0 while a rule that fails every request of the target is in its window, or a partition cuts everybody, or, for readiness, the process ends; else 1.",
+        "0 while a rule that fails every request of the target is in its window, or a partition cuts all clients, or, for readiness, the process is shutting down; else 1.",
     );
-    let mut stopped =
-        Family::gauge("probesim_stopped", "1 while all rules of all sources are out of force by a stop.");
+    let mut stopped = Family::gauge("probesim_stopped", "1 while all rules of all sources are stopped.");
     stopped.add(&[], f64::from(u8::from(plan.is_stopped())));
     let draining = metrics.draining.load(Ordering::Relaxed);
     for target in Target::ALL {
@@ -131,11 +128,11 @@ fn faults(metrics: &Metrics) -> Vec<MetricFamily> {
     );
     info.add(&[("seed", &plan.seed().0.to_string())], 1.0);
     let mut generation =
-        Family::gauge("probesim_plan_generation", "Which plan of the process is active, from 1 on.");
+        Family::gauge("probesim_plan_generation", "Number of the active plan in this process, from 1.");
     generation.add(&[], snapshot.active.generation as f64);
     let mut starts = Family::gauge(
         "probesim_container_starts",
-        "Which start of the container this is, from 1 on; more than 1 only where STATE_DIR keeps count.",
+        "Number of this start of the container, from 1; above 1 only if STATE_DIR keeps count.",
     );
     starts.add(&[], plan.replica().starts as f64);
     let families =
@@ -160,7 +157,7 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
     connections.add(&[], metrics.probe_listener.connections() as f64);
     let mut up = Family::gauge(
         "probesim_listener_up",
-        "1 while the probe listener takes connections and a partition does not cut all of them.",
+        "1 while the probe listener accepts connections and no partition cuts all of them.",
     );
     up.add(&[], f64::from(u8::from(metrics.probe_listener.is_up())));
     let mut limits = Family::counter("probesim_limits_hit_total", "How often a limit cut a client short.");
@@ -183,11 +180,11 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
 }
 
 fn held(metrics: &Metrics) -> Vec<MetricFamily> {
-    let mut memory = Family::gauge("probesim_process_memory_bytes", "Memory that rules hold, in bytes.");
+    let mut memory = Family::gauge("probesim_process_memory_bytes", "Memory held by rules, in bytes.");
     memory.add(&[], load(&metrics.held.memory));
-    let mut cpu = Family::gauge("probesim_process_cpu_cores", "Cores' worth of CPU time that rules burn.");
+    let mut cpu = Family::gauge("probesim_process_cpu_cores", "CPU time used by rules, in cores.");
     cpu.add(&[], load(&metrics.held.milli_cores) / 1000.0);
-    let mut disk = Family::gauge("probesim_process_disk_bytes", "Bytes of volumes that rules fill.");
+    let mut disk = Family::gauge("probesim_process_disk_bytes", "Bytes of volumes filled by rules.");
     disk.add(&[], load(&metrics.held.disk));
     [memory, cpu, disk].into_iter().map(Family::done).collect()
 }

@@ -33,7 +33,7 @@ pub(super) fn collect() -> Vec<MetricFamily> {
         (gauge("process_resident_memory_bytes", "Resident memory in bytes."), resident),
         (gauge("process_virtual_memory_bytes", "Virtual memory in bytes."), field(23)),
         (gauge("process_open_fds", "Open file descriptors."), open),
-        (gauge("process_max_fds", "Most file descriptors the process may open."), most),
+        (gauge("process_max_fds", "Limit of open file descriptors."), most),
         (gauge("process_threads", "Threads of the process."), field(20)),
         (
             gauge("process_start_time_seconds", "Start of the process in seconds since the Unix epoch."),

@@ -1,4 +1,4 @@
-//! What the metrics say about the connections of a proxy.
+//! Metrics of the connections of a proxy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,17 +12,17 @@ use crate::fault::Stream;
 /// How a connection of a TCP proxy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionResult {
-    /// Both sides have ended it.
+    /// Both sides closed it.
     Completed,
-    /// The client broke it off.
+    /// The client aborted it.
     ClientReset,
-    /// The upstream broke it off.
+    /// The upstream aborted it.
     UpstreamReset,
     /// The upstream was not reached.
     UpstreamError,
     /// A rule ended it.
     Fault,
-    /// A limit ended it, or left no room for it.
+    /// A limit ended or rejected it.
     Limit,
     /// It was open when the proxy or the process ended.
     Drained,
@@ -61,7 +61,7 @@ pub struct ProxyMetrics {
     results: [AtomicU64; ConnectionResult::ALL.len()],
     bytes: [AtomicU64; 2],
     received: [AtomicU64; 2],
-    /// Whether it counts how connections end, and their bytes. One of HTTP counts requests.
+    /// Whether results and bytes of connections are counted; HTTP proxies count requests instead.
     is_tcp: AtomicBool,
 }
 

@@ -76,7 +76,7 @@ impl TargetCounters {
     }
 }
 
-/// The label of a place by code.
+/// The label of an index by code.
 pub(super) fn code_label(code: usize) -> String {
     if code == NO_CODE { "none".to_owned() } else { (code + 200).to_string() }
 }
@@ -89,7 +89,7 @@ pub(super) struct TargetTable {
     proxies: RwLock<Vec<Option<Arc<OfProxy>>>>,
 }
 
-/// The counters of a proxy, and the name that they are counted under.
+/// The counters of a proxy, and its name.
 #[derive(Debug)]
 pub(super) struct OfProxy {
     name: ProxyName,

@@ -13,7 +13,7 @@ const CODES: usize = 502;
 const OTHER: usize = CODES - 2;
 const NONE: usize = CODES - 1;
 
-/// Why an upstream gave no answer, or only a part of it.
+/// Why an upstream gave no answer, or an incomplete one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
     /// Its name could not be resolved.
@@ -132,7 +132,7 @@ pub(super) fn collect<'a>(upstreams: impl Iterator<Item = &'a UpstreamMetrics>) 
     );
     let mut errors = Family::counter(
         "probesim_upstream_errors_total",
-        "Forwarded requests that their upstream did not answer, or not wholly, by reason.",
+        "Forwarded requests that their upstream did not answer, or only partly, by reason.",
     );
     for upstream in upstreams {
         let proxy = upstream.proxy();

@@ -63,10 +63,10 @@ fn a_document_that_is_no_object_is_an_error() {
 #[test]
 fn a_recursion_of_anchors_is_an_error() {
     let error = refusal("apiVersion: v1\nkind: Pod\nmetadata: &a {name: web, labels: *a}\n");
-    assert!(error.contains("an alias stands inside the value that it refers to"), "{error}");
+    assert!(error.contains("an alias is inside the value that it refers to"), "{error}");
     let line = |i: u32| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", "));
     let laughs: String = std::iter::once("a0: &a0 [x, x]\n".to_owned()).chain((1..9).map(line)).collect();
-    assert!(refusal(&laughs).contains("those of aliases counted each time"));
+    assert!(refusal(&laughs).contains("counting the values of each alias"));
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
     ] {
         assert!(err.contains(part), "{part}: {err}");
     }
-    assert!(err.contains("there is no file to read"), "a terminal is not read from: {err}");
+    assert!(err.contains("no input file"), "a terminal is not read from: {err}");
 }
 
 #[test]

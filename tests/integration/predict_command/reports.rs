@@ -54,7 +54,8 @@ fn advice_fails_a_pipeline_by_its_name_and_is_left_out_by_it() {
     assert_eq!(output.status.code(), Some(64));
     let errors = text(&output.stderr);
     assert!(
-        errors.contains("did you mean pdb-blocks-drain?") && errors.contains("--no-advice \"x\" is no name"),
+        errors.contains("did you mean pdb-blocks-drain?")
+            && errors.contains("--no-advice \"x\" is not an advice"),
         "{errors}"
     );
 }
@@ -83,7 +84,7 @@ fn the_picture_and_the_page_need_nothing_from_elsewhere_and_tell_a_screen_reader
     let two = SHOP.to_owned() + "---\n" + &SHOP.replace("name: shop", "name: second");
     let output = predict(&["-", "--output", "svg"], &two);
     assert_eq!(output.status.code(), Some(64));
-    assert!(text(&output.stderr).contains("choose one of Deployment shop, Deployment second"));
+    assert!(text(&output.stderr).contains("select one of Deployment shop, Deployment second"));
 }
 
 #[test]

@@ -282,14 +282,14 @@ async fn fields_that_do_not_fit_the_protocol_are_errors() {
             json!({"mode": "hang", "client": "other"}),
             "client: applies to HTTP requests, but this rule acts on a TCP proxy, which sees only connections and bytes; to select peers, use `from`",
         ),
-        ("db", json!({"mode": "hang", "match": {"path": "/"}}), "match: is for HTTP requests"),
-        ("db", json!({"mode": "truncate", "status": 503}), "status: is for HTTP requests"),
+        ("db", json!({"mode": "hang", "match": {"path": "/"}}), "match: applies to HTTP requests"),
+        ("db", json!({"mode": "truncate", "status": 503}), "status: applies to HTTP requests"),
         (
             "db",
             json!({"mode": "slice", "piece": 5, "piece_jitter": 5}),
-            "piece: a piece has at least one byte, and `piece_jitter` is below `piece`",
+            "piece: `piece` must be at least one byte, and `piece_jitter` must be below `piece`",
         ),
-        ("db", json!({"mode": "slice", "piece": 0}), "piece: a piece has at least one byte"),
+        ("db", json!({"mode": "slice", "piece": 0}), "piece: `piece` must be at least one byte"),
         (
             "db",
             json!({"mode": "hang", "stream": "sideways"}),

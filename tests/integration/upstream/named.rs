@@ -86,7 +86,7 @@ async fn a_port_in_use_is_an_error_and_the_previous_plan_stays_in_force() {
     let own = json!({"listen": service.probe.to_string(), "upstream": "http://127.0.0.1:1"});
     let (status, problem) = service.api("PUT", "/v1/proxies/stock", &own).await;
     assert_eq!(status, 422, "{problem}");
-    assert!(problem.to_string().contains("is the port of PORT or ADMIN_ADDRESS, too"), "{problem}");
+    assert!(problem.to_string().contains("is also the port of PORT or ADMIN_ADDRESS"), "{problem}");
     assert_eq!(service.api("GET", "/v1/proxies", &Value::Null).await.1, json!({"proxies": []}));
     assert_eq!(service.get("/healthz").await.status(), 500);
     let itself = json!({"listen": "127.0.0.1:0", "upstream": format!("http://{}", service.probe)});

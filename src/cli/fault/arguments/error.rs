@@ -11,27 +11,29 @@ use crate::units::UnitError;
 pub(crate) enum FaultUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    #[error("say what to do: add, list, rm, stop, resume, reset, watch or proxy")]
+    #[error("a command is missing: add, list, rm, stop, resume, reset, watch or proxy")]
     NoVerb,
     #[error("{0:?} is not one of add, list, rm, stop, resume, reset, watch and proxy")]
     Verb(String),
     #[error("{0} is not an option of fault {1}")]
     Option(String, &'static str),
-    #[error("--for {0:?} {1}; ever is for ever")]
+    #[error("--for {0:?} {1}; use ever for no limit")]
     For(String, UnitError),
     #[error("add needs a target: liveness, readiness, startup, dependency, traffic, listener or process")]
     NoTarget,
-    #[error("add listener needs --mode: drop (packets are lost), refuse or reset (connections are)")]
+    #[error(
+        "add listener needs --mode: drop (packets are lost), refuse or reset (connections are refused or reset)"
+    )]
     ListenerMode,
-    #[error("--mode {0:?} is not a mode of listener; it has drop, refuse and reset")]
+    #[error("--mode {0:?} is not a mode of target listener, which has drop, refuse and reset")]
     NotOfListener(String),
     #[error("add process needs --mode: {}", process_modes())]
     ProcessMode,
-    #[error("--mode {0:?} is not a mode of process; it has {modes}", modes = process_modes())]
+    #[error("--mode {0:?} is not a mode of target process, which has {modes}", modes = process_modes())]
     NotOfProcess(String),
     #[error("rm needs the name of a rule; fault list shows them")]
     NoName,
-    #[error("say what to do with proxies: add, list or rm")]
+    #[error("a proxy command is missing: add, list or rm")]
     NoProxyVerb,
     #[error("proxy {0:?} is not one of add, list and rm")]
     ProxyVerb(String),
@@ -41,7 +43,7 @@ pub(crate) enum FaultUsageError {
     NoProxyField(&'static str),
     #[error("--file {0:?} {1}")]
     File(String, String),
-    #[error("{0} does not go with --file, which has whole rules")]
+    #[error("{0} cannot be combined with --file, whose rules are complete")]
     WithFile(String),
 }
 

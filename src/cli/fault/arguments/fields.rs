@@ -1,8 +1,8 @@
-//! The options of `fault add`, and where their values stand in a rule.
+//! The options of `fault add`, and the fields of a rule that they set.
 
 use serde_json::{Map, Value};
 
-/// Options of `add` and the path of their value in a rule.
+/// Options of `add`, each with the path of the field that it sets.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("name", &["name"]),
     ("mode", &["mode"]),
@@ -64,12 +64,12 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("file", &[]),
 ];
 
-/// The path of an option's value in a rule.
+/// The path of the field that an option sets.
 pub(super) fn path(option: &str) -> Option<&'static [&'static str]> {
     OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, path)| *path)
 }
 
-/// Puts the value of an option into a rule. Those that are repeatable add to those before them.
+/// Sets the field of an option. A repeatable option appends to earlier values.
 pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
     let value = match option {
         "header" => return add_entry(rule, path, &value, ':'),
@@ -86,7 +86,7 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
             networks.into()
         }
         "answer-header" => {
-            // What is no header, the service refuses by its name.
+            // The service rejects invalid header names and reports them.
             let (name, value) = value.split_once(':').unwrap_or((&value, ""));
             let mut headers = rule.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
             let values = headers.entry(name.trim()).or_insert_with(|| Value::Array(Vec::new()));
@@ -103,21 +103,21 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
     put(rule, path, value);
 }
 
-/// Adds a name with its value, or with `*` where it has none: the name has to be there.
+/// Adds a name with its value. Without a value, `*` requires only that the name is present.
 fn add_entry(rule: &mut Map<String, Value>, path: &[&str], text: &str, separator: char) {
     let (name, value) = text.split_once(separator).unwrap_or((text, "*"));
     let path: Vec<&str> = path.iter().copied().chain([name.trim()]).collect();
-    // Spaces belong to the value of a parameter, and never to that of a header.
+    // Surrounding spaces are part of a parameter's value, but not of a header's.
     put(rule, &path, if separator == ':' { value.trim() } else { value }.into());
 }
 
-/// A text as a number if it is one.
+/// A number if the text is one, else the text.
 fn number(text: &str) -> Value {
     let is_number = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
     serde_json::from_str(text).ok().filter(|_| is_number).unwrap_or_else(|| text.into())
 }
 
-/// Puts a value at a path of nested objects.
+/// Sets the value at a path of nested objects.
 pub(super) fn put(rule: &mut Map<String, Value>, path: &[&str], value: Value) {
     let Some((last, before)) = path.split_last() else { return };
     let mut fields = rule;

@@ -9,7 +9,7 @@ use super::error::FaultUsageError;
 use crate::file;
 use crate::plan::document;
 
-/// Reads the rules of a plan, or a single rule; `-` is standard input. `ttl` is for those that have none.
+/// Reads the rules of a plan, or a single rule; `-` is standard input. Rules without a `ttl` get the one given.
 pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, FaultUsageError> {
     let wrong = |reason: String| FaultUsageError::File(path.to_owned(), reason);
     let named = Path::new(if path == "-" { "/dev/stdin" } else { path });
@@ -17,13 +17,13 @@ pub(super) fn rules(path: &str, ttl: Option<&Value>) -> Result<Vec<Value>, Fault
     let document =
         document::parse_document(&text, document::MAX_PLAN).map_err(|error| wrong(error.to_string()))?;
     for scalar in &document.ambiguous {
-        // Ignore write errors: a warning is no reason to fail.
+        // Ignore write errors: a lost warning must not fail the command.
         let _ = writeln!(std::io::stderr(), "kube-probesim fault: warning: {path}: {scalar}");
     }
     let rules = match document.value {
         Value::Object(mut plan) if plan.contains_key("faults") => match plan.remove("faults") {
             Some(Value::Array(rules)) => rules,
-            _ => return Err(wrong("has a `faults` that is not a list of rules".to_owned())),
+            _ => return Err(wrong("`faults` is not a list of rules".to_owned())),
         },
         rule @ Value::Object(_) => vec![rule],
         _ => return Err(wrong("is neither a rule nor a plan".to_owned())),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::FaultUsageError;
 use crate::fault::ProcessModeInfo;
 
-/// Checks that there is a mode of the process, and writes its delay and its path as those of the process.
+/// Checks that the mode is a process mode, and moves its delay and path to the fields of process rules.
 pub(super) fn complete(rule: &mut Map<String, Value>) -> Result<(), FaultUsageError> {
     let mode = rule.get("mode").and_then(Value::as_str).ok_or(FaultUsageError::ProcessMode)?;
     if ProcessModeInfo::from_name(mode).is_none() {
@@ -17,7 +17,7 @@ pub(super) fn complete(rule: &mut Map<String, Value>) -> Result<(), FaultUsageEr
     {
         rule.insert("delay".to_owned(), fixed);
     }
-    // Of requests, `--path` says which.
+    // On request rules, `--path` belongs to the match.
     let path = rule.get_mut("match").and_then(Value::as_object_mut).and_then(|of| of.remove("path"));
     if let Some(path) = path {
         rule.insert("path".to_owned(), path);

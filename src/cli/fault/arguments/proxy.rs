@@ -8,10 +8,10 @@ use crate::cli::shared::ArgumentError;
 /// The options of `fault proxy add`, which are fields of a proxy.
 pub(super) const OPTIONS: [&str; 5] = ["listen", "upstream", "protocol", "ca", "server-name"];
 
-/// What to do with proxies.
+/// A command for proxies.
 #[derive(Debug, PartialEq)]
 pub(in crate::cli::fault) enum ProxyVerb {
-    /// Adds a proxy, or changes the one of that name.
+    /// Adds a proxy or changes an existing one.
     Add {
         name: String,
         proxy: Value,
@@ -89,14 +89,14 @@ mod tests {
     #[test]
     fn wrong_usage_is_named() {
         for (line, error) in [
-            ("proxy", "say what to do with proxies: add, list or rm"),
+            ("proxy", "a proxy command is missing: add, list or rm"),
             ("proxy drop db", "proxy \"drop\" is not one of add, list and rm"),
             ("proxy add", "proxy add needs the name of a proxy"),
             ("proxy rm", "proxy rm needs the name of a proxy"),
             ("proxy add db", "proxy add needs --listen"),
             ("proxy add db --listen :1", "proxy add needs --upstream"),
-            ("proxy add db x --listen :1 --upstream a:1", "\"x\" is one argument too many"),
-            ("proxy list x", "\"x\" is one argument too many"),
+            ("proxy add db x --listen :1 --upstream a:1", "unexpected argument \"x\""),
+            ("proxy list x", "unexpected argument \"x\""),
             ("proxy list --listen :1", "--listen is not an option of fault proxy list or rm"),
             ("proxy list --tls", "--tls is not an option of fault proxy list or rm"),
             ("add db --tls", "--tls is not an option of fault add"),

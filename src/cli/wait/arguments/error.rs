@@ -1,4 +1,4 @@
-//! What can be wrong with the command line of `wait`.
+//! Errors in the command line of `wait`.
 
 use thiserror::Error;
 
@@ -11,9 +11,9 @@ use crate::prober::AddressError;
 pub(in crate::cli::wait) enum UsageError {
     #[error(transparent)]
     Argument(ArgumentError),
-    #[error("nothing to wait for is named; write deployment/postgres, or tcp://postgres:5432")]
+    #[error("name at least one thing to wait for, such as deployment/postgres or tcp://postgres:5432")]
     Nothing,
-    #[error("more than {0} things are named; use --selector, or wait twice")]
+    #[error("more than {0} things to wait for; use --selector or several wait commands")]
     TooMany(usize),
     #[error("{0:?} {1}")]
     Address(String, AddressError),
@@ -25,11 +25,11 @@ pub(in crate::cli::wait) enum UsageError {
     NameAlone(String),
     #[error("{0} needs a name or a selector: {0}/NAME, or {0} --selector app=x")]
     NoName(String),
-    #[error("{0} has a name and --selector {1:?}; give one of them")]
+    #[error("{0} has both a name and --selector {1:?}; use one of them")]
     Both(String, String),
     #[error("--selector {0:?} is not a list of labels such as app=db,tier!=cache")]
     Selector(String),
-    #[error("--namespace {0:?} is not a namespace: small letters, digits and hyphens, at most 63")]
+    #[error("--namespace {0:?} is not a namespace: at most 63 lower-case letters, digits and hyphens")]
     Namespace(String),
     #[error("{0} {1:?} {2}")]
     Condition(&'static str, String, ConditionError),
@@ -37,6 +37,6 @@ pub(in crate::cli::wait) enum UsageError {
     ForAddress(&'static str, String, String),
     #[error("the condition has-endpoints is for services, not for {0}")]
     HasEndpoints(String),
-    #[error("{0} needs --server beside it; in a Pod, the service account's is used")]
+    #[error("{0} needs --server; in a Pod, the service account provides the server")]
     NeedsServer(&'static str),
 }

@@ -69,7 +69,7 @@ fn things_are_written_in_a_long_and_in_a_short_way() {
 #[test]
 fn each_wrong_thing_is_told_what_would_be_right() {
     for (line, part) in [
-        ("", "nothing to wait for is named; write deployment/postgres, or tcp://postgres:5432"),
+        ("", "name at least one thing to wait for, such as deployment/postgres or tcp://postgres:5432"),
         ("deployment", "deployment needs a name or a selector: deployment/NAME"),
         ("deployment/", "\"\" is not the name of an object"),
         ("pod/a/b", "\"a/b\" is not the name of an object"),
@@ -77,7 +77,7 @@ fn each_wrong_thing_is_told_what_would_be_right() {
         ("/a", "\"\" is not a kind such as pod"),
         ("p%2f/a", "\"p%2f\" is not a kind"),
         ("--name a", "--name \"a\" needs --resource"),
-        ("pod/a -l app=x", "pod has a name and --selector \"app=x\"; give one of them"),
+        ("pod/a -l app=x", "pod has both a name and --selector \"app=x\"; use one of them"),
         ("pod/a -n ../b", "--namespace \"../b\" is not a namespace"),
         ("pod/a -n Big", "--namespace \"Big\" is not a namespace"),
         ("pod/a --condition =x", "--condition \"=x\" is not a condition: write ready, available"),
@@ -86,10 +86,10 @@ fn each_wrong_thing_is_told_what_would_be_right() {
         ("tcp://h:1 --condition ready", "--condition \"ready\" is for objects, and tcp://h:1 is an address"),
         ("tcp://h", "\"tcp://h\" needs a port from 1 to 65535"),
         ("pod/a --timeout soon", "--timeout \"soon\" is not a duration such as 250ms"),
-        ("pod/a --every 0", "--every \"0\" has to be above 0"),
+        ("pod/a --every 0", "--every \"0\" must be more than 0"),
         ("pod/a -output xml", "--output \"xml\" is not one of text, json"),
-        ("pod/a --token-file t", "--token-file needs --server beside it"),
-        ("pod/a --nam=x", "--nam is not an option; there are --resource, --name"),
+        ("pod/a --token-file t", "--token-file needs --server"),
+        ("pod/a --nam=x", "--nam is not an option; the options are --resource, --name"),
         ("pod/a --timeout", "--timeout needs a value"),
     ] {
         let errors = things(line).unwrap_err();

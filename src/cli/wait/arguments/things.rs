@@ -1,21 +1,21 @@
-//! What is waited for, put together from words and options in the order in which they are written.
+//! Collects what to wait for from words and options, in the order of the command line.
 
 use super::Thing;
 use super::error::UsageError;
 use crate::cluster::{Condition, Which, known};
 use crate::prober::Probe;
 
-/// Things in one command: each has a connection of its own.
+/// Limit of things in one command: each has its own connection.
 const MAX_THINGS: usize = 100;
 
-/// A thing under way.
+/// A thing whose options are not complete yet.
 #[derive(Debug)]
 enum Draft {
     Address(Box<(String, Probe)>),
     Object(Box<Object>),
 }
 
-/// An object under way. Several names of one `--resource` share its number.
+/// An object whose options are not complete yet. All names of one `--resource` have the same number.
 #[derive(Clone, Debug, Default)]
 struct Object {
     number: usize,
@@ -26,7 +26,7 @@ struct Object {
     namespace: Option<String>,
 }
 
-/// The things so far, and what was said before the first of them.
+/// The things so far, and the options before the first one.
 #[derive(Debug, Default)]
 pub(super) struct Things {
     drafts: Vec<Draft>,
@@ -35,7 +35,7 @@ pub(super) struct Things {
     selector: Option<String>,
     condition: Option<Condition>,
     namespace: Option<String>,
-    /// Whether a namespace came before all things, so that each is for those that follow.
+    /// Whether a namespace preceded all things; then each namespace applies to the things after it.
     leads: bool,
 }
 
@@ -114,7 +114,7 @@ impl Things {
         )
     }
 
-    /// Sets something of the thing before, or of all where there is none yet.
+    /// Sets an option of the preceding thing, or the default for all if there is none yet.
     fn set<T: Clone>(
         &mut self,
         option: &'static str,
@@ -159,7 +159,7 @@ impl Things {
         })
     }
 
-    /// The things as a whole. Where something was wrong before, nothing may be what is left.
+    /// The complete things. After an earlier error (`wrong`), an empty result is not reported again.
     pub(super) fn finish(self, wrong: bool) -> Result<Vec<Thing>, Vec<UsageError>> {
         let mut errors: Vec<UsageError> = self.names.into_iter().map(UsageError::NameAlone).collect();
         if self.drafts.is_empty() && errors.is_empty() && !wrong {
@@ -206,7 +206,7 @@ impl Things {
     }
 }
 
-/// A name without what would end it in a selector or a path.
+/// A name without characters that would end it in a selector or a path.
 fn checked_name(name: &str) -> Result<String, UsageError> {
     let is_name = |c: u8| c.is_ascii_alphanumeric() || b"-._:".contains(&c);
     if name.is_empty() || name.len() > 253 || !name.bytes().all(is_name) {

@@ -11,7 +11,7 @@ const WIRE: ModeInfo =
 pub(in crate::fault::mode) const SLOW_CLOSE: ModeInfo = ModeInfo {
     name: "slow-close",
     acts_on: ActsOn::Connections(|_| Mode::Wire(WireMode::SlowClose)),
-    tcp: "the end of `stream` comes `after` later",
+    tcp: "the end of `stream` is delayed by `after`",
     tcp_fields: &[ModeField::After, ModeField::Stream],
     ..WIRE
 };
@@ -19,7 +19,7 @@ pub(in crate::fault::mode) const SLOW_CLOSE: ModeInfo = ModeInfo {
 pub(in crate::fault::mode) const SLICE: ModeInfo = ModeInfo {
     name: "slice",
     acts_on: ActsOn::Connections(|parts| Mode::Wire(WireMode::Slice(parts.slices))),
-    tcp: "`stream` in pieces of `piece` ± `piece_jitter` bytes, a `pause` between two",
+    tcp: "`stream` in pieces of `piece` ± `piece_jitter` bytes, with a `pause` between them",
     tcp_fields: &[ModeField::Piece, ModeField::PieceJitter, ModeField::Pause, ModeField::Stream],
     ..WIRE
 };
@@ -35,7 +35,7 @@ pub(in crate::fault::mode) const REFUSE: ModeInfo = ModeInfo {
 pub(in crate::fault::mode) const DROP: ModeInfo = ModeInfo {
     name: "drop",
     acts_on: ActsOn::Connections(|_| Mode::Wire(WireMode::Drop)),
-    tcp: "with a `rate`: accepted, then silence both ways; without one, new connections time out",
+    tcp: "with a `rate`: accepted, then no bytes in either direction; without one, new connections time out",
     is_whole: false,
     ..WIRE
 };
@@ -61,7 +61,7 @@ pub(in crate::fault::mode) const CUT_RESET: ModeInfo = ModeInfo {
     name: "reset",
     acts_on: ActsOn::Listener(Cut::Reset),
     client: "new connections are accepted, then reset; open ones are reset",
-    curl: "56, or 7 where the reset is faster than the client",
+    curl: "56, or 7 if the reset is faster than the client",
     ..NO_ANSWER
 };
 
@@ -113,5 +113,8 @@ pub(in crate::fault::mode) const TLS_UNTRUSTED: ModeInfo = ModeInfo {
 };
 
 /// Defaults of modes that send an invalid certificate.
-const WRONG_CERTIFICATE: ModeInfo =
-    ModeInfo { curl: "60 (0 with `-k`)", kubelet: "the ordinary answer: it verifies nothing", ..NO_ANSWER };
+const WRONG_CERTIFICATE: ModeInfo = ModeInfo {
+    curl: "60 (0 with `-k`)",
+    kubelet: "the ordinary answer: it does not verify certificates",
+    ..NO_ANSWER
+};

@@ -57,11 +57,11 @@ pub(in crate::fault::mode) const REDIRECT: ModeInfo = ModeInfo {
     fields: &[ModeField::Location, ModeField::Headers, ModeField::BodyText, ModeField::Forward],
     status: StatusEffect::Fixed(302),
     is_whole: true,
-    client: "302 to `location`, another host unless given",
+    client: "302 to `location`, by default another host",
     grpc: "302 of HTTP: UNKNOWN",
     curl: "0",
     kubelet: "warning: counts as success",
-    requests: "1; up to 10 where it leads back",
+    requests: "1; up to 10 if it redirects to itself",
     ..NO_ANSWER
 };
 
@@ -72,7 +72,7 @@ pub(in crate::fault::mode) const HANG: ModeInfo = ModeInfo {
     client: "nothing, until it gives up",
     http2: "nothing on this stream",
     grpc: "nothing: DEADLINE_EXCEEDED",
-    tcp: "no more bytes of `stream`; with `close_after`, the connection is closed then, and when the rule ends",
+    tcp: "no more bytes of `stream`; the connection is closed after `close_after`, if set, and when the rule ends",
     tcp_fields: &[ModeField::Stream, ModeField::After, ModeField::CloseAfter],
     curl: "28",
     kubelet: "failure, after the timeout",
@@ -110,7 +110,7 @@ pub(in crate::fault::mode) const GARBAGE: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|_| Mode::Garbage),
     fields: FORWARD,
     client: "bytes that are not HTTP, then FIN",
-    http2: "bytes that are no frame, then FIN: the connection ends",
+    http2: "bytes that are not a frame, then FIN: the connection ends",
     grpc: "the connection ends: UNAVAILABLE, or UNKNOWN in grpcio",
     curl: "1",
     ..NO_ANSWER
@@ -166,10 +166,10 @@ pub(in crate::fault::mode) const DRIP: ModeInfo = ModeInfo {
     acts_on: ActsOn::Requests(|parts| Mode::Drip { partial: parts.partial(), over: parts.drip }),
     fields: &[ModeField::Status, ModeField::Body, ModeField::Drip, ModeField::Headers, ModeField::BodyText],
     is_whole: true,
-    client: "`status`, a whole body in pieces over `drip`",
+    client: "`status`, a complete body in pieces over `drip`",
     grpc: "the message in pieces: `SERVING`, or DEADLINE_EXCEEDED",
     curl: "0, or 28",
-    kubelet: "by its status; **error** where it outlasts the timeout",
+    kubelet: "by its status; **error** if it exceeds the timeout",
     requests: "1; 3 on error",
     ..BODY
 };
@@ -185,7 +185,7 @@ pub(in crate::fault::mode) const THROTTLE: ModeInfo = ModeInfo {
     tcp: "`stream` at `speed` bytes per second",
     tcp_fields: &[ModeField::Speed, ModeField::Stream],
     curl: "0, or 28",
-    kubelet: "by its status; **error** where it outlasts the timeout",
+    kubelet: "by its status; **error** if it exceeds the timeout",
     requests: "1; 3 on error",
     ..BODY
 };

@@ -90,7 +90,7 @@ async fn a_rule_on_an_unknown_proxy_names_the_known_ones() {
     assert_eq!(
         errors(control.put_stock("other")),
         [
-            r#"proxy (other): listen="127.0.0.1:18091": is the port of proxy db, too; each listener needs its own"#
+            r#"proxy (other): listen="127.0.0.1:18091": is also the port of proxy db; each listener needs its own"#
         ]
     );
     assert_eq!(control.names(), "stock:environment db:api");

@@ -340,11 +340,11 @@ mod tests {
             ),
             (
                 "a=:1->http://x, b=:1->http://y",
-                "entry 2 (b): listen=\"127.0.0.1:1\": is the port of proxy a, too",
+                "entry 2 (b): listen=\"127.0.0.1:1\": is also the port of proxy a",
             ),
             (
                 "a=:1->http://x, b=0.0.0.0:1->http://y",
-                "entry 2 (b): listen=\"0.0.0.0:1\": is the port of proxy a",
+                "entry 2 (b): listen=\"0.0.0.0:1\": is also the port of proxy a",
             ),
         ] {
             assert!(error(text).starts_with(expected), "{text}: {}", error(text));

@@ -189,9 +189,10 @@ fn without_file_descriptors_the_service_waits_instead_of_spinning_or_exiting() {
     shell
         .args(["-c", "ulimit -n 40 && exec \"$0\"", env!("CARGO_BIN_EXE_kube-probesim")])
         .env_clear()
-        .envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0")]);
+        .envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("READINESS_LATENCY", "60000")]);
     let mut process = Process::of(shell);
-    let crowd: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(process.probe).ok()).collect();
+    // Connections without a request under way would make room.
+    let crowd: Vec<TcpStream> = (0..60).filter_map(|_| process.open("/readyz")).collect();
     event(&mut process.log, "no file descriptors are left; waiting");
     let before = process.cpu_ticks();
     sleep(Duration::from_secs(2));

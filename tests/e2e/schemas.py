@@ -24,8 +24,8 @@ MANIFESTS = ROOT / "manifests"
 BASE = MANIFESTS / "base"
 WORKLOADS = ROOT / "tests/e2e/workloads.yaml"
 
-# Components that add the sidecar, and the one that needs it.
-SIDECARS = ("sidecar", "sidecar-plain")
+# Components that add the sidecar, and those that need it.
+SIDECARS = ("sidecar", "sidecar-plain", "ambassador")
 ONLY_WITH_SIDECAR = ("sidecar-probes", "sidecar-networkpolicy")
 
 # The component that puts the proxy in front of an application of one of these kinds, with all its parts.

@@ -10,6 +10,7 @@ mod fleet;
 mod objects;
 mod pods;
 mod process;
+mod selector;
 mod sidecar;
 mod steer;
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::sidecar::SidecarError;
+use super::sidecar::error::SidecarError;
 use crate::cli::shared::ArgumentError;
 use crate::cli::text::OneLine;
 use crate::units::UnitError;

@@ -3,7 +3,7 @@
 //! What to change is worked out from the live objects. It is printed as kubectl commands, or applied.
 
 mod arguments;
-mod error;
+pub(super) mod error;
 mod patch;
 
 use std::io::{IsTerminal, Write, stdin};
@@ -11,7 +11,6 @@ use std::io::{IsTerminal, Write, stdin};
 use serde_json::Value;
 
 pub(super) use arguments::{SidecarCall, parse};
-pub(super) use error::SidecarError;
 use patch::{Change, Patch};
 
 use super::error::KubectlError;

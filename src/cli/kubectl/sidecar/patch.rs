@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::SidecarError;
-use crate::cli::kubectl::objects::selects;
+use crate::cli::kubectl::selector::selects;
 
 /// The sidecar's ports, which applications seldom use.
 const PORT: u16 = 18080;

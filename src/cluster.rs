@@ -14,6 +14,7 @@ mod object;
 mod observer;
 mod role;
 mod rollout;
+mod subject;
 mod tracked;
 mod watch;
 
@@ -21,6 +22,7 @@ pub use access::{Access, AccessError, MOUNT};
 pub use condition::{Condition, ConditionError};
 pub use error::ApiError;
 pub use kind::{Kind, known};
-pub use observer::{Subject, Which, observe};
+pub use observer::observe;
 pub use role::{Grant, role};
+pub use subject::{Subject, Which};
 pub use tracked::State;

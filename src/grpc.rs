@@ -7,6 +7,7 @@ mod answer;
 mod call;
 mod health;
 mod message;
+mod service;
 mod timeout;
 mod watch;
 

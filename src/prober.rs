@@ -10,6 +10,7 @@ mod chunked;
 mod connection;
 mod dial;
 mod fields;
+mod first_bytes;
 mod framing;
 mod grpc;
 mod handshake;

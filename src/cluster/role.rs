@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::kind::Kind;
-use super::observer::Which;
+use super::subject::Which;
 
 /// A permission to read objects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

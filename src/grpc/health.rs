@@ -3,25 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use tokio::sync::{Semaphore, watch};
 
-use super::answer::{head, trailers_only, unary};
-use super::call::{Call, Method};
-use super::message::{Serving, list};
-use super::watch::Watch;
+use super::message::Serving;
 use crate::clock::Timer;
 use crate::engine::Engine;
-use crate::fault::{Client, GrpcStatus, Target};
+use crate::fault::{Client, Target};
 use crate::listener::{Conditions, ProcessStage};
-use crate::telemetry::metrics::{Limit, Metrics};
+use crate::telemetry::metrics::Metrics;
 
 /// How many `Watch` streams there may be at a time. Each takes the memory of a request under way for as long as it lasts.
-const MAX_WATCHES: usize = 1000;
+pub(super) const MAX_WATCHES: usize = 1000;
 
 /// The classes that are services, each by its name.
-const SERVICES: [Target; 4] = [Target::Liveness, Target::Readiness, Target::Startup, Target::Dependency];
+pub(super) const SERVICES: [Target; 4] =
+    [Target::Liveness, Target::Readiness, Target::Startup, Target::Dependency];
 
 /// The class that a service names; the empty name is readiness.
 pub(crate) fn target(service: &str) -> Option<Target> {
@@ -37,8 +33,8 @@ pub struct Health {
     pub(super) engine: Engine,
     pub(super) conditions: watch::Receiver<Conditions>,
     pub(super) timer: Timer,
-    metrics: Arc<Metrics>,
-    watches: Arc<Semaphore>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) watches: Arc<Semaphore>,
 }
 
 impl Health {
@@ -55,53 +51,6 @@ impl Health {
     /// Whether the process is on its way out.
     pub fn is_leaving(&self) -> bool {
         self.conditions.borrow().stage != ProcessStage::Running
-    }
-
-    /// The answer to a call about a class. `fault` is what a rule makes of it.
-    pub(crate) fn answer(
-        &self,
-        call: Call,
-        target: Target,
-        client: Client,
-        fault: Option<Serving>,
-    ) -> Response {
-        match call.method {
-            Method::Check => {
-                let is_leaving = target == Target::Readiness && self.is_leaving();
-                let own = if is_leaving { Serving::No } else { Serving::Yes };
-                unary(fault.unwrap_or(own).framed())
-            }
-            Method::List => self.list(client),
-            Method::Watch => self.watch(call, Some(target), client, fault),
-        }
-    }
-
-    /// The answer to a call about a service that is not known.
-    pub(crate) fn unknown(&self, call: Call, service: &str) -> Response {
-        if call.method == Method::Watch {
-            return self.watch(call, None, Client::Other, None);
-        }
-        let names = SERVICES.map(Target::name).join(", ");
-        let line = format!("unknown service {service:?}; it is one of {names}, or empty for readiness");
-        trailers_only(GrpcStatus::NOT_FOUND, &line)
-    }
-
-    /// The answer about all services.
-    pub(crate) fn list(&self, client: Client) -> Response {
-        let readiness = std::iter::once(("", Target::Readiness));
-        let services = readiness.chain(SERVICES.map(|target| (target.name(), target)));
-        unary(list(
-            services.map(|(name, target)| (name, self.serving(target, client, self.engine.elapsed()))),
-        ))
-    }
-
-    fn watch(&self, call: Call, target: Option<Target>, client: Client, fault: Option<Serving>) -> Response {
-        let Ok(permit) = self.watches.clone().try_acquire_owned() else {
-            self.metrics.limit(Limit::Watches);
-            let line = format!("there are {MAX_WATCHES} Watch streams already");
-            return trailers_only(GrpcStatus::RESOURCE_EXHAUSTED, &line);
-        };
-        head(Body::new(Watch::new(self.clone(), call, target, client, fault, permit)))
     }
 
     /// What is said of a class to a client at a time on the engine's clock: not serving while every request of that

@@ -4,13 +4,11 @@
 //! that of `net/http` and filled in the same steps.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::handshake;
 use super::quote::os_error;
-use super::stream::Stream;
+use super::stream::{Stream, name_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Size of the buffer in bytes, as of `net/http`'s transport.
 const BUFFER: usize = 4096;
@@ -207,12 +205,6 @@ impl Connection {
             Err(error) => self.stopped = Some(error),
         }
     }
-}
-
-/// `local->peer`, as Go names a connection.
-pub(super) fn name_of(socket: &TcpStream) -> String {
-    let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| "?".to_owned(), |a| a.to_string());
-    format!("{}->{}", show(socket.local_addr()), show(socket.peer_addr()))
 }
 
 /// Reads once from the socket.

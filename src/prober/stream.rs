@@ -1,6 +1,7 @@
 //! The bytes of a connection, plain or within TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::handshake::FirstBytes;
+use super::first_bytes::FirstBytes;
 use super::tap::Tap;
 
 /// A connection, plain or within TLS.
@@ -16,6 +17,12 @@ use super::tap::Tap;
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<Tap<TcpStream, FirstBytes>>>),
+}
+
+/// `local->peer`, as Go names a connection.
+pub(super) fn name_of(socket: &TcpStream) -> String {
+    let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| "?".to_owned(), |a| a.to_string());
+    format!("{}->{}", show(socket.local_addr()), show(socket.peer_addr()))
 }
 
 impl Stream {

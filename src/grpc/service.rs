@@ -1,0 +1,61 @@
+//! The answers of the health service to its calls.
+
+use axum::body::Body;
+use axum::response::Response;
+
+use super::answer::{head, trailers_only, unary};
+use super::call::{Call, Method};
+use super::health::{Health, MAX_WATCHES, SERVICES};
+use super::message::{Serving, list};
+use super::watch::Watch;
+use crate::fault::{Client, GrpcStatus, Target};
+use crate::telemetry::metrics::Limit;
+
+impl Health {
+    /// The answer to a call about a class. `fault` is what a rule makes of it.
+    pub(crate) fn answer(
+        &self,
+        call: Call,
+        target: Target,
+        client: Client,
+        fault: Option<Serving>,
+    ) -> Response {
+        match call.method {
+            Method::Check => {
+                let is_leaving = target == Target::Readiness && self.is_leaving();
+                let own = if is_leaving { Serving::No } else { Serving::Yes };
+                unary(fault.unwrap_or(own).framed())
+            }
+            Method::List => self.list(client),
+            Method::Watch => self.watch(call, Some(target), client, fault),
+        }
+    }
+
+    /// The answer to a call about a service that is not known.
+    pub(crate) fn unknown(&self, call: Call, service: &str) -> Response {
+        if call.method == Method::Watch {
+            return self.watch(call, None, Client::Other, None);
+        }
+        let names = SERVICES.map(Target::name).join(", ");
+        let line = format!("unknown service {service:?}; it is one of {names}, or empty for readiness");
+        trailers_only(GrpcStatus::NOT_FOUND, &line)
+    }
+
+    /// The answer about all services.
+    pub(crate) fn list(&self, client: Client) -> Response {
+        let readiness = std::iter::once(("", Target::Readiness));
+        let services = readiness.chain(SERVICES.map(|target| (target.name(), target)));
+        unary(list(
+            services.map(|(name, target)| (name, self.serving(target, client, self.engine.elapsed()))),
+        ))
+    }
+
+    fn watch(&self, call: Call, target: Option<Target>, client: Client, fault: Option<Serving>) -> Response {
+        let Ok(permit) = self.watches.clone().try_acquire_owned() else {
+            self.metrics.limit(Limit::Watches);
+            let line = format!("there are {MAX_WATCHES} Watch streams already");
+            return trailers_only(GrpcStatus::RESOURCE_EXHAUSTED, &line);
+        };
+        head(Body::new(Watch::new(self.clone(), call, target, client, fault, permit)))
+    }
+}

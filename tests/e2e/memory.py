@@ -144,8 +144,10 @@ came, answered = told.get()
 for thread in threads:
     thread.join()
 attacker.kill()
-# A timeout of one second, as the kubelet's default has it, may end an attempt or two on a busy machine.
-enough = all(answers and sum(answers) >= 0.9 * len(answers) for answers in results.values())
+# A timeout of one second, as the kubelet's default has it, may end an attempt or two on a busy machine. In a run of two
+# seconds, of few attempts, the first burst alone can cost three.
+share = 0.9 if seconds >= 6 else 2 / 3
+enough = all(answers and sum(answers) >= share * len(answers) for answers in results.values())
 shown = " ".join(f"{name} {sum(answers)}/{len(answers)}" for name, answers in results.items())
 print(f"{shown}  answers to the {came}: {answered or '-'}")
 sys.exit(0 if enough else 1)

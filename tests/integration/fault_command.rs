@@ -211,10 +211,7 @@ fn watch_prints_a_line_for_each_event() {
 #[test]
 fn an_admin_listener_with_tls_is_spoken_with_over_tls() {
     let authority = Authority::new();
-    let (chain, key) = authority.pem(&["web.example"], |_| {});
-    let (chain_file, key_file) = (authority.path("tls.crt"), authority.path("tls.key"));
-    std::fs::write(&chain_file, chain).unwrap();
-    std::fs::write(&key_file, key).unwrap();
+    let (chain_file, key_file) = authority.pem_files(&["web.example"]);
     let files = [
         ("ADMIN_TLS_CERT_FILE", chain_file.to_str().unwrap()),
         ("ADMIN_TLS_KEY_FILE", key_file.to_str().unwrap()),

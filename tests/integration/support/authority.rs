@@ -64,6 +64,15 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
+    /// Files with a certificate for these names and with its key.
+    pub(crate) fn pem_files(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        let (chain, key) = self.pem(names, |_| {});
+        let files = (self.path("tls.crt"), self.path("tls.key"));
+        std::fs::write(&files.0, chain).unwrap();
+        std::fs::write(&files.1, key).unwrap();
+        files
+    }
+
     /// A client with a certificate for these names, which verifies no server.
     pub(crate) fn client_config(&self, names: &[&str]) -> Arc<ClientConfig> {
         let (certificate, key) = self.issue(names, |_| {});

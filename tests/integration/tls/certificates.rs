@@ -90,10 +90,7 @@ async fn clients_need_a_certificate_where_their_authority_is_given() {
 #[tokio::test]
 async fn the_admin_listener_speaks_tls_alone_where_it_has_a_certificate() {
     let authority = Authority::new();
-    let (chain, key) = authority.pem(&["localhost"], |_| {});
-    let (chain_file, key_file) = (authority.path("tls.crt"), authority.path("tls.key"));
-    std::fs::write(&chain_file, chain).unwrap();
-    std::fs::write(&key_file, key).unwrap();
+    let (chain_file, key_file) = authority.pem_files(&["localhost"]);
     let files = [
         ("ADMIN_TLS_CERT_FILE", chain_file.to_str().unwrap()),
         ("ADMIN_TLS_KEY_FILE", key_file.to_str().unwrap()),

@@ -243,6 +243,17 @@ impl Engine {
         self.decide_with(target.into(), client, requested, |wanted| wanted.admits(request))
     }
 
+    /// Numbers a request on which no rule can act, whatever its time and number. Returns `false`, and does not number it,
+    /// if a rule might act.
+    pub fn passes(&self, target: Target, client: Client) -> bool {
+        let active = self.0.active.borrow();
+        let passes = active.request_windows.is_empty() && active.plan.ignores(target, client);
+        if passes {
+            self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
+        }
+        passes
+    }
+
     /// Numbers a connection to a proxy.
     pub fn number_connection(&self, slot: Slot) -> u64 {
         let target = TargetId::Proxy(slot).index();

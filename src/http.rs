@@ -43,9 +43,12 @@ use crate::engine::Engine;
 use crate::env::Identity;
 use crate::fault::Target;
 use crate::grpc::{self, Call, Health, Method};
-use crate::listener::{Answering, Conditions, Handle, Routes};
+use crate::listener::{Answering, Conditions, Direct, Handle, PlainAnswer, Routes};
 use crate::rpc::is_grpc;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, RequestOutcome};
+
+/// The answer of a class that is healthy.
+const HEALTHY: &str = "ok";
 
 /// State shared by all handlers.
 #[derive(Debug)]
@@ -84,7 +87,7 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
         return upstream::routes(app, upstream);
     }
     let mut router = Router::new().without_v07_checks();
-    let mut direct: HashMap<String, Handle> = HashMap::new();
+    let mut direct: HashMap<String, Direct> = HashMap::new();
     for (path, target) in &app.paths {
         let faulted = layer::FaultLayer::new(*target, app.clone())
             .layer(DefaultAnswer { app: app.clone(), target: *target });
@@ -97,7 +100,8 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
             None => router.route(path, route()),
         };
         if !path.ends_with('*') {
-            direct.insert(path.clone(), Box::new(move |request| faulted.clone().call(request)));
+            let handle: Handle = Box::new(move |request| faulted.clone().call(request));
+            direct.insert(path.clone(), Direct { handle, plain: plain(app, *target) });
         }
     }
     let services = Target::ALL.map(|target| {
@@ -108,7 +112,10 @@ pub fn probe_routes(app: &Arc<App>) -> Routes {
     let calls = health::HealthCalls::new(app.clone(), Arc::new(serve));
     for (path, _) in Method::ALL {
         let calls = calls.clone();
-        direct.entry(path.to_owned()).or_insert_with(|| Box::new(move |request| calls.answer(request)));
+        direct.entry(path.to_owned()).or_insert_with(|| Direct {
+            handle: Box::new(move |request| calls.answer(request)),
+            plain: None,
+        });
     }
     let (of_index, pages) = (app.clone(), Arc::new(SharedBodies::default()));
     let index = move || ready(answer::shared(pages.text(|| index::page(&of_index)), answer::page));
@@ -143,6 +150,23 @@ async fn not_found(request: Request) -> Response<Body> {
         return grpc::unimplemented(request.uri().path());
     }
     answer::text(StatusCode::NOT_FOUND, "not found")
+}
+
+/// Answers plain requests to a target while no rule can act on them.
+fn plain(app: &Arc<App>, target: Target) -> Option<PlainAnswer> {
+    if target == Target::Traffic {
+        return None;
+    }
+    let app = app.clone();
+    Some(PlainAnswer::new(HEALTHY, move |request| {
+        let fails = target == Target::Readiness && app.is_leaving();
+        if fails || !app.engine.passes(target, request.client) {
+            return false;
+        }
+        let outcome = RequestOutcome::Answered(StatusCode::OK.as_u16());
+        app.metrics.request(target, request.client, outcome, request.arrived.elapsed());
+        true
+    }))
 }
 
 /// The default answer of a target. A plain service: an axum handler would allocate for each request.
@@ -188,7 +212,7 @@ fn default_answer(app: &App, target: Target, request: &Request) -> Response<Body
         );
     }
     match failure {
-        None => answer::text(status, "ok"),
+        None => answer::text(status, HEALTHY),
         Some(failure) => answer::text(status, failure.to_string()),
     }
 }

@@ -24,7 +24,7 @@ use super::plan::Plan;
 use super::proxies::Proxies;
 use super::replica::Replica;
 use super::rule::{Rule, RuleName};
-use super::target::{Client, TargetId};
+use super::target::{Client, Target, TargetId};
 
 /// The instant and the counts at which a rule appeared. Its conditions are evaluated relative to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -269,6 +269,15 @@ impl ActivePlan {
     /// Whether the rule at a position acts on requests of `client` to a target.
     pub fn acts_on_client(&self, position: usize, target: TargetId, client: Client) -> bool {
         self.entries[position].acts_on(target, client)
+    }
+
+    /// Whether no rule acts on requests of `client` to `target`, nor on what they check.
+    pub fn ignores(&self, target: Target, client: Client) -> bool {
+        let asks_dependency = self.checks_dependency && target == Target::Readiness;
+        !self.entries.iter().any(|entry| {
+            entry.acts_on(target.into(), client)
+                || (asks_dependency && entry.acts_on(Target::Dependency.into(), client))
+        })
     }
 
     /// The targets that the rule at a position acts on.

@@ -22,7 +22,7 @@ fn is_named_by_target<B>(request: &Request<B>) -> bool {
 
 /// Whether this is a host with an optional port, or empty (required for a target without a host). User information is
 /// not allowed.
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|c| *c == b']') else { return false };

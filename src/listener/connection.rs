@@ -103,9 +103,7 @@ impl Connection {
                 return self.ends();
             }
             if let ProcessStage::Draining(until) = stage {
-                if self.outlasts(until)
-                    || matches!(driver, Driver::New { .. } | Driver::Handshake | Driver::Idle(_))
-                {
+                if self.outlasts(until) || driver.is_idle() {
                     return self.ends();
                 }
                 self.goes_away(&mut driver, until);
@@ -123,7 +121,7 @@ impl Connection {
                         disposition => return disposition,
                     }
                 }
-                event = driver.drive(&self.socket, &self.state, &self.service.metrics), if !frozen => match event {
+                event = driver.drive(&self.socket, &self.state, &self.service), if !frozen => match event {
                     event @ (DriverEvent::Http1 | DriverEvent::Http2 | DriverEvent::Tls | DriverEvent::Handshake(_)) => {
                         match self.begins(event) {
                             Ok(begun) => driver = begun,
@@ -134,6 +132,7 @@ impl Connection {
                             timer.as_mut().reset(next);
                         }
                     }
+                    DriverEvent::NotPlain(unread) => driver = self.not_plain(driver, unread),
                     DriverEvent::Takeover(takeover) => driver = self.taken_over(driver, takeover),
                     DriverEvent::OutOfMemory => {
                         let is_http2 = matches!(driver, Driver::Http2(_));
@@ -199,7 +198,7 @@ impl Connection {
             self.frozen.is_none() && !(is_told && *limit == Limit::IdleTime)
         });
         let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
-        if let Driver::Http1(_) = driver {
+        if let Driver::Http1(_) | Driver::Plain(_) = driver {
             next = next.min(Instant::now() + IDLE_TIME);
         }
         self.ends_at.map_or(next, |at| next.min(at))

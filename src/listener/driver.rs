@@ -6,20 +6,23 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::ListenerService;
 use super::detect::{Detected, poll_detect};
 use super::handler::Http1Handler;
 use super::http2::{Finished, Http2};
+use super::plain::PlainConnection;
 use super::script::Takeover;
 use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::HyperStream;
-use crate::telemetry::metrics::{Limit, Metrics};
+use crate::telemetry::metrics::Limit;
 use crate::tls::session::Negotiated;
 
 /// How often a frozen connection with unread input is checked: nothing else shows that its client has closed it.
@@ -37,6 +40,8 @@ pub(super) enum DriverEvent {
     Handshake(io::Result<Negotiated>),
     /// hyper or the script has finished; `lingers` if the client may still be sending and has an answer to read.
     Done { lingers: bool },
+    /// hyper has to answer a request, which begins with these bytes.
+    NotPlain(Bytes),
     /// A handler takes over the socket.
     Takeover(Takeover),
     /// The client has started but not finished a head.
@@ -62,6 +67,8 @@ pub(super) enum Driver {
     Handshake,
     /// Nothing, before the next HTTP/1 request or the first HTTP/2 request.
     Idle(Negotiated),
+    /// HTTP/1 as long as all requests are plain.
+    Plain(Box<PlainConnection>),
     /// hyper's HTTP/1.
     Http1(Box<Http1>),
     /// hyper's HTTP/2.
@@ -75,7 +82,7 @@ impl Driver {
         &mut self,
         socket: &Socket,
         state: &ConnectionState,
-        metrics: &Metrics,
+        service: &ListenerService,
     ) -> DriverEvent {
         poll_fn(|cx| match self {
             Self::New { seen } => poll_detect(socket.tcp(), cx, seen).map(|detected| match detected {
@@ -92,6 +99,7 @@ impl Driver {
                 Negotiated::Http1 => DriverEvent::Http1,
                 Negotiated::Http2 => DriverEvent::Http2,
             }),
+            Self::Plain(plain) => plain.poll(cx, service),
             Self::Http1(connection) => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
@@ -99,7 +107,7 @@ impl Driver {
                     }
                     let error = result.err();
                     if error.as_ref().is_some_and(hyper::Error::is_parse_too_large) {
-                        metrics.limit(Limit::HeadSize);
+                        service.metrics.limit(Limit::HeadSize);
                     }
                     Poll::Ready(DriverEvent::Done {
                         lingers: error.is_some_and(|error| error.is_parse()) || state.has_unread_body(),
@@ -145,10 +153,20 @@ impl Driver {
         .await
     }
 
+    /// Whether no request was begun.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::New { .. } | Self::Handshake | Self::Idle(_) => true,
+            Self::Plain(plain) => plain.is_idle(),
+            Self::Http1(_) | Self::Http2(_) | Self::Script(_) => false,
+        }
+    }
+
     /// Accepts no further request; ends the connection if it is idle.
     pub(super) fn drain(&mut self) {
         match self {
             Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            Self::Plain(plain) => plain.drain(),
             Self::Http2(http2) => http2.drain(),
             Self::New { .. } | Self::Handshake | Self::Idle(_) | Self::Script(_) => {}
         }

@@ -15,6 +15,8 @@ use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service as _;
 
+use super::plain::{DateField, PlainAnswer};
+
 /// An answer in progress.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -25,8 +27,17 @@ pub type Handle = Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 /// router with its patterns and extensions.
 #[derive(Clone)]
 pub struct Routes {
-    direct: Arc<HashMap<String, Handle>>,
+    direct: Arc<HashMap<String, Direct>>,
+    date: Arc<DateField>,
     rest: Fallback,
+}
+
+/// The handlers of a path that bypass the router.
+pub struct Direct {
+    /// Answers any request.
+    pub handle: Handle,
+    /// Answers plain requests.
+    pub plain: Option<PlainAnswer>,
 }
 
 /// The handler of other paths.
@@ -38,20 +49,34 @@ enum Fallback {
 
 impl Routes {
     /// `direct` maps paths to handlers that do the same as the router for any method.
-    pub fn new(router: Router, direct: HashMap<String, Handle>) -> Self {
-        Self { direct: Arc::new(direct), rest: Fallback::Router(router) }
+    pub fn new(router: Router, direct: HashMap<String, Direct>) -> Self {
+        Self { direct: Arc::new(direct), date: Arc::default(), rest: Fallback::Router(router) }
     }
 
     /// One handler for all requests, whatever the path.
     pub fn all(handle: Handle) -> Self {
-        Self { direct: Arc::default(), rest: Fallback::Handle(Arc::new(handle)) }
+        Self { direct: Arc::default(), date: Arc::default(), rest: Fallback::Handle(Arc::new(handle)) }
+    }
+
+    /// Whether some paths have an answer for plain requests.
+    pub(super) fn has_plain(&self) -> bool {
+        self.direct.values().any(|direct| direct.plain.is_some())
+    }
+
+    /// The answer to plain requests to a path.
+    pub(super) fn plain(&self, path: &str) -> Option<&PlainAnswer> {
+        self.direct.get(path)?.plain.as_ref()
+    }
+
+    pub(super) fn date(&self) -> &DateField {
+        &self.date
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> Route {
         match &self.rest {
             Fallback::Handle(handle) => Route::Direct { answering: handle(request) },
             Fallback::Router(router) => match self.direct.get(request.uri().path()) {
-                Some(handle) => Route::Direct { answering: handle(request) },
+                Some(direct) => Route::Direct { answering: (direct.handle)(request) },
                 None => Route::Routed { answering: router.clone().call(request) },
             },
         }

@@ -242,6 +242,22 @@ impl ConnectionState {
         inner.survives_half_close = false;
     }
 
+    /// When the head began that is being received or was just received.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        match self.lock().phase {
+            ClientPhase::Head(since) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Records a complete request of `client` whose answer is ready.
+    pub(super) fn is_answered_at_once(&self, client: Client) {
+        let mut inner = self.lock();
+        inner.phase = ClientPhase::Idle(Instant::now());
+        inner.asked = true;
+        inner.client = Some(client);
+    }
+
     /// The handler has answered; the body is being sent.
     pub(super) fn answer_begins(&self) {
         self.lock().answering = true;

@@ -27,6 +27,7 @@ mod original;
 mod packaging;
 mod page;
 mod partition;
+mod plain_requests;
 mod predict;
 mod predict_command;
 mod probe;

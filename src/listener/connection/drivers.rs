@@ -11,6 +11,7 @@ use crate::listener::driver::{Driver, DriverEvent};
 use crate::listener::frames::Frames;
 use crate::listener::handler::Http1Handler;
 use crate::listener::http2::Http2;
+use crate::listener::plain::PlainConnection;
 use crate::listener::script::ScriptEnding;
 use crate::listener::script::Takeover;
 use crate::listener::stream::{HyperStream, ReceiveProgress};
@@ -50,7 +51,13 @@ impl Connection {
         if !self.reserve_request(records + if is_http2 { HTTP2_MEMORY } else { REQUEST_MEMORY }) {
             return Err(ConnectionRefusal::Memory { is_http2 });
         }
-        Ok(if is_http2 { self.http2() } else { self.http1(Bytes::new()) })
+        Ok(if is_http2 {
+            self.http2()
+        } else if self.service.routes.has_plain() {
+            Driver::Plain(Box::new(PlainConnection::new(self.http1_stream(Bytes::new()))))
+        } else {
+            self.http1(self.http1_stream(Bytes::new()))
+        })
     }
 
     /// Drops hyper while the connection is idle. A new instance gets the bytes of the next request that were already
@@ -62,14 +69,29 @@ impl Connection {
                     self.request = None;
                     Driver::Idle(Negotiated::Http1)
                 }
-                unread => self.http1(unread),
+                unread => self.http1(self.http1_stream(unread)),
             },
+            Driver::Plain(plain) if plain.is_idle() => {
+                self.request = None;
+                Driver::Idle(Negotiated::Http1)
+            }
             other => other,
         }
     }
 
-    pub(super) fn http1(&self, unread: Bytes) -> Driver {
-        let stream = self.stream(unread, ReceiveProgress::Http1 { head: 0 });
+    /// Lets hyper answer a request that is not plain, and those that follow until the connection rests.
+    pub(super) fn not_plain(&self, driver: Driver, unread: Bytes) -> Driver {
+        match driver {
+            Driver::Plain(plain) => self.http1(plain.into_stream(unread)),
+            other => other,
+        }
+    }
+
+    fn http1_stream(&self, unread: Bytes) -> HyperStream {
+        self.stream(unread, ReceiveProgress::Http1 { head: 0 })
+    }
+
+    fn http1(&self, stream: HyperStream) -> Driver {
         let handler = Http1Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()

@@ -4,8 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use crate::support::tools;
+
 #[test]
 fn an_observer_that_is_interrupted_prints_its_summary() {
+    if !tools::are_there(&["kill"]) {
+        return;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));

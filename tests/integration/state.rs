@@ -18,6 +18,8 @@ use kube_probesim::fault::{Client, Origin, RequestCounts, Target, Timestamp};
 use kube_probesim::sources::state::{self, Restored, SavedState, StateDir};
 use serde_json::json;
 
+use crate::support::tools;
+
 /// Longer than anything that should happen takes on a slow, shared machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,7 +112,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_is_reported_keeps_the_last_state_and_is_used_again_once_there_is_room() {
     let Some(disk) = SmallDisk::mount(directory("full"), "size=64k") else {
-        println!("SKIPPED: no tmpfs can be mounted without root");
+        tools::skip("no tmpfs can be mounted without root");
         return;
     };
     let (mut dir, _) = start(&disk.0);

@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod manifests;
 pub mod process;
+pub mod real_server;
 pub mod tools;
 
 use std::ffi::OsString;

@@ -71,7 +71,8 @@ impl ContainerProcess {
                 Verdict::DependencyFailed(_) => false,
                 Verdict::Inject(position) => {
                     let rule = self.program.plan.rule(position);
-                    rule.answer().forward || rule.mode().is_some_and(changes_answer)
+                    // Modes that need a body change the application's answer; the others replace it.
+                    rule.answer().forward || rule.mode().is_some_and(|mode| mode.info().needs_body)
                 }
             }
     }
@@ -143,27 +144,6 @@ impl ContainerProcess {
             }
             None => ordinary,
         }
-    }
-}
-
-/// Whether a mode acts on the answer of an application, and does not replace it.
-const fn changes_answer(mode: &Mode) -> bool {
-    match mode {
-        Mode::Truncate(_)
-        | Mode::BodyReset(_)
-        | Mode::Malformed(_)
-        | Mode::BodyHang(_)
-        | Mode::Drip { .. }
-        | Mode::Throttle { .. }
-        | Mode::Corrupt { .. } => true,
-        Mode::Status(_)
-        | Mode::Redirect(_)
-        | Mode::Hang
-        | Mode::Close
-        | Mode::Reset
-        | Mode::Garbage
-        | Mode::Grpc { .. }
-        | Mode::Wire(_) => false,
     }
 }
 

@@ -1,82 +1,24 @@
 //! Real servers behind it, and a real client before it.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use crate::support::real_server::RealServer;
 use crate::support::{Service, eventually, exchange, get, tools};
 
-/// Where Debian installs nginx, which is not in everybody's `PATH`.
-const NGINX: &str = "/usr/sbin/nginx";
-
-/// A server in a process of its own, with a folder of files.
-struct Server {
-    child: Child,
-    folder: PathBuf,
-    address: SocketAddr,
+/// Waits until the server answers, with two files in its folder.
+async fn with_files(server: RealServer) -> RealServer {
+    fs::write(server.folder.join("page.txt"), "word ".repeat(20_000)).unwrap();
+    fs::write(server.folder.join("large.bin"), vec![b'x'; 50 << 20]).unwrap();
+    eventually("the server answers", || async {
+        get(server.address, "/page.txt").await.text().contains(" 200 OK")
+    })
+    .await;
+    server
 }
 
-impl Server {
-    fn start(command: impl FnOnce(&Path, SocketAddr) -> Command) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let folder = std::env::temp_dir().join(format!("probesim-upstream-{}", address.port()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("page.txt"), "word ".repeat(20_000)).unwrap();
-        fs::write(folder.join("large.bin"), vec![b'x'; 50 << 20]).unwrap();
-        let mut command = command(&folder, address);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, folder, address }
-    }
-
-    fn nginx() -> Option<Self> {
-        if !Path::new(NGINX).exists() {
-            let required = std::env::var_os("PROBESIM_REQUIRE_TOOLS").is_some_and(|value| value == "1");
-            assert!(!required, "{NGINX} is missing");
-            eprintln!("skipped: {NGINX} is missing");
-            return None;
-        }
-        Some(Self::start(|folder, address| {
-            let config = format!(
-                "daemon off; master_process off; pid nginx.pid; error_log stderr;\n\
-                 events {{}}\n\
-                 http {{ access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; \
-                 uwsgi_temp_path u; scgi_temp_path s; gzip on; client_max_body_size 1m; \
-                 server {{ listen {address}; root {}; }} }}\n",
-                folder.display()
-            );
-            fs::write(folder.join("nginx.conf"), config).unwrap();
-            let mut command = Command::new(NGINX);
-            command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
-            command
-        }))
-    }
-
-    fn python() -> Option<Self> {
-        tools::are_there(&["python3"]).then(|| {
-            Self::start(|folder, address| {
-                let mut command = Command::new("python3");
-                command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]);
-                command.arg(folder).arg(address.port().to_string());
-                command
-            })
-        })
-    }
-
-    async fn is_up(&self) {
-        eventually("the server answers", || async {
-            get(self.address, "/page.txt").await.text().contains(" 200 OK")
-        })
-        .await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+fn nginx() -> Option<RealServer> {
+    RealServer::nginx("root FOLDER; gzip on; client_max_body_size 1m;")
 }
 
 /// The lines of a head that are the server's own.
@@ -93,8 +35,8 @@ fn fields(head: &str) -> Vec<String> {
 }
 
 /// Whether answers are the same with and without the proxy.
-async fn is_transparent(server: &Server) {
-    server.is_up().await;
+async fn is_transparent(server: RealServer) {
+    let server = with_files(server).await;
     let service = Service::start(&[("UPSTREAM", &format!("http://{}", server.address))]).await;
     for (method, path, fields_sent) in [
         ("GET", "/page.txt", ""),
@@ -132,14 +74,14 @@ async fn is_transparent(server: &Server) {
 
 #[tokio::test]
 async fn nginx_behind_it_answers_as_without_it() {
-    let Some(nginx) = Server::nginx() else { return };
-    is_transparent(&nginx).await;
+    let Some(nginx) = nginx() else { return };
+    is_transparent(nginx).await;
 }
 
 #[tokio::test]
 async fn pythons_server_behind_it_answers_as_without_it() {
-    let Some(python) = Server::python() else { return };
-    is_transparent(&python).await;
+    let Some(python) = RealServer::python() else { return };
+    is_transparent(python).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +89,8 @@ async fn curl_gets_large_files_and_compressed_ones_and_is_told_that_an_upload_is
     if !tools::are_there(&["curl"]) {
         return;
     }
-    let Some(nginx) = Server::nginx() else { return };
-    nginx.is_up().await;
+    let Some(nginx) = nginx() else { return };
+    let nginx = with_files(nginx).await;
     let service = Service::start(&[("UPSTREAM", &format!("http://{}", nginx.address))]).await;
     let base = format!("http://{}", service.probe);
     let curl = |arguments: &[&str]| {

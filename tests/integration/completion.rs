@@ -53,6 +53,63 @@ fn bash_completes_verbs_options_and_values() {
     }
 }
 
+/// Runs a line of a shell after its completion script.
+fn after_script(shell: &str, arguments: &[&str], before: &str, line: &str) -> String {
+    let (_, script, _) = printed(&["completion", shell]);
+    let output = Command::new(shell)
+        .args(arguments)
+        .args(["-c", &format!("{before}\n{script}\n{line}")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn fish_completes_verbs_options_and_values() {
+    if !tools::are_there(&["fish"]) {
+        return;
+    }
+    for (line, offers) in [
+        ("kube-probesim pr", &["predict", "probe"][..]),
+        ("kube-probesim --log", &["--log-format"]),
+        ("kube-probesim --log-format ", &["json", "text"]),
+        ("kube-probesim probe --un", &["--until"]),
+        ("kube-probesim fault add --mode sl", &["slice", "slow-close", "slow-term"]),
+        ("kube-probesim completion ", &["bash", "fish", "zsh"]),
+    ] {
+        let text = after_script("fish", &["--no-config"], "", &format!("complete -C '{line}'"));
+        let mut words: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+        words.sort_unstable();
+        assert_eq!(words, offers, "{line}");
+    }
+}
+
+#[test]
+fn zsh_completes_verbs_options_and_values() {
+    if !tools::are_there(&["zsh"]) {
+        return;
+    }
+    // The functions with which zsh shows offers need a terminal; these print them.
+    let functions = "compdef() { } ; _files() { print FILES } ; compadd() { print -l -- ${@:#--} }
+        _describe() { print -l -- ${${(P)2}%%:*} }";
+    for (words, offers) in [
+        ("kube-probesim p", &["probe", "predict"][..]),
+        ("kube-probesim --log", &["--log-format"]),
+        ("kube-probesim serve --log-format j", &["json", "text"]),
+        ("kube-probesim probe --un", &["--until"]),
+        ("kube-probesim fault add --mode sl", &["slice", "slow-close", "slow-term"]),
+        ("kube-probesim predict --profile-from m", &["FILES"]),
+    ] {
+        let line = format!("words=({words}); CURRENT=$#words; _kube_probesim");
+        let text = after_script("zsh", &["--no-rcs"], functions, &line);
+        for offer in offers {
+            assert!(text.lines().any(|line| line == *offer), "{words}: {offer} is missing in\n{text}");
+        }
+    }
+}
+
 /// The options that a verb's own parser says there are, where it lists them.
 #[test]
 fn every_option_that_a_verb_takes_is_in_all_scripts() {
@@ -79,8 +136,7 @@ fn every_option_that_a_verb_takes_is_in_all_scripts() {
 #[test]
 fn scripts_are_valid_in_the_installed_shells() {
     for shell in ["bash", "zsh", "fish"] {
-        let is_here = Command::new(shell).arg("-c").arg(":").output().is_ok();
-        if !is_here {
+        if !tools::are_there(&[shell]) {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -93,12 +149,13 @@ fn scripts_are_valid_in_the_installed_shells() {
 
 #[test]
 fn manual_pages_contain_the_help_and_groff_accepts_them() {
+    let has_groff = tools::are_there(&["groff"]);
     for verb in ["", "serve", "probe", "wait", "fault", "predict", "completion", "man"] {
         let args: Vec<&str> = ["man", verb].into_iter().filter(|word| !word.is_empty()).collect();
         let (code, page, _) = printed(&args);
         assert_eq!(code, Some(0));
         assert!(page.starts_with(".TH KUBE\\-PROBESIM"), "{page}");
-        if Command::new("groff").arg("--version").output().is_err() {
+        if !has_groff {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();

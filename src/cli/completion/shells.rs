@@ -22,8 +22,9 @@ fn positions(verb: &Described, help: &str) -> Vec<String> {
 fn values(option: &Opt) -> Vec<String> {
     if option.name == "--mode" {
         let mut modes: Vec<String> = Vec::new();
-        let requests = ModeInfo::all_of_requests().chain(ModeInfo::all_of_listener()).map(|info| info.name);
-        for mode in requests.chain(PROCESS_MODES.iter().map(|info| info.name)) {
+        let requests = ModeInfo::all_of_requests().chain(ModeInfo::all_of_tcp());
+        let connections = requests.chain(ModeInfo::all_of_listener()).map(|info| info.name);
+        for mode in connections.chain(PROCESS_MODES.iter().map(|info| info.name)) {
             if !modes.iter().any(|known| known == mode) {
                 modes.push(mode.to_owned());
             }
@@ -104,9 +105,9 @@ complete -o filenames -F _kube_probesim kube-probesim
 
 /// For zsh.
 pub(super) fn zsh(verbs: &[Described]) -> String {
-    // A colon separates a word from its description, and a quote ends the text.
+    // A colon separates a word from its description, and a quote would end the text.
     let item = |word: &str, about: &str| {
-        let about = about.replace('\'', "").replace(':', "\\:");
+        let about = about.replace('\'', "'\\''").replace(':', "\\:");
         format!("'{word}:{about}'")
     };
     let names: Vec<String> = verbs.iter().map(|verb| item(verb.name, verb.about)).collect();
@@ -166,7 +167,13 @@ complete -c kube-probesim -f
         let (name, about) = (verb.name, quoted(verb.about));
         let _ = writeln!(text, "complete -c kube-probesim -n __fish_use_subcommand -a {name} -d '{about}'");
         let help = (verb.help)();
-        let begin = format!("complete -c kube-probesim -n '__fish_seen_subcommand_from {name}'");
+        let begin = if name == "serve" {
+            // Options without a verb are those of serve.
+            let others: Vec<&str> = verbs.iter().map(|verb| verb.name).filter(|of| *of != name).collect();
+            format!("complete -c kube-probesim -n 'not __fish_seen_subcommand_from {}'", others.join(" "))
+        } else {
+            format!("complete -c kube-probesim -n '__fish_seen_subcommand_from {name}'")
+        };
         for option in options(&help) {
             let long = option.name.trim_start_matches('-');
             let values = values(&option);

@@ -12,6 +12,7 @@ use crate::units::show_timestamp;
 pub(super) fn document(snapshot: &Snapshot, metrics: &Metrics) -> Value {
     let plan = &snapshot.active.plan;
     let traffic = metrics.traffic();
+    let connections = metrics.tcp_connections();
     let classes = Target::ALL.into_iter().map(|target| (TargetId::Class(target), ListenerId::Probe));
     let proxies = plan.proxies().present().map(|(slot, _)| (TargetId::Proxy(slot), ListenerId::Proxy(slot)));
     let active: Vec<usize> = (0..plan.len()).filter(|position| snapshot.is_active(*position)).collect();
@@ -38,6 +39,13 @@ pub(super) fn document(snapshot: &Snapshot, metrics: &Metrics) -> Value {
         value["codes"] = codes.into();
         value["gone"] = of_target.map_or(0, |traffic| traffic.gone).into();
         value["durations"] = of_target.map(|traffic| traffic.durations.clone()).unwrap_or_default().into();
+        if let Some(of_proxy) = connections.iter().find(|of_proxy| of_proxy.proxy == name) {
+            value["connections"] = json!({
+                "open": of_proxy.open,
+                "ended": counts(&of_proxy.ended),
+                "bytes": counts(&of_proxy.bytes),
+            });
+        }
         value
     });
     json!({
@@ -47,4 +55,8 @@ pub(super) fn document(snapshot: &Snapshot, metrics: &Metrics) -> Value {
         "bounds": BUCKETS,
         "targets": targets.collect::<Vec<_>>(),
     })
+}
+
+fn counts(of: &[(&'static str, u64)]) -> Map<String, Value> {
+    of.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect()
 }

@@ -23,7 +23,7 @@ use crate::fault::{Client, TargetId};
 use crate::plan::Source;
 
 pub use listener::ListenerMetrics;
-pub use proxy::{ConnectionResult, ProxyMetrics};
+pub use proxy::{ConnectionResult, ProxyConnections, ProxyMetrics};
 pub use tls::{HandshakeResult, TlsMetrics};
 pub use upstream::{UpstreamFault, UpstreamMetrics};
 
@@ -237,13 +237,15 @@ impl Metrics {
     /// The counters of a TCP proxy, created on first use.
     pub fn tcp_proxy(&self, name: &str) -> Arc<ProxyMetrics> {
         let proxy = self.proxies.get(name, || ProxyMetrics::new(name));
-        proxy.set_tcp();
+        proxy.set_tcp(true);
         proxy
     }
 
     /// The counters of the listener of an HTTP proxy, created on first use.
     pub fn http_proxy(&self, name: &str) -> Arc<ListenerMetrics> {
-        self.proxies.get(name, || ProxyMetrics::new(name)).listener().clone()
+        let proxy = self.proxies.get(name, || ProxyMetrics::new(name));
+        proxy.set_tcp(false);
+        proxy.listener().clone()
     }
 
     /// Records that a proxy was removed: its counters are dropped after ten minutes.
@@ -290,6 +292,12 @@ impl Metrics {
             });
         });
         all
+    }
+
+    /// The connections of each TCP proxy so far.
+    pub fn tcp_connections(&self) -> Vec<ProxyConnections> {
+        let shown = self.proxies.shown(|_| {});
+        shown.iter().filter(|proxy| proxy.is_tcp()).map(|proxy| proxy.connections()).collect()
     }
 
     /// Resources that rules currently use.

@@ -139,10 +139,13 @@ fn the_description_of_the_api_has_the_modes_and_their_fields() {
         let fields: Vec<&str> = info.fields.iter().map(|field| field.name()).collect();
         (info.name.to_owned(), json!({"fields": fields, "required": info.required.iter().map(|field| field.name()).collect::<Vec<_>>(), "description": info.does}))
     });
+    let of_tcp = |info: &ModeInfo| json!({"fields": info.tcp_fields.iter().map(|field| field.name()).collect::<Vec<_>>(), "description": info.tcp});
     let row = |info: &'static ModeInfo| (info.name.to_owned(), of_requests(info));
     let by_target = json!({
         "requests": Value::Object(ModeInfo::all_of_requests().map(row).collect()),
-        "listener": Value::Object(ModeInfo::all_of_listener().map(row).collect()),
+        "tcp": Value::Object(ModeInfo::all_of_tcp().map(|info| (info.name.to_owned(), of_tcp(info))).collect()),
+        "listener": Value::Object(ModeInfo::all_of_partitions().map(row).collect()),
+        "handshakes": Value::Object(ModeInfo::all_of_handshakes().map(row).collect()),
         "process": Value::Object(of_process.collect()),
     });
     check_schemas(&[

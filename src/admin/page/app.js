@@ -82,7 +82,7 @@ const App = () => {
     <main><${Verdict} ...${{ state, targets, now }} />
       ${state.notes?.length > 0 && html`<div class="warning notes">${state.notes.map((note) => html`<p>${note}</p>`)}</div>`}
       ${targets && html`<${Tiles} targets=${targets.targets} samples=${store.samples} now=${now} />`}
-      <${Rules} ...${{ state, now, act }} /><${Timeline} store=${store} state=${state} /><${EventLog} log=${store.log} act=${act} /></main>
+      <${Rules} ...${{ state, now, act }} /><${Timeline} store=${store} state=${state} /><${EventLog} log=${store.log} proxies=${store.protocols()} act=${act} /></main>
     <footer class="page"><a href="openapi.json">API</a> <a href="metrics">Metrics</a> <a href="page/vendor/licences.txt">Licences of libraries</a></footer>
     ${token}
     ${!token && dialog?.what === "stop" && html`<${Stop} ...${of} />`}

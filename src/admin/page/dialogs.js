@@ -114,7 +114,7 @@ export const Import = ({ state, close, store }) => {
   return html`<${Confirm} title="Import a plan" word="Put in force" state=${state} close=${close} run=${() => store.act("PUT", "v1/plan", { body: text, type })}>
     <p>The plan takes the place of the rules of all sources until Reset.</p>
     <label>File, YAML or JSON<input type="file" accept=".yaml,.yml,.json" onChange=${read} /></label>
-    <label>Plan<textarea rows="10" spellcheck="false" required value=${text} onInput=${(event) => setText(event.target.value)} placeholder="faults:&#10;  - {name: down, target: readiness, mode: status}"></textarea></label></${Confirm}>`;
+    <label>Plan<textarea rows="10" spellcheck=${false} required value=${text} onInput=${(event) => setText(event.target.value)} placeholder="faults:&#10;  - {name: down, target: readiness, mode: status}"></textarea></label></${Confirm}>`;
 };
 
 export const Reset = ({ state, close, store }) => {

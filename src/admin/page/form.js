@@ -5,7 +5,7 @@ import { ask } from "./api.js";
 import { Copy, Dialog, Trouble } from "./dialogs.js";
 import { Fields, kindOf, label } from "./fields.js";
 import { formats } from "./formats.js";
-import { clock, list, percent, span } from "./words.js";
+import { clock, counted, list, percent, span } from "./words.js";
 
 /** How long a rule lives unless one insists. */
 const TTL = "15m";
@@ -22,15 +22,15 @@ const Field = ({ fields, path, text, change, error }) => {
     ? html`<select ...${common} value=${text || ""} onChange=${onInput}><option value="">default</option>${input.choice.map((word) => html`<option>${word}</option>`)}</select>`
     : input.long
       ? html`<textarea rows="3" ...${common} value=${text || ""} onInput=${onInput}></textarea>`
-      : html`<input ...${common} value=${text || ""} onInput=${onInput} placeholder=${input.example} inputmode=${input.number ? "numeric" : undefined} autocomplete="off" spellcheck="false" />`;
+      : html`<input ...${common} value=${text || ""} onInput=${onInput} placeholder=${input.example} inputmode=${input.number ? "numeric" : undefined} autocomplete="off" spellcheck=${false} />`;
   return html`<div class="field"><label for=${id}>${label(path)}</label>${control}${hint}</div>`;
 };
 
 /** What the rule will do in the next hour. */
-const Forecast = ({ preview, of, error, now }) => {
+const Forecast = ({ preview, of, error, now, noun }) => {
   if (error) return html`<p class="sub">The service refuses this rule as it stands.</p>`;
   if (!of) return html`<p class="sub">Asking the service…</p>`;
-  const { windows, more, open_s: open, share, expected, by_requests: counted, ends_s: ends } = of;
+  const { windows, more, open_s: open, share, expected, by_requests: byRequests, ends_s: ends } = of;
   const first = windows[0];
   const words = !of.selected
     ? "This Pod is not one of the rule's Pods: it does nothing here."
@@ -38,8 +38,8 @@ const Forecast = ({ preview, of, error, now }) => {
       ? "No window opens in the next hour."
       : [
           windows.length === 1 && first[0] <= 0 ? `Begins at once${first[1] === undefined ? " and stays" : `, for ${span(first[1])}`}` : `${windows.length}${more ? " or more" : ""} ${windows.length === 1 ? "window" : "windows"}, ${span(open)} in all, the first at ${clock(now + first[0] * 1000)}`,
-          of.targets.length ? `acts on ${percent(share)} of the requests while it is open${expected < share ? `, ${percent(expected)} of the hour's` : ""}` : share < 100 && `with a chance of ${percent(share)}`,
-          counted && "its window in requests limits it further",
+          of.targets.length ? `acts on ${percent(share)} of the ${noun} while it is open${expected < share ? `, ${percent(expected)} of the hour's` : ""}` : share < 100 && `with a chance of ${percent(share)}`,
+          byRequests && `its window in ${noun} limits it further`,
           ends !== undefined && `gone in ${span(ends)}`,
         ].filter(Boolean).join("; ") + ".";
   return html`<p>${words}</p>${preview.stopped && html`<p class="warning">A stop holds: nothing of this happens until Resume.</p>`}
@@ -66,11 +66,14 @@ export const Form = ({ store, state, rule: edited, close }) => {
   // The plan that was seen when the form opened.
   const [generation] = useState(state.generation);
 
-  const kind = kindOf(targets);
+  const proxies = store.protocols();
+  const kind = kindOf(targets, proxies);
+  const noun = counted({ target: targets, mode }, proxies);
   const modes = fields.modes(kind);
-  const chosen = mode in modes || (mode === "" && kind === "requests") ? mode : Object.keys(modes)[0];
+  const mayOnlyDelay = !["listener", "process"].includes(kind);
+  const chosen = mode in modes || (mode === "" && mayOnlyDelay) ? mode : Object.keys(modes)[0];
   const proposed = [targets[0], chosen || "delay"].join("-").slice(0, 63);
-  const rule = fields.build({ name: name || proposed, targets, mode: chosen, ttl: keep ? null : ttl, texts });
+  const rule = fields.build({ name: name || proposed, targets, kind, mode: chosen, ttl: keep ? null : ttl, texts });
   const key = JSON.stringify(rule);
 
   useEffect(() => {
@@ -91,13 +94,13 @@ export const Form = ({ store, state, rule: edited, close }) => {
     const at = error.field.replace(/^(match\.(headers|query)|headers|delay)\..*/, (_, whole, part) => (part ? `match.${part}` : whole));
     errors[at] ??= error.reason;
   }
-  const all = [...fields.paths(kind, chosen), "name", "ttl", "target", "mode"];
+  const all = [...fields.paths(kind, chosen, texts), "name", "ttl", "target", "mode"];
   const others = refused && { ...refused, message: refused.message, errors: (refused.errors || []).filter((error) => !all.some((path) => error.field === path || error.field.startsWith(`${path}.`))) };
 
   const toggle = (target) => {
-    const alone = target === "listener" || target === "process";
-    const rest = targets.filter((known) => known !== target && !alone && known !== "listener" && known !== "process");
-    const next = targets.includes(target) ? rest : [...rest, target];
+    // Targets that cannot be in one rule replace one another.
+    const group = (of) => (["listener", "process"].includes(of) ? of : proxies[of] === "tcp" ? "tcp" : "requests");
+    const next = targets.includes(target) ? targets.filter((known) => known !== target) : [...targets.filter((known) => group(known) === group(target)), target];
     setTargets(next.length ? next : targets);
   };
   const change = (path, text) => setTexts((before) => ({ ...before, [path]: text }));
@@ -124,21 +127,21 @@ export const Form = ({ store, state, rule: edited, close }) => {
   const isTaken = !edited && state.rules.some((known) => known.name === rule.name);
   return html`<${Dialog} wide title=${edited ? `Edit ${edited.name}` : "Add a rule"} state=${state} close=${close}><form class="rule" onSubmit=${submit} novalidate>
     <div class="parts"><div class="inputs">
-      <fieldset class="targets"><legend>Target</legend>${choices.map((target) => html`<label class="check" key=${target}><input type="checkbox" name="target" value=${target} checked=${targets.includes(target)} onChange=${() => toggle(target)} /> ${target}</label>`)}${errors.target && html`<p class="error">${errors.target}</p>`}</fieldset>
+      <fieldset class="targets"><legend>Target</legend>${choices.map((target) => html`<label class="check" key=${target}><input type="checkbox" name="target" value=${target} checked=${targets.includes(target)} onChange=${() => toggle(target)} /> ${target}${proxies[target] && html` <span class="tag">${proxies[target].toUpperCase()}</span>`}</label>`)}${errors.target && html`<p class="error">${errors.target}</p>`}</fieldset>
       <div class="row"><div class="field"><label for="field-mode">Mode</label><select id="field-mode" value=${chosen} aria-describedby="mode-about" onChange=${(event) => setMode(event.target.value)}>
-          ${kind === "requests" && html`<option value="">none: a delay alone</option>`}${Object.keys(modes).map((of) => html`<option key=${of}>${of}</option>`)}</select>
-          <span id="mode-about" class=${errors.mode ? "error" : "sub"}>${errors.mode || (modes[chosen] ? `The client gets: ${modes[chosen].description.replaceAll("`", "")}` : "The answer comes late.")}</span></div>
-        <div class="field"><label for="field-name">Name</label><input id="field-name" value=${name} disabled=${Boolean(edited)} placeholder=${proposed} onInput=${(event) => setName(event.target.value)} aria-invalid=${errors.name ? "true" : undefined} aria-describedby="name-about" autocomplete="off" spellcheck="false" />
+          ${mayOnlyDelay && html`<option value="">none: a delay alone</option>`}${Object.keys(modes).map((of) => html`<option key=${of}>${of}</option>`)}</select>
+          <span id="mode-about" class=${errors.mode ? "error" : "sub"}>${errors.mode || (modes[chosen] ? `${["tcp", "process"].includes(kind) ? "What happens" : "The client gets"}: ${modes[chosen].description.replaceAll("`", "")}` : kind === "tcp" ? "The bytes come late." : "The answer comes late.")}</span></div>
+        <div class="field"><label for="field-name">Name</label><input id="field-name" value=${name} disabled=${Boolean(edited)} placeholder=${proposed} onInput=${(event) => setName(event.target.value)} aria-invalid=${errors.name ? "true" : undefined} aria-describedby="name-about" autocomplete="off" spellcheck=${false} />
           <span id="name-about" class=${errors.name ? "error" : "sub"}>${errors.name || (isTaken ? "A rule of this name is in force: it is replaced." : "Lower case, digits and hyphens.")}</span></div>
         <div class="field"><label for="field-ttl">Ends by itself after</label><input id="field-ttl" value=${ttl} disabled=${keep} onInput=${(event) => setTtl(event.target.value)} aria-invalid=${errors.ttl ? "true" : undefined} aria-describedby="ttl-about" />
           <span id="ttl-about" class=${errors.ttl ? "error" : "sub"}>${errors.ttl || "The drill ends even if nobody comes back."}</span>
           <label class="check"><input type="checkbox" checked=${keep} onChange=${(event) => setKeep(event.target.checked)} /> Keep until somebody ends it</label></div></div>
-      ${fields.groups(kind, chosen).map(([group, paths]) => {
+      ${fields.groups(kind, chosen, texts).map(([group, paths]) => {
         const isOpen = group === "Of the mode" || group === "How often" || group === "Delay" || paths.some((path) => texts[path] || errors[path]);
         return html`<details key=${group + kind} open=${isOpen}><summary>${group === "Of the mode" ? `Of ${chosen}` : group}</summary><div class="row">${paths.map((path) => html`<${Field} key=${path} ...${{ fields, path, text: texts[path], change, error: errors[path] }} />`)}</div></details>`;
       })}
     </div><aside aria-label="Preview">
-      <h3>In the next hour</h3><div aria-live="polite"><${Forecast} preview=${preview} of=${preview?.rules[0]} error=${refused} now=${store.now()} /></div>
+      <h3>In the next hour</h3><div aria-live="polite"><${Forecast} preview=${preview} of=${preview?.rules[0]} error=${refused} now=${store.now()} noun=${noun} /></div>
       ${others && (others.errors.length > 0 || !refused.errors?.length) && html`<${Trouble} error=${others} />`}
       <h3>The same rule as</h3><div class="choice" role="group" aria-label="Ways to write it">${ways.map(([way, of]) => html`<button type="button" key=${way} aria-pressed=${way === shown ? "true" : "false"} disabled=${!of} onClick=${() => setShown(way)}>${way}</button>`)}</div>
       <${Copy} text=${text} label=${shown} /><p class="sub">${note}</p>

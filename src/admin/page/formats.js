@@ -42,7 +42,8 @@ export const quoted = (text) => (/^[A-Za-z0-9_./:=,%@+-]+$/.test(text) ? text : 
 /** Options of `fault add` by where their value stands in a rule. */
 const OPTIONS = {
   name: "name", mode: "mode", status: "status", location: "location", body: "body", drip: "drip", speed: "speed", share: "share",
-  grpc_status: "grpc-status", grpc_message: "grpc-message", body_text: "body-text", code: "code", size: "size", cores: "cores",
+  grpc_status: "grpc-status", grpc_message: "grpc-message", body_text: "body-text", alert: "alert",
+  stream: "stream", after: "wait", close_after: "close-after", piece: "piece", piece_jitter: "piece-jitter", pause: "pause", code: "code", size: "size", cores: "cores",
   rate: "rate", burst: "burst", ramp: "ramp", start: "start", until: "until", client: "client", stagger: "stagger", path: "path",
   "when.after": "after", "when.for": "window", "when.every": "every",
   "when.requests.after": "after-requests", "when.requests.for": "requests", "when.requests.every": "every-requests",

@@ -12,7 +12,11 @@ const INJECTIONS = 1200;
 /** Samples of one target, at most. */
 const SAMPLES = 400;
 
-const isError = (code) => code === "none" || code >= "400";
+/** Results of connections that are no errors. */
+const ORDERLY = ["completed", "client_reset", "drained"];
+
+/** Whether a status code, or the result of a connection, counts as an error. */
+export const isError = (code) => code >= "400" && !ORDERLY.includes(code);
 
 /** The duration below which so many of the answers lie, from counts by upper bound; null without answers. */
 export const quantile = (share, bounds, counts) => {
@@ -25,9 +29,24 @@ export const quantile = (share, bounds, counts) => {
   return low + (bounds[at] - low) * ((wanted - below) / (counts[at] - below));
 };
 
+const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
+
+/** What happened between two reports on a TCP proxy: its requests are connections. */
+const betweenConnections = (before, now, took) => {
+  const old = before && sum(before.ended) <= sum(now.ended) ? before : { open: 0, ended: {}, bytes: {} };
+  const opened = ({ open, ended }) => open + sum(ended);
+  const errors = ({ ended }) => sum(Object.entries(ended).filter(([result]) => isError(result)).map(([, count]) => count));
+  return {
+    requests: Math.max(0, opened(now) - opened(old)) / took,
+    errors: (errors(now) - errors(old)) / took,
+    bytes: (sum(now.bytes) - sum(old.bytes)) / took,
+    counts: [],
+  };
+};
+
 /** What happened between two reports on a target. Counters that went back belong to another process. */
 const between = (before, target, took) => {
-  const sum = (codes) => Object.values(codes).reduce((total, count) => total + count, 0);
+  if (target.connections) return betweenConnections(before.connections, target.connections, took);
   const errors = (codes) => Object.entries(codes).reduce((total, [code, count]) => (isError(code) ? total + count : total), 0);
   const old = sum(before.codes) <= sum(target.codes) ? before : { codes: {}, durations: [] };
   const counts = target.durations.map((count, at) => count - (old.durations[at] || 0));
@@ -73,7 +92,7 @@ export class Samples {
     const mean = (field) => recent.reduce((sum, sample) => sum + sample[field], 0) / recent.length;
     const counts = recent[0].counts.map((_, at) => recent.reduce((sum, sample) => sum + sample.counts[at], 0));
     const { bounds } = this.last.report;
-    return { requests: mean("requests"), errors: mean("errors"), p50: quantile(0.5, bounds, counts), p99: quantile(0.99, bounds, counts) };
+    return { requests: mean("requests"), errors: mean("errors"), bytes: mean("bytes"), p50: quantile(0.5, bounds, counts), p99: quantile(0.99, bounds, counts) };
   }
 }
 

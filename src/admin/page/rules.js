@@ -52,7 +52,7 @@ const Row = ({ rule, state, now, at, act }) => {
     <th scope="row"><span class=${`phase ${kind}`}>${word}</span> <span class="name">${rule.name}</span>
       <div class="sub">${list(rule.rule.target).join(", ")} · ${rule.source}</div></th>
     <td><div>${effect(rule.rule)}${chosen && html`<span class="sub">, ${chosen}</span>`}</div>
-      <div class="sub">${conditions(rule.rule)}</div>
+      <div class="sub">${conditions(rule.rule, rule.counted)}</div>
       <div class="sub"><${Next} ...${{ rule, state, now }} /> <${Ends} ...${{ rule, state, now }} /></div></td>
     <td class="figure" data-label="eligible">${eligible.toLocaleString()}</td>
     <td class="figure" data-label="injected">${injected.toLocaleString()}</td>

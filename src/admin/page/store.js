@@ -1,7 +1,7 @@
 // What the page knows of the service, and how it learns of it.
 import { Refused, ask, follow } from "./api.js";
 import { Log, Samples } from "./history.js";
-import { seconds } from "./words.js";
+import { counted, seconds } from "./words.js";
 
 const pause = (time) => new Promise((done) => setTimeout(done, time));
 
@@ -28,6 +28,12 @@ class Store {
   /** Now, by the service's clock. */
   now() {
     return Date.now() + this.skew;
+  }
+
+  /** The protocol of each named proxy: `http` or `tcp`. */
+  protocols() {
+    const proxies = (this.targets?.targets || []).filter((target) => target.proxy);
+    return Object.fromEntries(proxies.map((target) => [target.name, target.connections ? "tcp" : "http"]));
   }
 
   changed() {
@@ -119,6 +125,8 @@ class Store {
   take(state) {
     if (this.state && seconds(state.uptime) < seconds(this.state.uptime)) this.known.clear();
     this.state = state;
+    const proxies = this.protocols();
+    for (const rule of state.rules) rule.counted = counted(rule.rule, proxies);
     const names = new Set();
     for (const rule of state.rules) {
       names.add(rule.name);

@@ -1,7 +1,7 @@
 // A tile for each target and proxy.
 import { html } from "./html.js";
-import { CHART } from "./history.js";
-import { latency, perSecond } from "./words.js";
+import { CHART, isError } from "./history.js";
+import { bytes, latency, perSecond } from "./words.js";
 
 const WIDTH = 240;
 const HEIGHT = 44;
@@ -41,14 +41,19 @@ export const Tiles = ({ targets, samples, now }) => html`<section aria-labelledb
   <div class="tiles">${targets.map((target) => {
     const [kind, word] = stateOf(target);
     const of = samples.summary(target.name, now);
-    const total = Object.values(target.codes).reduce((sum, count) => sum + count, 0);
+    const { connections } = target;
+    const counts = connections ? connections.ended : target.codes;
+    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    const noun = connections ? "connection" : "request";
     return html`<article key=${target.name} class=${`tile ${kind}`} aria-label=${`${target.name}: ${word}`}>
-      <header><h3>${target.name}</h3>${target.proxy && html`<span class="tag">proxy</span>`}<span class=${`phase ${kind}`}>${word}</span></header>
-      <dl><div><dt>req/s</dt><dd>${of ? perSecond(of.requests) : "–"}</dd></div>
+      <header><h3>${target.name}</h3>${target.proxy && html`<span class="tag">${connections ? "TCP proxy" : "proxy"}</span>`}<span class=${`phase ${kind}`}>${word}</span></header>
+      <dl><div><dt>${connections ? "conn/s" : "req/s"}</dt><dd>${of ? perSecond(of.requests) : "–"}</dd></div>
         <div class=${of?.errors > 0 ? "bad" : ""}><dt>errors/s</dt><dd>${of ? perSecond(of.errors) : "–"}</dd></div>
-        <div><dt>p50</dt><dd>${of ? latency(of.p50) : "–"}</dd></div><div><dt>p99</dt><dd>${of ? latency(of.p99) : "–"}</dd></div></dl>
-      <${Chart} samples=${samples.of(target.name)} now=${now} label=${`Requests to ${target.name} per second over the last ten minutes; ${total} so far`} />
-      <div class="sub codes">${Object.entries(target.codes).sort().slice(0, 6).map(([code, count]) => html`<span class=${code === "none" || code >= "400" ? "bad" : ""}>${code} × ${count.toLocaleString()}</span> `)}
-        ${target.gone > 0 && html`<span class="bad">client left × ${target.gone.toLocaleString()}</span>`}${total === 0 && "no request yet"}</div>
+        ${connections
+          ? html`<div><dt>open</dt><dd>${connections.open.toLocaleString()}</dd></div><div><dt>bytes/s</dt><dd>${of ? bytes(of.bytes) : "–"}</dd></div>`
+          : html`<div><dt>p50</dt><dd>${of ? latency(of.p50) : "–"}</dd></div><div><dt>p99</dt><dd>${of ? latency(of.p99) : "–"}</dd></div>`}</dl>
+      <${Chart} samples=${samples.of(target.name)} now=${now} label=${`${connections ? "Connections" : "Requests"} to ${target.name} per second over the last ten minutes; ${total} so far`} />
+      <div class="sub codes">${Object.entries(counts).filter(([, count]) => count).sort().slice(0, 6).map(([code, count]) => html`<span class=${isError(code) ? "bad" : ""}>${code.replace("_", " ")} × ${count.toLocaleString()}</span> `)}
+        ${target.gone > 0 && html`<span class="bad">client left × ${target.gone.toLocaleString()}</span>`}${total === 0 && !connections?.open && `no ${noun} yet`}</div>
     </article>`;
   })}</div></section>`;

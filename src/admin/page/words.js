@@ -57,18 +57,34 @@ export const list = (value) => (Array.isArray(value) ? value : value === undefin
 
 const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/** Fields of modes that an effect names. */
+const OF_MODES = [
+  "status", "grpc_status", "location", "body", "drip", "speed", "share", "alert", "piece", "piece_jitter", "pause", "stream", "after", "close_after",
+  "size", "cores", "code", "path",
+];
+
+/** What a rule counts. `proxies` has the protocol of each proxy by its name. */
+export const counted = (rule, proxies = {}) => {
+  if (list(rule.target).includes("process")) return "starts";
+  const isOfConnections = String(rule.mode).startsWith("tls-") || list(rule.target).some((target) => proxies[target] === "tcp");
+  return isOfConnections ? "connections" : "requests";
+};
+
+/** The value of a field; sizes without a unit are in bytes. */
+const amount = (field, value) => (typeof value === "number" && ["body", "size", "piece", "piece_jitter", "speed"].includes(field) ? bytes(value) + (field === "speed" ? "/s" : "") : value);
+
 /** What a rule does, in a few words. */
 export const effect = (rule) => {
   const parts = [];
-  if (rule.delay !== undefined) {
+  if (rule.delay !== undefined && rule.mode !== "slow-term") {
     const { delay } = rule;
     const fields = typeof delay === "object" ? Object.entries(delay).map(([name, value]) => `${name} ${value}`) : [span(typeof delay === "number" ? delay / 1000 : delay)];
-    parts.push(`delay ${fields.join(", ")}`);
+    parts.push(`delay ${fields.join(", ")}${rule.stream && !rule.mode ? ` ${rule.stream}` : ""}`);
   }
   if (rule.mode) {
-    const of = ["status", "grpc_status", "location", "body", "drip", "speed", "share", "size", "cores", "code", "path"].filter((field) => rule[field] !== undefined);
+    const of = [...OF_MODES, ...(rule.mode === "slow-term" ? ["delay"] : [])].filter((field) => rule[field] !== undefined);
     if (rule.mode === "status" && rule.status === undefined) parts.push("status 500");
-    else parts.push([rule.mode, ...of.map((field) => (field === "status" || field === "grpc_status" ? rule[field] : `${field} ${rule[field]}`))].join(" "));
+    else parts.push([rule.mode, ...of.map((field) => (["status", "grpc_status", "alert"].includes(field) ? rule[field] : `${field.replace("_", " ")} ${amount(field, rule[field])}`))].join(" "));
   }
   if (rule.forward) parts.push("after forwarding");
   if (rule.connection) parts.push("ending the connection");
@@ -89,8 +105,8 @@ export const selection = (rule) => {
   return parts.join(", ");
 };
 
-/** The conditions of a rule: "from 1 min on for 20 s, every 5 min; 20 % of the requests". */
-export const conditions = (rule) => {
+/** The conditions of a rule that counts requests, connections or starts: "from 1 min on for 20 s, every 5 min; 20 % of the requests". */
+export const conditions = (rule, noun = "requests") => {
   const when = rule.when || {};
   const parts = [];
   const window = ({ after, for: length, every }, first, time) => {
@@ -99,7 +115,7 @@ export const conditions = (rule) => {
   };
   parts.push(window(when, (after) => `from ${span(after)} on`, span));
   if (when.requests) {
-    const number = (count) => plural(count, "request");
+    const number = (count) => plural(count, noun.slice(0, -1));
     parts.push(window(when.requests, (after) => `after ${number(after)}`, number));
   }
   if (when.starts) {
@@ -108,7 +124,7 @@ export const conditions = (rule) => {
   }
   if (rule.start) parts.push(`from ${instant(rule.start)}`);
   if (rule.until) parts.push(`until ${instant(rule.until)}`);
-  if (rule.rate !== undefined) parts.push(`${String(rule.rate).replace(/%?$/, " %")} of the requests`);
+  if (rule.rate !== undefined) parts.push(`${String(rule.rate).replace(/%?$/, " %")} of the ${noun}`);
   if (rule.burst) parts.push(`in runs of ${rule.burst}`);
   if (rule.ramp) parts.push(`rising over ${span(rule.ramp)}`);
   if (rule.pods) parts.push(`in ${Array.isArray(rule.pods) ? `Pods ${rule.pods.join(", ")}` : `${rule.pods} of the Pods`}`);
@@ -116,8 +132,8 @@ export const conditions = (rule) => {
   return parts.filter(Boolean).join("; ") || "always";
 };
 
-/** An event in words. */
-export const eventText = (event) => {
+/** An event in words. `proxies` has the protocol of each proxy by its name. */
+export const eventText = (event, proxies) => {
   switch (event.kind) {
     case "plan":
       return `${event.change}; ${plural(event.rules, "rule")} in force, generation ${event.generation}`;
@@ -133,8 +149,11 @@ export const eventText = (event) => {
       return `${event.fault}: ${event.what}`;
     case "omitted":
       return `${plural(event.count, "change")} of windows left out`;
-    case "injection":
-      return `${event.fault}: ${event.mode} to request ${event.number} of ${event.client} to ${event.target}${event.delay_ms ? `, after ${span(event.delay_ms / 1000)}` : ""}`;
+    case "injection": {
+      const noun = counted(event, proxies).slice(0, -1);
+      const whose = noun === "request" ? ` of ${event.client}` : "";
+      return `${event.fault}: ${event.mode} to ${noun} ${event.number}${whose} to ${event.target}${event.delay_ms ? `, after ${span(event.delay_ms / 1000)}` : ""}`;
+    }
     case "restart":
       return event.text;
     default:

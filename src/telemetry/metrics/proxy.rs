@@ -103,8 +103,39 @@ impl ProxyMetrics {
         bytes[stream as usize].load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_tcp(&self) {
-        self.is_tcp.store(true, Ordering::Relaxed);
+    pub(super) fn set_tcp(&self, is_tcp: bool) {
+        self.is_tcp.store(is_tcp, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        self.is_tcp.load(Ordering::Relaxed)
+    }
+}
+
+/// The connections of a TCP proxy so far.
+#[derive(Clone, Debug)]
+pub struct ProxyConnections {
+    /// The proxy's name.
+    pub proxy: String,
+    /// Open connections.
+    pub open: i64,
+    /// Ended connections, by result.
+    pub ended: Vec<(&'static str, u64)>,
+    /// Bytes that were passed on, by direction.
+    pub bytes: Vec<(&'static str, u64)>,
+}
+
+impl ProxyMetrics {
+    pub(super) fn connections(&self) -> ProxyConnections {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ProxyConnections {
+            proxy: self.proxy.clone(),
+            open: self.listener.connections(),
+            ended: ConnectionResult::ALL
+                .map(|result| (result.name(), count(&self.results[result as usize])))
+                .to_vec(),
+            bytes: Stream::ALL.map(|stream| (stream.name(), count(&self.bytes[stream as usize]))).to_vec(),
+        }
     }
 }
 
@@ -121,17 +152,16 @@ pub(super) fn collect(all: &[Arc<ProxyMetrics>]) -> [MetricFamily; 3] {
     );
     for proxy in all {
         let name = ("proxy", proxy.proxy.as_str());
-        open.add(&[name], proxy.listener.connections() as f64);
-        if !proxy.is_tcp.load(Ordering::Relaxed) {
+        let connections = proxy.connections();
+        open.add(&[name], connections.open as f64);
+        if !proxy.is_tcp() {
             continue;
         }
-        for result in ConnectionResult::ALL {
-            let count = proxy.results[result as usize].load(Ordering::Relaxed);
-            ended.add(&[name, ("result", result.name())], count as f64);
+        for (result, count) in connections.ended {
+            ended.add(&[name, ("result", result)], count as f64);
         }
-        for stream in Stream::ALL {
-            let count = proxy.bytes[stream as usize].load(Ordering::Relaxed);
-            bytes.add(&[name, ("stream", stream.name())], count as f64);
+        for (stream, count) in connections.bytes {
+            bytes.add(&[name, ("stream", stream)], count as f64);
         }
     }
     [open.done(), ended.done(), bytes.done()]

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
@@ -98,6 +99,34 @@ const COMPLEX = {
   headers: { "Retry-After": ["5"] }, body_text: "<b>it's 100 % broken</b>\n$HOME `id`", ttl: "10m",
 };
 
+const WITH_PROXIES = { PROXIES: "db=127.0.0.1:0->127.0.0.1:9, stock=127.0.0.1:0->http://127.0.0.1:9", TLS: "self-signed" };
+
+/** A rule of each kind. */
+const RULES = [
+  COMPLEX,
+  { name: "slow-db", target: ["db"], delay: { distribution: "lognormal", median: "20ms", p99: "200ms" }, stream: "both", rate: "50%" },
+  { name: "slice-db", target: ["db"], mode: "slice", piece: 100, piece_jitter: 10, pause: "5ms", stream: "upstream", when: { requests: { after: 1, for: 3 } }, burst: 2, rate: "20%" },
+  { name: "hang-db", target: ["db"], mode: "hang", after: "1s", close_after: "5s", stream: "upstream" },
+  { name: "reset-db", target: ["db"], mode: "reset", after: "2s", rate: "10%" },
+  { name: "db-gone", target: ["db"], mode: "reset", from: ["127.0.0.0/8", "!127.0.0.9"] },
+  { name: "db-drops", target: ["db"], mode: "drop", rate: "20%", when: { requests: { every: 10, for: 2 } } },
+  { name: "stock-gone", target: ["stock"], mode: "refuse", from: ["10.0.0.0/8"], when: { after: "1m", for: "30s" } },
+  { name: "stock-fails", target: ["stock", "traffic"], mode: "status", status: 503, forward: true, match: { method: ["POST"] } },
+  { name: "alert", target: ["listener"], mode: "tls-alert", alert: "access_denied", rate: "10%", from: ["!10.0.0.0/8"] },
+  { name: "expired", target: ["listener"], mode: "tls-expired", when: { after: "5s", for: "1m", every: "5m" } },
+  { name: "slow-end", target: ["process"], mode: "slow-term", delay: "20s" },
+  { name: "hold", target: ["process"], mode: "memory", size: "1MiB", ramp: "5s", when: { after: "30m", for: "1m" } },
+];
+
+/** Sends a line to a TCP proxy and returns the answer, or the error's code. */
+const exchange = (port) => new Promise((done) => {
+  const socket = connect(port, "127.0.0.1", () => socket.write("hello\n"));
+  let text = "";
+  socket.on("data", (chunk) => { text += chunk; socket.end(); });
+  socket.on("error", (error) => done(error.code));
+  socket.on("close", () => done(text || "nothing"));
+});
+
 const tests = {
   "by keyboard alone, a rule is added, seen at work, edited and ended": async () => {
     const service = await start();
@@ -155,40 +184,43 @@ const tests = {
   },
 
   "each way to write a rule makes the same rule": async () => {
-    const service = await start();
-    await service.api("PUT", "faults/complex", COMPLEX);
-    const plan = async (of) => JSON.stringify((await of.api("GET", "faults")).faults.map(({ ttl, ...rule }) => rule));
-    const expected = await plan(service);
-    const page = await open(service.url);
-    await ready(page);
-    await page.getByRole("button", { name: "Edit complex" }).click();
-    const ways = {};
-    for (const way of ["YAML", "fault", "annotate", "curl"]) {
-      await page.getByRole("button", { name: way, exact: true }).click();
-      ways[way] = await page.locator("aside code").innerText();
-    }
-    await page.getByText(/acts on 20 % of the requests while it is open/).waitFor();
-    await page.getByRole("button", { name: "Put in force" }).click();
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    assert.equal(await plan(service), expected, "the form loses nothing");
-    await close(page);
-
+    const service = await start(WITH_PROXIES);
     const shell = (line) => execFileSync("sh", ["-c", line], { env: { ...process.env, ADMIN_ADDRESS: service.admin } });
-    await service.api("POST", "reset");
-    shell(ways.fault.replace("kubectl exec -n shop web-0 -c probesim -- /kube-probesim", binary));
-    assert.equal(await plan(service), expected, ways.fault);
-    await service.api("POST", "reset");
-    shell(ways.curl.replace("http://localhost:8081/", service.url).replace("curl ", "curl -sf "));
-    assert.equal(await plan(service), expected, ways.curl);
-    await service.stop();
-    const value = shell(`printf %s ${ways.annotate.split("--overwrite ")[1]}`).toString().replace("probesim.io/faults=", "");
-    for (const [name, text] of [["yaml", ways.YAML], ["annotation", value]]) {
-      const path = join(folder, name);
-      writeFileSync(path, text);
-      const other = await start({ FAULTS_FILE: path });
-      assert.equal(await plan(other), expected, text);
-      await other.stop();
+    const plan = async (of) => JSON.stringify((await of.api("GET", "faults")).faults.map(({ ttl, ...rule }) => rule));
+    for (const rule of RULES) {
+      await service.api("PUT", `faults/${rule.name}`, rule);
+      const expected = await plan(service);
+      const page = await open(service.url);
+      await ready(page);
+      await page.getByRole("button", { name: `Edit ${rule.name}` }).click();
+      const ways = {};
+      for (const way of ["YAML", "fault", "annotate", "curl"]) {
+        await page.getByRole("button", { name: way, exact: true }).click();
+        ways[way] = await page.locator("aside code").innerText();
+      }
+      await page.getByText(/Begins at once|windows?, .* in all/).waitFor();
+      await page.getByRole("button", { name: "Put in force" }).click();
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+      assert.equal(await plan(service), expected, "the form loses nothing");
+      await close(page);
+
+      await service.api("POST", "reset");
+      shell(ways.fault.replace("kubectl exec -n shop web-0 -c probesim -- /kube-probesim", binary));
+      assert.equal(await plan(service), expected, ways.fault);
+      await service.api("POST", "reset");
+      shell(ways.curl.replace("http://localhost:8081/", service.url).replace("curl ", "curl -sf "));
+      assert.equal(await plan(service), expected, ways.curl);
+      await service.api("POST", "reset");
+      const value = shell(`printf %s ${ways.annotate.split("--overwrite ")[1]}`).toString().replace("probesim.io/faults=", "");
+      for (const [name, text] of [["yaml", ways.YAML], ["annotation", value]]) {
+        const path = join(folder, name);
+        writeFileSync(path, text);
+        const other = await start({ ...WITH_PROXIES, FAULTS_FILE: path });
+        assert.equal(await plan(other), expected, text);
+        await other.stop();
+      }
     }
+    await service.stop();
   },
 
   "quantities and conditions read as people say them": async () => {
@@ -200,7 +232,9 @@ const tests = {
         spans: [0, 0.25, 4.24, 90, 3600, 90061].map(words.span),
         seconds: ["1m30s", "250ms", "1h", 5, "2d"].map(words.seconds),
         countdowns: [0, -3, 41.2, 3725].map(words.countdown),
-        conditions: [{}, { rate: "20%", when: { after: "1m", for: "20s", every: "5m" } }, { when: { requests: { after: 1, for: 3 }, starts: { for: 1 } } }, { pods: [0, 2] }].map(words.conditions),
+        conditions: [{}, { rate: "20%", when: { after: "1m", for: "20s", every: "5m" } }, { when: { requests: { after: 1, for: 3 }, starts: { for: 1 } } }, { pods: [0, 2] }].map((rule) => words.conditions(rule)).concat(words.conditions({ rate: 5, when: { requests: { for: 2 } } }, "connections")),
+        effects: [{ target: "db", mode: "slice", piece: 100, pause: "5ms" }, { target: "process", mode: "slow-term", delay: "90s" }, { target: "listener", mode: "tls-alert", alert: "access_denied" }, { target: "db", delay: "30ms", stream: "both" }].map(words.effect),
+        counted: [{ target: "db" }, { target: ["stock"] }, { target: "listener", mode: "tls-hang" }, { target: "process" }].map((rule) => words.counted(rule, { db: "tcp", stock: "http" })),
         quantiles: [0.5, 0.99].map((share) => history.quantile(share, [1, 2, 5], [0, 10, 20, 20])).concat(history.quantile(0.5, [1], [0, 0]), history.quantile(0.99, [1, 2], [0, 0, 4])),
         yaml: formats.yaml([{ name: "on", target: ["traffic"], body_text: "a: b\n", rate: "20%", status: 503, ttl: "1m" }], "18446744073709551615"),
         whole: formats.faultAdd({ target: "traffic", delay: { p95: "1s" } }),
@@ -211,7 +245,9 @@ const tests = {
       spans: ["0 s", "250 ms", "4.2 s", "1 min 30 s", "1 h", "1 d 1 h"],
       seconds: [90, 0.25, 3600, 5, 172800],
       countdowns: ["0:00", "0:00", "0:42", "1:02:05"],
-      conditions: ["always", "from 1 min on for 20 s, every 5 min; 20 % of the requests", "after 1 request for 3 requests; for 1 start", "in Pods 0, 2"],
+      conditions: ["always", "from 1 min on for 20 s, every 5 min; 20 % of the requests", "after 1 request for 3 requests; for 1 start", "in Pods 0, 2", "for 2 connections; 5 % of the connections"],
+      effects: ["slice piece 100 B pause 5ms", "slow-term delay 90s", "tls-alert access_denied", "delay 30 ms both"],
+      counted: ["connections", "requests", "connections", "starts"],
       quantiles: [2, 4.94, null, 2],
       yaml: 'seed: 18446744073709551615\nfaults:\n  - name: "on"\n    target: [traffic]\n    body_text: "a: b\\n"\n    rate: 20%\n    status: 503\n',
       whole: null,
@@ -222,30 +258,126 @@ const tests = {
   },
 
   "the form offers what goes together": async () => {
-    const service = await start({ PROXIES: "stock=127.0.0.1:0->http://127.0.0.1:9" });
+    const service = await start(WITH_PROXIES);
     const page = await open(service.url);
     await ready(page);
     await page.getByRole("button", { name: "Add a rule" }).click();
     const mode = page.getByLabel("Mode", { exact: true });
-    const modes = () => mode.locator("option").allInnerTexts();
-    assert((await modes()).includes("throttle"));
-    assert.equal(await page.getByLabel("Speed", { exact: true }).count(), 0);
+    const target = (name) => page.getByRole("checkbox", { name, exact: true });
+    const modes = async () => (await mode.locator("option").allInnerTexts()).filter((of) => !of.includes(" "));
+    const shows = async (...labels) => Promise.all(labels.map((of) => page.getByLabel(of, { exact: true }).count()));
+    const { requests, tcp, listener, handshakes, process: ofProcess } = (await (await fetch(`${service.url}openapi.json`)).json()).components.schemas.Rule["x-modes"];
+    assert.deepEqual(await modes(), Object.keys(requests));
+    assert.deepEqual(await shows("Speed", "Path", "Stream"), [0, 1, 0]);
     await mode.selectOption("throttle");
     await page.getByLabel("Speed", { exact: true }).waitFor();
-    await page.getByRole("checkbox", { name: "listener" }).check();
-    assert.deepEqual((await modes()).filter((of) => ["drop", "refuse", "reset", "status"].includes(of)), ["drop", "refuse", "reset"]);
-    assert.equal(await page.getByRole("checkbox", { name: "readiness" }).isChecked(), false, "the listener stands alone");
-    assert.equal(await page.getByLabel("Delay", { exact: true }).count(), 0);
-    await page.getByRole("checkbox", { name: "process" }).check();
+    await target("listener").check();
+    assert.deepEqual(await modes(), [...Object.keys(listener), ...Object.keys(handshakes)]);
+    assert.equal(await target("readiness").isChecked(), false, "the listener stands alone");
+    assert.deepEqual(await shows("Delay", "Rate", "From", "Client"), [0, 0, 1, 1]);
+    await mode.selectOption("tls-alert");
+    assert.deepEqual(await shows("Alert", "Rate", "From"), [1, 1, 1], "a fault of handshakes has a rate");
+    assert((await page.getByLabel("Alert", { exact: true }).locator("option").allInnerTexts()).includes("access_denied"));
+    await target("process").check();
+    assert.deepEqual(await modes(), Object.keys(ofProcess));
     await mode.selectOption("memory");
     await page.getByLabel("Size", { exact: true }).fill("1MiB");
     await page.getByText(/Begins at once/).waitFor();
-    await page.getByRole("checkbox", { name: "stock" }).check();
-    await page.getByText(/acts on 100 %/).waitFor();
+    await target("db TCP").check();
+    assert.deepEqual(await modes(), Object.keys(tcp));
+    assert.equal(await target("process").isChecked(), false, "TCP proxies go together with one another");
+    assert.deepEqual(await shows("Path", "Client", "From", "Rate", "Stream"), [0, 0, 0, 1, 1]);
+    await mode.selectOption("refuse");
+    assert.deepEqual(await shows("Stream", "Piece", "From", "Rate"), [0, 0, 1, 1]);
+    await page.getByText("Whose connections").click();
+    await page.getByLabel("From", { exact: true }).fill("10.0.0.0/8");
+    assert.deepEqual(await shows("Delay", "From", "Rate"), [0, 1, 0], "a partition has only time and peers");
+    await page.getByLabel("From", { exact: true }).fill("");
+    await mode.selectOption("slice");
+    await page.getByLabel("Piece", { exact: true }).fill("1 parsec");
+    await page.locator("#field-piece-about.error").waitFor();
+    await page.getByLabel("Piece", { exact: true }).fill("100");
+    await page.getByText(/acts on 100 % of the connections/).waitFor();
+    await mode.selectOption("");
+    await page.getByLabel("Delay", { exact: true }).fill("30ms");
+    await page.getByLabel("Stream", { exact: true }).selectOption("both");
+    await page.getByText(/acts on 100 % of the connections/).waitFor();
+    await target("stock HTTP").check();
+    assert.deepEqual(await modes(), [...Object.keys(requests), "drop", "refuse"]);
+    assert.equal(await target("db TCP").isChecked(), false);
+    await mode.selectOption("drop");
+    assert.deepEqual(await shows("Delay", "Rate", "From"), [0, 0, 1]);
+    await target("traffic").check();
+    assert.deepEqual(await modes(), Object.keys(requests), "a class of requests cannot be cut off alone");
+    await page.getByText(/acts on 100 % of the requests/).waitFor();
     await page.getByLabel("Keep until somebody ends it").check();
     await page.getByText(/Begins at once and stays/).waitFor();
     await close(page);
     await service.stop();
+  },
+
+  "proxies, TLS and the process are faulted, seen at work, switched off and ended": async () => {
+    const echo = createServer((socket) => socket.on("error", () => {}).pipe(socket));
+    await new Promise((done) => echo.listen(0, "127.0.0.1", done));
+    const service = await start({ PROXIES: `db=127.0.0.1:0->127.0.0.1:${echo.address().port}`, FAULTS: "faults: [{name: rare, target: db, mode: reset, rate: 0%}]", MEMORY_SIZE: "2MiB" });
+    const proxies = (await service.api("GET", "proxies")).proxies;
+    const port = Number(proxies[0].address.split(":").pop());
+    const page = await open(service.url);
+    await ready(page);
+    assert.equal(await exchange(port), "hello\n");
+    const tile = page.getByRole("article", { name: /^db: / });
+    await tile.getByText("completed × 1").waitFor();
+    assert.match(await tile.innerText(), /TCP|proxy/i);
+    assert.deepEqual(await tile.locator("dt").allInnerTexts(), ["conn/s", "errors/s", "open", "bytes/s"]);
+    await page.getByText(/0 % of the connections/).waitFor();
+    const add = async (choose) => {
+      await page.getByRole("button", { name: "Add a rule" }).click();
+      await choose();
+      await page.getByText(/Begins at once/).waitFor();
+      await page.getByRole("button", { name: "Put in force" }).click();
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+    };
+    await add(async () => {
+      await page.getByRole("checkbox", { name: "db TCP" }).check();
+      await page.getByLabel("Mode", { exact: true }).selectOption("reset");
+    });
+    await tile.getByText(/rule.? at work|down by a rule/).waitFor();
+    assert.notEqual(await exchange(port), "hello\n");
+    await tile.getByText("fault × 1").waitFor();
+    await until("the injection is counted", async () => (await page.locator("tr", { hasText: "db-reset" }).locator("td[data-label=injected]").innerText()) === "1");
+    await page.getByRole("button", { name: "End db-reset" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+    await page.getByRole("rowheader", { name: /db-reset/ }).waitFor({ state: "detached" });
+    assert.equal(await exchange(port), "hello\n");
+
+    await page.getByRole("button", { name: "Edit rare" }).click();
+    await page.getByLabel("Rate", { exact: true }).fill("100%");
+    await page.getByText(/acts on 100 % of the connections/).waitFor();
+    await page.getByRole("button", { name: "Put in force" }).click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.notEqual(await exchange(port), "hello\n");
+    await page.getByRole("button", { name: /rare$/ }).last().click();
+    await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+    await page.getByRole("rowheader", { name: /rare/ }).waitFor({ state: "detached" });
+    assert.equal(await exchange(port), "hello\n");
+
+    await add(async () => {
+      await page.getByRole("checkbox", { name: "db TCP" }).check();
+      await page.getByLabel("Mode", { exact: true }).selectOption("refuse");
+    });
+    await tile.getByText("cut: refused").waitFor();
+    await until("connections are refused", async () => (await exchange(port)) === "ECONNREFUSED");
+    await until("memory is held", async () => (await (await fetch(`${service.url}metrics`)).text()).includes("probesim_process_memory_bytes 2097152"));
+    await page.getByRole("button", { name: "Switch off process-memory" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Switch off" }).click();
+    await until("memory is released", async () => (await (await fetch(`${service.url}metrics`)).text()).includes("probesim_process_memory_bytes 0"));
+    await page.getByRole("button", { name: "Stop", exact: true }).click();
+    await page.getByRole("button", { name: "Stop everything" }).click();
+    await page.getByRole("button", { name: "Done" }).click();
+    await until("the proxy is open again", async () => (await exchange(port)) === "hello\n");
+    await close(page);
+    await service.stop();
+    echo.close();
   },
 
   "a stop ends everything, says what it released and what comes back": async () => {

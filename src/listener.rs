@@ -19,6 +19,7 @@ mod connection;
 mod counted;
 mod detect;
 mod driver;
+mod flood;
 mod frames;
 mod handle;
 mod handler;

@@ -132,10 +132,10 @@ impl Driver {
                     Poll::Ready(DriverEvent::OutOfMemory)
                 }
                 Poll::Ready(Finished::ByFlood) => Poll::Ready(DriverEvent::Flood),
+                _ if state.is_flooded() => Poll::Ready(DriverEvent::Flood),
                 Poll::Ready(finished) => {
                     Poll::Ready(DriverEvent::Done { lingers: finished == Finished::WithError })
                 }
-                Poll::Pending if state.is_flooded() => Poll::Ready(DriverEvent::Flood),
                 Poll::Pending => match state.signal() {
                     Some(ConnectionSignal::Takeover(takeover)) => {
                         Poll::Ready(DriverEvent::Takeover(takeover))

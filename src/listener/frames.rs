@@ -9,10 +9,11 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Size of a frame header.
 const FRAME_HEADER: usize = 9;
 
-/// Frame types, and the flag that ends a field block.
+/// Frame types, and the flags that end a stream and a field block.
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 /// Follows the frames of a connection, starting with the preface.
@@ -29,6 +30,10 @@ pub(super) struct Frames {
     /// Size of the current or last field block.
     block: usize,
     has_data: bool,
+    /// Field blocks since the last call of [`take_counts`](Self::take_counts).
+    blocks: u64,
+    /// Frames since then that are neither a part of a field block nor of a body.
+    useless: u64,
 }
 
 impl Frames {
@@ -41,6 +46,8 @@ impl Frames {
             block_goes_on: false,
             block: 0,
             has_data: false,
+            blocks: 0,
+            useless: 0,
         }
     }
 
@@ -70,9 +77,16 @@ impl Frames {
         self.is_data = kind == DATA;
         self.has_data |= self.is_data;
         match kind {
-            HEADERS => self.block = self.payload,
+            HEADERS => {
+                self.block = self.payload;
+                self.blocks += 1;
+            }
             CONTINUATION => self.block += self.payload,
-            _ => return,
+            DATA if self.payload > 0 || flags & END_STREAM != 0 => return,
+            _ => {
+                self.useless += 1;
+                return;
+            }
         }
         self.block_goes_on = flags & END_HEADERS == 0;
     }
@@ -86,6 +100,11 @@ impl Frames {
     /// Size of the current or last field block, as far as its frames have announced it.
     pub(super) fn block(&self) -> usize {
         self.block
+    }
+
+    /// Returns the number of frames since the last call that only cause work, and the number of field blocks.
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.useless), std::mem::take(&mut self.blocks))
     }
 
     /// Whether the client has sent any part of a body.
@@ -134,5 +153,18 @@ mod tests {
         assert!(frames.has_data() && !frames.is_unfinished());
         frames.feed(&data[12..]);
         assert!(!frames.is_unfinished());
+    }
+
+    #[test]
+    fn control_frames_and_empty_data_frames_are_counted_apart_from_field_blocks() {
+        let mut frames = Frames::new();
+        let head = [frame(HEADERS, 0, b"abc"), frame(CONTINUATION, END_HEADERS, b"")].concat();
+        let useful = [head, frame(DATA, 0, b"x"), frame(DATA, END_STREAM, b"")].concat();
+        let useless =
+            [frame(0x2, 0, b"12345"), frame(0x8, 0, b"1234"), frame(0xee, 0, b""), frame(DATA, 0, b"")];
+        frames.feed(PREFACE);
+        frames.feed(&[useful, useless.concat()].concat());
+        assert_eq!(frames.take_counts(), (4, 1));
+        assert_eq!(frames.take_counts(), (0, 0));
     }
 }

@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::budget::Reservation;
+use super::flood::FloodGuard;
 use super::frames::Frames;
 use super::script::FILLING;
 use super::socket::Socket;
@@ -37,7 +38,7 @@ pub(super) enum ReceiveProgress {
     /// Size of the current HTTP/1 head.
     Http1 { head: usize },
     /// The frames of HTTP/2.
-    Http2(Frames),
+    Http2(Frames, FloodGuard),
 }
 
 impl AsyncRead for HyperStream {
@@ -83,8 +84,13 @@ impl HyperStream {
                 *head = if goes_on { *head + bytes.len() } else { bytes.len() };
                 if *head > SMALL_HEAD { 3 * *head } else { 0 }
             }
-            ReceiveProgress::Http2(frames) => {
+            ReceiveProgress::Http2(frames, flood) => {
                 frames.feed(bytes);
+                let (useless, blocks) = frames.take_counts();
+                if !flood.received(useless, blocks) {
+                    self.state.is_flooding();
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
                 self.state.set_unfinished(frames.is_unfinished());
                 let block = if frames.block() > SMALL_HEAD { 3 * frames.block() } else { 0 };
                 block + if frames.has_data() { UNREAD_BODIES } else { 0 }
@@ -137,6 +143,9 @@ impl AsyncWrite for HyperStream {
         }
         let written = self.socket.poll_write(cx, bufs)?;
         self.write_waits(written.is_pending())?;
+        if let (Poll::Ready(count), ReceiveProgress::Http2(_, flood)) = (written, &mut self.progress) {
+            flood.wrote(count);
+        }
         written.map(Ok)
     }
 

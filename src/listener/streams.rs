@@ -106,6 +106,8 @@ impl StreamState {
 pub(super) struct OpenStreams {
     open: Vec<Arc<StreamState>>,
     rapid_resets: u32,
+    /// Whether the client sends too many frames that only cause work.
+    floods: bool,
     /// Requests that wait to be admitted when the cut of their client class ends.
     admissions: Vec<Waker>,
 }
@@ -135,9 +137,15 @@ impl OpenStreams {
         self.open.is_empty()
     }
 
-    /// Whether the client resets more streams than it lets be answered.
+    /// Records that the client sends too many frames that only cause work.
+    pub(super) fn is_flooding(&mut self) {
+        self.floods = true;
+    }
+
+    /// Whether the client causes useless work: by such frames, or because it resets more streams than it lets be
+    /// answered.
     pub(super) fn is_flooded(&self) -> bool {
-        self.rapid_resets > MAX_RAPID_RESETS
+        self.floods || self.rapid_resets > MAX_RAPID_RESETS
     }
 
     /// Whether there are streams, and all of them wait until after `instant`.

@@ -4,6 +4,7 @@
 
 mod agreement;
 mod faults;
+mod floods;
 mod h2c;
 mod health;
 mod limits;

@@ -8,6 +8,7 @@ use super::Connection;
 use super::refusal::ConnectionRefusal;
 use crate::listener::MIN_BUFFER;
 use crate::listener::driver::{Driver, DriverEvent};
+use crate::listener::flood::FloodGuard;
 use crate::listener::frames::Frames;
 use crate::listener::handler::Http1Handler;
 use crate::listener::http2::Http2;
@@ -108,7 +109,7 @@ impl Connection {
 
     pub(super) fn http2(&self) -> Driver {
         self.state.multiplexes();
-        let stream = self.stream(Bytes::new(), ReceiveProgress::Http2(Frames::new()));
+        let stream = self.stream(Bytes::new(), ReceiveProgress::Http2(Frames::new(), FloodGuard::new()));
         Driver::Http2(Box::new(Http2::new(stream, &self.service, &self.state)))
     }
 

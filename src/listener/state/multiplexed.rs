@@ -44,7 +44,14 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the client resets more streams than it lets be answered.
+    /// Records that the client sends too many frames that only cause work.
+    pub(in crate::listener) fn is_flooding(&self) {
+        if let Some(streams) = &mut self.lock().streams {
+            streams.is_flooding();
+        }
+    }
+
+    /// Whether the client causes useless work by its frames or resets.
     pub(in crate::listener) fn is_flooded(&self) -> bool {
         self.lock().streams.as_ref().is_some_and(|streams| streams.is_flooded())
     }

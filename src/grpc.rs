@@ -1,7 +1,7 @@
 //! The health service of gRPC, `grpc.health.v1.Health`.
 //!
-//! Its services are the classes of probes, by name, and the empty name for readiness. `http` finds the class of a call,
-//! and asks the engine about it as about any other request.
+//! Its services are the classes of probes, by name; the empty name is readiness. `http` determines the class of a call,
+//! and the engine decides about it as about any other request.
 
 mod answer;
 mod call;

@@ -76,7 +76,7 @@ pub struct App {
 impl App {
     /// Whether the process is shutting down.
     fn is_leaving(&self) -> bool {
-        self.health.is_leaving()
+        self.health.is_shutting_down()
     }
 }
 

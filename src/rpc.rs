@@ -1,24 +1,24 @@
-//! gRPC as both sides speak it: its content type, the framing of messages, and the protobuf of the health service.
+//! Parts of gRPC that client and server share: content type, framing of messages, and protobuf fields.
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
-/// Bytes before a message: whether it is compressed, and its length.
+/// Size of the prefix of a message: the compression flag, and the length.
 pub(crate) const PREFIX: usize = 5;
 
-/// Whether a head has a content type of gRPC; another one may stand beside it.
+/// Whether one of the content types is gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_TYPE).iter().any(|value| is_content_type(value.as_bytes()))
 }
 
-/// `application/grpc`, with a subtype or parameters or without.
+/// Whether a value is `application/grpc`, optionally with a subtype or parameters.
 pub(crate) fn is_content_type(value: &[u8]) -> bool {
     value
         .strip_prefix(b"application/grpc")
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// A message with its prefix. It is not compressed.
+/// Returns a message with its prefix, not compressed.
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(PREFIX + message.len());
     framed.push(0);
@@ -27,7 +27,7 @@ pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Writes a field of bytes: a string, or a message within a message.
+/// Writes a length-delimited field: a string or an embedded message.
 pub(crate) fn write_bytes(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     message.push(number << 3 | 2);
     let mut length = bytes.len();
@@ -42,19 +42,19 @@ pub(crate) fn write_bytes(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// A number of variable length.
+    /// A variable-length number.
     Varint(u64),
-    /// Four or eight bytes, which no message here has.
+    /// Four or eight bytes. No message here uses them.
     Fixed,
-    /// A string, or a message within a message.
+    /// A string or an embedded message.
     Bytes(&'a [u8]),
 }
 
-/// What is no message.
+/// The bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// The numbers and values of a message's fields, in their order. After an error comes nothing.
+/// Iterates over the numbers and values of a message's fields, until the first error.
 pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), Malformed>> {
     let mut rest = message;
     std::iter::from_fn(move || {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_fields_can_be_read() {
         for length in [0, 1, 127, 128, 20_000] {
             let (mut message, bytes) = (Vec::new(), vec![b'x'; length]);
             write_bytes(&mut message, 1, &bytes);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_begins_as_grpc_and_goes_on_as_such_is_its_content_type() {
+    fn the_content_type_is_grpc_with_an_optional_subtype_or_parameters() {
         for (value, is) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),

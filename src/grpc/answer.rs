@@ -1,4 +1,4 @@
-//! Answers to calls.
+//! Answers to gRPC calls.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,41 +18,41 @@ static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// What `grpc-message` percent-encodes: all but printable ASCII without `%`.
-const NOT_IN_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+/// Characters that are percent-encoded in `grpc-message`: all but printable ASCII, and `%`.
+const ENCODED_IN_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The status of a call that no service has answered: its head alone, over any version of HTTP.
+/// An answer of a head only, with the status of the call ("trailers-only"). Works over any version of HTTP.
 pub(crate) fn trailers_only(status: GrpcStatus, message: &str) -> Response {
-    let mut response = head(Body::empty());
+    let mut response = streaming(Body::empty());
     add_status(response.headers_mut(), status, message);
     response
 }
 
-/// Says that nothing answers calls of this path.
+/// The answer to a call of an unknown service or method.
 pub(crate) fn unimplemented(path: &str) -> Response {
     let message = match path.strip_prefix('/').and_then(|path| path.rsplit_once('/')) {
         Some((service, method)) => format!("unknown method {method} of service {service}"),
         None => format!("malformed method name: {path:?}"),
     };
     let mut response = trailers_only(GrpcStatus::UNIMPLEMENTED, &message);
-    // Where the cause is a message that is compressed, clients are to know.
+    // Required in case the cause is a compressed message.
     response.headers_mut().insert(ACCEPT_ENCODING.clone(), HeaderValue::from_static("identity"));
     response
 }
 
-/// The answer with one message.
+/// An answer with one message.
 pub(super) fn unary(message: impl Into<Bytes>) -> Response {
-    head(Body::new(Unary { message: Some(message.into()), is_over: false }))
+    streaming(Body::new(Unary { message: Some(message.into()), has_ended: false }))
 }
 
-/// The answer with the messages of a body, which ends with trailers.
-pub(super) fn head(body: Body) -> Response {
+/// An answer with a body of messages and trailers.
+pub(super) fn streaming(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
-/// The trailers that end a call.
+/// The trailers of a call.
 pub(super) fn trailers(status: GrpcStatus, message: &str) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
     add_status(&mut trailers, status, message);
@@ -64,16 +64,16 @@ fn add_status(headers: &mut HeaderMap, status: GrpcStatus, message: &str) {
     if message.is_empty() {
         return;
     }
-    let encoded = utf8_percent_encode(message, NOT_IN_MESSAGE).to_string();
+    let encoded = utf8_percent_encode(message, ENCODED_IN_MESSAGE).to_string();
     if let Ok(message) = HeaderValue::from_str(&encoded) {
         headers.insert(MESSAGE.clone(), message);
     }
 }
 
-/// One message, and the trailers of a call that succeeded.
+/// The body of one message, and trailers with the status OK.
 struct Unary {
     message: Option<Bytes>,
-    is_over: bool,
+    has_ended: bool,
 }
 
 impl http_body::Body for Unary {
@@ -87,11 +87,11 @@ impl http_body::Body for Unary {
         if let Some(message) = self.message.take() {
             return Poll::Ready(Some(Ok(Frame::data(message))));
         }
-        let ends = !std::mem::replace(&mut self.is_over, true);
+        let ends = !std::mem::replace(&mut self.has_ended, true);
         Poll::Ready(ends.then(|| Ok(Frame::trailers(trailers(GrpcStatus::OK, "")))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.has_ended
     }
 }

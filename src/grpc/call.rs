@@ -1,4 +1,4 @@
-//! A call of the health service.
+//! Calls of the health service.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use super::timeout;
 use crate::fault::GrpcStatus;
 use crate::rpc;
 
-/// The longest request that is read, in bytes. Names of services are short.
-const MOST: usize = 4 << 10;
+/// Size limit of a request, in bytes. Names of services are short.
+const MAX_REQUEST: usize = 4 << 10;
 
-/// How long the request may take after its head.
-const READ_TIME: Duration = Duration::from_secs(10);
+/// Time limit for the body of a request.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A method of the health service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// One answer about one service.
+    /// One answer with the status of a service.
     Check,
-    /// One answer about all services.
+    /// One answer with the status of all services.
     List,
-    /// An answer about one service whenever it changes.
+    /// A stream with the status of a service, and its changes.
     Watch,
 }
 
@@ -43,21 +43,21 @@ impl Method {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
-    /// When the client gives up.
+    /// The deadline that the client set.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl Call {
-    /// The call that a request makes, if it is one of gRPC.
+    /// The call of a request, if it is a valid gRPC request for a method of the health service.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let path = request.uri().path();
-        let (_, method) = Method::ALL.into_iter().find(|(of_method, _)| *of_method == path)?;
+        let (_, method) = Method::ALL.into_iter().find(|(method_path, _)| *method_path == path)?;
         let is_call = refusal(request).is_none();
         is_call.then(|| Self { method, deadline: timeout::deadline(request.headers()) })
     }
 }
 
-/// The status of HTTP for a request that is no call, as the specification of gRPC has it.
+/// The HTTP status for a request that is not a gRPC call, according to the specification of gRPC.
 pub(crate) fn refusal(request: &Request) -> Option<StatusCode> {
     if request.version() != Version::HTTP_2 {
         return Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
@@ -68,10 +68,10 @@ pub(crate) fn refusal(request: &Request) -> Option<StatusCode> {
     (!rpc::is_grpc(request.headers())).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
 
-/// The bytes of a request, which are few, or the status and the message that its call ends with.
+/// Reads the body of a request. An error is the status and message to end the call with.
 pub(crate) async fn read(body: Body) -> Result<BytesMut, (GrpcStatus, String)> {
-    timeout(READ_TIME, collect(body)).await.unwrap_or_else(|_| {
-        let line = format!("the request did not come within {} s", READ_TIME.as_secs());
+    timeout(READ_TIMEOUT, collect(body)).await.unwrap_or_else(|_| {
+        let line = format!("the request was not complete within {} s", READ_TIMEOUT.as_secs());
         Err((GrpcStatus::DEADLINE_EXCEEDED, line))
     })
 }
@@ -82,10 +82,13 @@ async fn collect(mut body: Body) -> Result<BytesMut, (GrpcStatus, String)> {
         let next = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         let Some(frame) = next else { return Ok(read) };
         let frame =
-            frame.map_err(|error| (GrpcStatus::INTERNAL, format!("the request broke off: {error}")))?;
+            frame.map_err(|error| (GrpcStatus::INTERNAL, format!("the request was aborted: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > MOST {
-            return Err((GrpcStatus::RESOURCE_EXHAUSTED, format!("the request is longer than {MOST} bytes")));
+        if read.len() + data.len() > MAX_REQUEST {
+            return Err((
+                GrpcStatus::RESOURCE_EXHAUSTED,
+                format!("the request is longer than {MAX_REQUEST} bytes"),
+            ));
         }
         read.extend_from_slice(&data);
     }

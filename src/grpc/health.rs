@@ -1,4 +1,4 @@
-//! What the health service says of each class of probes.
+//! The health service and the status of each class of probes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::fault::{Client, Target};
 use crate::listener::{Conditions, ProcessStage};
 use crate::telemetry::metrics::Metrics;
 
-/// How many `Watch` streams there may be at a time. Each takes the memory of a request under way for as long as it lasts.
+/// Limit of concurrent `Watch` streams. Each holds the memory of a request in progress.
 pub(super) const MAX_WATCHES: usize = 1000;
 
-/// The classes that are services, each by its name.
+/// The classes that are services of the same name.
 pub(super) const SERVICES: [Target; 4] =
     [Target::Liveness, Target::Readiness, Target::Startup, Target::Dependency];
 
-/// The class that a service names; the empty name is readiness.
+/// Returns the class of a service; the empty name is readiness.
 pub(crate) fn target(service: &str) -> Option<Target> {
     if service.is_empty() {
         return Some(Target::Readiness);
@@ -38,7 +38,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// It says what the rules of `engine` and the stage in `conditions` make of each class.
+    /// Creates the service. The status of a class depends on the rules of `engine` and the stage in `conditions`.
     pub fn new(
         engine: Engine,
         conditions: watch::Receiver<Conditions>,
@@ -48,18 +48,18 @@ impl Health {
         Self { engine, conditions, timer, metrics, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
     }
 
-    /// Whether the process is on its way out.
-    pub fn is_leaving(&self) -> bool {
+    /// Whether the process is shutting down.
+    pub fn is_shutting_down(&self) -> bool {
         self.conditions.borrow().stage != ProcessStage::Running
     }
 
-    /// What is said of a class to a client at a time on the engine's clock: not serving while every request of that
-    /// client fails, or while the process takes no new ones.
+    /// Returns the status of a class for a client at a time of the engine's clock: not serving while every request of the
+    /// client fails, and for readiness also during a shutdown.
     pub(super) fn serving(&self, target: Target, client: Client, elapsed: Duration) -> Serving {
         let snapshot = self.engine.snapshot();
         let is_down = snapshot.active.plan.is_down_for(target, &[client], elapsed, &snapshot.counts);
-        let is_leaving = target == Target::Readiness && self.is_leaving();
-        if is_down || is_leaving { Serving::No } else { Serving::Yes }
+        let is_shutting_down = target == Target::Readiness && self.is_shutting_down();
+        if is_down || is_shutting_down { Serving::No } else { Serving::Yes }
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_of_probes_are_services_and_traffic_is_none() {
+    fn classes_of_probes_are_services_and_traffic_is_not() {
         for (service, expected) in [
             ("", Some(Target::Readiness)),
             ("liveness", Some(Target::Liveness)),

@@ -5,24 +5,24 @@ use hyper::StatusCode;
 use crate::fault::GrpcStatus;
 use crate::rpc::{self, PREFIX, Value};
 
-/// Whether a service takes requests: `HealthCheckResponse.ServingStatus`.
+/// The status of a service: `HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Serving {
-    /// It does.
+    /// `SERVING`.
     Yes,
-    /// It does not.
+    /// `NOT_SERVING`.
     No,
-    /// There is no such service, which only `Watch` says so.
+    /// `SERVICE_UNKNOWN`, only sent by `Watch`.
     Unknown,
 }
 
 impl Serving {
-    /// What an answer with this status code of HTTP stands for.
+    /// The status that corresponds to an HTTP status.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         if status.as_u16() < 400 { Self::Yes } else { Self::No }
     }
 
-    /// A `HealthCheckResponse` with its prefix.
+    /// The `HealthCheckResponse` with its prefix.
     pub(super) const fn framed(self) -> &'static [u8] {
         match self {
             Self::Yes => b"\0\0\0\0\x02\x08\x01",
@@ -32,7 +32,7 @@ impl Serving {
     }
 }
 
-/// A `HealthListResponse` with its prefix.
+/// Returns a `HealthListResponse` with its prefix.
 pub(super) fn list<'a>(services: impl Iterator<Item = (&'a str, Serving)>) -> Vec<u8> {
     let (mut message, mut entry) = (Vec::new(), Vec::new());
     for (name, serving) in services {
@@ -44,10 +44,10 @@ pub(super) fn list<'a>(services: impl Iterator<Item = (&'a str, Serving)>) -> Ve
     rpc::framed(&message)
 }
 
-/// What is wrong with the message of a request.
+/// Why the message of a request is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Wrong {
-    #[error("the request has no message")]
+pub(crate) enum MessageError {
+    #[error("the request contains no message")]
     Missing,
     #[error("the request ends before its message does")]
     Short,
@@ -63,8 +63,8 @@ pub(crate) enum Wrong {
     NotUtf8,
 }
 
-impl Wrong {
-    /// The status that a call ends with.
+impl MessageError {
+    /// The status to end the call with.
     pub(crate) const fn status(&self) -> GrpcStatus {
         match self {
             Self::Compressed => GrpcStatus::UNIMPLEMENTED,
@@ -73,29 +73,29 @@ impl Wrong {
     }
 }
 
-/// The service that a request with a `HealthCheckRequest` names.
-pub(crate) fn service(body: &[u8]) -> Result<&str, Wrong> {
+/// Returns the service in a `HealthCheckRequest` with its prefix.
+pub(crate) fn service(body: &[u8]) -> Result<&str, MessageError> {
     let Some((&[kind, a, b, c, d], message)) = body.split_first_chunk::<PREFIX>() else {
-        return Err(if body.is_empty() { Wrong::Missing } else { Wrong::Short });
+        return Err(if body.is_empty() { MessageError::Missing } else { MessageError::Short });
     };
     match kind {
         0 => {}
-        1 => return Err(Wrong::Compressed),
-        kind => return Err(Wrong::Kind(kind)),
+        1 => return Err(MessageError::Compressed),
+        kind => return Err(MessageError::Kind(kind)),
     }
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     match message.len().checked_sub(length) {
-        None => return Err(Wrong::Short),
+        None => return Err(MessageError::Short),
         Some(0) => {}
-        Some(more) => return Err(Wrong::Long(more)),
+        Some(more) => return Err(MessageError::Long(more)),
     }
     let mut name = &b""[..];
     for field in rpc::fields(message) {
-        if let (1, Value::Bytes(value)) = field.map_err(|_| Wrong::Malformed)? {
+        if let (1, Value::Bytes(value)) = field.map_err(|_| MessageError::Malformed)? {
             name = value;
         }
     }
-    std::str::from_utf8(name).map_err(|_| Wrong::NotUtf8)
+    std::str::from_utf8(name).map_err(|_| MessageError::NotUtf8)
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_name_of_a_request_is_read_and_fields_of_later_versions_are_passed_over() {
+    fn the_last_name_of_a_request_is_read_and_unknown_fields_are_ignored() {
         for (body, name) in [
             (&b"\0\0\0\0\0"[..], ""),
             (b"\0\0\0\0\x04\x0a\x02hi", "hi"),
@@ -115,24 +115,24 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_none_is_refused_with_its_reason() {
-        for (body, wrong) in [
-            (&b""[..], Wrong::Missing),
-            (b"\0\0\0", Wrong::Short),
-            (b"\0\0\0\0\x04\x0a\x02", Wrong::Short),
-            (b"\0\xff\xff\xff\xff\x0a\x02hi", Wrong::Short),
-            (b"\0\0\0\0\x02\x0a\x00\0\0\0\0\0", Wrong::Long(5)),
-            (b"\x01\0\0\0\x04\x0a\x02hi", Wrong::Compressed),
-            (b"\x02\0\0\0\x04\x0a\x02hi", Wrong::Kind(2)),
-            (b"\0\0\0\0\x04\x0a\x09hi", Wrong::Malformed),
-            (b"\0\0\0\0\x03\x0a\x01\xff", Wrong::NotUtf8),
+    fn an_invalid_message_is_rejected_with_the_reason() {
+        for (body, error) in [
+            (&b""[..], MessageError::Missing),
+            (b"\0\0\0", MessageError::Short),
+            (b"\0\0\0\0\x04\x0a\x02", MessageError::Short),
+            (b"\0\xff\xff\xff\xff\x0a\x02hi", MessageError::Short),
+            (b"\0\0\0\0\x02\x0a\x00\0\0\0\0\0", MessageError::Long(5)),
+            (b"\x01\0\0\0\x04\x0a\x02hi", MessageError::Compressed),
+            (b"\x02\0\0\0\x04\x0a\x02hi", MessageError::Kind(2)),
+            (b"\0\0\0\0\x04\x0a\x09hi", MessageError::Malformed),
+            (b"\0\0\0\0\x03\x0a\x01\xff", MessageError::NotUtf8),
         ] {
-            assert_eq!(service(body), Err(wrong), "{body:?}");
+            assert_eq!(service(body), Err(error), "{body:?}");
         }
     }
 
     #[test]
-    fn a_list_has_each_service_with_its_status() {
+    fn a_list_contains_each_service_with_its_status() {
         let list = list([("", Serving::Yes), ("startup", Serving::No)].into_iter());
         assert_eq!(
             list,

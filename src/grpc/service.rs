@@ -1,9 +1,9 @@
-//! The answers of the health service to its calls.
+//! Answers of the health service.
 
 use axum::body::Body;
 use axum::response::Response;
 
-use super::answer::{head, trailers_only, unary};
+use super::answer::{streaming, trailers_only, unary};
 use super::call::{Call, Method};
 use super::health::{Health, MAX_WATCHES, SERVICES};
 use super::message::{Serving, list};
@@ -12,7 +12,7 @@ use crate::fault::{Client, GrpcStatus, Target};
 use crate::telemetry::metrics::Limit;
 
 impl Health {
-    /// The answer to a call about a class. `fault` is what a rule makes of it.
+    /// Answers a call for a class. `fault` is the status that a rule determines, if any.
     pub(crate) fn answer(
         &self,
         call: Call,
@@ -22,8 +22,8 @@ impl Health {
     ) -> Response {
         match call.method {
             Method::Check => {
-                let is_leaving = target == Target::Readiness && self.is_leaving();
-                let own = if is_leaving { Serving::No } else { Serving::Yes };
+                let is_shutting_down = target == Target::Readiness && self.is_shutting_down();
+                let own = if is_shutting_down { Serving::No } else { Serving::Yes };
                 unary(fault.unwrap_or(own).framed())
             }
             Method::List => self.list(client),
@@ -31,17 +31,17 @@ impl Health {
         }
     }
 
-    /// The answer to a call about a service that is not known.
+    /// Answers a call for an unknown service.
     pub(crate) fn unknown(&self, call: Call, service: &str) -> Response {
         if call.method == Method::Watch {
             return self.watch(call, None, Client::Other, None);
         }
         let names = SERVICES.map(Target::name).join(", ");
-        let line = format!("unknown service {service:?}; it is one of {names}, or empty for readiness");
+        let line = format!("unknown service {service:?}; use {names}, or the empty name for readiness");
         trailers_only(GrpcStatus::NOT_FOUND, &line)
     }
 
-    /// The answer about all services.
+    /// Answers a call of `List`.
     pub(crate) fn list(&self, client: Client) -> Response {
         let readiness = std::iter::once(("", Target::Readiness));
         let services = readiness.chain(SERVICES.map(|target| (target.name(), target)));
@@ -53,9 +53,9 @@ impl Health {
     fn watch(&self, call: Call, target: Option<Target>, client: Client, fault: Option<Serving>) -> Response {
         let Ok(permit) = self.watches.clone().try_acquire_owned() else {
             self.metrics.limit(Limit::Watches);
-            let line = format!("there are {MAX_WATCHES} Watch streams already");
+            let line = format!("the limit of {MAX_WATCHES} Watch streams is reached");
             return trailers_only(GrpcStatus::RESOURCE_EXHAUSTED, &line);
         };
-        head(Body::new(Watch::new(self.clone(), call, target, client, fault, permit)))
+        streaming(Body::new(Watch::new(self.clone(), call, target, client, fault, permit)))
     }
 }

@@ -1,17 +1,17 @@
-//! How long a client gives a call.
+//! The `grpc-timeout` header.
 
 use std::time::Duration;
 
 use hyper::HeaderMap;
 use tokio::time::Instant;
 
-/// When the client gives up, by its `grpc-timeout`. One that is not valid counts as none.
+/// Returns the deadline of a call. An invalid `grpc-timeout` is ignored.
 pub(crate) fn deadline(headers: &HeaderMap) -> Option<Instant> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     Instant::now().checked_add(parse(value)?)
 }
 
-/// At most eight digits and a unit, as the specification has it.
+/// Parses at most eight digits and a unit.
 fn parse(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_has_digits_and_one_of_six_units() {
+    fn a_timeout_consists_of_digits_and_one_of_six_units() {
         for (value, timeout) in [
             ("1H", Some(Duration::from_secs(3600))),
             ("2M", Some(Duration::from_secs(120))),

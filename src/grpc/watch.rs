@@ -1,4 +1,4 @@
-//! A `Watch` stream: what is said of a service, whenever it changes.
+//! `Watch` streams: the status of a service and its changes.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,33 +22,34 @@ use crate::listener::ProcessStage;
 
 /// The body of a `Watch` answer.
 pub(super) struct Watch {
-    /// The next step under way; `None` after the last one.
+    /// The pending step; `None` after the last one.
     next: Option<Next>,
     _permit: OwnedSemaphorePermit,
 }
 
 type Next = Pin<Box<dyn Future<Output = (State, Step)> + Send>>;
 
-/// What comes next of a stream.
+/// The next part of a stream.
 enum Step {
-    Say(Serving),
+    Send(Serving),
     End(GrpcStatus, &'static str),
 }
 
-/// What a stream follows, and what it has said.
+/// What a stream observes, and what it has sent.
 struct State {
     health: Health,
     plans: watch::Receiver<Arc<Active>>,
     windows: watch::Receiver<()>,
-    /// `None` for a service that is not known.
+    /// `None` for an unknown service.
     target: Option<Target>,
     client: Client,
     deadline: Option<Instant>,
-    /// What a rule makes of the first message.
+    /// The first status, if a rule determines it.
     fault: Option<Serving>,
-    said: Option<Serving>,
-    /// The time on the engine's clock of what was said last.
-    looked: Duration,
+    /// The status sent last.
+    sent: Option<Serving>,
+    /// When the status was last determined, on the engine's clock.
+    determined: Duration,
 }
 
 impl Watch {
@@ -68,41 +69,41 @@ impl Watch {
             client,
             deadline: call.deadline,
             fault,
-            said: None,
-            looked: Duration::ZERO,
+            sent: None,
+            determined: Duration::ZERO,
         };
         Self { next: Some(Box::pin(state.step())), _permit: permit }
     }
 }
 
 impl State {
-    /// Waits until there is something to say.
+    /// Waits for the next part of the stream.
     async fn step(mut self) -> (Self, Step) {
         loop {
-            if self.said.is_some() && !self.has_changed().await {
+            if self.sent.is_some() && !self.has_changed().await {
                 return (
                     self,
                     Step::End(GrpcStatus::DEADLINE_EXCEEDED, "the deadline of the call has passed"),
                 );
             }
             if matches!(self.health.conditions.borrow().stage, ProcessStage::Draining(_)) {
-                return (self, Step::End(GrpcStatus::UNAVAILABLE, "the process ends"));
+                return (self, Step::End(GrpcStatus::UNAVAILABLE, "the server is shutting down"));
             }
-            self.looked = self.health.engine.elapsed();
-            let state = |target| self.health.serving(target, self.client, self.looked);
-            let serving = self.fault.take().unwrap_or_else(|| self.target.map_or(Serving::Unknown, state));
-            if self.said.replace(serving) != Some(serving) {
-                return (self, Step::Say(serving));
+            self.determined = self.health.engine.elapsed();
+            let status = |target| self.health.serving(target, self.client, self.determined);
+            let serving = self.fault.take().unwrap_or_else(|| self.target.map_or(Serving::Unknown, status));
+            if self.sent.replace(serving) != Some(serving) {
+                return (self, Step::Send(serving));
             }
         }
     }
 
-    /// Waits for anything that may change what is to be said; false where the client's time is over before.
+    /// Waits until the status may have changed; false if the deadline passes first.
     async fn has_changed(&mut self) -> bool {
         let Health { engine, timer, conditions, .. } = &mut self.health;
         let plan = self.plans.borrow_and_update().clone();
-        let change = plan.plan.next_change(self.looked).map(|elapsed| engine.instant(elapsed));
-        // Each ends with an error only where what it follows is gone, and so are we then.
+        let change = plan.plan.next_change(self.determined).map(|elapsed| engine.instant(elapsed));
+        // A channel fails only after its sender is dropped, together with the connection.
         tokio::select! {
             _ = self.plans.changed() => true,
             _ = self.windows.changed() => true,
@@ -124,7 +125,7 @@ impl http_body::Body for Watch {
         let Some(next) = &mut self.next else { return Poll::Ready(None) };
         let (state, step) = ready!(next.as_mut().poll(cx));
         let frame = match step {
-            Step::Say(serving) => {
+            Step::Send(serving) => {
                 self.next = Some(Box::pin(state.step()));
                 Frame::data(Bytes::from_static(serving.framed()))
             }

@@ -27,8 +27,8 @@ pub(super) async fn handshake(
 ) -> Result<Stream, String> {
     let connector = TlsConnector::from(client_config(trust, alpn));
     let name = name_of(&socket);
-    let server = server_name(host)
-        .ok_or_else(|| format!("tls: {host:?} is not a name that a certificate could have"))?;
+    let server =
+        server_name(host).ok_or_else(|| format!("tls: {host:?} is not a valid host name for TLS"))?;
     let connect = connector.connect(server, Tap { stream: socket, look: FirstBytes::default() });
     match timeout(HANDSHAKE_TIMEOUT, connect.into_fallible()).await {
         Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),

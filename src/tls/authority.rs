@@ -1,4 +1,4 @@
-//! Certificates that are made here: for a server that was given none, and those that are wrong on purpose.
+//! Issues certificates: for servers without a configured one, and faulty ones for faults of the handshake.
 
 use std::time::Duration;
 
@@ -10,50 +10,50 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-/// How long certificates are valid before and after the moment at which they are made.
+/// Validity before and after the time of issue.
 const VALID_BEFORE: Duration = Duration::from_secs(24 * 3600);
 const VALID_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A name that no host has (RFC 6761).
+/// A name that never resolves (RFC 6761).
 const WRONG_NAME: &str = "wrong-name.invalid";
 
-/// What is wrong with a certificate that is wrong on purpose.
+/// The flaw of a faulty certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// It was valid until yesterday.
+    /// It expired yesterday.
     Expired,
-    /// It is for a name that no host has.
+    /// Its only name is one that never resolves.
     WrongName,
-    /// An authority that nobody knows has issued it.
+    /// Its issuer is unknown to all clients.
     Untrusted,
 }
 
-/// A certificate cannot be made.
+/// A certificate cannot be issued.
 #[derive(Debug, Error)]
 pub enum IssueError {
-    /// The names, or the system's randomness.
-    #[error("no certificate can be made: {0}")]
-    Made(#[from] rcgen::Error),
-    /// The key.
-    #[error("no certificate can be made: {0}")]
+    /// A name is invalid, or the system has no randomness.
+    #[error("cannot issue a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The key cannot be used.
+    #[error("cannot issue a certificate: {0}")]
     Key(#[from] rustls::Error),
 }
 
-/// An authority that issues certificates for one server.
+/// A certificate authority for one server.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
 
 impl Authority {
-    /// A new one, with a key of ECDSA P-256 that is kept nowhere else.
+    /// Creates an authority. Its key (ECDSA P-256) exists only in this value.
     pub(super) fn new(common_name: &str) -> Result<Self, IssueError> {
         let now = OffsetDateTime::now_utc();
         let mut params = CertificateParams::default();
         params.distinguished_name = name(common_name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // Before everything that it issues.
+        // Valid earlier than any certificate that it issues.
         params.not_before = now - 3 * VALID_BEFORE;
         params.not_after = now + VALID_AFTER;
         let key = KeyPair::generate()?;
@@ -61,7 +61,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    /// Issues a certificate for hosts and addresses; `flaw` says what is wrong with it.
+    /// Issues a certificate for hosts and IP addresses, with a flaw if one is given.
     pub(super) fn issue(&self, names: &[String], flaw: Option<Flaw>) -> Result<CertifiedKey, IssueError> {
         let now = OffsetDateTime::now_utc();
         let names = if flaw == Some(Flaw::WrongName) { vec![WRONG_NAME.to_owned()] } else { names.to_vec() };

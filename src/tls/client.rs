@@ -1,4 +1,4 @@
-//! The side of a client: a stream within TLS, and what opens one.
+//! TLS connections to servers.
 
 use std::fs;
 use std::future::poll_fn;
@@ -18,121 +18,121 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::error;
 
+use super::messages::{reason, server_name};
 use super::session::{Negotiated, TlsSession};
-use super::words::{reason, server_name};
 use super::{Trust, TrustError, client_config};
 
-/// How a server is reached over TLS.
+/// TLS settings for the connections to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The file of those who may have issued the server's certificate (PEM); absent: those whom the system trusts.
+    /// File of the trusted authorities (PEM); the default is those of the system.
     pub ca: Option<PathBuf>,
-    /// The host that the certificate has to be for, and that the server is asked for; absent: the one connected to.
+    /// Name to send in the handshake and to verify the certificate against; the default is the host connected to.
     pub server_name: Option<ServerName<'static>>,
-    /// Whether any certificate will do.
+    /// Whether to accept any certificate.
     pub insecure: bool,
 }
 
-/// Why there is no connection within TLS.
+/// Why a TLS connection cannot be established.
 #[derive(Debug, Error)]
 pub enum HandshakeError {
-    /// What is to be trusted cannot be read.
+    /// The trusted authorities cannot be loaded.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The peers did not agree, or the certificate is not trusted.
+    /// The handshake failed, or the certificate is not trusted.
     #[error("{0}")]
     Tls(String),
-    /// The connection broke off.
-    #[error("the connection broke off: {0}")]
+    /// The connection was lost during the handshake.
+    #[error("connection lost during the TLS handshake: {0}")]
     Io(io::Error),
 }
 
-/// Opens connections to one server.
+/// Opens TLS connections to one server.
 #[derive(Debug)]
 pub struct Connector {
     tls: ClientTls,
     host: String,
-    /// Made when it is first needed.
-    present: Mutex<Option<Present>>,
+    /// Loaded with the first connection.
+    loaded: Mutex<Option<Loaded>>,
 }
 
-/// What is trusted at present.
+/// The settings for new connections.
 #[derive(Clone, Debug)]
-struct Present {
+struct Loaded {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    /// The file of authorities as it was then.
-    stamp: Option<Stamp>,
+    /// State of the authorities' file when it was read.
+    stamp: Option<FileStamp>,
 }
 
-/// What changes when a file does: device, inode, size, and the time of the last change.
-type Stamp = (u64, u64, u64, i64, i64);
+/// Identifies a version of a file: device, inode, size, and modification time.
+type FileStamp = (u64, u64, u64, i64, i64);
 
 impl Connector {
-    /// Connects to `host`: a name, or an IP address without brackets.
+    /// Creates a connector to `host`: a name, or an IP address without brackets.
     pub fn new(tls: ClientTls, host: String) -> Self {
-        Self { tls, host, present: Mutex::default() }
+        Self { tls, host, loaded: Mutex::default() }
     }
 
-    /// Reads what is to be trusted.
+    /// Loads the trusted authorities.
     ///
     /// # Errors
     ///
-    /// The file of authorities cannot be read, or has none; or no certificate could be for the host.
+    /// Their file cannot be read or contains none, or no certificate can have the host's name.
     pub fn check(&self) -> Result<(), TrustError> {
         self.load().map(drop)
     }
 
-    /// Makes the handshake on a connection, where it offers the protocols of `alpn`, the preferred one first. Gives the
-    /// one that was agreed upon: HTTP/1 where the server names none. It takes as long as the server lets it.
+    /// Performs the handshake, without a time limit. Offers the protocols of `alpn`, the preferred one first, and returns
+    /// the negotiated one: HTTP/1 if the server selects none.
     ///
     /// # Errors
     ///
-    /// The connection breaks off, the server speaks no TLS, or its certificate is not trusted.
+    /// The connection is lost, the server does not speak TLS, or its certificate is not trusted.
     pub async fn connect(
         &self,
         tcp: TcpStream,
         alpn: &[&str],
     ) -> Result<(ClientStream, Negotiated), HandshakeError> {
-        let Present { mut config, name, .. } = self.present()?;
+        let Loaded { mut config, name, .. } = self.current()?;
         let offered = alpn.iter().map(|protocol| protocol.as_bytes().to_vec());
         Arc::make_mut(&mut config).alpn_protocols = offered.collect();
         let session = TlsSession::client(config, name.clone());
-        let mut session = session.map_err(|error| self.explained(&error, &name))?;
+        let mut session = session.map_err(|error| self.explain(&error, &name))?;
         match poll_fn(|cx| session.poll_handshake(&tcp, cx)).await {
-            Ok(agreed) => Ok((ClientStream { tcp, session }, agreed)),
+            Ok(negotiated) => Ok((ClientStream { tcp, session }, negotiated)),
             Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(inner) => self.explained(inner, &name),
+                Some(inner) => self.explain(inner, &name),
                 None => HandshakeError::Io(error),
             }),
         }
     }
 
-    fn explained(&self, error: &Error, name: &ServerName<'_>) -> HandshakeError {
+    fn explain(&self, error: &Error, name: &ServerName<'_>) -> HandshakeError {
         let reason = reason(error, &name.to_str());
-        // Another authority may have the same name.
+        // A bad signature also means that an authority with the same name is trusted.
         let is_unknown = matches!(
             error,
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
         );
         HandshakeError::Tls(match &self.tls.ca {
-            Some(ca) if is_unknown => format!("{reason}, none of {}", ca.display()),
-            None if is_unknown => format!("{reason}, none that the system trusts"),
+            Some(ca) if is_unknown => format!("{reason}: its issuer is not in {}", ca.display()),
+            None if is_unknown => format!("{reason}: the system does not trust its issuer"),
             _ => reason,
         })
     }
 
-    /// The settings for the next connection. A file of authorities that has changed is read again; where it cannot be
-    /// taken, the old ones stay.
-    fn present(&self) -> Result<Present, TrustError> {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = &mut *present else { return Ok(present.insert(self.load()?).clone()) };
+    /// Returns the settings for the next connection. Reloads the authorities' file if it has changed; if that fails, the
+    /// previous authorities stay trusted.
+    fn current(&self) -> Result<Loaded, TrustError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = &mut *loaded else { return Ok(loaded.insert(self.load()?).clone()) };
         let now = self.stamp();
         if now.is_some() && now != known.stamp {
             match self.load() {
                 Ok(next) => *known = next,
                 Err(error) => {
-                    error!("{error}; the authorities that were there before stay trusted");
+                    error!("{error}; the previous authorities stay trusted");
                     known.stamp = now;
                 }
             }
@@ -140,8 +140,8 @@ impl Connector {
         Ok(known.clone())
     }
 
-    fn load(&self) -> Result<Present, TrustError> {
-        // Before the file is read: what changes meanwhile is read once more.
+    fn load(&self) -> Result<Loaded, TrustError> {
+        // Taken before reading, so that a change in between causes a reload.
         let stamp = self.stamp();
         let name = self.tls.server_name.clone().or_else(|| server_name(&self.host));
         let name = name.ok_or_else(|| TrustError::Name(self.host.clone()))?;
@@ -150,16 +150,16 @@ impl Connector {
             Some(ca) => Trust::of_file(ca)?,
             None => Trust::of_system(std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).as_deref())?,
         };
-        Ok(Present { config: client_config(&trust, &[]), name, stamp })
+        Ok(Loaded { config: client_config(&trust, &[]), name, stamp })
     }
 
-    fn stamp(&self) -> Option<Stamp> {
+    fn stamp(&self) -> Option<FileStamp> {
         let metadata = fs::metadata(self.tls.ca.as_ref()?).ok()?;
         Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
     }
 }
 
-/// A connection to a server, within TLS.
+/// A TLS connection to a server.
 #[derive(Debug)]
 pub struct ClientStream {
     tcp: TcpStream,
@@ -167,7 +167,7 @@ pub struct ClientStream {
 }
 
 impl ClientStream {
-    /// The socket below.
+    /// The socket below TLS.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
@@ -177,8 +177,8 @@ impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { tcp, session } = self.get_mut();
         match ready!(session.poll_read(tcp, cx, buf))? {
-            // A body that ends with its connection would look complete.
-            0 if buf.remaining() > 0 && session.is_cut() => {
+            // A body that is delimited by the end of the connection would look complete.
+            0 if buf.remaining() > 0 && session.is_truncated() => {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
             }
             _ => Poll::Ready(Ok(())),

@@ -1,4 +1,4 @@
-//! What goes wrong in TLS, in Go's words.
+//! Messages for TLS errors, as Go writes them.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The name that a server is asked for, and that its certificate has to be for; `None`: no certificate could have it.
+/// Returns the server name for the handshake and for verification; `None` if no certificate can have it.
 pub fn server_name(host: &str) -> Option<ServerName<'static>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some(ip.into());
@@ -15,7 +15,7 @@ pub fn server_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(host.trim_end_matches('.').to_owned()).ok()
 }
 
-/// Why TLS with `host` has failed.
+/// Returns Go's message for an error of TLS with `host`.
 pub fn reason(error: &Error, host: &str) -> String {
     match error {
         Error::AlertReceived(alert) => format!("remote error: tls: {}", alert_text(*alert)),
@@ -40,14 +40,14 @@ pub fn reason(error: &Error, host: &str) -> String {
 
 fn certificate_text(reason: &CertificateError, host: &str) -> String {
     use CertificateError as C;
-    let outdated = |now: &UnixTime, is: &str, then: &UnixTime| {
+    let invalid_now = |now: &UnixTime, is: &str, then: &UnixTime| {
         let (now, then) = (rfc3339(*now), rfc3339(*then));
         format!("certificate has expired or is not yet valid: current time {now} is {is} {then}")
     };
     match reason {
         C::UnknownIssuer | C::BadSignature => "certificate signed by unknown authority".to_owned(),
-        C::ExpiredContext { time, not_after } => outdated(time, "after", not_after),
-        C::NotValidYetContext { time, not_before } => outdated(time, "before", not_before),
+        C::ExpiredContext { time, not_after } => invalid_now(time, "after", not_after),
+        C::NotValidYetContext { time, not_before } => invalid_now(time, "before", not_before),
         C::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             format!("certificate is not valid for any names, but wanted to match {host}")
         }
@@ -59,7 +59,7 @@ fn certificate_text(reason: &CertificateError, host: &str) -> String {
     }
 }
 
-/// `a` of `DnsName("a")` and `IpAddress(a)`.
+/// Returns `a` for `DnsName("a")` and `IpAddress(a)`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     inner.trim_matches('"')

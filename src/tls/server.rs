@@ -1,4 +1,4 @@
-//! TLS of a server: its certificate, which can be exchanged while it serves, and those that are wrong on purpose.
+//! TLS of servers: the certificate, which can be replaced at run time, and faulty certificates.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
@@ -12,32 +12,33 @@ use super::authority::{Authority, Flaw, IssueError};
 use super::certificate::{names, not_after};
 use crate::order;
 
-/// The name of the authority whose certificates are good.
-const NAME: &str = "kube-probesim CA";
+/// Name of the authority that issues the server's certificate.
+const AUTHORITY_NAME: &str = "kube-probesim CA";
 
-/// The settings of a server's TLS. Clones share them.
+/// TLS of a server. Clones share the certificate.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Shared>);
 
 struct Shared {
     provider: Arc<CryptoProvider>,
-    /// Those who issue certificates of clients; `None` where clients are asked for none.
+    /// Authorities for client certificates; `None` if clients need none.
     client_roots: Option<Arc<RootCertStore>>,
     alpn: Vec<Vec<u8>>,
-    /// The hosts and addresses of the server.
+    /// Host names and IP addresses of the server.
     names: Vec<String>,
-    /// Who has issued the present certificate, or issues what is wrong on purpose.
+    /// The issuer of the self-signed certificate and of faulty ones.
     authority: OnceLock<Authority>,
-    present: RwLock<Present>,
+    current: RwLock<Certificate>,
 }
 
-struct Present {
+/// A certificate in use.
+struct Certificate {
     config: Arc<ServerConfig>,
-    /// What the certificate is for.
+    /// Its DNS names.
     names: Vec<String>,
     /// When it expires, in seconds since 1970.
     not_after: u64,
-    /// By [`Flaw`], made when they are first needed.
+    /// Configurations with a faulty certificate by [`Flaw`], created on first use.
     flawed: [Option<Arc<ServerConfig>>; 3],
 }
 
@@ -48,12 +49,12 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// A server with a certificate of its own. Clients may choose among the protocols of `alpn`; without a certificate of
-    /// one of `client_roots`, where they are given, a client is refused. `names` are the hosts and addresses of the server.
+    /// Creates a server with a certificate. It accepts the protocols of `alpn`. With `client_roots`, it rejects clients
+    /// without a certificate of one of these authorities. `names` are the host names and IP addresses of the server.
     ///
     /// # Errors
     ///
-    /// The roots are none.
+    /// `client_roots` is empty.
     pub fn new(
         certified: CertifiedKey,
         client_roots: Option<Arc<RootCertStore>>,
@@ -62,51 +63,52 @@ impl ServerTls {
     ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(ring::default_provider());
         let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let present = RwLock::new(present(&provider, client_roots.as_ref(), &alpn, certified)?);
+        let current = RwLock::new(certificate(&provider, client_roots.as_ref(), &alpn, certified)?);
         let authority = OnceLock::new();
-        Ok(Self(Arc::new(Shared { provider, client_roots, alpn, names, authority, present })))
+        Ok(Self(Arc::new(Shared { provider, client_roots, alpn, names, authority, current })))
     }
 
-    /// A server with a certificate that is made here, for `names`.
+    /// Creates a server with a generated certificate for `names`.
     ///
     /// # Errors
     ///
-    /// A name is none, or the system has no randomness.
+    /// A name is invalid, or the system has no randomness.
     pub fn self_signed(
         client_roots: Option<Arc<RootCertStore>>,
         alpn: &[&str],
         names: Vec<String>,
     ) -> Result<Self, IssueError> {
-        let authority = Authority::new(NAME)?;
+        let authority = Authority::new(AUTHORITY_NAME)?;
         let tls = Self::new(authority.issue(&names, None)?, client_roots, alpn, names)?;
         let _ = tls.0.authority.set(authority);
         Ok(tls)
     }
 
-    /// The settings for the next connection.
+    /// Returns the configuration for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.present().config.clone()
+        self.current().config.clone()
     }
 
-    /// When the present certificate expires, in seconds since 1970.
+    /// Returns when the current certificate expires, in seconds since 1970.
     pub fn not_after(&self) -> u64 {
-        self.present().not_after
+        self.current().not_after
     }
 
-    /// Takes another certificate for connections from now on.
+    /// Replaces the certificate for new connections.
     ///
     /// # Errors
     ///
-    /// None that did not show when the server was made.
+    /// As [`new`](Self::new).
     pub fn replace(&self, certified: CertifiedKey) -> Result<(), rustls::Error> {
         let Shared { provider, client_roots, alpn, .. } = &*self.0;
-        let next = present(provider, client_roots.as_ref(), alpn, certified)?;
-        *self.0.present.write().unwrap_or_else(PoisonError::into_inner) = next;
+        let next = certificate(provider, client_roots.as_ref(), alpn, certified)?;
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
-    /// The settings for a connection that gets a wrong certificate: but for its flaw, one for the same hosts. Where the
-    /// server's own certificate was made here, clients that trust its authority see that flaw alone.
+    /// Returns the configuration for a connection with a faulty certificate. Except for the flaw, the certificate is valid
+    /// for the same hosts. If the server's own certificate was generated, the same authority issues the faulty one, so
+    /// clients that trust it see only the flaw.
     ///
     /// # Errors
     ///
@@ -114,11 +116,11 @@ impl ServerTls {
     pub fn flawed(&self, flaw: Flaw) -> Result<Arc<ServerConfig>, IssueError> {
         let mut names = self.0.names.clone();
         {
-            let present = self.present();
-            if let Some(made) = &present.flawed[flaw as usize] {
-                return Ok(made.clone());
+            let current = self.current();
+            if let Some(config) = &current.flawed[flaw as usize] {
+                return Ok(config.clone());
             }
-            names.extend(present.names.iter().cloned());
+            names.extend(current.names.iter().cloned());
         }
         order::sort(&mut names);
         names.dedup();
@@ -127,31 +129,31 @@ impl ServerTls {
             flaw => self.authority()?.issue(&names, Some(flaw))?,
         };
         let Shared { provider, client_roots, alpn, .. } = &*self.0;
-        let made = present(provider, client_roots.as_ref(), alpn, certified)?.config;
-        self.0.present.write().unwrap_or_else(PoisonError::into_inner).flawed[flaw as usize] =
-            Some(made.clone());
-        Ok(made)
+        let config = certificate(provider, client_roots.as_ref(), alpn, certified)?.config;
+        self.0.current.write().unwrap_or_else(PoisonError::into_inner).flawed[flaw as usize] =
+            Some(config.clone());
+        Ok(config)
     }
 
-    fn present(&self) -> RwLockReadGuard<'_, Present> {
-        self.0.present.read().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> RwLockReadGuard<'_, Certificate> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn authority(&self) -> Result<&Authority, IssueError> {
         if let Some(authority) = self.0.authority.get() {
             return Ok(authority);
         }
-        let authority = Authority::new(NAME)?;
+        let authority = Authority::new(AUTHORITY_NAME)?;
         Ok(self.0.authority.get_or_init(|| authority))
     }
 }
 
-fn present(
+fn certificate(
     provider: &Arc<CryptoProvider>,
     client_roots: Option<&Arc<RootCertStore>>,
     alpn: &[Vec<u8>],
     certified: CertifiedKey,
-) -> Result<Present, rustls::Error> {
+) -> Result<Certificate, rustls::Error> {
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match client_roots {
@@ -167,8 +169,8 @@ fn present(
     let (names, not_after) = (names(&certified), not_after(&certified));
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = alpn.to_vec();
-    // Each connection makes a full handshake: a resumed one shows no certificate, so a wrong one would go unnoticed.
+    // No resumption: a resumed connection shows no certificate, so a faulty one would go unnoticed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Present { config: Arc::new(config), names, not_after, flawed: Default::default() })
+    Ok(Certificate { config: Arc::new(config), names, not_after, flawed: Default::default() })
 }

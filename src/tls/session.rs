@@ -1,4 +1,4 @@
-//! TLS on a connection: what stands between the bytes of the socket and those of HTTP.
+//! A TLS session on a TCP socket.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -10,25 +10,25 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How much is encrypted before the peer takes it, in bytes: a record.
+/// Limit of plain text that is encrypted ahead of the socket, in bytes: one record.
 const SEND_BUFFER: usize = 16 << 10;
 
-/// How much of a handshake its reservation covers from the beginning, in bytes.
+/// Handshake bytes that the initial reservation covers.
 const COVERED: usize = 4 << 10;
 
-/// How much may come after the handshake without a byte for HTTP, in bytes: more than the largest record.
-const MOST_UNPRODUCTIVE: usize = 20 << 10;
+/// Limit of bytes after the handshake that contain no application data: more than the largest record.
+const MAX_UNPRODUCTIVE: usize = 20 << 10;
 
-/// How much of a handshake a server may make its client keep, in bytes.
-const MOST_OF_A_HANDSHAKE: usize = 256 << 10;
+/// Limit of the memory that a client uses for a server's handshake messages, in bytes.
+const MAX_CLIENT_HANDSHAKE: usize = 256 << 10;
 
-/// Charges the memory of a handshake beyond what is reserved at its beginning, in bytes; false where it is too much.
+/// Charges the memory of a handshake beyond its initial reservation, in bytes; false if it is too much.
 pub(crate) type Charge = Box<dyn FnMut(usize) -> bool + Send>;
 
-/// What client and server have agreed upon to speak within TLS.
+/// The protocol that client and server negotiated (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Negotiated {
-    /// HTTP/1, which is also meant where the client names nothing.
+    /// HTTP/1, also if nothing was negotiated.
     Http1,
     /// HTTP/2.
     Http2,
@@ -37,38 +37,38 @@ pub enum Negotiated {
 /// One side of TLS on a socket.
 pub(crate) struct TlsSession {
     tls: Connection,
-    /// Charges what the handshake under way keeps; `None` once it is over.
+    /// Charges the handshake's memory; `None` after its end.
     handshake: Option<Charge>,
-    /// Bytes that came since the handshake began, or since the last ones for HTTP.
+    /// Bytes received since the start of the handshake, or since the last application data.
     unproductive: usize,
-    /// Bytes that are decrypted and not read yet.
+    /// Decrypted bytes that were not read yet.
     plaintext: usize,
-    /// Whether nothing more comes from the peer.
+    /// Whether the peer has ended its side.
     has_ended: bool,
-    /// Whether the peer has said so.
+    /// Whether the peer has sent `close_notify`.
     is_notified: bool,
-    /// Whether nothing more is sent, not even that the connection ends.
+    /// Whether nothing more is sent, not even `close_notify`.
     is_silent: bool,
 }
 
 impl fmt::Debug for TlsSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("plaintext", &self.plaintext).finish_non_exhaustive()
+        f.debug_struct("TlsSession").field("plaintext", &self.plaintext).finish_non_exhaustive()
     }
 }
 
 impl TlsSession {
-    /// The side of the server, before the handshake, which `charge` charges.
+    /// Creates the server's side, before the handshake. `charge` is called for the memory of the handshake.
     pub(crate) fn server(config: Arc<ServerConfig>, charge: Charge) -> Result<Self, rustls::Error> {
         Ok(Self::new(ServerConnection::new(config)?.into(), charge))
     }
 
-    /// The side of the client, before the handshake with the server of this name.
+    /// Creates the client's side, before the handshake with the server of this name.
     pub(crate) fn client(
         config: Arc<ClientConfig>,
         server: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
-        let charge = Box::new(|bytes| bytes <= MOST_OF_A_HANDSHAKE);
+        let charge = Box::new(|bytes| bytes <= MAX_CLIENT_HANDSHAKE);
         Ok(Self::new(ClientConnection::new(config, server)?.into(), charge))
     }
 
@@ -85,6 +85,7 @@ impl TlsSession {
         }
     }
 
+    /// Continues the handshake. Ready when it has ended.
     pub(crate) fn poll_handshake(
         &mut self,
         tcp: &TcpStream,
@@ -107,7 +108,7 @@ impl TlsSession {
         }
     }
 
-    /// Waits for bytes to read: true once there are some, false when the peer has ended its side.
+    /// Waits for application data. False if the peer has ended its side.
     pub(crate) fn poll_fill(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             if self.plaintext > 0 {
@@ -117,11 +118,12 @@ impl TlsSession {
                 return Poll::Ready(Ok(false));
             }
             ready!(self.poll_receive(tcp, cx))?;
-            // TLS answers some messages itself. Those that have to wait go out with the next answer.
+            // TLS answers some messages by itself. Answers that cannot be sent now are sent with the next data.
             let _ = self.poll_flush(tcp, cx)?;
         }
     }
 
+    /// Reads application data; 0 bytes if the peer has ended its side.
     pub(crate) fn poll_read(
         &mut self,
         tcp: &TcpStream,
@@ -138,19 +140,21 @@ impl TlsSession {
         Poll::Ready(Ok(count))
     }
 
+    /// Encrypts application data and sends as much as possible. The rest is sent by [`poll_flush`](Self::poll_flush).
     pub(crate) fn poll_write(
         &mut self,
         tcp: &TcpStream,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // What was encrypted before goes first, so that at most one record waits.
+        // Flush first, so that at most one record is buffered.
         ready!(self.poll_flush(tcp, cx))?;
         let count = self.tls.writer().write_vectored(bufs)?;
         let _ = self.poll_flush(tcp, cx)?;
         Poll::Ready(Ok(count))
     }
 
+    /// Sends buffered records.
     pub(crate) fn poll_flush(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.wants_write() {
             ready!(tcp.poll_write_ready(cx))?;
@@ -162,7 +166,7 @@ impl TlsSession {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes as far as it goes without waiting.
+    /// Sends a short message, as far as possible without waiting.
     pub(crate) fn try_write(&mut self, tcp: &TcpStream, bytes: &[u8]) {
         if !self.tls.is_handshaking() {
             // The peer may miss it; the connection ends in any case.
@@ -171,7 +175,7 @@ impl TlsSession {
         }
     }
 
-    /// Says that nothing more comes.
+    /// Sends `close_notify`.
     pub(crate) fn notify(&mut self, tcp: &TcpStream) {
         if !std::mem::replace(&mut self.is_silent, true) {
             self.tls.send_close_notify();
@@ -179,12 +183,12 @@ impl TlsSession {
         }
     }
 
-    /// Whether the peer's side broke off: it has ended without `close_notify`.
-    pub(crate) fn is_cut(&self) -> bool {
+    /// Whether the peer's side ended without `close_notify`.
+    pub(crate) fn is_truncated(&self) -> bool {
         self.has_ended && !self.is_notified
     }
 
-    /// Says nothing more.
+    /// Suppresses `close_notify`.
     pub(crate) fn silence(&mut self) {
         self.is_silent = true;
     }
@@ -200,13 +204,13 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Reads once from the socket and decrypts what has come.
+    /// Reads from the socket once, and decrypts.
     fn poll_receive(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(tcp.poll_read_ready(cx))?;
             match self.tls.read_tls(&mut RawSocket(tcp)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                // Whether it has said so does not matter to HTTP.
+                // A missing `close_notify` matters only to some callers; see `is_truncated`.
                 Ok(0) => self.has_ended = true,
                 read => self.account(read?)?,
             }
@@ -222,33 +226,31 @@ impl TlsSession {
                 }
                 Err(error) => {
                     self.has_ended = true;
-                    // The alert that says why.
+                    // Send the alert.
                     let _ = self.send_all(tcp);
                     Err(io::Error::new(io::ErrorKind::InvalidData, error))
                 }
             });
         }
     }
-}
 
-impl TlsSession {
-    /// Charges what TLS keeps of the messages that the peer has begun: at most 64 KiB, in a buffer that grows by copying.
+    /// Charges the memory for incomplete messages of the peer: at most 64 KiB, in a buffer that grows by copying.
     fn account(&mut self, count: usize) -> io::Result<()> {
         self.unproductive += count;
         let fits = match &mut self.handshake {
             Some(charge) => charge(3 * self.unproductive.saturating_sub(COVERED)),
-            None => self.unproductive <= MOST_UNPRODUCTIVE,
+            None => self.unproductive <= MAX_UNPRODUCTIVE,
         };
         if fits { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
     }
 }
 
-/// The record of a fatal alert, before keys are agreed upon (RFC 8446, sections 5.1 and 6).
+/// The record of a fatal alert, not encrypted (RFC 8446, sections 5.1 and 6).
 pub(crate) fn alert(description: u8) -> [u8; 7] {
     [0x15, 3, 3, 0, 2, 2, description]
 }
 
-/// The socket as TLS reads and writes it.
+/// The socket as rustls reads and writes it.
 struct RawSocket<'a>(&'a TcpStream);
 
 impl io::Read for RawSocket<'_> {
@@ -271,15 +273,15 @@ impl io::Write for RawSocket<'_> {
     }
 }
 
-/// Reads once, by `read`, into a buffer with `room`. Where less came than there was room for, nothing is left to read, and
-/// the next read waits for the reactor instead of asking the kernel in vain.
+/// Calls `read` once, which reads into a buffer of `room` bytes. A short read means that the socket is empty, so the next
+/// read waits for the reactor instead of making a futile system call.
 pub(crate) fn read_once(
     tcp: &TcpStream,
     room: usize,
     mut read: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
     let mut result = Err(io::ErrorKind::WouldBlock.into());
-    // What it says of the socket holds for the moment before the read; data that come later are not overlooked.
+    // `try_io` clears only the readiness observed before the read, so data that arrive later are not missed.
     let _ = tcp.try_io(Interest::READABLE, || {
         result = read();
         match result {

@@ -1,4 +1,4 @@
-//! Whom a client trusts.
+//! Authorities that a client trusts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::file::{self, FileError, Links};
 
-/// Where systems keep the certificates of those whom they trust; Go looks in the same places.
+/// Usual locations of the system's certificate bundle; Go uses the same.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -20,20 +20,20 @@ const BUNDLES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The largest file of certificates that is read, in bytes: the bundles of systems have a quarter of a MiB.
+/// Size limit of a certificate bundle, in bytes. Those of systems are about 256 KiB.
 const MAX_FILE: usize = 4 << 20;
 
-/// Whom a client trusts.
+/// Servers that a client trusts.
 #[derive(Clone, Debug, Default)]
 pub enum Trust {
-    /// Whoever answers, as the kubelet does: any certificate will do.
+    /// Any server: certificates are not verified, as by the kubelet.
     #[default]
     Anyone,
-    /// Servers whose certificates one of these issued for their name.
+    /// Servers with a certificate for their name, issued by one of these authorities.
     Roots(Arc<RootCertStore>),
 }
 
-/// Why a file of certificates cannot be taken. The message says what would be right.
+/// Why a certificate bundle cannot be used. The message says what is expected.
 #[derive(Debug, Error)]
 pub enum TrustError {
     /// The file cannot be read.
@@ -41,34 +41,34 @@ pub enum TrustError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: FileError,
     },
-    /// The file is larger than any bundle.
-    #[error("{} is larger than {} MiB; it has to be a bundle of certificates in PEM", .0.display(), MAX_FILE >> 20)]
+    /// The file is too large for a bundle.
+    #[error("{} is larger than {} MiB; a certificate bundle in PEM is expected", .0.display(), MAX_FILE >> 20)]
     TooLarge(PathBuf),
-    /// The file has no certificate.
+    /// The file contains no certificate.
     #[error(
-        "{} has no certificate; it has to be a bundle in PEM, with -----BEGIN CERTIFICATE----- before each",
+        "{} contains no certificate; a bundle in PEM is expected, with -----BEGIN CERTIFICATE----- before each",
         .0.display()
     )]
     Empty(PathBuf),
-    /// The system has no bundle where systems have them.
-    #[error("no certificates of trusted authorities are at the usual places; name a file in SSL_CERT_FILE")]
+    /// The system has no bundle in the usual locations.
+    #[error("the system has no bundle of trusted certificates; set SSL_CERT_FILE to one")]
     NoBundle,
-    /// A name that no certificate could have.
-    #[error("{0:?} is not a name that a certificate could have")]
+    /// The host's name is invalid.
+    #[error("{0:?} is not a valid host name for TLS")]
     Name(String),
 }
 
 impl Trust {
-    /// Trusts the authorities of a file in PEM. Certificates in it that cannot be read are passed over, as Go does.
+    /// Trusts the authorities of a PEM file. Invalid certificates in it are ignored, as by Go.
     pub fn of_file(path: &Path) -> Result<Self, TrustError> {
         Ok(Self::Roots(Arc::new(roots(path)?)))
     }
 
-    /// Trusts the authorities that the system trusts: those of `file` (the value of `SSL_CERT_FILE`), else of the first
-    /// of the usual places that exists.
+    /// Trusts the system's authorities: those of `file` (the value of `SSL_CERT_FILE`), or else of the first bundle in the
+    /// usual locations.
     pub fn of_system(file: Option<&Path>) -> Result<Self, TrustError> {
         let usual = || BUNDLES.into_iter().map(Path::new).find(|path| path.is_file());
         Self::of_file(file.or_else(usual).ok_or(TrustError::NoBundle)?)
@@ -111,11 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_certificates_is_refused_with_what_would_be_right() {
+    fn a_file_without_certificates_is_rejected_and_the_message_says_what_is_expected() {
         for content in ["", "nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             let (_folder, path) = file(content);
             let error = Trust::of_file(&path).unwrap_err().to_string();
-            assert!(error.contains("has no certificate; it has to be a bundle in PEM"), "{error}");
+            assert!(error.contains("contains no certificate; a bundle in PEM is expected"), "{error}");
         }
         let (folder, path) = file("");
         let error = Trust::of_file(folder.path()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Taking any certificate, as the kubelet does.
+//! Accepts any certificate, as the kubelet does.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes any certificate. That the server holds its key is still checked, as Go does, if the kind of key is known here.
+/// Accepts any certificate. Like Go, it still verifies that the server has the key, if ring supports the key type.
 #[derive(Debug)]
 pub(super) struct Unverified(Arc<CryptoProvider>);
 
@@ -36,7 +36,7 @@ impl ServerCertVerifier for Unverified {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let checked = verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms);
-        unless_wrong(&checked, dss)
+        reject_bad_signature(&checked, dss)
     }
 
     fn verify_tls13_signature(
@@ -46,10 +46,10 @@ impl ServerCertVerifier for Unverified {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let checked = verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms);
-        unless_wrong(&checked, dss)
+        reject_bad_signature(&checked, dss)
     }
 
-    /// Those that Go offers, in its order. Of them, ring does not know P-521.
+    /// The schemes that Go offers, in its order. ring does not support P-521.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         use SignatureScheme as S;
         vec![
@@ -67,8 +67,8 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// Passes over what cannot be checked here and can in Go: certificates of version 1, and keys that ring does not take.
-fn unless_wrong(
+/// Accepts signatures that ring cannot verify but Go can: those of version 1 certificates, and of unsupported keys.
+fn reject_bad_signature(
     checked: &Result<HandshakeSignatureValid, Error>,
     dss: &DigitallySignedStruct,
 ) -> Result<HandshakeSignatureValid, Error> {
@@ -80,7 +80,7 @@ fn unless_wrong(
     }
 }
 
-/// Whether the key is of RSA with less than 2048 bits: a signature is as long as its key.
+/// Whether the key is RSA with less than 2048 bits. A signature is as long as its key.
 fn is_short_rsa(dss: &DigitallySignedStruct) -> bool {
     use SignatureScheme as S;
     let is_rsa = matches!(

@@ -203,7 +203,7 @@ async fn a_request_that_is_not_a_call_of_the_service_is_refused_with_a_reason() 
         ("Nope", &b"\0\0\0\0\0"[..], "12", "unknown method Nope of service grpc.health.v1.Health"),
         (CHECK, b"\x01\0\0\0\x04\x0a\x02hi", "12", "the message is compressed"),
         (WATCH, b"\x01\0\0\0\x04\x0a\x02hi", "12", "the message is compressed"),
-        (CHECK, b"", "13", "the request has no message"),
+        (CHECK, b"", "13", "the request contains no message"),
         (CHECK, b"\0\0\0\0\x04\x0a\x09hi", "13", "not a HealthCheckRequest"),
         (CHECK, b"\0\0\0\0\x03\x0a\x01\xff", "13", "not UTF-8"),
         (CHECK, b"\0\0\0\0\0\0\0\0\0\0", "13", "5 bytes after its message"),

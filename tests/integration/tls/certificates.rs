@@ -22,7 +22,7 @@ async fn a_certificate_is_read_again_when_its_files_change_and_a_bad_one_is_not_
         stream.get_ref().1.peer_certificates().unwrap()[0].clone()
     };
     let first = shown().await;
-    // A key that does not fit, an expired certificate, nothing.
+    // A key that does not match, an expired certificate, nothing.
     let expired = authority.pem(&["localhost"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     for bad in [(good.0.clone(), expired.1.clone()), expired, (String::new(), String::new())] {
         write(&bad);
@@ -49,11 +49,11 @@ fn certificates_that_cannot_be_taken_prevent_the_start_and_say_why() {
     let folder = authority.path("").to_str().unwrap().to_owned();
     let missing = authority.path("missing").to_str().unwrap().to_owned();
     for (chain, key, error) in [
-        (&good, &other, "does not fit the first certificate"),
-        (&empty, &good_key, "has no certificate; it has to be a chain in PEM"),
-        (&good, &empty, "has no private key"),
-        (&good, &good, "has no private key"),
-        (&broken, &good_key, "is not PEM"),
+        (&good, &other, "does not match the first certificate"),
+        (&empty, &good_key, "contains no certificate; a chain in PEM is expected"),
+        (&good, &empty, "contains no private key"),
+        (&good, &good, "contains no private key"),
+        (&broken, &good_key, "is not valid PEM"),
         (&folder, &good_key, "is a directory"),
         (&good, &missing, "is not there"),
     ] {

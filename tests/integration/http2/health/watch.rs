@@ -93,7 +93,7 @@ async fn at_most_a_thousand_watch_streams_are_open_and_one_that_ends_makes_room(
     }
     let mut client = Client::connect(&service).await;
     let answer = client.call(WATCH, &message("liveness")).await;
-    assert_eq!(refused(&answer), ("8", "there are 1000 Watch streams already"));
+    assert_eq!(refused(&answer), ("8", "the limit of 1000 Watch streams is reached"));
     assert_eq!(service.metric("probesim_limits_hit_total", &["watches"]).await, 1.0);
     assert!(is_whole(&client.check("liveness").await, SERVING), "other calls go on");
     streams.pop();

@@ -1,6 +1,6 @@
 //! A client of the Kubernetes API, limited to what waiting for objects needs.
 //!
-//! Objects are listed and watched, judged one by one, and forgotten: what is kept of each is its name and what it lacks.
+//! Objects are listed and watched. Of each object, only its name and its state are kept.
 
 mod access;
 mod client;
@@ -21,7 +21,7 @@ mod watch;
 pub use access::{Access, AccessError, MOUNT};
 pub use condition::{Condition, ConditionError};
 pub use error::ApiError;
-pub use kind::{Kind, known};
+pub use kind::{Kind, built_in};
 pub use observer::observe;
 pub use role::{Grant, role};
 pub use subject::{Subject, Which};

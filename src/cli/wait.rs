@@ -2,8 +2,8 @@
 
 mod arguments;
 mod go_flags;
-mod items;
 mod report;
+mod targets;
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -21,14 +21,14 @@ use super::text::without_local_address;
 use crate::cluster::{Grant, State, observe};
 use crate::task;
 use arguments::{WaitArguments, WaitCommand};
-use items::{WaitItem, What};
 use report::WaitReport;
+use targets::{StateSource, WaitTarget};
 
 /// Interval of the progress report while nothing changes.
 const REMINDER: Duration = Duration::from_secs(30);
 
 /// Changes within this time are reported together.
-const TOGETHER: Duration = Duration::from_millis(100);
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) const HELP: &str = "\
 Block until all given items are ready, such as in an init container.
@@ -90,14 +90,14 @@ pub fn run(
         Ok(WaitCommand::Help) => return print_help(HELP, stdout),
         Err(errors) => return print_usage_errors("wait", &errors, stderr),
     };
-    let items = match items::resolve(&arguments, &env.into_iter().collect::<Vec<_>>()) {
-        Ok(items) => items,
+    let targets = match targets::resolve(&arguments, &env.into_iter().collect::<Vec<_>>()) {
+        Ok(targets) => targets,
         Err(error) => {
             print_error("wait", error, stderr);
             return exit::CONFIG;
         }
     };
-    block_on(Box::pin(wait(&arguments, items, stdout, stderr))).unwrap_or_else(|error| {
+    block_on(Box::pin(wait(&arguments, targets, stdout, stderr))).unwrap_or_else(|error| {
         print_error("wait", format_args!("cannot start: {error}"), stderr);
         exit::OS
     })
@@ -112,17 +112,18 @@ struct ItemUpdate {
 
 async fn wait(
     arguments: &WaitArguments,
-    items: Vec<WaitItem>,
+    targets: Vec<WaitTarget>,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
     let start = Instant::now();
     let end = arguments.timeout.map(|timeout| start + timeout);
     let mut signals = EndSignals::new();
-    let mut report = WaitReport::new(items.iter().map(|item| item.name.clone()), arguments.output, start);
+    let mut report =
+        WaitReport::new(targets.iter().map(|target| target.name.clone()), arguments.output, start);
     let (sender, mut updates) = unbounded_channel();
-    for (number, item) in items.into_iter().enumerate() {
-        begin(number, item, arguments, sender.clone());
+    for (number, target) in targets.into_iter().enumerate() {
+        observe_item(number, target, arguments, sender.clone());
     }
     drop(sender);
     let mut reminder = start + REMINDER;
@@ -130,7 +131,7 @@ async fn wait(
         let next = tokio::select! {
             biased;
             number = signals.next() => return exit::signalled(number),
-            () = at(end) => {
+            () = sleep_until_some(end) => {
                 let _ = report.timed_out(stdout);
                 print_error("wait", format_args!("not ready in time: {}", report.missing()), stderr);
                 return exit::FAILED;
@@ -143,7 +144,7 @@ async fn wait(
             Some(update) => take_all(update, &mut updates, &mut report).await,
         };
         if let Some(failed) = report.failed() {
-            print_error("wait", format_args!("never: {failed}"), stderr);
+            print_error("wait", format_args!("cannot become ready: {failed}"), stderr);
             return exit::NEVER;
         }
         if report.is_ready() {
@@ -155,7 +156,7 @@ async fn wait(
             let _ = report.waiting(stdout);
         }
         if let Some(role) = report.new_role() {
-            let _ = writeln!(stderr, "# This grants what is missing:\n{role}");
+            let _ = writeln!(stderr, "# This Role grants what is missing:\n{role}");
         }
     }
 }
@@ -167,15 +168,15 @@ async fn take_all(
     report: &mut WaitReport,
 ) -> bool {
     let mut changed = report.take(first.item, first.state, first.grant);
-    let soon = Instant::now() + TOGETHER;
+    let deadline = Instant::now() + REPORT_INTERVAL;
     while !report.is_ready() && report.failed().is_none() {
-        let Ok(Some(update)) = timeout_at(soon, updates.recv()).await else { break };
+        let Ok(Some(update)) = timeout_at(deadline, updates.recv()).await else { break };
         changed |= report.take(update.item, update.state, update.grant);
     }
     changed
 }
 
-async fn at(end: Option<Instant>) {
+async fn sleep_until_some(end: Option<Instant>) {
     match end {
         Some(end) => sleep_until(end).await,
         None => pending().await,
@@ -183,9 +184,14 @@ async fn at(end: Option<Instant>) {
 }
 
 /// Starts the task that observes an item.
-fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: UnboundedSender<ItemUpdate>) {
-    match item.what {
-        What::Object { access, subject } => {
+fn observe_item(
+    number: usize,
+    target: WaitTarget,
+    arguments: &WaitArguments,
+    updates: UnboundedSender<ItemUpdate>,
+) {
+    match target.source {
+        StateSource::Object { access, subject } => {
             let mut last = None;
             let report = Box::new(move |state: State, grant: Option<Grant>| {
                 // Unchanged states are not sent, which keeps the queue short.
@@ -196,12 +202,12 @@ fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: Unbo
             });
             task::spawn(observe(Arc::clone(&access), subject, report));
         }
-        What::Address(probe) => {
+        StateSource::Address(probe) => {
             let (every, timeout) = (arguments.every, arguments.probe_timeout);
             task::spawn(async move {
                 let mut last = None;
                 loop {
-                    let begun = Instant::now();
+                    let start = Instant::now();
                     let outcome = probe.attempt(timeout).await;
                     let state = if outcome.result.is_success() {
                         State::Ready
@@ -212,7 +218,7 @@ fn begin(number: usize, item: WaitItem, arguments: &WaitArguments, updates: Unbo
                         last = Some(state.clone());
                         let _ = updates.send(ItemUpdate { item: number, state, grant: None });
                     }
-                    sleep_until(begun + every).await;
+                    sleep_until(start + every).await;
                 }
             });
         }

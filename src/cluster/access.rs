@@ -1,4 +1,4 @@
-//! Where the API server is, and who asks.
+//! Address and credentials for the API server.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::file::{self, FileError};
 /// Where Kubernetes mounts token, CA and namespace of the service account.
 pub const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The namespace where nothing says another one.
+/// The namespace if none is configured.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// The largest file of a token or a namespace that is read, in bytes.
+/// Size limit of a token or namespace file, in bytes.
 const MAX_FILE: usize = 64 << 10;
 
-/// How the API server is reached.
+/// Address and credentials for the API server.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub(super) tls: bool,
@@ -26,34 +26,34 @@ pub struct Access {
     pub(super) port: u16,
     /// Host and port as in the `Host` header.
     pub(super) authority: String,
-    /// Prefix of each path.
+    /// Prefix of all paths.
     pub(super) base: String,
-    /// The file of the token. It is read again for each request, since it rotates.
+    /// Token file. It is read for each request, because the token rotates.
     pub(super) token: Option<PathBuf>,
-    /// The file of the authorities that may have issued the server's certificate; read for each connection.
+    /// File of the trusted authorities; the default is those of the system. It is read for each connection.
     pub(super) ca: Option<PathBuf>,
-    /// The namespace that is asked about unless another is named.
+    /// The default namespace.
     pub namespace: String,
 }
 
-/// Why no API server can be asked.
+/// Why the API server is unknown.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum AccessError {
-    /// Not within a Pod, and no server is named.
+    /// Not in a Pod, and no server was given.
     #[error(
-        "KUBERNETES_SERVICE_HOST is not set, so this is no Pod; run `kubectl proxy` and add --server http://127.0.0.1:8001"
+        "KUBERNETES_SERVICE_HOST is not set, so this is not a Pod; run `kubectl proxy` and add --server http://127.0.0.1:8001"
     )]
     NoPod,
-    /// A port that is none.
+    /// An invalid port.
     #[error("KUBERNETES_SERVICE_PORT={0:?} is not a port")]
     Port(String),
-    /// Not the address of a server.
+    /// An invalid URL.
     #[error("--server {0:?} is not a URL such as http://127.0.0.1:8001 or https://10.96.0.1")]
     Server(String),
 }
 
 impl Access {
-    /// The API server of the Pod's cluster, asked as its service account. `mount` is [`MOUNT`].
+    /// The API server of the Pod's cluster, with the Pod's service account. `mount` is [`MOUNT`] except in tests.
     pub fn of_pod(env: &[(OsString, OsString)], mount: &Path) -> Result<Self, AccessError> {
         let get = |wanted: &str| {
             let value = env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.to_string_lossy());
@@ -111,13 +111,13 @@ impl Access {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base)
     }
 
-    /// The current token; `None` without a file. The error says why the file holds none.
+    /// Reads the current token; `None` without a file or if the file is empty. An error says why it cannot be read.
     pub(super) fn current_token(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.token else { return Ok(None) };
         match file::read_text(path, MAX_FILE) {
             Ok(token) => Ok(Some(token.trim().to_owned()).filter(|token| !token.is_empty())),
             Err(FileError::Missing) => Ok(None),
-            Err(error) => Err(format!("the token's file {} {error}", path.display())),
+            Err(error) => Err(format!("the token file {} {error}", path.display())),
         }
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_asks_as_its_service_account_in_its_namespace() {
+    fn a_pod_uses_its_service_account_and_namespace() {
         let mount = tempfile::tempdir().unwrap();
         let variables = env(&[("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "6443")]);
         let access = Access::of_pod(&variables, mount.path()).unwrap();
@@ -152,11 +152,11 @@ mod tests {
         let access = Access::of_pod(&variables, mount.path()).unwrap();
         assert_eq!((access.namespace.as_str(), access.current_token()), ("app", Ok(Some("one".to_owned()))));
         fs::write(mount.path().join("token"), "two").unwrap();
-        assert_eq!(access.current_token(), Ok(Some("two".to_owned())), "it rotates");
+        assert_eq!(access.current_token(), Ok(Some("two".to_owned())), "the token rotates");
     }
 
     #[test]
-    fn what_is_no_file_of_a_token_or_a_namespace_is_not_read() {
+    fn files_of_tokens_and_namespaces_that_are_not_regular_or_too_large_are_not_read() {
         let mount = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/zero", mount.path().join("namespace")).unwrap();
         fs::create_dir(mount.path().join("token")).unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_pod_and_with_a_wrong_server_the_message_says_what_would_be_right() {
+    fn the_message_says_what_is_expected_outside_a_pod_and_for_an_invalid_server() {
         let mount = Path::new("/nowhere");
         assert_eq!(Access::of_pod(&[], mount).unwrap_err(), AccessError::NoPod);
         let wrong = env(&[("KUBERNETES_SERVICE_HOST", "h"), ("KUBERNETES_SERVICE_PORT", "tcp://h:1")]);

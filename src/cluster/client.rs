@@ -1,7 +1,6 @@
 //! Requests to the API server: HTTP/1.1, with TLS or without.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,27 +23,27 @@ use super::access::Access;
 use super::error::ApiError;
 use crate::task;
 use crate::text::prefix;
-use crate::tls::{Trust, client_config};
+use crate::tls::{Trust, TrustError, client_config, server_name};
 
-/// For connecting and the handshake.
+/// Time limit for connecting, with the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the head of an answer, and for the complete body if it is not a watch.
+/// Time limit for the head of an answer, and for the body of an answer that is not a watch.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Quiet time after which the system asks whether the server is still there.
+/// Idle time before the system sends a keep-alive probe.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// The largest answer that is read, in bytes. A page has few objects, and an object at most 1.5 MiB.
+/// Size limit of an answer, in bytes. A page has few objects, and an object at most 1.5 MiB.
 const MAX_BODY: usize = 32 << 20;
-/// The largest message of a server that is kept, in bytes.
+/// Size limit of a message in an error, in bytes.
 const MAX_MESSAGE: usize = 500;
 
-/// A connection to the API server, opened when it is needed.
+/// A connection to the API server, opened on demand.
 #[derive(Debug)]
 pub(super) struct Client {
     access: Arc<Access>,
     open: Option<SendRequest<Empty<Bytes>>>,
 }
 
-/// The API's answer that something failed.
+/// The API's description of an error.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Status {
@@ -63,14 +62,14 @@ impl Client {
         Self { access, open: None }
     }
 
-    /// The complete body of the answer to `GET path`.
+    /// Returns the body of the answer to `GET path`.
     pub(super) async fn get(&mut self, path: &str) -> Result<Vec<u8>, ApiError> {
         let response = self.begin(path).await?;
-        let body = timeout(ANSWER_TIMEOUT, self.whole(response)).await;
-        body.unwrap_or_else(|_| Err(self.unreachable("the answer is not complete after 30 s")))
+        let body = timeout(ANSWER_TIMEOUT, self.body(response)).await;
+        body.unwrap_or_else(|_| Err(self.unreachable("the answer was not complete within 30 s")))
     }
 
-    /// The body of the answer to `GET path`, as it comes.
+    /// Returns the answer to `GET path`, with its body not read yet.
     pub(super) async fn begin(&mut self, path: &str) -> Result<Response<Incoming>, ApiError> {
         let response = timeout(ANSWER_TIMEOUT, self.send(path)).await;
         let response = response.unwrap_or_else(|_| Err(self.unreachable("no answer within 30 s")))?;
@@ -79,7 +78,7 @@ impl Client {
             return Ok(response);
         }
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = timeout(ANSWER_TIMEOUT, self.whole(response)).await;
+        let body = timeout(ANSWER_TIMEOUT, self.body(response)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let status: Status = serde_json::from_slice(&body).unwrap_or_default();
         let seconds = header.or(Some(status.details.retry_after_seconds)).filter(|seconds| *seconds > 0);
@@ -87,20 +86,20 @@ impl Client {
             return Err(ApiError::Expired);
         }
         let retry_after = seconds.map(Duration::from_secs);
-        Err(ApiError::Status { code, message: short(&status.message), retry_after })
+        Err(ApiError::Status { code, message: shortened(&status.message), retry_after })
     }
 
-    async fn whole(&self, mut response: Response<Incoming>) -> Result<Vec<u8>, ApiError> {
-        let mut whole = Vec::new();
+    async fn body(&self, mut response: Response<Incoming>) -> Result<Vec<u8>, ApiError> {
+        let mut body = Vec::new();
         while let Some(frame) = response.body_mut().frame().await {
-            let frame = frame.map_err(|error| self.unreachable(&text_of(&error)))?;
+            let frame = frame.map_err(|error| self.unreachable(&text_with_causes(&error)))?;
             let data = frame.into_data().unwrap_or_default();
-            if whole.len() + data.len() > MAX_BODY {
-                return Err(self.garbled("the answer is larger than 32 MiB"));
+            if body.len() + data.len() > MAX_BODY {
+                return Err(self.invalid("the answer is larger than 32 MiB"));
             }
-            whole.extend_from_slice(&data);
+            body.extend_from_slice(&data);
         }
-        Ok(whole)
+        Ok(body)
     }
 
     async fn send(&mut self, path: &str) -> Result<Response<Incoming>, ApiError> {
@@ -109,13 +108,13 @@ impl Client {
             None => self.connect().await?,
         };
         let response = sender.send_request(self.request(path)?).await;
-        let response = response.map_err(|error| self.unreachable(&text_of(&error)))?;
-        // It is ready again once the body is read.
+        let response = response.map_err(|error| self.unreachable(&text_with_causes(&error)))?;
+        // Reusable after the body is read.
         self.open = Some(sender);
         Ok(response)
     }
 
-    /// The connection that is open, unless it has ended.
+    /// Returns the open connection if it is still usable.
     async fn reused(&mut self) -> Option<SendRequest<Empty<Bytes>>> {
         let mut open = self.open.take()?;
         open.ready().await.is_ok().then_some(open)
@@ -126,13 +125,13 @@ impl Client {
             .header(HOST, &self.access.authority)
             .header(USER_AGENT, concat!("kube-probesim/", env!("CARGO_PKG_VERSION"), " wait"))
             .header(ACCEPT, "application/json");
-        if let Some(token) = self.access.current_token().map_err(|reason| self.garbled(&reason))? {
+        if let Some(token) = self.access.current_token().map_err(|reason| self.invalid(&reason))? {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| self.garbled("the token has characters that no token has"))?;
+            let mut value = value.map_err(|_| self.invalid("the token contains invalid characters"))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        request.body(Empty::new()).map_err(|error| self.garbled(&error.to_string()))
+        request.body(Empty::new()).map_err(|error| self.invalid(&error.to_string()))
     }
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, ApiError> {
@@ -143,7 +142,7 @@ impl Client {
                 TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
             SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
             if !self.access.tls {
-                return converse(socket).await;
+                return start_http(socket).await;
             }
             let trust = match &self.access.ca {
                 Some(ca) => Trust::of_file(ca),
@@ -151,7 +150,7 @@ impl Client {
             };
             let trust = trust.map_err(io::Error::other)?;
             let connector = TlsConnector::from(client_config(&trust, &["http/1.1"]));
-            converse(connector.connect(server_name(&self.access.host)?, socket).await?).await
+            start_http(connector.connect(self.server_name()?, socket).await?).await
         });
         match connected.await {
             Ok(connected) => connected.map_err(|error| self.unreachable(&error.to_string())),
@@ -159,17 +158,22 @@ impl Client {
         }
     }
 
-    pub(super) fn unreachable(&self, reason: &str) -> ApiError {
-        ApiError::Unreachable { url: self.access.url(), reason: short(reason) }
+    fn server_name(&self) -> io::Result<ServerName<'static>> {
+        let host = &self.access.host;
+        server_name(host).ok_or_else(|| io::Error::other(TrustError::Name(host.clone())))
     }
 
-    pub(super) fn garbled(&self, reason: &str) -> ApiError {
-        ApiError::Garbled { url: self.access.url(), reason: short(reason) }
+    pub(super) fn unreachable(&self, reason: &str) -> ApiError {
+        ApiError::Unreachable { url: self.access.url(), reason: shortened(reason) }
+    }
+
+    pub(super) fn invalid(&self, reason: &str) -> ApiError {
+        ApiError::Invalid { url: self.access.url(), reason: shortened(reason) }
     }
 }
 
-/// Speaks HTTP over a stream, in a task that ends with its sender and bodies.
-async fn converse(
+/// Starts HTTP on a stream. Its task ends when the sender and all bodies are dropped.
+async fn start_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> io::Result<SendRequest<Empty<Bytes>>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -177,15 +181,8 @@ async fn converse(
     Ok(sender)
 }
 
-fn server_name(host: &str) -> io::Result<ServerName<'static>> {
-    match host.parse::<IpAddr>() {
-        Ok(ip) => Ok(ip.into()),
-        Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other),
-    }
-}
-
-/// The text of an error with its causes.
-pub(super) fn text_of(error: &dyn std::error::Error) -> String {
+/// Returns the text of an error with its causes.
+pub(super) fn text_with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -195,7 +192,8 @@ pub(super) fn text_of(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn short(text: &str) -> String {
+/// Shortens a message to its limit.
+fn shortened(text: &str) -> String {
     let kept = prefix(text, MAX_MESSAGE);
     let cut = if kept.len() < text.len() { "…" } else { "" };
     format!("{kept}{cut}")

@@ -1,63 +1,63 @@
-//! When an object is what is waited for.
+//! Conditions of objects to wait for.
 
 use std::fmt;
 
 use serde_json::Value;
 use thiserror::Error;
 
-use super::jsonpath::{JsonPath, JsonPathError, shown};
+use super::jsonpath::{JsonPath, JsonPathError, comparable};
 use super::object::{condition, number, one_line, text};
 use super::rollout::{count, rolled_out, unobserved};
 use super::tracked::State;
 
-/// What is waited for.
+/// A condition of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It can do its work: the condition `Ready`, or all replicas ready.
+    /// The condition `Ready` is true, or all replicas are ready.
     Ready,
-    /// Enough of it is there: the condition `Available`, or all replicas available.
+    /// The condition `Available` is true, or all replicas are available.
     Available,
-    /// It has ended well.
+    /// The Job or Pod has succeeded.
     Complete,
-    /// It is there.
+    /// The object exists.
     Exists,
-    /// Its last change has reached all Pods.
+    /// The latest change has reached all Pods.
     RolledOut,
-    /// A Service has an address that takes connections.
+    /// The Service has a ready endpoint.
     HasEndpoints,
     /// An entry of `status.conditions`.
     Type {
-        /// In any case.
+        /// Its type, case-insensitive.
         name: String,
-        /// `True` unless given.
+        /// The expected status, by default `True`.
         status: String,
     },
-    /// A value somewhere in the object.
+    /// A value in the object.
     Path {
-        /// As it was written.
+        /// The text that was parsed.
         text: String,
-        /// Where it is.
+        /// The path to the value.
         path: JsonPath,
-        /// What it is; anything if `None`.
+        /// The expected value; `None` accepts any value.
         value: Option<String>,
     },
 }
 
-/// Why a text is not a condition. The message says what would be right.
+/// Why a text is not a condition. The message says what is expected.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConditionError {
-    /// Not a name.
+    /// Not a valid name.
     #[error(
         "is not a condition: write ready, available, complete, exists, rolled-out, has-endpoints, the type of a condition such as Progressing, or jsonpath={{.status.phase}}=Running"
     )]
     Name,
-    /// Not a path.
+    /// Not a valid path.
     #[error(transparent)]
     Path(#[from] JsonPathError),
 }
 
 impl Condition {
-    /// Reads a condition. `condition=` before it is taken, as kubectl writes it.
+    /// Parses a condition. The prefix `condition=` of kubectl is accepted.
     pub fn parse(condition: &str) -> Result<Self, ConditionError> {
         let condition = condition.trim();
         let condition = condition.strip_prefix("condition=").unwrap_or(condition);
@@ -87,7 +87,7 @@ impl Condition {
 
     fn of_path(text: &str) -> Result<Self, ConditionError> {
         let unquoted = text.trim_matches('\'');
-        // The value begins after the brace that closes; without braces, after the last `=` outside brackets.
+        // The value follows the closing brace; without braces, it follows the last `=` outside brackets.
         let (path, value) =
             match (unquoted.starts_with('{'), unquoted.find("}'=").or_else(|| unquoted.find("}="))) {
                 (true, Some(end)) => {
@@ -107,7 +107,7 @@ impl Condition {
         Ok(Self::Path { text: text.to_owned(), path: JsonPath::parse(path)?, value })
     }
 
-    /// What is waited for where nothing is said, for a resource in the plural.
+    /// Returns the default condition of a resource (in the plural).
     pub fn default_of(resource: &str) -> Self {
         match resource {
             "pods" => Self::Ready,
@@ -119,13 +119,13 @@ impl Condition {
         }
     }
 
-    /// Whether parts of the object are needed that are not usually kept.
-    pub(super) const fn needs_all(&self) -> bool {
+    /// Whether all parts of the object are needed.
+    pub(super) const fn needs_whole_object(&self) -> bool {
         matches!(self, Self::Path { .. })
     }
 
-    /// Judges an object of this resource.
-    pub(super) fn judge(&self, resource: &str, object: &Value) -> State {
+    /// Evaluates the condition for an object of this resource.
+    pub(super) fn evaluate(&self, resource: &str, object: &Value) -> State {
         match (self, resource) {
             (Self::Exists | Self::HasEndpoints, _) => State::Ready,
             (Self::Ready, "deployments" | "statefulsets" | "replicasets") => {
@@ -170,7 +170,7 @@ fn missing(reason: impl Into<String>) -> State {
     State::Missing(reason.into())
 }
 
-/// Judges by an entry of `status.conditions`, whose own generation counts if it has one.
+/// Evaluates an entry of `status.conditions`. If the entry has a generation, it must be the current one.
 fn typed(object: &Value, name: &str, wanted: &str) -> State {
     if let Some(unseen) = unobserved(object) {
         return unseen;
@@ -182,16 +182,16 @@ fn typed(object: &Value, name: &str, wanted: &str) -> State {
     if let (Some(observed), Some(generation)) = (observed, number(object, "/metadata/generation"))
         && observed < generation
     {
-        return missing("its last change is not observed yet");
+        return missing("the last change is not observed yet");
     }
     let status = text(found, "/status");
     if status.eq_ignore_ascii_case(wanted) {
         return State::Ready;
     }
-    let told = [text(found, "/reason"), text(found, "/message")];
-    let told: Vec<String> = told.into_iter().filter(|part| !part.is_empty()).map(one_line).collect();
-    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(": ")) };
-    missing(format!("{name} is {}{told}", one_line(status)))
+    let reasons = [text(found, "/reason"), text(found, "/message")];
+    let reasons: Vec<String> = reasons.into_iter().filter(|part| !part.is_empty()).map(one_line).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(": ")) };
+    missing(format!("{name} is {}{reasons}", one_line(status)))
 }
 
 fn deployment_available(object: &Value) -> State {
@@ -208,10 +208,10 @@ fn deployment_available(object: &Value) -> State {
 fn pod_ready(object: &Value) -> State {
     let phase = text(object, "/status/phase");
     if matches!(phase, "Succeeded" | "Failed") {
-        return missing(format!("it has ended ({phase}) and is not ready any more"));
+        return missing(format!("the Pod has ended ({phase}) and cannot become ready again"));
     }
     if object.pointer("/metadata/deletionTimestamp").is_some() {
-        return missing("it is being deleted");
+        return missing("the Pod is being deleted");
     }
     let state = typed(object, "Ready", "True");
     let waiting = |list: &str| {
@@ -232,7 +232,7 @@ fn pod_complete(object: &Value) -> State {
     match text(object, "/status/phase") {
         "Succeeded" => State::Ready,
         "" => missing("has no phase yet"),
-        phase => missing(format!("its phase is {}", one_line(phase))),
+        phase => missing(format!("the phase is {}", one_line(phase))),
     }
 }
 
@@ -254,11 +254,11 @@ fn job_complete(object: &Value) -> State {
 fn at_path(object: &Value, written: &str, path: &JsonPath, wanted: Option<&str>) -> State {
     let found = path.find(object);
     match wanted {
-        _ if found.is_empty() => missing(format!("nothing is at {written}")),
+        _ if found.is_empty() => missing(format!("no value at {written}")),
         None => State::Ready,
-        Some(wanted) => match found.iter().map(|value| shown(value)).find(|value| value != wanted) {
+        Some(wanted) => match found.iter().map(|value| comparable(value)).find(|value| value != wanted) {
             None => State::Ready,
-            Some(other) => missing(format!("it has {:?}, not {wanted:?}", one_line(&other))),
+            Some(other) => missing(format!("the value is {:?}, not {wanted:?}", one_line(&other))),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! Finding a kind by asking the API which it has.
+//! Discovers kinds that are not built in.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -41,8 +41,8 @@ struct Resource {
     short_names: Vec<String>,
 }
 
-/// Finds the kind that `name` means: kind, plural, singular or abbreviation, with or without `.group`. `None` if the API
-/// has none of this name.
+/// Returns the kind with this name: kind, plural, singular or abbreviation, with or without `.group`. `None` if the API has
+/// no such kind.
 pub(super) async fn discover(client: &mut Client, name: &str) -> Result<Option<Kind>, ApiError> {
     let name = name.to_ascii_lowercase();
     let (short, group) = name.split_once('.').map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
@@ -58,7 +58,7 @@ pub(super) async fn discover(client: &mut Client, name: &str) -> Result<Option<K
         }
         match find(client, &format!("/apis/{name}/{version}"), &name, &version, short).await {
             Ok(Some(found)) => return Ok(Some(found)),
-            // A group whose own server is away says nothing of the others.
+            // Other groups may have the kind even if the server of this group is down.
             Err(error) if group.is_some() || matches!(error, ApiError::Unreachable { .. }) => {
                 return Err(error);
             }
@@ -77,7 +77,7 @@ async fn find(
 ) -> Result<Option<Kind>, ApiError> {
     let resources: Resources = read(client, path).await?;
     let found = resources.resources.into_iter().find(|resource| {
-        // What has a slash is a part of another.
+        // A slash marks a subresource.
         !resource.name.contains('/')
             && (resource.name == name
                 || resource.singular_name == name
@@ -89,5 +89,5 @@ async fn find(
 
 async fn read<T: DeserializeOwned>(client: &mut Client, path: &str) -> Result<T, ApiError> {
     let body = client.get(path).await?;
-    serde_json::from_slice(&body).map_err(|error| client.garbled(&format!("{path}: {error}")))
+    serde_json::from_slice(&body).map_err(|error| client.invalid(&format!("{path}: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Which Services have addresses that take connections.
+//! Ready endpoints of Services.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::object::text;
 use super::tracked::State;
 
-/// Slices that are kept; a Service has one per hundred Pods.
+/// Limit of slices; a Service has one per hundred Pods.
 const MAX_SLICES: usize = 10_000;
-/// The label by which a slice names its Service.
+/// The label of a slice with the name of its Service.
 pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
-/// What is known of the slices, by name.
+/// The slices by name.
 #[derive(Debug, Default)]
 pub(super) struct Slices(BTreeMap<String, Slice>);
 
@@ -35,7 +35,7 @@ impl Slices {
         let service = text(object, "/metadata/labels/kubernetes.io~1service-name").to_owned();
         let endpoints = object.pointer("/endpoints").and_then(Value::as_array);
         let endpoints = endpoints.map(Vec::as_slice).unwrap_or_default();
-        // What says nothing is ready.
+        // An absent condition means ready.
         let is_ready = |endpoint: &&Value| {
             endpoint.pointer("/conditions/ready").and_then(Value::as_bool).unwrap_or(true)
         };
@@ -47,14 +47,14 @@ impl Slices {
         self.0.remove(name);
     }
 
-    /// Whether this Service has an address that takes connections.
+    /// Returns whether a Service has a ready endpoint.
     pub(super) fn of(&self, service: &str) -> State {
         let slices = || self.0.values().filter(|slice| slice.service == service);
         if slices().any(|slice| slice.ready > 0) {
             return State::Ready;
         }
         State::Missing(match (slices().count(), slices().map(|slice| slice.others).sum()) {
-            (0, _) => "no Service of this name has endpoints".to_owned(),
+            (0, _) => "no endpoints of a Service with this name".to_owned(),
             (_, 0) => "has no endpoints".to_owned(),
             (_, 1) => "its only endpoint is not ready".to_owned(),
             (_, others) => format!("none of its {others} endpoints is ready"),
@@ -73,7 +73,7 @@ mod tests {
         let unready = json!({"conditions": {"ready": false}});
         let mut slices = Slices::default();
         let missing = |reason: &str| State::Missing(reason.to_owned());
-        assert_eq!(slices.of("api"), missing("no Service of this name has endpoints"));
+        assert_eq!(slices.of("api"), missing("no endpoints of a Service with this name"));
         slices.put("api-1", &slice("api", Value::Null));
         assert_eq!(slices.of("api"), missing("has no endpoints"));
         slices.put("api-1", &slice("api", json!([unready])));

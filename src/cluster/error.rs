@@ -1,4 +1,4 @@
-//! Why the API server has not answered as it should.
+//! Errors of requests to the API server.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use thiserror::Error;
 /// Why a request to the API server failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ApiError {
-    /// No connection, or one that broke.
+    /// No connection, or a lost one.
     #[error("{url}: {reason}")]
     Unreachable {
         /// The address of the server.
         url: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// An answer with a status of failure.
+    /// An answer with an error status.
     #[error("{}", self.answer())]
     Status {
         /// The HTTP status.
         code: u16,
         /// The message of the server, at most 500 bytes.
         message: String,
-        /// After what time to ask again, if the server says so.
+        /// Time to wait before a retry, if the server requests one.
         retry_after: Option<Duration>,
     },
-    /// An answer that is not what the API promises.
+    /// An invalid answer.
     #[error("{url}: {reason}")]
-    Garbled {
+    Invalid {
         /// The address of the server.
         url: String,
         /// What is wrong.
         reason: String,
     },
-    /// What was seen last is too old for the server: everything has to be listed again.
+    /// The server no longer has the changes since the last known version: the objects must be listed again.
     #[error("the resource version is too old")]
     Expired,
 }
@@ -42,12 +42,12 @@ impl ApiError {
     fn answer(&self) -> String {
         let Self::Status { code, message, .. } = self else { return String::new() };
         let meaning = match code {
-            401 => "the token is not accepted",
+            401 => "the token was rejected",
             403 => "not permitted",
             404 => "the API has no such kind",
             429 => "too many requests",
-            500.. => "the API server has trouble",
-            _ => "the API refuses",
+            500.. => "error of the API server",
+            _ => "refused by the API server",
         };
         if message.is_empty() {
             format!("{code}, {meaning}")

@@ -1,15 +1,15 @@
-//! The part of kubectl's `JSONPath` that conditions are written in.
+//! The subset of kubectl's `JSONPath` that conditions use.
 
 use serde_json::Value;
 use thiserror::Error;
 
-/// Why a text is not a path. The message says what would be right.
+/// Why a text is not a path. The message says what is expected.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JsonPathError {
-    /// A step that is none.
-    #[error("has {0:?} where .name, ['name'], [0], [*] or [?(@.name==\"value\")] is expected")]
+    /// An invalid step.
+    #[error("contains {0:?} where .name, ['name'], [0], [*] or [?(@.name==\"value\")] is expected")]
     Step(String),
-    /// Nothing at all.
+    /// An empty path.
     #[error("is empty; write {{.status.phase}}")]
     Empty,
 }
@@ -24,7 +24,7 @@ enum Step {
     /// From the end if negative.
     Index(i64),
     All,
-    /// Elements whose path has the value, or has it not.
+    /// Elements with (or without) this value at the path.
     Where {
         path: JsonPath,
         equal: bool,
@@ -33,7 +33,7 @@ enum Step {
 }
 
 impl JsonPath {
-    /// Reads a path, with or without its braces.
+    /// Parses a path, with or without braces.
     pub(super) fn parse(text: &str) -> Result<Self, JsonPathError> {
         let text = text.trim();
         let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
@@ -49,7 +49,7 @@ impl JsonPath {
         if steps.is_empty() { Err(JsonPathError::Empty) } else { Ok(Self(steps)) }
     }
 
-    /// What the path leads to.
+    /// Returns the values at the path.
     pub(super) fn find<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![root];
         for step in &self.0 {
@@ -72,7 +72,7 @@ impl Step {
             Self::All => children(value),
             Self::Where { path, equal, value: wanted } => {
                 let holds =
-                    |child: &&Value| path.find(child).into_iter().any(|found| shown(found) == *wanted);
+                    |child: &&Value| path.find(child).into_iter().any(|found| comparable(found) == *wanted);
                 children(value).into_iter().filter(|child| holds(child) == *equal).collect()
             }
         }
@@ -87,12 +87,12 @@ fn children(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// A value as it is compared: a text without quotes, everything else as JSON.
-pub(super) fn shown(value: &Value) -> String {
+/// Converts a value for comparison: strings without quotes, other values as JSON.
+pub(super) fn comparable(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// Reads the first step; returns it and the rest.
+/// Parses the first step; returns it and the rest.
 fn step(text: &str) -> Option<(Step, &str)> {
     if let Some(rest) = text.strip_prefix('[') {
         let end = end_of_bracket(rest)?;
@@ -120,7 +120,7 @@ fn step(text: &str) -> Option<(Step, &str)> {
     (end > 0).then_some((step, &rest[end..]))
 }
 
-/// The place of the bracket that closes, outside quotes and inner brackets.
+/// Returns the position of the closing bracket, ignoring quotes and inner brackets.
 fn end_of_bracket(text: &str) -> Option<usize> {
     let (mut quote, mut depth) = (None, 0);
     for (at, c) in text.char_indices() {
@@ -168,7 +168,7 @@ mod tests {
     use serde_json::json;
 
     fn found(path: &str, value: &Value) -> Vec<String> {
-        JsonPath::parse(path).unwrap().find(value).into_iter().map(shown).collect()
+        JsonPath::parse(path).unwrap().find(value).into_iter().map(comparable).collect()
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn invalid_paths_are_rejected() {
         for path in [
             "",
             "{}",

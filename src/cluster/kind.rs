@@ -1,42 +1,42 @@
-//! Kinds of objects and where the API has them.
+//! Kinds of objects and their API paths.
 
-/// Where the API has a kind.
+/// A kind of objects, as the API addresses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Empty for the core group.
     pub group: String,
     /// Such as `v1`.
     pub version: String,
-    /// In the plural, as in paths and rules.
+    /// The plural name, as in paths and Roles.
     pub resource: String,
-    /// Whether its objects are in namespaces.
+    /// Whether its objects belong to namespaces.
     pub namespaced: bool,
 }
 
-/// A kind that needs no discovery.
-struct Known {
+/// A built-in kind, which needs no discovery.
+struct BuiltIn {
     names: &'static [&'static str],
     group: &'static str,
     resource: &'static str,
 }
 
-const KNOWN: [Known; 7] = [
-    Known { names: &["pod", "pods", "po"], group: "", resource: "pods" },
-    Known { names: &["service", "services", "svc"], group: "", resource: "services" },
-    Known { names: &["deployment", "deployments", "deploy"], group: "apps", resource: "deployments" },
-    Known { names: &["statefulset", "statefulsets", "sts"], group: "apps", resource: "statefulsets" },
-    Known { names: &["daemonset", "daemonsets", "ds"], group: "apps", resource: "daemonsets" },
-    Known { names: &["replicaset", "replicasets", "rs"], group: "apps", resource: "replicasets" },
-    Known { names: &["job", "jobs"], group: "batch", resource: "jobs" },
+const BUILT_IN: [BuiltIn; 7] = [
+    BuiltIn { names: &["pod", "pods", "po"], group: "", resource: "pods" },
+    BuiltIn { names: &["service", "services", "svc"], group: "", resource: "services" },
+    BuiltIn { names: &["deployment", "deployments", "deploy"], group: "apps", resource: "deployments" },
+    BuiltIn { names: &["statefulset", "statefulsets", "sts"], group: "apps", resource: "statefulsets" },
+    BuiltIn { names: &["daemonset", "daemonsets", "ds"], group: "apps", resource: "daemonsets" },
+    BuiltIn { names: &["replicaset", "replicasets", "rs"], group: "apps", resource: "replicasets" },
+    BuiltIn { names: &["job", "jobs"], group: "batch", resource: "jobs" },
 ];
 
-/// The kind that a name means, with or without its group, in any case; `None` if the API has to be asked.
-pub fn known(name: &str) -> Option<Kind> {
+/// Returns the built-in kind with a name, with or without its group, case-insensitive; `None` means discovery is needed.
+pub fn built_in(name: &str) -> Option<Kind> {
     let name = name.to_ascii_lowercase();
     let (short, group) = name.split_once('.').map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
-    let found = KNOWN.iter().find(|known| {
-        known.names.contains(&short)
-            && group.is_none_or(|group| group == known.group || group == format!("v1.{}", known.group))
+    let found = BUILT_IN.iter().find(|kind| {
+        kind.names.contains(&short)
+            && group.is_none_or(|group| group == kind.group || group == format!("v1.{}", kind.group))
     })?;
     Some(Kind::new(found.group, "v1", found.resource, true))
 }
@@ -51,12 +51,12 @@ impl Kind {
         }
     }
 
-    /// The kind that says which addresses a Service has.
+    /// The kind with the endpoints of Services.
     pub(super) fn endpoint_slices() -> Self {
         Self::new("discovery.k8s.io", "v1", "endpointslices", true)
     }
 
-    /// The path of the collection.
+    /// The path of its objects.
     pub(super) fn path(&self, namespace: &str) -> String {
         let Self { group, version, resource, namespaced } = self;
         let root =
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_known_by_name_plural_and_abbreviation() {
+    fn kinds_are_built_in_by_name_plural_and_abbreviation() {
         for (name, path) in [
             ("pod", "/api/v1/namespaces/app/pods"),
             ("Deploy", "/apis/apps/v1/namespaces/app/deployments"),
@@ -83,10 +83,10 @@ mod tests {
             ("sts", "/apis/apps/v1/namespaces/app/statefulsets"),
             ("job", "/apis/batch/v1/namespaces/app/jobs"),
         ] {
-            assert_eq!(known(name).map(|kind| kind.path("app")).as_deref(), Some(path), "{name}");
+            assert_eq!(built_in(name).map(|kind| kind.path("app")).as_deref(), Some(path), "{name}");
         }
         for name in ["", "service.serving.knative.dev", "node", "deployment.extensions"] {
-            assert_eq!(known(name), None, "{name}");
+            assert_eq!(built_in(name), None, "{name}");
         }
         assert_eq!(Kind::new("", "v1", "nodes", false).path("app"), "/api/v1/nodes");
     }

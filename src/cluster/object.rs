@@ -1,4 +1,4 @@
-//! An object of the API, without the parts that are not used here.
+//! Objects of the API, without unused parts.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 use crate::text::prefix;
 
-/// The longest text of an object that goes into a message, in bytes.
+/// Size limit of a text of an object in a message, in bytes.
 const MAX_TEXT: usize = 200;
 
-/// An object. Unless it is `WHOLE`, it has no data, no template, and of its metadata neither managers nor annotations:
-/// that is most of what objects weigh.
+/// An object. Unless it is `WHOLE`, data, templates, managed fields and annotations are skipped: they take most of the
+/// memory.
 #[derive(Debug)]
 pub(super) struct Object<const WHOLE: bool>(pub(super) Value);
 
-/// The parts that are not read.
+/// Whether a part is skipped.
 fn is_skipped<const WHOLE: bool>(parent: &str, key: &str) -> bool {
     let keys: &[&str] = match (parent, WHOLE) {
         ("metadata", true) => &["managedFields"],
@@ -34,7 +34,7 @@ impl<'de, const WHOLE: bool> Deserialize<'de> for Object<WHOLE> {
     }
 }
 
-/// The part of an object under this key of its root; the root itself under none.
+/// The part of an object with this key of its root; the root has an empty key.
 struct Part<const WHOLE: bool>(&'static str);
 
 impl<'de, const WHOLE: bool> DeserializeSeed<'de> for Part<WHOLE> {
@@ -69,7 +69,7 @@ impl<'de, const WHOLE: bool> Visitor<'de> for Part<WHOLE> {
         Ok(Value::Object(map))
     }
 
-    // Kinds that others define may have anything under `spec`.
+    // Custom kinds may have any type of value under `spec`.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
@@ -103,23 +103,23 @@ impl<'de, const WHOLE: bool> Visitor<'de> for Part<WHOLE> {
     }
 }
 
-/// The text at a pointer such as `/metadata/name`; empty if there is none.
+/// Returns the string at a pointer such as `/metadata/name`; empty if there is none.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The number at a pointer.
+/// Returns the number at a pointer.
 pub(super) fn number(object: &Value, pointer: &str) -> Option<i64> {
     object.pointer(pointer).and_then(Value::as_i64)
 }
 
-/// The entry of `status.conditions` of this type, in any case.
+/// Returns the entry of `status.conditions` with this type, case-insensitive.
 pub(super) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     conditions.iter().find(|condition| text(condition, "/type").eq_ignore_ascii_case(name))
 }
 
-/// What a text of the server says, on one line and not too long.
+/// Shortens a text of the server, and removes control characters.
 pub(super) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > MAX_TEXT {
@@ -137,7 +137,7 @@ mod tests {
         "spec":{"replicas":2,"template":{"spec":{}}},"data":{"k":"v"},"status":{"n":1.5}}"#;
 
     #[test]
-    fn what_nobody_looks_at_is_not_kept() {
+    fn unused_parts_are_not_kept() {
         let object: Object<false> = serde_json::from_str(TEXT).unwrap();
         let expected = r#"{"metadata":{"name":"a"},"spec":{"replicas":2},"status":{"n":1.5}}"#;
         assert_eq!(object.0.to_string(), expected);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_of_any_form_is_read() {
+    fn a_spec_of_any_type_is_read() {
         for spec in ["\"x\"", "[1,{}]", "null", "true", "-1", "1", "0.5"] {
             let object: Object<false> = serde_json::from_str(&format!("{{\"spec\":{spec}}}")).unwrap();
             assert_eq!(object.0.pointer("/spec").unwrap().to_string(), spec.replace(' ', ""));

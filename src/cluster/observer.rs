@@ -1,4 +1,4 @@
-//! One thing that is waited for, from its name to its state.
+//! Observes one item, from its name to its state.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,38 +10,39 @@ use super::condition::Condition;
 use super::discovery::discover;
 use super::endpoints::{SERVICE, Slices};
 use super::error::ApiError;
-use super::kind::{Kind, known};
+use super::kind::{Kind, built_in};
 use super::role::Grant;
 use super::subject::{Subject, Which};
 use super::tracked::{State, Tracked};
 use super::watch::{Pause, Query, Sink, follow};
 
 /// Receives each state, and missing permissions.
-pub(super) type Report = Box<dyn FnMut(State, Option<Grant>) + Send>;
+pub(super) type StateCallback = Box<dyn FnMut(State, Option<Grant>) + Send>;
 
-/// Observes `subject` forever. A ready state is kept while the server does not answer for a short time.
-pub async fn observe(access: Arc<Access>, subject: Subject, report: Report) {
+/// Observes `subject` forever. During errors of the server, a ready state is kept.
+pub async fn observe(access: Arc<Access>, subject: Subject, callback: StateCallback) {
     let mut client = Client::new(Arc::clone(&access));
-    let told = Arc::new(Mutex::new(Told { report, ready: false }));
-    let kind = resolve(&mut client, &subject.kind, &told).await;
+    let reporter = Arc::new(Mutex::new(Reporter { callback, is_ready: false }));
+    let kind = resolve(&mut client, &subject.kind, &reporter).await;
     let condition = subject.condition.clone().unwrap_or_else(|| Condition::default_of(&kind.resource));
     if condition == Condition::HasEndpoints && kind.resource == "services" {
-        return observe_service(client, access, &subject, kind, told).await;
+        return observe_service(client, access, &subject, kind, reporter).await;
     }
     let selector = Some(match &subject.which {
         Which::Name(name) => ("fieldSelector", format!("metadata.name={name}")),
         Which::Selector(selector) => ("labelSelector", selector.clone()),
     });
-    let query = Query { path: kind.path(&subject.namespace), selector, whole: condition.needs_all() };
+    let query =
+        Query { path: kind.path(&subject.namespace), selector, whole: condition.needs_whole_object() };
     let grant = Grant::of(&kind, &subject.namespace, &subject.which);
     let mut objects =
-        Objects { tracked: Tracked::default(), kind, condition, which: subject.which, grant, told };
+        Objects { tracked: Tracked::default(), kind, condition, which: subject.which, grant, reporter };
     follow(&mut client, &query, &mut objects).await;
 }
 
-/// Finds the kind, by asking the API where it is not a usual one, until it is there.
-async fn resolve(client: &mut Client, name: &str, told: &Mutex<Told>) -> Kind {
-    if let Some(kind) = known(name) {
+/// Determines the kind. Kinds that are not built in are discovered, repeatedly until the API has them.
+async fn resolve(client: &mut Client, name: &str, reporter: &Mutex<Reporter>) -> Kind {
+    if let Some(kind) = built_in(name) {
         return kind;
     }
     let mut pause = Pause::new();
@@ -49,11 +50,11 @@ async fn resolve(client: &mut Client, name: &str, told: &Mutex<Told>) -> Kind {
         let error = match discover(client, name).await {
             Ok(Some(kind)) => return kind,
             Ok(None) => {
-                tell(told, State::Missing(format!("the API has no kind {name:?}")), None);
+                report(reporter, State::Missing(format!("the API has no kind {name:?}")), None);
                 None
             }
             Err(error) => {
-                tell(told, State::Missing(error.to_string()), None);
+                report(reporter, State::Missing(error.to_string()), None);
                 Some(error)
             }
         };
@@ -61,34 +62,34 @@ async fn resolve(client: &mut Client, name: &str, told: &Mutex<Told>) -> Kind {
     }
 }
 
-/// The receiver of states, and whether the last one was ready.
-struct Told {
-    report: Report,
-    ready: bool,
+/// Passes on states, and remembers whether the last one was ready.
+struct Reporter {
+    callback: StateCallback,
+    is_ready: bool,
 }
 
-fn tell(told: &Mutex<Told>, state: State, grant: Option<Grant>) {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    told.ready = state == State::Ready;
-    (told.report)(state, grant);
+fn report(reporter: &Mutex<Reporter>, state: State, grant: Option<Grant>) {
+    let mut reporter = reporter.lock().unwrap_or_else(PoisonError::into_inner);
+    reporter.is_ready = state == State::Ready;
+    (reporter.callback)(state, grant);
 }
 
 /// Reports an error, unless the last answer of the server showed a ready state.
-fn tell_error(told: &Mutex<Told>, error: &ApiError, grant: &Grant) {
-    let ready = told.lock().unwrap_or_else(PoisonError::into_inner).ready;
-    if !ready || error.is_forbidden() {
-        tell(told, State::Missing(error.to_string()), error.is_forbidden().then(|| grant.clone()));
+fn report_error(reporter: &Mutex<Reporter>, error: &ApiError, grant: &Grant) {
+    let is_ready = reporter.lock().unwrap_or_else(PoisonError::into_inner).is_ready;
+    if !is_ready || error.is_forbidden() {
+        report(reporter, State::Missing(error.to_string()), error.is_forbidden().then(|| grant.clone()));
     }
 }
 
-/// Objects that are judged each by itself.
+/// Objects that are evaluated one by one.
 struct Objects {
     tracked: Tracked,
     kind: Kind,
     condition: Condition,
     which: Which,
     grant: Grant,
-    told: Arc<Mutex<Told>>,
+    reporter: Arc<Mutex<Reporter>>,
 }
 
 impl Sink for Objects {
@@ -97,7 +98,7 @@ impl Sink for Objects {
     }
 
     fn put(&mut self, name: &str, object: &Value) {
-        self.tracked.put(name, self.condition.judge(&self.kind.resource, object));
+        self.tracked.put(name, self.condition.evaluate(&self.kind.resource, object));
     }
 
     fn remove(&mut self, name: &str) {
@@ -106,29 +107,29 @@ impl Sink for Objects {
 
     fn report(&mut self, error: Option<&ApiError>) {
         match (error, &self.which) {
-            (Some(error), _) => tell_error(&self.told, error, &self.grant),
-            (None, Which::Name(_)) => tell(&self.told, self.tracked.of_one(), None),
-            (None, Which::Selector(selector)) => tell(&self.told, self.tracked.of_all(selector), None),
+            (Some(error), _) => report_error(&self.reporter, error, &self.grant),
+            (None, Which::Name(_)) => report(&self.reporter, self.tracked.of_one(), None),
+            (None, Which::Selector(selector)) => report(&self.reporter, self.tracked.of_all(selector), None),
         }
     }
 }
 
-/// What is known of Services and their endpoints.
+/// Services and their endpoints.
 struct Services {
-    /// The names of those that a selector matches; `None` until they are listed.
+    /// Names of the Services that a selector matches; `None` until they are listed.
     names: Option<Tracked>,
     slices: Slices,
     /// Whether the slices are listed.
     complete: bool,
 }
 
-/// One half of what is known of Services, with the whole.
-struct Half {
-    of_names: bool,
+/// Receives either Services or slices, and reports on both.
+struct ServiceSink {
+    is_for_names: bool,
     services: Arc<Mutex<Services>>,
     which: Which,
     grant: Grant,
-    told: Arc<Mutex<Told>>,
+    reporter: Arc<Mutex<Reporter>>,
 }
 
 async fn observe_service(
@@ -136,75 +137,79 @@ async fn observe_service(
     access: Arc<Access>,
     subject: &Subject,
     kind: Kind,
-    told: Arc<Mutex<Told>>,
+    reporter: Arc<Mutex<Reporter>>,
 ) {
     let slices = Kind::endpoint_slices();
     let services = Services { names: None, slices: Slices::default(), complete: false };
     let services = Arc::new(Mutex::new(services));
-    let half = |of_names: bool, grant: Grant| Half {
-        of_names,
+    let sink = |is_for_names: bool, grant: Grant| ServiceSink {
+        is_for_names,
         services: Arc::clone(&services),
         which: subject.which.clone(),
         grant,
-        told: Arc::clone(&told),
+        reporter: Arc::clone(&reporter),
     };
     let path = slices.path(&subject.namespace);
     let all = Which::Selector(String::new());
-    let mut of_slices = half(false, Grant::of(&slices, &subject.namespace, &all));
+    let mut slice_sink = sink(false, Grant::of(&slices, &subject.namespace, &all));
     match &subject.which {
         Which::Name(name) => {
             let selector = Some(("labelSelector", format!("{SERVICE}={name}")));
-            follow(&mut client, &Query { path, selector, whole: false }, &mut of_slices).await;
+            follow(&mut client, &Query { path, selector, whole: false }, &mut slice_sink).await;
         }
         Which::Selector(selector) => {
-            let of_slices_query =
+            let slice_query =
                 Query { path, selector: Some(("labelSelector", SERVICE.to_owned())), whole: false };
             let selector = Some(("labelSelector", selector.clone()));
             let query = Query { path: kind.path(&subject.namespace), selector, whole: false };
-            let mut of_names = half(true, Grant::of(&kind, &subject.namespace, &subject.which));
+            let mut name_sink = sink(true, Grant::of(&kind, &subject.namespace, &subject.which));
             let mut second = Client::new(access);
             tokio::join!(
-                follow(&mut client, &of_slices_query, &mut of_slices),
-                follow(&mut second, &query, &mut of_names)
+                follow(&mut client, &slice_query, &mut slice_sink),
+                follow(&mut second, &query, &mut name_sink)
             );
         }
     }
 }
 
-impl Half {
+impl ServiceSink {
     fn with(&self, change: impl FnOnce(&mut Services)) {
         change(&mut self.services.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl Sink for Half {
+impl Sink for ServiceSink {
     fn clear(&mut self) {
         self.with(|services| {
-            if self.of_names { services.names = Some(Tracked::default()) } else { services.slices.clear() }
+            if self.is_for_names {
+                services.names = Some(Tracked::default());
+            } else {
+                services.slices.clear();
+            }
         });
     }
 
     fn put(&mut self, name: &str, object: &Value) {
         self.with(|services| match &mut services.names {
-            Some(names) if self.of_names => names.put(name, State::Ready),
+            Some(names) if self.is_for_names => names.put(name, State::Ready),
             _ => services.slices.put(name, object),
         });
     }
 
     fn remove(&mut self, name: &str) {
         self.with(|services| match &mut services.names {
-            Some(names) if self.of_names => names.remove(name),
+            Some(names) if self.is_for_names => names.remove(name),
             _ => services.slices.remove(name),
         });
     }
 
     fn report(&mut self, error: Option<&ApiError>) {
         if let Some(error) = error {
-            return tell_error(&self.told, error, &self.grant);
+            return report_error(&self.reporter, error, &self.grant);
         }
         let mut state = None;
         self.with(|services| {
-            services.complete |= !self.of_names;
+            services.complete |= !self.is_for_names;
             state = match (&self.which, &services.names) {
                 _ if !services.complete => None,
                 (Which::Name(name), _) => Some(services.slices.of(name)),
@@ -219,7 +224,7 @@ impl Sink for Half {
             };
         });
         if let Some(state) = state {
-            tell(&self.told, state, None);
+            report(&self.reporter, state, None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Role that grants what is missing.
+//! Roles that grant missing permissions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,11 +9,11 @@ use super::subject::Which;
 /// A permission to read objects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
-    /// `None` for kinds that are in no namespace.
+    /// `None` for kinds without namespaces.
     namespace: Option<String>,
     group: String,
     resource: String,
-    /// `None` is every object of the kind.
+    /// `None` means all objects of the kind.
     name: Option<String>,
 }
 
@@ -31,16 +31,16 @@ impl Grant {
     }
 }
 
-/// Names of objects, where they are given, by group and resource.
+/// Names of objects by group and resource; `None` means all objects.
 type Rules<'a> = BTreeMap<(&'a str, &'a str), BTreeSet<Option<&'a str>>>;
 
-/// The account that a message of the API server names, as namespace and name.
+/// Returns namespace and name of the service account in a message of the API server.
 fn account(message: &str) -> Option<(&str, &str)> {
     let (_, rest) = message.split_once("\"system:serviceaccount:")?;
     rest.split_once('"')?.0.split_once(':')
 }
 
-/// The Roles, bound to the account that `message` names, that grant this and no more; in YAML.
+/// Returns the Roles with exactly these permissions, bound to the service account in `message`, as YAML.
 pub fn role(grants: &BTreeSet<Grant>, message: &str) -> String {
     let mut by_namespace: BTreeMap<&Option<String>, Rules> = BTreeMap::new();
     for Grant { namespace, group, resource, name } in grants {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_names_what_is_waited_for_and_no_more() {
+    fn a_role_grants_exactly_the_missing_permissions() {
         let deployments = Kind::new("apps", "v1", "deployments", true);
         let pods = Kind::new("", "v1", "pods", true);
         let nodes = Kind::new("", "v1", "nodes", false);
@@ -129,6 +129,6 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kube-probesim-w
 subjects: [{kind: ServiceAccount, name: shop, namespace: app}]
 "
         );
-        assert!(!role(&grants, "forbidden").contains("Binding"), "the account is not known");
+        assert!(!role(&grants, "forbidden").contains("Binding"), "the account is unknown");
     }
 }

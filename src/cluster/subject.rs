@@ -1,25 +1,25 @@
-//! What is waited for.
+//! Objects to wait for.
 
 use super::condition::Condition;
 
-/// Which objects of a kind.
+/// A choice of objects of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The one of this name.
+    /// The object with this name.
     Name(String),
-    /// All with these labels.
+    /// All objects with these labels.
     Selector(String),
 }
 
-/// What is waited for.
+/// Objects to wait for.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The kind by any of its names.
+    /// The kind, by any of its names.
     pub kind: String,
-    /// Where it is, if it is in a namespace.
+    /// The namespace; ignored for kinds without namespaces.
     pub namespace: String,
-    /// Which of them.
+    /// Which objects of the kind.
     pub which: Which,
-    /// `None` is the default of the kind.
+    /// `None` means the default of the kind.
     pub condition: Option<Condition>,
 }

@@ -1,24 +1,24 @@
-//! What is known of the objects that are waited for.
+//! States of observed objects.
 
 use std::collections::BTreeMap;
 
-/// Objects that one selector may match; beyond it, waiting for each is not what anyone means.
+/// Limit of objects that a selector may match.
 const MAX_OBJECTS: usize = 10_000;
-/// Objects that a message names.
-const NAMED: usize = 3;
+/// Number of objects that a message lists.
+const LISTED: usize = 3;
 
-/// Whether what is waited for is there.
+/// The state of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is.
+    /// The item is ready.
     Ready,
-    /// Not yet, and why.
+    /// It is not ready yet, with the reason.
     Missing(String),
-    /// It never will be, and why.
+    /// It can never become ready, with the reason.
     Failed(String),
 }
 
-/// The states of all objects that one question is about, by name.
+/// The states of the objects of an item, by name.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
     states: BTreeMap<String, State>,
@@ -47,12 +47,12 @@ impl Tracked {
         self.states.keys().map(String::as_str)
     }
 
-    /// The state of the only object.
+    /// Returns the state of a single object.
     pub(super) fn of_one(&self) -> State {
         self.states.values().next().cloned().unwrap_or_else(|| State::Missing("not found".to_owned()))
     }
 
-    /// The state of all together: each has to be ready, and there has to be one.
+    /// Returns the combined state: there must be at least one object, and all must be ready.
     pub(super) fn of_all(&self, selector: &str) -> State {
         if self.overflow {
             return State::Missing(format!("more than {MAX_OBJECTS} objects match {selector}; narrow it"));
@@ -65,18 +65,18 @@ impl Tracked {
                 State::Failed(reason) => return State::Failed(format!("{name}: {reason}")),
                 State::Missing(reason) => {
                     missing += 1;
-                    if reasons.len() < NAMED {
+                    if reasons.len() < LISTED {
                         reasons.push(format!("{name}: {reason}"));
                     }
                 }
             }
         }
         match (self.states.len(), missing) {
-            (0, _) => State::Missing(format!("nothing matches {selector}")),
+            (0, _) => State::Missing(format!("no objects match {selector}")),
             (_, 0) => State::Ready,
             (all, missing) => {
                 let more = if missing > reasons.len() { ", …" } else { "" };
-                State::Missing(format!("{missing} of {all} are not: {}{more}", reasons.join(", ")))
+                State::Missing(format!("{missing} of {all} are not ready: {}{more}", reasons.join(", ")))
             }
         }
     }
@@ -91,16 +91,16 @@ mod tests {
     }
 
     #[test]
-    fn all_have_to_be_ready_and_one_has_to_be_there() {
+    fn all_objects_must_be_ready_and_there_must_be_one() {
         let mut tracked = Tracked::default();
-        assert_eq!(tracked.of_all("app=x"), missing("nothing matches app=x"));
+        assert_eq!(tracked.of_all("app=x"), missing("no objects match app=x"));
         assert_eq!(tracked.of_one(), missing("not found"));
         tracked.put("a", State::Ready);
         assert_eq!(tracked.of_all("app=x"), State::Ready);
         for name in ["b", "c", "d", "e"] {
             tracked.put(name, missing("no"));
         }
-        assert_eq!(tracked.of_all("app=x"), missing("4 of 5 are not: b: no, c: no, d: no, …"));
+        assert_eq!(tracked.of_all("app=x"), missing("4 of 5 are not ready: b: no, c: no, d: no, …"));
         tracked.put("e", State::Failed("it broke".to_owned()));
         assert_eq!(tracked.of_all("app=x"), State::Failed("e: it broke".to_owned()));
         for name in ["b", "c", "d", "e"] {

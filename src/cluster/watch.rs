@@ -1,4 +1,4 @@
-//! Listing objects and following their changes.
+//! Lists objects and watches their changes.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::{Display, Write};
@@ -11,29 +11,29 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::client::{Client, text_of};
+use super::client::{Client, text_with_causes};
 use super::error::ApiError;
 use super::object::{Object, number, text};
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Objects per page of a list.
-const PAGE: usize = 20;
-/// After this time the server ends a watch.
-const WATCH: Duration = Duration::from_secs(240);
-/// After this much more it has forgotten to.
-const GRACE: Duration = Duration::from_secs(30);
-/// The largest event that is read, in bytes: objects have at most 1.5 MiB.
+const PAGE_SIZE: usize = 20;
+/// Time after which the server is asked to end a watch.
+const WATCH_TIME: Duration = Duration::from_secs(240);
+/// Additional time before the client ends it.
+const WATCH_GRACE: Duration = Duration::from_secs(30);
+/// Size limit of an event, in bytes. Objects have at most 1.5 MiB.
 const MAX_EVENT: usize = 8 << 20;
 /// The first pause after an error.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause, unless the server asks for more.
+/// The longest pause, unless the server requests a longer one.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause that a server may ask for.
+/// The longest pause that a server may request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Which objects to follow.
+/// A query for objects.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
     /// Path of the collection.
@@ -44,19 +44,19 @@ pub(super) struct Query {
     pub(super) whole: bool,
 }
 
-/// What becomes of the objects.
+/// Receives objects and errors.
 pub(super) trait Sink: Send {
     fn clear(&mut self);
     fn put(&mut self, name: &str, object: &Value);
     fn remove(&mut self, name: &str);
-    /// Called when the list is complete again, after each change, and for each error.
+    /// Called after each complete list, each change, and each error.
     fn report(&mut self, error: Option<&ApiError>);
 }
 
 #[derive(Deserialize)]
 struct List<O> {
     metadata: ListMeta,
-    // Go's way to write an empty list is null, too.
+    // Go may encode an empty list as null.
     items: Option<Vec<O>>,
 }
 
@@ -75,7 +75,7 @@ struct Event<O> {
     object: O,
 }
 
-/// Reads a page of a list.
+/// Parses a page of a list.
 fn read_list(body: &[u8], whole: bool) -> serde_json::Result<(ListMeta, Vec<Value>)> {
     fn read<const WHOLE: bool>(body: &[u8]) -> serde_json::Result<(ListMeta, Vec<Value>)> {
         let List::<Object<WHOLE>> { metadata, items } = serde_json::from_slice(body)?;
@@ -84,7 +84,7 @@ fn read_list(body: &[u8], whole: bool) -> serde_json::Result<(ListMeta, Vec<Valu
     if whole { read::<true>(body) } else { read::<false>(body) }
 }
 
-/// Reads the type and the object of an event.
+/// Parses an event into its type and object.
 fn read_event(line: &[u8], whole: bool) -> serde_json::Result<(String, Value)> {
     fn read<const WHOLE: bool>(line: &[u8]) -> serde_json::Result<(String, Value)> {
         let Event { r#type, object: Object::<WHOLE>(object) } = serde_json::from_slice(line)?;
@@ -93,13 +93,13 @@ fn read_event(line: &[u8], whole: bool) -> serde_json::Result<(String, Value)> {
     if whole { read::<true>(line) } else { read::<false>(line) }
 }
 
-/// Lists the objects and follows their changes forever, despite errors.
+/// Lists the objects and watches their changes, forever and despite errors.
 pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl Sink) {
     let mut pause = Pause::new();
     loop {
         let mut version = match list(client, query, sink).await {
             Ok(version) => version,
-            // The list grew too old between two of its pages.
+            // The list expired between two pages.
             Err(ApiError::Expired) => {
                 pause.after(None).await;
                 continue;
@@ -114,7 +114,7 @@ pub(super) async fn follow(client: &mut Client, query: &Query, sink: &mut impl S
         loop {
             let start = Instant::now();
             let ended = watch(client, query, &mut version, sink).await;
-            // What lasted was in order, whatever its end.
+            // A watch that lasted resets the pauses, however it ended.
             if start.elapsed() > MAX_PAUSE {
                 pause = Pause::new();
             }
@@ -141,13 +141,13 @@ async fn list(client: &mut Client, query: &Query, sink: &mut impl Sink) -> Resul
     let mut next = String::new();
     let mut first = true;
     loop {
-        let mut path = query.path(&format!("limit={PAGE}"));
+        let mut path = query.path(&format!("limit={PAGE_SIZE}"));
         if !next.is_empty() {
             let _ = write!(path, "&continue={}", escaped(&next));
         }
         let body = client.get(&path).await?;
         let (metadata, items) =
-            read_list(&body, query.whole).map_err(|error| client.garbled(&format!("{path}: {error}")))?;
+            read_list(&body, query.whole).map_err(|error| client.invalid(&format!("{path}: {error}")))?;
         if std::mem::take(&mut first) {
             sink.clear();
         }
@@ -161,7 +161,7 @@ async fn list(client: &mut Client, query: &Query, sink: &mut impl Sink) -> Resul
     }
 }
 
-/// Follows changes from `version` on, which is kept up to date, until the server ends the watch.
+/// Watches changes from `version` on, and updates it, until the server ends the watch.
 async fn watch(
     client: &mut Client,
     query: &Query,
@@ -169,25 +169,25 @@ async fn watch(
     sink: &mut impl Sink,
 ) -> Result<(), ApiError> {
     let mut path = query.path("watch=1&allowWatchBookmarks=true");
-    let _ = write!(path, "&timeoutSeconds={}&resourceVersion={}", WATCH.as_secs(), escaped(version));
-    let deadline = Instant::now() + WATCH + GRACE;
+    let _ = write!(path, "&timeoutSeconds={}&resourceVersion={}", WATCH_TIME.as_secs(), escaped(version));
+    let deadline = Instant::now() + WATCH_TIME + WATCH_GRACE;
     let mut response = client.begin(&path).await?;
-    // The server answers again.
+    // The server works again.
     sink.report(None);
     let mut line = Vec::new();
     loop {
         let frame = timeout_at(deadline, response.body_mut().frame()).await;
-        let frame = frame.map_err(|_| client.unreachable("the watch has not ended in time"))?;
+        let frame = frame.map_err(|_| client.unreachable("the server did not end the watch in time"))?;
         let Some(frame) = frame else { return Ok(()) };
-        let frame = frame.map_err(|error| client.unreachable(&text_of(&error)))?;
+        let frame = frame.map_err(|error| client.unreachable(&text_with_causes(&error)))?;
         for piece in frame.into_data().unwrap_or_default().split_inclusive(|c| *c == b'\n') {
             if line.len() + piece.len() > MAX_EVENT {
-                return Err(client.garbled("an event is larger than 8 MiB"));
+                return Err(client.invalid("an event is larger than 8 MiB"));
             }
             line.extend_from_slice(piece);
             if line.ends_with(b"\n") {
                 apply(client, &line, query.whole, version, sink)?;
-                // What one large event took is given back.
+                // Release the memory of a large event.
                 line = Vec::new();
             }
         }
@@ -205,7 +205,7 @@ fn apply(
         return Ok(());
     }
     let (r#type, object) =
-        read_event(line, whole).map_err(|error| client.garbled(&format!("an event of a watch: {error}")))?;
+        read_event(line, whole).map_err(|error| client.invalid(&format!("an event of a watch: {error}")))?;
     let name = text(&object, "/metadata/name");
     match r#type.as_str() {
         "ADDED" | "MODIFIED" => sink.put(name, &object),
@@ -232,7 +232,7 @@ fn apply(
 }
 
 impl Query {
-    /// The path with these parameters and the selector.
+    /// Returns the path with parameters and the selector.
     fn path(&self, parameters: &str) -> String {
         let mut path = format!("{}?{parameters}", self.path);
         if let Some((name, value)) = &self.selector {
@@ -242,12 +242,12 @@ impl Query {
     }
 }
 
-/// A text with its percent escapes, as a value of a query has them.
+/// Percent-encodes a value of a query.
 fn escaped(text: &str) -> impl Display + '_ {
     utf8_percent_encode(text, RESERVED)
 }
 
-/// Pauses that grow with each error, and are never the same for all who wait.
+/// Pauses that grow with each error, with random jitter.
 pub(super) struct Pause(Duration);
 
 impl Pause {
@@ -255,16 +255,16 @@ impl Pause {
         Self(FIRST_PAUSE)
     }
 
-    /// Waits, at least as long as the server asks.
+    /// Waits, at least as long as the server requests.
     pub(super) async fn after(&mut self, error: Option<&ApiError>) {
-        let asked = match error {
+        let requested = match error {
             Some(ApiError::Status { retry_after: Some(after), .. }) => (*after).min(MAX_RETRY_AFTER),
-            // Nothing but a change by a person ends these.
+            // These do not end without a change by an administrator.
             Some(ApiError::Status { code: 403 | 404, .. }) => MAX_PAUSE,
             _ => Duration::ZERO,
         };
         let draw = RandomState::new().build_hasher().finish() % 1024;
-        let pause = self.0.max(asked);
+        let pause = self.0.max(requested);
         self.0 = (self.0 * 2).min(MAX_PAUSE);
         sleep(pause + pause.mul_f64(draw as f64 / 4096.0)).await;
     }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_and_are_at_least_as_long_as_the_server_asks() {
+    async fn pauses_grow_and_are_at_least_as_long_as_the_server_requests() {
         let mut pause = Pause::new();
         let asked =
             ApiError::Status { code: 429, message: String::new(), retry_after: Some(Duration::from_secs(7)) };

@@ -140,8 +140,7 @@ fn a_failed_job_ends_the_wait_at_once_with_code_2() {
             (false, false) => list("1", &[]),
         });
     let ran = waited(&server, "pod/other job/migrate");
-    let error =
-        "kube-probesim wait: never: job/migrate: the Job has failed (BackoffLimitExceeded: too often)\n";
+    let error = "kube-probesim wait: cannot become ready: job/migrate: the Job has failed (BackoffLimitExceeded: too often)\n";
     assert_eq!((ran.code, ran.err.as_str()), (2, error));
 }
 
@@ -188,7 +187,7 @@ fn services_by_selector_need_endpoints_each() {
     assert_eq!(
         lines(&ran),
         [
-            "waiting for 1 of 1: svc app=x: 1 of 2 are not: b: no Service of this name has endpoints",
+            "waiting for 1 of 1: svc app=x: 1 of 2 are not ready: b: no endpoints of a Service with this name",
             "ready: svc app=x"
         ]
     );

@@ -1,7 +1,7 @@
 //! The command line of `wait`.
 
+mod drafts;
 mod error;
-mod things;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,8 +14,8 @@ use super::go_flags;
 use crate::cli::shared::{self, Argument, ArgumentError, OutputFormat};
 use crate::cluster::{Condition, Which};
 use crate::prober::{DEFAULT_TIMEOUT, Probe};
+use drafts::ItemDrafts;
 pub(super) use error::UsageError;
-use things::Things;
 
 const OPTIONS: [&str; 16] = [
     "--resource",
@@ -50,8 +50,8 @@ pub(super) enum WaitCommand {
 #[derive(Debug)]
 pub(super) struct WaitArguments {
     /// At least one.
-    pub(super) things: Vec<Thing>,
-    /// `None` is never.
+    pub(super) items: Vec<Item>,
+    /// `None` means never.
     pub(super) timeout: Option<Duration>,
     pub(super) server: Option<String>,
     pub(super) authority: Option<PathBuf>,
@@ -63,8 +63,8 @@ pub(super) struct WaitArguments {
 
 /// One object or address to wait for.
 #[derive(Clone, Debug)]
-pub(super) enum Thing {
-    /// Objects of the Kubernetes API. `None` means the default of the kind or of the Pod.
+pub(super) enum Item {
+    /// Objects of the Kubernetes API. An absent condition is the default of the kind, an absent namespace that of the Pod.
     Object { kind: String, which: Which, condition: Option<Condition>, namespace: Option<String> },
     /// An address that is probed.
     Address { name: String, probe: Probe },
@@ -73,9 +73,9 @@ pub(super) enum Thing {
 impl WaitArguments {
     /// The distinct namespaces that are named.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        let named = self.things.iter().filter_map(|thing| match thing {
-            Thing::Object { namespace, .. } => namespace.as_deref(),
-            Thing::Address { .. } => None,
+        let named = self.items.iter().filter_map(|item| match item {
+            Item::Object { namespace, .. } => namespace.as_deref(),
+            Item::Address { .. } => None,
         });
         named.collect::<BTreeSet<_>>().into_iter()
     }
@@ -83,7 +83,7 @@ impl WaitArguments {
 
 /// Unchecked options.
 struct Raw {
-    things: Things,
+    items: ItemDrafts,
     help: bool,
     arguments: WaitArguments,
 }
@@ -93,7 +93,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
     let mut errors = Vec::new();
     let mut parser = Parser::from_args(go_flags::doubled(args, &OPTIONS));
     let arguments = WaitArguments {
-        things: Vec::new(),
+        items: Vec::new(),
         timeout: None,
         server: None,
         authority: None,
@@ -102,7 +102,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
         probe_timeout: DEFAULT_TIMEOUT,
         output: OutputFormat::default(),
     };
-    let mut raw = Raw { things: Things::default(), help: false, arguments };
+    let mut raw = Raw { items: ItemDrafts::default(), help: false, arguments };
     loop {
         let taken = match shared::next_argument(&mut parser, &OPTIONS, &[]) {
             Ok(None) => break,
@@ -110,9 +110,9 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
                 raw.help = true;
                 Ok(())
             }
-            Ok(Some(Argument::Word(word))) => shared::unicode("what is waited for", word)
+            Ok(Some(Argument::Word(word))) => shared::unicode("an item", word)
                 .map_err(UsageError::from)
-                .and_then(|word| raw.things.word(&word)),
+                .and_then(|word| raw.items.word(&word)),
             Ok(Some(Argument::Option(option, value))) => raw.take(option, value),
             Err(error) => Err(error.into()),
         };
@@ -121,8 +121,8 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
     if raw.help {
         return Ok(WaitCommand::Help);
     }
-    let wrong = !errors.is_empty();
-    let things = raw.things.finish(wrong).map_err(|found| errors.extend(found)).unwrap_or_default();
+    let has_errors = !errors.is_empty();
+    let items = raw.items.finish(has_errors).map_err(|found| errors.extend(found)).unwrap_or_default();
     let mut arguments = raw.arguments;
     if arguments.server.is_none() {
         for (option, given) in
@@ -136,7 +136,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<WaitComm
     if !errors.is_empty() {
         return Err(errors);
     }
-    arguments.things = things;
+    arguments.items = items;
     Ok(WaitCommand::Wait(Box::new(arguments)))
 }
 
@@ -144,11 +144,11 @@ impl Raw {
     fn take(&mut self, option: &'static str, value: String) -> Result<(), UsageError> {
         let arguments = &mut self.arguments;
         match option {
-            "--resource" => return self.things.resource(&value),
-            "--name" => return self.things.name(&value),
-            "--selector" | "-l" => return self.things.selector(value),
-            "--condition" | "--for" => return self.things.condition(option, &value),
-            "--namespace" | "-n" => return self.things.namespace(value),
+            "--resource" => return self.items.resource(&value),
+            "--name" => return self.items.name(&value),
+            "--selector" | "-l" => return self.items.selector(value),
+            "--condition" | "--for" => return self.items.condition(option, &value),
+            "--namespace" | "-n" => return self.items.namespace(value),
             "--server" => arguments.server = Some(value),
             "--certificate-authority" => arguments.authority = Some(value.into()),
             "--token-file" => arguments.token = Some(value.into()),

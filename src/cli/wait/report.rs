@@ -10,8 +10,8 @@ use crate::cli::shared::OutputFormat;
 use crate::cli::text::OneLine;
 use crate::cluster::{Grant, State, role};
 
-/// Number of items that a line names; the others are counted.
-const NAMED: usize = 10;
+/// Number of items that a line lists; the others are counted.
+const LISTED: usize = 10;
 
 /// The latest state of each item.
 pub(super) struct WaitReport {
@@ -20,16 +20,17 @@ pub(super) struct WaitReport {
     start: Instant,
     /// Missing permissions.
     grants: BTreeSet<Grant>,
+    /// The last message of the API server about a missing permission.
     forbidden: String,
-    /// How many of them the last printed Role grants.
-    told: usize,
+    /// Number of permissions in the Role that was printed last.
+    printed: usize,
 }
 
 impl WaitReport {
     pub(super) fn new(names: impl Iterator<Item = String>, output: OutputFormat, start: Instant) -> Self {
         let unknown = || State::Missing("no answer yet".to_owned());
         let items = names.map(|name| (name, unknown())).collect();
-        Self { items, output, start, grants: BTreeSet::new(), forbidden: String::new(), told: 0 }
+        Self { items, output, start, grants: BTreeSet::new(), forbidden: String::new(), printed: 0 }
     }
 
     /// Updates the state of an item. Returns whether it changed.
@@ -60,9 +61,9 @@ impl WaitReport {
     pub(super) fn missing(&self) -> String {
         let all: Vec<String> =
             self.unready().map(|(name, reason)| format!("{name}: {}", OneLine(reason))).collect();
-        let more = all.len().saturating_sub(NAMED);
+        let more = all.len().saturating_sub(LISTED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        format!("{}{more}", all[..all.len().min(NAMED)].join("; "))
+        format!("{}{more}", all[..all.len().min(LISTED)].join("; "))
     }
 
     fn unready(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -106,10 +107,10 @@ impl WaitReport {
 
     /// The Role that grants the missing permissions, if there are more than at the last call.
     pub(super) fn new_role(&mut self) -> Option<String> {
-        if self.grants.len() == self.told {
+        if self.grants.len() == self.printed {
             return None;
         }
-        self.told = self.grants.len();
+        self.printed = self.grants.len();
         Some(role(&self.grants, &self.forbidden))
     }
 }

@@ -4,19 +4,19 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::arguments::{Thing, WaitArguments};
+use super::arguments::{Item, WaitArguments};
 use crate::cluster::{Access, AccessError, MOUNT, Subject, Which};
 use crate::prober::Probe;
 
-/// One item to wait for.
-pub(super) struct WaitItem {
+/// An item to wait for.
+pub(super) struct WaitTarget {
     /// The name in the output.
     pub(super) name: String,
-    pub(super) what: What,
+    pub(super) source: StateSource,
 }
 
-/// How an item is observed.
-pub(super) enum What {
+/// How the state of an item is observed.
+pub(super) enum StateSource {
     Object { access: Arc<Access>, subject: Subject },
     Address(Probe),
 }
@@ -25,15 +25,15 @@ pub(super) enum What {
 pub(super) fn resolve(
     arguments: &WaitArguments,
     env: &[(OsString, OsString)],
-) -> Result<Vec<WaitItem>, AccessError> {
+) -> Result<Vec<WaitTarget>, AccessError> {
     let mut access = None;
-    let mut items = Vec::new();
-    for thing in &arguments.things {
-        items.push(match thing {
-            Thing::Address { name, probe } => {
-                WaitItem { name: name.clone(), what: What::Address(probe.clone()) }
+    let mut targets = Vec::new();
+    for item in &arguments.items {
+        targets.push(match item {
+            Item::Address { name, probe } => {
+                WaitTarget { name: name.clone(), source: StateSource::Address(probe.clone()) }
             }
-            Thing::Object { kind, which, condition, namespace } => {
+            Item::Object { kind, which, condition, namespace } => {
                 let access = match &access {
                     Some(access) => Arc::clone(access),
                     None => Arc::clone(access.insert(Arc::new(access_of(arguments, env)?))),
@@ -51,11 +51,11 @@ pub(super) fn resolve(
                 }
                 let (kind, which, condition) = (kind.clone(), which.clone(), condition.clone());
                 let subject = Subject { kind, namespace, which, condition };
-                WaitItem { name, what: What::Object { access, subject } }
+                WaitTarget { name, source: StateSource::Object { access, subject } }
             }
         });
     }
-    Ok(items)
+    Ok(targets)
 }
 
 fn access_of(arguments: &WaitArguments, env: &[(OsString, OsString)]) -> Result<Access, AccessError> {

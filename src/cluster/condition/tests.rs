@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-fn judged(condition: &str, resource: &str, object: &Value) -> State {
-    Condition::parse(condition).unwrap().judge(resource, object)
+fn state_of(condition: &str, resource: &str, object: &Value) -> State {
+    Condition::parse(condition).unwrap().evaluate(resource, object)
 }
 
 fn missing(reason: &str) -> State {
@@ -15,7 +15,7 @@ fn with_condition(name: &str, status: &str) -> Value {
 }
 
 #[test]
-fn conditions_are_read_as_kubectl_writes_them_and_shorter() {
+fn conditions_are_parsed_as_kubectl_writes_them_and_in_a_short_form() {
     for (text, shown) in [
         ("ready", "ready"),
         ("Ready", "ready"),
@@ -35,88 +35,91 @@ fn conditions_are_read_as_kubectl_writes_them_and_shorter() {
 }
 
 #[test]
-fn an_entry_of_the_status_counts_if_it_is_of_the_present_generation() {
-    assert_eq!(judged("synced", "widgets", &with_condition("Synced", "True")), State::Ready);
-    assert_eq!(judged("Synced=false", "widgets", &with_condition("Synced", "False")), State::Ready);
+fn an_entry_of_the_status_counts_if_it_is_of_the_current_generation() {
+    assert_eq!(state_of("synced", "widgets", &with_condition("Synced", "True")), State::Ready);
+    assert_eq!(state_of("Synced=false", "widgets", &with_condition("Synced", "False")), State::Ready);
     assert_eq!(
-        judged("Synced", "widgets", &with_condition("Synced", "False")),
+        state_of("Synced", "widgets", &with_condition("Synced", "False")),
         missing("Synced is False (Why: so)")
     );
-    assert_eq!(judged("Synced", "widgets", &json!({})), missing("has no condition Synced yet"));
+    assert_eq!(state_of("Synced", "widgets", &json!({})), missing("has no condition Synced yet"));
     let mut old = with_condition("Synced", "True");
     old["metadata"] = json!({"generation": 2});
     old["status"]["conditions"][0]["observedGeneration"] = json!(1);
-    assert_eq!(judged("Synced", "widgets", &old), missing("its last change is not observed yet"));
+    assert_eq!(state_of("Synced", "widgets", &old), missing("the last change is not observed yet"));
     old["status"]["conditions"][0]["observedGeneration"] = json!(2);
-    assert_eq!(judged("Synced", "widgets", &old), State::Ready);
+    assert_eq!(state_of("Synced", "widgets", &old), State::Ready);
 }
 
 #[test]
-fn a_deployment_is_available_once_its_present_generation_is() {
+fn a_deployment_is_available_when_its_current_generation_is() {
     let mut object = with_condition("Available", "True");
     object["metadata"] = json!({"generation": 2});
     object["status"]["observedGeneration"] = json!(1);
-    assert_eq!(judged("available", "deployments", &object), missing("its last change is not observed yet"));
+    assert_eq!(state_of("available", "deployments", &object), missing("the last change is not observed yet"));
     object["status"]["observedGeneration"] = json!(2);
-    assert_eq!(judged("available", "deployments", &object), State::Ready);
+    assert_eq!(state_of("available", "deployments", &object), State::Ready);
     let mut object = with_condition("Available", "False");
     object["spec"] = json!({"replicas": 3});
     object["status"]["availableReplicas"] = json!(1);
-    assert_eq!(judged("available", "deployments", &object), missing("1 of 3 replicas are available"));
+    assert_eq!(state_of("available", "deployments", &object), missing("1 of 3 replicas are available"));
     object["status"]["readyReplicas"] = json!(3);
-    assert_eq!(judged("ready", "deployments", &object), State::Ready);
+    assert_eq!(state_of("ready", "deployments", &object), State::Ready);
 }
 
 #[test]
 fn a_pod_says_why_it_is_not_ready() {
-    assert_eq!(judged("ready", "pods", &with_condition("Ready", "True")), State::Ready);
+    assert_eq!(state_of("ready", "pods", &with_condition("Ready", "True")), State::Ready);
     let mut object = with_condition("Ready", "False");
     object["status"]["phase"] = json!("Pending");
-    assert_eq!(judged("ready", "pods", &object), missing("Ready is False (Why: so)"));
+    assert_eq!(state_of("ready", "pods", &object), missing("Ready is False (Why: so)"));
     object["status"]["containerStatuses"] = json!([{"name": "a", "state": {"running": {}}}, {"name": "b", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]);
-    assert_eq!(judged("ready", "pods", &object), missing("Pending, container b: ImagePullBackOff"));
+    assert_eq!(state_of("ready", "pods", &object), missing("Pending, container b: ImagePullBackOff"));
     let mut leaving = with_condition("Ready", "True");
     leaving["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-    assert_eq!(judged("ready", "pods", &leaving), missing("it is being deleted"));
+    assert_eq!(state_of("ready", "pods", &leaving), missing("the Pod is being deleted"));
     let ended = json!({"status": {"phase": "Succeeded"}});
     assert_eq!(
-        judged("ready", "pods", &ended),
-        missing("it has ended (Succeeded) and is not ready any more")
+        state_of("ready", "pods", &ended),
+        missing("the Pod has ended (Succeeded) and cannot become ready again")
     );
-    assert_eq!(judged("complete", "pods", &ended), State::Ready);
+    assert_eq!(state_of("complete", "pods", &ended), State::Ready);
 }
 
 #[test]
 fn a_job_that_has_failed_never_completes() {
-    assert_eq!(judged("complete", "jobs", &with_condition("Complete", "True")), State::Ready);
-    let failed = judged("complete", "jobs", &with_condition("Failed", "True"));
+    assert_eq!(state_of("complete", "jobs", &with_condition("Complete", "True")), State::Ready);
+    let failed = state_of("complete", "jobs", &with_condition("Failed", "True"));
     assert_eq!(failed, State::Failed("the Job has failed (Why: so)".to_owned()));
     let running = json!({"spec": {"completions": 3}, "status": {"succeeded": 1, "failed": 2}});
-    assert_eq!(judged("complete", "jobs", &running), missing("1 of 3 completions, 2 failed Pods"));
+    assert_eq!(state_of("complete", "jobs", &running), missing("1 of 3 completions, 2 failed Pods"));
     assert_eq!(
-        judged("Failed", "jobs", &with_condition("Failed", "True")),
+        state_of("Failed", "jobs", &with_condition("Failed", "True")),
         State::Ready,
-        "if one waits for it"
+        "the failure itself can be waited for"
     );
 }
 
 #[test]
-fn a_path_needs_its_value_or_anything_at_all() {
+fn a_path_needs_the_expected_value_or_any_value() {
     let object = json!({"status": {"phase": "Pending", "list": ["a", "a"]}});
-    let judged = |condition: &str| judged(condition, "pods", &object);
-    assert_eq!(judged("jsonpath={.status.phase}"), State::Ready);
-    assert_eq!(judged("jsonpath={.status.phase}=Running"), missing("it has \"Pending\", not \"Running\""));
-    assert_eq!(judged("jsonpath='{.status.phase}'=Pending"), State::Ready);
-    assert_eq!(judged("jsonpath=.status.phase=Pending"), State::Ready);
-    assert_eq!(judged("jsonpath={.status.list[*]}=a"), State::Ready);
-    assert_eq!(judged("jsonpath={.status.ip}"), missing("nothing is at {.status.ip}"));
+    let state = |condition: &str| state_of(condition, "pods", &object);
+    assert_eq!(state("jsonpath={.status.phase}"), State::Ready);
+    assert_eq!(
+        state("jsonpath={.status.phase}=Running"),
+        missing("the value is \"Pending\", not \"Running\"")
+    );
+    assert_eq!(state("jsonpath='{.status.phase}'=Pending"), State::Ready);
+    assert_eq!(state("jsonpath=.status.phase=Pending"), State::Ready);
+    assert_eq!(state("jsonpath={.status.list[*]}=a"), State::Ready);
+    assert_eq!(state("jsonpath={.status.ip}"), missing("no value at {.status.ip}"));
     let ready = with_condition("Ready", "True");
     let filter = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}=True";
-    assert_eq!(Condition::parse(filter).unwrap().judge("pods", &ready), State::Ready);
+    assert_eq!(Condition::parse(filter).unwrap().evaluate("pods", &ready), State::Ready);
 }
 
 #[test]
-fn each_kind_has_its_own_default() {
+fn each_kind_has_a_default_condition() {
     for (resource, condition) in [
         ("pods", "ready"),
         ("deployments", "available"),

@@ -1,14 +1,14 @@
-//! Collects what to wait for from words and options, in the order of the command line.
+//! Collects items from words and options, in the order of the command line.
 
-use super::Thing;
+use super::Item;
 use super::error::UsageError;
-use crate::cluster::{Condition, Which, known};
+use crate::cluster::{Condition, Which, built_in};
 use crate::prober::Probe;
 
-/// Limit of things in one command: each has its own connection.
-const MAX_THINGS: usize = 100;
+/// Limit of items in one command: each has its own connection.
+const MAX_ITEMS: usize = 100;
 
-/// A thing whose options are not complete yet.
+/// An item whose options are not complete yet.
 #[derive(Debug)]
 enum Draft {
     Address(Box<(String, Probe)>),
@@ -26,21 +26,21 @@ struct Object {
     namespace: Option<String>,
 }
 
-/// The things so far, and the options before the first one.
+/// The items so far, and the options before the first one.
 #[derive(Debug, Default)]
-pub(super) struct Things {
+pub(super) struct ItemDrafts {
     drafts: Vec<Draft>,
     count: usize,
     names: Vec<String>,
     selector: Option<String>,
     condition: Option<Condition>,
     namespace: Option<String>,
-    /// Whether a namespace preceded all things; then each namespace applies to the things after it.
+    /// Whether a namespace precedes all items; then each namespace applies to the items after it.
     leads: bool,
 }
 
-impl Things {
-    /// Takes `KIND/NAME`, `KIND` or an address.
+impl ItemDrafts {
+    /// Adds `KIND/NAME`, `KIND` or an address.
     pub(super) fn word(&mut self, word: &str) -> Result<(), UsageError> {
         if word.contains("://") {
             let probe = Probe::parse(word, Vec::new());
@@ -97,7 +97,7 @@ impl Things {
             "--selector",
             &selector.clone(),
             Some(selector),
-            |things| &mut things.selector,
+            |drafts| &mut drafts.selector,
             |object| &mut object.selector,
         )
     }
@@ -109,12 +109,12 @@ impl Things {
             option,
             text,
             Some(condition),
-            |things| &mut things.condition,
+            |drafts| &mut drafts.condition,
             |object| &mut object.condition,
         )
     }
 
-    /// Sets an option of the preceding thing, or the default for all if there is none yet.
+    /// Sets an option of the preceding item, or the default for all if there is none yet.
     fn set<T: Clone>(
         &mut self,
         option: &'static str,
@@ -159,28 +159,28 @@ impl Things {
         })
     }
 
-    /// The complete things. After an earlier error (`wrong`), an empty result is not reported again.
-    pub(super) fn finish(self, wrong: bool) -> Result<Vec<Thing>, Vec<UsageError>> {
+    /// Returns the complete items. After an earlier error (`has_errors`), an empty result is not reported again.
+    pub(super) fn finish(self, has_errors: bool) -> Result<Vec<Item>, Vec<UsageError>> {
         let mut errors: Vec<UsageError> = self.names.into_iter().map(UsageError::NameAlone).collect();
-        if self.drafts.is_empty() && errors.is_empty() && !wrong {
+        if self.drafts.is_empty() && errors.is_empty() && !has_errors {
             errors.push(UsageError::Nothing);
         }
-        if self.drafts.len() > MAX_THINGS {
-            errors.push(UsageError::TooMany(MAX_THINGS));
+        if self.drafts.len() > MAX_ITEMS {
+            errors.push(UsageError::TooMany(MAX_ITEMS));
         }
-        let mut things = Vec::new();
+        let mut items = Vec::new();
         for draft in self.drafts {
             let Object { kind, name, selector, condition, namespace, .. } = match draft {
                 Draft::Object(object) => *object,
                 Draft::Address(address) => {
                     let (name, probe) = *address;
-                    things.push(Thing::Address { name, probe });
+                    items.push(Item::Address { name, probe });
                     continue;
                 }
             };
             let condition = condition.or_else(|| self.condition.clone());
             if condition == Some(Condition::HasEndpoints)
-                && known(&kind).is_none_or(|kind| kind.resource != "services")
+                && built_in(&kind).is_none_or(|kind| kind.resource != "services")
             {
                 errors.push(UsageError::HasEndpoints(kind));
                 continue;
@@ -200,13 +200,13 @@ impl Things {
                 }
             };
             let namespace = namespace.or_else(|| self.namespace.clone());
-            things.push(Thing::Object { kind, which, condition, namespace });
+            items.push(Item::Object { kind, which, condition, namespace });
         }
-        if errors.is_empty() { Ok(things) } else { Err(errors) }
+        if errors.is_empty() { Ok(items) } else { Err(errors) }
     }
 }
 
-/// A name without characters that would end it in a selector or a path.
+/// Checks that a name has no characters that are special in a selector or a path.
 fn checked_name(name: &str) -> Result<String, UsageError> {
     let is_name = |c: u8| c.is_ascii_alphanumeric() || b"-._:".contains(&c);
     if name.is_empty() || name.len() > 253 || !name.bytes().all(is_name) {

@@ -11,9 +11,9 @@ use crate::prober::AddressError;
 pub(in crate::cli::wait) enum UsageError {
     #[error(transparent)]
     Argument(ArgumentError),
-    #[error("name at least one thing to wait for, such as deployment/postgres or tcp://postgres:5432")]
+    #[error("name at least one item to wait for, such as deployment/postgres or tcp://postgres:5432")]
     Nothing,
-    #[error("more than {0} things to wait for; use --selector or several wait commands")]
+    #[error("more than {0} items to wait for; use --selector or several wait commands")]
     TooMany(usize),
     #[error("{0:?} {1}")]
     Address(String, AddressError),

@@ -1,18 +1,18 @@
 use super::*;
 
-fn things(line: &str) -> Result<Vec<String>, Vec<String>> {
+fn items(line: &str) -> Result<Vec<String>, Vec<String>> {
     let args = line.split_whitespace().map(OsString::from);
     match parse(args) {
-        Ok(WaitCommand::Wait(arguments)) => Ok(arguments.things.iter().map(shown).collect()),
+        Ok(WaitCommand::Wait(arguments)) => Ok(arguments.items.iter().map(shown).collect()),
         Ok(WaitCommand::Help) => Ok(vec!["help".to_owned()]),
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }
 }
 
-fn shown(thing: &Thing) -> String {
-    match thing {
-        Thing::Address { name, .. } => name.clone(),
-        Thing::Object { kind, which, condition, namespace } => {
+fn shown(item: &Item) -> String {
+    match item {
+        Item::Address { name, .. } => name.clone(),
+        Item::Object { kind, which, condition, namespace } => {
             let which = match which {
                 Which::Name(name) => format!("/{name}"),
                 Which::Selector(selector) => format!("[{selector}]"),
@@ -26,7 +26,7 @@ fn shown(thing: &Thing) -> String {
 }
 
 #[test]
-fn things_are_written_in_a_long_and_in_a_short_way() {
+fn items_have_a_long_and_a_short_form() {
     for (line, expected) in [
         (
             "--namespace app --resource deployment --name postgres --condition available",
@@ -62,14 +62,14 @@ fn things_are_written_in_a_long_and_in_a_short_way() {
         ("pod/x -n a pod/y", vec!["pod/x in a", "pod/y in a"]),
         ("--help", vec!["help"]),
     ] {
-        assert_eq!(things(line), Ok(expected.into_iter().map(ToOwned::to_owned).collect()), "{line}");
+        assert_eq!(items(line), Ok(expected.into_iter().map(ToOwned::to_owned).collect()), "{line}");
     }
 }
 
 #[test]
-fn each_wrong_thing_is_told_what_would_be_right() {
+fn each_error_says_what_is_expected() {
     for (line, part) in [
-        ("", "name at least one thing to wait for, such as deployment/postgres or tcp://postgres:5432"),
+        ("", "name at least one item to wait for, such as deployment/postgres or tcp://postgres:5432"),
         ("deployment", "deployment needs a name or a selector: deployment/NAME"),
         ("deployment/", "\"\" is not the name of an object"),
         ("pod/a/b", "\"a/b\" is not the name of an object"),
@@ -81,7 +81,7 @@ fn each_wrong_thing_is_told_what_would_be_right() {
         ("pod/a -n ../b", "--namespace \"../b\" is not a namespace"),
         ("pod/a -n Big", "--namespace \"Big\" is not a namespace"),
         ("pod/a --condition =x", "--condition \"=x\" is not a condition: write ready, available"),
-        ("pod/a --for jsonpath={x}", "--for \"jsonpath={x}\" has \"x\" where .name"),
+        ("pod/a --for jsonpath={x}", "--for \"jsonpath={x}\" contains \"x\" where .name"),
         ("pod/a --condition has-endpoints", "the condition has-endpoints is for services, not for pod"),
         ("tcp://h:1 --condition ready", "--condition \"ready\" is for objects, and tcp://h:1 is an address"),
         ("tcp://h", "\"tcp://h\" needs a port from 1 to 65535"),
@@ -92,17 +92,17 @@ fn each_wrong_thing_is_told_what_would_be_right() {
         ("pod/a --nam=x", "--nam is not an option; the options are --resource, --name"),
         ("pod/a --timeout", "--timeout needs a value"),
     ] {
-        let errors = things(line).unwrap_err();
+        let errors = items(line).unwrap_err();
         assert_eq!(errors.len(), 1, "{line}: {errors:?}");
         assert!(errors[0].contains(part), "{line}: {errors:?}");
     }
     let many = "pod/p ".repeat(101);
-    assert!(things(&many).unwrap_err()[0].contains("more than 100 things"));
-    assert_eq!(things("job/ -n A pod").unwrap_err().len(), 3, "all at once");
+    assert!(items(&many).unwrap_err()[0].contains("more than 100 items"));
+    assert_eq!(items("job/ -n A pod").unwrap_err().len(), 3, "all at once");
 }
 
 #[test]
-fn a_timeout_is_a_duration_of_go_or_seconds_and_zero_is_never() {
+fn a_timeout_is_a_go_duration_or_seconds_and_zero_means_never() {
     for (text, timeout) in [
         ("90", Some(Duration::from_secs(90))),
         ("1m30s", Some(Duration::from_secs(90))),

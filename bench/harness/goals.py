@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .sections import proxy
+from .sections import proxy, tls
 from .services import AXUM, GO, OURS, OURS_TEN
 from .stats import number
 from .table import markdown
@@ -23,7 +23,7 @@ class Goal:
 
 
 KEEP, EACH = ("cost", "keep-alive"), ("cost", "one connection per request")
-PROXY = ("proxy", OURS)
+PROXY, TLS = ("proxy", OURS), ("tls", OURS)
 
 GOALS = [
     Goal("binary", 3.0, ("footprint", OURS, "binary"), unit="MB", scale=1e-6),
@@ -54,6 +54,12 @@ GOALS = [
     Goal("proxy, resident, idle", 2.5, (*PROXY, "idle"), unit="MiB", scale=1 / 1024),
     Goal("proxied request that waits, resident", 25.0, (*PROXY, "waiting"), unit="KiB"),
     Goal("proxied request, 50 ms", 0.3, ("proxy", proxy.LATE, "error_us"), unit="ms", scale=1e-3),
+    # 0.9 times the handshakes per CPU second.
+    Goal("TLS handshake, CPU, to nginx", 1.11, (*TLS, "handshake"), ("tls", tls.NGINX, "handshake")),
+    Goal("request over TLS, CPU, to one without", 1.3, (*TLS, "kept"), (*TLS, "plain")),
+    Goal("request over HTTP/2 and TLS, CPU, to HAProxy", 1.2, (*TLS, "http2"), ("tls", tls.HAPROXY, "http2")),
+    Goal("gRPC `Check`, CPU, to grpc-go", 1.0, (*TLS, "call"), ("tls", tls.GRPC_GO, "call"), below=True),
+    Goal("resident with TLS, used", 3.0, ("tls", tls.SELF_SIGNED, "idle"), unit="MiB", scale=1 / 1024),
 ]
 
 

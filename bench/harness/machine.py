@@ -24,8 +24,10 @@ SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 
 # Debian's package of each tool.
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "valgrind": "valgrind", "go": "golang-go",
-            "taskset": "util-linux"}
+            "taskset": "util-linux", "h2load": "nghttp2-client", "openssl": "openssl"}
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+# Debian's sources of grpc-go, for a build without modules.
+GRPC_SOURCES = Path("/usr/share/gocode/src/google.golang.org/grpc")
 
 
 # Every kind of command that was run, for the report.
@@ -67,6 +69,8 @@ def install():
     missing = [package for name, package in PACKAGES.items() if not tool(name)]
     if not ECHO_MODULE.exists():
         missing.append("libnginx-mod-http-echo")
+    if not GRPC_SOURCES.exists():
+        missing.append("golang-google-grpc-dev")
     if missing and tool("apt-get"):
         say(f"install {' '.join(missing)}")
         quiet = {"stdout": sys.stderr, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}

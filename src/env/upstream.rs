@@ -56,7 +56,7 @@ pub(super) fn upstream(
     Some(UpstreamSettings { address, answers_probes, tls })
 }
 
-/// `UPSTREAM_CA_FILE` and `UPSTREAM_INSECURE`, which are for the proxies of `PROXIES`, too.
+/// `UPSTREAM_CA_FILE` and `UPSTREAM_INSECURE`, which also apply to the proxies of `PROXIES`.
 pub(super) fn client_tls(reader: &mut VariableReader, raw: &mut ServiceVariables) -> ClientTls {
     let ca = tls::path(reader, "UPSTREAM_CA_FILE", raw.upstream_ca_file.take());
     let insecure = reader.read("UPSTREAM_INSECURE", raw.upstream_insecure.take(), boolean);
@@ -88,7 +88,7 @@ pub(super) fn warn_of_tls(
     let warnings: Vec<Warning> = names
         .iter()
         .filter(|name| is_set(name))
-        .map(|name| Warning::no_effect(name, "https:// in UPSTREAM or PROXIES"))
+        .map(|name| Warning::no_effect(name, "https:// in UPSTREAM, or https:// or tls:// in PROXIES"))
         .collect();
     reader.warnings.extend(warnings);
 }

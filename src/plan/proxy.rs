@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::{ConfigError, Errors, Reason};
 use super::reader::{FieldReader, Fields};
-use crate::fault::{
-    MAX_PROXIES, Protocol, ProxyName, UpstreamAddress, UpstreamError, UpstreamPlace, UpstreamProtocol,
-};
+use crate::fault::{MAX_PROXIES, Protocol, ProxyName, UpstreamAddress, UpstreamError, UpstreamPlace};
 use crate::tls::{ClientTls, server_name};
 
 /// A named proxy: a listener and its upstream.
@@ -74,12 +72,10 @@ impl ProxyUpstream {
             Self::Tcp(place) => place.host(),
         }
     }
-
-    /// Whether its address says that it speaks TLS.
-    fn is_https(&self) -> bool {
-        matches!(self, Self::Http(address) if address.protocol() == UpstreamProtocol::Https)
-    }
 }
+
+/// Begins the address of a TCP server that speaks TLS.
+const TLS_SCHEME: &str = "tls://";
 
 const FIELDS: &[&str] = &["name", "listen", "upstream", "protocol", "tls", "ca", "server_name", "insecure"];
 
@@ -170,13 +166,16 @@ fn proxy(reader: &mut FieldReader, value: &Value) -> Option<Proxy> {
     }
     let (wants_tls, tls) = (boolean(reader, &fields, "tls"), client_tls(reader, &fields));
     let upstream = upstream?;
+    let scheme = tls_scheme(&upstream);
+    let has_scheme =
+        fields.get("upstream").and_then(Value::as_str).is_some_and(|text| text.starts_with(scheme));
     let (is_tls, needed) = match &upstream {
-        ProxyUpstream::Http(_) => (upstream.is_https(), "an upstream with https://"),
-        ProxyUpstream::Tcp(_) => (wants_tls == Some(true), "tls: true"),
+        ProxyUpstream::Http(_) => (has_scheme, "an upstream with https://"),
+        ProxyUpstream::Tcp(_) => (has_scheme || wants_tls == Some(true), "tls: true"),
     };
     match (wants_tls, is_tls) {
         (Some(true), false) => reader.fail("tls", Reason::Needs(needed.to_owned())),
-        (Some(false), true) => reader.fail("tls", Reason::NotWith("an upstream with https://".to_owned())),
+        (Some(false), true) => reader.fail("tls", Reason::NotWith(format!("an upstream with {scheme}"))),
         _ => {}
     }
     for field in OF_TLS.into_iter().filter(|field| !is_tls && fields.get(field).is_some()) {
@@ -250,8 +249,9 @@ fn parse(item: &str) -> Result<Proxy, Reason> {
     let ((name, from), to) = parts.ok_or_else(|| of_item(Reason::ProxyForm))?;
     let name = ProxyName::new(name.trim()).map_err(|error| of_item(error.into()))?;
     let listen = listen(from.trim()).map_err(of_item)?;
-    let upstream = upstream(to.trim()).map_err(of_item)?;
-    let tls = upstream.is_https().then(ClientTls::default);
+    let to = to.trim();
+    let upstream = upstream(to).map_err(of_item)?;
+    let tls = to.starts_with(tls_scheme(&upstream)).then(ClientTls::default);
     Ok(Proxy { name, listen, upstream, tls })
 }
 
@@ -270,9 +270,20 @@ fn has_scheme(text: &str) -> bool {
     text.contains("://") || text.starts_with("unix:")
 }
 
-/// The address of an HTTP server with its scheme, or `host:port` of any other server.
+/// The scheme with which an upstream of this protocol speaks TLS.
+const fn tls_scheme(upstream: &ProxyUpstream) -> &'static str {
+    match upstream {
+        ProxyUpstream::Http(_) => "https://",
+        ProxyUpstream::Tcp(_) => TLS_SCHEME,
+    }
+}
+
+/// The address of an HTTP server with its scheme, or `host:port` of any other server, also as `tcp://host:port` or
+/// `tls://host:port`.
 fn upstream(text: &str) -> Result<ProxyUpstream, Reason> {
-    let upstream = if has_scheme(text) && !text.starts_with("tcp://") {
+    let upstream = if let Some(place) = text.strip_prefix(TLS_SCHEME) {
+        place.parse::<UpstreamPlace>().map(ProxyUpstream::Tcp)
+    } else if has_scheme(text) && !text.starts_with("tcp://") {
         text.parse::<UpstreamAddress>().map(ProxyUpstream::Http)
     } else {
         text.parse::<UpstreamPlace>().map(ProxyUpstream::Tcp)

@@ -86,8 +86,14 @@ fn proxies_come_and_go_from_a_shell() {
     assert_eq!((code, error.as_str()), (0, ""));
     let (_, list, _) = run(&service, "proxy list");
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM"]);
-    assert_eq!(rows[1][..3], ["db", "api", "tcp"]);
+    assert_eq!(rows[0], ["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM", "TLS"]);
+    assert_eq!((&rows[1][..3], rows[1][5]), (&["db", "api", "tcp"][..], "-"));
+    let cache = "proxy add cache --listen 127.0.0.1:0 --upstream tls://127.0.0.1:9 --insecure";
+    assert_eq!(run(&service, cache).0, 0);
+    let (_, list, _) = run(&service, "proxy list");
+    let row = list.lines().find(|line| line.starts_with("cache")).unwrap();
+    assert!(row.ends_with("127.0.0.1:9  unverified"), "{row}");
+    assert_eq!(run(&service, "proxy rm cache").0, 0);
     let (code, _, error) = run(&service, "proxy rm db");
     assert_eq!(code, 65);
     assert!(error.contains("db-delay"), "{error}");

@@ -60,13 +60,20 @@ fn rules_of(state: &Value) -> impl Iterator<Item = &Value> {
 pub(super) fn proxies(answer: &Value) -> String {
     let row = |proxy: &Value| {
         let cell = |field: &str| proxy[field].as_str().unwrap_or("-").to_owned();
-        ["name", "source", "protocol", "address", "upstream"].map(cell).to_vec()
+        let mut row = ["name", "source", "protocol", "address", "upstream"].map(cell).to_vec();
+        let tls = match (&proxy["tls"], &proxy["insecure"]) {
+            (Value::Bool(true), Value::Bool(true)) => "unverified",
+            (Value::Bool(true), _) => "verified",
+            _ => "-",
+        };
+        row.push(tls.to_owned());
+        row
     };
     let rows: Vec<Vec<String>> = answer["proxies"].as_array().into_iter().flatten().map(row).collect();
     if rows.is_empty() {
         return "there is no proxy\n".to_owned();
     }
-    aligned(&["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM"], rows)
+    aligned(&["NAME", "SOURCE", "PROTOCOL", "ADDRESS", "UPSTREAM", "TLS"], rows)
 }
 
 /// Rows below a header, each column as wide as its widest cell.

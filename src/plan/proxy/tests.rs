@@ -62,9 +62,38 @@ fn wrong_proxies_are_named() {
 }
 
 #[test]
+fn tls_with_a_tcp_server_is_a_scheme_or_a_field() {
+    let tls = |text: &str| parse_list(text).unwrap().remove(0).tls.is_some();
+    assert!(tls("db=:1->tls://redis:6380") && tls("db=:1->https://a"));
+    assert!(!tls("db=:1->redis:6380") && !tls("db=:1->tcp://redis:6380") && !tls("db=:1->http://a"));
+    assert!(error("db=:1->tls://redis").contains("has no port"), "{}", error("db=:1->tls://redis"));
+    assert!(
+        error("db=:1->tls://tls://redis:1").contains("is not"),
+        "{}",
+        error("db=:1->tls://tls://redis:1")
+    );
+    let read = |more: Value| {
+        let mut proxy = json!({"name": "a", "listen": ":1", "upstream": "tls://redis:6380"});
+        proxy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        read_proxy(&proxy, "").map_err(|errors| errors.lines().remove(0))
+    };
+    let field = json!({"name": "a", "listen": ":1", "upstream": "redis:6380", "tls": true});
+    for more in [json!({}), json!({"tls": true}), json!({"protocol": "tcp"})] {
+        assert_eq!(read(more), Ok(read_proxy(&field, "").unwrap()));
+    }
+    assert!(read(json!({"server_name": "cache", "insecure": true})).unwrap().tls.unwrap().insecure);
+    for (more, error) in [
+        (json!({"tls": false}), "a: tls: does not go with an upstream with tls://"),
+        (json!({"protocol": "http"}), "a: protocol=\"http\": does not go with the scheme of its `upstream`"),
+    ] {
+        assert_eq!(read(more).unwrap_err(), error);
+    }
+}
+
+#[test]
 fn a_written_proxy_reads_back() {
     for proxy in
-        parse_list("stock=:18090->http://stock:8080, x=[::1]:7->unix:/run/x, db=:8->pg:5432").unwrap()
+        parse_list("a=:1->http://b:8080, c=[::1]:7->unix:/run/x, d=:8->pg:5432, e=:9->tls://pg:1").unwrap()
     {
         assert_eq!(read_proxy(&write_proxy(&proxy), "").unwrap(), proxy);
     }

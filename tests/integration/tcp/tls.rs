@@ -98,6 +98,18 @@ async fn bytes_go_both_ways_and_half_a_close_is_a_close_notify() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_variable_speaks_tls_and_trusts_the_authority_of_the_variables() {
+    let authority = Authority::new();
+    let (peer, _) = server(authority.config(&["localhost"], |_| {})).await;
+    let proxies = format!("db=127.0.0.1:0->tls://localhost:{}", peer.addr.port());
+    let ca = authority.file();
+    let service = Service::start(&[("PROXIES", &proxies), ("UPSTREAM_CA_FILE", ca.to_str().unwrap())]).await;
+    let sent = pattern(1 << 10);
+    assert_eq!(exchanged(&service, &sent).await, [&sent[..], b"bye"].concat());
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn rules_act_on_bytes_within_tls() {
     let authority = Authority::new();
     let (peer, _) = server(authority.config(&["localhost"], |_| {})).await;

@@ -18,7 +18,7 @@ use super::places::{Claim, Places, is_loopback};
 use super::state::ConnectionState;
 use super::{Conditions, ListenerService, ProcessStage, connection};
 use crate::fault::Client;
-use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics};
+use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics, SocketState};
 
 /// Pause before accepting again when the process is out of file descriptors or socket memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -85,12 +85,15 @@ pub async fn accept(
     mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr) -> bool,
 ) {
     let mut connections = JoinSet::new();
+    let mut socket_state = SocketState::new(accept_control.listener_metrics.clone());
     let until = loop {
         let conditions = *accept_control.conditions.borrow_and_update();
         if let ProcessStage::Draining(until) = conditions.stage {
             break until;
         }
-        let is_applied = apply(&mut listener, &accept_control, conditions.link.whole.map(|cut| cut.cut));
+        let cut = conditions.link.whole.map(|cut| cut.cut);
+        let is_applied = apply(&mut listener, &accept_control, cut);
+        socket_state.set(cut.is_none() && listener.is_open());
         tokio::select! {
             biased;
             changed = accept_control.conditions.changed() => {
@@ -114,8 +117,7 @@ pub async fn accept(
             }
         }
     };
-    accept_control.listener_metrics.set_up(false);
-    drop(listener);
+    drop((socket_state, listener));
     while let Ok(Some(ended)) = timeout_at(until + DRAIN_SLACK, connections.join_next()).await {
         report(ended);
     }
@@ -132,7 +134,6 @@ fn apply(
         let (name, address) = (&accept_control.name, listener.local_addr());
         error!(%error, listener = %name, %address, "the partition cannot be applied to the listening socket; trying again");
     }
-    accept_control.listener_metrics.set_up(cut.is_none() && listener.is_open());
     result.is_ok()
 }
 

@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::fault::{Client, TargetId};
 use crate::plan::Source;
 
-pub use listener::ListenerMetrics;
+pub use listener::{ListenerMetrics, SocketState};
 pub use proxy::{ConnectionResult, ProxyConnections, ProxyMetrics};
 pub use tls::{HandshakeResult, TlsMetrics};
 pub use upstream::{UpstreamFault, UpstreamMetrics};

@@ -2,8 +2,11 @@
 
 #[path = "pair.rs"]
 mod pair;
+#[path = "toxiproxy.rs"]
+mod toxiproxy;
 
 pub use pair::pair;
+pub use toxiproxy::toxiproxy;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

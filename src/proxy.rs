@@ -1,12 +1,12 @@
 //! The reverse proxy: forwards requests to the application behind a listener, and returns its answers.
 //!
-//! A [`Forwarder`] stands for one upstream. It speaks HTTP/1.1 or HTTP/2 over hyper's client connections. Those of
-//! HTTP/2 are shared by requests (`shared`). Those of HTTP/1.1 are kept in a small pool (`pool`): hyper-util's pooled client
-//! is twice as large, and does not know which client used a connection. A request that must not be sent twice needs that:
+//! A [`Forwarder`] forwards to one upstream. It speaks HTTP/1.1 or HTTP/2 with hyper's client connections. Requests share
+//! HTTP/2 connections (`shared`). Idle HTTP/1.1 connections wait in a small pool (`pool`): hyper-util's pooled client is
+//! twice as large and does not know which client used a connection. A request that must not be sent twice needs to know:
 //! it gets a new connection, or one that only its own client has used, as it would without a proxy.
 //!
-//! Requests are forwarded as they came, except for the fields of the hop (`headers`). Each failure is a [`ForwardError`]
-//! with an answer, a log line and a counter.
+//! Requests are forwarded unchanged, except for hop-by-hop fields (`headers`). Each failure is a [`ForwardError`] with an
+//! answer, a log line and a counter.
 
 mod body;
 mod connect;

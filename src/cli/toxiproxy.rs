@@ -1,4 +1,4 @@
-//! `kube-probesim toxiproxy`: toxiproxy's server, with its arguments and defaults.
+//! `kube-probesim toxiproxy`: serves toxiproxy's API, with the arguments and defaults of toxiproxy's server.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -8,23 +8,23 @@ use super::{exit, serve};
 use crate::proxy::TOXIPROXY_VERSION;
 
 pub(super) const HELP: &str = "\
-Serve toxiproxy's API: proxies and toxics, for its clients as they are.
+Serve toxiproxy's API, for its unchanged clients.
 
 Usage: kube-probesim toxiproxy [OPTIONS]
 
 OPTIONS
-  -host HOST        where the API listens [default: localhost]
-  -port PORT        [default: 8474]
-  -config FILE      JSON with proxies to create at the start
-  -seed NUMBER      seed of all draws
+  -host HOST        address of the API [default: localhost]
+  -port PORT        port of the API [default: 8474]
+  -config FILE      JSON file with proxies to create at the start
+  -seed NUMBER      seed of all random draws
   -proxy-metrics, -runtime-metrics
                     accepted; /metrics always has both
   -version          print the version
   -h, -help
 
-It is serve with TOXIPROXY_ADDRESS, TOXIPROXY_CONFIG and SEED, and takes its variables. The probe listener and
-the admin listener take free ports of loopback, unless PORT or ADMIN_ADDRESS is set. A HOST that is not
-loopback lets everybody use the API, unless TOXIPROXY_ALLOW names networks.
+The command is the same as serve with TOXIPROXY_ADDRESS, TOXIPROXY_CONFIG and SEED, and reads the same variables.
+The probe listener and the admin listener use free ports on loopback, unless PORT or ADMIN_ADDRESS is set. With a
+HOST other than loopback, every client may use the API, unless TOXIPROXY_ALLOW lists networks.
 ";
 
 /// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit code.
@@ -71,7 +71,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads flags as Go's `flag` does: with one hyphen or two, and a value behind `=` or in the next argument.
+    /// Reads flags as Go's `flag` does: with one or two hyphens, and the value after `=` or in the next argument.
     fn read(args: Vec<String>) -> Result<Self, String> {
         let mut options = Self::default();
         let mut args = args.into_iter();
@@ -103,7 +103,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The variables of `serve` that say the same, and whether each wins over one that is set.
+    /// The equivalent variables of `serve`, and whether each takes precedence over one that is set.
     fn variables(&self) -> Vec<(&'static str, String, bool)> {
         let host = self.host.as_deref().unwrap_or("localhost");
         let port = self.port.as_deref().unwrap_or("8474");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_those_of_the_original() {
+    fn flags_are_those_of_toxiproxy() {
         let options = read("-host=0.0.0.0 --port 1 -config /c.json -proxy-metrics -seed=5").unwrap();
         let variables = options.variables();
         let value =
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_flags_are_named() {
+    fn invalid_flags_are_named() {
         for (line, error) in [
             ("-hots x", "-hots is not an option"),
             ("-port", "-port needs a value"),

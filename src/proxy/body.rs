@@ -1,4 +1,4 @@
-//! Bodies that are being forwarded, and what happens at their ends.
+//! Bodies that are being forwarded, and what happens when they end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,20 +28,20 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Whether it was aborted because no memory was left.
+    /// Whether the body was aborted because no memory was left.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// The body of a request on its way to the upstream.
+/// A request body on its way to the upstream.
 pub(super) struct Upload {
     pub(super) body: Body,
     pub(super) client: Option<ConnectionHandle>,
     pub(super) progress: Arc<Progress>,
     pub(super) flow: Flow,
-    /// Notified of the end, if the upstream has a timeout.
-    pub(super) tells: Option<oneshot::Sender<()>>,
+    /// Signals the end of the body, if the upstream has a timeout.
+    pub(super) ended: Option<oneshot::Sender<()>>,
 }
 
 impl Upload {
@@ -50,8 +50,8 @@ impl Upload {
         if let Some(client) = self.client.take() {
             client.survives_half_close();
         }
-        if let Some(tells) = self.tells.take() {
-            let _ = tells.send(());
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.send(());
         }
     }
 }
@@ -68,9 +68,7 @@ impl http_body::Body for Upload {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled {
             if !self.flow.admits(frame) {
                 self.progress.refused.store(true, Ordering::Relaxed);
-                return Poll::Ready(Some(Err(axum::Error::new(
-                    "no memory is left for the body of a request",
-                ))));
+                return Poll::Ready(Some(Err(axum::Error::new("no memory is left for the request body"))));
             }
             frame.trailers_mut().map(headers::apply_to_trailers);
         }
@@ -89,22 +87,22 @@ impl http_body::Body for Upload {
     }
 }
 
-/// What a request uses of a connection to the upstream.
+/// What a request occupies of a connection to the upstream.
 pub(super) enum Lease {
-    /// All of it.
+    /// The whole connection.
     Whole {
         pooled: Pooled,
         pool: Pool,
-        /// Whether the request's body has ended; `None`: it had none.
+        /// Progress of the request's body, if it has one.
         sent: Option<Arc<Progress>>,
     },
-    /// A stream.
+    /// One stream.
     Stream { _stream: Stream },
 }
 
 impl Lease {
-    /// Returns the connection to the pool after the end of an answer, with the memory that it takes. It is closed instead if
-    /// the request was not sent completely.
+    /// Returns the connection and its memory to the pool after the answer has ended. Closes the connection instead if the
+    /// request was not sent completely.
     pub(super) fn end(self, memory: Option<Reservation>) {
         if let Self::Whole { mut pooled, pool, sent } = self
             && sent.is_none_or(|sent| sent.ended.load(Ordering::Relaxed))
@@ -115,13 +113,13 @@ impl Lease {
     }
 }
 
-/// The body of an answer on its way to the client.
+/// An answer body on its way to the client.
 pub(super) struct Download {
     pub(super) body: Incoming,
-    /// Until the answer has ended.
+    /// Held until the answer has ended.
     pub(super) lease: Option<Lease>,
     pub(super) metrics: Arc<UpstreamMetrics>,
-    /// Memory of the request.
+    /// Memory reserved for the request.
     pub(super) memory: Option<Reservation>,
     pub(super) flow: Flow,
 }
@@ -141,7 +139,7 @@ impl Download {
         }
         self.metrics.fault(UpstreamFault::Memory);
         self.lease = None;
-        Err(axum::Error::new("no memory is left for the body of an answer"))
+        Err(axum::Error::new("no memory is left for the answer body"))
     }
 }
 
@@ -171,7 +169,7 @@ impl http_body::Body for Download {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                debug!(proxy = self.metrics.proxy(), %error, "the upstream broke off its answer");
+                debug!(proxy = self.metrics.proxy(), %error, "the upstream aborted its answer");
                 self.metrics.fault(UpstreamFault::Body);
                 self.lease = None;
                 Poll::Ready(Some(Err(axum::Error::new(error))))

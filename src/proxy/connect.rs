@@ -16,11 +16,11 @@ use crate::listener::LARGE_KERNEL_BUFFER;
 use crate::order;
 use crate::tls::{Connector, Negotiated};
 
-/// The address that a connection has to come from; `None`: whatever the system takes.
+/// The local address of a connection to the upstream; `None`: the system chooses it.
 pub(super) type Source = Option<IpAddr>;
 
-/// From where an upstream is connected to for a client that reached `reached`. A loopback upstream that sees loopback may
-/// trust it; who came from elsewhere must not look so.
+/// The local address of connections to an upstream, for a client that connected to `reached`. An application on loopback
+/// may trust loopback clients, so clients from elsewhere must not appear to be local.
 pub(super) fn source(choice: SourceAddress, place: &UpstreamPlace, reached: Option<IpAddr>) -> Source {
     match choice {
         SourceAddress::System => None,
@@ -32,8 +32,8 @@ pub(super) fn source(choice: SourceAddress, place: &UpstreamPlace, reached: Opti
     }
 }
 
-/// Connects within `time`, of which TLS takes its part: it is spoken by `tls`, which offers the protocols of `alpn`. Gives
-/// the one that the upstream chooses.
+/// Connects and completes the TLS handshake within `time`, offering the protocols `alpn`. Returns the one that the upstream
+/// chose.
 pub(super) async fn connect_tls(
     place: &UpstreamPlace,
     source: Source,
@@ -44,9 +44,9 @@ pub(super) async fn connect_tls(
     let connected = async {
         match connected(place, source, own).await? {
             UpstreamStream::Tcp(tcp) => {
-                // Not in this future, which would have the room for it where there is no TLS.
-                let shaken = Box::pin(tls.connect(tcp, alpn)).await;
-                let (stream, agreed) = shaken.map_err(|error| ForwardError::Tls(error.to_string()))?;
+                // Boxed, so that the future stays small without TLS.
+                let handshake = Box::pin(tls.connect(tcp, alpn)).await;
+                let (stream, agreed) = handshake.map_err(|error| ForwardError::Tls(error.to_string()))?;
                 Ok((UpstreamStream::Tls(Box::new(stream)), agreed))
             }
             other => Ok((other, Negotiated::Http1)),
@@ -80,7 +80,7 @@ async fn connected(
         UpstreamPlace::Tcp(UpstreamHost::Name(name), port) => {
             let mut addresses: Vec<SocketAddr> =
                 lookup_host((name.as_str(), *port)).await.map_err(ForwardError::Dns)?.collect();
-            // Those that can be reached from the source come first.
+            // Try addresses of the source's family first.
             order::sort_by_key(&mut addresses, |address| {
                 source.is_some_and(|source| source.is_ipv4() != address.is_ipv4())
             });
@@ -88,7 +88,7 @@ async fn connected(
             for address in addresses {
                 match tcp(address, source, own).await {
                     Ok(stream) => return Ok(UpstreamStream::Tcp(stream)),
-                    // Another address would only hide it.
+                    // Another address would only hide the mistake.
                     Err(error @ ForwardError::Own(_)) => return Err(error),
                     Err(error) => last = error,
                 }
@@ -108,16 +108,16 @@ async fn tcp(address: SocketAddr, source: Source, own: &OwnListeners) -> Result<
         let source = of_family(source, address).ok_or(ForwardError::NoSource(source))?;
         socket.bind(SocketAddr::new(source, 0)).map_err(ForwardError::Unreachable)?;
     }
-    // The system's own sizes grow to megabytes. Without these, nothing is less right.
+    // Limit the kernel's buffers, which grow to megabytes by default. A failure is harmless.
     let size = LARGE_KERNEL_BUFFER as u32;
     let _ = socket.set_recv_buffer_size(size).and_then(|()| socket.set_send_buffer_size(size));
     let stream = socket.connect(address).await.map_err(failure)?;
-    // Answers are written in one piece; waiting for more would only delay them.
+    // Requests are written in one piece; waiting for more data would only delay them.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// The source, or another address of this host that is no loopback, of the family of `address`.
+/// The source address, or another non-loopback address of this host if `address` is of the other family.
 fn of_family(source: IpAddr, address: SocketAddr) -> Option<IpAddr> {
     if source.is_ipv4() == address.is_ipv4() {
         return Some(source);
@@ -125,9 +125,9 @@ fn of_family(source: IpAddr, address: SocketAddr) -> Option<IpAddr> {
     own_address(address.is_ipv4())
 }
 
-/// An address of this host that is no loopback.
+/// A non-loopback address of this host.
 pub(crate) fn own_address(is_ipv4: bool) -> Option<IpAddr> {
-    // The address that the system would take to reach somebody else; nothing is sent.
+    // The source address that the system would use to reach another host. Nothing is sent.
     let (any, elsewhere): (IpAddr, IpAddr) = if is_ipv4 {
         (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
     } else {
@@ -139,7 +139,7 @@ pub(crate) fn own_address(is_ipv4: bool) -> Option<IpAddr> {
 }
 
 fn failure(error: io::Error) -> ForwardError {
-    // EMFILE and ENFILE have no kind of their own.
+    // EMFILE and ENFILE have no `ErrorKind`.
     const NO_FILES: [Option<i32>; 2] = [Some(24), Some(23)];
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ForwardError::Refused,

@@ -1,4 +1,4 @@
-//! Why a request was not forwarded, or got no answer, and what its client is told.
+//! Why a request was not forwarded or not answered, and what its client is told.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,69 +12,71 @@ use thiserror::Error;
 use crate::listener::StreamReset;
 use crate::telemetry::metrics::UpstreamFault;
 
-/// Names the reason of an answer that is ours, not the upstream's.
+/// Names the reason in an answer that this program generates in place of the upstream's.
 static REASON_HEADER: HeaderName = HeaderName::from_static("x-probesim-upstream-error");
 
-/// Why there is no answer of the upstream. As text it goes on after "the upstream" and its address.
+/// Why there is no answer of the upstream. The text continues a sentence that begins with the upstream's address.
 #[derive(Debug, Error)]
 pub enum ForwardError {
-    /// Its name was not resolved.
-    #[error("has a name that cannot be resolved: {0}")]
+    /// Its host name cannot be resolved.
+    #[error("has a host name that cannot be resolved: {0}")]
     Dns(io::Error),
     /// It refused the connection.
     #[error("refuses the connection: nothing listens there")]
     Refused,
-    /// It cannot be reached in another way.
+    /// It cannot be reached for another reason.
     #[error("cannot be reached: {0}")]
     Unreachable(io::Error),
-    /// It is reached, and there is no TLS with it.
-    #[error("cannot be spoken with over TLS: {0}")]
+    /// The TLS handshake failed.
+    #[error("failed the TLS handshake: {0}")]
     Tls(String),
-    /// There is no address of ours that it may be connected to from.
+    /// This host has no address of the upstream's family to connect from.
     #[error(
-        "cannot be reached from {0}, the address that the client reached, as both are of different families; set UPSTREAM_SOURCE"
+        "cannot be reached from {0}, the address that the client connected to, because its address is of another family; set UPSTREAM_SOURCE"
     )]
     NoSource(IpAddr),
-    /// The connection took too long.
-    #[error("took no connection within {0:?} (UPSTREAM_CONNECT_TIMEOUT)")]
+    /// Connecting took too long.
+    #[error("accepted no connection within {0:?} (UPSTREAM_CONNECT_TIMEOUT)")]
     ConnectTimeout(Duration),
     /// The answer took too long.
-    #[error("gave no answer within {0:?} (UPSTREAM_TIMEOUT)")]
+    #[error("sent no answer within {0:?} (UPSTREAM_TIMEOUT)")]
     Timeout(Duration),
-    /// It ended the connection before the head of its answer.
-    #[error("ended the connection without an answer")]
+    /// It closed the connection before the head of its answer.
+    #[error("closed the connection without an answer")]
     Closed,
-    /// It reset the stream of the request before the head of its answer.
+    /// It reset the request's stream before the head of its answer.
     #[error("reset the request without an answer: {0}")]
     Reset(h2::Reason),
-    /// It did not begin with the request, since it was about to end the connection. Whoever sent the request may repeat it.
-    #[error("ended the connection before it began with the request; try again")]
+    /// It closed the connection without processing the request, so the client may repeat it.
+    #[error("closed the connection before it processed the request; try again")]
     Unprocessed,
     /// Its answer is not valid.
-    #[error("gave an answer that is not valid HTTP: {0}")]
+    #[error("sent an answer that is not valid HTTP: {0}")]
     Invalid(String),
-    /// The client broke off its request.
-    #[error("did not get the whole request, which its client broke off")]
+    /// The client aborted its request.
+    #[error("did not get the whole request, because the client aborted it")]
     Client,
-    /// It is one of our own listeners.
-    #[error("is a listener of this program at {0}, which would forward to itself")]
+    /// It is a listener of this program.
+    #[error("is a listener of this program ({0}), which would forward to itself")]
     Own(SocketAddr),
-    /// The request came back.
-    #[error("sent the request back to where it had been: the address of the upstream leads here again")]
+    /// The request has been here before.
+    #[error(
+        "would get this request again, which has been here before: the upstream's address leads back to this proxy"
+    )]
     Loop,
-    /// All connections are taken.
-    #[error("has {0} connections, all that UPSTREAM_CONNECTIONS allows; try again")]
+    /// All connections are in use.
+    #[error("has {0} connections in use, the limit of UPSTREAM_CONNECTIONS; try again")]
     Connections(usize),
     /// No file descriptor is left.
-    #[error("was not connected to, as no file descriptor is left; try again")]
+    #[error("was not contacted, because no file descriptor is left; try again")]
     Descriptors,
     /// No memory is left.
-    #[error("was not asked, as the container has no memory left for this request; try again")]
+    #[error("was not contacted, because the container has no memory left for this request; try again")]
     Memory,
 }
 
 impl ForwardError {
-    /// What the counters call it; `None` where neither the upstream nor this program is to blame.
+    /// Its label in the metrics; `None` if the client caused it.
     pub const fn fault(&self) -> Option<UpstreamFault> {
         Some(match self {
             Self::Client => return None,
@@ -105,7 +107,7 @@ impl ForwardError {
         }
     }
 
-    /// How a client of HTTP/2 is told: as it would be without a proxy. `None`: by an answer.
+    /// The reset that an HTTP/2 client gets, as it would without a proxy; `None`: it gets an answer.
     const fn reset(&self) -> Option<StreamReset> {
         match self {
             Self::Reset(reason) => Some(StreamReset::Upstream(*reason)),
@@ -114,7 +116,7 @@ impl ForwardError {
         }
     }
 
-    /// The answer that says so. With it goes how a stream of HTTP/2 is to end in its place.
+    /// The answer to the client. It carries the reset that replaces it on an HTTP/2 stream, if any.
     pub(super) fn answer(&self, upstream: &impl std::fmt::Display) -> Response<Body> {
         let mut response = text(self.status(), format!("kube-probesim: the upstream {upstream} {self}\n"));
         let headers = response.headers_mut();
@@ -131,23 +133,23 @@ impl ForwardError {
     }
 }
 
-/// A request that is not forwarded, since two sides could understand it differently.
+/// Why a request is refused: the upstream could understand it differently than this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// CONNECT.
-    #[error("CONNECT is not forwarded: this is no forward proxy")]
+    #[error("CONNECT is not forwarded: this is not a forward proxy")]
     Connect,
-    /// A transfer coding beside `chunked`.
-    #[error("the only Transfer-Encoding that is forwarded is chunked, once")]
+    /// A transfer coding other than `chunked`.
+    #[error("a Transfer-Encoding other than a single chunked is not forwarded")]
     TransferCoding,
-    /// HTTP/1.0 knows no transfer codings.
-    #[error("HTTP/1.0 knows no Transfer-Encoding")]
+    /// HTTP/1.0 has no transfer codings.
+    #[error("HTTP/1.0 does not have Transfer-Encoding")]
     TransferCodingOfOldVersion,
-    /// Contradicting lengths.
+    /// Several lengths, or an invalid one.
     #[error("Content-Length is repeated or not a number")]
     ContentLength,
-    /// An expectation that nobody meets.
-    #[error("the only Expect that is understood is 100-continue")]
+    /// An unknown expectation.
+    #[error("an Expect other than 100-continue is not supported")]
     Expectation,
 }
 
@@ -162,7 +164,7 @@ impl Refusal {
         }
     }
 
-    /// The answer, after which the connection ends: what follows on it may not be a request.
+    /// The answer. It closes the connection, because the bytes that follow may not be a request.
     pub(super) fn answer(self) -> Response<Body> {
         let mut response = text(self.status(), format!("kube-probesim: {self}\n"));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

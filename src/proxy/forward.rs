@@ -1,4 +1,4 @@
-//! One request, to the upstream and back.
+//! Forwards one request and its answer.
 
 mod http1;
 mod https;
@@ -41,10 +41,10 @@ use https::Tls;
 use repeat::is_idempotent;
 
 /// How long to wait for an evicted idle connection to close.
-const ROOM: Duration = Duration::from_millis(100);
+const EVICTION: Duration = Duration::from_millis(100);
 
-/// Log lines about failures, per second.
-const LINES: u8 = 1;
+/// Limit of log lines about failures, per second.
+const MAX_LINES: u8 = 1;
 
 /// Forwards requests to one upstream. Clones share its connections and counters.
 #[derive(Clone, Debug)]
@@ -54,24 +54,24 @@ pub struct Forwarder(Arc<Inner>);
 struct Inner {
     address: UpstreamAddress,
     authority: HeaderValue,
-    /// Speaks TLS with an upstream that wants it.
+    /// TLS with an upstream of `https://`.
     tls: Option<Tls>,
     options: ForwardOptions,
     metrics: Arc<UpstreamMetrics>,
     own: OwnListeners,
     pseudonym: Pseudonym,
-    /// Idle connections of HTTP/1.
+    /// Idle HTTP/1.1 connections.
     pool: Pool,
-    /// Connections of HTTP/2.
+    /// HTTP/2 connections.
     shared: Shared,
-    /// Limits the open connections.
-    places: Arc<Semaphore>,
-    began: Instant,
-    lines: RateLimit,
+    /// Limits the number of open connections.
+    permits: Arc<Semaphore>,
+    created: Instant,
+    log_limit: RateLimit,
 }
 
-/// What is known of a request before its head is changed, and is needed later.
-struct Manner {
+/// How a request is sent, as determined from its original head.
+struct SendOptions {
     /// Whether it may be sent again if its answer is lost.
     repeatable: bool,
     upgrade: bool,
@@ -81,9 +81,9 @@ struct Manner {
 }
 
 /// Counts a request that is dropped before its answer.
-struct Counted<'a>(Option<&'a UpstreamMetrics>);
+struct CountUnanswered<'a>(Option<&'a UpstreamMetrics>);
 
-impl Drop for Counted<'_> {
+impl Drop for CountUnanswered<'_> {
     fn drop(&mut self) {
         if let Some(metrics) = self.0 {
             metrics.unanswered();
@@ -92,7 +92,7 @@ impl Drop for Counted<'_> {
 }
 
 impl Forwarder {
-    /// Forwards to `address`, where `tls` is for an upstream of `https://`. `own` are the listeners that it may not be.
+    /// Forwards to `address`. `tls` applies if that is `https://`. `own` are the listeners that must not be the upstream.
     pub fn new(
         address: UpstreamAddress,
         tls: ClientTls,
@@ -112,21 +112,21 @@ impl Forwarder {
             pseudonym: Pseudonym::new(RandomState::new().hash_one(0)),
             pool: Pool::new(is_name),
             shared: Shared::new(is_name),
-            places: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
-            began: Instant::now(),
-            lines: RateLimit::new(LINES),
+            permits: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
+            created: Instant::now(),
+            log_limit: RateLimit::new(MAX_LINES),
             address,
         }))
     }
 
-    /// Where it forwards to.
+    /// The upstream's address.
     pub fn address(&self) -> &UpstreamAddress {
         &self.0.address
     }
 
-    /// The answer of the upstream, or one that says why there is none. The body of the answer is streamed.
+    /// The upstream's answer, or one that says why there is none. Its body is streamed.
     ///
-    /// If the future is dropped, the request is aborted at the upstream, too.
+    /// Dropping the future also aborts the request at the upstream.
     pub fn answer(&self, request: Request<Body>) -> Answering {
         let forwarder = self.clone();
         Box::pin(async move {
@@ -135,13 +135,13 @@ impl Forwarder {
         })
     }
 
-    /// `client` is the connection that the request came in on.
+    /// `client` is the connection on which the request arrived.
     async fn forward(&self, request: Request<Body>, client: Option<&ConnectionHandle>) -> Response<Body> {
         let inner = &*self.0;
         if let Err(refusal) = headers::check(&request) {
             return Refusal::answer(refusal);
         }
-        let mut counted = Counted(Some(&inner.metrics));
+        let mut counted = CountUnanswered(Some(&inner.metrics));
         let began = Instant::now();
         match inner.exchange(request, client).await {
             Ok(response) => {
@@ -152,7 +152,7 @@ impl Forwarder {
             Err(error) => {
                 if let Some(fault) = error.fault() {
                     inner.metrics.fault(fault);
-                    inner.tell(&error, fault);
+                    inner.log(&error, fault);
                 }
                 error.answer(&inner.address)
             }
@@ -166,41 +166,41 @@ impl Inner {
         mut request: Request<Body>,
         client: Option<&ConnectionHandle>,
     ) -> Result<Response<Body>, ForwardError> {
-        if self.pseudonym.has_seen(request.headers()) {
+        if self.pseudonym.is_loop(request.headers()) {
             return Err(ForwardError::Loop);
         }
         let memory = match client {
             Some(client) => Some(self.memory(client).ok_or(ForwardError::Memory)?),
             None => None,
         };
-        let manner = self.prepare(&mut request, client).await?;
-        let (sent, told) = self.follow_body(&mut request, client);
-        let (response, lease) = if manner.http2 {
-            let sending = Box::pin(self.send_multiplexed(request, &manner, told)).await;
-            let (response, stream) = sending.map_err(|error| refused(error, sent.as_deref()))?;
+        let options = self.prepare(&mut request, client).await?;
+        let (progress, body_ended) = self.follow_body(&mut request, client);
+        let (response, lease) = if options.http2 {
+            let sending = Box::pin(self.send_multiplexed(request, &options, body_ended)).await;
+            let (response, stream) = sending.map_err(|error| cause(error, progress.as_deref()))?;
             (response, Lease::Stream { _stream: stream })
         } else {
-            let sending = self.send(request, &manner, client, told).await;
-            let (response, pooled) = sending.map_err(|error| refused(error, sent.as_deref()))?;
-            (response, Lease::Whole { pooled, pool: self.pool.clone(), sent })
+            let sending = self.send(request, &options, client, body_ended).await;
+            let (response, pooled) = sending.map_err(|error| cause(error, progress.as_deref()))?;
+            (response, Lease::Whole { pooled, pool: self.pool.clone(), sent: progress })
         };
-        headers::check_answer(&response, manner.upgrade).map_err(ForwardError::Invalid)?;
+        headers::check_answer(&response, options.upgrade).map_err(ForwardError::Invalid)?;
         self.answer(response, lease, memory, client)
     }
 
-    /// Reserves memory for a request. If there is none, an idle connection is closed first.
+    /// Reserves memory for a request. Closes an idle connection first if there is none.
     fn memory(&self, client: &ConnectionHandle) -> Option<Reservation> {
         let tls = if self.tls.is_some() { TLS_MEMORY } else { 0 };
         let reserve = || client.reserve_for_request(REQUEST_MEMORY + tls);
         reserve().or_else(|| self.pool.evict().then(reserve)?)
     }
 
-    /// Turns the head into the one that is forwarded.
+    /// Converts the head into the one to forward.
     async fn prepare(
         &self,
         request: &mut Request<Body>,
         client: Option<&ConnectionHandle>,
-    ) -> Result<Manner, ForwardError> {
+    ) -> Result<SendOptions, ForwardError> {
         let protocol = self.address.protocol();
         let upgrade = protocol != UpstreamProtocol::Http2 && headers::wants_upgrade(request);
         let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
@@ -220,7 +220,7 @@ impl Inner {
             http2: http2.then(|| if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }),
         };
         hop.apply(request);
-        Ok(Manner {
+        Ok(SendOptions {
             repeatable: request.body().is_end_stream() && !upgrade && is_idempotent(request.method()),
             upgrade,
             http2,
@@ -228,7 +228,7 @@ impl Inner {
         })
     }
 
-    /// Tracks a body to its end. Then the request is complete, and the upstream's timeout begins.
+    /// Tracks the end of the request's body: then the upstream's timeout begins.
     fn follow_body(
         &self,
         request: &mut Request<Body>,
@@ -244,32 +244,32 @@ impl Inner {
             return (None, None);
         }
         let progress = Arc::new(Progress::default());
-        let (tells, told) = self.options.timeout.map(|_| oneshot::channel()).unzip();
+        let (ended, body_ended) = self.options.timeout.map(|_| oneshot::channel()).unzip();
         let body = std::mem::take(request.body_mut());
-        let (flow, progress_told) = (Flow::new(client), progress.clone());
-        let upload = Upload { body, client: client.cloned(), progress: progress_told, tells, flow };
+        let flow = Flow::new(client);
+        let upload = Upload { body, client: client.cloned(), progress: progress.clone(), ended, flow };
         *request.body_mut() = Body::new(upload);
-        (Some(progress), told)
+        (Some(progress), body_ended)
     }
 
     /// Resolves when the upstream exceeds its timeout.
-    async fn late(&self, told: Option<oneshot::Receiver<()>>) -> ForwardError {
+    async fn late(&self, body_ended: Option<oneshot::Receiver<()>>) -> ForwardError {
         let Some(time) = self.options.timeout else { return std::future::pending().await };
-        if let Some(told) = told {
-            let _ = told.await;
+        if let Some(body_ended) = body_ended {
+            let _ = body_ended.await;
         }
         sleep(time).await;
         ForwardError::Timeout(time)
     }
 
-    /// Opens a connection within the limit of connections. Where TLS is spoken, `alpn` is offered, and the protocol
-    /// is what the upstream has chosen of it.
+    /// Opens a connection within the limit of connections. With TLS, offers the protocols `alpn` and returns the one that
+    /// the upstream chose.
     async fn open(
         &self,
         source: Source,
         alpn: &[&str],
     ) -> Result<(UpstreamStream, OwnedSemaphorePermit, Negotiated), ForwardError> {
-        let permit = self.place().await.ok_or(ForwardError::Connections(self.options.connections))?;
+        let permit = self.permit().await.ok_or(ForwardError::Connections(self.options.connections))?;
         let (time, place) = (self.options.connect_timeout, self.address.place());
         let Some(tls) = &self.tls else {
             let stream = connect::connect(place, source, &self.own, time).await?;
@@ -285,15 +285,15 @@ impl Inner {
         Ok((stream, permit, agreed))
     }
 
-    /// A permit for a connection. If there is none, the connection that has been idle the longest is closed first.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(place);
+    /// A permit for a connection. Closes the connection that has been idle the longest if there is none.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Some(permit);
         }
         if !self.pool.evict() && !self.shared.evict() {
             return None;
         }
-        timeout(ROOM, self.places.clone().acquire_owned()).await.ok()?.ok()
+        timeout(EVICTION, self.permits.clone().acquire_owned()).await.ok()?.ok()
     }
 
     fn answer(
@@ -324,11 +324,11 @@ impl Inner {
         Ok(Response::from_parts(head, body))
     }
 
-    fn tell(&self, error: &ForwardError, fault: UpstreamFault) {
-        if !self.lines.admits(self.began.elapsed()) {
+    fn log(&self, error: &ForwardError, fault: UpstreamFault) {
+        if !self.log_limit.admits(self.created.elapsed()) {
             return;
         }
-        let omitted = self.lines.take_omitted();
+        let omitted = self.log_limit.take_omitted();
         warn!(
             proxy = self.metrics.proxy(),
             reason = fault.name(),
@@ -340,10 +340,10 @@ impl Inner {
     }
 }
 
-/// The error, or [`ForwardError::Memory`] if that aborted the request's body.
-fn refused(error: ForwardError, sent: Option<&Progress>) -> ForwardError {
+/// The error, or [`ForwardError::Memory`] if the request's body was aborted for lack of memory.
+fn cause(error: ForwardError, progress: Option<&Progress>) -> ForwardError {
     match error {
-        ForwardError::Client if sent.is_some_and(Progress::is_refused) => ForwardError::Memory,
+        ForwardError::Client if progress.is_some_and(Progress::is_refused) => ForwardError::Memory,
         error => error,
     }
 }

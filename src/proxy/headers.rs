@@ -1,4 +1,4 @@
-//! The fields of a hop, which end here, and those that tell the upstream of the client (RFC 9110, section 7.6).
+//! Hop-by-hop fields, which are not forwarded, and fields that tell the upstream about the client (RFC 9110, section 7.6).
 
 use std::net::IpAddr;
 
@@ -19,17 +19,17 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Lists the proxies that a request has passed (RFC 8586). Not `Via`: servers such as nginx do not compress answers to
-/// requests that have it.
+/// Lists the proxies that a request has passed (RFC 8586). `Via` is not used, because servers such as nginx do not compress
+/// answers to requests with a `Via`.
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// How a name in `CDN-Loop` begins that is one of this program's.
+/// Prefix of this program's names in `CDN-Loop`.
 const LOOP_PREFIX: &str = "kube-probesim-";
 
 /// Limit of proxies of this program that a request may have passed.
 const MAX_HOPS: usize = 10;
 
-/// Fields that `Connection` cannot remove: naming them there would hide them from the upstream.
+/// Fields that are kept even if `Connection` names them: otherwise, a client could hide them from the upstream.
 fn is_protected(name: &HeaderName) -> bool {
     name == HOST
         || name == CONTENT_LENGTH
@@ -39,12 +39,12 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
-/// Whether this entry of `Connection` is an option of the connection, or a field that is removed anyway.
+/// Whether this entry of `Connection` is a connection option, or a field that is removed in any case.
 fn is_option(name: &[u8]) -> bool {
     ["keep-alive", "close", "upgrade"].iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// The name by which a forwarder recognises its own requests.
+/// The name by which a forwarder recognizes requests that it has forwarded before.
 #[derive(Clone, Debug)]
 pub(super) struct Pseudonym(HeaderValue);
 
@@ -55,7 +55,7 @@ impl Pseudonym {
     }
 
     /// Whether a request has been here before, or has passed too many proxies of this program.
-    pub(super) fn has_seen(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_loop(&self, headers: &HeaderMap) -> bool {
         let mut ours = 0;
         headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
             let name = entry.split(|byte| *byte == b';').next().unwrap_or(entry).trim_ascii();
@@ -72,7 +72,7 @@ impl Pseudonym {
     }
 }
 
-/// Refuses what two sides could understand differently; hyper has refused most of it.
+/// Refuses requests that the upstream could understand differently. hyper has refused most of them already.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
@@ -102,10 +102,10 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a request wants to change the protocol of its connection.
+/// Whether a request asks to upgrade its connection to another protocol.
 pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
     request.version() == Version::HTTP_11
-        // A change to HTTP/2 would smuggle requests past the rules; RFC 9113 has given it up.
+        // An upgrade to HTTP/2 would smuggle requests past the rules; RFC 9113 has deprecated it.
         && request.headers().get(UPGRADE).is_some_and(|to| !list(to).any(|to| to.eq_ignore_ascii_case(b"h2c")))
         && request.body().is_end_stream()
         && request
@@ -119,20 +119,20 @@ pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
 /// How a request's head is changed.
 #[derive(Debug)]
 pub(super) struct RequestHop<'a> {
-    /// The host where the client named none.
+    /// The host to use if the client sent none.
     pub(super) authority: &'a HeaderValue,
-    /// Finds the request again.
+    /// Marks the request, so that a loop is detected.
     pub(super) pseudonym: &'a Pseudonym,
-    /// The client, and whether it speaks within TLS, where the upstream is told of it.
+    /// The client to tell the upstream about, and whether it uses TLS.
     pub(super) client: Option<(IpAddr, bool)>,
-    /// Whether the protocol is to be changed.
+    /// Whether the request asks for an upgrade.
     pub(super) upgrade: bool,
-    /// The scheme, where the upstream speaks HTTP/2, which tells it.
+    /// The scheme, if the upstream speaks HTTP/2.
     pub(super) http2: Option<Scheme>,
 }
 
 impl RequestHop<'_> {
-    /// Makes the head that the upstream gets.
+    /// Converts the head into the one that the upstream gets.
     pub(super) fn apply<B>(&self, request: &mut Request<B>) {
         let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
         if request.uri().scheme().is_some() || host.is_some() {
@@ -146,10 +146,10 @@ impl RequestHop<'_> {
             .flat_map(list)
             .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-        let is_crumbled = request.version() > Version::HTTP_11;
+        let is_http2 = request.version() > Version::HTTP_11;
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        if is_crumbled {
+        if is_http2 {
             join_cookies(headers);
         }
         // A target in absolute form wins over the field (RFC 9112, section 3.2.2).
@@ -172,8 +172,8 @@ impl RequestHop<'_> {
             headers.insert(UPGRADE, upgrade);
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        if let Some((client, is_within_tls)) = self.client {
-            tell_client(headers, client, if is_within_tls { "https" } else { "http" });
+        if let Some((client, is_tls)) = self.client {
+            add_client(headers, client, if is_tls { "https" } else { "http" });
         }
         self.pseudonym.sign(headers);
         if let Some(scheme) = &self.http2 {
@@ -182,11 +182,11 @@ impl RequestHop<'_> {
     }
 }
 
-/// Makes a request of HTTP/1 one of HTTP/2: the host goes into the target, and there are no transfer codings.
+/// Converts a request to HTTP/2: the target contains the host, and there are no transfer codings.
 fn to_http2<B>(request: &mut Request<B>, scheme: Scheme) {
     request.headers_mut().remove(TRANSFER_ENCODING);
     let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
-    // What is no authority stays a field (RFC 9113, section 8.3.1); h2 takes such a request as one of HTTP/1.
+    // A host that is not a valid authority stays a field (RFC 9113, section 8.3.1).
     let Some(Ok(authority)) = host.filter(|host| !host.contains(&b'@')).map(Authority::try_from) else {
         return;
     };
@@ -201,7 +201,7 @@ fn to_http2<B>(request: &mut Request<B>, scheme: Scheme) {
     }
 }
 
-/// Joins cookies that HTTP/2 has sent one by one (RFC 9113, section 8.2.3).
+/// Joins cookies that an HTTP/2 client sent in several fields (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
     if cookies.next().is_some() && cookies.next().is_some() {
@@ -212,16 +212,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The target in origin form.
+/// The request target in origin form.
 fn origin_form<B>(request: &Request<B>) -> Uri {
     let path = request.uri().path_and_query().filter(|path| !path.as_str().is_empty()).cloned();
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-/// What is wrong with the head of an answer.
+/// Checks the head of an answer. The error says what is wrong.
 pub(super) fn check_answer<B>(response: &Response<B>, upgrade: bool) -> Result<(), String> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
-        return Err("a change of protocol that nobody asked for".to_owned());
+        return Err("an upgrade that the client did not request".to_owned());
     }
     let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
@@ -232,7 +232,7 @@ pub(super) fn check_answer<B>(response: &Response<B>, upgrade: bool) -> Result<(
     Ok(())
 }
 
-/// Makes the head that the client gets.
+/// Converts the head into the one that the client gets.
 pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
     *response.version_mut() = Version::HTTP_11;
     let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -241,7 +241,7 @@ pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
     let is_chunked = headers.contains_key(TRANSFER_ENCODING);
     remove_hop(headers);
     if is_chunked {
-        // Two lengths; the coding is the one that holds.
+        // `Transfer-Encoding` takes precedence (RFC 9112, section 6.3).
         headers.remove(CONTENT_LENGTH);
     }
     if let Some(upgrade) = upgrade {
@@ -250,7 +250,7 @@ pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
     }
 }
 
-/// Removes the fields of the hop, and those that `Connection` names.
+/// Removes hop-by-hop fields and those that `Connection` names.
 fn remove_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
@@ -271,7 +271,7 @@ fn remove_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from trailers what frames a message or belongs to the hop: merged into the head, it would change the message
+/// Removes framing and hop-by-hop fields from trailers: a recipient that merges them into the head would change the message
 /// (RFC 9110, section 6.5.1).
 pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
     for name in [&CONNECTION, &CONTENT_LENGTH, &HOST, &TE, &TRANSFER_ENCODING, &UPGRADE] {
@@ -281,7 +281,8 @@ pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
     trailers.remove(&PROXY_CONNECTION);
 }
 
-fn tell_client(headers: &mut HeaderMap, client: IpAddr, protocol: &'static str) {
+/// Adds the fields that tell the upstream about the client.
+fn add_client(headers: &mut HeaderMap, client: IpAddr, protocol: &'static str) {
     let client = client.to_canonical();
     append(headers, &X_FORWARDED_FOR, client.to_string().as_bytes());
     if headers.contains_key(FORWARDED) {
@@ -301,7 +302,7 @@ fn tell_client(headers: &mut HeaderMap, client: IpAddr, protocol: &'static str) 
     }
 }
 
-/// Adds an entry to a list. The list becomes one line, since some readers look at the first line alone.
+/// Appends an entry to a list field. Joins the field's lines, because some servers read only the first one.
 fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &[u8]) {
     let mut joined = Vec::new();
     for line in headers.get_all(name) {
@@ -314,7 +315,7 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &[u8]) {
     }
 }
 
-/// The entries of a list in a field.
+/// The entries of a list field.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
 }
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_that_http_2_sent_one_by_one_are_one_again() {
+    fn cookies_in_several_http_2_fields_are_joined() {
         let request = |version| {
             let request = Request::builder().version(version).header(COOKIE, "a=1").header(COOKIE, "b=2");
             applied(request.body(()).unwrap())
@@ -348,15 +349,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_again_by_its_own_name_alone() {
+    fn a_loop_is_detected_by_the_own_name_or_by_too_many_hops() {
         let forwarded = applied(Request::new(()));
-        assert!(Pseudonym::new(7).has_seen(forwarded.headers()));
-        assert!(!Pseudonym::new(8).has_seen(forwarded.headers()));
+        assert!(Pseudonym::new(7).is_loop(forwarded.headers()));
+        assert!(!Pseudonym::new(8).is_loop(forwarded.headers()));
         let mut headers = HeaderMap::new();
         for id in 0..=MAX_HOPS as u64 {
-            assert!(!Pseudonym::new(99).has_seen(&headers), "{id}");
+            assert!(!Pseudonym::new(99).is_loop(&headers), "{id}");
             Pseudonym::new(id).sign(&mut headers);
         }
-        assert!(Pseudonym::new(99).has_seen(&headers), "too many of our kind");
+        assert!(Pseudonym::new(99).is_loop(&headers), "too many hops");
     }
 }

@@ -1,4 +1,4 @@
-//! The listeners of this program, which no upstream may be.
+//! The listeners of this program, which must not be upstreams.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ impl OwnListeners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
-    /// Removes a listener that is gone.
+    /// Removes a listener.
     pub fn remove(&self, listener: SocketAddr) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(position) = all.iter().position(|own| *own == listener) {
@@ -21,7 +21,7 @@ impl OwnListeners {
         }
     }
 
-    /// Whether a connection to `address` would come in at one of them.
+    /// Whether one of the listeners would accept a connection to `address`.
     pub fn contain(&self, address: SocketAddr) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ip = address.ip().to_canonical();
@@ -32,7 +32,7 @@ impl OwnListeners {
     }
 }
 
-/// Whether the address is one of this host, which alone can be bound to.
+/// Whether this host has the address: only then can a socket bind to it.
 fn is_local(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback() || UdpSocket::bind((address.ip(), 0)).is_ok()
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_found_under_each_of_the_host() {
+    fn a_listener_on_all_addresses_is_found_by_each_address_of_the_host() {
         let own = OwnListeners::default();
         own.add("[::]:8080".parse().unwrap());
         own.add("127.0.0.1:8081".parse().unwrap());
@@ -53,7 +53,7 @@ mod tests {
             ("127.0.0.1:8081", true),
             ("127.0.0.2:8081", false),
             ("127.0.0.1:3000", false),
-            // Documentation addresses, which no host has.
+            // An address for documentation, which no host has.
             ("192.0.2.1:8080", false),
         ] {
             assert_eq!(own.contain(address.parse().unwrap()), is_own, "{address}");

@@ -1,4 +1,4 @@
-//! Idle connections to an upstream.
+//! Idle HTTP/1.1 connections to an upstream.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -12,30 +12,30 @@ use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 use crate::task;
 
-/// How long an idle connection is kept. Many applications end theirs after five seconds or more; a new connection costs
-/// little.
+/// How long an idle connection is kept. Many applications close idle connections after five seconds or more, and a new
+/// connection is cheap.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a connection may have been idle to be used for a request that must not be sent twice: its upstream is not likely
-/// to close it at that moment.
+/// Limit of the idle time of a connection for a request that must not be sent twice. The upstream is unlikely to close
+/// such a connection at that moment.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// Maximum age of a connection to a name, so that a change of its address is noticed.
+/// Maximum age of a connection to a host name, so that a change of its address takes effect.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// A connection with no request under way.
+/// A connection without a request in progress.
 #[derive(Debug)]
 pub(super) struct Pooled {
     pub(super) sender: SendRequest<Body>,
     pub(super) source: Source,
-    /// The client that alone has used it; `None` if several have.
+    /// The only client that has used it; `None` if several have.
     pub(super) owner: Option<ConnectionHandle>,
-    pub(super) born: Instant,
-    /// Its memory while it is idle.
+    pub(super) created: Instant,
+    /// Memory reserved while it is idle.
     pub(super) memory: Option<Reservation>,
 }
 
-/// The connections of one upstream that wait for requests.
+/// The idle connections to one upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Pool(Arc<Inner>);
 
@@ -43,23 +43,24 @@ pub(super) struct Pool(Arc<Inner>);
 struct Inner {
     idle: Mutex<Idle>,
     /// Whether connections have a maximum age.
-    ages: bool,
+    limits_age: bool,
 }
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// The last one used comes last.
+    /// The most recently used one is last.
     connections: Vec<(Instant, Pooled)>,
-    /// Whether a task closes those that have been idle too long.
+    /// Whether a task is running that closes connections which have been idle too long.
     watched: bool,
 }
 
 impl Pool {
-    pub(super) fn new(ages: bool) -> Self {
-        Self(Arc::new(Inner { idle: Mutex::default(), ages }))
+    pub(super) fn new(limits_age: bool) -> Self {
+        Self(Arc::new(Inner { idle: Mutex::default(), limits_age }))
     }
 
-    /// A connection for a request of `client`. One that must not be sent twice gets none that another client has used.
+    /// Takes a connection for a request of `client`. If the request is not repeatable, another client must not have used the
+    /// connection.
     pub(super) fn take(
         &self,
         source: Source,
@@ -80,14 +81,14 @@ impl Pool {
         if own.is_none() {
             pooled.owner = None;
         }
-        // The request has reserved memory of its own.
+        // The request has its own reservation.
         pooled.memory = None;
         Some(pooled)
     }
 
-    /// Takes a connection back whose request has ended.
+    /// Returns a connection whose request has ended.
     pub(super) fn put(&self, pooled: Pooled) {
-        if pooled.sender.is_closed() || (self.0.ages && pooled.born.elapsed() > MAX_AGE) {
+        if pooled.sender.is_closed() || (self.0.limits_age && pooled.created.elapsed() > MAX_AGE) {
             return;
         }
         let mut idle = self.0.lock();
@@ -98,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// Ends the connection that has been idle the longest. Returns whether there was one.
+    /// Closes the connection that has been idle the longest. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
         let mut idle = self.0.lock();
         let is_there = !idle.connections.is_empty();
@@ -120,7 +121,7 @@ impl Inner {
     }
 }
 
-/// Closes connections that have been idle too long, until none is left.
+/// Closes connections that have been idle too long. Returns when none is left.
 async fn watch(pool: Weak<Inner>) {
     loop {
         let next = {
@@ -147,11 +148,11 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
         tokio::spawn(connection);
-        (Pooled { sender, source, owner: None, born: Instant::now(), memory: None }, far)
+        (Pooled { sender, source, owner: None, created: Instant::now(), memory: None }, far)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_must_not_be_sent_twice_gets_no_connection_that_others_have_used() {
+    async fn a_request_that_is_not_repeatable_gets_no_connection_that_others_have_used() {
         let pool = Pool::new(false);
         let (one, _far) = pooled(None).await;
         pool.put(one);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_connections_are_ended_and_the_memory_of_the_pool_is_given_back() {
+    async fn idle_connections_are_closed_and_the_pool_releases_its_memory() {
         let pool = Pool::new(false);
         let (one, _far) = pooled(None).await;
         pool.put(one);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_to_a_name_gets_no_older_than_a_minute() {
+    async fn a_connection_to_a_host_name_is_dropped_after_a_minute() {
         let pool = Pool::new(true);
         let (one, _far) = pooled(None).await;
         tokio::time::sleep(MAX_AGE + Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! Connections to an upstream that carry many requests at a time (HTTP/2).
+//! HTTP/2 connections to an upstream, which carry many requests at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +12,7 @@ use super::connect::Source;
 use super::pool::{FRESH, IDLE, MAX_AGE};
 use crate::task;
 
-/// The most requests under way on one connection; an upstream may allow fewer.
+/// Limit of requests in progress on one connection; an upstream may allow fewer.
 pub(super) const MAX_STREAMS: u32 = 100;
 
 /// The connections of one upstream. Clones share them.
@@ -22,16 +22,16 @@ pub(super) struct Shared(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     open: Mutex<Open>,
-    /// Held while a connection is made, so that requests at the same time share one.
+    /// Held while connecting, so that simultaneous requests share one connection.
     connecting: tokio::sync::Mutex<()>,
     /// Whether connections have a maximum age.
-    ages: bool,
+    limits_age: bool,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     connections: Vec<Connection>,
-    /// Whether a task closes those that have been idle too long.
+    /// Whether a task is running that closes connections which have been idle too long.
     watched: bool,
 }
 
@@ -39,26 +39,26 @@ struct Open {
 struct Connection {
     sender: SendRequest<Body>,
     source: Source,
-    born: Instant,
+    created: Instant,
     /// How many streams its upstream allows.
-    most: Arc<AtomicUsize>,
+    max_streams: Arc<AtomicUsize>,
     usage: Arc<Usage>,
 }
 
-/// How a connection is used. The last holder releases its permit.
+/// The use of a connection. Dropping the last reference releases the permit.
 #[derive(Debug)]
 struct Usage {
     streams: Mutex<Streams>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
 struct Streams {
-    under_way: usize,
+    in_progress: usize,
     last_ended: Instant,
 }
 
-/// A request's share of a connection, until its answer has ended.
+/// A stream of a connection, held by a request until its answer has ended.
 #[derive(Debug)]
 pub(super) struct Stream(Arc<Usage>);
 
@@ -68,46 +68,47 @@ impl Usage {
     }
 
     fn begin(self: &Arc<Self>) -> Stream {
-        self.lock().under_way += 1;
+        self.lock().in_progress += 1;
         Stream(self.clone())
     }
 
-    /// Since when there has been no request; `None` where there is one.
+    /// When the last request ended; `None` if one is in progress.
     fn idle_since(&self) -> Option<Instant> {
         let streams = self.lock();
-        (streams.under_way == 0).then_some(streams.last_ended)
+        (streams.in_progress == 0).then_some(streams.last_ended)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut streams = self.0.lock();
-        streams.under_way -= 1;
+        streams.in_progress -= 1;
         streams.last_ended = Instant::now();
     }
 }
 
 impl Connection {
     fn has_room(&self) -> bool {
-        let most = self.most.load(Ordering::Relaxed).clamp(1, MAX_STREAMS as usize);
-        self.usage.lock().under_way < most
+        let limit = self.max_streams.load(Ordering::Relaxed).clamp(1, MAX_STREAMS as usize);
+        self.usage.lock().in_progress < limit
     }
 }
 
 impl Shared {
-    pub(super) fn new(ages: bool) -> Self {
-        Self(Arc::new(Inner { open: Mutex::default(), connecting: tokio::sync::Mutex::default(), ages }))
+    pub(super) fn new(limits_age: bool) -> Self {
+        let connecting = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { open: Mutex::default(), connecting, limits_age }))
     }
 
-    /// A share of an open connection. A request that cannot be repeated gets none that has been idle for a while: its
-    /// upstream may end it at that moment.
+    /// Takes a stream of an open connection. A request that is not repeatable does not get a connection that has been idle
+    /// for a while, because its upstream may close it at that moment.
     pub(super) fn take(&self, source: Source, repeatable: bool) -> Option<(SendRequest<Body>, Stream)> {
         let mut open = self.0.lock();
         open.connections.retain(|connection| {
-            let is_old = self.0.ages && connection.born.elapsed() > MAX_AGE;
+            let is_old = self.0.limits_age && connection.created.elapsed() > MAX_AGE;
             let idle = connection.usage.idle_since().map(|since| since.elapsed());
             let is_doubtful = !repeatable && connection.source == source && idle > Some(FRESH);
-            // One with requests under way ends after the last of them.
+            // A removed connection closes after its last request.
             !connection.sender.is_closed() && !is_old && !is_doubtful
         });
         let connection = open
@@ -117,37 +118,38 @@ impl Shared {
         Some((connection.sender.clone(), connection.usage.begin()))
     }
 
-    /// Waits for one's turn to make a connection.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Waits until no other request is connecting.
+    pub(super) async fn connecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.connecting.lock().await
     }
 
-    /// Adds a connection, on which its upstream allows `most` streams, and takes a share of it.
+    /// Adds a connection, on which the upstream allows `max_streams` streams, and takes a stream of it.
     pub(super) fn add(
         &self,
         sender: SendRequest<Body>,
         source: Source,
-        most: Arc<AtomicUsize>,
-        place: OwnedSemaphorePermit,
+        max_streams: Arc<AtomicUsize>,
+        permit: OwnedSemaphorePermit,
     ) -> (SendRequest<Body>, Stream) {
         let now = Instant::now();
-        let streams = Mutex::new(Streams { under_way: 0, last_ended: now });
-        let usage = Arc::new(Usage { streams, _place: place });
+        let streams = Mutex::new(Streams { in_progress: 0, last_ended: now });
+        let usage = Arc::new(Usage { streams, _permit: permit });
         let stream = usage.begin();
         let mut open = self.0.lock();
-        open.connections.push(Connection { sender: sender.clone(), source, born: now, most, usage });
+        let connection = Connection { sender: sender.clone(), source, created: now, max_streams, usage };
+        open.connections.push(connection);
         if !std::mem::replace(&mut open.watched, true) {
             task::spawn(watch(Arc::downgrade(&self.0)));
         }
         (sender, stream)
     }
 
-    /// Gives the connection of `stream` no further request.
+    /// Sends no more requests on the connection of `stream`.
     pub(super) fn retire(&self, stream: &Stream) {
         self.0.lock().connections.retain(|connection| !Arc::ptr_eq(&connection.usage, &stream.0));
     }
 
-    /// Ends the connection that has been idle the longest. Returns whether there was one.
+    /// Closes the connection that has been idle the longest. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
         let mut open = self.0.lock();
         let idle = open.connections.iter().enumerate().filter_map(|(position, connection)| {
@@ -165,7 +167,7 @@ impl Inner {
     }
 }
 
-/// Closes connections that have been idle too long, until none is left.
+/// Closes connections that have been idle too long. Returns when none is left.
 async fn watch(shared: Weak<Inner>) {
     loop {
         let next = {

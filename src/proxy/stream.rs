@@ -1,4 +1,4 @@
-//! A connection to an upstream, over TCP, with TLS or without, or a socket in the file system.
+//! A connection to an upstream: TCP, TLS over TCP, or a Unix socket.
 
 use std::io;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use crate::tls::ClientStream;
 #[derive(Debug)]
 pub(super) enum UpstreamStream {
     Tcp(TcpStream),
-    /// Boxed, since it is ten times as large as the others.
+    /// Boxed, because it is ten times as large as the others.
     Tls(Box<ClientStream>),
     Unix(UnixStream),
 }
 
 impl UpstreamStream {
-    /// The socket of TCP, which a socket in the file system has not.
+    /// The TCP socket; `None` for a Unix socket.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
@@ -29,7 +29,7 @@ impl UpstreamStream {
     }
 }
 
-/// Calls the same method of whichever stream it is.
+/// Calls a method of the variant's stream.
 macro_rules! delegate {
     ($self:ident, $method:ident $(, $argument:expr)*) => {
         match $self.get_mut() {

@@ -1,4 +1,4 @@
-//! TCP proxies: bytes go from client to upstream and back, whatever they mean.
+//! TCP proxies, which relay bytes of any protocol between client and upstream.
 //!
 //! Each connection is one task, which holds no buffer while it is idle. Nothing is read from the client before the
 //! upstream is connected, so that protocols work in which the server speaks first.
@@ -31,49 +31,49 @@ use crate::tls::{ClientTls, Connector};
 pub use buffers::Buffers;
 pub use faults::ProxyRules;
 
-/// Memory of an idle connection, in bytes: its task, and the kernel's sockets.
+/// Memory of an idle connection, in bytes: its task and its sockets in the kernel.
 const IDLE_MEMORY: usize = 8 << 10;
 
-/// What all TCP proxies share.
+/// State that all TCP proxies share.
 #[derive(Clone, Debug)]
 pub struct TcpShared {
-    /// Numbers connections and counts what rules do to them.
+    /// Numbers connections and counts injections.
     pub engine: Engine,
-    /// Waits until bytes are due.
+    /// Waits for delays.
     pub timer: Timer,
-    /// Counts what limits cut short.
+    /// Counts connections that limits refuse.
     pub metrics: Arc<Metrics>,
-    /// The memory that clients take up.
+    /// Budget of the memory that clients use.
     pub budget: MemoryBudget,
-    /// What bytes are read into.
+    /// Buffers for reading.
     pub buffers: Arc<Buffers>,
-    /// How upstreams are reached.
+    /// How to connect to upstreams.
     pub options: ForwardOptions,
-    /// The listeners of this program, which no upstream may be.
+    /// The listeners of this program, which must not be upstreams.
     pub own: OwnListeners,
-    /// How many connections one proxy may have.
+    /// Limit of connections of one proxy.
     pub connections: usize,
-    /// How many connections one proxy may have before it stops accepting, so that file descriptors remain for others.
+    /// Number of connections at which a proxy stops accepting, so that file descriptors remain for others.
     pub files: usize,
 }
 
-/// Where a proxy forwards to, and how it gets there.
+/// The upstream of a proxy.
 #[derive(Debug)]
 pub struct TcpUpstream {
     place: UpstreamPlace,
-    /// Speaks TLS with it.
+    /// Speaks TLS with the upstream.
     tls: Option<Connector>,
 }
 
 impl TcpUpstream {
-    /// The server at `place`; TLS is spoken with it where there is `tls`.
+    /// The server at `place`, with TLS if `tls` is given.
     pub fn new(place: UpstreamPlace, tls: Option<ClientTls>) -> Self {
         let tls = tls.map(|tls| Connector::new(tls, place.host()));
         Self { place, tls }
     }
 }
 
-/// A proxy in front of a server of any protocol over TCP.
+/// A proxy in front of a TCP server of any protocol.
 pub struct TcpProxy {
     name: Arc<str>,
     slot: Slot,
@@ -106,7 +106,7 @@ impl TcpProxy {
         Arc::new(Self { name, slot, upstream, shared, metrics, upstream_metrics, conditions, rules })
     }
 
-    /// Forwards connections that come from here on to another upstream.
+    /// Forwards new connections to another upstream.
     pub fn exchange(&self, upstream: TcpUpstream) {
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(upstream);
     }
@@ -115,7 +115,7 @@ impl TcpProxy {
         self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Serves connections until the conditions say that it drains.
+    /// Serves connections until the proxy drains.
     pub async fn serve(self: Arc<Self>, listener: PartitionedListener) {
         let accept_control = AcceptControl {
             name: self.name.clone(),
@@ -133,7 +133,7 @@ impl TcpProxy {
 
     fn take(self: &Arc<Self>, connections: &mut JoinSet<()>, client: TcpStream, peer: SocketAddr) {
         let size = IDLE_MEMORY + if self.upstream().tls.is_some() { TLS_MEMORY } else { 0 };
-        let why = if connections.len() >= self.shared.connections {
+        let reason = if connections.len() >= self.shared.connections {
             self.shared.metrics.limit(Limit::Connections);
             "connection reset: the limit of connections is reached"
         } else if let Some(memory) = self.shared.budget.reserve(size, BudgetShare::Ordinary) {
@@ -143,6 +143,6 @@ impl TcpProxy {
             "connection reset: no memory is left for it"
         };
         self.metrics.ended(ConnectionResult::Limit);
-        listener::refuse(&client, peer, why);
+        listener::refuse(&client, peer, reason);
     }
 }

@@ -1,6 +1,6 @@
-//! The HTTP API of toxiproxy (version 2): its proxies are TCP proxies, and its toxics are rules.
+//! The HTTP API of toxiproxy (version 2). Its proxies become TCP proxies, and its toxics become rules.
 //!
-//! What this API creates is a source of its own. It changes and removes nothing of other sources.
+//! They form a source of their own. The API does not change proxies and rules of other sources.
 
 mod answer;
 mod collection;
@@ -31,30 +31,30 @@ use answer::{ApiError, empty, json_answer, text, with_type};
 use collection::Collection;
 use fields::Fields;
 
-/// The version of the original whose API this is.
+/// The version of toxiproxy whose API this is.
 pub const VERSION: &str = "2.12.0";
 
 /// Limit of a request's body, in bytes.
 const MAX_BODY: usize = document::MAX_PLAN;
 
-/// Time to receive a body.
+/// Limit of the time to receive a body.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
 /// The API.
 pub struct Toxiproxy {
     control: Control,
     collection: Collection,
-    /// Networks that may use it, beside loopback.
+    /// Networks that may use the API, in addition to loopback.
     allowed: Vec<IpNet>,
 }
 
 impl Toxiproxy {
-    /// An API that answers loopback clients and those of `allowed`.
+    /// An API that answers clients on loopback and in `allowed`.
     pub fn new(control: Control, allowed: Vec<IpNet>) -> Arc<Self> {
         Arc::new(Self { collection: Collection::new(control.clone()), control, allowed })
     }
 
-    /// What its listener serves.
+    /// The routes of its listener.
     pub fn routes(self: Arc<Self>) -> Routes {
         Routes::all(Box::new(move |request| {
             let api = self.clone();
@@ -62,7 +62,7 @@ impl Toxiproxy {
         }))
     }
 
-    /// Adds the proxies of a file, in the form of `/populate`. An error is logged, and what came before it stays.
+    /// Adds the proxies of a file in the format of `/populate`. Logs an error; the proxies before it stay.
     pub async fn load(&self, path: &Path) {
         let by = path.display().to_string();
         let read = file::read_text(path, MAX_BODY).map_err(|error| ApiError::new(500, error.to_string()));
@@ -73,7 +73,7 @@ impl Toxiproxy {
             Err(error) => (Vec::new(), Err(error)),
         };
         match populated {
-            (proxies, Ok(())) => info!(file = by, proxies = proxies.len(), "proxies of toxiproxy are added"),
+            (proxies, Ok(())) => info!(file = by, proxies = proxies.len(), "toxiproxy: proxies added"),
             (_, Err(ApiError { message, .. })) => error!(file = by, "{message}"),
         }
     }
@@ -85,15 +85,20 @@ impl Toxiproxy {
         }
         let peer = ConnectionHandle::current().map(|connection| connection.peer());
         if !peer.is_some_and(|peer| self.allows(peer.ip())) {
-            return text(StatusCode::FORBIDDEN, "TOXIPROXY_ALLOW does not name your network\n");
+            return text(StatusCode::FORBIDDEN, "TOXIPROXY_ALLOW does not contain your address\n");
         }
         let by = peer.map_or_else(String::new, |peer| format!("toxiproxy {peer}"));
         let is_of_proxies = request.method() != Method::GET && !request.uri().path().contains("/toxics");
-        let answer = self.serve(request, &by).await.unwrap_or_else(|error| error.answer());
+        let answer = self.respond(request, &by).await;
         if is_of_proxies {
             self.collection.settle().await;
         }
         answer
+    }
+
+    /// Answers a request of a client that may use the API; `by` names the client in events.
+    pub async fn respond(&self, request: Request, by: &str) -> Response {
+        self.serve(request, by).await.unwrap_or_else(|error| error.answer())
     }
 
     fn allows(&self, ip: IpAddr) -> bool {
@@ -186,7 +191,7 @@ impl Toxiproxy {
 
     async fn populate(&self, value: &Value, by: &str) -> (Vec<Value>, Result<(), ApiError>) {
         let Value::Array(items) = value else {
-            return (Vec::new(), Err(ApiError::bad_body("it is not a JSON array")));
+            return (Vec::new(), Err(ApiError::bad_body("not a JSON array")));
         };
         let mut all = Vec::new();
         for (i, item) in items.iter().enumerate() {
@@ -203,7 +208,7 @@ impl Toxiproxy {
         self.collection.populate(all, by)
     }
 
-    /// Our metrics, and those of the original about its proxies, under their own names.
+    /// This program's metrics, and toxiproxy's metrics of its proxies.
     fn metrics(&self) -> String {
         let metrics = self.control.metrics();
         let mut text = metrics.encode();
@@ -230,13 +235,13 @@ impl Toxiproxy {
     }
 }
 
-/// A body, and the memory that it holds.
+/// A body, and the memory reserved for it.
 struct Read {
     value: Value,
     _memory: ReadBody,
 }
 
-/// The value of a label, as the text format of Prometheus has it.
+/// A label value in Prometheus' text format.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

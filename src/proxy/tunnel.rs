@@ -1,4 +1,4 @@
-//! Connections that have changed their protocol, such as those of WebSocket.
+//! Connections that were upgraded to another protocol, such as WebSocket.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -8,10 +8,10 @@ use tracing::debug;
 use crate::listener::Tunnel;
 use crate::listener::budget::Reservation;
 
-/// What is copied at once in each direction.
+/// Buffer size for each direction, in bytes.
 const BUFFER: usize = 8 << 10;
 
-/// Copies between client and upstream until both have ended, or one breaks off.
+/// Copies bytes between client and upstream until both have ended or one fails.
 pub(super) fn between(upstream: OnUpgrade, memory: Option<Reservation>) -> Tunnel {
     Tunnel::new(move |mut client| async move {
         let _memory = memory;
@@ -19,9 +19,9 @@ pub(super) fn between(upstream: OnUpgrade, memory: Option<Reservation>) -> Tunne
             Ok(upstream) => {
                 let mut upstream = TokioIo::new(upstream);
                 let copied = copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await;
-                debug!(?copied, "a connection of another protocol has ended");
+                debug!(?copied, "an upgraded connection has ended");
             }
-            Err(error) => debug!(%error, "the upstream did not change the protocol"),
+            Err(error) => debug!(%error, "the upstream did not upgrade the connection"),
         }
     })
 }

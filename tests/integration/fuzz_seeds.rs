@@ -45,6 +45,11 @@ fn the_seeds_of_annotation_pass() {
 }
 
 #[test]
+fn the_seeds_of_toxiproxy_pass() {
+    seeds("toxiproxy", targets::toxiproxy);
+}
+
+#[test]
 fn two_servers_in_a_row_agree_on_each_request() {
     seeds("pair", targets::pair);
 }

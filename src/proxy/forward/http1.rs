@@ -1,4 +1,4 @@
-//! Requests to an upstream that speaks HTTP/1.1: each has a connection to itself.
+//! Requests to an HTTP/1.1 upstream. Each occupies a connection of its own.
 
 use std::error::Error as _;
 
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::repeat::copy;
-use super::{Inner, Manner};
+use super::{Inner, SendOptions};
 use crate::listener::ConnectionHandle;
 use crate::proxy::connect::Source;
 use crate::proxy::error::ForwardError;
@@ -21,25 +21,25 @@ use crate::proxy::stream::UpstreamStream;
 use crate::task;
 
 impl Inner {
-    /// Sends a request over an idle connection or a new one. One that may be repeated is so once, if an idle connection
-    /// turns out to have ended.
+    /// Sends a request over an idle or a new connection. A repeatable request is sent once more if an idle connection turns
+    /// out to be closed.
     pub(super) async fn send(
         &self,
         mut request: Request<Body>,
-        manner: &Manner,
+        options: &SendOptions,
         client: Option<&ConnectionHandle>,
-        told: Option<oneshot::Receiver<()>>,
+        body_ended: Option<oneshot::Receiver<()>>,
     ) -> Result<(Response<Incoming>, Pooled), ForwardError> {
-        let late = self.late(told);
+        let late = self.late(body_ended);
         tokio::pin!(late);
-        // A change of protocol takes the connection away for good.
+        // An upgrade uses up its connection, so it takes a new one.
         while let Some(mut pooled) =
-            if manner.upgrade { None } else { self.pool.take(manner.source, client, manner.repeatable) }
+            if options.upgrade { None } else { self.pool.take(options.source, client, options.repeatable) }
         {
             if pooled.sender.ready().await.is_err() {
                 continue;
             }
-            let copy = manner.repeatable.then(|| copy(&request));
+            let copy = options.repeatable.then(|| copy(&request));
             let sent = tokio::select! {
                 biased;
                 sent = pooled.sender.try_send_request(request) => sent,
@@ -48,7 +48,7 @@ impl Inner {
             match sent {
                 Ok(response) => return Ok((response, pooled)),
                 Err(mut error) => match (error.take_message(), copy) {
-                    // It has not been sent at all.
+                    // No byte of it was sent.
                     (Some(unsent), _) => request = unsent,
                     (None, Some(copy)) if !error.error().is_parse() => {
                         request = copy;
@@ -58,8 +58,8 @@ impl Inner {
                 },
             }
         }
-        // In a box of its own: most requests get by without a new connection, and take less memory so.
-        let mut pooled = Box::pin(self.connect(manner.source, client)).await?;
+        // Boxed, so that the future stays small: most requests need no new connection.
+        let mut pooled = Box::pin(self.connect(options.source, client)).await?;
         tokio::select! {
             biased;
             sent = pooled.sender.send_request(request) => {
@@ -69,21 +69,21 @@ impl Inner {
         }
     }
 
-    /// A new connection. A task of its own moves it.
+    /// Opens a connection, which a task of its own drives.
     async fn connect(
         &self,
         source: Source,
         client: Option<&ConnectionHandle>,
     ) -> Result<Pooled, ForwardError> {
-        let (stream, place, _) = self.open(source, &["http/1.1"]).await?;
-        self.begin_http1(stream, place, source, client).await
+        let (stream, permit, _) = self.open(source, &["http/1.1"]).await?;
+        self.begin_http1(stream, permit, source, client).await
     }
 
-    /// Speaks HTTP/1.1 on a connection.
+    /// Starts HTTP/1.1 on a connection.
     pub(super) async fn begin_http1(
         &self,
         stream: UpstreamStream,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         source: Source,
         client: Option<&ConnectionHandle>,
     ) -> Result<Pooled, ForwardError> {
@@ -94,20 +94,20 @@ impl Inner {
             .await
             .map_err(|error| failure(&error))?;
         task::spawn(async move {
-            let _place = place;
-            // What went wrong is told to the request.
+            let _permit = permit;
+            // The request in progress gets the error.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Pooled { sender, source, owner: client.cloned(), born: Instant::now(), memory: None })
+        Ok(Pooled { sender, source, owner: client.cloned(), created: Instant::now(), memory: None })
     }
 }
 
-/// What an error of a connection means.
+/// Converts an error of a connection.
 fn failure(error: &hyper::Error) -> ForwardError {
     if error.is_parse() {
         let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         return ForwardError::Invalid(detail);
     }
-    // hyper calls the body of the request its user's.
+    // hyper's user error: the request's body failed.
     if error.is_user() { ForwardError::Client } else { ForwardError::Closed }
 }

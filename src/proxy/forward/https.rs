@@ -1,4 +1,4 @@
-//! Upstreams within TLS, which choose between HTTP/2 and HTTP/1.1 (ALPN).
+//! TLS upstreams, which choose between HTTP/2 and HTTP/1.1 (ALPN).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -9,10 +9,10 @@ use crate::proxy::connect::Source;
 use crate::proxy::error::ForwardError;
 use crate::tls::{ClientTls, Connector, Negotiated};
 
-/// What is offered, the preferred one first.
+/// The protocols to offer, in order of preference.
 const BOTH: &[&str] = &["h2", "http/1.1"];
 
-/// Nobody has asked the upstream yet.
+/// The upstream has not chosen yet.
 const UNKNOWN: u8 = 0;
 const HTTP1: u8 = 1;
 const HTTP2: u8 = 2;
@@ -21,24 +21,24 @@ const HTTP2: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) connector: Connector,
-    /// What it has chosen the last time.
+    /// The protocol that the upstream chose last.
     chosen: AtomicU8,
 }
 
 impl Tls {
-    /// `None` where the address is not `https://`.
+    /// `None` if the address is not `https://`.
     pub(super) fn new(address: &UpstreamAddress, tls: ClientTls) -> Option<Self> {
         let is_https = address.protocol() == UpstreamProtocol::Https;
         let connector = is_https.then(|| Connector::new(tls, address.host()))?;
         Some(Self { connector, chosen: AtomicU8::new(UNKNOWN) })
     }
 
-    /// It may have become another server, which chooses anew.
+    /// Forgets the choice: the upstream may now be another server.
     pub(super) fn forget(&self) {
         self.chosen.store(UNKNOWN, Ordering::Relaxed);
     }
 
-    /// Whether it speaks HTTP/2; `None` where that is not known.
+    /// Whether the upstream speaks HTTP/2, if known.
     fn speaks_http2(&self) -> Option<bool> {
         match self.chosen.load(Ordering::Relaxed) {
             UNKNOWN => None,
@@ -48,8 +48,8 @@ impl Tls {
 }
 
 impl Inner {
-    /// Whether an upstream within TLS speaks HTTP/2. Where that is not known, it is connected to; the connection waits for
-    /// the next request.
+    /// Whether a TLS upstream speaks HTTP/2. If this is unknown, connects to find out; the connection then serves the next
+    /// request.
     pub(super) async fn speaks_http2(
         &self,
         source: Source,
@@ -59,17 +59,17 @@ impl Inner {
         if let Some(known) = tls.speaks_http2() {
             return Ok(known);
         }
-        // One finds out for all that come at the same time.
-        let _turn = self.shared.turn().await;
+        // One request finds out for all that arrive at the same time.
+        let _connecting = self.shared.connecting().await;
         if let Some(known) = tls.speaks_http2() {
             return Ok(known);
         }
-        let (stream, place, agreed) = self.open(source, BOTH).await?;
+        let (stream, permit, agreed) = self.open(source, BOTH).await?;
         let is_http2 = agreed == Negotiated::Http2;
         if is_http2 {
-            drop(self.begin_http2(stream, place, source).await?);
+            drop(self.begin_http2(stream, permit, source).await?);
         } else {
-            self.pool.put(self.begin_http1(stream, place, source, client).await?);
+            self.pool.put(self.begin_http1(stream, permit, source, client).await?);
         }
         tls.chosen.store(if is_http2 { HTTP2 } else { HTTP1 }, Ordering::Relaxed);
         Ok(is_http2)

@@ -1,9 +1,9 @@
-//! Sending a request once more.
+//! Requests that may be sent twice.
 
 use axum::body::Body;
 use hyper::{Method, Request};
 
-/// Whether a request may be sent again where its answer got lost (RFC 9110, section 9.2.2).
+/// Whether a request may be sent again if its answer is lost (RFC 9110, section 9.2.2).
 pub(super) fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
@@ -11,7 +11,7 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// The same request once more; it has no body.
+/// A copy of a request without a body.
 pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
     let mut copy = Request::new(Body::empty());
     copy.method_mut().clone_from(request.method());

@@ -1,25 +1,25 @@
-//! What bytes are read into.
+//! Buffers for reading.
 
 use std::sync::{Mutex, PoisonError};
 
-/// How much is read at once, in bytes: large reads cost less CPU time for each byte.
+/// Size of a buffer, in bytes. Large reads cost less CPU time per byte.
 pub(super) const SIZE: usize = 64 << 10;
 
-/// How many buffers wait to be used again. Each thread uses one at a time.
+/// Number of spare buffers. Each thread uses one at a time.
 const SPARE: usize = 2;
 
-/// Buffers that are used again and again. A connection takes one for the time in which it reads and writes.
+/// Reusable buffers. A connection takes one only while it reads and writes.
 #[derive(Debug, Default)]
 pub struct Buffers(Mutex<Vec<Box<[u8]>>>);
 
 impl Buffers {
-    /// A buffer of [`SIZE`] bytes, of any content.
+    /// A buffer of [`SIZE`] bytes with arbitrary content.
     pub(super) fn take(&self) -> Box<[u8]> {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| vec![0; SIZE].into())
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer.
     pub(super) fn give(&self, buffer: Box<[u8]>) {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buffer.len() == SIZE && spare.len() < SPARE {
@@ -27,7 +27,7 @@ impl Buffers {
         }
     }
 
-    /// Frees those that nobody uses.
+    /// Frees the spare buffers.
     pub(super) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -24,12 +24,12 @@ use crate::proxy::error::ForwardError;
 use crate::proxy::stream::UpstreamStream;
 use crate::telemetry::metrics::ConnectionResult;
 
-/// How often a connection that a rule silences is looked at: whether anybody is still there.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often to check whether the peers of a connection that hangs are still there.
+const PEER_CHECK: Duration = Duration::from_secs(5);
 
 /// Serves one connection.
 pub(super) async fn serve(client: TcpStream, peer: SocketAddr, proxy: Arc<TcpProxy>, _memory: Reservation) {
-    let open = Open::new(&proxy);
+    let open = CountOpen::new(&proxy);
     let faults = Faults::new(&proxy, peer.ip());
     let (rules, conditions) = (proxy.rules.clone(), proxy.conditions.clone());
     let result = Connection { proxy: &proxy, faults, rules, conditions }.run(client, peer).await;
@@ -38,17 +38,17 @@ pub(super) async fn serve(client: TcpStream, peer: SocketAddr, proxy: Arc<TcpPro
     drop(open);
 }
 
-/// An open connection in the metrics. With the last one, spare buffers go.
-struct Open<'a>(&'a TcpProxy);
+/// Counts an open connection. The last one frees the spare buffers.
+struct CountOpen<'a>(&'a TcpProxy);
 
-impl<'a> Open<'a> {
+impl<'a> CountOpen<'a> {
     fn new(proxy: &'a TcpProxy) -> Self {
         proxy.metrics.listener().add_connections(1);
         Self(proxy)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for CountOpen<'_> {
     fn drop(&mut self) {
         let listener = self.0.metrics.listener();
         listener.add_connections(-1);
@@ -59,12 +59,12 @@ impl Drop for Open<'_> {
 }
 
 /// Connects to the upstream.
-async fn reach(client: &TcpStream, proxy: &TcpProxy) -> Result<UpstreamStream, ForwardError> {
+async fn connect_upstream(client: &TcpStream, proxy: &TcpProxy) -> Result<UpstreamStream, ForwardError> {
     let (upstream, options) = (proxy.upstream(), proxy.shared.options);
     let (place, own, time) = (&upstream.place, &proxy.shared.own, options.connect_timeout);
     let reached = client.local_addr().ok().map(|address| address.ip());
     let source = connect::source(options.source, place, reached);
-    // Not in the future of the connection, which would have the room for it as long as it lives.
+    // Boxed, so that the future of the connection stays small.
     match &upstream.tls {
         None => Box::pin(connect::connect(place, source, own, time)).await,
         Some(tls) => {
@@ -74,7 +74,7 @@ async fn reach(client: &TcpStream, proxy: &TcpProxy) -> Result<UpstreamStream, F
     }
 }
 
-/// A connection under way.
+/// A connection in progress.
 struct Connection<'a> {
     proxy: &'a TcpProxy,
     faults: Faults,
@@ -88,21 +88,21 @@ impl Connection<'_> {
             return result;
         }
         let proxy = self.proxy;
-        match reach(&client, proxy).await {
-            Ok(upstream) => self.carry(Relay::new(UpstreamStream::Tcp(client), upstream)).await,
+        match connect_upstream(&client, proxy).await {
+            Ok(upstream) => self.relay(Relay::new(UpstreamStream::Tcp(client), upstream)).await,
             Err(error) => {
                 if let Some(fault) = error.fault() {
                     proxy.upstream_metrics.fault(fault);
                 }
                 warn!(proxy = %proxy.name, %peer, upstream = %proxy.upstream().place, "the upstream {error}");
-                // An orderly end could be taken for an answer of the upstream.
+                // The client could take an orderly close for an answer of the upstream.
                 listener::reset_on_close(&client);
                 ConnectionResult::UpstreamError
             }
         }
     }
 
-    /// Waits while a rule silences both streams; gives the result if the connection ends before it is connected.
+    /// Waits while rules hang both streams. Returns the result if the connection ends before the upstream is connected.
     async fn begin(&mut self, client: &TcpStream) -> Option<ConnectionResult> {
         loop {
             let rules = self.rules.borrow_and_update().clone();
@@ -130,8 +130,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Passes bytes on until the connection ends.
-    async fn carry(&mut self, mut relay: Relay) -> ConnectionResult {
+    /// Relays bytes until the connection ends.
+    async fn relay(&mut self, mut relay: Relay) -> ConnectionResult {
         let mut rules = self.rules.borrow_and_update().clone();
         let mut sleep: Option<Sleep> = None;
         self.faults.decide(self.proxy, &rules, Some(&mut relay));
@@ -193,7 +193,7 @@ impl Connection<'_> {
             }
             Ended::Result(result) => {
                 if matches!(result, ConnectionResult::ClientReset | ConnectionResult::UpstreamReset) {
-                    // Whoever is left learns how the connection ended.
+                    // The other peer gets a reset as well.
                     relay.reset();
                 }
                 result
@@ -201,21 +201,22 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits until something changes that concerns the connection as a whole; gives the result if it ends.
+    /// Waits until a change affects the whole connection. Returns the result if that ends the connection.
     async fn wait(&mut self, now: Duration) -> Option<ConnectionResult> {
         let engine = &self.proxy.shared.engine;
         let until = match self.conditions.borrow_and_update().stage {
             ProcessStage::Draining(until) => Some(until),
             ProcessStage::Running | ProcessStage::Leaving => None,
         };
-        let look = Stream::ALL.into_iter().any(|stream| self.faults.hangs(stream, now)).then_some(now + LOOK);
-        let next = [self.faults.next(now), look].into_iter().flatten().min();
+        let check =
+            Stream::ALL.into_iter().any(|stream| self.faults.hangs(stream, now)).then_some(now + PEER_CHECK);
+        let next = [self.faults.next(now), check].into_iter().flatten().min();
         let next = next.map(|at| engine.instant(at));
         tokio::select! {
             biased;
             changed = self.conditions.changed() => changed.is_err().then_some(ConnectionResult::Drained),
             changed = self.rules.changed() => {
-                // For whoever called: it looks again.
+                // The caller checks for the change again.
                 self.rules.mark_changed();
                 changed.is_err().then_some(ConnectionResult::Drained)
             }

@@ -1,4 +1,4 @@
-//! What rules do to one connection.
+//! Effects of rules on one connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use super::relay::Relay;
 use crate::engine::Active;
 use crate::fault::{Cut, Drawn, ListenerId, Mode, OpenRule, RuleName, Slot, Stream, Streams, WireMode};
 
-/// The rules on a proxy whose windows in time are open.
+/// The rules on a proxy that are in their windows.
 #[derive(Clone, Debug)]
 pub struct ProxyRules {
-    /// The plan that they are of.
+    /// Their plan.
     pub active: Arc<Active>,
-    /// The rules, in their order.
+    /// The rules, in the order of the plan.
     pub open: Vec<OpenRule>,
 }
 
-/// What a rule that decides does to a connection, or to a stream of it. Times are on the engine's clock.
+/// How a deciding rule ends or stops a connection or a stream. Times are on the engine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// These streams stop at the first time, and the connection is closed at the second.
+    /// The streams stop at the first time, and the connection is closed at the second.
     Hang(Streams, Duration, Option<Duration>),
-    /// The connection ends in FIN.
+    /// The connection is closed with FIN.
     Close(Duration),
-    /// The connection ends in RST.
+    /// The connection is closed with RST.
     Reset(Duration),
-    /// It is closed after so many bytes.
+    /// The connection is closed after this many bytes of the streams.
     Truncate(Streams, u64),
 }
 
-/// A rule that decides, and what it does.
+/// A rule that decides how the connection ends.
 #[derive(Clone, Debug)]
 struct Deciding {
     name: RuleName,
@@ -39,18 +39,18 @@ struct Deciding {
     ending: Ending,
 }
 
-/// What rules do to one connection.
+/// Effects of rules on one connection.
 pub(super) struct Faults {
     slot: Slot,
-    /// The number of the connection, from which all draws follow.
+    /// The number of the connection, which determines all draws.
     number: u64,
     peer: IpAddr,
     drawn: Vec<Drawn>,
-    /// One, or one for each stream.
+    /// At most one per stream.
     deciding: Vec<Deciding>,
-    /// The partition that acts on it.
+    /// The partition in force, and its rule.
     cut: Option<(usize, Cut)>,
-    /// Whether a hang was to end in a close, and its rule has ended.
+    /// Whether the rule of a hang that was to end in a close is no longer in force.
     is_closed: bool,
 }
 
@@ -61,7 +61,7 @@ impl Faults {
         Self { slot, number, peer, drawn, deciding, cut: None, is_closed: false }
     }
 
-    /// Looks at the rules that are in force now. Those that have come act at once, those that have gone no longer.
+    /// Applies the rules that are in force now: new ones act at once, and removed ones no longer act.
     pub(super) fn decide(&mut self, proxy: &TcpProxy, rules: &ProxyRules, relay: Option<&mut Relay>) {
         let (active, now) = (&*rules.active, proxy.shared.engine.elapsed());
         let plan = &active.plan;
@@ -75,9 +75,9 @@ impl Faults {
         let of = (slot, self.number);
         let acting = plan.decide_connection(of, now, &rules.open, &mut self.drawn, |position, fired| {
             let rule = plan.rule(position);
-            let waits = rule.on_connection().after.is_some();
-            let is_sure = !waits && !matches!(rule.mode(), Some(Mode::Truncate(_)));
-            active.count_connection(position, slot, fired && is_sure);
+            let is_delayed = rule.on_connection().after.is_some();
+            let is_certain = !is_delayed && !matches!(rule.mode(), Some(Mode::Truncate(_)));
+            active.count_connection(position, slot, fired && is_certain);
         });
         let deciding: Vec<Deciding> =
             acting.iter().filter_map(|position| self.deciding(rules, *position)).collect();
@@ -96,9 +96,9 @@ impl Faults {
                     Ending::Truncate(streams, bytes) if streams.contain(stream) => Some((now, bytes)),
                     _ => None,
                 });
-                let goes_on =
+                let continues =
                     limit.is_some_and(|(now, _)| self.deciding.iter().any(|before| is_same(now, before)));
-                pipe.limit(limit.map(|(_, bytes)| bytes), goes_on);
+                pipe.limit(limit.map(|(_, bytes)| bytes), continues);
             }
         }
         self.deciding = deciding;
@@ -123,7 +123,7 @@ impl Faults {
         Some(Deciding { name: rule.name().clone(), opened: drawn.opened, ending })
     }
 
-    /// What the connection ends in now, if it does: whether that is a reset.
+    /// Whether the connection ends now: `Some(true)` with a reset, `Some(false)` with a close.
     pub(super) fn ends(&self, now: Duration) -> Option<bool> {
         match self.cut {
             Some((_, Cut::Refuse | Cut::Reset)) => return Some(true),
@@ -148,7 +148,7 @@ impl Faults {
         by_rule || matches!(self.cut, Some((_, Cut::Drop)))
     }
 
-    /// When something happens next, on the engine's clock.
+    /// When a rule acts next, on the engine's clock.
     pub(super) fn next(&self, now: Duration) -> Option<Duration> {
         let times = |deciding: &Deciding| match deciding.ending {
             Ending::Close(at) | Ending::Reset(at) => [Some(at), None],
@@ -158,23 +158,23 @@ impl Faults {
         self.deciding.iter().flat_map(times).flatten().filter(|at| *at > now).min()
     }
 
-    /// Counts the rules that have struck by `now`, and the one that has `truncated` a stream, unless that was sure from
-    /// the beginning.
+    /// Counts injections that were uncertain before: of rules that have acted by `now`, and of the one that has `truncated` a
+    /// stream.
     pub(super) fn confirm(&mut self, rules: &ProxyRules, now: Duration, truncated: Option<Stream>) {
         if self.cut.is_some() {
             return;
         }
         let plan = &rules.active.plan;
         for Deciding { name, ending, .. } in &self.deciding {
-            let has_struck = match *ending {
+            let has_acted = match *ending {
                 Ending::Hang(_, at, _) | Ending::Close(at) | Ending::Reset(at) => at <= now,
                 Ending::Truncate(streams, _) => truncated.is_some_and(|stream| streams.contain(stream)),
             };
             let Some(position) = plan.rules().position(|rule| rule.name() == name) else { continue };
             let rule = plan.rule(position);
-            let is_late = rule.on_connection().after.is_some() || matches!(ending, Ending::Truncate(..));
+            let is_uncertain = rule.on_connection().after.is_some() || matches!(ending, Ending::Truncate(..));
             let drawn = self.drawn.iter_mut().find(|drawn| drawn.name == *name && !drawn.is_counted);
-            if let Some(drawn) = drawn.filter(|_| has_struck && is_late) {
+            if let Some(drawn) = drawn.filter(|_| has_acted && is_uncertain) {
                 drawn.is_counted = true;
                 rules.active.confirm_connection(position, self.slot);
             }

@@ -14,44 +14,44 @@ use crate::fault::{Shape, Stream};
 use crate::listener::budget::{BudgetShare, Reservation};
 use crate::proxy::stream::UpstreamStream;
 
-/// What is read where the memory does not suffice for more, in bytes.
-const LITTLE: usize = 4 << 10;
+/// Size of a read if there is no memory for a larger one, in bytes.
+const SMALL_READ: usize = 4 << 10;
 
-/// A remainder up to this size is copied out of its buffer, so that a connection that waits holds little.
-const COPIED: usize = 16 << 10;
+/// A remainder of up to this many bytes is copied out of its buffer, so that waiting connections hold little memory.
+const MAX_COPY: usize = 16 << 10;
 
-/// What a chunk that waits takes beside its bytes.
+/// Memory of a waiting chunk in addition to its bytes.
 const OVERHEAD: usize = 128;
 
-/// Why a direction does not go on.
+/// Why relaying in one direction stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// The source broke off.
+pub(super) enum Stopped {
+    /// The source failed.
     Source,
-    /// The sink broke off.
+    /// The sink failed.
     Sink,
-    /// There is no memory for what the connection would hold.
+    /// There is no memory for the bytes to hold.
     Memory,
-    /// A rule let no more than so many bytes pass.
+    /// The limit of a rule is reached.
     Truncated,
 }
 
 /// One direction of a connection.
 pub(super) struct Pipe {
     stream: Stream,
-    /// What was read and is not written yet.
+    /// Bytes that were read and not written yet.
     held: VecDeque<Chunk>,
     held_bytes: usize,
-    /// The pieces in which the first of them leaves.
+    /// Lengths and due times of the pieces of the first chunk.
     pieces: VecDeque<(usize, Duration)>,
-    /// How rules shape it.
+    /// Delay, throttle, slice and corruption by rules.
     shape: Option<Box<Shape>>,
     end: End,
-    /// Whether a rule stops it.
+    /// Whether a rule hangs this direction.
     is_hung: bool,
-    /// How many bytes a rule still lets pass.
+    /// How many more bytes a rule lets pass.
     limit: Option<u64>,
-    /// When it goes on by itself, on the engine's clock.
+    /// When the next bytes are due, on the engine's clock.
     wakes_at: Option<Duration>,
 }
 
@@ -60,21 +60,21 @@ struct Chunk {
     bytes: Box<[u8]>,
     from: usize,
     to: usize,
-    /// When they were read, on the engine's clock.
+    /// When the bytes were read, on the engine's clock.
     read_at: Duration,
     memory: Reservation,
 }
 
-/// How far the end of the source is.
+/// State of the end of the source. Times are on the engine's clock.
 enum End {
-    /// It has not come.
+    /// Not reached.
     Open,
-    /// It came at this time.
+    /// Read at this time.
     Read(Duration),
-    /// It leaves at this time.
+    /// To be passed on at this time.
     Due(Duration),
-    /// The sink was told.
-    Told,
+    /// Passed on to the sink.
+    Sent,
 }
 
 impl Pipe {
@@ -92,22 +92,22 @@ impl Pipe {
         }
     }
 
-    /// Whether all has been passed on, the end included.
+    /// Whether everything was passed on, including the end.
     pub(super) const fn is_done(&self) -> bool {
-        matches!(self.end, End::Told)
+        matches!(self.end, End::Sent)
     }
 
-    /// When it goes on by itself, on the engine's clock.
+    /// When the next bytes are due, on the engine's clock.
     pub(super) const fn wakes_at(&self) -> Option<Duration> {
         self.wakes_at
     }
 
-    /// How rules shape it.
+    /// The current shape.
     pub(super) fn shape(&self) -> Option<&Shape> {
         self.shape.as_deref()
     }
 
-    /// Is shaped in another way from here on. What is held leaves as the new rules have it, counted from when it came in.
+    /// Replaces the shape. Bytes that are held follow the new one, counted from when they were read.
     pub(super) fn reshape(&mut self, shape: Option<Shape>) {
         self.shape = shape.map(Box::new);
         self.pieces.clear();
@@ -116,26 +116,27 @@ impl Pipe {
         }
     }
 
-    /// Stops, or goes on.
+    /// Stops or continues.
     pub(super) const fn hang(&mut self, is_hung: bool) {
         self.is_hung = is_hung;
     }
 
-    /// Lets so many bytes pass; all of them without a limit. One that goes on counts what has passed already.
-    pub(super) const fn limit(&mut self, limit: Option<u64>, goes_on: bool) {
-        if !(goes_on && limit.is_some() && self.limit.is_some()) {
+    /// Lets `limit` more bytes pass, or all of them. A limit that `continues` still counts the bytes that have passed.
+    pub(super) const fn limit(&mut self, limit: Option<u64>, continues: bool) {
+        if !(continues && limit.is_some() && self.limit.is_some()) {
             self.limit = limit;
         }
     }
 
-    /// Passes bytes on until there are none, or the sink takes none. Ready when all is passed on, the end included.
+    /// Relays bytes until the source has none or the sink accepts none. Ready when everything was passed on, including the
+    /// end.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut UpstreamStream,
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), Stopped>> {
         self.wakes_at = None;
         if self.is_hung || self.is_done() {
             return if self.is_done() { Poll::Ready(Ok(())) } else { Poll::Pending };
@@ -154,18 +155,18 @@ impl Pipe {
         }
     }
 
-    /// Writes what is held and due.
+    /// Writes the bytes that are due.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
-    ) -> Result<Poll<()>, Broken> {
+    ) -> Result<Poll<()>, Stopped> {
         while let Some(chunk) = self.held.front_mut() {
             if self.pieces.is_empty() {
                 let length = chunk.to - chunk.from;
                 match &mut self.shape {
-                    // One that is written, and waits in TLS, has no pieces.
+                    // A written chunk that still waits in the TLS buffer has no pieces.
                     Some(shape) if length > 0 => self.pieces.extend(shape.pieces(length, chunk.read_at)),
                     _ => self.pieces.push_back((length, Duration::ZERO)),
                 }
@@ -184,14 +185,14 @@ impl Pipe {
             proxy.metrics.passed(self.stream, count);
             if let Some(limit) = &mut self.limit {
                 *limit -= count as u64;
-                // What waits in TLS is to be sent, too.
+                // Flush the TLS buffer first.
                 if *limit == 0 && state.is_ready() {
-                    return Err(Broken::Truncated);
+                    return Err(Stopped::Truncated);
                 }
             }
             match state {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Err(Broken::Sink),
+                Poll::Ready(Err(_)) => return Err(Stopped::Sink),
                 Poll::Pending => return Ok(Poll::Pending),
             }
             self.pieces.pop_front();
@@ -205,13 +206,13 @@ impl Pipe {
         Ok(Poll::Ready(()))
     }
 
-    /// Tells the sink that the source has ended, once that is due.
+    /// Passes the end on to the sink once it is due.
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), Stopped>> {
         if let End::Read(at) = self.end {
             self.end = End::Due(self.shape.as_mut().map_or(at, |shape| shape.end(at)));
         }
@@ -220,27 +221,27 @@ impl Pipe {
                 self.wakes_at = Some(at);
                 return Poll::Pending;
             }
-            ready!(Pin::new(sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
-            self.end = End::Told;
+            ready!(Pin::new(sink).poll_shutdown(cx)).map_err(|_| Stopped::Sink)?;
+            self.end = End::Sent;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once. Without a shape, writes as much of it as the sink takes.
+    /// Reads once. Without a shape, writes as much as the sink accepts at once.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut UpstreamStream,
         sink: &mut UpstreamStream,
         proxy: &TcpProxy,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), Stopped>> {
         let wanted = self.shape.as_ref().map_or(SIZE, |shape| shape.read_size());
         let budget = &proxy.shared.budget;
         let (memory, size) = if let Some(memory) = budget.reserve(charge(wanted), BudgetShare::Bulk) {
             (memory, wanted)
         } else {
-            let little = wanted.min(LITTLE);
-            (budget.reserve(charge(little), BudgetShare::Ordinary).ok_or(Broken::Memory)?, little)
+            let small = wanted.min(SMALL_READ);
+            (budget.reserve(charge(small), BudgetShare::Ordinary).ok_or(Stopped::Memory)?, small)
         };
         let mut buffer = proxy.shared.buffers.take();
         let mut read = ReadBuf::new(&mut buffer[..size]);
@@ -248,7 +249,7 @@ impl Pipe {
         let to = read.filled().len();
         if !matches!(polled, Poll::Ready(Ok(()))) || to == 0 {
             proxy.shared.buffers.give(buffer);
-            ready!(polled).map_err(|_| Broken::Source)?;
+            ready!(polled).map_err(|_| Stopped::Source)?;
             self.end = End::Read(self.now(proxy));
             return Poll::Ready(Ok(()));
         }
@@ -264,7 +265,7 @@ impl Pipe {
                     proxy.shared.buffers.give(buffer);
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Stopped::Sink)),
                 Poll::Pending => from = count,
             }
         }
@@ -274,15 +275,15 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// The time on the engine's clock, where anything depends on it.
+    /// The time on the engine's clock, if the shape needs it.
     fn now(&self, proxy: &TcpProxy) -> Duration {
         if self.shape.is_some() { proxy.shared.engine.elapsed() } else { Duration::ZERO }
     }
 
     fn keep(&mut self, mut chunk: Chunk, proxy: &TcpProxy) {
         let length = chunk.to - chunk.from;
-        // Behind a shape, many chunks may wait.
-        if length <= COPIED || self.shape.is_some() {
+        // With a shape, many chunks may wait.
+        if length <= MAX_COPY || self.shape.is_some() {
             let copy: Box<[u8]> = chunk.bytes[chunk.from..chunk.to].into();
             proxy.shared.buffers.give(std::mem::replace(&mut chunk.bytes, copy));
             (chunk.from, chunk.to) = (0, length);
@@ -293,13 +294,13 @@ impl Pipe {
     }
 }
 
-/// What a chunk of so many bytes is charged. It was measured to take half as much again, since the allocator rounds sizes
-/// up and keeps what others have freed.
+/// Memory to reserve for a chunk of this many bytes. Measured: the allocator takes half as much again, because it rounds
+/// sizes up and keeps freed blocks.
 const fn charge(length: usize) -> usize {
     length + length * 3 / 4 + OVERHEAD
 }
 
-/// Writes and flushes as much as the sink takes; gives how much that is, and whether it is all.
+/// Writes and flushes as much as the sink accepts. Returns the number of bytes, and ready if that was everything.
 fn write_all(cx: &mut Context<'_>, sink: &mut UpstreamStream, bytes: &[u8]) -> (usize, Poll<io::Result<()>>) {
     let mut count = 0;
     while count < bytes.len() {

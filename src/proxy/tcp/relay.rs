@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::TcpProxy;
-use super::pipe::{Broken, Pipe};
+use super::pipe::{Pipe, Stopped};
 use crate::fault::Stream;
 use crate::listener;
 use crate::proxy::stream::UpstreamStream;
 use crate::telemetry::metrics::ConnectionResult;
 
-/// A client, its upstream, and what goes between them.
+/// A client, its upstream, and both directions between them.
 pub(super) struct Relay {
     pub(super) client: UpstreamStream,
     upstream: UpstreamStream,
@@ -22,11 +22,11 @@ pub(super) struct Relay {
 /// How a relay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// By itself.
+    /// Without a rule.
     Result(ConnectionResult),
-    /// A rule let no more bytes of this stream pass.
+    /// A rule truncated this stream.
     Truncated(Stream),
-    /// A rule closes it.
+    /// A rule closed it.
     Closed,
 }
 
@@ -40,12 +40,12 @@ impl Relay {
         &mut self.pipes[stream as usize]
     }
 
-    /// When it goes on by itself, on the engine's clock.
+    /// When the next bytes are due, on the engine's clock.
     pub(super) fn wakes_at(&self) -> Option<Duration> {
         self.pipes.iter().filter_map(Pipe::wakes_at).min()
     }
 
-    /// Passes bytes on in both directions, until both have ended or one has broken.
+    /// Relays bytes in both directions until both have ended or one has stopped.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, proxy: &TcpProxy) -> Poll<Ended> {
         let Self { client, upstream, pipes: [up, down] } = self;
         for (stream, polled, source, sink) in [
@@ -62,12 +62,12 @@ impl Relay {
                 ConnectionResult::ClientReset,
             ),
         ] {
-            if let Poll::Ready(Err(broken)) = polled {
-                return Poll::Ready(match broken {
-                    Broken::Source => Ended::Result(source),
-                    Broken::Sink => Ended::Result(sink),
-                    Broken::Memory => Ended::Result(ConnectionResult::Limit),
-                    Broken::Truncated => Ended::Truncated(stream),
+            if let Poll::Ready(Err(stopped)) = polled {
+                return Poll::Ready(match stopped {
+                    Stopped::Source => Ended::Result(source),
+                    Stopped::Sink => Ended::Result(sink),
+                    Stopped::Memory => Ended::Result(ConnectionResult::Limit),
+                    Stopped::Truncated => Ended::Truncated(stream),
                 });
             }
         }
@@ -75,13 +75,13 @@ impl Relay {
         if is_done { Poll::Ready(Ended::Result(ConnectionResult::Completed)) } else { Poll::Pending }
     }
 
-    /// Whether one of the sides has broken off, where nothing is read that would tell.
+    /// Whether one of the peers has failed. For hanging streams, which are not read.
     pub(super) fn is_broken(&self) -> bool {
         let is_broken = |tcp: &TcpStream| matches!(tcp.take_error(), Ok(Some(_)) | Err(_));
         [&self.client, &self.upstream].into_iter().any(|stream| stream.tcp().is_some_and(is_broken))
     }
 
-    /// Makes the close of both connections a reset.
+    /// Makes both connections close with a reset.
     pub(super) fn reset(&self) {
         [&self.client, &self.upstream]
             .into_iter()

@@ -1,4 +1,4 @@
-//! Answers of the API, in the form that toxiproxy's clients know.
+//! Answers of the API, in toxiproxy's format.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl ApiError {
     pub(super) fn answer(&self) -> Response {
         let body = json!({ "error": self.message, "status": self.status }).to_string() + "\n";
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        // The original says so of its errors, too.
+        // toxiproxy uses this content type for errors, too.
         with_type(status, TEXT, body)
     }
 }
@@ -72,7 +72,7 @@ impl From<BodyError> for ApiError {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A JSON value, with memory for it while it is sent.
+/// A JSON answer, with memory reserved while it is sent.
 pub(super) fn json_answer(status: StatusCode, value: &Value) -> Response {
     match ConnectionHandle::reserved(value.to_string()) {
         Some(body) => with_type(status, "application/json", body),

@@ -1,4 +1,4 @@
-//! The proxies and toxics of the API, and how changes of them come into force.
+//! The proxies and toxics of the API, and how changes take effect.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,55 +14,55 @@ use crate::fault::{ProxyName, RESERVED_NAMES, RuleName, Stream, UpstreamPlace};
 use crate::plan::{PlanEntry, Proxy, ProxyUpstream, RawPlan, read_entry};
 use crate::sources::Control;
 
-/// The longest name that is made of another one; it leaves room for a number behind it.
+/// Limit of a name that is derived from another one; leaves room for a number at the end.
 const MAX_STEM: usize = 56;
 
-/// How long a listener may take to open or to refuse.
-const SETTLING: Duration = Duration::from_secs(1);
+/// How long to wait for a listener to open or close.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// A proxy of the API.
 #[derive(Clone)]
-struct Known {
-    /// Any text.
+struct ApiProxy {
+    /// Its name in the API: any text.
     name: String,
-    /// The name of our proxy, unique among those of all sources.
+    /// The name of the TCP proxy, unique among all sources.
     proxy: ProxyName,
     listen: SocketAddr,
     upstream: UpstreamPlace,
-    /// The upstream as it was given.
-    written: String,
+    /// The upstream as the client wrote it.
+    upstream_text: String,
     is_enabled: bool,
     toxics: Vec<Toxic>,
-    /// The name of the rule that takes it down.
+    /// The name of the rule that disables it.
     down: RuleName,
 }
 
 /// The proxies and toxics of the API.
 pub(super) struct Collection {
     control: Control,
-    known: Mutex<Vec<Known>>,
+    proxies: Mutex<Vec<ApiProxy>>,
 }
 
 impl Collection {
     pub(super) fn new(control: Control) -> Self {
-        Self { control, known: Mutex::default() }
+        Self { control, proxies: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<ApiProxy>> {
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `changed` in force in place of what there was.
-    fn commit(&self, known: &mut Vec<Known>, changed: Vec<Known>, by: &str) -> Result<(), ApiError> {
+    /// Replaces the proxies by `changed`.
+    fn commit(&self, proxies: &mut Vec<ApiProxy>, changed: Vec<ApiProxy>, by: &str) -> Result<(), ApiError> {
         let plan = plan(&changed)?;
         self.control
             .replace_toxiproxy(by, plan)
             .map_err(|errors| ApiError::new(500, errors.lines().join("; ")))?;
-        *known = changed;
+        *proxies = changed;
         Ok(())
     }
 
-    /// A label for `text` that no proxy has.
+    /// An unused proxy name that resembles `text`.
     fn proxy_name(&self, text: &str) -> Result<ProxyName, ApiError> {
         let proxies = self.control.proxies();
         let is_taken = |label: &str| {
@@ -71,112 +71,113 @@ impl Collection {
         ProxyName::new(&label(text, is_taken)).map_err(|error| ApiError::new(500, error.to_string()))
     }
 
-    /// A label for `text` that no rule has.
-    fn rule_name(&self, known: &[Known], text: &str) -> RuleName {
+    /// An unused rule name that resembles `text`.
+    fn rule_name(&self, proxies: &[ApiProxy], text: &str) -> RuleName {
         let status = self.control.status();
         let rules = status.snapshot.active.plan.rules().map(crate::fault::Rule::name);
         let hidden = status.hidden.iter().map(|hidden| &hidden.name);
-        let own = known.iter().flat_map(|of| of.toxics.iter().map(|toxic| &toxic.rule).chain([&of.down]));
+        let own = proxies
+            .iter()
+            .flat_map(|proxy| proxy.toxics.iter().map(|toxic| &toxic.rule).chain([&proxy.down]));
         let taken: Vec<&RuleName> = rules.chain(hidden).chain(own).collect();
         let label = label(text, |label| taken.iter().any(|name| name.as_str() == label));
         RuleName::new(&label).unwrap_or_else(|_| unreachable!("{label} is a label"))
     }
 
-    fn shown(&self, known: &Known) -> Value {
-        let mut shown = json!({
-            "name": known.name,
-            "listen": self.listens(known).to_string(),
-            "upstream": known.written,
-            "enabled": known.is_enabled,
-        });
-        shown["toxics"] = known.shown_toxics();
-        shown
+    fn json(&self, proxy: &ApiProxy) -> Value {
+        json!({
+            "name": proxy.name,
+            "listen": self.listens(proxy).to_string(),
+            "upstream": proxy.upstream_text,
+            "enabled": proxy.is_enabled,
+            "toxics": proxy.toxics_json(),
+        })
     }
 
-    /// Where a proxy listens, with the port that was free.
-    fn listens(&self, known: &Known) -> SocketAddr {
-        self.control.proxy_address(&known.proxy).unwrap_or(known.listen)
+    /// The address of a proxy's listener, with the actual port.
+    fn listens(&self, proxy: &ApiProxy) -> SocketAddr {
+        self.control.proxy_address(&proxy.proxy).unwrap_or(proxy.listen)
     }
 
     /// All proxies, by name.
     pub(super) fn all(&self) -> Value {
-        let known = self.lock();
-        Value::Object(known.iter().map(|of| (of.name.clone(), self.shown(of))).collect())
+        let proxies = self.lock();
+        Value::Object(proxies.iter().map(|proxy| (proxy.name.clone(), self.json(proxy))).collect())
     }
 
     /// One proxy.
     pub(super) fn proxy(&self, name: &str) -> Result<Value, ApiError> {
-        let known = self.lock();
-        Ok(self.shown(&known[position(&known, name)?]))
+        let proxies = self.lock();
+        Ok(self.json(&proxies[position(&proxies, name)?]))
     }
 
-    /// For each proxy: its name, our name of it, where it listens, and its upstream.
+    /// Calls `show` for each proxy, with its name in the API, its own name, its address and its upstream.
     pub(super) fn for_each(&self, mut show: impl FnMut(&str, &ProxyName, SocketAddr, &str)) {
-        for of in self.lock().iter() {
-            show(&of.name, &of.proxy, self.listens(of), &of.written);
+        for proxy in self.lock().iter() {
+            show(&proxy.name, &proxy.proxy, self.listens(proxy), &proxy.upstream_text);
         }
     }
 
-    /// Waits until each listener is open or refuses, as its proxy is enabled or not: a client may connect at once.
+    /// Waits until each listener is up or down, as its proxy is enabled or disabled: a client may connect immediately.
     pub(super) async fn settle(&self) {
         let began = Instant::now();
-        let is_settled = |of: &Known| {
-            let metrics = self.control.metrics().tcp_proxy(of.proxy.as_str());
-            // A stop takes the rule out of force that refuses.
-            metrics.listener().is_up() == of.is_enabled || self.control.engine().active().stop.is_some()
+        let is_settled = |proxy: &ApiProxy| {
+            let metrics = self.control.metrics().tcp_proxy(proxy.proxy.as_str());
+            // During a stop, disabled proxies accept connections, too.
+            metrics.listener().is_up() == proxy.is_enabled || self.control.engine().active().stop.is_some()
         };
-        while !self.lock().iter().all(is_settled) && began.elapsed() < SETTLING {
+        while !self.lock().iter().all(is_settled) && began.elapsed() < SETTLE_TIME {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Adds a proxy.
     pub(super) fn create(&self, fields: Fields, by: &str) -> Result<Value, ApiError> {
-        let mut known = self.lock();
-        if known.iter().any(|of| Some(&of.name) == fields.name.as_ref()) {
+        let mut proxies = self.lock();
+        if proxies.iter().any(|proxy| Some(&proxy.name) == fields.name.as_ref()) {
             return Err(ApiError::exists("proxy"));
         }
-        self.add(&mut known, fields, by)
+        self.add(&mut proxies, fields, by)
     }
 
-    /// Adds a proxy in the place of the one of its name, if there is one.
-    fn add(&self, known: &mut Vec<Known>, fields: Fields, by: &str) -> Result<Value, ApiError> {
+    /// Adds a proxy, or replaces the one of the same name.
+    fn add(&self, proxies: &mut Vec<ApiProxy>, fields: Fields, by: &str) -> Result<Value, ApiError> {
         let name = fields.name.filter(|name| !name.is_empty()).ok_or_else(|| ApiError::missing("name"))?;
-        let (upstream, written) = fields.upstream.ok_or_else(|| ApiError::missing("upstream"))?;
-        let mut changed = known.clone();
-        let before = changed.iter().position(|of| of.name == name).map(|at| changed.swap_remove(at));
+        let (upstream, upstream_text) = fields.upstream.ok_or_else(|| ApiError::missing("upstream"))?;
+        let mut changed = proxies.clone();
+        let before = changed.iter().position(|proxy| proxy.name == name).map(|at| changed.swap_remove(at));
         let (proxy, down) = match before {
             Some(before) => (before.proxy, before.down),
-            None => (self.proxy_name(&name)?, self.rule_name(known, &format!("{name}-down"))),
+            None => (self.proxy_name(&name)?, self.rule_name(proxies, &format!("{name}-down"))),
         };
-        changed.push(Known {
+        changed.push(ApiProxy {
             name,
             proxy,
             listen: fields.listen.unwrap_or(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)),
             upstream,
-            written,
+            upstream_text,
             is_enabled: fields.enabled.unwrap_or(true),
             toxics: Vec::new(),
             down,
         });
-        self.commit(known, changed, by)?;
-        Ok(known.last().map_or(Value::Null, |of| self.shown(of)))
+        self.commit(proxies, changed, by)?;
+        Ok(proxies.last().map_or(Value::Null, |proxy| self.json(proxy)))
     }
 
-    /// Adds proxies. One of a name that is there is replaced where it listens or forwards elsewhere, and stays as it is
-    /// otherwise. Gives those until the first error.
+    /// Adds proxies. Replaces those of the same name if their address or upstream differs, else keeps them. Returns the
+    /// proxies before the first error.
     pub(super) fn populate(&self, all: Vec<Fields>, by: &str) -> (Vec<Value>, Result<(), ApiError>) {
-        let mut known = self.lock();
+        let mut proxies = self.lock();
         let mut added = Vec::new();
         for fields in all {
-            let same = known.iter().find(|of| {
-                Some(&of.name) == fields.name.as_ref()
-                    && Some(self.listens(of)) == fields.listen
-                    && fields.upstream.as_ref().is_some_and(|(_, written)| *written == of.written)
+            let same = proxies.iter().find(|proxy| {
+                Some(&proxy.name) == fields.name.as_ref()
+                    && Some(self.listens(proxy)) == fields.listen
+                    && fields.upstream.as_ref().is_some_and(|(_, text)| *text == proxy.upstream_text)
             });
             let result = match same {
-                Some(same) => Ok(self.shown(same)),
-                None => self.add(&mut known, fields, by),
+                Some(same) => Ok(self.json(same)),
+                None => self.add(&mut proxies, fields, by),
             };
             match result {
                 Ok(proxy) => added.push(proxy),
@@ -186,123 +187,124 @@ impl Collection {
         (added, Ok(()))
     }
 
-    /// Changes what is given of a proxy.
+    /// Updates the given fields of a proxy.
     pub(super) fn update(&self, name: &str, fields: Fields, by: &str) -> Result<Value, ApiError> {
-        let mut known = self.lock();
-        let at = position(&known, name)?;
-        let mut changed = known.clone();
-        let of = &mut changed[at];
-        if let Some(listen) = fields.listen.filter(|listen| *listen != self.listens(of)) {
-            of.listen = listen;
+        let mut proxies = self.lock();
+        let at = position(&proxies, name)?;
+        let mut changed = proxies.clone();
+        let proxy = &mut changed[at];
+        if let Some(listen) = fields.listen.filter(|listen| *listen != self.listens(proxy)) {
+            proxy.listen = listen;
         }
-        if let Some((upstream, written)) = fields.upstream {
-            (of.upstream, of.written) = (upstream, written);
+        if let Some((upstream, upstream_text)) = fields.upstream {
+            (proxy.upstream, proxy.upstream_text) = (upstream, upstream_text);
         }
-        of.is_enabled = fields.enabled.unwrap_or(of.is_enabled);
-        self.commit(&mut known, changed, by)?;
-        Ok(self.shown(&known[at]))
+        proxy.is_enabled = fields.enabled.unwrap_or(proxy.is_enabled);
+        self.commit(&mut proxies, changed, by)?;
+        Ok(self.json(&proxies[at]))
     }
 
     /// Removes a proxy and its toxics.
     pub(super) fn remove(&self, name: &str, by: &str) -> Result<(), ApiError> {
-        let mut known = self.lock();
-        let mut changed = known.clone();
-        changed.remove(position(&known, name)?);
-        self.commit(&mut known, changed, by)
+        let mut proxies = self.lock();
+        let mut changed = proxies.clone();
+        changed.remove(position(&proxies, name)?);
+        self.commit(&mut proxies, changed, by)
     }
 
     /// Enables all proxies and removes all toxics.
     pub(super) fn reset(&self, by: &str) -> Result<(), ApiError> {
-        let mut known = self.lock();
-        let mut changed = known.clone();
-        for of in &mut changed {
-            of.is_enabled = true;
-            of.toxics.clear();
+        let mut proxies = self.lock();
+        let mut changed = proxies.clone();
+        for proxy in &mut changed {
+            proxy.is_enabled = true;
+            proxy.toxics.clear();
         }
-        self.commit(&mut known, changed, by)
+        self.commit(&mut proxies, changed, by)
     }
 
     /// The toxics of a proxy.
     pub(super) fn toxics(&self, proxy: &str) -> Result<Value, ApiError> {
-        let known = self.lock();
-        Ok(known[position(&known, proxy)?].shown_toxics())
+        let proxies = self.lock();
+        Ok(proxies[position(&proxies, proxy)?].toxics_json())
     }
 
     /// One toxic.
     pub(super) fn toxic(&self, proxy: &str, toxic: &str) -> Result<Value, ApiError> {
-        let known = self.lock();
-        let of = &known[position(&known, proxy)?];
-        Ok(of.toxics[of.toxic(toxic)?].shown())
+        let proxies = self.lock();
+        let proxy = &proxies[position(&proxies, proxy)?];
+        Ok(proxy.toxics[proxy.toxic(toxic)?].json())
     }
 
-    /// Adds a toxic behind the others.
+    /// Appends a toxic.
     pub(super) fn add_toxic(&self, proxy: &str, body: &Value, by: &str) -> Result<Value, ApiError> {
-        let mut known = self.lock();
-        let at = position(&known, proxy)?;
-        let toxic = Toxic::read(body, |name| self.rule_name(&known, &format!("{proxy}-{name}")))?;
-        if known[at].toxic(&toxic.name).is_ok() {
+        let mut proxies = self.lock();
+        let at = position(&proxies, proxy)?;
+        let toxic = Toxic::read(body, |name| self.rule_name(&proxies, &format!("{proxy}-{name}")))?;
+        if proxies[at].toxic(&toxic.name).is_ok() {
             return Err(ApiError::exists("toxic"));
         }
-        let shown = toxic.shown();
-        let mut changed = known.clone();
+        let json = toxic.json();
+        let mut changed = proxies.clone();
         changed[at].toxics.push(toxic);
-        self.commit(&mut known, changed, by)?;
-        Ok(shown)
+        self.commit(&mut proxies, changed, by)?;
+        Ok(json)
     }
 
-    /// Changes what is given of a toxic.
+    /// Updates the given fields of a toxic.
     pub(super) fn update_toxic(
         &self,
         (proxy, toxic): (&str, &str),
         body: &Value,
         by: &str,
     ) -> Result<Value, ApiError> {
-        let mut known = self.lock();
-        let at = position(&known, proxy)?;
-        let of = known[at].toxic(toxic)?;
-        let mut changed = known.clone();
-        changed[at].toxics[of].update(body)?;
-        self.commit(&mut known, changed, by)?;
-        Ok(known[at].toxics[of].shown())
+        let mut proxies = self.lock();
+        let at = position(&proxies, proxy)?;
+        let index = proxies[at].toxic(toxic)?;
+        let mut changed = proxies.clone();
+        changed[at].toxics[index].update(body)?;
+        self.commit(&mut proxies, changed, by)?;
+        Ok(proxies[at].toxics[index].json())
     }
 
     /// Removes a toxic.
     pub(super) fn remove_toxic(&self, proxy: &str, toxic: &str, by: &str) -> Result<(), ApiError> {
-        let mut known = self.lock();
-        let at = position(&known, proxy)?;
-        let of = known[at].toxic(toxic)?;
-        let mut changed = known.clone();
-        changed[at].toxics.remove(of);
-        self.commit(&mut known, changed, by)
+        let mut proxies = self.lock();
+        let at = position(&proxies, proxy)?;
+        let index = proxies[at].toxic(toxic)?;
+        let mut changed = proxies.clone();
+        changed[at].toxics.remove(index);
+        self.commit(&mut proxies, changed, by)
     }
 }
 
-impl Known {
+impl ApiProxy {
     fn toxic(&self, name: &str) -> Result<usize, ApiError> {
         self.toxics.iter().position(|toxic| toxic.name == name).ok_or_else(ApiError::no_toxic)
     }
 
-    /// Those of the stream upstream come first.
-    fn shown_toxics(&self) -> Value {
-        let of = |stream| self.toxics.iter().filter(move |toxic| toxic.stream == stream).map(Toxic::shown);
-        Stream::ALL.into_iter().flat_map(of).collect()
+    /// The toxics as the API shows them: those of the stream `upstream` first.
+    fn toxics_json(&self) -> Value {
+        let of_stream =
+            |stream| self.toxics.iter().filter(move |toxic| toxic.stream == stream).map(Toxic::json);
+        Stream::ALL.into_iter().flat_map(of_stream).collect()
     }
 }
 
-fn position(known: &[Known], name: &str) -> Result<usize, ApiError> {
-    known.iter().position(|of| of.name == name).ok_or_else(ApiError::no_proxy)
+fn position(proxies: &[ApiProxy], name: &str) -> Result<usize, ApiError> {
+    proxies.iter().position(|proxy| proxy.name == name).ok_or_else(ApiError::no_proxy)
 }
 
-/// The proxies and rules that do what the API was told.
-fn plan(known: &[Known]) -> Result<RawPlan, ApiError> {
+/// The proxies and rules that the API's proxies and toxics stand for.
+fn plan(api_proxies: &[ApiProxy]) -> Result<RawPlan, ApiError> {
     let (mut proxies, mut rules) = (Vec::new(), Vec::new());
-    for of in known {
-        let upstream = ProxyUpstream::Tcp(of.upstream.clone());
-        proxies.push(Proxy { name: of.proxy.clone(), listen: of.listen, upstream, tls: None });
-        let name = of.proxy.as_str();
-        let down = json!({ "name": of.down.as_str(), "target": name, "mode": "refuse" });
-        let toxics = of.toxics.iter().filter_map(|toxic| toxic.rule(name));
-        for rule in (!of.is_enabled).then_some(down).into_iter().chain(toxics) {
+    for proxy in api_proxies {
+        let upstream = ProxyUpstream::Tcp(proxy.upstream.clone());
+        proxies.push(Proxy { name: proxy.proxy.clone(), listen: proxy.listen, upstream, tls: None });
+        let name = proxy.proxy.as_str();
+        let down = json!({ "name": proxy.down.as_str(), "target": name, "mode": "refuse" });
+        let toxics = proxy.toxics.iter().filter_map(|toxic| toxic.rule(name));
+        for rule in (!proxy.is_enabled).then_some(down).into_iter().chain(toxics) {
             match read_entry(&rule, "") {
                 Ok(PlanEntry::Rule(rule)) => rules.push(*rule),
                 Ok(PlanEntry::Disabled(_)) => {}
@@ -313,7 +315,7 @@ fn plan(known: &[Known]) -> Result<RawPlan, ApiError> {
     Ok(RawPlan { rules, proxies: Some(proxies), ..RawPlan::default() })
 }
 
-/// A DNS label like `text`, with a number behind it where it is taken.
+/// A DNS label that resembles `text`, with a number at the end if it is taken.
 fn label(text: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let mapped = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let stem: String = text.chars().take(MAX_STEM).map(mapped).collect();
@@ -334,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_mapped_to_labels_that_nobody_has() {
+    fn names_become_unused_dns_labels() {
         for (text, taken, expected) in [
             ("mysql_master", &[][..], "mysql-master"),
             ("Redis Cache!", &[], "redis-cache"),

@@ -30,7 +30,7 @@ impl Fields {
         let enabled = match fields.get("enabled") {
             None | Some(Value::Null) => None,
             Some(Value::Bool(enabled)) => Some(*enabled),
-            Some(_) => return Err(ApiError::bad_body("enabled is not true or false")),
+            Some(_) => return Err(ApiError::bad_body("enabled is not a boolean")),
         };
         let listen = match listen {
             Some(listen) => Some(resolve(&listen).await?),
@@ -56,8 +56,8 @@ impl Fields {
     }
 }
 
-/// The address that `host:port` stands for; without a host, all. As in the original, IPv4 is preferred, and all addresses
-/// of IPv4 are those of IPv6, too.
+/// Resolves `host:port`; without a host, all addresses. As in toxiproxy, IPv4 is preferred, and all IPv4 addresses include
+/// all IPv6 addresses.
 async fn resolve(listen: &str) -> Result<SocketAddr, ApiError> {
     let wrong = |why: &str| ApiError::new(500, format!("listen {listen:?}: {why}"));
     let (host, port) = listen.rsplit_once(':').unwrap_or((listen, ""));
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn addresses_to_listen_on_are_those_of_the_original() {
+    async fn listen_addresses_are_resolved_as_by_toxiproxy() {
         for (listen, expected) in [
             (":26379", "[::]:26379"),
             ("0.0.0.0:26379", "[::]:26379"),

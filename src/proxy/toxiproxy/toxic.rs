@@ -1,14 +1,14 @@
-//! Toxics: their kinds, their JSON, and the rules that they become.
+//! Toxics: types, JSON, and conversion to rules.
 
 use serde_json::{Map, Value, json};
 
 use super::answer::ApiError;
 use crate::fault::{MAX_SPEED, RuleName, Stream};
 
-/// How long bytes are held back that never pass.
+/// Delay of bytes that never pass.
 const FOREVER: &str = "365d";
 
-/// A kind of toxics.
+/// A type of toxics.
 struct Kind {
     name: &'static str,
     attributes: &'static [&'static str],
@@ -28,20 +28,20 @@ const KINDS: [Kind; 8] = [
 /// A toxic of a proxy.
 #[derive(Clone)]
 pub(super) struct Toxic {
-    /// Unique among those of its proxy; any text.
+    /// Any text, unique among the toxics of the proxy.
     pub(super) name: String,
     kind: &'static Kind,
     pub(super) stream: Stream,
-    /// The share of connections that it acts on, from 0 to 1.
+    /// Probability that it acts on a connection, from 0 to 1.
     toxicity: f32,
-    /// In the order of the kind's attributes.
+    /// In the order of the type's attributes.
     values: Vec<i64>,
     /// The name of its rule, unique among all rules.
     pub(super) rule: RuleName,
 }
 
 impl Toxic {
-    /// Reads a new toxic. `rule` gives the name of its rule.
+    /// Reads a new toxic. `rule` returns the name of its rule.
     pub(super) fn read(value: &Value, rule: impl FnOnce(&str) -> RuleName) -> Result<Self, ApiError> {
         let fields = object(value)?;
         let text = |field: &str| match fields.get(field) {
@@ -62,7 +62,7 @@ impl Toxic {
         Ok(toxic)
     }
 
-    /// Takes over the toxicity and the attributes that are given.
+    /// Updates the toxicity and the attributes that are given.
     pub(super) fn update(&mut self, value: &Value) -> Result<(), ApiError> {
         let fields = object(value)?;
         match fields.get("toxicity") {
@@ -89,12 +89,11 @@ impl Toxic {
     }
 
     /// The toxic as the API shows it.
-    pub(super) fn shown(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let attributes = self.kind.attributes.iter().zip(&self.values);
         let attributes: Map<String, Value> =
             attributes.map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        // By its shortest text, since 0.1 is not the same number in 64 bits.
-        let toxicity: f64 = self.toxicity.to_string().parse().unwrap_or(1.0);
+        let toxicity = self.toxicity();
         let toxicity = if toxicity.fract() == 0.0 { json!(toxicity as i64) } else { json!(toxicity) };
         json!({
             "attributes": attributes,
@@ -105,7 +104,12 @@ impl Toxic {
         })
     }
 
-    /// The rule on `proxy` that does the same; `None` if it does nothing.
+    /// The toxicity, converted via text: 0.1 as `f32` is not 0.1 as `f64`.
+    fn toxicity(&self) -> f64 {
+        self.toxicity.to_string().parse().unwrap_or(1.0)
+    }
+
+    /// The equivalent rule on `proxy`; `None` if the toxic has no effect.
     pub(super) fn rule(&self, proxy: &str) -> Option<Value> {
         let value = |at: usize| self.values.get(at).copied().unwrap_or(0).max(0) as u64;
         let ms = |at: usize| format!("{}ms", value(at));
@@ -114,7 +118,7 @@ impl Toxic {
             "latency" if value(1) == 0 => json!({ "delay": ms(0) }),
             "latency" => json!({ "delay": { "fixed": ms(0), "jitter": ms(1) } }),
             "bandwidth" if value(0) == 0 => json!({ "mode": "hang" }),
-            // In kilobytes of a thousand bytes.
+            // One unit is 1000 bytes.
             "bandwidth" => {
                 json!({ "mode": "throttle", "speed": value(0).saturating_mul(1000).min(MAX_SPEED) })
             }
@@ -123,7 +127,7 @@ impl Toxic {
             "timeout" if value(0) == 0 => json!({ "mode": "hang", "close_after": FOREVER }),
             "timeout" => json!({ "mode": "hang", "close_after": ms(0) }),
             "reset_peer" if value(0) == 0 => json!({ "mode": "reset" }),
-            // No byte passes until then.
+            // Until the reset, no byte passes.
             "reset_peer" => json!({ "mode": "reset", "after": ms(0), "delay": FOREVER }),
             "slicer" => json!({
                 "mode": "slice",
@@ -134,7 +138,9 @@ impl Toxic {
             "limit_data" => json!({ "mode": "truncate", "body": value(0) }),
             _ => return None,
         };
-        if self.toxicity <= 0.0 {
+        // As exact as plans are written.
+        let percent = (self.toxicity() * 1e11).round() / 1e9;
+        if percent <= 0.0 {
             return None;
         }
         rule["name"] = self.rule.as_str().into();
@@ -142,8 +148,8 @@ impl Toxic {
         if rule["mode"] != "reset" || rule.get("delay").is_some() {
             rule["stream"] = self.stream.name().into();
         }
-        if self.toxicity < 1.0 {
-            rule["rate"] = format!("{}%", self.toxicity * 100.0).into();
+        if percent < 100.0 {
+            rule["rate"] = format!("{percent}%").into();
         }
         Some(rule)
     }
@@ -151,7 +157,7 @@ impl Toxic {
 
 /// The fields of a body.
 pub(super) fn object(value: &Value) -> Result<&Map<String, Value>, ApiError> {
-    value.as_object().ok_or_else(|| ApiError::bad_body("it is not a JSON object"))
+    value.as_object().ok_or_else(|| ApiError::bad_body("not a JSON object"))
 }
 
 #[cfg(test)]
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_becomes_a_rule_that_plans_accept() {
+    fn each_type_becomes_a_valid_rule() {
         let read = |kind: &str, attributes: Value| {
             let toxic = toxic(&json!({"type": kind, "attributes": attributes, "stream": "upstream"}));
             let mut rule = toxic.rule("db")?;
@@ -215,19 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn toxicity_is_the_rate_and_none_does_nothing() {
+    fn toxicity_becomes_the_rate_and_zero_has_no_effect() {
         let of = |toxicity: f64| toxic(&json!({"type": "timeout", "toxicity": toxicity})).rule("db");
         assert_eq!(of(0.25).unwrap()["rate"], "25%");
         assert!(of(1.0).unwrap().get("rate").is_none());
-        assert_eq!(of(0.0), None);
+        assert_eq!(of(0.1).unwrap()["rate"], "10%");
+        assert_eq!(of(0.29).unwrap()["rate"], "29%");
+        for none in [0.0, -1.0, 1e-30] {
+            assert_eq!(of(none), None);
+        }
     }
 
     #[test]
-    fn an_update_leaves_what_is_not_given() {
+    fn an_update_keeps_attributes_that_are_not_given() {
         let mut toxic = toxic(&json!({"type": "latency", "attributes": {"latency": 5, "jitter": 1}}));
         assert!(toxic.update(&json!({"attributes": {"latency": 9}, "toxicity": 0.1})).is_ok());
         assert_eq!(
-            toxic.shown(),
+            toxic.json(),
             json!({"attributes": {"latency": 9, "jitter": 1}, "name": "latency_downstream", "type": "latency", "stream": "downstream", "toxicity": 0.1})
         );
         assert!(toxic.update(&json!({"attributes": {"latency": "x"}})).is_err());
@@ -236,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_toxics_get_the_errors_of_the_original() {
+    fn invalid_toxics_get_the_errors_of_toxiproxy() {
         for (value, message) in [
             (
                 json!({"type": "latency", "stream": "both"}),
@@ -244,7 +254,7 @@ mod tests {
             ),
             (json!({"type": "fog"}), "invalid toxic type"),
             (json!({}), "invalid toxic type"),
-            (json!([]), "bad request body: it is not a JSON object"),
+            (json!([]), "bad request body: not a JSON object"),
             (json!({"type": 5}), "bad request body: type is not a string"),
         ] {
             let error = Toxic::read(&value, |_| RuleName::new("r").unwrap()).err().unwrap();

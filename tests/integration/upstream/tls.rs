@@ -130,8 +130,7 @@ async fn a_certificate_that_is_not_trusted_is_a_502_that_says_why() {
         let reply = service.get("/orders").await;
         let told = reply.header("x-probesim-upstream-error");
         assert_eq!((reply.status(), told.as_deref()), (502, Some("tls")));
-        let line =
-            format!("kube-probesim: the upstream {} cannot be spoken with over TLS: ", https(&backend));
+        let line = format!("kube-probesim: the upstream {} failed the TLS handshake: ", https(&backend));
         assert!(reply.body().starts_with(&line) && reply.body().contains(why), "{}", reply.body());
         assert_eq!(count(&service, "probesim_upstream_errors_total", &["reason=\"tls\""]).await, 1);
     }

@@ -7,6 +7,7 @@ mod arguments;
 mod dashboard;
 mod error;
 mod fleet;
+mod inject;
 mod objects;
 mod pods;
 mod process;
@@ -15,13 +16,20 @@ mod sidecar;
 mod steer;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write, stdin};
 use std::path::Path;
 
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
 use arguments::{Command, Verb};
+use error::KubectlError;
 use process::Kubectl;
+
+/// Where the image has the program.
+const EXECUTABLE: &str = "/kube-probesim";
+
+/// The image of containers that are added, unless another is named.
+const IMAGE: &str = concat!("kube-probesim:", env!("CARGO_PKG_VERSION"));
 
 /// The name under which kubectl finds its plugin.
 const PLUGIN: &str = "kubectl-probesim";
@@ -34,6 +42,9 @@ Usage: kubectl probesim add [OPTIONS] TARGET... -l SELECTOR   add a rule, as `ku
        kubectl probesim top                                   restarts, rules and injections of each Pod
        kubectl probesim predict KIND/NAME [OPTIONS]           what the kubelet will do with a live object; OPTIONS
                                                               are those of `kube-probesim predict`
+       kubectl probesim inject OBJECT --port PORT RULE        put the proxy in front of an application that runs, for a
+                                                              while and without a restart, and inject faults
+       kubectl probesim inject --stop OBJECT                  end it
        kubectl probesim dashboard POD                         forward the admin port of a Pod
        kubectl probesim sidecar add|remove KIND/NAME          print the commands that add a sidecar to a workload,
                                                               or take it away
@@ -42,8 +53,8 @@ PODS
   -l, --selector SELECTOR    Pods with these labels
   --pod NAME (repeatable)    a Pod by its name
   --all                      every Pod of the namespace that runs kube-probesim
-  --pods PERCENT             for add: this share of the Pods that are Ready now, rounded up; Pods created later
-                             have no rule
+  --pods PERCENT             for add and inject: this share of the Pods that are Ready now, rounded up; Pods created
+                             later have no rule
   --seed N                   repeats a choice of --pods [default: drawn, and printed]
 
 OPTIONS
@@ -51,8 +62,26 @@ OPTIONS
   --executable PATH          path in the container [default: /kube-probesim]
   --dry-run                  print the command for each Pod, and run none
   -o, --output text|json     [default: text]; JSON is one object per Pod
-  --port PORT                dashboard: the admin port [default: 8081]; sidecar add --proxy: the application's
-                             port [default: the one that its Services, probes or declared ports name]
+  --port PORT                dashboard: the admin port [default: 8081]; inject and sidecar add --proxy: the
+                             application's port [default: the one that its Services, probes or declared ports name]
+
+OBJECT of inject is pod/NAME, deployment/NAME, or anything that selects Pods; or use -l SELECTOR or --pod NAME.
+RULE is made of the options of fault add, such as --status, --delay, --rate and --path.
+
+OPTIONS of inject
+  --for DURATION             when it ends by itself [default: 5m]
+  --file PLAN                rules in YAML or JSON, in place of RULE
+  -c, --container NAME       the application's container [default: the one that declares the port, else the first]
+  --existing                 end the connections that are open, with an error each
+  --include-probes           rules act on the kubelet, too
+  --as-localhost             connect to the application from 127.0.0.1, not from the Pod's address
+  --run-as UID[:GID]         as the application's user, without capabilities [default: root with SYS_PTRACE and
+                             SETUID where the namespace admits it, else the application's user if it is known]
+  --image IMAGE              [default: kube-probesim and the version of this program]
+  --detach                   return as soon as it has begun; otherwise it is followed, and Ctrl-C ends it
+  --dry-run                  check everything, show what would be done, and change nothing
+  --yes                      do not ask before several Pods are changed
+  --yes-namespace NAME       insist on a namespace without the label probesim.io/inject=allowed
 
 OPTIONS of sidecar
   --proxy                    in front of the application: its Services and probes lead through it [default: beside it,
@@ -90,6 +119,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
     let done = match verb {
         Verb::Steer(call) => steer::run(&kubectl, &options, &call, out, err),
         Verb::Predict { object, options } => objects::predict(&kubectl, &object, options, out, err),
+        Verb::Inject(call) => inject::run(&kubectl, &options, &call, out, err),
         Verb::Sidecar(call) => sidecar::run(&kubectl, &call, out, err),
         Verb::Dashboard { pod, port } => dashboard::run(&kubectl, &pod, port, out),
     };
@@ -100,4 +130,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
             exit::UNAVAILABLE
         }
     }
+}
+
+/// Asks on a terminal. Elsewhere nobody could answer; the error names what asks.
+fn confirmed(who: &'static str, err: &mut dyn Write) -> Result<bool, KubectlError> {
+    if !stdin().is_terminal() {
+        return Err(KubectlError::Unconfirmed(who));
+    }
+    write!(err, "Continue? [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 /// A request, as far as a test looks at it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// With the query.
     pub(crate) path: String,
+    pub(crate) body: String,
     pub(crate) token: Option<String>,
     /// Counted over all connections, from 0.
     pub(crate) number: usize,
@@ -39,8 +41,8 @@ pub(crate) enum Answer {
     WatchLater(Duration, Value),
     /// The end of the connection, without an answer.
     Close,
-    /// These bytes as a body of status 200.
-    Garbage(&'static str),
+    /// This text as a body of status 200.
+    Text(String),
 }
 
 type Handler = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
@@ -146,10 +148,11 @@ fn serve(
     count: &AtomicUsize,
 ) {
     while let Some(head) = head(&mut stream) {
-        let path = head.split(' ').nth(1).unwrap().to_owned();
+        let [method, path] = [0, 1].map(|word| head.split(' ').nth(word).unwrap().to_owned());
+        let Some(body) = body(&mut stream, &head) else { return };
         let token =
             head.lines().find_map(|line| line.strip_prefix("authorization: Bearer ").map(ToOwned::to_owned));
-        let request = Request { path, token, number: count.fetch_add(1, SeqCst) };
+        let request = Request { method, path, body, token, number: count.fetch_add(1, SeqCst) };
         requests.lock().unwrap().push(request.clone());
         if answer(&mut stream, handler(&request)).is_err() {
             return;
@@ -169,6 +172,34 @@ fn head(stream: &mut impl Read) -> Option<String> {
     Some(String::from_utf8(head).unwrap())
 }
 
+/// The body that follows a head.
+fn body(stream: &mut impl Read, head: &str) -> Option<String> {
+    let head = head.to_ascii_lowercase();
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mut body = Vec::new();
+    if field("transfer-encoding:") == Some("chunked") {
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).ok()?;
+                line.push(byte[0]);
+            }
+            let size = usize::from_str_radix(std::str::from_utf8(&line).ok()?.trim(), 16).ok()?;
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk).ok()?;
+            if size == 0 {
+                break;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    } else if let Some(length) = field("content-length:") {
+        body.resize(length.parse().ok()?, 0);
+        stream.read_exact(&mut body).ok()?;
+    }
+    String::from_utf8(body).ok()
+}
+
 /// Answers; an error is the end of the connection.
 fn answer(stream: &mut (impl Read + Write), answer: Answer) -> io::Result<()> {
     let events = |events: Vec<Value>| {
@@ -184,7 +215,7 @@ fn answer(stream: &mut (impl Read + Write), answer: Answer) -> io::Result<()> {
     match answer {
         Answer::Json(status, body) => json_with(stream, status, "", &body.to_string()),
         Answer::JsonWith(status, header, body) => json_with(stream, status, header, &body.to_string()),
-        Answer::Garbage(body) => json_with(stream, 200, "", body),
+        Answer::Text(body) => json_with(stream, 200, "", &body),
         Answer::Watch(list) => {
             write!(stream, "{begin}{}", events(list))?;
             stream.flush()?;

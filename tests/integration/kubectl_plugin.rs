@@ -212,7 +212,7 @@ fn mistakes_are_reported_before_any_pod_is_contacted() {
         ("add --colour 5 readiness --all", "--colour is not an option of fault add"),
         ("add readiness --all --pods 0", "--pods \"0\" must be more than 0%"),
         ("add readiness --all --pods many", "--pods \"many\""),
-        ("list --all --pods 30%", "--pods is an option of add alone"),
+        ("list --all --pods 30%", "--pods is an option of add and inject alone"),
         ("add readiness --pod a -l b", "--selector and --pod exclude each other"),
         ("add readiness --all --seed x", "--seed \"x\" is not a whole number"),
         ("dance", "\"dance\" is not one of add, list"),

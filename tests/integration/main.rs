@@ -15,6 +15,7 @@ mod endpoints;
 mod fault_command;
 mod fuzz_seeds;
 mod http2;
+mod kubectl_inject;
 mod kubectl_plugin;
 mod kubectl_sidecar;
 mod kubelet;

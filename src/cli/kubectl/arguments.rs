@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use serde_json::json;
 
 use super::error::UsageError;
+use super::inject::{self, InjectCall};
 use super::sidecar::{self, SidecarCall};
 use crate::cli::fault;
 use crate::cli::shared::{self, ArgumentError, OutputFormat, unicode};
@@ -88,6 +89,7 @@ pub(super) enum Verb {
         pod: String,
         port: u16,
     },
+    Inject(InjectCall),
     Sidecar(SidecarCall),
 }
 
@@ -242,6 +244,14 @@ impl Raw {
             }
         }
         self.options.seed = number("--seed", self.seed.take(), u64::MAX, errors);
+        if verb == "inject" {
+            let words = std::mem::take(&mut self.rest).split_off(1);
+            let call = inject::parse(words, self.port.take(), self.file.take(), &self.options, errors);
+            if self.all {
+                errors.push(UsageError::Elsewhere("--all", "verbs of fault"));
+            }
+            return Some(Command { verb: Verb::Inject(call), options: self.options });
+        }
         if verb == "sidecar" {
             let words = std::mem::take(&mut self.rest).split_off(1);
             let call = sidecar::parse(words, self.options.container.take(), self.port.take(), errors)?;
@@ -273,16 +283,17 @@ impl Raw {
 
     /// Options that only some verbs have.
     fn check_place(&self, verb: &str, errors: &mut Vec<UsageError>) {
-        let is_add = verb == "add";
+        let is_inject = verb == "inject";
+        let is_add = verb == "add" || is_inject;
         for (option, is_given, place, fits) in [
-            ("--pods", self.share.is_some(), "add", is_add),
-            ("--seed", self.seed.is_some(), "add", is_add || verb == "predict"),
-            ("--file", self.file.is_some(), "add", is_add),
+            ("--pods", self.share.is_some(), "add and inject", is_add),
+            ("--seed", self.seed.is_some(), "add and inject", is_add || verb == "predict"),
+            ("--file", self.file.is_some(), "add and inject", is_add),
             (
                 "--port",
                 self.port.is_some(),
-                "dashboard and sidecar add",
-                matches!(verb, "dashboard" | "sidecar"),
+                "inject, dashboard and sidecar add",
+                is_inject || matches!(verb, "dashboard" | "sidecar"),
             ),
         ] {
             if is_given && !fits {

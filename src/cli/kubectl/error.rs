@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::inject::error::InjectError;
 use super::sidecar::error::SidecarError;
 use crate::cli::shared::ArgumentError;
 use crate::cli::text::OneLine;
@@ -13,13 +14,15 @@ pub(super) enum UsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     #[error(
-        "{0:?} is not one of add, list, rm, stop, resume, reset, watch, top, sidecar, predict, dashboard"
+        "{0:?} is not one of add, list, rm, stop, resume, reset, watch, top, inject, sidecar, predict, dashboard"
     )]
     Verb(String),
     #[error("which Pods? -l SELECTOR, --pod NAME or --all")]
     NoPods,
     #[error("{0} and {1} exclude each other")]
     Both(&'static str, &'static str),
+    #[error("{0} and {1} exclude each other")]
+    Pair(String, &'static str),
     #[error("--pods {0:?} {1}")]
     Share(String, UnitError),
     #[error("--pods {0:?} must be more than 0%")]
@@ -36,6 +39,16 @@ pub(super) enum UsageError {
     Variable(String),
     #[error("{0:?} is not KIND/NAME, such as deployment/web")]
     Object(String),
+    #[error("into which Pods? pod/NAME, deployment/NAME and the like, -l SELECTOR or --pod NAME")]
+    NoTarget,
+    #[error("inject needs a rule: --delay, --status, --mode or another option of fault add, or --file PLAN")]
+    NoRule,
+    #[error("target {0} is not traffic: inject acts on requests to the port alone")]
+    Target(String),
+    #[error("--run-as {0:?} is not UID or UID:GID, such as 101:101")]
+    User(String),
+    #[error("--file {0:?} has {1} bytes as JSON, more than {2}: it becomes a part of the Pod")]
+    Plan(String, usize, usize),
     #[error("{0}")]
     Fault(String),
 }
@@ -55,8 +68,10 @@ pub(super) enum KubectlError {
     NoneReady(String),
     #[error("no sidecar can be added or removed: {0}")]
     Sidecar(#[from] SidecarError),
-    #[error("--apply asks before it changes anything, and there is no terminal to ask on: add --yes")]
-    Unconfirmed,
+    #[error("nothing is injected: {0}")]
+    Inject(#[from] InjectError),
+    #[error("{0} asks before it changes anything, and there is no terminal to ask on: add --yes")]
+    Unconfirmed(&'static str),
     #[error("the output is closed: {0}")]
     Output(#[from] std::io::Error),
 }

@@ -1,8 +1,9 @@
 //! One command in many Pods at the same time.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use super::EXECUTABLE;
 use super::arguments::{Call, Options};
 use super::pods::Pod;
 use super::process::{self, Kubectl};
@@ -10,9 +11,6 @@ use crate::order;
 
 /// How many calls of kubectl there are at a time.
 const AT_ONCE: usize = 16;
-
-/// Where the image has the program.
-const EXECUTABLE: &str = "/kube-probesim";
 
 /// What a Pod answered.
 #[derive(Debug)]
@@ -42,26 +40,28 @@ pub(super) fn arguments(pod: &Pod, options: &Options, call: &Call) -> Result<Vec
 
 /// Makes the call in all Pods, and returns their answers in the order of the Pods.
 pub(super) fn ask<'a>(kubectl: &Kubectl, options: &Options, call: &Call, pods: &'a [Pod]) -> Vec<Answer<'a>> {
+    let results = each(pods.len(), &|position| ask_one(kubectl, options, call, &pods[position]));
+    pods.iter().zip(results).map(|(pod, result)| Answer { pod, result }).collect()
+}
+
+/// Does something for each of `count` positions, several at a time, and returns the results in their order.
+pub(super) fn each<T: Send>(count: usize, work: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let answers = Mutex::new(Vec::with_capacity(pods.len()));
-    let work = || {
-        while let Some((position, pod)) = {
-            let position = next.fetch_add(1, Ordering::Relaxed);
-            pods.get(position).map(|pod| (position, pod))
-        } {
-            let result = ask_one(kubectl, options, call, pod);
-            let mut answers = answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            answers.push((position, Answer { pod, result }));
+    let results = Mutex::new(Vec::with_capacity(count));
+    let all = || {
+        while let Some(position) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|next| *next < count) {
+            let result = work(position);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((position, result));
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..pods.len().min(AT_ONCE) {
-            scope.spawn(work);
+        for _ in 0..count.min(AT_ONCE) {
+            scope.spawn(all);
         }
     });
-    let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    order::sort_by_key(&mut answers, |(position, _)| *position);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    order::sort_by_key(&mut results, |(position, _)| *position);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn ask_one(kubectl: &Kubectl, options: &Options, call: &Call, pod: &Pod) -> Result<String, String> {

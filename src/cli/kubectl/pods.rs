@@ -77,7 +77,8 @@ fn read(answer: &Value, container: Option<&str>) -> Vec<Pod> {
     items.into_iter().filter(is_there).map(|pod| read_pod(pod, container)).collect()
 }
 
-fn read_pod(pod: &Value, container: Option<&str>) -> Pod {
+/// A Pod of the API server's answer. Without a name of its container, the one that is ours is looked for.
+pub(super) fn read_pod(pod: &Value, container: Option<&str>) -> Pod {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let status = &pod["status"];

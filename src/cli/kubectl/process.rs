@@ -1,6 +1,7 @@
 //! Runs kubectl.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -15,17 +16,27 @@ const MAX_MESSAGE: usize = 1000;
 pub(super) struct Kubectl {
     /// Options for each call, such as the context.
     globals: Vec<String>,
+    /// Whether Ctrl-C leaves the calls alone.
+    is_apart: bool,
 }
 
 impl Kubectl {
     pub(super) fn new(globals: Vec<String>) -> Self {
-        Self { globals }
+        Self { globals, is_apart: false }
+    }
+
+    /// The same kubectl, whose calls go on when Ctrl-C is pressed: they are not in the terminal's foreground.
+    pub(super) fn apart(&self) -> Self {
+        Self { globals: self.globals.clone(), is_apart: true }
     }
 
     fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new("kubectl");
         // Options of kubectl come first: what follows `--` belongs to the container.
         command.args(&self.globals).args(arguments).stdin(Stdio::null());
+        if self.is_apart {
+            command.process_group(0);
+        }
         command
     }
 
@@ -65,16 +76,30 @@ impl Kubectl {
         self.command(arguments).stdout(Stdio::piped()).spawn().map_err(KubectlError::Start)
     }
 
+    /// Starts kubectl with what it complains about in a pipe, and nothing else to read.
+    pub(super) fn start_quiet(&self, arguments: &[String]) -> Result<Child, KubectlError> {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(KubectlError::Start)
+    }
+
     /// What `kubectl … --output=json` prints.
     ///
     /// # Errors
     ///
     /// It cannot be started, fails, or prints something else.
     pub(super) fn json(&self, arguments: &[String]) -> Result<Value, KubectlError> {
-        let output = self.run(arguments, None)?;
+        Self::read(arguments, &self.run(arguments, None)?)
+    }
+
+    /// The JSON that a call has printed.
+    ///
+    /// # Errors
+    ///
+    /// It has failed, or has printed something else.
+    pub(super) fn read(arguments: &[String], output: &Output) -> Result<Value, KubectlError> {
         let arguments = arguments.join(" ");
         if !output.status.success() {
-            let (status, message) = (output.status.to_string(), message(&output));
+            let (status, message) = (output.status.to_string(), message(output));
             return Err(KubectlError::Failed { arguments, status, message });
         }
         serde_json::from_slice(&output.stdout).map_err(|error| KubectlError::Json(arguments, error))

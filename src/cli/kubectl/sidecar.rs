@@ -4,15 +4,16 @@
 
 mod arguments;
 pub(super) mod error;
-mod patch;
+pub(super) mod patch;
 
-use std::io::{IsTerminal, Write, stdin};
+use std::io::Write;
 
 use serde_json::Value;
 
 pub(super) use arguments::{SidecarCall, parse};
 use patch::{Change, Patch};
 
+use super::confirmed;
 use super::error::KubectlError;
 use super::process::{Kubectl, message};
 use crate::cli::exit;
@@ -54,7 +55,7 @@ pub(super) fn run(
         return Ok(exit::OK);
     }
     writeln!(err, "{restarts}")?;
-    if !call.is_sure && !confirmed(err)? {
+    if !call.is_sure && !confirmed("--apply", err)? {
         writeln!(err, "nothing was changed")?;
         return Ok(exit::FAILED);
     }
@@ -104,16 +105,4 @@ fn restarts(object: &str, workload: &Value) -> String {
         Some(pods) => format!("this restarts {pods} Pods of {object}"),
         None => format!("this restarts the Pods of {object}"),
     }
-}
-
-/// Asks on a terminal. Elsewhere nobody could answer.
-fn confirmed(err: &mut dyn Write) -> Result<bool, KubectlError> {
-    if !stdin().is_terminal() {
-        return Err(KubectlError::Unconfirmed);
-    }
-    write!(err, "Continue? [y/N] ")?;
-    err.flush()?;
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -75,7 +75,7 @@ fn throttling_and_server_errors_are_waited_out() {
     let server = ApiServer::new(|request: &Request| match request.number {
         0 => Answer::JsonWith(429, "Retry-After: 1\r\n", status(429, "slow down")),
         1 => Answer::Json(500, status(500, "etcd is away")),
-        2 => Answer::Garbage("<html>"),
+        2 => Answer::Text("<html>".to_owned()),
         3 => Answer::Close,
         4 => list("1", &[deployment(1, true)]),
         _ => Answer::Watch(Vec::new()),

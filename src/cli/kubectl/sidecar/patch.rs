@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::SidecarError;
+use crate::cli::kubectl::IMAGE;
 use crate::cli::kubectl::selector::selects;
 
 /// The sidecar's ports, which applications seldom use.
@@ -84,8 +85,7 @@ pub(super) fn add(
     let mut original = Original { container: name.clone(), list: list.to_owned(), ..Original::default() };
     let mut sidecar: Value = serde_json::from_str(CONTAINER).unwrap_or_default();
     let image = choice.image.clone();
-    sidecar["image"] =
-        image.unwrap_or_else(|| concat!("kube-probesim:", env!("CARGO_PKG_VERSION")).to_owned()).into();
+    sidecar["image"] = image.unwrap_or_else(|| IMAGE.to_owned()).into();
     if !choice.is_plain {
         sidecar["restartPolicy"] = "Always".into();
     }
@@ -265,8 +265,8 @@ fn application<'a>(pod: &'a Value, name: Option<&str>) -> Result<&'a Value, Side
     })
 }
 
-/// The port that the proxy stands in front of: the one given, or the only one there is.
-fn application_port(
+/// The port that the proxy stands in front of: the one given, or the only one there is. `workload` may be a Pod.
+pub(in crate::cli::kubectl) fn application_port(
     application: &Value,
     workload: &Value,
     services: &[Value],

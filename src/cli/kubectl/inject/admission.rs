@@ -1,0 +1,92 @@
+//! Asks the API server to take the ephemeral container: first without a change, then with it.
+
+use serde_json::Value;
+
+use super::arguments::Injection;
+use super::container::{self, Rights};
+use super::error::InjectError;
+use super::place::Place;
+use super::target;
+use crate::cli::kubectl::process::{Kubectl, message};
+
+/// Attempts while others change the Pod, too.
+const TRIES: usize = 5;
+
+/// The first rights that the API server admits for this Pod. Nothing is changed.
+///
+/// # Errors
+///
+/// None is admitted, or this caller may not ask.
+pub(super) fn rights(
+    kubectl: &Kubectl,
+    pod: &Value,
+    place: &Place,
+    injection: &Injection,
+) -> Result<Rights, InjectError> {
+    let known = container::user(pod, &place.container);
+    let candidates = Rights::candidates(injection.run_as, known);
+    let mut refusals: Vec<String> = Vec::new();
+    for rights in &candidates {
+        let name = container::name(place.port, 0);
+        let container = container::container(pod, place, injection, *rights, &name, None);
+        match put(kubectl, pod, container, "?dryRun=All") {
+            Ok(()) => return Ok(*rights),
+            // A webhook that cannot be asked without a change is asked with it.
+            Err(refusal) if refusal.contains("does not support dry run") => return Ok(*rights),
+            Err(refusal) if refusal.contains("cannot update resource") => {
+                return Err(InjectError::Rights(refusal));
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    let first = refusals.first().cloned().unwrap_or_default();
+    Err(match candidates.as_slice() {
+        [Rights::Root] => InjectError::UnknownUser(first),
+        _ => InjectError::Refused(refusals.pop().unwrap_or_default()),
+    })
+}
+
+/// Adds the container to the Pod.
+///
+/// # Errors
+///
+/// The API server refuses it.
+pub(super) fn add(kubectl: &Kubectl, pod: &Value, container: &Value) -> Result<(), InjectError> {
+    let mut pod = pod.clone();
+    let mut tries = 0;
+    loop {
+        match put(kubectl, &pod, container.clone(), "") {
+            Ok(()) => return Ok(()),
+            // Somebody else has changed the Pod meanwhile, as the kubelet does whenever its state changes.
+            Err(refusal) if refusal.contains("Conflict") && tries < TRIES => {
+                tries += 1;
+                let arguments = [
+                    "get".to_owned(),
+                    "pod".to_owned(),
+                    target::name(&pod).to_owned(),
+                    format!("--namespace={}", target::namespace(&pod)),
+                    "--output=json".to_owned(),
+                ];
+                pod = kubectl.json(&arguments).map_err(|error| InjectError::Refused(error.to_string()))?;
+            }
+            Err(refusal) => return Err(InjectError::Refused(refusal)),
+        }
+    }
+}
+
+/// `kubectl patch` and `kubectl edit` know no ephemeral containers, and a raw request works with every version.
+fn put(kubectl: &Kubectl, pod: &Value, container: Value, query: &str) -> Result<(), String> {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/ephemeralcontainers{query}",
+        target::namespace(pod),
+        target::name(pod)
+    );
+    let arguments = ["replace".to_owned(), format!("--raw={path}"), "--filename=-".to_owned()];
+    let body = container::with(pod, container).to_string();
+    let output = kubectl.run(&arguments, Some(body.as_bytes())).map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = message(&output);
+    Err(if message.is_empty() { format!("kubectl ended with {}", output.status) } else { message })
+}

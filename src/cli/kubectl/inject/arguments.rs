@@ -1,0 +1,221 @@
+//! The arguments of `kubectl probesim inject`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::arguments::Options;
+use super::super::error::UsageError;
+use crate::cli::fault;
+use crate::cli::shared::{self, ArgumentError};
+use crate::plan;
+
+/// How long an injection lasts unless `--for` says otherwise.
+const TIME: Duration = Duration::from_secs(5 * 60);
+
+/// The longest plan, in bytes. It becomes a variable of the container, which is kept in the Pod.
+const MAX_PLAN: usize = 64 * 1024;
+
+/// Rule options of `fault add` that take no value.
+const RULE_FLAGS: [&str; 3] = ["--forward", "--connection", "--allow-node-pressure"];
+
+/// What `attach` is told beside the rules.
+const ATTACH_FLAGS: [&str; 3] = ["--existing", INCLUDE_PROBES, "--as-localhost"];
+const INCLUDE_PROBES: &str = "--include-probes";
+
+/// A checked call.
+#[derive(Debug)]
+pub(in crate::cli::kubectl) struct InjectCall {
+    /// As kubectl takes it: `deploy/web`. Without one, the Pods of `--selector` or `--pod`.
+    pub(super) object: Option<String>,
+    /// By number or name; without one, the only one that Services, probes or the container name.
+    pub(super) port: Option<String>,
+    /// What to inject; nothing ends what is injected.
+    pub(super) injection: Option<Injection>,
+}
+
+/// What is injected, and how.
+#[derive(Debug, Default)]
+pub(in crate::cli::kubectl) struct Injection {
+    pub(super) time: Duration,
+    /// Flags of `attach`.
+    pub(super) flags: Vec<String>,
+    /// The rule, as arguments of `attach`; none where it is a plan's.
+    pub(super) rule: Vec<String>,
+    /// The rules, as a plan has them.
+    pub(super) plan: Vec<Value>,
+    pub(super) image: Option<String>,
+    pub(super) run_as: Option<User>,
+    /// Does not ask.
+    pub(super) is_sure: bool,
+    /// The namespace that needs no label.
+    pub(super) namespace: Option<String>,
+    /// Returns when it has begun.
+    pub(super) detaches: bool,
+}
+
+/// The user of a process, and its group if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli::kubectl) struct User {
+    pub(super) user: u32,
+    pub(super) group: Option<u32>,
+}
+
+/// Words as they were written.
+#[derive(Default)]
+struct Raw {
+    objects: Vec<String>,
+    stops: bool,
+    injection: Injection,
+    /// What was given and means nothing with `--stop`.
+    given: Vec<String>,
+}
+
+/// Reads the words after `inject`. `port` and `file` are options that other verbs have, too.
+pub(in crate::cli::kubectl) fn parse(
+    words: Vec<String>,
+    port: Option<String>,
+    file: Option<String>,
+    options: &Options,
+    errors: &mut Vec<UsageError>,
+) -> InjectCall {
+    let mut raw = Raw { injection: Injection { time: TIME, ..Injection::default() }, ..Raw::default() };
+    raw.read(words, errors);
+    if port.as_deref().is_some_and(|port| port.is_empty() || port == "0") {
+        errors.push(UsageError::Number("--port", port.clone().unwrap_or_default(), u64::from(u16::MAX)));
+    }
+    let is_selected = options.selector.is_some() || !options.pods.is_empty();
+    match raw.objects.as_slice() {
+        [] if !is_selected => errors.push(UsageError::NoTarget),
+        [object] if is_selected => {
+            errors.push(UsageError::Pair(object.clone(), "--selector or --pod"));
+        }
+        [object] if !is_object(object) => errors.push(UsageError::Object(object.clone())),
+        [_, extra, ..] => errors.push(ArgumentError::Extra(extra.clone()).into()),
+        _ => {}
+    }
+    let object = raw.objects.first().cloned();
+    if raw.stops {
+        raw.given.extend(file.iter().map(|_| "--file".to_owned()));
+        raw.given.extend(options.share.iter().map(|_| "--pods".to_owned()));
+        errors.extend(raw.given.into_iter().map(|given| UsageError::Pair(given, "--stop")));
+        return InjectCall { object, port, injection: None };
+    }
+    raw.check_rules(file, errors);
+    InjectCall { object, port, injection: Some(raw.injection) }
+}
+
+fn is_object(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty())
+}
+
+impl Raw {
+    fn read(&mut self, words: Vec<String>, errors: &mut Vec<UsageError>) {
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            if !word.starts_with('-') {
+                self.objects.push(word);
+                continue;
+            }
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (word.clone(), None),
+            };
+            if name == "--stop" {
+                self.stops = true;
+                continue;
+            }
+            self.given.push(name.clone());
+            match name.as_str() {
+                "--yes" | "-y" => self.injection.is_sure = true,
+                "--detach" => self.injection.detaches = true,
+                flag if ATTACH_FLAGS.contains(&flag) => self.injection.flags.push(word),
+                "--for" | "--image" | "--run-as" | "--yes-namespace" => {
+                    match value.or_else(|| words.next()) {
+                        Some(value) => self.take(&name, value, errors),
+                        None => errors.push(ArgumentError::NoValue(name).into()),
+                    }
+                }
+                // Whether it is an option of a rule is found where rules are read.
+                flag => {
+                    let takes_next = value.is_none() && !RULE_FLAGS.contains(&flag);
+                    self.injection.rule.push(word);
+                    self.injection.rule.extend(takes_next.then(|| words.next()).flatten());
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, name: &str, value: String, errors: &mut Vec<UsageError>) {
+        match name {
+            "--for" => match shared::positive_duration("--for", value) {
+                Ok(time) => self.injection.time = time,
+                Err(error) => errors.push(error.into()),
+            },
+            "--image" => self.injection.image = Some(value),
+            "--run-as" => match user(&value) {
+                Some(user) => self.injection.run_as = Some(user),
+                None => errors.push(UsageError::User(value)),
+            },
+            _ => self.injection.namespace = Some(value),
+        }
+    }
+
+    /// Checks rules as `attach` does, so that a mistake is found before any Pod is asked.
+    fn check_rules(&mut self, file: Option<String>, errors: &mut Vec<UsageError>) {
+        let injection = &mut self.injection;
+        if injection.rule.is_empty() && file.is_none() {
+            errors.push(UsageError::NoRule);
+            return;
+        }
+        let mut words = vec!["add".to_owned(), "--for=ever".to_owned()];
+        match &file {
+            Some(file) => words.push(format!("--file={file}")),
+            None => words.push("traffic".to_owned()),
+        }
+        words.extend(injection.rule.iter().cloned());
+        match fault::rules_to_add(words.into_iter().map(OsString::from)) {
+            Ok(rules) => injection.plan = rules,
+            Err(wrong) => return errors.extend(wrong.into_iter().map(UsageError::Fault)),
+        }
+        let acts_on_kubelet = injection.flags.iter().any(|flag| flag == INCLUDE_PROBES);
+        for (position, rule) in injection.plan.iter_mut().enumerate() {
+            complete(position, rule, acts_on_kubelet, errors);
+        }
+        let plan = json!({ "faults": injection.plan });
+        if let Err(wrong) = plan::read_plan(&plan, file.as_deref().unwrap_or_default()) {
+            errors.extend(wrong.lines().into_iter().map(UsageError::Fault));
+        }
+        let length = plan.to_string().len();
+        if let Some(file) = file
+            && length > MAX_PLAN
+        {
+            errors.push(UsageError::Plan(file, length, MAX_PLAN));
+        }
+    }
+}
+
+/// Gives a rule what it lacks of name, target and client. A rule of another target is an error.
+fn complete(position: usize, rule: &mut Value, acts_on_kubelet: bool, errors: &mut Vec<UsageError>) {
+    let Some(fields) = rule.as_object_mut() else { return };
+    let name = if position == 0 { "inject".to_owned() } else { format!("inject-{}", position + 1) };
+    fields.entry("name").or_insert(name.into());
+    let target = fields.entry("target").or_insert("traffic".into());
+    let is_traffic = *target == "traffic" || *target == json!(["traffic"]);
+    if !is_traffic {
+        errors.push(UsageError::Target(target.to_string()));
+    }
+    if acts_on_kubelet {
+        fields.entry("client").or_insert("any".into());
+    }
+}
+
+/// `UID` or `UID:GID`.
+fn user(text: &str) -> Option<User> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group.parse().ok()?)),
+        None => (text, None),
+    };
+    Some(User { user: user.parse().ok()?, group })
+}

@@ -1,0 +1,112 @@
+//! Which container and port of a Pod is taken over, and what forbids it.
+
+use serde_json::Value;
+
+use super::container::current;
+use super::error::InjectError;
+use crate::cli::kubectl::sidecar::error::SidecarError;
+use crate::cli::kubectl::sidecar::patch::application_port;
+
+/// What is taken over in a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The application's container.
+    pub(super) container: String,
+    pub(super) port: u16,
+}
+
+/// The container that declares the port, else the default one of the Pod.
+///
+/// # Errors
+///
+/// The Pod cannot be injected into, or has no such container or port.
+pub(super) fn find(
+    pod: &Value,
+    container: Option<&str>,
+    port: Option<&str>,
+    services: &[Value],
+) -> Result<Place, InjectError> {
+    check(pod)?;
+    let containers = list(&pod["spec"]["containers"]);
+    let named = |name: &str| containers.iter().find(|each| each["name"] == name);
+    let declares = |wanted: &str| {
+        let ports = |each: &&Value| list(&each["ports"]).iter().any(|port| is_port(port, wanted));
+        containers.iter().find(ports)
+    };
+    let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    let default = default.and_then(named).or(containers.first()).unwrap_or(&Value::Null);
+    let port_of = |container: &Value, port: Option<&str>| {
+        application_port(container, pod, services, port).map_err(|error| match error {
+            SidecarError::Port(name) => InjectError::PortName(name),
+            other => InjectError::Port(other),
+        })
+    };
+    let (found, port) = if let Some(name) = container {
+        let found = named(name).ok_or_else(|| {
+            let known: Vec<&str> = containers.iter().filter_map(|each| each["name"].as_str()).collect();
+            InjectError::NoContainer(name.to_owned(), known.join(", "))
+        })?;
+        (found, port_of(found, port)?)
+    } else {
+        let port = if let Some(port) = port {
+            port_of(declares(port).unwrap_or(default), Some(port))?
+        } else {
+            // The container with a port may be another than the default one.
+            let others = || containers.iter().find_map(|each| port_of(each, None).ok());
+            port_of(default, None).or_else(|error| others().ok_or(error))?
+        };
+        (declares(&port.to_string()).unwrap_or(default), port)
+    };
+    let name = text(&found["name"]);
+    let entries = list(&found["ports"]).iter().filter(|each| each["containerPort"] == port);
+    let protocols: Vec<&str> = entries.map(|each| each["protocol"].as_str().unwrap_or("TCP")).collect();
+    if let Some(first) = protocols.first().filter(|_| !protocols.contains(&"TCP")) {
+        return Err(InjectError::Protocol(port, (*first).to_owned()));
+    }
+    let statuses = list(&pod["status"]["containerStatuses"]);
+    let state = statuses.iter().find(|status| status["name"] == name.as_str()).map(|status| &status["state"]);
+    if let Some(state) = state.filter(|state| state.get("running").is_none()) {
+        let reason = ["waiting", "terminated"].iter().find_map(|field| state[*field]["reason"].as_str());
+        return Err(InjectError::ContainerNotRunning(name, reason.unwrap_or("no state").to_owned()));
+    }
+    if let Some((by, _)) = current(pod).into_iter().find(|(_, taken)| *taken == port) {
+        return Err(InjectError::Taken(port, by));
+    }
+    Ok(Place { container: name, port })
+}
+
+/// What forbids it for the whole Pod.
+fn check(pod: &Value) -> Result<(), InjectError> {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let is_mirror = metadata["annotations"].get("kubernetes.io/config.mirror").is_some()
+        || list(&metadata["ownerReferences"]).iter().any(|owner| owner["kind"] == "Node");
+    if is_mirror {
+        return Err(InjectError::Mirror);
+    }
+    if spec["hostNetwork"] == true {
+        return Err(InjectError::HostNetwork);
+    }
+    if spec["os"]["name"] == "windows" {
+        return Err(InjectError::Windows);
+    }
+    let phase = text(&pod["status"]["phase"]);
+    if metadata.get("deletionTimestamp").is_some() {
+        return Err(InjectError::NotRunning("Terminating".to_owned()));
+    }
+    if phase != "Running" {
+        return Err(InjectError::NotRunning(phase));
+    }
+    Ok(())
+}
+
+fn is_port(port: &Value, wanted: &str) -> bool {
+    port["name"] == wanted || wanted.parse::<u16>().is_ok_and(|number| port["containerPort"] == number)
+}
+
+pub(super) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,393 @@
+//! `kubectl probesim inject`, through the real kubectl.
+
+mod cluster;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+
+use serde_json::{Value, json};
+
+use crate::support::process::signal;
+use cluster::{Behaviour, Cluster};
+
+/// Ended by its time limit soon after it has begun.
+fn short(cluster: &Cluster, pods: &[&str]) {
+    cluster.change(|state| {
+        for pod in pods {
+            state.behaviours.insert((*pod).to_owned(), Behaviour::Ends(4));
+        }
+    });
+}
+
+#[test]
+fn an_ephemeral_container_takes_the_port_over_and_is_followed_to_its_end() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    short(&cluster, &["web-0"]);
+    let ran = cluster.run("inject pod/web-0 --port 8080 --for 90s --delay 200ms --rate 10% --existing");
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "web-0  taken over: 10.0.0.5:8080 -> 127.0.0.1:8080, until 2026-11-27T16:00:00Z",
+            "web-0  ended by time limit: the next connection reached the application",
+            "POD    RULE    ELIGIBLE  INJECTED",
+            "web-0  inject  40        4",
+        ]
+    );
+    let added = cluster.added();
+    let container = &added[0];
+    assert!(container["name"].as_str().unwrap().starts_with("probesim-8080-"), "{container}");
+    assert_eq!(container["image"], concat!("kube-probesim:", env!("CARGO_PKG_VERSION")));
+    assert_eq!(container["targetContainerName"], "web");
+    assert_eq!(
+        container["command"],
+        json!([
+            "/kube-probesim",
+            "attach",
+            "--port=8080",
+            "--for=1m30s",
+            "--existing",
+            "--delay",
+            "200ms",
+            "--rate",
+            "10%"
+        ])
+    );
+    assert_eq!(
+        container["securityContext"],
+        json!({
+            "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"], "add": ["SYS_PTRACE", "SETUID"]},
+        })
+    );
+    // The whole Pod goes back, at the version that was read.
+    cluster.change(|state| {
+        assert_eq!(state.added[0]["spec"]["containers"][1]["name"], "web");
+        assert_eq!(state.added[0]["metadata"]["resourceVersion"], "1");
+        assert_eq!(state.dry.len(), 1);
+    });
+}
+
+#[test]
+fn ctrl_c_ends_what_the_command_began() {
+    let Some(cluster) = Cluster::of(2) else { return };
+    let mut child = cluster.start("inject deploy/web --port http --status 503 --yes");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for _ in 0..2 {
+        let line = lines.next().unwrap();
+        assert!(line.contains("taken over"), "{line}");
+    }
+    signal(&child, "INT");
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(rest[0].contains("ended by stop") && rest[1].contains("ended by stop"), "{rest:?}");
+    assert_eq!(rest.last().unwrap().split_whitespace().collect::<Vec<_>>(), ["all", "80", "8"]);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(err.contains("ending it"), "{err}");
+    let calls = cluster.calls();
+    assert_eq!(calls.matches("-- /kube-probesim attach --stop").count(), 2, "{calls}");
+}
+
+#[test]
+fn a_detached_injection_goes_on_until_it_is_stopped() {
+    let Some(cluster) = Cluster::of(2) else { return };
+    let ran = cluster.run("inject pod/web-1 --mode close --detach --for 10m");
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 1), "{}{}", ran.out, ran.err);
+    let again = cluster.run("inject deploy/web --port 8080 --status 500 --yes");
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("web-1  port 8080 is taken over already"), "{}", again.err);
+    assert!(again.err.contains("nothing was changed"), "{}", again.err);
+    assert_eq!(cluster.added().len(), 1);
+
+    let other = cluster.run("inject --stop deploy/web --port 9090");
+    assert_eq!((other.code, other.err.as_str()), (0, "nothing is injected there\n"));
+    let stopped = cluster.run("inject --stop deploy/web -o json");
+    assert_eq!(stopped.code, 0, "{}{}", stopped.out, stopped.err);
+    let objects: Vec<Value> = stopped.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let end = objects.last().unwrap();
+    assert_eq!((&end["pod"], &end["released"]["reason"]), (&json!("web-1"), &json!("stop")));
+    assert_eq!(cluster.run("inject --stop pod/web-1").err, "nothing is injected there\n");
+}
+
+#[test]
+fn an_injection_that_cannot_be_stopped_says_when_it_ends() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    assert_eq!(cluster.run("inject pod/web-0 --mode close --detach").code, 0);
+    fs::write(cluster.path().join("no-exec"), "Error from server (Forbidden): pods \"web-0\" is forbidden\n")
+        .unwrap();
+    let ran = cluster.run("inject --stop pod/web-0");
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("pods \"web-0\" is forbidden; it ends by itself at 2026-11-27T16:00:00Z"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_share_of_a_workload_is_picked_and_several_pods_ask_first() {
+    let Some(cluster) = Cluster::of(4) else { return };
+    let ran = cluster.run("inject deploy/web --pods 30% --seed 3 --path /orders/* --status 503 --dry-run");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let rows: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["POD", "CONTAINER", "PORT", "USER", "CAPABILITIES"]);
+    assert_eq!(rows[1][1..], ["web", "8080", "0:0", "SYS_PTRACE,", "SETUID"]);
+    assert!(ran.out.contains("2 of 4 Ready Pods: about 50% of the requests to them, for 5m"), "{}", ran.out);
+    assert!(cluster.added().is_empty(), "a dry run changes nothing");
+
+    let ran = cluster.run("inject deploy/web --status 503");
+    assert_eq!(ran.code, 69);
+    assert!(ran.err.contains("no terminal to ask on: add --yes"), "{}", ran.err);
+    assert!(cluster.added().is_empty());
+
+    let ran = cluster.run("inject -l app=web --pods 50 --seed 3 --status 503 --yes --detach");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(cluster.added().len(), 2);
+}
+
+#[test]
+fn a_plan_file_becomes_a_variable_of_the_container() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    let file = cluster.path().join("plan.yaml");
+    fs::write(&file, "faults:\n  - {name: slow, delay: 50ms, match: {path: /a$(b)}}\n  - {target: traffic, mode: close, rate: 1%}\n")
+        .unwrap();
+    let ran = cluster.run(&format!("inject pod/web-0 --file {} --detach", file.display()));
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let added = cluster.added();
+    assert_eq!(added[0]["command"], json!(["/kube-probesim", "attach", "--port=8080", "--for=5m"]));
+    let variables = added[0]["env"].as_array().unwrap();
+    let plan =
+        variables.iter().find(|variable| variable["name"] == "FAULTS").unwrap()["value"].as_str().unwrap();
+    // Kubernetes makes one dollar of two.
+    let plan: Value = serde_json::from_str(&plan.replace("$$", "$")).unwrap();
+    assert_eq!(
+        plan,
+        json!({"faults": [
+            {"name": "slow", "delay": "50ms", "match": {"path": "/a$(b)"}, "target": "traffic"},
+            {"target": "traffic", "mode": "close", "rate": "1%", "name": "inject-2"},
+        ]})
+    );
+    for (text, error) in [
+        ("faults: [{target: liveness, status: 500}]", "target \"liveness\" is not traffic"),
+        ("faults: [{mode: status, status: 5000}]", "status=\"5000\": is not"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = cluster.run(&format!("inject pod/web-0 --file {}", file.display()));
+        assert_eq!(ran.code, 64, "{text}");
+        assert!(ran.err.contains(error), "{text}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_namespace_has_to_allow_it() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    cluster.change(|state| state.labels = json!({}));
+    let ran = cluster.run("inject pod/web-0 --status 503");
+    assert_eq!(ran.code, 69);
+    assert!(
+        ran.err.contains(
+            "namespace shop does not allow it: kubectl label namespace shop probesim.io/inject=allowed"
+        ),
+        "{}",
+        ran.err
+    );
+    let ran = cluster.run("inject pod/web-0 --status 503 --yes-namespace shops");
+    assert!(ran.err.contains("--yes-namespace \"shops\" is not the namespace of these Pods"), "{}", ran.err);
+    let ran = cluster.run("inject pod/web-0 --status 503 --yes-namespace shop --detach");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    cluster
+        .change(|state| state.pods.get_mut("web-0").unwrap()["metadata"]["namespace"] = "kube-system".into());
+    let ran = cluster.run("inject pod/web-0 --status 503 --yes-namespace kube-system");
+    assert_eq!(ran.code, 69);
+    assert!(ran.err.contains("namespace kube-system belongs to Kubernetes itself"), "{}", ran.err);
+    assert_eq!(cluster.added().len(), 1);
+}
+
+#[test]
+fn the_rights_are_the_first_that_the_api_server_admits() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    let baseline =
+        || ("SYS_PTRACE", "pods \"web-0\" is forbidden: violates PodSecurity \"baseline:latest\"".to_owned());
+    cluster.change(|state| state.denials = vec![baseline()]);
+    let ran = cluster.run("inject pod/web-0 --status 503");
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("violates PodSecurity \"baseline:latest\""), "{}", ran.err);
+    assert!(ran.err.contains("--run-as UID:GID names it"), "{}", ran.err);
+
+    let ran = cluster.run("inject pod/web-0 --status 503 --run-as 101:102 --dry-run");
+    assert!(ran.out.contains("101:102  none\n"), "{}", ran.out);
+    assert!(ran.out.contains("note: without SYS_PTRACE"), "{}", ran.out);
+
+    // What the kubelet saw counts more than what the Pod asks for.
+    cluster.change(|state| {
+        let pod = state.pods.get_mut("web-0").unwrap();
+        pod["spec"]["securityContext"] = json!({"runAsUser": 7, "runAsGroup": 8, "runAsNonRoot": true});
+    });
+    assert_eq!(cluster.run("inject pod/web-0 --status 503 --detach").code, 0);
+    cluster.change(|state| {
+        let pod = state.pods.get_mut("web-0").unwrap();
+        pod["status"]["ephemeralContainerStatuses"][0]["state"] = json!({"terminated": {"exitCode": 0}});
+        pod["status"]["containerStatuses"][1]["user"] = json!({"linux": {"uid": 101, "gid": 101}});
+        state.denials.push((
+            "\"drop\":[\"ALL\"]},\"runAsUser\":101,\"runAsGroup\":101,\"runAsNonRoot\":true}",
+            "violates PodSecurity \"restricted:latest\"".to_owned(),
+        ));
+    });
+    let ran = cluster.run("inject pod/web-0 --status 503 --detach");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let added = cluster.added();
+    assert_eq!(
+        added[0]["securityContext"],
+        json!({"readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "runAsUser": 7, "runAsGroup": 8, "runAsNonRoot": true})
+    );
+    assert_eq!(
+        added[1]["securityContext"],
+        json!({"readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "runAsUser": 101, "runAsGroup": 101,
+            "runAsNonRoot": true, "allowPrivilegeEscalation": false, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+}
+
+#[test]
+fn missing_permission_names_the_role_that_gives_it() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    let message = "pods \"web-0\" is forbidden: User \"jane\" cannot update resource \"pods/ephemeralcontainers\" in API group \"\" in the namespace \"shop\"";
+    cluster.change(|state| state.denials = vec![("web-0", message.to_owned())]);
+    let ran = cluster.run("inject pod/web-0 --status 503");
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("User \"jane\" cannot update resource"), "{}", ran.err);
+    assert!(ran.err.contains("manifests/inject has the Role"), "{}", ran.err);
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_refused_before_anything_changes() {
+    for (pointer, value, error) in [
+        ("/spec/hostNetwork", json!(true), "it uses the network of its node"),
+        ("/spec/os", json!({"name": "windows"}), "it runs Windows"),
+        ("/status/phase", json!("Pending"), "it does not run (Pending)"),
+        ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), "it does not run (Terminating)"),
+        (
+            "/metadata/annotations",
+            json!({"kubernetes.io/config.mirror": "x"}),
+            "the kubelet runs it from a file",
+        ),
+        (
+            "/status/containerStatuses/1/state",
+            json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+            "its container \"web\" does not run (CrashLoopBackOff)",
+        ),
+        ("/spec/containers/1/ports/0/protocol", json!("UDP"), "port 8080 is declared as UDP"),
+    ] {
+        let Some(cluster) = Cluster::of(1) else { return };
+        cluster.change(|state| {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            let parent = state.pods.get_mut("web-0").unwrap().pointer_mut(parent).unwrap();
+            parent[field] = value;
+        });
+        let ran = cluster.run("inject pod/web-0 --port 8080 --status 503");
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{pointer}: {}", ran.err);
+        assert!(ran.err.contains(error) && ran.err.contains("nothing was changed"), "{pointer}: {}", ran.err);
+        assert!(cluster.change(|state| state.dry.is_empty() && state.added.is_empty()));
+    }
+}
+
+#[test]
+fn container_and_port_are_found_or_named() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    for (args, expected) in [
+        ("--port 8080", "web        8080"),
+        ("--port http", "web        8080"),
+        ("--port 9000", "log        9000"),
+        ("--port 9000 -c web", "web        9000"),
+        ("-c web", "web        8080"),
+    ] {
+        let ran = cluster.run(&format!("inject pod/web-0 --status 503 --dry-run {args}"));
+        assert!(ran.out.contains(expected), "{args}: {}{}", ran.out, ran.err);
+    }
+    for (args, error) in [
+        ("-c shop", "it has no container named \"shop\": --container with one of log, web"),
+        ("--port admin", "none of its containers has a port named \"admin\""),
+        ("-c log", "--port NUMBER"),
+    ] {
+        let ran = cluster.run(&format!("inject pod/web-0 --status 503 --dry-run {args}"));
+        assert_eq!(ran.code, 1, "{args}");
+        assert!(ran.err.contains(error), "{args}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_pod_of_another_owner_is_refused() {
+    let Some(cluster) = Cluster::of(2) else { return };
+    cluster.change(|state| {
+        state.pods.get_mut("web-1").unwrap()["metadata"]["ownerReferences"][0]["name"] = "canary-abc".into();
+    });
+    let ran = cluster.run("inject deploy/web --port 8080 --status 503 --yes");
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("web-1  it belongs to replicaset/canary-abc, not to deploy/web"), "{}", ran.err);
+    assert!(cluster.added().is_empty());
+}
+
+#[test]
+fn containers_that_fail_have_a_line_each_and_change_the_exit_code() {
+    let Some(cluster) = Cluster::of(4) else { return };
+    short(&cluster, &["web-0"]);
+    cluster.change(|state| {
+        let behaviours = [
+            ("web-1", Behaviour::Waits("ImagePullBackOff")),
+            (
+                "web-2",
+                Behaviour::Refuses("nobody listens on port 8080", "see which port the application has"),
+            ),
+            ("web-3", Behaviour::Dies),
+        ];
+        state.behaviours.extend(behaviours.map(|(pod, behaviour)| (pod.to_owned(), behaviour)));
+    });
+    let ran = cluster.run("inject deploy/web --port 8080 --status 503 --yes");
+    assert_eq!(ran.code, 1);
+    for line in [
+        "web-0  ended by time limit: the next connection reached the application",
+        "web-1  FAILED: its container does not start (ImagePullBackOff: no such image)",
+        "web-2  REFUSED: nobody listens on port 8080: see which port the application has",
+        "web-3  LOST: its container ended with code 137: Error",
+    ] {
+        assert!(ran.out.contains(line), "{line}: {}", ran.out);
+    }
+}
+
+#[test]
+fn a_pod_that_changes_meanwhile_is_read_again() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    cluster.change(|state| state.conflicts = 2);
+    let ran = cluster.run("inject pod/web-0 --port 8080 --status 503 --detach");
+    assert_eq!((ran.code, cluster.added().len()), (0, 1), "{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn mistakes_are_reported_before_the_cluster_is_asked() {
+    let Some(cluster) = Cluster::of(0) else { return };
+    for (args, error) in [
+        ("inject", "into which Pods?"),
+        ("inject pod/web-0", "inject needs a rule: --delay"),
+        ("inject web-0 --status 503", "\"web-0\" is not KIND/NAME"),
+        ("inject pod/web-0 -l a=b --status 503", "pod/web-0 and --selector or --pod exclude each other"),
+        ("inject pod/web-0 pod/web-1 --status 503", "unexpected argument \"pod/web-1\""),
+        ("inject pod/web-0 --status 5000", "status=\"5000\": is not a whole number from 200 to 599"),
+        ("inject pod/web-0 --mode dance", "mode=\"dance\": is not one of status"),
+        ("inject pod/web-0 --colour red", "--colour is not an option"),
+        ("inject pod/web-0 --delay", "--delay needs a value"),
+        ("inject pod/web-0 --status 503 --for 0", "--for \"0\" must be more than 0"),
+        ("inject pod/web-0 --status 503 --for ever", "--for \"ever\" is not a duration"),
+        ("inject pod/web-0 --status 503 --port 0", "--port \"0\""),
+        ("inject pod/web-0 --status 503 --run-as nobody", "--run-as \"nobody\" is not UID or UID:GID"),
+        ("inject --all --status 503", "--all is an option of verbs of fault alone"),
+        ("inject --stop pod/web-0 --status 503", "--status and --stop exclude each other"),
+        ("inject --stop", "into which Pods?"),
+        ("inject pod/web-0 --file /no/such", "--file \"/no/such\" is not there"),
+    ] {
+        let ran = cluster.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (64, ""), "{args}: {}", ran.err);
+        assert!(ran.err.contains(error), "{args}: {}", ran.err);
+    }
+    assert_eq!(cluster.calls(), "");
+}

@@ -1,5 +1,6 @@
 //! The command line: the table of verbs, and what they share.
 
+pub mod attach;
 mod completion;
 pub mod exit;
 pub mod fault;
@@ -61,6 +62,13 @@ const VERBS: &[Verb] = &[
         about: "change the faults of a running service",
         help: fault::help,
         run: |args| fault::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+    },
+    Verb {
+        name: "attach",
+        arguments: "--port N ...",
+        about: "put the proxy in front of a running application, for a while",
+        help: || attach::HELP.to_owned(),
+        run: |args| attach::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
     },
     Verb {
         name: "toxiproxy",
@@ -184,19 +192,19 @@ mod tests {
         for (word, error) in [
             (
                 "prdict",
-                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man; did you mean predict?",
+                "kube-probesim: \"prdict\" is not one of serve, probe, wait, fault, attach, toxiproxy, predict, kubectl, completion, man; did you mean predict?",
             ),
             (
                 "sreve",
-                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man; did you mean serve?",
+                "kube-probesim: \"sreve\" is not one of serve, probe, wait, fault, attach, toxiproxy, predict, kubectl, completion, man; did you mean serve?",
             ),
             (
                 "dance",
-                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man",
+                "kube-probesim: \"dance\" is not one of serve, probe, wait, fault, attach, toxiproxy, predict, kubectl, completion, man",
             ),
             (
                 "",
-                "kube-probesim: \"\" is not one of serve, probe, wait, fault, toxiproxy, predict, kubectl, completion, man",
+                "kube-probesim: \"\" is not one of serve, probe, wait, fault, attach, toxiproxy, predict, kubectl, completion, man",
             ),
         ] {
             let (code, out, err) = dispatched(&[word]);

@@ -11,6 +11,7 @@
 //! | [`admin`], [`http`] | the admin API; routes, and the layer that applies decisions |
 //! | [`grpc`] | the health service of gRPC |
 //! | [`proxy`] | forwards requests and connections to an upstream |
+//! | [`attach`] | takes over the port of an application that is already running |
 //! | [`sources`] | merges files, annotation, API and saved state into the plan in force |
 //! | [`listener`], [`prober`] | sockets: accept loop, partitions, faults below HTTP; one kubelet-faithful attempt |
 //! | [`cluster`] | a client of the Kubernetes API: lists and watches objects, and evaluates conditions on them |
@@ -29,6 +30,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the stream is closed.
 
 pub mod admin;
+pub mod attach;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -57,7 +57,7 @@ pub use body::{BodyError, ReadBody};
 pub use handle::ConnectionHandle;
 pub use handler::client_of;
 pub use partitioned::{BindError, PartitionedListener};
-pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, reset_on_close};
+pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unbound};
 pub(crate) use perform::linger_bare;
 pub use places::Fairness;
 pub use plain::PlainAnswer;
@@ -77,6 +77,8 @@ pub enum ProcessStage {
     Running,
     /// A signal arrived: readiness fails, everything else continues.
     Leaving,
+    /// Another socket gets new connections. Those that are open end with their next answer, in HTTP/1.
+    HandingOver,
     /// New connections are not accepted. Requests in flight may continue until this instant.
     Draining(Instant),
 }

@@ -43,6 +43,7 @@ pub use process::ProcessEnding;
 use process::{ProcessFaults, Surroundings};
 use shutdown::{Shutdown, ShutdownReason};
 pub use signals::Signals;
+pub use supervisor::RuleTotal;
 
 /// The name of the probe listener.
 const PROBE: &str = "probe";
@@ -77,13 +78,25 @@ const UPSTREAM_NAME: &str = "upstream";
 pub struct Server {
     config: Config,
     kept: start::EarlierStarts,
-    probe: PartitionedListener,
+    /// The probe listener: one socket, or one for each address of a port that is taken over.
+    probes: Vec<PartitionedListener>,
+    /// The stage after a signal.
+    leaving: ProcessStage,
     admin: PartitionedListener,
     /// The proxies of the environment; those of files follow with their plans.
     proxies: Vec<(Proxy, PartitionedListener)>,
     certificates: Certificates,
     /// The listener of toxiproxy's API.
     toxiproxy: Option<PartitionedListener>,
+}
+
+/// How a service has ended.
+#[derive(Debug)]
+pub struct ServerEnd {
+    /// How a rule ends the process, if one does.
+    pub by_rule: Option<ProcessEnding>,
+    /// What each rule in force did.
+    pub totals: Vec<RuleTotal>,
 }
 
 /// The service cannot start.
@@ -104,19 +117,49 @@ impl Server {
         let certificates = Certificates::load(&config)?;
         proxies::check_trust(&config)?;
         let probe = PartitionedListener::bind(config.probe_address, !may_be_cut(&config))?;
-        if config.upstream.is_some() {
-            probe.enlarge_buffers();
+        Ok(Self::bind_others(config, kept, certificates)?.with_probes(vec![probe], ProcessStage::Leaving))
+    }
+
+    /// Like [`bind`](Self::bind), but the probe listener consists of the sockets that `take` takes from an application, once
+    /// everything else is checked. The caller lets go of them before the service ends.
+    ///
+    /// # Errors
+    ///
+    /// That of `take`, or an unusable configuration.
+    pub(crate) fn bind_taken<E: From<StartError>>(
+        config: Config,
+        take: impl FnOnce() -> Result<Vec<PartitionedListener>, E>,
+    ) -> Result<Self, E> {
+        let certificates = Certificates::load(&config).map_err(StartError::from)?;
+        proxies::check_trust(&config).map_err(StartError::from)?;
+        let server = Self::bind_others(config, start::EarlierStarts::default(), certificates);
+        Ok(server.map_err(StartError::from)?.with_probes(take()?, ProcessStage::HandingOver))
+    }
+
+    fn with_probes(mut self, probes: Vec<PartitionedListener>, leaving: ProcessStage) -> Self {
+        if self.config.upstream.is_some() {
+            probes.iter().for_each(PartitionedListener::enlarge_buffers);
         }
+        (self.probes, self.leaving) = (probes, leaving);
+        self
+    }
+
+    fn bind_others(
+        config: Config,
+        kept: start::EarlierStarts,
+        certificates: Certificates,
+    ) -> Result<Self, BindError> {
         let admin = PartitionedListener::bind(config.admin_address, true)?;
         let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
         let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;
         let toxiproxy = config.toxiproxy.as_ref().map(toxiproxy::bind).transpose()?;
-        Ok(Self { config, kept, probe, admin, proxies, certificates, toxiproxy })
+        let (probes, leaving) = (Vec::new(), ProcessStage::Leaving);
+        Ok(Self { config, kept, probes, leaving, admin, proxies, certificates, toxiproxy })
     }
 
     /// The address of the probe listener.
     pub fn probe_addr(&self) -> std::net::SocketAddr {
-        self.probe.local_addr()
+        address_of(&self.probes)
     }
 
     /// The address of the admin listener.
@@ -130,19 +173,17 @@ impl Server {
     }
 
     /// Serves until a signal, then fails readiness for the delay, drains for at most the grace period and returns; another
-    /// signal ends the drain. Returns how a rule ends the process, if one does.
-    pub async fn run(self, signals: Signals) -> Result<Option<ProcessEnding>, prometheus::Error> {
-        let Self { config, kept, probe, admin, proxies, certificates, toxiproxy } = self;
-        let (probe_addr, admin_addr) = (probe.local_addr(), admin.local_addr());
+    /// signal ends the drain. Returns how it ended.
+    pub async fn run(self, signals: Signals) -> Result<ServerEnd, prometheus::Error> {
+        let Self { config, kept, probes, leaving, admin, proxies, certificates, toxiproxy } = self;
+        let (probe_addr, admin_addr) = (address_of(&probes), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
             start::start(&config, kept, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
         let admin_conditions = watch::Sender::new(Conditions::default());
         let timer = Timer::new();
         let own = OwnListeners::default();
-        own.add(probe_addr);
-        own.add(admin_addr);
-        if let Some(listener) = &toxiproxy {
+        for listener in probes.iter().chain([&admin]).chain(&toxiproxy) {
             own.add(listener.local_addr());
         }
         let of_proxies = (config.limits, config.forwarding);
@@ -161,7 +202,7 @@ impl Server {
             health: Health::new(engine.clone(), conditions.subscribe(), timer.clone(), metrics.clone()),
         });
         announce(&app, probe_addr, admin_addr);
-        let budget = budget(&metrics);
+        let budget = budget(&metrics, config.process.memory);
         let held = budget.clone();
         let proxies = Arc::new(ProxyListeners::new(
             app.clone(),
@@ -184,7 +225,7 @@ impl Server {
         let _certificates = certificates
             .watch()
             .inspect_err(|error| error!(%error, "changes of certificates will not be noticed"));
-        let serving = task::spawn(listener::serve(probe, probe_service));
+        let serving = task::spawn(serve_all(probes, probe_service));
         let toxiproxy = toxiproxy::serve(toxiproxy, config.toxiproxy, &admin_service, &control).await;
         let watching = task::spawn(listener::serve(admin, admin_service));
         let supervising = task::spawn(supervisor::run(engine.clone(), conditions.clone(), timer.clone()));
@@ -201,6 +242,7 @@ impl Server {
             timer,
             conditions,
             &config.process,
+            leaving,
             proxies.clone(),
         );
         let end = tokio::select! {
@@ -227,11 +269,12 @@ impl Server {
             let _ = watching.await;
             let _ = toxiproxy.await;
         }
-        supervisor::log_totals(&engine, &metrics);
-        Ok(match end {
+        let totals = supervisor::log_totals(&engine, &metrics);
+        let by_rule = match end {
             ShutdownReason::ByRule(ending) => Some(ending),
             ShutdownReason::Drained | ShutdownReason::AtOnce => None,
-        })
+        };
+        Ok(ServerEnd { by_rule, totals })
     }
 }
 
@@ -311,9 +354,23 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
     }
 }
 
-/// The memory budget for clients.
-fn budget(metrics: &Arc<Metrics>) -> MemoryBudget {
-    let limit = cgroup::memory_limit();
+/// The first address of the probe listener.
+fn address_of(probes: &[PartitionedListener]) -> SocketAddr {
+    probes.first().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), PartitionedListener::local_addr)
+}
+
+/// Serves all sockets of the probe listener.
+async fn serve_all(probes: Vec<PartitionedListener>, service: listener::ListenerService) {
+    let serve = |probe| task::spawn(listener::serve(probe, service.clone()));
+    for serving in probes.into_iter().map(serve).collect::<Vec<_>>() {
+        // A panic of the task is already reported.
+        let _ = serving.await;
+    }
+}
+
+/// The memory budget for clients. `without_limit` is what the process may use where its container has no limit.
+fn budget(metrics: &Arc<Metrics>, without_limit: Option<u64>) -> MemoryBudget {
+    let limit = cgroup::memory_limit().or(without_limit);
     let resident = limit.and_then(|_| metrics::resident_memory()).unwrap_or(0);
     let budget = MemoryBudget::of_container(limit, resident, metrics.clone());
     if budget.limit() < usize::MAX {

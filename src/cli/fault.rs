@@ -1,7 +1,7 @@
 //! `kube-probesim fault`: lists, adds and removes faults in a running service.
 
 mod address;
-mod arguments;
+pub(in crate::cli) mod arguments;
 mod client;
 pub(in crate::cli) mod table;
 

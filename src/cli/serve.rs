@@ -61,7 +61,7 @@ pub fn run(
     }
     let process = &loaded.config.process;
     let is_terminal = stdout().is_terminal();
-    let style = style(process.log_format, is_terminal, is_plain);
+    let style = style(process.log_format, is_terminal, is_plain, false);
     let log = log::init(process.log_level, style);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -87,14 +87,19 @@ pub fn run(
 }
 
 /// The style of the log: the configured one, by default text on a terminal and JSON elsewhere.
-fn style(asked: Option<LogFormat>, is_terminal: bool, is_plain: bool) -> Style {
+pub(super) fn style(
+    asked: Option<LogFormat>,
+    is_terminal: bool,
+    is_plain: bool,
+    is_on_stderr: bool,
+) -> Style {
     let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
-    Style { format: asked.unwrap_or(default), colour: is_terminal && !is_plain }
+    Style { format: asked.unwrap_or(default), colour: is_terminal && !is_plain, is_on_stderr }
 }
 
-type Failure = Box<dyn std::error::Error>;
+pub(super) type Failure = Box<dyn std::error::Error>;
 
-fn runtime(threads: usize) -> Result<Runtime, Failure> {
+pub(super) fn runtime(threads: usize) -> Result<Runtime, Failure> {
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if threads > 1 {
         builder.worker_threads(threads);
@@ -116,7 +121,7 @@ async fn serve(
             welcome::text(server.probe_addr(), server.admin_addr(), upstream.as_deref()).as_bytes(),
         );
     }
-    Ok(server.run(signals).await?)
+    Ok(server.run(signals).await?.by_rule)
 }
 
 #[cfg(test)]
@@ -134,8 +139,8 @@ mod tests {
             (Some(Text), false, false, Text, false),
         ] {
             assert_eq!(
-                style(asked, is_terminal, is_plain),
-                Style { format, colour },
+                style(asked, is_terminal, is_plain, false),
+                Style { format, colour, is_on_stderr: false },
                 "{asked:?} {is_terminal}"
             );
         }

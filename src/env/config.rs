@@ -173,6 +173,8 @@ pub struct ProcessSettings {
     pub shutdown_grace: Duration,
     /// Worker threads.
     pub worker_threads: usize,
+    /// Memory that the process may use where its container has no limit, in bytes.
+    pub memory: Option<u64>,
     /// Format of the log; absent: text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
     /// Least severe level that is logged.

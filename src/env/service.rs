@@ -69,6 +69,7 @@ pub(super) fn process(reader: &mut VariableReader, raw: &mut ServiceVariables) -
             Duration::from_secs(5),
             &s,
         ),
+        memory: None,
         worker_threads: reader.read_or("WORKER_THREADS", raw.worker_threads.take(), 1, up_to(64)),
         log_format: value_of(reader.read("LOG_FORMAT", raw.log_format.take(), word(formats)).as_ref())
             .copied(),

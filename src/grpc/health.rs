@@ -50,7 +50,7 @@ impl Health {
 
     /// Whether the process is shutting down.
     pub fn is_shutting_down(&self) -> bool {
-        self.conditions.borrow().stage != ProcessStage::Running
+        !matches!(self.conditions.borrow().stage, ProcessStage::Running | ProcessStage::HandingOver)
     }
 
     /// Returns the status of a class for a client at a time of the engine's clock: not serving while every request of the

@@ -44,9 +44,9 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
         let layer = if forwards { layer.before_application() } else { layer };
         layer.layer(Application { app: app.clone(), target, forwarder })
     });
-    let told = AtomicBool::new(false);
+    let (told, has_classes) = (AtomicBool::new(false), !app.paths.is_empty());
     let serve: Serve = Arc::new(move |target, request| {
-        if target == Target::Traffic {
+        if target == Target::Traffic && has_classes {
             tell_of_probe(&request, &told);
         }
         services[target.index()].clone().call(request)

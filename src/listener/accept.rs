@@ -91,8 +91,9 @@ pub async fn accept(
         if let ProcessStage::Draining(until) = conditions.stage {
             break until;
         }
+        let is_handed_over = conditions.stage == ProcessStage::HandingOver;
         let cut = conditions.link.whole.map(|cut| cut.cut);
-        let is_applied = apply(&mut listener, &accept_control, cut);
+        let is_applied = is_handed_over || apply(&mut listener, &accept_control, cut);
         socket_state.set(cut.is_none() && listener.is_open());
         tokio::select! {
             biased;
@@ -103,7 +104,7 @@ pub async fn accept(
             }
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(ACCEPT_PAUSE), if !is_applied => {}
-            accepted = listener.accept(), if connections.len() < accept_control.files && !conditions.lacks_descriptors => match accepted {
+            accepted = listener.accept(), if connections.len() < accept_control.files && !conditions.lacks_descriptors && !is_handed_over => match accepted {
                 Ok((socket, peer)) => {
                     if take(&mut connections, socket, peer) {
                         // It gives its memory back before the next one comes.
@@ -179,13 +180,16 @@ pub(crate) fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
 
 /// Waits after a failed accept until the next may succeed.
 async fn pause(error: &io::Error, metrics: &Metrics, connections: &mut JoinSet<()>) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
     // The client left before it was accepted.
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    metrics.limit(Limit::Descriptors);
-    warn!(%error, "cannot accept; waiting");
+    // The socket was closed by who has taken it from an application; the drain follows.
+    if error.kind() != InvalidInput {
+        metrics.limit(Limit::Descriptors);
+        warn!(%error, "cannot accept; waiting");
+    }
     tokio::select! {
         () = sleep(ACCEPT_PAUSE) => {}
         Some(ended) = connections.join_next() => report(ended),

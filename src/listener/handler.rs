@@ -13,11 +13,11 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT}
 use hyper::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 
-use super::ListenerService;
 use super::authority;
 use super::budget::Reservation;
 use super::routes::Route;
 use super::state::ConnectionState;
+use super::{ListenerService, ProcessStage};
 use crate::fault::Client;
 use crate::telemetry::metrics::Limit;
 
@@ -95,9 +95,11 @@ impl hyper::service::Service<Request<Incoming>> for Http1Handler {
             Ok(fields) => (fields, route(&self.service, request)),
             Err(status) => (None, refuse(status)),
         };
+        let conditions = *self.service.conditions.borrow();
         AnswerFuture {
             state: self.state.clone(),
-            asks: self.service.faulted.is_some() && self.service.conditions.borrow().link.partial,
+            asks: self.service.faulted.is_some() && conditions.link.partial,
+            closes: conditions.stage == ProcessStage::HandingOver,
             fields,
             route,
         }
@@ -136,6 +138,8 @@ pin_project! {
         state: Arc<ConnectionState>,
         // Whether it waits for admission.
         asks: bool,
+        // Whether the connection ends with this answer.
+        closes: bool,
         // Memory of the request's fields.
         fields: Option<Reservation>,
         #[pin]
@@ -153,7 +157,10 @@ impl Future for AnswerFuture {
             return Poll::Pending;
         }
         *this.asks = false;
-        let response = ready!(this.route.poll(cx))?;
+        let mut response = ready!(this.route.poll(cx))?;
+        if *this.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         this.state.answer_begins();
         let state = this.state.clone();
         Poll::Ready(Ok(response.map(|body| TrackedBody { body, state })))

@@ -40,6 +40,8 @@ pub struct PartitionedListener {
     listener: Option<TcpListener>,
     local: SocketAddr,
     state: ListenerState,
+    /// Whether an application listens on all addresses of the port: a socket that is closed would leave clients to it.
+    is_beside_another: bool,
 }
 
 #[derive(Debug)]
@@ -75,12 +77,25 @@ impl PartitionedListener {
 
     fn bind_to(address: SocketAddr, open: bool) -> io::Result<Self> {
         let (listener, local) = bind(address)?;
-        let mut bound = Self { listener: Some(listener), local, state: ListenerState::Open };
+        let mut bound =
+            Self { listener: Some(listener), local, state: ListenerState::Open, is_beside_another: false };
         if !open {
             // A SYN that arrives during the change may be lost. The client's kernel repeats it after a second.
             bound.refuse()?;
         }
         Ok(bound)
+    }
+
+    /// Serves a socket that listens on an address, while an application listens on all addresses of its port. Call it
+    /// within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be registered with the runtime.
+    pub(crate) fn adopt(socket: Socket) -> io::Result<Self> {
+        let local = local_addr(&socket)?;
+        let listener = Some(TcpListener::from_std(socket.into())?);
+        Ok(Self { listener, local, state: ListenerState::Open, is_beside_another: true })
     }
 
     /// Enlarges the buffers of new connections for large bodies.
@@ -100,6 +115,8 @@ impl PartitionedListener {
 
     /// Applies a partition that cuts all connections, or ends it.
     pub fn set(&mut self, cut: Option<Cut>) -> io::Result<()> {
+        // Each connection is reset instead, once it is accepted.
+        let cut = cut.filter(|cut| *cut != Cut::Refuse || !self.is_beside_another);
         match (cut, &self.state) {
             // A connection must be accepted before it can be reset.
             (None | Some(Cut::Reset), ListenerState::Open)
@@ -196,12 +213,23 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     } else {
         socket
     };
-    // This also fails if the port is in use, which a bind with SO_REUSEADDR may not detect.
-    socket.listen(BACKLOG)?;
+    listen(&socket)?;
     Ok((TcpListener::from_std(socket.into())?, local))
 }
 
+/// Listens. This also fails if the port is in use, which a bind with `SO_REUSEADDR` may not detect.
+pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
+}
+
 fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// A socket for a listener on `address`.
+pub(crate) fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // A specific IPv6 address has no IPv4 side.
@@ -215,7 +243,6 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Shutdown {
     delay: Duration,
     /// How long requests in progress may take after that.
     grace: Duration,
+    /// The stage during the delay.
+    leaving: ProcessStage,
     proxies: Arc<ProxyListeners>,
 }
 
@@ -48,6 +50,7 @@ impl Shutdown {
         timer: Timer,
         conditions: watch::Sender<Conditions>,
         process: &ProcessSettings,
+        leaving: ProcessStage,
         proxies: Arc<ProxyListeners>,
     ) -> Self {
         Self {
@@ -57,6 +60,7 @@ impl Shutdown {
             conditions,
             delay: process.shutdown_delay,
             grace: process.shutdown_grace,
+            leaving,
             proxies,
         }
     }
@@ -80,14 +84,18 @@ impl Shutdown {
     async fn drain(&self, is_termination: bool, serving: JoinHandle<()>) {
         let leave = || {
             self.metrics.set_draining();
-            self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Leaving);
+            self.conditions.send_modify(|conditions| conditions.stage = self.leaving);
         };
         if is_termination {
             term::put_off(&self.engine, &self.timer, leave).await;
         }
         leave();
         let Self { delay, grace, .. } = self;
-        info!(?delay, ?grace, "shutting down: readiness fails");
+        if self.leaving == ProcessStage::HandingOver {
+            info!(?grace, "ending: new connections reach the application");
+        } else {
+            info!(?delay, ?grace, "shutting down: readiness fails");
+        }
         sleep(*delay).await;
         let until = Instant::now() + *grace;
         self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));

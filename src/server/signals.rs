@@ -24,6 +24,17 @@ impl SignalCounts {
 #[derive(Clone, Debug)]
 pub struct Signals(watch::Receiver<SignalCounts>);
 
+/// Ends a service as SIGINT does.
+#[derive(Debug)]
+pub(crate) struct Interrupt(watch::Sender<SignalCounts>);
+
+impl Interrupt {
+    /// One SIGINT: the service ends. A second one ends its drain.
+    pub(crate) fn send(&self) {
+        self.0.send_modify(|counts| counts.interrupts += 1);
+    }
+}
+
 impl Signals {
     /// Counts SIGTERM and SIGINT from now on, until the runtime ends.
     ///
@@ -54,6 +65,12 @@ impl Signals {
             counts.closed().await;
         });
         Self(counted)
+    }
+
+    /// Signals that the returned sender makes.
+    pub(crate) fn manual() -> (Self, Interrupt) {
+        let (counts, counted) = watch::channel(SignalCounts::default());
+        (Self(counted), Interrupt(counts))
     }
 
     /// Number of SIGTERMs that have arrived.

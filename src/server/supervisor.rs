@@ -123,19 +123,35 @@ fn update(
     });
 }
 
-/// Logs the totals that would be lost at exit.
-pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
+/// How often a rule could act, and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleTotal {
+    /// Its name.
+    pub rule: String,
+    /// Requests and connections on which it could act.
+    pub eligible: u64,
+    /// Those on which it did.
+    pub injected: u64,
+}
+
+/// Logs the totals that would be lost at exit, and returns those of rules.
+pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) -> Vec<RuleTotal> {
     engine.events().report_omitted();
     for total in metrics.totals() {
         let (target, client, code) = (total.target, total.client.name(), total.code);
         info!(target, client, code, count = total.count, "total of requests");
     }
     let active = engine.active();
+    let mut totals = Vec::new();
     for (position, rule) in active.plan.rules().enumerate() {
+        let mut total = RuleTotal { rule: rule.name().to_string(), eligible: 0, injected: 0 };
         for tally in active.totals(position).filter(|tally| tally.eligible > 0) {
             let (eligible, injected) = (tally.eligible, tally.injected);
             info!(fault = %rule.name(), target = tally.subject, eligible, injected, "total of a rule");
+            total.eligible += eligible;
+            total.injected += injected;
         }
+        totals.push(total);
     }
     let snapshot = engine.snapshot();
     info!(
@@ -144,4 +160,5 @@ pub(super) fn log_totals(engine: &Engine, metrics: &Metrics) {
         other = snapshot.counts.total(Client::Other),
         "ended"
     );
+    totals
 }

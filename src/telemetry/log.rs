@@ -1,4 +1,4 @@
-//! The log: JSON or text, on standard output.
+//! The log: JSON or text, on standard output or standard error.
 //!
 //! A thread writes the lines from a queue, so that a blocked reader of the pipe cannot stop the service. The thread
 //! ends when it is idle: in a process with one thread, memory allocation takes no locks, which makes requests faster.
@@ -41,11 +41,13 @@ pub struct Style {
     pub format: LogFormat,
     /// Whether text is coloured.
     pub colour: bool,
+    /// Whether it goes to standard error: standard output has something else to say.
+    pub is_on_stderr: bool,
 }
 
 /// Installs the log for events of this level and above. A second call has no effect.
 pub fn init(level: tracing::Level, style: Style) -> Log {
-    let queue = Arc::new(LogQueue::default());
+    let queue = Arc::new(LogQueue { is_on_stderr: style.is_on_stderr, ..LogQueue::default() });
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
         .with_target(false)
@@ -75,6 +77,7 @@ impl Log {
 /// Lines to be written, and the state of the writing thread.
 #[derive(Debug, Default)]
 struct LogQueue {
+    is_on_stderr: bool,
     waiting: Mutex<Waiting>,
     /// Notified when a message is added.
     more: Condvar,
@@ -108,7 +111,8 @@ impl LogQueue {
 
     /// Writes messages until the queue has been empty for a while.
     fn write(self: Arc<Self>) {
-        let mut out = io::stdout();
+        let mut out: Box<dyn io::Write> =
+            if self.is_on_stderr { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
         while let Some(message) = self.next() {
             match message {
                 // Ignore write errors: the reader closed the pipe.

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 
-use kube_probesim::cli::{fault, toxiproxy, wait};
+use kube_probesim::cli::{attach, fault, toxiproxy, wait};
 use kube_probesim::env;
 use kube_probesim::env::{VARIABLES, Variable};
 use kube_probesim::fault::PROCESS_MODES;
@@ -81,12 +81,16 @@ fn the_prediction_is_what_predict_prints() {
 
 #[test]
 fn the_help_of_a_verb_is_what_it_prints() {
-    for (verb, path) in
-        [("fault", "docs/steering.md"), ("toxiproxy", "docs/toxiproxy.md"), ("wait", "docs/wait.md")]
-    {
+    for (verb, path) in [
+        ("attach", "docs/attach.md"),
+        ("fault", "docs/steering.md"),
+        ("toxiproxy", "docs/toxiproxy.md"),
+        ("wait", "docs/wait.md"),
+    ] {
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let help = [OsString::from("--help")];
         let code = match verb {
+            "attach" => attach::run(help, [], &mut output, &mut errors),
             "fault" => fault::run(help, [], &mut output, &mut errors),
             "toxiproxy" => toxiproxy::run(help, [], &mut output, &mut errors),
             _ => wait::run(help, [], &mut output, &mut errors),

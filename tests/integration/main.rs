@@ -4,6 +4,7 @@
 mod answers;
 mod api;
 mod api_server;
+mod attach;
 mod chart;
 mod command_line;
 mod completion;

@@ -3,8 +3,8 @@
 //! Builds a rule from the options and sends it unchecked: the service validates the values.
 
 mod error;
-mod fields;
-mod file;
+pub(in crate::cli) mod fields;
+pub(in crate::cli) mod file;
 mod process;
 mod proxy;
 
@@ -17,7 +17,8 @@ use super::client::AdminPlace;
 use crate::cli::shared::{self, ArgumentError, OutputFormat};
 use crate::fault::{Cut, HandshakeFault};
 use crate::units::{self, Bare};
-pub(super) use error::FaultUsageError;
+pub(in crate::cli) use error::FaultUsageError;
+use fields::RuleFields;
 pub(super) use proxy::ProxyVerb;
 
 /// Default lifetime of a rule: a drill ends even if its operator has left.
@@ -51,11 +52,11 @@ pub(super) enum FaultVerb {
 #[derive(Default)]
 struct Raw {
     words: Vec<String>,
-    rule: Map<String, Value>,
+    /// The options of the rule, except `--for`.
+    rule: RuleFields,
+    ttl: Option<String>,
     /// The fields of a proxy.
     proxy: Map<String, Value>,
-    /// The rule options that were given, except `--for`.
-    given: Vec<String>,
     forever: bool,
     file: Option<String>,
     keeps_origins: bool,
@@ -122,11 +123,6 @@ impl Raw {
             self.keeps_origins = true;
             return Ok(());
         }
-        if long == "allow-node-pressure" && (verb == "add" || verb.is_empty()) {
-            self.given.push(format!("--{long}"));
-            fields::put(&mut self.rule, &["allow_node_pressure"], true.into());
-            return Ok(());
-        }
         if matches!(long, "tls" | "insecure") && verb == "proxy" {
             self.proxy.insert(long.to_owned(), true.into());
             return Ok(());
@@ -136,36 +132,31 @@ impl Raw {
             self.proxy.insert(long.replace('-', "_"), shared::unicode("an argument", value)?.into());
             return Ok(());
         }
-        let field = fields::path(long).filter(|_| verb == "add" || verb.is_empty());
-        if field.is_none() && !matches!(long, "admin" | "admin-ca" | "output") {
+        let adds = verb == "add" || verb.is_empty();
+        if adds && self.rule.take(long, parser)? {
+            return Ok(());
+        }
+        let is_known =
+            matches!(long, "admin" | "admin-ca" | "output") || adds && matches!(long, "for" | "file");
+        if !is_known {
             // Skip its value, if it has one.
             let _ = parser.optional_value();
             return Err(option(self, format!("--{long}")));
         }
-        if let (Some(path), "forward" | "connection") = (field, long) {
-            self.given.push(format!("--{long}"));
-            fields::set(&mut self.rule, long, path, String::new());
-            return Ok(());
-        }
         let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
         let value = shared::unicode("an argument", value)?;
-        match (long, field) {
-            ("admin", _) => self.admin.address = Some(value),
-            ("admin-ca", _) => self.admin.ca = Some(value.into()),
-            ("output", _) => self.output = shared::output(value)?,
-            ("file", _) => self.file = Some(value),
-            ("for", _) if value == "ever" => self.forever = true,
-            ("for", Some(path)) => {
+        match long {
+            "admin" => self.admin.address = Some(value),
+            "admin-ca" => self.admin.ca = Some(value.into()),
+            "output" => self.output = shared::output(value)?,
+            "file" => self.file = Some(value),
+            _ if value == "ever" => self.forever = true,
+            _ => {
                 if let Err(error) = units::duration(&value, Bare::Seconds) {
                     return Err(FaultUsageError::For(value, error));
                 }
-                fields::put(&mut self.rule, path, value.into());
+                self.ttl = Some(value);
             }
-            (_, Some(path)) => {
-                self.given.push(format!("--{long}"));
-                fields::set(&mut self.rule, long, path, value);
-            }
-            (_, None) => {}
         }
         Ok(())
     }
@@ -193,11 +184,11 @@ impl Raw {
     }
 
     fn add(&mut self, targets: &[String]) -> Result<FaultVerb, FaultUsageError> {
-        let mut rule = std::mem::take(&mut self.rule);
-        let ttl = rule.remove("ttl").unwrap_or_else(|| DEFAULT_TTL.into());
-        let ttl = (!self.forever).then_some(ttl);
+        let mut options = std::mem::take(&mut self.rule);
+        let ttl = self.ttl.take().unwrap_or_else(|| DEFAULT_TTL.to_owned());
+        let ttl = (!self.forever).then_some(Value::from(ttl));
         if let Some(path) = self.file.take() {
-            if let Some(option) = self.given.first() {
+            if let Some(option) = options.given.first() {
                 return Err(FaultUsageError::WithFile(option.clone()));
             }
             if let Some(target) = targets.first() {
@@ -208,9 +199,10 @@ impl Raw {
         if targets.is_empty() {
             return Err(FaultUsageError::NoTarget);
         }
+        let rule = &mut options.fields;
         rule.insert("target".to_owned(), targets.to_vec().into());
         if targets.iter().any(|target| target == "process") {
-            process::complete(&mut rule)?;
+            process::complete(rule)?;
         }
         let is_listener = targets.iter().any(|target| target == "listener");
         match rule.get("mode").and_then(Value::as_str) {
@@ -222,15 +214,13 @@ impl Raw {
             {
                 return Err(FaultUsageError::NotOfListener(mode.to_owned()));
             }
-            None if rule.contains_key("status") || !rule.contains_key("delay") => {
-                rule.insert("mode".to_owned(), "status".into());
-            }
             _ => {}
         }
+        options.complete();
         if let Some(ttl) = ttl {
-            rule.insert("ttl".to_owned(), ttl);
+            options.fields.insert("ttl".to_owned(), ttl);
         }
-        Ok(FaultVerb::Add(vec![rule.into()]))
+        Ok(FaultVerb::Add(vec![options.fields.into()]))
     }
 }
 

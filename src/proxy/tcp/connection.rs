@@ -206,7 +206,7 @@ impl Connection<'_> {
         let engine = &self.proxy.shared.engine;
         let until = match self.conditions.borrow_and_update().stage {
             ProcessStage::Draining(until) => Some(until),
-            ProcessStage::Running | ProcessStage::Leaving => None,
+            ProcessStage::Running | ProcessStage::Leaving | ProcessStage::HandingOver => None,
         };
         let check =
             Stream::ALL.into_iter().any(|stream| self.faults.hangs(stream, now)).then_some(now + PEER_CHECK);

@@ -8,7 +8,7 @@ use crate::units::UnitError;
 
 /// An error in the command line.
 #[derive(Debug, Error, PartialEq)]
-pub(crate) enum FaultUsageError {
+pub(in crate::cli) enum FaultUsageError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     #[error("a command is missing: add, list, rm, stop, resume, reset, watch or proxy")]

@@ -1,6 +1,9 @@
 //! The options of `fault add`, and the fields of a rule that they set.
 
+use lexopt::Parser;
 use serde_json::{Map, Value};
+
+use crate::cli::shared::{self, ArgumentError};
 
 /// Options of `add`, each with the path of the field that it sets.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
@@ -64,13 +67,45 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("file", &[]),
 ];
 
+/// The fields of a rule that were given as options.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct RuleFields {
+    pub(in crate::cli) fields: Map<String, Value>,
+    /// The options, in their order.
+    pub(in crate::cli) given: Vec<String>,
+}
+
+impl RuleFields {
+    /// Takes an option of a rule, with its value; false if it is none. `--for` and `--file` are not taken.
+    pub(in crate::cli) fn take(&mut self, long: &str, parser: &mut Parser) -> Result<bool, ArgumentError> {
+        let Some(path) = path(long).filter(|_| !matches!(long, "for" | "file")) else { return Ok(false) };
+        let value = if matches!(long, "forward" | "connection" | "allow-node-pressure") {
+            String::new()
+        } else {
+            let value = parser.value().map_err(|_| ArgumentError::NoValue(format!("--{long}")))?;
+            shared::unicode("an argument", value)?
+        };
+        self.given.push(format!("--{long}"));
+        set(&mut self.fields, long, path, value);
+        Ok(true)
+    }
+
+    /// Sets the default mode: `status`, unless there is a delay alone.
+    pub(in crate::cli) fn complete(&mut self) {
+        let fields = &mut self.fields;
+        if !fields.contains_key("mode") && (fields.contains_key("status") || !fields.contains_key("delay")) {
+            fields.insert("mode".to_owned(), "status".into());
+        }
+    }
+}
+
 /// The path of the field that an option sets.
 pub(super) fn path(option: &str) -> Option<&'static [&'static str]> {
     OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, path)| *path)
 }
 
 /// Sets the field of an option. A repeatable option appends to earlier values.
-pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
+fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], value: String) {
     let value = match option {
         "header" => return add_entry(rule, path, &value, ':'),
         "query" => return add_entry(rule, path, &value, '='),
@@ -95,7 +130,7 @@ pub(super) fn set(rule: &mut Map<String, Value>, option: &str, path: &[&str], va
             }
             headers.into()
         }
-        "forward" | "connection" => true.into(),
+        "forward" | "connection" | "allow-node-pressure" => true.into(),
         "pods" if !value.contains('%') => value.split(',').map(|item| number(item.trim())).collect(),
         "name" | "body-text" | "grpc-message" | "path" | "host" => value.into(),
         _ => number(&value),

@@ -1,0 +1,247 @@
+//! `attach`: the port of a running application is taken over and given back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::PATIENCE;
+use crate::support::process::{Process, program, signal};
+use crate::support::tools;
+
+/// A running `attach`.
+struct Attached {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    /// Where it listens, and its admin listener.
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Attached {
+    /// Attaches to `port`; the test is skipped if this machine does not allow it.
+    fn start(port: u16, options: &str) -> Option<Self> {
+        let mut child = attach(port, options).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let first = line(&mut lines);
+        if first.get("refused").is_some() {
+            child.wait().unwrap();
+            tools::skip(&format!("attach is refused: {first}"));
+            return None;
+        }
+        let of = |value: &Value| value.as_str().unwrap().parse().unwrap();
+        let attached = &first["attached"];
+        let (address, admin) = (of(&attached["listen"][0]), of(&attached["admin"]));
+        assert_eq!(attached["upstream"], format!("127.0.0.1:{port}"));
+        Some(Self { child, lines, address, admin })
+    }
+
+    /// Its last line, once it has ended.
+    fn released(mut self) -> Value {
+        let last = line(&mut self.lines)["released"].clone();
+        assert!(self.child.wait().unwrap().success());
+        last
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn attach(port: u16, options: &str) -> std::process::Command {
+    let mut command = program();
+    command.args(["attach", "--port", &port.to_string()]).args(options.split_whitespace());
+    command
+}
+
+fn line(lines: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+}
+
+/// The exit code, and the last line of standard output.
+fn run(port: u16, options: &str) -> (i32, Value) {
+    let output = attach(port, options).output().unwrap();
+    let last = output.stdout.split_inclusive(|byte| *byte == b'\n').next_back().unwrap_or_default();
+    (output.status.code().unwrap(), serde_json::from_slice(last).unwrap_or_default())
+}
+
+/// An application that listens on all addresses: this program.
+fn application(port: u16) -> Process {
+    Process::start(&[("PORT", &port.to_string()), ("POD_NAME", "application")])
+}
+
+fn send(stream: &mut TcpStream, agent: &str, connection: &str) {
+    write!(stream, "GET / HTTP/1.1\r\nhost: a\r\nuser-agent: {agent}\r\nconnection: {connection}\r\n\r\n")
+        .unwrap();
+}
+
+/// The status of an answer to a request of `agent` over a new connection.
+fn status_for(address: SocketAddr, agent: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    send(&mut stream, agent, "close");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer[9..12].parse().unwrap()
+}
+
+fn status(address: SocketAddr) -> u16 {
+    status_for(address, "curl")
+}
+
+#[test]
+fn new_connections_pass_the_rule_until_the_signal_and_reach_the_application_again_after_it() {
+    let application = application(0);
+    let port = application.probe.port();
+    let Some(attached) = Attached::start(port, "--status 503 --name down") else { return };
+    let address = attached.address;
+    assert_eq!((status(address), status(application.probe)), (503, 200), "loopback goes around the proxy");
+    assert_eq!(status_for(address, "kube-probe/1.36"), 200, "the kubelet is spared");
+    let metrics = application.get(attached.admin, "/metrics").unwrap();
+    assert!(metrics.contains("fault=\"down\""), "{metrics}");
+    signal(&attached.child, "TERM");
+    let released = attached.released();
+    assert_eq!(status(address), 200);
+    let expected = serde_json::json!({
+        "reason": "stop",
+        "totals": [{"rule": "down", "eligible": 1, "injected": 1}],
+        "next_connection": "application",
+    });
+    assert_eq!(released, expected);
+    // Nothing is left on the socket: it can be taken once more.
+    assert_eq!(run(port, "--dry-run").1["checked"]["method"], "copy");
+}
+
+#[test]
+fn probes_are_included_on_request_and_the_time_limit_is_kept() {
+    let application = application(0);
+    let Some(attached) = Attached::start(application.probe.port(), "--status 418 --include-probes --for 1s")
+    else {
+        return;
+    };
+    let began = Instant::now();
+    assert_eq!(status_for(attached.address, "kube-probe/1.36"), 418);
+    assert_eq!(attached.released()["reason"], "time limit");
+    assert!(began.elapsed() < Duration::from_secs(1) + PATIENCE);
+}
+
+#[test]
+fn open_connections_stay_with_the_application_unless_they_are_to_end() {
+    let application = application(0);
+    let port = application.probe.port();
+    let Some(attached) = Attached::start(port, "") else { return };
+    let address = attached.address;
+    signal(&attached.child, "INT");
+    assert_eq!(attached.released()["reason"], "signal");
+    let mut open = TcpStream::connect(address).unwrap();
+    open.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut byte = [0];
+    send(&mut open, "curl", "keep-alive");
+    assert_eq!(open.read(&mut byte).unwrap(), 1);
+
+    let attached = Attached::start(port, "--status 503").unwrap();
+    send(&mut open, "curl", "close");
+    let mut answers = String::new();
+    open.read_to_string(&mut answers).unwrap();
+    assert_eq!(
+        (answers.matches("200 OK").count(), answers.matches("503 Service").count()),
+        (2, 0),
+        "{answers}"
+    );
+    drop(attached);
+
+    let mut open = TcpStream::connect(address).unwrap();
+    open.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _attached = Attached::start(port, "--existing").unwrap();
+    assert!(matches!(open.read(&mut byte), Ok(0) | Err(_)), "it is still open");
+    assert_eq!(status(address), 200);
+}
+
+#[test]
+fn an_application_that_ends_finds_its_port_free_at_once() {
+    let mut first = application(0);
+    let port = first.probe.port();
+    let Some(attached) = Attached::start(port, "") else { return };
+    let _idle = TcpStream::connect(attached.address).unwrap();
+    first.signal("KILL");
+    first.end();
+    let second = application(port);
+    let released = attached.released();
+    assert_eq!(
+        (&released["reason"], &released["next_connection"]),
+        (&"application ended".into(), &"application".into())
+    );
+    assert!(second.status("/").is_some());
+}
+
+#[test]
+fn a_listener_that_the_application_closes_is_let_go() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let Some(attached) = Attached::start(port, "") else { return };
+    drop(listener);
+    let released = attached.released();
+    assert_eq!(released["reason"], "listener closed");
+    assert_eq!(released["next_connection"], "refused");
+}
+
+#[test]
+fn what_cannot_be_taken_is_refused_with_the_reason_and_what_helps() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (code, line) = run(port, "--dry-run");
+    let reason = line["refused"]["reason"].as_str().unwrap();
+    assert_eq!(code, 78);
+    assert!(reason.ends_with("which nobody outside the Pod can reach"), "{reason}");
+    assert!(line["refused"]["remedy"].as_str().unwrap().contains("0.0.0.0"));
+    drop(listener);
+    assert_eq!(
+        run(port, "").1["refused"]["reason"],
+        format!("nobody listens on port {port} in this network namespace")
+    );
+
+    let application = application(0);
+    let port = application.probe.port();
+    let Some(attached) = Attached::start(port, "") else { return };
+    let (code, line) = run(port, "");
+    let reason = format!("process {} is attached to port {port} already", attached.child.id());
+    assert_eq!((code, &line["refused"]["reason"]), (78, &reason.into()));
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_taken() {
+    let application = application(0);
+    let (code, line) = run(application.probe.port(), "--status 503 --dry-run");
+    if line.get("refused").is_some() {
+        return tools::skip(&format!("attach is refused: {line}"));
+    }
+    let checked = &line["checked"];
+    assert_eq!((code, &checked["pid"]), (0, &application.child.id().into()));
+    assert_eq!(checked["comm"], "kube-probesim");
+    assert_eq!(application.status("/"), Some(200));
+}
+
+#[test]
+fn wrong_rules_and_options_end_before_anything_is_taken() {
+    for (options, error) in [
+        ("--rate 101%", "the options of the rule: faults[0]"),
+        ("--mode nonsense", "the options of the rule: faults[0]"),
+        ("--admin nowhere", "--admin"),
+        ("--file /no/such", "--file \"/no/such\" is not there"),
+        ("--colour", "--colour is not an option of attach"),
+    ] {
+        let output = attach(1, options).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{options}: {errors}");
+        assert!(errors.contains(error), "{options}: {errors}");
+    }
+}

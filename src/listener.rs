@@ -52,7 +52,7 @@ use crate::tls::ServerTls;
 use budget::MemoryBudget;
 
 pub(crate) use accept::refuse;
-pub use accept::{AcceptControl, accept, serve};
+pub use accept::{AcceptControl, Taken, accept, serve};
 pub use body::{BodyError, ReadBody};
 pub use handle::ConnectionHandle;
 pub use handler::client_of;

@@ -14,8 +14,8 @@ use tracing::{debug, error, warn};
 use super::budget::{BudgetShare, Reservation};
 use super::counted::CountedConnection;
 use super::partitioned::{PartitionedListener, reset_on_close};
-use super::places::{Claim, Places, is_loopback};
-use super::state::ConnectionState;
+use super::places::{Places, SOME, is_loopback};
+use super::state::{Claim, ConnectionState};
 use super::{Conditions, ListenerService, ProcessStage, connection};
 use crate::fault::Client;
 use crate::telemetry::metrics::{Limit, ListenerMetrics, Metrics, SocketState};
@@ -28,6 +28,20 @@ const DRAIN_SLACK: Duration = Duration::from_millis(200);
 
 /// Memory of an idle connection, in bytes: its task and state, and the kernel's socket.
 const IDLE_MEMORY: usize = 7 << 10;
+
+/// How often an accepted connection is offered again while others give their memory back.
+const OFFERS: usize = 3;
+
+/// What became of an accepted connection.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is served or refused.
+    Done,
+    /// The same, and another connection was ended for it.
+    InPlaceOfAnother,
+    /// Another connection was ended for it, whose memory is not free yet: to be offered again.
+    Later(TcpStream),
+}
 
 /// Limits, conditions and counters of an accept loop.
 #[derive(Debug)]
@@ -66,23 +80,25 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
             if state.refuses(Client::Other) && service.fairness.is_none() {
                 // Others shall find more memory than what is kept for the kubelet.
-                has_ended_one |= places.make_room(Claim::Silent, &service.metrics);
+                has_ended_one |= places.make_room(Claim::Silent, SOME, &service.metrics);
             }
             places.add(state, connections.spawn(serving));
+        } else if places.make_room(Claim::Resting, usize::MAX, &service.metrics) {
+            return Taken::Later(socket);
         } else {
-            refuse(&socket, peer, "connection reset: no memory is left for it");
+            lacks_memory(&socket, peer, &service.metrics);
         }
-        has_ended_one
+        if has_ended_one { Taken::InPlaceOfAnother } else { Taken::Done }
     })
     .await;
 }
 
-/// Accepts connections until the stage is [`ProcessStage::Draining`], and hands each to `take`, which may spawn a task for it and
-/// says whether it has ended another one. Then waits for the tasks, at most until the drain's end.
+/// Accepts connections until the stage is [`ProcessStage::Draining`], and hands each to `take`, which may spawn a task
+/// for it. Then waits for the tasks, at most until the drain's end.
 pub async fn accept(
     mut listener: PartitionedListener,
     mut accept_control: AcceptControl,
-    mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr) -> bool,
+    mut take: impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr) -> Taken,
 ) {
     let mut connections = JoinSet::new();
     let mut socket_state = SocketState::new(accept_control.listener_metrics.clone());
@@ -106,10 +122,17 @@ pub async fn accept(
             () = sleep(ACCEPT_PAUSE), if !is_applied => {}
             accepted = listener.accept(), if connections.len() < accept_control.files && !conditions.lacks_descriptors && !is_handed_over => match accepted {
                 Ok((socket, peer)) => {
-                    if take(&mut connections, socket, peer) {
-                        // It gives its memory back before the next one comes.
+                    let mut taken = take(&mut connections, socket, peer);
+                    for _ in 1..OFFERS {
+                        let Taken::Later(socket) = taken else { break };
+                        // The other connection gives its memory back.
                         yield_now().await;
-                    } else if connections.len() == accept_control.files {
+                        taken = take(&mut connections, socket, peer);
+                    }
+                    if let Taken::Later(socket) = &taken {
+                        lacks_memory(socket, peer, &accept_control.metrics);
+                    }
+                    if matches!(taken, Taken::Done) && connections.len() == accept_control.files {
                         accept_control.metrics.limit(Limit::Descriptors);
                         warn!(listener = %accept_control.name, connections = accept_control.files, "no file descriptors are left; waiting");
                     }
@@ -147,7 +170,7 @@ fn place(places: &mut Places, open: usize, peer: SocketAddr, service: &ListenerS
         return (has_place, has_place);
     }
     let has_ended_one =
-        open >= total.min(service.files) && places.make_room(Claim::Resting, &service.metrics);
+        open >= total.min(service.files) && places.make_room(Claim::Resting, SOME, &service.metrics);
     // Without a file descriptor for another one, the next has to wait.
     let has_place = open < total || has_ended_one;
     if !has_place {
@@ -168,7 +191,7 @@ fn reserve(
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
     // The client may be the kubelet; only its request shows that.
     state.set_only_kubelet(idle.is_none());
-    let idle = idle.or_else(|| service.budget.reserve(IDLE_MEMORY, BudgetShare::Reserved))?;
+    let idle = idle.or_else(|| service.budget.try_reserve(IDLE_MEMORY, BudgetShare::Reserved))?;
     Some((state, idle))
 }
 
@@ -176,6 +199,11 @@ fn reserve(
 pub(crate) fn refuse(socket: &TcpStream, peer: SocketAddr, why: &str) {
     debug!(%peer, "{why}");
     reset_on_close(socket);
+}
+
+fn lacks_memory(socket: &TcpStream, peer: SocketAddr, metrics: &Metrics) {
+    metrics.limit(Limit::Memory);
+    refuse(socket, peer, "connection reset: no memory is left for it");
 }
 
 /// Waits after a failed accept until the next may succeed.

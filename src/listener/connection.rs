@@ -154,10 +154,7 @@ impl Connection {
                             driver = tunnelled;
                             continue;
                         }
-                        if lingers {
-                            linger(&self.socket).await;
-                        }
-                        return Disposition::Closes;
+                        return if lingers { self.lingers().await } else { Disposition::Closes };
                     }
                 },
                 () = peer_closed(self.socket.tcp()), if frozen => return Disposition::Closes,
@@ -301,7 +298,15 @@ impl Connection {
         Disposition::Closes
     }
 
-    async fn times_out(&self, driver: Driver, limit: Limit) -> Disposition {
+    /// Gives the client time to read its answer, without the memory of a request.
+    async fn lingers(&mut self) -> Disposition {
+        self.request = None;
+        self.state.leaves();
+        linger(&self.socket).await;
+        Disposition::Closes
+    }
+
+    async fn times_out(&mut self, driver: Driver, limit: Limit) -> Disposition {
         self.service.metrics.limit(limit);
         self.state.end_by_server();
         let is_http2 = matches!(driver, Driver::Http2(_));
@@ -315,8 +320,7 @@ impl Connection {
             }
             Limit::HeadTime if !is_http2 => {
                 self.socket.try_write(REQUEST_TIMEOUT);
-                linger(&self.socket).await;
-                Disposition::Closes
+                self.lingers().await
             }
             // A client that reads nothing would not see a FIN before the unread answer.
             Limit::WriteTime => Disposition::Resets,

@@ -1,6 +1,9 @@
 //! The state of a connection, shared by its task, hyper's stream and the request handlers.
 
+mod admission;
+mod claim;
 mod deadline;
+mod memory;
 mod multiplexed;
 mod takeover;
 
@@ -11,11 +14,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::{BudgetShare, MemoryBudget};
+use super::budget::MemoryBudget;
 use super::script::Takeover;
 use super::streams::OpenStreams;
 use super::tunnel::Tunnel;
 use crate::fault::Client;
+use admission::Admission;
+pub(super) use claim::Claim;
 
 /// A signal to the connection's task.
 #[derive(Debug)]
@@ -109,14 +114,8 @@ enum ClientPhase {
     Head(Instant),
     /// Waiting for us.
     Waiting,
-}
-
-/// Whether a request may go to its handler while cuts of a client class are in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
-    Free,
-    Asked,
-    Granted,
+    /// Nothing more is sent to it. What it still sends is discarded.
+    Leaving,
 }
 
 impl ConnectionState {
@@ -171,48 +170,8 @@ impl ConnectionState {
         &self.budget
     }
 
-    /// The share for its connection and ordinary requests.
-    pub(super) fn share(&self) -> BudgetShare {
-        if self.privileged { BudgetShare::Reserved } else { BudgetShare::Ordinary }
-    }
-
-    /// The share for its large heads, bodies and answers.
-    pub(super) fn bulk_share(&self) -> BudgetShare {
-        if self.privileged { BudgetShare::Reserved } else { BudgetShare::Bulk }
-    }
-
-    /// Records that the budget rejected what the client sends.
-    pub(super) fn run_out_of_memory(&self) {
-        self.lock().out_of_memory = true;
-    }
-
-    /// Whether the budget rejected a head that is not answered yet, so that an answer can be sent.
-    pub(super) fn was_refused_memory(&self) -> bool {
-        let inner = self.lock();
-        inner.out_of_memory && matches!(inner.phase, ClientPhase::Head(_)) && inner.stalled.is_none()
-    }
-
-    /// Whether the budget rejected what the client sends.
-    pub(super) fn is_out_of_memory(&self) -> bool {
-        self.lock().out_of_memory
-    }
-
     pub(super) fn is_sending_head(&self) -> bool {
         matches!(self.lock().phase, ClientPhase::Head(_))
-    }
-
-    pub(super) fn set_only_kubelet(&self, only: bool) {
-        self.lock().only_kubelet = only;
-    }
-
-    /// Whether a request of `client` is rejected because memory is left only for the kubelet.
-    pub(super) fn refuses(&self, client: Client) -> bool {
-        client != Client::Kubelet && self.lock().only_kubelet
-    }
-
-    /// Whether it has sent a complete request.
-    pub(super) fn has_asked(&self) -> bool {
-        self.lock().asked
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -354,26 +313,6 @@ impl ConnectionState {
         self.lock().client
     }
 
-    /// Whether a request may continue; true once [`admit`](Self::admit) was called.
-    pub(super) fn is_admitted(&self) -> bool {
-        let mut inner = self.lock();
-        let granted = inner.admission == Admission::Granted;
-        inner.admission = if granted { Admission::Free } else { Admission::Asked };
-        granted
-    }
-
-    pub(super) fn admit(&self) {
-        let mut inner = self.lock();
-        if inner.admission == Admission::Asked {
-            inner.admission = Admission::Granted;
-            if let Some(streams) = &mut inner.streams {
-                // Each stream requests admission again.
-                streams.admit();
-                inner.admission = Admission::Free;
-            }
-        }
-    }
-
     pub(super) fn has_unread_body(&self) -> bool {
         self.lock().unread_body
     }
@@ -409,7 +348,7 @@ impl ConnectionState {
         }
         match &mut inner.phase {
             ClientPhase::Idle(since) | ClientPhase::Head(since) => *since += silence,
-            ClientPhase::Waiting => {}
+            ClientPhase::Waiting | ClientPhase::Leaving => {}
         }
     }
 

@@ -24,7 +24,7 @@ use crate::engine::Engine;
 use crate::env::ForwardOptions;
 use crate::fault::{Slot, UpstreamPlace};
 use crate::listener::budget::{BudgetShare, MemoryBudget};
-use crate::listener::{self, AcceptControl, Conditions, PartitionedListener};
+use crate::listener::{self, AcceptControl, Conditions, PartitionedListener, Taken};
 use crate::task::Boxed;
 use crate::telemetry::metrics::{ConnectionResult, Limit, Metrics, ProxyMetrics, UpstreamMetrics};
 use crate::tls::{ClientTls, Connector};
@@ -126,7 +126,7 @@ impl TcpProxy {
         };
         listener::accept(listener, accept_control, |connections, client, peer| {
             self.take(connections, client, peer);
-            false
+            Taken::Done
         })
         .await;
     }

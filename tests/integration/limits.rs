@@ -175,6 +175,26 @@ async fn a_connection_without_a_request_gives_up_its_place_for_another_one() {
 }
 
 #[tokio::test]
+async fn a_refused_client_that_goes_on_sending_holds_no_memory_of_a_request() {
+    let service = Service::start(&[]).await;
+    let refused = "POST / HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 1000000\r\n\r\n";
+    let held = || async { service.metric("probesim_client_memory_bytes", &[]).await };
+    let before = held().await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        stream.write_all(refused.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(status, *b"HTTP/1.1 400");
+        crowd.push(stream);
+    }
+    // Their requests would take 26 KiB each.
+    let grown = held().await - before;
+    assert!(grown < 20.0 * 12.0 * 1024.0, "{grown} bytes");
+}
+
+#[tokio::test]
 async fn many_pipelined_requests_are_all_answered() {
     let service = Service::start(&[]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();

@@ -6,7 +6,6 @@ use rustls::AlertDescription;
 use tracing::debug;
 
 use super::{Connection, Disposition};
-use crate::listener::perform::linger;
 use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::alert;
 
@@ -39,7 +38,7 @@ pub(super) enum ConnectionRefusal {
 
 impl Connection {
     /// Notifies the client and ends the connection.
-    pub(super) async fn refuses(&self, refusal: ConnectionRefusal) -> Disposition {
+    pub(super) async fn refuses(&mut self, refusal: ConnectionRefusal) -> Disposition {
         self.state.end_by_server();
         match refusal {
             ConnectionRefusal::Memory { is_http2 } => {
@@ -65,7 +64,6 @@ impl Connection {
                 self.socket.silence();
             }
         }
-        linger(&self.socket).await;
-        Disposition::Closes
+        self.lingers().await
     }
 }

@@ -33,6 +33,7 @@ impl ConnectionState {
             ClientPhase::Idle(since) if inner.asked => Some((since + limits.idle_time, Limit::IdleTime)),
             ClientPhase::Idle(since) => Some((since + limits.idle_time.min(first_request), Limit::IdleTime)),
             ClientPhase::Head(since) => Some((since + limits.head_time, Limit::HeadTime)),
+            ClientPhase::Leaving => None,
             ClientPhase::Waiting => {
                 let stalled = inner.streams.as_ref().and_then(|streams| streams.stalled());
                 stalled.map(|since| (since + limits.idle_time, Limit::WriteTime))

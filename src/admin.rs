@@ -10,6 +10,7 @@ mod guard;
 mod page;
 mod preview;
 mod proxies;
+mod query;
 mod state;
 mod targets;
 
@@ -142,6 +143,8 @@ async fn serve(api: &Api, request: Request) -> Result<Response, ProblemDetails> 
         let expected = generations(&parts.headers)?;
         api.control.change(&by, expected.as_deref(), change).map_err(ProblemDetails::refused)
     };
+    let query = parts.uri.query().unwrap_or_default();
+    query::check(&segments[1..], query)?;
     let is_large = method == Method::GET && matches!(segments[1..], ["plan" | "state" | "faults"]);
     let _turn = if is_large { Some(turn(api).await) } else { None };
     match (&segments[1..], method) {
@@ -176,6 +179,7 @@ async fn serve(api: &Api, request: Request) -> Result<Response, ProblemDetails> 
             Ok(answer::changed(change(ApiChange::PatchFault { name: (*name).to_owned(), patch: fields })?))
         }
         (["faults", name], &Method::DELETE) => {
+            expect_empty(&parts.headers, body).await?;
             Ok(answer::changed(change(ApiChange::DeleteFault { name: (*name).to_owned() })?))
         }
         (["faults", _], _) => Err(ProblemDetails::method(&["GET", "HEAD", "PUT", "PATCH", "DELETE"])),
@@ -214,16 +218,13 @@ async fn serve(api: &Api, request: Request) -> Result<Response, ProblemDetails> 
             let state = state::text(&status, &api.identity, api.control.engine().uptime());
             Ok(answer::written(StatusCode::OK, state, Some(status.snapshot.active.generation)))
         }
-        (["events"], &Method::GET) => {
-            let query = parts.uri.query().unwrap_or_default();
-            events::serve(
-                api.control.events(),
-                &api.listeners,
-                &parts.headers,
-                query,
-                parts.method == Method::HEAD,
-            )
-        }
+        (["events"], &Method::GET) => events::serve(
+            api.control.events(),
+            &api.listeners,
+            &parts.headers,
+            query,
+            parts.method == Method::HEAD,
+        ),
         (["faults" | "targets" | "state" | "events"], _) => Err(ProblemDetails::method(&["GET", "HEAD"])),
         _ => Err(ProblemDetails::not_found()),
     }

@@ -56,7 +56,10 @@ fn parse(read: &mut ReadBody) -> Result<Value, ProblemDetails> {
 pub(super) async fn expect_empty(headers: &HeaderMap, body: Body) -> Result<(), ProblemDetails> {
     let mut read = collect(headers, body).await?;
     let is_empty = read.bytes.is_empty() || parse(&mut read)?.as_object().is_some_and(Map::is_empty);
-    let wrong = || ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is neither empty nor {}");
+    let wrong = || {
+        let detail = "the body is neither empty nor {}; this call takes no fields";
+        ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    };
     if is_empty { Ok(()) } else { Err(wrong()) }
 }
 

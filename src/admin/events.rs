@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer::{self, ProblemDetails};
+use super::query;
 use crate::engine::events::{Event, Events};
 use crate::listener::ConnectionHandle;
 use crate::task;
@@ -44,7 +45,7 @@ pub(super) fn serve(
     is_head: bool,
 ) -> Result<Response, ProblemDetails> {
     let (mut after, mut limit) = (None, DEFAULT_PAGE);
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+    for (name, value) in query::pairs(query) {
         let wrong = |range: &str| {
             let shown: String = value.chars().take(40).collect();
             ProblemDetails::new(

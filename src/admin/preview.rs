@@ -34,10 +34,7 @@ pub(super) fn document(control: &Control, body: Value) -> Result<Value, ProblemD
     let past = time(&mut fields, "past", Duration::ZERO)?;
     let ahead = time(&mut fields, "ahead", AHEAD)?;
     if let Some(name) = fields.keys().next() {
-        return Err(invalid(ConfigError::new(
-            "",
-            Reason::UnknownField { field: name.clone(), nearest: None },
-        )));
+        return Err(invalid(ConfigError::new("", Reason::unknown_field(name, &FIELDS))));
     }
     let mut only = None;
     let change = match (fault, plan) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::choice;
 use super::reader::{FieldReader, Fields};
 use crate::fault::{Delay, DelayError};
-use crate::plan::error::{Reason, nearest};
+use crate::plan::error::Reason;
 use crate::units::{self, Bare};
 
 const KNOWN: &[&str] = &["fixed", "jitter", "distribution", "median", "p99", "mean", "p50", "p90"];
@@ -67,8 +67,7 @@ fn long(reader: &mut FieldReader, value: &Value) -> Option<Delay> {
     for field in fields.names() {
         let known = KNOWN.contains(&field) || percentile(field).is_some();
         if !known {
-            let reason = Reason::UnknownField { field: field.to_owned(), nearest: nearest(field, KNOWN) };
-            reader.fail("delay", reason);
+            reader.fail("delay", Reason::unknown_field(field, KNOWN));
         } else if !(takes.contains(&field) || (is_table && percentile(field).is_some())) {
             reader.fail(&format!("delay.{field}"), Reason::NotWith(shape.clone()));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Map;
-use crate::plan::error::{ConfigError, Errors, Reason, nearest};
+use crate::plan::error::{ConfigError, Errors, Reason};
 use crate::units::{self, Bare};
 
 /// Limit of entries of a list inside a rule.
@@ -73,8 +73,7 @@ impl FieldReader {
     ) -> Option<Fields<'a>> {
         let fields = self.open(value, path, known)?;
         for field in fields.names().filter(|field| !known.contains(field)).take(MAX_UNKNOWN) {
-            let reason = Reason::UnknownField { field: field.to_owned(), nearest: nearest(field, known) };
-            self.fail(path, reason);
+            self.fail(path, Reason::unknown_field(field, known));
         }
         Some(fields)
     }

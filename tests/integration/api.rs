@@ -136,6 +136,17 @@ async fn errors_name_their_field_and_nothing_changes() {
         ("GET", "/v1/events?limit=0", Value::Null, 400, "limit=\"0\" is not a whole number from 1 to 512"),
         ("GET", "/v1/events?after=x", Value::Null, 400, "after=\"x\" is not a whole number"),
         ("POST", "/v1/reset", json!({"all": true}), 422, "the body is not"),
+        ("POST", "/v1/stop", json!({"for": "1m"}), 422, "this call takes no fields"),
+        ("DELETE", "/v1/faults/nobody", json!({"for": "1m"}), 422, "this call takes no fields"),
+        (
+            "GET",
+            "/v1/events?since=1",
+            Value::Null,
+            400,
+            "\"since\" is unknown; this call takes after and limit",
+        ),
+        ("GET", "/v1/events?limit=1&limit=2", Value::Null, 400, "\"limit\" is there twice"),
+        ("GET", "/v1/events?limit", Value::Null, 400, "limit=\"\" is not a whole number"),
         ("GET", "/v1/nothing", Value::Null, 404, "/openapi.json lists"),
         ("GET", "/v1", Value::Null, 404, "/openapi.json lists"),
     ] {
@@ -152,6 +163,35 @@ async fn errors_name_their_field_and_nothing_changes() {
     assert_eq!(post.header("content-type").as_deref(), Some("application/problem+json"));
     assert_eq!(service.state().await["generation"], 1);
     assert_eq!(service.metric("probesim_plan_reloads_total", &["api", "error"]).await, 4.0);
+}
+
+#[tokio::test]
+async fn an_unknown_query_parameter_is_refused_by_each_call_and_nothing_changes() {
+    let service = Service::start(&[]).await;
+    for (method, path) in [
+        ("GET", "/v1/plan"),
+        ("PUT", "/v1/plan"),
+        ("GET", "/v1/faults"),
+        ("PUT", "/v1/faults/down"),
+        ("PATCH", "/v1/faults/down"),
+        ("DELETE", "/v1/faults/down"),
+        ("GET", "/v1/proxies"),
+        ("PUT", "/v1/proxies/db"),
+        ("POST", "/v1/preview"),
+        ("POST", "/v1/reset"),
+        ("POST", "/v1/stop"),
+        ("POST", "/v1/resume"),
+        ("GET", "/v1/targets"),
+        ("GET", "/v1/state"),
+    ] {
+        let (status, problem) = service.ask(method, &format!("{path}?for=1m"), down()).await;
+        assert_eq!(status, 400, "{method} {path}: {problem}");
+        let told = "the query parameter \"for\" is unknown; this call takes no query parameters";
+        assert_eq!(problem["detail"], told, "{method} {path}");
+    }
+    let state = service.state().await;
+    assert_eq!((&state["generation"], &state["stop"]), (&1.into(), &Value::Null));
+    assert_eq!(service.ask("GET", "/v1/state?", Value::Null).await.0, 200, "an empty query");
 }
 
 #[tokio::test]

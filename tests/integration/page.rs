@@ -172,7 +172,7 @@ async fn a_wrong_preview_is_refused_with_the_field_it_is_about() {
         (json!({"fault": rule, "ahead": "25h"}), "ahead", "at most 24h"),
         (json!({"past": "x"}), "past", "is not a duration"),
         (json!({"past": []}), "past", "is not a duration"),
-        (json!({"futur": "1h"}), "", "unknown field \"futur\""),
+        (json!({"futur": "1h"}), "", "unknown field \"futur\"; the fields are fault, plan, past, ahead"),
         (json!([]), "", "is not a mapping with fault, plan, past, ahead"),
     ] {
         let (status, problem) = preview(&service, body.clone()).await;

@@ -2,12 +2,15 @@
 
 use thiserror::Error;
 
-use super::shown;
+use super::{nearest, shown};
 use crate::fault::{
     DelayError, MAX_RULES, MatchError, ProxyName, RuleError, RuleName, TriggerError, UpstreamError,
 };
 use crate::plan::document::DocumentError;
 use crate::units::UnitError;
+
+/// Up to this many fields are listed in the error about an unknown one.
+const FEW_FIELDS: usize = 12;
 
 /// Why a value is invalid. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -81,12 +84,14 @@ pub enum Reason {
     #[error("process cannot be combined with other targets: it has its own modes; write a rule for each")]
     ProcessWithOthers,
     /// A field that does not exist.
-    #[error("unknown field \"{}\"{}", shown(.field), meant(*.nearest))]
+    #[error("unknown field \"{}\"{}", shown(.field), meant_or_taken(*.nearest, .known))]
     UnknownField {
         /// The field.
         field: String,
         /// The most similar field.
         nearest: Option<&'static str>,
+        /// The fields that are allowed, if they are few and none is similar.
+        known: Vec<&'static str>,
     },
     /// A missing field.
     #[error("`{0}` is missing")]
@@ -228,6 +233,19 @@ pub enum Reason {
     /// A warning that `STRICT=true` makes an error.
     #[error("{0} (an error, since STRICT=true)")]
     Strict(String),
+}
+
+impl Reason {
+    /// A field that is not one of `known`.
+    pub(crate) fn unknown_field(field: &str, known: &[&'static str]) -> Self {
+        let nearest = nearest(field, known);
+        let shown = if nearest.is_none() && known.len() <= FEW_FIELDS { known.to_vec() } else { Vec::new() };
+        Self::UnknownField { field: field.to_owned(), nearest, known: shown }
+    }
+}
+
+fn meant_or_taken(nearest: Option<&str>, known: &[&str]) -> String {
+    if known.is_empty() { meant(nearest) } else { format!("; the fields are {}", known.join(", ")) }
 }
 
 fn meant(nearest: Option<&str>) -> String {

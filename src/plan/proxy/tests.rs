@@ -129,7 +129,7 @@ fn everything_that_is_wrong_with_a_list_is_reported() {
     assert_eq!(
         errors,
         [
-            "proxies[1] (A): unknown field \"port\"",
+            "proxies[1] (A): unknown field \"port\"; the fields are name, listen, upstream, protocol, tls, ca, server_name, insecure",
             "proxies[1] (A): name=\"A\": the name \"A\" is not a DNS label: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
             "proxies[1] (A): listen=\"x\": is not an address to listen on, such as :18090 (only loopback) or 0.0.0.0:18090",
             "proxies[1] (A): upstream=\"5\": has no valid host before the port; put an IPv6 address in brackets",

@@ -166,7 +166,8 @@ fn check_loopback(caller: &Caller, request: &Request, hosts: &[&str]) -> Result<
 }
 
 fn is_of_proxy(header: &HeaderName) -> bool {
-    let header = header.as_str();
+    // Servers that hand headers to programs in the style of CGI spell both alike.
+    let header = header.as_str().replace('_', "-");
     PROXY_HEADERS.iter().any(|known| header == *known || (known.ends_with('-') && header.starts_with(known)))
 }
 

@@ -107,14 +107,15 @@ pub(super) fn clean_up(state: Option<PathBuf>) {
 /// Removes the file, unless another process holds it. Returns its size if there was one.
 fn remove_left(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join(NAME);
-    let file =
-        match OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path) {
-            Ok(file) => file,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+    // Nothing is followed or waited for, such as the other end of a FIFO.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
     let metadata = file.metadata()?;
     if !metadata.is_file() || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(None);
@@ -273,6 +274,8 @@ fn write(file: &File, from: u64, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     fn filled(fill: &mut Fill, size: u64) -> u64 {
@@ -303,6 +306,11 @@ mod tests {
         assert!(remove_left(directory.path()).is_err());
         assert!(directory.path().join("data").exists());
         assert_eq!(remove_left(&directory.path().join("data")).unwrap(), None, "a file is no volume");
+        fs::remove_file(directory.path().join(NAME)).unwrap();
+        let fifo = directory.path().join(NAME);
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert_eq!(remove_left(directory.path()).unwrap(), None, "a FIFO is not waited for");
+        assert!(create(&fifo).is_err());
     }
 
     #[test]

@@ -84,6 +84,25 @@ fn replicas_have_seeds_of_their_own_and_each_can_be_replayed() {
 }
 
 #[test]
+fn each_of_twelve_replicas_is_replayed_exactly_with_its_effective_seed() {
+    let faults = "faults: [{name: some, target: liveness, mode: status, rate: 50%, pods: 50%}]";
+    let outcomes = |pod: &str, seed: &str, scope: &str| {
+        let vars = [("POD_NAME", pod), ("SEED", seed), ("SEED_SCOPE", scope), ("FAULTS", faults)];
+        let process = Process::start(&vars);
+        let statuses: Vec<_> = (0..16).map(|_| process.status("/healthz").unwrap()).collect();
+        (process.started["seed"].to_string(), statuses)
+    };
+    let mut selected = 0;
+    for number in 0..12 {
+        let pod = format!("web-{number}");
+        let (seed, statuses) = outcomes(&pod, "42", "pod");
+        selected += u32::from(statuses.contains(&500));
+        assert_eq!(outcomes(&pod, &seed, "fleet"), (seed, statuses), "{pod}");
+    }
+    assert!((2..=10).contains(&selected), "{selected} of 12 are selected");
+}
+
+#[test]
 fn windows_are_logged_when_they_open_and_close() {
     let mut process =
         Process::start(&[("LIVENESS_FAIL_AFTER_TIME", "300ms"), ("LIVENESS_FAIL_FOR", "300ms")]);

@@ -4,7 +4,7 @@
 //! aliases cannot exceed the budget.
 //!
 //! Plans follow YAML 1.2. Manifests follow what `kubectl` does (sigs.k8s.io/yaml, which is go-yaml v2): the scalars and
-//! merge keys of YAML 1.1, keys turned into text, and JSON objects one after the other.
+//! merge keys of YAML 1.1, keys turned into text, JSON objects one after the other, and of duplicate keys the last.
 
 mod budget;
 mod builder;
@@ -17,7 +17,7 @@ use granit_parser::{Event, Parser, options};
 use serde_json::Value;
 
 pub use builder::Document;
-pub use error::{AmbiguousScalar, DocumentError, DocumentProblem};
+pub use error::{AmbiguousScalar, DocumentError, DocumentProblem, DuplicateKey};
 pub use json::parse_json;
 
 use builder::Builder;
@@ -37,7 +37,9 @@ pub fn parse_document(text: &str, limit: usize) -> Result<Document, DocumentErro
     // The YAML parser buffers all tokens of a flow collection, a hundred bytes for each byte of text.
     if text.trim_start().starts_with(['{', '[']) && text::check_characters(text).is_ok() {
         match parse_json(text.as_bytes(), limit) {
-            Ok(value) => return Ok(Document { line: 1, value, ambiguous: Vec::new() }),
+            Ok(value) => {
+                return Ok(Document { line: 1, value, ambiguous: Vec::new(), duplicates: Vec::new() });
+            }
             Err(error)
                 if matches!(
                     error.problem,

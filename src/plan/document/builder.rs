@@ -6,12 +6,15 @@ use granit_parser::{Event, Marker, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
 use super::budget::ParseBudget;
-use super::error::{AmbiguousScalar, DocumentError, DocumentProblem, MAX_DEPTH};
+use super::error::{AmbiguousScalar, DocumentError, DocumentProblem, DuplicateKey, MAX_DEPTH};
 use super::scalar::{self, Dialect};
 use crate::plan::error::shown;
 
 /// Limit of ambiguous scalars that are reported per document.
 const MAX_AMBIGUOUS: usize = 20;
+
+/// Limit of duplicate keys that are reported per document.
+const MAX_DUPLICATES: usize = 20;
 
 /// One document of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Document {
     pub value: Value,
     /// The first 20 scalars of a plan that YAML 1.1 reads differently.
     pub ambiguous: Vec<AmbiguousScalar>,
+    /// The first 20 duplicate keys of a manifest. The last value of each is taken.
+    pub duplicates: Vec<DuplicateKey>,
 }
 
 /// The cost of copying a value.
@@ -107,6 +112,7 @@ pub(super) struct Builder {
     line: Option<usize>,
     root: Value,
     ambiguous: Vec<AmbiguousScalar>,
+    duplicates: Vec<DuplicateKey>,
     documents: Vec<Document>,
 }
 
@@ -124,6 +130,7 @@ impl Builder {
             line: None,
             root: Value::Null,
             ambiguous: Vec::new(),
+            duplicates: Vec::new(),
             documents: Vec::new(),
         }
     }
@@ -151,7 +158,8 @@ impl Builder {
             Event::DocumentEnd => {
                 let line = self.line.take().unwrap_or(self.first_line + mark.line() - 1);
                 let ambiguous = std::mem::take(&mut self.ambiguous);
-                self.documents.push(Document { line, value: self.root.take(), ambiguous });
+                let duplicates = std::mem::take(&mut self.duplicates);
+                self.documents.push(Document { line, value: self.root.take(), ambiguous, duplicates });
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -253,7 +261,13 @@ impl Builder {
             return Ok(());
         };
         if mapping.fields.contains_key(&name) && !mapping.merged.remove(&name) {
-            return Err(DocumentError::at(mark, DocumentProblem::DuplicateKey(shown(&name))));
+            if self.dialect == Dialect::Plan {
+                return Err(DocumentError::at(mark, DocumentProblem::DuplicateKey(shown(&name))));
+            }
+            if self.duplicates.len() < MAX_DUPLICATES {
+                let line = self.first_line + mark.line() - 1;
+                self.duplicates.push(DuplicateKey { line, column: mark.col() + 1, key: shown(&name) });
+            }
         }
         cost.bytes += name.len();
         mapping.key = Some(Key::Name(name));

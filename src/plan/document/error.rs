@@ -123,6 +123,27 @@ impl DocumentError {
     }
 }
 
+/// A key of a manifest that stands more than once in its mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateKey {
+    /// The line of the later key, from 1 on.
+    pub line: usize,
+    /// Its column, from 1 on.
+    pub column: usize,
+    /// The key, shortened and escaped.
+    pub key: String,
+}
+
+impl fmt::Display for DuplicateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, key } = self;
+        write!(
+            f,
+            "line {line} column {column}: the key \"{key}\" is given twice; like kubectl, this takes the last value"
+        )
+    }
+}
+
 /// A plain scalar that YAML 1.1 parsers read differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmbiguousScalar {

@@ -102,14 +102,34 @@ fn json_objects_one_after_the_other_are_documents() {
     let documents = parse_manifests("{\"a\": 1}\n\n{\"a\": 1}", MAX_PLAN).unwrap();
     assert_eq!(documents.iter().map(|document| document.line).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(
-        manifest_error("{\"a\": 1}\n{\"b\": 1, \"b\": 2}"),
-        "line 2 column 10: the key \"b\" is given twice"
-    );
-    assert_eq!(manifest_error("{} {\"b\": 1, \"b\": 2}"), "line 1 column 13: the key \"b\" is given twice");
-    assert_eq!(
         manifest_error("{\"a\": 1}\n{\"b\": [}\n"),
         "line 2 column 7: is not YAML or JSON: mismatched bracket '[' closed by '}'"
     );
+}
+
+#[test]
+fn a_manifest_takes_the_last_of_duplicate_keys_and_reports_them() {
+    let duplicates = |text: &str| {
+        let documents = parse_manifests(text, MAX_PLAN).unwrap();
+        let last = documents.last().unwrap();
+        (last.value.clone(), last.duplicates.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let twice = |place: &str| {
+        format!("{place}: the key \"b\" is given twice; like kubectl, this takes the last value")
+    };
+    assert_eq!(duplicates("a:\n  b: 1\n  b: 2\n"), (json!({"a": {"b": 2}}), vec![twice("line 3 column 3")]));
+    assert_eq!(
+        duplicates("{\"a\": 1}\n{\"b\": 1, \"b\": 2}"),
+        (json!({"b": 2}), vec![twice("line 2 column 10")])
+    );
+    assert_eq!(duplicates("b: 1\nb:\n").0, json!({"b": null}));
+    let many: String = (0..50).map(|n| format!("b: {n}\n")).collect();
+    assert_eq!((duplicates(&many).0, duplicates(&many).1.len()), (json!({"b": 49}), 20));
+    assert_eq!(
+        duplicates("a: &a {b: 1}\nc: {<<: *a, b: 2, b: 3}\n"),
+        (json!({"a": {"b": 1}, "c": {"b": 3}}), vec![twice("line 2 column 19")])
+    );
+    assert_eq!(duplicates("b: 1\nb: 2\n---\nb: 1\n").1, Vec::<String>::new());
 }
 
 #[test]
@@ -140,10 +160,6 @@ fn a_merge_key_takes_the_fields_of_mappings() {
         let text = format!("a: {wrong}\n");
         assert!(manifest_error(&text).ends_with("a merge key (<<) needs a mapping or a list of mappings"));
     }
-    assert_eq!(
-        manifest_error("a: &a {x: 1}\nb: {<<: *a, x: 2, x: 3}\n"),
-        "line 2 column 19: the key \"x\" is given twice"
-    );
 }
 
 #[test]

@@ -6,17 +6,19 @@ use super::error::{ManifestError, Place, Problem};
 use super::findings::{Bounded, Findings};
 use super::input::{Input, MAX_INPUT};
 use super::mapping::{Mapping, shown, wrong};
-use crate::plan::document::{self, Document};
+use crate::plan::document::{self, Document, DuplicateKey};
 
-/// One object, read as far as its kind and name.
+/// An object whose kind and name have been read.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) place: Place,
-    /// Its kind. A kind of the same name in another API group has the group before it.
+    /// The kind. A kind of another API group with a name that is read here has its group as prefix.
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) namespace: Option<String>,
     pub(super) map: Map<String, Value>,
+    /// The duplicate keys of its document, if it is the document's first object.
+    pub(super) duplicates: Vec<DuplicateKey>,
 }
 
 impl Object {
@@ -24,7 +26,7 @@ impl Object {
         Mapping::root(&self.map)
     }
 
-    /// Whether it may share a namespace with something in `other`. An object that names none may be put in any.
+    /// Whether it may be in the namespace `other`. Objects without a namespace may be in any.
     pub(super) fn shares_namespace(&self, other: Option<&str>) -> bool {
         match (self.namespace.as_deref(), other) {
             (Some(one), Some(other)) => one == other,
@@ -33,16 +35,19 @@ impl Object {
     }
 }
 
-/// The objects of all inputs, lists taken apart, and what is wrong with others.
+/// The objects of all inputs, including those in lists, and the errors of others.
 pub(super) fn objects(inputs: &[Input]) -> (Vec<Object>, Bounded<ManifestError>) {
     let (mut objects, mut errors) = (Vec::new(), Bounded::default());
     for input in inputs {
         let place = Place { file: input.name.clone(), ..Place::default() };
         match document::parse_manifests(&input.text, MAX_INPUT) {
             Ok(documents) => {
-                for (i, Document { line, value, .. }) in documents.into_iter().enumerate() {
+                for (i, Document { line, value, duplicates, .. }) in documents.into_iter().enumerate() {
                     let place = Place { document: Some((i + 1, line)), ..place.clone() };
-                    let (of_document, wrong) = flatten(value, None, place);
+                    let (mut of_document, wrong) = flatten(value, None, place);
+                    if let Some(first) = of_document.first_mut() {
+                        first.duplicates = duplicates;
+                    }
                     objects.extend(of_document);
                     errors.append(wrong);
                 }
@@ -57,7 +62,7 @@ pub(super) fn objects(inputs: &[Input]) -> (Vec<Object>, Bounded<ManifestError>)
     (objects, errors)
 }
 
-/// The number of the document that a line belongs to, counted without the parser, which gave up there.
+/// The number of the document of a line, counted without the parser, which failed there.
 fn number_at(text: &str, line: usize) -> usize {
     let (mut number, mut begun) = (1, false);
     for line in text.lines().take(line.saturating_sub(1)) {
@@ -71,11 +76,11 @@ fn number_at(text: &str, line: usize) -> usize {
     number
 }
 
-/// Takes lists apart. `kind` is that of a typed list, whose items may leave theirs out.
+/// The object of a value, or the objects of a list. `kind` is the default kind of items of a typed list.
 fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, Bounded<ManifestError>) {
     let (mut objects, mut errors) = (Vec::new(), Bounded::default());
     let mut found = Findings::default();
-    let at = place.clone();
+    let mut at = place.clone();
     match value {
         Value::Object(map) => {
             let fields = Mapping::root(&map);
@@ -90,7 +95,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                     let items = { map }.remove("items");
                     let items = if let Some(Value::Array(items)) = items { items } else { Vec::new() };
                     for (i, item) in items.into_iter().enumerate() {
-                        // A list in a list keeps the position of the outer one.
+                        // Items of a nested list keep the position in the outer list.
                         let place = Place { item: place.item.or(Some(i + 1)), ..place.clone() };
                         let (of_item, wrong) = flatten(item, of, place);
                         objects.extend(of_item);
@@ -107,7 +112,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                             ""
                         }
                     };
-                    // Another group's Service or Job is another thing.
+                    // A Service or Job of another group is a different kind.
                     let full = match own_group(&named) {
                         Some(own) if own != group => format!("{group}/{named}"),
                         _ => named,
@@ -123,7 +128,10 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                     } else {
                         format!("{}/{}", shown(&full), shown(&name))
                     });
-                    objects.push(Object { place, kind: full, name, namespace, map });
+                    // The errors of a workload have the same place, so that the same error is reported once.
+                    at.clone_from(&place);
+                    let duplicates = Vec::new();
+                    objects.push(Object { place, kind: full, name, namespace, map, duplicates });
                 }
             }
         }
@@ -135,7 +143,7 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
     (objects, errors)
 }
 
-/// The API group of the kinds that are read.
+/// The API groups of the kinds that are read.
 fn own_group(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" | "ConfigMap" | "Service" | "ReplicationController" => Some(""),

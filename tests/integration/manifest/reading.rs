@@ -39,6 +39,26 @@ fn objects_may_be_json_one_after_the_other() {
 }
 
 #[test]
+fn the_last_of_duplicate_keys_is_taken_with_a_warning() {
+    let web = workload(&probed("").replace("{name: web,", "{name: first, name: web,"));
+    assert_eq!(web.name, "web");
+    assert_eq!(
+        web.warnings,
+        [
+            "pod.yaml, document 1, line 3 column 25: the key \"name\" is given twice; like kubectl, this takes the last value"
+        ]
+    );
+    // A ConfigMap makes no Pods itself.
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {a: x, a: y}\n---\n";
+    let web = workload(&format!("{map}{}", probed("")));
+    assert!(
+        web.warnings.iter().any(|line| line.contains("document 1, line 4 column 14: the key \"a\"")),
+        "{:?}",
+        web.warnings
+    );
+}
+
+#[test]
 fn fields_are_merged_from_an_anchor() {
     let text = pod(
         "livenessProbe: &probe\n  httpGet: {path: /healthz, port: 8080}\n  periodSeconds: 7\nreadinessProbe:\n  <<: *probe\n  httpGet: {path: /readyz, port: 8080}",

@@ -1,4 +1,4 @@
-//! Profiles: how a container that does not run this program is assumed to behave.
+//! Profiles: the assumed behaviour of containers that do not run this program.
 
 mod apply;
 mod document;
@@ -18,37 +18,37 @@ pub use set::{ProfileSet, ProfileSource};
 /// The annotation of a Pod that holds a profile.
 pub const ANNOTATION: &str = "probesim.io/profile";
 
-/// The most bytes of a profile, or of a file of profiles.
+/// Limit of a profile or a file of profiles, in bytes.
 pub const MAX_PROFILE: usize = 1 << 20;
 
-/// How a container behaves.
+/// The behaviour of a container.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
-    /// How long it takes to listen after its start.
+    /// The time from its start until it listens.
     pub ready_after: Option<Delay>,
-    /// How long it takes to end after SIGTERM.
+    /// The time from SIGTERM to its exit.
     pub stops_after: Option<Duration>,
-    /// Whether it ignores SIGTERM, and takes the whole grace period.
+    /// Whether it ignores SIGTERM and takes the whole grace period.
     pub ignores_term: bool,
-    /// How long its postStart hook takes.
+    /// The duration of its postStart hook.
     pub post_start: Option<Duration>,
-    /// How long its preStop hook takes.
+    /// The duration of its preStop hook.
     pub pre_stop: Option<Duration>,
-    /// How long each answer takes.
+    /// The latency of its answers.
     pub latency: Option<Delay>,
-    /// How long after its start it ends by itself, and with which exit code.
+    /// The time from its start to its own exit, and the exit code.
     pub exits_after: Option<(Duration, u8)>,
-    /// What it takes of memory: times after its start, rising, and bytes. Between two of them it grows evenly; after the
-    /// last it stays.
+    /// Its memory: ascending times after its start, and bytes. Between two points it changes linearly; after the last it
+    /// stays.
     pub memory: Vec<(Duration, u64)>,
-    /// The probes that fail with what the program depends on.
+    /// The probes that fail when a dependency of the program fails.
     pub checks_dependency: Vec<ProbeKind>,
-    /// Rules for its liveness, readiness and startup probes, its dependency and its traffic.
+    /// Rules for its probes, its dependency and its traffic.
     pub faults: Vec<Rule>,
 }
 
 impl Profile {
-    /// When the memory first exceeds a limit, after the start.
+    /// The time after the start at which the memory first exceeds a limit.
     pub fn exceeds(&self, limit: u64) -> Option<Duration> {
         let (at, size) = *self.memory.first()?;
         if size > limit {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_grows_evenly_between_two_times() {
+    fn memory_is_interpolated_linearly_between_two_points() {
         let s = Duration::from_secs;
         let profile = Profile {
             memory: vec![(s(0), 100), (s(10), 200), (s(20), 200), (s(40), 400)],

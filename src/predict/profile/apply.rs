@@ -1,4 +1,4 @@
-//! Puts profiles into a workload.
+//! Applies profiles to a workload.
 
 use super::set::annotated;
 use super::{Profile, ProfileSet};
@@ -13,12 +13,12 @@ use crate::predict::workload::{Profiled, Workload};
 /// The exit code of a process that the kernel kills.
 const KILLED: u8 = 137;
 
-/// The name of the rule that a latency becomes.
+/// The name of the rule for the latency.
 const LATENCY: &str = "latency";
 
 impl ProfileSet {
-    /// Puts the profiles into the containers of a workload that do not run this program. The error says what is wrong
-    /// with its annotation or with a profile for it.
+    /// Applies the profiles to the containers of a workload that do not run this program. Returns the errors of the workload's
+    /// annotation and of the profiles.
     pub fn apply(&self, workload: &mut Workload) -> Result<(), Vec<String>> {
         let annotated = match &workload.profile_annotation {
             Some(text) => annotated(text).map_err(|error| vec![error])?,
@@ -47,7 +47,7 @@ impl ProfileSet {
     }
 }
 
-/// The rules of a profile: its latency, then its faults. What its dependency does, the probes that check it do.
+/// The rules of a profile: its latency, then its faults. Rules for the dependency also act on the probes that check it.
 fn rules(profile: &Profile) -> Result<Plan, String> {
     let mut rules = Vec::new();
     if let Some(delay) = &profile.latency {
@@ -92,7 +92,7 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
     let killed = limit.and_then(|limit| profile.exceeds(limit));
     let killed = killed.map(|after| ContainerEnd { after, code: KILLED, out_of_memory: true });
     let ends = [killed, exit].into_iter().flatten().min_by_key(|end| end.after);
-    // An init container of which no end is given goes on to end at once.
+    // Without an end in the profile, an init container still exits at once.
     if container.role != ContainerRole::Init || ends.is_some() {
         container.ends = ends;
     }
@@ -108,7 +108,7 @@ fn equip(container: &mut ContainerSpec, position: usize, profile: &Profile, plan
     }
 }
 
-/// Lets a probe that nothing was known of ask the profile.
+/// Lets the profile answer a probe that was assumed to be healthy.
 fn ask(probe: &mut ProbeSpec, server: usize, target: Target) {
     if probe.handler != ProbeHandler::Healthy {
         return;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::{MAX_PROFILE, Profile, ProfileError};
 use crate::fault::{Action, Delay, Rule, Target};
 use crate::kubelet::ProbeKind;
-use crate::plan::error::shown;
+use crate::plan::error::{Reason, shown};
 use crate::plan::{document, read_plan, read_rule};
-use crate::units::{self, Bare};
+use crate::units::{self, Bare, UnitError};
 
 const FIELDS: [&str; 10] = [
     "ready_after",
@@ -24,17 +24,17 @@ const FIELDS: [&str; 10] = [
     "faults",
 ];
 
-/// The field of a file of profiles.
+/// The field with several profiles.
 const PROFILES: &str = "profiles";
 
-/// A profile, or several by the name of their container.
+/// One profile, or several by container name.
 pub(super) enum Document {
     One(Box<Profile>),
     Several(Vec<(String, Profile)>),
 }
 
-/// Reads a text with one profile, or with `profiles` by container. Everything that is wrong comes at once, with the
-/// container it is about.
+/// Reads a text with one profile, or with `profiles` by container. Returns all errors, each with its
+/// container.
 pub(super) fn read(text: &str) -> Result<Document, Vec<(String, ProfileError)>> {
     let alone = |error| vec![(String::new(), error)];
     let value = document::parse(text, MAX_PROFILE).map_err(|error| alone(ProfileError::Document(error)))?;
@@ -126,7 +126,7 @@ impl Reader {
         time
     }
 
-    /// A duration or a distribution, as the `delay` of a rule.
+    /// A duration or a distribution, like the `delay` of a rule.
     fn delay(&mut self, map: &Map<String, Value>, field: &str, bare: Bare) -> Option<Delay> {
         let value = map.get(field)?;
         if let Some(text) = text_of(value) {
@@ -134,18 +134,32 @@ impl Reader {
                 Ok(Duration::ZERO) => None,
                 Ok(time) => Delay::fixed(time).map_err(|error| self.fail(field, error)).ok(),
                 Err(error) => {
-                    self.errors.push(ProfileError::Value(format!("{field} {}: {error}", kind_of(value))));
+                    self.errors.push(ProfileError::Value(format!("{field}={}: {error}", kind_of(value))));
                     None
                 }
             };
         }
-        let rule = json!({ "name": field, "target": ["liveness"], "delay": value });
+        let delay = match value {
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), with_unit(value, bare))).collect()
+            }
+            other => other.clone(),
+        };
+        let rule = json!({ "name": "delay", "target": ["liveness"], "delay": delay });
         match read_rule(&rule, "") {
             Ok(rule) => match rule.action() {
                 Action::Requests { delay, .. } => delay.clone(),
                 _ => None,
             },
-            Err(errors) => {
+            Err(mut errors) => {
+                for error in errors.kept_mut() {
+                    let inner = error.field.strip_prefix("delay").unwrap_or(&error.field);
+                    error.field = format!("{field}{inner}");
+                    error.place.clear();
+                    if let Reason::Unit(UnitError::Duration(unit)) = &mut error.reason {
+                        *unit = bare;
+                    }
+                }
                 self.errors.extend(errors.lines().into_iter().map(ProfileError::Value));
                 None
             }
@@ -196,7 +210,7 @@ impl Reader {
                 .collect::<Option<Vec<_>>>()
         });
         let Some(points) = points.filter(|points| points.windows(2).all(|pair| pair[0].0 < pair[1].0)) else {
-            self.wrong(field, value, &format!("{what}, its times rising"));
+            self.wrong(field, value, &format!("{what}, in ascending order of times"));
             return Vec::new();
         };
         points
@@ -218,7 +232,7 @@ impl Reader {
         })
     }
 
-    /// Rules as in a plan; one without a name gets one.
+    /// Rules as in a plan. Rules without a name get one.
     fn faults(&mut self, map: &Map<String, Value>) -> Vec<Rule> {
         let Some(faults) = map.get("faults") else { return Vec::new() };
         let mut faults = faults.clone();
@@ -233,8 +247,9 @@ impl Reader {
                     if rule.targets().iter().next().is_none() {
                         let name = rule.name();
                         let what = Target::ALL.map(Target::name).join(", ");
-                        self.errors
-                            .push(ProfileError::Value(format!("faults: {name} has no target of {what}")));
+                        self.errors.push(ProfileError::Value(format!(
+                            "faults: {name} needs one of the targets {what}"
+                        )));
                     }
                 }
                 plan.rules
@@ -244,6 +259,14 @@ impl Reader {
                 Vec::new()
             }
         }
+    }
+}
+
+/// Adds the unit to a bare number, where a rule's `delay` would read it as milliseconds.
+fn with_unit(value: &Value, bare: Bare) -> Value {
+    match text_of(value).filter(|text| text.parse::<f64>().is_ok()) {
+        Some(number) if bare == Bare::Seconds => format!("{number}s").into(),
+        _ => value.clone(),
     }
 }
 

@@ -1,22 +1,22 @@
-//! What can be wrong with a profile.
+//! Errors of profiles.
 
 use thiserror::Error;
 
 use crate::plan::document::DocumentError;
 
-/// An error in a profile. The text says what would be right.
+/// An error of a profile. The message says what would be valid.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ProfileError {
-    /// Not YAML or JSON, or too much of it.
+    /// Not YAML or JSON, or too large.
     #[error(transparent)]
     Document(DocumentError),
-    /// Something other than a mapping.
+    /// Not a mapping.
     #[error("is {0}, not a mapping such as {{ready_after: 20s, latency: 50ms}}")]
     Shape(String),
-    /// A field that no profile has.
-    #[error("has no field {0:?}; there are {1}")]
+    /// An unknown field.
+    #[error("unknown field {0:?}; the fields are {1}")]
     Field(String, String),
-    /// A value that its field does not take.
+    /// An invalid value.
     #[error("{0}")]
     Value(String),
     /// Two fields that contradict each other.

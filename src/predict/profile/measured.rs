@@ -1,4 +1,4 @@
-//! Latencies that were measured: a histogram of Prometheus, or the output of `probe`.
+//! Reads measured latencies: a Prometheus histogram, or the output of `probe`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use super::Profile;
 use crate::fault::Delay;
 use crate::order;
 
-/// Fewer answers than this say nothing of a percentile.
+/// The fewest answers from which percentiles are estimated.
 const LEAST_ANSWERS: f64 = 20.0;
 
-/// Why a text holds no latencies.
+/// Why a text has no latencies.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum MeasureError {
-    /// Neither of the forms.
+    /// Neither of the formats.
     #[error(
-        "holds no histogram in Prometheus' text format (lines NAME_bucket{{le=\"…\"}} N) and no output of `probe --every 1s --output json`"
+        "contains neither a histogram in Prometheus' text format (lines NAME_bucket{{le=\"…\"}} N) nor the output of `probe --every 1s --output json`"
     )]
     Form,
     /// Several histograms.
-    #[error("holds several histograms: {0}; name one: --profile-from NAME=FILE#HISTOGRAM")]
+    #[error("contains several histograms: {0}; select one: --profile-from NAME=FILE#HISTOGRAM")]
     Several(String),
     /// No such histogram.
-    #[error("holds no histogram {0:?}; there are {1}")]
+    #[error("contains no histogram {0:?}; it contains {1}")]
     Unknown(String, String),
     /// Too few answers.
     #[error("counts {0} answers; at least {LEAST_ANSWERS} are needed")]
     Few(f64),
 }
 
-/// A profile with the latencies of a text. `histogram` names one of several.
+/// A profile with the latencies of a text. `histogram` selects one of several.
 pub fn measured(text: &str, histogram: Option<&str>) -> Result<Profile, MeasureError> {
     let table = match of_probe(text) {
         Some(table) => table?,
@@ -42,7 +42,7 @@ pub fn measured(text: &str, histogram: Option<&str>) -> Result<Profile, MeasureE
     Ok(Profile { latency: Some(latency), ..Profile::default() })
 }
 
-/// Percentiles from the lines of `probe`: those of its summary, else those of its attempts.
+/// Percentiles from the output of `probe`: from its summary or, without one, from its attempts.
 fn of_probe(text: &str) -> Option<Result<Vec<(f64, Duration)>, MeasureError>> {
     let first = text.lines().find(|line| !line.trim().is_empty())?;
     if !first.trim_start().starts_with('{') {
@@ -80,7 +80,7 @@ fn of_probe(text: &str) -> Option<Result<Vec<(f64, Duration)>, MeasureError>> {
     Some(Ok(rising(percents.map(|percent| (percent, rank(percent))).to_vec())))
 }
 
-/// Makes a table that never falls.
+/// Makes a table monotonic.
 fn rising(mut table: Vec<(f64, Duration)>) -> Vec<(f64, Duration)> {
     let mut most = Duration::ZERO;
     for (_, time) in &mut table {
@@ -95,7 +95,7 @@ fn of_histogram(text: &str, wanted: Option<&str>) -> Result<Vec<(f64, Duration)>
     let mut histograms: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
     for line in text.lines() {
         let Some((name, bound, count)) = bucket(line.trim()) else { continue };
-        // As bits, since the bounds are not negative and so keep their order.
+        // The bits of non-negative numbers have the same order as the numbers.
         *histograms.entry(name).or_default().entry(bound.to_bits()).or_default() += count;
     }
     let names = || histograms.keys().copied().collect::<Vec<_>>().join(", ");
@@ -118,7 +118,7 @@ fn of_histogram(text: &str, wanted: Option<&str>) -> Result<Vec<(f64, Duration)>
         let bound = f64::from_bits(*bits);
         most = most.max(*count);
         let percent = 100.0 * most / total;
-        // Nothing is known of answers beyond the last bound, but that they are slower.
+        // Answers above the last bound are assumed to be at most twice as slow.
         let time =
             if bound.is_finite() { Duration::try_from_secs_f64(bound).unwrap_or_default() } else { continue };
         if table.is_empty() && percent > 0.0 {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_histograms_is_named() {
+    fn one_of_several_histograms_is_selected_by_name() {
         let two = HISTOGRAM.to_owned() + &HISTOGRAM.replace("http_seconds", "db_seconds");
         assert_eq!(measured(&two, None), Err(MeasureError::Several("db_seconds, http_seconds".to_owned())));
         assert!(measured(&two, Some("db_seconds")).is_ok());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_of_probe_is_read_with_its_summary_or_by_its_attempts() {
+    fn the_output_of_probe_is_read_from_its_summary_or_its_attempts() {
         let summary = "{\"summary\":{\"attempts\":100,\"latency_seconds\":{\"answers\":100,\"p50\":0.02,\"p99\":0.9,\"max\":1.5}}}\n";
         let profile = measured(summary, None).unwrap_or_default();
         assert_eq!(quantile(&profile, 0.99), Duration::from_millis(900));

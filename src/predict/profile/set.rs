@@ -1,18 +1,18 @@
-//! Which profile a container gets.
+//! Selects the profile of a container.
 
 use super::document::{self, Document};
 use super::{ANNOTATION, Profile, ProfileError};
 
-/// Where a profile comes from.
+/// The source of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfileSource {
-    /// The command line, or a file that it names.
+    /// The command line, directly or through a file.
     CommandLine,
     /// The annotation of the Pod.
     Annotation,
 }
 
-/// The profiles of the command line, in their order. Later ones win, and one that names a container wins over `*`.
+/// The profiles of the command line, in order. Later ones override earlier ones, and container names override `*`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProfileSet {
     entries: Vec<(Pattern, Profile)>,
@@ -32,13 +32,13 @@ impl Pattern {
 }
 
 impl ProfileSet {
-    /// Adds the profile of a container, or of all (`*`), from a text.
+    /// Adds the profile of a container, or of all containers (`*`), from a text.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), Vec<(String, ProfileError)>> {
         match document::read(text)? {
             Document::One(profile) => self.entries.push((Pattern(name.to_owned()), *profile)),
             Document::Several(_) => {
                 let error = ProfileError::Conflict(
-                    "holds profiles of several containers; give it without CONTAINER=",
+                    "contains profiles of several containers; pass it without CONTAINER=",
                 );
                 return Err(vec![(String::new(), error)]);
             }
@@ -46,7 +46,7 @@ impl ProfileSet {
         Ok(())
     }
 
-    /// Adds a file of profiles by container; one profile alone is for all.
+    /// Adds a file of profiles by container. A single profile applies to all containers.
     pub fn add_file(&mut self, text: &str) -> Result<(), Vec<(String, ProfileError)>> {
         match document::read(text)? {
             Document::One(profile) => self.entries.push((Pattern("*".to_owned()), *profile)),
@@ -62,12 +62,12 @@ impl ProfileSet {
         self.entries.push((Pattern(name.to_owned()), profile));
     }
 
-    /// Whether there is none.
+    /// Whether there are no profiles.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The names that no container has, each a container of a workload.
+    /// The names that match no container. `containers` are pairs of workload and container.
     pub fn unused<'a>(&'a self, containers: &[(&str, &str)]) -> Vec<&'a str> {
         let is_used = |pattern: &Pattern| {
             pattern.0 == "*" || containers.iter().any(|(workload, name)| pattern.matches(workload, name))
@@ -80,7 +80,7 @@ impl ProfileSet {
             .collect()
     }
 
-    /// The profile of a container: that which names it, else that of the annotation, else that of `*`.
+    /// The profile of a container: by its name, else from the annotation, else from `*`.
     pub(super) fn of(
         &self,
         workload: &str,
@@ -99,7 +99,7 @@ impl ProfileSet {
     }
 }
 
-/// The profiles of an annotation by container; one alone is for every container.
+/// The profiles of an annotation by container. A single profile applies to all containers.
 pub(super) fn annotated(text: &str) -> Result<Vec<(String, Profile)>, String> {
     match document::read(text) {
         Ok(Document::One(profile)) => Ok(vec![("*".to_owned(), *profile)]),

@@ -101,6 +101,15 @@ fn memory_beyond_the_limit_is_an_oom_kill_at_that_time() {
 }
 
 #[test]
+fn under_a_limit_of_the_pod_alone_memory_kills_nothing_and_the_advice_names_the_pod() {
+    let mut workload = with(PROBES, "{memory: [{at: 0s, size: 100Mi}, {at: 100s, size: 300Mi}]}");
+    workload.pod_memory_limit = Some(200 << 20);
+    assert_eq!(restarts(&workload), [0, 0]);
+    let advice = advised(&workload, "memory-limit-missing").unwrap();
+    assert!(advice.contains("when the Pod runs out of memory, the victim is not determined"), "{advice}");
+}
+
+#[test]
 fn a_container_that_exits_is_started_again_with_back_off() {
     let told = told(&with(PROBES, "{exits_after: {after: 3s, code: 3}}"));
     assert!(told.iter().any(|(_, text)| text == "Container web exited with code 3"));
@@ -178,14 +187,14 @@ fn what_is_wrong_with_a_profile_is_told_at_once() {
     let errors = set.add("web", text).unwrap_err();
     let lines: Vec<String> = errors.iter().map(|(_, error)| error.to_string()).collect();
     for part in [
-        "has no field \"ready\"; there are ready_after,",
+        "unknown field \"ready\"; the fields are ready_after,",
         "stops_after is \"soon\", not a duration",
         "ignores_term is \"1\", not true or false",
         "exits_after: after is missing",
         "exits_after.code is \"300\", not an exit code",
         "memory is \"lots\", not a size",
         "checks_dependency is \"db\", not a list of startup, liveness, readiness",
-        "delay.p50",
+        "latency.p50=\"x\": is not a duration",
         "faults[0] (fault-1): the rule has no effect",
     ] {
         assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
@@ -195,6 +204,40 @@ fn what_is_wrong_with_a_profile_is_told_at_once() {
     assert!(set.add("web", "{profiles: {a: {}}}").is_err(), "several under one name");
     set.add_file("profiles: {web: {latency: 5ms}, '*': {}}").unwrap();
     assert_eq!(set.unused(&[("shop", "app")]), ["web"]);
+}
+
+#[test]
+fn a_start_time_may_be_a_distribution_and_bare_numbers_are_seconds() {
+    let profile = |text: &str| {
+        let mut set = ProfileSet::default();
+        set.add("web", text).map(|()| set).map_err(|errors| errors[0].1.to_string())
+    };
+    let restarts_with = |text: &str| {
+        let mut workload = read_one(&deployment(PROBES));
+        profile(text).unwrap().apply(&mut workload).unwrap();
+        restarts(&workload)
+    };
+    // The budget of the start is 20 s to 30 s.
+    for text in ["{ready_after: {p50: 5s, p99: 18s}}", "{ready_after: {fixed: 18}}", "{ready_after: 18}"] {
+        assert_eq!(restarts_with(text), [0, 0], "{text}");
+    }
+    for text in ["{ready_after: {p50: 40s, p99: 50s}}", "{ready_after: {fixed: 40}}", "{ready_after: 40}"] {
+        assert!(restarts_with(text).iter().all(|restarts| *restarts > 3), "{text}");
+    }
+    assert_eq!(
+        profile("{ready_after: {p50: x}}").unwrap_err(),
+        "ready_after.p50=\"x\": is not a duration such as 250ms, 30s or 1m30s (units: us, ms, s, m, h, d); a bare number is in s"
+    );
+    for (text, start) in [
+        ("{latency: {p50: 1s, p99: 500ms}}", "latency: `p99` must not be below `p50`"),
+        ("{latency: {min: 5s}}", "latency: unknown field \"min\""),
+        ("{latency: true}", "latency=\"true\": is not a mapping with fixed,"),
+        ("{latency: [1]}", "latency: is not a mapping with fixed,"),
+        ("{latency: 5x}", "latency=\"5x\": is not a duration"),
+    ] {
+        let error = profile(text).unwrap_err();
+        assert!(error.starts_with(start), "{text}: {error}");
+    }
 }
 
 /// The text of advice of this name, if it is given.
@@ -213,18 +256,19 @@ fn advice_shows_what_follows_in_the_simulation() {
 
     let late = advised(&with(PROBES, "{latency: {p50: 20ms, p98: 1500ms}}"), "timeout-below-p99").unwrap();
     assert!(
-        late.contains("if each is drawn by itself, and ") && late.contains("in bursts of 30 s"),
+        late.contains("if each is drawn independently, and ") && late.contains("in bursts of 30 s"),
         "{late}"
     );
     let count = |after: &str| -> u32 {
         late.split(after).nth(1).unwrap().split(' ').find_map(|word| word.parse().ok()).unwrap()
     };
-    assert!(count("late answers: ") < count("drawn by itself, and "), "bursts are worse: {late}");
+    assert!(count("late answers: ") < count("drawn independently, and "), "bursts are worse: {late}");
 
     let dependency =
         advised(&with(PROBES, "{checks_dependency: [liveness, readiness]}"), "probe-on-dependency").unwrap();
     assert!(
-        dependency.contains("100 of 100 Pods restart") && dependency.contains("alone it is 0"),
+        dependency.contains("100 of 100 Pods restart")
+            && dependency.contains("if only readiness checks it, 0 do"),
         "{dependency}"
     );
     assert_eq!(advised(&with(PROBES, "{checks_dependency: readiness}"), "probe-on-dependency"), None);
@@ -232,7 +276,7 @@ fn advice_shows_what_follows_in_the_simulation() {
     let slow = with("livenessProbe: {httpGet: {port: 80}}", "{ready_after: 40s}");
     assert!(advised(&slow, "no-startup-probe-for-slow-start").unwrap().contains("ready_after"));
     let early = advised(&with(PROBES, "{stops_after: 0s}"), "no-drain-delay").unwrap();
-    assert!(early.contains("loses its calls of 1s"), "{early}");
+    assert!(early.contains("loses the calls of 1s"), "{early}");
     assert_eq!(advised(&with(PROBES, "{stops_after: 2s}"), "no-drain-delay"), None);
     assert_eq!(advised(&with(PROBES, "{}"), "no-drain-delay"), None, "nothing is known of it");
 
@@ -245,7 +289,7 @@ fn a_pre_stop_that_takes_the_grace_period_ends_in_sigkill() {
     let hook = format!("{PROBES}\nlifecycle: {{preStop: {{sleep: {{seconds: 30}}}}}}");
     let slow = with(&hook, "{stops_after: 5s}");
     let text = advised(&slow, "grace-shorter-than-prestop").unwrap();
-    assert!(text.contains("ends 32s after the Pod's deletion, with exit code 137"), "{text}");
+    assert!(text.contains("exits 32s after the Pod's deletion, with exit code 137"), "{text}");
     let short = with(&hook.replace("30", "10"), "{stops_after: 5s}");
     assert_eq!(advised(&short, "grace-shorter-than-prestop"), None);
 }

@@ -1,4 +1,4 @@
-//! A page: picture, budgets, timeline and text, without anything from elsewhere.
+//! The report as an HTML page: picture, budgets, timeline and text, without external resources.
 
 use std::io::{self, Write};
 
@@ -21,7 +21,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#f0f6fc;--back:#0d1117;--line:#3d444d;--soft:#9198a1}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:980px;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.4rem}h2{font-size:1.2rem;border-bottom:1px solid var(--line);padding-bottom:.3rem;margin-top:2.5rem}h3{font-size:1rem}\
-figure{margin:1rem 0}table{border-collapse:collapse;width:100%;margin:.5rem 0}\
+figure{margin:1rem 0;overflow-x:auto}figure svg{min-width:640px}table{border-collapse:collapse;width:100%;margin:.5rem 0}\
 caption{text-align:left;font-weight:600;padding:.4rem 0}th,td{text-align:left;vertical-align:top;border-bottom:1px solid var(--line);padding:.3rem .6rem .3rem 0}\
 td.n,th.n{text-align:right;width:7.5rem;white-space:nowrap;font-variant-numeric:tabular-nums}small{color:var(--soft);font-weight:400}tbody th{font-weight:500}\
 pre{overflow-x:auto;border:1px solid var(--line);padding:.6rem;font-size:13px}code{color:var(--soft)}\
@@ -61,7 +61,7 @@ pub(super) fn section(
     let Pictured { prediction, svg, timeline } = picture::run(workload, replicas, options, view);
     writeln!(
         out,
-        "<h3>Prediction</h3>\n<p>{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}. {}</p>\n<figure>\n{svg}</figure>",
+        "<h3>Prediction</h3>\n<p>{replicas} for {} of virtual time, under the rules of Kubernetes {RULES}. {}</p>\n<figure tabindex=\"0\">\n{svg}</figure>",
         Show(options.horizon),
         Escaped(&origin(workload, replicas)),
     )?;

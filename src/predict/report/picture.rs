@@ -1,4 +1,4 @@
-//! The picture of a prediction: what happens to one Pod, which Pods are Ready, and how many endpoints there are.
+//! The picture of a prediction: the events of one Pod, readiness of all Pods, and the number of endpoints.
 
 mod draw;
 mod record;
@@ -12,14 +12,14 @@ use crate::predict::workload::Workload;
 
 use record::Record;
 
-/// A run with its picture and its timeline.
+/// A run with its picture and timeline.
 pub(super) struct Pictured<'a> {
     pub(super) prediction: Prediction,
     pub(super) svg: String,
     pub(super) timeline: Timeline<'a>,
 }
 
-/// Runs the Pods and draws what happens.
+/// Runs the Pods and draws the picture.
 pub(super) fn run<'a>(
     workload: &'a Workload,
     replicas: &Replicas,
@@ -37,7 +37,10 @@ pub(super) fn run<'a>(
             }
         }
         Observation::Rollout(milestone) => timeline.milestone(milestone),
-        Observation::News { at, what } => timeline.news(at, &what),
+        Observation::News { at, what } => {
+            record.news(at, &what);
+            timeline.news(at, &what);
+        }
     });
     record.finish(options.horizon);
     let svg = draw::svg(workload, replicas, options, view, &record, &prediction);

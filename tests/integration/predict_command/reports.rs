@@ -55,7 +55,7 @@ fn advice_fails_a_pipeline_by_its_name_and_is_left_out_by_it() {
     let errors = text(&output.stderr);
     assert!(
         errors.contains("did you mean pdb-blocks-drain?")
-            && errors.contains("--no-advice \"x\" is not an advice"),
+            && errors.contains("--no-advice \"x\" is not the name of advice"),
         "{errors}"
     );
 }
@@ -85,6 +85,21 @@ fn the_picture_and_the_page_need_nothing_from_elsewhere_and_tell_a_screen_reader
     let output = predict(&["-", "--output", "svg"], &two);
     assert_eq!(output.status.code(), Some(64));
     assert!(text(&output.stderr).contains("select one of Deployment shop, Deployment second"));
+}
+
+#[test]
+fn the_picture_shows_pods_that_a_rollout_creates_and_deletes() {
+    for form in ["svg", "html"] {
+        let args = ["-", "--output", form, PROFILE[0], PROFILE[1], "--rollout", "10m", "--for", "20m"];
+        let output = predict(&args, SHOP);
+        let page = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let lanes = &page[page.find(">Ready Pods<").unwrap()..page.find(">Ready endpoints<").unwrap()];
+        let titles = |end: &str| lanes.matches(end).count();
+        // Each Pod restarts once; only the second one exists at the end.
+        assert_eq!(titles("<title>shop-"), 2, "{lanes}");
+        assert_eq!((titles("to +20m</title>"), titles("<title>Ready, ")), (1, 4), "{lanes}");
+    }
 }
 
 #[test]
@@ -119,7 +134,7 @@ fn runs_show_what_is_chance() {
     let printed = text(&output.stdout);
     let line = printed.lines().find(|line| line.contains("restarts of the worst Pod")).unwrap();
     let figures: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    assert!(printed.contains("Over 50 runs") && printed.contains("one of such runs"), "{printed}");
+    assert!(printed.contains("Over 50 runs") && printed.contains("shows one such run"), "{printed}");
     assert!(figures.len() == 3 && figures[0] < figures[2], "{line}");
     assert_eq!(text(&predict(&args, SHOP).stdout), printed, "the same seeds");
     let json = predict(&[&args[..], &["--output", "json"]].concat(), SHOP);
@@ -155,8 +170,8 @@ fn two_versions_are_compared_side_by_side() {
             .join(" ")
     };
     assert_eq!(
-        line("pause that liveness forgives"),
-        "* web: pause that liveness forgives 21s .. 31s 51s .. 1m1s"
+        line("pause that liveness tolerates"),
+        "* web: pause that liveness tolerates 21s .. 31s 51s .. 1m1s"
     );
     assert!(
         line("restarts of the worst Pod").ends_with(" 0")

@@ -21,7 +21,7 @@ const LANE: f64 = 20.0;
 const GAP: f64 = 6.0;
 const CHART: f64 = 60.0;
 
-/// Colours for a light and a dark background, and for print. The shapes differ, too.
+/// Colours for light and dark backgrounds and for print. Shapes also differ, for readers who cannot tell colours apart.
 const STYLE: &str = "\
 svg.predict{--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--back:#ffffff;--ready:#1a7f37;--down:#cf222e;--run:#0969da;\
 --stop:#9a6700;--wait:#d1d9e0;--fault:#bf8700}\
@@ -55,7 +55,7 @@ pub(super) fn svg(
                 }
             }
         }
-        if let Some(lane) = record.ready.get(view.shown) {
+        if let Some((_, lane)) = record.ready.get(view.shown) {
             canvas.ready("Ready", lane);
         }
     }
@@ -63,22 +63,23 @@ pub(super) fn svg(
     for (name, bands) in &record.bands {
         canvas.band(name, bands, (bands_from, bands_to));
     }
-    if replicas.pods.len() > 1 {
+    if record.pods() > 1 {
         canvas.heading("Ready Pods");
-        for (pod, lane) in replicas.pods.iter().zip(&record.ready) {
-            canvas.ready(&pod.name, lane);
+        for (name, lane) in &record.ready {
+            canvas.ready(name, lane);
         }
-        let more = replicas.pods.len() - record.ready.len().min(replicas.pods.len());
+        let more = record.pods() - record.ready.len();
         if more > 0 {
             canvas.note(&format!("and {more} more"));
         }
     }
     canvas.heading("Ready endpoints");
-    canvas.endpoints(&record.endpoints, replicas.pods.len());
+    let most = record.endpoints.iter().map(|(_, count)| *count).max().unwrap_or_default();
+    canvas.endpoints(&record.endpoints, most.max(replicas.pods.len()));
     canvas.axis();
     let summary = Summary::of(prediction);
     let restarts = summary.restarts.map_or(0, |spread| spread.worst);
-    let told = format!(
+    let description = format!(
         "{} {}: {replicas} for {} of virtual time. Up to {restarts} restarts of a Pod; the worst Pod is available {} of the time; \
          {} of the calls fail.",
         workload.kind,
@@ -87,17 +88,17 @@ pub(super) fn svg(
         Percent(summary.worst_availability),
         Percent(prediction.service.failed_calls),
     );
-    document(workload, &told, canvas.y, &canvas.body)
+    document(workload, &description, canvas.y, &canvas.body)
 }
 
-/// A picture that says why there is none.
+/// A picture for a workload that is not assessed.
 pub(super) fn empty(workload: &Workload, why: &str) -> String {
     let body =
         format!("<text x=\"16\" y=\"48\">{}</text>\n", Escaped("Restarts and availability: not assessed"));
     document(workload, why, 64.0, &body)
 }
 
-fn document(workload: &Workload, told: &str, height: f64, body: &str) -> String {
+fn document(workload: &Workload, description: &str, height: f64, body: &str) -> String {
     let title = format!("{} {}", workload.kind, workload.name);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"predict\" role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -105,7 +106,7 @@ fn document(workload: &Workload, told: &str, height: f64, body: &str) -> String 
          <style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--back)\"/>\n\
          <text class=\"title\" x=\"16\" y=\"22\">{}</text>\n{body}</svg>\n",
         Escaped(&title),
-        Escaped(told),
+        Escaped(description),
         Escaped(&title),
     )
 }
@@ -144,7 +145,7 @@ impl Canvas {
         self.y += GAP;
     }
 
-    /// The label of a lane, shortened to the room that there is.
+    /// The label of a lane, shortened to the available width.
     fn label(&mut self, text: &str) {
         const MOST: usize = 25;
         let length = text.chars().count();
@@ -163,7 +164,7 @@ impl Canvas {
         );
     }
 
-    /// Spans of a lane, each with a fill, a height from its bottom, and a text.
+    /// The spans of a lane, each with a colour, a height and a text.
     fn spans<T: Copy>(
         &mut self,
         lane: &[Change<T>],
@@ -197,15 +198,16 @@ impl Canvas {
         self.y += LANE;
     }
 
-    fn ready(&mut self, name: &str, lane: &[Change<bool>]) {
+    fn ready(&mut self, name: &str, lane: &[Change<Option<bool>>]) {
         self.label(name);
-        self.spans(lane, |ready| {
-            Some(if ready { ("var(--ready)", 14.0, "Ready") } else { ("var(--down)", 4.0, "not Ready") })
+        self.spans(lane, |ready| match ready? {
+            true => Some(("var(--ready)", 14.0, "Ready")),
+            false => Some(("var(--down)", 4.0, "not Ready")),
         });
         self.y += LANE;
     }
 
-    /// A tick for each failed attempt; those on one pixel are one.
+    /// A tick for each failed attempt; attempts at the same pixel share a tick.
     fn failures(&mut self, label: &str, failures: &[Duration]) {
         self.label(label);
         let mut last = f64::MIN;
@@ -228,17 +230,25 @@ impl Canvas {
         self.y += LANE;
     }
 
-    /// When a rule is in its window: a bar of its own, and a band behind the lanes of the Pod.
+    /// The windows of a rule: a bar in its own lane, and a band behind the lanes of the Pod.
     fn band(&mut self, name: &str, bands: &[(Duration, Duration)], (top, bottom): (f64, f64)) {
         self.label(&format!("fault {name}"));
+        // A band for a rule that is always in force would hide the others.
+        let total: Duration = bands.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        let has_band = total < self.end.mul_f64(0.9);
         for (from, to) in bands {
             let (left, right) = (self.x(*from), self.x(*to));
             let width = (right - left).max(0.6);
+            if has_band {
+                let _ = writeln!(
+                    self.body,
+                    "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"var(--fault)\" opacity=\"0.12\"/>",
+                    bottom - top,
+                );
+            }
             let _ = writeln!(
                 self.body,
-                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"var(--fault)\" opacity=\"0.12\"/><rect \
-                 x=\"{left:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"8\" fill=\"var(--fault)\"><title>fault {}, +{} to +{}</title></rect>",
-                bottom - top,
+                "<rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"8\" fill=\"var(--fault)\"><title>fault {}, +{} to +{}</title></rect>",
                 self.y + 8.0,
                 Escaped(name),
                 Short(*from),
@@ -248,7 +258,7 @@ impl Canvas {
         self.y += LANE;
     }
 
-    /// The number of endpoints over the time, as steps.
+    /// The number of endpoints over time, as steps.
     fn endpoints(&mut self, lane: &[Change<usize>], most: usize) {
         let height = |count: usize| CHART * count as f64 / most.max(1) as f64;
         let bottom = self.y + CHART;

@@ -1,22 +1,23 @@
-//! What a picture shows, as it is seen.
+//! Records the events for a picture.
 
 use std::time::Duration;
 
 use crate::fault::ActivePlan;
 use crate::kubelet::{PodEvent, PodEventKind, ProbeKind};
+use crate::predict::fleet::News;
 use crate::predict::run::Replicas;
 use crate::predict::workload::Workload;
 
-/// The most Pods with a lane of their own.
+/// Limit of the Pods with a lane.
 pub(super) const MAX_PODS: usize = 20;
 
-/// The most bands of a rule.
+/// Limit of the bands of a rule.
 const MAX_BANDS: usize = 500;
 
-/// The most changes of a lane that are kept; a picture has fewer pixels.
+/// Limit of the changes of a lane; a picture has fewer pixels.
 const MAX_CHANGES: usize = 5_000;
 
-/// What a container does.
+/// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
@@ -25,25 +26,26 @@ pub(super) enum State {
     BackOff,
 }
 
-/// A value from an instant on.
+/// A time and the value that begins then.
 pub(super) type Change<T> = (Duration, T);
 
-/// All of it.
+/// The data of a picture.
 pub(super) struct Record {
     shown: usize,
-    /// By container of the shown Pod.
+    /// The states of each container of the shown Pod.
     pub(super) containers: Vec<Vec<Change<State>>>,
-    /// By container and kind of probe: when attempts failed.
+    /// The times of failed attempts, by container and kind of probe.
     pub(super) failures: Vec<[Vec<Duration>; ProbeKind::COUNT]>,
-    /// By Pod, the first ones.
-    pub(super) ready: Vec<Vec<Change<bool>>>,
+    /// The name and readiness of the first Pods; no readiness: the Pod does not exist.
+    pub(super) ready: Vec<(String, Vec<Change<Option<bool>>>)>,
     /// The number of Pods that are Ready.
     pub(super) endpoints: Vec<Change<usize>>,
-    /// By rule: its name, and from when to when its window is open in the shown Pod.
+    /// The name of each rule, with beginning and end of its windows in the shown Pod.
     pub(super) bands: Vec<(String, Vec<(Duration, Duration)>)>,
     plans: Vec<(usize, ActivePlan)>,
     began: Vec<Option<Duration>>,
-    is_ready: Vec<bool>,
+    /// Whether each Pod is an endpoint; absent: the Pod was deleted.
+    is_ready: Vec<Option<bool>>,
     count: usize,
 }
 
@@ -62,27 +64,25 @@ impl Record {
             shown,
             containers: vec![vec![(Duration::ZERO, State::Waiting)]; count],
             failures: vec![Default::default(); count],
-            ready: vec![vec![(Duration::ZERO, false)]; replicas.pods.len().min(MAX_PODS)],
+            ready: replicas.pods.iter().take(MAX_PODS).map(|pod| lane(&pod.name, Duration::ZERO)).collect(),
             endpoints: vec![(Duration::ZERO, 0)],
             bands,
             plans,
             began: vec![None; count],
-            is_ready: vec![false; replicas.pods.len()],
+            is_ready: vec![Some(false); replicas.pods.len()],
             count: 0,
         }
     }
 
     pub(super) fn see(&mut self, pod: usize, event: &PodEvent) {
-        if let PodEventKind::PodReady(ready) = event.kind {
-            if self.is_ready[pod] != ready {
-                self.is_ready[pod] = ready;
-                self.count = if ready { self.count + 1 } else { self.count - 1 };
-                let count = self.count;
-                push(&mut self.endpoints, event.at, count);
+        match event.kind {
+            PodEventKind::PodReady(ready) => self.set_ready(pod, event.at, ready),
+            PodEventKind::PodGone => {
+                if let Some((_, lane)) = self.ready.get_mut(pod) {
+                    push(lane, event.at, None);
+                }
             }
-            if let Some(lane) = self.ready.get_mut(pod) {
-                push(lane, event.at, ready);
-            }
+            _ => {}
         }
         if pod != self.shown {
             return;
@@ -111,7 +111,43 @@ impl Record {
         push(&mut self.containers[container], event.at, state);
     }
 
-    /// The end of the time.
+    /// Follows the creation and deletion of Pods.
+    pub(super) fn news(&mut self, at: Duration, what: &News) {
+        match what {
+            News::Created { pod, name } => {
+                if *pod >= self.is_ready.len() {
+                    self.is_ready.resize(pod + 1, Some(false));
+                }
+                if *pod == self.ready.len() && *pod < MAX_PODS {
+                    self.ready.push(lane(name, at));
+                }
+            }
+            News::Deleted { pod, .. } => {
+                self.set_ready(*pod, at, false);
+                self.is_ready[*pod] = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of Pods so far.
+    pub(super) fn pods(&self) -> usize {
+        self.is_ready.len()
+    }
+
+    fn set_ready(&mut self, pod: usize, at: Duration, ready: bool) {
+        let Some(is_ready) = &mut self.is_ready[pod] else { return };
+        if *is_ready != ready {
+            *is_ready = ready;
+            self.count = if ready { self.count + 1 } else { self.count - 1 };
+            push(&mut self.endpoints, at, self.count);
+        }
+        if let Some((_, lane)) = self.ready.get_mut(pod) {
+            push(lane, at, Some(ready));
+        }
+    }
+
+    /// Ends the recording.
     pub(super) fn finish(&mut self, end: Duration) {
         for container in 0..self.began.len() {
             self.close(container, end);
@@ -119,7 +155,7 @@ impl Record {
         self.bands.retain(|(_, bands)| !bands.is_empty());
     }
 
-    /// The end of a process: the windows of its rules are known.
+    /// Records the windows of the rules in a process that has ended.
     fn close(&mut self, container: usize, at: Duration) {
         let Some(began) = self.began[container].take() else { return };
         let mut first = 0;
@@ -136,7 +172,7 @@ impl Record {
     }
 }
 
-/// The open times of a rule in a process that ran from `began` until `end`.
+/// The windows of a rule in a process that ran from `began` until `end`.
 fn windows(
     plan: &ActivePlan,
     position: usize,
@@ -159,6 +195,11 @@ fn windows(
             _ => return,
         }
     }
+}
+
+/// The lane of a Pod that exists since `at`.
+fn lane(name: &str, at: Duration) -> (String, Vec<Change<Option<bool>>>) {
+    (name.to_owned(), vec![(at, Some(false))])
 }
 
 fn push<T: PartialEq>(lane: &mut Vec<Change<T>>, at: Duration, value: T) {

@@ -128,6 +128,28 @@ fn a_reader_that_leaves_is_no_panic() {
 }
 
 #[test]
+fn a_long_prediction_reports_progress_as_lines_on_standard_error() {
+    let mut child = program()
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["predict", FILES[0], "--pods", "20000", "--for", "240h", "--output", "html"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let percent =
+        line.trim_end().strip_prefix("kube-probesim predict: ").and_then(|it| it.strip_suffix("% simulated"));
+    assert!(
+        percent.is_some_and(|percent| percent.parse::<u8>().is_ok_and(|percent| percent < 100)),
+        "{line:?}"
+    );
+}
+
+#[test]
 fn a_directory_stands_for_its_manifests() {
     let output = predict(&["manifests/base", "--for", "10m"], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -226,11 +248,15 @@ fn profiles_that_are_wrong_or_not_there_have_their_exit_code() {
         (
             ["--profile", "web={latency: x}"],
             65,
-            "--profile web={latency: x}: latency \"x\": is not a duration",
+            "--profile web={latency: x}: latency=\"x\": is not a duration",
         ),
         (["--profile", "web=missing.yaml"], 66, "--profile missing.yaml:"),
-        (["--profile", "db={latency: 5ms}"], 64, "--profile db: there is no such container; there are web"),
-        (["--profile-from", "Cargo.toml"], 65, "holds no histogram in Prometheus' text format"),
+        (
+            ["--profile", "db={latency: 5ms}"],
+            64,
+            "--profile db: there is no such container; the containers are web",
+        ),
+        (["--profile-from", "Cargo.toml"], 65, "contains neither a histogram in Prometheus' text format"),
         (["--profile-from", "https://example.com/"], 66, "for HTTPS, download it with curl"),
         (["--profile-from", "http://127.0.0.1:1/metrics"], 66, "cannot be fetched"),
     ] {

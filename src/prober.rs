@@ -1,7 +1,7 @@
-//! One attempt of a probe, as the kubelet makes it.
+//! Makes one attempt of a probe, as the kubelet does.
 //!
-//! Go's `net/http` decides what is a failure to the kubelet and what an error. So HTTP is spoken by a small client of our
-//! own that follows `net/http` step by step: its buffers and limits, its grammar, and the texts that end up in events.
+//! In the kubelet, Go's `net/http` decides what is a failure and what is an error. This HTTP client therefore follows
+//! `net/http` step by step: its buffers and limits, its grammar, and the messages that end up in events.
 //! `tests/e2e/prober.py` compares the two.
 
 mod address;

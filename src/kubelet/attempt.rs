@@ -151,7 +151,7 @@ impl Symptom {
             Self::Reset | Self::BodyReset(_) => {
                 return format!("read tcp {}: read: connection reset by peer", between(authority));
             }
-            // Go's words for the common ones.
+            // Go's messages for common alerts.
             Self::TlsAlert(alert) => {
                 return format!("remote error: tls: {}", alert.to_string().replace('_', " "));
             }
@@ -167,7 +167,7 @@ impl Symptom {
             }
             Self::BodyCutShort(_) => "unexpected EOF",
             Self::BodyMalformed(_) => "invalid byte in chunk length",
-            // HTTP has neither.
+            // HTTP probes have neither.
             Self::Corrupt | Self::Rpc(_) => "",
         }
         .to_owned()
@@ -206,7 +206,7 @@ impl AttemptResult {
         }
     }
 
-    /// The status of an answer that ends so.
+    /// The status of an answer with this result.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Success => 200,
@@ -235,7 +235,7 @@ pub(super) struct Ordinary {
     pub(super) deadline: Nanos,
     /// Its status.
     pub(super) status: u16,
-    /// Whether an application gives it. Its body is taken to be short, so that faults strike within it.
+    /// Whether an application answers. Its body is assumed to be short, so that faults act within it.
     pub(super) is_real: bool,
 }
 

@@ -24,7 +24,7 @@ pub struct PodEvent {
 pub enum PodFailure {
     /// Its `activeDeadlineSeconds` are over.
     DeadlineExceeded,
-    /// A volume is beyond its `sizeLimit`.
+    /// A volume exceeded its `sizeLimit`.
     Evicted,
     /// An init container failed and is not restarted.
     Init,
@@ -97,7 +97,7 @@ pub enum PodEventKind {
     Ready(bool),
     /// The Pod became ready or not ready, as the kubelet sees it.
     PodReady(bool),
-    /// The Pod fails; what runs in it is ended.
+    /// The Pod fails; its containers are stopped.
     PodFails(PodFailure),
     /// A Pod that was deleted is gone: all its containers have ended.
     PodGone,
@@ -194,7 +194,7 @@ impl PodEvent {
                 "Pod is evicted: usage of an EmptyDir volume exceeds its sizeLimit".to_owned()
             }
             PodEventKind::PodFails(PodFailure::Init) => {
-                format!("Pod fails with init container {name}, which is not restarted")
+                format!("Pod fails: init container {name} failed and is not restarted")
             }
             PodEventKind::PodGone => "Pod is gone".to_owned(),
             PodEventKind::PodFinished { succeeded } => {

@@ -10,7 +10,7 @@ use super::process_rules::Term;
 use super::spec::{Application, ContainerEnd, ProbeEndpoint, Program, StartTime, Transport};
 use crate::fault::{ActivePlan, Client, Cut, HandshakeFault, ListenerId, RequestCounts, Rule, Seed, Target};
 
-/// The application behind a process, as a request meets it.
+/// The application behind a process, for a request.
 pub(super) struct Behind<'a> {
     /// Its process, if its behaviour is known.
     pub(super) process: Option<&'a mut ContainerProcess>,
@@ -24,13 +24,13 @@ pub(super) struct ProcessRequest<'a> {
     pub(super) at: Nanos,
     pub(super) deadline: Nanos,
     pub(super) endpoint: ProbeEndpoint,
-    /// Whether it is made within TLS.
+    /// Whether it uses TLS.
     pub(super) https: bool,
     pub(super) client: Client,
     pub(super) peer: IpAddr,
     /// Whether it is a call of the gRPC health service.
     pub(super) is_grpc: bool,
-    /// As what an application behind the process takes it: a probe by its kind, a call as traffic.
+    /// Its class for an application behind the process: the kind of a probe, or traffic for a call.
     pub(super) purpose: Target,
     /// The rules with a match that admit it, by position in the plan of the process.
     pub(super) matched: &'a [usize],
@@ -49,9 +49,9 @@ pub(super) struct ContainerProcess {
     /// Whether the plan has partitions; saves a lookup for each request otherwise.
     has_cuts: bool,
     counts: RequestCounts,
-    /// Requests so far that the match of a rule admitted, by the rule's position.
+    /// The number of requests so far that each rule's match admitted, by the rule's position.
     match_counts: Vec<(usize, RequestCounts)>,
-    /// Handshakes of TLS so far.
+    /// TLS handshakes so far.
     handshakes: u64,
     /// When the plan's clock was zero.
     zero: Nanos,
@@ -191,14 +191,14 @@ impl ContainerProcess {
         {
             None | Some(Cut::Reset) => Ok(()),
             Some(Cut::Refuse) => Err(ProbeReply { at, outcome: AttemptResult::Failure(Symptom::Refused) }),
-            // It counts as lost even if the network heals before the deadline: that is for SYN's next repetition.
+            // It counts as lost even if the network recovers before the deadline, since repeated SYNs are not modelled.
             Some(Cut::Drop) => {
                 Err(ProbeReply { at: deadline, outcome: AttemptResult::Failure(Symptom::ConnectTimeout) })
             }
         }
     }
 
-    /// The application that it passes requests on to.
+    /// The application to which it forwards requests.
     pub(super) fn application(&self) -> Option<Application> {
         self.program.application
     }

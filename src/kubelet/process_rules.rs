@@ -7,9 +7,9 @@ use crate::fault::ProcessMode;
 /// Exit code of a process that the kernel kills.
 const KILLED: u8 = 137;
 
-/// The period in which the kernel's scheduler hands out CPU time: `cpu.cfs_period_us` as the kubelet sets it.
+/// The period of the CPU quota: `cpu.cfs_period_us` as the kubelet sets it.
 const CPU_PERIOD: Nanos = 100 * MILLISECOND;
-/// The CPU time of one answer. An assumption.
+/// The CPU time of one answer (an assumption).
 const ANSWER: Nanos = MILLISECOND;
 
 /// Limit of the windows of a rule that are examined.
@@ -81,8 +81,9 @@ impl Program {
         Term { from, until: from.saturating_add(delay.max().unwrap_or(0)) }
     }
 
-    /// When an answer is ready that would be at `at`, while rules burn more CPU time than the container's limit. Of each
-    /// period, the container runs in the first part, until its quota is used up; the answer needs some time of that.
+    /// When an answer is ready that would be ready at `at` without throttling, while rules use more CPU time than the container's
+    /// limit. In each
+    /// period, the container runs until its quota is used up; the answer needs some of that time.
     pub(super) fn throttled(&self, at: Nanos, zero: Nanos) -> Nanos {
         let Some(limit) = self.cpu_limit.filter(|_| self.plan.has_process()) else { return at };
         let elapsed = at.saturating_sub(zero);
@@ -102,7 +103,7 @@ impl Program {
         if ANSWER <= left {
             return at.saturating_add(ANSWER);
         }
-        // What this period cannot do, the next ones do.
+        // The next periods do the rest.
         let rest = ANSWER - left;
         let whole = (rest - 1) / runs;
         let end = (period + 1 + whole) * CPU_PERIOD + (rest - whole * runs);

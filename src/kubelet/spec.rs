@@ -9,17 +9,17 @@ pub use probe::{ProbeAddress, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec,
 
 use crate::fault::{ActivePlan, Delay, Draws, Replica, Timestamp};
 
-/// A lifecycle hook of a container. It is taken to succeed.
+/// A lifecycle hook of a container. It is assumed to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// It takes this long.
     Takes(Duration),
-    /// A command or a request of unknown duration, taken to need no time.
+    /// A command or a request of unknown duration, assumed to take no time.
     Unknown,
 }
 
 impl Hook {
-    /// How long it takes here.
+    /// Its duration in the simulation.
     pub const fn time(self) -> Duration {
         match self {
             Self::Takes(time) => time,
@@ -51,7 +51,7 @@ pub struct RestartRule {
 
 impl RestartRule {
     /// Whether it restarts a container that ended with this code.
-    pub fn takes(&self, code: u8) -> bool {
+    pub fn matches(&self, code: u8) -> bool {
         self.codes.contains(&code) != self.except
     }
 }
@@ -95,16 +95,16 @@ pub struct Program {
     pub epoch: Timestamp,
     /// Calls of its Service's clients; absent: no rule acts on them.
     pub calls: Option<ServiceCalls>,
-    /// The application in the Pod that it passes requests on to, if there is one.
+    /// The application in the Pod to which it forwards requests, if there is one.
     pub application: Option<Application>,
 }
 
-/// An application in the same Pod that stands behind this program (`UPSTREAM`).
+/// An application in the same Pod behind this program (`UPSTREAM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Application {
     /// The position of its container.
     pub container: usize,
-    /// Whether probes are passed on, too, and not only calls.
+    /// Whether probes are also forwarded, not only calls.
     pub answers_probes: bool,
     /// The longest wait for its answer; absent: no limit.
     pub timeout: Option<Duration>,
@@ -151,8 +151,8 @@ impl Program {
         }
     }
 
-    /// Where the plan runs in start `starts` of the container (from 1 on), its clock at zero at `zero` of the virtual
-    /// one.
+    /// The identity of the process in start `starts` of the container (from 1 on), with the plan's clock at zero at the virtual
+    /// time `zero`.
     pub fn replica(&self, starts: u64, zero: Duration) -> Replica {
         Replica {
             starts: if self.keeps_state { starts } else { 1 },
@@ -162,7 +162,7 @@ impl Program {
     }
 }
 
-/// The end of a container by itself.
+/// How a container exits by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContainerEnd {
     /// Time after its start.
@@ -182,7 +182,7 @@ pub struct ContainerSpec {
     pub role: ContainerRole,
     /// A `restartPolicy` of its own; absent: the Pod's, or `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
-    /// `restartPolicyRules`, which come before its policy.
+    /// `restartPolicyRules`, which override its policy.
     pub restart_rules: Vec<RestartRule>,
     /// This program, if the container runs it.
     pub program: Option<Program>,
@@ -192,7 +192,7 @@ pub struct ContainerSpec {
     pub post_start: Option<Hook>,
     /// `lifecycle.preStop`, which runs before SIGTERM.
     pub pre_stop: Option<Hook>,
-    /// Whether it ends by itself.
+    /// How it exits by itself; absent: it keeps running.
     pub ends: Option<ContainerEnd>,
     /// `startupProbe`.
     pub startup: Option<ProbeSpec>,
@@ -253,7 +253,7 @@ pub struct Timing {
     pub relist: Duration,
     /// How long after a volume exceeds its limit the Pod is evicted: volumes are measured every one to two minutes.
     pub eviction: DurationRange,
-    /// When the kubelet syncs the Pod after a container's start, from that start; rising. As measured on a node.
+    /// When the kubelet syncs the Pod after a container's start, in ascending order, as measured on a node.
     pub syncs_after_start: [Duration; 3],
 }
 

@@ -1,4 +1,4 @@
-//! Where to connect to.
+//! Addresses of probes.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -7,14 +7,14 @@ use thiserror::Error;
 
 use super::url::{Url, UrlError};
 
-/// The forms of an address, for messages.
+/// The formats of an address, for messages.
 const FORMS: &str =
     "http://host:port/path, https://host:port/path, tcp://host:port, grpc://host:port/service or grpcs://...";
 
 /// A host, by name or by IP address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Without brackets.
+    /// The host, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
 }
@@ -29,7 +29,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why an address cannot be probed. The message says what would be right.
+/// Why an address cannot be probed. The message says what would be valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AddressError {
     /// Not a URL.
@@ -47,20 +47,20 @@ pub enum AddressError {
     /// An empty host.
     #[error("has no host; write {FORMS}")]
     NoHost,
-    /// A host with characters that no name has.
+    /// A host with invalid characters.
     #[error("has the host {0:?}, which is neither a name nor an IP address")]
     Host(String),
     /// A port that is required and missing, or not between 1 and 65535.
     #[error("needs a port from 1 to 65535; write {FORMS}")]
     Port,
-    /// A path or a query where there is none.
-    #[error("has too much after its port; write {0}")]
+    /// A path or a query that this kind of probe does not have.
+    #[error("has a path or query that this probe does not use; write {0}")]
     Path(&'static str),
-    /// The name of a service that is no text.
-    #[error("has the name of a service that is not UTF-8")]
+    /// The name of a service that is not UTF-8.
+    #[error("has a service name that is not UTF-8")]
     Service,
-    /// Headers for a probe without any.
-    #[error("takes no --header: a {0} probe sends none")]
+    /// Headers for a probe that sends none.
+    #[error("does not support --header: a {0} probe sends no headers")]
     Headers(&'static str),
 }
 

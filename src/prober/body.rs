@@ -1,18 +1,18 @@
-//! The body of an answer, read as Go's `net/http` reads it.
+//! Reads the body of a response as Go's `net/http` does.
 
 use super::chunked::{Chunked, Stop};
 use super::connection::{Connection, ReadError};
 use super::fields::FieldError;
 use super::framing::Framing;
 
-/// Sizes of the pieces in which Go's `io.ReadAll` reads, in bytes. They matter: where a read ends in the middle of what is
-/// buffered, the end of a chunk is looked at or not.
+/// Sizes of the reads of Go's `io.ReadAll`, in bytes. They matter: a read that ends inside the buffered bytes decides
+/// whether the end of a chunk is checked.
 const PIECES: [usize; 9] = [512, 256, 384, 576, 896, 1408, 2048, 3072, 4864];
 
-/// A body under way.
+/// A body being read.
 #[derive(Debug)]
 enum Body {
-    /// So many bytes are still to come.
+    /// The number of remaining bytes.
     Length(u64),
     Chunked(Chunked),
     Close,
@@ -20,7 +20,7 @@ enum Body {
 
 impl Connection {
     /// Reads at most `limit` bytes of a body, as `io.ReadAll` of a limited reader does. Beyond the limit, an error counts
-    /// if it is already in the buffer. An error is in Go's words.
+    /// if it is already in the buffer. Errors have Go's messages.
     pub(super) async fn body(&mut self, framing: Framing, limit: usize) -> Result<Vec<u8>, String> {
         let mut reader = Body::of(framing);
         let mut body = Vec::new();
@@ -45,7 +45,7 @@ impl Connection {
         Ok(body)
     }
 
-    /// Reads and forgets at most `limit` bytes of a body, whatever comes of it.
+    /// Reads and discards at most `limit` bytes of a body. Errors are ignored.
     pub(super) async fn discard_body(&mut self, framing: Framing, limit: usize) {
         let mut reader = Body::of(framing);
         let mut buffer = vec![0; limit];
@@ -59,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// Reads the trailer of a body in chunks, up to its empty line.
+    /// Reads the trailer of a chunked body, up to its empty line.
     async fn trailer(&mut self) -> Stop {
         const END: &str = "http: unexpected EOF reading trailer";
         match self.peek(2).await {
@@ -70,7 +70,7 @@ impl Connection {
             ([_, _], None) => {}
             _ => return Stop::Failed(END.to_owned()),
         }
-        // Go takes no trailer that is longer than its buffer.
+        // Go does not accept a trailer that is longer than its buffer.
         let mut count = 4;
         loop {
             let (peeked, stopped) = self.peek(count).await;
@@ -101,7 +101,7 @@ impl Body {
         }
     }
 
-    /// Reads at least one byte, unless it stops.
+    /// Reads at least one byte, unless the body stops.
     async fn read(&mut self, connection: &mut Connection, into: &mut [u8]) -> (usize, Option<Stop>) {
         match self {
             Self::Length(0) => (0, Some(Stop::End)),

@@ -1,30 +1,30 @@
-//! A body in chunks, read as Go's `net/http/internal` reads it.
+//! Reads a chunked body as Go's `net/http/internal` does.
 
 use super::connection::{Connection, ReadError, SliceEnd};
 
-/// Longest line of a chunk's size, with its extension, in bytes.
+/// Limit of the line with the size of a chunk and its extension, in bytes.
 const MAX_LINE: usize = 4096;
 
-/// Overhead in bytes that a body in chunks may have, beyond what each chunk may have for itself.
+/// Limit of the total overhead of a chunked body, beyond the allowance of each chunk, in bytes.
 const MAX_EXCESS: i64 = 16 << 10;
 
-/// The state of a body in chunks.
+/// The state of a chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
-    /// Bytes of the chunk that are still to come.
+    /// The number of remaining bytes of the chunk.
     left: u64,
-    /// Whether the CRLF after a chunk's bytes comes next.
+    /// Whether the CRLF after the chunk's bytes comes next.
     at_end: bool,
-    /// Overhead so far.
+    /// The overhead so far, in bytes.
     excess: i64,
 }
 
-/// How reading a body stopped.
+/// Why reading a body stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The body is complete.
     End,
-    /// In Go's words.
+    /// It failed, with Go's message.
     Failed(String),
 }
 
@@ -39,8 +39,8 @@ impl Stop {
 }
 
 impl Chunked {
-    /// Reads at least one byte into `into`, and the ends and beginnings of chunks that are in the buffer. What stops it
-    /// is returned together with the bytes before it.
+    /// Reads at least one byte into `into`, and the ends and beginnings of chunks that are in the buffer. Returns the number
+    /// of bytes, and the reason if the body stopped after them.
     pub(super) async fn read(
         &mut self,
         connection: &mut Connection,
@@ -59,7 +59,7 @@ impl Chunked {
     ) -> Result<(), Stop> {
         loop {
             if self.at_end {
-                // With bytes to hand out, do not wait for more.
+                // Do not wait for more if there are bytes to return.
                 if *count > 0 && connection.buffered().len() < 2 {
                     return Ok(());
                 }
@@ -92,7 +92,7 @@ impl Chunked {
     /// Reads the size of a chunk.
     async fn begin(&mut self, connection: &mut Connection) -> Result<(), Stop> {
         let line = line(connection).await?;
-        // The line, and the CRLF after the chunk's bytes.
+        // The overhead is the line, and the CRLF after the chunk's bytes.
         self.excess += (line.len() as u64 + 2).cast_signed();
         let digits = trim_end(&line);
         let digits = digits.split(|c| *c == b';').next().unwrap_or_default();
@@ -141,7 +141,7 @@ fn size(digits: &[u8]) -> Result<u64, Stop> {
     Ok(size)
 }
 
-/// Cuts spaces and tabs off the end.
+/// Removes spaces and tabs from the end.
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -1,7 +1,7 @@
-//! A connection that is read through a buffer, as Go's `bufio.Reader` reads it.
+//! A connection with a read buffer like Go's `bufio.Reader`.
 //!
-//! What of an answer a prober notices beyond its limits depends on what is in the buffer, so the buffer is as large as
-//! that of `net/http` and filled in the same steps.
+//! Whether a prober notices errors beyond its limits depends on the buffered bytes, so the buffer is as large as
+//! that of `net/http` and is filled in the same steps.
 
 use std::io;
 
@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Size of the buffer in bytes, as of `net/http`'s transport.
 const BUFFER: usize = 4096;
 
-/// Bytes read from the socket before the head is complete, at most, as in `net/http`.
+/// Limit of the bytes that are read from the socket before the head is complete, as in `net/http`.
 pub(super) const MAX_HEAD: usize = 10 << 20;
 
-/// One connection: a request out, an answer in.
+/// One connection, for one request and its response.
 pub(super) struct Connection {
     stream: Stream,
     /// `local->peer`, as Go names a connection.
@@ -26,21 +26,21 @@ pub(super) struct Connection {
     end: usize,
     /// Why reading stopped, until it is reported.
     stopped: Option<ReadError>,
-    /// Bytes that may still be read from the socket.
+    /// The number of bytes that may still be read from the socket.
     limit: usize,
 }
 
-/// Why nothing more can be read.
+/// Why no more bytes can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReadError {
     /// The peer has sent its FIN.
     End,
-    /// In Go's words.
+    /// It failed, with Go's message.
     Failed(String),
 }
 
 impl ReadError {
-    /// The message where more bytes were needed.
+    /// The message if more bytes were needed.
     pub(super) fn unexpected(self) -> String {
         match self {
             Self::End => "unexpected EOF".to_owned(),
@@ -52,11 +52,11 @@ impl ReadError {
 /// The end of a slice that [`Connection::slice`] reads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SliceEnd {
-    /// The newline that was looked for.
+    /// The newline.
     Newline,
-    /// The buffer is full without one.
+    /// The buffer is full, without a newline.
     Full,
-    /// Nothing more came.
+    /// The connection ended or failed.
     Stopped(ReadError),
 }
 
@@ -74,25 +74,25 @@ impl Connection {
             .map_err(|error| format!("write tcp {}: write: {}", self.name, os_error(&error)))
     }
 
-    /// Tells the peer of a connection within TLS that it ends.
+    /// Sends the close notification of a TLS connection.
     pub(super) async fn close(&mut self) {
         if let Stream::Tls(stream) = &mut self.stream {
-            // Nothing depends on it any more.
+            // The result does not matter: the attempt is over.
             let _ = stream.shutdown().await;
         }
     }
 
-    /// Ends the limit on bytes, which is for heads.
+    /// Removes the byte limit, which applies to heads only.
     pub(super) fn end_limit(&mut self) {
         self.limit = usize::MAX;
     }
 
-    /// Whether the limit on bytes has been reached.
+    /// Whether the byte limit has been reached.
     pub(super) const fn is_exhausted(&self) -> bool {
         self.limit == 0
     }
 
-    /// Bytes in the buffer.
+    /// The bytes in the buffer.
     pub(super) fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
@@ -113,7 +113,7 @@ impl Connection {
         self.start = (self.start + count).min(self.end);
     }
 
-    /// Reads what is there, at least one byte, with at most one call of the system.
+    /// Reads the available bytes, at least one, with at most one system call.
     pub(super) async fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
         if self.buffered().is_empty() {
             if let Some(stopped) = self.stopped.take() {
@@ -131,7 +131,7 @@ impl Connection {
         Ok(count)
     }
 
-    /// Fills `into` as a whole.
+    /// Fills `into` completely.
     pub(super) async fn read_exact(&mut self, into: &mut [u8]) -> Result<(), ReadError> {
         let mut filled = 0;
         while filled < into.len() {
@@ -140,7 +140,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads up to a newline, which is included, or as far as the buffer or the connection goes.
+    /// Reads up to and including a newline, or until the buffer is full or the connection ends.
     pub(super) async fn slice(&mut self) -> (Vec<u8>, SliceEnd) {
         let mut searched = 0;
         loop {
@@ -159,8 +159,8 @@ impl Connection {
         }
     }
 
-    /// Reads a line without its end. The bytes before the end of the connection are a line, too. `None` is a line of
-    /// more than `limit` bytes.
+    /// Reads a line without its line break. The bytes before the end of the connection also count as a line. `None`: the line
+    /// has more than `limit` bytes.
     pub(super) async fn line(&mut self, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
         let mut line = Vec::new();
         loop {
@@ -171,7 +171,7 @@ impl Connection {
                     slice.pop_if(|last| *last == b'\r');
                 }
                 SliceEnd::Full => {
-                    // Its newline may follow.
+                    // The newline may follow.
                     if slice.pop_if(|last| *last == b'\r').is_some() {
                         self.start -= 1;
                     }
@@ -224,7 +224,7 @@ async fn receive(
             *limit -= count;
             Ok(count)
         }
-        // Go takes an end within TLS without its notice for an end.
+        // Go treats the end of a TLS connection without a close notification as a normal end.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::End),
         Err(error) => Err(ReadError::Failed(handshake::message(&error, name, ""))),
     }

@@ -1,4 +1,4 @@
-//! Opening a connection, and the TCP probe, which does no more.
+//! Opens connections, which is all that a TCP probe does.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,13 +16,13 @@ use super::quote::os_error;
 pub(super) struct DialError {
     /// [`Phase::Resolve`] or [`Phase::Connect`].
     pub(super) phase: Phase,
-    /// In Go's words, from `dial tcp` on.
+    /// Go's message, from `dial tcp` on.
     pub(super) message: String,
 }
 
-/// Connects to the first address of the host that accepts. `phase` is kept up to date.
+/// Connects to the first address of the host that accepts. Updates `phase`.
 ///
-/// Go tries a second address family while the first is silent; here they take turns.
+/// Go tries a second address family while the first does not answer; this function tries one after the other.
 pub(super) async fn dial(endpoint: &Endpoint, phase: &mut Phase) -> Result<TcpStream, DialError> {
     *phase = Phase::Resolve;
     let addresses = match endpoint.host.parse::<IpAddr>() {
@@ -50,8 +50,8 @@ pub(super) async fn dial(endpoint: &Endpoint, phase: &mut Phase) -> Result<TcpSt
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    // The kubelet sets SO_LINGER to 1 s here: its close() then waits for the server to acknowledge the FIN. No server can
-    // tell, and here the only thread would wait.
+    // The kubelet sets SO_LINGER to 1 s, so that its close() waits until the server acknowledges the FIN. Servers cannot
+    // observe that, and it would block the only thread here.
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -65,14 +65,14 @@ fn unresolved(endpoint: &Endpoint, reason: &str) -> DialError {
 fn lookup_message(error: &io::Error) -> String {
     let text = error.to_string();
     let reason = text.rsplit(": ").next().unwrap_or(&text).to_lowercase();
-    // glibc and musl say it differently.
+    // glibc and musl have different messages.
     if ["not known", "does not resolve", "no address"].iter().any(|known| reason.contains(known)) {
         return "no such host".to_owned();
     }
     reason
 }
 
-/// A TCP probe: connected is success.
+/// Makes a TCP probe, which succeeds with the connection.
 pub(super) async fn attempt(endpoint: &Endpoint, deadline: Instant) -> AttemptEnd {
     let mut phase = Phase::Resolve;
     match timeout_at(deadline, dial(endpoint, &mut phase)).await {

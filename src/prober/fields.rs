@@ -1,17 +1,17 @@
-//! Header fields and trailers, read as Go's `net/textproto` reads them.
+//! Reads header fields and trailers as Go's `net/textproto` does.
 
 use super::connection::{Connection, ReadError};
 use super::header::{canonical, is_token};
 use super::quote::quoted;
 
-/// Longest line without a name that is quoted in an error, in bytes.
+/// Limit of a line without a name that is quoted in an error, in bytes.
 const MAX_QUOTED: usize = 80;
 
 /// Why fields cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FieldError {
     Read(ReadError),
-    /// In Go's words.
+    /// Invalid fields, with Go's message.
     Malformed(String),
 }
 
@@ -22,9 +22,9 @@ impl From<ReadError> for FieldError {
 }
 
 impl Connection {
-    /// Reads fields up to the empty line and hands name and value of each to `take`.
+    /// Reads fields up to the empty line and passes name and value of each to `take`.
     pub(super) async fn fields(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<(), FieldError> {
-        // Go looks twice: once to guess how many fields there are. An error of the socket is reported only once.
+        // Go peeks first, to estimate the number of fields. It reports an error of the socket only once.
         self.peek(1).await;
         if let ([b' ' | b'\t'], None) = self.peek(1).await {
             return Err(FieldError::Malformed(match self.line(MAX_QUOTED).await? {
@@ -42,7 +42,7 @@ impl Connection {
         }
     }
 
-    /// Reads a line together with the lines that continue it, each joined by a space.
+    /// Reads a line and its continuation lines, joined by spaces.
     async fn continued_line(&mut self) -> Result<Vec<u8>, FieldError> {
         let line = self.whole_line().await?;
         if line.is_empty() {
@@ -61,11 +61,11 @@ impl Connection {
     }
 
     async fn whole_line(&mut self) -> Result<Vec<u8>, ReadError> {
-        // No line is longer than that.
+        // No line can be longer, since the head is limited.
         Ok(self.line(usize::MAX).await?.unwrap_or_default())
     }
 
-    /// Skips spaces and tabs and returns their number.
+    /// Skips spaces and tabs. Returns their number.
     async fn skip_blanks(&mut self) -> usize {
         let mut skipped = 0;
         while let ([b' ' | b'\t'], None) = self.peek(1).await {
@@ -76,17 +76,17 @@ impl Connection {
     }
 }
 
-/// Parts a field into name and value. An error is in Go's words.
+/// Splits a field into name and value. Errors have Go's messages.
 fn split(field: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let malformed = |field: &[u8]| format!("malformed MIME header line: {}", quoted(field));
     let colon = field.iter().position(|c| *c == b':').ok_or_else(|| malformed(field))?;
     let (name, value) = (&field[..colon], &field[colon + 1..]);
-    // Go accepts a space in a name, and takes it for another name.
+    // Go accepts a space in a name, as part of a different name.
     if name.is_empty() || !name.iter().all(|c| is_token(*c) || *c == b' ') {
         return Err(malformed(field));
     }
     if value.iter().any(|c| c.is_ascii_control() && *c != b'\t') {
-        // Go has changed the spelling of the name by now.
+        // At this point, Go has canonicalised the name.
         let name = if name.contains(&b' ') { name.to_vec() } else { canonical(name) };
         return Err(malformed(&[name.as_slice(), &field[colon..]].concat()));
     }
@@ -94,7 +94,7 @@ fn split(field: &[u8]) -> Result<(&[u8], &[u8]), String> {
     Ok((name, &value[start..]))
 }
 
-/// Cuts spaces and tabs off both ends.
+/// Removes spaces and tabs from both ends.
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_blank(*first)

@@ -1,11 +1,11 @@
-//! The first bytes that a server sends where TLS was expected.
+//! Detects servers that do not answer a TLS handshake with TLS.
 
 use super::tap::Look;
 
-/// Length of the head of a record, in bytes.
+/// The length of a TLS record header, in bytes.
 const RECORD_HEAD: usize = 5;
 
-/// Remembers the first bytes that came: they tell who answers where TLS was expected.
+/// The first bytes from the server.
 #[derive(Debug, Default)]
 pub(super) struct FirstBytes {
     first: [u8; RECORD_HEAD],
@@ -13,7 +13,7 @@ pub(super) struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// What Go says of a peer that does not speak TLS.
+    /// Go's message for a server that does not speak TLS; `None`: it does.
     pub(super) fn wrong_peer(&self) -> Option<String> {
         const ALERT: u8 = 21;
         const HANDSHAKE: u8 = 22;

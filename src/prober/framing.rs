@@ -1,20 +1,20 @@
-//! How a body ends, by the fields of its head, as Go's `net/http` decides it.
+//! Determines the end of a body from the header fields, as Go's `net/http` does.
 
 use super::fields::trim;
 use super::quote::quoted;
 
-/// How the end of a body is found.
+/// What determines the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// By its length in bytes; 0 is no body.
+    /// Its length in bytes; 0: there is no body.
     Length(u64),
-    /// By a chunk without content.
+    /// The last chunk.
     Chunked,
-    /// By the end of the connection.
+    /// The end of the connection.
     Close,
 }
 
-/// The fields of a head that a prober needs.
+/// The header fields that a prober needs.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     location: Option<Vec<u8>>,
@@ -26,7 +26,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Keeps a field if it is one of them.
+    /// Keeps a field if the prober needs it.
     pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
         let value = value.to_owned();
         match name.to_ascii_lowercase().as_slice() {
@@ -45,8 +45,8 @@ impl Fields {
         self.location.filter(|location| !location.is_empty())
     }
 
-    /// How the body of an answer with these fields ends. `is_1_1` says whether chunks are known to its version. An
-    /// error is in Go's words.
+    /// The framing of a body with these fields. `is_1_1` says whether the HTTP version supports chunks.
+    /// Errors have Go's messages.
     pub(super) fn framing(&self, status: u16, is_1_1: bool) -> Result<Framing, String> {
         let chunked = match self.encodings.as_slice() {
             [] => false,
@@ -55,7 +55,7 @@ impl Fields {
             [one] => return Err(format!("unsupported transfer encoding: {}", quoted(one))),
             more => return Err(format!("too many transfer encodings: {}", list(more))),
         };
-        // Go refuses wrong lengths beside chunks, too.
+        // Go also refuses invalid lengths in a chunked response.
         let length = self.length()?;
         if chunked && let Some(name) = self.forbidden_trailer() {
             return Err(format!("bad trailer key {}", quoted(name)));
@@ -88,14 +88,14 @@ impl Fields {
             .ok_or_else(|| format!("bad Content-Length {}", quoted(first)))
     }
 
-    /// A name among the announced trailers that no trailer may have, in Go's spelling.
+    /// The first announced trailer with a forbidden name, in Go's spelling.
     fn forbidden_trailer(&self) -> Option<&'static [u8]> {
         const FORBIDDEN: [&[u8]; 3] = [b"Transfer-Encoding", b"Trailer", b"Content-Length"];
         let mut names = self.trailers.iter().flat_map(|value| value.split(|c| *c == b','));
         names.find_map(|name| FORBIDDEN.into_iter().find(|known| trim(name).eq_ignore_ascii_case(known)))
     }
 
-    /// Whether an answer of status 101 switches protocols: what follows is no longer HTTP then.
+    /// Whether a response with status 101 switches protocols, so that the following bytes are not HTTP.
     fn is_upgrade(&self) -> bool {
         let has = |token: &[u8]| {
             let mut tokens = self.connection.iter().flat_map(|value| value.split(|c| *c == b','));

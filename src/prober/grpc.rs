@@ -1,4 +1,4 @@
-//! The gRPC probe: one unary call over HTTP/2, plain or within TLS.
+//! The gRPC probe: one unary call over HTTP/2, with or without TLS.
 
 mod call;
 mod health;
@@ -21,9 +21,9 @@ use call::Connection;
 use health::{serving_name, serving_status};
 use status::{Status, code};
 
-/// Pause after the first failed connection, as in gRPC's back-off (without its jitter).
+/// The pause after the first failed connection, as in gRPC's back-off (without its jitter).
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Growth of the pause with each further failure.
+/// The factor of the pause for each further failure.
 const BACKOFF_FACTOR: f64 = 1.6;
 
 /// A gRPC probe: `grpc.health.v1.Health/Check`.
@@ -31,11 +31,11 @@ const BACKOFF_FACTOR: f64 = 1.6;
 pub struct GrpcProbe {
     endpoint: Endpoint,
     service: String,
-    /// `None` without TLS.
+    /// The certificates that it trusts; `None`: without TLS.
     pub(super) trust: Option<Trust>,
 }
 
-/// How far an attempt is, for the case that its time runs out.
+/// The progress of an attempt, for the message of a timeout.
 struct Progress {
     phase: Phase,
     connected: bool,
@@ -104,11 +104,11 @@ impl GrpcProbe {
         let Some(trust) = &self.trust else { return Some(Stream::Plain(socket)) };
         *phase = Phase::Handshake;
         let stream = handshake(socket, &self.endpoint.host, trust, &["h2"]).await.ok()?;
-        // grpc-go goes on only with a server that has agreed to HTTP/2.
+        // grpc-go uses only servers that have agreed to HTTP/2.
         stream.speaks("h2").then_some(stream)
     }
 
-    /// Connects, again and again, until a server sends its settings.
+    /// Connects repeatedly until a server sends its settings.
     async fn connect(&self, progress: &mut Progress) -> Connection {
         let mut pause = BACKOFF;
         loop {

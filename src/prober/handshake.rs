@@ -1,4 +1,4 @@
-//! The handshake of TLS, with Go's words for what goes wrong.
+//! The TLS handshake, with Go's error messages.
 
 use std::io;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::stream::{Stream, name_of};
 use super::tap::Tap;
 use crate::tls::{Trust, client_config, reason, server_name};
 
-/// A handshake of the kubelet's client takes at most this long, whatever the timeout of the probe.
+/// The timeout of a handshake in the kubelet's client, independently of the probe's timeout.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Begins TLS. `host` is the name or IP address that was asked for; a name is sent to the server. An error is in Go's
-/// words.
+/// Makes a TLS handshake. `host` is the requested name or IP address; a name is sent to the server. Errors have Go's
+/// messages.
 pub(super) async fn handshake(
     socket: TcpStream,
     host: &str,
@@ -37,7 +37,7 @@ pub(super) async fn handshake(
     }
 }
 
-/// An error of reading or writing within TLS, in Go's words. `name` is that of the connection.
+/// Go's message for an error of reading or writing with TLS. `name` is the name of the connection.
 pub(super) fn message(error: &io::Error, name: &str, host: &str) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(error) => reason(error, host),

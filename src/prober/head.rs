@@ -1,11 +1,11 @@
-//! The head of an answer, read as Go's `net/http` reads it.
+//! Reads the head of a response as Go's `net/http` does.
 
 use super::connection::{Connection, MAX_HEAD, ReadError};
 use super::fields::FieldError;
 use super::framing::{Fields, Framing};
 use super::quote::quoted;
 
-/// The head of an answer, as far as a probe needs it.
+/// The parts of a response head that a probe needs.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -15,7 +15,7 @@ pub(super) struct Head {
 }
 
 impl Connection {
-    /// Reads the head of the answer and passes over those of status 1xx before it. An error is in Go's words.
+    /// Reads the head of the response and skips those with status 1xx before it. Errors have Go's messages.
     pub(super) async fn head(&mut self) -> Result<Head, String> {
         match self.peek(1).await {
             (_, None) => {}
@@ -54,7 +54,7 @@ impl Connection {
     }
 }
 
-/// Returns the status code, and whether the version knows chunks.
+/// Returns the status code, and whether the HTTP version supports chunks.
 fn status_line(line: &[u8]) -> Result<(u16, bool), String> {
     let Some(space) = line.iter().position(|c| *c == b' ') else {
         return Err(format!("malformed HTTP response {}", quoted(line)));
@@ -74,7 +74,7 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), String> {
     }
 }
 
-/// Three bytes that Go reads as a number of at least 0: a sign counts as one of them.
+/// Parses three bytes as Go does: a non-negative number, where a sign may be one of the bytes.
 fn status_code(code: &[u8]) -> Option<u16> {
     let number = code.iter().all(u8::is_ascii).then(|| std::str::from_utf8(code).ok()).flatten();
     let number = number.filter(|text| text.len() == 3)?.parse::<i16>().ok()?;

@@ -7,19 +7,19 @@ use thiserror::Error;
 /// A header of an HTTP probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// In the spelling that Go sends: `X-Request-Id`.
+    /// The name in Go's canonical form, such as `X-Request-Id`.
     pub(super) name: String,
     pub(super) value: String,
 }
 
-/// Why a text is not a header. The message says what would be right.
+/// Why a text is not a header. The message says what would be valid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum HeaderError {
     /// No colon.
     #[error("has no colon; write 'Name: value'")]
     Form,
     /// A name that is not a token.
-    #[error("has a name that is not made of letters, digits and !#$%&'*+-.^_`|~")]
+    #[error("has a name with other characters than letters, digits and !#$%&'*+-.^_`|~")]
     Name,
     /// A control character in the value.
     #[error("has a control character in its value")]
@@ -43,12 +43,12 @@ impl FromStr for Header {
     }
 }
 
-/// Returns whether a byte may stand in the name of a header.
+/// Whether a byte is allowed in the name of a header.
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A name with upper case at the beginning and after each hyphen, and lower case elsewhere.
+/// A name in Go's canonical form: upper case at the beginning and after each hyphen, and lower case elsewhere.
 pub(super) fn canonical(name: &[u8]) -> Vec<u8> {
     let mut upper = true;
     let letter = |c: &u8| {

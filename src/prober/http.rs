@@ -18,47 +18,48 @@ use crate::fault::KUBELET_BODY_LIMIT;
 use crate::order;
 use crate::tls::Trust;
 
-/// A body of at most this length is read before a redirect is followed, as Go does; of one without a length, so much.
+/// Limit of the bytes of a body that are read before a redirect is followed, as in Go. Longer bodies with a known length
+/// are not read.
 const MAX_DISCARDED: u64 = 2 << 10;
 
-/// Redirects that are followed.
+/// Limit of followed redirects.
 const MAX_REDIRECTS: usize = 9;
 
 /// An HTTP probe.
 #[derive(Clone, Debug)]
 pub struct HttpProbe {
     url: Url,
-    /// What is sent, but for `Host`, `User-Agent` and `Connection`.
+    /// The headers that are sent, except `Host`, `User-Agent` and `Connection`.
     headers: Vec<Header>,
     host: Option<String>,
     user_agent: String,
     pub(super) trust: Trust,
 }
 
-/// How far an attempt is, for the case that its time runs out.
+/// The progress of an attempt, for the message of a timeout.
 struct Progress {
-    /// The URL under way, as the event will show it.
+    /// The current URL, as shown in the event.
     url: Vec<u8>,
     phase: Phase,
     status: Option<u16>,
 }
 
 impl Progress {
-    /// An attempt that ended before there was an answer to judge: a failure.
+    /// The failure of an attempt that ended before the head of a response.
     fn no_answer(&self, reason: &str) -> AttemptEnd {
         let message = format!("Get {}: {reason}", quoted(&self.url));
         AttemptEnd { result: ProbeResult::Failure, phase: self.phase, status: self.status, message }
     }
 
-    /// An attempt that ended inside a body: an error, whatever the status.
+    /// The error of an attempt that ended inside a body, with any status.
     fn no_body(&self, reason: String) -> AttemptEnd {
         AttemptEnd { result: ProbeResult::Error, phase: Phase::Body, status: self.status, message: reason }
     }
 }
 
-/// What follows a head.
+/// The next step after a head.
 enum Next {
-    /// Judge the answer.
+    /// Judge the response.
     Judge,
     /// Request another URL. It is absolute if the `Location` has a scheme.
     Follow { url: Url, is_absolute: bool },
@@ -67,15 +68,15 @@ enum Next {
 /// One request of an attempt.
 struct Hop {
     url: Url,
-    /// The `Host` header if it is not that of the URL.
+    /// The `Host` header, if it differs from the URL.
     host: Option<String>,
     referer: Option<Vec<u8>>,
-    /// Whether headers about a body are sent: not after a redirect that turns a request into one without a body.
+    /// Whether headers about a body are sent. They are not sent after a redirect that drops the body.
     describes_body: bool,
 }
 
 impl HttpProbe {
-    /// A probe of `url` with the `httpHeaders` of a probe.
+    /// A probe of `url` with these `httpHeaders`.
     pub(super) fn new(url: Url, mut headers: Vec<Header>) -> Self {
         let first = |name: &str| headers.iter().find(|h| h.name == name).map(|h| h.value.clone());
         let host = first("Host").filter(|host| !host.is_empty());
@@ -85,7 +86,7 @@ impl HttpProbe {
             Some(value) if value.is_empty() => headers.retain(|header| header.name != "Accept"),
             Some(_) => {}
         }
-        // Go sends these by other means or not at all.
+        // Go sends these separately or not at all.
         headers.retain(|header| {
             !matches!(
                 header.name.as_str(),
@@ -140,7 +141,7 @@ impl HttpProbe {
                 Some(location) if followed == MAX_REDIRECTS => location,
                 _ => next.redacted(),
             };
-            // A body that hangs uses up the time of the attempt, as with Go.
+            // As in Go, a hanging body uses the time of the attempt.
             if !matches!(head.framing, Framing::Length(length) if length > MAX_DISCARDED) {
                 connection.discard_body(head.framing, MAX_DISCARDED as usize).await;
             }
@@ -151,14 +152,14 @@ impl HttpProbe {
             followed += 1;
             let host = hop.host.filter(|host| !is_absolute && host.as_bytes() != hop.url.authority());
             let describes_body = hop.describes_body && matches!(head.status, 307 | 308);
-            // What was asked for in secret is not told to others.
+            // As in Go, an HTTPS URL is not sent as `Referer` to a plain HTTP server.
             let referer =
                 (hop.url.scheme() != "https" || next.scheme() == "https").then(|| hop.url.without_user());
             hop = Hop { referer, url: next, host, describes_body };
         }
     }
 
-    /// Sends a request over a new connection and reads the head of its answer. An error is in Go's words.
+    /// Sends a request over a new connection and reads the head of the response. Errors have Go's messages.
     async fn exchange(&self, hop: &Hop, progress: &mut Progress) -> Result<(Connection, Head), String> {
         let url = &hop.url;
         let Some(default_port) = default_port(url.scheme()) else {
@@ -195,7 +196,7 @@ impl HttpProbe {
         let (next, is_absolute) = url
             .join(location)
             .map_err(|error| format!("failed to parse Location header {}: {error}", quoted(location)))?;
-        // The kubelet compares with the first request's host, as it is written.
+        // The kubelet compares the host names as they are written, with the first request.
         let is_same = next.hostname() == self.url.hostname();
         Ok(if is_same { Next::Follow { url: next, is_absolute } } else { Next::Judge })
     }
@@ -231,7 +232,7 @@ impl HttpProbe {
             headers.retain(|(name, _)| *name != "Authorization");
             headers.push(("Authorization", authorization.as_bytes()));
         }
-        // Go sorts them by name.
+        // Go sorts the headers by name.
         order::sort_by_key(&mut headers, |(name, _)| *name);
         for (name, value) in headers {
             put(name, value);
@@ -246,7 +247,7 @@ impl HttpProbe {
     }
 }
 
-/// The port of a URL's scheme; `None` if the scheme is not one of HTTP.
+/// The default port of a scheme. `None`: the scheme is not HTTP or HTTPS.
 pub(super) fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),

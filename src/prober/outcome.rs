@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::text::prefix;
 
-/// Longest [`Outcome::message`], in bytes; what a server sends could be far longer.
+/// Limit of [`Outcome::message`], in bytes: a server can send far more.
 pub const MAX_MESSAGE: usize = 1024;
 
-/// What the kubelet makes of an attempt.
+/// The result of an attempt for the kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProbeResult {
     /// Counts as success.
@@ -17,7 +17,7 @@ pub enum ProbeResult {
     Warning,
     /// Counts as failure.
     Failure,
-    /// Repeated at once, then thrown away: neither success nor failure.
+    /// Repeated at once, then discarded: neither success nor failure.
     Error,
 }
 
@@ -35,7 +35,7 @@ impl ProbeResult {
         }
     }
 
-    /// Position in tables by result.
+    /// The position in arrays by result.
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -59,15 +59,15 @@ pub enum Phase {
     Resolve,
     /// Connecting.
     Connect,
-    /// The handshake of TLS.
+    /// The TLS handshake.
     Handshake,
-    /// Waiting for the whole head of the answer.
+    /// Waiting for the complete head of the response.
     Head,
-    /// On the way to another address.
+    /// Following a redirect.
     Redirect,
     /// Reading the body.
     Body,
-    /// The answer was read as far as a prober reads it.
+    /// The response was read as far as a prober needs it.
     Complete,
 }
 
@@ -95,15 +95,15 @@ impl fmt::Display for Phase {
 /// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the kubelet makes of it.
+    /// The result for the kubelet.
     pub result: ProbeResult,
-    /// How far it came.
+    /// The phase in which it ended.
     pub phase: Phase,
-    /// The status code of the last answer, if a head came; for gRPC, the status code of the call.
+    /// The status code of the last response, if its head was received; for gRPC, the status code of the call.
     pub status: Option<u16>,
-    /// Time from the beginning of the attempt to its end.
+    /// The duration of the attempt.
     pub duration: Duration,
-    /// What the kubelet writes into its event after `Liveness probe failed:`; empty after a success. At most
+    /// The kubelet's message after `Liveness probe failed:`; empty after a success. At most
     /// [`MAX_MESSAGE`] bytes.
     pub message: String,
 }
@@ -126,7 +126,7 @@ impl AttemptEnd {
         Self { result: ProbeResult::Success, phase: Phase::Complete, status, message: String::new() }
     }
 
-    /// Adds the duration, and shortens a message that is too long.
+    /// Adds the duration, and truncates a long message.
     pub(super) fn after(self, duration: Duration) -> Outcome {
         let Self { result, phase, status, mut message } = self;
         if message.len() > MAX_MESSAGE {

@@ -1,4 +1,4 @@
-//! A probe: read from an address, and made.
+//! Parses the address of a probe, and makes attempts.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::outcome::Outcome;
 use super::url::Url;
 use crate::tls::Trust;
 
-/// The kubelet's `timeoutSeconds` unless given.
+/// The default of `timeoutSeconds`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A probe, ready to be made.
+/// A probe of an address.
 #[derive(Clone, Debug)]
 pub enum Probe {
     /// `http://host[:port][/path]` or `https://…`.
@@ -28,7 +28,7 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// Reads an address. `headers` are those of an HTTP probe; headers of the same name keep their order.
+    /// Parses an address. `headers` are the headers of an HTTP probe; headers with the same name keep their order.
     pub fn parse(address: &str, headers: Vec<Header>) -> Result<Self, AddressError> {
         let url = Url::parse(address).map_err(AddressError::Url)?.ok_or(AddressError::Form)?;
         let default_port = match url.scheme() {
@@ -72,10 +72,10 @@ impl Probe {
         self
     }
 
-    /// Makes one attempt, of at most `timeout` in all.
+    /// Makes one attempt, limited to `timeout` in total.
     ///
     /// The kubelet repeats an attempt that ends with [`ProbeResult::Error`](super::ProbeResult::Error) up to twice at
-    /// once; that is left to the caller.
+    /// once; the caller is responsible for that.
     pub async fn attempt(&self, timeout: Duration) -> Outcome {
         let start = Instant::now();
         let end = match self {

@@ -1,9 +1,9 @@
-//! Text as Go prints it.
+//! Prints text as Go does.
 
 use std::fmt::Write;
 use std::io;
 
-/// Bytes in quotes, as Go's `%q`.
+/// Quotes bytes like Go's `%q`.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for chunk in bytes.utf8_chunks() {
@@ -32,9 +32,9 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether a character is shown as it is: a letter, mark, number, punctuation, symbol, or the space.
+/// Whether a character is printed unescaped: a letter, mark, number, punctuation, symbol, or the space.
 fn is_printable(c: char) -> bool {
-    // Rust escapes a combining mark only at the beginning of a text.
+    // Rust escapes a combining mark at the beginning of a text only.
     let text = format!("a{c}");
     c.is_ascii_graphic() || !text.escape_debug().any(|c| c == '\\')
 }
@@ -44,7 +44,7 @@ fn hex(text: &mut String, byte: u8) {
     let _ = write!(text, "\\x{byte:02x}");
 }
 
-/// An error of the operating system without its number, in Go's words: those of musl differ from those of Linux.
+/// Go's message for an error of the operating system, without its number. The messages of musl differ.
 pub(super) fn os_error(error: &io::Error) -> String {
     use io::ErrorKind as K;
     let known = match error.kind() {

@@ -1,4 +1,4 @@
-//! The bytes of a connection, plain or within TLS.
+//! A byte stream with or without TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::first_bytes::FirstBytes;
 use super::tap::Tap;
 
-/// A connection, plain or within TLS.
+/// A connection with or without TLS.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -26,7 +26,7 @@ pub(super) fn name_of(socket: &TcpStream) -> String {
 }
 
 impl Stream {
-    /// The socket below.
+    /// The TCP socket.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// Whether the peers agreed on this protocol.
+    /// Whether the peers agreed on this protocol by ALPN.
     pub(super) fn speaks(&self, protocol: &str) -> bool {
         match self {
             Self::Plain(_) => false,

@@ -1,4 +1,4 @@
-//! A stream whose bytes are looked at as they come.
+//! A stream whose received bytes are observed.
 
 use std::io;
 use std::pin::Pin;
@@ -6,13 +6,13 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Looks at what comes from a peer.
+/// Observes received bytes.
 pub(super) trait Look {
-    /// These bytes have come.
+    /// Called with received bytes.
     fn look(&mut self, bytes: &[u8]);
 }
 
-/// A stream, and who looks at what comes.
+/// A stream and the observer of its received bytes.
 #[derive(Debug)]
 pub(super) struct Tap<S, L> {
     pub(super) stream: S,

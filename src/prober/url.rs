@@ -1,4 +1,4 @@
-//! URLs as Go's `net/url` reads, resolves and writes them.
+//! Parses, resolves and prints URLs as Go's `net/url` does.
 
 mod error;
 mod escape;
@@ -17,27 +17,27 @@ pub(super) use user::User;
 /// The URL of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
-    /// In lower case.
+    /// The scheme, in lower case.
     scheme: String,
     user: Option<User>,
-    /// Host without escapes, and the port if there is one. Empty in a URL without authority.
+    /// Unescaped host, with the port if there is one. Empty in a URL without authority.
     host: Vec<u8>,
-    /// Escaped as it is sent; may be empty.
+    /// The path, escaped as it is sent; may be empty.
     path: String,
-    /// As it is written, which is how it is sent.
+    /// The query, as written and sent.
     query: Option<Vec<u8>>,
-    /// Escaped; `None` if it is empty.
+    /// The escaped fragment; `None` if it is empty.
     fragment: Option<String>,
 }
 
 impl Url {
-    /// Reads a URL with a scheme and an authority; `None` if one of them is missing.
+    /// Parses a URL with a scheme and an authority. `None`: one of them is missing.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, UrlError> {
         let parts = Parts::read(text.as_bytes()).map_err(|error| error.error)?;
         Ok((!parts.scheme.is_empty() && parts.has_authority).then(|| Self::of(parts)))
     }
 
-    /// The URL that a `Location` means, and whether it has a scheme of its own.
+    /// Resolves a `Location`. Returns the URL, and whether the `Location` has a scheme.
     pub(super) fn join(&self, location: &[u8]) -> Result<(Self, bool), LocationError> {
         let parts = Parts::read(location)?;
         let is_absolute = !parts.scheme.is_empty();
@@ -84,7 +84,7 @@ impl Url {
         host::split(&self.host).0
     }
 
-    /// The port as it is written; `None` if it is missing or empty.
+    /// The port as written. `None`: it is missing or empty.
     pub(super) fn port(&self) -> Option<&[u8]> {
         Some(host::split(&self.host).1).filter(|port| !port.is_empty())
     }
@@ -96,7 +96,7 @@ impl Url {
 
     /// The path without escapes.
     pub(super) fn unescaped_path(&self) -> Vec<u8> {
-        // Its escapes were checked when it was read.
+        // The escapes were checked when the URL was parsed.
         unescaped(self.path.as_bytes(), Part::Path).unwrap_or_default()
     }
 
@@ -145,7 +145,7 @@ impl Url {
     /// The URL with its password hidden, as in Go's errors.
     pub(super) fn redacted(&self) -> Vec<u8> {
         let user = self.user.as_ref().map_or_else(String::new, |user| match user.password {
-            // Go leaves the user's name without escapes here.
+            // Go does not escape the user name here.
             Some(_) => format!("{}:***@", String::from_utf8_lossy(&user.name)),
             None => format!("{}@", escaped(&user.name, Part::User)),
         });

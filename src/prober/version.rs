@@ -1,4 +1,4 @@
-//! The version that is followed.
+//! The simulated Kubernetes version.
 
-/// The Kubernetes version whose kubelet is followed.
+/// The Kubernetes version whose kubelet is simulated.
 pub const KUBERNETES_VERSION: &str = "1.36";

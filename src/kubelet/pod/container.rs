@@ -33,9 +33,9 @@ pub(super) struct ContainerState {
     /// Duration of preStop.
     pub(super) pre_stop: Nanos,
     pub(super) ends_after: Nanos,
-    /// How it ends by itself.
+    /// How it exits by itself.
     pub(super) end: Option<ContainerEnd>,
-    /// How the current process ends by itself or by a rule.
+    /// How the current process exits, by itself or by a rule.
     pub(super) ending: Option<ContainerEnd>,
     /// The code of the latest exit, or of the next one while it stops.
     pub(super) exit_code: u8,
@@ -109,7 +109,7 @@ impl ContainerState {
     }
 
     /// Whether the next container in the start order may start.
-    pub(super) fn opens_gate(&self, now: Nanos) -> bool {
+    pub(super) fn lets_next_start(&self, now: Nanos) -> bool {
         match self.role {
             ContainerRole::Main => true,
             ContainerRole::Sidecar => self.started && now >= self.started_at,
@@ -122,7 +122,7 @@ impl ContainerState {
         if killed {
             return !self.rules.is_empty() || self.policy != RestartPolicy::Never;
         }
-        self.rules.iter().any(|rule| rule.takes(self.exit_code))
+        self.rules.iter().any(|rule| rule.matches(self.exit_code))
             || match self.policy {
                 RestartPolicy::Always => true,
                 RestartPolicy::OnFailure => self.exit_code != 0,

@@ -63,7 +63,7 @@ impl Pod {
                 }
                 _ => false,
             };
-            gates_open &= self.containers[position].opens_gate(self.now);
+            gates_open &= self.containers[position].lets_next_start(self.now);
             if starts {
                 created_by = created_by.saturating_add(nanos(self.timing.container_start));
                 self.create(position, created_by);

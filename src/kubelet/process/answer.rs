@@ -8,13 +8,13 @@ use crate::kubelet::spec::ProbeEndpoint;
 
 /// Status of readiness after SIGTERM, unless a rule replaces it.
 const STOPPING: u16 = 503;
-/// Status where the application behind a program cannot be reached.
+/// The status if the application behind a program cannot be reached.
 const BAD_GATEWAY: u16 = 502;
-/// Status where the application behind a program does not answer in time.
+/// The status if the application behind a program does not answer in time.
 const GATEWAY_TIMEOUT: u16 = 504;
 
 impl ContainerProcess {
-    /// The answer of a network without cuts, and when its head comes.
+    /// The answer without network cuts, and when its head comes.
     pub(super) fn answer(&mut self, request: &ProcessRequest, behind: Option<Behind>) -> (Nanos, ProbeReply) {
         let ProcessRequest { at, deadline, endpoint, client, .. } = *request;
         let target = match endpoint {
@@ -77,7 +77,7 @@ impl ContainerProcess {
             }
     }
 
-    /// The answer of the application behind it to a request that is passed on at `at`.
+    /// The answer of the application behind it to a request that is forwarded at `at`.
     fn forward(&self, at: Nanos, request: &ProcessRequest, behind: Behind) -> ProbeReply {
         let failed = |at, status: u16| {
             let symptom =
@@ -117,7 +117,7 @@ impl ContainerProcess {
     }
 
     /// The result of a request that gets the mode of the rule at a position. Without it, `ordinary` would be the answer;
-    /// `is_real` if an application gave that.
+    /// `is_real` says whether an application gave that answer.
     fn injected(
         &self,
         position: usize,
@@ -128,7 +128,7 @@ impl ContainerProcess {
         let ProbeReply { at: head, outcome } = ordinary;
         let rule = self.program.plan.rule(position);
         match rule.mode() {
-            // Callers of a gRPC service look at its status, not at the head's.
+            // Callers of a gRPC service check the gRPC status, not the HTTP status.
             Some(Mode::Grpc { .. }) if request.client == Client::Other => {
                 ProbeReply { at: head, outcome: AttemptResult::Failure(Symptom::Status(200)) }
             }
@@ -147,7 +147,7 @@ impl ContainerProcess {
     }
 }
 
-/// The counts of a rule with a match.
+/// The counters of a rule with a match.
 fn counts_of(all: &mut Vec<(usize, RequestCounts)>, rule: usize) -> &mut RequestCounts {
     let known = all.iter().position(|(of, _)| *of == rule);
     let at = known.unwrap_or_else(|| {

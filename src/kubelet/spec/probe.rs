@@ -35,7 +35,7 @@ impl ProbeKind {
         }
     }
 
-    /// The class of requests that it is about.
+    /// Its class of requests.
     pub const fn target(self) -> Target {
         match self {
             Self::Startup => Target::Startup,
@@ -55,7 +55,7 @@ pub enum ProbeEndpoint {
 }
 
 impl ProbeEndpoint {
-    /// The path that is asked for where none is given.
+    /// The default path.
     const fn default_path(self) -> &'static str {
         match self {
             Self::Target(Target::Liveness) => "/healthz",

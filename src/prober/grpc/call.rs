@@ -1,4 +1,4 @@
-//! One unary call over HTTP/2, judged as grpc-go judges it.
+//! One unary call over HTTP/2, with the results of grpc-go.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::prober::version::KUBERNETES_VERSION;
 use crate::rpc::PREFIX;
 use crate::task;
 
-/// The largest head of an answer, in bytes: far above that of any health check.
+/// Limit of the header of a response, in bytes: far above that of any health check.
 const MAX_HEAD: u32 = 64 << 10;
-/// The largest message, in bytes, as of grpc-go.
+/// Limit of a message, in bytes, as in grpc-go.
 const MAX_MESSAGE: usize = 4 << 20;
 
-/// One connection, for one call. It ends with this value.
+/// One connection, for one call. Dropping the value closes it.
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
     driver: JoinHandle<()>,
@@ -35,7 +35,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Begins HTTP/2, and waits for the settings of the peer. `None` if it does not begin with them.
+    /// Starts HTTP/2 and waits for the settings of the server. `None`: it does not start with them.
     pub(super) async fn begin(stream: Stream) -> Option<Self> {
         let (stream, begun) = FirstFrame::of(stream);
         let handshake =
@@ -45,8 +45,8 @@ impl Connection {
         begun.await.unwrap_or(false).then_some(connection)
     }
 
-    /// Asks for the health of a service and returns the message of the answer if its status is OK. `left` is how much
-    /// time the call has, `phase` is kept up to date.
+    /// Requests the health of a service. Returns the message of the response if its status is OK. `left` is the remaining
+    /// time of the call. Updates `phase`.
     pub(super) async fn call(
         &mut self,
         scheme: &str,
@@ -88,8 +88,8 @@ impl Connection {
         message.map(|(message, _)| message).ok_or_else(|| Status::new(code::INTERNAL, health::NO_MESSAGE))
     }
 
-    /// Sends the request and waits for the head of the answer. What a server refuses without having looked at it is sent
-    /// once more.
+    /// Sends the request and waits for the header of the response. Repeats the request once if the server refuses it without
+    /// processing (`REFUSED_STREAM`).
     async fn head(&mut self, request: Request<()>, message: Vec<u8>) -> Result<Response<RecvStream>, Status> {
         let message = Bytes::from(message);
         let answer = self.send(request.clone(), message.clone())?.await;
@@ -110,7 +110,7 @@ impl Connection {
     }
 }
 
-/// Reads the first message, and how many bytes came after it; `None` if the data ends without one.
+/// Reads the first message and returns it with the number of bytes after it. `None`: the data ends without a message.
 async fn message(body: &mut RecvStream, encoding: Option<&[u8]>) -> Result<Option<(Vec<u8>, usize)>, Status> {
     let mut data = Vec::new();
     let mut length = None;
@@ -134,15 +134,15 @@ async fn message(body: &mut RecvStream, encoding: Option<&[u8]>) -> Result<Optio
         }
         match next(body).await? {
             Some(piece) => data.extend_from_slice(&piece),
-            // Less than what stands before a message counts as nothing.
+            // Fewer bytes than the prefix of a message count as no message.
             None if data.len() < PREFIX => return Ok(None),
             None => return Err(Status::new(code::INTERNAL, "unexpected EOF")),
         }
     }
 }
 
-/// Reads the trailers. `rest` is the number of bytes that are already there after the message; what is long enough for
-/// the beginning of another message is one.
+/// Reads the trailers. `rest` is the number of bytes that were received after the message. As many bytes as the prefix of
+/// a message count as another message.
 async fn trailers(body: &mut RecvStream, mut rest: usize) -> Result<HeaderMap, Status> {
     loop {
         if rest >= PREFIX {
@@ -159,11 +159,11 @@ async fn next(body: &mut RecvStream) -> Result<Option<Bytes>, Status> {
     match body.data().await {
         None => Ok(None),
         Some(Ok(piece)) => {
-            // An error here is one of the stream, which the next read meets.
+            // An error here is an error of the stream, which the next read returns.
             let _ = body.flow_control().release_capacity(piece.len());
             Ok(Some(piece))
         }
-        // A stream that ends with this has ended well.
+        // The server may end a complete stream with NO_ERROR.
         Some(Err(error)) if error.is_remote() && error.reason() == Some(Reason::NO_ERROR) => Ok(None),
         Some(Err(error)) => Err(broken(&error)),
     }

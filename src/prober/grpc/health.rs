@@ -13,14 +13,14 @@ pub(super) fn request(service: &str) -> Vec<u8> {
     rpc::framed(&message)
 }
 
-/// What grpc-go says of an answer whose status is OK and that has no message.
+/// grpc-go's message for a response with status OK but without a message.
 pub(super) const NO_MESSAGE: &str =
     "cardinality violation: received no response message from non-server-streaming RPC";
-/// What grpc-go says of a second message.
+/// grpc-go's message for a second message.
 pub(super) const ANOTHER_MESSAGE: &str =
     "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message";
 
-/// Checks the byte before the length of a message, which says whether it is compressed.
+/// Checks the compressed flag of a message.
 pub(super) fn check_kind(kind: u8, encoding: Option<&[u8]>) -> Result<(), Status> {
     let text = match (kind, encoding) {
         (0, _) => return Ok(()),
@@ -36,7 +36,7 @@ pub(super) fn check_kind(kind: u8, encoding: Option<&[u8]>) -> Result<(), Status
     Err(Status::new(code::INTERNAL, text))
 }
 
-/// Field 1 of a `HealthCheckResponse`, 0 where it is absent; `None` if the message is malformed.
+/// Field 1 of a `HealthCheckResponse`, or 0 if it is absent. `None`: the message is malformed.
 pub(super) fn serving_status(message: &[u8]) -> Option<u64> {
     let mut status = 0;
     for field in rpc::fields(message) {

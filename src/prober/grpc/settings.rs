@@ -1,17 +1,17 @@
-//! Whether a peer begins as a server of HTTP/2 does.
+//! Checks that a server starts HTTP/2 with its settings.
 
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 
 use crate::prober::stream::Stream;
 use crate::prober::tap::{Look, Tap};
 
-/// The head of a frame (RFC 9113, 4.1), in bytes.
+/// The length of a frame header (RFC 9113, 4.1), in bytes.
 const HEAD: usize = 9;
-/// The type of the frame with which each peer begins.
+/// The type of a SETTINGS frame, with which each peer starts.
 const SETTINGS: u8 = 4;
 
-/// Tells when the first frame comes, and whether it has settings: grpc-go calls a connection ready then, and tries another
-/// one otherwise.
+/// Reports when the first frame comes, and whether it is SETTINGS: only then does grpc-go use a connection; otherwise it
+/// opens another one.
 #[derive(Debug)]
 pub(super) struct FirstFrame {
     head: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct FirstFrame {
 }
 
 impl FirstFrame {
-    /// Looks at what comes over `stream`.
+    /// Watches the received bytes of `stream`.
     pub(super) fn of(stream: Stream) -> (Tap<Stream, Self>, Receiver<bool>) {
         let (told, begun) = channel();
         (Tap { stream, look: Self { head: Vec::with_capacity(HEAD), told: Some(told) } }, begun)
@@ -37,7 +37,7 @@ impl Look for FirstFrame {
             && self.head.len() == HEAD
             && let Some(told) = self.told.take()
         {
-            // Nobody waits any more where the attempt has ended.
+            // The receiver is gone if the attempt has ended.
             let _ = told.send(kind == SETTINGS && flags & 1 == 0);
         }
     }

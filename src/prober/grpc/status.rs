@@ -1,4 +1,4 @@
-//! The status of a call, and what grpc-go says where there is none.
+//! The status of a call, and grpc-go's status for invalid responses.
 
 use std::num::IntErrorKind;
 
@@ -61,7 +61,7 @@ impl Status {
     }
 }
 
-/// What an error of the connection or the stream means.
+/// grpc-go's status for an error of the connection or the stream.
 pub(super) fn broken(error: &h2::Error) -> Status {
     let reason = error.reason().unwrap_or(Reason::NO_ERROR);
     if error.is_reset() {
@@ -70,14 +70,14 @@ pub(super) fn broken(error: &h2::Error) -> Status {
             let reason = reason_name(reason);
             return Status::new(code, format!("stream terminated by RST_STREAM with error code: {reason}"));
         }
-        // A frame that breaks the rules of HTTP/2.
+        // The server sent a frame that HTTP/2 does not allow.
         return Status::new(code, "received invalid frame");
     }
     if error.is_go_away() && error.is_remote() {
         return Status::new(code::UNAVAILABLE, "the connection is draining");
     }
     let text = match error.get_io() {
-        // h2's word for an end of the connection in the middle of a stream.
+        // h2 reports a connection that ended during a stream like this.
         Some(io) if io.kind() == std::io::ErrorKind::BrokenPipe => "EOF".to_owned(),
         Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
         Some(io) => format!("read tcp: {}", os_error(io)),
@@ -93,13 +93,13 @@ fn code_of_reset(reason: Reason) -> u16 {
         Reason::REFUSED_STREAM => code::UNAVAILABLE,
         Reason::CANCEL => code::CANCELLED,
         Reason::INADEQUATE_SECURITY => code::PERMISSION_DENIED,
-        // Those of RFC 9113; others are not known.
+        // RFC 9113 defines no others.
         reason if u32::from(reason) <= 13 => code::INTERNAL,
         _ => code::UNKNOWN,
     }
 }
 
-/// An error code of HTTP/2 as Go prints it.
+/// The name of an HTTP/2 error code, as Go prints it.
 fn reason_name(reason: Reason) -> String {
     const NAMES: [&str; 14] = [
         "NO_ERROR",
@@ -122,8 +122,8 @@ fn reason_name(reason: Reason) -> String {
     name.map_or_else(|| format!("unknown error code 0x{number:x}"), |name| (*name).to_owned())
 }
 
-/// Checks that the head of an answer is one of gRPC, which its content type says. Only of another is the HTTP status
-/// looked at.
+/// Checks that the content type of a response is that of gRPC. The HTTP status matters only for
+/// other content types.
 pub(super) fn wrong_head(http: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
     let mut wrong = "malformed header: missing HTTP content-type".to_owned();
     for value in headers.get_all("content-type") {
@@ -137,7 +137,7 @@ pub(super) fn wrong_head(http: StatusCode, headers: &HeaderMap) -> Result<(), St
     Err(Status::new(code_of(number), text))
 }
 
-/// Checks that headers whose name ends in `-bin` have base64.
+/// Checks that headers whose names end in `-bin` contain base64.
 fn check_binary(headers: &HeaderMap) -> Result<(), Status> {
     for (name, value) in headers {
         if name.as_str().ends_with("-bin")
@@ -150,7 +150,7 @@ fn check_binary(headers: &HeaderMap) -> Result<(), Status> {
     Ok(())
 }
 
-/// The place of the first byte that base64 does not have; its padding is optional.
+/// The position of the first byte that is invalid in base64. Padding is optional.
 fn no_base64(value: &[u8]) -> Option<usize> {
     let unpadded = match value {
         [data @ .., b'=', b'='] | [data @ .., b'='] if value.len().is_multiple_of(4) => data,
@@ -161,11 +161,11 @@ fn no_base64(value: &[u8]) -> Option<usize> {
     wrong.or_else(|| (unpadded.len() % 4 == 1).then_some(unpadded.len() - 1))
 }
 
-/// Returns the status of trailers, or of a head that is all there is, if it is not OK.
+/// Returns an error if the status in trailers, or in a trailers-only header, is not OK.
 pub(super) fn trailers_status(trailers: &HeaderMap) -> Result<(), Status> {
     let last = |name: &str| trailers.get_all(name).into_iter().next_back().map(HeaderValue::as_bytes);
     let number = match last("grpc-status") {
-        // A status that is not there is unknown.
+        // A missing status means UNKNOWN.
         None => u32::from(code::UNKNOWN),
         Some(value) => {
             let text = String::from_utf8_lossy(value);
@@ -190,7 +190,7 @@ pub(super) fn trailers_status(trailers: &HeaderMap) -> Result<(), Status> {
     Err(Status { code: number, message })
 }
 
-/// gRPC's code for an HTTP status.
+/// The gRPC code for an HTTP status.
 fn code_of(http: u16) -> u16 {
     match http {
         400 => code::INTERNAL,
@@ -202,7 +202,7 @@ fn code_of(http: u16) -> u16 {
     }
 }
 
-/// A `grpc-message` without its percent escapes.
+/// Decodes the percent-encoding of a `grpc-message`.
 fn unescaped(text: &[u8]) -> String {
     let mut bytes = Vec::new();
     let mut rest = text;

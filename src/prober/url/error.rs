@@ -4,25 +4,25 @@ use thiserror::Error;
 
 use super::super::quote::quoted;
 
-/// Why a text is not a URL, in Go's words.
+/// Why a text is not a URL, with Go's messages.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
     /// A control character.
     #[error("net/url: invalid control character in URL")]
     Control,
-    /// A colon before which no scheme stands.
+    /// A colon without a scheme before it.
     #[error("missing protocol scheme")]
     NoScheme,
-    /// A percent sign without two hexadecimal digits, or an escape that is not allowed where it stands.
+    /// A percent sign without two hexadecimal digits, or an escape that is not allowed in this part of the URL.
     #[error("invalid URL escape {}", quoted(.0))]
     Escape(Vec<u8>),
-    /// A character that no host has.
+    /// A character that is not allowed in a host.
     #[error("invalid character {} in host name", quoted(.0))]
     HostCharacter(Vec<u8>),
-    /// An IPv6 literal without its end.
+    /// An IPv6 literal without closing bracket.
     #[error("missing ']' in host")]
     Bracket,
-    /// Brackets around something else than an IPv6 address.
+    /// Brackets around something other than an IPv6 address.
     #[error("invalid IP-literal")]
     Literal,
     /// Brackets around something that is not an IP address.
@@ -34,10 +34,10 @@ pub enum UrlError {
     /// A port that is not a number.
     #[error("invalid port {} after host", quoted(.0))]
     Port(Vec<u8>),
-    /// A character that neither user nor password has.
+    /// A character that is not allowed in a user or password.
     #[error("net/url: invalid userinfo")]
     User,
-    /// A relative path that reads like a scheme.
+    /// A relative path that looks like a scheme.
     #[error("first path segment in URL cannot contain colon")]
     Colon,
 }
@@ -46,7 +46,7 @@ pub enum UrlError {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("parse {}: {error}", quoted(.text))]
 pub(in crate::prober) struct LocationError {
-    /// The part of it that Go names.
+    /// The part that Go's message quotes.
     pub(in crate::prober) text: Vec<u8>,
     pub(in crate::prober) error: UrlError,
 }

@@ -2,7 +2,7 @@
 
 use super::error::UrlError;
 
-/// A part of a URL with rules of its own.
+/// A part of a URL with its own escaping rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Path,
@@ -10,12 +10,12 @@ pub(super) enum Part {
     Host,
     /// The zone of an IPv6 address.
     Zone,
-    /// User or password.
+    /// The user or password.
     User,
 }
 
 impl Part {
-    /// Whether a byte stands for itself.
+    /// Whether a byte is allowed unescaped.
     const fn allows(self, byte: u8) -> bool {
         match byte {
             b'-' | b'.' | b'_' | b'~' | b'$' | b'&' | b'+' | b',' | b';' | b'=' => true,
@@ -29,7 +29,7 @@ impl Part {
     }
 }
 
-/// Replaces bytes that may not stand for themselves by their escapes.
+/// Escapes the bytes that are not allowed.
 pub(super) fn escaped(bytes: &[u8], part: Part) -> String {
     const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
     let mut text = String::new();
@@ -45,7 +45,7 @@ pub(super) fn escaped(bytes: &[u8], part: Part) -> String {
     text
 }
 
-/// Replaces escapes by what they stand for.
+/// Decodes the escapes.
 pub(super) fn unescaped(text: &[u8], part: Part) -> Result<Vec<u8>, UrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -63,7 +63,7 @@ pub(super) fn unescaped(text: &[u8], part: Part) -> Result<Vec<u8>, UrlError> {
         let (high, low) = digits.ok_or_else(escape)?;
         let byte = high << 4 | low;
         let forbidden = match part {
-            // A host may escape what is not ASCII alone, and the percent sign before a zone.
+            // In a host, only non-ASCII bytes and the percent sign before a zone may be escaped.
             Part::Host => byte.is_ascii() && byte != b'%',
             Part::Zone => byte != b'%' && byte != b' ' && !Part::Host.allows(byte),
             _ => false,
@@ -77,7 +77,7 @@ pub(super) fn unescaped(text: &[u8], part: Part) -> Result<Vec<u8>, UrlError> {
     Ok(bytes)
 }
 
-/// A path or fragment as Go sends it: as it is written if each byte of it may stand there, otherwise escaped anew.
+/// A path or fragment as Go sends it: as written if all its bytes are allowed, otherwise escaped again.
 pub(super) fn normalized(text: &[u8], part: Part) -> Result<String, UrlError> {
     let bytes = unescaped(text, part)?;
     let stays = |c: &u8| part.allows(*c) || b"!'()*[]%".contains(c);

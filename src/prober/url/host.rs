@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::error::UrlError;
 use super::escape::{Part, unescaped};
 
-/// Reads a host with its port and returns it without escapes. In URLs of HTTP, a host without brackets has one colon at
-/// most.
+/// Parses a host with its port and returns it unescaped. In HTTP URLs, a host without brackets has at most one
+/// colon.
 pub(super) fn read(scheme: &str, host: &[u8]) -> Result<Vec<u8>, UrlError> {
     match host.iter().rposition(|c| *c == b'[') {
         None => {}
@@ -22,7 +22,7 @@ pub(super) fn read(scheme: &str, host: &[u8]) -> Result<Vec<u8>, UrlError> {
     unescaped(host, Part::Host)
 }
 
-/// Reads an IPv6 address in brackets, with its port.
+/// Parses an IPv6 address in brackets, with its port.
 fn read_literal(host: &[u8]) -> Result<Vec<u8>, UrlError> {
     let end = host.iter().rposition(|c| *c == b']').ok_or(UrlError::Bracket)?;
     let port = &host[end + 1..];
@@ -50,7 +50,7 @@ fn check_address(literal: &[u8]) -> Result<(), UrlError> {
     }
 }
 
-/// Checks that this is nothing, or a colon and digits.
+/// Checks that the text is empty, or a colon and digits.
 fn check_port(text: &[u8]) -> Result<(), UrlError> {
     if is_port(text) { Ok(()) } else { Err(UrlError::Port(text.to_vec())) }
 }
@@ -63,7 +63,7 @@ fn is_port(text: &[u8]) -> bool {
     }
 }
 
-/// Parts a host into its name, without brackets, and its port, which may be empty.
+/// Splits a host into its name, without brackets, and its port, which may be empty.
 pub(super) fn split(host: &[u8]) -> (&[u8], &[u8]) {
     let colon = host.iter().rposition(|c| *c == b':').filter(|colon| is_port(&host[*colon..]));
     let (name, port) = match colon {

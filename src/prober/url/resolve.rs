@@ -1,6 +1,6 @@
-//! Relative paths.
+//! Resolves relative paths.
 
-/// The path that `reference` means beside `base`, without `.` and `..`.
+/// Resolves the path `reference` against `base`, without `.` and `..`.
 pub(super) fn path(base: &str, reference: &str) -> String {
     let whole = if reference.is_empty() {
         base.to_owned()
@@ -12,7 +12,7 @@ pub(super) fn path(base: &str, reference: &str) -> String {
     if whole.is_empty() {
         return whole;
     }
-    // Go's own steps: they decide what becomes of empty segments.
+    // These are the steps of Go, since they decide about empty segments.
     let mut resolved = "/".to_owned();
     let mut first = true;
     for segment in whole.split('/') {

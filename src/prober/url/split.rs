@@ -1,14 +1,14 @@
-//! The parts of a URL, or of a reference to one.
+//! Splits a URL or a relative reference into its parts.
 
 use super::error::{LocationError, UrlError};
 use super::escape::{Part, normalized};
 use super::user::User;
 use super::{host, user};
 
-/// The parts of a reference, each checked.
+/// The checked parts of a reference.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// In lower case; empty if there is none.
+    /// The scheme in lower case; empty if there is none.
     pub(super) scheme: String,
     pub(super) has_authority: bool,
     pub(super) user: Option<User>,
@@ -19,7 +19,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Reads a reference.
+    /// Parses a reference.
     pub(super) fn read(text: &[u8]) -> Result<Self, LocationError> {
         let (rest, fragment) = match text.iter().position(|c| *c == b'#') {
             Some(at) => (&text[..at], &text[at + 1..]),
@@ -45,14 +45,14 @@ impl Parts {
         let mut parts = Self { scheme, query, ..Self::default() };
         if !rest.starts_with(b"/") {
             if !parts.scheme.is_empty() {
-                // Such as mailto:a@b, which has no host and no path.
+                // An opaque URL such as mailto:a@b has no host and no path.
                 return Ok(parts);
             }
             if rest.split(|c| *c == b'/').next().unwrap_or_default().contains(&b':') {
                 return Err(UrlError::Colon);
             }
         }
-        // Without a scheme, three slashes begin a path.
+        // Without a scheme, three slashes start a path.
         let authority =
             rest.strip_prefix(b"//").filter(|_| !parts.scheme.is_empty() || !rest.starts_with(b"///"));
         let mut path = rest;
@@ -78,7 +78,7 @@ impl Parts {
     }
 }
 
-/// Parts a text into its scheme, in lower case, and the rest.
+/// Splits a text into its scheme, in lower case, and the rest.
 fn scheme(text: &[u8]) -> Result<(String, &[u8]), UrlError> {
     for (at, byte) in text.iter().enumerate() {
         match byte {

@@ -38,14 +38,14 @@ fn a_reference_is_resolved_as_gos_net_url_resolves_it() {
     ] {
         assert_eq!(joined("http://a:1/b/c/d?q", location).as_deref(), Ok(expected), "{location}");
     }
-    // Without a path of its own, a reference to another place keeps the user.
+    // A reference without an authority keeps the user.
     assert_eq!(joined("http://u:p@a/b", "/c").as_deref(), Ok("http://u:***@a/c"));
     assert_eq!(joined("http://a/b#f", "?y").as_deref(), Ok("http://a/b?y"));
     assert_eq!(joined("http://a/b#f", "").as_deref(), Ok("http://a/b#f"));
 }
 
 #[test]
-fn a_path_is_escaped_only_where_it_must_be() {
+fn a_path_is_escaped_only_if_necessary() {
     let target = |text: &str| String::from_utf8(url(text).request_target()).unwrap();
     assert_eq!(target("http://a/x%2Fy[1]"), "/x%2Fy[1]");
     assert_eq!(target("http://a/a b?c d#f"), "/a%20b?c d");
@@ -59,7 +59,7 @@ fn a_path_is_escaped_only_where_it_must_be() {
 }
 
 #[test]
-fn host_and_port_come_apart() {
+fn host_and_port_are_split() {
     for (text, host, port) in [
         ("http://[::1]:80/x", "::1", Some("80")),
         ("http://[::1]", "::1", None),
@@ -75,7 +75,7 @@ fn host_and_port_come_apart() {
 }
 
 #[test]
-fn a_text_that_is_not_a_url_is_refused_in_gos_words() {
+fn invalid_urls_are_refused_with_gos_messages() {
     for (location, message) in [
         ("http://[::1/", "http://[::1/: missing ']' in host"),
         ("http://[1.2.3.4]/", "http://[1.2.3.4]/: invalid IP-literal"),
@@ -103,7 +103,7 @@ fn a_text_that_is_not_a_url_is_refused_in_gos_words() {
 
 proptest::proptest! {
     #[test]
-    fn no_location_makes_it_panic_or_splits_a_request(
+    fn no_location_causes_a_panic_or_splits_a_request(
         location in "(http:)?[a:/?#%\\[\\]@.é 0-9]{0,12}|.{0,12}",
     ) {
         if let Ok((url, _)) = url("http://a:1/b?q").join(location.as_bytes()) {

@@ -1,7 +1,7 @@
-//! Predicts what the kubelet will do about the faults of a manifest.
+//! Predicts how the kubelet reacts to the faults of a manifest.
 //!
-//! Manifests become [`Workload`]s. Each of their Pods runs under the [`kubelet`](crate::kubelet) model, with the seed that
-//! the service would have in it.
+//! Manifests become [`Workload`]s. The [`kubelet`](crate::kubelet) model runs each of their Pods, with the seed that
+//! the service would use in that Pod.
 
 pub mod advice;
 pub mod budget;

@@ -1,4 +1,4 @@
-//! `kube-probesim predict`: what the kubelet will do with the faults of a manifest.
+//! `kube-probesim predict`: predicts how the kubelet reacts to the faults of a manifest.
 
 mod arguments;
 mod choice;
@@ -29,7 +29,7 @@ pub use terminal::{ProgressForm, Terminal};
 use super::exit;
 use super::shared::{print_error, print_help, print_usage_errors};
 
-/// The most bytes of a report that wait for its end.
+/// The size of the output buffer, in bytes.
 const REPORT: usize = 1 << 20;
 
 pub(super) const HELP: &str = "\
@@ -153,7 +153,7 @@ fn load(
             return Err(exit::USAGE);
         }
     }
-    equip(&mut manifests, profiles).map_err(|(code, lines)| {
+    apply_profiles(&mut manifests, profiles).map_err(|(code, lines)| {
         for line in &lines {
             print_error("predict", line, stderr);
         }
@@ -237,7 +237,7 @@ fn options(arguments: &PredictArguments) -> Options {
 }
 
 /// Applies the profiles to the workloads.
-fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Vec<String>)> {
+fn apply_profiles(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Vec<String>)> {
     let mut errors = Vec::new();
     for workload in &mut manifests.workloads {
         let place = format!("{}, {} {}", workload.place, workload.kind, workload.name);
@@ -258,8 +258,9 @@ fn equip(manifests: &mut Manifests, profiles: &ProfileSet) -> Result<(), (u8, Ve
         return Ok(());
     }
     let known: Vec<&str> = containers.iter().map(|(_, name)| *name).take(10).collect();
-    let line =
-        |name: &str| format!("--profile {name}: there is no such container; there are {}", known.join(", "));
+    let line = |name: &str| {
+        format!("--profile {name}: there is no such container; the containers are {}", known.join(", "))
+    };
     Err((exit::USAGE, unused.into_iter().map(line).collect()))
 }
 
@@ -271,7 +272,7 @@ fn predict(
 ) -> u8 {
     let Manifests { workloads, services, others } = manifests;
     if workloads.is_empty() {
-        return nothing(arguments, others, stdout, stderr);
+        return report_no_pods(arguments, others, stdout, stderr);
     }
     let options = &options(arguments);
     if arguments.output == Output::Svg && workloads.len() > 1 {
@@ -291,14 +292,14 @@ fn predict(
     {
         let _ = writeln!(
             stderr,
-            "kube-probesim predict: --pod {wanted:?} is none of the Pods{}",
-            some(&replicas)
+            "kube-probesim predict: --pod {wanted:?} is not one of the Pods{}",
+            examples(&replicas)
         );
         return exit::USAGE;
     }
     let mut code = 0;
     let meter = meter(arguments, options, workloads.iter());
-    // A report on the same terminal comes after the line about progress.
+    // The buffer holds the report back until the progress is removed from the terminal.
     let mut stdout = io::BufWriter::with_capacity(REPORT, stdout);
     if report::begin(arguments.output, &mut stdout).is_err() {
         return code;
@@ -311,11 +312,8 @@ fn predict(
         let shown = replicas.pods.iter().position(|pod| Some(pod.name.as_str()) == shown).unwrap_or_default();
         let selecting = services.iter().filter(|service| service.workloads.contains(&number));
         let names = selecting.map(|service| {
-            let despite = if service.publishes_not_ready {
-                " (as if it did not publish what is not Ready)"
-            } else {
-                ""
-            };
+            let despite =
+                if service.publishes_not_ready { " (as without publishNotReadyAddresses)" } else { "" };
             format!("{}{despite}", service.name)
         });
         let view = View {
@@ -338,7 +336,7 @@ fn predict(
     code
 }
 
-/// What shows the progress of all of this, if somebody may want to see it.
+/// Starts the display of progress, if there is one.
 fn meter<'a>(
     arguments: &PredictArguments,
     options: &Options,
@@ -355,7 +353,7 @@ fn meter<'a>(
 }
 
 /// Reports that no object of the input creates Pods.
-fn nothing(
+fn report_no_pods(
     arguments: &PredictArguments,
     others: &[(String, usize)],
     stdout: &mut dyn Write,
@@ -376,7 +374,7 @@ fn nothing(
 }
 
 /// The first few names.
-fn some(replicas: &[Replicas]) -> String {
+fn examples(replicas: &[Replicas]) -> String {
     let names: Vec<&str> =
         replicas.iter().flat_map(|replicas| &replicas.pods).map(|pod| pod.name.as_str()).take(5).collect();
     if names.is_empty() { String::new() } else { format!(", such as {}", names.join(", ")) }

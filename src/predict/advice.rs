@@ -1,4 +1,4 @@
-//! Advice on a manifest: what is unwise, the figure behind it, and what follows in the simulation.
+//! Advice on a manifest: a risky setting, the figure behind it, and its simulated consequence.
 
 mod experiment;
 mod life;
@@ -18,56 +18,65 @@ use super::workload::Workload;
 /// A piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// Which, for machines: a word that stays, one of [`NAMES`].
+    /// The stable name for machines, one of [`NAMES`].
     pub code: &'static str,
-    /// What is the matter, with the figure, what follows in the simulation, and what would be better.
+    /// The problem with its figure, the simulated consequence, and a better setting.
     pub text: String,
 }
 
-/// All names, with what each is about.
+/// All names, each with a short description.
 pub const NAMES: [(&str, &str); 15] = [
-    ("fault-thrown-away", "the kubelet throws away the errors that a fault leads to, so it changes nothing"),
+    (
+        "fault-thrown-away",
+        "a fault causes probe errors, which the kubelet discards, so the fault has no effect",
+    ),
     (
         "grace-shorter-than-prestop",
-        "preStop takes as long as the grace period or longer, so SIGKILL follows 2 s after SIGTERM",
+        "preStop takes the whole grace period or longer, so SIGKILL follows 2 s after SIGTERM",
     ),
     (
         "liveness-not-slower-than-readiness",
-        "liveness may kill before readiness takes the Pod out of its Service, or at the same time",
+        "liveness may restart the container before readiness removes the Pod from its Service, or at the same time",
     ),
-    ("memory-limit-missing", "the memory of a profile grows, and no limit ends that"),
-    ("no-drain-delay", "the program ends after SIGTERM before callers have left the Pod"),
+    ("memory-limit-missing", "the memory in a profile grows, and the container has no memory limit"),
+    ("no-drain-delay", "the program exits after SIGTERM while callers still send requests to the Pod"),
     (
         "no-startup-probe-for-slow-start",
-        "liveness kills a start that takes as long as is known, and there is no startup probe",
+        "liveness kills the container within its known start time, and there is no startup probe",
     ),
-    ("outside-prediction", "the window of a rule lies outside the time of the prediction"),
-    ("partition-restarts", "a partition outlasts what liveness forgives"),
-    ("pdb-blocks-drain", "a PodDisruptionBudget lets no Pod go, so the drain of a node never ends"),
-    ("pods-select-none", "a rule acts on none of the Pods"),
+    ("outside-prediction", "the window of a rule lies outside the predicted time"),
+    ("partition-restarts", "a partition lasts longer than liveness tolerates"),
+    ("pdb-blocks-drain", "a PodDisruptionBudget allows no eviction, so draining a node never ends"),
+    ("pods-select-none", "a rule selects none of the Pods"),
     (
         "probe-on-dependency",
-        "liveness fails with what the program depends on, as its profile says, and restarts cannot mend that",
+        "the liveness probe fails when a dependency of the program fails (says its profile), and a restart does not repair that",
     ),
-    ("sidecar-waits-for-its-application", "a native sidecar's startup probe asks what starts only after it"),
-    ("starts-without-state", "a rule waits for a later start, and no state counts them"),
-    ("startup-probe-too-short", "the startup probe gives up before the start that is known is over"),
-    ("timeout-below-p99", "the latency reaches the timeout of a probe in one of 100 attempts or more"),
+    (
+        "sidecar-waits-for-its-application",
+        "the startup probe of a native sidecar asks a container that starts only after the sidecar",
+    ),
+    (
+        "starts-without-state",
+        "a rule applies to later starts, but without a kept state each start counts as the first",
+    ),
+    ("startup-probe-too-short", "the startup probe fails before the known start time is over"),
+    ("timeout-below-p99", "the latency reaches the timeout of a probe in at least one of 100 attempts"),
 ];
 
-/// The name of advice, if there is such.
+/// The stable name of advice with this name, if it exists.
 pub fn find(name: &str) -> Option<&'static str> {
     NAMES.iter().map(|(known, _)| *known).find(|known| *known == name)
 }
 
-/// What a wrong name may have meant, for an error.
+/// A suggestion for a misspelt name, for an error.
 pub(super) fn meant(name: &str) -> String {
     let names = NAMES.map(|(known, _)| known);
     nearest(name, &names).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
-/// All advice on a workload. With a prediction, what it says of restarts agrees with that. `endpoint_lag` is how long calls
-/// go on to a Pod that is no longer Ready.
+/// All advice on a workload. With a prediction, statements about restarts agree with it. `endpoint_lag` is how long calls
+/// still reach a Pod that is no longer Ready.
 pub fn advice(workload: &Workload, prediction: Option<&Prediction>, endpoint_lag: Duration) -> Vec<Advice> {
     let mut found = Vec::new();
     for (position, container) in workload.pod.containers.iter().enumerate() {
@@ -103,18 +112,18 @@ struct Subject<'a> {
     workload: &'a Workload,
     container: &'a ContainerSpec,
     position: usize,
-    /// In how many of how many predicted Pods the container restarted.
+    /// The number of predicted Pods in which the container restarted, and the number of all predicted Pods.
     restarted: Option<(usize, usize)>,
 }
 
-/// The target that a probe asks of us, and as which client.
+/// The container and target that a probe asks, and the client class it asks as, if a kube-probesim container answers.
 fn asked(probe: &ProbeSpec) -> Option<(usize, Target, Client)> {
     match probe.handler {
         ProbeHandler::Http { server, endpoint: ProbeEndpoint::Target(target), client } => {
             Some((server, target, client))
         }
         ProbeHandler::Assumed { server, target, .. } => Some((server, target, Client::Kubelet)),
-        // The program's own client gives the kubelet's name.
+        // The `probe` command sends the kubelet's user agent.
         ProbeHandler::Exec { server, endpoint: ProbeEndpoint::Target(target) } => {
             Some((server, target, Client::Kubelet))
         }
@@ -122,12 +131,12 @@ fn asked(probe: &ProbeSpec) -> Option<(usize, Target, Client)> {
     }
 }
 
-/// From the first failed attempt to the one at the threshold.
+/// The time from the first failed attempt to the one that reaches the threshold.
 fn run_length(probe: &ProbeSpec) -> Duration {
     seconds(probe.period) * (probe.failure_threshold.max(1) - 1)
 }
 
-/// The longest time from the beginning of a fault to the threshold: the first attempt comes up to a period later.
+/// The longest time from the start of a fault to the threshold: the first attempt comes up to one period later.
 fn reaction(probe: &ProbeSpec) -> Duration {
     seconds(probe.period) * probe.failure_threshold.max(1)
 }

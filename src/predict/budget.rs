@@ -1,7 +1,7 @@
-//! Budgets: what the fields of a manifest allow, whatever the program does.
+//! Budgets: what the fields of a manifest allow, independently of the program.
 //!
-//! The ticks of a probe do not know when a program fails, so each budget is two numbers. Up to the first nothing happens
-//! wherever the ticks fall, and beyond the second it happens wherever they fall.
+//! A program fails at any point between two ticks of a probe, so each budget is two numbers. Up to the first, nothing
+//! happens at any phase of the ticks; beyond the second, it happens at every phase.
 
 mod formula;
 mod probe;
@@ -19,7 +19,7 @@ pub use workload::longest_termination;
 pub enum Meaning {
     /// Safe up to the first, certain beyond the second.
     Limit,
-    /// The shortest and the longest time that something takes.
+    /// The shortest and the longest possible time.
     Time,
 }
 
@@ -32,32 +32,32 @@ pub enum Amount {
     Pods(u32),
     /// There is no limit.
     NoLimit,
-    /// It never comes.
+    /// It never happens.
     Never,
 }
 
-/// A budget, with the fields that it follows from.
+/// A budget and the fields that determine it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Which, for machines: a word that stays.
+    /// The stable name for machines.
     pub name: &'static str,
-    /// The position of the container it is of; absent: of the Pod or the workload.
+    /// The position of its container; absent: the budget of the Pod or the workload.
     pub container: Option<usize>,
-    /// The probe it follows from.
+    /// The probe that determines it.
     pub probe: Option<ProbeKind>,
-    /// What it is a budget of.
+    /// A description for people.
     pub what: String,
-    /// What the numbers mean.
+    /// The meaning of the numbers.
     pub meaning: Meaning,
     /// The first number.
     pub least: Amount,
     /// The second number.
     pub most: Amount,
-    /// How each number follows from the fields, with their values.
+    /// The formula of each number: fields and their values.
     pub formulas: [String; 2],
 }
 
-/// All budgets of a workload: those of its containers, in their order, then its own.
+/// All budgets of a workload: those of its containers in order, then its own.
 pub fn budgets(workload: &Workload, endpoint_lag: Duration) -> Vec<Budget> {
     let mut all = Vec::new();
     for position in 0..workload.pod.containers.len() {
@@ -67,13 +67,13 @@ pub fn budgets(workload: &Workload, endpoint_lag: Duration) -> Vec<Budget> {
     all
 }
 
-/// The budget of a container with this name.
+/// The budget with this name of a container.
 pub fn find<'a>(budgets: &'a [Budget], container: usize, name: &str) -> Option<&'a Budget> {
     budgets.iter().find(|budget| budget.container == Some(container) && budget.name == name)
 }
 
 impl Amount {
-    /// The time, if it is one.
+    /// The time, if the amount is one.
     pub const fn time(self) -> Option<Duration> {
         match self {
             Self::Time(time) => Some(time),

@@ -23,7 +23,7 @@ pub enum Figure {
     Outage,
     /// The time in back-off.
     BackOff,
-    /// The share of the time from its first Ready on in which a Pod was Ready.
+    /// The share of the time since its first Ready in which a Pod was Ready.
     Availability,
 }
 
@@ -79,7 +79,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// A sign comes before the shorter one that it begins with.
+    /// Longer signs come before their prefixes.
     const ALL: [(Self, &'static str); 4] =
         [(Self::AtLeast, ">="), (Self::AtMost, "<="), (Self::Above, ">"), (Self::Below, "<")];
 
@@ -100,9 +100,9 @@ impl Comparison {
 /// Why a condition cannot be read. The text says what would be right.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConditionError {
-    /// There is no comparison, and it is no name of advice.
+    /// Neither a comparison nor a name of advice.
     #[error(
-        "is not a figure, one of > >= < <=, and a limit, such as 'restarts > 0', nor the name of advice{0}"
+        "is neither a condition such as 'restarts > 0' (a figure, one of > >= < <=, and a limit) nor the name of advice{0}"
     )]
     Form(String),
     /// There is no such figure.
@@ -116,8 +116,8 @@ pub enum ConditionError {
     Unit(String, #[source] UnitError),
 }
 
-/// A condition under which the prediction fails, such as `restarts > 0` or the name of advice. It holds if it does for
-/// one Pod.
+/// A condition that fails the prediction, such as `restarts > 0` or the name of advice. It holds if it holds for at
+/// least one Pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     text: String,
@@ -171,12 +171,12 @@ impl Condition {
         &self.text
     }
 
-    /// Whether it is about what only a run of the Pods shows.
+    /// Whether its value is known only from a run of the Pods.
     pub const fn needs_run(&self) -> bool {
         matches!(self.subject, Subject::Figure(..))
     }
 
-    /// The reason to fail if the condition holds: for a Pod, whose worst it names, or because advice is given.
+    /// The reason to fail, if the condition holds: the worst Pod, or the advice.
     pub fn check(&self, pods: &[PodOutcome], advice: &[Advice]) -> Option<String> {
         let (figure, comparison, limit) = match self.subject {
             Subject::Advice(code) => {
@@ -190,7 +190,7 @@ impl Condition {
             let order = value(a).total_cmp(&value(b));
             if comparison.is_upwards() { order.reverse() } else { order }
         };
-        // Of equal Pods, the first.
+        // The first of equal Pods.
         let worst = pods.iter().min_by(order)?;
         if !comparison.holds(value(worst), limit) {
             return None;

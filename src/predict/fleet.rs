@@ -1,7 +1,7 @@
-//! The Pods of a workload over time: those that come later, are replaced, deleted or evicted.
+//! The Pods of a workload over time: created later, replaced, deleted or evicted.
 //!
-//! Where a controller acts on what happens to a Pod, the Pods run event by event, together with it. Otherwise they are
-//! independent of each other, and run one by one.
+//! If a controller reacts to events of Pods, controller and Pods run together, event by event. Otherwise, the Pods are
+//! independent of each other, and each runs alone.
 
 mod drain;
 mod job;
@@ -27,17 +27,17 @@ use set::SetController;
 use crate::order;
 pub use news::{JobFailure, News};
 
-/// The most Pods that come in the course of a prediction beside the first ones.
+/// The most Pods that a prediction creates after the first ones.
 const MAX_LATER: usize = 10_000;
 
-/// What a controller wants.
+/// What a controller does.
 #[derive(Debug)]
 enum Action {
-    /// A Pod with this number among those of its name or node, of this revision.
+    /// Creates a Pod with this ordinal and revision.
     Create { ordinal: u32, revision: u32 },
-    /// Its deletion.
+    /// Deletes or evicts a Pod.
     Delete { pod: usize, evicted: bool },
-    /// That something is told.
+    /// Reports an event.
     Tell(News),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Fleet<'a> {
     workload: &'a Workload,
     options: &'a Options,
     replicas: &'a Replicas,
-    /// The Pods that came beside the first ones.
+    /// The Pods that were created after the first ones.
     later: Vec<Replica>,
     members: Vec<Member>,
     due: BinaryHeap<Reverse<(Duration, usize)>>,
@@ -65,12 +65,12 @@ struct Member {
     pod: Pod,
     added: Duration,
     due: Option<Duration>,
-    /// Its figures when it was deleted or had ended: what comes later is nobody's outage.
+    /// Its figures when it was deleted or had ended; later unreadiness is not counted as an outage.
     settled: Option<Stats>,
 }
 
 impl<'a> Fleet<'a> {
-    /// The Pods of a workload, if something acts on them while they run.
+    /// The Pods of a workload, if something outside acts on them; `None`: they are independent.
     pub(super) fn new(workload: &'a Workload, replicas: &'a Replicas, options: &'a Options) -> Option<Self> {
         let acts = options.acts()
             || match workload.kind {
@@ -106,19 +106,19 @@ impl<'a> Fleet<'a> {
         replica_of(self.replicas, &self.later, pod)
     }
 
-    /// Counts and times of each Pod that came, and when it came.
+    /// For each Pod, the time of its creation, and its figures.
     pub(super) fn stats(&self) -> Vec<(Duration, Stats)> {
         let of =
             |member: &Member| (member.added, member.settled.clone().unwrap_or_else(|| member.pod.stats()));
         self.members.iter().map(of).collect()
     }
 
-    /// The Pods that came beside the first ones.
+    /// The Pods that were created after the first ones.
     pub(super) fn into_later(self) -> Vec<Replica> {
         self.later
     }
 
-    /// Runs until `until`; events and news are in the order of time.
+    /// Runs until `until`. Events and news are in the order of time.
     pub(super) fn run(
         &mut self,
         until: Duration,
@@ -185,7 +185,7 @@ impl<'a> Fleet<'a> {
         self.schedule(pod);
     }
 
-    /// Takes what happened to a Pod. Tells whether a controller may want to act.
+    /// Applies the events of a Pod. Returns whether a controller may react to them.
     fn take(&mut self, pod: usize, events: &[(PodEvent, usize)]) -> bool {
         let mut matters = false;
         for (event, _) in events {
@@ -205,7 +205,7 @@ impl<'a> Fleet<'a> {
         self.due.extend(member.due.map(|at| Reverse((at, pod))));
     }
 
-    /// Lets kubelets restart, the drain and the controller act, until none of them wants more at this instant.
+    /// Lets kubelet restarts, the drain and the controller act until none of them has anything to do at this instant.
     fn act(&mut self, now: Duration, events: &mut Vec<(PodEvent, usize)>, news: &mut Vec<(Duration, News)>) {
         while self.kubelet_restarts.pop_if(|at| *at <= now).is_some() {
             news.push((now, News::KubeletRestart));
@@ -284,7 +284,7 @@ impl<'a> Fleet<'a> {
         self.schedule(pod);
     }
 
-    /// Whether no more Pods may come, lest their number grow without end.
+    /// Whether the limit on the number of Pods is reached.
     fn is_full(&self) -> bool {
         self.later.len() >= MAX_LATER
     }
@@ -294,7 +294,7 @@ fn replica_of<'a>(replicas: &'a Replicas, later: &'a [Replica], pod: usize) -> &
     replicas.pods.get(pod).unwrap_or_else(|| &later[pod - replicas.pods.len()])
 }
 
-/// Whether a Pod of the workload may fail, so that its controller makes another one.
+/// Whether a Pod of the workload may fail, so that its controller replaces it.
 fn may_fail(workload: &Workload) -> bool {
     let is_replaced = workload.kind != Kind::Pod;
     let pod = &workload.pod;

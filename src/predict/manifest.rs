@@ -1,8 +1,9 @@
-//! Manifests to workloads.
+//! Reads manifests into workloads.
 //!
-//! A container runs this program if its image's repository ends in `kube-probesim`, or, where it gives a `command`, if
-//! that is `kube-probesim`. Unknown fields are ignored, since the API server checks them; known ones are checked as far
-//! as they are used, with its defaults and ranges.
+//! A container runs this program if the repository of its image ends in `kube-probesim`. If it has a `command`, that must
+//! be `kube-probesim` instead. Fields that the prediction needs are checked, with the defaults and ranges of the API
+//! server; the API server checks
+//! the others.
 
 mod command;
 mod container;
@@ -17,11 +18,13 @@ mod job;
 mod known;
 mod mapping;
 mod object;
+mod own;
 mod plans;
 mod pod;
 mod ports;
 mod probe;
 mod references;
+mod restart;
 mod service;
 mod state;
 mod update;
@@ -37,19 +40,19 @@ use super::workload::Workload;
 use findings::Reading;
 use workload::Read;
 
-/// What the input describes.
+/// The objects of the input.
 #[derive(Clone, Debug)]
 pub struct Manifests {
-    /// The objects that make Pods, in their order.
+    /// The objects that create Pods, in order.
     pub workloads: Vec<Workload>,
-    /// How many objects of each other kind there are.
+    /// The number of objects of each other kind.
     pub others: Vec<(String, usize)>,
-    /// The Services, in their order.
+    /// The Services, in order.
     pub services: Vec<ServiceInfo>,
 }
 
 impl Manifests {
-    /// Keeps the workloads that are wanted.
+    /// Keeps only the wanted workloads.
     pub fn choose(&mut self, wanted: impl Fn(&Workload) -> bool) {
         let kept: Vec<usize> = (0..self.workloads.len()).filter(|at| wanted(&self.workloads[*at])).collect();
         self.workloads.retain(|workload| wanted(workload));
@@ -60,12 +63,12 @@ impl Manifests {
     }
 }
 
-/// Reads manifests; otherwise everything that is wrong with them. What the input only refers to is assumed to exist.
+/// Reads manifests, or returns all their errors. ConfigMaps and Secrets that are not in the input are assumed to exist.
 pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
     read_as(inputs, false)
 }
 
-/// Like [`read`]; where `complete`, a reference to a ConfigMap or Secret that is not in the input is an error.
+/// Like [`read`]. With `complete`, a reference to a ConfigMap or Secret that is not in the input is an error.
 pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestErrors> {
     let (objects, mut errors) = object::objects(inputs);
     let (mut workloads, mut selectable, mut others) = (Vec::new(), Vec::new(), Vec::<(String, usize)>::new());
@@ -83,9 +86,10 @@ pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestEr
                 None => others.push((object.kind.clone(), 1)),
             },
         }
-        // A ConfigMap that is wrong is so for each workload that reads it; it is kept once.
+        // Each workload that reads a wrong ConfigMap reports the same error; it is kept once.
         errors.append(findings.errors);
     }
+    warn_of_duplicates(&objects, &selectable, &mut workloads);
     let mut services = Vec::new();
     for object in objects.iter().filter(|object| object.kind == "Service") {
         let Reading { value, findings } = service::read(object, &selectable);
@@ -95,7 +99,7 @@ pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestEr
     let owners: Vec<&object::Object> = selectable.iter().map(|(object, _)| *object).collect();
     for object in objects.iter().filter(|object| object.kind == disruption::KIND) {
         let Reading { value, findings } = disruption::read(object, &owners, &workloads);
-        let findings = findings.forgiven().at(&object.place);
+        let findings = findings.into_warnings().at(&object.place);
         for (position, disruption) in value {
             workloads[position].warnings.extend(findings.warnings.iter().cloned());
             workloads[position].disruptions.push(disruption);
@@ -111,5 +115,21 @@ pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestEr
         Ok(Manifests { workloads, others, services })
     } else {
         Err(ManifestErrors { errors: errors.items, more: errors.more })
+    }
+}
+
+/// Adds a warning for each duplicate key to the workload of its document. Other objects, such as ConfigMaps, may matter
+/// to any workload: the first one gets their warnings.
+fn warn_of_duplicates(
+    objects: &[object::Object],
+    selectable: &[(&object::Object, Vec<(&str, &str)>)],
+    workloads: &mut [Workload],
+) {
+    for object in objects {
+        let position =
+            selectable.iter().position(|(other, _)| other.place.heading() == object.place.heading());
+        let Some(workload) = workloads.get_mut(position.unwrap_or(0)) else { return };
+        let place = object.place.heading();
+        workload.warnings.extend(object.duplicates.iter().map(|duplicate| format!("{place}, {duplicate}")));
     }
 }

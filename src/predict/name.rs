@@ -1,14 +1,14 @@
-//! Names of Pods, as the controllers of Kubernetes give them.
+//! Names of Pods, as the controllers of Kubernetes generate them.
 
 use crate::fault::{Draws, Seed};
 
 use super::workload::{Kind, Workload};
 
-/// The characters of generated names: no vowels, and none that look alike.
+/// The characters of generated names: no vowels, and no similar characters.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-/// How many characters are drawn for a Pod.
+/// The number of random characters of a name.
 const DRAWN: u64 = 5;
-/// The longest prefix of the drawn characters. Longer ones are cut.
+/// The longest prefix of the random characters; longer ones are cut.
 const MAX_BASE: usize = 63 - DRAWN as usize;
 
 /// The names of the first `count` Pods of a workload. Random parts are drawn from `seed`.

@@ -6,42 +6,42 @@ use std::time::Duration;
 use super::progress::Progress;
 use crate::fault::Timestamp;
 
-/// The most Pods that are run: each takes a few kilobytes.
+/// Limit of the Pods of a workload that are run.
 pub const MAX_PODS: u32 = 100_000;
 
 /// How to run a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How much virtual time to run.
+    /// The virtual time to run.
     pub horizon: Duration,
-    /// How many Pods; absent: as many as the workload asks for; at most [`MAX_PODS`].
+    /// The number of Pods; absent: that of the workload; at most [`MAX_PODS`].
     pub pods: Option<u32>,
-    /// Where names, the node's chances, and seeds that are not given are drawn from; absent: from the workload's seed.
+    /// The seed of Pod names, of random events of the node, and of missing seeds; absent: the workload's seed.
     pub seed: Option<u64>,
-    /// How long an endpoint goes on to get calls after its Pod is no longer Ready.
+    /// How long an endpoint still gets calls after its Pod is no longer Ready.
     pub endpoint_lag: Duration,
     /// How long a caller of the Service waits for an answer.
     pub call_timeout: Duration,
-    /// How long a container that does not run this program takes to end after SIGTERM; absent: it ignores SIGTERM and
+    /// How long a container that does not run this program takes to exit after SIGTERM; absent: it ignores SIGTERM and
     /// takes the whole grace period.
     pub stops_after: Option<Duration>,
-    /// Whether a workload of which nothing is known is taken to be healthy; otherwise it is not run.
+    /// Whether a workload without any known behaviour is assumed to be healthy; otherwise it is not run.
     pub assume_healthy: bool,
-    /// In how many runs figures are taken; 0: only in the one that is shown.
+    /// The number of additional runs for distributions; 0: none.
     pub runs: u32,
-    /// When a rolling update replaces all Pods.
+    /// When a rolling update starts.
     pub rollout: Option<Duration>,
     /// When the nodes of the Pods are drained, one after the other.
     pub drain: Option<Duration>,
     /// When the kubelets of all nodes restart.
     pub kubelet_restarts: Vec<Duration>,
-    /// Over how much time the first Pods come to their nodes.
+    /// The time over which the first Pods are created.
     pub spread: Duration,
-    /// The names of advice that is not given.
+    /// The names of suppressed advice.
     pub no_advice: Vec<&'static str>,
     /// The instant at which the prediction begins, for rules with `start` or `until`.
     pub at: Timestamp,
-    /// Told how far the simulation is.
+    /// Receives the progress of the simulation.
     pub progress: Option<Arc<Progress>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What would happen only after the end of the prediction: the option, and when.
+    /// Options whose time lies after the end of the prediction, with that time.
     pub fn outside(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
         let restarts = self.kubelet_restarts.iter().map(|at| ("--kubelet-restart", *at));
         let spread = (!self.spread.is_zero()).then_some(("--pods-over", self.spread));
@@ -77,7 +77,7 @@ impl Options {
         all.filter(|(_, at)| *at >= self.horizon)
     }
 
-    /// Whether something acts on the Pods from outside while they run.
+    /// Whether an option acts on the Pods while they run.
     pub fn acts(&self) -> bool {
         self.rollout.is_some()
             || self.drain.is_some()

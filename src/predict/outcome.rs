@@ -12,13 +12,13 @@ use crate::predict::watcher::WatcherStats;
 pub struct PodOutcome {
     /// Its name.
     pub name: String,
-    /// When it came to its node.
+    /// When it was added to its node.
     pub added: Duration,
-    /// Counts and times since then, as the kubelet sees them.
+    /// Figures since then, as the kubelet sees them.
     pub stats: Stats,
     /// Readiness as watchers of the API server see it.
     pub watchers: WatcherStats,
-    /// From the opening of a failing rule's first window to the first kill or the first time it was no longer Ready.
+    /// The time from the start of the first failing rule to the first kill or the first loss of Ready.
     pub reaction: Option<Duration>,
 }
 
@@ -33,12 +33,12 @@ impl PodOutcome {
         self.stats.containers.iter().map(|container| container.back_off).sum()
     }
 
-    /// The longest time it was not Ready after it had been; all the time, if it never was.
+    /// The longest time not Ready after its first Ready; the whole time if it was never Ready.
     pub fn longest_outage(&self) -> Duration {
         self.stats.first_ready.map_or(self.stats.elapsed, |_| self.stats.longest_outage)
     }
 
-    /// Share of the time, from the first time it was Ready on, in which it was: 0 to 1, 0 if it never was.
+    /// The share of the time since its first Ready in which it was Ready, 0 to 1; 0 if it never was.
     pub fn availability(&self) -> f64 {
         let Some(first) = self.stats.first_ready else { return 0.0 };
         let span = self.stats.elapsed.saturating_sub(first);
@@ -50,15 +50,15 @@ impl PodOutcome {
 /// The result of a prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// By Pod.
+    /// The result of each Pod.
     pub pods: Vec<PodOutcome>,
-    /// The availability of a Service over all of them.
+    /// The availability of a Service over all Pods.
     pub service: Availability,
-    /// When the rollout stalled, and when it was complete; of a Deployment.
+    /// The rollout of a Deployment.
     pub rollout: Option<RolloutOutcome>,
-    /// The end of a Job, if it came.
+    /// The end of a Job, if it ended.
     pub job: Option<JobOutcome>,
-    /// When all nodes were drained, if that was asked for and it ended.
+    /// When all nodes were drained, if a drain was requested and ended.
     pub drained: Option<Duration>,
 }
 
@@ -74,7 +74,7 @@ pub struct JobOutcome {
 /// The result of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RolloutOutcome {
-    /// When it first had made no progress for as long as the deadline.
+    /// When the progress deadline was first exceeded.
     pub stalled: Option<Duration>,
     /// When all Pods were available.
     pub complete: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The time that the kubelet takes to react to a fault.
+//! The time from a fault to the reaction of the kubelet.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ impl Fault {
     }
 }
 
-/// When the faults of a Pod began, and the reaction to the first.
+/// The first fault of a Pod, and the reaction to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Onset {
     lives: Vec<Life>,
-    /// The first failure, where a fault begins by the number of requests.
+    /// The first failure, if a fault begins by the number of requests.
     failed: Option<Duration>,
-    /// From the first beginning to the first kill or the first time the Pod was no longer Ready.
+    /// The time from the start of the first fault to the first kill or the first loss of Ready.
     pub(super) reaction: Option<Duration>,
 }
 
-/// A container of ours since its latest start.
+/// A kube-probesim container since its latest start.
 #[derive(Clone, Debug)]
 struct Life {
     container: usize,
-    /// When its plan's clock stood at zero: at that start or, where a state is kept, at its first.
+    /// When the clock of its plan was zero: at that start or, with a kept state, at the first start.
     zero: Duration,
     begins: Option<Duration>,
 }
@@ -54,7 +54,7 @@ impl Onset {
                 if !program.keeps_state {
                     life.zero = event.at;
                 }
-                // Unless a fault has begun, a new process may begin its plan anew.
+                // As long as no fault has begun, a new process may restart its plan.
                 if life.begins.is_none_or(|begins| begins > event.at) {
                     let own = faults.iter().filter(|fault| fault.container == event.container);
                     life.begins = opening(program, own, restarts, life.zero, event.at);
@@ -83,7 +83,7 @@ impl Onset {
     }
 }
 
-/// When the first of some faults begins, in a process that starts at `at` with the plan's clock at zero at `zero`.
+/// When the first of some faults begins, in a process that starts at `at` and whose plan's clock is zero at `zero`.
 fn opening<'a>(
     program: &Program,
     faults: impl Iterator<Item = &'a Fault>,

@@ -1,4 +1,4 @@
-//! The Pods of a workload, named and seeded as in the cluster.
+//! The Pods of a workload, with names and seeds as in the cluster.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,33 +11,33 @@ use crate::predict::name::names;
 use crate::predict::workload::{Kind, OurContainer, PodName, Profiled, Workload};
 use crate::sources::Instance;
 
-/// How often a caller calls each Pod.
+/// The interval of the calls to each Pod.
 const CALL_EVERY: Duration = Duration::from_secs(1);
 
-/// The address of callers, for partitions of some networks only.
+/// The address of callers, for partitions with `from`.
 pub const CALLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
-/// One Pod before it runs.
+/// A Pod before it runs.
 #[derive(Clone, Debug)]
 pub struct Replica {
     /// Its name.
     pub name: String,
-    /// The effective seed of each of our containers, in the order of [`Workload::ours`].
+    /// The effective seed of each kube-probesim container, in the order of [`Workload::ours`].
     pub seeds: Vec<Seed>,
-    /// What it is made of, its plans with those seeds.
+    /// Its specification, with those seeds in its plans.
     pub pod: PodSpec,
 }
 
-/// Pods of a workload, named and seeded as in the cluster.
+/// The Pods of a workload, with names and seeds as in the cluster.
 #[derive(Clone, Debug)]
 pub struct Replicas {
     /// The Pods.
     pub pods: Vec<Replica>,
-    /// What was drawn was drawn from here.
+    /// The seed of all random draws.
     pub seed: Seed,
-    /// Whether another draw of names or seeds would give another prediction.
+    /// Whether other random names or seeds would give another prediction.
     pub sample: bool,
-    /// Whether a container has no seed of its own: the service would draw one.
+    /// Whether a container has no seed, so that the service would draw one.
     pub seeds_drawn: bool,
 }
 
@@ -57,7 +57,7 @@ impl Replicas {
     }
 }
 
-/// A Pod that comes after the first ones: at this position among all, with this number among those of its name.
+/// A Pod that is created after the first ones, with its position among all Pods and its ordinal.
 pub(super) fn late_replica(
     workload: &Workload,
     replicas: &Replicas,
@@ -144,11 +144,11 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
     Replica { name, seeds, pod }
 }
 
-/// What callers of the Service ask of a container, if any of its rules acts on them: its traffic. If it has no paths for
-/// that, the first target of a rule for `client: other`, else the index.
+/// The endpoint that callers of the Service request, if a rule acts on them: the traffic target. Without paths of that
+/// target, it is the first target of a rule for `client: other`, else the index page.
 pub fn called(ours: &OurContainer) -> Option<ProbeEndpoint> {
     let rules = || ours.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
-    // With an application behind it, all that is no probe path is its traffic.
+    // With an application behind it, all other paths are traffic.
     let has_traffic = ours.config.upstream.is_some()
         || ours.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
     let asked = if has_traffic {
@@ -169,8 +169,8 @@ pub fn called(ours: &OurContainer) -> Option<ProbeEndpoint> {
     }
 }
 
-/// The container that meets a Service's calls first: the one that passes them on to an application, else the one that
-/// takes them.
+/// The container that receives the calls of a Service first: the one that forwards them to an application, else the
+/// serving one.
 pub fn answering(workload: &Workload) -> usize {
     let in_front = workload.ours.iter().find(|ours| {
         let role = workload.pod.containers.get(ours.position).map(|container| container.role);
@@ -179,7 +179,7 @@ pub fn answering(workload: &Workload) -> usize {
     in_front.map_or_else(|| serving(&workload.pod), |ours| ours.position)
 }
 
-/// The container that takes a Service's calls: the first that is no sidecar, before it one with a readiness probe.
+/// The container that serves the calls of a Service: the first main container with a readiness probe, else the first one.
 pub fn serving(pod: &PodSpec) -> usize {
     let mains =
         || pod.containers.iter().enumerate().filter(|(_, container)| container.role == ContainerRole::Main);

@@ -29,33 +29,33 @@ pub use compare::{Pair, compare, pairs};
 use page::Page;
 pub use page::Style;
 
-/// Why a workload is not run.
-const NOT_ASSESSED: &str = "no container runs kube-probesim or has a profile, so nothing is known of how it behaves. Give a profile \
+/// Why a workload is not assessed.
+const NOT_ASSESSED: &str = "no container runs kube-probesim or has a profile, so its behaviour is unknown. Pass a profile \
     (--profile CONTAINER=...), or --assume-healthy.";
 
-/// Whether a workload is run: something is known of it, or all of it is taken to be healthy.
+/// Whether a workload is run: some behaviour is known, or all containers are assumed to be healthy.
 pub fn is_assessed(workload: &Workload, options: &Options) -> bool {
     options.assume_healthy || workload.is_known()
 }
 
-/// Form of the output.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One object per line, each event among them.
+    /// JSON: one object per line, with all events.
     Json,
-    /// A test suite for each workload, in the XML of `JUnit`.
+    /// `JUnit` XML: a test suite for each workload.
     Junit,
-    /// A picture.
+    /// An SVG picture.
     Svg,
-    /// A page with the picture and the report.
+    /// An HTML page with the picture and the report.
     Html,
 }
 
 impl Output {
-    /// All forms, with their names.
+    /// All formats, with their names.
     pub const ALL: [(Self, &'static str); 5] = [
         (Self::Text, "text"),
         (Self::Json, "json"),
@@ -68,28 +68,28 @@ impl Output {
 /// The result of a workload.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// The result of its Pods; absent: it was not run, since nothing is known of it.
+    /// The result of its Pods; absent: the workload was not assessed.
     pub prediction: Option<Prediction>,
     /// The advice on it.
     pub advice: Vec<Advice>,
 }
 
-/// What to print of a prediction.
+/// How to print a prediction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
-    /// In which form.
+    /// The format.
     pub output: Output,
     /// The position of the Pod whose timeline is printed.
     pub shown: usize,
-    /// The Services that select the Pods, by name.
+    /// The names of the Services that select the Pods.
     pub services: Vec<String>,
-    /// The conditions under which it fails.
+    /// The conditions that fail the prediction.
     pub fail_on: Vec<Condition>,
-    /// How text is written.
+    /// Width and colours of text.
     pub style: Style,
 }
 
-/// What precedes the first workload.
+/// Writes the beginning of the output.
 pub fn begin(output: Output, out: &mut dyn Write) -> io::Result<()> {
     match output {
         Output::Text | Output::Json | Output::Svg => Ok(()),
@@ -98,7 +98,7 @@ pub fn begin(output: Output, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What follows the last workload.
+/// Writes the end of the output.
 pub fn end(output: Output, out: &mut dyn Write) -> io::Result<()> {
     match output {
         Output::Text | Output::Json | Output::Svg => Ok(()),
@@ -107,7 +107,7 @@ pub fn end(output: Output, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Runs the Pods of a workload and writes about it.
+/// Runs the Pods of a workload and writes the report.
 pub fn predict(
     workload: &Workload,
     replicas: &Replicas,
@@ -158,7 +158,7 @@ fn text(
     ))?;
     out.sentence(&origin(workload, replicas))?;
     if follows_calendar(workload) {
-        writeln!(out, "It begins at {} (--at sets another instant)", show_timestamp(options.at))?;
+        writeln!(out, "The prediction begins at {} (--at sets another instant)", show_timestamp(options.at))?;
     }
     out.section("Faults", &selection::lines(workload, replicas))?;
     if let Some(pod) = replicas.pods.get(view.shown) {
@@ -185,7 +185,7 @@ fn text(
     Ok(Outcome { prediction: Some(prediction), advice })
 }
 
-/// Advice as lines, each with its name.
+/// Advice as lines, with the names.
 fn lines_of(advice: &[Advice]) -> Vec<String> {
     advice.iter().map(|it| format!("{} [{}]", it.text, it.code)).collect()
 }
@@ -206,16 +206,16 @@ fn follows_calendar(workload: &Workload) -> bool {
     workload.ours.iter().any(OurContainer::follows_calendar)
 }
 
-/// What was drawn, and from which seed.
+/// A sentence about what was drawn at random, and from which seed.
 fn origin(workload: &Workload, replicas: &Replicas) -> String {
     let seed = replicas.seed.0;
     let drawn = match (workload.kind.draws_names(), replicas.seeds_drawn) {
         (true, true) => "the Pods' names and seeds are",
-        (true, false) => "the Pods' names, which go into their seeds, are",
+        (true, false) => "the Pods' names, which affect their seeds, are",
         (false, true) => "no SEED is given; the seeds are",
-        (false, false) => return format!("Seed {seed}; the node's timing is drawn from it, too"),
+        (false, false) => return format!("Seed {seed}, also for the timing of the node"),
     };
-    format!("A sample: {drawn} drawn here from seed {seed} (--seed gives another sample)")
+    format!("A random sample: {drawn} drawn from seed {seed} (--seed draws another sample)")
 }
 
 fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Page) -> io::Result<()> {
@@ -238,20 +238,20 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Pa
         }
     }
     if summary.reacted > 0 && summary.reacted < prediction.pods.len() {
-        writeln!(out, "  (reaction: of the {} Pods that had one)", summary.reacted)?;
+        writeln!(out, "  (reaction: {} Pods had one)", summary.reacted)?;
     }
     out.sentence(&format!(
-        "Availability of the worst Pod from its first Ready on: {}",
+        "Availability of the worst Pod since its first Ready: {}",
         Percent(summary.worst_availability)
     ))?;
     let service = &prediction.service;
     let name = match view.services.as_slice() {
-        [] => "A Service over all of them".to_owned(),
+        [] => "A Service over all Pods".to_owned(),
         names => format!("Service {}", names.join(", ")),
     };
     let seen = match service.since {
         Some(since) => format!(
-            "from its first endpoint at +{} on, there was no ready endpoint for {} of the time, and {} of the calls \
+            "since its first endpoint at +{}, it had no ready endpoint for {} of the time, and {} of the calls \
              failed: those without an endpoint, those to a container that was down, up to {} after its Pod was Ready, \
              and those that a fault made fail.",
             Short(since),
@@ -259,19 +259,16 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Pa
             Percent(service.failed_calls),
             Show(options.endpoint_lag),
         ),
-        None => "there is never a ready endpoint.".to_owned(),
+        None => "it never has a ready endpoint.".to_owned(),
     };
     out.paragraph(&format!("{name}:"), " ", &seen)?;
     if let Some(rollout) = prediction.rollout {
         match (rollout.complete, rollout.stalled) {
             (Some(at), None) => writeln!(out, "Rollout: all Pods available at +{}", Short(at))?,
-            (Some(at), Some(stalled)) => writeln!(
-                out,
-                "Rollout: stalls at +{}, complete at +{} all the same",
-                Short(stalled),
-                Short(at)
-            )?,
-            (None, Some(stalled)) => writeln!(out, "Rollout: stalls at +{}", Short(stalled))?,
+            (Some(at), Some(stalled)) => {
+                writeln!(out, "Rollout: stalled at +{}, but complete at +{}", Short(stalled), Short(at))?
+            }
+            (None, Some(stalled)) => writeln!(out, "Rollout: stalled at +{}", Short(stalled))?,
             (None, None) => writeln!(out, "Rollout: neither complete nor stalled at the end")?,
         }
     }
@@ -291,7 +288,7 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Pa
     Ok(())
 }
 
-/// The figures over many runs.
+/// Writes the figures over many runs.
 fn over_runs(runs: &Runs, out: &mut Page) -> io::Result<()> {
     writeln!(out, "\n{:<30} {:>10} {:>10} {:>10}", format!("Over {} runs", runs.count), "p5", "p50", "p95")?;
     let mut row = |name: &str, values: [String; 3]| {
@@ -304,7 +301,7 @@ fn over_runs(runs: &Runs, out: &mut Page) -> io::Result<()> {
     let Range { p5, p50, p95 } = runs.ready;
     let shown = |at: Option<Duration>| at.map_or_else(|| "never".to_owned(), |at| format!("+{}", Short(at)));
     row("last Pod first Ready", [p5, p50, p95].map(shown))?;
-    writeln!(out, "The timeline above is one of such runs.")
+    writeln!(out, "The timeline above shows one such run.")
 }
 
 fn capitalized(text: &str) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::workload::Rollout;
 
-/// What becomes of a rollout.
+/// A milestone of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
     /// Every Pod is available.
@@ -14,9 +14,9 @@ pub enum Milestone {
         /// When.
         at: Duration,
     },
-    /// There was no progress for as long as the deadline.
+    /// The progress deadline was exceeded.
     Stalled {
-        /// When the deadline had passed.
+        /// When it was exceeded.
         at: Duration,
         /// How many Pods were available.
         available: usize,
@@ -30,15 +30,15 @@ struct Replica {
     version: u64,
 }
 
-/// A rollout whose Pods all come at once. Progress is what the controller takes for it: one Pod more that is Ready, or
-/// one more that is available. Once complete, it cannot stall.
+/// The progress of a rollout whose Pods are all created at once. As for the controller, progress means one more Ready or
+/// available Pod. A complete rollout cannot stall.
 #[derive(Debug)]
 pub struct Progress {
     rollout: Rollout,
     replicas: Vec<Replica>,
     pending: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     available: usize,
-    /// How many are to be available.
+    /// The number of Pods that must be available.
     wanted: usize,
     progressed: Duration,
     stalled: Option<Duration>,
@@ -60,17 +60,17 @@ impl Progress {
         }
     }
 
-    /// One that begins at this time.
+    /// A rollout that begins at this time.
     pub fn since(at: Duration, rollout: Rollout, pods: usize) -> Self {
         Self { progressed: at, wanted: pods, ..Self::new(rollout, pods) }
     }
 
-    /// More Pods come, so that there are `pods` in all.
+    /// Adds Pods, up to `pods` in total.
     pub fn grow(&mut self, pods: usize) {
         self.replicas.resize(pods.max(self.replicas.len()), Replica::default());
     }
 
-    /// A Pod becomes Ready, or not. Calls come in the order of `at`; `observe` is told in that order.
+    /// Sets the readiness of a Pod. Calls must be in the order of `at`; `observe` is called in that order.
     pub fn set_ready(&mut self, at: Duration, pod: usize, ready: bool, observe: &mut dyn FnMut(Milestone)) {
         self.advance(at, observe);
         let replica = &mut self.replicas[pod];
@@ -86,11 +86,11 @@ impl Progress {
         } else if std::mem::take(&mut replica.available) {
             self.available -= 1;
         }
-        // What is due at once.
+        // With `minReadySeconds: 0`, the Pod is available at once.
         self.advance(at, observe);
     }
 
-    /// Moves the clock.
+    /// Advances the clock.
     pub fn advance(&mut self, to: Duration, observe: &mut dyn FnMut(Milestone)) {
         while let Some(Reverse((at, pod, version))) = self.pending.peek().copied() {
             if at > to {
@@ -123,7 +123,7 @@ impl Progress {
         self.complete
     }
 
-    /// Tells the first stall.
+    /// Reports the first stall.
     fn check(&mut self, now: Duration, observe: &mut dyn FnMut(Milestone)) {
         let deadline = self.progressed.saturating_add(self.rollout.progress_deadline);
         if self.complete.is_none() && self.stalled.is_none() && now > deadline {

@@ -21,24 +21,24 @@ pub use watch::Observation;
 
 use watch::Watch;
 
-/// All Pods run for this much of the virtual time, then their events are put in order.
+/// The step of virtual time after which the events of all Pods are sorted.
 const STEP: Duration = Duration::from_secs(300);
 
-/// From how many Pods on another thread pays.
+/// The number of Pods for which an additional thread is worthwhile.
 const PODS_PER_THREAD: usize = 64;
 
-/// Which events a prediction reports. The others are left out early, which is faster.
+/// Which events a prediction reports. Others are dropped early, which is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// All events.
     All,
-    /// All events of the Pod at this position; attempts of others may be left out.
+    /// All events of the Pod at this position; attempts of others may be missing.
     Pod(usize),
-    /// Only those that change something.
+    /// Only events that change the state of a Pod.
     None,
 }
 
-/// Runs the Pods, and passes all events to `observe`, in the order of time. Memory grows with the number of Pods, not
+/// Runs the Pods and passes all events to `observe` in the order of time. Memory grows with the number of Pods, but not
 /// with the time.
 pub fn run(
     workload: &Workload,
@@ -49,7 +49,7 @@ pub fn run(
     run_in(Detail::All, workload, replicas, options, observe)
 }
 
-/// Like [`run`], with some of the events left out.
+/// Like [`run`], with fewer events.
 pub fn run_in(
     detail: Detail,
     workload: &Workload,
@@ -73,7 +73,7 @@ pub fn run_in(
                 events.retain(|(event, pod)| filter.keeps(*pod, event));
             }
         }
-        // Stable, so that events of a Pod at one instant stay in their order.
+        // The sort is stable, so that simultaneous events of a Pod keep their order.
         events.sort_by_key(|(event, pod)| (event.at, *pod));
         let last = until == options.horizon;
         let replica = |pod: usize| match &crew {
@@ -101,9 +101,9 @@ pub fn run_in(
 
 /// The Pods.
 enum Crew<'a> {
-    /// Each runs by itself.
+    /// Independent Pods.
     Alone(Vec<Pod>),
-    /// Something acts on them.
+    /// Pods with a controller, or with options that act on them.
     Led(Box<Fleet<'a>>),
 }
 
@@ -124,7 +124,7 @@ impl<'a> Crew<'a> {
 #[derive(Clone, Copy)]
 struct Filter {
     detail: Detail,
-    /// Whether the time of the first failed attempt is needed.
+    /// Whether the times of failed attempts are needed.
     attempts_matter: bool,
 }
 
@@ -144,7 +144,7 @@ impl Filter {
     }
 }
 
-/// Runs all Pods until `until` on the cores that there are. Their events are independent of the number of threads.
+/// Runs all Pods until `until` on all cores. Their events do not depend on the number of threads.
 fn step(pods: &mut [Pod], until: Duration, filter: Filter, events: &mut Vec<(PodEvent, usize)>) {
     let run = |first: usize, pods: &mut [Pod]| {
         let mut events = Vec::new();

@@ -1,4 +1,4 @@
-//! Many runs of a workload, each with chances of its own: what is chance in a figure is shown, not hidden.
+//! Distributions of figures over many runs of a workload with different seeds.
 
 use std::num::NonZero;
 use std::thread;
@@ -11,30 +11,30 @@ use super::run::{Detail, run_in};
 use super::workload::Workload;
 use crate::order;
 
-/// The most runs.
+/// Limit of the runs.
 pub const MAX_RUNS: u32 = 10_000;
 
 /// The 5th, 50th and 95th percentile over the runs, by the nearest rank.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range<T> {
-    /// 5 of 100 runs have no more.
+    /// 5 % of the runs have at most this.
     pub p5: T,
-    /// Half of the runs have no more.
+    /// Half of the runs have at most this.
     pub p50: T,
-    /// 95 of 100 runs have no more.
+    /// 95 % of the runs have at most this.
     pub p95: T,
 }
 
 /// Figures over runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Runs {
-    /// How many.
+    /// The number of runs.
     pub count: usize,
     /// Restarts of the worst Pod.
     pub restarts: Range<u64>,
-    /// The share of the time from its first Ready on in which the worst Pod was Ready.
+    /// The share of the time since its first Ready in which the worst Pod was Ready.
     pub availability: Range<f64>,
-    /// When the last Pod was first Ready; absent: never.
+    /// When the last Pod was first Ready; absent: a Pod was never Ready.
     pub ready: Range<Option<Duration>>,
 }
 
@@ -44,7 +44,7 @@ struct One {
     ready: Option<Duration>,
 }
 
-/// Runs a workload with seeds that follow that of `options`; `None` without a Pod.
+/// Runs a workload with the seeds that follow the one of `options`. `None` without Pods.
 pub fn runs(workload: &Workload, options: &Options) -> Option<Runs> {
     let count = options.runs.min(MAX_RUNS);
     let first = Replicas::new(workload, options).seed.0;
@@ -71,7 +71,7 @@ pub fn runs(workload: &Workload, options: &Options) -> Option<Runs> {
         count: all.len(),
         restarts: range(all.iter().map(|it| it.restarts).collect(), u64::cmp)?,
         availability: range(all.iter().map(|it| it.availability).collect(), f64::total_cmp)?,
-        // What never comes is the last.
+        // Never sorts last.
         ready: range(all.iter().map(|it| it.ready).collect(), |a, b| {
             a.unwrap_or(Duration::MAX).cmp(&b.unwrap_or(Duration::MAX))
         })?,

@@ -12,13 +12,13 @@ use super::options::Options;
 use super::replicas::Replicas;
 use super::workload::{OurContainer, Workload};
 
-/// The most Pods that a line names.
+/// Limit of the Pod names in a line.
 const NAMED: usize = 10;
 
-/// A rule of a container, with the Pods that it selects.
+/// A rule of a container and the Pods that it selects.
 #[derive(Clone, Debug)]
 pub struct Selection<'a> {
-    /// The container that has it.
+    /// The name of the container.
     pub container: &'a str,
     /// The rule.
     pub rule: &'a Rule,
@@ -49,7 +49,7 @@ fn container_name<'a>(workload: &'a Workload, ours: &OurContainer) -> &'a str {
     workload.pod.containers.get(ours.position).map_or("", |container| container.name.as_str())
 }
 
-/// A sentence for each rule that is from a file or annotation, selects Pods, or is hidden by another.
+/// A line for each rule that is from a file or annotation, selects Pods, or is hidden by another.
 pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     let mut lines = Vec::new();
     for Selection { container, rule, source, pods } in selections(workload, replicas) {
@@ -81,7 +81,7 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
     lines
 }
 
-/// The `pods` of a rule as they are written in a plan.
+/// The `pods` of a rule, as in a plan.
 fn selector(rule: &Rule) -> String {
     match write_rule(rule).get("pods") {
         Some(Value::String(share)) => share.clone(),
@@ -90,7 +90,7 @@ fn selector(rule: &Rule) -> String {
     }
 }
 
-/// Advice on rules that never act: on no Pod, at no time, or in no start.
+/// Advice on rules that never act: on no Pod, at no predicted time, or in no start.
 pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<Advice> {
     let mut advice = Vec::new();
     for Selection { container, rule, pods, .. } in selections(workload, replicas) {
@@ -109,8 +109,8 @@ pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Ve
         for rule in ours.plan.rules() {
             if rule.trigger().starts.is_some_and(|window| !window.is_open(1)) {
                 let text = format!(
-                    "{}: fault {} waits for a later start of the container (when.starts), but each is the first as long as \
-                     no state is kept: it never acts. Set STATE_DIR to a directory on an emptyDir.",
+                    "{}: fault {} applies to later starts of the container (when.starts), but each start counts as the first while \
+                     no state is kept, so it never acts. Set STATE_DIR to a directory on an emptyDir.",
                     container_name(workload, ours),
                     rule.name(),
                 );
@@ -127,11 +127,11 @@ fn why_none(pods: &Pods, count: usize) -> String {
         Pods::Share(rate) => {
             let chance = 100.0 * (1.0 - rate.percent() / 100.0).powf(count as f64);
             format!(
-                "each is drawn by itself, and with {count} of them the share is none in {chance:.1}% of all seeds. Take \
+                "each Pod is drawn independently, and in {chance:.1}% of all seeds none of {count} Pods is selected. Use \
                  another seed, a larger share or more replicas, or name ordinals of a StatefulSet."
             )
         }
-        Pods::Ordinals(_) => "none has such an ordinal. Name ordinals of the Pods that there are.".to_owned(),
+        Pods::Ordinals(_) => "none has such an ordinal. Use ordinals of existing Pods.".to_owned(),
     }
 }
 
@@ -140,14 +140,14 @@ fn outside_prediction(subject: &str, rule: &Rule, options: &Options) -> Option<A
     let (begin, end) = (options.at, Timestamp(options.at.0.saturating_add(options.horizon)));
     let (start, until) = (rule.trigger().start, rule.trigger().until);
     let (field, instant) = if let Some(until) = until.filter(|until| *until <= begin) {
-        ("ends for good (until) at", until)
+        ("ends (until) at", until)
     } else if let Some(start) = start.filter(|start| *start >= end) {
         ("does not begin (start) before", start)
     } else {
         return None;
     };
     let text = format!(
-        "{subject} {field} {}, and the prediction covers {} from {} on: it never acts here. Set --at or --for.",
+        "{subject} {field} {}, but the prediction covers {} from {}, so it never acts here. Set --at or --for.",
         show_timestamp(instant),
         Show(options.horizon),
         show_timestamp(begin),

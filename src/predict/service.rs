@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The availability of a Service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Availability {
-    /// When the first endpoint was ready; the shares are measured from here. `None`: there never was one.
+    /// When the first endpoint was ready; the shares count from here. `None`: no endpoint was ever ready.
     pub since: Option<Duration>,
     /// Share of the time with no ready endpoint, 0 to 1.
     pub no_endpoint: f64,
@@ -30,15 +30,15 @@ struct EndpointState {
     accepts: bool,
     /// Whether calls that reach it fail.
     fails: bool,
-    /// A pending change holds for this listing and this process; for an older one it is void.
+    /// The version of this listing or process; pending changes of older versions are ignored.
     listing: u64,
     process: u64,
 }
 
-/// The endpoints of a Service over some Pods, and the share of failed calls, which come evenly and are spread evenly.
+/// The endpoints of a Service, and the share of failed calls. Calls come at a constant rate, spread evenly.
 ///
-/// An endpoint is listed from the moment its Pod is Ready until some time (`lag`) after it no longer is. A call fails
-/// when no endpoint is listed, or when it goes to an endpoint that accepts no connection or fails its calls.
+/// An endpoint is listed from when its Pod becomes Ready until `lag` after it is no longer Ready. A call fails
+/// if no endpoint is listed, or if it reaches an endpoint that accepts no connections or makes calls fail.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,16 +63,16 @@ pub struct Service {
     pending: BinaryHeap<Reverse<(Duration, usize, u64, Change)>>,
     ready: usize,
     listed: usize,
-    /// Listed, but calls to them fail.
+    /// Endpoints that are listed, but whose calls fail.
     broken: usize,
     since: Option<Duration>,
     no_endpoint: Duration,
-    /// Seconds, weighed with the share of the calls that failed in them.
+    /// Seconds, weighted by the share of failed calls.
     failed: f64,
 }
 
 impl Service {
-    /// A Service over Pods none of which is ready.
+    /// A Service over Pods that are not Ready.
     pub fn new(pods: usize, lag: Duration) -> Self {
         Self {
             lag,
@@ -88,12 +88,12 @@ impl Service {
         }
     }
 
-    /// More Pods come, so that there are `pods`.
+    /// Adds Pods, up to `pods` in total.
     pub fn grow(&mut self, pods: usize) {
         self.endpoints.resize(pods.max(self.endpoints.len()), EndpointState::default());
     }
 
-    /// A Pod becomes Ready, or not. Calls come in the order of `at`.
+    /// Sets the readiness of a Pod. Calls must be in the order of `at`.
     pub fn set_ready(&mut self, at: Duration, pod: usize, ready: bool) {
         self.advance(at);
         let endpoint = &mut self.endpoints[pod];
@@ -113,20 +113,20 @@ impl Service {
         }
     }
 
-    /// A Pod accepts connections from `at` on, or no longer does; `at` may lie ahead.
+    /// Sets whether a Pod accepts connections from `at` on, which may be in the future.
     pub fn set_accepts(&mut self, at: Duration, pod: usize, accepts: bool) {
         let process = self.endpoints[pod].process;
         self.schedule(at, pod, process, Change::Accepts(accepts));
     }
 
-    /// The process of a Pod ended: it accepts nothing, and its pending changes are void.
+    /// Marks the end of a Pod's process: it accepts no connections, and its pending changes are dropped.
     pub fn set_dead(&mut self, at: Duration, pod: usize) {
         self.advance(at);
         self.endpoints[pod].process += 1;
         self.change(pod, |endpoint| endpoint.accepts = false);
     }
 
-    /// Calls that reach a Pod fail from `at` on, or no longer do. Calls come in the order of `at`.
+    /// Sets whether calls to a Pod fail from `at` on. Calls must be in the order of `at`.
     pub fn set_fails(&mut self, at: Duration, pod: usize, fails: bool) {
         self.advance(at);
         self.change(pod, |endpoint| endpoint.fails = fails);
@@ -148,7 +148,7 @@ impl Service {
         self.pending.push(Reverse((at, pod, version, change)));
     }
 
-    /// Moves the clock, and makes the changes that are due on the way.
+    /// Advances the clock and applies the changes that are due.
     fn advance(&mut self, to: Duration) {
         while let Some(Reverse((at, pod, version, change))) = self.pending.peek().copied() {
             if at > to {
@@ -168,7 +168,7 @@ impl Service {
         self.pass(to);
     }
 
-    /// Adds up the time until `to`, in which nothing changes.
+    /// Adds the time until `to`, in which nothing changes.
     fn pass(&mut self, to: Duration) {
         let passed = to.saturating_sub(self.now);
         self.now = self.now.max(to);

@@ -5,19 +5,19 @@ use std::time::Duration;
 use super::outcome::{PodOutcome, Prediction};
 use crate::order;
 
-/// The median, the 95th percentile and the worst of a figure over the Pods.
+/// The median, 95th percentile and maximum of a figure over the Pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread<T> {
-    /// Half of the Pods have no more.
+    /// Half of the Pods have at most this.
     pub p50: T,
-    /// 95 of 100 Pods have no more.
+    /// 95 % of the Pods have at most this.
     pub p95: T,
-    /// The most.
+    /// The maximum.
     pub worst: T,
 }
 
 impl<T: Ord + Copy> Spread<T> {
-    /// Of values in any order, by the nearest rank; `None` of none.
+    /// The spread of values in any order, by the nearest rank. `None` without values.
     pub fn of(mut values: Vec<T>) -> Option<Self> {
         order::sort(&mut values);
         let rank = |percent: usize| values.get((values.len() * percent).div_ceil(100).max(1) - 1).copied();
@@ -30,16 +30,16 @@ impl<T: Ord + Copy> Spread<T> {
 pub struct Summary {
     /// Restarts of a Pod's containers.
     pub restarts: Option<Spread<u64>>,
-    /// Times, with their names for people and for machines.
+    /// Times, each with its names for people and for machines.
     pub times: Vec<(&'static str, &'static str, Option<Spread<Duration>>)>,
-    /// Of how many Pods a fault began and was reacted to.
+    /// The number of Pods with a reaction to a fault.
     pub reacted: usize,
-    /// Share of the time from its first Ready on in which the worst Pod was Ready.
+    /// The share of the time since its first Ready in which the worst Pod was Ready.
     pub worst_availability: f64,
 }
 
 impl Summary {
-    /// Of a prediction.
+    /// The summary of a prediction.
     pub fn of(prediction: &Prediction) -> Self {
         let pods = &prediction.pods;
         let times = |time: &dyn Fn(&PodOutcome) -> Option<Duration>| {

@@ -11,9 +11,9 @@ use super::fleet::News;
 use super::rollout::Milestone;
 use super::watcher::{Flips, Sight};
 
-/// Lines kept from the beginning.
+/// The number of lines that are kept from the beginning.
 const HEAD: usize = 16;
-/// Lines kept from the end.
+/// The number of lines that are kept from the end.
 const RECENT: usize = 26;
 /// The longest sequence of lines whose repetition is recognised.
 const MAX_ROUND: usize = 12;
@@ -27,7 +27,7 @@ struct Attempts {
     error: bool,
 }
 
-/// Whether what a line tells is welcome.
+/// Whether a line is good or bad news.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
     /// Neither.
@@ -60,7 +60,7 @@ struct Line {
     at: Duration,
     tone: Tone,
     text: String,
-    /// The number of the restart. Lines that differ only in it are alike.
+    /// The number of the restart. Lines that differ only in it count as equal.
     restart: Option<u64>,
     kind: LineKind,
 }
@@ -68,9 +68,9 @@ struct Line {
 #[derive(Clone, Debug)]
 enum LineKind {
     Change,
-    /// Attempts that failed in the same way: how many, and when the last was.
+    /// Attempts that failed in the same way: their number, and the time of the last.
     Attempts(Attempts, u64, Duration),
-    /// The given number of lines before repeat: how often, and when the last repetition ended.
+    /// Repetitions of the given number of preceding lines: their number, and the end of the last.
     Again(usize, u64, Duration),
 }
 
@@ -85,15 +85,15 @@ impl Line {
     }
 }
 
-/// The timeline of one Pod, in bounded memory. Attempts that fail in the same way are one line until something changes,
-/// repetitions of a sequence of lines are counted, and of many lines the first and the last are kept.
+/// The timeline of one Pod, in bounded memory. Attempts that fail in the same way share a line until something changes,
+/// repetitions of a sequence of lines are counted, and only the first and the last of many lines are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline<'a> {
     containers: &'a [ContainerSpec],
     head: Vec<Line>,
     recent: VecDeque<Line>,
     left_out: u64,
-    /// How many of the latest lines are attempts, with no change among them.
+    /// The number of latest lines that are attempts without a change between them.
     open: usize,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Timeline<'a> {
         Self { containers, ..Self::default() }
     }
 
-    /// Adds an event of the Pod. Changes of readiness that no watcher sees are left out.
+    /// Adds an event of the Pod. Changes of readiness that no watcher sees are skipped.
     pub fn see(&mut self, event: &PodEvent, sight: Sight) {
         if matches!(event.kind, PodEventKind::PodReady(_)) && sight.flips == Flips::None {
             return;
@@ -143,12 +143,12 @@ impl<'a> Timeline<'a> {
         });
     }
 
-    /// Adds what a controller, `kubectl` or the node did.
+    /// Adds an action of a controller, `kubectl` or a node.
     pub fn news(&mut self, at: Duration, what: &News) {
         self.change(at, Tone::Plain, what.message(), None);
     }
 
-    /// Adds a change of the rollout.
+    /// Adds a milestone of the rollout.
     pub fn milestone(&mut self, milestone: Milestone) {
         let (at, tone, text) = match milestone {
             Milestone::Complete { at } => {
@@ -157,7 +157,7 @@ impl<'a> Timeline<'a> {
             Milestone::Stalled { at, available } => (
                 at,
                 Tone::Bad,
-                format!("Rollout stalls: ProgressDeadlineExceeded with {available} Pods available"),
+                format!("Rollout stalled: ProgressDeadlineExceeded with {available} Pods available"),
             ),
         };
         self.change(at, tone, text, None);
@@ -167,7 +167,7 @@ impl<'a> Timeline<'a> {
         self.containers.get(event.container).map_or_else(String::new, |container| event.message(container))
     }
 
-    /// Puts the container's name before a text that lacks it, where there are several containers.
+    /// Adds the container's name to a text that lacks it, if there are several containers.
     fn named(&self, event: &PodEvent, text: String) -> String {
         match self.containers.get(event.container) {
             Some(container) if self.containers.len() > 1 => format!("{}: {text}", container.name),
@@ -175,7 +175,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// The text of a line; `None` for events that need none.
+    /// The text of a line; `None` for events without a line.
     fn text(&self, event: &PodEvent) -> Option<String> {
         let message = || self.message(event);
         match event.kind {
@@ -219,7 +219,7 @@ impl<'a> Timeline<'a> {
         };
     }
 
-    /// If the latest lines repeat those before them, counts them instead.
+    /// If the latest lines repeat the preceding ones, replaces them by a counter.
     fn fold(&mut self, until: Duration) {
         let lines = self.recent.make_contiguous();
         for round in 1..=MAX_ROUND {
@@ -253,13 +253,13 @@ impl<'a> Timeline<'a> {
 }
 
 impl Timeline<'_> {
-    /// Its lines: tone, time and text.
+    /// The lines: tone, time and text.
     pub fn lines(&self) -> Vec<(Tone, String, String)> {
         let shown = |line: &Line| (line.tone, format!("+{}", Short(line.at)), line.to_string());
         let mut lines: Vec<_> = self.head.iter().map(shown).collect();
         let mut left_out = self.left_out;
         let mut recent = self.recent.iter().peekable();
-        // The lines that it repeats are left out, too.
+        // The lines that it repeats are missing as well.
         while left_out > 0
             && let Some(Line { kind: LineKind::Again(lines, times, _), .. }) =
                 recent.next_if(|line| matches!(line.kind, LineKind::Again(..)))

@@ -1,8 +1,8 @@
 //! Readiness as watchers of the API server see it.
 //!
-//! The kubelet's status of a Pod reaches the API server with a delay, so that short changes are coalesced: nobody sees a
-//! Pod that is not Ready for less than about a second, as in most immediate restarts. Only where the container has a
-//! startup probe is the restart seen, often as two changes in a row.
+//! The kubelet reports the status of a Pod to the API server with a delay, which coalesces short changes: nobody sees a
+//! Pod that is not Ready for less than about a second, as in most immediate restarts. If the container has a
+//! startup probe, however, watchers see the restart, often as two changes in a row.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use super::replicas::Replica;
 use crate::fault::{Draws, Seed};
 use crate::kubelet::{PodEvent, PodEventKind};
 
-/// Changes that last less are seen by nobody. As measured on a cluster.
+/// Watchers do not see changes that last less (measured on a cluster).
 pub const COALESCED: Duration = Duration::from_secs(1);
 
-/// How long after a Pod was not Ready the restart of a container with a startup probe counts as immediate.
+/// The longest time not Ready for which the restart of a container with a startup probe counts as immediate.
 const IMMEDIATE: Duration = Duration::from_secs(2);
 
-/// The share of immediate restarts with a startup probe in which watchers see two changes. An assumption: it was seen
-/// often.
+/// The share of immediate restarts with a startup probe in which watchers see two changes. This is an assumption: two
+/// changes were seen often on a cluster.
 const TWICE: f64 = 0.5;
 
-/// How many changes watchers see.
+/// The changes that watchers see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flips {
-    /// None: it lasts too short, or is no change of readiness.
+    /// None: the change is too short, or the event is not a change of readiness.
     #[default]
     None,
     /// This change.
@@ -32,7 +32,7 @@ pub enum Flips {
     Twice,
 }
 
-/// What watchers see of an event.
+/// The part of an event that watchers see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
     /// The changes of readiness.
@@ -40,7 +40,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// The values that watchers see when a Pod becomes `ready` or not.
+    /// The values that watchers see when the readiness of a Pod becomes `ready`.
     pub fn values(self, ready: bool) -> &'static [bool] {
         match (self.flips, ready) {
             (Flips::None, _) => &[],
@@ -52,21 +52,21 @@ impl Sight {
     }
 }
 
-/// What watchers saw of one Pod.
+/// The figures of one Pod as watchers see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WatcherStats {
-    /// How often its readiness changed, the first time included.
+    /// The number of changes of its readiness, including the first.
     pub flips: u64,
-    /// Time not Ready, the time before it was Ready for the first time included.
+    /// The time not Ready, including the time before its first Ready.
     pub unready: Duration,
 }
 
-/// A Pod for its watchers.
+/// A Pod as watchers see it.
 #[derive(Debug)]
 struct Watched {
     draws: Draws,
     drawn: u64,
-    /// The latest change, if it may still be coalesced: its position among the events, and its time.
+    /// The latest change, if it may still be coalesced: its position in the queue, and its time.
     pending: Option<(usize, Duration)>,
     /// When the kubelet last saw it become not Ready.
     unready_at: Option<Duration>,
@@ -77,12 +77,12 @@ struct Watched {
     stats: WatcherStats,
 }
 
-/// Tells which changes of readiness are seen. Events wait until that is clear.
+/// Decides which changes of readiness watchers see. Events are queued until the decision.
 #[derive(Debug)]
 pub(super) struct Watchers {
     seed: Seed,
     pods: Vec<Watched>,
-    /// Events in the order of time whose fate is not settled yet.
+    /// The queued events, in the order of time.
     waiting: Vec<(PodEvent, usize, Sight)>,
 }
 
@@ -91,7 +91,7 @@ impl Watchers {
         Self { seed, pods: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Begins to watch Pods up to this position.
+    /// Adds Pods up to this position.
     fn meet<'a>(&mut self, pod: usize, replica: &impl Fn(usize) -> &'a Replica) {
         while self.pods.len() <= pod {
             self.pods.push(Watched {
@@ -107,8 +107,8 @@ impl Watchers {
         }
     }
 
-    /// Takes the events until `until`, in the order of time, and passes on those whose fate is settled: all, if they are
-    /// the `last`.
+    /// Queues the events until `until`, in the order of time, and passes on those that are decided: with `last`, all
+    /// events.
     pub(super) fn take<'a>(
         &mut self,
         events: &mut Vec<(PodEvent, usize)>,
@@ -170,7 +170,7 @@ impl Watchers {
         watched.unready_at = (!ready).then_some(at);
     }
 
-    /// What watchers saw of a Pod that came at `added` until `end`.
+    /// The figures of a Pod that was added at `added`, until `end`.
     pub(super) fn finish(&self, pod: usize, added: Duration, end: Duration) -> WatcherStats {
         let Some(watched) = self.pods.get(pod) else {
             return WatcherStats { flips: 0, unready: end.saturating_sub(added) };

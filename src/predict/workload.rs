@@ -10,18 +10,18 @@ use crate::plan::Errors;
 use crate::predict::profile::{Profile, ProfileSource};
 use crate::sources::{Layers, Merged};
 
-/// The kind of object that makes the Pods.
+/// The kind of the object that creates the Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A Pod by itself.
+    /// A single Pod.
     Pod,
-    /// Its Pods have drawn names.
+    /// Its Pods have random names.
     Deployment,
     /// Its Pods are numbered from 0.
     StatefulSet,
-    /// Its Pods have drawn names, one a node.
+    /// It creates a Pod with a random name on each node.
     DaemonSet,
-    /// Its Pods run to an end.
+    /// Its Pods run to completion.
     Job,
     /// Any other kind with a Pod template, such as `ReplicaSet` or a `Rollout` of Argo, by its name.
     Other(Box<str>),
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// A name that one of its Pods may have, for values that are the same in all of them.
+    /// An example of a Pod's name, for values that all Pods share.
     pub fn example_pod_name(&self, name: &str) -> String {
         match self {
             Self::Pod => name.to_owned(),
@@ -49,7 +49,7 @@ impl Kind {
         }
     }
 
-    /// Whether the names of its Pods, and so their seeds, are drawn: then the prediction is a sample.
+    /// Whether its Pods have random names, and so random seeds: then the prediction is a sample.
     pub const fn draws_names(&self) -> bool {
         !matches!(self, Self::Pod | Self::StatefulSet)
     }
@@ -81,52 +81,52 @@ pub struct Rollout {
     pub progress_deadline: Duration,
 }
 
-/// How Pods replace those before them.
+/// How new Pods replace old ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// Some at a time: `surge` more than asked for, and `unavailable` fewer.
+    /// A limited number at a time: at most `surge` more Pods than desired, and `unavailable` fewer.
     Rolling {
         /// `maxSurge`, in Pods.
         surge: u32,
         /// `maxUnavailable`, in Pods.
         unavailable: u32,
     },
-    /// All old ones first.
+    /// All old Pods are deleted first.
     Recreate,
-    /// One after the other in the order of their numbers, each once that before it is Ready.
+    /// One after the other by ordinal, each when the one before it is Ready.
     Ordered,
-    /// When somebody deletes the old one.
+    /// Only when somebody deletes the old Pod.
     OnDelete,
 }
 
-/// What a rule of a Job's `podFailurePolicy` does about a failed Pod.
+/// The action of a rule of a Job's `podFailurePolicy` for a failed Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureAction {
     /// The Job fails.
     FailJob,
-    /// It does not count against `backoffLimit`.
+    /// The failure does not count against `backoffLimit`.
     Ignore,
-    /// It counts.
+    /// The failure counts.
     Count,
 }
 
 /// A rule of a Job's `podFailurePolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureRule {
-    /// What it does.
+    /// The action.
     pub action: FailureAction,
-    /// `onExitCodes`: the position of the container it is about (absent: any), and the codes.
+    /// `onExitCodes`: the position of the container (absent: any), and the codes.
     pub codes: Option<(Option<usize>, RestartRule)>,
-    /// Whether it is about Pods that an eviction disrupted (`onPodConditions` of type `DisruptionTarget`).
+    /// Whether it matches Pods that were evicted (`onPodConditions` of type `DisruptionTarget`).
     pub on_disruption: bool,
 }
 
-/// What a Job asks for.
+/// The fields of a Job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// `parallelism`.
     pub parallelism: u32,
-    /// `completions`; absent: any success is enough, once no Pod runs.
+    /// `completions`; absent: one success is enough when no Pod runs any more.
     pub completions: Option<u32>,
     /// `backoffLimit`.
     pub backoff_limit: u32,
@@ -134,7 +134,7 @@ pub struct Job {
     pub deadline: Option<Duration>,
     /// `podFailurePolicy`.
     pub failure_rules: Vec<FailureRule>,
-    /// Whether a Pod that is deleted is replaced only once it has ended (`podReplacementPolicy: Failed`).
+    /// Whether a deleted Pod is replaced only after it has ended (`podReplacementPolicy: Failed`).
     pub replaces_failed_only: bool,
 }
 
@@ -145,13 +145,13 @@ pub struct Disruption {
     pub name: String,
     /// Its field and value, such as `minAvailable 50%`.
     pub field: String,
-    /// How many Pods it lets be evicted while all are Ready.
+    /// How many Pods may be evicted while all are Ready.
     pub allowed: u32,
-    /// Whether it lets Pods go that are not Ready (`unhealthyPodEvictionPolicy: AlwaysAllow`).
+    /// Whether Pods that are not Ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`).
     pub lets_unready_go: bool,
 }
 
-/// What a manifest says of a container beside what the kubelet's model needs.
+/// Further fields of a container, which the kubelet model does not need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerFacts {
     /// `image`.
@@ -162,7 +162,7 @@ pub struct ContainerFacts {
     pub memory_limit: Option<u64>,
     /// `resources.limits.cpu`, in thousandths of a core.
     pub cpu_limit: Option<u64>,
-    /// Its emptyDir volumes on disk with a `sizeLimit`: mount path and bytes.
+    /// Its emptyDir volumes on disk with a `sizeLimit`: mount path and limit in bytes.
     pub volume_limits: Vec<(String, u64)>,
 }
 
@@ -179,15 +179,15 @@ pub struct OurContainer {
     pub merged: Merged,
     /// The rules of the merged plans.
     pub plan: Plan,
-    /// Whether clock, counts and the number of starts outlive the container, since `STATE_DIR` is on a volume that does.
+    /// Whether clock, counters and starts outlive the container, because `STATE_DIR` is on a volume.
     pub keeps_state: bool,
 }
 
 impl OurContainer {
-    /// A container with the plans of its environment and files, or the errors of all of them together.
+    /// A container with the plans of its environment and files, or all errors of these.
     pub fn new(position: usize, config: Config, pod_name: PodName, layers: &Layers) -> Result<Self, Errors> {
         let merged = layers.merged();
-        // A stop leaves no rule in force.
+        // A stop disables all rules.
         let plan = if merged.stop.is_some() { Plan::default() } else { merged.plan()?.0 };
         Ok(Self { position, config, pod_name, merged, plan, keeps_state: false })
     }
@@ -200,66 +200,66 @@ impl OurContainer {
     }
 }
 
-/// A container whose behaviour a profile gives.
+/// A container with a profile.
 #[derive(Clone, Debug)]
 pub struct Profiled {
     /// Its position in [`PodSpec::containers`].
     pub position: usize,
     /// The profile.
     pub profile: Profile,
-    /// Where the profile comes from.
+    /// The source of the profile.
     pub source: ProfileSource,
     /// The rules of the profile.
     pub plan: Plan,
 }
 
-/// An object of the input that makes Pods.
+/// An object of the input that creates Pods.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// File and document it stands in, such as `deployment.yaml, document 2`.
+    /// Its file and document, such as `deployment.yaml, document 2`.
     pub place: String,
     /// The kind of the object.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// How many Pods it asks for; 0 if it is suspended.
+    /// The desired number of Pods; 0 if it is suspended.
     pub replicas: u32,
-    /// Whether it creates no Pods until somebody resumes it: a paused Deployment or a suspended Job.
+    /// Whether it is a paused Deployment or a suspended Job, which creates no Pods.
     pub suspended: bool,
-    /// The Pod, with every container. The plans of [`ours`](Self::ours) in it have seed 0 until a Pod gets its name.
+    /// The Pod with all containers. The plans of [`ours`](Self::ours) in it have seed 0 until a Pod gets its name.
     pub pod: PodSpec,
     /// The containers that run this program.
     pub ours: Vec<OurContainer>,
-    /// The containers whose behaviour a profile gives.
+    /// The containers with a profile.
     pub profiled: Vec<Profiled>,
     /// The text of the annotation `probesim.io/profile` of its Pods.
     pub profile_annotation: Option<String>,
-    /// What else is known of each container of the Pod, in the same order.
+    /// Further fields of each container of the Pod, in the same order.
     pub facts: Vec<ContainerFacts>,
     /// The memory limit of the whole Pod, in bytes (`resources.limits.memory` of the Pod).
     pub pod_memory_limit: Option<u64>,
     /// The labels of its Pods.
     pub labels: Vec<(String, String)>,
-    /// Of a Job.
+    /// The fields of a Job; absent: another kind.
     pub job: Option<Job>,
-    /// Of a Deployment.
+    /// The rollout timing of a Deployment; absent: another kind.
     pub rollout: Option<Rollout>,
-    /// How its Pods replace those before them; absent where nothing replaces them.
+    /// How its Pods are replaced; absent: nothing replaces them.
     pub update: Option<Update>,
-    /// Whether its Pods come in the order of their numbers (`podManagementPolicy: OrderedReady`).
+    /// Whether its Pods are created in the order of their ordinals (`podManagementPolicy: OrderedReady`).
     pub ordered: bool,
     /// How long a Pod must be Ready to count as available (`minReadySeconds`).
     pub min_ready: Duration,
-    /// The budgets that select its Pods.
+    /// The `PodDisruptionBudgets` that select its Pods.
     pub disruptions: Vec<Disruption>,
-    /// What the prediction assumes or leaves out, each a sentence.
+    /// Assumptions and limits of the prediction, one sentence each.
     pub assumptions: Vec<String>,
     /// Probable mistakes, each with its place.
     pub warnings: Vec<String>,
 }
 
 impl Workload {
-    /// A workload without anything but a Pod.
+    /// A workload with a Pod and no other fields.
     pub fn new(kind: Kind, name: &str, pod: PodSpec) -> Self {
         Self {
             place: String::new(),
@@ -285,18 +285,18 @@ impl Workload {
         }
     }
 
-    /// The rules of the container at this position, if anything is known of it.
+    /// The rules of the container at this position, if its behaviour is known.
     pub fn plan(&self, position: usize) -> Option<&Plan> {
         let ours = self.ours.iter().find(|ours| ours.position == position).map(|ours| &ours.plan);
         ours.or_else(|| self.profiled.iter().find(|it| it.position == position).map(|it| &it.plan))
     }
 
-    /// Whether anything is known of how its containers behave.
+    /// Whether the behaviour of any container is known.
     pub fn is_known(&self) -> bool {
         self.pod.containers.iter().any(|container| container.program.is_some())
     }
 
-    /// Whether each Pod comes once those before it are Ready.
+    /// Whether each Pod is created when those before it are Ready.
     pub fn creates_in_order(&self) -> bool {
         self.ordered
     }

@@ -214,7 +214,7 @@ fn all_usage_errors_are_reported_at_once() {
         "--until \"maybe\" is not one of success, failure",
         "--output \"xml\" is not one of text, json",
         "--header \"nothing\" has no colon; write 'Name: value'",
-        "--header \"a b: c\" has a name that",
+        "--header \"a b: c\" has a name with",
         "--frobnicate is not an option",
         "\"ftp://host:1\" has the unknown scheme ftp; write http://",
         "unexpected argument \"another\"",
@@ -242,15 +242,15 @@ fn the_error_for_each_wrong_address_says_what_is_allowed() {
         ("http://a!b/", "has the host \"a!b\", which is neither a name nor an IP address"),
         ("http://h/\r\nX: y", "invalid control character"),
         ("tcp://h", "needs a port"),
-        ("tcp://h:1/x", "has too much after its port; write tcp://host:port"),
-        ("grpc://h:1/s?x", "has too much after its port"),
+        ("tcp://h:1/x", "has a path or query that this probe does not use; write tcp://host:port"),
+        ("grpc://h:1/s?x", "has a path or query that this probe does not use"),
     ] {
         let ran = command(&[address], &[]);
         assert_eq!((ran.code, ran.out.as_str()), (64, ""), "{address}");
         assert!(ran.err.contains(part), "{address}: {}", ran.err);
     }
     let ran = command(&["--header=a: b", "grpc://h:1"], &[]);
-    assert!(ran.code == 64 && ran.err.contains("takes no --header"), "{}", ran.err);
+    assert!(ran.code == 64 && ran.err.contains("does not support --header"), "{}", ran.err);
     let ran = command(&["--for=1s", "tcp://h:1"], &[]);
     assert!(ran.code == 64 && ran.err.contains("--for needs --until or --every"), "{}", ran.err);
     let ran = command(&["tcp://h:1", "--timeout"], &[]);

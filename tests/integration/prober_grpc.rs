@@ -152,7 +152,7 @@ fn grpc_asks_for_the_service_by_its_name_without_escapes() {
         assert!(request.ends_with(name), "{path}: {request:?}");
     }
     let refused = kube_probesim::prober::Probe::parse("grpc://h:1/%ff", Vec::new()).unwrap_err();
-    assert_eq!(refused.to_string(), "has the name of a service that is not UTF-8");
+    assert_eq!(refused.to_string(), "has a service name that is not UTF-8");
 }
 
 #[test]

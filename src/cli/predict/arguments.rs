@@ -63,7 +63,7 @@ pub(super) struct PredictArguments {
     pub(super) style: Style,
     /// How progress is shown.
     pub(super) progress: ProgressForm,
-    /// Files; `-` is standard input.
+    /// The input files; `-` is standard input.
     pub(super) files: Vec<OsString>,
     pub(super) options: Options,
     /// Start of the prediction; absent: now.
@@ -76,7 +76,7 @@ pub(super) struct PredictArguments {
     pub(super) against: Vec<OsString>,
     /// The selected workloads.
     pub(super) choice: Choice,
-    /// In their order.
+    /// The profiles, in order.
     pub(super) profiles: Vec<ProfileOption>,
     /// Whether all referenced objects must be in the input.
     pub(super) complete: bool,
@@ -105,14 +105,14 @@ pub(super) enum PredictUsageError {
     Against,
     #[error("--output {0:?} is not one of text, json, junit, svg, html")]
     Output(String),
-    #[error("--no-advice {0:?} is not an advice; the names are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
+    #[error("--no-advice {0:?} is not the name of advice; the names are {names}", names = advice::NAMES.map(|(name, _)| name).join(", "))]
     NoAdvice(String),
-    #[error("no input file; give one, or - for standard input")]
+    #[error("no input file; pass one, or - for standard input")]
     NoFile,
 }
 
-/// Reads the arguments after the command's name. Without a file, standard input is read unless a person would have to
-/// type it.
+/// Parses the arguments after the command's name. Without a file, the input is standard input, unless that is a
+/// terminal.
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
     stdin_is_terminal: bool,

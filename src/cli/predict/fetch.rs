@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// Time limit.
+/// The time limit of a download.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer, in bytes.
+/// Limit of the response, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
 /// Why the download failed.
@@ -30,9 +30,9 @@ pub(super) enum FetchError {
     Url,
     #[error("cannot be fetched: {0}")]
     Io(#[from] io::Error),
-    #[error("answers with status {0}")]
+    #[error("responds with status {0}")]
     Status(u16),
-    #[error("did not answer within 10s")]
+    #[error("did not respond within 10s")]
     Timeout,
 }
 

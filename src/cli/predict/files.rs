@@ -1,4 +1,4 @@
-//! The files that `predict` reads.
+//! Reads the input files.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -10,7 +10,7 @@ use crate::file::{self, FileError};
 use crate::order;
 use crate::predict::manifest::{Input, MAX_INPUT};
 
-/// Why there is no manifest to read.
+/// Why an input cannot be read.
 #[derive(Debug, Error)]
 pub(super) enum InputError {
     #[error("{0}")]
@@ -61,7 +61,7 @@ pub(super) fn read(
     if errors.is_empty() { Ok(inputs) } else { Err(errors) }
 }
 
-/// The manifests of a directory by name, like `kubectl -f`: without subdirectories and kustomizations.
+/// The manifests of a directory in the order of their names, as with `kubectl -f`: without subdirectories and kustomizations.
 fn manifests_in(directory: &Path) -> Result<Vec<PathBuf>, InputError> {
     let mut files = Vec::new();
     for entry in directory.read_dir().map_err(FileError::from)? {

@@ -1,4 +1,4 @@
-//! The profiles of the command line.
+//! Reads the profiles of the command line.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use crate::predict::profile::{MAX_PROFILE, ProfileError, ProfileSet, measured};
 /// An option with a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProfileOption {
-    /// `--profile`: `CONTAINER=FILE`, `CONTAINER={…}` or the file of several.
+    /// `--profile`: `CONTAINER=FILE`, `CONTAINER={…}`, or a file with several profiles.
     Given(String),
     /// `--profile-from`: `FILE`, `URL`, or either after `CONTAINER=`; `#HISTOGRAM` may follow.
     Measured(String),
 }
 
-/// An error in an option.
+/// An error of an option.
 #[derive(Debug)]
 pub(super) struct ProfileProblem {
     /// The message; it names the option.
@@ -88,7 +88,7 @@ fn of_container(text: &str) -> Option<(&str, &str)> {
 }
 
 fn read(option: &str, path: &str) -> Result<String, Vec<ProfileProblem>> {
-    // The limit is that of measurements, which may be longer than profiles.
+    // Measurements may be longer than profiles.
     let limit = if option == "--profile" { MAX_PROFILE } else { 16 * MAX_PROFILE };
     file::read_named(Path::new(path), limit)
         .map_err(|error| vec![problem(format!("{option} {path}: {error}"), true)])
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_stands_before_the_first_equals_sign() {
+    fn the_container_is_before_the_first_equals_sign() {
         assert_eq!(of_container("web=app.yaml"), Some(("web", "app.yaml")));
         assert_eq!(of_container("shop/web={latency: 5ms}"), Some(("shop/web", "{latency: 5ms}")));
         assert_eq!(of_container("*=app.yaml"), Some(("*", "app.yaml")));

@@ -1,16 +1,16 @@
-//! The terminals that the command's input and output are.
+//! Finds out whether input and output are terminals.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use crate::predict::report::{Output, Style};
 
-/// What of input and output is a terminal. The default: nothing.
+/// Which of input and output are terminals. By default, none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
-    /// Whether standard input is one: then nothing is read from it unless it is named.
+    /// Whether standard input is a terminal; then it is read only if `-` is given.
     pub is_input: bool,
-    /// How a report is written to standard output.
+    /// The style of text on standard output.
     pub style: Style,
     /// How progress is shown.
     pub progress: ProgressForm,
@@ -24,12 +24,12 @@ pub enum ProgressForm {
     None,
     /// As lines.
     Lines,
-    /// As one line of a terminal, written again and again.
+    /// As one line of a terminal, which is updated.
     Terminal,
 }
 
 impl Terminal {
-    /// That of this process, with this environment.
+    /// The terminals of this process, with this environment.
     pub fn of_process(mut variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let is_output = stdout().is_terminal();
         let is_plain = variables.any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
@@ -44,7 +44,7 @@ impl Terminal {
         }
     }
 
-    /// How progress is shown beside an output. Lines of events on the same terminal show it themselves.
+    /// How progress is shown with this output format. JSON lines on the same terminal show the progress themselves.
     pub(super) fn progress_beside(&self, output: Output) -> ProgressForm {
         let is_shared = self.progress == ProgressForm::Terminal && self.style.width.is_some();
         if is_shared && output == Output::Json { ProgressForm::None } else { self.progress }

@@ -1,4 +1,4 @@
-//! Small simulations that show what follows from a field.
+//! Small simulations that show the consequence of a field.
 
 use std::time::Duration;
 
@@ -11,20 +11,21 @@ use crate::kubelet::{
     ProbeHandler, ProbeKind, ProbeSpec, Program, Timing,
 };
 
-/// How many Pods are run, the ticks of each somewhere else.
+/// The number of Pods that are run; their probes tick at different times.
 pub(super) const PODS: u64 = 100;
 
-/// When a failure begins, after all has settled.
+/// When a failure begins: after all Pods are Ready.
 pub(super) const FROM: Duration = Duration::from_secs(300);
 
-/// How long slow answers come in a row where they come in bursts.
+/// The mean length of a burst of slow answers.
 const SPELL: Duration = Duration::from_secs(30);
 
-/// How long Pods run that answer late now and then, and how many.
+/// How long Pods with occasional late answers run, and how many of them.
 const DAY: Duration = Duration::from_secs(86_400);
 const PODS_OF_A_DAY: u64 = 10;
 
-/// A container alone in its Pod, whose probes ask it by their kind, under these rules. Its hooks and its end stay.
+/// A Pod with this container alone, under these rules. Each probe asks the target of its own kind. The hooks of the container
+/// and its reaction to SIGTERM stay.
 pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> Option<PodSpec> {
     let plan = Plan::new(rules).ok()?;
     let mut alone = ContainerSpec {
@@ -50,24 +51,24 @@ pub(super) fn alone(container: &ContainerSpec, rules: Vec<Rule>, grace: u32) -> 
     Some(PodSpec { grace, ..PodSpec::new(vec![alone]) })
 }
 
-/// A rule that fails some targets.
+/// A rule that makes requests to some targets fail.
 pub(super) fn failing(targets: &[Target], mode: Mode, trigger: Trigger) -> Option<Rule> {
     let action =
         Action::Requests { targets: targets.iter().copied().collect(), delay: None, mode: Some(mode) };
     Rule::new(RuleName::new("shown").ok()?, ClientFilter::Any, trigger, action).ok()
 }
 
-/// From `after` on, for `length`.
+/// A window that opens at `after` and lasts for `length`.
 pub(super) fn window(after: Duration, length: Option<Duration>) -> Option<Trigger> {
     Some(Trigger { time: Some(TimeWindow::new(after, length, None).ok()?), ..Trigger::ALWAYS })
 }
 
-/// The events of each of some Pods until `end`. Where the ticks fall differs in each.
+/// The events of `count` Pods until `end`. Their probes tick at different times.
 pub(super) fn runs(pod: &PodSpec, count: u64, end: Duration) -> Vec<Vec<PodEvent>> {
     (0..count).map(|number| run(pod, number, end)).collect()
 }
 
-/// The events of the Pod of this number.
+/// The events of the Pod with this number.
 pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<PodEvent> {
     let longest = pod.containers.iter().flat_map(|container| {
         ProbeKind::ALL.into_iter().filter_map(|kind| container.probe(kind).map(|probe| probe.period))
@@ -85,7 +86,7 @@ pub(super) fn run(pod: &PodSpec, number: u64, end: Duration) -> Vec<PodEvent> {
     seen
 }
 
-/// When something first happens, from `from` on.
+/// The time of the first matching event from `from` on.
 pub(super) fn first(
     events: &[PodEvent],
     from: Duration,
@@ -94,7 +95,7 @@ pub(super) fn first(
     events.iter().find(|event| event.at >= from && is(&event.kind)).map(|event| event.at)
 }
 
-/// What follows if this share of the answers to a probe is late: with independent draws, and in bursts.
+/// The consequence if this share of the answers to a probe is late: with independent draws, and in bursts.
 pub(super) fn restarts_of_slow(
     container: &ContainerSpec,
     kind: ProbeKind,
@@ -121,7 +122,7 @@ pub(super) fn restarts_of_slow(
         None => String::new(),
     };
     format!(
-        "Shown over {PODS_OF_A_DAY} Pods and 24h with {:.2}% late answers: {independent} {what} if each is drawn by itself{bursts}.",
+        "Shown over {PODS_OF_A_DAY} Pods and 24h with {:.2}% late answers: {independent} {what} if each is drawn independently{bursts}.",
         100.0 * share
     )
 }

@@ -1,4 +1,4 @@
-//! Advice on the end of a Pod: preStop, drains, disruptions, memory.
+//! Advice on the termination of a Pod: preStop, drains, disruptions, memory.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::predict::replicas::serving;
 use crate::predict::workload::{Kind, Workload};
 use crate::units::Show;
 
-/// How often `kubectl drain` tries an eviction again that was refused.
+/// How often `kubectl drain` retries a refused eviction.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Subject<'_> {
-    /// The events of a deletion of the container alone: when it began, and what follows.
+    /// Deletes a Pod with this container alone. Returns the time of the deletion and the events after it.
     fn deleted(&self) -> Option<(Duration, Vec<PodEvent>)> {
         let pod = alone(self.container, Vec::new(), self.workload.pod.grace)?;
         let mut pod = Pod::new(pod, Draws::of(Seed(0), "deleted"));
@@ -40,15 +40,15 @@ impl Subject<'_> {
         });
         let shown = ended.map(|(took, code)| {
             format!(
-                " Shown: the simulated container ends {} after the Pod's deletion, with exit code {code}.",
+                " Shown: the simulated container exits {} after the Pod's deletion, with exit code {code}.",
                 Show(took)
             )
         });
         Some(Advice {
             code: "grace-shorter-than-prestop",
             text: format!(
-                "{}: preStop sleeps for {}, but terminationGracePeriodSeconds is {}, and preStop runs inside it: SIGTERM comes when \
-                 the time is over, and SIGKILL 2 s later.{} Set terminationGracePeriodSeconds to {} or more.",
+                "{}: preStop sleeps for {}, but terminationGracePeriodSeconds is {}, and preStop counts against it: SIGTERM follows when \
+                 that time is over, and SIGKILL 2 s later.{} Set terminationGracePeriodSeconds to {} or more.",
                 self.container.name,
                 Show(time),
                 grace.as_secs(),
@@ -58,13 +58,13 @@ impl Subject<'_> {
         })
     }
 
-    /// A program that is known to end before callers have left.
+    /// A program that is known to exit while callers still send requests.
     pub(super) fn drain_delay(&self, endpoint_lag: Duration) -> Option<Advice> {
         let is_replaced = self.workload.update.is_some();
         if !is_replaced || self.container.pre_stop.is_some() || serving(&self.workload.pod) != self.position {
             return None;
         }
-        // Of this program the prediction says what is lost; of others nothing is known without the field.
+        // For kube-probesim, the prediction shows the lost calls; for others, the time is known only from a profile.
         let profile = &self.workload.profiled.iter().find(|it| it.position == self.position)?.profile;
         let stops_after = profile.stops_after.filter(|_| !profile.ignores_term)?;
         if stops_after >= endpoint_lag || self.workload.replicas == 0 {
@@ -76,8 +76,8 @@ impl Subject<'_> {
         (!lost.is_zero()).then(|| Advice {
             code: "no-drain-delay",
             text: format!(
-                "{}: the program ends {} after SIGTERM, while callers go on for {} (--endpoint-lag). Shown: each Pod that is deleted \
-                 loses its calls of {}; a rollout of {} Pods does so {} times. Give it a preStop of sleep {} or more.",
+                "{}: the program exits {} after SIGTERM, while callers keep sending requests for {} (--endpoint-lag). Shown: each deleted Pod \
+                 loses the calls of {}; a rollout of {} Pods does so {} times. Set a preStop sleep of {} or more.",
                 self.container.name,
                 Show(ended.at.saturating_sub(began)),
                 Show(endpoint_lag),
@@ -89,7 +89,7 @@ impl Subject<'_> {
         })
     }
 
-    /// Memory that is known to grow, and no limit.
+    /// Memory that is known to grow without a limit.
     pub(super) fn memory(&self) -> Option<Advice> {
         let profile = &self.workload.profiled.iter().find(|it| it.position == self.position)?.profile;
         let facts = self.workload.facts.get(self.position)?;
@@ -102,13 +102,14 @@ impl Subject<'_> {
         Some(Advice {
             code: "memory-limit-missing",
             text: format!(
-                "{}: its memory grows from {} to {} within {} (memory of its profile), and no limit ends that: the node runs out, and \
-                 whom that hits is not determined. Shown: with a limit of {} it alone would be OOMKilled, {} after each start. Set \
-                 resources.limits.memory.",
+                "{}: its memory grows from {} to {} within {} (memory of its profile), and the container has no limit: when {} runs \
+                 out of memory, the victim is not determined. Shown: with a limit of {}, this container alone would be OOMKilled, {} \
+                 after each start. Set resources.limits.memory.",
                 self.container.name,
                 Mebibytes(first.1),
                 Mebibytes(last.1),
                 Show(last.0),
+                if self.workload.pod_memory_limit.is_some() { "the Pod" } else { "the node" },
                 Mebibytes(limit),
                 Show(Duration::from_secs(at.as_secs())),
             ),
@@ -116,7 +117,7 @@ impl Subject<'_> {
     }
 }
 
-/// A `PodDisruptionBudget` without a Pod to spare.
+/// A `PodDisruptionBudget` that allows no eviction.
 pub(super) fn disruptions(workload: &Workload) -> Vec<Advice> {
     if workload.replicas == 0 || workload.kind == Kind::DaemonSet {
         return Vec::new();
@@ -131,8 +132,8 @@ pub(super) fn disruptions(workload: &Workload) -> Vec<Advice> {
             Advice {
                 code: "pdb-blocks-drain",
                 text: format!(
-                    "PodDisruptionBudget {} ({}) lets none of {} Pods go: the drain of a node never ends. Shown: within {} all of {refused} \
-                     evictions (one each {}) are refused while every Pod is Ready. Set maxUnavailable 1, or {more} replicas.",
+                    "PodDisruptionBudget {} ({}) allows no eviction of {} Pods: draining a node never ends. Shown: within {}, all {refused} \
+                     eviction attempts (one every {}) are refused while every Pod is Ready. Set maxUnavailable 1, or {more} replicas.",
                     it.name,
                     it.field,
                     workload.replicas,
@@ -144,7 +145,7 @@ pub(super) fn disruptions(workload: &Workload) -> Vec<Advice> {
         .collect()
 }
 
-/// A size as people read it.
+/// A size in MiB, for people.
 struct Mebibytes(u64);
 
 impl std::fmt::Display for Mebibytes {

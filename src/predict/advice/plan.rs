@@ -1,4 +1,4 @@
-//! Advice on the rules of a container: latencies, thrown away faults, slow starts, partitions.
+//! Advice on the rules of a container: latencies, faults without effect, slow starts, partitions.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::kubelet::{Application, ProbeHandler, ProbeKind, ProbeSpec};
 use crate::predict::timeline::Short;
 use crate::units::Show;
 
-/// The share of attempts that a timeout should let through.
+/// The share of attempts that should finish within the timeout.
 const QUANTILE: f64 = 0.99;
 
 impl<'a> Subject<'a> {
@@ -21,7 +21,7 @@ impl<'a> Subject<'a> {
         self.workload.ours.iter().any(|ours| ours.position == server && ours.keeps_state)
     }
 
-    /// The rules on the requests of a probe.
+    /// The rules that act on the requests of a probe.
     fn rules<'b>(&'b self, probe: &'b ProbeSpec) -> impl Iterator<Item = &'a Rule> + use<'a, 'b> {
         let asked = asked(probe);
         let (plan, application) = match asked {
@@ -40,12 +40,12 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// The application behind a container.
+    /// The application behind a kube-probesim container.
     fn application(&self, server: usize) -> Option<Application> {
         self.workload.pod.containers.get(server)?.program.as_ref()?.application
     }
 
-    /// The rules of the profile of the application that a probe is passed on to.
+    /// The rules in the profile of the application to which a probe is forwarded.
     fn rules_behind<'b>(
         &'b self,
         kind: ProbeKind,
@@ -69,18 +69,18 @@ impl<'a> Subject<'a> {
             return None;
         }
         let how_many = if latency(1.0 - QUANTILE) >= timeout {
-            "nearly every attempt that it delays fails"
+            "nearly every delayed attempt fails"
         } else if latency(0.5) >= timeout {
-            "half of the attempts that it delays or more fail"
+            "at least half of the delayed attempts fail"
         } else {
-            "one attempt in 100 or more that it delays fails"
+            "at least one of 100 delayed attempts fails"
         };
         let better = p99.as_secs() + 1;
         let shown = restarts_of_slow(self.container, kind, probe, late_share(latency, timeout));
         Some(Advice {
             code: "timeout-below-p99",
             text: format!(
-                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}: {how_many} for that alone. {shown} \
+                "{}: timeoutSeconds is {}, but the 99th percentile of the latency is {}: {how_many} because of it. {shown} \
                  Set timeoutSeconds to {better} or more.",
                 self.name(kind),
                 probe.timeout,
@@ -89,7 +89,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Faults whose errors the kubelet throws away. Only HTTP probes have errors.
+    /// Faults that cause probe errors, which the kubelet discards. Only HTTP probes have errors.
     pub(super) fn thrown_away(&self, kind: ProbeKind, probe: &ProbeSpec) -> Vec<Advice> {
         if !matches!(probe.handler, ProbeHandler::Http { .. }) {
             return Vec::new();
@@ -97,8 +97,8 @@ impl<'a> Subject<'a> {
         let timeout = seconds(probe.timeout);
         let follows = match kind {
             ProbeKind::Liveness => "this fault will never restart the container",
-            ProbeKind::Startup => "this fault never ends the start, and never restarts the container",
-            ProbeKind::Readiness => "this fault lets a Pod that is Ready stay Ready",
+            ProbeKind::Startup => "this fault never completes the start, and never restarts the container",
+            ProbeKind::Readiness => "a Pod that is Ready stays Ready under this fault",
         };
         self.rules(probe)
             .filter_map(|rule| Some((rule, rule.mode()?)))
@@ -107,7 +107,7 @@ impl<'a> Subject<'a> {
                 Some(Advice {
                     code: "fault-thrown-away",
                     text: format!(
-                        "{}: fault {} ({}) {why}, which the kubelet takes for an error and throws away: {follows}. {better}",
+                        "{}: fault {} ({}) {why}; the kubelet treats that as a probe error and discards it: {follows}. {better}",
                         self.name(kind),
                         rule.name(),
                         mode.name(),
@@ -120,8 +120,8 @@ impl<'a> Subject<'a> {
     pub(super) fn slow_start(&self, liveness: &ProbeSpec) -> Option<Advice> {
         let (start, what) = self.start(liveness)?;
         let (probe, name) = match &self.container.startup {
-            Some(startup) => (startup, "the startup probe gives up"),
-            None => (liveness, "liveness kills"),
+            Some(startup) => (startup, "the startup probe kills the container"),
+            None => (liveness, "liveness kills the container"),
         };
         let end = seconds(probe.initial_delay) + run_length(probe);
         if self.container.startup.is_some() && start <= end || start <= seconds(probe.initial_delay) {
@@ -131,22 +131,22 @@ impl<'a> Subject<'a> {
         let threshold = attempts.ceil() as u64 + 1;
         let better =
             format!("a startupProbe with periodSeconds {} and failureThreshold {threshold}", probe.period);
-        // A clock that goes on over restarts gets there.
+        // A clock that continues across restarts ends the start time.
         let goes_on = liveness.handler.server().is_some_and(|server| self.keeps_state(server));
-        let again = if goes_on { "until that time is over" } else { "again and again" };
+        let again = if goes_on { "until the start time is over" } else { "again and again" };
         let follows = match self.restarted {
             None => format!("the container is restarted before its first success, {again}"),
             Some((restarted, pods)) if restarted > 0 && restarted == pods => {
                 format!("the container is restarted before its first success, {again}")
             }
             Some((restarted, pods)) => format!(
-                "the container is restarted before its first success, {again}, or not at all, as its ticks fall; here it \
-                 is in {restarted} of {pods} Pods"
+                "depending on when its probe ticks, the container is restarted before its first success, {again}, or not at all; here it \
+                 is restarted in {restarted} of {pods} Pods"
             ),
         };
         let text = if start > end {
             format!(
-                "{}: the start takes {} ({what}), but {name} after {} already: {follows}. Set {better} or more.",
+                "{}: the start takes {} ({what}), but {name} after {}: {follows}. Set {better} or more.",
                 self.container.name,
                 Show(start),
                 Show(end),
@@ -166,14 +166,14 @@ impl<'a> Subject<'a> {
         Some(Advice { code, text })
     }
 
-    /// How long the probes fail from the start of the process on, and why.
+    /// How long the probes fail after the start of the process, and why.
     fn start(&self, liveness: &ProbeSpec) -> Option<(Duration, String)> {
         let server = liveness.handler.server()?;
         let profile = self.workload.profiled.iter().find(|it| it.position == server);
         if let Some(delay) = profile.and_then(|it| it.profile.ready_after.as_ref()) {
             return Some((
                 delay.quantile(QUANTILE),
-                "the 99th percentile of ready_after of its profile".to_owned(),
+                "the 99th percentile of ready_after in its profile".to_owned(),
             ));
         }
         let windows = self
@@ -200,22 +200,22 @@ impl<'a> Subject<'a> {
                 let Action::Listener { from, .. } = rule.action() else { return None };
                 let (window, start) = (rule.trigger().time, rule.trigger().start);
                 let after = window.map_or(Duration::ZERO, |window| window.after());
-                // From the start on it is a slow start.
+                // A partition that begins with the process is a slow start.
                 if after.is_zero() && start.is_none() {
                     return None;
                 }
-                // Otherwise its clock is not that of the process.
+                // Otherwise the rule's clock does not start with the process.
                 let again = if start.is_none() && !self.keeps_state(server) {
                     format!(
-                        "the new process counts from its own start, so the partition ends early and comes again {} after \
+                        "the new process counts from its own start, so the partition ends early and begins again {} after \
                          each restart",
                         Show(after)
                     )
                 } else {
-                    "it restarts the container again and again for as long as it lasts".to_owned()
+                    "the partition restarts the container again and again while it lasts".to_owned()
                 };
                 let again = match self.restarted {
-                    Some((0, _)) => format!("{again}. None of that comes within this prediction"),
+                    Some((0, _)) => format!("{again}. This does not happen within the predicted time"),
                     _ => again,
                 };
                 let length = window.and_then(|window| window.length());
@@ -223,7 +223,7 @@ impl<'a> Subject<'a> {
                 (reaches && length.is_none_or(|length| length >= kills)).then(|| Advice {
                     code: "partition-restarts",
                     text: format!(
-                        "{}: partition {} lasts {}, and liveness fails with it and kills after {} (period {} x threshold \
+                        "{}: partition {} lasts {}; liveness fails during it and kills the container after {} (period {} x threshold \
                          {}); {again}. Let `client: other` or `from` spare the kubelet, or raise liveness' \
                          failureThreshold.",
                         self.container.name,
@@ -243,7 +243,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The share of attempts whose latency, given by quantile, reaches a timeout.
+/// The share of attempts whose latency reaches a timeout. `latency` returns the latency at a quantile.
 fn late_share(latency: impl Fn(f64) -> Duration, timeout: Duration) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..40 {
@@ -257,7 +257,7 @@ fn late_share(latency: impl Fn(f64) -> Duration, timeout: Duration) -> f64 {
     1.0 - high
 }
 
-/// What a rule adds to the latency at a quantile. Requests that it does not hit are the lower ones.
+/// The delay that a rule adds at a quantile. Requests that the rule does not hit count as the fastest ones.
 fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
     let Action::Requests { delay: Some(delay), .. } = rule.action() else { return None };
     let rate = rule.trigger().rate.percent() / 100.0;
@@ -265,7 +265,7 @@ fn delay(rule: &Rule, quantile: f64) -> Option<Duration> {
     (among_hits > 0.0).then(|| delay.quantile(among_hits.min(quantile)))
 }
 
-/// Why the kubelet takes the answer of a rule for an error, and a better choice.
+/// Why the kubelet treats the answer of a rule as an error, and a better choice.
 fn error(rule: &Rule, mode: &Mode, timeout: Duration) -> Option<(String, &'static str)> {
     let given = rule.answer().body_text.as_ref().map(|text| text.len() as u64);
     let too_slow = |over: Duration| {
@@ -281,7 +281,7 @@ fn error(rule: &Rule, mode: &Mode, timeout: Duration) -> Option<(String, &'stati
             let share = (KUBELET_BODY_LIMIT as f64 / size.max(1) as f64).min(1.0);
             if over.mul_f64(share) < timeout { None } else { too_slow(*over) }
         }
-        // Without a text, it is the two bytes of our own answer.
+        // Without `body_text`, the body is the two bytes "ok".
         Mode::Throttle { speed, .. } => {
             let size = given.unwrap_or(2).min(KUBELET_BODY_LIMIT);
             too_slow(Duration::from_secs_f64(size as f64 / *speed as f64))
@@ -290,7 +290,7 @@ fn error(rule: &Rule, mode: &Mode, timeout: Duration) -> Option<(String, &'stati
             let bytes = rule.strikes_after(mode.partial()?);
             let at = match (mode, bytes) {
                 (_, ..KUBELET_BODY_LIMIT) => "within the body",
-                // The client reads a chunk's header ahead of the limit.
+                // The client reads the header of a chunk before it checks the limit.
                 (Mode::Malformed(_), KUBELET_BODY_LIMIT) => "at the kubelet's limit",
                 _ => return None,
             };

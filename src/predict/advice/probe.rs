@@ -1,4 +1,4 @@
-//! Advice on what probes ask, and in which order they act.
+//! Advice on the endpoints of probes, and on the order in which probes react.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::kubelet::{
 use crate::predict::budget::{Amount, budgets, find};
 use crate::units::Show;
 
-/// How long the dependency of an application is gone where that is shown.
+/// How long the dependency is down in the simulation.
 const OUTAGE: Duration = Duration::from_secs(600);
 
 impl Subject<'_> {
-    /// Liveness that is not slower than readiness: only where its certain budget is not above that of readiness.
+    /// Liveness that is not slower than readiness: only if its certain budget is not above that of readiness.
     pub(super) fn order(&self, liveness: &ProbeSpec, readiness: &ProbeSpec) -> Option<Advice> {
         let all = budgets(self.workload, Duration::ZERO);
         let most = |name| find(&all, self.position, name).map(|budget| budget.most);
@@ -31,7 +31,7 @@ impl Subject<'_> {
         let container = ContainerSpec { pre_stop: None, startup: None, ..self.container.clone() };
         let end = FROM + kills + leaves + Duration::from_secs(60);
         let events = |number: u64| {
-            // The failure begins at another point between the ticks of each Pod.
+            // In each Pod, the failure begins at a different point between two ticks.
             let period = Duration::from_secs(u64::from(liveness.period.max(readiness.period)));
             let after = FROM + period.mul_f64(number as f64 / PODS as f64);
             let rule = failing(&[Target::Liveness, Target::Readiness], Mode::Close, window(after, None)?)?;
@@ -47,9 +47,9 @@ impl Subject<'_> {
         Some(Advice {
             code: "liveness-not-slower-than-readiness",
             text: format!(
-                "{}: after a failure liveness kills within {} ({}), readiness takes the Pod out of its Service within {} ({}): \
-                 calls go on to a container that is being killed, and whatever takes the Pod out restarts it, too. Shown: in {} \
-                 of {PODS} simulated Pods with a failure that lasts, SIGTERM comes before the Pod is not Ready. Give liveness \
+                "{}: after a failure, liveness kills the container within {} ({}), and readiness removes the Pod from its Service within {} ({}): \
+                 callers still reach a container that is being killed, and every failure that removes the Pod also restarts it. Shown: in {} \
+                 of {PODS} simulated Pods with a lasting failure, SIGTERM comes before the Pod is not Ready. Give liveness \
                  a higher failureThreshold.",
                 self.container.name,
                 Show(kills),
@@ -61,7 +61,7 @@ impl Subject<'_> {
         })
     }
 
-    /// Liveness that fails with a dependency, as a profile says.
+    /// Liveness that fails when a dependency fails, according to a profile.
     pub(super) fn dependency(&self) -> Option<Advice> {
         let profiled = self.workload.profiled.iter().find(|it| it.position == self.position)?;
         if !profiled.profile.checks_dependency.contains(&ProbeKind::Liveness)
@@ -82,16 +82,16 @@ impl Subject<'_> {
         Some(Advice {
             code: "probe-on-dependency",
             text: format!(
-                "{}: the liveness probe fails with what the program depends on (checks_dependency of its profile), and a \
-                 restart does not bring that back. Shown: if it is gone for {}, {with} of {PODS} Pods restart, each with a \
-                 back-off to wait out afterwards; with readiness alone it is {without}. Let only readiness check it.",
+                "{}: the liveness probe fails when a dependency of the program fails (checks_dependency in its profile), and a \
+                 restart does not repair that. Shown: if the dependency is down for {}, {with} of {PODS} Pods restart, each with a \
+                 back-off afterwards; if only readiness checks it, {without} do. Let only readiness check the dependency.",
                 self.container.name,
                 Show(OUTAGE),
             ),
         })
     }
 
-    /// A native sidecar whose startup probe asks what starts only after it.
+    /// A native sidecar whose startup probe asks a container that starts only after the sidecar.
     pub(super) fn waits_for_application(&self) -> Option<Advice> {
         let startup =
             self.container.startup.as_ref().filter(|_| self.container.role == ContainerRole::Sidecar)?;
@@ -101,7 +101,7 @@ impl Subject<'_> {
             let ports = self.workload.facts.get(*at).map(|facts| facts.ports.as_slice()).unwrap_or_default();
             container.role == ContainerRole::Main && ports.contains(&startup.address.port)
         });
-        // What asks our port with an application behind it asks that application.
+        // A probe of a kube-probesim port with an application behind it asks the application.
         let ours = self.workload.ours.iter().find(|ours| ours.position == self.position);
         let passes_on =
             ours.and_then(|ours| ours.config.upstream.as_ref()).is_some_and(|it| it.answers_probes)
@@ -157,7 +157,7 @@ impl Subject<'_> {
         Some(Advice {
             code: "sidecar-waits-for-its-application",
             text: format!(
-                "{}: the startup probe of this native sidecar asks container {}, which starts only once the sidecar has. Shown: in \
+                "{}: the startup probe of this native sidecar asks container {}, which starts only after the sidecar has started. Shown: in \
                  {PODS} simulated Pods and {}, the application starts in {started}, and the sidecar is restarted up to {} times. Let \
                  the probe ask the sidecar itself, such as the admin listener's /healthz.",
                 self.container.name,

@@ -1,11 +1,11 @@
-//! Sums of fields, with their text.
+//! Sums of fields, with their formula as text.
 
 use std::time::Duration;
 
 use super::Amount;
 use crate::units::Show;
 
-/// A sum, and how it came about.
+/// A sum and its terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) time: Duration,
@@ -18,7 +18,7 @@ impl Sum {
         Self::default().plus_field(name, seconds)
     }
 
-    /// Adds a field in seconds; one that is zero leaves no trace.
+    /// Adds a field in seconds; zero adds no term.
     pub(super) fn plus_field(mut self, name: &str, seconds: u32) -> Self {
         if seconds > 0 {
             self.time += Duration::from_secs(u64::from(seconds));
@@ -27,7 +27,7 @@ impl Sum {
         self
     }
 
-    /// Adds so many times a field in seconds. `times` is text and value.
+    /// Adds a multiple of a field in seconds. `times` is the factor as text and number.
     pub(super) fn plus_times(mut self, (text, times): (String, u32), name: &str, seconds: u32) -> Self {
         if times > 0 && seconds > 0 {
             self.time += Duration::from_secs(u64::from(times) * u64::from(seconds));

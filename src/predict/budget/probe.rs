@@ -1,4 +1,4 @@
-//! The budgets of a container: what its probes and its grace period allow.
+//! The budgets of a container, from its probes and its grace period.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::formula::Sum;
 use super::{Amount, Budget, Meaning};
 use crate::kubelet::{ContainerSpec, Hook, PodSpec, ProbeKind, ProbeSpec, Transport};
 
-/// The kubelet leaves every container at least this much, in seconds.
+/// The kubelet gives every container at least this grace period, in seconds.
 pub(super) const LEAST_GRACE: u32 = 2;
 
 /// The budgets of the container at this position.
@@ -37,7 +37,7 @@ pub(super) fn budgets(pod: &PodSpec, position: usize, endpoint_lag: Duration) ->
 }
 
 /// The longest time until a container that starts is Ready once its program answers: from then on, or from the end of
-/// the initial delay.
+/// the initial delay, whichever is later.
 pub(super) fn to_ready(container: &ContainerSpec) -> Sum {
     container.readiness.as_ref().map_or_else(Sum::default, |readiness| {
         Sum::default()
@@ -51,7 +51,7 @@ pub(super) fn to_ready(container: &ContainerSpec) -> Sum {
     })
 }
 
-/// The longest start that no probe kills for certain; `None`: no probe kills it.
+/// The longest start beyond which a probe certainly kills the container; `None`: no probe kills it.
 pub(super) fn longest_start(container: &ContainerSpec) -> Option<Sum> {
     let (_, probe) = start_probe(container)?;
     Some(latest_start(probe, container.post_start))
@@ -63,7 +63,7 @@ fn start_probe(container: &ContainerSpec) -> Option<(ProbeKind, &ProbeSpec)> {
         .find_map(|kind| container.probe(kind).map(|probe| (kind, probe)))
 }
 
-/// From one failed attempt to the next: a period, or the timeout where that is longer and the attempts hang.
+/// The time from one failed attempt to the next: a period, or the timeout if it is longer and the attempts hang.
 const fn gap(probe: &ProbeSpec, hangs: bool) -> (&'static str, u32) {
     if hangs && probe.timeout > probe.period {
         ("timeoutSeconds", probe.timeout)
@@ -82,7 +82,7 @@ fn before_threshold(probe: &ProbeSpec) -> (String, u32) {
     (format!("(failureThreshold {count} - 1)"), count - 1)
 }
 
-/// A tick at the beginning, and an attempt that ends with its timeout.
+/// The best case: a tick at the beginning, and an attempt that ends with its timeout.
 fn soonest(probe: &ProbeSpec) -> Sum {
     let (name, seconds) = gap(probe, true);
     Sum::default()
@@ -90,7 +90,7 @@ fn soonest(probe: &ProbeSpec) -> Sum {
         .plus_field("timeoutSeconds", probe.timeout)
 }
 
-/// A tick just before the beginning: the first attempt comes a period later.
+/// The worst case: a tick just before the beginning, so that the first attempt comes one period later.
 fn latest(probe: &ProbeSpec) -> Sum {
     let (name, seconds) = gap(probe, true);
     if seconds == probe.period {
@@ -101,7 +101,7 @@ fn latest(probe: &ProbeSpec) -> Sum {
     Sum::field("periodSeconds", probe.period).plus_sum(&soonest(probe))
 }
 
-/// The first attempt comes as soon as the initial delay lets it, which is counted in whole seconds of the clock.
+/// The first attempt comes when the initial delay is over. The kubelet counts it in whole seconds of the clock.
 fn soonest_start(probe: &ProbeSpec, post_start: Option<Hook>) -> Sum {
     let (name, seconds) = gap(probe, probe.transport == Transport::Grpc);
     let delay = match (longer_hook(probe, post_start), probe.initial_delay) {
@@ -127,7 +127,7 @@ fn latest_start(probe: &ProbeSpec, post_start: Option<Hook>) -> Sum {
     sum.plus_field("timeoutSeconds", if grpc { probe.timeout } else { 0 })
 }
 
-/// The time of postStart, where it is known and probes wait for its end longer than for their initial delay.
+/// The time of postStart, if it is known and longer than the initial delay of the probe.
 fn longer_hook(probe: &ProbeSpec, post_start: Option<Hook>) -> Option<Sum> {
     let time = post_start?.time();
     let is_longer = time > Duration::from_secs(u64::from(probe.initial_delay));
@@ -170,26 +170,26 @@ impl Subject<'_> {
                 name: "start",
                 container: Some(self.position),
                 probe: None,
-                what: "start, before a probe kills it".to_owned(),
+                what: "start, before a probe kills the container".to_owned(),
                 meaning: Meaning::Limit,
                 least: Amount::NoLimit,
                 most: Amount::NoLimit,
                 formulas: [nothing.clone(), nothing],
             };
         };
-        let what = format!("start, before the {} probe kills it", lower(kind));
+        let what = format!("start, before the {} probe kills the container", lower(kind));
         let hook = self.container.post_start;
         let sums = [soonest_start(probe, hook), latest_start(probe, hook)];
         self.budget("start", kind, what, Meaning::Limit, &sums)
     }
 
-    /// How long the program may answer nothing.
+    /// How long the program may pause without answers.
     fn pause(&self, kind: ProbeKind, probe: &ProbeSpec) -> Budget {
         let name = if kind == ProbeKind::Liveness { "liveness-pause" } else { "readiness-pause" };
-        let what = format!("pause that {} forgives", lower(kind));
+        let what = format!("pause that {} tolerates", lower(kind));
         let mut budget = self.budget(name, kind, what, Meaning::Limit, &[soonest(probe), latest(probe)]);
         if probe.transport == Transport::Tcp {
-            let why = "tcpSocket: the kernel accepts connections for a program that pauses";
+            let why = "tcpSocket: the kernel accepts connections while the program pauses";
             (budget.least, budget.most) = (Amount::NoLimit, Amount::NoLimit);
             budget.formulas = [why.to_owned(), why.to_owned()];
         }
@@ -208,15 +208,15 @@ impl Subject<'_> {
         self.budget(name, kind, what, Meaning::Limit, &[timeout.clone(), timeout])
     }
 
-    /// From a failure that lasts until the endpoints are left.
+    /// The time from the start of a lasting failure to the removal from the endpoints.
     fn unready(&self, probe: &ProbeSpec, endpoint_lag: Duration) -> Budget {
         let least = Sum::default().plus_times(before_threshold(probe), "periodSeconds", probe.period);
         let most = latest(probe).plus("endpoint lag", endpoint_lag);
-        let what = "from a failure to leaving the endpoints".to_owned();
+        let what = "from a failure to removal from the endpoints".to_owned();
         self.budget("failure-to-unready", ProbeKind::Readiness, what, Meaning::Time, &[least, most])
     }
 
-    /// From a failure that lasts to SIGTERM, and to the new container.
+    /// The times from the start of a lasting failure to SIGTERM, and to the new container.
     fn kill(&self, probe: &ProbeSpec) -> [Budget; 2] {
         let kind = ProbeKind::Liveness;
         let (grace, name) = match probe.grace {
@@ -255,7 +255,7 @@ impl Subject<'_> {
         }
     }
 
-    /// From the end of a failure until the container is Ready.
+    /// The time from the end of a failure until the container is Ready.
     fn recovery(&self, probe: &ProbeSpec) -> Budget {
         let most = Sum::default().plus_times(
             threshold("successThreshold", probe.success_threshold),

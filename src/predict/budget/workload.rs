@@ -15,7 +15,7 @@ pub(super) fn budgets(workload: &Workload) -> Vec<Budget> {
         "termination",
         "termination of a Pod".to_owned(),
         Meaning::Time,
-        [(Amount::Time(Duration::ZERO), "a program that ends at once".to_owned()), termination.clone()],
+        [(Amount::Time(Duration::ZERO), "a program that exits at once".to_owned()), termination.clone()],
     )];
     all.extend(rollout(workload, termination.0.time().unwrap_or_default()));
     all.extend(stall(workload));
@@ -45,7 +45,7 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
     let of_container = |pre_stop: &Option<Hook>| {
         let hook = match pre_stop {
             Some(Hook::Takes(time)) => (*time).min(grace),
-            // It may take the whole grace period.
+            // The hook may take the whole grace period.
             Some(Hook::Unknown) => grace,
             None => Duration::ZERO,
         };
@@ -54,16 +54,16 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
     let longest = long_lived(pod).map(|it| of_container(&it.pre_stop)).max().unwrap_or(grace.max(least));
     let sum = Sum::field(field, pod.grace);
     let text = if longest > grace {
-        format!("{}; after a preStop that overruns, SIGTERM gets 2 s all the same", sum.text())
+        format!("{}; after a preStop that takes longer, the program still gets 2 s after SIGTERM", sum.text())
     } else if long_lived(pod).any(|it| it.pre_stop.is_some()) {
-        format!("{}; preStop runs inside it", sum.text())
+        format!("{}; preStop counts against it", sum.text())
     } else {
         sum.text()
     };
     (Amount::Time(longest), text)
 }
 
-/// The containers that run beside each other: all but ordinary init containers.
+/// The containers that run in parallel: all except ordinary init containers.
 fn long_lived(pod: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
     pod.containers.iter().filter(|container| container.role != ContainerRole::Init)
 }
@@ -79,7 +79,7 @@ fn rollout(workload: &Workload, termination: Duration) -> Option<Budget> {
         Update::Rolling { surge, unavailable } => {
             let at_once = (surge + unavailable).clamp(1, replicas.max(1));
             let waves = replicas.div_ceil(at_once);
-            // Only where no Pod is added first does the new one wait for the end of the old one.
+            // A new Pod waits for the end of the old one only without a surge.
             let ends = surge == 0 && workload.kind != Kind::Deployment;
             let nodes = if workload.kind == Kind::DaemonSet { " of each node" } else { "" };
             (
@@ -109,7 +109,7 @@ fn rollout(workload: &Workload, termination: Duration) -> Option<Budget> {
     Some(budget("rollout", "rollout of new Pods".to_owned(), Meaning::Time, [least, most]))
 }
 
-/// How long a rollout may stand still.
+/// How long a rollout may go without progress.
 fn stall(workload: &Workload) -> Option<Budget> {
     let rollout = workload.rollout?;
     let deadline = rollout.progress_deadline;
@@ -118,11 +118,11 @@ fn stall(workload: &Workload) -> Option<Budget> {
     }
     let text = format!("progressDeadlineSeconds {}", deadline.as_secs());
     let amount = Amount::Time(deadline);
-    let what = "no new Pod available, before the rollout counts as failed".to_owned();
+    let what = "no new Pod available before the rollout counts as failed".to_owned();
     Some(budget("rollout-stall", what, Meaning::Limit, [(amount, text.clone()), (amount, text)]))
 }
 
-/// How many Pods may be down at once.
+/// How many Pods may be unavailable at once.
 fn failing(workload: &Workload) -> Vec<Budget> {
     let mut all = Vec::new();
     if workload.replicas == 0 {
@@ -131,7 +131,7 @@ fn failing(workload: &Workload) -> Vec<Budget> {
     if let Some(Update::Rolling { unavailable, .. }) = workload.update {
         let amount = Amount::Pods(unavailable);
         let text = format!("maxUnavailable {unavailable} of {}", workload.replicas);
-        let what = "Pods down at once in a rollout".to_owned();
+        let what = "Pods unavailable at once in a rollout".to_owned();
         all.push(budget(
             "rollout-unavailable",
             what,
@@ -143,7 +143,7 @@ fn failing(workload: &Workload) -> Vec<Budget> {
         let amount = Amount::Pods(disruption.allowed);
         let text =
             format!("{} of {}, PodDisruptionBudget {}", disruption.field, workload.replicas, disruption.name);
-        let what = "Pods that may be evicted at once, while all are Ready".to_owned();
+        let what = "Pods that may be evicted at once while all are Ready".to_owned();
         all.push(budget("evictions", what, Meaning::Limit, [(amount, text.clone()), (amount, text)]));
     }
     all
@@ -156,15 +156,13 @@ fn drain(workload: &Workload, termination: (Amount, String)) -> Option<Budget> {
     let blocked = match workload.kind {
         Kind::Pod => never("a Pod without a controller: kubectl drain refuses it without --force".to_owned()),
         Kind::DaemonSet => return None,
-        _ => {
-            workload.disruptions.iter().find(|it| it.allowed == 0 && workload.replicas > 0).and_then(|it| {
-                never(format!("PodDisruptionBudget {} ({}) lets no Pod go", it.name, it.field))
-            })
-        }
+        _ => workload.disruptions.iter().find(|it| it.allowed == 0 && workload.replicas > 0).and_then(|it| {
+            never(format!("PodDisruptionBudget {} ({}) allows no eviction", it.name, it.field))
+        }),
     };
     let numbers = match blocked {
         Some((least, most)) => [least, most],
-        None => [(Amount::Time(Duration::ZERO), "a program that ends at once".to_owned()), termination],
+        None => [(Amount::Time(Duration::ZERO), "a program that exits at once".to_owned()), termination],
     };
     Some(budget("drain", what, Meaning::Time, numbers))
 }

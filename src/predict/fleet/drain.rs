@@ -1,4 +1,4 @@
-//! The drain of nodes: Pods are evicted one after the other, as far as budgets let them go.
+//! Drains nodes: evicts the Pods one after the other, as far as budgets allow.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use super::roster::{Entry, Roster};
 use super::{Action, News};
 use crate::predict::workload::{Disruption, Kind, Workload};
 
-/// How often `kubectl drain` tries again what was refused.
+/// How often `kubectl drain` retries a refused eviction.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// `kubectl drain` of the node of each Pod, one node after the other, each with one Pod.
+/// Runs `kubectl drain` on the node of each Pod, one node after the other. Each node has one Pod.
 pub(super) struct Drain {
     next: Option<Duration>,
-    /// The Pods that were there when it began, the next one last.
+    /// The Pods that existed when the drain began; the next one is last.
     queue: Option<Vec<usize>>,
-    /// Whose end it waits for.
+    /// The Pod whose end it waits for.
     current: Option<usize>,
     budgets: Vec<Disruption>,
     pods: usize,
-    /// Whether it takes no Pod of this kind: that of a `DaemonSet` stays, a bare Pod is refused.
+    /// Whether it evicts no Pod of this kind: a Pod of a `DaemonSet` stays, and a Pod without a controller is refused.
     spares: bool,
 }
 
@@ -34,7 +34,7 @@ impl Drain {
         }
     }
 
-    /// When it acts again, if no Pod gives it reason before.
+    /// The next time at which it acts without an event of a Pod.
     pub(super) fn next(&self) -> Option<Duration> {
         self.next
     }

@@ -1,7 +1,7 @@
-//! The controller of a Job: which Pods it makes, and when it gives up.
+//! The controller of a Job: when it creates Pods, and when the Job fails.
 //!
-//! As in `pkg/controller/job`: a replacement waits 10 s after the last failure, twice as long for each further one in a
-//! row, up to 10 minutes.
+//! As in `pkg/controller/job`: a replacement waits 10 s after a failure, doubled for each further failure in a row, up to
+//! 10 minutes.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub(super) struct JobController {
     job: Job,
     policy: RestartPolicy,
-    /// How many Pods are counted already.
+    /// Which Pods were counted.
     counted: Vec<bool>,
     succeeded: u32,
     failed: u32,
@@ -24,7 +24,7 @@ pub(super) struct JobController {
     in_a_row: u32,
     failed_at: Option<Duration>,
     over: bool,
-    /// When it last looked.
+    /// When it last reacted.
     looked: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ impl JobController {
         }
     }
 
-    /// When it may act again, if no Pod gives it reason before.
+    /// The next time at which it may act without an event of a Pod.
     pub(super) fn next(&self, roster: &Roster) -> Option<Duration> {
         if self.over {
             return None;
@@ -87,7 +87,7 @@ impl JobController {
 
     /// How many Pods are missing.
     fn wanted(&self, roster: &Roster) -> u32 {
-        // Terminating ones are replaced once they have Failed where a policy is to judge them.
+        // With a podFailurePolicy, a terminating Pod is replaced only after it has Failed.
         let occupies = |entry: &Entry| match entry.life {
             Life::Alive => true,
             Life::Terminating => self.job.replaces_failed_only,
@@ -96,7 +96,7 @@ impl JobController {
         let active = roster.positions(occupies).count() as u32;
         let most = match self.job.completions {
             Some(completions) => self.job.parallelism.min(completions.saturating_sub(self.succeeded)),
-            // With one success, no new Pods are made.
+            // After one success, no new Pods are created.
             None if self.succeeded > 0 => active,
             None => self.job.parallelism,
         };
@@ -109,7 +109,7 @@ impl JobController {
         failed_at.saturating_add(wait)
     }
 
-    /// Counts the Pods that have ended. Gives the failure that a rule demands.
+    /// Counts the Pods that have ended. Returns the failure that a rule demands.
     fn count(&mut self, roster: &Roster) -> Option<JobFailure> {
         self.counted.resize(roster.entries.len(), false);
         for (entry, counted) in roster.entries.iter().zip(&mut self.counted) {
@@ -151,14 +151,14 @@ fn deletions(roster: &Roster) -> impl Iterator<Item = Action> + '_ {
     roster.positions(Entry::is_alive).map(|pod| Action::Delete { pod, evicted: false })
 }
 
-/// What the first rule that holds for a failed Pod demands.
+/// The action of the first rule that matches a failed Pod.
 fn action_on(rules: &[FailureRule], entry: &Entry) -> FailureAction {
     let holds = |rule: &&FailureRule| match &rule.codes {
         Some((container, codes)) => {
             let all = entry.codes.iter().enumerate();
             let of = |(at, code): (usize, &Option<u8>)| {
                 container.is_none_or(|container| container == at)
-                    && code.is_some_and(|code| code != 0 && codes.takes(code))
+                    && code.is_some_and(|code| code != 0 && codes.matches(code))
             };
             all.into_iter().any(of)
         }

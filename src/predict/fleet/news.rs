@@ -1,9 +1,9 @@
-//! What controllers, `kubectl` and nodes do.
+//! Events outside of Pods: of controllers, `kubectl` and nodes.
 
-/// Something that a controller, `kubectl` or the node did.
+/// An action of a controller, `kubectl` or a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A Pod comes to its node after the others.
+    /// A Pod is created after the first ones.
     Created {
         /// Its position.
         pod: usize,
@@ -25,14 +25,14 @@ pub enum News {
     RolloutBegins,
     /// All nodes are drained.
     DrainComplete,
-    /// As many Pods of a Job as it needs have Succeeded.
+    /// A Job is complete.
     JobComplete,
     /// A Job has failed.
     JobFailed(JobFailure),
 }
 
 impl News {
-    /// A line about it.
+    /// The event as a line of text.
     pub fn message(&self) -> String {
         match self {
             Self::Created { name, .. } => format!("Pod {name} is created"),
@@ -61,7 +61,7 @@ impl News {
         }
     }
 
-    /// The Pod that it is about: position and name.
+    /// Position and name of its Pod.
     pub fn pod(&self) -> Option<(usize, &str)> {
         match self {
             Self::Created { pod, name } | Self::Deleted { pod, name, .. } => Some((*pod, name)),
@@ -69,7 +69,7 @@ impl News {
         }
     }
 
-    /// Whether it follows from what happens in a Pod at the same instant.
+    /// Whether it is caused by an event of a Pod at the same instant.
     pub(in crate::predict) const fn is_a_consequence(&self) -> bool {
         matches!(self, Self::JobComplete | Self::JobFailed(_) | Self::DrainComplete)
     }
@@ -78,9 +78,9 @@ impl News {
 /// Why a Job failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobFailure {
-    /// More tries failed than `backoffLimit` allows.
+    /// More attempts failed than `backoffLimit` allows.
     BackoffLimitExceeded,
-    /// Its `activeDeadlineSeconds` are over.
+    /// It ran longer than `activeDeadlineSeconds`.
     DeadlineExceeded,
     /// A rule of its `podFailurePolicy` fails it.
     PodFailurePolicy,

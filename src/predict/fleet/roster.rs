@@ -1,22 +1,22 @@
-//! What controllers know of Pods.
+//! The state of Pods as controllers see it.
 
 use std::time::Duration;
 
 use crate::kubelet::{PodEvent, PodEventKind};
 
-/// All Pods that came, in their order.
+/// All created Pods, in order.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     pub(super) entries: Vec<Entry>,
 }
 
-/// Where a Pod is in its life.
+/// The phase of a Pod's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Alive,
-    /// Deleted, and not gone yet.
+    /// Deleted, but still running.
     Terminating,
-    /// Deleted and gone.
+    /// Deleted and removed.
     Gone,
     /// It has Succeeded or Failed.
     Finished {
@@ -30,15 +30,15 @@ pub(super) struct Entry {
     pub(super) ordinal: u32,
     pub(super) revision: u32,
     pub(super) life: Life,
-    /// Since when it is Ready.
+    /// When it became Ready; absent: it is not Ready.
     pub(super) ready: Option<Duration>,
-    /// When it was over.
+    /// When it was deleted or ended.
     pub(super) ended: Option<Duration>,
     /// Whether an eviction by the API deleted it.
     pub(super) evicted: bool,
-    /// By container: the latest exit code.
+    /// The latest exit code of each container.
     pub(super) codes: Vec<Option<u8>>,
-    /// Of all containers.
+    /// Restarts of all containers.
     pub(super) restarts: u64,
 }
 
@@ -64,12 +64,12 @@ impl Entry {
         matches!(self.life, Life::Gone | Life::Finished { .. })
     }
 
-    /// Whether it has been Ready for `min_ready` and is not on its way out.
+    /// Whether it has been Ready for `min_ready` and is not terminating.
     pub(super) fn is_available(&self, now: Duration, min_ready: Duration) -> bool {
         self.is_alive() && self.ready.is_some_and(|since| now >= since.saturating_add(min_ready))
     }
 
-    /// When it will be available, if it stays Ready and is not yet.
+    /// When it will be available if it stays Ready.
     pub(super) fn available_at(&self, min_ready: Duration) -> Option<Duration> {
         self.ready.filter(|_| self.is_alive()).map(|since| since.saturating_add(min_ready))
     }
@@ -83,7 +83,7 @@ impl Entry {
 }
 
 impl Roster {
-    /// Takes an event of a Pod. Tells whether it matters to a controller.
+    /// Applies an event of a Pod. Returns whether it matters to a controller.
     pub(super) fn take(&mut self, pod: usize, event: &PodEvent) -> bool {
         let entry = &mut self.entries[pod];
         match event.kind {
@@ -114,7 +114,7 @@ impl Roster {
         }
     }
 
-    /// The positions of Pods that hold.
+    /// The positions of the matching Pods.
     pub(super) fn positions<'a>(
         &'a self,
         holds: impl Fn(&Entry) -> bool + 'a,

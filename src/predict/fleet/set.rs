@@ -1,4 +1,4 @@
-//! The controllers of Pods that are to run on, such as that of a Deployment.
+//! The controllers of long-running Pods, such as that of a Deployment.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use super::{Action, News};
 use crate::predict::options::Options;
 use crate::predict::workload::{Kind, Update, Workload};
 
-/// How Pods are told apart.
+/// How a controller replaces Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Identity {
-    /// One is as good as another.
+    /// By any new Pod.
     Alike,
-    /// Each has its own number; another one takes its place once it is gone.
+    /// By a Pod with the same ordinal or on the same node, after the old one is removed.
     Numbered,
-    /// It is not replaced at all.
+    /// Not at all.
     Alone,
 }
 
@@ -27,9 +27,9 @@ pub(super) struct SetController {
     revision: u32,
     /// When a rolling update begins.
     rollout: Option<Duration>,
-    /// Over how much time the first Pods come.
+    /// The time over which the first Pods are created.
     spread: Duration,
-    /// When it last looked.
+    /// When it last reacted.
     looked: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ impl SetController {
         }
     }
 
-    /// When it may act again, if no Pod gives it reason before.
+    /// The next time at which it may act without an event of a Pod.
     pub(super) fn next(&self, roster: &Roster) -> Option<Duration> {
         let count = roster.entries.len() as u32;
         let arrival = (count < self.replicas).then(|| self.arrival(count));
@@ -81,7 +81,7 @@ impl SetController {
         }
     }
 
-    /// When the first Pod of this number comes.
+    /// When the first Pod with this number is created.
     fn arrival(&self, number: u32) -> Duration {
         self.spread.mul_f64(f64::from(number) / f64::from(self.replicas.max(1)))
     }
@@ -92,7 +92,7 @@ impl SetController {
         actions.extend(due.map(|ordinal| Action::Create { ordinal, revision: 0 }));
     }
 
-    /// Pods that are replaced once they are gone, from the last on, some at a time.
+    /// Replaces each Pod after its removal, from the last to the first, a limited number at a time.
     fn numbered(&self, roster: &Roster, now: Duration, actions: &mut Vec<Action>) {
         let mut current: Vec<Option<usize>> = vec![None; self.replicas as usize];
         for pod in roster.positions(|entry| !entry.is_over()) {
@@ -137,7 +137,7 @@ impl SetController {
         }
     }
 
-    /// Pods of which some more come before some fewer go.
+    /// Replaces Pods with a surge and a number of unavailable Pods.
     fn alike(&self, roster: &Roster, now: Duration, actions: &mut Vec<Action>) {
         if (roster.entries.len() as u32) < self.replicas && self.revision == 0 {
             return self.create_first(roster, now, actions);
@@ -166,11 +166,11 @@ impl SetController {
         actions.extend(
             (0..missing).map(|number| Action::Create { ordinal: first + number, revision: self.revision }),
         );
-        // As in `pkg/controller/deployment`: first old Pods that are not available, then as many as may be missed.
+        // As in `pkg/controller/deployment`: first old Pods that are not available, then as many as may be unavailable.
         let available = |entry: &Entry| entry.is_available(now, self.min_ready);
         let new_available = roster.positions(|entry| is_new(entry) && available(entry)).count() as u32;
         let least = self.replicas.saturating_sub(unavailable);
-        // Those that are created now are not available yet.
+        // The Pods that are created now are not available yet.
         let mut may_go = (total + missing).saturating_sub(least + (new + missing - new_available));
         let (well, ill): (Vec<usize>, Vec<usize>) =
             old.into_iter().partition(|pod| available(&roster.entries[*pod]));

@@ -1,4 +1,4 @@
-//! This program's own `probe` as the command of an exec probe.
+//! Reads `kube-probesim probe` as the command of an exec probe.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::fault::Target;
 use crate::prober::DEFAULT_TIMEOUT;
 use crate::units::{self, Bare};
 
-/// What is asked, and for how long.
+/// The address and the timeout of the attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Command<'a> {
     /// A target's name or a URL.
@@ -14,10 +14,10 @@ pub(super) struct Command<'a> {
     pub(super) timeout: Duration,
 }
 
-/// Why there is no such command.
+/// Why a command cannot be modelled.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CommandError {
-    /// An option that makes it more than one attempt, or none.
+    /// An option with which it does not make exactly one attempt.
     Option(String),
     /// Not a timeout.
     Timeout(String),
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_and_their_values_are_no_addresses() {
+    fn options_and_their_values_are_not_addresses() {
         let words = ["--header", "Accept: a", "--timeout=2s", "liveness", "--output", "json"];
         let command = Command { address: "liveness", timeout: Duration::from_secs(2) };
         assert_eq!(Command::parse(&words), Ok(command));
     }
 
     #[test]
-    fn what_is_not_one_attempt_is_refused() {
+    fn options_for_other_than_one_attempt_are_refused() {
         assert_eq!(Command::parse(&["--every", "1s"]), Err(CommandError::Option("--every".into())));
         assert_eq!(Command::parse(&["--timeout", "0"]), Err(CommandError::Timeout("0".into())));
     }

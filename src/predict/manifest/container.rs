@@ -10,7 +10,7 @@ use crate::env::{FLAGS, Flag};
 /// The name of this program's image and binary.
 const OWN_NAME: &str = "kube-probesim";
 
-/// Verbs of this program that answer no probe.
+/// Subcommands that do not serve probes.
 const TOOLS: [&str; 8] = ["probe", "wait", "fault", "predict", "kubectl", "completion", "man", "help"];
 
 /// What a container runs.
@@ -18,13 +18,13 @@ const TOOLS: [&str; 8] = ["probe", "wait", "fault", "predict", "kubectl", "compl
 pub(super) enum Role {
     /// This program's service.
     Service,
-    /// This program with another verb, such as `probe`.
+    /// This program with another subcommand, such as `probe`.
     Tool,
     /// Something else.
     Other,
 }
 
-/// Tells by the image's name where `command` is absent, else by the command.
+/// The role of a container, by its `command` or, without one, by the name of its image.
 pub(super) fn role(container: &Mapping) -> Reading<Role> {
     Reading::collect(|found| {
         let image = found.take(container.string("image")).unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn serve_flags(container: &Mapping) -> Reading<Vec<Flag>> {
     })
 }
 
-/// The flags of `serve`, which is the verb where none is given; absent if it does not take these words.
+/// The flags of `serve`, which is the default subcommand. `None`: `serve` does not accept these words.
 fn flags(words: &[&str]) -> Option<Vec<Flag>> {
     let mut parser = lexopt::Parser::from_args(words.strip_prefix(&["serve"]).unwrap_or(words));
     let mut flags = Vec::new();
@@ -79,7 +79,7 @@ fn flags(words: &[&str]) -> Option<Vec<Flag>> {
     Some(flags)
 }
 
-/// Whether this is the name of our image, whatever its registry and its tag.
+/// Whether this is an image of this program, in any registry and with any tag.
 pub fn is_own_image(image: &str) -> bool {
     image_name(image) == OWN_NAME
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_known_by_the_last_segment_of_its_repository() {
+    fn an_image_is_recognised_by_the_last_segment_of_its_repository() {
         for image in [
             "kube-probesim",
             "kube-probesim:0.1.0",

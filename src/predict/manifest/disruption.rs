@@ -6,11 +6,11 @@ use super::object::Object;
 use super::update::pods;
 use crate::predict::workload::{Disruption, Kind, Workload};
 
-/// The kind, and the object's name before its group is told apart.
+/// The kind of the objects.
 pub(super) const KIND: &str = "PodDisruptionBudget";
 
-/// Reads a budget for each workload whose Pods it selects: its position and the budget. `objects` are the objects of
-/// the workloads.
+/// Reads a budget for each workload whose Pods it selects. Returns positions of workloads and budgets. `objects` are the
+/// objects of the workloads.
 pub(super) fn read(
     object: &Object,
     objects: &[&Object],

@@ -1,4 +1,4 @@
-//! The environment of a container, as the kubelet makes it.
+//! The environment of a container, as the kubelet creates it.
 
 use std::collections::HashMap;
 
@@ -11,22 +11,22 @@ use super::object::Object;
 use crate::env::{VARIABLES, Variable};
 use crate::predict::Kind;
 
-/// Stands for the Pod's name, which is not known yet. A manifest cannot contain it.
+/// A placeholder for the Pod's name, which is not known yet. A manifest cannot contain it.
 const POD_NAME: &str = "\u{0}metadata.name\u{0}";
 
 const NEEDS_QUOTES: &str = "needs quotes; without them the API server refuses it";
 
-/// Stands for the addresses of a running Pod (TEST-NET-1 of RFC 5737).
+/// A placeholder for the addresses of a running Pod (TEST-NET-1 of RFC 5737).
 const SOME_ADDRESS: &str = "192.0.2.1";
 
-/// What references in a container can refer to.
+/// The objects and fields to which references in a container can refer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources<'a> {
     /// All objects of the input; references find their `ConfigMap` here.
     pub(super) objects: &'a [Object],
-    /// The kind of the object that makes the Pods.
+    /// The kind of the object that creates the Pods.
     pub(super) kind: &'a Kind,
-    /// The object that makes the Pods.
+    /// The object that creates the Pods.
     pub(super) owner: &'a Object,
     /// The Pod's `metadata`.
     pub(super) metadata: Option<&'a Mapping<'a>>,
@@ -34,12 +34,12 @@ pub(super) struct Sources<'a> {
     pub(super) spec: &'a Mapping<'a>,
     /// The name of the container that is read.
     pub(super) container: &'a str,
-    /// Whether everything that is referred to must be in the input.
+    /// Whether all referenced objects must be in the input.
     pub(super) complete: bool,
 }
 
 impl<'a> Sources<'a> {
-    /// The container, as assumptions call it.
+    /// The container's label in assumptions.
     pub(super) fn container_label(&self) -> String {
         format!("container {}", self.container)
     }
@@ -66,7 +66,7 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Reads `envFrom`, then `env`, which wins.
+    /// Reads `envFrom`, then `env`, which overrides it.
     pub(super) fn read(container: &Mapping, sources: &Sources) -> Reading<Self> {
         Reading::collect(|found| {
             let mut environment = Self::default();
@@ -83,7 +83,7 @@ impl Environment {
         })
     }
 
-    /// Name and value of each variable, in the order in which they were first set; the Pod's name replaced by `name`.
+    /// Name and value of each variable, in the order in which they were first set. `name` is the Pod's name.
     pub(super) fn pairs(&self, name: &str) -> impl Iterator<Item = (String, String)> {
         self.order.iter().filter_map(move |variable| {
             self.values.get(variable).map(|value| (variable.clone(), value.replace(POD_NAME, name)))
@@ -95,7 +95,7 @@ impl Environment {
         self.values.get(variable).is_some_and(|value| value == POD_NAME)
     }
 
-    /// Our own variables whose values contain the Pod's name.
+    /// The variables of this program whose values contain the Pod's name.
     pub(super) fn with_pod_name(&self) -> impl Iterator<Item = &str> {
         let holds = |name: &&String| self.values.get(*name).is_some_and(|value| value.contains(POD_NAME));
         self.order.iter().filter(|name| is_ours(name)).filter(holds).map(String::as_str)
@@ -119,7 +119,7 @@ impl Environment {
                 let name = found.take(secret.string("name")).unwrap_or_default();
                 let container = sources.container_label();
                 found.assume(format!(
-                    "{container}: the variables of Secret {name:?} are taken as unset: Secrets are not read"
+                    "{container}: the variables of Secret {name:?} are treated as unset: Secrets are not read"
                 ));
             }
             let Some(reference) = found.take(source.mapping("configMapRef")) else { return };
@@ -129,13 +129,13 @@ impl Environment {
                 if !optional {
                     let container = sources.container_label();
                     found.assume(format!(
-                        "{container}: the variables of ConfigMap {name:?} are taken as unset"
+                        "{container}: the variables of ConfigMap {name:?} are treated as unset"
                     ));
                 }
                 return;
             };
             for (key, value) in found.take(config_map_data(config_map)) {
-                // The kubelet leaves out what cannot be a name.
+                // The kubelet skips keys that are not valid names.
                 if let Some(text) =
                     found.take(config_map_text(config_map, key, value)).filter(|_| !key.contains('='))
                 {
@@ -162,7 +162,7 @@ impl Environment {
             });
             let value = match literal.filter(|text| !text.is_empty()) {
                 Some(text) => {
-                    // References may multiply the size, so the expansion is bounded.
+                    // The expansion is bounded, since references may multiply its size.
                     let room = MAX_ENVIRONMENT.saturating_sub(self.bytes);
                     expand(&text, room, |name| self.values.get(name).map(String::as_str))
                 }
@@ -199,7 +199,7 @@ fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Op
                 if !optional && is_ours(variable) {
                     let container = sources.container_label();
                     found.assume(format!(
-                        "{container}: {variable}, from ConfigMap {name:?}, is taken as unset"
+                        "{container}: {variable}, from ConfigMap {name:?}, is treated as unset"
                     ));
                 }
                 return None;
@@ -217,14 +217,14 @@ fn value_from(variable: &str, source: &Mapping, sources: &Sources) -> Reading<Op
             "only fields and ConfigMaps are read"
         };
         if is_ours(variable) {
-            found.assume(format!("{}: {variable} is taken as unset: {what}", sources.container_label()));
+            found.assume(format!("{}: {variable} is treated as unset: {what}", sources.container_label()));
         }
         None
     })
 }
 
-/// A label or an annotation of the Pod, by a path such as `metadata.annotations['key']`: field, key and value, which is
-/// empty where there is none. `None`: the path is another.
+/// A label or annotation of the Pod, by a path such as `metadata.annotations['key']`: field, key and value. A missing
+/// label has an empty value. `None`: the path is a different one.
 pub(super) fn pod_map_entry<'a>(
     path: &'a str,
     sources: &Sources,
@@ -266,7 +266,7 @@ pub(super) fn config_map_data(config_map: &Object) -> Reading<Vec<(&str, &Value)
     findings.elsewhere(&config_map.place).with(value.iter().flat_map(Mapping::entries).collect())
 }
 
-/// A value of a ConfigMap. A number or boolean without quotes is taken as text, with a warning.
+/// A value of a ConfigMap. A number or boolean without quotes is read as text, with a warning.
 pub(super) fn config_map_text(config_map: &Object, key: &str, value: &Value) -> Reading<Option<String>> {
     let mut found = Findings::default();
     let field = format!("data.{}", shown(key));
@@ -284,12 +284,12 @@ pub(super) fn config_map_text(config_map: &Object, key: &str, value: &Value) -> 
     found.elsewhere(&config_map.place).with(text)
 }
 
-/// Whether a variable is one of this program's.
+/// Whether a variable belongs to this program.
 pub(super) fn is_ours(name: &str) -> bool {
     VARIABLES.iter().flat_map(Variable::names).any(|known| known == name)
 }
 
-/// Expands `$(NAME)` as Kubernetes does: an unknown name stays as it is, `$$` is `$`. `None` if the result exceeds
+/// Expands `$(NAME)` as Kubernetes does: unknown names stay, and `$$` becomes `$`. `None` if the result exceeds
 /// `most` bytes.
 fn expand<'a>(text: &str, most: usize, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let mut out = String::with_capacity(text.len());
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_ours_are_known_with_and_without_a_prefix() {
+    fn variables_of_this_program_are_recognised_with_and_without_a_prefix() {
         for name in ["FAILURE_RATE", "LIVENESS_FAILURE_RATE", "PORT", "FAULTS", "TRAFFIC_LATENCY_P99"] {
             assert!(is_ours(name), "{name}");
         }

@@ -1,20 +1,20 @@
-//! What can be wrong with a manifest, and where.
+//! Errors of manifests, with their places.
 
 use std::fmt;
 
 use crate::plan::ConfigError;
 use crate::plan::document::DocumentError;
 
-/// The most bytes of a container's environment: `$(VAR)` could double a value with each variable.
+/// Limit of a container's environment, in bytes: each variable could double a value with `$(VAR)`.
 pub(super) const MAX_ENVIRONMENT: usize = 1 << 20;
 
 /// A place in the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The name of the input; empty for all of them.
+    /// The name of the input; empty: all inputs.
     pub file: String,
-    /// The document's number in the input, from 1 on, and the line that it starts at;
-    /// the line is 0 where it is not known.
+    /// The document's number in the input, from 1 on, and its first line;
+    /// the line is 0 if it is not known.
     pub document: Option<(usize, usize)>,
     /// The position in the document's `items`, from 1 on.
     pub item: Option<usize>,
@@ -50,15 +50,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// An error with its place; the text says what would be right.
+/// An error with its place. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct ManifestError {
-    /// Its place.
+    /// The place.
     pub place: Place,
     /// The field, such as `spec.template.spec.containers[0].livenessProbe.httpGet.port`; empty for the
     /// whole object.
     pub field: String,
-    /// What is wrong with it.
+    /// The error.
     pub problem: Problem,
 }
 
@@ -76,12 +76,12 @@ impl fmt::Display for ManifestError {
     }
 }
 
-/// What is wrong with the input, a line each.
+/// All errors of the input, one per line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct ManifestErrors {
     /// The first errors, at most 100 of an object and of all.
     pub errors: Vec<ManifestError>,
-    /// How many more there are.
+    /// The number of further errors.
     pub more: usize,
 }
 
@@ -97,10 +97,10 @@ impl fmt::Display for ManifestErrors {
     }
 }
 
-/// What is wrong with a manifest. The text says what would be right.
+/// An error of a manifest. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Problem {
-    /// Not YAML or JSON, or too much of it.
+    /// Not YAML or JSON, or too large.
     #[error(transparent)]
     Document(DocumentError),
     /// A field that is missing.
@@ -124,24 +124,24 @@ pub enum Problem {
         /// The most.
         most: i64,
     },
-    /// A word that is not one of those allowed.
-    #[error("\"{value}\" is none of {}", .words.join(", "))]
+    /// A word that is not allowed.
+    #[error("\"{value}\" is not one of {}", .words.join(", "))]
     OneOf {
         /// The value.
         value: String,
         /// The words.
         words: &'static [&'static str],
     },
-    /// A text that is no name of an object or container.
+    /// A text that is not a valid name of an object or container.
     #[error("\"{0}\" is not a name of lower-case letters, digits, `-` and `.`")]
     Name(String),
-    /// A text of a template that was not rendered.
-    #[error("\"{0}\" is a template that has not been rendered; give the output of `helm template`")]
+    /// A text of an unrendered template.
+    #[error("\"{0}\" is a template that has not been rendered; pass the output of `helm template`")]
     Template(String),
     /// A field that is not allowed here.
     #[error("{0}")]
     NotHere(&'static str),
-    /// A probe with no handler, or with several.
+    /// A probe without a handler, or with several.
     #[error("{}", handlers(*.0))]
     Handlers(usize),
     /// A variable of a container that runs this program.
@@ -174,75 +174,75 @@ pub enum Problem {
         /// The key.
         key: String,
     },
-    /// A plan that the service would refuse and do without.
-    #[error("{error} ({variable} of {of}; the service would say so in its log and go on without this plan)")]
+    /// A plan that the service would refuse, so that it runs without this plan.
+    #[error("{error} ({variable} of {of}; the service would log this error and run without this plan)")]
     Plan {
         /// The variable that names its file.
         variable: &'static str,
         /// The container, with its object.
         of: String,
-        /// What is wrong, after the file's path.
+        /// The error, with the file's path.
         error: String,
     },
-    /// An environment larger than a process can be given.
+    /// An environment that is too large.
     #[error("the environment has more than {MAX_ENVIRONMENT} bytes")]
     EnvironmentTooLong,
-    /// Arguments that the service does not take.
-    #[error("{0:?} is nothing that `serve` takes; it takes flags such as --port 8080 and --set NAME=VALUE")]
+    /// Arguments that the service does not accept.
+    #[error("`serve` does not accept {0:?}; it accepts flags such as --port 8080 and --set NAME=VALUE")]
     Arguments(String),
-    /// A probe of a port that nothing listens on.
-    #[error("port {port} does not exist in the Pod; there is {known}")]
+    /// A probe of a port without a listener.
+    #[error("port {port} does not exist in the Pod; known ports: {known}")]
     NoPort {
         /// The port or its name.
         port: String,
-        /// The ports that there are.
+        /// The known ports.
         known: String,
     },
     /// A probe of a listener on the loopback address, which the kubelet does not reach.
     #[error("port {0} listens on the loopback address, which the kubelet does not reach")]
     Loopback(u16),
     /// A port on which two containers of this program would listen.
-    #[error("port {port} is that of container {by} already; set PORT or ADMIN_ADDRESS")]
+    #[error("port {port} is already used by container {by}; set PORT or ADMIN_ADDRESS")]
     PortTaken {
         /// The port.
         port: u16,
-        /// The container that has it.
+        /// The container that uses it.
         by: String,
     },
     /// A probe in a protocol that the service does not speak.
-    #[error("the admin listener speaks no {0}; use httpGet or tcpSocket")]
+    #[error("the admin listener does not speak {0}; use httpGet or tcpSocket")]
     Protocol(&'static str),
-    /// A probe within TLS of a listener without.
+    /// A probe with TLS of a listener without TLS.
     #[error(
-        "port {0} speaks no TLS; set TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed, or probe without TLS"
+        "port {0} does not speak TLS; set TLS_CERT_FILE and TLS_KEY_FILE, or TLS=self-signed, or probe without TLS"
     )]
     NoTls(u16),
-    /// A probe without TLS of a listener that wants it.
-    #[error("port {0} takes TLS alone; probe it by httpGet with `scheme: HTTPS`, or leave TLS_ONLY out")]
+    /// A probe without TLS of a listener that requires TLS.
+    #[error("port {0} requires TLS; probe it by httpGet with `scheme: HTTPS`, or remove TLS_ONLY")]
     OnlyTls(u16),
-    /// A service that the health service does not know.
+    /// A service name that the health service does not know.
     #[error(
         "the service {0:?} is not one of liveness, readiness, startup, dependency or empty; the probe would always fail"
     )]
     NoService(String),
-    /// The service in an init container, for whose end the Pod waits.
+    /// `serve` in an ordinary init container, whose end the Pod waits for.
     #[error(
         "the service never ends, so the Pod would never start; `restartPolicy: Always` makes it a sidecar"
     )]
     NeverEnds,
-    /// There is no object in the input.
+    /// An input without objects.
     #[error("the input is empty")]
     Empty,
 }
 
 impl Problem {
-    /// Whether something that the input refers to is not in it.
+    /// Whether a referenced object is not in the input.
     pub(super) const fn is_incomplete(&self) -> bool {
         matches!(self, Self::NoConfigMap(_) | Self::NoSecret(_))
     }
 }
 
-/// Why a value that was meant as text is true or false.
+/// A hint if a text was read as a boolean.
 fn unquoted_hint(expected: &str, found: &str) -> &'static str {
     if expected == "a string" && matches!(found, "true" | "false") {
         "; unquoted, y, yes, on, n, no and off are true or false"
@@ -253,7 +253,7 @@ fn unquoted_hint(expected: &str, found: &str) -> &'static str {
 
 fn handlers(count: usize) -> String {
     match count {
-        0 => "has no handler; give one of httpGet, tcpSocket, grpc and exec".to_owned(),
-        count => format!("has {count} handlers; give one"),
+        0 => "has no handler; use one of httpGet, tcpSocket, grpc and exec".to_owned(),
+        count => format!("has {count} handlers instead of one"),
     }
 }

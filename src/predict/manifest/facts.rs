@@ -1,4 +1,4 @@
-//! What a manifest says of a container beside its probes.
+//! Image, ports and limits of a container.
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ fn volume_limits(container: &Mapping, spec: &Mapping) -> Reading<Vec<(String, u6
     Reading::collect(|found| {
         let mut limits = Vec::new();
         for volume in found.take(spec.mappings("volumes")) {
-            // What is wrong with a volume is told where it is used.
+            // Errors of volumes are reported where the volumes are used.
             let Some(empty) = volume.mapping("emptyDir").value else { continue };
             let in_memory = empty.get("medium").is_some_and(|medium| medium == "Memory");
             let Some(bytes) = empty.get("sizeLimit").filter(|_| !in_memory).and_then(quantity) else {
@@ -68,7 +68,7 @@ fn volume_limits(container: &Mapping, spec: &Mapping) -> Reading<Vec<(String, u6
     })
 }
 
-/// The value of a quantity of Kubernetes in whole units, such as bytes; parts of a unit are cut off.
+/// The value of a quantity of Kubernetes in whole units, such as bytes; fractions are cut off.
 pub(super) fn quantity(value: &Value) -> Option<u64> {
     number(value).map(|number| number as u64)
 }

@@ -1,11 +1,11 @@
-//! What reading a manifest brings to light besides its value.
+//! Errors, warnings and assumptions that readers return with their values.
 
 use super::error::{ManifestError, Place, Problem};
 
-/// The most errors, warnings or assumptions that are kept. Nobody reads more; those beyond are counted.
+/// Limit of the errors, warnings and assumptions that are kept; further ones are only counted.
 pub(super) const MAX_FINDINGS: usize = 100;
 
-/// A value and what was found while it was read.
+/// A value and the findings of its reader.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Reading<T> {
@@ -14,21 +14,21 @@ pub(super) struct Reading<T> {
 }
 
 impl<T> Reading<T> {
-    /// The value of `read`, which puts what it finds into the findings that it is given.
+    /// Collects the findings of `read` together with its value.
     pub(super) fn collect(read: impl FnOnce(&mut Findings) -> T) -> Self {
         let mut found = Findings::default();
         let value = read(&mut found);
         found.with(value)
     }
 
-    /// A value with which all is well.
+    /// A value without findings.
     pub(super) fn of(value: T) -> Self {
         Self { value, findings: Findings::default() }
     }
 }
 
 impl<T> Reading<Option<T>> {
-    /// No value, since its field is wrong.
+    /// A missing value, with the error of its field.
     pub(super) fn wrong(field: String, problem: Problem) -> Self {
         let mut findings = Findings::default();
         findings.error(field, problem);
@@ -45,7 +45,7 @@ pub(super) struct Findings {
     assumptions: Bounded<String>,
 }
 
-/// Something found at a place that its finder may not know yet.
+/// A finding. Its reader may not know the complete place yet.
 #[derive(Debug, PartialEq)]
 struct Finding<T> {
     place: At,
@@ -54,44 +54,44 @@ struct Finding<T> {
 
 #[derive(Debug, PartialEq)]
 enum At {
-    /// In the object that is read.
+    /// In the object being read.
     Object,
-    /// In a container of it.
+    /// In one of its containers.
     Container(String),
     /// In another object.
     Elsewhere(Place),
 }
 
 impl Findings {
-    /// What `read` finds.
+    /// Collects the findings of `read`.
     pub(super) fn collect(read: impl FnOnce(&mut Self)) -> Self {
         let mut found = Self::default();
         read(&mut found);
         found
     }
 
-    /// Adds an error of a field of the object that is read.
+    /// Adds an error of a field.
     pub(super) fn error(&mut self, field: impl Into<String>, problem: Problem) {
         self.errors.push(Finding { place: At::Object, what: (field.into(), problem) });
     }
 
-    /// Adds a warning about the object that is read.
+    /// Adds a warning.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(Finding { place: At::Object, what: text.into() });
     }
 
-    /// Notes what the prediction assumes; the text names its container itself.
+    /// Adds an assumption of the prediction. The text names its container.
     pub(super) fn assume(&mut self, text: impl Into<String>) {
         self.assumptions.push(text.into());
     }
 
-    /// Takes the value of a reading and adds what was found with it.
+    /// Returns the value of a reading and adds its findings.
     pub(super) fn take<T>(&mut self, reading: Reading<T>) -> T {
         self.add(reading.findings);
         reading.value
     }
 
-    /// Adds what was found in a part.
+    /// Adds the findings of a part.
     pub(super) fn add(&mut self, other: Self) {
         self.errors.append(other.errors);
         self.warnings.append(other.warnings);
@@ -103,15 +103,15 @@ impl Findings {
         Reading { value, findings: self }
     }
 
-    /// Makes warnings of the errors in what this program does not run: whether it is right is for others to say. A
-    /// template that was not rendered stays an error.
-    pub(super) fn forgiven(mut self) -> Self {
-        let (errors, forgiven): (Vec<_>, Vec<_>) =
+    /// Turns errors into warnings, for containers that do not run this program. Unrendered templates and references to
+    /// missing objects stay errors.
+    pub(super) fn into_warnings(mut self) -> Self {
+        let (errors, others): (Vec<_>, Vec<_>) =
             self.errors.items.into_iter().partition(|error| {
                 matches!(error.what.1, Problem::Template(_)) || error.what.1.is_incomplete()
             });
         self.errors.items = errors;
-        for Finding { place, what: (field, problem) } in forgiven {
+        for Finding { place, what: (field, problem) } in others {
             let what = if field.is_empty() { problem.to_string() } else { format!("{field}: {problem}") };
             self.warnings.push(Finding { place, what });
         }
@@ -119,19 +119,19 @@ impl Findings {
         self
     }
 
-    /// What was found in a container.
+    /// Places the findings in a container.
     pub(super) fn in_container(mut self, name: &str) -> Self {
         self.place(|| At::Container(name.to_owned()));
         self
     }
 
-    /// What was found in another object than the one that is read.
+    /// Places the findings in another object than the one being read.
     pub(super) fn elsewhere(mut self, place: &Place) -> Self {
         self.place(|| At::Elsewhere(place.clone()));
         self
     }
 
-    /// Puts what has only the object as its place somewhere else.
+    /// Replaces the place of findings that have no precise place yet.
     fn place(&mut self, at: impl Fn() -> At) {
         let errors = self.errors.items.iter_mut().map(|error| &mut error.place);
         let warnings = self.warnings.items.iter_mut().map(|warning| &mut warning.place);
@@ -144,7 +144,7 @@ impl Findings {
         !self.errors.items.is_empty()
     }
 
-    /// Everything with its place; `object` is the place of the object that was read.
+    /// The findings with complete places. `object` is the place of the object that was read.
     pub(super) fn at(self, object: &Place) -> Placed {
         let place = |at: At| match at {
             At::Object => object.clone(),
@@ -172,7 +172,7 @@ impl Findings {
     }
 }
 
-/// What was found, with places.
+/// Findings with complete places.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) errors: Bounded<ManifestError>,
@@ -180,7 +180,7 @@ pub(super) struct Placed {
     pub(super) assumptions: Vec<String>,
 }
 
-/// The first of many, each once, and how many more there are.
+/// The first items of a set, and the number of the others.
 #[derive(Debug)]
 pub(super) struct Bounded<T> {
     pub(super) items: Vec<T>,
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_keeps_the_first_place_that_it_gets() {
+    fn a_finding_keeps_its_first_precise_place() {
         let mut map = Findings::default();
         map.error("data", Problem::Missing);
         let mut container = Findings::default();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_are_kept_once_and_bounded_and_the_rest_is_counted() {
+    fn findings_are_deduplicated_bounded_and_counted() {
         let mut findings = Findings::default();
         for i in 0..250 {
             findings.warn(format!("field {i}"));

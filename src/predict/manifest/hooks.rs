@@ -7,7 +7,7 @@ use super::mapping::Mapping;
 use crate::kubelet::Hook;
 use crate::units::{self, Bare};
 
-/// The longest sleep that the API takes: it lies within the grace period.
+/// The longest sleep: the API limits it to the grace period.
 const MOST: u32 = i32::MAX as u32;
 
 /// Reads `lifecycle.postStart` or `lifecycle.preStop`.
@@ -27,7 +27,7 @@ pub(super) fn read(container: &Mapping, name: &str) -> Reading<Option<Hook>> {
     })
 }
 
-/// The time of a command that only sleeps, with or without a shell.
+/// The duration of a command that only sleeps, with or without a shell.
 fn sleep_command(words: &[&str]) -> Option<Duration> {
     let time = |word: &str| units::duration(word, Bare::Seconds).ok();
     let is_sleep = |word: &str| word.rsplit('/').next() == Some("sleep");
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_that_only_sleeps_is_known() {
+    fn a_command_that_only_sleeps_is_recognised() {
         let five = Some(Duration::from_secs(5));
         for words in [
             &["sleep", "5"][..],

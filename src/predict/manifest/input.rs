@@ -1,13 +1,13 @@
-//! The texts that are read.
+//! The input of the reader.
 
-/// The longest input, in bytes.
+/// Limit of an input, in bytes.
 pub const MAX_INPUT: usize = 32 << 20;
 
 /// A text with manifests: YAML or JSON, any number of documents.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// What errors call it, such as the name of a file.
+    /// The name in errors, such as that of a file.
     pub name: String,
-    /// What it says.
+    /// The content.
     pub text: String,
 }

@@ -1,10 +1,10 @@
-//! What a Job asks of its controller.
+//! Reads the fields of a Job for its controller.
 
 use std::time::Duration;
 
 use super::findings::Reading;
 use super::mapping::Mapping;
-use super::pod::exit_codes;
+use super::restart::exit_codes;
 use crate::kubelet::PodSpec;
 use crate::predict::workload::{FailureAction, FailureRule, Job};
 
@@ -15,10 +15,11 @@ pub(super) fn read(owner: &Mapping, pod: &PodSpec) -> Reading<Job> {
     Reading::collect(|found| {
         let per_index = found.take(owner.number("backoffLimitPerIndex", 0, MOST));
         if per_index.is_some() {
-            found.assume("backoffLimitPerIndex is left out: failures count for the whole Job".to_owned());
+            found.assume("backoffLimitPerIndex is not modelled: failures count for the whole Job".to_owned());
         }
         if owner.contains("successPolicy") {
-            found.assume("successPolicy is left out: the Job is complete with its completions".to_owned());
+            found
+                .assume("successPolicy is not modelled: the Job is complete with its completions".to_owned());
         }
         let parallelism = found.take(owner.number("parallelism", 0, MOST)).unwrap_or(1);
         let completions = found.take(owner.number("completions", 0, MOST));
@@ -50,7 +51,7 @@ fn rules(policy: &Mapping, pod: &PodSpec) -> Reading<Vec<FailureRule>> {
                 Some("FailJob") => FailureAction::FailJob,
                 Some("Ignore") => FailureAction::Ignore,
                 Some("FailIndex") => {
-                    found.assume("podFailurePolicy: FailIndex is taken for Count".to_owned());
+                    found.assume("podFailurePolicy: FailIndex is treated as Count".to_owned());
                     FailureAction::Count
                 }
                 _ => FailureAction::Count,

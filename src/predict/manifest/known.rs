@@ -1,4 +1,4 @@
-//! The fields that a container has in the API of Kubernetes, to find misspelt ones.
+//! The fields of containers in the Kubernetes API, to detect misspelt ones.
 
 use super::findings::Findings;
 use super::mapping::{Mapping, shown};
@@ -53,11 +53,11 @@ const HANDLERS: [(&str, &[&str]); 4] = [
     ("tcpSocket", &["host", "port"]),
 ];
 
-/// Warns of fields that a container, its variables or its probes do not have.
+/// Warns of unknown fields of a container, its variables and its probes.
 pub(super) fn check(container: &Mapping) -> Findings {
     Findings::collect(|found| {
         found.add(fields(container, CONTAINER));
-        // What is no mapping is an error elsewhere.
+        // Values that are not mappings are reported elsewhere.
         for variable in container.mappings("env").value {
             found.add(fields(&variable, &["name", "value", "valueFrom"]));
         }

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::findings::{Findings, Reading};
 pub(super) use crate::plan::error::shown;
 
-/// A mapping and where it stands in its object.
+/// A mapping and its path in its object.
 #[derive(Clone, Debug)]
 pub(super) struct Mapping<'a> {
     fields: &'a Map<String, Value>,
@@ -29,7 +29,7 @@ impl<'a> Mapping<'a> {
         if self.path.is_empty() { name } else { format!("{}.{name}", self.path) }
     }
 
-    /// The value of a field; null means that it is not there, as for the API server.
+    /// The value of a field. As for the API server, null means absent.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.fields.get(name).filter(|value| !value.is_null())
     }
@@ -57,7 +57,7 @@ impl<'a> Mapping<'a> {
         self.read(name, "a string", Value::as_str)
     }
 
-    /// A string that has to be there.
+    /// A required string.
     pub(super) fn required_string(&self, name: &str) -> Reading<Option<&'a str>> {
         if self.contains(name) {
             self.string(name)
@@ -66,8 +66,8 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// A name that has to be there, of the characters that names of objects and containers have. One that is wrong is
-    /// given all the same.
+    /// A required name of an object or container. An invalid name is returned as well, with
+    /// an error.
     pub(super) fn name(&self, name: &str) -> Reading<Option<&'a str>> {
         let mut found = Findings::default();
         let text = found.take(self.required_string(name));
@@ -89,7 +89,7 @@ impl<'a> Mapping<'a> {
         self.read(name, "true or false", Value::as_bool)
     }
 
-    /// A field that is one of some words.
+    /// A field with one of these words.
     pub(super) fn one_of(&self, name: &str, words: &'static [&'static str]) -> Reading<Option<&'static str>> {
         let mut found = Findings::default();
         let text = found.take(self.string(name));
@@ -114,7 +114,7 @@ impl<'a> Mapping<'a> {
         Reading::wrong(self.field(name), problem)
     }
 
-    /// A number of a port.
+    /// A port number.
     pub(super) fn port(&self, name: &str) -> Reading<Option<u16>> {
         let Reading { value, findings } = self.number(name, 1, u32::from(u16::MAX));
         findings.with(value.and_then(|number| u16::try_from(number).ok()))
@@ -185,12 +185,12 @@ impl<'a> Mapping<'a> {
     }
 }
 
-/// Whether a text holds an action of Go's templates, which no name or image does.
+/// Whether a text contains an action of Go's templates, which no valid name or image does.
 pub(super) fn is_template(text: &str) -> bool {
     text.split_once("{{").is_some_and(|(_, rest)| rest.contains("}}"))
 }
 
-/// A value of a wrong type.
+/// The error for a value of the wrong type.
 pub(super) fn wrong(expected: &'static str, value: &Value) -> Problem {
     let found = match value {
         Value::Null => "null".to_owned(),

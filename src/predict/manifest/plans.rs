@@ -1,4 +1,4 @@
-//! The plans in the files of a container.
+//! Reads the plans in the files of a container.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::env::Config;
 use crate::plan::Source;
 use crate::sources::Layers;
 
-/// The plans of environment, file and annotation. A file that is wrong is left out.
+/// The plans of environment, file and annotation. Invalid files are skipped.
 pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sources<'a>) -> Reading<Layers> {
     Reading::collect(|found| {
         let files = &config.files;
         let file = files.faults.as_deref().map(|path| (path, found.take(find(path, container, sources)).0));
         let (annotation, depth) = found.take(find(&files.annotation, container, sources));
-        // A volume mounted further up serves another purpose.
+        // A volume that is mounted at a parent directory has another purpose.
         let is_meant = depth <= 1;
-        // The default file is not expected, so its directory alone makes no difference.
+        // The default file is optional, so a mounted directory without it needs no assumption.
         let has_annotation = matches!(annotation, Content::Text { .. });
         let mut layers = Layers::elsewhere(config, has_annotation);
         if let Some((path, content)) = file {
@@ -31,13 +31,13 @@ pub(super) fn layers<'a>(config: &Config, container: &Mapping<'a>, sources: &Sou
             && is_meant
         {
             found.assume(format!(
-                "{}: {} is taken as not there: {why}",
+                "{}: {} is treated as missing: {why}",
                 sources.container_label(),
                 labelled("ANNOTATION_FILE", &files.annotation.to_string_lossy())
             ));
         }
         for error in &layers.merged().check() {
-            found.warn(format!("{}: {error}; the rule acts on nothing", sources.container_label()));
+            found.warn(format!("{}: {error}; the rule has no effect", sources.container_label()));
         }
         layers
     })
@@ -84,7 +84,7 @@ fn read(layers: &mut Layers, source: Source, path: &Path, content: Content, sour
                 found.warn(format!("{what} is not there: {why}; the service runs without it"));
             }
             Content::Unknown(why) => {
-                found.assume(format!("{}: {what} is taken as not there: {why}", sources.container_label()));
+                found.assume(format!("{}: {what} is treated as missing: {why}", sources.container_label()));
             }
             Content::Wrong => {}
         }

@@ -1,4 +1,4 @@
-//! What listens in a Pod.
+//! The listeners in a Pod.
 
 use std::net::IpAddr;
 
@@ -8,19 +8,19 @@ use crate::fault::Target;
 use crate::kubelet::{ContainerSpec, ProbeEndpoint};
 use crate::predict::workload::OurContainer;
 
-/// A listener of one of our containers.
+/// A listener of a kube-probesim container.
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
     /// The container's position.
     pub(super) container: usize,
-    /// The address it listens on; absent: all.
+    /// The address that it is bound to; absent: all.
     pub(super) ip: Option<IpAddr>,
     pub(super) port: u16,
-    /// The paths of the probe listener; absent: the admin listener.
+    /// The paths of a probe listener; absent: it is an admin listener.
     pub(super) paths: Option<Vec<(String, Target)>>,
-    /// Whether what is no path of a class goes to an application behind it, as traffic.
+    /// Whether requests with other paths are forwarded to an application, as traffic.
     pub(super) forwards: bool,
-    /// Whether it speaks TLS, and nothing but that.
+    /// Whether it speaks TLS.
     pub(super) tls: Tls,
 }
 
@@ -32,22 +32,22 @@ pub(super) enum Tls {
     Only,
 }
 
-/// What listens in the Pod.
+/// The listeners in the Pod.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ports {
     pub(super) listeners: Vec<Listener>,
-    /// The named proxies of our containers, by their port.
+    /// The named proxies, by port.
     pub(super) proxies: Vec<(u16, String)>,
-    /// What the containers that do not run this program declare.
+    /// The ports that other containers declare.
     pub(super) others: Vec<u16>,
-    /// Whether there are containers that do not run this program.
+    /// Whether there are other containers.
     pub(super) has_others: bool,
-    /// Whether a listener is missing above because its configuration is wrong; then no port is refused.
+    /// Whether a listener is missing above because of an invalid configuration; then unknown ports are no errors.
     pub(super) incomplete: bool,
 }
 
 impl Ports {
-    /// Adds the listeners of a container. `before` are the containers before it.
+    /// Adds the listeners of a container. `before` are the containers that precede it.
     pub(super) fn add(&mut self, ours: &OurContainer, before: &[ContainerSpec]) -> Findings {
         let OurContainer { position: container, config, merged, .. } = ours;
         let proxies = merged.proxies.iter().map(|(proxy, _)| (proxy.listen.port(), proxy.name.to_string()));
@@ -63,7 +63,7 @@ impl Ports {
                 (config.probe_address, Some(config.paths.clone()), of_probes),
                 (config.admin_address, None, of_admin),
             ] {
-                // 0 takes a free port, which no probe can know.
+                // Port 0 means any free port, which no probe can know.
                 if address.port == 0 {
                     continue;
                 }
@@ -87,7 +87,7 @@ impl Ports {
         self.listeners.iter().find(|listener| listener.port == port)
     }
 
-    /// All ports that are known, for an error.
+    /// All known ports, for an error.
     pub(super) fn list(&self) -> String {
         let ours = self.listeners.iter().map(|listener| {
             let variable = if listener.paths.is_some() { "PORT" } else { "ADMIN_ADDRESS" };
@@ -100,7 +100,7 @@ impl Ports {
 }
 
 impl Listener {
-    /// What a path leads to.
+    /// The endpoint of a path.
     pub(super) fn endpoint(&self, path: &str) -> ProbeEndpoint {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -115,7 +115,7 @@ impl Listener {
     }
 }
 
-/// What a path of the probe listener leads to: an exact path first, then the longest prefix.
+/// The endpoint of a path of the probe listener: an exact path first, then the longest prefix.
 pub(super) fn endpoint(paths: &[(String, Target)], path: &str) -> ProbeEndpoint {
     if matches!(path, "/" | "/metrics") {
         return ProbeEndpoint::Status(200);

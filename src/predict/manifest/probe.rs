@@ -1,4 +1,4 @@
-//! Probes of a container.
+//! Reads the probes of a container.
 
 mod handler;
 
@@ -9,7 +9,7 @@ use crate::kubelet::{ProbeKind, ProbeSpec};
 use handler::HandlerReader;
 pub(super) use handler::{Owner, field};
 
-/// The longest time that the API takes, in seconds.
+/// The longest time that the API accepts, in seconds.
 const MAX_SECONDS: u32 = i32::MAX as u32;
 
 /// A probe, and whether it asks this program.
@@ -24,7 +24,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
     Reading::collect(|found| {
         let fields = found.take(owner.container.mapping(field(kind)))?;
         let asked = found.take(HandlerReader::read(kind, owner, ports, &fields));
-        // As the API server: 0 means the default.
+        // As for the API server, 0 means the default.
         let mut number = |name, default| {
             found.take(fields.number(name, 0, MAX_SECONDS)).filter(|value| *value > 0).unwrap_or(default)
         };
@@ -47,7 +47,7 @@ pub(super) fn read(kind: ProbeKind, owner: Owner, ports: &Ports) -> Reading<Opti
             if fields.contains(grace) {
                 found.error(
                     fields.field(grace),
-                    Problem::NotHere("a readiness probe kills nothing; leave it out"),
+                    Problem::NotHere("a readiness probe never kills a container; remove the field"),
                 );
             }
         } else {

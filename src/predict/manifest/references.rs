@@ -1,11 +1,11 @@
-//! Config maps and secrets that a Pod refers to.
+//! Checks references of a Pod to ConfigMaps and Secrets.
 
 use super::environment::Sources;
 use super::error::Problem;
 use super::findings::Findings;
 use super::mapping::{Mapping, shown};
 
-/// What is not in the input is assumed to exist, or is an error where the input is to be complete.
+/// Objects that are not in the input are assumed to exist, or are errors if the input must be complete.
 pub(super) fn check(spec: &Mapping, sources: &Sources) -> Findings {
     Findings::collect(|found| {
         let mut absent = Absent { sources, config_maps: Vec::new(), secrets: Vec::new() };
@@ -39,7 +39,7 @@ pub(super) fn check(spec: &Mapping, sources: &Sources) -> Findings {
             [named("ConfigMap", config_maps), named("Secret", secrets)].into_iter().flatten().collect();
         if !all.is_empty() {
             found.assume(format!(
-                "not in the input, and assumed to exist: {} (--complete makes it an error)",
+                "not in the input, but assumed to exist: {} (--complete makes this an error)",
                 all.join("; ")
             ));
         }
@@ -53,7 +53,7 @@ struct Absent<'a> {
 }
 
 impl Absent<'_> {
-    /// A reference to a ConfigMap and one to a Secret; an empty name of a field stands for none.
+    /// Checks a reference to a ConfigMap and one to a Secret. An empty field name means no such reference.
     fn pair(
         &mut self,
         fields: &Mapping,
@@ -66,7 +66,7 @@ impl Absent<'_> {
             let Some(reference) = fields.mapping(field).value else { continue };
             let Some(name) = reference.string(named_by).value else { continue };
             let optional = reference.boolean("optional").value == Some(true);
-            // The control plane puts this one into every namespace.
+            // The control plane creates this ConfigMap in every namespace.
             if name == "kube-root-ca.crt" {
                 continue;
             }

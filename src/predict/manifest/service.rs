@@ -1,4 +1,4 @@
-//! Services and the Pods that they select.
+//! Reads Services and the Pods that they select.
 
 use super::findings::Reading;
 use super::object::Object;
@@ -6,19 +6,19 @@ use super::object::Object;
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceInfo {
-    /// File and document it stands in.
+    /// The file and document of the object.
     pub place: String,
     /// Its name.
     pub name: String,
-    /// The labels that it asks of its Pods; without any it selects none.
+    /// The labels that it selects; without labels it selects no Pods.
     pub selector: Vec<(String, String)>,
-    /// Whether Pods that are not Ready are endpoints all the same (`publishNotReadyAddresses`).
+    /// Whether Pods that are not Ready are endpoints too (`publishNotReadyAddresses`).
     pub publishes_not_ready: bool,
     /// The positions of the workloads whose Pods it selects.
     pub workloads: Vec<usize>,
 }
 
-/// Reads a Service; `pods` are the objects that make Pods, with the labels of these.
+/// Reads a Service. `pods` are the objects that create Pods, with the labels of these Pods.
 pub(super) fn read(object: &Object, pods: &[(&Object, Vec<(&str, &str)>)]) -> Reading<ServiceInfo> {
     Reading::collect(|found| {
         let spec = found.take(object.root().mapping("spec"));

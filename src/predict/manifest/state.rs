@@ -1,4 +1,4 @@
-//! Whether the state of the service outlives its container.
+//! Finds out whether the state of the service outlives its container.
 
 use super::environment::Sources;
 use super::findings::Reading;
@@ -12,10 +12,10 @@ const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected",
 /// Kinds of volumes that are empty when the Pod starts.
 const FRESH: [&str; 2] = ["emptyDir", "ephemeral"];
 
-/// Where clock, counts and starts outlive a container: the volume that `STATE_DIR` lies on, and the directory there.
+/// The location of a state that outlives its container: the volume of `STATE_DIR`, and the directory in it.
 pub(super) type StateLocation = (String, Option<Vec<String>>);
 
-/// Where a container keeps its state, if that outlives it.
+/// The location of a container's state, if the state outlives the container.
 pub(super) fn location<'a>(
     config: &Config,
     container: &Mapping<'a>,
@@ -27,7 +27,7 @@ pub(super) fn location<'a>(
         let path = found.take(absolute_components(&dir, container));
         let what = labelled("STATE_DIR", &dir);
         let lost =
-            |why: &str| format!("{what} {why}: the state is lost with the container, as if it were not set");
+            |why: &str| format!("{what} {why}: the state is lost with the container, as without STATE_DIR");
         let mount = match found.take(Mount::of(&path, container, sources)) {
             Ok(Some(mount)) => mount,
             Ok(None) => {
@@ -49,16 +49,16 @@ pub(super) fn location<'a>(
             return None;
         }
         if FRESH.contains(&kind) {
-            // The service creates the directory, but not its parents.
+            // The service creates the directory, but not the parents of it.
             if mount.depth > 1 {
                 let why =
-                    format!("cannot be created: volume {name} is empty, and so without the directory above");
+                    format!("cannot be created: volume {name} is empty, so the parent directory is missing");
                 found.warn(lost(&why));
                 return None;
             }
         } else {
             found.assume(format!(
-            "{}: {what} is taken as empty at first, and each Pod's own, though volume {name} may outlive the Pod",
+            "{}: {what} is assumed to be empty at first and separate for each Pod, although volume {name} may outlive the Pod",
             sources.container_label()
         ));
         }

@@ -1,4 +1,4 @@
-//! How the Pods of an object replace those before them.
+//! Reads the update strategy of an object.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::predict::{Kind, Update};
 
 const MOST: u32 = i32::MAX as u32;
 
-/// Reads the strategy and `minReadySeconds` of an object that asks for so many Pods.
+/// Reads the update strategy and `minReadySeconds` of an object with `replicas` Pods.
 pub(super) fn read(kind: &Kind, owner: &Mapping, replicas: u32) -> Reading<(Option<Update>, Duration)> {
     Reading::collect(|found| {
         let min_ready = match kind {
@@ -42,7 +42,7 @@ fn of_deployment(owner: &Mapping, replicas: u32) -> Reading<Update> {
             given.unwrap_or_else(|| share(25.0, replicas, up))
         };
         let (surge, unavailable) = (number("maxSurge", true), number("maxUnavailable", false));
-        // With both at zero nothing would move; the controller takes one then.
+        // With both at zero, the controller uses `maxUnavailable` 1.
         Update::Rolling { surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
     })
 }

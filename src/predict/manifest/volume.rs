@@ -1,4 +1,4 @@
-//! What a container finds at a path: the mount, and the content of its volume.
+//! Finds the mount and the content at a path in a container.
 
 use super::environment::{Sources, config_map_data, config_map_text, pod_map_entry};
 use super::error::{Place, Problem};
@@ -13,30 +13,30 @@ pub(super) struct Mount<'a> {
     /// The volume; absent for a `volumeClaimTemplate` of a StatefulSet.
     pub(super) volume: Option<Mapping<'a>>,
     pub(super) read_only: bool,
-    /// The path inside the volume; absent where it depends on variables.
+    /// The path inside the volume; absent if it depends on variables.
     pub(super) inside: Option<Vec<String>>,
-    /// How many components of the path lie below the mount.
+    /// The number of path components below the mount.
     pub(super) depth: usize,
 }
 
-/// What is at a path.
+/// The content at a path.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// A text, and where it stands in the input.
+    /// A text and its place in the input.
     Text { text: String, place: Place, field: String },
-    /// Nothing, with the reason.
+    /// No file, with the reason.
     Absent(String),
-    /// Something that is not read, or that may be absent; with the reason.
+    /// A file that cannot be read here, or that may be absent; with the reason.
     Unknown(String),
-    /// What is wrong is among the findings.
+    /// An error, which is among the findings.
     Wrong,
 }
 
-/// A mount or volume that is wrong; why is among the findings.
+/// An invalid mount or volume; the error is among the findings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wrong;
 
-/// The components of a path from the root on, without `.` and `..`.
+/// The components of a path from the root, without `.` and `..`.
 pub(super) fn components(path: &str) -> Vec<String> {
     let mut parts = Vec::new();
     for part in path.split('/') {
@@ -49,7 +49,7 @@ pub(super) fn components(path: &str) -> Vec<String> {
     parts
 }
 
-/// The components of a path in a container. A relative one starts at `workingDir`, or at the root as in our image.
+/// The components of a path in a container. A relative path starts at `workingDir`, or at the root as in our image.
 pub(super) fn absolute_components(path: &str, container: &Mapping) -> Reading<Vec<String>> {
     Reading::collect(|found| {
         match found.take(container.string("workingDir")).filter(|_| !path.starts_with('/')) {
@@ -91,7 +91,7 @@ impl<'a> Mount<'a> {
     pub(super) fn kind(&self) -> &'a str {
         let Some(volume) = &self.volume else { return "persistentVolumeClaim" };
         let mut kinds = volume.entries().map(|(name, _)| name).filter(|name| *name != "name");
-        // The API server makes an emptyDir of a volume without a source.
+        // The API server turns a volume without a source into an emptyDir.
         kinds.next().unwrap_or("emptyDir")
     }
 
@@ -101,10 +101,10 @@ impl<'a> Mount<'a> {
             let name = self.name;
             let Some(inside) = &self.inside else {
                 return Content::Unknown(format!(
-                    "the subPathExpr of its mount of volume {name} is not followed"
+                    "the subPathExpr of the mount of volume {name} is not resolved"
                 ));
             };
-            // The kubelet's link to the current version of the volume.
+            // `..data` is the kubelet's link to the current version of the volume.
             let inside = inside.strip_prefix(&["..data".to_owned()]).unwrap_or(inside).join("/");
             let kind = self.kind();
             let source = self.volume.as_ref().and_then(|volume| found.take(volume.mapping(kind)));
@@ -166,7 +166,7 @@ fn volume<'a>(
     })
 }
 
-/// What a ConfigMap puts at a path. `None`: nothing.
+/// The content of a ConfigMap at a path. `None`: it has no such file.
 fn config_map(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<Content>> {
     Reading::collect(|found| {
         let Some(name) = found.take(source.required_string("name")) else { return Some(Content::Wrong) };
@@ -217,7 +217,7 @@ fn config_map(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option
     })
 }
 
-/// What the downward API puts at a path. `None`: nothing.
+/// The content of a downward API volume at a path. `None`: it has no such file.
 fn downward(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<Content>> {
     Reading::collect(|found| {
         let items = found.take(source.mappings("items"));
@@ -225,7 +225,7 @@ fn downward(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<C
             found.take(item.string("path")).is_some_and(|to| components(to).join("/") == path)
         })?;
         let Some(field) = found.take(item.mapping("fieldRef")) else {
-            return Some(Content::Unknown("it holds a resource of the container".to_owned()));
+            return Some(Content::Unknown("it contains a resource of the container".to_owned()));
         };
         let Some(from) = found.take(field.required_string("fieldPath")) else { return Some(Content::Wrong) };
         Some(match found.take(pod_map_entry(from, sources)) {
@@ -234,12 +234,12 @@ fn downward(source: &Mapping, path: &str, sources: &Sources) -> Reading<Option<C
                 let place = sources.owner.place.clone();
                 Content::Text { text, place, field: format!("{before}.{field}.{}", shown(key)) }
             }
-            None => Content::Unknown(format!("it holds {}, which is no plan", shown(from))),
+            None => Content::Unknown(format!("it contains {}, which is not a plan", shown(from))),
         })
     })
 }
 
-/// What a projected volume has at a path: the last of its sources that puts something there.
+/// The content of a projected volume at a path: the last of its sources with such a file.
 fn projected(source: &Mapping, path: &str, sources: &Sources) -> Reading<Content> {
     Reading::collect(|found| {
         let mut content = Content::Absent(String::new());
@@ -253,7 +253,7 @@ fn projected(source: &Mapping, path: &str, sources: &Sources) -> Reading<Content
             };
             content = match (here, content) {
                 (Some(Content::Wrong), _) | (_, Content::Wrong) => Content::Wrong,
-                // A file that may be absent does not hide one that is there.
+                // A file that may be absent does not hide an existing one.
                 (Some(Content::Unknown(_)), before @ Content::Text { .. }) | (None, before) => before,
                 (Some(here), _) => here,
             };
@@ -262,7 +262,7 @@ fn projected(source: &Mapping, path: &str, sources: &Sources) -> Reading<Content
     })
 }
 
-/// A source of a projected volume that is not read.
+/// The content of a source that is not read.
 fn elsewhere(source: &Mapping, path: &str) -> Reading<Option<Content>> {
     Reading::collect(|found| {
         let (kind, _) = source.entries().next()?;
@@ -270,15 +270,13 @@ fn elsewhere(source: &Mapping, path: &str) -> Reading<Option<Content>> {
         let puts = |fields: &Mapping, found: &mut Findings| {
             found.take(fields.string("path")).is_some_and(|to| components(to).join("/") == path)
         };
-        // A Secret without items may have any file.
+        // A Secret without `items` may have any file.
         let may = match kind {
             "secret" if !inner.contains("items") => true,
             "secret" => found.take(inner.mappings("items")).iter().any(|item| puts(item, found)),
             _ => puts(&inner, found),
         };
-        may.then(|| {
-            Content::Unknown(format!("{} may put something there and is not read", source_name(kind)))
-        })
+        may.then(|| Content::Unknown(format!("{} may have a file there and is not read", source_name(kind))))
     })
 }
 
@@ -286,7 +284,7 @@ fn source_name(kind: &str) -> String {
     if kind == "secret" { "a Secret".to_owned() } else { format!("a source of kind {}", shown(kind)) }
 }
 
-/// A variable with its path, as warnings and assumptions name it.
+/// The label of a variable with its path, in warnings and assumptions.
 pub(super) fn labelled(variable: &str, path: &str) -> String {
     format!("{variable} ({})", shown(path))
 }

@@ -1,4 +1,4 @@
-//! Objects that make Pods.
+//! Reads objects that create Pods.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use super::findings::Reading;
 use super::mapping::{self, Mapping};
 use super::object::Object;
 use super::pod::{self, PodReading};
-use super::{references, update};
+use super::{references, restart, update};
 use crate::kubelet::RestartPolicy;
 use crate::predict::profile::ANNOTATION;
 use crate::predict::workload::{Kind, Rollout, Workload};
 
-/// What an object is.
+/// An object that was read.
 pub(super) enum Read<'a> {
-    /// One that makes Pods, and their labels.
+    /// An object that creates Pods, and the labels of these.
     Workload(Box<Workload>, Vec<(&'a str, &'a str)>),
-    /// Something else.
+    /// Any other object.
     Other,
 }
 
-/// Reads an object. Warnings and assumptions are left to the caller, who knows the place of each.
+/// Reads an object. Errors of workloads that do not run this program become warnings.
 pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object], complete: bool) -> Reading<Read<'a>> {
     let mut may_be_ours = false;
     let Reading { value, findings } = read_strictly(object, objects, complete, &mut may_be_ours);
     if may_be_ours || matches!(value, Read::Other) {
         findings.with(value)
     } else {
-        findings.forgiven().with(value)
+        findings.into_warnings().with(value)
     }
 }
 
@@ -41,7 +41,7 @@ fn read_strictly<'a>(
     Reading::collect(|found| {
         let root = object.root();
         let Some((kind, path)) = template_of(object) else { return Read::Other };
-        // The object that has `replicas` or `parallelism`: around the template.
+        // The mapping with `replicas` or `parallelism`, which contains the template.
         let owner = found.take(root.descend(path.split_last().map_or(&[], |(_, names)| names)));
         let template = found.take(root.descend(path));
         let Some(spec) = template.as_ref().and_then(|template| found.take(template.mapping("spec"))) else {
@@ -88,7 +88,7 @@ fn read_strictly<'a>(
         let ordered = kind == Kind::StatefulSet && policy != Some("Parallel");
         let job = (kind == Kind::Job).then(|| found.take(super::job::read(&owner, &pod)));
         if object.kind == "CronJob" {
-            found.assume("of a CronJob one run is predicted".to_owned());
+            found.assume("one run of the CronJob is predicted".to_owned());
         }
         let workload = Workload {
             place: object.place.heading(),
@@ -113,8 +113,8 @@ fn read_strictly<'a>(
     })
 }
 
-/// The path of the Pod template, or that of the Pod itself. Kinds that other controllers bring are not listed: any
-/// object with containers where a template has them makes Pods.
+/// The kind, and the path of the Pod template or of the Pod itself. Kinds of other controllers are not listed: any
+/// object with containers at the place of a Pod template creates Pods.
 fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
     const PLAIN: &[&str] = &["spec", "template"];
     const OF_JOB: &[&str] = &["spec", "jobTemplate", "spec", "template"];
@@ -131,14 +131,14 @@ fn template_of(object: &Object) -> Option<(Kind, &'static [&'static str])> {
                 let spec = template.and_then(|template| template.mapping("spec").value);
                 spec.is_some_and(|spec| !spec.mappings("containers").value.is_empty())
             };
-            // Without the group: that is part of the place already.
+            // Without the group, which is part of the place.
             let name = kind.rsplit('/').next().unwrap_or(kind);
             (Kind::Other(name.into()), [PLAIN, OF_JOB].into_iter().find(has_containers)?)
         }
     })
 }
 
-/// Whether the object makes no Pods until somebody resumes it.
+/// Whether the object creates no Pods until somebody resumes it.
 fn is_suspended(kind: &Kind, root: &Mapping, owner: &Mapping) -> Reading<bool> {
     Reading::collect(|found| {
         let field = match kind {
@@ -146,7 +146,7 @@ fn is_suspended(kind: &Kind, root: &Mapping, owner: &Mapping) -> Reading<bool> {
             Kind::Job => "suspend",
             _ => return false,
         };
-        // That of a CronJob is beside its template, and that of each Job in it.
+        // A CronJob has the field beside its template, and its Jobs inside.
         let places = [found.take(root.mapping("spec")), Some(owner.clone())];
         let suspended =
             places.into_iter().flatten().any(|place| found.take(place.boolean(field)) == Some(true));
@@ -165,26 +165,26 @@ fn images(spec: &Mapping) -> String {
     images.map(mapping::shown).collect::<Vec<_>>().join(", ")
 }
 
-/// The Pod's `restartPolicy`, as far as its owner leaves a choice.
+/// The Pod's `restartPolicy`, checked against the values that its owner allows.
 fn policy(kind: &Kind, spec: &Mapping) -> Reading<RestartPolicy> {
     Reading::collect(|found| {
-        let policy = found.take(pod::restart_policy(spec));
+        let policy = found.take(restart::policy(spec));
         let field = spec.field("restartPolicy");
         match (kind, policy.unwrap_or_default()) {
             (Kind::Job, RestartPolicy::Always) => {
-                found.error(field, Problem::NotHere("a Job's is OnFailure or Never"));
+                found.error(field, Problem::NotHere("the Pods of a Job need OnFailure or Never"));
             }
             (
                 Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet,
                 RestartPolicy::OnFailure | RestartPolicy::Never,
-            ) => found.error(field, Problem::NotHere("that of such Pods is Always; leave it out")),
+            ) => found.error(field, Problem::NotHere("Pods of this kind need Always; remove the field")),
             _ => {}
         }
         policy.unwrap_or_default()
     })
 }
 
-/// How many Pods there are, and what is left out of how they come to be.
+/// The number of Pods, and assumptions about their creation.
 fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
     Reading::collect(|found| {
         let most = i32::MAX as u32;
@@ -192,18 +192,18 @@ fn replicas(kind: &Kind, owner: &Mapping) -> Reading<u32> {
             Kind::Pod => 1,
             Kind::Deployment | Kind::StatefulSet => {
                 if *kind == Kind::StatefulSet && owner.contains("ordinals") {
-                    found.assume("ordinals.start is left out: Pods are numbered from 0".to_owned());
+                    found.assume("ordinals.start is not modelled: Pods are numbered from 0".to_owned());
                 }
                 found.take(owner.number("replicas", 0, most)).unwrap_or(1)
             }
             Kind::DaemonSet => {
-                found.assume("of a DaemonSet the Pod of one node is predicted".to_owned());
+                found.assume("the Pod of one node of the DaemonSet is predicted".to_owned());
                 1
             }
             Kind::Other(name) => {
                 if !matches!(&**name, "ReplicaSet" | "ReplicationController") {
                     found.assume(format!(
-                    "how the controller of a {name} makes and replaces its Pods is left out: they begin together"
+                    "the controller of the kind {name} is not modelled: all Pods are created together, and none is replaced"
                 ));
                 }
                 found.take(owner.number("replicas", 0, most)).unwrap_or(1)

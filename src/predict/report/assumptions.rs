@@ -1,4 +1,4 @@
-//! What a prediction assumes.
+//! The assumptions of a prediction.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::predict::watcher::COALESCED;
 use crate::predict::workload::{Kind, OurContainer, Profiled, Update, Workload};
 use crate::units::Show;
 
-/// The assumptions about a workload that is not run.
+/// The assumptions about a workload that is not assessed.
 pub(super) fn of_manifest(workload: &Workload) -> Vec<String> {
     let hooks = workload.pod.containers.iter().flat_map(hooks);
     workload.assumptions.iter().cloned().chain(hooks).collect()
 }
 
-/// The assumptions of the manifest's reader and of the run.
+/// All assumptions about a workload that is assessed.
 pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
     let mut all = workload.assumptions.clone();
     if replicas.pods.len() == MAX_PODS as usize && workload.replicas > MAX_PODS {
-        all.push(format!("Of {} replicas {MAX_PODS} are run.", workload.replicas));
+        all.push(format!("Only {MAX_PODS} of {} replicas are run.", workload.replicas));
     }
     if replicas.seeds_drawn {
         all.push(
-            "Without a SEED each start of the process draws one, here as in the service; the one shown is the first."
+            "Without SEED, each start of the process draws a seed, as in the service; the report shows the first one."
                 .to_owned(),
         );
     }
@@ -35,46 +35,38 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
             ours.plan.rules().iter().any(|it| it.process().is_some_and(wanted))
         };
         if has(|mode| matches!(mode, ProcessMode::Memory(_))) {
-            let limit = workload.facts.get(ours.position).and_then(|facts| facts.memory_limit);
-            all.push(match (limit, workload.pod_memory_limit) {
-                (Some(_), _) => format!("Container {name}: a rule for memory ends in OOMKilled where it alone exceeds the limit."),
-                (None, Some(_)) => format!(
-                    "Container {name} has no memory limit of its own, only the Pod has: beyond that the kernel kills one of the Pod's \
-                     processes, and the victim is not determined. Nothing is killed here."
-                ),
-                (None, None) => format!(
-                    "Container {name} has no memory limit of its own: whom a rule for memory hits is not determined, and nothing is \
-                     killed here."
-                ),
-            });
+            all.push(memory(name, ours.position, workload));
         }
         if has(|mode| matches!(mode, ProcessMode::Cpu(_))) {
             all.push(cpu(name, workload.facts.get(ours.position).and_then(|facts| facts.cpu_limit)));
         }
         if has(|mode| matches!(mode, ProcessMode::Disk { .. })) {
             all.push(format!(
-                "Container {name}: a rule for disk beyond the sizeLimit of an emptyDir ends in the Pod's eviction, {} to {} later. \
-                 Otherwise it changes no answer.",
+                "Container {name}: if a rule for disk exceeds the sizeLimit of an emptyDir, the Pod is evicted {} to {} later. \
+                 Otherwise, the rule does not affect answers.",
                 Show(workload.pod.timing.eviction.least),
                 Show(workload.pod.timing.eviction.most),
             ));
         }
         all.extend(requests(workload, ours, name));
     }
-    for Profiled { position, source, .. } in &workload.profiled {
+    for Profiled { position, source, profile, .. } in &workload.profiled {
         let from = match source {
-            ProfileSource::CommandLine => "of the command line",
+            ProfileSource::CommandLine => "on the command line",
             ProfileSource::Annotation => "in the annotation of its Pod",
         };
         let name = &workload.pod.containers[*position].name;
-        all.push(format!("Container {name} behaves as the profile {from} says."));
+        all.push(format!("Container {name} behaves according to the profile {from}."));
+        if !profile.memory.is_empty() {
+            all.push(memory(name, *position, workload));
+        }
     }
     for container in workload.pod.containers.iter().filter(|container| container.program.is_none()) {
         all.push(match container.role {
             ContainerRole::Init => {
-                format!("Init container {} is taken to end at once, with success.", container.name)
+                format!("Init container {} is assumed to exit at once with code 0.", container.name)
             }
-            _ => format!("Container {} is taken to be healthy and to run on.", container.name),
+            _ => format!("Container {} is assumed to be healthy and to keep running.", container.name),
         });
     }
     all.extend(workload.pod.containers.iter().flat_map(hooks));
@@ -83,7 +75,7 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
     all
 }
 
-/// What rules of one of ours act on, and what its application answers.
+/// Assumptions about the requests of a kube-probesim container and about its application.
 fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String> {
     let mut all = Vec::new();
     let names = |wanted: &dyn Fn(&Rule) -> bool| {
@@ -97,14 +89,14 @@ fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String>
     let matched = names(&acts_on_calls);
     if !matched.is_empty() {
         all.push(format!(
-            "Container {name}: whether a rule with a match acts on a probe follows from the probe's path and headers. What calls ask for \
-             is not known, so none of them meets {matched}."
+            "Container {name}: the path and headers of a probe decide whether a rule with a match acts on it. The paths of calls are \
+             unknown, so {matched} acts on none of them."
         ));
     }
     let of_proxies = names(&|rule| rule.proxies().next().is_some());
     if !of_proxies.is_empty() {
         all.push(format!(
-            "Container {name}: what goes through its named proxies is not modelled. Nothing here meets {of_proxies}."
+            "Container {name}: traffic through its named proxies is not modelled. In this prediction, {of_proxies} acts on nothing."
         ));
     }
     if ours.config.upstream.is_some() {
@@ -113,23 +105,23 @@ fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String>
         let behind = behind.and_then(|it| workload.pod.containers.get(it.container));
         all.push(match behind {
             Some(application) if application.program.is_some() => format!(
-                "Container {name}: what it passes on meets container {}, then the rules. The application's answers are taken to have \
+                "Container {name}: forwarded requests reach container {}, then the rules act. The application's answers are assumed to have \
                  short bodies.",
                 application.name
             ),
             Some(application) => format!(
-                "Container {name}: container {}, behind it (UPSTREAM), is taken to answer at once while it runs, with success.",
+                "Container {name}: the application behind it (UPSTREAM), container {}, is assumed to answer at once with success while it runs.",
                 application.name
             ),
             None => format!(
-                "Container {name}: what is behind it (UPSTREAM) is no container here; it is taken to answer at once, with success."
+                "Container {name}: the application behind it (UPSTREAM) is outside the Pod; it is assumed to answer at once with success."
             ),
         });
     }
     all
 }
 
-/// The lifecycle hooks whose time is not known, and where postStart delays what follows.
+/// Assumptions about lifecycle hooks with an unknown duration.
 fn hooks(container: &ContainerSpec) -> Vec<String> {
     let name = &container.name;
     [("postStart", "post_start", container.post_start), ("preStop", "pre_stop", container.pre_stop)]
@@ -137,73 +129,94 @@ fn hooks(container: &ContainerSpec) -> Vec<String> {
         .filter(|(.., hook)| *hook == Some(Hook::Unknown))
         .map(|(hook, field, _)| {
             format!(
-                "Container {name}: {hook} is taken to succeed at once, since its time is not known (`{field}: 5s` in a profile \
-                 says it)."
+                "Container {name}: {hook} is assumed to succeed at once, since its duration is unknown (`{field}: 5s` in a profile \
+                 sets it)."
             )
         })
         .collect()
 }
 
-/// How Pods come and go.
+/// Assumptions about the creation and replacement of Pods.
 fn arrivals(workload: &Workload, replicas: &Replicas, options: &Options) -> Vec<String> {
     let mut all = Vec::new();
     if replicas.pods.len() > 1 {
         all.push(match (&workload.kind, workload.creates_in_order(), options.spread.is_zero()) {
-            (_, true, _) => "Each Pod comes to its node once those before it are Ready (podManagementPolicy: OrderedReady).".to_owned(),
-            (_, _, false) => format!("The Pods come to their nodes evenly over {} (--pods-over).", Show(options.spread)),
-            (Kind::Deployment, ..) => {
-                "All Pods come to their nodes at once: there are none before them (--rollout replaces them later).".to_owned()
+            (_, true, _) => {
+                "Each Pod is created when those before it are Ready (podManagementPolicy: OrderedReady)."
+                    .to_owned()
             }
-            _ => "All Pods come to their nodes at once.".to_owned(),
+            (_, _, false) => {
+                format!("The Pods are created evenly over {} (--pods-over).", Show(options.spread))
+            }
+            (Kind::Deployment, ..) => {
+                "All Pods are created at once, without earlier Pods (--rollout replaces them later)."
+                    .to_owned()
+            }
+            _ => "All Pods are created at once.".to_owned(),
         });
     }
     if workload.kind == Kind::Job {
-        all.push(
-            "A Pod that fails is replaced 10s after it, twice as long for each further failure in a row."
-                .to_owned(),
-        );
+        all.push("A failed Pod is replaced after 10s, doubled for each further failure in a row.".to_owned());
     }
     if options.rollout.is_some() {
         all.push(match workload.update {
             None | Some(Update::OnDelete) => {
                 format!(
-                    "--rollout changes nothing: how a {} replaces its Pods is not known, or nobody does.",
+                    "--rollout has no effect: it is not modelled how the Pods of a {} are replaced, or nothing replaces them.",
                     workload.kind
                 )
             }
             Some(_) => {
-                "New Pods of a rollout are those of the same manifest. Nodes have room for them.".to_owned()
+                "New Pods of a rollout have the same manifest. The nodes have room for them.".to_owned()
             }
         });
     }
     if options.drain.is_some() {
         all.push(match workload.kind {
             Kind::Pod | Kind::DaemonSet => format!("--drain evicts no Pod of a {}.", workload.kind),
-            _ => "Each Pod is on a node of its own; nodes are drained one after the other, and refused evictions are tried again \
+            _ => "Each Pod has its own node; the nodes are drained one after the other, and refused evictions are retried \
                   every 5s."
                 .to_owned(),
         });
     }
     if !options.kubelet_restarts.is_empty() {
         all.push(
-            "A kubelet that restarts is back at once; it forgets runs of results and back-off, and leaves Pods Ready.".to_owned(),
+            "A restarting kubelet is back at once; it forgets runs of results and back-off, and leaves Pods Ready.".to_owned(),
         );
     }
     all
 }
 
-/// What rules for cpu do to answers.
-fn cpu(name: &str, limit: Option<u64>) -> String {
-    match limit {
-        Some(limit) => format!(
-            "Container {name}: while rules burn more than its CPU limit of {limit}m, it runs in the first part of each 100ms, \
-             limit / cores of it, and an answer needs 1ms of that."
+/// Who is killed when the memory of a container grows.
+fn memory(name: &str, position: usize, workload: &Workload) -> String {
+    let limit = workload.facts.get(position).and_then(|facts| facts.memory_limit);
+    match (limit, workload.pod_memory_limit) {
+        (Some(_), _) => {
+            format!("Container {name} is OOMKilled when its simulated memory exceeds its own limit.")
+        }
+        (None, Some(_)) => format!(
+            "Container {name} has no memory limit of its own, only its Pod has one. Above the Pod's limit, the kernel kills one of the \
+             Pod's processes; the victim is not determined, and the prediction kills nothing."
         ),
-        None => format!("Container {name} has no CPU limit: rules for cpu change no answer of it."),
+        (None, None) => format!(
+            "Container {name} has no memory limit. If the node runs out of memory, the victim is not determined, and the prediction \
+             kills nothing."
+        ),
     }
 }
 
-/// The assumptions about the node and about programs that are not ours.
+/// The assumption about rules for cpu.
+fn cpu(name: &str, limit: Option<u64>) -> String {
+    match limit {
+        Some(limit) => format!(
+            "Container {name}: while rules use more than its CPU limit of {limit}m, it runs only in the first part of each 100ms \
+             (the share limit / cores), and an answer needs 1ms of it."
+        ),
+        None => format!("Container {name} has no CPU limit, so rules for cpu do not affect its answers."),
+    }
+}
+
+/// The assumptions about the node and about other programs.
 fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
     let timing = &pod.timing;
     let asks_us = |container: &ContainerSpec| {
@@ -211,7 +224,7 @@ fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
     };
     let late = if timing.late_listener > 0.0 && pod.containers.iter().any(asks_us) {
         format!(
-            " In {:.0}% of the starts the first readiness attempt comes before the program listens, and Ready comes a \
+            " In {:.0}% of the starts, the first readiness attempt comes before the program listens, and Ready comes one \
              period later.",
             100.0 * timing.late_listener
         )
@@ -219,15 +232,15 @@ fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
         String::new()
     };
     let start = format!(
-        "A container first starts {} to {} after its Pod was added to the node, drawn for each Pod, as measured on a \
-         quiet node; probes tick from the adding on.{late}",
+        "A container first starts {} to {} after its Pod was added to the node (drawn for each Pod, as measured on a \
+         quiet node); probes tick from the time of adding.{late}",
         Show(timing.first_start.least),
         Show(timing.first_start.most),
     );
     let mut all = vec![start];
     all.push(format!(
-        "Pods are shown Ready or not as watchers of the API server see it: changes that last less than {} are seen by \
-         nobody (--output json has the kubelet's view, too). Messages show {} as the Pod's address.",
+        "Readiness is shown as watchers of the API server see it: changes that last less than {} are seen by \
+         nobody (--output json also has the kubelet's view). Messages show {} as the Pod's address.",
         Show(COALESCED),
         PodSpec::ADDRESS,
     ));
@@ -239,8 +252,8 @@ fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
             [&container.liveness, &container.startup].into_iter().flatten().find_map(|probe| probe.grace);
         let grace = Duration::from_secs(u64::from(probe_grace.unwrap_or(pod.grace).max(2)));
         let how = match options.stops_after {
-            Some(time) if time.is_zero() => "ends at once after SIGTERM".to_owned(),
-            Some(time) => format!("ends {} after SIGTERM", Show(time)),
+            Some(time) if time.is_zero() => "exits at once after SIGTERM".to_owned(),
+            Some(time) => format!("exits {} after SIGTERM", Show(time)),
             None => "ignores SIGTERM".to_owned(),
         };
         all.push(format!(
@@ -261,13 +274,13 @@ fn calls(workload: &Workload, options: &Options) -> String {
         Some(ProbeEndpoint::Target(target)) => format!("{} paths", target.name()),
         Some(ProbeEndpoint::Status(_)) => "the index".to_owned(),
         None => {
-            return "Calls come evenly and are spread evenly over the endpoints. No fault acts on them."
+            return "Calls come at a constant rate, spread evenly over the endpoints. No fault acts on them."
                 .to_owned();
         }
     };
     format!(
-        "Calls come evenly, one a second to each endpoint, from other Pods (address {CALLER}). They ask for {asked}, as \
-         clients of class other, and fail after {} without a whole answer (--call-timeout).",
+        "Calls come at a constant rate, one per second to each endpoint, from other Pods (address {CALLER}). They request {asked} as \
+         clients of class other, and fail after {} without a complete answer (--call-timeout).",
         Show(options.call_timeout),
     )
 }

@@ -1,4 +1,4 @@
-//! The table of budgets.
+//! The budgets as text tables.
 
 use std::io::{self, Write};
 
@@ -8,11 +8,11 @@ use crate::predict::run::Options;
 use crate::predict::timeline::Short;
 use crate::predict::workload::Workload;
 
-/// The most width of the first column.
+/// The width of the first column, in characters.
 const NAME: usize = 58;
 const NUMBER: usize = 14;
 
-/// Writes a table for each container and one for the workload, with the fields that each budget follows from.
+/// Writes a table for each container and one for the workload, with the formula of each budget.
 pub(super) fn write(workload: &Workload, options: &Options, out: &mut Page) -> io::Result<()> {
     let all = budgets(workload, options.endpoint_lag);
     for (position, container) in workload.pod.containers.iter().enumerate() {
@@ -54,7 +54,7 @@ fn table(title: &str, budgets: &[&Budget], out: &mut Page) -> io::Result<()> {
     Ok(())
 }
 
-/// A line of a table. A name that is longer than its column has a line of its own.
+/// A row of a table. A name that is longer than its column gets its own line.
 fn row(
     out: &mut Page,
     width: usize,
@@ -72,7 +72,7 @@ fn row(
     writeln!(out, "{:pad$}  {first:>NUMBER$} {second:>NUMBER$}", "")
 }
 
-/// A number as people read it.
+/// An amount, for people.
 pub(super) fn amount(amount: Amount) -> String {
     match amount {
         Amount::Time(time) => Short(time).to_string(),

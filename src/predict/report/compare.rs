@@ -1,4 +1,4 @@
-//! Two versions of a workload side by side.
+//! Compares two versions of a workload.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::predict::summary::Summary;
 use crate::predict::timeline::Short;
 use crate::predict::workload::Workload;
 
-/// One line: what it is, and its value before and after. A value is absent where there is no such thing.
+/// A description with its value before and after. A value is absent if the version does not have it.
 struct Row {
     what: String,
     before: Option<String>,
@@ -23,9 +23,9 @@ struct Row {
 /// A workload before and after; one of them may be absent.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
-    /// The version that is there.
+    /// The old version.
     pub before: Option<&'a Workload>,
-    /// The version that is to come.
+    /// The new version.
     pub after: Option<&'a Workload>,
 }
 
@@ -41,8 +41,8 @@ pub fn pairs<'a>(before: &'a [Workload], after: &'a [Workload]) -> Vec<Pair<'a>>
     all
 }
 
-/// Writes what changes between two versions: their budgets, and their outcomes where both are assessed. Gives the outcome
-/// of the second.
+/// Writes the changes between two versions: their budgets, and their outcomes if both are assessed. Returns the outcome
+/// of the new version.
 pub fn compare(
     pair: Pair,
     options: &Options,
@@ -85,7 +85,7 @@ pub fn compare(
             continue;
         }
         writeln!(out, "\n  {title:<62} {:>24} {:>24}", "before", "after")?;
-        // Outcomes are few; of budgets, those that stay are counted.
+        // All outcomes are shown; unchanged budgets are only counted.
         let shown = rows.iter().filter(|row| title == "Outcomes" || row.before != row.after);
         for row in shown {
             let mark = if row.before == row.after { ' ' } else { '*' };
@@ -100,7 +100,7 @@ pub fn compare(
     Ok(after)
 }
 
-/// The values of both versions, paired by what they are.
+/// The values of both versions, paired by description.
 fn rows([before, after]: [Option<Vec<(String, String)>>; 2]) -> Vec<Row> {
     let mut after = after.unwrap_or_default();
     let mut rows = Vec::new();
@@ -123,7 +123,7 @@ fn of_budgets(workload: &Workload, options: &Options) -> Vec<(String, String)> {
     budgets(workload, options.endpoint_lag).into_iter().map(line).collect()
 }
 
-/// What becomes of a version.
+/// The outcome of a version.
 fn outcome(workload: &Workload, options: &Options) -> Outcome {
     let replicas = Replicas::new(workload, options);
     let assessed = is_assessed(workload, options);

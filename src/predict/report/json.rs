@@ -1,6 +1,6 @@
-//! One JSON object per line: each event, then a summary.
+//! The report as JSON, one object per line: each event, then a summary.
 //!
-//! A prediction has up to millions of events, so lines are put together from parts that are formatted once.
+//! A prediction has up to millions of events, so lines are assembled from parts that are formatted once.
 
 mod events;
 
@@ -66,7 +66,7 @@ pub(super) fn lines(
     Ok(Outcome { prediction: Some(prediction), advice })
 }
 
-/// The summary of a workload that is not run.
+/// The summary of a workload that is not assessed.
 fn unassessed(
     name: &str,
     workload: &Workload,

@@ -1,4 +1,4 @@
-//! XML as of `JUnit`: a suite for each workload, a case for each condition, figure and piece of advice.
+//! The report as `JUnit` XML: a suite for each workload, a case for each condition, figure and piece of advice.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::predict::run::{Detail, Options, Replicas, run_in};
 use crate::predict::summary::Summary;
 use crate::predict::workload::Workload;
 
-/// The result of a case.
+/// The result of a test case.
 enum Case {
     Passed(String),
     Failed(String),

@@ -1,8 +1,8 @@
-//! Text within XML and HTML.
+//! Text in XML and HTML.
 
 use std::fmt;
 
-/// A text with what XML and HTML would take for their own replaced, and without what XML cannot hold.
+/// A text with special characters of XML and HTML escaped, and characters that XML does not allow replaced.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_a_text_is_markup() {
+    fn special_characters_are_escaped_and_control_characters_replaced() {
         assert_eq!(Escaped("<a b=\"c\">&'\u{1}").to_string(), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;\u{fffd}");
     }
 }

@@ -1,21 +1,21 @@
-//! A report in text: width and colours.
+//! Writes text reports: width and colours.
 
 use std::io::{self, Write};
 
 use crate::predict::timeline::{Timeline, Tone};
 
-/// The longest line of a paragraph where no terminal has another width, in characters.
+/// The default width of paragraphs, in characters.
 const WIDTH: usize = 120;
 
-/// The least width that is kept to.
+/// The smallest width, in characters.
 const NARROWEST: usize = 50;
 
-/// How a report is written.
+/// The style of a text report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// The width of the terminal; absent: it is none.
+    /// The width of the terminal; absent: the output is not a terminal.
     pub width: Option<usize>,
-    /// Whether there are colours.
+    /// Whether to use colours.
     pub colour: bool,
 }
 
@@ -41,12 +41,12 @@ impl Page<'_> {
         self.style.width.map_or(WIDTH, |width| width.max(NARROWEST))
     }
 
-    /// A text as a heading.
+    /// A text in bold, for headings.
     pub(super) fn bold(&self, text: &str) -> String {
         if self.style.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Writes a heading and a list, if there is something in it.
+    /// Writes a heading and a list, unless the list is empty.
     pub(super) fn section(&mut self, title: &str, lines: &[String]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -56,7 +56,7 @@ impl Page<'_> {
         lines.iter().try_for_each(|line| self.paragraph("  -", "   ", line))
     }
 
-    /// Writes a text in lines of at most the width. `first` begins the first, `others` those after it; a space follows.
+    /// Writes a text in lines of at most the width. `first` and a space begin the first line, `others` and a space the others.
     pub(super) fn paragraph(&mut self, first: &str, others: &str, text: &str) -> io::Result<()> {
         let most = self.width();
         write!(self.out, "{first}")?;
@@ -73,13 +73,13 @@ impl Page<'_> {
         writeln!(self.out)
     }
 
-    /// Writes a sentence that begins at the margin.
+    /// Writes a sentence without indentation.
     pub(super) fn sentence(&mut self, text: &str) -> io::Result<()> {
         let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
         self.paragraph(first, " ", rest)
     }
 
-    /// Writes a timeline. Only on a terminal are its lines broken.
+    /// Writes a timeline. Its lines are broken only on a terminal.
     pub(super) fn timeline(&mut self, timeline: &Timeline) -> io::Result<()> {
         const INDENT: &str = "               ";
         for (tone, at, text) in timeline.lines() {

@@ -1,4 +1,4 @@
-//! Follows the events of the Pods: what they mean for the Service, the rollout and the Job.
+//! Derives the state of the Service, the rollout and the Job from the events of the Pods.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::predict::service::Service;
 use crate::predict::watcher::{Flips, Sight, Watchers};
 use crate::predict::workload::{Rollout, Workload};
 
-/// What a prediction reports while it runs, in the order of time.
+/// An event that a prediction reports, in the order of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// Something happened in a Pod.
+    /// An event of a Pod.
     Pod {
         /// Its position.
         pod: usize,
-        /// What happened.
+        /// The event.
         event: PodEvent,
-        /// For [`PodEventKind::PodReady`]: what watchers of the API server see of it.
+        /// For [`PodEventKind::PodReady`]: the changes that watchers of the API server see.
         sight: Sight,
     },
-    /// The state of the rollout changed.
+    /// A milestone of the rollout.
     Rollout(Milestone),
-    /// A controller, `kubectl` or the node did something.
+    /// An action of a controller, `kubectl` or a node.
     News {
         /// When.
         at: Duration,
@@ -35,28 +35,28 @@ pub enum Observation {
     },
 }
 
-/// What follows from the events: the Service, the rollout, the Job and the reactions.
+/// The state that follows from the events: the Service, the rollout, the Job and the reactions.
 pub(super) struct Watch<'a> {
     replicas: &'a Replicas,
     service: Service,
     progress: Option<Progress>,
     serving: usize,
     shutdown_delay: Option<Duration>,
-    /// How long preStop of the serving container takes.
+    /// The duration of preStop in the serving container.
     hook: Duration,
     containers: usize,
     onsets: Vec<Onset>,
     pub(super) faults: Vec<Fault>,
     rollout: Option<Rollout>,
-    /// What is not reported yet, in the order of time, and how much of it was.
+    /// News in the order of time, and how many of them have been reported.
     news: Vec<(Duration, News)>,
-    told: usize,
+    reported: usize,
     job: Option<JobOutcome>,
     drained: Option<Duration>,
-    /// The Pods of the rollout that is under way: the position of the first.
+    /// The position of the first Pod of the current rollout.
     first_of_rollout: usize,
     came: usize,
-    /// By Pod: whether it is on its way out, so that no endpoint is left of it.
+    /// For each Pod, whether it was deleted and so removed from the endpoints.
     deleted: Vec<bool>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Watch<'a> {
             faults: faults(workload),
             rollout: workload.rollout,
             news: Vec::new(),
-            told: 0,
+            reported: 0,
             job: None,
             drained: None,
             first_of_rollout: 0,
@@ -91,10 +91,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What is to be reported at its time.
+    /// The news that are not reported yet.
     pub(super) fn news(&mut self) -> &mut Vec<(Duration, News)> {
-        self.news.drain(..self.told);
-        self.told = 0;
+        self.news.drain(..self.reported);
+        self.reported = 0;
         &mut self.news
     }
 
@@ -123,14 +123,14 @@ impl<'a> Watch<'a> {
                 _ => {}
             }
         }
-        // What meets the calls may stand in front of what takes them.
+        // The container that answers calls may be in front of the serving one.
         if let PodEventKind::CallsFail(fails) = event.kind {
             self.service.set_fails(event.at, pod, fails);
         }
         self.onsets[pod].see(&event, &self.faults, &replica.pod);
         observe(Observation::Pod { pod, event, sight });
         match event.kind {
-            // Endpoints and rollouts follow the API server, too.
+            // Endpoints and rollouts follow the status in the API server.
             PodEventKind::PodReady(ready) if sight.flips != Flips::None && !self.deleted[pod] => {
                 self.set_ready(event.at, pod, ready, observe);
             }
@@ -145,25 +145,25 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reports what is due before what happens in a Pod at `to`.
+    /// Reports news and milestones before an event of a Pod at `to`.
     pub(super) fn advance(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
-        self.tell_until(to, false, observe);
+        self.report_until(to, false, observe);
     }
 
-    /// Reports the rest.
+    /// Reports the remaining news and milestones.
     pub(super) fn end(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
-        self.tell_until(to, true, observe);
+        self.report_until(to, true, observe);
     }
 
-    fn tell_until(&mut self, to: Duration, consequences: bool, observe: &mut dyn FnMut(Observation)) {
-        while let Some((at, what)) = self.news.get(self.told) {
+    fn report_until(&mut self, to: Duration, consequences: bool, observe: &mut dyn FnMut(Observation)) {
+        while let Some((at, what)) = self.news.get(self.reported) {
             if *at > to || (*at == to && what.is_a_consequence() && !consequences) {
                 break;
             }
             let (at, what) = (*at, what.clone());
-            self.told += 1;
+            self.reported += 1;
             self.progress_to(at, observe);
-            self.tell(at, what, observe);
+            self.report(at, what, observe);
         }
         self.progress_to(to, observe);
     }
@@ -174,7 +174,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn tell(&mut self, at: Duration, what: News, observe: &mut dyn FnMut(Observation)) {
+    fn report(&mut self, at: Duration, what: News, observe: &mut dyn FnMut(Observation)) {
         match &what {
             News::Created { pod, .. } => {
                 self.came = self.came.max(pod + 1);
@@ -186,7 +186,7 @@ impl<'a> Watch<'a> {
                 }
             }
             News::Deleted { pod, .. } => {
-                // It leaves the endpoints with its deletion, whatever its probes say.
+                // Its deletion removes it from the endpoints, independently of its probes.
                 self.set_ready(at, *pod, false, observe);
                 self.deleted[*pod] = true;
             }
@@ -211,7 +211,7 @@ impl<'a> Watch<'a> {
         end: Duration,
     ) -> Prediction {
         let count = stats.len().max(self.replicas.pods.len());
-        // Those that never came were never Ready.
+        // Pods that were never created were never Ready.
         let absent = (Duration::ZERO, Stats::absent(end, self.containers));
         let stats = stats.into_iter().chain(std::iter::repeat(absent)).take(count);
         let mut names = self.replicas.pods.iter().chain(later).map(|replica| replica.name.clone());

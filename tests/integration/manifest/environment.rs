@@ -77,8 +77,8 @@ fn a_config_map_that_is_not_there_is_assumed_to_exist_or_an_error_where_all_must
     assert_eq!(
         workload(&probed(by_key)).assumptions,
         [
-            "container probesim: FAILURE_RATE, from ConfigMap \"absent\", is taken as unset",
-            "not in the input, and assumed to exist: ConfigMap absent (--complete makes it an error)",
+            "container probesim: FAILURE_RATE, from ConfigMap \"absent\", is treated as unset",
+            "not in the input, but assumed to exist: ConfigMap absent (--complete makes this an error)",
         ]
     );
     assert_eq!(
@@ -119,8 +119,8 @@ fn a_secret_for_one_of_our_variables_is_an_assumption_and_for_others_nothing() {
     assert_eq!(
         ours.assumptions,
         [
-            "container probesim: FAILURE_RATE is taken as unset: Secrets are not read",
-            "not in the input, and assumed to exist: Secret s (--complete makes it an error)",
+            "container probesim: FAILURE_RATE is treated as unset: Secrets are not read",
+            "not in the input, but assumed to exist: Secret s (--complete makes this an error)",
         ]
     );
     assert_eq!(workload(&probed(&secret("PASSWORD"))).assumptions.len(), 1);

@@ -56,7 +56,7 @@ fn a_document_that_is_no_object_is_an_error() {
     );
     assert_eq!(refusals("a: 1"), ["pod.yaml, document 1 (line 1), kind: is missing"]);
     let lines = refusals("kind: Pod");
-    assert_eq!(lines[0], "pod.yaml, document 1 (line 1), apiVersion: is missing");
+    assert_eq!(lines[0], "pod.yaml, document 1 (line 1), Pod, apiVersion: is missing");
     assert_eq!(lines[1], "pod.yaml, document 1 (line 1), Pod, spec: is missing");
 }
 
@@ -80,12 +80,25 @@ fn a_hundred_megabytes_are_an_error_at_once() {
 }
 
 #[test]
+fn a_name_of_another_type_is_reported_once() {
+    for name in ["123", "true", "[a]", "{a: b}"] {
+        let text = probed("").replace("{name: web,", &format!("{{name: {name},"));
+        let errors = refusals(&text);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].starts_with("pod.yaml, document 1 (line 1), Pod, metadata.name: is "),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
 fn no_probe_is_a_warning() {
     assert_eq!(
         workload(&pod("")).warnings,
         [
-            "pod.yaml, document 1 (line 1), Pod/web, container probesim, no probe asks this program: its faults \
-          change nothing for the kubelet"
+            "pod.yaml, document 1 (line 1), Pod/web, container probesim, no probe asks kube-probesim, so its faults \
+          do not affect the kubelet"
         ]
     );
 }
@@ -95,12 +108,12 @@ fn a_probe_of_a_port_that_does_not_exist_is_an_error() {
     assert_eq!(
         refusal(&pod("livenessProbe: {httpGet: {path: /healthz, port: 9090}}")),
         "pod.yaml, document 1 (line 1), Pod/web, container probesim, spec.containers[0].livenessProbe.httpGet.port: \
-         port 9090 does not exist in the Pod; there is 8080 (PORT), 8081 (ADMIN_ADDRESS)"
+         port 9090 does not exist in the Pod; known ports: 8080 (PORT), 8081 (ADMIN_ADDRESS)"
     );
     let named =
         refusal(&pod("ports: [{name: web, containerPort: 8080}]\nlivenessProbe: {tcpSocket: {port: http}}"));
     assert!(
-        named.contains("tcpSocket.port: port \"http\" does not exist in the Pod; there is web"),
+        named.contains("tcpSocket.port: port \"http\" does not exist in the Pod; known ports: web"),
         "{named}"
     );
     let declared = "ports: [{name: http, containerPort: 9090}]\nlivenessProbe: {tcpSocket: {port: http}}";
@@ -161,10 +174,13 @@ fn values_of_another_type_are_errors() {
         ),
         ("livenessProbe: {tcpSocket: {port: 70000}}", "port: 70000 is not a whole number from 1 to 65535"),
         ("livenessProbe: {exec: {command: [1]}}", "exec.command[0]: is 1, not a string"),
-        ("livenessProbe: {httpGet: {port: 8080, scheme: http}}", "scheme: \"http\" is none of HTTP, HTTPS"),
+        (
+            "livenessProbe: {httpGet: {port: 8080, scheme: http}}",
+            "scheme: \"http\" is not one of HTTP, HTTPS",
+        ),
         ("env: [{name: A, value: [1]}]", "env[0].value: is a list, not a string"),
         ("env: [{value: a}]", "env[0].name: is missing"),
-        ("restartPolicy: Sometimes", "restartPolicy: \"Sometimes\" is none of Always"),
+        ("restartPolicy: Sometimes", "restartPolicy: \"Sometimes\" is not one of Always"),
     ] {
         let lines = refusals(&probed(rest));
         assert!(lines.iter().any(|line| line.contains(error)), "{error}: {lines:#?}");
@@ -174,7 +190,7 @@ fn values_of_another_type_are_errors() {
 #[test]
 fn probes_that_the_api_server_refuses_are_errors() {
     for (rest, error) in [
-        ("livenessProbe: {tcpSocket: {port: 8080}, httpGet: {port: 8080}}", "has 2 handlers; give one"),
+        ("livenessProbe: {tcpSocket: {port: 8080}, httpGet: {port: 8080}}", "has 2 handlers instead of one"),
         ("startupProbe: {tcpSocket: {port: 8080}, successThreshold: 3}", "successThreshold: 3 is not"),
         (
             "livenessProbe: {tcpSocket: {port: 8080}, terminationGracePeriodSeconds: 0}",
@@ -187,15 +203,15 @@ fn probes_that_the_api_server_refuses_are_errors() {
         assert!(line.contains(error), "{error}: {line}");
     }
     let readiness = "readinessProbe: {tcpSocket: {port: 8080}, terminationGracePeriodSeconds: 5}";
-    assert!(refusal(&pod(readiness)).contains("a readiness probe kills nothing"));
+    assert!(refusal(&pod(readiness)).contains("a readiness probe never kills a container"));
 }
 
 #[test]
 fn protocols_that_the_service_does_not_speak_are_errors() {
     for (handler, error) in [
-        ("grpc: {port: 8081}", "the admin listener speaks no gRPC"),
+        ("grpc: {port: 8081}", "the admin listener does not speak gRPC"),
         ("grpc: {port: 8080, service: orders}", "the service \"orders\" is not one of liveness, readiness"),
-        ("httpGet: {port: 8080, scheme: HTTPS}", "port 8080 speaks no TLS; set TLS_CERT_FILE"),
+        ("httpGet: {port: 8080, scheme: HTTPS}", "port 8080 does not speak TLS; set TLS_CERT_FILE"),
     ] {
         let line = refusal(&probed(&format!("livenessProbe: {{{handler}}}")));
         assert!(line.contains(error), "{line}");
@@ -205,7 +221,7 @@ fn protocols_that_the_service_does_not_speak_are_errors() {
         refusal(&pod(&format!("livenessProbe: {{{handler}}}\n{tls}")))
     };
     for handler in ["grpc: {port: 8080}", "httpGet: {port: 8080}"] {
-        assert!(only(handler).contains("port 8080 takes TLS alone"), "{}", only(handler));
+        assert!(only(handler).contains("port 8080 requires TLS"), "{}", only(handler));
     }
 }
 
@@ -224,7 +240,10 @@ fn an_input_without_this_program_is_taken_and_what_makes_no_pods_is_counted() {
 fn what_this_program_does_not_run_is_not_refused_but_warned_of() {
     let other = probed("livenessProbe: {grpc: {port: 1}, exec: {}}").replace("kube-probesim", "nginx");
     let workload = workload(&other);
-    assert!(workload.warnings.iter().any(|line| line.contains("has 2 handlers; give one")), "{workload:?}");
+    assert!(
+        workload.warnings.iter().any(|line| line.contains("has 2 handlers instead of one")),
+        "{workload:?}"
+    );
 }
 
 #[test]
@@ -247,7 +266,7 @@ fn two_of_ours_on_one_port_are_an_error() {
     let second = "  - {name: second, image: kube-probesim, env: [{name: ADMIN_ADDRESS, value: ':9091'}]}\n";
     let line = refusal(&(probed("") + second));
     assert!(
-        line.contains("container second, env: port 8080 is that of container probesim already"),
+        line.contains("container second, env: port 8080 is already used by container probesim"),
         "{line}"
     );
 }
@@ -261,7 +280,8 @@ fn a_listener_that_the_kubelet_does_not_reach_is_an_error() {
 #[test]
 fn arguments_that_the_service_does_not_take_are_an_error() {
     assert!(
-        refusal(&probed("args: [--prt, '80']")).contains("spec.containers[0].args: \"--prt 80\" is nothing")
+        refusal(&probed("args: [--prt, '80']"))
+            .contains("spec.containers[0].args: `serve` does not accept \"--prt 80\"")
     );
 }
 

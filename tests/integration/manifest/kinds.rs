@@ -24,7 +24,11 @@ fn any_kind_with_a_pod_template_is_read() {
         assert_eq!((web.kind.name(), web.name.as_str(), web.replicas), (kind, "web", replicas));
         assert!(web.kind.draws_names() && web.rollout.is_none());
         let is_foreign = !matches!(kind, "ReplicaSet" | "ReplicationController");
-        assert_eq!(web.assumptions.iter().any(|line| line.contains("controller of a")), is_foreign, "{kind}");
+        assert_eq!(
+            web.assumptions.iter().any(|line| line.contains("the controller of the kind")),
+            is_foreign,
+            "{kind}"
+        );
     }
 }
 
@@ -37,7 +41,7 @@ fn a_container_of_knative_needs_neither_name_nor_port() {
     assert_eq!(web.pod.containers[0].name, "user-container");
     assert_eq!(readiness(&web, 0).handler.server(), Some(0));
     let wanted =
-        "container user-container, readinessProbe: it has no port; its controller is taken to fill in 8080";
+        "container user-container, readinessProbe: it has no port; its controller is assumed to set 8080";
     assert!(web.assumptions.iter().any(|line| line == wanted), "{:?}", web.assumptions);
 }
 

@@ -41,11 +41,11 @@ fn from_file() -> Vec<(String, Source)> {
     vec![("down".to_owned(), Source::File)]
 }
 
-/// That the file is taken as not there: the assumption or the warning that says so.
+/// That the file is treated as missing: the assumption or the warning that says so.
 fn without(text: &str) -> String {
     let web = workload(text);
     assert_eq!(rules(&web), []);
-    let is_listed = |line: &String| line.starts_with("not in the input, and assumed to exist");
+    let is_listed = |line: &String| line.starts_with("not in the input, but assumed to exist");
     let all: Vec<String> =
         web.assumptions.into_iter().chain(web.warnings).filter(|line| !is_listed(line)).collect();
     assert_eq!(all.len(), 1, "{all:#?}");
@@ -105,15 +105,15 @@ fn what_is_no_config_map_is_taken_as_not_there_and_said() {
         ("hostPath: {path: /x}", "kind hostPath is not read"),
         ("csi: {driver: d}", "kind csi is not read"),
         ("image: {reference: r}", "kind image is not read"),
-        ("projected: {sources: [{secret: {name: s}}]}", "a Secret may put something there"),
+        ("projected: {sources: [{secret: {name: s}}]}", "a Secret may have a file there"),
         (
             "projected: {sources: [{serviceAccountToken: {path: plan.yaml}}]}",
-            "serviceAccountToken may put something there",
+            "serviceAccountToken may have a file there",
         ),
         ("configMap: {name: gone, optional: true}", "\"gone\" is not in the input, and is optional"),
         (
             "downwardAPI: {items: [{path: plan.yaml, fieldRef: {fieldPath: metadata.annotations}}]}",
-            "it holds metadata.annotations, which is no plan",
+            "it contains metadata.annotations, which is not a plan",
         ),
         (
             "downwardAPI: {items: [{path: plan.yaml, resourceFieldRef: {resource: limits.cpu}}]}",
@@ -123,7 +123,7 @@ fn what_is_no_config_map_is_taken_as_not_there_and_said() {
         let said = without(&with(FILE, MOUNT, &format!("{{name: faults, {volume}}}")));
         assert!(
             said.starts_with(
-                "container probesim: FAULTS_FILE (/etc/faults/plan.yaml) is taken as not there: "
+                "container probesim: FAULTS_FILE (/etc/faults/plan.yaml) is treated as missing: "
             ),
             "{said}"
         );
@@ -201,7 +201,7 @@ fn a_plan_that_is_wrong_is_an_error_with_config_map_key_place_and_field() {
         for part in [
             "pod.yaml, document 2 (line ",
             "ConfigMap/plans, data.plan.yaml: /etc/faults/plan.yaml: faults[",
-            "(FAULTS_FILE of Pod/web, container probesim; the service would say so in its log and go on without this plan)",
+            "(FAULTS_FILE of Pod/web, container probesim; the service would log this error and run without this plan)",
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }
@@ -228,7 +228,7 @@ fn each_pod_of_a_name_can_have_its_own_file_and_the_one_that_is_read_is_said() {
     assert_eq!(rules(&web), from_file());
     assert_eq!(
         web.assumptions,
-        ["container probesim: FAULTS_FILE holds the Pod's name; \"web\" is taken for it"]
+        ["container probesim: FAULTS_FILE contains the Pod's name; the prediction uses \"web\""]
     );
 }
 

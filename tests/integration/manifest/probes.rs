@@ -162,7 +162,7 @@ fn the_own_probe_as_a_command_is_known() {
         refusal(&probed(&format!("livenessProbe: {{exec: {{command: [/kube-probesim, probe, {words}]}}}}")))
     };
     assert!(wrong("'grpc://localhost:8080/orders'").contains("the service \"orders\" is not one of"));
-    assert!(wrong("'grpcs://localhost:8080'").contains("port 8080 speaks no TLS"));
+    assert!(wrong("'grpcs://localhost:8080'").contains("port 8080 does not speak TLS"));
     assert!(wrong("'ftp://localhost:8080'").contains("grpc or grpcs"));
     assert!(wrong("livenes").contains("is \"livenes\", not a target or a URL"));
 }
@@ -173,7 +173,7 @@ fn another_command_is_taken_to_succeed() {
     assert_eq!(probe.handler, ProbeHandler::Healthy);
     assert_eq!(
         web.assumptions,
-        ["container probesim, livenessProbe: the command \"cat\" is taken to succeed"]
+        ["container probesim, livenessProbe: the command \"cat\" is assumed to succeed"]
     );
 }
 
@@ -208,8 +208,8 @@ fn another_containers_probe_of_our_port_is_answered_by_us() {
     assert_eq!(
         web.assumptions,
         [
-            "container app, readinessProbe: port 80 is not this program's, and is taken to be healthy",
-            "container probesim, startupProbe: port 80 is not this program's, and is taken to be healthy",
+            "container app, readinessProbe: port 80 does not belong to kube-probesim; it is assumed to be healthy",
+            "container probesim, startupProbe: port 80 does not belong to kube-probesim; it is assumed to be healthy",
         ]
     );
 }
@@ -223,7 +223,7 @@ fn another_container_need_not_declare_the_port_that_it_is_probed_on() {
 #[test]
 fn probes_of_others_alone_are_no_probe_of_ours() {
     let web = workload(&SIDECAR.replace("path: /healthz, port: 8080", "port: 80"));
-    assert!(web.warnings[0].contains("no probe asks this program"), "{web:?}");
+    assert!(web.warnings[0].contains("no probe asks kube-probesim"), "{web:?}");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_named_port_is_that_of_the_same_container() {
     let web = workload(&text.replace("path: /healthz, port: 8080", "path: /healthz, port: http"));
     let line = web.warnings.join("\n");
     assert!(
-        line.contains("port \"http\" does not exist in the Pod; there is app in this container"),
+        line.contains("port \"http\" does not exist in the Pod; known ports: app in this container"),
         "{line}"
     );
 }
@@ -254,8 +254,8 @@ fn a_probe_of_a_port_that_another_container_may_listen_on_is_taken_as_healthy() 
     ));
     assert_eq!(readiness(&web, 1).handler, ProbeHandler::Healthy);
     for wanted in [
-        "container probesim, readinessProbe: port 15020 is not this program's, and is taken to be healthy",
-        "container probesim, startupProbe: port 15090 is not this program's, and is taken to be healthy",
+        "container probesim, readinessProbe: port 15020 does not belong to kube-probesim; it is assumed to be healthy",
+        "container probesim, startupProbe: port 15090 does not belong to kube-probesim; it is assumed to be healthy",
     ] {
         assert!(web.assumptions.iter().any(|line| line == wanted), "{:?}", web.assumptions);
     }
@@ -273,6 +273,6 @@ fn the_loopback_address_of_the_nodes_network_is_the_pods_own() {
     // Without the node's network the address is that of another host.
     for text in [pod(probe), on_host(&pod(probe)).replace("host: 127.0.0.1", "host: 10.0.0.1")] {
         let web = workload(&text);
-        assert!(web.warnings[0].contains("no probe asks this program"), "{web:?}");
+        assert!(web.warnings[0].contains("no probe asks kube-probesim"), "{web:?}");
     }
 }

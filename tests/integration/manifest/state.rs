@@ -42,7 +42,7 @@ fn a_claim_of_the_stateful_set_keeps_it_too() {
     );
     let web = workload(&text);
     assert!(
-        web.ours[0].keeps_state && web.assumptions[0].contains("is taken as empty at first"),
+        web.ours[0].keeps_state && web.assumptions[0].contains("is assumed to be empty at first"),
         "{:?}",
         web.assumptions
     );
@@ -56,7 +56,7 @@ fn what_goes_with_the_container_or_cannot_be_written_is_a_warning() {
         ("/state", MOUNT, "projected: {sources: []}", "read-only as a projected"),
         ("/state", "{name: state, mountPath: /state, readOnly: true}", "emptyDir: {}", "mounted read-only"),
         ("/state", MOUNT, "persistentVolumeClaim: {claimName: c, readOnly: true}", "mounted read-only"),
-        ("/state/a/b", MOUNT, "emptyDir: {}", "without the directory above"),
+        ("/state/a/b", MOUNT, "emptyDir: {}", "the parent directory is missing"),
     ] {
         let web = keeping(dir, mount, &format!("{{name: state, {volume}}}"));
         assert!(!web.ours[0].keeps_state, "{volume}");
@@ -82,7 +82,7 @@ fn two_containers_with_one_directory_are_a_warning() {
     };
     let warnings = workload(&two("/elsewhere")).warnings;
     assert!(
-        warnings[0].contains("container other, STATE_DIR is that of container probesim, too"),
+        warnings[0].contains("container other, container probesim has the same STATE_DIR"),
         "{warnings:?}"
     );
     assert_eq!(workload(&two("/elsewhere/own")).warnings, [""; 0]);

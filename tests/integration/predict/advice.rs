@@ -40,7 +40,7 @@ fn a_timeout_below_the_p99_of_the_latency_is_told_with_both() {
         ("READINESS_LATENCY_P99", "2500"),
     ]);
     let told = text(&slow, "timeout-below-p99");
-    for part in ["readiness probe", "2.5s", "3 or more", "one attempt in 100"] {
+    for part in ["readiness probe", "2.5s", "3 or more", "at least one of 100"] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let always = sound(&[("READINESS_LATENCY", "1500")]);
@@ -89,7 +89,7 @@ fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
         assert_eq!(codes(&slow), [""; 0]);
         assert_eq!(predicted(&slow, &for_time(s(600))).pods[0].restarts(), 0);
         slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 3));
-        assert!(text(&slow, "startup-probe-too-short").contains("startup probe gives up"));
+        assert!(text(&slow, "startup-probe-too-short").contains("startup probe kills the container"));
     }
     assert!(
         !text(&sound(&[("STARTUP_DELAY", "30")]), "no-startup-probe-for-slow-start")

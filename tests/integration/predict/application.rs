@@ -154,7 +154,7 @@ fn a_match_decides_by_the_path_and_the_headers_of_a_probe() {
         let workload = with(&rule, "");
         assert_eq!(restarts(&workload) > 0, is_met, "{condition}");
         let report = report(&workload);
-        assert!(report.contains("What calls ask for is not known, so none of them meets down."), "{report}");
+        assert!(report.contains("The paths of calls are unknown, so down acts on none of them."), "{report}");
     }
 }
 
@@ -183,22 +183,20 @@ fn a_named_proxy_and_its_rules_are_named_in_the_report() {
         .remove(0);
     let report = report(&workload);
     assert!(report.contains("port 18090 is that of proxy stock"), "{report}");
-    assert!(report.contains("Nothing here meets stock-down."), "{report}");
+    assert!(report.contains("stock-down acts on nothing."), "{report}");
 }
 
 #[test]
-fn what_is_behind_is_told() {
-    assert!(
-        report(&with("", "")).contains("container app, behind it (UPSTREAM), is taken to answer at once")
-    );
+fn the_report_describes_the_application_behind_a_container() {
+    assert!(report(&with("", "")).contains("container app, is assumed to answer at once"));
     assert!(
         report(&with("", "{latency: 10ms}"))
-            .contains("what it passes on meets container app, then the rules")
+            .contains("forwarded requests reach container app, then the rules act")
     );
     let elsewhere = pod("").replace("127.0.0.1:3000", "shop.example:80");
     let workload =
         read(&[Input { name: "shop.yaml".to_owned(), text: elsewhere }]).unwrap().workloads.remove(0);
-    assert!(report(&workload).contains("is no container here"));
+    assert!(report(&workload).contains("is outside the Pod"));
 }
 
 #[test]

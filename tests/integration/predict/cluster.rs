@@ -65,7 +65,7 @@ fn whether_a_tick_falls_before_the_end_of_the_initial_delay_is_chance() {
         let kills = times(&events, "Killing");
         let advice = summary["advice"][0]["text"].as_str().unwrap();
         if kills.is_empty() {
-            assert!(advice.contains("here it is in 0 of 1 Pods"), "{advice}");
+            assert!(advice.contains("here it is restarted in 0 of 1 Pods"), "{advice}");
         } else {
             assert_eq!(kills[..3], [20.0, 40.0, 60.0], "seed {seed}");
             assert!(advice.contains("again and again"), "{advice}");
@@ -144,7 +144,7 @@ fn a_program_that_ignores_sigterm_takes_the_whole_grace_period() {
     let (time, assumptions) = took(&[]);
     assert!(time.abs() < 1e-9, "{time}");
     assert!(
-        assumptions.contains("main ends at once after SIGTERM")
+        assumptions.contains("main exits at once after SIGTERM")
             && assumptions.contains("grace period of 30s"),
         "{assumptions}"
     );

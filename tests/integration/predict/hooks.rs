@@ -110,8 +110,8 @@ fn hooks_of_unknown_time_are_named() {
         String::from_utf8(out).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let unknown = report("{}");
-    assert!(unknown.contains("Container web: postStart is taken to succeed at once"), "{unknown}");
-    assert!(unknown.contains("Container web: preStop is taken to succeed at once"), "{unknown}");
+    assert!(unknown.contains("Container web: postStart is assumed to succeed at once"), "{unknown}");
+    assert!(unknown.contains("Container web: preStop is assumed to succeed at once"), "{unknown}");
     let known = report("{post_start: 1s, pre_stop: 2s}");
-    assert!(!known.contains("is taken to succeed at once"), "{known}");
+    assert!(!known.contains("is assumed to succeed at once"), "{known}");
 }

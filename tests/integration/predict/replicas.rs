@@ -150,7 +150,7 @@ fn a_window_of_the_calendar_opens_and_closes_at_its_instants() {
     assert_eq!(flips(&after).len(), 1);
     let found = advice(&fleet(1, plan), &after);
     assert_eq!(found[0].code, "outside-prediction");
-    assert!(found[0].text.contains("ends for good (until) at 2026-11-23T12:20:00Z"), "{}", found[0].text);
+    assert!(found[0].text.contains("ends (until) at 2026-11-23T12:20:00Z"), "{}", found[0].text);
     let before = advice(&fleet(1, plan), &at("2026-11-23T11:10:00Z"));
     assert!(
         before[0].text.contains("does not begin (start) before 2026-11-23T12:10:00Z"),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use kube_probesim::cli;
 use kube_probesim::kubelet::{PodEvent, PodEventKind, Symptom};
+use kube_probesim::predict::ContainerFacts;
 use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
 use kube_probesim::predict::watcher::{Flips, Sight};
@@ -44,6 +45,29 @@ fn the_text_is_that_of_the_file() {
     }
     let pinned = std::fs::read_to_string(FILE).unwrap();
     assert!(pinned == text, "the text changed (UPDATE_GOLDEN=1 writes it anew):\n{text}");
+}
+
+#[test]
+fn under_a_memory_limit_of_the_pod_alone_the_victim_is_not_determined() {
+    let rule = "faults: [{name: leak, target: process, mode: memory, size: 200MiB, when: {after: 20s}}]";
+    let with = |of_container: Option<u64>, of_pod: Option<u64>| {
+        let mut workload = workload(Kind::Pod, 1, &[("FAULTS", rule)]);
+        workload.facts = vec![ContainerFacts { memory_limit: of_container, ..ContainerFacts::default() }];
+        workload.pod_memory_limit = of_pod;
+        let text = printed(&workload, &Options::default(), Output::Text);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let of_pod = with(None, Some(100 << 20));
+    assert!(of_pod.contains("has no memory limit of its own, only its Pod has one."), "{of_pod}");
+    assert!(of_pod.contains("the victim is not determined, and the prediction kills nothing"), "{of_pod}");
+    assert!(!of_pod.contains("OOMKilled"), "{of_pod}");
+    let of_container = with(Some(100 << 20), Some(150 << 20));
+    assert!(of_container.contains("OOMKilled") && !of_container.contains("victim"), "{of_container}");
+    let unlimited = with(None, None);
+    assert!(
+        unlimited.contains("If the node runs out of memory, the victim is not determined"),
+        "{unlimited}"
+    );
 }
 
 #[test]
@@ -272,7 +296,7 @@ fn rules_of_a_file_are_named_with_their_source_and_the_instant_where_it_matters(
     let (code, out, err) = command(&["-", "--at", "2026-11-23T13:00:00+01:00"], &drill);
     assert_eq!((code, err.as_str()), (0, ""));
     for part in [
-        "It begins at 2026-11-23T12:00:00Z (--at sets another instant)\n",
+        "The prediction begins at 2026-11-23T12:00:00Z (--at sets another instant)\n",
         "\nFaults\n  - app: fault drill, from the file\n",
         "+10m",
     ] {
@@ -292,8 +316,8 @@ fn rules_of_a_file_are_named_with_their_source_and_the_instant_where_it_matters(
     );
 
     let (_, out, _) = command(&["-"], &in_a_file("{name: readiness-rate, target: readiness, mode: hang}"));
-    assert!(!out.contains("It begins at"), "no instant decides anything: {out}");
+    assert!(!out.contains("The prediction begins at"), "no instant decides anything: {out}");
     assert!(out.contains("fault readiness-rate, from the environment, is hidden by the file"), "{out}");
     let (_, out, _) = command(&["-"], &drill.replace("'2026-11-23T12:10:00Z'", "'1999-01-01T00:00:00Z'"));
-    assert!(out.contains("It begins at 2"), "the present is taken: {out}");
+    assert!(out.contains("The prediction begins at 2"), "the present is taken: {out}");
 }

@@ -1,4 +1,4 @@
-//! The handler of a probe, and who answers it.
+//! The handler of a probe, and the container that answers it.
 
 mod address;
 mod exec;
@@ -12,23 +12,23 @@ use crate::predict::manifest::mapping::Mapping;
 use crate::predict::manifest::ports::{Listener, Ports, Tls};
 use address::{Host, port_address};
 
-/// The header that names the class of a request, whatever its path.
+/// The header that sets the class of a request, independently of its path.
 const TARGET_HEADER: &str = "x-probesim-target";
 
-/// The container whose probes are read.
+/// The container with the probes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::predict::manifest) struct Owner<'a> {
     pub(in crate::predict::manifest) container: &'a Mapping<'a>,
     pub(in crate::predict::manifest) name: &'a str,
     /// Its position, if it runs this program.
     pub(in crate::predict::manifest) ours: Option<usize>,
-    /// Whether the Pod is on the node's own network.
+    /// Whether the Pod uses the node's network (`hostNetwork`).
     pub(in crate::predict::manifest) host_network: bool,
-    /// Whether a controller that is not Kubernetes' own fills in ports.
+    /// Whether a controller outside of Kubernetes itself may set missing ports.
     pub(in crate::predict::manifest) is_foreign: bool,
 }
 
-/// The field of a probe.
+/// The field of a probe in a container.
 pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str {
     match kind {
         ProbeKind::Startup => "startupProbe",
@@ -41,18 +41,18 @@ pub(in crate::predict::manifest) const fn field(kind: ProbeKind) -> &'static str
 pub(super) struct Answerer {
     pub(super) handler: ProbeHandler,
     pub(super) asks_us: bool,
-    /// Where the requests go.
+    /// The address of the requests.
     pub(super) address: ProbeAddress,
-    /// How it is asked.
+    /// The protocol.
     pub(super) transport: Transport,
-    /// `httpHeaders`, their names in lower case.
+    /// `httpHeaders`, with names in lower case.
     pub(super) headers: Vec<(String, String)>,
     /// The timeout of our own `probe` command, in whole seconds.
     pub(super) timeout: Option<u32>,
 }
 
 impl Answerer {
-    /// Another program answers.
+    /// Another program answers; it is assumed to be healthy.
     const HEALTHY: Self = Self {
         handler: ProbeHandler::Healthy,
         asks_us: false,
@@ -104,7 +104,7 @@ impl<'a> HandlerReader<'a> {
     }
 
     fn assume(&mut self, what: &str) {
-        // Nothing is assumed of a Pod that this program is not in.
+        // A Pod without kube-probesim needs no assumptions about single probes.
         if self.ports.listeners.is_empty() {
             return;
         }
@@ -133,14 +133,14 @@ impl<'a> HandlerReader<'a> {
         };
         self.check_tls(fields.field("scheme"), &listener, https);
         let server = listener.container;
-        // Only in front of an application does the header name the class.
+        // The header counts only if the listener forwards to an application.
         let endpoint = match class.filter(|_| listener.forwards && listener.paths.is_some()) {
             None => listener.endpoint(path),
             Some(Some(target)) => ProbeEndpoint::Target(target),
             Some(None) => ProbeEndpoint::Status(400),
         };
         let handler = match (endpoint, &listener.paths) {
-            // No fault acts on the admin listener, not even a partition.
+            // No fault acts on the admin listener, and neither does a partition.
             (ProbeEndpoint::Status(200), None) => ProbeHandler::Healthy,
             (endpoint, _) => ProbeHandler::Http { server, endpoint, client },
         };
@@ -167,13 +167,13 @@ impl<'a> HandlerReader<'a> {
         let Some(listener) = self.listener(fields, port, Host::Pod) else {
             return Answerer { address, ..Answerer::HEALTHY };
         };
-        // The kubelet's gRPC probes know no TLS.
+        // The kubelet's gRPC probes do not support TLS.
         self.check_tls(fields.field("port"), &listener, false);
         let handler = self.called(fields.field("service"), &listener, service);
         Answerer { handler, asks_us: true, address, ..Answerer::HEALTHY }
     }
 
-    /// A call of the health service of `listener` about `service`.
+    /// A call of the health service of `listener` for `service`.
     fn called(&mut self, field: String, listener: &Listener, service: &str) -> ProbeHandler {
         if listener.paths.is_none() {
             self.found.error(field, Problem::Protocol("gRPC"));

@@ -12,19 +12,19 @@ use crate::predict::workload::Workload;
 /// Formats events.
 pub(super) struct EventLines<'a> {
     containers: &'a [ContainerSpec],
-    /// By Pod: the beginning of its lines, and how often it had an event of each text.
+    /// For each Pod, the beginning of its lines, and the number of its events with each text.
     pods: Vec<(String, Vec<u64>)>,
     texts: Vec<Text>,
     buffer: Vec<u8>,
 }
 
-/// What lines of the same kind share.
+/// The common part of lines of the same kind.
 struct Text {
     container: usize,
     kind: PodEventKind,
     /// The members from the container to the message.
     members: String,
-    /// The position of the first text with equal members: those are counted together.
+    /// The position of the first text with equal members; these are counted together.
     counted_as: usize,
 }
 
@@ -38,14 +38,14 @@ impl<'a> EventLines<'a> {
         }
     }
 
-    /// A Pod that comes later.
+    /// Adds a Pod that is created later.
     pub(super) fn meet(&mut self, workload: &str, position: usize, pod: &str) {
         if position >= self.pods.len() {
             self.pods.push((opening(workload, pod), Vec::new()));
         }
     }
 
-    /// The line of an event, with its end.
+    /// The line of an event, with the line break.
     pub(super) fn line(&mut self, pod: usize, event: &PodEvent, sight: Sight) -> &[u8] {
         let text = self.text(event);
         let (opening, counts) = &mut self.pods[pod];
@@ -89,7 +89,7 @@ impl<'a> EventLines<'a> {
 
     /// The position of an event's text among the known ones.
     fn text(&mut self, event: &PodEvent) -> usize {
-        // Numbers that are not part of the message.
+        // The numbers are not part of the message.
         let kind = match event.kind {
             PodEventKind::Started { .. } => PodEventKind::Started { restarts: 0 },
             PodEventKind::BackOff { .. } => PodEventKind::BackOff { delay: Duration::ZERO },
@@ -163,7 +163,7 @@ fn push_number(buffer: &mut Vec<u8>, mut number: u64) {
     buffer.extend_from_slice(&digits[first..]);
 }
 
-/// Appends seconds with as many decimals as they have, at least one.
+/// Appends seconds with as many decimals as needed, at least one.
 fn push_seconds(buffer: &mut Vec<u8>, duration: Duration) {
     push_number(buffer, duration.as_secs());
     buffer.push(b'.');

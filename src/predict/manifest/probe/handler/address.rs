@@ -1,4 +1,4 @@
-//! Where a probe of a port goes, and what listens there.
+//! Resolves hosts and ports of probes to listeners.
 
 use std::net::IpAddr;
 
@@ -10,10 +10,10 @@ use crate::predict::manifest::error::Problem;
 use crate::predict::manifest::mapping::{Mapping, shown, wrong};
 use crate::predict::manifest::ports::Listener;
 
-/// The port that `probe` asks without `PORT`.
+/// The default of `PORT`.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
-/// What a probe of a port asks.
+/// The address that a probe connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     /// The Pod's address.
@@ -23,13 +23,13 @@ pub(super) enum Host {
 }
 
 impl HandlerReader<'_> {
-    /// Our listener at `host` and `port`.
+    /// The kube-probesim listener at `host` and `port`.
     pub(super) fn asked_listener(&mut self, fields: &Mapping, port: u16) -> Option<Listener> {
         let host = self.host(fields)?;
         self.listener(fields, port, host)
     }
 
-    /// What a `host` means, if it is the Pod. On the node's network, the node's loopback address is the Pod's as well.
+    /// The meaning of `host`; `None`: it is not the Pod. With `hostNetwork`, the node's loopback address is also the Pod's.
     fn host(&mut self, fields: &Mapping) -> Option<Host> {
         let host = self.found.take(fields.string("host")).unwrap_or_default();
         if host.is_empty() {
@@ -40,14 +40,14 @@ impl HandlerReader<'_> {
             return Some(Host::Loopback);
         }
         self.assume(&if is_loopback {
-            format!("the host {host:?} is the node, not the Pod; what it asks there is taken to be healthy")
+            format!("the host {host:?} is the node, not the Pod; it is assumed to be healthy")
         } else {
-            format!("the host {host:?} is not modelled; it is taken to be healthy")
+            format!("the host {host:?} is not modelled; it is assumed to be healthy")
         });
         None
     }
 
-    /// A port, by its number or by a name in the same container.
+    /// A port, by number or by a name in the same container.
     pub(super) fn port(&mut self, fields: &Mapping, by_name: bool) -> Option<u16> {
         let field = fields.field("port");
         match fields.get("port") {
@@ -67,7 +67,7 @@ impl HandlerReader<'_> {
                 let names = ports.iter().filter_map(|port| self.found.take(port.string("name")).map(shown));
                 let names: Vec<String> = names.collect();
                 let known = if names.is_empty() {
-                    "no named port in this container".to_owned()
+                    "none with a name in this container".to_owned()
                 } else {
                     format!("{} in this container", names.join(", "))
                 };
@@ -85,18 +85,18 @@ impl HandlerReader<'_> {
         None
     }
 
-    /// The port that a controller such as Knative's puts into a probe without one.
+    /// The port that a controller such as Knative's sets in a probe without one.
     fn default_port(&mut self) -> u16 {
         let declared = self.found.take(self.owner.container.mappings("ports"));
         let first = declared
             .first()
             .and_then(|port| self.found.take(port.number("containerPort", 1, u32::from(u16::MAX))));
         let port = first.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
-        self.assume(&format!("it has no port; its controller is taken to fill in {port}"));
+        self.assume(&format!("it has no port; its controller is assumed to set {port}"));
         port
     }
 
-    /// Our listener on a port. `None` if another program is assumed to answer, or if none can.
+    /// The kube-probesim listener on a port. `None` if another program is assumed to answer, or if none can.
     pub(super) fn listener(&mut self, fields: &Mapping, port: u16, host: Host) -> Option<Listener> {
         if let Some(listener) = self.ports.at(port).cloned() {
             if host == Host::Pod && listener.ip.is_some_and(|ip| ip.is_loopback()) {
@@ -106,7 +106,7 @@ impl HandlerReader<'_> {
         }
         if let Some((_, name)) = self.ports.proxies.iter().find(|(known, _)| *known == port) {
             self.assume(&format!(
-                "port {port} is that of proxy {name}; what that leads to is taken to be healthy, and no rule for the proxy to act \
+                "port {port} is that of proxy {name}; its upstream is assumed to be healthy, and rules for the proxy are assumed not to act \
                  on the probe"
             ));
             return None;
@@ -114,12 +114,14 @@ impl HandlerReader<'_> {
         if self.ports.incomplete {
             return None;
         }
-        // Containers need not declare the ports that they listen on; only ours are known.
+        // Containers need not declare their ports; only those of kube-probesim are known.
         if !self.ports.has_others && !self.owner.host_network {
             let known = self.ports.list();
             self.found.error(fields.field("port"), Problem::NoPort { port: port.to_string(), known });
         } else {
-            self.assume(&format!("port {port} is not this program's, and is taken to be healthy"));
+            self.assume(&format!(
+                "port {port} does not belong to kube-probesim; it is assumed to be healthy"
+            ));
         }
         None
     }

@@ -1,4 +1,4 @@
-//! Commands as handlers: our own `probe`, and others.
+//! Exec probes: `kube-probesim probe`, and other commands.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,18 +27,18 @@ impl HandlerReader<'_> {
             }
             [first, "probe", rest @ ..] if is_own_binary(first) => self.own_probe(fields, rest),
             [first, ..] => {
-                self.assume(&format!("the command {first:?} is taken to succeed"));
+                self.assume(&format!("the command {first:?} is assumed to succeed"));
                 Answerer::HEALTHY
             }
         }
     }
 
-    /// Our own `probe` as the command.
+    /// `kube-probesim probe` as the command.
     fn own_probe(&mut self, fields: &Mapping, words: &[&str]) -> Answerer {
         let command = match Command::parse(words) {
             Ok(command) => command,
             Err(CommandError::Option(option)) => {
-                self.assume(&format!("`probe` with {option:?} is not modelled; it is taken to succeed"));
+                self.assume(&format!("`probe` with {option:?} is not modelled; it is assumed to succeed"));
                 return Answerer::HEALTHY;
             }
             Err(CommandError::Timeout(value)) => {
@@ -46,13 +46,13 @@ impl HandlerReader<'_> {
             }
         };
         if command.timeout.subsec_nanos() > 0 {
-            self.assume("its own timeout is taken in whole seconds, rounded up");
+            self.assume("the timeout of the command is rounded up to whole seconds");
         }
         self.timeout = u32::try_from((command.timeout + ALMOST_A_SECOND).as_secs()).ok();
         let Some(target) = Target::from_name(command.address) else {
             return self.url(fields, command.address);
         };
-        // A target's name stands for the `PORT` of the container's own environment, which other containers do not set.
+        // A target's name means `PORT` in the container's own environment, which other containers do not set.
         let server =
             self.owner.ours.or_else(|| self.ports.at(DEFAULT_PORT).map(|listener| listener.container));
         let Some(server) = server else { return self.another_program() };
@@ -125,7 +125,7 @@ impl HandlerReader<'_> {
     }
 
     fn another_program(&mut self) -> Answerer {
-        self.assume("what it asks is not this program, and is taken to succeed");
+        self.assume("it does not ask kube-probesim, and is assumed to succeed");
         Answerer::HEALTHY
     }
 }

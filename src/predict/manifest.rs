@@ -63,7 +63,7 @@ impl Manifests {
     }
 }
 
-/// Reads manifests, or returns all their errors. ConfigMaps and Secrets that are not in the input are assumed to exist.
+/// Reads manifests, or returns all their errors. `ConfigMaps` and Secrets that are not in the input are assumed to exist.
 pub fn read(inputs: &[Input]) -> Result<Manifests, ManifestErrors> {
     read_as(inputs, false)
 }
@@ -118,7 +118,7 @@ pub fn read_as(inputs: &[Input], complete: bool) -> Result<Manifests, ManifestEr
     }
 }
 
-/// Adds a warning for each duplicate key to the workload of its document. Other objects, such as ConfigMaps, may matter
+/// Adds a warning for each duplicate key to the workload of its document. Other objects, such as `ConfigMaps`, may matter
 /// to any workload: the first one gets their warnings.
 fn warn_of_duplicates(
     objects: &[object::Object],

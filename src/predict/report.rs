@@ -266,7 +266,7 @@ fn summary(prediction: &Prediction, options: &Options, view: &View, out: &mut Pa
         match (rollout.complete, rollout.stalled) {
             (Some(at), None) => writeln!(out, "Rollout: all Pods available at +{}", Short(at))?,
             (Some(at), Some(stalled)) => {
-                writeln!(out, "Rollout: stalled at +{}, but complete at +{}", Short(stalled), Short(at))?
+                writeln!(out, "Rollout: stalled at +{}, but complete at +{}", Short(stalled), Short(at))?;
             }
             (None, Some(stalled)) => writeln!(out, "Rollout: stalled at +{}", Short(stalled))?,
             (None, None) => writeln!(out, "Rollout: neither complete nor stalled at the end")?,

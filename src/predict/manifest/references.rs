@@ -1,4 +1,4 @@
-//! Checks references of a Pod to ConfigMaps and Secrets.
+//! Checks references of a Pod to `ConfigMaps` and Secrets.
 
 use super::environment::Sources;
 use super::error::Problem;

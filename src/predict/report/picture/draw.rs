@@ -200,9 +200,8 @@ impl Canvas {
 
     fn ready(&mut self, name: &str, lane: &[Change<Option<bool>>]) {
         self.label(name);
-        self.spans(lane, |ready| match ready? {
-            true => Some(("var(--ready)", 14.0, "Ready")),
-            false => Some(("var(--down)", 4.0, "not Ready")),
+        self.spans(lane, |ready| {
+            Some(if ready? { ("var(--ready)", 14.0, "Ready") } else { ("var(--down)", 4.0, "not Ready") })
         });
         self.y += LANE;
     }

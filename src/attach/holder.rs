@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::fstat;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::file;
@@ -37,8 +38,8 @@ pub(super) struct Holder {
 pub(super) struct Holders {
     /// By process number, the lowest first.
     pub(super) found: Vec<Holder>,
-    /// A process whose descriptors this one may not see.
-    pub(super) hidden: Option<i32>,
+    /// A process whose descriptors this one may neither see nor copy, and why it may not copy them.
+    pub(super) hidden: Option<(i32, Errno)>,
 }
 
 impl Process {
@@ -67,18 +68,51 @@ pub(super) fn processes() -> Vec<i32> {
 
 /// Finds the descriptors of other processes for sockets with these inodes.
 pub(super) fn of_sockets(inodes: &[u32]) -> Holders {
-    let mut holders = Holders::default();
+    let (mut holders, mut unlisted) = (Holders::default(), Vec::new());
     for pid in processes() {
         match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(_) => holders.found.extend(of_process(pid, inodes)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                holders.hidden.get_or_insert(pid);
-            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unlisted.push(pid),
             // It has ended.
             Err(_) => {}
         }
     }
+    if holders.found.is_empty() {
+        // SYS_PTRACE allows copying, but root needs another capability to list the descriptors of other users.
+        for pid in unlisted {
+            match by_copies(pid, inodes) {
+                Ok(found) => holders.found.extend(found),
+                Err(error) => {
+                    holders.hidden.get_or_insert((pid, error));
+                }
+            }
+        }
+    }
     holders
+}
+
+/// Copies each descriptor of a process and looks what it is.
+fn by_copies(pid: i32, inodes: &[u32]) -> rustix::io::Result<Vec<Holder>> {
+    let Ok(status) = file::read_kernel(&format!("/proc/{pid}/status")) else { return Ok(Vec::new()) };
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    let process = open(pid)?;
+    let mut found = Vec::new();
+    for descriptor in 0..size.unwrap_or_default() {
+        let copy = match pidfd_getfd(&process, descriptor, PidfdGetfdFlags::empty()) {
+            Ok(copy) => copy,
+            Err(Errno::BADF) => continue,
+            Err(error) => return Err(error),
+        };
+        let inode = fstat(&copy)?.st_ino;
+        let inode = inodes.iter().find(|known| u64::from(**known) == inode && is_socket(&copy));
+        found.extend(inode.map(|inode| Holder { pid, descriptor, inode: *inode }));
+    }
+    Ok(found)
+}
+
+/// Whether a descriptor is a socket: files have inode numbers of their own.
+fn is_socket(descriptor: &OwnedFd) -> bool {
+    rustix::net::getsockname(descriptor).is_ok()
 }
 
 fn of_process(pid: i32, inodes: &[u32]) -> Vec<Holder> {

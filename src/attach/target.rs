@@ -96,7 +96,10 @@ impl Target {
                 Err(error) => self.cannot_copy(error, holder.pid),
             },
             None => match holders.hidden {
-                Some(pid) => Refusal::Hidden(listens, pid, geteuid().as_raw()),
+                Some((pid, Errno::PERM)) if !user::has(CapabilitySet::SYS_PTRACE) => {
+                    Refusal::Hidden(listens, pid, geteuid().as_raw())
+                }
+                Some((pid, error)) => self.cannot_copy(error, pid),
                 None => Refusal::NoProcess(listens),
             },
         };

@@ -1,0 +1,3 @@
+module probesim/go-server
+
+go 1.26

@@ -11,6 +11,7 @@ mod requested;
 mod windows;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use connection::{Drawn, OpenRule};
@@ -117,10 +118,10 @@ impl ActivePlan {
         let before: HashMap<&RuleName, &ActiveRule> =
             self.entries.iter().map(|entry| (entry.rule.name(), entry)).collect();
         let entry = |rule: Rule| {
-            let same = before.get(rule.name()).filter(|old| old.rule == rule);
+            let same = before.get(rule.name()).filter(|old| *old.rule == rule);
             let origin = same.map_or(now, |old| &old.origin).clone();
             ActiveRule::new(
-                rule,
+                Arc::new(rule),
                 origin,
                 seed,
                 &self.replica,
@@ -292,7 +293,7 @@ impl ActivePlan {
 
     /// All rules in their order.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
-        self.entries.iter().map(|entry| &entry.rule)
+        self.entries.iter().map(|entry| &*entry.rule)
     }
 
     /// Draws for the body of the answer to request `number`, for the rule at a position.

@@ -47,10 +47,11 @@ impl Replicas {
         let given = workload.ours.iter().find_map(|ours| ours.merged.seed.map(|(seed, _)| seed));
         let seed = Seed(options.seed.or(given).unwrap_or_default());
         let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
+        let plans = Plans::of(workload);
         let pods = names(workload, count, seed)
             .into_iter()
             .enumerate()
-            .map(|(number, name)| replica(workload, name, number as u64, seed, options))
+            .map(|(number, name)| replica(workload, &plans, name, number as u64, seed, options))
             .collect();
         let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
         Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
@@ -71,20 +72,48 @@ pub(super) fn late_replica(
         return of_name.clone();
     }
     let name = names(workload, position as u32 + 1, replicas.seed).pop().unwrap_or_default();
-    replica(workload, name, position as u64, replicas.seed, options)
+    replica(workload, &Plans::of(workload), name, position as u64, replicas.seed, options)
 }
 
-fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: &Options) -> Replica {
+/// The plans of a workload, with seed 0. The plans of its Pods share their rules, which take most of the memory.
+struct Plans {
+    /// In the order of [`Workload::ours`].
+    ours: Vec<ActivePlan>,
+    /// In the order of [`Workload::profiled`].
+    profiled: Vec<ActivePlan>,
+}
+
+impl Plans {
+    fn of(workload: &Workload) -> Self {
+        let ours = workload.ours.iter().map(|ours| {
+            let checks_dependency = ours.config.readiness_checks_dependency;
+            ActivePlan::new(ours.plan.clone(), Seed(0), checks_dependency)
+                .with_upstream(ours.config.upstream.is_some())
+        });
+        let profiled = workload.profiled.iter().map(|it| ActivePlan::new(it.plan.clone(), Seed(0), false));
+        Self { ours: ours.collect(), profiled: profiled.collect() }
+    }
+}
+
+fn replica(
+    workload: &Workload,
+    plans: &Plans,
+    name: String,
+    number: u64,
+    seed: Seed,
+    options: &Options,
+) -> Replica {
     let at = options.at;
     let mut pod = workload.pod.clone();
     for container in pod.containers.iter_mut().filter(|container| container.program.is_none()) {
         container.stops_after = options.stops_after;
     }
-    for Profiled { position, profile, plan, .. } in &workload.profiled {
+    for (Profiled { position, profile, plan, .. }, active) in workload.profiled.iter().zip(&plans.profiled) {
         let draws = Draws::of(seed, &format!("profile-{position}-{number}"));
         let container = pod.containers.get_mut(*position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
-            program.plan = ActivePlan::new(plan.clone(), Seed(draws.at(1)), false);
+            program.plan = active.clone();
+            program.plan.reseed(Seed(draws.at(1)));
             program.listens_after = profile.ready_after.clone().map(|delay| {
                 Box::new(StartTime { delay, draws: Draws::of(seed, &format!("start-{position}-{number}")) })
             });
@@ -102,7 +131,7 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
     }
     let answering = answering(workload);
     let mut seeds = Vec::new();
-    for ours in &workload.ours {
+    for (ours, active) in workload.ours.iter().zip(&plans.ours) {
         let own_name = match &ours.pod_name {
             PodName::Unset => None,
             PodName::OfPod => Some(name.as_str()),
@@ -119,10 +148,8 @@ fn replica(workload: &Workload, name: String, number: u64, seed: Seed, options: 
         let (effective, place) = instance.seed_and_replica(&ours.merged, at);
         let container = pod.containers.get_mut(ours.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
-            let checks_dependency = ours.config.readiness_checks_dependency;
-            program.plan = ActivePlan::new(ours.plan.clone(), effective, checks_dependency)
-                .with_upstream(ours.config.upstream.is_some())
-                .at(place);
+            program.plan = active.clone().at(place);
+            program.plan.reseed(effective);
             program.reseeds = ours.merged.seed.is_none().then_some(draws);
             program.keeps_state = ours.keeps_state;
             if let Some(facts) = workload.facts.get(ours.position) {

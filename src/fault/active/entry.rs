@@ -1,5 +1,6 @@
 //! A rule in force, with its origin and precomputed state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Origin, RequestCounts, RequestInfo};
@@ -12,7 +13,8 @@ use crate::fault::target::{Client, ClientFilter, Target, TargetId, TargetSet};
 
 #[derive(Clone, Debug)]
 pub(super) struct ActiveRule {
-    pub(super) rule: Rule,
+    /// Shared with copies of the plan: a prediction has one for each Pod.
+    pub(super) rule: Arc<Rule>,
     pub(super) origin: Origin,
     pub(super) key: u64,
     pub(super) span: FixedConditions,
@@ -66,7 +68,7 @@ impl FixedConditions {
 
 impl ActiveRule {
     pub(super) fn new(
-        rule: Rule,
+        rule: Arc<Rule>,
         origin: Origin,
         seed: Seed,
         replica: &Replica,

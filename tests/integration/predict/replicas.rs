@@ -85,7 +85,7 @@ fn ordinals_select_their_pods_and_no_others() {
 }
 
 #[test]
-fn a_share_that_selects_none_is_told_with_its_chance() {
+fn advice_names_the_chance_that_a_share_selects_no_pod() {
     let web = fleet(3, "faults: [{name: few, target: readiness, mode: status, pods: 1%}]");
     assert_eq!(selected(&web).len(), 0);
     let found = advice(&web, &Options::default());
@@ -331,4 +331,12 @@ fn the_reaction_is_to_the_container_whose_fault_began_first() {
         let reaction = predicted(&web, &for_time(s(900))).pods[0].reaction.unwrap();
         assert!(reaction > s(19) && reaction < s(31), "{first} {second}: {reaction:?}");
     }
+}
+
+#[test]
+fn the_pods_of_a_workload_share_their_rules() {
+    let workload = workload(Kind::Deployment, 2, &[("FAILURE_RATE", "20")]);
+    let replicas = Replicas::new(&workload, &Options::default());
+    let rule = |pod: usize| replicas.pods[pod].pod.containers[0].program.as_ref().unwrap().plan.rule(0);
+    assert!(std::ptr::eq(rule(0), rule(1)), "each Pod has a copy");
 }

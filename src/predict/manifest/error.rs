@@ -138,6 +138,17 @@ pub enum Problem {
     /// A text of an unrendered template.
     #[error("\"{0}\" is a template that has not been rendered; pass the output of `helm template`")]
     Template(String),
+    /// A kind with the wrong case.
+    #[error("there is no kind \"{kind}\"; did you mean {meant}?")]
+    Kind {
+        /// The kind.
+        kind: String,
+        /// The kind in the right case.
+        meant: &'static str,
+    },
+    /// A kustomization without `kind`, which is not rendered here.
+    #[error("is missing; for a kustomization, pass the output of `kubectl kustomize DIRECTORY`")]
+    Kustomization,
     /// A field that is not allowed here.
     #[error("{0}")]
     NotHere(&'static str),

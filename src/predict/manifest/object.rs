@@ -86,7 +86,9 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
             let fields = Mapping::root(&map);
             let named = if fields.contains("kind") { found.take(fields.string("kind")) } else { kind };
             if named.is_none() && !found.has_errors() {
-                found.error("kind", Problem::Missing);
+                let is_kustomization =
+                    ["resources", "bases", "patches"].iter().any(|name| fields.contains(name));
+                found.error("kind", if is_kustomization { Problem::Kustomization } else { Problem::Missing });
             }
             let named = named.unwrap_or_default().to_owned();
             match (named.strip_suffix("List"), map.get("items")) {
@@ -108,10 +110,18 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
                         Some(version) => version.split_once('/').map_or("", |(group, _)| group),
                         None if kind.is_some() => own_group(&named).unwrap_or(""),
                         None => {
-                            found.error("apiVersion", Problem::Missing);
+                            if !fields.contains("apiVersion") {
+                                found.error("apiVersion", Problem::Missing);
+                            }
                             ""
                         }
                     };
+                    let misspelt = OWN_KINDS.iter().find(|(known, of)| {
+                        *of == group && *known != named && known.eq_ignore_ascii_case(&named)
+                    });
+                    if let Some((meant, _)) = misspelt {
+                        found.error("kind", Problem::Kind { kind: shown(&named), meant });
+                    }
                     // A Service or Job of another group is a different kind.
                     let full = match own_group(&named) {
                         Some(own) if own != group => format!("{group}/{named}"),
@@ -143,12 +153,20 @@ fn flatten(value: Value, kind: Option<&str>, mut place: Place) -> (Vec<Object>, 
     (objects, errors)
 }
 
-/// The API groups of the kinds that are read.
+/// The kinds that are read, with their API groups.
+const OWN_KINDS: [(&str, &str); 10] = [
+    ("Pod", ""),
+    ("ConfigMap", ""),
+    ("Service", ""),
+    ("ReplicationController", ""),
+    ("Deployment", "apps"),
+    ("StatefulSet", "apps"),
+    ("DaemonSet", "apps"),
+    ("ReplicaSet", "apps"),
+    ("Job", "batch"),
+    ("CronJob", "batch"),
+];
+
 fn own_group(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Pod" | "ConfigMap" | "Service" | "ReplicationController" => Some(""),
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps"),
-        "Job" | "CronJob" => Some("batch"),
-        _ => None,
-    }
+    OWN_KINDS.iter().find(|(known, _)| *known == kind).map(|(_, group)| *group)
 }

@@ -9,7 +9,7 @@ proptest! {
 
     /// One value of a manifest in order is replaced; whatever comes of it, each error names the file on a line.
     #[test]
-    fn no_value_brings_the_reader_down(
+    fn no_value_makes_the_reader_panic(
         at in 0_usize..200,
         value in prop_oneof![
             Just("[]"), Just("{}"), Just("~"), Just("-1"), Just("1e400"), Just("99999999999999999999"), Just("''"),
@@ -80,6 +80,32 @@ fn a_hundred_megabytes_are_an_error_at_once() {
 }
 
 #[test]
+fn a_kind_in_the_wrong_case_and_a_version_of_another_type_are_one_error_each() {
+    assert_eq!(
+        refusals(&probed("").replace("kind: Pod", "kind: pod")),
+        ["pod.yaml, document 1 (line 1), pod/web, kind: there is no kind \"pod\"; did you mean Pod?"]
+    );
+    assert_eq!(
+        refusals(&probed("").replace("apiVersion: v1", "apiVersion: 1")),
+        ["pod.yaml, document 1 (line 1), Pod/web, apiVersion: is 1, not a string"]
+    );
+    // A kind of another group is not ours to judge.
+    let foreign = "apiVersion: example.com/v1\nkind: pod\nmetadata: {name: web}\n";
+    assert_eq!(manifests(&format!("{foreign}---\n{}", probed(""))).others, [("pod".to_owned(), 1)]);
+}
+
+#[test]
+fn a_kustomization_is_to_be_rendered_first() {
+    assert_eq!(
+        refusals("resources: [deployment.yaml]\nnamePrefix: test-\n"),
+        [
+            "pod.yaml, document 1 (line 1), kind: is missing; for a kustomization, pass the output of `kubectl kustomize \
+             DIRECTORY`"
+        ]
+    );
+}
+
+#[test]
 fn a_name_of_another_type_is_reported_once() {
     for name in ["123", "true", "[a]", "{a: b}"] {
         let text = probed("").replace("{name: web,", &format!("{{name: {name},"));
@@ -129,7 +155,7 @@ fn a_variable_that_does_not_parse_is_an_error_with_its_container() {
 }
 
 #[test]
-fn everything_that_is_wrong_comes_at_once() {
+fn all_errors_are_reported_together() {
     let lines = refusals(&pod(
         "env: [{name: SEED, value: x}, {name: A, valueFrom: {configMapKeyRef: {name: gone, key: k}}}]\n\
          livenessProbe: {httpGet: {port: 8080}, periodSeconds: -1, successThreshold: 2}\n\
@@ -226,7 +252,7 @@ fn protocols_that_the_service_does_not_speak_are_errors() {
 }
 
 #[test]
-fn an_input_without_this_program_is_taken_and_what_makes_no_pods_is_counted() {
+fn an_input_without_this_program_is_accepted_and_other_kinds_are_counted() {
     let other = probed("").replace("kube-probesim", "nginx")
         + "---\napiVersion: example.com/v1\nkind: Job\nmetadata: {name: j}\n";
     let manifests = manifests(&other);
@@ -237,7 +263,7 @@ fn an_input_without_this_program_is_taken_and_what_makes_no_pods_is_counted() {
 }
 
 #[test]
-fn what_this_program_does_not_run_is_not_refused_but_warned_of() {
+fn errors_of_other_containers_are_warnings() {
     let other = probed("livenessProbe: {grpc: {port: 1}, exec: {}}").replace("kube-probesim", "nginx");
     let workload = workload(&other);
     assert!(
@@ -247,7 +273,7 @@ fn what_this_program_does_not_run_is_not_refused_but_warned_of() {
 }
 
 #[test]
-fn a_config_map_that_is_wrong_is_named_once_for_all_who_read_it() {
+fn an_invalid_config_map_is_reported_once_for_all_its_readers() {
     let one = probed("envFrom: [{configMapRef: {name: faults}}]");
     let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: faults}\ndata: {SEED: [1]}\n";
     let line = refusal(&[&one, &one.replace("name: web", "name: second"), config_map].join("---\n"));
@@ -286,7 +312,7 @@ fn arguments_that_the_service_does_not_take_are_an_error() {
 }
 
 #[test]
-fn each_problem_can_be_told_apart() {
+fn each_problem_has_its_own_variant() {
     let errors = read(&[input("pod.yaml", &probed("livenessProbe: {}"))]).expect_err("it is taken").errors;
     assert_eq!(errors[0].problem, Problem::Handlers(0));
     assert_eq!(errors[0].place.document, Some((1, 1)));
@@ -307,7 +333,7 @@ fn names_that_no_object_can_have_are_errors_on_one_line() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_for_this_program_is_an_error() {
+fn containers_that_cannot_be_read_are_an_error() {
     let line = refusal("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: web}\n");
     assert!(line.contains("Pod/web, spec.containers: is \"web\", not a list"), "{line}");
     let line = refusal(&probed("").replace("kube-probesim:0.1.0", "5"));
@@ -315,7 +341,7 @@ fn what_cannot_be_looked_at_for_this_program_is_an_error() {
 }
 
 #[test]
-fn the_first_hundred_errors_are_told_and_the_rest_is_counted() {
+fn the_first_hundred_errors_are_reported_and_the_others_counted() {
     let variables = (0..250).map(|i| format!("{{name: A{i}, value: [{i}]}}")).collect::<Vec<_>>().join(", ");
     let lines = refusals(&probed(&format!("env: [{variables}]")));
     assert_eq!((lines.len(), lines[100].as_str()), (101, "and 150 more"));
@@ -325,7 +351,7 @@ fn the_first_hundred_errors_are_told_and_the_rest_is_counted() {
 }
 
 #[test]
-fn a_config_map_that_is_wrong_is_told_once() {
+fn an_invalid_config_map_is_reported_once() {
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {A: [1]}\n";
     let from = "envFrom: [{configMapRef: {name: c}}]\nenv: [{name: B, valueFrom: {configMapKeyRef: {name: c, key: A}}}]";
     let lines = refusals(&format!("{}---\n{}{map}", probed(from), probed(from)));

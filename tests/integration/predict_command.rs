@@ -85,7 +85,7 @@ fn every_line_of_json_is_an_object_and_the_last_is_the_summary() {
 }
 
 #[test]
-fn what_is_wrong_has_its_exit_code_and_its_place() {
+fn each_kind_of_error_has_its_exit_code_and_place() {
     let deployment = manifest(FILES[0]);
     let wrong_env = deployment.replace("value: \"20\"", "value: \"120\"");
     let no_port = deployment.replace("port: http", "port: 9");
@@ -167,7 +167,7 @@ fn a_directory_stands_for_its_manifests() {
 }
 
 #[test]
-fn a_pipe_or_device_in_the_place_of_a_file_is_refused_and_nothing_is_waited_for() {
+fn a_pipe_or_device_instead_of_a_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("pod.yaml");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -222,7 +222,7 @@ fn a_paused_deployment_has_no_pods_and_no_rollout() {
 const SHOP: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  template:\n    spec:\n      containers:\n      - {name: web, image: example/web, livenessProbe: {httpGet: {port: 80}}}\n";
 
 #[test]
-fn what_is_not_known_is_not_assessed_and_no_pipeline_is_green_for_nothing() {
+fn unknown_behaviour_is_not_assessed_and_fail_on_refuses_it() {
     let output = predict(&["-"], SHOP);
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

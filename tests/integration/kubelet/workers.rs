@@ -245,7 +245,7 @@ fn a_simulation_in_steps_equals_one_without_steps() {
 }
 
 #[test]
-fn probes_of_other_programs_are_taken_to_succeed() {
+fn probes_of_other_programs_are_assumed_to_succeed() {
     let probe = Some(ProbeSpec::new(ProbeHandler::Healthy));
     let container =
         ContainerSpec { liveness: probe.clone(), readiness: probe, ..ContainerSpec::new("other") };

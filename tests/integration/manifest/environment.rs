@@ -72,7 +72,7 @@ fn env_from_puts_its_prefix_before_each_key_and_env_wins() {
 }
 
 #[test]
-fn a_config_map_that_is_not_there_is_assumed_to_exist_or_an_error_where_all_must_be_there() {
+fn a_missing_config_map_is_assumed_to_exist_or_an_error_with_complete() {
     let by_key = "env: [{name: FAILURE_RATE, valueFrom: {configMapKeyRef: {name: absent, key: rate}}}]";
     assert_eq!(
         workload(&probed(by_key)).assumptions,
@@ -94,7 +94,7 @@ fn a_config_map_that_is_not_there_is_assumed_to_exist_or_an_error_where_all_must
 }
 
 #[test]
-fn a_key_that_is_not_there_is_an_error_unless_it_is_optional() {
+fn a_missing_key_is_an_error_unless_it_is_optional() {
     let text = "env: [{name: FAILURE_RATE, valueFrom: {configMapKeyRef: {name: faults, key: gone}}}]";
     let error = refusal(&(probed(text) + CONFIG_MAP));
     assert!(error.ends_with("configMapKeyRef.key: ConfigMap \"faults\" has no key \"gone\""), "{error}");
@@ -130,7 +130,7 @@ fn a_secret_for_one_of_our_variables_is_an_assumption_and_for_others_nothing() {
 }
 
 #[test]
-fn values_without_quotes_are_flagged_and_taken() {
+fn values_without_quotes_are_accepted_with_a_warning() {
     let web = workload(&probed("env:\n- {name: SEED, value: 20}\n- {name: DEBUG, value: true}"));
     assert_eq!(web.ours[0].config.seed.seed, Some(20));
     assert_eq!(

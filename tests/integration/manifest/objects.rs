@@ -112,7 +112,7 @@ fn restart_policies_are_read_and_checked_against_the_kind() {
 }
 
 #[test]
-fn lists_and_several_documents_are_taken_apart() {
+fn lists_and_documents_are_split_into_objects() {
     let one = probed("");
     let item = indented(&one, 2).replacen("  ", "- ", 1);
     let list = format!(
@@ -178,7 +178,7 @@ spec:
 }
 
 #[test]
-fn what_is_not_modelled_is_named() {
+fn fields_that_are_not_modelled_are_listed() {
     let text = probed("")
         .replace("spec:\n", "spec:\n  hostNetwork: true\n  readinessGates: [{conditionType: a/b}]\n");
     let assumptions = workload(&text).assumptions.join("\n");

@@ -98,7 +98,7 @@ fn a_directory_of_the_same_beginning_is_another() {
 }
 
 #[test]
-fn what_is_no_config_map_is_taken_as_not_there_and_said() {
+fn a_file_outside_of_config_maps_is_treated_as_missing_and_listed() {
     for (volume, part) in [
         ("secret: {secretName: s}", "kind secret is not read"),
         ("emptyDir: {}", "kind emptyDir is not read"),
@@ -220,7 +220,7 @@ fn a_plan_that_is_wrong_is_an_error_with_config_map_key_place_and_field() {
 }
 
 #[test]
-fn each_pod_of_a_name_can_have_its_own_file_and_the_one_that_is_read_is_said() {
+fn each_pod_can_have_its_own_file_and_the_example_is_listed() {
     let env = "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: FAULTS_FILE, value: /etc/faults/$(POD_NAME)}";
     let text = with(env, MOUNT, "{name: faults, configMap: {name: plans}}")
         + &config_map(&format!("data: {{web: '{PLAN}'}}"));

@@ -168,7 +168,7 @@ fn the_own_probe_as_a_command_is_known() {
 }
 
 #[test]
-fn another_command_is_taken_to_succeed() {
+fn another_command_is_assumed_to_succeed() {
     let (probe, web) = liveness("{exec: {command: [cat, /tmp/healthy]}}");
     assert_eq!(probe.handler, ProbeHandler::Healthy);
     assert_eq!(
@@ -248,7 +248,7 @@ fn beside_a_proxy(ours: &str) -> String {
 }
 
 #[test]
-fn a_probe_of_a_port_that_another_container_may_listen_on_is_taken_as_healthy() {
+fn a_probe_of_a_port_of_another_container_is_assumed_to_be_healthy() {
     let web = workload(&beside_a_proxy(
         "ports: [{containerPort: 8080}]\nreadinessProbe: {httpGet: {path: /app-health/app/readyz, port: 15020}}\nlivenessProbe: {httpGet: {path: /healthz, port: 8080}}\nstartupProbe: {tcpSocket: {port: 15090}}",
     ));

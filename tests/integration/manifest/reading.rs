@@ -39,7 +39,7 @@ fn objects_may_be_json_one_after_the_other() {
 }
 
 #[test]
-fn the_last_of_duplicate_keys_is_taken_with_a_warning() {
+fn the_last_of_duplicate_keys_is_used_with_a_warning() {
     let web = workload(&probed("").replace("{name: web,", "{name: first, name: web,"));
     assert_eq!(web.name, "web");
     assert_eq!(

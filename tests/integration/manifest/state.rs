@@ -49,7 +49,7 @@ fn a_claim_of_the_stateful_set_keeps_it_too() {
 }
 
 #[test]
-fn what_goes_with_the_container_or_cannot_be_written_is_a_warning() {
+fn a_state_that_is_lost_with_the_container_is_a_warning() {
     for (dir, mount, volume, part) in [
         ("/var/state", MOUNT, "emptyDir: {}", "is on no volume"),
         ("/state", MOUNT, "configMap: {name: c}", "read-only as a configMap"),

@@ -33,7 +33,7 @@ fn a_sound_manifest_gets_no_advice() {
 }
 
 #[test]
-fn a_timeout_below_the_p99_of_the_latency_is_told_with_both() {
+fn advice_on_a_short_timeout_names_timeout_and_latency() {
     let slow = sound(&[
         ("READINESS_LATENCY_P50", "100"),
         ("READINESS_LATENCY_P90", "300"),
@@ -60,7 +60,7 @@ fn latencies_of_several_rules_add_up_and_rare_ones_do_not_count() {
 }
 
 #[test]
-fn liveness_that_kills_before_readiness_takes_out_is_told_with_both_times() {
+fn advice_on_liveness_that_is_faster_than_readiness_names_both_times() {
     let mut hasty = sound(&[]);
     *liveness(&mut hasty) = probe(Target::Liveness, 2, 3);
     let text = text(&hasty, "liveness-not-slower-than-readiness");
@@ -68,7 +68,7 @@ fn liveness_that_kills_before_readiness_takes_out_is_told_with_both_times() {
 }
 
 #[test]
-fn the_same_probe_for_both_is_told() {
+fn equal_liveness_and_readiness_probes_get_advice() {
     let mut same = sound(&[]);
     *liveness(&mut same) = probe(Target::Readiness, 10, 3);
     assert!(text(&same, "liveness-not-slower-than-readiness").contains("31s"));
@@ -77,7 +77,7 @@ fn the_same_probe_for_both_is_told() {
 }
 
 #[test]
-fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
+fn advice_on_a_slow_start_names_the_startup_probe_that_suffices() {
     for env in [[("STARTUP_DELAY", "80")], [("LISTEN_DELAY", "80")]] {
         let mut slow = sound(&env);
         let told = text(&slow, "no-startup-probe-for-slow-start");
@@ -101,7 +101,7 @@ fn a_slow_start_without_a_startup_probe_is_told_with_what_would_do() {
 }
 
 #[test]
-fn a_fault_that_is_thrown_away_as_an_error_is_told() {
+fn a_fault_that_the_kubelet_discards_gets_advice() {
     for mode in ["truncate", "body-hang", "body-reset", "malformed"] {
         let rule =
             |body: &str| format!("faults: [{{name: cut, target: [liveness], mode: {mode}, body: {body}}}]");
@@ -122,7 +122,7 @@ fn a_fault_that_is_thrown_away_as_an_error_is_told() {
 }
 
 #[test]
-fn a_partition_that_outlasts_liveness_is_told() {
+fn a_partition_longer_than_liveness_tolerates_gets_advice() {
     let partition = |more: &str| format!("faults: [{{name: cut, target: listener, mode: drop, {more}}}]");
     let of = |more: &str| sound(&[("FAULTS", &partition(more))]);
     let told = text(&of("when: {after: 5m, for: 2m}"), "partition-restarts");

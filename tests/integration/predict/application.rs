@@ -92,23 +92,23 @@ fn delays_of_rules_and_of_the_application_add_up() {
 #[test]
 fn a_rule_that_answers_spares_the_application_unless_it_forwards() {
     let answered = faults("{name: down, target: liveness, mode: status, status: 429}");
-    let told_of = told(&with(&answered, "{latency: 30s}"));
-    assert!(told_of.iter().any(|text| text.contains("statuscode: 429")), "{told_of:#?}");
+    let messages_of = told(&with(&answered, "{latency: 30s}"));
+    assert!(messages_of.iter().any(|text| text.contains("statuscode: 429")), "{messages_of:#?}");
     let lost = faults("{name: lost, target: liveness, mode: status, status: 429, forward: true}");
-    let told_of = told(&with(&lost, "{latency: 30s}"));
+    let messages_of = told(&with(&lost, "{latency: 30s}"));
     let is_timeout =
         |text: &String| text.contains("Liveness probe failed") && text.contains("deadline exceeded");
-    assert!(told_of.iter().any(is_timeout), "{told_of:#?}");
-    assert!(!told_of.iter().any(|text| text.contains("statuscode: 429")), "{told_of:#?}");
+    assert!(messages_of.iter().any(is_timeout), "{messages_of:#?}");
+    assert!(!messages_of.iter().any(|text| text.contains("statuscode: 429")), "{messages_of:#?}");
 }
 
 #[test]
 fn a_fault_of_the_body_strikes_the_answer_that_the_application_gives() {
     let cut = faults("{name: cut, target: liveness, mode: truncate, body: 20KiB}");
-    let told_of = told(&with(&cut, "{faults: [{target: liveness, mode: status, status: 418}]}"));
+    let messages_of = told(&with(&cut, "{faults: [{target: liveness, mode: status, status: 418}]}"));
     assert!(
-        told_of.iter().any(|text| text.contains("probe errored")),
-        "an error, whatever the status: {told_of:#?}"
+        messages_of.iter().any(|text| text.contains("probe errored")),
+        "an error, whatever the status: {messages_of:#?}"
     );
 }
 

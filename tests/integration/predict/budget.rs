@@ -191,7 +191,7 @@ fn between_the_two_numbers_it_depends_on_the_ticks() {
 }
 
 #[test]
-fn a_tcp_probe_tolerates_every_pause_since_the_kernel_accepts() {
+fn a_tcp_probe_tolerates_every_pause_because_the_kernel_accepts() {
     let probe = ProbeSpec::new(ProbeHandler::Tcp { server: 0 });
     let container = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("db") };
     let all = budgets(&Workload::new(Kind::Pod, "db", PodSpec::new(vec![container])), s(0));

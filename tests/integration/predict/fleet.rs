@@ -209,7 +209,7 @@ fn a_stateful_set_is_updated_from_the_last_pod_on_under_the_same_names() {
 }
 
 #[test]
-fn a_drain_waits_for_what_a_budget_lets_go() {
+fn a_drain_waits_for_disruption_budgets() {
     let options = Options { drain: Some(s(60)), ..for_time(s(600)) };
     let with = |allowed: u32| {
         let mut workload = set("Deployment", "replicas: 3,", "");

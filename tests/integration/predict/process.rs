@@ -34,10 +34,10 @@ fn restarts(workload: &Workload) -> u64 {
 
 #[test]
 fn a_rule_ends_the_process_with_its_code_and_back_off_follows() {
-    let told_of =
+    let messages_of =
         told(&with("faults: [{name: crash, target: process, mode: exit, code: 3, when: {after: 10s}}]"), 120);
-    assert_eq!(at(&told_of, "exited with code 3"), 10);
-    assert!(told_of.iter().any(|(_, text)| text.contains("Back-off restarting")));
+    assert_eq!(at(&messages_of, "exited with code 3"), 10);
+    assert!(messages_of.iter().any(|(_, text)| text.contains("Back-off restarting")));
     let abort = told(&with("faults: [{name: crash, target: process, mode: abort, when: {after: 10s}}]"), 30);
     assert_eq!(at(&abort, "exited with code 134"), 10);
 }
@@ -54,8 +54,8 @@ fn memory_is_killed_where_it_exceeds_the_limit_within_its_ramp() {
         workload.facts = vec![ContainerFacts { memory_limit: Some(100 << 20), ..ContainerFacts::default() }];
         workload
     };
-    let told_of = told(&limited("200MiB"), 120);
-    assert_eq!((at(&told_of, "OOMKilled"), at(&told_of, "exited with code 137")), (70, 70));
+    let messages_of = told(&limited("200MiB"), 120);
+    assert_eq!((at(&messages_of, "OOMKilled"), at(&messages_of, "exited with code 137")), (70, 70));
     assert_eq!(restarts(&limited("90%")), 0, "it fits");
     assert_eq!(restarts(&with(&rule("200MiB"))), 0, "no limit of its own");
 }
@@ -67,12 +67,12 @@ fn sigterm_is_ignored_until_sigkill_or_put_off() {
         let told = told(&with(&format!("faults: [{fault}, {rule}]")), 300);
         (at(&told, "exited with code") - at(&told, "failed liveness probe"), told)
     };
-    let (slow, told_of) = took("{name: term, target: process, mode: slow-term, delay: 12s}");
+    let (slow, messages_of) = took("{name: term, target: process, mode: slow-term, delay: 12s}");
     assert_eq!(slow, 12);
-    assert!(told_of.iter().any(|(_, text)| text.ends_with("exited with code 0")));
-    let (deaf, told_of) = took("{name: term, target: process, mode: ignore-term}");
+    assert!(messages_of.iter().any(|(_, text)| text.ends_with("exited with code 0")));
+    let (deaf, messages_of) = took("{name: term, target: process, mode: ignore-term}");
     assert_eq!(deaf, 30);
-    assert!(told_of.iter().any(|(_, text)| text.ends_with("exited with code 137")));
+    assert!(messages_of.iter().any(|(_, text)| text.ends_with("exited with code 137")));
     let (window, _) = took("{name: term, target: process, mode: ignore-term, when: {for: 95s}}");
     assert!((1..30).contains(&window), "it ends with the window: {window}");
 }

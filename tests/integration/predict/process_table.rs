@@ -172,7 +172,7 @@ fn throttling_is_what_the_table_says() {
 }
 
 #[test]
-fn a_deaf_process_is_what_the_table_says() {
+fn a_process_that_ignores_sigterm_is_what_the_table_says() {
     says(
         "`ignore-term`",
         [

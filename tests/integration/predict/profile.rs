@@ -161,7 +161,7 @@ fn probes_by_tcp_grpc_and_command_fail_in_their_own_words() {
 }
 
 #[test]
-fn one_that_names_the_container_wins_over_the_annotation_and_that_over_the_star() {
+fn a_profile_by_name_overrides_the_annotation_which_overrides_the_star() {
     let annotated = deployment(PROBES).replace("{ANNOTATED}", "{probesim.io/profile: '{ready_after: 31s}'}");
     let input = Input { name: "shop.yaml".to_owned(), text: annotated };
     let annotated = read(&[input]).unwrap().workloads.remove(0);
@@ -180,7 +180,7 @@ fn one_that_names_the_container_wins_over_the_annotation_and_that_over_the_star(
 }
 
 #[test]
-fn what_is_wrong_with_a_profile_is_told_at_once() {
+fn all_errors_of_a_profile_are_reported_together() {
     let mut set = ProfileSet::default();
     let text = "{ready: 5s, stops_after: soon, ignores_term: 1, exits_after: {code: 300}, memory: lots, \
                 checks_dependency: db, latency: {p50: x}, faults: [{target: liveness}]}";

@@ -151,7 +151,7 @@ fn command(args: &[&str], stdin: &str) -> (u8, String, String) {
 }
 
 #[test]
-fn all_that_is_wrong_with_the_command_line_is_told_at_once() {
+fn all_errors_of_the_command_line_are_reported_together() {
     let args = [
         "--for",
         "soon",

@@ -61,7 +61,7 @@ fn advice_fails_a_pipeline_by_its_name_and_is_left_out_by_it() {
 }
 
 #[test]
-fn the_picture_and_the_page_need_nothing_from_elsewhere_and_tell_a_screen_reader() {
+fn picture_and_page_are_self_contained_and_accessible() {
     for form in ["svg", "html"] {
         let output = predict(&["-", "--output", form, PROFILE[0], PROFILE[1]], SHOP);
         let page = text(&output.stdout);
@@ -128,7 +128,7 @@ fn workloads_are_chosen_by_kind_name_and_labels() {
 }
 
 #[test]
-fn runs_show_what_is_chance() {
+fn many_runs_show_the_distribution_of_figures() {
     let args = ["-", "--profile", "web={latency: {p50: 100ms, p80: 1500ms}}", "--runs", "50", "--for", "10m"];
     let output = predict(&args, SHOP);
     let printed = text(&output.stdout);

@@ -63,7 +63,7 @@ proptest! {
 
     /// One value is replaced; whatever comes of it, each error names the file on a line.
     #[test]
-    fn no_value_of_a_volume_brings_the_reader_down(
+    fn no_value_of_a_volume_makes_the_reader_panic(
         at in 0_usize..200,
         value in prop_oneof![
             Just("[]"), Just("{}"), Just("~"), Just("-1"), Just("''"), Just("[[]]"), Just("{a: 1}"), Just("\"\\0\\n\""),

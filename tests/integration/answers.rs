@@ -1,4 +1,4 @@
-//! What faulted answers carry, and modes that act on the whole answer, as a raw client sees them.
+//! Content of faulted answers, and modes that act on a whole answer, as a raw client sees them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -14,7 +14,7 @@ async fn service(fields: &str) -> Service {
     Service::start(&[("FAULTS", &plan)]).await
 }
 
-/// What a client of liveness gets, and that the rule's injection was counted once.
+/// The answer to a liveness request; asserts that the injection was counted once.
 async fn reply_to(fields: &str) -> (Service, Reply) {
     let service = service(fields).await;
     let reply = service.get("/healthz").await;

@@ -292,7 +292,7 @@ async fn a_body_of_ten_megabytes_is_refused_before_it_is_read() {
         chunked.extend_from_slice(b"\r\n");
     }
     let reply = exchange(service.admin, chunked).await;
-    // The client that still sends may see the reset first.
+    // A client that is still sending may see the reset first.
     assert!(reply.ok_status() == Some(413) || reply.end == End::Reset, "{:?}", reply.text());
     assert_eq!(service.ask("GET", "/v1/plan", Value::Null).await.0, 200);
 }

@@ -1,4 +1,4 @@
-//! An API server of Kubernetes that says exactly what a test wants, over plain HTTP or TLS.
+//! A Kubernetes API server that sends exactly what a test wants, over plain HTTP or TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-/// A request, as far as a test looks at it.
+/// The parts of a request that tests check.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -28,16 +28,16 @@ impl Request {
     }
 }
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 pub(crate) enum Answer {
     Json(u16, Value),
     /// With one more header.
     JsonWith(u16, &'static str, Value),
-    /// Events of a watch, then nothing until the client or the server goes.
+    /// Events of a watch, then silence until the client or the server ends it.
     Watch(Vec<Value>),
     /// Events of a watch, then its end.
     WatchThenEnd(Vec<Value>),
-    /// Events of a watch, the last after a pause; then nothing.
+    /// Events of a watch, the last after a pause; then silence.
     WatchLater(Duration, Value),
     /// The end of the connection, without an answer.
     Close,
@@ -108,7 +108,7 @@ impl ApiServer {
         });
     }
 
-    /// Ends every connection and listens no more.
+    /// Ends all connections and stops listening.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, SeqCst);
         // Wake the accept loop.
@@ -255,7 +255,7 @@ pub(crate) fn event(kind: &str, object: &Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
-/// The answer of the API where something fails.
+/// The answer of the API to a failed request.
 pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({"kind": "Status", "status": "Failure", "code": code, "message": message})
 }

@@ -49,7 +49,7 @@ fn strict_refuses_to_start_with_a_misspelt_variable() {
     assert!(text.starts_with("LATENCE: unknown variable, ignored; did you mean LATENCY?"), "{text}");
 }
 
-/// The write end of a pipe that nobody reads any more.
+/// The write end of a pipe without a reader.
 fn closed_pipe() -> OwnedFd {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     drop(reader);
@@ -105,7 +105,7 @@ fn a_reader_that_closes_the_pipe_after_a_line_is_not_an_error() {
     }
 }
 
-/// What the command prints on a terminal until a text stands there.
+/// The output of the command on a terminal, until it contains a text.
 fn on_a_terminal(mut command: Command, last: &str) -> String {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&controller).unwrap();

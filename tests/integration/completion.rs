@@ -10,7 +10,7 @@ fn printed(args: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// What bash offers for the last word of a command line.
+/// Completions in bash for the last word of a command line.
 fn offered(line: &str) -> Vec<String> {
     let (_, script, _) = printed(&["completion", "bash"]);
     let complete = "read -ra COMP_WORDS <<<\"$LINE\"; [[ $LINE == *' ' ]] && COMP_WORDS+=('');
@@ -110,7 +110,7 @@ fn zsh_completes_verbs_options_and_values() {
     }
 }
 
-/// The options that a verb's own parser says there are, where it lists them.
+/// The options that a verb's own parser lists in its error message.
 #[test]
 fn every_option_that_a_verb_takes_is_in_all_scripts() {
     for verb in ["probe", "wait", "fault", "predict"] {

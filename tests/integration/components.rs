@@ -1,4 +1,4 @@
-//! Components: what they make of workloads that are not ours.
+//! Components applied to workloads of other applications.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::manifests::{KUBECTL, composed, name, objects, rendered, scenarios};
 use crate::support::{predict, repository, tools};
 
-/// One workload of each kind, each with probes of another sort.
+/// One workload of each kind, with different types of probes.
 const WORKLOADS: &str = include_str!("../e2e/workloads.yaml");
 
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
@@ -146,7 +146,7 @@ fn components_for_control_and_state_modify_native_and_plain_sidecars() {
     }
 }
 
-/// What finds or leaves out the admin port has the number that it has in that Pod.
+/// Selections and exclusions of the admin port use its number in that Pod.
 #[test]
 fn scraping_mesh_and_network_policy_components_use_the_admin_port_of_a_sidecar() {
     if !tools::are_there(&[KUBECTL]) {
@@ -286,7 +286,7 @@ fn an_ambassador_is_a_native_sidecar_with_a_proxy_on_loopback() {
     }
 }
 
-/// What `wait` may read is what it waits for, and its token is mounted into its container alone.
+/// `wait` may only read what it waits for, and only its container has its token.
 #[test]
 fn the_container_that_waits_has_the_least_permissions() {
     if !tools::are_there(&[KUBECTL]) {
@@ -324,7 +324,7 @@ fn the_container_that_waits_has_the_least_permissions() {
     }
 }
 
-/// What the arguments name is what the Role grants.
+/// The Role grants access to what the arguments name.
 #[test]
 fn the_scenario_that_waits_may_read_what_it_waits_for() {
     if !tools::are_there(&[KUBECTL]) {

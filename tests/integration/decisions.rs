@@ -1,4 +1,4 @@
-//! What a plan decides: rates, bursts, delays, the combination of rules, windows, readiness and the listener.
+//! Decisions of a plan: rates, bursts, delays, combinations of rules, windows, readiness and the listener.
 
 // Helpers outside the test functions unwrap, too.
 #![allow(clippy::unwrap_used)]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// From before a request is written to the first bytes of its answer.
+/// The time from before a request is written to the first bytes of its answer.
 async fn time_of_a_request(stream: &mut TcpStream) -> Duration {
     let began = Instant::now();
     stream.write_all(REQUEST).await.unwrap();
@@ -38,10 +38,10 @@ async fn a_thousand_concurrent_delayed_requests_are_answered_and_none_early() {
     }
 }
 
-/// How much later than a millisecond the runtime's own timer would end a delay, or more.
+/// Lower bound of how late the runtime's own timer ends a delay of 1 ms.
 const MILLISECOND_TIMER: Duration = Duration::from_micros(500);
 
-/// What this machine adds to a wait of a millisecond at the moment, without any timer of ours.
+/// How late this machine currently ends a wait of 1 ms, without our timer.
 fn overshoot_of_a_thread() -> Duration {
     let wait = Duration::from_millis(1);
     let began = Instant::now();
@@ -61,7 +61,7 @@ async fn a_delay_of_a_millisecond_is_exact_to_a_fraction_of_one() {
     }
     let mut excess = Vec::new();
     for _ in 0..15 {
-        // In turn, so that whatever else the machine does slows down all three alike.
+        // In turn, so that other load on the machine affects all three equally.
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..41 {
             let took = time_of_a_request(&mut late).await;

@@ -1,4 +1,4 @@
-//! What the documentation says is what the program does.
+//! The documentation agrees with the program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -21,7 +21,7 @@ fn page(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap()
 }
 
-/// Compares what a page has between two marks with what it should have. `UPDATE_DOCS=1 cargo test --test integration
+/// Compares the block between two marks of a page with the expected one. `UPDATE_DOCS=1 cargo test --test integration
 /// docs::` rewrites it.
 fn check_block(path: &str, mark: &str, expected: &str) {
     let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
@@ -178,7 +178,7 @@ async fn the_calls_of_the_api_do_what_they_say() {
 #[tokio::test]
 async fn the_table_of_metrics_is_what_a_scrape_has() {
     let plan = "{faults: [{name: some, target: liveness, mode: hang, rate: 0%, pods: 100%}]}";
-    // Nothing listens there: families of what is behind it are there all the same.
+    // Nothing listens there; the metric families of the upstream exist anyway.
     let vars = [
         ("FAULTS", plan),
         ("POD_NAME", "web-0"),

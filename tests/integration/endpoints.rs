@@ -1,4 +1,4 @@
-//! What the endpoints answer.
+//! Answers of the endpoints.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 

@@ -189,7 +189,7 @@ fn watch_prints_a_line_for_each_event() {
     let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
     let mut child = fault(&service, "watch").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // The stream begins some time after the process; a change is made until it is seen.
+    // The stream begins some time after the process, so changes are repeated until one is seen.
     let done = &std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

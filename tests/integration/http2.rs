@@ -81,7 +81,7 @@ impl Client {
     }
 }
 
-/// A service whose answers of liveness are late.
+/// A service that delays answers to liveness requests.
 async fn delayed(delay: &str, vars: &[(&str, &str)]) -> Service {
     let plan = format!("{{faults: [{{name: late, target: liveness, delay: {delay}}}]}}");
     Service::start(&[&[("FAULTS", plan.as_str())], vars].concat()).await

@@ -1,4 +1,4 @@
-//! `kubectl probesim`, with a kubectl of our own that reaches real services.
+//! `kubectl probesim`, with a scripted kubectl that reaches real services.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,7 +14,7 @@ use crate::support::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-probesim");
 
-/// Answers `get` from files, and runs `exec` here, on the service whose admin port is in the file of the Pod.
+/// Answers `get` from files, and runs `exec` locally, on the service whose admin port is in the Pod's file.
 const KUBECTL: &str = r#"#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 echo "$*" >> calls
@@ -36,7 +36,7 @@ case "$1" in
 esac
 "#;
 
-/// A namespace with Pods, each of which has a service of ours.
+/// A namespace with Pods, each of which runs our service.
 struct Cluster {
     directory: TempDir,
     services: Vec<Process>,

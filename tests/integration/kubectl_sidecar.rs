@@ -174,7 +174,7 @@ fn a_proxy_is_put_between_services_and_application_and_taken_away_without_a_trac
     assert_eq!(without_empty(cluster.read("deployment-web")), without_empty(deployment()));
 }
 
-/// What is empty says the same as what is not there.
+/// Removes empty fields, which are equivalent to absent ones.
 fn without_empty(mut deployment: Value) -> Value {
     if deployment["metadata"]["annotations"].as_object().is_some_and(serde_json::Map::is_empty) {
         deployment["metadata"].as_object_mut().unwrap().remove("annotations");

@@ -71,7 +71,7 @@ fn http(target: Target) -> ProbeHandler {
     ProbeHandler::Http { server: 0, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet }
 }
 
-/// A probe of our port with period, timeout and failure threshold.
+/// A probe of our port, with period, timeout and failure threshold.
 fn probe(target: Target, period: u32, failure_threshold: u32) -> ProbeSpec {
     ProbeSpec { period, failure_threshold, ..ProbeSpec::new(http(target)) }
 }
@@ -118,7 +118,7 @@ fn run(container: ContainerSpec, until: Duration) -> (Pod, Vec<PodEvent>) {
     run_with(spec(container), 1, until)
 }
 
-/// The container of the messages.
+/// The name of the container in messages.
 fn probed() -> ContainerSpec {
     ContainerSpec {
         startup: startup(1, 3),

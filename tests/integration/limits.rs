@@ -1,4 +1,4 @@
-//! Requests that are wrong, and clients that are slow.
+//! Invalid requests, and slow clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Sends until the server has enough, then reads what it said.
+/// Sends until the server stops reading, then reads its answer.
 async fn flood(service: &Service, start: &str, filling: &str, total: usize) -> String {
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     let mut sent = start.len();
@@ -79,7 +79,7 @@ async fn an_unfinished_head_is_ended_by_the_head_timeout() {
     let reply = read_to_end(&mut stream).await;
     assert_eq!((reply.status(), reply.end), (408, End::Fin));
     assert_eq!(service.metric("probesim_limits_hit_total", &["head_time"]).await, 1.0);
-    // One that trickles is no better off: the time is for the whole head.
+    // Slow sending does not help: the limit is for the whole head.
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     let began = Instant::now();
     for byte in request("/healthz").bytes() {
@@ -105,7 +105,7 @@ async fn an_idle_connection_is_ended_by_the_idle_timeout() {
         timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("it is ended").unwrap();
     }
     assert_eq!(service.metric("probesim_limits_hit_total", &["idle_time"]).await, 2.0);
-    // Whoever waits for a slow answer is not idle.
+    // A client that waits for a slow answer is not idle.
     let slow = Service::start(&[("IDLE_TIMEOUT", "300ms"), ("LATENCY", "1000")]).await;
     let mut stream = TcpStream::connect(slow.probe).await.unwrap();
     stream.write_all(request("/healthz").as_bytes()).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_client_that_does_not_read_its_answer_is_reset_by_the_write_timeout() 
     let faults = format!("{{faults: [{}]}}", rules.join(","));
     let service = Service::start(&[("FAULTS", &faults), ("IDLE_TIMEOUT", "500ms")]).await;
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
-    // More than the buffers of both kernels take.
+    // More than the buffers of both sockets.
     stream.write_all("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500).as_bytes()).await.unwrap();
     eventually("it is cut off", || async { service.metric("probesim_connections", &[]).await == 0.0 }).await;
     assert_eq!(service.metric("probesim_limits_hit_total", &["write_time"]).await, 1.0);
@@ -204,7 +204,7 @@ async fn many_pipelined_requests_are_all_answered() {
     assert_eq!(service.metric("probesim_requests_total", &["code=\"200\""]).await, 500.0);
 }
 
-/// Longer than a connection may be idle before its buffers are let go.
+/// Longer than the idle time after which a connection's buffers are released.
 const REST: Duration = Duration::from_millis(1500);
 
 async fn read_answers(stream: &mut TcpStream, count: usize) -> String {
@@ -278,7 +278,7 @@ async fn connections_to_the_admin_port_do_not_lock_out_loopback_callers() {
     }
 }
 
-/// Holds many connections that have sent so much, and asks as others do.
+/// Holds many connections that have sent these bytes, and measures requests of other clients.
 async fn lock_out(sent: &str) {
     let service = Service::start(&[]).await;
     // Three foreign addresses and loopback, each with more connections than there are places.

@@ -23,14 +23,14 @@ fn manifests(text: &str) -> Manifests {
     read(&[input("pod.yaml", text)]).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
 }
 
-/// The one workload of a text.
+/// The only workload of a text.
 fn workload(text: &str) -> Workload {
     let mut workloads = manifests(text).workloads;
     assert_eq!(workloads.len(), 1);
     workloads.remove(0)
 }
 
-/// The one error of a text that is to be complete.
+/// The only error of a text with `--complete`.
 fn lack(text: &str) -> String {
     let Err(errors) = read_as(&[input("pod.yaml", text)], true) else { panic!("it is taken: {text}") };
     errors.to_string()
@@ -42,14 +42,14 @@ fn refusals(text: &str) -> Vec<String> {
     errors.to_string().lines().map(str::to_owned).collect()
 }
 
-/// The one error of a text.
+/// The only error of a text.
 fn refusal(text: &str) -> String {
     let mut lines = refusals(text);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     lines.remove(0)
 }
 
-/// A Pod with a container of ours; `rest` is the rest of the container, in flow or block style, indented by four.
+/// A Pod with our container; `rest` is the rest of the container, in flow or block style, indented by four.
 fn pod(rest: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, labels: {{app: web}}}}\nspec:\n  containers:\n  - name: probesim\n    image: kube-probesim:0.1.0\n{}",

@@ -1,4 +1,4 @@
-//! What is made of the table of modes and of the units: documentation and the description of the API.
+//! Texts generated from the tables of modes and units: documentation and the description of the API.
 //! `UPDATE_DOCS=1 cargo test --test integration modes::` rewrites both.
 
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ fn is_update() -> bool {
     std::env::var_os("UPDATE_DOCS").is_some()
 }
 
-/// Compares what a page has between two marks with what should be there, or rewrites it.
+/// Compares the block between two marks of a page with the expected one, or rewrites it.
 fn check_block(mark: &str, expected: &str) {
     let page = [root("docs/modes.md"), root("README.md")].into_iter().find(|page| {
         std::fs::read_to_string(page).is_ok_and(|text| text.contains(&format!("<!-- {mark} -->")))
@@ -87,7 +87,7 @@ fn openapi() -> Value {
     serde_json::from_str(&std::fs::read_to_string(root(OPENAPI)).unwrap()).unwrap()
 }
 
-/// Compares schemas of the description of the API with what they should be, or rewrites them.
+/// Compares schemas of the description of the API with the expected ones, or rewrites them.
 fn check_schemas(expected: &[(&str, Value)]) {
     static FILE: Mutex<()> = Mutex::new(());
     let _guard = FILE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -232,7 +232,7 @@ fn each_alert_has_a_description_and_tests_that_it_fires_and_stays_silent() {
     }
 }
 
-/// promtool only warns of a file that is not there, and then tests no rule.
+/// promtool only warns about a missing file, and then tests no rule.
 #[test]
 fn the_tests_of_the_rules_read_the_rules() {
     let tests = yaml("tests/e2e/monitoring/rules_test.yaml");

@@ -1,4 +1,4 @@
-//! What the Go program of the same name does, kept: its variables, units and outcomes. On a virtual clock.
+//! Compatibility with the original Go program: its variables, units and outcomes, on a virtual clock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube_probesim::fault::{ActivePlan, Client, Mode, RequestInfo, Seed, Target, Verdict};
 
-/// The service under a virtual clock, asked as the kubelet asks.
+/// The service on a virtual clock, probed as the kubelet probes.
 struct Drill {
     plan: ActivePlan,
     numbers: [u64; Target::COUNT],

@@ -26,7 +26,7 @@ fn is_hexadecimal(digest: &str, digits: usize) -> bool {
     digest.len() == digits && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The place of the first step that runs or uses something with these words in it.
+/// The index of the first step that runs or uses something that contains these words.
 fn place(job: &Value, words: &str) -> usize {
     let has =
         |step: &Value| ["run", "uses"].iter().any(|key| step[key].as_str().unwrap_or("").contains(words));

@@ -148,7 +148,7 @@ async fn a_preview_accounts_for_ramps_and_many_windows() {
     // It rises for five minutes, then stays for five: 75 % on average.
     let (_, ramp) = preview(&service, fault(json!({"ramp": "5m"}))).await;
     assert_eq!(ramp["rules"][0]["expected"], 75.0);
-    // A window of half a second each second: 600 of them, of which 200 are listed.
+    // Half a second of each second: 600 windows, of which 200 are listed.
     let (_, many) = preview(&service, fault(json!({"when": {"for": "500ms", "every": "1s"}}))).await;
     let of = &many["rules"][0];
     assert_eq!((of["windows"].as_array().unwrap().len(), &of["more"]), (200, &json!(true)));

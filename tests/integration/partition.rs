@@ -16,7 +16,7 @@ fn plan(mode: &str, fields: &str) -> String {
     format!("{{faults: [{{name: cut, target: listener, mode: {mode}, {fields}}}]}}")
 }
 
-/// Cut from one second on, for two.
+/// A partition from 1 s to 3 s.
 const WINDOW: &str = "when: {after: 1s, for: 2s}";
 
 async fn service(mode: &str, fields: &str) -> Service {
@@ -161,7 +161,7 @@ async fn a_request_held_by_a_partition_of_its_class_is_answered_when_it_heals() 
 
 /// Twice as many clients as connections: half of them idle, half with a request under way.
 async fn with_a_thousand(mode: &str) {
-    // Loaded machines take a while to open them all.
+    // Opening all of them takes a while on a loaded machine.
     let service = Service::start_process(&[
         ("FAULTS", &format!(
             "{{faults: [{{name: cut, target: listener, mode: {mode}, when: {{after: 4s, for: 2s}}}}, {{name: slow, target: liveness, delay: 5s}}]}}"
@@ -227,7 +227,7 @@ async fn reset_ends_each_of_a_thousand_connections_and_requests() {
 async fn the_listener_works_after_a_hundred_partitions_of_ten_milliseconds() {
     for mode in ["drop", "refuse", "reset"] {
         let service = service(mode, "when: {after: 20ms, for: 10ms, every: 20ms}").await;
-        // Clients keep coming all the while.
+        // Clients keep connecting during the partition.
         let deadline = Instant::now() + Duration::from_secs(2);
         let mut answered = 0;
         while Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! `predict` as a command: what it reads, what it prints, how it exits.
+//! The command `predict`: input, output, and exit codes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -181,7 +181,7 @@ fn a_pipe_or_device_instead_of_a_file_is_refused_at_once() {
             command.args(arguments).envs([("PORT", "0"), ("ADMIN_ADDRESS", "127.0.0.1:0")]);
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             if code == 0 {
-                // The service runs, and says what is wrong.
+                // The service runs and reports the error.
                 let mut line = String::new();
                 let mut log = BufReader::new(child.stdout.as_mut().unwrap());
                 while !line.contains("is not a regular file") {

@@ -1,4 +1,4 @@
-//! `probe` and the signals of its process, which is another one: a signal reaches all tests of this one.
+//! `probe` and signals, in a process of its own: a signal to this process would reach all tests.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ fn an_observer_that_is_interrupted_prints_its_summary() {
     let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
-    // The first attempt is through, so the handlers of signals are set. Without the signal there is no end.
+    // The first attempt has ended, so signal handlers are installed. Without the signal, `probe` would not end.
     out.read_line(&mut text).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     out.read_to_string(&mut text).unwrap();

@@ -36,7 +36,7 @@ const SETTINGS: u8 = 4;
 const END_HEADERS: u8 = 4;
 const END_HEADERS_AND_STREAM: u8 = 5;
 
-/// A header as it is, which needs no table (RFC 7541, 6.2.2). A name or value has less than 127 bytes.
+/// A literal header without a table (RFC 7541, 6.2.2). Names and values have less than 127 bytes.
 fn field(name: &str, value: &str) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [vec![0], text(name), text(value)].concat()
@@ -52,7 +52,7 @@ fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
     frame(1, END_HEADERS, 1, &block)
 }
 
-/// The head of an answer of gRPC, with more fields.
+/// The head of a gRPC answer, with additional fields.
 fn head(fields: &[(&str, &str)]) -> Vec<u8> {
     let more: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
     frame(1, END_HEADERS, 1, &[STATUS_200, &field("content-type", "application/grpc"), &more].concat())
@@ -68,7 +68,7 @@ fn trailers(fields: &[(&str, &str)]) -> Vec<u8> {
     trailers
 }
 
-/// A head that is all there is.
+/// A head without data: a trailers-only answer.
 fn alone(mut head: Vec<u8>) -> Vec<u8> {
     head[4] = END_HEADERS_AND_STREAM;
     head
@@ -107,7 +107,7 @@ impl Server {
     }
 }
 
-/// Serves one connection until the client has gone. Without a call there is nothing to answer.
+/// Serves one connection until the client closes it. Without a call, it answers nothing.
 fn serve(mut socket: TcpStream, answer: &[u8], ends: bool, requests: &Sender<Vec<u8>>) {
     let _ = socket.write_all(&frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]));
     let mut seen = Vec::new();
@@ -131,7 +131,7 @@ fn judged(answer: Vec<u8>) -> Outcome {
     attempt(&Server::new(answer).url(), &[], LONG)
 }
 
-/// A failure of the call, by what follows `rpc error: `.
+/// A failed call, by the text after `rpc error: `.
 fn failed(text: &str) -> (ProbeResult, String) {
     (Failure, format!("error: health rpc probe failed: rpc error: {text}"))
 }

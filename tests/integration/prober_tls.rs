@@ -1,4 +1,4 @@
-//! Attempts within TLS, as the kubelet makes them.
+//! Attempts over TLS, as the kubelet makes them.
 
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, not their helpers")]
 
@@ -24,13 +24,13 @@ enum TlsEnd {
     Fin,
 }
 
-/// What a server saw of a connection.
+/// A server's view of a connection.
 #[derive(Debug)]
 struct Seen {
     name: Option<String>,
     version: Option<ProtocolVersion>,
     request: String,
-    /// Whether the client said that it ends.
+    /// Whether the client sent `close_notify`.
     close_notify: bool,
 }
 
@@ -103,7 +103,7 @@ fn url_of(url: &str, message: &str) -> String {
 
 #[test]
 fn any_certificate_will_do_and_the_request_is_the_kubelets() {
-    // Neither its name, nor its time, nor its issuer is right.
+    // Its name, its validity and its issuer are wrong.
     let outdated = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2001, 1, 1);
     let config = Authority::new().config(&["elsewhere.example"], outdated);
     let server = Server::new(config, &[(OK, TlsEnd::CloseNotify)]);

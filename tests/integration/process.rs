@@ -160,7 +160,7 @@ fn requests_whose_delay_exceeds_the_grace_do_not_delay_the_exit() {
 #[test]
 fn requests_still_in_progress_are_closed_after_the_grace() {
     let mut process = Process::start(&[("SHUTDOWN_GRACE", "500ms")]);
-    // Half a request: nobody knows how long it takes.
+    // Half a request, which may take any time to complete.
     let mut stream = TcpStream::connect(process.probe).unwrap();
     stream.write_all(b"GET /healthz HT").unwrap();
     sleep(Duration::from_millis(200));
@@ -204,7 +204,7 @@ fn without_file_descriptors_the_service_waits_instead_of_spinning_or_exiting() {
         return;
     }
     let mut shell = Command::new("sh");
-    // The program keeps about ten for itself.
+    // The program reserves about ten for itself.
     shell
         .args(["-c", "ulimit -n 40 && exec \"$0\"", env!("CARGO_BIN_EXE_kube-probesim")])
         .env_clear()

@@ -1,4 +1,4 @@
-//! Faults of the process: how it ends, and what it makes of SIGTERM.
+//! Process faults: exits, and reactions to SIGTERM.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -83,7 +83,7 @@ fn the_first_starts_fail_and_the_next_one_serves() {
 fn a_rate_of_exit_ends_some_of_the_starts() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().to_str().unwrap();
-    // Those that are spared end later, with another code.
+    // Processes that the rule does not select end later, with another code.
     let faults = "faults: [{name: b, target: process, mode: exit, code: 9, when: {after: 300ms}}]";
     let vars = [("EXIT_RATE", "50"), ("EXIT_CODE", "7"), ("STATE_DIR", state), ("FAULTS", faults)];
     let codes: Vec<i32> = (0..12).map(|_| run(&vars).1.status.code().unwrap()).collect();

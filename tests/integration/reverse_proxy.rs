@@ -1,4 +1,4 @@
-//! Who may steer through a reverse proxy in the Pod: Debian's nginx as it comes.
+//! Access to the admin API through a reverse proxy in the Pod: Debian's nginx with its defaults.
 
 use std::net::SocketAddr;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The numbers of a version, of which the last may be missing.
+/// The numbers of a version; the last one may be missing.
 fn numbers(version: &str) -> Vec<u32> {
     let mut numbers: Vec<_> = version.split('.').map(|part| part.parse().unwrap()).collect();
     numbers.resize(3, 0);

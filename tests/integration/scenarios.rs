@@ -1,4 +1,4 @@
-//! Scenarios: each renders, and `predict` says of it what is expected.
+//! Scenarios: each renders, and its prediction is the expected one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 

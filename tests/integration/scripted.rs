@@ -1,4 +1,4 @@
-//! Servers that say exactly what a test wants, over real sockets.
+//! Servers that send exactly the bytes that a test wants, over real sockets.
 
 #![allow(dead_code, reason = "each test file needs another part of it")]
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, not their helpers")]
@@ -16,7 +16,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 /// For attempts that are to run out of time.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
-/// What a server does after its bytes.
+/// The behaviour of a server after its bytes.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
     Fin,
@@ -33,7 +33,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Gives the answers to one connection each; the last one to all that follow.
+    /// Gives each connection one of the answers; all further connections get the last one.
     pub(crate) fn new(answers: &[(&[u8], End)]) -> Self {
         Self::on("127.0.0.1:0", answers)
     }
@@ -93,7 +93,7 @@ pub(crate) fn attempt(url: &str, headers: &[&str], timeout: Duration) -> Outcome
     runtime.block_on(probe.attempt(timeout))
 }
 
-/// What one answer makes of an attempt with plenty of time.
+/// The result of an attempt that gets this answer, without a short timeout.
 pub(crate) fn judged(bytes: &[u8], end: End) -> Outcome {
     Server::new(&[(bytes, end)]).probe(LONG)
 }
@@ -122,7 +122,7 @@ pub(crate) fn redirect(status: u16, location: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Found\r\nLocation: {location}\r\nContent-Length: 4\r\n\r\nbody").into_bytes()
 }
 
-/// An address that nothing listens on.
+/// An address without a listener.
 pub(crate) fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

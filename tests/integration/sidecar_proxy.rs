@@ -83,7 +83,7 @@ fn the_proxy_stands_in_front_of_one_port_of_one_workload_of_each_kind() {
             let after = objects(&proxied(&application(kind), &SETTINGS, &parts).unwrap());
             assert_eq!(after.len(), before.len(), "the settings are no object of the cluster");
 
-            // The application, but for two probes, and everything else stay as they were.
+            // Everything but two probes of the application is unchanged.
             let spec = &find(&after, kind, "web")["spec"]["template"]["spec"];
             let mut expected = find(&before, kind, "web")["spec"]["template"]["spec"]["containers"].clone();
             expected[0]["livenessProbe"]["httpGet"]["port"] = json!(18080);
@@ -103,7 +103,7 @@ fn the_proxy_stands_in_front_of_one_port_of_one_workload_of_each_kind() {
             assert_eq!(port("metrics"), json!({"name": "metrics", "port": 9090, "targetPort": 9090}));
             assert_eq!(port("http"), json!({"name": "http", "port": 80, "targetPort": 18080}));
 
-            // The proxy knows its application, and asks its own admin listener alone.
+            // The proxy has the application's address, and probes only its own admin listener.
             let proxy = named(&spec[list], "probesim");
             let variable = |name: &str| named(&proxy["env"], name)["value"].clone();
             assert_eq!(variable("UPSTREAM"), "http://127.0.0.1:3000");

@@ -17,7 +17,7 @@ const PAIRS: usize = 2000;
 /// How many times longer the median request may take beside the slow clients.
 const MOST: f64 = 1.5;
 
-/// The share of requests that the slow clients may hold up.
+/// The share of requests that slow clients may delay.
 const STALLED: f64 = 0.1;
 
 async fn time_of_a_request(service: &Service) -> Duration {
@@ -33,7 +33,7 @@ struct Times {
 }
 
 impl Times {
-    /// Requests to both services take turns, so that whatever else the machine does slows down both alike.
+    /// Alternates requests to both services, so that other load on the machine affects both equally.
     async fn measure(crowded: &Service, quiet: &Service) -> Self {
         let mut times = Self { crowded: Vec::new(), quiet: Vec::new() };
         for _ in 0..PAIRS {

@@ -1,4 +1,4 @@
-//! Plans from files while the service runs, and what outlives the container.
+//! Plans from files while the service runs, and state that outlives the container.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
@@ -29,7 +29,7 @@ impl Dir {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// What the kubelet does to a volume of a ConfigMap: a new directory, then another `..data` by a rename.
+    /// Updates a ConfigMap volume as the kubelet does: a new directory, then a rename of `..data`.
     fn publish(&self, files: &[(&str, &str)]) {
         static VERSION: AtomicU32 = AtomicU32::new(0);
         let stamp = format!("..2026_11_23_12_00_00.{:09}", VERSION.fetch_add(1, Ordering::Relaxed));
@@ -129,7 +129,7 @@ fn an_annotation_overrides_the_file_and_its_instants_are_those_of_the_calendar()
     assert_eq!(service.reloads("annotation", "error"), 0.0);
 }
 
-/// The service's own measure: the time from the rename to the first answer by the new plan.
+/// The time from the rename to the first answer of the new plan.
 #[test]
 fn a_file_takes_effect_within_a_tenth_of_a_second_and_nothing_else_fails_meanwhile() {
     let dir = Dir::new();
@@ -162,7 +162,7 @@ fn a_file_takes_effect_within_a_tenth_of_a_second_and_nothing_else_fails_meanwhi
     assert!(delays[delays.len() / 2] <= Duration::from_millis(100), "{delays:?}");
 }
 
-/// What requests one after the other get, each on a connection of its own; 0 for none.
+/// Statuses of consecutive requests, each on its own connection; 0 without an answer.
 fn statuses(addr: std::net::SocketAddr, ended: &AtomicBool) -> Vec<u16> {
     use std::io::{Read, Write};
     let ask = || -> Option<u16> {
@@ -236,7 +236,7 @@ fn ten_starts_with_one_directory_continue_counts_and_origins_even_after_kills() 
         if start % 3 == 0 {
             service.signal("TERM");
         } else {
-            // What was counted within the last tenth of a second may be lost.
+            // Counts of the last tenth of a second may be lost.
             sleep(Duration::from_millis(400));
             service.child.kill().unwrap();
         }

@@ -1,4 +1,4 @@
-//! What survives the restarts of a container, also those in the middle of a write.
+//! State that survives restarts of a container, also during a write.
 
 // Helpers outside the test functions unwrap, too.
 #![allow(clippy::unwrap_used)]
@@ -20,10 +20,10 @@ use serde_json::json;
 
 use crate::support::tools;
 
-/// Longer than anything that should happen takes on a slow, shared machine.
+/// Longer than any expected event takes on a slow, shared machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Several looks of the thread that saves.
+/// Several periods of the saving thread.
 const LOOKS: Duration = Duration::from_millis(400);
 
 /// An empty directory for the test of that name.
@@ -51,14 +51,14 @@ fn present(elapsed: Duration, requests: u64) -> SavedState {
     SavedState { elapsed, counts: counts(requests), origins, ..SavedState::default() }
 }
 
-/// A start that has to find nothing wrong.
+/// A start without errors.
 fn start(path: &Path) -> (StateDir, Restored) {
     let (dir, remembered, wrong) = StateDir::open(path, wall_clock());
     assert_eq!(wrong, None);
     (dir, remembered)
 }
 
-/// Asks again and again, so that the answer is not old.
+/// Asks repeatedly, so that the answer is current.
 fn wait_for(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -69,7 +69,7 @@ fn wait_for(mut holds: impl FnMut() -> bool) {
 #[test]
 fn counts_origins_and_time_continue_over_ten_starts() {
     let path = directory("ten_starts");
-    // The wall clock is an argument of a start, so that the clock's whole course is exact.
+    // The wall clock is an argument of a start, so all values are exact.
     let mut now = Timestamp(Duration::from_secs(1_800_000_000));
     let mut elapsed = Duration::ZERO;
     for number in 0..10 {
@@ -80,14 +80,14 @@ fn counts_origins_and_time_continue_over_ten_starts() {
             assert_eq!(remembered.origins, present(Duration::ZERO, 0).origins);
         }
         assert_eq!(remembered.elapsed, elapsed, "start {number}");
-        // It runs for 20 s, is saved, and stays down for 3 s.
+        // It runs for 20 s, saves its state, and is down for 3 s.
         elapsed += Duration::from_secs(20);
         now = Timestamp(now.0 + Duration::from_secs(20));
         dir.save(&present(elapsed, requests(&remembered.counts) + 10), now).unwrap();
         elapsed += Duration::from_secs(3);
         now = Timestamp(now.0 + Duration::from_secs(3));
     }
-    // A wall clock that was set back takes nothing away.
+    // A wall clock that was set back does not reduce the elapsed time.
     let (_, remembered, _) = StateDir::open(&path, Timestamp(Duration::from_secs(1_700_000_000)));
     assert_eq!(remembered.elapsed, elapsed.saturating_sub(Duration::from_secs(3)));
 }
@@ -140,7 +140,7 @@ fn a_full_disk_is_reported_keeps_the_last_state_and_is_used_again_once_there_is_
     assert_eq!(requests(&start(&disk.0).1.counts), 3);
 }
 
-/// What runs until it is killed: saves as often as it can, and tells each save that is done.
+/// Saves as often as possible until it is killed, and prints each completed save.
 #[test]
 #[ignore = "runs within another test"]
 fn the_child_saves_until_it_is_killed() {
@@ -293,7 +293,7 @@ fn two_containers_with_one_directory_never_fail_for_good() {
             let path = path.clone();
             std::thread::spawn(move || {
                 for number in 0..500 {
-                    // One takes away what the other is about to rename.
+                    // One removes the file that the other is about to rename.
                     let _ = dir.save(&present(Duration::ZERO, number), wall_clock());
                     if number % 50 == 0 {
                         StateDir::open(&path, wall_clock());

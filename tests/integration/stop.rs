@@ -1,4 +1,4 @@
-//! The end of a drill, what a refused plan costs, and starts that are killed, over a process of its own.
+//! The end of a drill, the cost of a refused plan, and killed starts, in separate processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -38,7 +38,7 @@ impl Process {
         (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
     }
 
-    /// The most memory that it has had, in KiB.
+    /// Its peak memory in KiB.
     fn peak(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -87,7 +87,7 @@ fn a_stop_releases_what_rules_hold_and_outlives_the_container() {
     assert!(service.fault("list").1.starts_with("stopped by api 127.0.0.1:"), "{}", service.fault("list").1);
     assert!(service.get(service.probe, "/").unwrap().contains("stopped    no rule is in force, by api 127"));
     assert!(service.get(service.admin, "/metrics").unwrap().contains("probesim_stopped 1\n"));
-    // At once: the answer came when the stop was on the disk.
+    // Immediately: the answer came after the stop was on the disk.
     service.child.kill().unwrap();
     service.child.wait().unwrap();
 
@@ -119,7 +119,7 @@ fn a_kill_right_after_the_answer_loses_neither_a_stop_nor_a_resume() {
 fn a_stop_that_cannot_be_saved_says_why_and_what_comes_back() {
     let state = directory("unwritable");
     let service = Process::start(&[("LIVENESS_FAILURE_RATE", "100"), ("STATE_DIR", state.to_str().unwrap())]);
-    // Nothing can be written in its place.
+    // A directory in its place prevents writes.
     service.until(|| fs::create_dir(state.join("state.json.tmp")).is_ok());
     let (status, answer) = service.ask("POST", "/v1/stop", "");
     assert_eq!((status, &answer["stopped"], &answer["kept"]), (200, &json!(true), &json!(false)));
@@ -225,7 +225,7 @@ fn a_fifo_at_the_temporary_name_of_the_state_blocks_neither_start_nor_exit() {
     assert!(status.success() && took < Duration::from_secs(5), "{status} {took:?}");
 }
 
-/// How much CPU time the process has had; `None` after its end.
+/// CPU time of the process; `None` after its end.
 fn cpu_time(id: u32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{id}/schedstat")).ok()?;
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
@@ -233,7 +233,7 @@ fn cpu_time(id: u32) -> Option<Duration> {
 
 #[test]
 fn kills_during_startup_lose_no_state_and_no_start_older_than_milliseconds() {
-    /// Until then a start has to be counted: a debug build takes a third of it.
+    /// By this time, a start must be counted; a debug build needs a third of it.
     const BOUND: Duration = Duration::from_millis(30);
     let dir = directory("kills");
     let rule = |number| json!({"name": format!("rule-{number}"), "target": "dependency", "mode": "status"});

@@ -24,10 +24,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Longer than anything that should happen takes on a slow, shared machine.
+/// Longer than any expected event takes on a slow, shared machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long no data must arrive for a connection to count as silent.
+/// A connection without data for this time counts as silent.
 pub const SILENCE: Duration = Duration::from_millis(400);
 
 /// A path of the repository.
@@ -35,7 +35,7 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What `predict` prints in this process. Fails the test unless it exits with 0 and prints no error.
+/// The output of `predict`, run in this process. Asserts that it exits with 0 and prints no error.
 pub fn predict(arguments: &[&str], input: &str) -> String {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let arguments = arguments.iter().map(OsString::from);
@@ -62,7 +62,7 @@ pub fn config(vars: &[(&str, &str)]) -> Config {
 pub struct Service {
     pub probe: SocketAddr,
     pub admin: SocketAddr,
-    /// Where toxiproxy's API listens.
+    /// The address of toxiproxy's API.
     pub toxiproxy: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
@@ -75,7 +75,7 @@ impl Service {
 
     pub async fn start_with(config: Config) -> Self {
         let service = Self::run(config);
-        // Both listeners open in turn; the admin listener is the later one.
+        // The admin listener opens after the probe listener.
         eventually("the admin listener answers", || async {
             get(service.admin, "/healthz").await.ok_status() == Some(200)
         })
@@ -127,7 +127,7 @@ impl Service {
         get(self.probe, path).await
     }
 
-    /// The text of `/metrics`, however long it takes.
+    /// The text of `/metrics`, without a timeout.
     pub async fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
         stream.write_all(request("/metrics").as_bytes()).await.unwrap();
@@ -139,13 +139,13 @@ impl Service {
         sum(&self.metrics().await, name, labels)
     }
 
-    /// Calls the admin API: the status and the answer as JSON, null where it is none.
+    /// Calls the admin API, and returns the status and the answer as JSON; null if it is not JSON.
     pub async fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let reply = call(self.admin, method, path, "content-type: application/json\r\n", body).await;
         (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
     }
 
-    /// Where the proxy of this name listens.
+    /// The address of the proxy of this name.
     pub async fn proxy(&self, name: &str) -> SocketAddr {
         let (status, proxy) = self.api("GET", &format!("/v1/proxies/{name}"), &Value::Null).await;
         assert_eq!(status, 200, "{proxy}");
@@ -161,7 +161,7 @@ impl Service {
     }
 }
 
-/// Sends a request with a JSON body, or none where that is null.
+/// Sends a request with a JSON body, or without a body if it is null.
 pub async fn call(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &Value) -> Reply {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let length = body.len();
@@ -185,7 +185,7 @@ pub fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
 pub enum End {
     Fin,
     Reset,
-    /// Nothing came for the time that the reader was given.
+    /// No data for the reader's time limit.
     Silence,
 }
 
@@ -243,7 +243,7 @@ pub async fn get(addr: SocketAddr, path: &str) -> Reply {
 pub async fn exchange(addr: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
     match TcpStream::connect(addr).await {
         Ok(mut stream) => {
-            // The server may have reset it before it was written to.
+            // The server may have reset it already.
             let _ = stream.write_all(request.as_ref()).await;
             read_to_end(&mut stream).await
         }
@@ -256,7 +256,7 @@ pub async fn read_to_end(stream: &mut TcpStream) -> Reply {
     read_until_silent(stream, SILENCE).await
 }
 
-/// Reads until the connection ends, or nothing comes for so long.
+/// Reads until the connection ends, or is silent for that long.
 pub async fn read_until_silent(stream: &mut TcpStream, silence: Duration) -> Reply {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 65_536];

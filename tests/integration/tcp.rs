@@ -13,7 +13,7 @@ use peer::{Peer, hash, pattern};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A service with a proxy `db` in front of `upstream`, and where that listens.
+/// A service with a proxy `db` in front of `upstream`, and the proxy's address.
 async fn in_front_of(upstream: SocketAddr, plan: &str) -> (Service, SocketAddr) {
     let proxies = format!("db=:0->{upstream}");
     let service =

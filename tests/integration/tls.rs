@@ -186,7 +186,7 @@ async fn what_is_no_handshake_gets_an_alert() {
         let reply = exchange(service.probe, bytes).await;
         assert_eq!((&reply.bytes[..1], reply.bytes[5], reply.end), (&b"\x15"[..], 2, End::Fin), "{reply:?}");
     }
-    // Where TLS is off, a handshake is a request that cannot be read.
+    // With TLS off, a handshake is an invalid request.
     let plain = Service::start(&[]).await;
     let mut stream = TcpStream::connect(plain.probe).await.unwrap();
     stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await.unwrap();

@@ -14,7 +14,7 @@ use crate::tcp::peer::Peer;
 
 const SILENCE: Duration = Duration::from_millis(120);
 
-/// A service with the API, and a caller of it.
+/// A service with the API, and a client of the API.
 struct Api {
     service: Service,
     address: SocketAddr,
@@ -37,7 +37,7 @@ impl Api {
         (reply.status(), serde_json::from_str(&reply.body()).unwrap_or_default())
     }
 
-    /// A proxy `db_main` in front of an echo; where it listens.
+    /// Adds a proxy `db_main` in front of an echo server, and returns its address.
     async fn in_front_of(&self, peer: &Peer) -> SocketAddr {
         let proxy = json!({"name": "db_main", "listen": "127.0.0.1:0", "upstream": peer.addr.to_string()});
         let (status, answer) = self.call("POST", "/proxies", proxy).await;
@@ -232,7 +232,7 @@ async fn a_connection_cut_both_ways_by_two_toxics_is_silent_both_ways() {
     }
     let mut client = TcpStream::connect(db).await.unwrap();
     assert!(timeout(SILENCE, client.read(&mut [0; 8])).await.is_err());
-    // One of them alone silences its own stream alone.
+    // Each of them stops only its own stream.
     assert_eq!(api.raw("DELETE", "/proxies/db_main/toxics/downstream", "", &Value::Null).await.status(), 204);
     let mut greeting = [0; 5];
     timeout(Duration::from_secs(5), client.read_exact(&mut greeting)).await.unwrap().unwrap();

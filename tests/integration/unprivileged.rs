@@ -1,4 +1,4 @@
-//! Runs tests as a user to whom permissions apply, since root may do everything.
+//! Runs tests as an unprivileged user, since permissions do not apply to root.
 
 #![allow(unreachable_pub, clippy::missing_panics_doc)]
 

@@ -1,4 +1,4 @@
-//! What the kubelet makes of each fault: `probe` against the service itself.
+//! The kubelet's result for each fault: `probe` against the service itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 

@@ -38,7 +38,7 @@ fn waited(server: &ApiServer, args: &str) -> Ran {
     begin(server, args).join().unwrap()
 }
 
-/// The lines without the time that each begins with.
+/// The lines without their leading times.
 fn lines(ran: &Ran) -> Vec<String> {
     ran.out.lines().map(|line| line.split_once("s ").unwrap().1.to_owned()).collect()
 }
@@ -290,7 +290,7 @@ fn over_tls_the_token_is_read_again_and_the_certificate_is_verified() {
     let tokens: Vec<_> =
         server.requests().into_iter().take(2).map(|request| request.token.unwrap()).collect();
     assert_eq!(tokens, ["first", "second"]);
-    // A server that another authority vouches for gets no token.
+    // A server whose certificate is of another authority gets no token.
     let before = server.requests().len();
     let other = Authority::new();
     let args = format!("deployment/postgres --timeout 1 --server {} {}", server.url(), files(&other));

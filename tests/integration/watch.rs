@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use kube_probesim::sources::watch::{self, PollResult, Watcher};
 
-/// Longer than anything that should happen takes on a slow, shared machine.
+/// Longer than any expected event takes on a slow, shared machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Several looks: what has not been told by then was not seen.
+/// Several polling periods: a change that is not reported by then was not seen.
 const SILENCE: Duration = Duration::from_millis(400);
 
 const NAME: &str = "plan.yaml";
@@ -28,7 +28,7 @@ fn directory(test: &str) -> PathBuf {
     path
 }
 
-/// A watched file and what was told of it.
+/// A watched file and its reported changes.
 struct Watched {
     watcher: Watcher,
     told: Receiver<PollResult>,
@@ -49,7 +49,7 @@ impl Watched {
         self.told.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// What is told until it is `last`, which it has to be in the end.
+    /// The reports until `last`, which must come in the end.
     fn until(&self, last: &PollResult) -> Vec<PollResult> {
         let mut all = Vec::new();
         while all.last() != Some(last) {
@@ -67,7 +67,7 @@ fn text(text: &str) -> PollResult {
     PollResult::Text(text.to_owned())
 }
 
-/// A volume as the kubelet's atomic writer keeps it: of a ConfigMap, a Secret, the downward API.
+/// A volume as the kubelet's atomic writer maintains it, for a ConfigMap, a Secret or the downward API.
 struct Volume {
     path: PathBuf,
     updates: u32,
@@ -82,7 +82,7 @@ impl Volume {
         self.path.join(NAME)
     }
 
-    /// One update in the kubelet's order; without content the key is not in the ConfigMap any more.
+    /// One update in the kubelet's order; without content, the key is removed.
     fn update(&mut self, content: Option<&[u8]>) {
         self.updates += 1;
         let data = self.path.join("..data");
@@ -112,7 +112,7 @@ fn each_update_of_a_config_map_is_reported_and_none_as_a_missing_file() {
     volume.update(Some(b"faults: []"));
     let watched = Watched::new(&volume.file());
     for number in 0..20_u64 {
-        // At another phase of the looks each time.
+        // In a different phase of the polling each time.
         sleep(Duration::from_millis(number * 7 % 50));
         let plan = format!("seed: {number}");
         volume.update(Some(plan.as_bytes()));
@@ -217,7 +217,7 @@ fn a_file_written_in_pieces_is_finally_read_completely() {
     let told = watched.until(&text(&whole));
     let part = |content: &PollResult| match content {
         PollResult::Text(text) => whole.starts_with(text),
-        // Where this thread has slept for two looks.
+        // If this thread slept for two polling periods.
         PollResult::Unreadable(_) => true,
         PollResult::Missing => false,
     };

@@ -18,7 +18,7 @@ async fn service(fields: &str) -> Service {
     Service::start(&[("FAULTS", &rule(fields))]).await
 }
 
-/// What a client of liveness gets, and that the rule's injection was counted.
+/// The answer to a liveness request; asserts that the injection was counted.
 async fn reply_to(fields: &str) -> (Service, Reply) {
     let service = service(fields).await;
     let reply = service.get("/healthz").await;
@@ -144,7 +144,7 @@ async fn head_requests_get_the_head_and_then_the_fault() {
     assert_eq!((reply.status(), reply.body().as_str(), reply.end), (200, "", End::Fin));
 }
 
-/// Two whole requests, and one that is faulted in each way that ends the connection.
+/// Two ordinary requests, and one for each mode that ends the connection.
 #[tokio::test]
 async fn a_fault_hits_its_own_request_of_a_connection_that_is_kept_alive() {
     for (mode, end) in
@@ -163,7 +163,7 @@ async fn a_fault_hits_its_own_request_of_a_connection_that_is_kept_alive() {
         }
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         assert_eq!(read_to_end(&mut stream).await.end, end, "{mode}");
-        // Another connection is not touched.
+        // Other connections are unaffected.
         assert_eq!(service.get("/readyz").await.status(), 200);
     }
 }
@@ -262,7 +262,7 @@ async fn curl_reports_each_mode_with_its_exit_code() {
     }
 }
 
-/// Reads `most` bytes of a faulted body of 64 MiB, and leaves.
+/// Reads at most `most` bytes of a faulted body of 64 MiB, then closes the connection.
 async fn leave_within_the_body(service: &Service, most: usize) {
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
     stream.write_all(request("/healthz").as_bytes()).await.unwrap();

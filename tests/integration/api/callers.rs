@@ -1,4 +1,4 @@
-//! Who may steer.
+//! Access to the admin API.
 
 use super::*;
 
@@ -46,7 +46,7 @@ async fn every_caller_needs_the_token_and_it_can_change_in_its_file() {
 /// An address of this machine that is not loopback, if it has one.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: the kernel only chooses the address it would send from.
+    // Nothing is sent: the kernel only chooses a source address.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }

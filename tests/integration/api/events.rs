@@ -27,7 +27,7 @@ async fn a_thousand_event_streams_that_never_read_leave_the_metrics_reachable() 
     eventually("a place is free again", || async { stream_of(&service, "").await.is_some() }).await;
 }
 
-/// A stream of events, if there is a place.
+/// A stream of events, unless there are too many.
 async fn stream_of(service: &Service, header: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(service.admin).await.ok()?;
     let ask =
@@ -83,7 +83,7 @@ async fn events_report_changes_windows_and_injections_as_they_happen() {
     let mut again = stream_of(&service, &format!("last-event-id: {}\r\n", id(1))).await.unwrap();
     let replayed = read_until(&mut again, &[&format!("id: {}\n", id(2)), &format!("id: {}\n", id(3))]).await;
     assert!(!replayed.contains(&format!("id: {}\n", id(1))), "{replayed}");
-    // A reader that has seen a thousand events of an earlier process misses none of this one.
+    // A client with the id of the thousandth event of an earlier process misses no event of this one.
     let mut restarted = stream_of(&service, "last-event-id: 19a2b3c4d5e-1000\r\n").await.unwrap();
     read_until(&mut restarted, &[&format!("id: {}\n", id(1)), &format!("id: {}\n", id(2))]).await;
     service.ask("DELETE", "/v1/faults/down", Value::Null).await;

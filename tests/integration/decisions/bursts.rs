@@ -46,7 +46,7 @@ fn bursts_have_the_mean_run_asked_for_and_leave_the_rate_unchanged() {
 
 #[test]
 fn the_shortest_burst_equals_independent_draws() {
-    // At 1/(1 − r) the chain forgets each state at once, so the deviation is that of independent draws.
+    // At 1/(1 − r) the chain has no memory, so the deviation is that of independent draws.
     let independent = (1e6_f64 * 0.2 * 0.8).sqrt();
     assert!((chain_deviation(0.2, 1.25, MILLION) - independent).abs() < 1e-6);
 }

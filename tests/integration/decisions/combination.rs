@@ -1,4 +1,4 @@
-//! What several rules together give a request.
+//! Several rules that act on one request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rules and attempts in few words.
+//! Short notations for rules and attempts.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) fn fixed(millis: u64) -> Delay {
     Delay::fixed(ms(millis)).unwrap()
 }
 
-/// A rule being written; without further words it acts on liveness, always.
+/// A rule under construction; by default it always acts on liveness.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     name: String,
@@ -88,7 +88,7 @@ impl Draft {
         self
     }
 
-    /// To be said after the rate.
+    /// Call it after the rate.
     pub(crate) fn burst(mut self, mean: f64) -> Self {
         self.trigger.burst = Some(Burst::new(mean, self.trigger.rate).unwrap());
         self
@@ -113,7 +113,7 @@ impl Draft {
         self
     }
 
-    /// Changes conditions that have no word of their own.
+    /// Changes conditions that have no method of their own.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Trigger)) -> Self {
         change(&mut self.trigger);
         self
@@ -133,7 +133,7 @@ pub(crate) fn plan(drafts: impl IntoIterator<Item = Draft>) -> Plan {
     Plan::new(drafts.into_iter().map(Draft::rule).collect()).unwrap()
 }
 
-/// A plan at work from the start, with seed 42; readiness checks its dependency.
+/// A plan in force from the start, with seed 42; readiness checks its dependency.
 pub(crate) fn active(drafts: impl IntoIterator<Item = Draft>) -> ActivePlan {
     ActivePlan::new(plan(drafts), Seed(42), true)
 }
@@ -157,7 +157,7 @@ pub(crate) fn probe(number: u64, elapsed: Duration) -> RequestInfo {
     RequestInfo { target: Target::Liveness.into(), client: Client::Kubelet, elapsed, number }
 }
 
-/// What an attempt gets, and of each rule that was eligible its position and whether it fired.
+/// The decision for an attempt, and for each eligible rule its position and whether it fired.
 pub(crate) fn explain(plan: &ActivePlan, attempt: &RequestInfo) -> (Decision, Vec<(usize, bool)>) {
     let mut causes = Vec::new();
     let decision = plan.decide(attempt, |RuleHit { rule, fired, .. }| causes.push((rule, fired)));

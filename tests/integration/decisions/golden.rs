@@ -153,7 +153,7 @@ fn golden_decisions_are_the_same_from_64_threads() {
     });
     let mut seen = seen.into_inner().unwrap();
     seen.sort_by_key(|(number, _)| *number);
-    // A plan made anew, so that nothing that the threads might have left in theirs can hide.
+    // A new plan, without any state of the threads.
     let fresh = golden_plan();
     let expected: Vec<_> = (1..=DECISIONS).map(|n| (n, explain(&fresh, &golden_attempt(n)))).collect();
     assert!(seen == expected);

@@ -1,4 +1,4 @@
-//! What does not depend on each other.
+//! Independence of draws.
 
 use kube_probesim::fault::{ActivePlan, Client, RequestInfo, Seed, Target};
 

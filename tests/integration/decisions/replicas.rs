@@ -1,4 +1,4 @@
-//! What a rule says of replicas, starts of the container and the calendar.
+//! Conditions on replicas, starts of the container and the calendar.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn dated(draft: Draft) -> ActivePlan {
     active([draft]).at(Replica { epoch: at(0), ..replica(42, "web-0") })
 }
 
-/// The seconds below `end` in which the rule fires, as `[first, last + 1)` ranges; compared with what is told besides.
+/// The seconds below `end` in which the rule fires, as `[first, last + 1)` ranges, compared with the announced changes.
 fn open(plan: &ActivePlan, end: u64) -> Vec<(u64, u64)> {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for t in 0..end {
@@ -134,7 +134,7 @@ fn a_start_on_the_calendar_takes_the_place_of_the_origin() {
         [(30, 35), (50, 52)]
     );
     assert_eq!(open(&dated(failure("a").window(10, 5, 0).with(start(20)).with(until(25))), 90), []);
-    // A container that starts later takes its place in what runs already.
+    // A container that starts later joins the running schedule.
     let late = |draft: Draft| active([draft]).at(Replica { epoch: at(32), ..replica(42, "web-0") });
     assert_eq!(
         open(&late(failure("a").window(10, 5, 20).with(start(20))), 60),

@@ -63,7 +63,7 @@ pub(crate) fn assert_independent(what: &str, pairs: impl Iterator<Item = (bool, 
 
 /// The number of complete runs of hits in a series, and their mean length.
 pub(crate) fn runs(series: impl Iterator<Item = bool>) -> (u64, f64) {
-    // What is before the first miss is part of a run that began before the series.
+    // Hits before the first miss may belong to a run that began before the series.
     let (mut count, mut total, mut current) = (0_u64, 0_u64, 0_u64);
     for hit in series.skip_while(|hit| *hit) {
         if hit {

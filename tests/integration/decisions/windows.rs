@@ -1,4 +1,4 @@
-//! When rules act: windows, origins, and what is told of them.
+//! When rules act: windows, origins, and announced changes.
 
 use kube_probesim::fault::{ActivePlan, Client, Cut, Mode, RequestCounts, RequestInfo, Target};
 

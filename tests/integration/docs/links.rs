@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::repository;
 
-/// Folders without pages of ours.
+/// Folders without pages of the project.
 const LEFT_OUT: [&str; 5] = ["target", ".git", "dist", ".schemathesis", "node_modules"];
 
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -31,7 +31,7 @@ fn links(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link))
 }
 
-/// The anchors that GitHub makes of the headings.
+/// The anchors that GitHub generates for headings.
 fn anchors(prose: &str) -> BTreeSet<String> {
     let headings = prose.lines().filter(|line| line.starts_with('#'));
     let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());

@@ -1,4 +1,4 @@
-//! What rules count, and what clients saw.
+//! Counters of rules agree with what clients observed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ const REQUESTS: usize = 2_000;
 /// Rules on traffic by name: their fields, and which requests they act on, by number.
 type Rules = &'static [(&'static str, &'static str, fn(usize) -> bool)];
 
-/// Ten plans. Each first rule meets every request that it acts on.
+/// Ten plans. The first rule of each is eligible for all requests on which it acts.
 const PLANS: [Rules; 10] = [
     &[
         ("busy", "mode: status, status: 503, rate: 20%", |_| true),
@@ -102,7 +102,7 @@ async fn over_http2(client: &mut Client, number: usize) -> String {
     }
 }
 
-/// What the requests of a plan saw, one after another, and the metrics afterwards.
+/// Results of consecutive requests under a plan, and the metrics afterwards.
 async fn seen(application: &Application, rules: Rules, is_http2: bool, many: usize) -> (Vec<String>, String) {
     let plan = plan(rules);
     let service = Service::start(&[("UPSTREAM", &application.url), ("FAULTS", &plan)]).await;
@@ -113,7 +113,7 @@ async fn seen(application: &Application, rules: Rules, is_http2: bool, many: usi
             if is_http2 { over_http2(&mut client, number).await } else { over_http1(&service, number).await };
         seen.push(saw);
     }
-    // The name of a rule does not come with the end of a connection or a stream.
+    // The end of a connection or a stream does not carry the rule's name.
     let named =
         |mode: &str| rules.iter().find(|(_, fields, _)| fields.contains(mode)).map(|(name, ..)| *name);
     for saw in &mut seen {

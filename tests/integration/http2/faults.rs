@@ -1,4 +1,4 @@
-//! What each mode does to a stream or its connection.
+//! The effect of each mode on a stream or its connection.
 
 use super::*;
 
@@ -50,7 +50,7 @@ async fn truncate_ends_the_stream_early() {
     let answer = client.get("/healthz").await.unwrap();
     assert_eq!((answer.head.status(), answer.body.len()), (StatusCode::OK, 10_000));
     assert_eq!(answer.head.headers()["content-length"], "11024");
-    // The client compares what came with what was announced.
+    // The client compares the received length with the announced one.
     let error = answer.end.unwrap_err();
     assert!(!error.is_remote() && error.reason() == Some(Reason::PROTOCOL_ERROR), "{error:?}");
     assert_eq!(client.get("/readyz").await.unwrap().head.status(), StatusCode::OK);

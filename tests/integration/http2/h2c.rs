@@ -118,7 +118,7 @@ async fn a_call_with_bodies_and_trailers_passes_in_both_directions() {
     assert_eq!((&head["x-method"], &head["x-te"]), (&"POST".parse().unwrap(), &"trailers".parse().unwrap()));
     assert_eq!(head["x-x-forwarded-for"], "127.0.0.1");
     assert!(!head.contains_key("x-host"), "the host is in the target alone");
-    // The head of the answer is there before the body of the request: a call in both directions.
+    // The head of the answer arrives before the body of the request: a bidirectional call.
     let mut stream = answer.into_body();
     for piece in ["one", "two"] {
         body.send_data(Bytes::from_static(piece.as_bytes()), false).unwrap();

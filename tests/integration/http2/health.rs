@@ -43,7 +43,7 @@ impl Client {
         timeout(PATIENCE, answer).await.expect("an answer or an error")
     }
 
-    /// What a call with this message gets, to its end.
+    /// The complete answer to a call with this message.
     async fn call(&mut self, method: &str, body: &[u8]) -> Answer {
         let request = call(method).body(()).unwrap();
         read(self.post(request, body).await.unwrap()).await
@@ -81,7 +81,7 @@ async fn next(stream: &mut RecvStream) -> Bytes {
     data
 }
 
-/// Whether a stream says nothing for a while.
+/// Whether a stream is silent for a while.
 async fn is_silent(stream: &mut RecvStream) -> bool {
     timeout(Duration::from_millis(150), stream.data()).await.is_err()
 }
@@ -176,7 +176,7 @@ async fn each_mode_has_the_result_of_the_table_for_a_kubelet() {
         assert_eq!(outcome.result, expected, "{fields}: {}", outcome.message);
         assert!(outcome.message.contains(sees), "{fields}: {}", outcome.message);
         assert_eq!(service.metric("probesim_faults_injected_total", &["startup"]).await, 1.0, "{fields}");
-        // A client that gives up may be faster than the end that we make of its call.
+        // A client that gives up may be faster than the service.
         let total = service.metric("probesim_requests_total", &["startup", "kubelet"]).await
             + service.metric("probesim_clients_gone_total", &["startup", "kubelet"]).await;
         assert_eq!(total, 1.0, "{fields}");

@@ -1,4 +1,4 @@
-//! What curl says of HTTP/2.
+//! Results of curl over HTTP/2.
 
 use tokio::process::Command;
 

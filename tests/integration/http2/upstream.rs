@@ -3,7 +3,7 @@
 use super::*;
 use tokio::net::TcpListener;
 
-/// An application that answers each connection's one request with these bytes, and hands over what it was sent.
+/// An application that answers one request per connection with these bytes, and returns the requests.
 async fn application(answer: &'static [u8]) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What an attempt comes to.
+//! Results of attempts.
 
 use std::time::Duration;
 
@@ -364,7 +364,7 @@ fn readiness_fails_with_its_dependency_at_once() {
 
 #[test]
 fn nothing_listens_before_the_listen_delay() {
-    // What LISTEN_DELAY makes of itself: a partition from the start.
+    // LISTEN_DELAY becomes a partition from the start.
     let rules = vec![cut(Cut::Refuse, window(s(0), Some(s(4))))];
     let container = ContainerSpec { liveness: liveness(2, 9), ..ours(rules) };
     let (_, events) = run(container, s(12));

@@ -40,7 +40,7 @@ fn since_first(events: &[PodEvent]) -> Vec<f64> {
     starts.iter().map(|start| start - starts[0]).collect()
 }
 
-/// Whether some run of the node's chance gives the starts that were seen, to the second that both logs are cut to.
+/// Whether some random choice of the node gives the observed starts, in whole seconds.
 fn comes_out(pod: impl Fn() -> PodSpec, seen: &[f64]) -> bool {
     let last = seen[seen.len() - 1];
     (0..200_000).any(|seed| {
@@ -110,7 +110,7 @@ fn the_wait_is_judged_from_the_latest_previously_exited_container_so_the_first_k
 fn time_in_back_off_is_counted() {
     let (pod, events) = run(crashing(), s(1000));
     let (exits, starts) = (exits(&events), starts(&events));
-    // The first restart is not put off.
+    // The first restart is not delayed.
     let waits: f64 = starts[2..].iter().zip(&exits[1..]).map(|(start, exit)| start - exit.0).sum();
     let open = if exits.len() == starts.len() { 1000.0 - exits[exits.len() - 1].0 } else { 0.0 };
     assert!((pod.stats().containers[0].back_off.as_secs_f64() - waits - open).abs() < 1e-6);

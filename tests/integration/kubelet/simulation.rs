@@ -1,4 +1,4 @@
-//! What holds for every plan and Pod.
+//! Properties of every plan and Pod.
 
 use kube_probesim::fault::{Mode, Partial, Rate, Target, Trigger};
 use kube_probesim::kubelet::{ContainerSpec, PodEventKind, PodSpec, ProbeKind, ProbeSpec};

@@ -1,4 +1,4 @@
-//! When a worker asks, and what a run of results means.
+//! When a worker probes, and the effect of consecutive results.
 
 use kube_probesim::fault::{Mode, Target, Trigger};
 use kube_probesim::kubelet::{
@@ -19,7 +19,7 @@ fn the_defaults_are_those_of_the_api() {
 
 #[test]
 fn the_starting_results_are_readiness_failure_liveness_success_and_startup_unknown() {
-    // No attempt is made yet: not Ready, not killed, not started.
+    // No attempt has been made yet: not Ready, not killed, not started.
     let late = |probe: Option<ProbeSpec>| probe.map(|probe| ProbeSpec { initial_delay: 100, ..probe });
     let not_probed = |container| {
         let (pod, events) = run(container, s(50));

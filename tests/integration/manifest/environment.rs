@@ -1,10 +1,10 @@
-//! What the environment of a container comes to.
+//! The effective environment of a container.
 
 use super::*;
 
 const CONFIG_MAP: &str = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: faults}\ndata: {rate: '30', FAILURE_RATE: '20', PORT: '9090'}\n";
 
-/// The names of the rules that the first container of ours ends up with.
+/// The names of the rules of our first container.
 fn rules(workload: &Workload) -> Vec<String> {
     workload.ours[0].config.plan.rules().iter().map(|rule| rule.name().as_str().to_owned()).collect()
 }
@@ -46,7 +46,7 @@ fn references_to_other_variables_are_replaced() {
     let web =
         workload(&probed("env:\n- {name: SHARE, value: '20'}\n- {name: FAILURE_RATE, value: $(SHARE)%}"));
     assert_eq!(rules(&web).len(), 4);
-    // A `$` is printable, so that the escape shows.
+    // `$` is printable, so the escape is visible.
     let paths = workload(&probed(text)).ours[0].config.paths.clone();
     assert!(paths.iter().any(|(path, _)| path == "/LIVE/$(WHO)"), "{paths:?}");
     let later = "env:\n- {name: FAILURE_RATE, value: $(SHARE)}\n- {name: SHARE, value: '20'}";

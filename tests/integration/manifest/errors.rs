@@ -7,7 +7,7 @@ use super::*;
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// One value of a manifest in order is replaced; whatever comes of it, each error names the file on a line.
+    /// With one value of a valid manifest replaced, each error still names the file on one line.
     #[test]
     fn no_value_makes_the_reader_panic(
         at in 0_usize..200,

@@ -1,4 +1,4 @@
-//! The kinds of objects, and what surrounds a container.
+//! Kinds of objects, and the surroundings of a container.
 
 use kube_probesim::kubelet::ContainerRole;
 use std::fs;
@@ -15,7 +15,7 @@ fn file(name: &str) -> Input {
     )
 }
 
-/// A workload of a kind with a container of ours.
+/// A workload of a kind with our container.
 fn of_kind(version: &str, kind: &str, spec: &str, pod: &str) -> String {
     format!(
         "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\nspec:\n{}  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n{}      containers:\n      - name: probesim\n        image: kube-probesim\n        readinessProbe: {{tcpSocket: {{port: 8080}}}}\n",

@@ -12,7 +12,7 @@ const FILE: &str = "{name: FAULTS_FILE, value: /etc/faults/plan.yaml}";
 const MOUNT: &str = "{name: faults, mountPath: /etc/faults}";
 const PLAN: &str = "faults: [{name: down, target: readiness, mode: hang}]";
 
-/// A Pod of ours with these entries of `env` and `volumeMounts` and these lines of `spec.volumes`.
+/// A Pod with our container, these entries of `env` and `volumeMounts`, and these lines of `spec.volumes`.
 fn with(env: &str, mounts: &str, volumes: &str) -> String {
     let container = probed(&format!("env: [{env}]\nvolumeMounts: [{mounts}]"));
     format!("{container}  volumes: [{volumes}]\n")
@@ -41,7 +41,7 @@ fn from_file() -> Vec<(String, Source)> {
     vec![("down".to_owned(), Source::File)]
 }
 
-/// That the file is treated as missing: the assumption or the warning that says so.
+/// The assumption or warning that the file is absent.
 fn without(text: &str) -> String {
     let web = workload(text);
     assert_eq!(rules(&web), []);
@@ -66,7 +66,7 @@ fn a_plan_in_a_config_map_volume_is_read_wherever_it_is_mounted() {
         ("/etc/faults/p", "{name: faults, mountPath: /etc/faults, subPath: sub}", item),
         ("/plan", "{name: faults, mountPath: /plan, subPath: plan.yaml}", volume),
         ("/etc/faults/plan.yaml", MOUNT, projected),
-        // The innermost mount counts, in whatever order.
+        // The innermost mount counts, in any order.
         (
             "/etc/faults/plan.yaml",
             "{name: faults, mountPath: /etc/faults}, {name: other, mountPath: /etc}",

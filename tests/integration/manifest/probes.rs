@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The liveness probe of a Pod whose readiness probe is in order.
+/// The liveness probe of a Pod whose readiness probe is valid.
 fn liveness(probe: &str) -> (ProbeSpec, Workload) {
     let web =
         workload(&probed(&format!("ports: [{{name: http, containerPort: 8080}}]\nlivenessProbe: {probe}")));
@@ -120,7 +120,7 @@ fn the_admin_listener_is_never_faulted() {
     ] {
         assert_eq!(liveness(&format!("{{{handler}}}")).0.handler, aim, "{handler}");
     }
-    // It asks this program all the same.
+    // It still probes this program.
     assert!(workload(&pod("livenessProbe: {tcpSocket: {port: 8081}}")).assumptions.is_empty());
 }
 

@@ -1,8 +1,8 @@
-//! Where the service keeps what it remembers.
+//! Where the service keeps its state.
 
 use super::*;
 
-/// A Pod of ours with `STATE_DIR` and these entries of `volumeMounts` and `volumes`.
+/// A Pod with our container, `STATE_DIR`, and these entries of `volumeMounts` and `volumes`.
 fn keeping(dir: &str, mount: &str, volume: &str) -> Workload {
     let container = probed(&format!("env: [{{name: STATE_DIR, value: {dir}}}]\nvolumeMounts: [{mount}]"));
     workload(&format!("{container}  volumes: [{volume}]\n"))

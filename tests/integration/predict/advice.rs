@@ -1,4 +1,4 @@
-//! What is advised, and what is not.
+//! When advice is given, and when not.
 
 use kube_probesim::predict::advice::advice;
 
@@ -83,7 +83,7 @@ fn advice_on_a_slow_start_names_the_startup_probe_that_suffices() {
         let told = text(&slow, "no-startup-probe-for-slow-start");
         assert!(told.contains("1m20s") && told.contains("50s") && told.contains("again and again"), "{told}");
         assert!(told.contains("failureThreshold 9"), "{told}");
-        // What is advised ends it, and the prediction agrees.
+        // Following the advice removes it, and the prediction confirms it.
         assert!(predicted(&slow, &for_time(s(600))).pods[0].restarts() > 0);
         slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 9));
         assert_eq!(codes(&slow), [""; 0]);

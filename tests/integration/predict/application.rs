@@ -1,4 +1,4 @@
-//! An application behind this program: what its profile says comes first, then the rules.
+//! An application behind this program: its profile applies first, then the rules.
 
 use kube_probesim::predict::manifest::{Input, read};
 use kube_probesim::predict::profile::ProfileSet;
@@ -33,7 +33,7 @@ fn with(env: &str, profile: &str) -> Workload {
     workload
 }
 
-/// What happens in the Pod, in words.
+/// The events of the Pod as text.
 fn told(workload: &Workload) -> Vec<String> {
     let (_, seen) = observed(workload, &for_time(s(600)));
     let told = |it: Observation| match it {

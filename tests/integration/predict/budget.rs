@@ -1,5 +1,5 @@
-//! Each number of a budget against the simulation: up to the first nothing happens wherever the ticks fall, beyond the
-//! second it happens wherever they fall.
+//! Each number of a budget, compared with the simulation: up to the first, nothing happens in any phase of the ticks;
+//! beyond the second, it happens in every phase.
 
 use kube_probesim::fault::{Action, ClientFilter, Draws, Mode, Rule, RuleName, TimeWindow, Trigger};
 use kube_probesim::kubelet::{DurationRange, Hook, Pod, PodEvent, PodEventKind, Timing};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 const STEP: Duration = Duration::from_millis(1);
-/// When the program fails, in the tests of pauses.
+/// When the program fails in tests of pauses.
 const FROM: Duration = Duration::from_secs(100);
 
 /// A rule that fails a target from `after` on for `length`.
@@ -35,7 +35,7 @@ fn pod(target: Target, probe: &ProbeSpec, rule: Option<Rule>) -> PodSpec {
     PodSpec::new(vec![container])
 }
 
-/// The events of a Pod whose ticks fall anywhere, until `end`.
+/// The events of a Pod until `end`, with a random phase of the ticks.
 fn events(mut spec: PodSpec, phase: u64, end: Duration) -> Vec<PodEvent> {
     let period = spec.containers[0].liveness.as_ref().or(spec.containers[0].startup.as_ref());
     let period = period.or(spec.containers[0].readiness.as_ref()).map_or(10, |probe| probe.period);
@@ -83,7 +83,7 @@ fn any_probe() -> impl Strategy<Value = ProbeSpec> {
     )
 }
 
-/// A pause of this length: what is asked in its last `timeout` is answered at its end, in time.
+/// A pause of this length. Attempts in its last `timeout` are answered at its end, in time.
 fn pause(target: Target, probe: &ProbeSpec, length: Duration, phase: u64) -> Vec<PodEvent> {
     let hangs = length.saturating_sub(s(u64::from(probe.timeout)));
     let rule = (hangs >= ms(10)).then(|| failing(target, Mode::Hang, FROM, Some(hangs)));

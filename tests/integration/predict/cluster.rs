@@ -1,4 +1,4 @@
-//! Predictions of whole manifests against what real clusters showed.
+//! Predictions for whole manifests, compared with observations on real clusters.
 
 use std::ffi::OsString;
 
@@ -34,7 +34,7 @@ fn times(events: &[Value], event: &str) -> Vec<f64> {
     of.map(|line| line["elapsed_seconds"].as_f64().unwrap()).collect()
 }
 
-/// A Pod with a container of ours, in flow style; `rest` follows the container's `env`.
+/// A Pod with our container, in flow style; `rest` follows the container's `env`.
 fn pod(env: &str, rest: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: web}}, spec: {{terminationGracePeriodSeconds: 1, containers: \

@@ -1,4 +1,4 @@
-//! That the service and the prediction decide alike.
+//! The service and the prediction make the same decisions.
 
 use kube_probesim::fault::{RequestInfo, Verdict};
 use kube_probesim::predict::run::Replicas;

@@ -1,4 +1,4 @@
-//! Pods that come later, are replaced, deleted or evicted.
+//! Pods that are added later, replaced, deleted or evicted.
 
 use kube_probesim::fault::Timestamp;
 use kube_probesim::predict::fleet::News;
@@ -22,7 +22,7 @@ fn job(spec: &str, policy: &str, faults: &str) -> Workload {
 const FAILS: &str = "faults: [{name: end, target: process, mode: exit, code: 3, when: {after: 5s}}]";
 const SUCCEEDS: &str = "faults: [{name: end, target: process, mode: exit, code: 0, when: {after: 5s}}]";
 
-/// What happened beside the Pods' own events, as lines with seconds.
+/// Events other than those of Pods, as lines with seconds.
 fn news(workload: &Workload, options: &Options) -> Vec<String> {
     let (_, seen) = observed(workload, options);
     let line = |seen: Observation| match seen {
@@ -131,7 +131,7 @@ fn pods_of_a_stateful_set_come_in_their_order_unless_it_is_parallel() {
     assert_eq!(ordered.len(), 2);
     assert!((20..=26).contains(&ordered[0]) && (40..=52).contains(&ordered[1]), "{ordered:?}");
     assert_eq!(times("replicas: 3, podManagementPolicy: Parallel,"), [] as [u64; 0]);
-    // What never gets Ready holds back the others.
+    // A Pod that is never Ready blocks the others.
     let dead = ", {name: FAULTS, value: 'faults: [{name: dead, target: readiness, mode: status}]'}";
     let workload = set("StatefulSet", "replicas: 3,", dead);
     let prediction = predicted(&workload, &for_time(s(200)));
@@ -185,7 +185,7 @@ fn a_rollout_whose_new_pods_never_become_ready_stalls_and_the_old_ones_serve_on(
     let strategy =
         "replicas: 2, progressDeadlineSeconds: 60, strategy: {rollingUpdate: {maxUnavailable: 0}},";
     let mut workload = set("Deployment", strategy, late);
-    // What is Ready stays so for a long time, what is new never becomes Ready.
+    // Ready Pods stay Ready for a long time; new Pods never become Ready.
     workload.pod.containers[0].readiness.as_mut().unwrap().failure_threshold = 100;
     let options = Options { rollout: Some(s(90)), at: Timestamp(s(1_700_000_000)), ..for_time(s(300)) };
     let (lines, prediction) = rollout(&workload, &options);

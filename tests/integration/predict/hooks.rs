@@ -1,4 +1,4 @@
-//! Lifecycle hooks, whose time a manifest or a profile gives.
+//! Lifecycle hooks, whose duration comes from a manifest or a profile.
 
 use kube_probesim::predict::budget::{Amount, budgets, find};
 use kube_probesim::predict::manifest::{Input, read};
@@ -27,7 +27,7 @@ fn with(lifecycle: &str, profile: &str) -> Workload {
     workload
 }
 
-/// What happens in the Pod, in words with the container's name, and when.
+/// The events of the Pod as text with the container's name, with their times.
 fn told(workload: &Workload) -> Vec<(Duration, String)> {
     let (_, seen) = observed(workload, &for_time(s(120)));
     let told = |it: Observation| match it {

@@ -1,4 +1,4 @@
-//! Rules for the process itself.
+//! Process rules.
 
 use kube_probesim::predict::ContainerFacts;
 
@@ -8,7 +8,7 @@ fn with(plan: &str) -> Workload {
     workload(Kind::StatefulSet, 1, &[("FAULTS", plan), ("POD_NAME", "app-0"), ("SEED", "1")])
 }
 
-/// What happens in the Pod, in words, and when.
+/// The events of the Pod as text, with their times.
 fn told(workload: &Workload, horizon: u64) -> Vec<(Duration, String)> {
     let (_, seen) = observed(workload, &for_time(s(horizon)));
     let told = |it: Observation| match it {

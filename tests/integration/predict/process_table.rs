@@ -1,4 +1,4 @@
-//! The table of `docs/process-faults.md`: what Kubernetes makes of a fault in each place. Each cell is simulated.
+//! The table of `docs/process-faults.md`: how Kubernetes reacts to each fault in each place. Each cell is simulated.
 
 use kube_probesim::kubelet::{PodEventKind, PodFailure};
 use kube_probesim::predict::fleet::News;
@@ -6,7 +6,7 @@ use kube_probesim::predict::fleet::News;
 use super::fleet::workload_of;
 use super::*;
 
-/// The container under fault, in a place of a Pod. The application beside it asks it by its liveness probe.
+/// The faulted container in a place of a Pod. The liveness probe of the application beside it asks it.
 fn workload_in(place: &str, policy: &str, rule: &str) -> Workload {
     let faulty = |more: &str| {
         format!(
@@ -38,7 +38,7 @@ fn workload_in(place: &str, policy: &str, rule: &str) -> Workload {
     })
 }
 
-/// What happens in ten minutes, as lines without times.
+/// The events of ten minutes, as lines without times.
 fn story(place: &str, policy: &str, rule: &str) -> Vec<String> {
     let workload = workload_in(place, policy, rule);
     let (_, seen) = observed(&workload, &Options { assume_healthy: true, ..for_time(s(600)) });
@@ -84,7 +84,7 @@ fn row(mode: &str) -> Vec<String> {
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// Each cell says what the simulation beside it shows.
+/// Each cell agrees with its simulation.
 #[track_caller]
 fn says(mode: &str, cells: [&str; 4]) {
     assert_eq!(row(mode)[1..], cells, "docs/process-faults.md, {mode}");

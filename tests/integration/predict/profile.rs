@@ -1,4 +1,4 @@
-//! Profiles of containers that are not ours.
+//! Profiles of containers of other images.
 
 use kube_probesim::kubelet::{PodEventKind, Symptom, Transport};
 use kube_probesim::predict::manifest::{Input, read};
@@ -42,7 +42,7 @@ fn restarts(workload: &Workload) -> Vec<u64> {
         .collect()
 }
 
-/// What happens in the first Pod, in words, and when.
+/// The events of the first Pod as text, with their times.
 fn told(workload: &Workload) -> Vec<(Duration, String)> {
     let (_, seen) = observed(workload, &for_time(s(600)));
     let told = |it: Observation| match it {
@@ -142,7 +142,7 @@ fn probes_by_tcp_grpc_and_command_fail_in_their_own_words() {
         assert!(told.iter().any(|(_, text)| text.contains(words)), "{handler}: {told:?}");
         assert_eq!(told.iter().any(|(_, text)| text.contains("will be restarted")), kills, "{handler}");
     }
-    // The kernel accepts for a program that hangs.
+    // The kernel accepts connections for a program that hangs.
     let hangs = "{faults: [{target: liveness, mode: hang, when: {after: 1m}}]}";
     assert_eq!(restarts(&with("livenessProbe: {tcpSocket: {port: 80}}", hangs)), [0, 0]);
     assert!(restarts(&with("livenessProbe: {grpc: {port: 80}}", hangs)).iter().all(|restarts| *restarts > 0));

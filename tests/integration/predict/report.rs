@@ -1,4 +1,4 @@
-//! What is printed, and exit codes.
+//! Printed reports and exit codes.
 
 use std::ffi::OsString;
 
@@ -21,7 +21,7 @@ fn printed(workload: &Workload, options: &Options, output: Output) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Fails for good after 5 minutes, and answers slowly.
+/// Fails permanently after 5 minutes, and answers slowly.
 fn example() -> Workload {
     let env = [("SEED", "42"), ("LIVENESS_FAIL_AFTER_TIME", "300"), ("READINESS_LATENCY", "1200")];
     Workload {
@@ -103,7 +103,7 @@ fn json_has_an_object_a_line_each_event_and_a_summary() {
     assert!(summary["advice"].as_array().unwrap().iter().any(|it| it["code"] == "timeout-below-p99"));
 }
 
-/// A terminal on which somebody types.
+/// A terminal with input.
 fn typed() -> cli::predict::Terminal {
     cli::predict::Terminal { is_input: true, ..Default::default() }
 }

@@ -1,4 +1,4 @@
-//! Names, seeds, and what becomes of the Pods.
+//! Names, seeds, and the fate of Pods.
 
 use std::collections::HashSet;
 
@@ -134,7 +134,7 @@ fn a_pod_that_always_fails_liveness_gives_the_trace_seen_on_a_cluster() {
         };
         events.iter().filter_map(start).collect()
     };
-    // Some chance of the node gives the trace, to the second that its log is cut to.
+    // Some random choice of the node gives the trace, in whole seconds.
     let seen = [0.0, 6.0, 12.0, 32.0, 38.0, 101.0, 187.0];
     let comes_out = |seed: &u64| {
         let starts = starts(&observed(&failing, &Options { seed: Some(*seed), ..for_time(s(189)) }).1);
@@ -322,7 +322,7 @@ fn conditions_take_each_figure_with_its_unit_and_say_what_is_wrong() {
 
 #[test]
 fn a_condition_holds_if_it_does_for_one_pod_and_names_the_worst() {
-    // Some are taken out, as their draws have it.
+    // Some are removed, depending on their draws.
     let flaky = workload(Kind::StatefulSet, 40, &[("READINESS_FAILURE_RATE", "20")]);
     let pods = predicted(&flaky, &for_time(s(600))).pods;
     let worst = pods.iter().max_by_key(|pod| pod.stats.longest_outage).unwrap();

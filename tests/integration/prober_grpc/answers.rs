@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Each was given to grpc-go 1.80, and has its judgement and its text.
+/// Each has the result and the message of grpc-go 1.80.
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn grpc_answers_are_judged_as_grpc_go_judges_them() {

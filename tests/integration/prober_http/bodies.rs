@@ -1,4 +1,4 @@
-//! Bodies: whole, cut short, chunked, longer than what is read.
+//! Bodies: complete, truncated, chunked, longer than the read limit.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Certificates of an authority of our own.
+//! Certificates of a test authority.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
-/// An authority of our own, as a file in PEM.
+/// A test authority, as a PEM file.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A server for these names, in the time that `params` says.
+    /// A server for these names, valid as `params` says.
     pub(crate) fn config(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
         self.config_of(names, change, rustls::DEFAULT_VERSIONS)
     }

@@ -13,7 +13,7 @@ use super::repository;
 /// The program that renders; 1.27 or newer, since older ones do not know components.
 pub const KUBECTL: &str = "kubectl";
 
-/// The text that `kubectl kustomize` makes of a folder.
+/// A folder, rendered by `kubectl kustomize`.
 pub fn rendered(folder: &Path) -> String {
     let output = Command::new(KUBECTL).arg("kustomize").arg(folder).output().unwrap();
     assert!(output.status.success(), "{}: {}", folder.display(), String::from_utf8_lossy(&output.stderr));
@@ -25,7 +25,7 @@ pub fn objects(text: &str) -> Vec<Value> {
     document::parse_manifests(text, 1 << 20).unwrap().into_iter().map(|document| document.value).collect()
 }
 
-/// Gives paths of the repository relative to a folder, since kustomize takes no others.
+/// Makes paths of the repository relative to a folder, as kustomize requires.
 fn relative_to(folder: &Path) -> impl Fn(&str) -> String {
     let up = "../".repeat(folder.canonicalize().unwrap().components().count());
     move |path| format!("{up}{}", repository(path).strip_prefix("/").unwrap().display())

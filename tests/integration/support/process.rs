@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub use super::PATIENCE;
 
-/// The program, without any variable.
+/// The program, with an empty environment.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kube-probesim"));
     command.env_clear();
@@ -94,7 +94,7 @@ impl Process {
         signal(&self.child, name);
     }
 
-    /// Its exit, and how long that took from now.
+    /// Waits for its exit, and returns the time from now.
     pub fn end(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         loop {
@@ -114,7 +114,7 @@ impl Drop for Process {
     }
 }
 
-/// Sends a signal, which is named without `SIG`.
+/// Sends a signal, named without `SIG`.
 pub fn signal(child: &Child, name: &str) {
     let signal = match name {
         "CONT" => Signal::CONT,

@@ -1,4 +1,4 @@
-//! What rules do to connections.
+//! Effects of rules on connections.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn echoed(client: &mut TcpStream, sent: &[u8]) -> std::io::Result<Vec<u8>>
     let (mut read, mut write) = client.split();
     let mut received = Vec::new();
     let writing = async {
-        // A connection that a rule ends takes no more.
+        // Ignore write errors: a rule may end the connection.
         let _ = write.write_all(sent).await;
         let _ = write.shutdown().await;
     };
@@ -70,6 +70,16 @@ async fn each_mode_that_ends_a_connection_has_its_effect_and_counts_once() {
         }
         eventually("it is counted", || async { ended(&service, "fault").await == 1 }).await;
         assert_eq!(injected(&service).await, [1, 1], "{rule}");
+        let (_, page) = service.api("GET", "/v1/events", &Value::Null).await;
+        let injections =
+            page["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "injection");
+        let injections: Vec<Value> =
+            injections.map(|event| json!([event["fault"], event["target"], event["number"]])).collect();
+        assert_eq!(injections, [json!(["r", "db", 1])], "{rule}");
+        let (_, report) = service.api("GET", "/v1/targets", &Value::Null).await;
+        let target = report["targets"].as_array().unwrap().iter().find(|target| target["name"] == "db");
+        let connections = &target.unwrap()["connections"];
+        assert_eq!([&connections["open"], &connections["ended"]["fault"]], [0, 1], "{rule}: {connections}");
         service.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Servers, and what clients need.
+//! Servers, and helpers for clients.
 
 use std::net::SocketAddr;
 
@@ -36,18 +36,18 @@ impl Peer {
         Self { addr, serving }
     }
 
-    /// Sends back what comes.
+    /// Echoes.
     pub(crate) async fn echo() -> Self {
         Self::new(|mut stream| async move {
             let (mut read, mut write) = stream.split();
-            // A client that breaks off is no failure of the server.
+            // Ignore errors of clients that break off.
             let _ = tokio::io::copy(&mut read, &mut write).await;
             let _ = write.shutdown().await;
         })
         .await
     }
 
-    /// Says something, then reads until the client has ended.
+    /// Sends a greeting, then reads until the client closes.
     pub(crate) async fn greeting(text: &'static [u8]) -> Self {
         Self::new(move |mut stream| async move {
             if stream.write_all(text).await.is_ok() {
@@ -58,12 +58,12 @@ impl Peer {
     }
 }
 
-/// Bytes in which none of the first 64 KiB repeats in step.
+/// Bytes without a short period.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }
 
-/// Tells two texts of bytes apart.
+/// A hash, for short messages of failed comparisons.
 pub(crate) fn hash(bytes: &[u8]) -> (usize, u64) {
     (bytes.len(), fnv1a(bytes))
 }
@@ -81,7 +81,7 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 pub(crate) async fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

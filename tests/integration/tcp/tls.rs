@@ -14,10 +14,10 @@ use super::{count, ended};
 use crate::support::authority::Authority;
 use crate::support::{Service, eventually};
 
-/// What clients have asked a server for: the names that they connected to.
+/// The server names that clients have requested.
 type Asked = Arc<Mutex<Vec<Option<String>>>>;
 
-/// A server that greets, sends back what comes, and says good-bye once the client has said that it ends (`close_notify`).
+/// A server that greets, echoes, and says good-bye after the client's `close_notify`.
 async fn server(config: ServerConfig) -> (Peer, Asked) {
     let (acceptor, asked) = (TlsAcceptor::from(Arc::new(config)), Asked::default());
     let names = asked.clone();
@@ -40,7 +40,7 @@ async fn server(config: ServerConfig) -> (Peer, Asked) {
     (peer, asked)
 }
 
-/// A proxy of a TLS server on this host, with these fields more.
+/// A proxy of a TLS server on this host, with these additional fields.
 fn proxy(peer: &Peer, more: &Value) -> Value {
     let upstream = format!("localhost:{}", peer.addr.port());
     let mut proxy = json!({"name": "db", "listen": "127.0.0.1:0", "upstream": upstream, "tls": true});
@@ -54,7 +54,7 @@ async fn in_front_of(peer: &Peer, more: &Value, faults: &Value) -> Service {
     Service::start(&[("FAULTS", &plan), ("SHUTDOWN_GRACE", "100ms")]).await
 }
 
-/// Sends `sent` and half a close; gives what comes back after the greeting.
+/// Sends `sent`, closes that direction, and returns the bytes after the greeting.
 async fn exchanged(service: &Service, sent: &[u8]) -> Vec<u8> {
     let mut client = TcpStream::connect(service.proxy("db").await).await.unwrap();
     assert_eq!(peer::read(&mut client, 5).await, b"hello", "the server speaks first");
@@ -127,7 +127,7 @@ async fn rules_act_on_bytes_within_tls() {
     assert!(service.api("PUT", "/v1/faults/cut", &cut).await.0 < 300);
     let mut client = TcpStream::connect(service.proxy("db").await).await.unwrap();
     client.write_all(&sent[..4000]).await.unwrap();
-    // That the connection ends may overtake the echo.
+    // The end of the connection may overtake the echo.
     let _ = client.read_to_end(&mut Vec::new()).await;
     eventually("the rule ended it", || async { ended(&service, "fault").await == 1 }).await;
     let bytes = count(&service, "probesim_proxy_bytes_total", &["proxy=\"db\"", "stream=\"upstream\""]).await;
@@ -151,7 +151,7 @@ async fn a_certificate_that_is_not_trusted_resets_the_client_and_is_counted() {
         eventually("it is counted", || async { ended(&service, "upstream_error").await == 1 }).await;
         assert_eq!(tls_errors(&service).await, 1, "{certificate}");
         assert!(asked.lock().unwrap().is_empty(), "no byte is sent to a server that is not trusted");
-        // The same proxy takes any certificate from here on.
+        // From now on, the same proxy accepts any certificate.
         let any = proxy(&peer, &json!({"insecure": true}));
         assert_eq!(service.api("PUT", "/v1/proxies/db", &any).await.0, 200);
         assert_eq!(exchanged(&service, b"x").await, b"xbye", "{certificate}");

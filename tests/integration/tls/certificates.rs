@@ -106,7 +106,7 @@ async fn the_admin_listener_speaks_tls_alone_where_it_has_a_certificate() {
 async fn handshakes_are_counted_by_their_ends_and_the_end_of_the_certificate_is_shown() {
     let service = self_signed(&[("HEAD_TIMEOUT", "300ms")]).await;
     connected(service.probe).await.unwrap();
-    // One that is none, one that its client leaves, one that stalls.
+    // Not a handshake, an abandoned one, and a stalled one.
     exchange(service.probe, b"\x16GET / HTTP/1.1\r\n\r\n").await;
     let mut leaving = TcpStream::connect(service.probe).await.unwrap();
     leaving.write_all(b"\x16\x03\x01\x02\x00\x01\x00").await.unwrap();

@@ -120,7 +120,7 @@ fn faults_of_the_handshake_need_tls_and_know_no_requests() {
         let errors = errors.map(|_| fields).unwrap_err().to_string();
         assert!(errors.contains(error), "{errors}");
     }
-    // Requests do not have them.
+    // Request rules do not have these modes.
     let faults = "{faults: [{name: a, target: liveness, mode: tls-hang}]}";
     let errors = kube_probesim::env::load([("FAULTS".into(), faults.into())].into_iter()).unwrap_err();
     assert!(errors.to_string().contains("only target listener has it"), "{errors}");

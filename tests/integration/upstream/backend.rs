@@ -1,4 +1,4 @@
-//! An application of which every byte is known.
+//! An application that sends exactly the bytes that a test wants.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) struct Backend {
     task: JoinHandle<()>,
 }
 
-/// Where a backend notes the requests that it gets.
+/// The requests that a backend has received.
 #[derive(Clone)]
 pub(super) struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -37,7 +37,7 @@ impl Backend {
         .await
     }
 
-    /// Serves each connection, which has a number from 0 on.
+    /// Serves each connection; they are numbered from 0.
     pub(super) async fn serving<F, S>(serve: S) -> Self
     where
         S: Fn(TcpStream, Notes, usize) -> F + Send + 'static,
@@ -48,7 +48,7 @@ impl Backend {
         let (messages, connections) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (notes, counted) = (Notes(Arc::clone(&messages)), connections.clone());
         let task = tokio::spawn(async move {
-            // Its connections end with it.
+            // Dropping it ends its connections.
             let mut serving = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -88,7 +88,7 @@ impl Drop for Backend {
 }
 
 impl Notes {
-    /// Reads one request with its body and notes it; `None` at the end of the connection.
+    /// Reads and records one request with its body; `None` at the end of the connection.
     pub(super) async fn read_request(&self, stream: &mut TcpStream) -> Option<String> {
         let mut bytes = self.read_head(stream).await?;
         let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
@@ -110,7 +110,7 @@ impl Notes {
         Some(text)
     }
 
-    /// Notes something else.
+    /// Records another text.
     pub(super) fn note(&self, text: &str) {
         self.0.lock().unwrap().push(text.to_owned());
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::backend::{Backend, OK};
 use crate::support::{End, PATIENCE, SILENCE, Service, eventually, get, read_to_end};
 
-/// Two proxies, and a connection to the first that has got an answer.
+/// Two proxies, and a connection to the first one that has received an answer.
 async fn open() -> (Backend, Service, std::net::SocketAddr, TcpStream) {
     let backend = Backend::answering(OK).await;
     let proxies = format!("stock=:0->{url}, pay=:0->{url}", url = backend.url());
@@ -21,7 +21,7 @@ async fn open() -> (Backend, Service, std::net::SocketAddr, TcpStream) {
 }
 
 async fn asks(stream: &mut TcpStream, path: &str) {
-    // What is reset meanwhile takes nothing.
+    // A connection that was reset accepts no data.
     let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
 }
 
@@ -46,7 +46,7 @@ async fn answers(service: &Service) -> bool {
     timeout(SILENCE, stream.read_u8()).await.is_ok_and(|read| read.is_ok())
 }
 
-/// Whether all is well elsewhere, and here once the rule is gone.
+/// Asserts that the other listeners work, and that the first proxy works again after the rule has ended.
 async fn heals(service: &Service, stock: std::net::SocketAddr) {
     let pay = service.proxy("pay").await;
     assert_eq!(get(pay, "/").await.status(), 200, "another proxy is not cut");

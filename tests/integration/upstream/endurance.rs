@@ -1,4 +1,4 @@
-//! Much of it, and for long: nothing leaks, and memory stays flat.
+//! Many requests over a long time: nothing leaks, and memory stays constant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ async fn process(backend: &Backend, more: &[(&str, &str)]) -> Service {
     Service::start_process(&vars).await
 }
 
-/// Does something else each time: answers, ends, resets, speaks garbage, breaks off, says nothing.
+/// Behaves differently each time: answers, ends, resets, sends garbage, breaks off, or stays silent.
 async fn moody() -> Backend {
     let turn = Arc::new(AtomicU64::new(0));
     Backend::serving(move |mut stream, notes, _| {
@@ -43,7 +43,7 @@ async fn moody() -> Backend {
                     return;
                 }
                 if reply != OK {
-                    // Until we are left.
+                    // Until the proxy closes the connection.
                     let _ = timeout(Duration::from_secs(5), stream.read_u8()).await;
                     return;
                 }
@@ -53,7 +53,7 @@ async fn moody() -> Backend {
     .await
 }
 
-/// One request, whose client leaves it after a while.
+/// One request, whose client leaves after a while.
 async fn try_once(addr: std::net::SocketAddr, number: u64) {
     let Ok(mut stream) = TcpStream::connect(addr).await else { return };
     let (method, body) =
@@ -143,12 +143,12 @@ async fn clients_that_read_slowly_cost_a_bounded_amount_each() {
         count(&service, "probesim_upstream_requests_total", &["code=\"200\""]).await == CLIENTS
     })
     .await;
-    // Longer than a client may take none of an answer of ours.
+    // Longer than the limit for clients that do not read.
     sleep(Duration::from_secs(2)).await;
     let each = resident().await.saturating_sub(before) / CLIENTS;
     assert!(each < 320 << 10, "{each} bytes for each client that does not read");
     assert_eq!(count(&service, "probesim_limits_hit_total", &["write_time"]).await, 0);
-    // They still are where they were.
+    // The connections are still open.
     let mut piece = vec![0; 1 << 20];
     for client in &mut clients {
         client.read_exact(&mut piece).await.unwrap();

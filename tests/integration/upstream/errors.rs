@@ -10,7 +10,7 @@ use super::backend::{Backend, OK};
 use super::{count, in_front_of};
 use crate::support::{End, Reply, Service, eventually};
 
-/// The status, the reason and whether the line says what it has to.
+/// Asserts the status, the reason and the log line of a failed request.
 async fn fails(service: &Service, status: u16, reason: &str, says: &str) {
     let before = count(service, "probesim_upstream_errors_total", &[&format!("reason=\"{reason}\"")]).await;
     let reply = service.get("/x").await;
@@ -146,7 +146,7 @@ async fn an_own_listener_is_refused_as_upstream() {
             error.contains("is the probe listener of this program, which would forward to itself"),
             "{error}"
         );
-        // A port that is known only once it is bound.
+        // The port is not known before it is bound.
         let admin = format!("127.0.0.1:{port}");
         let mut config =
             crate::support::config(&[("UPSTREAM", "http://127.0.0.1:1"), ("ADMIN_ADDRESS", &admin)]);
@@ -161,7 +161,7 @@ async fn a_loop_through_others_is_508() {
     let first = Backend::answering(OK).await;
     let addr = first.addr;
     drop(first);
-    // One proxy in front of another, which leads back to the first.
+    // Two proxies that forward to each other.
     let back = Service::start(&[("UPSTREAM", &format!("http://{addr}"))]).await;
     let port = addr.port().to_string();
     let _service = Service::start(&[("PORT", &port), ("UPSTREAM", &format!("http://{}", back.probe))]).await;

@@ -1,4 +1,4 @@
-//! Faults in the answers of the application, and answers of it that are lost.
+//! Faults in the application's answers, and lost answers.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn an_answer_of_unknown_length_is_also_broken_off_before_its_last_byte() {
         let service = faulted(&backend, fields).await;
         let reply = service.get("/x").await;
         let body = reply.body();
-        // Whatever the chunks are, the last one does not come.
+        // However the body is chunked, its last chunk is missing.
         let sent: String = body.lines().skip(1).step_by(2).collect();
         assert_eq!((reply.status(), sent.as_str(), reply.end), (201, data, end), "{fields} {body:?}");
         assert_eq!(reply.header("x-app").as_deref(), Some("yes"), "{fields}");
@@ -250,7 +250,7 @@ async fn a_requested_fault_is_not_forwarded_and_acts_on_the_applications_answer(
     assert_eq!(injected, 2);
 }
 
-/// What a client made of one answer.
+/// A client's view of one answer.
 fn name_of(reply: &crate::support::Reply) -> String {
     let fault = reply.ok_status().and_then(|_| reply.header("x-probesim-fault")).unwrap_or_default();
     match (reply.ok_status(), fault.as_str(), reply.end) {
@@ -312,7 +312,7 @@ async fn the_counters_of_rules_agree_with_what_clients_saw_of_two_thousand_reque
     assert!(
         sum("probesim_faults_injected_total", "short") < sum("probesim_faults_eligible_total", "short") / 5
     );
-    // What spares the application, and nothing else, did not reach it.
+    // Only requests whose mode does not forward them have not reached the application.
     let spared = seen["busy"] + seen["torn"];
     assert_eq!(backend.count() as u64, 2_000 - spared);
 }

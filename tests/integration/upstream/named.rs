@@ -1,4 +1,4 @@
-//! Named proxies, from the first to the last of their lives.
+//! The life of named proxies.
 
 use serde_json::{Value, json};
 

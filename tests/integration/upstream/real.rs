@@ -1,4 +1,4 @@
-//! Real servers behind it, and a real client before it.
+//! The proxy between real servers and real clients.
 
 use std::fs;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn nginx() -> Option<RealServer> {
     RealServer::nginx("root FOLDER; gzip on; client_max_body_size 1m;")
 }
 
-/// The lines of a head that are the server's own.
+/// The lines of a head without fields that each hop sets.
 fn fields(head: &str) -> Vec<String> {
     let hop = ["date:", "connection:", "keep-alive:"];
     let mut lines: Vec<String> = head
@@ -29,12 +29,12 @@ fn fields(head: &str) -> Vec<String> {
         .filter(|line| !hop.iter().any(|name| line.to_ascii_lowercase().starts_with(name)))
         .map(str::to_owned)
         .collect();
-    // A field's place among others has no meaning.
+    // The order of different fields has no meaning.
     lines[1..].sort();
     lines
 }
 
-/// Whether answers are the same with and without the proxy.
+/// Asserts that answers are the same with and without the proxy.
 async fn is_transparent(server: RealServer) {
     let server = with_files(server).await;
     let service = Service::start(&[("UPSTREAM", &format!("http://{}", server.address))]).await;
@@ -57,7 +57,7 @@ async fn is_transparent(server: RealServer) {
         // Python's server speaks HTTP/1.0, whose bodies end with the connection.
         bare_head[0] = bare_head[0].replace("HTTP/1.0", "HTTP/1.1");
         if is_multipart {
-            // The separator is another one each time.
+            // The separator differs each time.
             bare_head.retain(|line| !line.starts_with("Content-Type: multipart"));
             proxied_head.retain(|line| !line.starts_with("Content-Type: multipart"));
         }

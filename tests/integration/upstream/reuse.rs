@@ -1,4 +1,4 @@
-//! Which connection to the upstream a request takes, and when it is sent again.
+//! Which upstream connection a request uses, and when it is retried.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn repeatable_requests_share_connections_and_others_do_not() {
     assert_eq!(backend.connections(), 2, "one that may be, does");
 }
 
-/// Ends each connection after its first answer, without a word, once the next request has come.
+/// Closes each connection after its first answer, when the next request arrives.
 async fn ends_at_the_second_request() -> Backend {
     Backend::serving(|mut stream, notes, _| async move {
         notes.read_request(&mut stream).await;
@@ -64,7 +64,7 @@ async fn a_repeatable_request_is_retried_once_if_an_idle_connection_has_ended() 
     for _ in 0..3 {
         assert!(ask(&mut stream, GET).await.contains("200 OK"));
     }
-    // The second and the third were asked twice.
+    // The second and the third request were sent twice.
     assert_eq!((backend.count(), backend.connections()), (5, 3));
 }
 
@@ -139,7 +139,7 @@ async fn loopback_upstreams_see_the_address_that_the_client_reached() {
     assert_eq!(exchange(service.probe, request).await.body(), "127.0.0.9");
 }
 
-/// An address of this host that is no loopback.
+/// An address of this host that is not loopback.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;

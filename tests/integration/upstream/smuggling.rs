@@ -15,7 +15,7 @@ const CASES: &[(&str, &[u16])] = &[
     ("Content-Length: 5 5\r\n\r\nhello", &[400]),
     ("Content-Length:\r\n\r\nhello", &[400]),
     ("Content-Length: 99999999999999999999999\r\n\r\nhello", &[400]),
-    // Folding, and blanks where none may be.
+    // Folded lines, and spaces where none are allowed.
     ("X-A: b\r\n Content-Length: 5\r\nConnection: close\r\n\r\nhello", &[400]),
     ("X-A: b\r\n\tc\r\nConnection: close\r\n\r\n", &[400]),
     ("Content-Length : 5\r\n\r\nhello", &[400]),
@@ -118,9 +118,9 @@ async fn a_target_in_absolute_form_names_the_host() {
     assert_eq!(reply.status(), 405);
 }
 
-/// A request that no server may understand in another way, and what of it has to be in what the upstream gets, or not.
+/// An unambiguous request, and texts that the forwarded request must or must not contain.
 const NORMALISED: &[(&str, &[&str], &[&str])] = &[
-    // Connection cannot take away what the upstream needs to know.
+    // `Connection` cannot remove fields that the upstream needs.
     (
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: host, x-forwarded-for, cookie-of-hop, keep-alive\r\nCookie-Of-Hop: 1\r\n\r\n",
         &["Host: a\r\n", "x-forwarded-for: 127.0.0.1\r\n"],
@@ -142,7 +142,7 @@ const NORMALISED: &[(&str, &[&str], &[&str])] = &[
         &["keep-alive", "proxy-"],
     ),
     ("GET / HTTP/1.1\r\nHost: a\r\nX-A:   b  \t\r\n\r\n", &["X-A: b\r\n"], &[]),
-    // Extensions of chunks and what trailers may not say.
+    // Chunk extensions, and fields that trailers must not have.
     (
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n0\r\n\r\n",
         &["\r\n5\r\nhello\r\n0\r\n\r\n"],

@@ -1,4 +1,4 @@
-//! Requests of HTTP/2 that an upstream of HTTP/1 could understand differently, frame by frame.
+//! HTTP/2 requests that an HTTP/1 upstream could understand differently, frame by frame.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&size[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// Fields as literals, whatever is in them.
+/// Fields as literals, valid or not.
 fn block(fields: &[Field]) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
@@ -78,7 +78,7 @@ async fn what_is_malformed_in_http_2_never_reaches_the_upstream() {
         with(&[("proxy-connection", "close")]),
         with(&[("upgrade", "websocket")]),
         with(&[("te", "gzip")]),
-        // Names and values that are none.
+        // Invalid names and values.
         with(&[("X-Upper", "1")]),
         with(&[("", "1")]),
         with(&[("x a", "1")]),

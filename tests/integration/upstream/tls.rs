@@ -1,4 +1,4 @@
-//! Upstreams within TLS.
+//! Upstreams that speak TLS.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::count;
 use crate::support::authority::Authority;
 use crate::support::{Service, eventually, exchange, get};
 
-/// A server that answers one request per connection with these bytes, and says or does not say that it ends.
+/// A server that answers one request per connection with these bytes, with or without `close_notify`.
 async fn answering(config: ServerConfig, alpn: &[&str], reply: &'static [u8], says_end: bool) -> Backend {
     let mut config = config;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -1,4 +1,4 @@
-//! Without rules, the proxy does not show.
+//! Without rules, the proxy is transparent.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn status_reason_and_fields_keep_their_spelling() {
     let head = reply.head();
     let mut got = fields(&head);
     assert_eq!(got.remove(0), "HTTP/1.1 299 Quite Fine");
-    // Equal names keep their order; that of different ones has no meaning.
+    // Fields of the same name keep their order; the order of different names has no meaning.
     let of = |name: &str| -> Vec<&str> {
         got.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with(name)).collect()
     };
@@ -108,7 +108,7 @@ async fn answers_without_a_body_have_none() {
     })
     .await;
     let service = in_front_of(&backend, &[]).await;
-    // All on one connection: a body in an answer that has none would shift the next.
+    // All on one connection: an unexpected body would be read as the start of the next answer.
     let requests = "HEAD / HTTP/1.1\r\nhost: a\r\n\r\nDELETE / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let text = exchange(service.probe, requests).await.text();
     let answers: Vec<&str> = text.split("\r\n\r\n").collect();
@@ -289,7 +289,7 @@ async fn an_upstream_may_answer_before_the_request_has_ended() {
     let backend = Backend::serving(|mut stream, notes, _| async move {
         notes.read_head(&mut stream).await;
         stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig").await.unwrap();
-        // It goes on to read, as a server with a lingering close does.
+        // It continues to read, as a server with a lingering close does.
         let mut rest = vec![0; 65_536];
         while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
     })

@@ -1,4 +1,4 @@
-//! Connections that change their protocol, as those of WebSocket do.
+//! Connections that change their protocol, such as WebSocket.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgr
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
-/// Changes the protocol to one that sends back what comes in capitals, and says `bye` at its end.
+/// Changes to a protocol that echoes in capitals and ends with `bye`.
 async fn shouting() -> Backend {
     Backend::serving(|mut stream, notes, _| async move {
         notes.read_request(&mut stream).await;
@@ -37,7 +37,7 @@ async fn shouting() -> Backend {
 /// A connection that has changed its protocol.
 async fn switched(service: &Service, first: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.probe).await.unwrap();
-    // What follows at once is not HTTP any more.
+    // The bytes that follow are not HTTP.
     stream.write_all([ASK, first].concat().as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"hello ") {
@@ -121,6 +121,6 @@ async fn http_2_is_not_offered_by_a_change_of_protocol() {
     let reply = exchange(service.probe, request).await;
     let asked = backend.last().to_lowercase();
     assert!(!asked.contains("h2c") && !asked.contains("http2-settings"), "{asked}");
-    // This one switches without being asked.
+    // This application switches protocols without a request to do so.
     assert_eq!(reply.status(), 502);
 }

@@ -1,8 +1,8 @@
-//! Volumes with a value exchanged, missing or odd.
+//! Volumes with wrong, missing or unusual values.
 
 use super::*;
 
-/// All that is read of volumes, a value a line.
+/// All fields of volumes that are read, one value per line.
 const VOLUMES: &str = "apiVersion: v1
 kind: Pod
 metadata:
@@ -61,7 +61,7 @@ data:
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// One value is replaced; whatever comes of it, each error names the file on a line.
+    /// With one value replaced, each error still names the file on one line.
     #[test]
     fn no_value_of_a_volume_makes_the_reader_panic(
         at in 0_usize..200,

@@ -8,14 +8,13 @@ mod matched;
 pub(crate) mod rate_limit;
 mod requested;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::info;
 
 pub use active::{Active, Stop};
 pub use counters::{RuleCounters, Tally};
@@ -24,8 +23,8 @@ pub use requested::REQUESTED_RULE;
 
 use crate::engine::events::{EventKind, Events};
 use crate::fault::{
-    ActivePlan, Client, HandshakeFault, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestCounts,
-    RequestInfo, RequestView, RequestedDecision, Rule, Slot, Target, TargetId,
+    ActivePlan, Client, MAX_PROXIES, Match, Origin, Proxies, Replica, RequestCounts, RequestInfo,
+    RequestView, RequestedDecision, Rule, Slot, Target, TargetId,
 };
 use crate::plan::Source;
 use injection::Unconfirmed;
@@ -340,18 +339,6 @@ impl Engine {
     /// Requests that got the requested fault, by target and mode.
     pub fn requested_injected(&self) -> Vec<(String, &'static str, u64)> {
         self.0.requested.injected()
-    }
-
-    /// Numbers a TLS handshake on the probe listener and decides on it.
-    pub fn decide_handshake(&self, peer: IpAddr) -> Option<HandshakeFault> {
-        let number = 1 + self.0.handshakes.fetch_add(1, Ordering::Relaxed);
-        let active = self.active();
-        let rule = active.plan.decide_handshake(peer, self.elapsed(), number, |hit| {
-            active.rule_counters[hit.rule].count_handshake(hit.fired);
-        })?;
-        let rule = active.plan.rule(rule);
-        debug!(%peer, number, fault = %rule.name(), mode = rule.effect(), "TLS handshake fault");
-        rule.handshake()
     }
 
     /// Counts an injection that depends on the answer's body, once its fault takes effect. Call it once; it does

@@ -32,7 +32,7 @@ import (
 	"time"
 )
 
-// TTL is how long a fault lasts when the test that set it is killed.
+// TTL limits a fault if the test that set it is killed.
 const TTL = "15m"
 
 // <rule>
@@ -174,7 +174,7 @@ type WhenStarts struct {
 
 // </rule>
 
-// Error is a refusal of the service. Reasons are its errors, one for each wrong field.
+// Error is a refusal of the service. Reasons has one error for each wrong field.
 type Error struct {
 	Status  int
 	Detail  string
@@ -189,7 +189,7 @@ func (e *Error) Error() string {
 type Service struct {
 	// Admin is the URL of its admin listener.
 	Admin string
-	// URL is that of its probe listener.
+	// URL is the URL of its probe listener.
 	URL string
 
 	token  string
@@ -298,7 +298,7 @@ func StartContainer(t testing.TB, image string, env map[string]string) *Service 
 	}
 }
 
-// State is a part of what GET /v1/state answers.
+// State is a part of the answer of GET /v1/state.
 type State struct {
 	Generation uint64 `json:"generation"`
 	Rules      []struct {
@@ -378,7 +378,7 @@ func refusal(status int, text []byte) error {
 	return refused
 }
 
-// Fault is a rule that is in force. After it has ended, it still knows what it did.
+// Fault is a rule that is in force. After its end, it still has its counts.
 type Fault struct {
 	Name string
 
@@ -402,7 +402,7 @@ func (s *Service) Fault(t testing.TB, rule Rule) *Fault {
 		t.Fatal(err)
 	}
 	for _, known := range state.Rules {
-		// No other rule of that name is replaced.
+		// Never replace another rule of that name.
 		if known.Name == rule.Name {
 			t.Fatalf("a fault named %s is in force already", rule.Name)
 		}
@@ -463,7 +463,7 @@ func (f *Fault) End(t testing.TB) {
 	f.ended = true
 	err := f.service.Request(http.MethodDelete, "/v1/faults/"+url.PathEscape(f.Name), nil, nil)
 	var refused *Error
-	// Its ttl has passed, or somebody else has removed it.
+	// Its ttl has passed, or another client has removed it.
 	if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
 		return
 	}
@@ -480,7 +480,7 @@ func unique(bytes int) string {
 
 type addresses struct{ Message, Probe, Admin string }
 
-// log is what the service wrote, up to a limit, and the line by which it says where it listens.
+// log is the output of the service, up to a limit, and the line with its addresses.
 type log struct {
 	lock    sync.Mutex
 	text    []byte
@@ -496,7 +496,7 @@ func (l *log) Write(part []byte) (int, error) {
 	}
 	l.text = append(l.text, part...)
 	lines := bytes.Split(l.text, []byte("\n"))
-	// The last line may not be written whole.
+	// The last line may be incomplete.
 	for _, line := range lines[:len(lines)-1] {
 		var at addresses
 		if json.Unmarshal(line, &at) == nil && at.Message == "started" {

@@ -105,12 +105,12 @@ Rule = TypedDict("Rule", {
 }, total=False)
 # </rule>
 
-# How long a fault lasts when the test that set it is killed.
+# Limits a fault if the test that set it is killed.
 TTL = "15m"
 
 
 class ProbesimError(Exception):
-    """The service refused a request, or did not start. `status` is that of its answer, and `errors` are its reasons."""
+    """The service refused a request, or did not start. `status` is the status of its answer, and `errors` has the reasons."""
 
     def __init__(self, message: str, status: int = 0, errors: Sequence[dict] = ()):
         super().__init__(message)
@@ -119,7 +119,7 @@ class ProbesimError(Exception):
 
 
 class Fault:
-    """A rule that is in force. After its `with` block, it still knows what it did."""
+    """A rule that is in force. After its `with` block, it still has its counts."""
 
     def __init__(self, service: Service, name: str):
         self.name = name
@@ -161,7 +161,7 @@ class Fault:
         try:
             self._service.request("DELETE", f"/v1/faults/{self.name}")
         except ProbesimError as error:
-            # Its ttl has passed, or somebody else has removed it.
+            # Its ttl has passed, or another client has removed it.
             if error.status != 404:
                 raise
 
@@ -178,7 +178,7 @@ class Service:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Calls the admin API and returns its JSON. Raises ProbesimError with the reasons where it is refused."""
+        """Calls the admin API and returns its JSON. Raises ProbesimError with the reasons if the service refuses."""
         request = urllib.request.Request(self.admin + path, method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
@@ -194,7 +194,7 @@ class Service:
             raise ProbesimError(f"no answer from {self.admin}: {error}") from error
 
     def state(self) -> dict:
-        """What `GET /v1/state` answers: targets, rules and their counts."""
+        """The answer of `GET /v1/state`: targets, rules and their counts."""
         return self.request("GET", "/v1/state")
 
     def stop(self) -> dict:
@@ -207,7 +207,7 @@ class Service:
 
     @contextmanager
     def fault(self, *target: str, **fields: Unpack[Rule]) -> Iterator[Fault]:
-        """Puts a rule in force for a `with` block. `fields` are those of Rule.
+        """Puts a rule in force for a `with` block. `fields` are the fields of Rule.
 
         Unless `ttl` is given, the rule ends after 15 minutes even if this process is killed.
         """
@@ -215,7 +215,7 @@ class Service:
         rule = {"ttl": TTL, **fields, "name": name}
         if target:
             rule["target"] = list(target)
-        # No other rule of that name is replaced.
+        # Never replace another rule of that name.
         if any(known["name"] == name for known in self.state()["rules"]):
             raise ProbesimError(f"a fault named {name} is in force already")
         self.request("PUT", f"/v1/faults/{urllib.parse.quote(name, safe='')}", rule)
@@ -263,7 +263,7 @@ def start(binary: Optional[str] = None, env: Optional[dict] = None, timeout: flo
 @contextmanager
 def container(image: str = "kube-probesim", runtime: Sequence[str] = ("docker",), options: Sequence[str] = (),
               env: Optional[dict] = None, timeout: float = 30) -> Iterator[Service]:
-    """Runs an image by docker, or another `runtime` with its commands, for a `with` block. `options` are those of run."""
+    """Runs an image by docker, or another `runtime` with its commands, for a `with` block. `options` are options of `run`."""
     token = secrets.token_hex(16)
     variables = {**(env or {}), "PORT": 8080, "ADMIN_ADDRESS": ":8081", "ADMIN_TOKEN": token}
     command = [*runtime, "run", "--detach", "--rm", "--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081", *options]
@@ -302,12 +302,12 @@ def _eventually(service: Service, timeout: float) -> None:
 
 
 def _started(process: subprocess.Popen, log: Any, timeout: float) -> dict:
-    """The line by which the service says where it listens."""
+    """The log line with the service's addresses."""
     deadline = time.monotonic() + timeout
     while True:
         ended = process.poll() is not None
         log.seek(0)
-        # The last line may not be written whole.
+        # The last line may be incomplete.
         *lines, last = log.read().decode(errors="replace").split("\n")
         for line in lines:
             if '"message":"started"' in line:

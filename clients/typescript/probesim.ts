@@ -167,10 +167,10 @@ export interface WhenStarts {
 }
 // </rule>
 
-/** How long a fault lasts when the test that set it is killed. */
+/** Limits a fault if the test that set it is killed. */
 export const TTL = "15m";
 
-/** The service refused a request, or did not start. `status` is that of its answer, `reasons` are its errors. */
+/** The service refused a request, or did not start. `status` is the status of its answer, `reasons` has its errors. */
 export class ProbesimError extends Error {
   readonly status: number;
   readonly reasons: string[];
@@ -189,13 +189,13 @@ export interface Counts {
   injected: number;
 }
 
-/** A part of what `GET /v1/state` answers. */
+/** A part of the answer of `GET /v1/state`. */
 export interface State {
   generation: number;
   rules: { name: string; source: string; active: boolean; tallies: (Counts & { target: string })[] }[];
 }
 
-/** A rule that is in force. After it has ended, it still knows what it did. */
+/** A rule that is in force. After its end, it still has its counts. */
 export class Fault {
   readonly name: string;
   private readonly service: Service;
@@ -207,7 +207,7 @@ export class Fault {
     this.name = name;
   }
 
-  /** How often it acted so far. */
+  /** Its counts so far. */
   async counts(): Promise<Counts> {
     if (!this.ended) {
       const rule = (await this.service.state()).rules.find((each) => each.name === this.name);
@@ -238,20 +238,20 @@ export class Fault {
     try {
       await this.service.request("DELETE", `/v1/faults/${encodeURIComponent(this.name)}`);
     } catch (error) {
-      // Its ttl has passed, or somebody else has removed it.
+      // Its ttl has passed, or another client has removed it.
       if (!(error instanceof ProbesimError && error.status === 404)) throw error;
     }
   }
 }
 
-/** Where a service is, and how to reach it. */
+/** The addresses of a service, and its token. */
 export interface Place {
   /** The URL of its admin listener. */
   admin: string;
   /** The URL of its probe listener. */
   url?: string;
   token?: string | undefined;
-  /** What `close` does. */
+  /** Called by `close`. */
   close?: () => Promise<void>;
 }
 
@@ -274,7 +274,7 @@ export class Service {
     return this.closing();
   }
 
-  /** Calls the admin API and returns its JSON. Throws a ProbesimError with the reasons where it is refused. */
+  /** Calls the admin API and returns its JSON. Throws a ProbesimError with the reasons if the service refuses. */
   async request(method: string, path: string, body?: unknown): Promise<unknown> {
     const headers: Record<string, string> = {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -292,7 +292,7 @@ export class Service {
     return text === "" ? null : JSON.parse(text);
   }
 
-  /** What `GET /v1/state` answers. */
+  /** The answer of `GET /v1/state`. */
   async state(): Promise<State> {
     return (await this.request("GET", "/v1/state")) as State;
   }
@@ -310,7 +310,7 @@ export class Service {
   /** Puts a rule in force until its `end`. Without `ttl`, it ends after 15 minutes even if this process is killed. */
   async fault(rule: Rule): Promise<Fault> {
     const name = rule.name ?? `test-${randomBytes(4).toString("hex")}`;
-    // No other rule of that name is replaced.
+    // Never replace another rule of that name.
     if ((await this.state()).rules.some((known) => known.name === name)) {
       throw new ProbesimError(`a fault named ${name} is in force already`);
     }
@@ -353,7 +353,7 @@ export async function start(options: { binary?: string; env?: Record<string, str
       for (const line of log.split("\n").slice(0, -1)) {
         if (line.includes('"message":"started"')) {
           clearTimeout(timer);
-          // What follows is read and dropped, or the service would wait for a reader.
+          // Read and drop the rest, or the service would block on a full pipe.
           for (const stream of [child.stdout, child.stderr]) stream.off("data", read).resume();
           resolve(JSON.parse(line));
           return;

@@ -1,9 +1,15 @@
-//! The engine's decision on one request.
+//! The engine's decision on one request or connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use tracing::debug;
+
+use super::Engine;
 use super::active::Active;
-use crate::fault::{Client, Decision, Draws, TargetId, Verdict};
+use super::events::EventKind;
+use crate::fault::{Client, Decision, Draws, HandshakeFault, Slot, TargetId, Verdict};
 
 /// The engine's decision on a request.
 #[derive(Debug)]
@@ -54,5 +60,39 @@ impl Injection {
             }
             _ => plan.requested_draws(self.target, self.client).within(self.number),
         }
+    }
+}
+
+impl Engine {
+    /// Numbers a TLS handshake on the probe listener and decides on it.
+    pub fn decide_handshake(&self, peer: IpAddr) -> Option<HandshakeFault> {
+        let number = 1 + self.0.handshakes.fetch_add(1, Ordering::Relaxed);
+        let active = self.active();
+        let rule = active.plan.decide_handshake(peer, self.elapsed(), number, |hit| {
+            active.rule_counters[hit.rule].count_handshake(hit.fired);
+        })?;
+        self.sample_connection(&active, rule, "listener", number);
+        let rule = active.plan.rule(rule);
+        debug!(%peer, number, fault = %rule.name(), mode = rule.effect(), "TLS handshake fault");
+        rule.handshake()
+    }
+
+    /// Reports an injection into a connection to a proxy.
+    pub fn report_connection(&self, active: &Active, rule: usize, slot: Slot, number: u64) {
+        let target = active.plan.proxies().target_name(TargetId::Proxy(slot));
+        self.sample_connection(active, rule, target, number);
+    }
+
+    fn sample_connection(&self, active: &Active, rule: usize, target: &str, number: u64) {
+        let rule = active.plan.rule(rule);
+        self.events().sample(self.elapsed(), || EventKind::Injection {
+            fault: rule.name().to_string(),
+            target: target.to_owned(),
+            // Connections have no client class; they count as those of other clients.
+            client: Client::Other.name(),
+            number,
+            mode: rule.effect(),
+            delay_ms: 0.0,
+        });
     }
 }

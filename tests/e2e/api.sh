@@ -18,7 +18,7 @@ done
 
 SCHEMATHESIS_HOOKS=tests/e2e/api_hooks.py "$st" run "http://$ADMIN_ADDRESS/openapi.json" --seed 7 --max-examples "${EXAMPLES:-60}" --no-color
 
-# After all that, the service still works and can be reset.
+# Afterwards, the service still works and can be reset.
 curl -sf "http://$ADMIN_ADDRESS/metrics" >/dev/null
 curl -sf -X POST "http://$ADMIN_ADDRESS/v1/reset" >/dev/null
 [ "$(curl -s "http://$ADMIN_ADDRESS/v1/plan" | grep -o '"name":"[a-z-]*"')" = '"name":"liveness-rate"' ]

@@ -1,4 +1,4 @@
-"""Spares the service under test rules that would end it, or take what the machine has."""
+"""Filters out generated rules that would end the service under test, or use up the machine's resources."""
 
 import schemathesis
 

@@ -1,4 +1,4 @@
-"""The attacks of memory.py: who comes, what each client sends, and how the service is set up for it.
+"""The attacks of memory.py: the number of clients, what each sends, and the configuration of the service.
 
   attacks.py list                     prints their names
   attacks.py NAME PORT DIRECTORY      writes the rules and the variables of one into DIRECTORY
@@ -33,11 +33,11 @@ class Attack:
     flood: bytes = b""
     # The distance of the listener's port from the probe listener's: 1 is the admin listener, 2 a proxy.
     listener: int = 0
-    # Whether they read nothing.
+    # Whether clients read nothing.
     unread: bool = False
     rules: tuple = ()
     variables: dict = dataclasses.field(default_factory=dict)
-    # Whether the application behind it never answers, or answers without an end.
+    # The application behind it: `silent` never answers, `endless` never stops.
     upstream: str = ""
 
 
@@ -49,13 +49,13 @@ HALF_BODY = (
 PREVIEW = HALF_BODY.replace(b"PUT /v1/plan", b"POST /v1/preview")
 TLS = {"TLS": "self-signed"}
 HELLO = client_hello()
-# Whole records of a hello that is announced as larger than any.
+# Complete records of a hello whose announced length is never reached.
 LONG_HELLO = b"".join(
     b"\x16\x03\x01\x40\x00" + (b"\x01\x00\xff\xf0" if i == 0 else b"zzzz") + b"z" * 16380 for i in range(3)
 )
 PROXIED = {"UPSTREAM_PROBES": "false"}
 RESETS = b"".join(head(i, b"/readyz") + frame(RST_STREAM, 0, i, struct.pack(">I", 8)) for i in range(1, 20_001, 2))
-# One large field is kept in the table, and named by one byte each time after that.
+# One large field is stored in the table, and then referenced by one byte each time.
 BOMB = b"".join(
     head(i, b"/readyz", flags=0) + frame(CONTINUATION, END_HEADERS, i, b"\xbe" * 16000) for i in range(3, 200, 2)
 )

@@ -22,7 +22,7 @@ CHART = ROOT / "manifests/helm/kube-probesim"
 MONITORING = ROOT / "manifests/components/monitoring"
 BEGIN, END = "<!-- values -->\n", "<!-- end of values -->"
 
-# Files that the chart has to carry itself: Helm reads nothing outside of it.
+# Files of which the chart needs its own copy: Helm reads nothing outside of it.
 SHARED = ("rules.yaml", "dashboard.json")
 
 # What the values add to each object of the base.
@@ -54,7 +54,7 @@ EVERYTHING = {
     "terminationGracePeriodSeconds": 60,
 }
 
-# Values, and a word of the error that says what is wrong with them.
+# Wrong values, and a word that the error must contain.
 REFUSED = [
     ({"variables": {"FAILURE_RAT": 20}}, "FAILURE_RAT"),
     ({"variables": {"PORT": 9000}}, "PORT"),
@@ -68,7 +68,7 @@ REFUSED = [
 
 
 class Strict(yaml.SafeLoader):
-    """Refuses a key that is there twice, as the API server does."""
+    """Refuses duplicate keys, as the API server does."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
@@ -127,7 +127,7 @@ def update():
 
 
 def without_instance(value):
-    """An object without what tells one release from another, in an order that is the same for both."""
+    """An object without the names of its release, in a canonical order."""
     if isinstance(value, dict):
         return {key: without_instance(inner) for key, inner in value.items() if key not in INSTANCE}
     if isinstance(value, list):
@@ -138,7 +138,7 @@ def without_instance(value):
 
 
 def differences():
-    """Where the chart makes something else of the base's values than the base."""
+    """Differences between the base and the chart rendered with the base's values."""
     base = {(object_["kind"]): object_ for object_ in kustomize(ROOT / "manifests/base")}
     env = base["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
     values = {"variables": {entry["name"]: entry["value"] for entry in env if "value" in entry}}

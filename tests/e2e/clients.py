@@ -34,13 +34,13 @@ class Schemas:
         self.collect("Rule", self.known["Rule"])
 
     def collect(self, name, schema):
-        # An object stands before those that its fields need.
+        # An object comes before the objects of its fields.
         self.objects[name] = (schema.get("description", "").removeprefix("A rule. "), {})
         for field, of in schema["properties"].items():
             self.objects[name][1][field] = (self.shapes(name, field, of), of.get("description", ""))
 
     def shapes(self, owner, field, schema):
-        """What the JSON of a field may be, such as ["string", "number"]."""
+        """The JSON types of a field, such as ["string", "number"]."""
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             schema = self.known[name]
@@ -84,7 +84,7 @@ def python(objects):
             return f"List[{kind(shape[:-2])}]"
         return names.get(shape, shape)
 
-    # A type stands before its use.
+    # A type must be defined before its use.
     for name, (_, fields) in reversed(objects.items()):
         lines.append(f'{name} = TypedDict("{name}", {{')
         for field, (shapes, _) in fields.items():
@@ -100,7 +100,7 @@ def go(objects):
     short = {"ttl": "TTL", "grpc": "GRPC"}
 
     def kind(field, shapes):
-        # Words such as 30s and 20% say more than numbers; a list of targets is as good as one.
+        # Texts such as 30s and 20% are clearer than numbers; a list also covers a single target.
         lists = [shape for shape in shapes if shape.endswith("[]")]
         if set(shapes) <= {"string", "string[]"} and lists:
             return "[]string"
@@ -119,7 +119,7 @@ def go(objects):
         for field, (shapes, text) in fields.items():
             public = "".join(short.get(part, part.title()) for part in field.split("_"))
             of = kind(field, shapes)
-            # A status code is never 0; counts may be, and then their absence says the same, but for an exit code.
+            # Zero means the same as absence, except for an exit code.
             of = "*int" if field == "code" else of
             if text:
                 lines += wrapped("\t// ", sentence(text))
@@ -152,7 +152,7 @@ def what(name):
 
 
 def wrapped(lead, text, first=None, last=None):
-    """A comment in lines of at most WIDTH. One that has to be opened and closed is on one line where that is enough."""
+    """A comment in lines of at most WIDTH. A comment with delimiters is on one line if it fits."""
     text = text.replace("*/", "*\\/") if first else text
     if first and len(f"{first} {text} */") <= WIDTH:
         return [f"{first} {text} */"]
@@ -183,7 +183,7 @@ def types_are_those_of_the_api(document, update):
 
 
 def gofmt(*options, **more):
-    """Runs the formatter of the Go that is there."""
+    """Runs the formatter of the installed Go."""
     root = subprocess.run([GO, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
     return subprocess.run([f"{root}/bin/gofmt", *options], capture_output=True, text=True, check=True, **more).stdout
 

@@ -22,7 +22,7 @@ SERVICES = yaml.safe_load((MANIFESTS / "compose.yaml").read_text())["services"]
 
 
 def mounts(service):
-    """The files that a service gets, by their path there."""
+    """The files of a service, by their path in the container."""
     pairs = (volume.split(":") for volume in SERVICES[service]["volumes"])
     return {inside: MANIFESTS / outside for outside, inside, _ in pairs}
 

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-# What the Prometheus data source reads of an annotation, beyond the common schema.
+# Fields of an annotation that only the Prometheus data source has.
 OF_THE_DATA_SOURCE = {"step", "titleFormat", "textFormat", "tagKeys"}
 
 

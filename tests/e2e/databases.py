@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and nginx from Debian behind TCP proxies: pgbench, psql, redis-benchmark and wrk before them.
+"""PostgreSQL, Redis and nginx from Debian behind TCP proxies, with pgbench, psql, redis-benchmark and wrk as clients.
 
 Usage: databases.py BINARY
 """
@@ -25,7 +25,7 @@ BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 
 @contextlib.contextmanager
 def running(command, is_up, **options):
-    """A server, once a command shows that it is up."""
+    """A server, after a command has shown that it is up."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
     try:
         for _ in range(200):
@@ -40,7 +40,7 @@ def running(command, is_up, **options):
 
 
 def postgres(folder):
-    """PostgreSQL with TLS, as the user that Debian has for it: it refuses root."""
+    """PostgreSQL with TLS, as Debian's user for it, since it refuses root."""
     data = folder / "postgres"
     as_user = ["runuser", "-u", "postgres", "--"]
     data.mkdir()
@@ -74,7 +74,7 @@ http {{
 
 
 def rule(name, **fields):
-    """Puts a rule in force, or takes it out without fields."""
+    """Puts a rule in force; without fields, removes it."""
     body = json.dumps(fields).encode() if fields else None
     headers = {"Content-Type": "application/json"} if fields else {}
     method = "PUT" if fields else "DELETE"
@@ -97,7 +97,7 @@ def redis_benchmark(*arguments, timeout=60):
 
 
 def redis_benchmark_fails():
-    """Whether it fails. Where a write fails, it waits forever instead of saying so."""
+    """Whether a command fails. After a failed write, pgbench waits forever instead of failing."""
     try:
         return redis_benchmark("-c", "1", "-n", "6000", "-t", "get", timeout=8).returncode != 0
     except subprocess.TimeoutExpired:
@@ -105,7 +105,7 @@ def redis_benchmark_fails():
 
 
 def all_go_on():
-    """Each client works to its end without an error."""
+    """Each client finishes without an error."""
     done = pgbench("-S", "-n", "-c", "8", "-t", "100")
     assert done.returncode == 0 and "800/800" in done.stdout, done
     done = redis_benchmark("-c", "20", "-n", "2000", "-t", "get,set,lrange_100")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the memory that clients are charged for with the memory that they really make the process hold.
+"""Compares the counted memory of clients with the memory that they make the process hold.
 
   held.py BINARY [KIND...]
 

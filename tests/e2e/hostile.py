@@ -1,4 +1,4 @@
-"""What clients of HTTP/1.1, HTTP/2 and TLS send, in bytes, and applications that do not answer or do not stop."""
+"""Bytes of hostile HTTP/1.1, HTTP/2 and TLS clients, and applications that do not answer or do not stop."""
 
 import socket
 import ssl
@@ -8,7 +8,7 @@ import threading
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-# As many fields as HTTP/1 takes, long enough to fill a default head.
+# The maximum number of HTTP/1 fields, long enough to fill a head of the default size.
 MANY_FIELDS = b"".join(b"x-%02d: %s\r\n" % (i, b"v" * 132) for i in range(98))
 
 
@@ -35,7 +35,7 @@ def number(value, bits):
 
 
 def field(name, value, kind=0):
-    """A field that the table of HPACK does not keep, or one that it keeps (kind 0x40)."""
+    """A field that HPACK does not store in its table, or one that it stores (kind 0x40)."""
     return bytes([kind]) + number(len(name), 7) + name + number(len(value), 7) + value
 
 
@@ -45,7 +45,7 @@ def head(stream, path, fields=(), method=b"GET", flags=END_HEADERS | END_STREAM)
 
 
 def opening(large_windows=False):
-    """The preface and settings; with windows that never end on request."""
+    """The preface and settings; optionally with very large windows."""
     if not large_windows:
         return PREFACE + frame(SETTINGS, 0, 0)
     largest = (1 << 31) - 1
@@ -54,7 +54,7 @@ def opening(large_windows=False):
 
 
 def streams(count, path, fields=(), data=b"", large_windows=False, method=b"GET"):
-    """A client of HTTP/2 with so many requests, the bodies of which do not end."""
+    """An HTTP/2 client with this many requests, whose bodies do not end."""
     sent = opening(large_windows)
     for stream in range(1, 2 * count, 2):
         sent += head(stream, path, fields, method, END_HEADERS if data else END_HEADERS | END_STREAM)
@@ -74,7 +74,7 @@ def client_hello():
 
 
 def upstream(answers, port=0):
-    """The address of an application that never answers, or with a body that does not end."""
+    """The address of an application that never answers, or whose body does not end."""
 
     def serve(client):
         try:

@@ -38,7 +38,7 @@ TAIL = """\
 INSERT AFTER .text;
 """
 
-# What a pattern of its own has to save, in bytes of code that is not run.
+# The bytes of unused code that a separate pattern must save.
 WORTH = 100
 
 # The share of patterns that may match nothing: functions that are folded into equal ones are not in the map.
@@ -87,7 +87,7 @@ def functions(binary):
 
 
 def parts(name):
-    """A mangled name as the parts of a pattern, from coarse to fine."""
+    """The parts of a mangled name, for patterns from coarse to fine."""
     name = re.sub(r"\.[0-9]+$", "", name)
     if found := re.fullmatch(r"_ZN(.*)17h[0-9a-f]{16}E.*", name):
         rest, path = found[1], []
@@ -95,7 +95,7 @@ def parts(name):
             end = count.end() + int(count[0])
             path.append(rest[:end])
             rest = rest[end:]
-        # The path of a type within a name: of an implementation, or of what is dropped.
+        # The path of a type within a name: of an implementation, or of a dropped value.
         of_type = re.match(r"\d+(_?\$LT\$)([a-z].*)", path[0]) or re.match(r"\d+(drop_in_place\$LT\$)([a-z].*)", path[-1])
         if of_type:
             return ["_ZN*" + of_type[1], *re.findall(r"[a-z_0-9]+\.\.|.+", of_type[2]), *path[path.index(of_type[0]) + 1 :], "17h"]
@@ -110,7 +110,7 @@ class Node:
 
 
 def chosen(node, prefix=""):
-    """The patterns that cover what is run below a node, and how much else they take."""
+    """The patterns that cover the executed functions below a node, and the size of other functions that they match."""
     if not node.hot:
         return 0, []
     each = [chosen(child, prefix + part) for part, child in node.children.items()]

@@ -1,4 +1,4 @@
-"""Clients of HTTP/2 that people use, before the probe listener: httpx, and grpcio with an application behind it.
+"""Common HTTP/2 clients: httpx against the probe listener, and grpcio with an application behind it.
 
 Usage: http2.py BINARY
 """
@@ -21,7 +21,7 @@ def plan(**rule):
 
 
 def error(client, path="/healthz"):
-    """The class and the text of what httpx raises."""
+    """The class and the text of the exception of httpx."""
     try:
         response = client.get(path)
     except httpx.HTTPError as raised:
@@ -64,7 +64,7 @@ def a_hundred_requests_share_a_connection():
 
 
 def grpc_status_of(path, deadline=2.0):
-    """What a unary call gets."""
+    """The result of a unary call."""
     with grpc.insecure_channel("127.0.0.1:18930") as channel:
         call = channel.unary_unary(path)
         try:
@@ -90,13 +90,13 @@ def grpcio_sees_each_mode():
 
 
 def health(service, deadline=1.5):
-    """What a health check of grpcio gets: the status of the service, or that of the call."""
+    """The result of a health check with grpcio: the status of the service, or of the call."""
     with grpc.insecure_channel("127.0.0.1:18930") as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=deadline)
         except grpc.RpcError as raised:
             return raised.code().name
-        # grpcio gives no message where it cannot read it.
+        # grpcio returns no message that it cannot parse.
         return answer and health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
@@ -142,7 +142,7 @@ def watch_of_grpcio_follows_the_windows():
 
 
 class Application(grpc.GenericRpcHandler):
-    """A gRPC service of bytes: each method echoes in its own way, and says in trailers how much it has seen."""
+    """A gRPC service of bytes. Each method echoes in its own way, and counts received messages in its trailers."""
 
     def __init__(self):
         self.cancelled = threading.Event()

@@ -1,4 +1,4 @@
-"""One attack on the memory of a running container, while a prober, a kept connection and an operator go on asking.
+"""One attack on the memory of a running container, while a prober, a kept connection and an operator send requests.
 
   memory.py ATTACK PROBE_PORT SECONDS
 
@@ -25,7 +25,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
 def connect(port, unread=False):
     one = socket.socket()
     if unread:
-        # As far as the next machine: loopback hands over far more at once.
+        # As over a network: loopback passes far larger segments.
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
     one.settimeout(1)
@@ -34,7 +34,7 @@ def connect(port, unread=False):
 
 
 class Crowd:
-    """Opens all connections, sends on all at once as far as each takes it, and holds them. A flood comes again."""
+    """Opens all connections, sends on all as much as each accepts, and holds them. Floods are repeated."""
 
     def __init__(self):
         self.selector = selectors.DefaultSelector()
@@ -117,7 +117,7 @@ def asks(results, until, port, request, kept):
 
 
 def attacks(until, told):
-    """In a process of its own, so that it takes no time from those who ask."""
+    """In a process of its own, so that it does not slow down the measuring clients."""
     if attack.upstream:
         upstream(attack.upstream == "endless", probe + 3)
     crowd = Crowd()
@@ -144,7 +144,7 @@ came, answered = told.get()
 for thread in threads:
     thread.join()
 attacker.kill()
-# A timeout of one second, as the kubelet's default has it, may end an attempt or two on a busy machine. In a run of two
+# With the kubelet's default timeout of one second, one or two attempts may fail on a busy machine. In a run of two
 # seconds, of few attempts, the first burst alone can cost three.
 share = 0.9 if seconds >= 6 else 2 / 3
 enough = all(answers and sum(answers) >= share * len(answers) for answers in results.values())

@@ -1,4 +1,4 @@
-"""Draws a drill as Prometheus saw it: probe results, injected against eligible, what was up, and the alert.
+"""Draws a drill from Prometheus: probe results, injected and eligible requests, targets that were up, and the alert.
 
     tests/e2e/picture.py SERVER BEGIN END >FILE.svg
 
@@ -23,7 +23,7 @@ INJECTED = [
     ("eligible", GREY, 'sum(rate(probesim_faults_eligible_total{fault="readiness-rate"}[5s])) or vector(0)'),
     ("injected", RED, 'sum(rate(probesim_faults_injected_total{fault="readiness-rate"}[5s])) or vector(0)'),
 ]
-# Lanes: label, then the colour of each kind of span and the query that has samples in it.
+# Lanes: a label, then for each kind of span its colour and a query that has samples during the span.
 LANES = [
     ("liveness", [(GREEN, 'probesim_target_up{target="liveness"} == 1'), (RED, 'probesim_target_up{target="liveness"} == 0')]),
     ("readiness", [(GREEN, 'probesim_target_up{target="readiness"} == 1'), (RED, 'probesim_target_up{target="readiness"} == 0')]),

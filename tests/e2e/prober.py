@@ -25,12 +25,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# Long enough for every attempt that ends by itself, on a busy machine.
+# Long enough for attempts that end without a timeout, on a busy machine.
 TIMEOUT = 20
-# For attempts that end by their timeout alone.
+# For attempts that end only by their timeout.
 SHORT_TIMEOUT = 1
 
-# Cases where the two may differ: in the text alone ("message"), or in all ("any"); each with its reason.
+# Cases where the two may differ: only in the text ("message"), or in everything ("any"), with the reason.
 DIFFERENCES = {}
 
 FIN, RESET, HANG = "fin", "reset", "hang"
@@ -257,7 +257,7 @@ def mutations():
 
 @dataclass
 class Server:
-    """Gives a case's answer to `/case`, and an ordinary one to all else. Keeps what it was asked."""
+    """Answers `/case` with a case's answer, and other paths normally. Records the requests."""
 
     case: Case
     requests: list = field(default_factory=list)
@@ -302,7 +302,7 @@ class Server:
         answer = self.case.answer.replace(b"HOST", host).replace(b"PORT", b"%d" % self.port)
         connection.sendall(answer)
         if self.case.end == RESET:
-            # Let the client read what was sent before the reset takes it away.
+            # Let the client read the answer before the reset discards it.
             threading.Event().wait(0.05)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif self.case.end == HANG:
@@ -314,7 +314,7 @@ class Server:
 
 
 def attempt(command, case):
-    """What a prober makes of a case: result, text and requests."""
+    """A prober's view of a case: result, text and requests."""
     seconds = SHORT_TIMEOUT if case.end == HANG else TIMEOUT
     with Server(case) as server:
         url = f"http://127.0.0.1:{server.port}/case"
@@ -344,7 +344,7 @@ def compare(ours, gos, case):
 
 
 def build(go, folder):
-    """Builds the prober on Go's net/http, which needs the standard library alone."""
+    """Builds the prober on Go's net/http, which only needs the standard library."""
     out = str(Path(folder) / "go-prober")
     settings = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOTELEMETRY": "off"}
     subprocess.run([go, "build", "-o", out, "."], cwd=HERE / "go-prober", check=True, env=os.environ | settings)
@@ -366,7 +366,7 @@ def main():
 
 
 def run(arguments, go_prober):
-    """Gives every answer to both probers, prints the differences, and returns their number."""
+    """Runs both probers against every answer, prints the differences, and returns their number."""
     ours = [arguments.binary, "probe", "--timeout", "TIMEOUT", "--output", "json", "URL"]
     gos = [go_prober, "TIMEOUT", "URL"]
     chosen = [case for case in cases() if arguments.only in case.name]

@@ -38,9 +38,9 @@ metric() { curl --silent --max-time 5 "http://127.0.0.1:$admin/metrics" | awk -v
 status() { curl --silent --max-time 2 --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$port$1" || true; }
 state() { podman inspect --format "{{.State.$1}}" "$name"; }
 expect() { [ "$2" = "$3" ] || fail "$1: $3 instead of $2"; }
-# The exit code, once it has ended.
+# Waits for the end, and prints the exit code.
 wait_for_end() { timeout 60 podman wait "$name" || fail "it does not end"; }
-# Milliseconds between two instants of the runtime, its start and its end.
+# Milliseconds between start and end, as the runtime reports them.
 lifetime() { echo $((($(date --date "$(state FinishedAt | cut -d' ' -f1-3)" +%s%N) - $(date --date "$(state StartedAt | cut -d' ' -f1-3)" +%s%N)) / 1000000)); }
 within() { awk -v got="$2" -v want="$3" -v percent="$4" 'BEGIN {exit !(got >= want * (1 - percent / 100) && got <= want * (1 + percent / 100))}' || fail "$1: $2, not within $4 % of $3"; }
 logged() { podman logs "$name" >"$work/log" 2>&1; grep -q "$1" "$work/log"; }
@@ -53,7 +53,7 @@ podman build --quiet --target prebuilt --platform "linux/$arch" --build-arg VERS
 
 say "exit and abort end the container with their codes, as PID 1 and not"
 for init in "" --init; do
-  # Without the program of podman that would be PID 1, there is one way alone.
+  # Without podman's init program, it can only run as PID 1.
   [ -z "$init" ] || [ -x /usr/libexec/podman/catatonit ] || continue
   # shellcheck disable=SC2086
   run $init --env EXIT_AFTER=1 --env EXIT_CODE=3 "$image"
@@ -68,7 +68,7 @@ logged '"total of a rule"' || fail "its totals are not in the log"
 
 say "memory beyond the limit is an OOM kill at the asked time"
 run --memory 64m --memory-swap 64m --env MEMORY_SIZE=150% --env MEMORY_AFTER=8 "$image"
-# Not every runtime tells OOMKilled; nobody else sends SIGKILL here.
+# Not every runtime reports OOMKilled. Nothing else sends SIGKILL here.
 expect "exit code" 137 "$(wait_for_end)"
 took=$(lifetime)
 within "milliseconds until the OOM kill" "$took" 8000 10

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lets a real Prometheus watch a drill in the image, under the restrictions of the manifest, and compares what it counted
-# with what real clients counted.
+# Scrapes a drill in the image, under the restrictions of the manifest, with a real Prometheus, and compares its counts
+# with those of real clients.
 #   tests/e2e/prometheus.sh BINARY
 # PICTURE=FILE draws the drill there.
 set -euo pipefail
@@ -12,7 +12,7 @@ name=probesim-drill
 port=18180 admin=18181 prometheus=18190
 server=http://127.0.0.1:$prometheus
 rules=manifests/components/monitoring
-# The rate of requests, and for how long.
+# The rate and the duration of requests.
 SECONDS_OF_LOAD=32 PER_SECOND=10
 KUBELET=kube-probe/1.30 OTHER=curl
 work=$(mktemp -d)
@@ -165,12 +165,12 @@ say "Prometheus counted what the clients counted"
 cat "$work"/load-* >"$work/load"
 sent=$(wc -l <"$work/load")
 expect "requests" $((5 * requests + 2 * 40 + SECONDS_OF_LOAD)) "$sent"
-# What the clients saw, in the format of the answers of Prometheus.
+# Results of the clients, in the format of Prometheus' answers.
 # shellcheck disable=SC2016 # The expressions are those of awk.
 seen() { awk "$1" "$work/load" | sort | uniq -c | awk '{print $2, $3, $4, $1}' | tr -s ' ' | sed 's/^ //' | sort; }
 # shellcheck disable=SC2016
 seen '{print $2, $3, $1}' >"$work/by-code"
-# A delayed answer names its delay, unless it also failed; all traffic was delayed.
+# A delayed answer carries its delay, unless it also failed; all traffic was delayed.
 # shellcheck disable=SC2016
 { seen '$4 && $4 != "traffic-latency" {print $4}'; awk '$1 == "traffic"' "$work/load" | wc -l | sed 's/^/traffic-latency /'; } | tr -s ' ' | sort >"$work/by-fault"
 # shellcheck disable=SC2016

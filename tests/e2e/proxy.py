@@ -1,4 +1,4 @@
-"""Real parts around the proxy: nginx and Python servers behind it; wrk, a browser, WebSocket and event streams before it.
+"""The proxy between real software: nginx and Python servers behind it; wrk, a browser, WebSocket and event streams as clients.
 
 Usage: proxy.py BINARY [MIB]    MIB is the size of the large body, 1024 unless given
 """
@@ -25,7 +25,7 @@ LARGE_MIB = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
 
 @contextlib.contextmanager
 def nginx(folder):
-    """Debian's nginx, with one file and one body as large as asked for."""
+    """Debian's nginx, with one file and one body of the requested size."""
     page = '<!doctype html><title>whole</title><script src="/a.js"></script><img src="/a.svg">'
     (folder / "index.html").write_text(page + "<p id=p></p>" + "x" * 100_000)
     (folder / "a.js").write_text("addEventListener('load', () => { document.title = 'loaded ' + document.images[0].naturalWidth; })")

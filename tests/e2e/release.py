@@ -1,4 +1,4 @@
-"""What .ci/release makes: archives that run, checksums and a krew manifest that agree with them, and notes.
+"""Checks the output of .ci/release: archives that run, checksums and a krew manifest that agree with them, and notes.
 
 Usage: release.py BINARY
 """
@@ -23,14 +23,14 @@ HERE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 
 def release(folder, version=VERSION):
-    """Runs the script on a copy, so that what it writes stays out of the checkout."""
+    """Runs the script on a copy, so that it does not write into the checkout."""
     for name in "manifests", "clients", ".ci":
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     for name in "LICENSE", "CHANGELOG.md":
         shutil.copy(ROOT / name, folder)
     (folder / "dist").mkdir(exist_ok=True)
     for arch in "amd64", "arm64":
-        # Binaries of other machines are only packed.
+        # Binaries for other architectures are only packed.
         if arch == HERE:
             shutil.copy(BINARY, folder / f"dist/kube-probesim-{arch}")
         else:

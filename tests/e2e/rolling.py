@@ -23,7 +23,7 @@ LATE = 0.5
 
 
 async def application(reader, writer):
-    """Answers each request after some milliseconds."""
+    """Answers each request after a few milliseconds."""
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A running service for scripts that try it, and what it says of itself. The script's first argument is the binary."""
+"""A running service for the other scripts, and its metrics. The script's first argument is the binary."""
 
 import contextlib
 import os
@@ -12,18 +12,23 @@ ADMIN = "http://127.0.0.1:18931"
 PROBE = "http://127.0.0.1:18930"
 
 
+def until_it_answers(url):
+    """Waits until an address answers, for at most ten seconds."""
+    for _ in range(100):
+        try:
+            return urllib.request.urlopen(url, timeout=1)
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} does not answer")
+
+
 @contextlib.contextmanager
 def service(**variables):
     """A running service on fixed ports."""
     environment = {"PATH": os.environ["PATH"], "PORT": "18930", "ADMIN_ADDRESS": "127.0.0.1:18931", "SEED": "42"}
     process = subprocess.Popen([BINARY], env=environment | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(ADMIN + "/healthz", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
+        until_it_answers(ADMIN + "/healthz")
         yield
     finally:
         process.terminate()

@@ -43,7 +43,7 @@ VERSIONS = 4
 # Custom resources, whose schemas are not part of Kubernetes.
 NOT_COVERED = {("monitoring.coreos.com/v1", "PodMonitor"), ("monitoring.coreos.com/v1", "PrometheusRule")}
 
-# What `restricted` allows, https://kubernetes.io/docs/concepts/security/pod-security-standards/.
+# Limits of the profile `restricted`, https://kubernetes.io/docs/concepts/security/pod-security-standards/.
 VOLUMES = {
     "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }
@@ -132,7 +132,7 @@ def proxied(kind, folder):
 
 
 def pod(document):
-    """The metadata and spec of the Pods that an object makes, if any."""
+    """The metadata and spec of an object's Pods, if it has any."""
     kind, spec = document["kind"], document.get("spec", {})
     if kind == "Pod":
         return document["metadata"], spec
@@ -143,7 +143,7 @@ def pod(document):
 
 
 def restricted(metadata, spec):
-    """What the profile `restricted`, with `baseline` in it, forbids."""
+    """Violations of the profile `restricted`, which includes `baseline`."""
     ours = spec.get("securityContext", {})
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(field):
@@ -200,12 +200,12 @@ HANDLERS = {"exec", "grpc", "httpGet", "tcpSocket"}
 
 
 def twice(names):
-    """The names that are there more than once."""
+    """Duplicate names."""
     return sorted(name for name, count in collections.Counter(names).items() if count > 1)
 
 
 def refused(spec):
-    """What the API server refuses although the schema allows it."""
+    """Errors that the API server reports although the schema allows the object."""
     containers = [*spec.get("initContainers", []), *spec["containers"]]
     volumes = [volume["name"] for volume in spec.get("volumes", [])]
     for name in twice(container["name"] for container in containers):
@@ -230,7 +230,7 @@ def refused(spec):
 
 
 def errors(document, versions):
-    """What is wrong with an object."""
+    """The errors of an object."""
     name = (document["apiVersion"], document["kind"])
     if name not in NOT_COVERED:
         for version in versions:
@@ -247,7 +247,7 @@ def errors(document, versions):
 
 
 def unnoticed(versions):
-    """Mistakes in the base that the checks do not notice: there should be none."""
+    """Deliberate mistakes in the base that the checks do not notice: there should be none."""
     def container(deployment):
         return deployment["spec"]["template"]["spec"]["containers"][0]
 

@@ -1,4 +1,4 @@
-"""A TCP proxy under load: thousands of connections, peers that never read, halves that close, and many bytes by each mode.
+"""A TCP proxy under load: thousands of connections, peers that never read, half-closed connections, and many bytes in each mode.
 
 Usage: tcp_load.py BINARY [MIB]    MIB is how much goes through each mode, 64 unless given
 """
@@ -47,7 +47,7 @@ async def source(reader, writer):
 async def deaf(reader, writer):
     writer.transport.pause_reading()
     await asyncio.sleep(4)
-    # What nobody has read makes it a reset.
+    # Closing with unread data resets the connection.
     writer.transport.abort()
 
 
@@ -93,7 +93,7 @@ async def ask(connection, number):
 
 
 async def many_connections(pid):
-    """Each is served, those under a fault as well, and costs little while it is idle."""
+    """All connections are served, faulted ones too, and cost little while idle."""
     share = f"{100 * UNDER_A_FAULT // CONNECTIONS}%"
     await rule("slow", target="echo", delay="30ms", rate=share)
     before, open_connections = resident(pid), []
@@ -106,7 +106,7 @@ async def many_connections(pid):
     slow = await measured("probesim_faults_injected_total", '"slow"')
     assert 0.8 * UNDER_A_FAULT < slow < 1.2 * UNDER_A_FAULT, slow
     assert each <= 8192, each
-    # Half a close is half a close: the other half still carries the answer, then both are done.
+    # After a half-close, the other direction still carries the answer.
     for _, writer in open_connections:
         writer.write_eof()
     ends = await asyncio.gather(*(reader.read() for reader, _ in open_connections))
@@ -118,7 +118,7 @@ async def many_connections(pid):
 
 
 async def peers_that_never_read():
-    """What waits for them is bounded, and no other connection notices."""
+    """Data waiting for them is bounded, and other connections are not affected."""
     clients = [socket.create_connection((HOST, PROXIES["source"])) for _ in range(20)]
     writers = []
     for _ in range(20):
@@ -142,7 +142,7 @@ async def peers_that_never_read():
 
 
 async def through(name, **fields):
-    """All bytes come in their order, but for those that the mode changes."""
+    """All bytes arrive in order, except those that the mode changes."""
     if fields:
         await rule(name, target="source", **fields)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""TLS between real peers: curl, openssl, grpcio, nginx, HAProxy and a browser, before the service and behind it.
+"""TLS with real software: curl, openssl, grpcio, nginx, HAProxy and a browser, as clients and as servers.
 
 Usage: tls.py BINARY
 """
@@ -26,7 +26,7 @@ STALLED = 2_000
 
 
 def run(*command, text="", timeout=30):
-    """The exit code of a command and all that it says."""
+    """The exit code and the whole output of a command."""
     done = subprocess.run(list(map(str, command)), input=text, capture_output=True, text=True, timeout=timeout)
     return done.returncode, done.stdout + done.stderr
 
@@ -143,13 +143,13 @@ def certificates_are_read_again(authority):
             exchange(*bad)
             time.sleep(0.3)
             assert shown() == "first", bad
-        # A directory where the file was.
+        # A directory in place of the file.
         chain.unlink()
         chain.mkdir()
         time.sleep(0.3)
         assert shown() == "first"
         chain.rmdir()
-        # Written bit by bit, the key later than the certificate.
+        # Written in parts, the key after the certificate.
         with open(chain, "w") as slow:
             for line in second[0].read_text().splitlines(keepends=True):
                 slow.write(line)
@@ -166,7 +166,7 @@ def stalled_handshakes_leave_others_alone():
     with service(TLS="self-signed", HEAD_TIMEOUT="3s"), contextlib.ExitStack() as held:
         for number in range(STALLED):
             stalled = held.enter_context(socket.create_connection((HOST, PORT)))
-            # A record begins, or a whole one of which nothing follows.
+            # The start of a record, or a complete one without a successor.
             stalled.sendall(b"\x16\x03\x01\x02\x00\x01\x00"[: 1 + number % 7])
         began = time.monotonic()
         for _ in range(20):
@@ -204,7 +204,7 @@ def grpcio_asks_over_tls(authority, pair):
         with service(**files(*pair), FAULTS=faults):
             seen = check("liveness")
             assert seen in sees, f"{rule}: {seen}"
-    # A stream that watches ends with the drain.
+    # A `Watch` stream ends during the drain.
     with concurrent.futures.ThreadPoolExecutor(1) as pool, grpc.secure_channel(f"localhost:{PORT}", trusted) as channel:
         with service(**files(*pair), SHUTDOWN_GRACE="5s"):
             states = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="liveness"), timeout=20)
@@ -247,7 +247,7 @@ def our_probe_asks_grpcio(authority, pair):
 
 @contextlib.contextmanager
 def front(command):
-    """Another server, which listens on its port soon."""
+    """Starts another server, and waits until it listens."""
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):

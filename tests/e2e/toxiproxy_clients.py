@@ -1,6 +1,6 @@
-"""Client libraries of toxiproxy, unchanged, before `kube-probesim toxiproxy` with its defaults.
+"""Unchanged client libraries of toxiproxy, against `kube-probesim toxiproxy` with its defaults.
 
-Usage: toxiproxy.py BINARY
+Usage: toxiproxy_clients.py BINARY
 """
 
 import json
@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 
+from running import until_it_answers
 from toxiproxy import Toxiproxy
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
@@ -37,7 +38,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def echo(listen):
-    """How long an echo takes, in seconds."""
+    """The duration of an echo in seconds."""
     host, port = listen.rsplit(":", 1)
     began = time.monotonic()
     with socket.create_connection((host, int(port)), timeout=3) as client:
@@ -101,12 +102,7 @@ def main():
         command = [sys.argv[1], "toxiproxy", "-config", config]
         process = subprocess.Popen(command, env={"PATH": os.environ["PATH"]}, stdout=subprocess.DEVNULL)
         try:
-            for _ in range(100):
-                try:
-                    urllib.request.urlopen(API + "/version", timeout=1)
-                    break
-                except OSError:
-                    time.sleep(0.05)
+            until_it_answers(API + "/version")
             echo(json.load(urllib.request.urlopen(API + "/proxies/from_file"))["listen"])
             browser = urllib.request.Request(API + "/proxies", headers={"User-Agent": "Mozilla/5.0"})
             fails(lambda: urllib.request.urlopen(browser), urllib.error.HTTPError)

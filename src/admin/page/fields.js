@@ -12,7 +12,7 @@ const GENERAL = {
     "Which requests": ["client", "match.path", "match.method", "match.host", "match.headers", "match.query"],
   },
   tcp: { Delay: ["delay", "stream"], "How often": OFTEN, When: COUNTED },
-  handshakes: { "How often": OFTEN, When: COUNTED, "Whose connections": ["from"] },
+  handshakes: { "How often": OFTEN, When: WHEN, "Whose connections": ["from"] },
   partitions: { When: WHEN, "Whose connections": ["from", "client"] },
   process: { "How often": ["rate", "burst"], When: WHEN },
 };

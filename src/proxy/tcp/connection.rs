@@ -109,7 +109,7 @@ impl Connection<'_> {
             self.faults.decide(self.proxy, &rules, None);
             let now = self.proxy.shared.engine.elapsed();
             if let Some(is_reset) = self.faults.ends(now) {
-                self.faults.confirm(&rules, now, None);
+                self.faults.confirm(&self.proxy.shared.engine, &rules, now, None);
                 if is_reset {
                     listener::reset_on_close(client);
                 } else {
@@ -120,7 +120,7 @@ impl Connection<'_> {
             if !Stream::ALL.into_iter().all(|stream| self.faults.hangs(stream, now)) {
                 return None;
             }
-            self.faults.confirm(&rules, now, None);
+            self.faults.confirm(&self.proxy.shared.engine, &rules, now, None);
             if let Some(result) = self.wait(now).await {
                 return Some(result);
             }
@@ -138,7 +138,7 @@ impl Connection<'_> {
         let ended = loop {
             let now = self.proxy.shared.engine.elapsed();
             if let Some(is_reset) = self.faults.ends(now) {
-                self.faults.confirm(&rules, now, None);
+                self.faults.confirm(&self.proxy.shared.engine, &rules, now, None);
                 if is_reset {
                     relay.reset();
                     return ConnectionResult::Fault;
@@ -148,7 +148,7 @@ impl Connection<'_> {
             for stream in Stream::ALL {
                 relay.pipe(stream).hang(self.faults.hangs(stream, now));
             }
-            self.faults.confirm(&rules, now, None);
+            self.faults.confirm(&self.proxy.shared.engine, &rules, now, None);
             let proxy = self.proxy;
             let poll = poll_fn(|cx| {
                 loop {
@@ -184,7 +184,12 @@ impl Connection<'_> {
         match ended {
             Ended::Truncated(_) | Ended::Closed => {
                 if let Ended::Truncated(stream) = ended {
-                    self.faults.confirm(&rules, self.proxy.shared.engine.elapsed(), Some(stream));
+                    self.faults.confirm(
+                        &self.proxy.shared.engine,
+                        &rules,
+                        self.proxy.shared.engine.elapsed(),
+                        Some(stream),
+                    );
                 }
                 if let Some(client) = relay.client.tcp() {
                     listener::linger_bare(client).await;

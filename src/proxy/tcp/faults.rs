@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::TcpProxy;
 use super::relay::Relay;
-use crate::engine::Active;
+use crate::engine::{Active, Engine};
 use crate::fault::{Cut, Drawn, ListenerId, Mode, OpenRule, RuleName, Slot, Stream, Streams, WireMode};
 
 /// The rules on a proxy that are in their windows.
@@ -71,13 +71,16 @@ impl Faults {
             active.count_cut(rule);
         }
         self.cut = cut;
-        let slot = self.slot;
-        let of = (slot, self.number);
+        let (slot, number) = (self.slot, self.number);
+        let of = (slot, number);
         let acting = plan.decide_connection(of, now, &rules.open, &mut self.drawn, |position, fired| {
             let rule = plan.rule(position);
             let is_delayed = rule.on_connection().after.is_some();
             let is_certain = !is_delayed && !matches!(rule.mode(), Some(Mode::Truncate(_)));
             active.count_connection(position, slot, fired && is_certain);
+            if fired && is_certain {
+                proxy.shared.engine.report_connection(active, position, slot, number);
+            }
         });
         let deciding: Vec<Deciding> =
             acting.iter().filter_map(|position| self.deciding(rules, *position)).collect();
@@ -160,7 +163,13 @@ impl Faults {
 
     /// Counts injections that were uncertain before: of rules that have acted by `now`, and of the one that has `truncated` a
     /// stream.
-    pub(super) fn confirm(&mut self, rules: &ProxyRules, now: Duration, truncated: Option<Stream>) {
+    pub(super) fn confirm(
+        &mut self,
+        engine: &Engine,
+        rules: &ProxyRules,
+        now: Duration,
+        truncated: Option<Stream>,
+    ) {
         if self.cut.is_some() {
             return;
         }
@@ -177,6 +186,7 @@ impl Faults {
             if let Some(drawn) = drawn.filter(|_| has_acted && is_uncertain) {
                 drawn.is_counted = true;
                 rules.active.confirm_connection(position, self.slot);
+                engine.report_connection(&rules.active, position, self.slot, self.number);
             }
         }
     }

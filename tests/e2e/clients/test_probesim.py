@@ -1,4 +1,4 @@
-"""The helper for Python against the service, and against an image where PROBESIM_IMAGE names one."""
+"""The Python helper with the service, and with an image if PROBESIM_IMAGE is set."""
 
 import os
 import pathlib

@@ -53,7 +53,7 @@ func probe(target string, timeout time.Duration) (string, string) {
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
-			// What apimachinery's SetTransportDefaults sets.
+			// The values of apimachinery's SetTransportDefaults.
 			TLSHandshakeTimeout: 10 * time.Second,
 			DisableCompression:  true,
 			Proxy:               func(*http.Request) (*url.URL, error) { return nil, nil },

@@ -16,7 +16,7 @@ const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta
 const folder = mkdtempSync(join(tmpdir(), "page-"));
 const services = new Set();
 
-/** A service of these variables; with `admin`, at that address. */
+/** Starts a service with these variables; with `admin`, at that address. */
 const start = async (variables = {}, admin = "127.0.0.1:0") => {
   const env = { PORT: "0", SEED: "42", POD_NAME: "web-0", POD_NAMESPACE: "shop", LOG_FORMAT: "json", ...variables, ADMIN_ADDRESS: admin };
   const process = spawn(binary, [], { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -54,7 +54,7 @@ const start = async (variables = {}, admin = "127.0.0.1:0") => {
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 
-/** A tab; what the console says against the page fails the test, but for requests that failed. */
+/** Opens a tab. Errors and warnings in the console fail the test, except failed requests. */
 const open = async (url, options = {}, prepare) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
   const page = await context.newPage();
@@ -345,6 +345,7 @@ const tests = {
     assert.notEqual(await exchange(port), "hello\n");
     await tile.getByText("fault × 1").waitFor();
     await until("the injection is counted", async () => (await page.locator("tr", { hasText: "db-reset" }).locator("td[data-label=injected]").innerText()) === "1");
+    await page.getByRole("cell", { name: /db-reset: reset to connection 2 to db/ }).first().waitFor();
     await page.getByRole("button", { name: "End db-reset" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
     await page.getByRole("rowheader", { name: /db-reset/ }).waitFor({ state: "detached" });
@@ -481,7 +482,7 @@ const tests = {
   "a token is asked for, kept for the tab alone and never in a URL; behind a proxy with a prefix, too": async () => {
     const service = await start({ ADMIN_TOKEN: "se cret" });
     const prefix = "/api/v1/namespaces/shop/pods/web-0:8081/proxy";
-    // As the API server's proxy does: it takes Authorization for itself, and its Host is not the browser's.
+    // Like the API server's proxy: it removes Authorization, and its Host is not the browser's.
     const proxy = http.createServer((request, response) => {
       const { authorization, ...headers } = request.headers;
       const options = { host: "127.0.0.1", port: service.admin.split(":")[1], method: request.method, path: request.url.replace(prefix, ""), headers: { ...headers, host: "10.0.0.1:8081", "x-forwarded-for": "10.0.0.9" } };
@@ -580,7 +581,7 @@ const tests = {
       await session.send("HeapProfiler.collectGarbage");
       return (await session.send("Runtime.getHeapUsage")).usedSize;
     };
-    // Ten injections a second for so many hours, and what belongs to them.
+    // Ten injections per second for this many hours, with samples and states.
     const live = (hours, from) => page.evaluate(async ([count, first]) => {
       const { store } = await import(new URL("page/store.js", document.baseURI));
       const process = "1";

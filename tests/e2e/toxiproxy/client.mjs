@@ -8,7 +8,7 @@ import client from "toxiproxy-node-client";
 const [, , api, upstream] = process.argv;
 const toxiproxy = new client.Toxiproxy(api);
 
-/** How long an echo takes, in milliseconds; rejects where the connection ends without one. */
+/** The duration of an echo in milliseconds; rejects if the connection ends without one. */
 function echo(listen) {
   const [host, port] = listen.split(/:(?=\d+$)/);
   const began = performance.now();

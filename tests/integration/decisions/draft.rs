@@ -170,3 +170,14 @@ pub(crate) fn fires(plan: &ActivePlan, attempt: &RequestInfo) -> bool {
     plan.decide(attempt, |cause| first |= cause.rule == 0 && cause.fired);
     first
 }
+
+/// The seconds below `end` at which a plan announces a change.
+pub(crate) fn changes(plan: &ActivePlan, end: u64) -> Vec<u64> {
+    let next_after = |now: &Duration| {
+        let next = plan.next_change(*now).filter(|next| *next < s(end))?;
+        assert!(next > *now);
+        Some(next)
+    };
+    let first = next_after(&s(0));
+    std::iter::successors(first, next_after).map(|change| change.as_secs()).collect()
+}

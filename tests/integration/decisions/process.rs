@@ -5,7 +5,7 @@ use kube_probesim::fault::{
     RuleName, Seed, Size, TimeWindow, Timestamp, Trigger,
 };
 
-use super::draft::s;
+use super::draft::{changes, s};
 use super::replicas::at;
 
 fn plan(trigger: Trigger, mode: ProcessMode) -> ActivePlan {
@@ -20,16 +20,9 @@ fn window(after: u64, length: Option<u64>, period: Option<u64>) -> TimeWindow {
 
 /// The seconds up to `end` at which the window is open, as every view of the plan has them.
 fn open(plan: &ActivePlan, end: u64) -> Vec<u64> {
-    let mut changes = Vec::new();
-    let mut now = s(0);
-    while let Some(next) = plan.next_change(now).filter(|next| *next < s(end)) {
-        assert!(next > now);
-        changes.push(next.as_secs());
-        now = next;
-    }
     let is_open = |t: u64| plan.process(s(t)).next().is_some();
     let expected: Vec<u64> = (1..end).filter(|t| is_open(*t) != is_open(t - 1)).collect();
-    assert_eq!(changes, expected);
+    assert_eq!(changes(plan, end), expected);
     for t in 0..end {
         assert_eq!(plan.open_time(0, s(t), s(t + 1)), s(u64::from(is_open(t))), "at {t} s");
         assert_eq!(plan.is_in_time(0, s(t)), is_open(t), "at {t} s");

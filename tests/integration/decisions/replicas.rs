@@ -8,7 +8,7 @@ use kube_probesim::fault::{
 };
 use proptest::prelude::*;
 
-use crate::decisions::draft::{Draft, active, failure, fires, plan, probe, s};
+use crate::decisions::draft::{Draft, active, changes, failure, fires, plan, probe, s};
 
 fn replica(seed: u64, name: &str) -> Replica {
     Replica::named(Some(seed), Some(name))
@@ -43,16 +43,9 @@ fn open(plan: &ActivePlan, end: u64) -> Vec<(u64, u64)> {
             }
         }
     }
-    let mut changes = Vec::new();
-    let mut now = s(0);
-    while let Some(next) = plan.next_change(now).filter(|next| *next < s(end)) {
-        assert!(next > now);
-        changes.push(next.as_secs());
-        now = next;
-    }
     let expected: Vec<u64> =
         ranges.iter().flat_map(|(from, to)| [*from, *to]).filter(|t| (1..end).contains(t)).collect();
-    assert_eq!(changes, expected, "the changes that are announced");
+    assert_eq!(changes(plan, end), expected, "the announced changes");
     ranges
 }
 

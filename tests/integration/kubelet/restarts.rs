@@ -150,15 +150,13 @@ fn a_program_that_obeys_sigterm_ends_before_the_grace() {
     assert!(matches!(killing.kind, PodEventKind::Killing { grace, restart: true, .. } if grace == s(30)));
 }
 
+fn liveness_fails_from_10_s() -> Rule {
+    rule_of("liveness", Targets::NONE.with(Target::Liveness), window(s(10), None), None, Some(BROKEN))
+}
+
 #[test]
 fn readiness_is_still_probed_during_the_grace_period() {
-    let rules = vec![rule_of(
-        "liveness",
-        Targets::NONE.with(Target::Liveness),
-        window(s(10), None),
-        None,
-        Some(BROKEN),
-    )];
+    let rules = vec![liveness_fails_from_10_s()];
     let program = Program { shutdown_delay: s(20), ..program(rules) };
     let container = ContainerSpec {
         liveness: liveness(2, 1),
@@ -298,13 +296,7 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
 
 #[test]
 fn a_container_that_is_not_running_is_not_ready() {
-    let rules = vec![rule_of(
-        "liveness",
-        Targets::NONE.with(Target::Liveness),
-        window(s(10), None),
-        None,
-        Some(BROKEN),
-    )];
+    let rules = vec![liveness_fails_from_10_s()];
     let container = ContainerSpec { liveness: liveness(2, 1), readiness: readiness(5, 1), ..ours(rules) };
     let (_, events) = run(container, s(14));
     assert_eq!(pod_ready(&events), [(1.005, true), (12.0, false), (12.005, true)]);

@@ -23,7 +23,7 @@ use tracing::warn;
 use super::body::{Download, Lease, Progress, Upload};
 use super::connect::{self, Source};
 use super::error::{ForwardError, Refusal};
-use super::headers::{self, Pseudonym, RequestHop};
+use super::headers::{self, Pseudonym, RequestHop, SpecialFields};
 use super::memory::{Flow, REQUEST_MEMORY, TLS_MEMORY};
 use super::own::OwnListeners;
 use super::pool::Pool;
@@ -127,23 +127,28 @@ impl Forwarder {
     /// The upstream's answer, or one that says why there is none. Its body is streamed.
     ///
     /// Dropping the future also aborts the request at the upstream.
-    pub fn answer(&self, request: Request<Body>) -> Answering {
+    pub fn answer(&self, mut request: Request<Body>) -> Answering {
         let forwarder = self.clone();
         Box::pin(async move {
             let client = ConnectionHandle::current();
-            Ok(forwarder.forward(request, client.as_ref()).await)
+            Ok(forwarder.forward(&mut request, client.as_ref()).await)
         })
     }
 
     /// `client` is the connection on which the request arrived.
-    async fn forward(&self, request: Request<Body>, client: Option<&ConnectionHandle>) -> Response<Body> {
+    async fn forward(
+        &self,
+        request: &mut Request<Body>,
+        client: Option<&ConnectionHandle>,
+    ) -> Response<Body> {
         let inner = &*self.0;
-        if let Err(refusal) = headers::check(&request) {
+        let present = SpecialFields::of(request.headers());
+        if let Err(refusal) = headers::check(request, present) {
             return Refusal::answer(refusal);
         }
         let mut counted = CountUnanswered(Some(&inner.metrics));
         let began = Instant::now();
-        match inner.exchange(request, client).await {
+        match inner.exchange(request, present, client).await {
             Ok(response) => {
                 counted.0 = None;
                 inner.metrics.answered(response.status().as_u16(), began.elapsed());
@@ -161,21 +166,24 @@ impl Forwarder {
 }
 
 impl Inner {
+    /// Takes the request out of its place, so that the future holds it only once.
     async fn exchange(
         &self,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
+        present: SpecialFields,
         client: Option<&ConnectionHandle>,
     ) -> Result<Response<Body>, ForwardError> {
-        if self.pseudonym.is_loop(request.headers()) {
+        if self.pseudonym.is_loop(request.headers(), present) {
             return Err(ForwardError::Loop);
         }
         let memory = match client {
             Some(client) => Some(self.memory(client).ok_or(ForwardError::Memory)?),
             None => None,
         };
-        let options = self.prepare(&mut request, client).await?;
-        let (progress, body_ended) = self.follow_body(&mut request, client);
+        let options = self.prepare(request, present, client).await?;
+        let (progress, body_ended) = self.follow_body(request, client);
         let (response, lease) = if options.http2 {
+            let request = std::mem::take(request);
             let sending = Box::pin(self.send_multiplexed(request, &options, body_ended)).await;
             let (response, stream) = sending.map_err(|error| cause(error, progress.as_deref()))?;
             (response, Lease::Stream { _stream: stream })
@@ -184,8 +192,9 @@ impl Inner {
             let (response, pooled) = sending.map_err(|error| cause(error, progress.as_deref()))?;
             (response, Lease::Whole { pooled, pool: self.pool.clone(), sent: progress })
         };
-        headers::check_answer(&response, options.upgrade).map_err(ForwardError::Invalid)?;
-        self.answer(response, lease, memory, client)
+        let present = SpecialFields::of(response.headers());
+        headers::check_answer(&response, present, options.upgrade).map_err(ForwardError::Invalid)?;
+        self.answer(response, present, (lease, memory), client)
     }
 
     /// Reserves memory for a request. Closes an idle connection first if there is none.
@@ -199,10 +208,11 @@ impl Inner {
     async fn prepare(
         &self,
         request: &mut Request<Body>,
+        present: SpecialFields,
         client: Option<&ConnectionHandle>,
     ) -> Result<SendOptions, ForwardError> {
         let protocol = self.address.protocol();
-        let upgrade = protocol != UpstreamProtocol::Http2 && headers::wants_upgrade(request);
+        let upgrade = protocol != UpstreamProtocol::Http2 && headers::wants_upgrade(request, present);
         let reached: Option<IpAddr> = client.and_then(ConnectionHandle::local).map(|local| local.ip());
         let source = connect::source(self.options.source, self.address.place(), reached);
         let http2 = match protocol {
@@ -219,7 +229,7 @@ impl Inner {
             upgrade,
             http2: http2.then(|| if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }),
         };
-        hop.apply(request);
+        hop.apply(request, present);
         Ok(SendOptions {
             repeatable: request.body().is_end_stream() && !upgrade && is_idempotent(request.method()),
             upgrade,
@@ -255,11 +265,15 @@ impl Inner {
     /// Resolves when the upstream exceeds its timeout.
     async fn late(&self, body_ended: Option<oneshot::Receiver<()>>) -> ForwardError {
         let Some(time) = self.options.timeout else { return std::future::pending().await };
-        if let Some(body_ended) = body_ended {
-            let _ = body_ended.await;
-        }
-        sleep(time).await;
-        ForwardError::Timeout(time)
+        // Boxed, so that requests without a timeout take less memory.
+        Box::pin(async move {
+            if let Some(body_ended) = body_ended {
+                let _ = body_ended.await;
+            }
+            sleep(time).await;
+            ForwardError::Timeout(time)
+        })
+        .await
     }
 
     /// Opens a connection within the limit of connections. With TLS, offers the protocols `alpn` and returns the one that
@@ -299,8 +313,8 @@ impl Inner {
     fn answer(
         &self,
         mut response: Response<Incoming>,
-        lease: Lease,
-        mut memory: Option<Reservation>,
+        present: SpecialFields,
+        (lease, mut memory): (Lease, Option<Reservation>),
         client: Option<&ConnectionHandle>,
     ) -> Result<Response<Body>, ForwardError> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -309,7 +323,7 @@ impl Inner {
             let upgraded = hyper::upgrade::on(&mut response);
             client.tunnel(tunnel::between(upgraded, memory.take()));
         }
-        headers::apply_to_answer(&mut response);
+        headers::apply_to_answer(&mut response, present);
         let (head, body) = response.into_parts();
         let body = if body.is_end_stream() {
             lease.end(memory);

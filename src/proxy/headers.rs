@@ -1,17 +1,22 @@
 //! Hop-by-hop fields, which are not forwarded, and fields that tell the upstream about the client (RFC 9110, section 7.6).
 
+mod special;
+
 use std::net::IpAddr;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http_body::Body as _;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::error::Refusal;
+use special::SpecialField;
+pub(super) use special::SpecialFields;
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -55,46 +60,49 @@ impl Pseudonym {
     }
 
     /// Whether a request has been here before, or has passed too many proxies of this program.
-    pub(super) fn is_loop(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_loop(&self, headers: &HeaderMap, present: SpecialFields) -> bool {
         let mut ours = 0;
-        headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
-            let name = entry.split(|byte| *byte == b';').next().unwrap_or(entry).trim_ascii();
-            ours += usize::from(name.starts_with(LOOP_PREFIX.as_bytes()));
-            name == self.0.as_bytes() || ours > MAX_HOPS
-        })
+        present.contain(SpecialField::CdnLoop)
+            && headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
+                let name = entry.split(|byte| *byte == b';').next().unwrap_or(entry).trim_ascii();
+                ours += usize::from(name.starts_with(LOOP_PREFIX.as_bytes()));
+                name == self.0.as_bytes() || ours > MAX_HOPS
+            })
     }
 
-    fn sign(&self, headers: &mut HeaderMap) {
-        match headers.entry(&CDN_LOOP) {
-            Entry::Vacant(first) => drop(first.insert(self.0.clone())),
-            Entry::Occupied(_) => append(headers, &CDN_LOOP, self.0.as_bytes()),
+    fn sign(&self, headers: &mut HeaderMap, present: SpecialFields) {
+        if present.contain(SpecialField::CdnLoop) {
+            append(headers, &CDN_LOOP, self.0.as_bytes());
+        } else {
+            headers.insert(CDN_LOOP.clone(), self.0.clone());
         }
     }
 }
 
 /// Refuses requests that the upstream could understand differently. hyper has refused most of them already.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(super) fn check<B>(request: &Request<B>, present: SpecialFields) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
     let headers = request.headers();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
+    if present.contain(SpecialField::TransferEncoding) {
         if request.version() < Version::HTTP_11 {
             return Err(Refusal::TransferCodingOfOldVersion);
         }
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+        if !is_chunked_once(headers) {
             return Err(Refusal::TransferCoding);
         }
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next() {
-        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    if present.contain(SpecialField::ContentLength) {
+        let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+        let length = lengths.next().unwrap_or_default();
+        let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
         if !is_number || lengths.next().is_some() {
             return Err(Refusal::ContentLength);
         }
     }
-    match headers.get(EXPECT) {
+    let expected = if present.contain(SpecialField::Expect) { headers.get(EXPECT) } else { None };
+    match expected {
         Some(expected) if !expected.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
             Err(Refusal::Expectation)
         }
@@ -102,9 +110,17 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether the only transfer coding is `chunked`, once.
+fn is_chunked_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    is_chunked && codings.next().is_none()
+}
+
 /// Whether a request asks to upgrade its connection to another protocol.
-pub(super) fn wants_upgrade(request: &Request<Body>) -> bool {
+pub(super) fn wants_upgrade(request: &Request<Body>, present: SpecialFields) -> bool {
     request.version() == Version::HTTP_11
+        && present.contain(SpecialField::Upgrade)
         // An upgrade to HTTP/2 would smuggle requests past the rules; RFC 9113 has deprecated it.
         && request.headers().get(UPGRADE).is_some_and(|to| !list(to).any(|to| to.eq_ignore_ascii_case(b"h2c")))
         && request.body().is_end_stream()
@@ -133,34 +149,36 @@ pub(super) struct RequestHop<'a> {
 
 impl RequestHop<'_> {
     /// Converts the head into the one that the upstream gets.
-    pub(super) fn apply<B>(&self, request: &mut Request<B>) {
+    pub(super) fn apply<B>(&self, request: &mut Request<B>, present: SpecialFields) {
         let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
         if request.uri().scheme().is_some() || host.is_some() {
             *request.uri_mut() = origin_form(request);
         }
         let upgrade = if self.upgrade { request.headers_mut().remove(UPGRADE) } else { None };
-        let takes_trailers = request
-            .headers()
-            .get_all(TE)
-            .iter()
-            .flat_map(list)
-            .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let takes_trailers = present.contain(SpecialField::Te)
+            && request
+                .headers()
+                .get_all(TE)
+                .iter()
+                .flat_map(list)
+                .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        let is_chunked = present.contain(SpecialField::TransferEncoding);
         let is_http2 = request.version() > Version::HTTP_11;
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        if is_http2 {
+        if is_http2 && present.contain(SpecialField::Cookie) {
             join_cookies(headers);
         }
         // A target in absolute form wins over the field (RFC 9112, section 3.2.2).
         if let Some(Ok(host)) = host {
             headers.insert(HOST, host);
+        } else if !present.contain(SpecialField::Host) {
+            headers.insert(HOST, self.authority.clone());
         }
-        if let Entry::Vacant(host) = headers.entry(HOST) {
-            host.insert(self.authority.clone());
+        remove_hop(headers, present);
+        if present.contain(SpecialField::Expect) {
+            headers.remove(EXPECT);
         }
-        remove_hop(headers);
-        headers.remove(EXPECT);
         if is_chunked {
             headers.remove(CONTENT_LENGTH);
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -173,9 +191,9 @@ impl RequestHop<'_> {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if let Some((client, is_tls)) = self.client {
-            add_client(headers, client, if is_tls { "https" } else { "http" });
+            add_client(headers, present, client, if is_tls { "https" } else { "http" });
         }
-        self.pseudonym.sign(headers);
+        self.pseudonym.sign(headers, present);
         if let Some(scheme) = &self.http2 {
             to_http2(request, scheme.clone());
         }
@@ -219,28 +237,28 @@ fn origin_form<B>(request: &Request<B>) -> Uri {
 }
 
 /// Checks the head of an answer. The error says what is wrong.
-pub(super) fn check_answer<B>(response: &Response<B>, upgrade: bool) -> Result<(), String> {
+pub(super) fn check_answer<B>(
+    response: &Response<B>,
+    present: SpecialFields,
+    upgrade: bool,
+) -> Result<(), String> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
         return Err("an upgrade that the client did not request".to_owned());
     }
-    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
-    {
+    if present.contain(SpecialField::TransferEncoding) && !is_chunked_once(response.headers()) {
         return Err("a Transfer-Encoding other than chunked".to_owned());
     }
     Ok(())
 }
 
 /// Converts the head into the one that the client gets.
-pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
+pub(super) fn apply_to_answer<B>(response: &mut Response<B>, present: SpecialFields) {
     *response.version_mut() = Version::HTTP_11;
     let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     let upgrade = if is_upgrade { headers.remove(UPGRADE) } else { None };
-    let is_chunked = headers.contains_key(TRANSFER_ENCODING);
-    remove_hop(headers);
-    if is_chunked {
+    remove_hop(headers, present);
+    if present.contain(SpecialField::TransferEncoding) {
         // `Transfer-Encoding` takes precedence (RFC 9112, section 6.3).
         headers.remove(CONTENT_LENGTH);
     }
@@ -251,8 +269,8 @@ pub(super) fn apply_to_answer<B>(response: &mut Response<B>) {
 }
 
 /// Removes hop-by-hop fields and those that `Connection` names.
-fn remove_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+fn remove_hop(headers: &mut HeaderMap, present: SpecialFields) {
+    if present.contain(SpecialField::Connection) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -266,8 +284,16 @@ fn remove_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE] {
-        headers.remove(name);
+    for (field, name) in [
+        (SpecialField::KeepAlive, &KEEP_ALIVE),
+        (SpecialField::ProxyConnection, &PROXY_CONNECTION),
+        (SpecialField::Te, &TE),
+        (SpecialField::TransferEncoding, &TRANSFER_ENCODING),
+        (SpecialField::Upgrade, &UPGRADE),
+    ] {
+        if present.contain(field) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -282,24 +308,50 @@ pub(super) fn apply_to_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Adds the fields that tell the upstream about the client.
-fn add_client(headers: &mut HeaderMap, client: IpAddr, protocol: &'static str) {
+fn add_client(headers: &mut HeaderMap, present: SpecialFields, client: IpAddr, protocol: &'static str) {
     let client = client.to_canonical();
-    append(headers, &X_FORWARDED_FOR, client.to_string().as_bytes());
-    if headers.contains_key(FORWARDED) {
+    let address = address(client);
+    if present.contain(SpecialField::XForwardedFor) {
+        append(headers, &X_FORWARDED_FOR, &address);
+    } else if let Ok(value) = HeaderValue::from_maybe_shared(address) {
+        headers.insert(X_FORWARDED_FOR.clone(), value);
+    }
+    if present.contain(SpecialField::Forwarded) {
         let element = match client {
             IpAddr::V4(ip) => format!("for={ip};proto={protocol}"),
             IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={protocol}"),
         };
         append(headers, &FORWARDED, element.as_bytes());
     }
-    if !headers.contains_key(&X_FORWARDED_PROTO) {
+    if !present.contain(SpecialField::XForwardedProto) {
         headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(protocol));
     }
-    if !headers.contains_key(&X_FORWARDED_HOST)
+    if !present.contain(SpecialField::XForwardedHost)
         && let Some(host) = headers.get(HOST).cloned()
     {
         headers.insert(X_FORWARDED_HOST.clone(), host);
     }
+}
+
+/// An address as text. IPv4 is written here, because formatting takes many times as long.
+fn address(ip: IpAddr) -> Bytes {
+    let IpAddr::V4(ip) = ip else { return ip.to_string().into() };
+    let (mut text, mut length) = ([0; 15], 0);
+    for (i, octet) in ip.octets().into_iter().enumerate() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        let shown = match octet {
+            0..10 => 1,
+            10..100 => 2,
+            _ => 3,
+        };
+        if i > 0 {
+            text[length] = b'.';
+            length += 1;
+        }
+        text[length..length + shown].copy_from_slice(&digits[3 - shown..]);
+        length += shown;
+    }
+    Bytes::copy_from_slice(&text[..length])
 }
 
 /// Appends an entry to a list field. Joins the field's lines, because some servers read only the first one.
@@ -310,7 +362,7 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &[u8]) {
         joined.extend_from_slice(b", ");
     }
     joined.extend_from_slice(entry);
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(name.clone(), value);
     }
 }
@@ -321,43 +373,4 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn applied(mut request: Request<()>) -> Request<()> {
-        let authority = HeaderValue::from_static("app:3000");
-        let pseudonym = Pseudonym::new(7);
-        RequestHop {
-            authority: &authority,
-            pseudonym: &pseudonym,
-            client: None,
-            upgrade: false,
-            http2: None,
-        }
-        .apply(&mut request);
-        request
-    }
-
-    #[test]
-    fn cookies_in_several_http_2_fields_are_joined() {
-        let request = |version| {
-            let request = Request::builder().version(version).header(COOKIE, "a=1").header(COOKIE, "b=2");
-            applied(request.body(()).unwrap())
-        };
-        assert_eq!(request(Version::HTTP_2).headers()[COOKIE], "a=1; b=2");
-        assert_eq!(request(Version::HTTP_11).headers().get_all(COOKIE).iter().count(), 2);
-    }
-
-    #[test]
-    fn a_loop_is_detected_by_the_own_name_or_by_too_many_hops() {
-        let forwarded = applied(Request::new(()));
-        assert!(Pseudonym::new(7).is_loop(forwarded.headers()));
-        assert!(!Pseudonym::new(8).is_loop(forwarded.headers()));
-        let mut headers = HeaderMap::new();
-        for id in 0..=MAX_HOPS as u64 {
-            assert!(!Pseudonym::new(99).is_loop(&headers), "{id}");
-            Pseudonym::new(id).sign(&mut headers);
-        }
-        assert!(Pseudonym::new(99).is_loop(&headers), "too many hops");
-    }
-}
+mod tests;

@@ -92,7 +92,9 @@ impl Pool {
             return;
         }
         let mut idle = self.0.lock();
-        idle.connections.retain(|(_, pooled)| !pooled.sender.is_closed());
+        if idle.connections.len() == idle.connections.capacity() {
+            idle.connections.retain(|(_, pooled)| !pooled.sender.is_closed());
+        }
         idle.connections.push((Instant::now(), pooled));
         if !std::mem::replace(&mut idle.watched, true) {
             task::spawn(watch(Arc::downgrade(&self.0)));

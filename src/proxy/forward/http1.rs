@@ -25,7 +25,7 @@ impl Inner {
     /// out to be closed.
     pub(super) async fn send(
         &self,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
         options: &SendOptions,
         client: Option<&ConnectionHandle>,
         body_ended: Option<oneshot::Receiver<()>>,
@@ -39,22 +39,19 @@ impl Inner {
             if pooled.sender.ready().await.is_err() {
                 continue;
             }
-            let copy = options.repeatable.then(|| copy(&request));
+            let next = if options.repeatable { copy(request) } else { Request::default() };
             let sent = tokio::select! {
                 biased;
-                sent = pooled.sender.try_send_request(request) => sent,
+                sent = pooled.sender.try_send_request(std::mem::replace(request, next)) => sent,
                 error = &mut late => return Err(error),
             };
             match sent {
                 Ok(response) => return Ok((response, pooled)),
-                Err(mut error) => match (error.take_message(), copy) {
+                Err(mut error) => match error.take_message() {
                     // No byte of it was sent.
-                    (Some(unsent), _) => request = unsent,
-                    (None, Some(copy)) if !error.error().is_parse() => {
-                        request = copy;
-                        break;
-                    }
-                    _ => return Err(failure(error.error())),
+                    Some(unsent) => *request = unsent,
+                    None if options.repeatable && !error.error().is_parse() => break,
+                    None => return Err(failure(error.error())),
                 },
             }
         }
@@ -62,7 +59,7 @@ impl Inner {
         let mut pooled = Box::pin(self.connect(options.source, client)).await?;
         tokio::select! {
             biased;
-            sent = pooled.sender.send_request(request) => {
+            sent = pooled.sender.send_request(std::mem::take(request)) => {
                 sent.map(|response| (response, pooled)).map_err(|error| failure(&error))
             }
             error = &mut late => Err(error),

@@ -359,7 +359,7 @@ async fn an_application_without_http_2_is_a_clear_error() {
         (answer.status(), answer.header("x-probesim-upstream-error")),
         (502, Some("invalid".to_owned()))
     );
-    assert!(answer.body().contains("h2c:// is for an upstream that speaks HTTP/2"), "{}", answer.body());
+    assert!(answer.body().contains("h2c:// requires an upstream that speaks HTTP/2"), "{}", answer.body());
     task.abort();
     let service = Service::start(&[("UPSTREAM", "h2c://127.0.0.1:9")]).await;
     assert_eq!(service.get("/").await.header("x-probesim-upstream-error"), Some("refused".to_owned()));

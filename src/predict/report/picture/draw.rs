@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::record::{Change, Record, State};
+use super::record::{Band, Change, Record, State};
 use crate::kubelet::ProbeKind;
 use crate::predict::fail_on::Percent;
 use crate::predict::report::View;
@@ -60,8 +60,8 @@ pub(super) fn svg(
         }
     }
     let bands_to = canvas.y;
-    for (name, bands) in &record.bands {
-        canvas.band(name, bands, (bands_from, bands_to));
+    for band in &record.bands {
+        canvas.band(band, (bands_from, bands_to));
     }
     if record.pods() > 1 {
         canvas.heading("Ready Pods");
@@ -230,15 +230,13 @@ impl Canvas {
     }
 
     /// The windows of a rule: a bar in its own lane, and a band behind the lanes of the Pod.
-    fn band(&mut self, name: &str, bands: &[(Duration, Duration)], (top, bottom): (f64, f64)) {
+    fn band(&mut self, Band { name, is_always, windows }: &Band, (top, bottom): (f64, f64)) {
         self.label(&format!("fault {name}"));
-        // A band for a rule that is always in force would hide the others.
-        let total: Duration = bands.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
-        let has_band = total < self.end.mul_f64(0.9);
-        for (from, to) in bands {
+        for (from, to) in windows {
             let (left, right) = (self.x(*from), self.x(*to));
             let width = (right - left).max(0.6);
-            if has_band {
+            // A band for a rule that is always in force would hide the others.
+            if !is_always {
                 let _ = writeln!(
                     self.body,
                     "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"var(--fault)\" opacity=\"0.12\"/>",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fault::ActivePlan;
+use crate::fault::{ActivePlan, Rule};
 use crate::kubelet::{PodEvent, PodEventKind, ProbeKind};
 use crate::predict::fleet::News;
 use crate::predict::run::Replicas;
@@ -29,6 +29,24 @@ pub(super) enum State {
 /// A time and the value that begins then.
 pub(super) type Change<T> = (Duration, T);
 
+/// The windows of a rule.
+pub(super) struct Band {
+    /// The name of the rule.
+    pub(super) name: String,
+    /// Whether the rule has no windows in time, and so is always in force.
+    pub(super) is_always: bool,
+    /// Beginning and end of each window.
+    pub(super) windows: Vec<(Duration, Duration)>,
+}
+
+impl Band {
+    fn of(rule: &Rule) -> Self {
+        let trigger = rule.trigger();
+        let is_always = trigger.time.is_none() && trigger.start.is_none() && trigger.until.is_none();
+        Self { name: rule.name().to_string(), is_always, windows: Vec::new() }
+    }
+}
+
 /// The data of a picture.
 pub(super) struct Record {
     shown: usize,
@@ -40,8 +58,8 @@ pub(super) struct Record {
     pub(super) ready: Vec<(String, Vec<Change<Option<bool>>>)>,
     /// The number of Pods that are Ready.
     pub(super) endpoints: Vec<Change<usize>>,
-    /// The name of each rule, with beginning and end of its windows in the shown Pod.
-    pub(super) bands: Vec<(String, Vec<(Duration, Duration)>)>,
+    /// The windows of each rule in the shown Pod.
+    pub(super) bands: Vec<Band>,
     plans: Vec<(usize, ActivePlan)>,
     began: Vec<Option<Duration>>,
     /// Whether each Pod is an endpoint; absent: the Pod was deleted.
@@ -56,10 +74,7 @@ impl Record {
             let of = pod.pod.containers.iter().enumerate();
             of.filter_map(|(at, it)| Some((at, it.program.as_ref()?.plan.clone()))).collect()
         });
-        let bands = plans
-            .iter()
-            .flat_map(|(_, plan)| plan.rules().map(|rule| (rule.name().to_string(), Vec::new())))
-            .collect();
+        let bands = plans.iter().flat_map(|(_, plan)| plan.rules().map(Band::of)).collect();
         Self {
             shown,
             containers: vec![vec![(Duration::ZERO, State::Waiting)]; count],
@@ -152,7 +167,7 @@ impl Record {
         for container in 0..self.began.len() {
             self.close(container, end);
         }
-        self.bands.retain(|(_, bands)| !bands.is_empty());
+        self.bands.retain(|band| !band.windows.is_empty());
     }
 
     /// Records the windows of the rules in a process that has ended.
@@ -163,8 +178,7 @@ impl Record {
             let rules = plan.len();
             if *of == container {
                 for position in 0..rules {
-                    let bands = &mut self.bands[first + position].1;
-                    windows(plan, position, began, at, bands);
+                    windows(plan, position, began, at, &mut self.bands[first + position].windows);
                 }
             }
             first += rules;

@@ -155,6 +155,8 @@ impl Record {
         if *is_ready != ready {
             *is_ready = ready;
             self.count = if ready { self.count + 1 } else { self.count - 1 };
+            // A controller deletes a Pod at the instant at which its successor is Ready: that is no change.
+            self.endpoints.pop_if(|(last, _)| *last == at);
             push(&mut self.endpoints, at, self.count);
         }
         if let Some((_, lane)) = self.ready.get_mut(pod) {

@@ -61,9 +61,11 @@ OPTIONS
   -c, --container NAME       [default: the container whose image is kube-probesim]
   --executable PATH          path in the container [default: /kube-probesim]
   --dry-run                  print the command for each Pod, and run none
+  -v, --verbose              show all that kubectl complains about
   -o, --output text|json     [default: text]; JSON is one object per Pod
-  --port PORT                dashboard: the admin port [default: 8081]; inject and sidecar add --proxy: the
-                             application's port [default: the one that its Services, probes or declared ports name]
+  --port PORT                dashboard: the admin port [default: that of what is injected, else 8081]; inject and
+                             sidecar add --proxy: the application's port [default: the one that its Services, probes or
+                             declared ports name]
 
 OBJECT of inject is pod/NAME, deployment/NAME, or anything that selects Pods; or use -l SELECTOR or --pod NAME.
 RULE is made of the options of fault add, such as --status, --delay, --rate and --path.
@@ -115,7 +117,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
         Err(errors) => return print_usage_errors("kubectl", &errors, err),
     };
     let Command { verb, options } = command;
-    let kubectl = Kubectl::new(options.globals.clone());
+    let kubectl = Kubectl::new(options.globals.clone(), options.is_verbose);
     let done = match verb {
         Verb::Steer(call) => steer::run(&kubectl, &options, &call, out, err),
         Verb::Predict { object, options } => objects::predict(&kubectl, &object, options, out, err),

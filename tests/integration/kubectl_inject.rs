@@ -112,6 +112,30 @@ fn a_detached_injection_goes_on_until_it_is_stopped() {
 }
 
 #[test]
+fn a_running_injection_is_steered_and_its_page_is_forwarded() {
+    let Some(cluster) = Cluster::of(2) else { return };
+    assert_eq!(cluster.run("inject pod/web-1 --mode close --detach").code, 0);
+    let name = cluster.added()[0]["name"].as_str().unwrap().to_owned();
+    let added = cluster.run("add traffic --delay 1s --all");
+    assert_eq!(added.code, 0, "{}{}", added.out, added.err);
+    let calls = cluster.calls();
+    assert!(
+        calls.contains(&format!(
+            "exec web-1 --namespace=shop --container={name} -- /kube-probesim fault add traffic --delay 1s --admin=127.0.0.1:43121"
+        )),
+        "{calls}"
+    );
+    assert!(!calls.contains("exec web-0"), "nothing of ours is in the other Pod: {calls}");
+    for (args, port) in
+        [("dashboard web-1", 43121), ("dashboard web-0", 8081), ("dashboard web-1 --port 9", 9)]
+    {
+        assert_eq!(cluster.run(args).code, 0);
+        let call = cluster.calls().lines().last().unwrap().to_owned();
+        assert!(call.ends_with(&format!(":{port}")), "{args}: {call}");
+    }
+}
+
+#[test]
 fn an_injection_that_cannot_be_stopped_says_when_it_ends() {
     let Some(cluster) = Cluster::of(1) else { return };
     assert_eq!(cluster.run("inject pod/web-0 --mode close --detach").code, 0);

@@ -52,22 +52,21 @@ const OPTIONS: [&str; 9] = [
 ];
 
 /// Our own options without a value.
-const FLAGS: [&str; 3] = ["--all", "--dry-run", "--help"];
+const FLAGS: [&str; 4] = ["--all", "--dry-run", "--help", "--verbose"];
 
 /// Short options and what they stand for.
-const SHORT: [(&str, &str); 6] = [
+const SHORT: [(&str, &str); 7] = [
     ("-n", "--namespace"),
     ("-s", "--server"),
     ("-l", "--selector"),
     ("-c", "--container"),
     ("-o", "--output"),
     ("-h", "--help"),
+    ("-v", "--verbose"),
 ];
 
 /// The verbs of `fault` that act in each Pod.
 const FAULT_VERBS: [&str; 7] = ["add", "list", "rm", "stop", "resume", "reset", "watch"];
-
-const DEFAULT_ADMIN_PORT: u16 = 8081;
 
 /// A checked command line.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ pub(super) enum Verb {
     },
     Dashboard {
         pod: String,
-        port: u16,
+        port: Option<u16>,
     },
     Inject(InjectCall),
     Sidecar(SidecarCall),
@@ -130,6 +129,8 @@ pub(super) struct Options {
     pub(super) container: Option<String>,
     pub(super) executable: Option<String>,
     pub(super) is_dry_run: bool,
+    /// Shows all that kubectl complains about.
+    pub(super) is_verbose: bool,
     pub(super) output: OutputFormat,
 }
 
@@ -201,6 +202,7 @@ impl Raw {
                     (_, Some(_)) => errors.push(ArgumentError::Value(name).into()),
                     ("--all", None) => raw.all = true,
                     ("--dry-run", None) => raw.options.is_dry_run = true,
+                    ("--verbose", None) => raw.options.is_verbose = true,
                     _ => raw.help = true,
                 }
             } else if GLOBAL_OPTIONS.contains(&name.as_str()) || OPTIONS.contains(&name.as_str()) {
@@ -266,7 +268,7 @@ impl Raw {
                     return None;
                 };
                 errors.extend(self.rest.get(2).map(|word| ArgumentError::Extra(word.clone()).into()));
-                let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_ADMIN_PORT);
+                let port = port.and_then(|port| u16::try_from(port).ok());
                 Verb::Dashboard { pod, port }
             }
             name if name == "top" || FAULT_VERBS.contains(&name) => {

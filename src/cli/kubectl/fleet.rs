@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::EXECUTABLE;
 use super::arguments::{Call, Options};
 use super::pods::Pod;
-use super::process::{self, Kubectl};
+use super::process::Kubectl;
 use crate::order;
 
 /// How many calls of kubectl there are at a time.
@@ -35,6 +35,7 @@ pub(super) fn arguments(pod: &Pod, options: &Options, call: &Call) -> Result<Vec
     let executable = options.executable.clone().unwrap_or_else(|| EXECUTABLE.to_owned());
     arguments.extend(["--".to_owned(), executable, "fault".to_owned()]);
     arguments.extend(call.arguments.iter().cloned());
+    arguments.extend(pod.admin.iter().map(|admin| format!("--admin={admin}")));
     Ok(arguments)
 }
 
@@ -70,6 +71,5 @@ fn ask_one(kubectl: &Kubectl, options: &Options, call: &Call, pod: &Pod) -> Resu
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let message = process::message(&output);
-    Err(if message.is_empty() { format!("kubectl ended with {}", output.status) } else { message })
+    Err(kubectl.message(&output))
 }

@@ -5,14 +5,14 @@
 
 mod admission;
 mod arguments;
-mod container;
+pub(super) mod container;
 pub(super) mod error;
 mod follow;
 mod interrupts;
 mod namespace;
 mod place;
 mod report;
-mod stage;
+pub(super) mod stage;
 mod target;
 
 use std::io::Write;

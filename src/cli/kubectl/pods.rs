@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::arguments::Options;
 use super::error::KubectlError;
+use super::fleet;
+use super::inject::{container, stage};
 use super::process::Kubectl;
 use crate::fault::{Draws, Seed};
 use crate::order;
@@ -18,6 +20,8 @@ pub(super) struct Pod {
     pub(super) restarts: u64,
     /// The container that runs our service, or why there is none.
     pub(super) container: Result<String, String>,
+    /// Where its admin listener is, if not where the container expects it.
+    pub(super) admin: Option<String>,
 }
 
 /// The Pods of the selection that run, by name.
@@ -37,7 +41,21 @@ pub(super) fn find(kubectl: &Kubectl, options: &Options) -> Result<Vec<Pod>, Kub
         pods.retain(|pod| pod.container.is_ok());
     }
     sort(&mut pods);
+    find_injections(kubectl, &mut pods);
     if pods.is_empty() { Err(KubectlError::NoPod(selection(options))) } else { Ok(pods) }
+}
+
+/// Reads where the admin listeners of injections are: each has a free port of its own.
+fn find_injections(kubectl: &Kubectl, pods: &mut [Pod]) {
+    let known: &[Pod] = pods;
+    let found = fleet::each(known.len(), &|position| {
+        let Pod { namespace, name, container: Ok(container), .. } = &known[position] else { return None };
+        container::port(container)?;
+        stage::admin(kubectl, namespace, name, container)
+    });
+    for (pod, admin) in pods.iter_mut().zip(found) {
+        pod.admin = admin;
+    }
 }
 
 /// The selection, as it was asked for.
@@ -92,7 +110,19 @@ pub(super) fn read_pod(pod: &Value, container: Option<&str>) -> Pod {
         name: text(&pod["metadata"]["name"]),
         is_ready,
         restarts: restarts.filter_map(|status| status["restartCount"].as_u64()).sum(),
-        container: container.map_or_else(|| own_container(&pod["spec"]), |name| Ok(name.to_owned())),
+        container: match container {
+            Some(name) => Ok(name.to_owned()),
+            None => own_container(&pod["spec"]).or_else(|error| injection(pod).ok_or(error)),
+        },
+        admin: None,
+    }
+}
+
+/// The container of the injection that runs, if there is one alone.
+fn injection(pod: &Value) -> Option<String> {
+    match container::current(pod).as_slice() {
+        [(name, _)] => Some(name.clone()),
+        _ => None,
     }
 }
 
@@ -121,7 +151,7 @@ mod tests {
 
     fn pod(name: &str, is_ready: bool) -> Pod {
         let (namespace, container) = ("shop".to_owned(), Ok("web".to_owned()));
-        Pod { namespace, name: name.to_owned(), is_ready, restarts: 0, container }
+        Pod { namespace, name: name.to_owned(), is_ready, restarts: 0, container, admin: None }
     }
 
     fn fleet(count: usize) -> Vec<Pod> {

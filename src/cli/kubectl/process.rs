@@ -16,18 +16,20 @@ const MAX_MESSAGE: usize = 1000;
 pub(super) struct Kubectl {
     /// Options for each call, such as the context.
     globals: Vec<String>,
+    /// Whether all that kubectl complains about is shown.
+    is_verbose: bool,
     /// Whether Ctrl-C leaves the calls alone.
     is_apart: bool,
 }
 
 impl Kubectl {
-    pub(super) fn new(globals: Vec<String>) -> Self {
-        Self { globals, is_apart: false }
+    pub(super) fn new(globals: Vec<String>, is_verbose: bool) -> Self {
+        Self { globals, is_verbose, is_apart: false }
     }
 
     /// The same kubectl, whose calls go on when Ctrl-C is pressed: they are not in the terminal's foreground.
     pub(super) fn apart(&self) -> Self {
-        Self { globals: self.globals.clone(), is_apart: true }
+        Self { globals: self.globals.clone(), is_verbose: self.is_verbose, is_apart: true }
     }
 
     fn command(&self, arguments: &[String]) -> Command {
@@ -88,7 +90,7 @@ impl Kubectl {
     ///
     /// It cannot be started, fails, or prints something else.
     pub(super) fn json(&self, arguments: &[String]) -> Result<Value, KubectlError> {
-        Self::read(arguments, &self.run(arguments, None)?)
+        self.read(arguments, &self.run(arguments, None)?)
     }
 
     /// The JSON that a call has printed.
@@ -96,21 +98,35 @@ impl Kubectl {
     /// # Errors
     ///
     /// It has failed, or has printed something else.
-    pub(super) fn read(arguments: &[String], output: &Output) -> Result<Value, KubectlError> {
+    pub(super) fn read(&self, arguments: &[String], output: &Output) -> Result<Value, KubectlError> {
         let arguments = arguments.join(" ");
         if !output.status.success() {
-            let (status, message) = (output.status.to_string(), message(output));
+            let (status, message) = (output.status.to_string(), self.message(output));
             return Err(KubectlError::Failed { arguments, status, message });
         }
         serde_json::from_slice(&output.stdout).map_err(|error| KubectlError::Json(arguments, error))
     }
+
+    /// What kubectl complained about, cut to a length that can be read; how it ended where it said nothing. Its log is left out
+    /// unless all is wanted.
+    pub(super) fn message(&self, output: &Output) -> String {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let told: Vec<&str> = lines.clone().filter(|line| self.is_verbose || !is_log(line)).collect();
+        let told = if told.is_empty() { lines.collect() } else { told };
+        if told.is_empty() {
+            return format!("kubectl ended with {}", output.status);
+        }
+        told.join("; ").chars().take(MAX_MESSAGE).collect()
+    }
 }
 
-/// What kubectl said on its standard error, cut to a length that can be read.
-pub(super) fn message(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ").chars().take(MAX_MESSAGE).collect()
+/// Whether a line is of kubectl's log, a warning, or what it adds to the error of a program in a container.
+fn is_log(line: &str) -> bool {
+    let is_klog = line.starts_with(['I', 'W', 'E', 'F'])
+        && line.get(1..5).is_some_and(|date| date.bytes().all(|digit| digit.is_ascii_digit()))
+        && line.contains(".go:");
+    is_klog || line.starts_with("Warning: ") || line.starts_with("command terminated with exit code")
 }
 
 /// A word for a shell.
@@ -129,8 +145,35 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_a_shell_takes_it() {
-        let kubectl = Kubectl::new(vec!["--context=a b".to_owned()]);
+        let kubectl = Kubectl::new(vec!["--context=a b".to_owned()], false);
         let arguments = ["exec", "web-0", "--", "it's", ""].map(str::to_owned);
         assert_eq!(kubectl.line(&arguments), r"kubectl '--context=a b' exec web-0 -- 'it'\''s' ''");
+    }
+
+    #[test]
+    fn the_log_of_kubectl_is_left_out_of_its_complaint() {
+        use std::os::unix::process::ExitStatusExt as _;
+
+        let said = "E1127 15:25:37.948813   32139 memcache.go:265] \"Unhandled Error\" err=\"...\"\nWarning: old\n\n\
+                    The connection to the server was refused\n";
+        let output = |stderr: &str| Output {
+            status: std::process::ExitStatus::from_raw(256),
+            stdout: Vec::new(),
+            stderr: stderr.as_bytes().to_vec(),
+        };
+        let message =
+            |is_verbose, stderr: &str| Kubectl::new(Vec::new(), is_verbose).message(&output(stderr));
+        assert_eq!(message(false, said), "The connection to the server was refused");
+        assert!(
+            message(true, said).starts_with("E1127") && message(true, said).contains("Warning: old; The")
+        );
+        // What is all that it said is better than nothing.
+        assert_eq!(
+            message(false, "command terminated with exit code 137\n"),
+            "command terminated with exit code 137"
+        );
+        assert_eq!(message(false, "a: x\nb: y\ncommand terminated with exit code 65\n"), "a: x; b: y");
+        assert_eq!(message(false, ""), "kubectl ended with exit status: 1");
+        assert_eq!(message(false, "E\u{e9}\u{e9}\u{e9} is no log"), "E\u{e9}\u{e9}\u{e9} is no log");
     }
 }

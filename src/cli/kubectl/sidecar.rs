@@ -15,7 +15,7 @@ use patch::{Change, Patch};
 
 use super::confirmed;
 use super::error::KubectlError;
-use super::process::{Kubectl, message};
+use super::process::Kubectl;
 use crate::cli::exit;
 
 /// One call of kubectl.
@@ -63,7 +63,7 @@ pub(super) fn run(
         let output = kubectl.run(&step.arguments, None)?;
         out.write_all(&output.stdout)?;
         if !output.status.success() {
-            let (status, message) = (output.status.to_string(), message(&output));
+            let (status, message) = (output.status.to_string(), kubectl.message(&output));
             let arguments = step.arguments[..2].join(" ");
             return Err(KubectlError::Failed { arguments, status, message });
         }

@@ -16,7 +16,7 @@ use crate::support::tools;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-probesim");
 
-/// Writes each call down. An `exec` in a Pod asks its injection to end, unless a file says that it fails.
+/// Writes each call down. `attach --stop` in a Pod ends its injection, unless a file says that `exec` fails.
 const SCRIPT: &str = r#"#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 echo "$*" >> calls
@@ -24,8 +24,9 @@ for word; do
   case "$word" in
     exec) shift; while [ "${1#--}" != "$1" ]; do shift; done
       [ -f no-exec ] && { cat no-exec >&2; exit 1; }
-      for pod in *.pod; do case " $* " in *" ${pod%.pod} "*) : > "${pod%.pod}.stop" ;; esac; done
+      for pod in *.pod; do case " $* " in *" ${pod%.pod} "*--stop*) : > "${pod%.pod}.stop" ;; esac; done
       exit 0 ;;
+    port-forward) echo "Forwarding from 127.0.0.1:4711 -> x"; exit 0 ;;
     --) break ;;
   esac
 done

@@ -7,7 +7,7 @@ use super::container::{self, Rights};
 use super::error::InjectError;
 use super::place::Place;
 use super::target;
-use crate::cli::kubectl::process::{Kubectl, message};
+use crate::cli::kubectl::process::Kubectl;
 
 /// Attempts while others change the Pod, too.
 const TRIES: usize = 5;
@@ -84,9 +84,5 @@ fn put(kubectl: &Kubectl, pod: &Value, container: Value, query: &str) -> Result<
     let arguments = ["replace".to_owned(), format!("--raw={path}"), "--filename=-".to_owned()];
     let body = container::with(pod, container).to_string();
     let output = kubectl.run(&arguments, Some(body.as_bytes())).map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let message = message(&output);
-    Err(if message.is_empty() { format!("kubectl ended with {}", output.status) } else { message })
+    if output.status.success() { Ok(()) } else { Err(kubectl.message(&output)) }
 }

@@ -162,13 +162,13 @@ pub(super) fn name(port: u16, draw: u64) -> String {
 }
 
 /// The port in the name of a container of ours.
-fn port(name: &str) -> Option<u16> {
+pub(in crate::cli::kubectl) fn port(name: &str) -> Option<u16> {
     let (port, ending) = name.strip_prefix(PREFIX)?.strip_prefix('-')?.split_once('-')?;
     (ending.len() == 5).then(|| port.parse().ok()).flatten()
 }
 
 /// The containers of ours that run or may still start, with their ports.
-pub(super) fn current(pod: &Value) -> Vec<(String, u16)> {
+pub(in crate::cli::kubectl) fn current(pod: &Value) -> Vec<(String, u16)> {
     let list = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
     let ours = list.filter_map(|each| {
         let name = each["name"].as_str()?;

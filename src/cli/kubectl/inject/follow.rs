@@ -151,7 +151,7 @@ impl Follow<'_> {
         if output.status.success() && output.stdout.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = Kubectl::read(&arguments, &output)?;
+        let answer = self.kubectl.read(&arguments, &output)?;
         Ok(match answer["items"].as_array() {
             Some(items) => items.clone(),
             None => vec![answer],
@@ -203,14 +203,7 @@ impl Follow<'_> {
     }
 
     fn log(&self, run: &Run) -> String {
-        let arguments = [
-            "logs".to_owned(),
-            run.pod.clone(),
-            format!("--container={}", run.container),
-            format!("--namespace={}", self.namespace),
-        ];
-        let output = self.kubectl.run(&arguments, None);
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        stage::log(self.kubectl, self.namespace, &run.pod, &run.container)
     }
 
     /// Asks those that run to end, and gives up those that do not.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::error::InjectError;
-use crate::cli::kubectl::process::{Kubectl, message};
+use crate::cli::kubectl::process::Kubectl;
 
 /// The label that allows them, and its value.
 const LABEL: (&str, &str) = ("probesim.io/inject", "allowed");
@@ -26,7 +26,7 @@ pub(super) fn check(kubectl: &Kubectl, namespace: &str, insisted: Option<&str>) 
     let unread = |reason: String| InjectError::NamespaceUnread(namespace.to_owned(), reason);
     let output = kubectl.run(&arguments, None).map_err(|error| unread(error.to_string()))?;
     if !output.status.success() {
-        return Err(unread(message(&output)));
+        return Err(unread(kubectl.message(&output)));
     }
     let read: Value = serde_json::from_slice(&output.stdout).map_err(|error| unread(error.to_string()))?;
     let (label, value) = LABEL;

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::cli::kubectl::process::Kubectl;
+
 /// Reasons for which the kubelet tries again without an end, or not at all.
 const HOPELESS: [&str; 7] = [
     "ImagePullBackOff",
@@ -58,4 +60,27 @@ pub(super) fn object(text: &str, key: &str) -> Option<Value> {
         let value: Value = serde_json::from_str(line).ok()?;
         value.get(key).cloned()
     })
+}
+
+/// What a container has printed; nothing if it cannot be read.
+pub(super) fn log(kubectl: &Kubectl, namespace: &str, pod: &str, container: &str) -> String {
+    let arguments = [
+        "logs".to_owned(),
+        pod.to_owned(),
+        format!("--container={container}"),
+        format!("--namespace={namespace}"),
+    ];
+    let output = kubectl.run(&arguments, None);
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// The address of the admin listener of an injection, as its log has it.
+pub(in crate::cli::kubectl) fn admin(
+    kubectl: &Kubectl,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+) -> Option<String> {
+    let attached = object(&log(kubectl, namespace, pod, container), "attached")?;
+    attached["admin"].as_str().map(str::to_owned)
 }

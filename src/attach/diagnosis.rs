@@ -34,8 +34,9 @@ const INET_DIAG_SKV6ONLY: u16 = 11;
 const HEADER: usize = 16;
 const MESSAGE: usize = 72;
 
-/// Room for one answer of the kernel, which sends at most 32 KiB at once.
+/// Room for one message of the kernel: 32 KiB with many sockets at most, and less with one.
 const ANSWER: usize = 32 << 10;
+const ANSWER_OF_ONE: usize = 1 << 10;
 
 /// A TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Diagnosis {
 
     fn ask(&mut self, at: SocketAddr, states: u32, flags: u16, found: &mut Vec<TcpSocket>) -> io::Result<()> {
         self.socket.write_all(&request(at, states, flags))?;
-        self.answer.resize(ANSWER, 0);
+        self.answer.resize(if flags & NLM_F_DUMP == 0 { ANSWER_OF_ONE } else { ANSWER }, 0);
         loop {
             let length = self.socket.read(&mut self.answer)?;
             let mut rest = &self.answer[..length];

@@ -54,7 +54,6 @@ pub fn watch(target: Target, release: Arc<Release>) -> io::Result<oneshot::Recei
             }
         }
     };
-    // The stack holds one message of the kernel at most.
     thread::Builder::new().name("watch".to_owned()).stack_size(64 << 10).spawn(run)?;
     Ok(cause)
 }

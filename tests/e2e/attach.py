@@ -25,10 +25,10 @@ HOST, POD, PORT = "10.77.0.1", "10.77.0.2", 8080
 MOST_RESIDENT_KIB = 3840
 INSIDE = ["ip", "netns", "exec", SPACE]
 
-# A server that answers with the client's address. With `fork`, SIGHUP ends its child and starts another one at once,
-# as a container is restarted; what it prints says whether the port was free. Arguments: address, options.
+# A server that answers with the client's address. With `fork`, SIGHUP ends its child and starts another one after a
+# moment, sooner than a container restarts; what it prints says whether the port was free. Arguments: address, port, options.
 PYTHON = r'''
-import http.server, os, signal, socket, socketserver, sys
+import http.server, os, signal, socket, socketserver, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -67,6 +67,7 @@ child = start()
 while signal.sigwait([signal.SIGHUP, signal.SIGTERM]) == signal.SIGHUP:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    time.sleep(0.05)
     child = start()
 os.kill(child, signal.SIGKILL)
 '''
@@ -286,10 +287,13 @@ def a_kill_at_any_instant_leaves_the_application_working(times):
     landed = 0
     with python("fork") as process:
         assert process.stdout.readline() == "listens\n"
+        began = time.monotonic()
+        with Attached():
+            takes = time.monotonic() - began
         for _ in range(times):
             command = [*INSIDE, BINARY, "attach", "--port", str(PORT)]
             attached = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            time.sleep(random.uniform(0, 0.06))
+            time.sleep(random.uniform(0, 1.3 * takes))
             attached.kill()
             landed += b"attached" in attached.communicate()[0]
             assert get() == (200, f"{HOST}\n")
@@ -299,6 +303,17 @@ def a_kill_at_any_instant_leaves_the_application_working(times):
         process.send_signal(signal.SIGHUP)
         assert process.stdout.readline() == "listens\n"
     print(f"kills: {times}, {landed} of them after the take; the application works")
+
+
+def reloads_keep_it_attached(folder):
+    for name, serves, how in ("nginx", nginx(folder), signal.SIGHUP), ("HAProxy", haproxy(folder), signal.SIGUSR2):
+        with serves as process, Attached("--status", "503") as attached:
+            workers = lambda: subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True).stdout.split()
+            before = workers()
+            process.send_signal(how)
+            until(lambda: workers() and not set(workers()) & set(before))
+            assert (get()[0], attached.process.poll()) == (503, None), name
+            assert attached.stop()["next_connection"] == "application"
 
 
 def rules_act_on_whom_they_should():
@@ -411,6 +426,7 @@ def main():
         cycles_lose_no_request("Python", python(), "copy")
         cycles_lose_no_request("Go, dual-stack", golang(folder), "copy")
         rules_act_on_whom_they_should()
+        reloads_keep_it_attached(folder)
         what_is_open_stays_or_ends()
         rights_are_few_and_their_lack_is_named(folder)
         restarts_find_the_port_free(max(3, CYCLES // 2))

@@ -113,6 +113,10 @@ pub(super) fn parse(
                 raw.help = true;
                 Ok(())
             }
+            Ok(Some(Arg::Value(word))) if word == "help" => {
+                raw.help = true;
+                Ok(())
+            }
             Ok(Some(Arg::Value(word))) => {
                 Err(ArgumentError::Extra(word.to_string_lossy().into_owned()).into())
             }
@@ -305,6 +309,7 @@ mod tests {
             assert!(super::super::HELP.contains(&format!("--{flag} ")), "{flag}");
         }
         assert!(matches!(parsed("--port x --help"), Ok(AttachCommand::Help)));
+        assert!(matches!(parsed("help"), Ok(AttachCommand::Help)));
         assert!(matches!(parsed("--stop"), Ok(AttachCommand::Stop)));
     }
 }

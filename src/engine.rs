@@ -218,7 +218,15 @@ impl Engine {
     /// Numbers a request and decides on it, ignoring rules with a match. The service uses
     /// [`decide_for`](Self::decide_for).
     pub fn decide(&self, target: impl Into<TargetId>, client: Client) -> Injection {
-        self.decide_with(target.into(), client, &[], |_| false)
+        self.decide_with(self.active(), target.into(), client, &[], |_| false)
+    }
+
+    /// Numbers a request of which only target and client are known, and decides on it. `None` if the match of a rule
+    /// depends on more; then it is not numbered.
+    pub fn decide_unseen(&self, target: Target, client: Client) -> Option<Injection> {
+        let active = self.active();
+        let is_matched = active.plan.matches(target, client);
+        (!is_matched).then(|| self.decide_with(active, target.into(), client, &[], |_| false))
     }
 
     /// Numbers a request and decides on it.
@@ -239,18 +247,7 @@ impl Engine {
         request: &impl RequestView,
         requested: &[Rule],
     ) -> Injection {
-        self.decide_with(target.into(), client, requested, |wanted| wanted.admits(request))
-    }
-
-    /// Numbers a request on which no rule can act, whatever its time and number. Returns `false`, and does not number it,
-    /// if a rule might act.
-    pub fn passes(&self, target: Target, client: Client) -> bool {
-        let active = self.0.active.borrow();
-        let passes = active.request_windows.is_empty() && active.plan.ignores(target, client);
-        if passes {
-            self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
-        }
-        passes
+        self.decide_with(self.active(), target.into(), client, requested, |wanted| wanted.admits(request))
     }
 
     /// Numbers a connection to a proxy.
@@ -261,13 +258,13 @@ impl Engine {
 
     fn decide_with(
         &self,
+        active: Arc<Active>,
         target: TargetId,
         client: Client,
         requested: &[Rule],
         admits: impl Fn(&Match) -> bool,
     ) -> Injection {
         let number = 1 + self.0.numbers[target.index()][client.index()].fetch_add(1, Ordering::Relaxed);
-        let active = self.active();
         let attempt = RequestInfo { target, client, elapsed: self.elapsed(), number };
         let mut first = None;
         let matched = |position: usize| {

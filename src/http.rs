@@ -39,11 +39,11 @@ pub use self::named::{Exchangeable, proxy_routes};
 use self::shared_bodies::SharedBodies;
 pub use self::upstream::ProbeUpstream;
 use crate::clock::Timer;
-use crate::engine::Engine;
+use crate::engine::{Engine, Injection};
 use crate::env::Identity;
 use crate::fault::Target;
 use crate::grpc::{self, Call, Health, Method};
-use crate::listener::{Answering, Conditions, Direct, Handle, PlainAnswer, Routes};
+use crate::listener::{Answering, Conditions, Direct, Handle, PlainAnswer, PlainDecision, Routes};
 use crate::rpc::is_grpc;
 use crate::telemetry::metrics::{Metrics, RequestOutcome};
 
@@ -152,20 +152,23 @@ async fn not_found(request: Request) -> Response<Body> {
     answer::text(StatusCode::NOT_FOUND, "not found")
 }
 
-/// Answers plain requests to a target while no rule can act on them.
+/// Answers plain requests to a target, but for those that a rule acts on.
 fn plain(app: &Arc<App>, target: Target) -> Option<PlainAnswer> {
     if target == Target::Traffic {
         return None;
     }
     let app = app.clone();
     Some(PlainAnswer::new(HEALTHY, move |request| {
-        let fails = target == Target::Readiness && app.is_leaving();
-        if fails || !app.engine.passes(target, request.client) {
-            return false;
+        if target == Target::Readiness && app.is_leaving() {
+            return PlainDecision::Other(None);
+        }
+        let injection = app.engine.decide_unseen(target, request.client);
+        if !injection.as_ref().is_some_and(Injection::is_none) {
+            return PlainDecision::Other(injection.map(Box::new));
         }
         let outcome = RequestOutcome::Answered(StatusCode::OK.as_u16());
         app.metrics.request(target, request.client, outcome, request.arrived.elapsed());
-        true
+        PlainDecision::Answer
     }))
 }
 

@@ -60,7 +60,7 @@ pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unbound};
 pub(crate) use perform::linger_bare;
 pub use places::Fairness;
-pub use plain::PlainAnswer;
+pub use plain::{PlainAnswer, PlainDecision};
 pub use routes::{Answering, Direct, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Script, ScriptEnding, ScriptOutcome, StreamReset, Takeover};

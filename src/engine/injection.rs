@@ -51,6 +51,11 @@ impl Injection {
         self.unconfirmed.is_none()
     }
 
+    /// Whether no rule fired.
+    pub fn is_none(&self) -> bool {
+        self.first.is_none() && self.requested.is_none() && self.decision.verdict == Verdict::Pass
+    }
+
     /// Random draws of the deciding rule for the answer's body.
     pub fn draws(&self) -> Draws {
         let plan = &self.active.plan;

@@ -272,13 +272,9 @@ impl ActivePlan {
         self.entries[position].acts_on(target, client)
     }
 
-    /// Whether no rule acts on requests of `client` to `target`, nor on what they check.
-    pub fn ignores(&self, target: Target, client: Client) -> bool {
-        let asks_dependency = self.checks_dependency && target == Target::Readiness;
-        !self.entries.iter().any(|entry| {
-            entry.acts_on(target.into(), client)
-                || (asks_dependency && entry.acts_on(Target::Dependency.into(), client))
-        })
+    /// Whether a rule with a match acts on requests of `client` to `target`.
+    pub fn matches(&self, target: Target, client: Client) -> bool {
+        self.entries.iter().any(|entry| entry.has_match && entry.acts_on(target.into(), client))
     }
 
     /// The targets that the rule at a position acts on.

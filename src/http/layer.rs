@@ -125,8 +125,11 @@ where
             return Ok(answer::text(StatusCode::BAD_REQUEST, wrong.to_string()));
         }
     };
-    let injection =
-        in_flight.app.engine.decide_requested_for(target, client, &RequestHead(&request), &requested);
+    let decided = in_flight.connection.as_ref().and_then(ConnectionHandle::take_injection);
+    let injection = match decided {
+        Some(injection) => *injection,
+        None => in_flight.app.engine.decide_requested_for(target, client, &RequestHead(&request), &requested),
+    };
     let active = injection.active.clone();
     let requested_rule = injection.requested.and_then(|position| requested.get(position));
     let first = requested_rule.or_else(|| injection.first.map(|position| active.plan.rule(position)));

@@ -133,6 +133,7 @@ impl Connection {
                         }
                     }
                     DriverEvent::NotPlain(unread) => driver = self.not_plain(driver, unread),
+                    DriverEvent::Rests => driver = self.rest(driver),
                     DriverEvent::Takeover(takeover) => driver = self.taken_over(driver, takeover),
                     DriverEvent::OutOfMemory => {
                         let is_http2 = matches!(driver, Driver::Http2(_));
@@ -195,7 +196,7 @@ impl Connection {
             self.frozen.is_none() && !(is_told && *limit == Limit::IdleTime)
         });
         let mut next = deadline.map_or_else(|| Instant::now() + limits.idle_time, |(deadline, _)| deadline);
-        if let Driver::Http1(_) | Driver::Plain(_) = driver {
+        if let Driver::Http1 { .. } | Driver::Plain(_) = driver {
             next = next.min(Instant::now() + IDLE_TIME);
         }
         self.ends_at.map_or(next, |at| next.min(at))

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::ListenerService;
 use super::detect::{Detected, poll_detect};
@@ -42,6 +42,8 @@ pub(super) enum DriverEvent {
     Done { lingers: bool },
     /// hyper has to answer a request, which begins with these bytes.
     NotPlain(Bytes),
+    /// hyper has answered, and the next request may be plain again.
+    Rests,
     /// A handler takes over the socket.
     Takeover(Takeover),
     /// The client has started but not finished a head.
@@ -69,8 +71,8 @@ pub(super) enum Driver {
     Idle(Negotiated),
     /// HTTP/1 as long as all requests are plain.
     Plain(Box<PlainConnection>),
-    /// hyper's HTTP/1.
-    Http1(Box<Http1>),
+    /// hyper's HTTP/1; `is_single` if the connection may rest after one request.
+    Http1 { connection: Box<Http1>, is_single: bool },
     /// hyper's HTTP/2.
     Http2(Box<Http2>),
     /// The bytes of a fault.
@@ -100,7 +102,7 @@ impl Driver {
                 Negotiated::Http2 => DriverEvent::Http2,
             }),
             Self::Plain(plain) => plain.poll(cx, service),
-            Self::Http1(connection) => match Pin::new(connection).poll(cx) {
+            Self::Http1 { connection, is_single } => match Pin::new(connection).poll(cx) {
                 Poll::Ready(result) => {
                     if state.was_refused_memory() {
                         return Poll::Ready(DriverEvent::OutOfMemory);
@@ -121,6 +123,9 @@ impl Driver {
                     Some(ConnectionSignal::HeadTime) => Poll::Ready(DriverEvent::Head),
                     Some(ConnectionSignal::Answer) if has_left(socket, state, cx) => {
                         Poll::Ready(DriverEvent::ClientGone)
+                    }
+                    None if *is_single && state.rests_since(Instant::now()) => {
+                        Poll::Ready(DriverEvent::Rests)
                     }
                     _ => Poll::Pending,
                 },
@@ -158,14 +163,14 @@ impl Driver {
         match self {
             Self::New { .. } | Self::Handshake | Self::Idle(_) => true,
             Self::Plain(plain) => plain.is_idle(),
-            Self::Http1(_) | Self::Http2(_) | Self::Script(_) => false,
+            Self::Http1 { .. } | Self::Http2(_) | Self::Script(_) => false,
         }
     }
 
     /// Accepts no further request; ends the connection if it is idle.
     pub(super) fn drain(&mut self) {
         match self {
-            Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            Self::Http1 { connection, .. } => Pin::new(&mut **connection).graceful_shutdown(),
             Self::Plain(plain) => plain.drain(),
             Self::Http2(http2) => http2.drain(),
             Self::New { .. } | Self::Handshake | Self::Idle(_) | Self::Script(_) => {}

@@ -15,6 +15,7 @@ use super::script::{StreamReset, Takeover};
 use super::state::ConnectionState;
 use super::streams::StreamState;
 use super::tunnel::Tunnel;
+use crate::engine::Injection;
 use crate::fault::Client;
 
 /// Answers up to this size are covered by the memory that each connection reserves.
@@ -58,6 +59,11 @@ impl ConnectionHandle {
             Some(stream) => stream.client(),
             None => self.connection.client().unwrap_or(Client::Other),
         }
+    }
+
+    /// The decision on the current request if it was made before routing; `None` if it was taken already.
+    pub fn take_injection(&self) -> Option<Box<Injection>> {
+        if self.stream.is_none() { self.connection.take_injection() } else { None }
     }
 
     /// The address of the client.

@@ -1,6 +1,5 @@
 //! Answers plain requests without hyper: a GET of a known path with no field but the usual ones, received in one read,
-//! whose answer is ready at once. This is what most probes are, and takes a quarter of the instructions. Everything
-//! else goes to hyper, from its first byte.
+//! on which no rule acts. This is what most probes are. hyper gets everything else, from its first byte.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -18,6 +17,7 @@ use super::ListenerService;
 use super::authority::is_host;
 use super::driver::DriverEvent;
 use super::stream::{HyperStream, ReceiveProgress};
+use crate::engine::Injection;
 use crate::fault::Client;
 
 /// The largest head that is read here, in bytes: the least that `MAX_HEAD_SIZE` allows.
@@ -35,22 +35,32 @@ pub struct PlainRequest {
     pub arrived: Instant,
 }
 
-/// Counts a plain request and returns `true`, or returns `false` if the fixed answer is not the right one.
-type Accept = Box<dyn Fn(PlainRequest) -> bool + Send + Sync>;
+/// What to do with a plain request.
+pub enum PlainDecision {
+    /// It gets the fixed answer, and is counted.
+    Answer,
+    /// A rule acts on it, or its answer is another one. hyper answers it, by the decision if one was made already.
+    Other(Option<Box<Injection>>),
+}
+
+type Decide = Box<dyn Fn(PlainRequest) -> PlainDecision + Send + Sync>;
 
 /// The answer to plain requests to a path.
 pub struct PlainAnswer {
     text: &'static str,
     /// The fields before the value of `Date`.
     fields: String,
-    accept: Accept,
+    decide: Decide,
 }
 
 impl PlainAnswer {
-    /// Answers with 200 and `text` the requests that `accept` has counted.
-    pub fn new(text: &'static str, accept: impl Fn(PlainRequest) -> bool + Send + Sync + 'static) -> Self {
+    /// Answers with 200 and `text` the requests for which `decide` says so.
+    pub fn new(
+        text: &'static str,
+        decide: impl Fn(PlainRequest) -> PlainDecision + Send + Sync + 'static,
+    ) -> Self {
         let fields = format!("content-length: {}\r\ndate: ", text.len());
-        Self { text, fields, accept: Box::new(accept) }
+        Self { text, fields, decide: Box::new(decide) }
     }
 
     /// Appends the bytes that hyper would send.
@@ -137,7 +147,9 @@ impl PlainConnection {
             return None;
         }
         let arrived = state.head_since()?;
-        if !(plain.accept)(PlainRequest { client: head.client, arrived }) {
+        if let PlainDecision::Other(injection) = (plain.decide)(PlainRequest { client: head.client, arrived })
+        {
+            state.set_injection(injection);
             return None;
         }
         state.is_answered_at_once(head.client);

@@ -18,6 +18,7 @@ use super::budget::MemoryBudget;
 use super::script::Takeover;
 use super::streams::OpenStreams;
 use super::tunnel::Tunnel;
+use crate::engine::Injection;
 use crate::fault::Client;
 use admission::Admission;
 pub(super) use claim::Claim;
@@ -61,6 +62,8 @@ struct Inner {
     end_deferred: Option<Waker>,
     waits_until: Option<Instant>,
     takeover: Option<Takeover>,
+    /// The decision on the current request, if it was made before the request was routed.
+    injection: Option<Box<Injection>>,
     /// Whether a takeover was requested: the current request ends with the connection.
     handed_over: bool,
     /// Whether a reset follows what is sent.
@@ -134,6 +137,7 @@ impl ConnectionState {
             end_deferred: None,
             waits_until: None,
             takeover: None,
+            injection: None,
             handed_over: false,
             expects_reset: false,
             flushed: false,
@@ -209,6 +213,21 @@ impl ConnectionState {
         }
     }
 
+    /// Keeps the decision on the request that is about to be routed.
+    pub(super) fn set_injection(&self, injection: Option<Box<Injection>>) {
+        self.lock().injection = injection;
+    }
+
+    /// The decision on the current request, once.
+    pub(super) fn take_injection(&self) -> Option<Box<Injection>> {
+        self.lock().injection.take()
+    }
+
+    /// Whether it has a decision on a request that is not routed yet.
+    pub(super) fn has_injection(&self) -> bool {
+        self.lock().injection.is_some()
+    }
+
     /// Records a complete request of `client` whose answer is ready.
     pub(super) fn is_answered_at_once(&self, client: Client) {
         let mut inner = self.lock();
@@ -240,6 +259,7 @@ impl ConnectionState {
         }
         inner.phase = ClientPhase::Idle(Instant::now());
         inner.waits_until = None;
+        inner.injection = None;
         if let Some(waker) = inner.end_deferred.take() {
             waker.wake();
         }

@@ -95,6 +95,36 @@ async fn a_rule_added_later_acts_on_the_next_plain_request_of_a_connection() {
     }
 }
 
+/// The status of each of so many requests in a row on one connection.
+async fn statuses(plan: &str, fields: &str, count: usize) -> (Service, Vec<u16>) {
+    let service = Service::start(&[("FAULTS", plan)]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..count {
+        stream.write_all(get(fields).as_bytes()).await.unwrap();
+        statuses.push(read_until_silent(&mut stream, Duration::from_millis(60)).await.status());
+    }
+    (service, statuses)
+}
+
+#[tokio::test]
+async fn rules_draw_the_same_for_plain_requests_as_for_others() {
+    let rules = "{seed: 7, faults: [{name: half, target: liveness, mode: status, rate: 50%}, \
+                {name: window, target: liveness, mode: status, status: 503, when: {requests: {after: 8, for: 4}}}, \
+                {name: matched, target: liveness, client: kubelet, match: {path: /healthz}, mode: status}]}";
+    let (service, plain) = statuses(rules, "", 20).await;
+    let (other_service, other) = statuses(rules, FURTHER, 20).await;
+    assert_eq!(plain, other);
+    for status in [200, 500, 503] {
+        assert!(plain.contains(&status), "{plain:?}");
+    }
+    for service in [&service, &other_service] {
+        let failed = plain.iter().filter(|status| **status != 200).count() as f64;
+        assert_eq!(service.metric("probesim_faults_injected_total", &[]).await, failed);
+        assert_eq!(service.metric("probesim_requests_total", &["target=\"liveness\""]).await, 20.0);
+    }
+}
+
 #[tokio::test]
 async fn readiness_fails_by_its_dependency_for_plain_requests_too() {
     let plan = "{faults: [{name: database, target: dependency, mode: status}]}";

@@ -57,7 +57,7 @@ impl Connection {
         } else if self.service.routes.has_plain() {
             Driver::Plain(Box::new(PlainConnection::new(self.http1_stream(Bytes::new()))))
         } else {
-            self.http1(self.http1_stream(Bytes::new()))
+            self.http1(self.http1_stream(Bytes::new()), false)
         })
     }
 
@@ -65,12 +65,12 @@ impl Connection {
     /// read.
     pub(super) fn rest(&mut self, driver: Driver) -> Driver {
         match driver {
-            Driver::Http1(connection) => match connection.into_parts().read_buf {
+            Driver::Http1 { connection, .. } => match connection.into_parts().read_buf {
                 unread if unread.is_empty() => {
                     self.request = None;
                     Driver::Idle(Negotiated::Http1)
                 }
-                unread => self.http1(self.http1_stream(unread)),
+                unread => self.http1(self.http1_stream(unread), false),
             },
             Driver::Plain(plain) if plain.is_idle() => {
                 self.request = None;
@@ -80,10 +80,11 @@ impl Connection {
         }
     }
 
-    /// Lets hyper answer a request that is not plain, and those that follow until the connection rests.
+    /// Lets hyper answer a request that is not plain, and those that follow until the connection rests. If only the
+    /// decision on it makes it so, those that follow may be plain again.
     pub(super) fn not_plain(&self, driver: Driver, unread: Bytes) -> Driver {
         match driver {
-            Driver::Plain(plain) => self.http1(plain.into_stream(unread)),
+            Driver::Plain(plain) => self.http1(plain.into_stream(unread), self.state.has_injection()),
             other => other,
         }
     }
@@ -92,7 +93,7 @@ impl Connection {
         self.stream(unread, ReceiveProgress::Http1 { head: 0 })
     }
 
-    fn http1(&self, stream: HyperStream) -> Driver {
+    fn http1(&self, stream: HyperStream, is_single: bool) -> Driver {
         let handler = Http1Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
         let connection = http1::Builder::new()
@@ -104,7 +105,7 @@ impl Connection {
             // The connection's task notices a client that leaves. hyper would take a second buffer to look for it.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), handler);
-        Driver::Http1(Box::new(connection))
+        Driver::Http1 { connection: Box::new(connection), is_single }
     }
 
     pub(super) fn http2(&self) -> Driver {
@@ -126,7 +127,7 @@ impl Connection {
 
     /// The successor of hyper if the last answer switched protocols. Otherwise, hyper is dropped.
     pub(super) fn tunnelled(&self, driver: Driver) -> Option<Driver> {
-        let Driver::Http1(connection) = driver else { return None };
+        let Driver::Http1 { connection, .. } = driver else { return None };
         let tunnel = self.state.take_tunnel()?;
         let unread = connection.into_parts().read_buf;
         Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))

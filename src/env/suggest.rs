@@ -122,6 +122,7 @@ fn is_beginning(name: &str, longer: &str) -> bool {
 fn is_misspelling(name: &str, of: &str) -> bool {
     let tolerance = tolerance(name, of);
     name.len().abs_diff(of.len()) <= tolerance
+        && further_letters(name, of) <= tolerance
         && strsim::osa_distance(name, of) <= tolerance
         && !name
             .split('_')
@@ -144,6 +145,16 @@ fn foreign(a: u64, b: u64) -> usize {
     (a & !b).count_ones().max((b & !a).count_ones()) as usize
 }
 
+/// The same by how often each letter occurs. Unlike the distance itself, it needs no memory, which the start of the process
+/// would have to map for each comparison.
+fn further_letters(a: &str, b: &str) -> usize {
+    let mut counts = [0_i8; 128];
+    a.bytes().for_each(|byte| counts[usize::from(byte % 128)] += 1);
+    b.bytes().for_each(|byte| counts[usize::from(byte % 128)] -= 1);
+    let sum = |sign: i8| counts.iter().map(|count| usize::from((count * sign).max(0).unsigned_abs())).sum();
+    usize::max(sum(1), sum(-1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +162,18 @@ mod tests {
 
     fn diagnosis(name: &str) -> Option<String> {
         diagnose(name, &candidates(&names())).map(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn the_bounds_of_the_distance_are_never_above_it() {
+        let ours = names();
+        for (a, b) in ours.iter().flat_map(|a| ours.iter().map(move |b| (a, b))) {
+            let distance = strsim::osa_distance(a, b);
+            assert!(
+                further_letters(a, b) <= distance && foreign(letters(a), letters(b)) <= distance,
+                "{a} {b}"
+            );
+        }
     }
 
     #[test]

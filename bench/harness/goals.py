@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .sections import proxy, tls
+from .sections import proxy, tcp, tls
 from .services import AXUM, GO, OURS, OURS_TEN
 from .stats import number
 from .table import markdown
@@ -54,6 +54,11 @@ GOALS = [
     Goal("proxy, resident, idle", 2.5, (*PROXY, "idle"), unit="MiB", scale=1 / 1024),
     Goal("proxied request that waits, resident", 25.0, (*PROXY, "waiting"), unit="KiB"),
     Goal("proxied request, 50 ms", 0.3, ("proxy", proxy.LATE, "error_us"), unit="ms", scale=1e-3),
+    Goal("TCP proxy, CPU per GB, to HAProxy", 1.2, ("tcp", OURS, "cpu_per_gb"), ("tcp", proxy.HAPROXY, "cpu_per_gb")),
+    Goal("TCP proxy, CPU per connection, to HAProxy", 1.3, ("tcp", OURS, "connection_us"),
+         ("tcp", proxy.HAPROXY, "connection_us")),
+    Goal("TCP proxy, time added, to HAProxy", 1.2, ("tcp", OURS, "added_us"), ("tcp", proxy.HAPROXY, "added_us")),
+    Goal("TCP proxy, 30 ms", 0.3, ("tcp", tcp.DELAYED, "error_us"), unit="ms", scale=1e-3),
     # 0.9 times the handshakes per CPU second.
     Goal("TLS handshake, CPU, to nginx", 1.11, (*TLS, "handshake"), ("tls", tls.NGINX, "handshake")),
     Goal("request over TLS, CPU, to one without", 1.3, (*TLS, "kept"), (*TLS, "plain")),

@@ -1,6 +1,6 @@
 """What bench/run measures. A section has a TITLE, `run(context)` for raw figures and `report(data)` for Markdown."""
 
-from . import cost, crates, delay, engine, footprint, instructions, predict, proxy, tls
+from . import cost, crates, delay, engine, footprint, instructions, predict, proxy, tcp, tls
 
 ALL = {
     "cost": cost,
@@ -8,6 +8,7 @@ ALL = {
     "delay": delay,
     "footprint": footprint,
     "proxy": proxy,
+    "tcp": tcp,
     "tls": tls,
     "engine": engine,
     "predict": predict,

@@ -1,4 +1,4 @@
-"""The machine: its cores, its tools, and how much of it others use."""
+"""The machine: its cores, its tools, and how much of it other processes use."""
 
 import os
 import platform
@@ -48,7 +48,7 @@ def say(text):
 
 
 def tool(name):
-    """The path of a tool; None where it is missing."""
+    """The path of a tool; None if it is missing."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
@@ -65,7 +65,7 @@ def check(*command, **options):
 
 
 def install():
-    """Installs missing programs to compare with. Those that cannot be installed are left out."""
+    """Installs missing programs to compare with. Leaves out those that cannot be installed."""
     missing = [package for name, package in PACKAGES.items() if not tool(name)]
     if not ECHO_MODULE.exists():
         missing.append("libnginx-mod-http-echo")
@@ -118,7 +118,7 @@ def tidy():
 
 
 def revision():
-    """The commit of the source, and whether it was changed since."""
+    """The commit of the source, and whether there are uncommitted changes."""
     return output("git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=8") if tool("git") else "unknown"
 
 
@@ -130,7 +130,7 @@ def cpu_model():
 
 
 def description():
-    """The machine and the versions of everything that takes part."""
+    """The machine, and the versions of all programs."""
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     first = lambda text: text.splitlines()[0] if text else ""
     versions = {"rustc": output("rustc", "-V")}

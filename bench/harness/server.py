@@ -1,4 +1,4 @@
-"""A server that is measured: on a core of its own, watched through /proc."""
+"""A server to measure: on a core of its own, observed through /proc."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ class Server:
         """CPU time of all threads, to the nanosecond."""
         total = 0
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            # A thread may end meanwhile.
+            # A thread may have ended.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
@@ -89,7 +89,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE):
-    """Starts a server on a core, yields it once it answers, and ends it."""
+    """Starts a server on a core, yields it once it answers, and stops it."""
     log = machine.WORK / f"server-{port}.log"
     pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
     machine.note(pinned, environment)

@@ -1,4 +1,4 @@
-"""What is measured, and what it is measured against."""
+"""The services to measure and to compare with."""
 
 import contextlib
 import re
@@ -10,7 +10,7 @@ from . import machine, server
 
 CONF = machine.ROOT / "bench" / "baselines" / "conf"
 
-# All clients fit, and none is closed for being idle.
+# Limits that no client reaches.
 ROOMY = {"MAX_CONNECTIONS": "19000", "IDLE_TIMEOUT": "1h", "HEAD_TIMEOUT": "1h", "LOG_LEVEL": "warn"}
 
 # Each request is checked against all of them, and a random 10 % fail.
@@ -33,7 +33,7 @@ class Service:
     name: str
     binary: Path
     launch: object
-    # Takes part with delays; under valgrind; with 10,000 connections; in all cells of the table of delays.
+    # Whether it is measured with delays, under valgrind, with 10,000 connections, and in all cells of the table of delays.
     delays: bool = True
     valgrind: bool = True
     crowd: bool = True
@@ -79,13 +79,13 @@ def external(text):
     if not equals or not match or parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{text!r}: NAME=http://HOST:PORT/PATH is expected, or NAME:50ms=… if it delays by that")
     delay = float(match[2] or 0)
-    # The load client wants an address.
+    # The load client needs an address.
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     return External(match[1], host, parts.port or 80, parts.path or "/", int(delay) if delay.is_integer() else delay)
 
 
 def rendered(name, port, **more):
-    """A configuration file with its places filled in."""
+    """A configuration file with its placeholders replaced."""
     directory = machine.WORK / f"{name.split('.')[0]}-{port}"
     directory.mkdir(parents=True, exist_ok=True)
     text = (CONF / name).read_text()

@@ -27,7 +27,7 @@ def number(value):
 
 
 def spread(result, scale=1.0, limited=False):
-    """`median (min–max)`, with a * where the client limits the figure."""
+    """`median (min–max)`, with a * if the client limits the figure."""
     low, middle, high = (number(result[key] * scale) for key in ("min", "median", "max"))
     return f"{middle}{'*' if limited else ''} ({low}–{high})"
 

@@ -1,4 +1,4 @@
-"""What a proxy in front of nginx costs, beside HAProxy and Envoy."""
+"""The cost of a reverse proxy in front of nginx, compared with HAProxy and Envoy."""
 
 import contextlib
 import http.client
@@ -78,7 +78,7 @@ def run(context):
                     samples.add(name, cpu_per_gb=per_gigabyte(running), added_us=added)
             if name == OURS:
                 with ours(behind, FAULTS=LATE_RULE) as late:
-                    # What the way through the proxy takes is no error of the delay.
+                    # The way through the proxy is not part of the error.
                     samples.add(LATE, error_us=latency(late, "/small", 40) - added - latency(behind, "/small") - DELAY_MS * 1e3)
         samples.add(OURS, waiting=memory_of_waiting())
     return {name: {figure: summary(values) for figure, values in figures.items()} for name, figures in samples.all.items()}
@@ -118,7 +118,7 @@ def latency(running, path, requests=1_000):
 
 
 class Silent:
-    """An upstream whose answers never come: the kernel takes its connections."""
+    """An upstream that never answers: only the kernel accepts its connections."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
@@ -126,7 +126,7 @@ class Silent:
 
 
 def memory_of_waiting():
-    """KiB of each request that waits for its upstream, both sides together."""
+    """Memory per request that waits for its upstream, in KiB, both sides together."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     silent = Silent()

@@ -39,7 +39,7 @@ const start = async (variables = {}, admin = "127.0.0.1:0") => {
     url: `http://127.0.0.1:${port(addresses.admin)}/`,
     probe: `http://127.0.0.1:${port(addresses.probe)}`,
     api: async (method, path, body, headers = {}) => {
-      const answer = await fetch(`${service.url}v1/${path}`, { method, body: body && JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers } });
+      const answer = await fetch(`${service.url}v1/${path}`, { method, body: typeof body === "string" ? body : body && JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers } });
       return answer.json();
     },
     stop: async () => {
@@ -115,7 +115,7 @@ const RULES = [
   { name: "alert", target: ["listener"], mode: "tls-alert", alert: "access_denied", rate: "10%", from: ["!10.0.0.0/8"] },
   { name: "expired", target: ["listener"], mode: "tls-expired", when: { after: "5s", for: "1m", every: "5m" } },
   { name: "slow-end", target: ["process"], mode: "slow-term", delay: "20s" },
-  { name: "hold", target: ["process"], mode: "memory", size: "1MiB", ramp: "5s", when: { after: "30m", for: "1m" } },
+  { name: "hold", target: ["process"], mode: "memory", size: "1MiB", ramp: "5s", when: { after: "5m", for: "1m" } },
 ];
 
 /** Sends a line to a TCP proxy and returns the answer, or the error's code. */
@@ -187,11 +187,11 @@ const tests = {
     const service = await start(WITH_PROXIES);
     const shell = (line) => execFileSync("sh", ["-c", line], { env: { ...process.env, ADMIN_ADDRESS: service.admin } });
     const plan = async (of) => JSON.stringify((await of.api("GET", "faults")).faults.map(({ ttl, ...rule }) => rule));
+    const page = await open(service.url);
+    await ready(page);
     for (const rule of RULES) {
       await service.api("PUT", `faults/${rule.name}`, rule);
       const expected = await plan(service);
-      const page = await open(service.url);
-      await ready(page);
       await page.getByRole("button", { name: `Edit ${rule.name}` }).click();
       const ways = {};
       for (const way of ["YAML", "fault", "annotate", "curl"]) {
@@ -202,24 +202,21 @@ const tests = {
       await page.getByRole("button", { name: "Put in force" }).click();
       await page.getByRole("dialog").waitFor({ state: "detached" });
       assert.equal(await plan(service), expected, "the form loses nothing");
-      await close(page);
 
-      await service.api("POST", "reset");
-      shell(ways.fault.replace("kubectl exec -n shop web-0 -c probesim -- /kube-probesim", binary));
-      assert.equal(await plan(service), expected, ways.fault);
-      await service.api("POST", "reset");
-      shell(ways.curl.replace("http://localhost:8081/", service.url).replace("curl ", "curl -sf "));
-      assert.equal(await plan(service), expected, ways.curl);
-      await service.api("POST", "reset");
       const value = shell(`printf %s ${ways.annotate.split("--overwrite ")[1]}`).toString().replace("probesim.io/faults=", "");
-      for (const [name, text] of [["yaml", ways.YAML], ["annotation", value]]) {
-        const path = join(folder, name);
-        writeFileSync(path, text);
-        const other = await start({ ...WITH_PROXIES, FAULTS_FILE: path });
-        assert.equal(await plan(other), expected, text);
-        await other.stop();
+      for (const [way, run] of [
+        ["fault", () => shell(ways.fault.replace("kubectl exec -n shop web-0 -c probesim -- /kube-probesim", binary))],
+        ["curl", () => shell(ways.curl.replace("http://localhost:8081/", service.url).replace("curl ", "curl -sf "))],
+        ["YAML", () => service.api("PUT", "plan", ways.YAML, { "Content-Type": "application/yaml" })],
+        ["annotate", () => service.api("PUT", "plan", value, { "Content-Type": "application/yaml" })],
+      ]) {
+        await service.api("POST", "reset");
+        await run();
+        assert.equal(await plan(service), expected, ways[way]);
       }
+      await service.api("POST", "reset");
     }
+    await close(page);
     await service.stop();
   },
 

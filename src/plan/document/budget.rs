@@ -17,8 +17,8 @@ pub(super) struct ParseBudget {
 }
 
 impl ParseBudget {
-    /// Memory of a mapping that is not empty, without its fields.
-    pub(super) const MAPPING: usize = 128;
+    /// Memory of a mapping that is not empty: places for four fields of 64 bytes, and the table that finds them.
+    pub(super) const MAPPING: usize = 320;
     /// Memory of a field, without the text of its key and its value's own memory.
     pub(super) const FIELD: usize = 64;
     /// Memory of a value, without what it points to.

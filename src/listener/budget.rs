@@ -24,7 +24,7 @@ const MIN_CLIENT_MEMORY: u64 = 512 << 10;
 pub enum BudgetShare {
     /// Large heads, large bodies and unread answers: at most three quarters of the budget.
     Bulk,
-    /// Connections and their ordinary requests: at most nine tenths.
+    /// Connections and their ordinary requests, and what is large of the operator from loopback: at most nine tenths.
     Ordinary,
     /// Requests of the kubelet, and of the operator from loopback: all of it.
     Reserved,

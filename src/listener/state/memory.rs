@@ -12,7 +12,7 @@ impl ConnectionState {
 
     /// The share for its large heads, bodies and answers.
     pub(in crate::listener) fn bulk_share(&self) -> BudgetShare {
-        if self.privileged { BudgetShare::Reserved } else { BudgetShare::Bulk }
+        if self.privileged { BudgetShare::Ordinary } else { BudgetShare::Bulk }
     }
 
     /// Records that the budget rejected what the client sends.

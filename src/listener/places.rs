@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::state::{Claim, ConnectionState};
 use crate::telemetry::metrics::{Limit, Metrics};
 
-/// How many of the oldest connections are usually looked at for one that may give up its place.
-pub(super) const SOME: usize = 64;
+/// How many of the oldest connections are usually looked at for one that may give up its place: all of them up to the
+/// default limit of connections.
+pub(super) const SOME: usize = 1024;
 
 /// How the connections of a listener are divided among its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -71,6 +71,7 @@ WATCHES = opening(True) + b"".join(
 ATTACKS = {
     "fields": Attack(900, get(b"/readyz", MANY_FIELDS), rules=SLOW),
     "heads": Attack(330, HALF_HEAD),
+    "kept-heads": Attack(900, get(b"/healthz") + HALF_HEAD[:200]),
     "admin-heads": Attack(64, HALF_HEAD, listener=1),
     "bodies": Attack(64, HALF_BODY, listener=1),
     "previews": Attack(64, PREVIEW, listener=1),

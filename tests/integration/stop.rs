@@ -5,7 +5,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -199,16 +200,50 @@ fn a_key_given_twice_in_a_body_is_refused_and_named() {
     assert!(problem["detail"].as_str().unwrap().contains("the key \"mode\" is given twice"), "{problem}");
 }
 
+/// Paths at which there is no regular file, and why they are refused.
+fn wrong_files(dir: &Path) -> [(PathBuf, &'static str); 4] {
+    mknodat(CWD, dir.join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    symlink("/dev/zero", dir.join("device")).unwrap();
+    fs::create_dir(dir.join("directory")).unwrap();
+    [
+        (dir.join("fifo"), "is not a regular file"),
+        (dir.join("device"), "is not a regular file"),
+        (dir.join("directory"), "is a directory"),
+        (dir.join("missing"), ""),
+    ]
+}
+
 #[test]
-fn a_token_file_that_is_missing_or_a_pipe_ends_the_start() {
-    let dir = directory("token");
-    let (missing, fifo) = (dir.join("missing"), dir.join("fifo"));
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
-    for (path, reason) in [(missing, "does not exist"), (fifo, "is not a regular file")] {
-        let output = command(&[("ADMIN_TOKEN_FILE", path.to_str().unwrap())]).output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(78), "{text}");
-        assert!(text.starts_with("ADMIN_TOKEN_FILE=\"") && text.contains(reason), "{text}");
+fn a_token_or_certificate_that_is_no_regular_file_ends_the_start() {
+    let files = wrong_files(&directory("no-file"));
+    for variable in ["ADMIN_TOKEN_FILE", "TLS_CERT_FILE", "ADMIN_TLS_CERT_FILE", "UPSTREAM_CA_FILE"] {
+        for (path, reason) in &files {
+            let path = path.to_str().unwrap();
+            let other = match variable {
+                "TLS_CERT_FILE" => ("TLS_KEY_FILE", path),
+                "ADMIN_TLS_CERT_FILE" => ("ADMIN_TLS_KEY_FILE", path),
+                _ => ("UPSTREAM", "https://127.0.0.1:9"),
+            };
+            let output = command(&[(variable, path), other]).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(78), "{variable}: {text}");
+            assert!(text.contains(path) && text.contains(reason), "{variable}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_is_no_regular_file_is_reported_and_neither_start_nor_exit_waits_for_it() {
+    for (path, reason) in wrong_files(&directory("no-plan")) {
+        for variable in ["FAULTS_FILE", "ANNOTATION_FILE"] {
+            let mut service = Process::start(&[(variable, path.to_str().unwrap())]);
+            assert!(service.get(service.probe, "/readyz").unwrap().starts_with("HTTP/1.1 200"), "{variable}");
+            let state = service.ask("GET", "/v1/state", "").1.to_string();
+            assert!(state.contains(reason), "{variable}: {state}");
+            service.signal("TERM");
+            let (status, took) = service.end();
+            assert!(status.success() && took < Duration::from_secs(5), "{variable}: {status} {took:?}");
+        }
     }
 }
 

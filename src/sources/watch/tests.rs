@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 use super::*;
@@ -111,6 +112,35 @@ fn a_file_that_has_not_changed_for_three_seconds_is_not_read() {
     let now = polls.now();
     assert_eq!(polls.file.poll_with(|_| frozen, now), None);
     assert_eq!(polls.poll(), Some(text("b")), "once stat shows the change, it is read");
+}
+
+#[test]
+fn a_file_that_is_swapped_after_stat_is_checked_as_it_was_opened() {
+    let directory = Directory::new();
+    for (kind, reason) in [
+        ("fifo", "is not a regular file"),
+        ("device", "is not a regular file"),
+        ("directory", "is a directory"),
+    ] {
+        let path = directory.0.join(kind);
+        fs::write(&path, "a").unwrap();
+        let mut polls = Polls::at(&path);
+        let swap = |path: &Path| {
+            let stamp = FileStamp::of(path).map(|stamp| FileStamp { size: 99, ..stamp });
+            if path.is_file() {
+                fs::remove_file(path).unwrap();
+                match kind {
+                    "fifo" => mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+                    "device" => symlink("/dev/zero", path).unwrap(),
+                    _ => fs::create_dir(path).unwrap(),
+                }
+            }
+            stamp
+        };
+        let now = polls.now();
+        assert_eq!(polls.file.poll_with(swap, now), None, "{kind}: it may be in the middle of a change");
+        assert_eq!(polls.poll(), Some(PollResult::Unreadable(reason.to_owned())), "{kind}");
+    }
 }
 
 #[test]

@@ -85,6 +85,21 @@ fn a_sidecar_does_not_change_the_containers_of_any_kind_of_workload() {
 }
 
 #[test]
+fn a_cron_job_stays_as_it_is_with_each_component_for_sidecars() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let cron_job = |text: &str| objects(text).into_iter().find(|object| object["kind"] == "CronJob").unwrap();
+    let own = cron_job(WORKLOADS);
+    for sidecar in ["sidecar", "sidecar-plain"] {
+        for component in ["sidecar-probes", "prometheus-annotations", "mesh", "state", "configmap-control"] {
+            let text = composed(Some(WORKLOADS), &[sidecar, component]);
+            assert_eq!(cron_job(&text), own, "{sidecar} {component}");
+        }
+    }
+}
+
+#[test]
 fn the_sidecars_probes_keep_the_timings_of_each_probe_and_have_one_handler() {
     if !tools::are_there(&[KUBECTL]) {
         return;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use kube_probesim::env;
 use kube_probesim::server::{Server, Signals};
 use kube_probesim::sources::start::EarlierStarts;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Parts what the client sends from what the upstream answers.
 const BETWEEN: &[u8] = b"\n=====\n";
@@ -84,6 +85,8 @@ fn start(upstream: SocketAddr) -> SocketAddr {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
+            // libFuzzer's `main` does not ignore SIGPIPE, as that of Rust does.
+            let _pipe = signal(SignalKind::pipe());
             let kept = EarlierStarts::open(config.files.state.as_deref());
             let server = Server::bind(config, kept).expect("ports");
             let _ = tell.send(server.probe_addr().port());

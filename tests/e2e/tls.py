@@ -77,7 +77,7 @@ def curl_gets_either_protocol_in_either_version(authority, pair):
             assert curl(protocol, url=PROBE + "/healthz") == (0, "ok")
     with service(TLS="self-signed", TLS_ONLY="true"):
         assert curl("--insecure") == (0, "ok")
-        assert curl(url=PROBE + "/healthz")[1] == "this port speaks TLS alone; ask it with https://\n"
+        assert curl(url=PROBE + "/healthz")[1] == "this port requires TLS; use https://\n"
     with service():
         assert curl("--insecure")[0] == 35, "a handshake where TLS is off"
 
@@ -192,6 +192,9 @@ def grpcio_asks_over_tls(authority, pair):
 
     with service(**files(*pair)):
         assert [check(name) for name in ("", "liveness", "nobody")] == [1, 1, "NOT_FOUND"]
+        with grpc.secure_channel(f"localhost:{PORT}", trusted) as channel:
+            listed = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=5).statuses
+        assert sorted(listed) == ["", "dependency", "liveness", "readiness", "startup"], listed
     for rule, sees in (
         ({"mode": "status", "status": 503}, {2}),
         ({"mode": "close"}, {"CANCELLED"}),

@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge on the probe listener.
+//! HTTP/2 on the probe listener: with prior knowledge, and over TLS.
 
 #![allow(clippy::float_cmp)]
 
@@ -8,6 +8,7 @@ mod floods;
 mod h2c;
 mod health;
 mod limits;
+mod over_tls;
 mod tools;
 mod upstream;
 
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use h2::{Reason, RecvStream};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
@@ -47,9 +48,15 @@ impl Client {
     }
 
     async fn with(service: &Service, builder: &h2::client::Builder) -> Self {
-        let socket = TcpStream::connect(service.probe).await.unwrap();
+        Self::over(TcpStream::connect(service.probe).await.unwrap(), builder).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        builder: &h2::client::Builder,
+    ) -> Self {
         let (requests, connection): (SendRequest<Bytes>, Connection<_, _>) =
-            builder.handshake(socket).await.unwrap();
+            builder.handshake(stream).await.unwrap();
         Self { requests, connection: tokio::spawn(connection) }
     }
 

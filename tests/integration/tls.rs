@@ -24,7 +24,7 @@ use crate::support::{End, PATIENCE, SILENCE, Service, eventually, exchange, read
 
 /// How a client within TLS saw the connection end.
 #[derive(Debug, PartialEq, Eq)]
-enum TlsEnd {
+pub(crate) enum TlsEnd {
     /// `close_notify`, then FIN.
     Notified,
     /// FIN alone.
@@ -40,11 +40,16 @@ async fn connect_with(addr: SocketAddr, config: Arc<ClientConfig>) -> io::Result
 }
 
 /// A client that verifies nothing, as the kubelet.
-async fn connect(addr: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(addr: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
     connect_with(addr, client_config(&Trust::Anyone, alpn)).await.unwrap()
 }
 
 async fn read(stream: &mut TlsStream<TcpStream>) -> (String, TlsEnd) {
+    let (bytes, end) = read_bytes(stream).await;
+    (String::from_utf8_lossy(&bytes).into_owned(), end)
+}
+
+pub(crate) async fn read_bytes(stream: &mut TlsStream<TcpStream>) -> (Vec<u8>, TlsEnd) {
     let mut bytes = Vec::new();
     let end = loop {
         match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
@@ -56,7 +61,7 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> (String, TlsEnd) {
             Ok(Err(error)) => panic!("{error}"),
         }
     };
-    (String::from_utf8_lossy(&bytes).into_owned(), end)
+    (bytes, end)
 }
 
 async fn get(addr: SocketAddr, path: &str) -> (String, TlsEnd) {
@@ -160,7 +165,7 @@ async fn tls_only_answers_plain_http_with_400() {
     let service = self_signed(&[("TLS_ONLY", "true")]).await;
     let reply = service.get("/healthz").await;
     assert_eq!((reply.status(), reply.end), (400, End::Fin));
-    assert_eq!(reply.body(), "this port speaks TLS alone; ask it with https://\n");
+    assert_eq!(reply.body(), "this port requires TLS; use https://\n");
     let reply = exchange(service.probe, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert_eq!(reply.bytes.last(), Some(&0xc), "GOAWAY with INADEQUATE_SECURITY");
     assert!(get(service.probe, "/healthz").await.0.starts_with("HTTP/1.1 200"));

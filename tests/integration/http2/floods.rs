@@ -3,11 +3,6 @@
 
 use std::time::Instant;
 
-use kube_probesim::tls::{Trust, client_config};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-
 use super::limits::hits;
 use super::*;
 
@@ -23,13 +18,13 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// `GET http://a/healthz` by HPACK, and the same with POST.
-const GET: &[u8] = b"\x82\x86\x01\x01a\x04\x08/healthz";
+pub(super) const GET: &[u8] = b"\x82\x86\x01\x01a\x04\x08/healthz";
 const POST: &[u8] = b"\x83\x86\x01\x01a\x04\x08/healthz";
 
 /// Memory that the clients of a test may hold, in bytes: some times what one connection is charged.
 const MAX_CLIENT_MEMORY: f64 = 1_000_000.0;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -59,12 +54,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// A connection, over TLS or with prior knowledge.
 async fn connect(service: &Service, over_tls: bool) -> Box<dyn Duplex> {
-    let socket = TcpStream::connect(service.probe).await.unwrap();
-    if !over_tls {
-        return Box::new(socket);
+    if over_tls {
+        Box::new(crate::tls::connect(service.probe, &["h2"]).await)
+    } else {
+        Box::new(TcpStream::connect(service.probe).await.unwrap())
     }
-    let connector = TlsConnector::from(client_config(&Trust::Anyone, &["h2"]));
-    Box::new(connector.connect(ServerName::try_from("localhost").unwrap(), socket).await.unwrap())
 }
 
 /// Sends the bytes of `begin`, then those of `repeated` again and again, until the service ends the connection. The

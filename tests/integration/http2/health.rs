@@ -15,8 +15,8 @@ const CHECK: &str = "Check";
 const WATCH: &str = "Watch";
 
 /// `HealthCheckResponse`s with their prefix.
-const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
-const NOT_SERVING: &[u8] = b"\0\0\0\0\x02\x08\x02";
+pub(super) const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
+pub(super) const NOT_SERVING: &[u8] = b"\0\0\0\0\x02\x08\x02";
 const SERVICE_UNKNOWN: &[u8] = b"\0\0\0\0\x02\x08\x03";
 
 /// A `HealthCheckRequest` with its prefix.
@@ -44,16 +44,16 @@ impl Client {
     }
 
     /// The complete answer to a call with this message.
-    async fn call(&mut self, method: &str, body: &[u8]) -> Answer {
+    pub(super) async fn call(&mut self, method: &str, body: &[u8]) -> Answer {
         let request = call(method).body(()).unwrap();
         read(self.post(request, body).await.unwrap()).await
     }
 
-    async fn check(&mut self, service: &str) -> Answer {
+    pub(super) async fn check(&mut self, service: &str) -> Answer {
         self.call(CHECK, &message(service)).await
     }
 
-    async fn watch(&mut self, service: &str) -> RecvStream {
+    pub(super) async fn watch(&mut self, service: &str) -> RecvStream {
         let request = call(WATCH).body(()).unwrap();
         self.post(request, &message(service)).await.unwrap().into_body()
     }
@@ -75,7 +75,7 @@ fn is_whole(answer: &Answer, message: &[u8]) -> bool {
 }
 
 /// The next message of a `Watch` stream.
-async fn next(stream: &mut RecvStream) -> Bytes {
+pub(super) async fn next(stream: &mut RecvStream) -> Bytes {
     let data = timeout(PATIENCE, stream.data()).await.expect("a message").unwrap().unwrap();
     stream.flow_control().release_capacity(data.len()).unwrap();
     data
@@ -87,7 +87,7 @@ async fn is_silent(stream: &mut RecvStream) -> bool {
 }
 
 /// The end of a stream: the status of its trailers.
-async fn end(stream: &mut RecvStream) -> String {
+pub(super) async fn end(stream: &mut RecvStream) -> String {
     assert!(timeout(PATIENCE, stream.data()).await.expect("an end").is_none());
     let trailers = stream.trailers().await.unwrap().expect("trailers");
     trailers["grpc-status"].to_str().unwrap().to_owned()

@@ -51,6 +51,11 @@ pub enum ConditionError {
         "is not a condition: write ready, available, complete, exists, rolled-out, has-endpoints, the type of a condition such as Progressing, or jsonpath={{.status.phase}}=Running"
     )]
     Name,
+    /// `delete`, which kubectl waits for.
+    #[error(
+        "is not supported: wait blocks until objects are ready; `kubectl wait --for=delete` blocks until they are gone"
+    )]
+    Delete,
     /// Not a valid path.
     #[error(transparent)]
     Path(#[from] JsonPathError),
@@ -71,6 +76,7 @@ impl Condition {
             "exists" | "create" => Self::Exists,
             "rolled-out" => Self::RolledOut,
             "has-endpoints" => Self::HasEndpoints,
+            "delete" => return Err(ConditionError::Delete),
             _ => {
                 let (name, status) = condition.split_once('=').unwrap_or((condition, "True"));
                 let is_name = |text: &str| {

@@ -54,7 +54,7 @@ impl Slices {
             return State::Ready;
         }
         State::Missing(match (slices().count(), slices().map(|slice| slice.others).sum()) {
-            (0, _) => "no endpoints of a Service with this name".to_owned(),
+            (0, _) => "no Service with this name has endpoints".to_owned(),
             (_, 0) => "has no endpoints".to_owned(),
             (_, 1) => "its only endpoint is not ready".to_owned(),
             (_, others) => format!("none of its {others} endpoints is ready"),
@@ -73,7 +73,7 @@ mod tests {
         let unready = json!({"conditions": {"ready": false}});
         let mut slices = Slices::default();
         let missing = |reason: &str| State::Missing(reason.to_owned());
-        assert_eq!(slices.of("api"), missing("no endpoints of a Service with this name"));
+        assert_eq!(slices.of("api"), missing("no Service with this name has endpoints"));
         slices.put("api-1", &slice("api", Value::Null));
         assert_eq!(slices.of("api"), missing("has no endpoints"));
         slices.put("api-1", &slice("api", json!([unready])));

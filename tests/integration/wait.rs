@@ -145,6 +145,37 @@ fn a_failed_job_ends_the_wait_at_once_with_code_2() {
 }
 
 #[test]
+fn each_kind_is_waited_for_by_its_default_condition() {
+    let server = ApiServer::new(|request: &Request| {
+        let resource = request.path.split('?').next().unwrap().rsplit('/').next().unwrap();
+        let object = |done: bool| match resource {
+            "statefulsets" => {
+                json!({"metadata": {"name": "db", "generation": 1}, "spec": {"replicas": 2}, "status":
+                {"observedGeneration": 1, "readyReplicas": if done { 2 } else { 1 }, "updatedReplicas": 2,
+                 "currentRevision": "a", "updateRevision": "a"}})
+            }
+            "daemonsets" => json!({"metadata": {"name": "agent", "generation": 1}, "status":
+                {"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3,
+                 "numberAvailable": if done { 3 } else { 2 }}}),
+            "jobs" => json!({"metadata": {"name": "migrate"}, "status": {"conditions":
+                [{"type": "Complete", "status": if done { "True" } else { "False" }}]}}),
+            _ => json!({"metadata": {"name": "web-1"}}),
+        };
+        match request.is_watch() {
+            false => list("1", &[object(false)]),
+            true => Answer::WatchLater(Duration::from_millis(500), event("MODIFIED", &object(true))),
+        }
+    });
+    let ran = waited(&server, "sts/db ds/agent job/migrate rs/web-1");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let waiting = "waiting for 3 of 4: sts/db: 1 of 2 replicas are ready; ds/agent: 2 of 3 Pods are available; \
+                   job/migrate: 0 of 1 completions, 0 failed Pods";
+    let lines = lines(&ran);
+    assert!(lines.iter().any(|line| line == waiting), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "ready: sts/db, ds/agent, job/migrate, rs/web-1");
+}
+
+#[test]
 fn a_service_needs_an_endpoint_that_is_ready() {
     let slice = |ready: bool| {
         json!({"metadata": {"name": "api-x", "labels": {"kubernetes.io/service-name": "api"}},
@@ -187,7 +218,7 @@ fn services_by_selector_need_endpoints_each() {
     assert_eq!(
         lines(&ran),
         [
-            "waiting for 1 of 1: svc app=x: 1 of 2 are not ready: b: no endpoints of a Service with this name",
+            "waiting for 1 of 1: svc app=x: 1 of 2 are not ready: b: no Service with this name has endpoints",
             "ready: svc app=x"
         ]
     );

@@ -81,6 +81,7 @@ fn each_error_says_what_is_expected() {
         ("pod/a -n ../b", "--namespace \"../b\" is not a namespace"),
         ("pod/a -n Big", "--namespace \"Big\" is not a namespace"),
         ("pod/a --condition =x", "--condition \"=x\" is not a condition: write ready, available"),
+        ("pod/a --for=delete", "--for \"delete\" is not supported: wait blocks until objects are ready"),
         ("pod/a --for jsonpath={x}", "--for \"jsonpath={x}\" contains \"x\" where .name"),
         ("pod/a --condition has-endpoints", "the condition has-endpoints is for services, not for pod"),
         ("tcp://h:1 --condition ready", "--condition \"ready\" is for objects, and tcp://h:1 is an address"),

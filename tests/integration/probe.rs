@@ -251,6 +251,11 @@ fn the_error_for_each_wrong_address_says_what_is_allowed() {
     }
     let ran = command(&["--header=a: b", "grpc://h:1"], &[]);
     assert!(ran.code == 64 && ran.err.contains("does not support --header"), "{}", ran.err);
+    for address in ["tcp://h:1", "GRPC://h:1"] {
+        let ran = command(&["--verify", address], &[]);
+        let error = format!("--verify has no effect on {address}; it needs https://, grpcs://, or http://");
+        assert!(ran.code == 64 && ran.err.contains(&error), "{}", ran.err);
+    }
     let ran = command(&["--for=1s", "tcp://h:1"], &[]);
     assert!(ran.code == 64 && ran.err.contains("--for needs --until or --every"), "{}", ran.err);
     let ran = command(&["tcp://h:1", "--timeout"], &[]);

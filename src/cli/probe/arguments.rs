@@ -61,6 +61,8 @@ pub(super) enum ProbeUsageError {
     Address(String, AddressError),
     #[error("{0} {1}")]
     Trust(&'static str, String),
+    #[error("{0} has no effect on {1}; it needs https://, grpcs://, or http:// with a redirect to https://")]
+    WithoutTls(&'static str, String),
     #[error("{0} needs --until or --every")]
     Alone(&'static str),
     #[error(transparent)]
@@ -116,6 +118,14 @@ pub(super) fn parse(
             .map_err(|error| errors.push(ProbeUsageError::Address(address.clone(), error)))
             .ok()
     });
+    if let Some(address) = &address
+        && let Some((scheme, _)) = address.split_once("://")
+        && ["tcp", "grpc"].iter().any(|plain| scheme.eq_ignore_ascii_case(plain))
+        && (raw.verify || raw.ca.is_some())
+    {
+        let option = if raw.ca.is_some() { "--ca" } else { "--verify" };
+        errors.push(ProbeUsageError::WithoutTls(option, address.clone()));
+    }
     let trust = trust(raw.verify, raw.ca.as_deref(), env).map_err(|error| errors.push(error));
     match (address, probe, trust) {
         (Some(address), Some(probe), Ok(trust)) if errors.is_empty() => {

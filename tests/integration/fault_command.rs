@@ -239,6 +239,11 @@ fn an_admin_listener_with_tls_is_spoken_with_over_tls() {
         (format!("list --admin https://localhost:{port} --admin-ca /nowhere"), 69, "/nowhere is not there"),
         (format!("list --admin http://localhost:{port} --admin-insecure"), 64, "speaks no TLS"),
         (
+            format!("list --admin http://localhost:{port}"),
+            65,
+            "status 400: this port requires TLS; use https://",
+        ),
+        (
             format!("list --admin https://localhost:{}", service.probe.port()),
             69,
             "cannot be spoken with over TLS",

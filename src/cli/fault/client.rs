@@ -23,8 +23,10 @@ use tokio::time::timeout;
 
 use super::address;
 use crate::cli::exit;
+use crate::cli::text::OneLine;
 use crate::file::{self, FileError};
 use crate::task;
+use crate::text::prefix;
 use crate::tls::{ClientTls, Connector, HandshakeError};
 
 /// Time limit for connecting, and for each part of an answer.
@@ -98,6 +100,9 @@ pub(super) struct AdminPlace {
     pub(super) insecure: bool,
 }
 
+/// Size limit of a line of an answer in a message, in bytes.
+const MAX_PLAIN_LINE: usize = 200;
+
 /// One request to the API.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ApiCall<'a> {
@@ -121,6 +126,16 @@ impl ApiReply {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
+    /// The status, with the first line of a body that is not JSON, such as that of a listener that requires TLS.
+    fn status_line(&self) -> String {
+        let line = self.body.lines().next().map_or("", |line| prefix(line, MAX_PLAIN_LINE));
+        if line.is_empty() {
+            format!("status {}", self.status)
+        } else {
+            format!("status {}: {}", self.status, OneLine(line))
+        }
+    }
+
     /// The errors that the service reports, one per line.
     pub(super) fn problem(&self) -> Vec<String> {
         let problem = self.json();
@@ -132,7 +147,7 @@ impl ApiReply {
             .collect();
         let more = problem["more"].as_u64().map(|more| format!("and {more} more"));
         if messages.is_empty() {
-            vec![problem["detail"].as_str().map_or_else(|| format!("status {}", self.status), str::to_owned)]
+            vec![problem["detail"].as_str().map_or_else(|| self.status_line(), str::to_owned)]
         } else {
             messages.into_iter().chain(more).collect()
         }

@@ -19,7 +19,7 @@ const ENHANCE_YOUR_CALM: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\
 /// The answer to a client without TLS on a listener that requires it.
 const PLAIN_REFUSED: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 49\r\n\r\nthis port speaks TLS alone; ask it with https://\n";
+    content-length: 37\r\n\r\nthis port requires TLS; use https://\n";
 
 /// The same over HTTP/2: SETTINGS, and GOAWAY with `INADEQUATE_SECURITY`.
 const INADEQUATE_SECURITY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c";

@@ -159,6 +159,7 @@ fn a_share_of_a_workload_is_picked_and_several_pods_ask_first() {
     assert_eq!(rows[0], ["POD", "CONTAINER", "PORT", "USER", "CAPABILITIES"]);
     assert_eq!(rows[1][1..], ["web", "8080", "0:0", "SYS_PTRACE,", "SETUID"]);
     assert!(ran.out.contains("2 of 4 Ready Pods: about 50% of the requests to them, for 5m"), "{}", ran.out);
+    assert!(ran.out.contains("The kubelet is spared"), "{}", ran.out);
     assert!(cluster.added().is_empty(), "a dry run changes nothing");
 
     let ran = cluster.run("inject deploy/web --status 503");

@@ -8,6 +8,7 @@ mod arguments;
 pub(super) mod container;
 pub(super) mod error;
 mod follow;
+mod forecast;
 mod interrupts;
 mod namespace;
 mod place;
@@ -212,6 +213,9 @@ fn show(
     notes.dedup();
     for note in notes {
         writeln!(out, "note: {note}")?;
+    }
+    if let Some(Candidate { pod, place, .. }) = candidates.first() {
+        writeln!(out, "{}", forecast::forecast(pod, place, injection))?;
     }
     writeln!(
         out,

@@ -124,21 +124,19 @@ fn state(result: &Result<String, String>) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("the answer is not JSON: {error}"))
 }
 
-/// The rules of each Pod; a Pod without rules has a row that says so.
+/// The rules of each Pod; a Pod without rules has a row that says so, and one that failed a line below.
 fn list(answers: &[Answer<'_>]) -> String {
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), String::new());
     for Answer { pod, result } in answers {
-        let of_pod = match state(result) {
-            Ok(state) => table::rows(&state),
-            Err(reason) => vec![vec!["FAILED".to_owned(), OneLine(&reason).to_string()]],
-        };
-        if of_pod.is_empty() {
-            rows.push(vec![pod.name.clone(), "no rule".to_owned()]);
+        match state(result).map(|state| table::rows(&state)) {
+            Ok(of_pod) if of_pod.is_empty() => rows.push(vec![pod.name.clone(), "no rule".to_owned()]),
+            Ok(of_pod) => rows.extend(of_pod.into_iter().map(|row| [vec![pod.name.clone()], row].concat())),
+            Err(reason) => failed.extend([&pod.name, "  FAILED  ", &OneLine(&reason).to_string(), "\n"]),
         }
-        rows.extend(of_pod.into_iter().map(|row| [vec![pod.name.clone()], row].concat()));
     }
     let head: Vec<&str> = std::iter::once("POD").chain(table::HEAD).collect();
-    table::aligned(&head, rows)
+    let table = if rows.is_empty() { String::new() } else { table::aligned(&head, rows) };
+    table + &failed
 }
 
 /// Sums of each Pod, and of all.

@@ -55,6 +55,13 @@ pub(in crate::cli::kubectl) struct Injection {
     pub(super) detaches: bool,
 }
 
+impl Injection {
+    /// Whether the rules act on the kubelet, too.
+    pub(super) fn acts_on_kubelet(&self) -> bool {
+        self.flags.iter().any(|flag| flag == INCLUDE_PROBES)
+    }
+}
+
 /// The user of a process, and its group if that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli::kubectl) struct User {
@@ -179,7 +186,7 @@ impl Raw {
             Ok(rules) => injection.plan = rules,
             Err(wrong) => return errors.extend(wrong.into_iter().map(UsageError::Fault)),
         }
-        let acts_on_kubelet = injection.flags.iter().any(|flag| flag == INCLUDE_PROBES);
+        let acts_on_kubelet = injection.acts_on_kubelet();
         for (position, rule) in injection.plan.iter_mut().enumerate() {
             complete(position, rule, acts_on_kubelet, errors);
         }

@@ -58,7 +58,7 @@ const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || 
 const open = async (url, options = {}, prepare) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15000);
+  page.setDefaultTimeout(30000);
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(error.stack));
   page.on("console", (message) => {

@@ -46,9 +46,16 @@ pub enum TlsError {
     /// The generated certificate.
     #[error("TLS: {0}")]
     Made(#[from] IssueError),
-    /// The authorities of the upstream.
-    #[error("UPSTREAM: {0}; or set UPSTREAM_CA_FILE, or UPSTREAM_INSECURE=true")]
-    Upstream(TrustError),
+    /// The authorities of the upstream, or its name.
+    #[error("{variable}: {error}{remedy}")]
+    Upstream {
+        /// The variable at fault.
+        variable: &'static str,
+        /// The error.
+        error: TrustError,
+        /// What else can be set.
+        remedy: &'static str,
+    },
     /// Those of the upstream of a proxy.
     #[error("{0}")]
     Proxy(Box<ConfigError>),
@@ -74,6 +81,23 @@ struct WatchedCertificate {
     variable: &'static str,
     tls: ServerTls,
     present: Arc<[u8]>,
+}
+
+impl TlsError {
+    /// The error of an upstream; `has_ca_file` says whether `UPSTREAM_CA_FILE` is set.
+    pub(super) fn of_upstream(error: TrustError, has_ca_file: bool) -> Self {
+        let (variable, remedy) = match &error {
+            TrustError::Name(_) => ("UPSTREAM", "; set UPSTREAM_SERVER_NAME"),
+            _ if has_ca_file => ("UPSTREAM_CA_FILE", ""),
+            TrustError::Read { .. } | TrustError::TooLarge(_) | TrustError::Empty(_)
+                if std::env::var_os("SSL_CERT_FILE").is_some() =>
+            {
+                ("SSL_CERT_FILE", "; or set UPSTREAM_CA_FILE, or UPSTREAM_INSECURE=true")
+            }
+            _ => ("UPSTREAM", "; or set UPSTREAM_CA_FILE, or UPSTREAM_INSECURE=true"),
+        };
+        Self::Upstream { variable, error, remedy }
+    }
 }
 
 impl Certificates {

@@ -94,11 +94,11 @@ pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
     Ok(listener)
 }
 
-/// Checks that the certificate of a proxy's upstream can be verified.
-fn trust(proxy: &Proxy) -> Result<(), Box<ConfigError>> {
+/// Checks that the certificate of a proxy's upstream can be verified. `ca` is what errors call the file of its authorities.
+fn trust(proxy: &Proxy, ca: &str) -> Result<(), Box<ConfigError>> {
     let Some(tls) = &proxy.tls else { return Ok(()) };
     Connector::new(tls.clone(), proxy.upstream.host()).check().map_err(|error| {
-        let field = if tls.ca.is_some() { "ca" } else { "upstream" };
+        let field = if tls.ca.is_some() { ca } else { "upstream" };
         let error = ConfigError::new(format!("proxy {}", proxy.name), Reason::File(error.to_string()));
         Box::new(error.field(field))
     })
@@ -114,8 +114,11 @@ pub(super) fn check_trust(config: &Config) -> Result<(), TlsError> {
         && upstream.address.protocol() == UpstreamProtocol::Https
     {
         let connector = Connector::new(upstream.tls.clone(), upstream.address.host());
-        connector.check().map_err(TlsError::Upstream)?;
+        let has_ca_file = upstream.tls.ca.is_some();
+        connector.check().map_err(|error| TlsError::of_upstream(error, has_ca_file))?;
     }
+    // Proxies of PROXIES have the file of the variable, and those of FAULTS have their own.
+    let trust = |proxy| trust(proxy, "UPSTREAM_CA_FILE or ca");
     config.proxies.iter().try_for_each(trust).map_err(TlsError::Proxy)
 }
 
@@ -315,7 +318,7 @@ impl ProxyHost for ProxyListeners {
         };
         let (mut opened, mut errors) = (Vec::new(), Errors::new());
         for proxy in wanted {
-            if let Err(error) = trust(proxy) {
+            if let Err(error) = trust(proxy, "ca") {
                 errors.push(*error);
             }
             let served = state.served.get(&proxy.name).map(|served| &served.proxy);

@@ -227,8 +227,30 @@ fn a_token_or_certificate_that_is_no_regular_file_ends_the_start() {
             let output = command(&[(variable, path), other]).output().unwrap();
             let text = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(78), "{variable}: {text}");
-            assert!(text.contains(path) && text.contains(reason), "{variable}: {text}");
+            assert!([variable, path, reason].iter().all(|part| text.contains(part)), "{variable}: {text}");
         }
+    }
+}
+
+#[test]
+fn an_error_about_the_authorities_of_an_upstream_names_the_variable_to_change() {
+    let wrong = directory("no-authorities").join("ca.pem");
+    fs::write(&wrong, "none").unwrap();
+    let wrong = wrong.to_str().unwrap();
+    let (https, proxy) = (("UPSTREAM", "https://127.0.0.1:9"), ("PROXIES", "db=:0->tls://127.0.0.1:9"));
+    let or = "; or set UPSTREAM_CA_FILE, or UPSTREAM_INSECURE=true";
+    for (variables, place, remedy) in [
+        ([https, ("UPSTREAM_CA_FILE", wrong)], "UPSTREAM_CA_FILE: ", ""),
+        ([https, ("SSL_CERT_FILE", wrong)], "SSL_CERT_FILE: ", or),
+        ([proxy, ("UPSTREAM_CA_FILE", wrong)], "proxy db: UPSTREAM_CA_FILE or ca: ", ""),
+        ([proxy, ("SSL_CERT_FILE", wrong)], "proxy db: upstream: ", ""),
+    ] {
+        let output = command(&variables).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{variables:?}: {text}");
+        assert!(text.contains(&format!("{place}{wrong} contains no certificate")), "{variables:?}: {text}");
+        assert_eq!(text.contains("; or set"), !remedy.is_empty(), "{variables:?}: {text}");
+        assert!(text.contains(remedy), "{variables:?}: {text}");
     }
 }
 

@@ -73,8 +73,8 @@ CONDITION
 It continues after errors of the API server. It prints what is missing when that changes and at least every 30 s. If a
 permission is missing, it prints the Role that grants it.
 
-Exit code: 0 all items are ready, 1 not within --timeout, 2 impossible: a Job has failed. 64 wrong usage; 78 no API server is
-known; 128 + N ended by signal N.
+Exit code: 0 all items are ready, 1 not within --timeout, 2 impossible: a Job has failed, or a named Pod has ended. 64 wrong
+usage; 78 no API server is known; 128 + N ended by signal N.
 ";
 
 /// Runs the command with the arguments that follow its name and the environment of the process. Returns the exit

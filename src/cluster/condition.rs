@@ -214,7 +214,7 @@ fn deployment_available(object: &Value) -> State {
 fn pod_ready(object: &Value) -> State {
     let phase = text(object, "/status/phase");
     if matches!(phase, "Succeeded" | "Failed") {
-        return missing(format!("the Pod has ended ({phase}) and cannot become ready again"));
+        return ended(object, " and cannot become ready again");
     }
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return missing("the Pod is being deleted");
@@ -234,9 +234,29 @@ fn pod_ready(object: &Value) -> State {
     }
 }
 
+/// Controllers whose new Pods have new names. Others, such as a StatefulSet, may create a Pod with the same name again.
+const RENAMING: [&str; 4] = ["ReplicaSet", "ReplicationController", "DaemonSet", "Job"];
+
+/// The state of a Pod that has ended: its phase does not change any more.
+fn ended(object: &Value, consequence: &str) -> State {
+    let details: Vec<String> = ["phase", "reason", "message"]
+        .map(|field| one_line(text(object, &format!("/status/{field}"))))
+        .into_iter()
+        .filter(|detail| !detail.is_empty())
+        .collect();
+    let reason = format!("the Pod has ended ({}){consequence}", details.join(": "));
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    if owners.into_iter().flatten().all(|owner| RENAMING.contains(&text(owner, "/kind"))) {
+        State::Failed(reason)
+    } else {
+        State::Missing(reason)
+    }
+}
+
 fn pod_complete(object: &Value) -> State {
     match text(object, "/status/phase") {
         "Succeeded" => State::Ready,
+        "Failed" => ended(object, ""),
         "" => missing("has no phase yet"),
         phase => missing(format!("the phase is {}", one_line(phase))),
     }

@@ -98,7 +98,14 @@ impl Sink for Objects {
     }
 
     fn put(&mut self, name: &str, object: &Value) {
-        self.tracked.put(name, self.condition.evaluate(&self.kind.resource, object));
+        let state = match (self.condition.evaluate(&self.kind.resource, object), &self.which) {
+            // The owner of the Pods may replace one that has ended by another with the same labels.
+            (State::Failed(reason), Which::Selector(_)) if self.kind.resource == "pods" => {
+                State::Missing(reason)
+            }
+            (state, _) => state,
+        };
+        self.tracked.put(name, state);
     }
 
     fn remove(&mut self, name: &str) {

@@ -145,6 +145,39 @@ fn a_failed_job_ends_the_wait_at_once_with_code_2() {
 }
 
 #[test]
+fn a_named_pod_that_has_ended_ends_the_wait_at_once_with_code_2() {
+    for (phase, condition, why) in [
+        ("Failed", "complete", "(Failed: Evicted)"),
+        ("Failed", "ready", "(Failed: Evicted) and cannot become ready again"),
+        ("Succeeded", "ready", "(Succeeded: Evicted) and cannot become ready again"),
+    ] {
+        let mut ended = pod("import", 1, false);
+        ended["status"] = json!({"phase": phase, "reason": "Evicted"});
+        let server = ApiServer::new(move |request: &Request| match request.is_watch() {
+            true => Answer::Watch(Vec::new()),
+            false => list("1", std::slice::from_ref(&ended)),
+        });
+        let ran = waited(&server, &format!("pod/import --condition {condition}"));
+        assert_eq!(ran.code, 2, "{phase} {condition}: {}", ran.err);
+        assert!(ran.err.starts_with("kube-probesim wait: cannot become ready: pod/import"), "{}", ran.err);
+        assert!(ran.err.ends_with(&format!(": the Pod has ended {why}\n")), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_pod_that_has_ended_does_not_end_the_wait_for_a_selector() {
+    let mut ended = pod("web-1", 1, false);
+    ended["status"]["phase"] = json!("Failed");
+    let server = ApiServer::new(move |request: &Request| match request.is_watch() {
+        true => Answer::Watch(Vec::new()),
+        false => list("1", std::slice::from_ref(&ended)),
+    });
+    let ran = command(&["pod", "--selector", "app=web", "--timeout", "1", "--server", &server.url()]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("web-1: the Pod has ended (Failed)"), "{}", ran.err);
+}
+
+#[test]
 fn each_kind_is_waited_for_by_its_default_condition() {
     let server = ApiServer::new(|request: &Request| {
         let resource = request.path.split('?').next().unwrap().rsplit('/').next().unwrap();

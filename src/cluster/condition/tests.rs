@@ -78,12 +78,27 @@ fn a_pod_says_why_it_is_not_ready() {
     let mut leaving = with_condition("Ready", "True");
     leaving["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
     assert_eq!(state_of("ready", "pods", &leaving), missing("the Pod is being deleted"));
+}
+
+#[test]
+fn a_pod_that_has_ended_fails_unless_its_owner_creates_it_again_under_its_name() {
     let ended = json!({"status": {"phase": "Succeeded"}});
     assert_eq!(
         state_of("ready", "pods", &ended),
-        missing("the Pod has ended (Succeeded) and cannot become ready again")
+        State::Failed("the Pod has ended (Succeeded) and cannot become ready again".to_owned())
     );
     assert_eq!(state_of("complete", "pods", &ended), State::Ready);
+    let evicted = json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "low on\nmemory"}});
+    let ended = "the Pod has ended (Failed: Evicted: low on memory)".to_owned();
+    assert_eq!(state_of("complete", "pods", &evicted), State::Failed(ended));
+    assert_eq!(state_of("jsonpath={.status.phase}=Failed", "pods", &evicted), State::Ready);
+    assert!(matches!(state_of("Ready=False", "pods", &evicted), State::Missing(_)));
+    for (kind, is_final) in [("ReplicaSet", true), ("Job", true), ("StatefulSet", false), ("Other", false)] {
+        let mut owned = evicted.clone();
+        owned["metadata"] = json!({"ownerReferences": [{"kind": kind, "controller": true}]});
+        let state = state_of("ready", "pods", &owned);
+        assert_eq!(matches!(state, State::Failed(_)), is_final, "a {kind}: {state:?}");
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod error;
 mod fleet;
 mod inject;
 mod objects;
+mod options;
+mod parallel;
 mod pods;
 mod process;
 mod selector;

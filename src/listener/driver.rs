@@ -1,12 +1,10 @@
 //! The driver of a connection's task: hyper, a script, or nothing while the connection is idle.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::Interest;
@@ -15,10 +13,10 @@ use tokio::time::{Instant, sleep};
 
 use super::ListenerService;
 use super::detect::{Detected, poll_detect};
+use super::event::DriverEvent;
 use super::handler::Http1Handler;
 use super::http2::{Finished, Http2};
 use super::plain::PlainConnection;
-use super::script::Takeover;
 use super::socket::Socket;
 use super::state::{ConnectionSignal, ConnectionState};
 use super::stream::HyperStream;
@@ -27,37 +25,6 @@ use crate::tls::session::Negotiated;
 
 /// How often a frozen connection with unread input is checked: nothing else shows that its client has closed it.
 const PEER_CHECK: Duration = Duration::from_millis(100);
-
-/// Events that the connection's task handles.
-pub(super) enum DriverEvent {
-    /// The client sends an HTTP/1 request, or leaves.
-    Http1,
-    /// The client starts to speak HTTP/2.
-    Http2,
-    /// The client begins a TLS handshake.
-    Tls,
-    /// The handshake has ended: the negotiated protocol, or an error.
-    Handshake(io::Result<Negotiated>),
-    /// hyper or the script has finished; `lingers` if the client may still be sending and has an answer to read.
-    Done { lingers: bool },
-    /// hyper has to answer a request, which begins with these bytes.
-    NotPlain(Bytes),
-    /// hyper has answered, and the next request may be plain again.
-    Rests,
-    /// A handler takes over the socket.
-    Takeover(Takeover),
-    /// The client has started but not finished a head.
-    Head,
-    /// The client closed its sending side while its request is pending. A half-closed connection looks like a closed
-    /// one, so the client counts as gone.
-    ClientGone,
-    /// A request must know whether its client class is cut.
-    Admission,
-    /// An HTTP/2 client causes useless work.
-    Flood,
-    /// The budget rejected the head that the client is sending.
-    OutOfMemory,
-}
 
 pub(super) type Http1 = http1::Connection<TokioIo<HyperStream>, Http1Handler>;
 

@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service as _;
 
-use super::plain::{DateField, PlainAnswer};
+use super::plain_answer::{DateField, PlainAnswer};
 
 /// An answer in progress.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

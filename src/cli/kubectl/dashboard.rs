@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 
 use super::error::KubectlError;
-use super::inject::{container, stage};
+use super::inject::{ephemeral, stage};
 use super::process::Kubectl;
 use crate::cli::exit;
 
@@ -45,7 +45,7 @@ pub(super) fn run(
 /// The port of the admin listener of what is injected into the Pod.
 fn injection(kubectl: &Kubectl, pod: &str) -> Option<u16> {
     let answer = kubectl.json(&["get", pod, "--output=json"].map(str::to_owned)).ok()?;
-    let (container, _) = container::current(&answer).into_iter().next()?;
+    let (container, _) = ephemeral::current(&answer).into_iter().next()?;
     let name = |field: &str| answer["metadata"][field].as_str();
     let admin = stage::admin(kubectl, name("namespace")?, name("name")?, &container)?;
     admin.rsplit_once(':')?.1.parse().ok()

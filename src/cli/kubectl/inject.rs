@@ -5,7 +5,8 @@
 
 mod admission;
 mod arguments;
-pub(super) mod container;
+mod container;
+pub(super) mod ephemeral;
 pub(super) mod error;
 mod follow;
 mod forecast;
@@ -30,10 +31,11 @@ use place::Place;
 use report::{Outcome, Report};
 use target::Found;
 
-use super::arguments::Options;
 use super::error::KubectlError;
+use super::options::Options;
+use super::parallel::each;
 use super::process::Kubectl;
-use super::{EXECUTABLE, confirmed, fleet, pods};
+use super::{EXECUTABLE, confirmed, pods};
 use crate::cli::exit;
 use crate::cli::fault::table;
 use crate::cli::shared::print_error;
@@ -113,9 +115,9 @@ fn begin(
     let interrupts = Interrupts::new();
     let kubectl = kubectl.apart();
     let draw = draw_seed();
-    let results = fleet::each(candidates.len(), &|position| {
+    let results = each(candidates.len(), &|position| {
         let Candidate { pod, place, rights } = &candidates[position];
-        let name = container::name(place.port, draw.wrapping_add(position as u64));
+        let name = ephemeral::name(place.port, draw.wrapping_add(position as u64));
         let executable = options.executable.as_deref();
         let container = container::container(pod, place, injection, *rights, &name, executable);
         (name, admission::add(&kubectl, pod, &container))
@@ -168,7 +170,7 @@ fn candidates(
     if !refusals.is_empty() {
         return Ok(Err(refusals));
     }
-    let admitted = fleet::each(places.len(), &|position| {
+    let admitted = each(places.len(), &|position| {
         let (pod, place) = &places[position];
         admission::rights(kubectl, pod, place, injection)
     });
@@ -235,7 +237,7 @@ fn end(
     let wanted = |port: u16| call.port.as_ref().is_none_or(|wanted| *wanted == port.to_string());
     let mut runs = Vec::new();
     for pod in pods {
-        let of_pod = container::current(pod).into_iter().filter(|(_, port)| wanted(*port));
+        let of_pod = ephemeral::current(pod).into_iter().filter(|(_, port)| wanted(*port));
         runs.extend(of_pod.map(|(name, _)| Run::new(target::name(pod).to_owned(), name)));
     }
     if runs.is_empty() {

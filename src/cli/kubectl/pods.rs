@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::arguments::Options;
 use super::error::KubectlError;
-use super::fleet;
-use super::inject::{container, stage};
+use super::inject::{ephemeral, stage};
+use super::options::Options;
+use super::parallel::each;
 use super::process::Kubectl;
 use crate::fault::{Draws, Seed};
 use crate::order;
@@ -48,9 +48,9 @@ pub(super) fn find(kubectl: &Kubectl, options: &Options) -> Result<Vec<Pod>, Kub
 /// Reads where the admin listeners of injections are: each has a free port of its own.
 fn find_injections(kubectl: &Kubectl, pods: &mut [Pod]) {
     let known: &[Pod] = pods;
-    let found = fleet::each(known.len(), &|position| {
+    let found = each(known.len(), &|position| {
         let Pod { namespace, name, container: Ok(container), .. } = &known[position] else { return None };
-        container::port(container)?;
+        ephemeral::port(container)?;
         stage::admin(kubectl, namespace, name, container)
     });
     for (pod, admin) in pods.iter_mut().zip(found) {
@@ -120,7 +120,7 @@ pub(super) fn read_pod(pod: &Value, container: Option<&str>) -> Pod {
 
 /// The container of the injection that runs, if there is one alone.
 fn injection(pod: &Value) -> Option<String> {
-    match container::current(pod).as_slice() {
+    match ephemeral::current(pod).as_slice() {
         [(name, _)] => Some(name.clone()),
         _ => None,
     }

@@ -6,9 +6,9 @@ use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
-use super::arguments::{Call, CallKind, Options};
 use super::error::KubectlError;
 use super::fleet::{self, Answer};
+use super::options::{Call, CallKind, Options};
 use super::pods::{self, Pod};
 use super::process::Kubectl;
 use crate::cli::exit;

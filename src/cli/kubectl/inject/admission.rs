@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::arguments::Injection;
 use super::container::{self, Rights};
+use super::ephemeral;
 use super::error::InjectError;
 use super::place::Place;
 use super::target;
@@ -27,7 +28,7 @@ pub(super) fn rights(
     let candidates = Rights::candidates(injection.run_as, known);
     let mut refusals: Vec<String> = Vec::new();
     for rights in &candidates {
-        let name = container::name(place.port, 0);
+        let name = ephemeral::name(place.port, 0);
         let container = container::container(pod, place, injection, *rights, &name, None);
         match put(kubectl, pod, container, "?dryRun=All") {
             Ok(()) => return Ok(*rights),

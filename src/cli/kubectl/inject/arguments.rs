@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::arguments::Options;
-use super::super::error::UsageError;
 use crate::cli::fault;
+use crate::cli::kubectl::error::UsageError;
+use crate::cli::kubectl::options::Options;
 use crate::cli::shared::{self, ArgumentError};
 use crate::plan;
 

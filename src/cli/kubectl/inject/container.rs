@@ -7,9 +7,6 @@ use super::place::Place;
 use crate::cli::kubectl::{EXECUTABLE, IMAGE};
 use crate::units::Show;
 
-/// What the names of our containers begin with; the port and a random ending follow.
-const PREFIX: &str = "probesim";
-
 /// What the container may do. In the order in which they are tried: the first works on most nodes, and needs a namespace that
 /// admits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,30 +149,6 @@ pub(super) fn container(
 /// A text that Kubernetes leaves as it is: it replaces `$(NAME)` in commands and variables, and makes one dollar of two.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
-}
-
-/// A name for the container of a port; names stay taken when their containers have ended.
-pub(super) fn name(port: u16, draw: u64) -> String {
-    let ending: String =
-        (0..5).map(|digit| char::from_digit((draw >> (5 * digit) & 31) as u32, 32).unwrap_or('0')).collect();
-    format!("{PREFIX}-{port}-{ending}")
-}
-
-/// The port in the name of a container of ours.
-pub(in crate::cli::kubectl) fn port(name: &str) -> Option<u16> {
-    let (port, ending) = name.strip_prefix(PREFIX)?.strip_prefix('-')?.split_once('-')?;
-    (ending.len() == 5).then(|| port.parse().ok()).flatten()
-}
-
-/// The containers of ours that run or may still start, with their ports.
-pub(in crate::cli::kubectl) fn current(pod: &Value) -> Vec<(String, u16)> {
-    let list = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
-    let ours = list.filter_map(|each| {
-        let name = each["name"].as_str()?;
-        Some((name.to_owned(), port(name)?))
-    });
-    ours.filter(|(name, _)| !matches!(super::stage::of(pod, name), super::stage::Stage::Ended { .. }))
-        .collect()
 }
 
 /// The Pod with one more ephemeral container, as the API server takes it.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::container::current;
+use super::ephemeral::current;
 use super::error::InjectError;
 use crate::cli::kubectl::sidecar::error::SidecarError;
 use crate::cli::kubectl::sidecar::patch::application_port;

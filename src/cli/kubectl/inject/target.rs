@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::error::InjectError;
 use super::place::{list, text};
-use crate::cli::kubectl::arguments::Options;
 use crate::cli::kubectl::error::KubectlError;
+use crate::cli::kubectl::options::Options;
 use crate::cli::kubectl::pods;
 use crate::cli::kubectl::process::Kubectl;
 use crate::fault::Seed;

@@ -3,6 +3,7 @@
 mod certificates;
 mod process;
 mod proxies;
+mod services;
 mod shutdown;
 mod signals;
 mod supervisor;
@@ -13,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,57 +21,27 @@ use tracing::{error, info};
 
 use crate::admin;
 use crate::clock::Timer;
-use crate::env::{Config, ForwardOptions, Limits, UpstreamSettings};
-use crate::fault::{ListenerId, Rule};
+use crate::env::Config;
+use crate::fault::Rule;
 use crate::grpc::Health;
-use crate::http::{self, App, ProbeUpstream};
-use crate::listener::budget::MemoryBudget;
-use crate::listener::{
-    self, BindError, Conditions, Encryption, Fairness, ListenerFaults, PartitionedListener, ProcessStage,
-};
+use crate::http::App;
+use crate::listener::{self, BindError, Conditions, PartitionedListener, ProcessStage};
 use crate::plan::Proxy;
-use crate::proxy::{Forwarder, OwnListeners};
+use crate::proxy::OwnListeners;
 use crate::sources::{self, start};
-use crate::telemetry::cgroup;
-use crate::telemetry::metrics::{self, Metrics};
+use crate::task;
 use certificates::Certificates;
 pub use certificates::TlsError;
-use proxies::ProxyListeners;
-
-use crate::task;
 pub use process::ProcessEnding;
 use process::{ProcessFaults, Surroundings};
+use proxies::ProxyListeners;
+use services::{admin_service, budget, probe_service, probe_upstream};
 use shutdown::{Shutdown, ShutdownReason};
 pub use signals::Signals;
 pub use supervisor::RuleTotal;
 
-/// The name of the probe listener.
-const PROBE: &str = "probe";
-
-/// The name of the admin listener.
-const ADMIN: &str = "admin";
-
-/// Limit of connections to the admin listener: low, so that a flood there leaves memory for the probe listener.
-const ADMIN_CONNECTIONS: usize = 64;
-
-/// File descriptors reserved for other uses than the probe listener: the admin listener, reading `/proc`, and the filler
-/// of a cut.
-const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 16;
-
-/// Idle timeout of connections to the admin listener, which has few places. It exceeds usual scrape intervals.
-const ADMIN_IDLE: Duration = Duration::from_secs(10);
-
 /// Time limit for the admin listener to end after the probe listener.
 const ADMIN_GRACE: Duration = Duration::from_millis(200);
-
-/// Division of the places of the admin listener: some are reserved for the operator, and each other client is limited.
-const ADMIN_FAIRNESS: Fairness = Fairness { loopback: 16, per_peer: 24 };
-
-/// Time limit for the first request on a connection to the admin listener.
-const ADMIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
-
-/// Metric label of the application behind the probe listener.
-const UPSTREAM_NAME: &str = "upstream";
 
 /// A service that has bound its ports but does not serve yet.
 #[derive(Debug)]
@@ -278,61 +248,6 @@ impl Server {
     }
 }
 
-/// The service of the probe listener.
-fn probe_service(
-    app: &Arc<App>,
-    limits: Limits,
-    budget: MemoryBudget,
-    tls: Option<Encryption>,
-) -> listener::ListenerService {
-    listener::ListenerService {
-        name: PROBE.into(),
-        listener_metrics: app.metrics.probe_listener().clone(),
-        routes: http::probe_routes(app),
-        limits,
-        budget,
-        fairness: None,
-        first_request: limits.idle_time,
-        files: spare_files(app.upstream.is_some()),
-        transparent: app.upstream.is_some(),
-        metrics: app.metrics.clone(),
-        faulted: Some(ListenerFaults { engine: app.engine.clone(), listener: ListenerId::Probe }),
-        speaks_http2: true,
-        tls,
-        conditions: app.conditions.clone(),
-    }
-}
-
-/// The service of the admin listener.
-fn admin_service(
-    app: &Arc<App>,
-    api: Router,
-    limits: Limits,
-    budget: MemoryBudget,
-    conditions: watch::Receiver<Conditions>,
-) -> listener::ListenerService {
-    listener::ListenerService {
-        name: ADMIN.into(),
-        listener_metrics: Arc::default(),
-        routes: http::admin_routes(app, api),
-        limits: Limits {
-            connections: ADMIN_CONNECTIONS,
-            idle_time: limits.idle_time.min(ADMIN_IDLE),
-            ..limits
-        },
-        budget,
-        fairness: Some(ADMIN_FAIRNESS),
-        first_request: ADMIN_FIRST_REQUEST,
-        files: usize::MAX,
-        transparent: false,
-        metrics: app.metrics.clone(),
-        faulted: None,
-        speaks_http2: false,
-        tls: None,
-        conditions,
-    }
-}
-
 /// Logs the addresses of all listeners.
 fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
     let active = app.engine.active();
@@ -366,41 +281,6 @@ async fn serve_all(probes: Vec<PartitionedListener>, service: listener::Listener
         // A panic of the task is already reported.
         let _ = serving.await;
     }
-}
-
-/// The memory budget for clients. `without_limit` is what the process may use where its container has no limit.
-fn budget(metrics: &Arc<Metrics>, without_limit: Option<u64>) -> MemoryBudget {
-    let limit = cgroup::memory_limit().or(without_limit);
-    let resident = limit.and_then(|_| metrics::resident_memory()).unwrap_or(0);
-    let budget = MemoryBudget::of_container(limit, resident, metrics.clone());
-    if budget.limit() < usize::MAX {
-        info!(bytes = budget.limit(), "memory limit for clients");
-    }
-    budget
-}
-
-/// Limit of connections of the probe listener. With an upstream, each may need a second descriptor.
-fn spare_files(behind: bool) -> usize {
-    let spare = metrics::spare_files().unwrap_or(usize::MAX);
-    let spare = spare - RESERVED_FILES.min(spare / 2);
-    (if behind { spare / 2 } else { spare }).max(1)
-}
-
-/// The application behind the probe listener. Logs that `/` and `/metrics` belong to it.
-fn probe_upstream(
-    upstream: UpstreamSettings,
-    options: ForwardOptions,
-    metrics: &Metrics,
-    own: OwnListeners,
-) -> ProbeUpstream {
-    info!(
-        upstream = %upstream.address,
-        answers_probes = upstream.answers_probes,
-        "an application is behind the probe listener: / and /metrics there belong to it; ours are on the admin listener"
-    );
-    let metrics = metrics.upstream(UPSTREAM_NAME);
-    let forwarder = Forwarder::new(upstream.address, upstream.tls, options, metrics, own);
-    ProbeUpstream { forwarder, answers_probes: upstream.answers_probes }
 }
 
 /// Whether a rule may cut the probe listener; files are not read yet.

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use super::{ADMIN, PROBE};
+use super::services::{ADMIN, PROBE};
 use crate::env::{CertificateSource, Config, TlsOptions};
 use crate::listener::Encryption;
 use crate::order;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::RESERVED_FILES;
+use super::services::RESERVED_FILES;
 use crate::clock::Timer;
 use crate::engine::events::EventKind;
 use crate::engine::{Active, Engine};

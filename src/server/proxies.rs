@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use tracing::info;
 
 use super::certificates::TlsError;
-use super::spare_files;
+use super::services::spare_files;
 use crate::env::{BindAddress, Config, ForwardOptions, Limits};
 use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamPlace, UpstreamProtocol};
 use crate::http::{App, Exchangeable, proxy_routes};

@@ -1,4 +1,4 @@
-//! What a checked command line asks for, whatever the verb.
+//! Which Pods a command line means, and what is called in each of them.
 
 use crate::cli::shared::OutputFormat;
 

@@ -66,7 +66,7 @@ pub use plain_answer::{PlainAnswer, PlainDecision};
 pub use routes::{Answering, Direct, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Script, ScriptEnding, ScriptOutcome, StreamReset, Takeover};
-pub use tunnel::{ClientEnd, Tunnel};
+pub use tunnel::{ClientEnd, PassThrough, Tunnel};
 
 /// hyper's minimum buffer size for HTTP/1.
 const MIN_BUFFER: usize = 8192;
@@ -128,6 +128,8 @@ pub struct ListenerService {
     pub speaks_http2: bool,
     /// TLS, if enabled.
     pub tls: Option<Encryption>,
+    /// Where TLS is not enabled: what clients of TLS reach instead. Absent: they are not understood.
+    pub pass_through: Option<PassThrough>,
     /// Partition and stage.
     pub conditions: watch::Receiver<Conditions>,
 }

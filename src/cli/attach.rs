@@ -52,8 +52,8 @@ later (--admin takes the address of the first line).
 
 It prints one JSON object per line: attached, and released at the end; or checked, or refused. The log goes to
 standard error. It takes the variables of serve, such as LOG_LEVEL and SHUTDOWN_GRACE [default: 10s].
-Exit code: 0 at the end, 64 for a wrong command line, 78 if the port cannot be taken (refused says what helps);
---stop gives 1 if no attach runs.
+Exit code: 0 at the end, 64 for a wrong command line, 71 if the system refuses something else, such as the address of
+the admin listener, 78 if the port cannot be taken (refused says what helps); --stop gives 1 if no attach runs.
 ";
 
 /// Time limit of `--stop`: longer than any drain with the default settings.
@@ -155,8 +155,12 @@ async fn serve(
     let gone = watch(target.clone(), release.clone()).map_err(|error| Failure::Other(error.to_string()))?;
     report::print(out, &report::attached(target, server.admin_addr(), arguments.time));
     if arguments.has(Switch::Existing) {
-        let ended = end_connections(target)?;
-        tracing::info!(connections = ended, "ended the connections that the application had");
+        match end_connections(target) {
+            Ok(ended) => {
+                tracing::info!(connections = ended, "ended the connections that the application had");
+            }
+            Err(error) => tracing::warn!("the connections that the application has stay open: {error}"),
+        }
     }
     let (signals, interrupt) = Signals::manual();
     let reason = Cell::new(Reason::Rule);

@@ -60,6 +60,9 @@ pub struct UpstreamSettings {
     pub address: UpstreamAddress,
     /// `UPSTREAM_PROBES`: whether it also answers the probe paths.
     pub answers_probes: bool,
+    /// Whether `attach` has taken the port over from it: each request is `traffic`, and what clients send within TLS is for
+    /// the application.
+    pub is_attached: bool,
     /// `UPSTREAM_CA_FILE`, `UPSTREAM_SERVER_NAME` and `UPSTREAM_INSECURE`: how it is reached where it is `https://`.
     pub tls: ClientTls,
 }

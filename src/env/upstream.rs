@@ -53,7 +53,7 @@ pub(super) fn upstream(
         }
     }
     let answers_probes = answers.as_ref().and_then(Parsed::value).copied().unwrap_or(true);
-    Some(UpstreamSettings { address, answers_probes, tls })
+    Some(UpstreamSettings { address, answers_probes, is_attached: false, tls })
 }
 
 /// `UPSTREAM_CA_FILE` and `UPSTREAM_INSECURE`, which also apply to the proxies of `PROXIES`.

@@ -32,6 +32,8 @@ pub struct ProbeUpstream {
     pub forwarder: Forwarder,
     /// Whether probes are forwarded too.
     pub answers_probes: bool,
+    /// Whether clients of TLS reach it, too.
+    pub takes_tls: bool,
 }
 
 /// Sends every request through the rules of its class, then to the application.

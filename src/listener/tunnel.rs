@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,8 +13,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
 
-/// What runs on a connection after its answer `101 Switching Protocols`.
+/// What runs on a connection after its answer `101 Switching Protocols`, or from its start.
 pub struct Tunnel(Run);
+
+/// Makes the tunnel of a connection to the given address.
+#[derive(Clone)]
+pub struct PassThrough(pub Arc<dyn Fn(Option<IpAddr>) -> Tunnel + Send + Sync>);
+
+impl fmt::Debug for PassThrough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PassThrough").finish_non_exhaustive()
+    }
+}
 
 type Run = Box<dyn FnOnce(ClientEnd) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 

@@ -34,8 +34,8 @@ use crate::engine::rate_limit::RateLimit;
 use crate::env::ForwardOptions;
 use crate::fault::{UpstreamAddress, UpstreamHost, UpstreamPlace, UpstreamProtocol};
 use crate::listener::budget::Reservation;
-use crate::listener::{Answering, ConnectionHandle};
-use crate::telemetry::metrics::{UpstreamFault, UpstreamMetrics};
+use crate::listener::{Answering, ConnectionHandle, PassThrough, Tunnel};
+use crate::telemetry::metrics::UpstreamMetrics;
 use crate::tls::{ClientTls, Negotiated};
 use https::Tls;
 use repeat::is_idempotent;
@@ -124,6 +124,21 @@ impl Forwarder {
         &self.0.address
     }
 
+    /// Passes the bytes of clients on as they are, such as those of TLS that ends in the upstream.
+    pub fn pass_through(&self) -> PassThrough {
+        let inner = self.0.clone();
+        PassThrough(Arc::new(move |reached| {
+            let inner = inner.clone();
+            Tunnel::new(move |client| async move {
+                let source = connect::source(inner.options.source, inner.address.place(), reached);
+                match inner.open(source, &[]).await {
+                    Ok((upstream, _permit, _)) => tunnel::copy(client, upstream).await,
+                    Err(error) => inner.failed(&error),
+                }
+            })
+        }))
+    }
+
     /// The upstream's answer, or one that says why there is none. Its body is streamed.
     ///
     /// Dropping the future also aborts the request at the upstream.
@@ -155,10 +170,7 @@ impl Forwarder {
                 response
             }
             Err(error) => {
-                if let Some(fault) = error.fault() {
-                    inner.metrics.fault(fault);
-                    inner.log(&error, fault);
-                }
+                inner.failed(&error);
                 error.answer(&inner.address)
             }
         }
@@ -338,7 +350,10 @@ impl Inner {
         Ok(Response::from_parts(head, body))
     }
 
-    fn log(&self, error: &ForwardError, fault: UpstreamFault) {
+    /// Counts and reports a failure of the upstream.
+    fn failed(&self, error: &ForwardError) {
+        let Some(fault) = error.fault() else { return };
+        self.metrics.fault(fault);
         if !self.log_limit.admits(self.created.elapsed()) {
             return;
         }

@@ -263,6 +263,7 @@ impl ProxyListeners {
             }),
             speaks_http2: true,
             tls: self.tls.clone(),
+            pass_through: None,
             conditions,
         }
     }

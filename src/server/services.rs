@@ -48,6 +48,7 @@ pub(super) fn probe_service(
     budget: MemoryBudget,
     tls: Option<Encryption>,
 ) -> ListenerService {
+    let upstream = app.upstream.as_ref();
     ListenerService {
         name: PROBE.into(),
         listener_metrics: app.metrics.probe_listener().clone(),
@@ -56,12 +57,15 @@ pub(super) fn probe_service(
         budget,
         fairness: None,
         first_request: limits.idle_time,
-        files: spare_files(app.upstream.is_some()),
-        transparent: app.upstream.is_some(),
+        files: spare_files(upstream.is_some()),
+        transparent: upstream.is_some(),
         metrics: app.metrics.clone(),
         faulted: Some(ListenerFaults { engine: app.engine.clone(), listener: ListenerId::Probe }),
         speaks_http2: true,
         tls,
+        pass_through: upstream
+            .filter(|upstream| upstream.takes_tls)
+            .map(|upstream| upstream.forwarder.pass_through()),
         conditions: app.conditions.clone(),
     }
 }
@@ -92,6 +96,7 @@ pub(super) fn admin_service(
         faulted: None,
         speaks_http2: false,
         tls: None,
+        pass_through: None,
         conditions,
     }
 }
@@ -121,12 +126,14 @@ pub(super) fn probe_upstream(
     metrics: &Metrics,
     own: OwnListeners,
 ) -> ProbeUpstream {
-    info!(
-        upstream = %upstream.address,
-        answers_probes = upstream.answers_probes,
-        "an application is behind the probe listener: / and /metrics there belong to it; ours are on the admin listener"
-    );
+    if !upstream.is_attached {
+        info!(
+            upstream = %upstream.address,
+            answers_probes = upstream.answers_probes,
+            "an application is behind the probe listener: / and /metrics there belong to it; ours are on the admin listener"
+        );
+    }
     let metrics = metrics.upstream(UPSTREAM_NAME);
     let forwarder = Forwarder::new(upstream.address, upstream.tls, options, metrics, own);
-    ProbeUpstream { forwarder, answers_probes: upstream.answers_probes }
+    ProbeUpstream { forwarder, answers_probes: upstream.answers_probes, takes_tls: upstream.is_attached }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::volume;
 use crate::env::Config;
-use crate::fault::{Container, ProcessMode, Rule};
+use crate::fault::{Container, ProcessMode, Rule, Target};
 use crate::plan::{ConfigError, Errors, Reason, check_container};
 use crate::telemetry::cgroup;
 
@@ -15,6 +15,8 @@ pub(super) struct ContainerCheck {
     state: Option<PathBuf>,
     /// Whether the probe listener speaks TLS.
     has_tls: bool,
+    /// Whether the service is in front of an application that `attach` took the port from.
+    is_attached: bool,
     /// Whether it is the container of this process; otherwise its resources are unknown.
     is_here: bool,
 }
@@ -27,7 +29,12 @@ impl ContainerCheck {
 
     /// A container on another machine, of which nothing is known.
     pub(super) fn elsewhere(config: &Config) -> Self {
-        Self { state: config.files.state.clone(), has_tls: config.tls.certificate.is_some(), is_here: false }
+        Self {
+            state: config.files.state.clone(),
+            has_tls: config.tls.certificate.is_some(),
+            is_attached: config.upstream.as_ref().is_some_and(|upstream| upstream.is_attached),
+            is_here: false,
+        }
     }
 
     /// Reports every rule in `rules` that exceeds the container; `has_seed`: whether a seed is set.
@@ -47,7 +54,10 @@ impl ContainerCheck {
         };
         let mut errors = check_container(rules.clone(), &container, place);
         if uses_resources {
-            errors.extend(rules.into_iter().filter_map(|rule| self.check_volume(rule, place)));
+            errors.extend(rules.clone().into_iter().filter_map(|rule| self.check_volume(rule, place)));
+        }
+        if self.is_attached {
+            errors.extend(rules.into_iter().filter_map(|rule| check_attached(rule, place)));
         }
         errors
     }
@@ -55,8 +65,29 @@ impl ContainerCheck {
     fn check_volume(&self, rule: &Rule, place: &str) -> Option<ConfigError> {
         let Some(ProcessMode::Disk { path, .. }) = rule.process() else { return None };
         let error = volume::check(Path::new(path), self.state.as_deref()).err()?;
-        let place =
-            if place.is_empty() { rule.name().to_string() } else { format!("{place}: {}", rule.name()) };
-        Some(ConfigError::new(place, Reason::File(error.to_string())).field("path").value(path))
+        Some(error_of(rule, place, error.to_string()).field("path").value(path))
     }
+}
+
+/// Why a rule does not act on an application that `attach` is in front of.
+fn check_attached(rule: &Rule, place: &str) -> Option<ConfigError> {
+    let targets = rule.targets();
+    let (value, reason) = if rule.process().is_some() {
+        ("process".to_owned(), OF_PROCESS)
+    } else if targets.is_empty() || targets.contains(Target::Traffic) || !targets.proxies().is_empty() {
+        return None;
+    } else {
+        (targets.names().collect::<Vec<_>>().join(", "), OF_PROBES)
+    };
+    Some(error_of(rule, place, reason.to_owned()).field("target").value(&value))
+}
+
+const OF_PROCESS: &str = "would act on attach itself, not on the application";
+
+const OF_PROBES: &str = "has no effect in attach, where every request is traffic: use the target traffic with the path \
+                         of the probe, and client any, since the kubelet is spared otherwise";
+
+fn error_of(rule: &Rule, place: &str, reason: String) -> ConfigError {
+    let place = if place.is_empty() { rule.name().to_string() } else { format!("{place}: {}", rule.name()) };
+    ConfigError::new(place, Reason::File(reason))
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
+use crate::support::authority::Authority;
 use crate::support::process::{Process, program, signal};
 use crate::support::tools;
 
@@ -244,4 +245,70 @@ fn wrong_rules_and_options_end_before_anything_is_taken() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{options}: {errors}");
         assert!(errors.contains(error), "{options}: {errors}");
     }
+}
+
+#[test]
+fn rules_that_cannot_act_on_the_application_are_refused_by_the_file_and_by_the_api() {
+    let application = application(0);
+    let port = application.probe.port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.yaml");
+    let options = format!("--dry-run --file {}", file.display());
+    for (target, reason) in [
+        ("liveness", "in attach, where every request is traffic"),
+        ("[readiness, startup]", "in attach, where every request is traffic"),
+        ("process", "would act on attach itself"),
+    ] {
+        let mode = if target == "process" { "exit" } else { "hang" };
+        std::fs::write(&file, format!("{{name: down, target: {target}, mode: {mode}}}")).unwrap();
+        let output = attach(port, &options).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{errors}");
+        let place = format!("--file {}: down: target=", file.display());
+        assert!(errors.contains(&place) && errors.contains(reason), "{errors}");
+    }
+    let Some(attached) = Attached::start(port, "") else { return };
+    let add = |rule: &str| {
+        let admin = format!("--admin={}", attached.admin);
+        let mut command = program();
+        command.args(["fault", "add"]).args(rule.split_whitespace()).arg(admin);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (rule, reason) in [
+        ("liveness --status 503", "target=\"liveness\": has no effect in attach"),
+        ("process --mode exit", "target=\"process\": would act on attach itself"),
+    ] {
+        let (is_added, errors) = add(rule);
+        assert!(!is_added && errors.contains(reason), "{rule}: {errors}");
+    }
+    assert_eq!(status(attached.address), 200);
+    assert!(add("traffic --status 503").0);
+    assert_eq!(status(attached.address), 503);
+}
+
+#[test]
+fn clients_of_tls_reach_the_application_which_speaks_it_itself() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem_files(&["app.test"]);
+    let variables = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
+    let application = Process::start(&variables);
+    let Some(attached) = Attached::start(application.probe.port(), "--status 503") else { return };
+    let over_tls = || {
+        let name = "app.test".try_into().unwrap();
+        let mut session = rustls::ClientConnection::new(authority.client_config(&["client"]), name).unwrap();
+        let mut socket = TcpStream::connect(attached.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = rustls::Stream::new(&mut session, &mut socket);
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for _ in 0..2 {
+        assert!(over_tls().starts_with("HTTP/1.1 200"), "{}", over_tls());
+    }
+    assert_eq!(status(attached.address), 503, "rules act on requests without TLS");
+    signal(&attached.child, "TERM");
+    assert_eq!(attached.released()["next_connection"], "application");
 }

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use super::arguments::{AttachArguments, Switch};
 use super::upstream;
 use crate::env::{self, Flag, Loaded};
-use crate::plan::{ConfigError, Errors, Reason};
+use crate::plan::Errors;
+use crate::sources::start::check_here;
 
 /// Memory for the service where the container has no limit, such as an ephemeral one.
 const MEMORY: u64 = 32 << 20;
@@ -46,14 +47,20 @@ pub(super) fn load(env: Vec<(OsString, OsString)>, arguments: &AttachArguments) 
     }
     let mut loaded = env::load_with(env.into_iter(), &flags)?;
     let config = &mut loaded.config;
-    if let Some(rule) = config.plan.rules().iter().find(|rule| rule.process().is_some()) {
-        let error = ConfigError::new(rule.name().as_str(), Reason::File(OF_PROCESS.to_owned()));
-        return Err(error.field("target").value("process").into());
+    if let Some(upstream) = &mut config.upstream {
+        upstream.is_attached = true;
     }
     // Every request is traffic: which paths are probes is the application's affair.
     config.paths.clear();
     config.process.memory = Some(MEMORY);
+    check_here(config).map_err(|mut errors| {
+        let written = arguments.plan.as_ref().map_or("FAULTS", |(_, written)| written);
+        for error in errors.kept_mut() {
+            if let Some(rule) = error.place.strip_prefix("FAULTS: ") {
+                error.place = format!("{written}: {rule}");
+            }
+        }
+        errors
+    })?;
     Ok(loaded)
 }
-
-const OF_PROCESS: &str = "would act on attach itself, not on the application";

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 
-use super::Connection;
 use super::refusal::ConnectionRefusal;
+use super::{BudgetShare, Connection};
 use crate::listener::MIN_BUFFER;
 use crate::listener::driver::Driver;
 use crate::listener::event::DriverEvent;
@@ -17,7 +18,7 @@ use crate::listener::plain::PlainConnection;
 use crate::listener::script::ScriptEnding;
 use crate::listener::script::Takeover;
 use crate::listener::stream::{HyperStream, ReceiveProgress};
-use crate::listener::tunnel::ClientEnd;
+use crate::listener::tunnel::{ClientEnd, PassThrough, Tunnel};
 use crate::telemetry::metrics::HandshakeResult;
 use crate::tls::session::Negotiated;
 
@@ -37,6 +38,7 @@ impl Connection {
     pub(super) fn begins(&mut self, event: DriverEvent) -> Result<Driver, ConnectionRefusal> {
         let is_http2 = match event {
             DriverEvent::Tls if self.service.tls.is_some() => return self.begin_handshake(),
+            DriverEvent::Tls if self.service.pass_through.is_some() => return self.passes_through(),
             DriverEvent::Handshake(Ok(negotiated)) => {
                 self.service.metrics.tls().handshake(HandshakeResult::Completed);
                 self.state.handshake_ends();
@@ -131,7 +133,22 @@ impl Connection {
         let Driver::Http1 { connection, .. } = driver else { return None };
         let tunnel = self.state.take_tunnel()?;
         let unread = connection.into_parts().read_buf;
-        Some(Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread })))
+        Some(self.runs(tunnel, unread))
+    }
+
+    fn runs(&self, tunnel: Tunnel, unread: Bytes) -> Driver {
+        Driver::Script(tunnel.run(ClientEnd { socket: self.socket.clone(), unread }))
+    }
+
+    /// Passes on what a client sends within TLS that ends elsewhere.
+    fn passes_through(&mut self) -> Result<Driver, ConnectionRefusal> {
+        let refusal = || ConnectionRefusal::Handshake(AlertDescription::InternalError);
+        self.request = self.state.budget().reserve(REQUEST_MEMORY, BudgetShare::Ordinary);
+        let pass_through = self.service.pass_through.as_ref().filter(|_| self.request.is_some());
+        let PassThrough(pass_through) = pass_through.ok_or_else(refusal)?;
+        self.state.tunnel(pass_through(self.state.local().map(|local| local.ip())));
+        let tunnel = self.state.take_tunnel().ok_or_else(refusal)?;
+        Ok(self.runs(tunnel, Bytes::new()))
     }
 
     /// Runs the script instead of hyper.

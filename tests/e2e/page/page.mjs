@@ -354,7 +354,7 @@ const tests = {
     await page.getByRole("button", { name: "Put in force" }).click();
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.notEqual(await exchange(port), "hello\n");
-    await page.getByRole("button", { name: /rare$/ }).last().click();
+    await page.getByRole("button", { name: "End rare" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
     await page.getByRole("rowheader", { name: /rare/ }).waitFor({ state: "detached" });
     assert.equal(await exchange(port), "hello\n");

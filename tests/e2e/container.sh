@@ -10,7 +10,7 @@ image=localhost/kube-probesim:test
 name=probesim-test
 port=18080 admin=18081
 MOST_BYTES=7400000
-MOST_RESIDENT_KIB=3456
+MOST_RESIDENT_KIB=3840
 
 say() { printf -- '--- %s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; podman logs "$name" >&2 2>/dev/null || true; exit 1; }

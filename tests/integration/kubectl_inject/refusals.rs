@@ -58,6 +58,11 @@ fn what_cannot_be_taken_over_is_refused_before_anything_changes() {
             "its container \"web\" does not run (CrashLoopBackOff)",
         ),
         ("/spec/containers/1/ports/0/protocol", json!("UDP"), "port 8080 is declared as UDP"),
+        (
+            "/spec/containers/1/ports/0/name",
+            json!("redis-main"),
+            "port 8080 is named \"redis-main\", and clients",
+        ),
     ] {
         let Some(cluster) = Cluster::of(1) else { return };
         cluster.change(|state| {

@@ -49,6 +49,11 @@ pub(in crate::cli::kubectl) enum InjectError {
     #[error("port {0} is declared as {1}: only TCP can be taken over")]
     Protocol(u16, String),
     #[error(
+        "port {0} is named {1:?}, and clients of other protocols than HTTP would get errors: put a TCP proxy (PROXIES) \
+         into the manifest"
+    )]
+    NoHttp(u16, String),
+    #[error(
         "port {0} is taken over already, by its container {1}: end that first, with kubectl probesim inject --stop"
     )]
     Taken(u16, String),

@@ -58,10 +58,13 @@ pub(super) fn find(
         (declares(&port.to_string()).unwrap_or(default), port)
     };
     let name = text(&found["name"]);
-    let entries = list(&found["ports"]).iter().filter(|each| each["containerPort"] == port);
-    let protocols: Vec<&str> = entries.map(|each| each["protocol"].as_str().unwrap_or("TCP")).collect();
+    let entries = || list(&found["ports"]).iter().filter(|each| each["containerPort"] == port);
+    let protocols: Vec<&str> = entries().map(|each| each["protocol"].as_str().unwrap_or("TCP")).collect();
     if let Some(first) = protocols.first().filter(|_| !protocols.contains(&"TCP")) {
         return Err(InjectError::Protocol(port, (*first).to_owned()));
+    }
+    if let Some(named) = entries().filter_map(|each| each["name"].as_str()).find(|named| is_no_http(named)) {
+        return Err(InjectError::NoHttp(port, named.to_owned()));
     }
     let statuses = list(&pod["status"]["containerStatuses"]);
     let state = statuses.iter().find(|status| status["name"] == name.as_str()).map(|status| &status["state"]);
@@ -97,6 +100,29 @@ fn check(pod: &Value) -> Result<(), InjectError> {
         return Err(InjectError::NotRunning(phase));
     }
     Ok(())
+}
+
+/// Protocols that the proxy of a port does not speak, as ports are named after them.
+const NO_HTTP: [&str; 14] = [
+    "amqp",
+    "ftp",
+    "kafka",
+    "ldap",
+    "memcached",
+    "mongo",
+    "mongodb",
+    "mqtt",
+    "mysql",
+    "nats",
+    "postgres",
+    "postgresql",
+    "redis",
+    "smtp",
+];
+
+/// Whether a port's name, such as `redis` or `redis-main`, says that it is not of HTTP.
+fn is_no_http(name: &str) -> bool {
+    name.split('-').next().is_some_and(|first| NO_HTTP.contains(&first))
 }
 
 fn is_port(port: &Value, wanted: &str) -> bool {

@@ -156,7 +156,7 @@ fn a_share_of_a_workload_is_picked_and_several_pods_ask_first() {
     let Some(cluster) = Cluster::of(4) else { return };
     let ran = cluster.run("inject deploy/web --pods 30% --seed 3 --path /orders/* --status 503 --dry-run");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let rows: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows = ran.rows();
     assert_eq!(rows[0], ["POD", "CONTAINER", "PORT", "USER", "CAPABILITIES"]);
     assert_eq!(rows[1][1..], ["web", "8080", "0:0", "SYS_PTRACE,", "SETUID"]);
     assert!(ran.out.contains("2 of 4 Ready Pods: about 50% of the requests to them, for 5m"), "{}", ran.out);

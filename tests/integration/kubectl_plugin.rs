@@ -3,16 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::support::kubectl::{PluginFolder, Ran};
 use crate::support::process::Process;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-probesim");
 
 /// Answers `get` from files, and runs `exec` locally, on the service whose admin port is in the Pod's file.
 const KUBECTL: &str = r#"#!/bin/sh
@@ -38,18 +34,14 @@ esac
 
 /// A namespace with Pods, each of which runs our service.
 struct Cluster {
-    directory: TempDir,
+    folder: PluginFolder,
     services: Vec<Process>,
 }
 
 impl Cluster {
     fn of(count: usize) -> Self {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path();
-        let kubectl = path.join("kubectl");
-        fs::write(&kubectl, KUBECTL).unwrap();
-        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(PROGRAM, path.join("kubectl-probesim")).unwrap();
+        let folder = PluginFolder::new(KUBECTL);
+        let path = folder.path();
         let start = |number: usize| {
             let service = Process::start(&[("ADMIN_ADDRESS", ":0")]);
             fs::write(path.join(format!("web-{number}.port")), service.admin.port().to_string()).unwrap();
@@ -58,18 +50,15 @@ impl Cluster {
         let services: Vec<Process> = (0..count).map(start).collect();
         let items: Vec<Value> = (0..count).map(|number| pod(number, "kube-probesim:0.1.0")).collect();
         fs::write(path.join("pods.json"), json!({ "items": items }).to_string()).unwrap();
-        Self { directory, services }
+        Self { folder, services }
     }
 
     fn path(&self) -> &Path {
-        self.directory.path()
+        self.folder.path()
     }
 
     fn run(&self, args: &str) -> Ran {
-        let path = format!("{}:/usr/bin:/bin", self.path().display());
-        let mut command = Command::new(self.path().join("kubectl-probesim"));
-        command.env_clear().env("PATH", path).env("PROGRAM", PROGRAM);
-        Ran::of(&command.args(args.split_whitespace()).output().unwrap())
+        Ran::of(&self.folder.command(args).output().unwrap())
     }
 
     fn statuses(&self) -> Vec<u16> {
@@ -77,24 +66,7 @@ impl Cluster {
     }
 
     fn calls(&self) -> String {
-        fs::read_to_string(self.path().join("calls")).unwrap_or_default()
-    }
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    fn rows(&self) -> Vec<Vec<&str>> {
-        self.out.lines().map(|line| line.split_whitespace().collect()).collect()
+        self.folder.calls()
     }
 }
 

@@ -3,17 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::support::kubectl::{PluginFolder, Ran};
 use crate::support::manifests::{KUBECTL, composed};
 use crate::support::tools;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-probesim");
 
 const SCRIPT: &str = r#"#!/bin/sh
 cd "$(dirname "$0")" || exit 1
@@ -35,13 +31,7 @@ case "$1 $2" in
 esac
 "#;
 
-struct Cluster(TempDir);
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
+struct Cluster(PluginFolder);
 
 impl Cluster {
     /// With a Deployment `web` and Services, unless kubectl is missing.
@@ -49,12 +39,7 @@ impl Cluster {
         if !tools::are_there(&[KUBECTL]) {
             return None;
         }
-        let directory = TempDir::new().unwrap();
-        let script = directory.path().join("kubectl");
-        fs::write(&script, SCRIPT).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(PROGRAM, directory.path().join("kubectl-probesim")).unwrap();
-        let cluster = Self(directory);
+        let cluster = Self(PluginFolder::new(SCRIPT));
         cluster.write("deployment-web", deployment);
         for service in services {
             cluster.write(&format!("service-{}", service["metadata"]["name"].as_str().unwrap()), service);
@@ -75,19 +60,11 @@ impl Cluster {
     }
 
     fn calls(&self) -> Vec<String> {
-        let calls = fs::read_to_string(self.path().join("calls")).unwrap_or_default();
-        calls.lines().map(str::to_owned).filter(|call| !call.starts_with("get")).collect()
+        self.0.calls().lines().map(str::to_owned).filter(|call| !call.starts_with("get")).collect()
     }
 
     fn run(&self, args: &str) -> Ran {
-        let paths = std::env::var("PATH").unwrap();
-        let mut real = paths.split(':').map(|folder| Path::new(folder).join("kubectl"));
-        let mut command = Command::new(self.path().join("kubectl-probesim"));
-        command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.path().display()));
-        command.env("REAL", real.find(|path| path.exists()).unwrap()).stdin(Stdio::null());
-        let output = command.args(args.split_whitespace()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Ran { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
+        Ran::of(&self.0.command(args).output().unwrap())
     }
 }
 

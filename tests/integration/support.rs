@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
 
 pub mod authority;
+pub mod kubectl;
 pub mod manifests;
 pub mod process;
 pub mod real_server;

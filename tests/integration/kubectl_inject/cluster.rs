@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::api_server::{Answer, ApiServer, Request};
+use crate::support::kubectl::{PluginFolder, Ran};
 use crate::support::manifests::KUBECTL;
 use crate::support::tools;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-probesim");
 
 /// Writes each call down. `attach --stop` in a Pod ends its injection, unless a file says that `exec` fails.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -70,22 +67,9 @@ pub(super) struct State {
 }
 
 pub(super) struct Cluster {
-    directory: TempDir,
+    folder: PluginFolder,
     server: ApiServer,
     state: Arc<Mutex<State>>,
-}
-
-pub(super) struct Ran {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
-}
-
-impl Ran {
-    pub(super) fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
 }
 
 impl Cluster {
@@ -94,19 +78,15 @@ impl Cluster {
         if !tools::are_there(&[KUBECTL]) {
             return None;
         }
-        let directory = TempDir::new().unwrap();
-        let script = directory.path().join("kubectl");
-        fs::write(&script, SCRIPT).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(PROGRAM, directory.path().join("kubectl-probesim")).unwrap();
+        let folder = PluginFolder::new(SCRIPT);
         let mut state = State {
             labels: json!({"probesim.io/inject": "allowed"}),
-            directory: directory.path().to_owned(),
+            directory: folder.path().to_owned(),
             ..State::default()
         };
         for number in 0..count {
             state.pods.insert(format!("web-{number}"), pod(number));
-            fs::write(directory.path().join(format!("web-{number}.pod")), "").unwrap();
+            fs::write(folder.path().join(format!("web-{number}.pod")), "").unwrap();
         }
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "uid": "d"},
             "spec": {"selector": {"matchLabels": {"app": "web"}}}});
@@ -114,7 +94,7 @@ impl Cluster {
         let state = Arc::new(Mutex::new(state));
         let known = Arc::clone(&state);
         let server = ApiServer::new(move |request| known.lock().unwrap().answer(request));
-        Some(Self { directory, server, state })
+        Some(Self { folder, server, state })
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -122,34 +102,27 @@ impl Cluster {
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.directory.path()
+        self.folder.path()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let paths = std::env::var("PATH").unwrap();
-        let mut real = paths.split(':').map(|folder| Path::new(folder).join("kubectl"));
-        let mut command = Command::new(self.path().join("kubectl-probesim"));
-        command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.path().display()));
-        command.env("HOME", self.path()).env("SERVER", self.server.url());
-        command.env("REAL", real.find(|path| path.exists()).unwrap());
-        command.args(args).arg("--namespace=shop").stdin(Stdio::null());
+    fn command(&self, args: &str) -> Command {
+        let mut command = self.folder.command(args);
+        command.env("HOME", self.path()).env("SERVER", self.server.url()).arg("--namespace=shop");
         command
     }
 
     pub(super) fn run(&self, args: &str) -> Ran {
-        let args: Vec<&str> = args.split_whitespace().collect();
-        Ran::of(&self.command(&args).output().unwrap())
+        Ran::of(&self.command(args).output().unwrap())
     }
 
     /// Starts the command without waiting for its end.
     pub(super) fn start(&self, args: &str) -> Child {
-        let args: Vec<&str> = args.split_whitespace().collect();
-        self.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// The calls of kubectl.
     pub(super) fn calls(&self) -> String {
-        fs::read_to_string(self.path().join("calls")).unwrap_or_default()
+        self.folder.calls()
     }
 
     /// The ephemeral containers that were added, in their order.

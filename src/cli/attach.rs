@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::exit;
 use super::serve::{runtime, style};
-use super::shared::{print_error, print_help, print_usage_errors};
+use super::shared::{forbids_colour, print_error, print_help, print_usage_errors};
 use super::signals::EndSignals;
 use crate::attach::{Cause, NextConnection, Refusal, Release, Running, Target, end_connections, take, watch};
 use crate::server::{Server, ServerEnd, Signals, StartError};
@@ -73,7 +73,7 @@ pub fn run(
         Err(errors) => return print_usage_errors("attach", &errors, err),
     };
     let env: Vec<(OsString, OsString)> = env.into_iter().collect();
-    let is_plain = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    let is_plain = env.iter().any(forbids_colour);
     let loaded = match settings::load(env, &arguments) {
         Ok(loaded) => loaded,
         Err(errors) => {

@@ -10,6 +10,7 @@ use std::io::{IsTerminal, Write, stdout};
 use tokio::runtime::{Builder, Runtime};
 
 use super::exit;
+use super::shared::forbids_colour;
 use crate::env;
 use crate::env::{Config, LogFormat};
 use crate::fault::ABORT_CODE;
@@ -45,7 +46,7 @@ pub fn run(
         }
     };
     let env: Vec<(OsString, OsString)> = env.into_iter().collect();
-    let is_plain = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    let is_plain = env.iter().any(forbids_colour);
     // As early as possible: a kill before this point would lose the count of this start.
     let kept = start::EarlierStarts::open(env::state_dir(&env, &flags).as_deref());
     let loaded = match env::load_with(env.into_iter(), &flags) {

@@ -111,6 +111,11 @@ pub(super) fn positive_duration(option: &'static str, value: String) -> Result<D
     }
 }
 
+/// Whether this variable of the environment asks for output without colours.
+pub(super) fn forbids_colour((name, value): &(OsString, OsString)) -> bool {
+    name == "NO_COLOR" && !value.is_empty()
+}
+
 /// Runs `task` to its end and returns its exit code.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr, stdin, stdout};
 
+use crate::cli::shared::forbids_colour;
 use crate::predict::report::{Output, Style};
 
 /// Which of input and output are terminals. By default, none.
@@ -32,7 +33,7 @@ impl Terminal {
     /// The terminals of this process, with this environment.
     pub fn of_process(mut variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let is_output = stdout().is_terminal();
-        let is_plain = variables.any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+        let is_plain = variables.any(|variable| forbids_colour(&variable));
         let width = rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
         Self {
             is_input: stdin().is_terminal(),

@@ -6,6 +6,7 @@
 mod arguments;
 mod dashboard;
 mod error;
+mod fields;
 mod fleet;
 mod inject;
 mod objects;

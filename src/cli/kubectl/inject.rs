@@ -32,6 +32,7 @@ use report::{Outcome, Report};
 use target::Found;
 
 use super::error::KubectlError;
+use super::fields::list;
 use super::options::Options;
 use super::parallel::each;
 use super::process::Kubectl;
@@ -162,7 +163,7 @@ fn candidates(
     let mut places = Vec::new();
     for pod in pods {
         let (container, port) = (options.container.as_deref(), call.port.as_deref());
-        match place::find(pod, container, port, place::list(&services["items"])) {
+        match place::find(pod, container, port, list(&services["items"])) {
             Ok(place) => places.push((pod.clone(), place)),
             Err(reason) => refusals.push((target::name(pod).to_owned(), reason)),
         }

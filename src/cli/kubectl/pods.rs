@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::error::KubectlError;
+use super::fields::{list, text};
 use super::inject::{ephemeral, stage};
 use super::options::Options;
 use super::parallel::each;
@@ -97,14 +98,12 @@ fn read(answer: &Value, container: Option<&str>) -> Vec<Pod> {
 
 /// A Pod of the API server's answer. Without a name of its container, the one that is ours is looked for.
 pub(super) fn read_pod(pod: &Value, container: Option<&str>) -> Pod {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let status = &pod["status"];
     let is_ready = list(&status["conditions"])
         .iter()
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     let restarts =
-        ["containerStatuses", "initContainerStatuses"].iter().flat_map(|field| list(&status[field]));
+        ["containerStatuses", "initContainerStatuses"].iter().flat_map(|field| list(&status[*field]));
     Pod {
         namespace: text(&pod["metadata"]["namespace"]),
         name: text(&pod["metadata"]["name"]),
@@ -128,9 +127,10 @@ fn injection(pod: &Value) -> Option<String> {
 
 /// The one container that goes on running and has our image.
 fn own_container(spec: &Value) -> Result<String, String> {
-    let list = |field: &str| spec[field].as_array().into_iter().flatten();
-    let sidecars = list("initContainers").filter(|container| container["restartPolicy"] == "Always");
-    let own = list("containers")
+    let sidecars =
+        list(&spec["initContainers"]).iter().filter(|container| container["restartPolicy"] == "Always");
+    let own = list(&spec["containers"])
+        .iter()
         .chain(sidecars)
         .filter(|container| container["image"].as_str().is_some_and(is_own_image))
         .filter_map(|container| container["name"].as_str());

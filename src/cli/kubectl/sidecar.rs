@@ -15,6 +15,7 @@ use patch::{Change, Patch};
 
 use super::confirmed;
 use super::error::KubectlError;
+use super::fields::list;
 use super::process::Kubectl;
 use crate::cli::exit;
 
@@ -37,7 +38,7 @@ pub(super) fn run(
     let get = |object: &str| ["get", object, "--output=json"].map(str::to_owned);
     let workload = kubectl.json(&get(&call.object))?;
     let services = kubectl.json(&get("services"))?;
-    let services = services["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let services = list(&services["items"]);
     let change = match &call.choice {
         Some(choice) => patch::add(&call.object, &workload, services, choice)?,
         None => patch::remove(&call.object, &workload, services)?,

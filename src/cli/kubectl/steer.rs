@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 
 use super::error::KubectlError;
+use super::fields;
 use super::fleet::{self, Answer};
 use super::options::{Call, CallKind, Options};
 use super::pods::{self, Pod};
@@ -146,7 +147,7 @@ fn top(answers: &[Answer<'_>]) -> String {
         let mut row = vec![pod.name.clone(), if pod.is_ready { "yes" } else { "no" }.to_owned()];
         match state(result) {
             Ok(state) => {
-                let rules = state["rules"].as_array().map_or(&[][..], Vec::as_slice);
+                let rules = fields::list(&state["rules"]);
                 let totals = rules.iter().map(table::totals);
                 let (eligible, injected) = totals.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
                 let numbers = [pod.restarts, rules.len() as u64, eligible, injected];

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{Injection, User};
 use super::place::Place;
+use crate::cli::kubectl::fields::list;
 use crate::cli::kubectl::{EXECUTABLE, IMAGE};
 use crate::units::Show;
 
@@ -84,14 +85,8 @@ impl Rights {
 
 /// The user of the application as the kubelet reports it, or as the Pod asks for it.
 pub(super) fn user(pod: &Value, container: &str) -> Option<User> {
-    let named = |list: &Value| {
-        list.as_array()
-            .into_iter()
-            .flatten()
-            .find(|each| each["name"] == container)
-            .cloned()
-            .unwrap_or_default()
-    };
+    let named =
+        |all: &Value| list(all).iter().find(|each| each["name"] == container).cloned().unwrap_or_default();
     let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
     let linux = &named(&pod["status"]["containerStatuses"])["user"]["linux"];
     if let Some(user) = number(&linux["uid"]) {

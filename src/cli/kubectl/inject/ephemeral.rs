@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::stage::{self, Stage};
+use crate::cli::kubectl::fields::list;
 
 /// What the names of our containers begin with; the port and a random ending follow.
 const PREFIX: &str = "probesim";
@@ -22,8 +23,7 @@ pub(in crate::cli::kubectl) fn port(name: &str) -> Option<u16> {
 
 /// The containers of ours that run or may still start, with their ports.
 pub(in crate::cli::kubectl) fn current(pod: &Value) -> Vec<(String, u16)> {
-    let list = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
-    let ours = list.filter_map(|each| {
+    let ours = list(&pod["spec"]["ephemeralContainers"]).iter().filter_map(|each| {
         let name = each["name"].as_str()?;
         Some((name.to_owned(), port(name)?))
     });

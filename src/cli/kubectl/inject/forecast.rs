@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::arguments::Injection;
-use super::place::{Place, list, text};
+use super::place::Place;
 use super::target;
 use crate::cli::exit;
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::predict::{self, Terminal};
 use crate::units::Show;
 

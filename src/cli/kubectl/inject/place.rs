@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::ephemeral::current;
 use super::error::InjectError;
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::kubectl::sidecar::error::SidecarError;
 use crate::cli::kubectl::sidecar::patch::application_port;
 
@@ -127,12 +128,4 @@ fn is_no_http(name: &str) -> bool {
 
 fn is_port(port: &Value, wanted: &str) -> bool {
     port["name"] == wanted || wanted.parse::<u16>().is_ok_and(|number| port["containerPort"] == number)
-}
-
-pub(super) fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-pub(super) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

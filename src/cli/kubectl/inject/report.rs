@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::place::{list, text};
 use crate::cli::fault::table;
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::shared::OutputFormat;
 use crate::cli::text::OneLine;
 

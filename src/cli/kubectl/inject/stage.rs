@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::kubectl::process::Kubectl;
 
 /// Reasons for which the kubelet tries again without an end, or not at all.
@@ -32,12 +33,11 @@ pub(super) enum Stage {
 }
 
 pub(super) fn of(pod: &Value, container: &str) -> Stage {
-    let list = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
-    let state = list.filter(|status| status["name"] == container).map(|status| &status["state"]).next();
-    let Some(state) = state else {
+    let statuses = list(&pod["status"]["ephemeralContainerStatuses"]);
+    let status = statuses.iter().find(|status| status["name"] == container);
+    let Some(state) = status.map(|status| &status["state"]) else {
         return Stage::Waiting { reason: "the kubelet has not seen it yet".to_owned(), is_hopeless: false };
     };
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if state.get("running").is_some() {
         return Stage::Running;
     }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::error::InjectError;
-use super::place::{list, text};
 use crate::cli::kubectl::error::KubectlError;
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::kubectl::options::Options;
 use crate::cli::kubectl::pods;
 use crate::cli::kubectl::process::Kubectl;

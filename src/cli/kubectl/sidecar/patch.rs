@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::SidecarError;
 use crate::cli::kubectl::IMAGE;
+use crate::cli::kubectl::fields::{list, text};
 use crate::cli::kubectl::selector::selects;
 
 /// The sidecar's ports, which applications seldom use.
@@ -80,9 +81,9 @@ pub(super) fn add(
 ) -> Result<Change, SidecarError> {
     let pod = pod(object, workload)?;
     let application = application(pod, choice.container.as_deref())?;
-    let name = text(application, "name");
-    let (mark, list) = if choice.is_plain { ("plain", "containers") } else { ("native", "initContainers") };
-    let mut original = Original { container: name.clone(), list: list.to_owned(), ..Original::default() };
+    let name = text(&application["name"]);
+    let (mark, field) = if choice.is_plain { ("plain", "containers") } else { ("native", "initContainers") };
+    let mut original = Original { container: name.clone(), list: field.to_owned(), ..Original::default() };
     let mut sidecar: Value = serde_json::from_str(CONTAINER).unwrap_or_default();
     let image = choice.image.clone();
     sidecar["image"] = image.unwrap_or_else(|| IMAGE.to_owned()).into();
@@ -144,17 +145,17 @@ pub(super) fn add(
     }
     probes.insert("name".to_owned(), name.clone().into());
     let mut spec = json!({"containers": [probes]});
-    match list {
+    match field {
         "containers" => {
             if let Some(containers) = spec["containers"].as_array_mut() {
                 containers.push(sidecar);
             }
             // The application's container stays the first.
-            let order = pod["containers"].as_array().into_iter().flatten();
-            let order = order.map(|container| text(container, "name")).chain(["probesim".to_owned()]);
+            let order = list(&pod["containers"]).iter();
+            let order = order.map(|container| text(&container["name"])).chain(["probesim".to_owned()]);
             spec["$setElementOrder/containers"] = order.map(|name| json!({ "name": name })).collect();
         }
-        list => spec[list] = json!([sidecar]),
+        field => spec[field] = json!([sidecar]),
     }
     let mut labels = json!({"probesim.io/sidecar": mark, "probesim.io/scrape": "true"});
     if choice.is_proxy {
@@ -198,12 +199,12 @@ pub(super) fn remove(object: &str, workload: &Value, services: &[Value]) -> Resu
     let mut patches = Vec::new();
     let mut notes = Vec::new();
     for (name, ports) in original.services {
-        let Some(service) = services.iter().find(|service| text(&service["metadata"], "name") == name) else {
+        let Some(service) = services.iter().find(|service| text(&service["metadata"]["name"]) == name) else {
             notes.push(format!("service/{name} is gone"));
             continue;
         };
         let mut operations = Vec::new();
-        for (index, port) in list(&service["spec"], "ports").iter().enumerate() {
+        for (index, port) in list(&service["spec"]["ports"]).iter().enumerate() {
             let target = &port["targetPort"];
             match ports.get(&port["port"].to_string()) {
                 Some(before) if *target == PORT => operations.extend(retarget(index, target, before)),
@@ -233,12 +234,12 @@ pub(super) fn replicas(workload: &Value) -> Option<u64> {
 
 /// The Pod's specification of a workload that may have a sidecar of ours.
 fn pod<'a>(object: &str, workload: &'a Value) -> Result<&'a Value, SidecarError> {
-    let kind = text(workload, "kind");
+    let kind = text(&workload["kind"]);
     if !matches!(kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet") {
         return Err(SidecarError::Kind(object.to_owned(), kind));
     }
     let pod = &workload["spec"]["template"]["spec"];
-    let containers = || ["containers", "initContainers"].iter().flat_map(|field| list(pod, field));
+    let containers = || ["containers", "initContainers"].iter().flat_map(|field| list(&pod[*field]));
     if containers().any(|container| container["name"] == "probesim") {
         return Err(SidecarError::Exists);
     }
@@ -246,10 +247,10 @@ fn pod<'a>(object: &str, workload: &'a Value) -> Result<&'a Value, SidecarError>
         return Err(SidecarError::HostNetwork(PORT));
     }
     for container in containers() {
-        for port in list(container, "ports") {
+        for port in list(&container["ports"]) {
             if let Some(taken) = [PORT, ADMIN_PORT].into_iter().find(|taken| port["containerPort"] == *taken)
             {
-                return Err(SidecarError::PortTaken(text(container, "name"), taken));
+                return Err(SidecarError::PortTaken(text(&container["name"]), taken));
             }
         }
     }
@@ -257,10 +258,10 @@ fn pod<'a>(object: &str, workload: &'a Value) -> Result<&'a Value, SidecarError>
 }
 
 fn application<'a>(pod: &'a Value, name: Option<&str>) -> Result<&'a Value, SidecarError> {
-    let containers = list(pod, "containers");
+    let containers = list(&pod["containers"]);
     let wanted = |container: &&Value| name.is_none_or(|name| container["name"] == name);
     containers.iter().find(wanted).ok_or_else(|| {
-        let names: Vec<String> = containers.iter().map(|container| text(container, "name")).collect();
+        let names: Vec<String> = containers.iter().map(|container| text(&container["name"])).collect();
         SidecarError::NoContainer(name.unwrap_or_default().to_owned(), names.join(", "))
     })
 }
@@ -276,12 +277,12 @@ pub(in crate::cli::kubectl) fn application_port(
         let value = given.parse::<u16>().map_or_else(|_| given.into(), Value::from);
         return number(&value, application).ok_or_else(|| SidecarError::Port(given.to_owned()));
     }
-    let declared = list(application, "ports").iter();
+    let declared = list(&application["ports"]).iter();
     let declared = declared.filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"));
     let probed =
         PROBES.iter().flat_map(|probe| [&application[*probe]["httpGet"], &application[*probe]["grpc"]]);
     let served = services.iter().filter(|service| selects(service, workload));
-    let served = served.flat_map(|service| list(&service["spec"], "ports")).map(target);
+    let served = served.flat_map(|service| list(&service["spec"]["ports"])).map(target);
     // What Services send requests to says most, then what probes ask, then what is declared.
     let mut sorts = [
         served.filter_map(|port| number(port, application)).collect::<Vec<_>>(),
@@ -307,7 +308,7 @@ fn speaks_http2(application: &Value, workload: &Value, services: &[Value], port:
     let is_probed =
         PROBES.iter().any(|probe| number(&application[*probe]["grpc"]["port"], application) == Some(port));
     let served = services.iter().filter(|service| selects(service, workload));
-    let mut served = served.flat_map(|service| list(&service["spec"], "ports"));
+    let mut served = served.flat_map(|service| list(&service["spec"]["ports"]));
     is_probed
         || served.any(|entry| {
             number(target(entry), application) == Some(port)
@@ -338,10 +339,10 @@ fn redirect(
     patches: &mut Vec<Patch>,
     notes: &mut Vec<String>,
 ) {
-    let name = text(&service["metadata"], "name");
+    let name = text(&service["metadata"]["name"]);
     let leads = |entry: &&Value| number(target(entry), application) == Some(port);
     if service["spec"]["clusterIP"] == "None" {
-        if list(&service["spec"], "ports").iter().any(|entry| leads(&entry)) {
+        if list(&service["spec"]["ports"]).iter().any(|entry| leads(&entry)) {
             notes.push(format!(
                 "service/{name} is headless: its callers use the application's port, around the proxy"
             ));
@@ -350,7 +351,7 @@ fn redirect(
     }
     let mut operations = Vec::new();
     let mut before = BTreeMap::new();
-    for (index, entry) in list(&service["spec"], "ports").iter().enumerate() {
+    for (index, entry) in list(&service["spec"]["ports"]).iter().enumerate() {
         if leads(&entry) {
             before.insert(entry["port"].to_string(), target(entry).clone());
             operations.extend(retarget(index, &entry["targetPort"], &PORT.into()));
@@ -376,17 +377,10 @@ fn target(port: &Value) -> &Value {
 /// A port by its number, or by its name in a container.
 fn number(port: &Value, container: &Value) -> Option<u16> {
     let by_name = || {
-        let named = list(container, "ports").iter().find(|each| each["name"] == *port && port.is_string())?;
+        let named =
+            list(&container["ports"]).iter().find(|each| each["name"] == *port && port.is_string())?;
         named["containerPort"].as_u64()
     };
     let number = port.as_u64().or_else(by_name)?;
     u16::try_from(number).ok().filter(|number| *number > 0)
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value[field].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_default().to_owned()
 }

@@ -17,7 +17,8 @@ import yaml
 
 BINARY = sys.argv[1]
 MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / "manifests"
-ADMIN, PROBE, SERVER = 18951, 18950, 18959
+# Of its own, since it runs beside other steps.
+ADMIN, PROBE, SERVER = 18911, 18910, 18919
 SERVICES = yaml.safe_load((MANIFESTS / "compose.yaml").read_text())["services"]
 
 

@@ -31,7 +31,7 @@ use tokio::task::yield_now;
 
 use crate::env::{Identity, Token};
 use crate::listener::ConnectionHandle;
-use crate::plan::write_rule;
+use crate::plan::{write_proxy, write_rule};
 use crate::sources::{ApiChange, ChangeResult, Control};
 use crate::units::Show;
 use answer::ProblemDetails;
@@ -237,6 +237,7 @@ fn plan(status: &crate::sources::SourcesStatus) -> Map<String, Value> {
         plan.insert("seed".to_owned(), seed.into());
     }
     plan.insert("faults".to_owned(), rules(status).into());
+    plan.insert("proxies".to_owned(), status.proxies.iter().map(write_proxy).collect());
     plan
 }
 

@@ -8,7 +8,7 @@ use crate::plan::Errors;
 /// A change through the API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ApiChange {
-    /// `{seed, faults: […]}`, which replaces the rules of all other sources.
+    /// `{seed, faults: […], proxies: […]}`. Its rules replace those of all other sources; its proxies are added to theirs.
     PutPlan(Value),
     /// Creates a rule or replaces the one of that name.
     PutFault {

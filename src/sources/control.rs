@@ -148,6 +148,7 @@ impl Control {
         SourcesStatus {
             rules: inner.merged.rules.iter().enumerate().map(rule).collect(),
             hidden: inner.merged.hidden.clone(),
+            proxies: inner.merged.proxies.iter().map(|(proxy, _)| proxy.clone()).collect(),
             seed: inner.merged.seed,
             sources: inner.all_layers().iter().map(source).collect(),
             starts: self.0.instance.starts,

@@ -47,11 +47,15 @@ impl ApiProxies {
         self.removed.dedup();
     }
 
-    /// Adds all proxies of a plan and drops those that the API added before.
-    pub(super) fn replace(&mut self, proxies: &[Proxy]) {
+    /// Adds all proxies of a plan and drops those that the API added before. A proxy that is also one of `beneath`, the
+    /// proxies of the other sources, stays with its source.
+    pub(super) fn replace(&mut self, proxies: &[Proxy], beneath: &[(Proxy, Source)]) {
         self.added.clear();
         for proxy in proxies {
-            self.put(proxy.clone());
+            self.removed.retain(|name| *name != proxy.name);
+            if !beneath.iter().any(|(known, _)| known == proxy) {
+                self.added.push(proxy.clone());
+            }
         }
     }
 

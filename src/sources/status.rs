@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::merge::Hidden;
 use crate::engine::Snapshot;
-use crate::plan::Source;
+use crate::plan::{Proxy, Source};
 
 /// The status of all sources at one instant.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct SourcesStatus {
     pub rules: Vec<RuleStatus>,
     /// Rules that a higher-ranking source hides.
     pub hidden: Vec<Hidden>,
+    /// The proxies of all sources.
+    pub proxies: Vec<Proxy>,
     /// The configured seed, before the Pod's name is mixed in.
     pub seed: Option<(u64, Source)>,
     /// The sources in use.

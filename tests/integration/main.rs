@@ -13,6 +13,7 @@ mod decisions;
 mod delays;
 mod docs;
 mod endpoints;
+mod exported_plan;
 mod fault_command;
 mod fuzz_seeds;
 mod http2;

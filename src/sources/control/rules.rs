@@ -70,7 +70,8 @@ impl Control {
             ApiChange::PutPlan(plan) => {
                 overlay = Overlay::of_plan(plan).map_err(ChangeRefusal::Invalid)?;
                 if let Some(proxies) = overlay.proxies() {
-                    layers.api_proxies.replace(proxies);
+                    let beneath = layers.proxies();
+                    layers.api_proxies.replace(proxies, &beneath);
                 }
                 "put plan".to_owned()
             }

@@ -21,7 +21,7 @@ SCHEMATHESIS_HOOKS=tests/e2e/api_hooks.py "$st" run "http://$ADMIN_ADDRESS/opena
 # Afterwards, the service still works and can be reset.
 curl -sf "http://$ADMIN_ADDRESS/metrics" >/dev/null
 curl -sf -X POST "http://$ADMIN_ADDRESS/v1/reset" >/dev/null
-[ "$(curl -s "http://$ADMIN_ADDRESS/v1/plan" | grep -o '"name":"[a-z-]*"')" = '"name":"liveness-rate"' ]
+[ "$(curl -s "http://$ADMIN_ADDRESS/v1/faults" | grep -o '"name":"[a-z-]*"')" = '"name":"liveness-rate"' ]
 if grep -q panicked "$log"; then
   cat "$log" >&2
   exit 1

@@ -33,8 +33,7 @@ async fn original() -> Service {
         ("TOXIPROXY_ADDRESS", "0"),
     ])
     .await;
-    let shop =
-        json!({"listen": ":0", "upstream": "https://shop:8443", "server_name": "shop.test", "insecure": true});
+    let shop = json!({"listen": ":0", "upstream": "https://shop:8443", "server_name": "shop.test", "insecure": true});
     assert_eq!(service.api("PUT", "/v1/proxies/shop", &shop).await.0, 201);
     let shop_down = json!({"target": "shop", "mode": "status", "status": 503, "rate": "10%"});
     assert_eq!(service.api("PUT", "/v1/faults/shop-down", &shop_down).await.0, 201);

@@ -115,6 +115,9 @@ impl Toxiproxy {
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
             .collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if segments.contains(&"") {
+            return Ok(unknown_path());
+        }
         let read = || async {
             let mut read = ReadBody::collect(&parts.headers, body, MAX_BODY, BODY_TIME).await?;
             let value = read.json(MAX_BODY)?.map_err(ApiError::bad_body)?;
@@ -148,10 +151,12 @@ impl Toxiproxy {
             (["proxies", proxy], &Method::GET) => ok(&collection.proxy(proxy)?),
             (["proxies", proxy], _) if changes => {
                 collection.proxy(proxy)?;
-                let fields = Fields::read(&read().await?.value).await?;
-                ok(&collection.update(proxy, fields, by)?)
+                ok(&self.update(proxy, Fields::read(&read().await?.value).await?, by).await?)
             }
-            (["proxies", proxy], &Method::DELETE) => collection.remove(proxy, by).and_then(|()| done()),
+            (["proxies", proxy], &Method::DELETE) => {
+                collection.interrupt(proxy, by).await?;
+                collection.remove(proxy, by).and_then(|()| done())
+            }
             (["proxies", proxy, "toxics"], &Method::GET) => ok(&collection.toxics(proxy)?),
             (["proxies", proxy, "toxics"], &Method::POST) => {
                 collection.proxy(proxy)?;
@@ -185,8 +190,22 @@ impl Toxiproxy {
                 | ["proxies", _, "toxics", _],
                 _,
             ) => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
-            _ => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),
+            _ => Ok(unknown_path()),
         }
+    }
+
+    /// Updates a proxy. As in toxiproxy, its connections end if it gets another address or upstream.
+    async fn update(&self, proxy: &str, mut fields: Fields, by: &str) -> Result<Value, ApiError> {
+        if !self.collection.moves(proxy, &fields)? {
+            return self.collection.update(proxy, fields, by);
+        }
+        let enabled = Some(self.collection.interrupt(proxy, by).await?);
+        fields.enabled = fields.enabled.or(enabled);
+        let updated = self.collection.update(proxy, fields, by);
+        if updated.is_err() {
+            self.collection.update(proxy, Fields { enabled, ..Fields::default() }, by)?;
+        }
+        updated
     }
 
     async fn populate(&self, value: &Value, by: &str) -> (Vec<Value>, Result<(), ApiError>) {
@@ -233,6 +252,10 @@ impl Toxiproxy {
         }
         text
     }
+}
+
+fn unknown_path() -> Response {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// A body, and the memory reserved for it.

@@ -1,5 +1,7 @@
 //! toxiproxy's API, as its clients use it.
 
+mod odd;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

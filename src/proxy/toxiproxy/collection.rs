@@ -1,5 +1,6 @@
 //! The proxies and toxics of the API, and how changes take effect.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -102,7 +103,9 @@ impl Collection {
     /// All proxies, by name.
     pub(super) fn all(&self) -> Value {
         let proxies = self.lock();
-        Value::Object(proxies.iter().map(|proxy| (proxy.name.clone(), self.json(proxy))).collect())
+        let by_name: BTreeMap<&str, &ApiProxy> =
+            proxies.iter().map(|proxy| (proxy.name.as_str(), proxy)).collect();
+        Value::Object(by_name.into_values().map(|proxy| (proxy.name.clone(), self.json(proxy))).collect())
     }
 
     /// One proxy.
@@ -185,6 +188,32 @@ impl Collection {
             }
         }
         (added, Ok(()))
+    }
+
+    /// Whether an update changes the address or the upstream of a proxy.
+    pub(super) fn moves(&self, name: &str, fields: &Fields) -> Result<bool, ApiError> {
+        let proxies = self.lock();
+        let proxy = &proxies[position(&proxies, name)?];
+        Ok(fields.listen.is_some_and(|listen| listen != self.listens(proxy))
+            || fields.upstream.as_ref().is_some_and(|(_, text)| *text != proxy.upstream_text))
+    }
+
+    /// Resets the open connections of a proxy by disabling it. Returns whether it was enabled.
+    pub(super) async fn interrupt(&self, name: &str, by: &str) -> Result<bool, ApiError> {
+        let was_enabled = {
+            let mut proxies = self.lock();
+            let at = position(&proxies, name)?;
+            let mut changed = proxies.clone();
+            let was_enabled = std::mem::replace(&mut changed[at].is_enabled, false);
+            if was_enabled {
+                self.commit(&mut proxies, changed, by)?;
+            }
+            was_enabled
+        };
+        if was_enabled {
+            self.settle().await;
+        }
+        Ok(was_enabled)
     }
 
     /// Updates the given fields of a proxy.

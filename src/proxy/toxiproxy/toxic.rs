@@ -3,10 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::ApiError;
+use super::fields::Object;
 use crate::fault::{MAX_SPEED, RuleName, Stream};
 
-/// Delay of bytes that never pass.
+/// Delay of bytes that never pass; the limit of all durations.
 const FOREVER: &str = "365d";
+
+/// The same in milliseconds. Longer durations act like it.
+const MAX_MS: u64 = 365 * 24 * 3_600_000;
 
 /// A type of toxics.
 struct Kind {
@@ -43,14 +47,10 @@ pub(super) struct Toxic {
 impl Toxic {
     /// Reads a new toxic. `rule` returns the name of its rule.
     pub(super) fn read(value: &Value, rule: impl FnOnce(&str) -> RuleName) -> Result<Self, ApiError> {
-        let fields = object(value)?;
-        let text = |field: &str| match fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(ApiError::bad_body(format_args!("{field} is not a string"))),
-        };
-        let (kind, name) = (text("type")?.unwrap_or_default(), text("name")?.unwrap_or_default());
-        let stream = text("stream")?.unwrap_or(Stream::Downstream.name());
+        let fields = Object::of(value)?;
+        let (kind, name) =
+            (fields.text("type")?.unwrap_or_default(), fields.text("name")?.unwrap_or_default());
+        let stream = fields.text("stream")?.unwrap_or(Stream::Downstream.name());
         let stream = Stream::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(stream));
         let stream = stream.ok_or_else(ApiError::stream)?;
         let kind = KINDS.iter().find(|known| known.name == kind).ok_or_else(ApiError::toxic_type)?;
@@ -64,25 +64,20 @@ impl Toxic {
 
     /// Updates the toxicity and the attributes that are given.
     pub(super) fn update(&mut self, value: &Value) -> Result<(), ApiError> {
-        let fields = object(value)?;
-        match fields.get("toxicity") {
-            None | Some(Value::Null) => {}
-            Some(Value::Number(toxicity)) => self.toxicity = toxicity.as_f64().unwrap_or(1.0) as f32,
-            Some(_) => return Err(ApiError::bad_body("toxicity is not a number")),
+        let fields = Object::of(value)?;
+        if let Some(toxicity) = fields.get("toxicity") {
+            let given = toxicity.as_f64().map(|toxicity| toxicity as f32).filter(|given| given.is_finite());
+            self.toxicity = given.ok_or_else(|| ApiError::bad_body("toxicity is not a number"))?;
         }
         let attributes = match fields.get("attributes") {
-            None | Some(Value::Null) => return Ok(()),
-            Some(Value::Object(attributes)) => attributes,
+            None => return Ok(()),
+            Some(Value::Object(attributes)) => Object(Some(attributes)),
             Some(_) => return Err(ApiError::bad_body("attributes is not an object")),
         };
         for (name, value) in self.kind.attributes.iter().zip(&mut self.values) {
-            match attributes.get(*name) {
-                None | Some(Value::Null) => {}
-                Some(given) => {
-                    let wrong =
-                        || ApiError::bad_body(format_args!("attributes.{name} is not a whole number"));
-                    *value = given.as_i64().ok_or_else(wrong)?;
-                }
+            if let Some(given) = attributes.get(name) {
+                let wrong = || ApiError::bad_body(format_args!("attributes.{name} is not a whole number"));
+                *value = given.as_i64().ok_or_else(wrong)?;
             }
         }
         Ok(())
@@ -94,7 +89,9 @@ impl Toxic {
         let attributes: Map<String, Value> =
             attributes.map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let toxicity = self.toxicity();
-        let toxicity = if toxicity.fract() == 0.0 { json!(toxicity as i64) } else { json!(toxicity) };
+        // Whole numbers have no fraction in the answer.
+        let is_whole = toxicity.fract() == 0.0 && toxicity.abs() < 1e15;
+        let toxicity = if is_whole { json!(toxicity as i64) } else { json!(toxicity) };
         json!({
             "attributes": attributes,
             "name": self.name,
@@ -112,7 +109,7 @@ impl Toxic {
     /// The equivalent rule on `proxy`; `None` if the toxic has no effect.
     pub(super) fn rule(&self, proxy: &str) -> Option<Value> {
         let value = |at: usize| self.values.get(at).copied().unwrap_or(0).max(0) as u64;
-        let ms = |at: usize| format!("{}ms", value(at));
+        let ms = |at: usize| format!("{}ms", value(at).min(MAX_MS));
         let mut rule = match self.kind.name {
             "latency" if value(0) == 0 && value(1) == 0 => return None,
             "latency" if value(1) == 0 => json!({ "delay": ms(0) }),
@@ -129,12 +126,15 @@ impl Toxic {
             "reset_peer" if value(0) == 0 => json!({ "mode": "reset" }),
             // Until the reset, no byte passes.
             "reset_peer" => json!({ "mode": "reset", "after": ms(0), "delay": FOREVER }),
-            "slicer" => json!({
-                "mode": "slice",
-                "piece": value(0),
-                "piece_jitter": value(1).min(value(0) - 1),
-                "pause": format!("{}us", value(2)),
-            }),
+            "slicer" => {
+                let piece = value(0).min(u32::MAX.into());
+                json!({
+                    "mode": "slice",
+                    "piece": piece,
+                    "piece_jitter": value(1).min(piece - 1),
+                    "pause": format!("{}us", value(2).min(MAX_MS)),
+                })
+            }
             "limit_data" => json!({ "mode": "truncate", "body": value(0) }),
             _ => return None,
         };
@@ -153,11 +153,6 @@ impl Toxic {
         }
         Some(rule)
     }
-}
-
-/// The fields of a body.
-pub(super) fn object(value: &Value) -> Result<&Map<String, Value>, ApiError> {
-    value.as_object().ok_or_else(|| ApiError::bad_body("not a JSON object"))
 }
 
 #[cfg(test)]
@@ -197,6 +192,13 @@ mod tests {
             ("slow_close", json!({"delay": 10}), json!({"mode": "slow-close", "after": "10ms"})),
             ("timeout", json!({"timeout": 10}), json!({"mode": "hang", "close_after": "10ms"})),
             ("timeout", json!({}), json!({"mode": "hang", "close_after": "365d"})),
+            ("timeout", json!({"TIMEOUT": 5}), json!({"mode": "hang", "close_after": "5ms"})),
+            ("latency", json!({"latency": i64::MAX}), json!({"delay": "31536000000ms"})),
+            (
+                "slicer",
+                json!({"average_size": 8, "delay": i64::MAX}),
+                json!({"mode": "slice", "piece": 8, "piece_jitter": 0, "pause": "31536000000us"}),
+            ),
             ("reset_peer", json!({"timeout": 0}), json!({"mode": "reset"})),
             ("reset_peer", json!({"timeout": 7}), json!({"mode": "reset", "after": "7ms", "delay": "365d"})),
             (
@@ -242,7 +244,11 @@ mod tests {
         );
         assert!(toxic.update(&json!({"attributes": {"latency": "x"}})).is_err());
         assert!(toxic.update(&json!({"attributes": 5})).is_err());
-        assert!(toxic.update(&json!({"toxicity": "1"})).is_err());
+        for toxicity in [json!("1"), json!(1e39), json!([])] {
+            assert!(toxic.update(&json!({"toxicity": toxicity})).is_err(), "{toxicity}");
+        }
+        assert!(toxic.update(&json!({"Toxicity": 1e30})).is_ok() && toxic.update(&Value::Null).is_ok());
+        assert_eq!(toxic.json()["toxicity"], json!(1e30));
     }
 
     #[test]

@@ -26,6 +26,10 @@ use crate::tls::{
 const PROBE_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
 
+/// The variables of a certificate and its key.
+const PROBE_VARIABLES: Variables = Variables { chain: "TLS_CERT_FILE", key: "TLS_KEY_FILE" };
+const ADMIN_VARIABLES: Variables = Variables { chain: "ADMIN_TLS_CERT_FILE", key: "ADMIN_TLS_KEY_FILE" };
+
 /// How long a certificate and its key may mismatch while they are replaced one after the other.
 const EXCHANGE: Duration = Duration::from_secs(1);
 
@@ -35,7 +39,7 @@ pub enum TlsError {
     /// A certificate or its key.
     #[error("{variable}: {error}")]
     Files {
-        /// The variable with the file of the certificate.
+        /// The variable with the file at fault.
         variable: &'static str,
         /// The error.
         error: CertificateFileError,
@@ -74,11 +78,28 @@ pub(super) struct Certificates {
     watched: Vec<WatchedCertificate>,
 }
 
+/// The variables with the files of a certificate and its key.
+#[derive(Clone, Copy, Debug)]
+struct Variables {
+    chain: &'static str,
+    key: &'static str,
+}
+
+impl Variables {
+    /// Reads the files. The error names the variable at fault.
+    fn load(self, files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
+        files.load().map_err(|error| TlsError::Files {
+            variable: if error.is_of_key(files) { self.key } else { self.chain },
+            error,
+        })
+    }
+}
+
 /// A certificate in files.
 #[derive(Debug)]
 struct WatchedCertificate {
     files: CertificateFiles,
-    variable: &'static str,
+    variables: Variables,
     tls: ServerTls,
     present: Arc<[u8]>,
 }
@@ -121,14 +142,14 @@ impl Certificates {
             Some(CertificateSource::Files(files)) => {
                 let make =
                     |certified| ServerTls::new(certified, client_roots, PROBE_PROTOCOLS, names.clone());
-                Some(certificates.watched(files, "TLS_CERT_FILE", make)?)
+                Some(certificates.watched(files, PROBE_VARIABLES, make)?)
             }
             None => None,
         };
         certificates.probe = probe.map(|tls| Encryption { tls, is_required: *is_required });
         if let Some(files) = admin {
             let make = |certified| ServerTls::new(certified, None, ADMIN_PROTOCOLS, names);
-            let tls = certificates.watched(files, "ADMIN_TLS_CERT_FILE", make)?;
+            let tls = certificates.watched(files, ADMIN_VARIABLES, make)?;
             certificates.admin = Some(Encryption { tls, is_required: true });
         }
         Ok(certificates)
@@ -137,16 +158,16 @@ impl Certificates {
     fn watched(
         &mut self,
         files: &CertificateFiles,
-        variable: &'static str,
+        variables: Variables,
         make: impl FnOnce(CertifiedKey) -> Result<ServerTls, rustls::Error>,
     ) -> Result<ServerTls, TlsError> {
-        let certified = files.load().map_err(|error| TlsError::Files { variable, error })?;
+        let certified = variables.load(files)?;
         if let Some(why) = invalid(&certified) {
-            warn!(variable, file = %files.chain.display(), "the certificate {why}; clients that verify it will reject it");
+            warn!(variable = variables.chain, file = %files.chain.display(), "the certificate {why}; clients that verify it will reject it");
         }
         let present = first(&certified);
         let tls = make(certified)?;
-        self.watched.push(WatchedCertificate { files: files.clone(), variable, tls: tls.clone(), present });
+        self.watched.push(WatchedCertificate { files: files.clone(), variables, tls: tls.clone(), present });
         Ok(tls)
     }
 
@@ -177,7 +198,7 @@ impl WatchedCertificate {
             std::thread::sleep(EXCHANGE);
             loaded = self.load();
         }
-        let (variable, file) = (self.variable, self.files.chain.display());
+        let (variable, file) = (self.variables.chain, self.files.chain.display());
         match loaded {
             Ok(None) => {}
             Ok(Some(certified)) => {
@@ -189,18 +210,21 @@ impl WatchedCertificate {
                     }
                 }
             }
-            Err(error) => error!(variable, %file, "{error}; the old certificate stays"),
+            Err(error) => error!("{error}; the old certificate stays"),
         }
     }
 
     /// The certificate, if it has changed and is valid.
     fn load(&self) -> Result<Option<CertifiedKey>, String> {
-        let certified = self.files.load().map_err(|error| error.to_string())?;
+        let certified = self.variables.load(&self.files).map_err(|error| error.to_string())?;
         if first(&certified) == self.present {
             return Ok(None);
         }
         match invalid(&certified) {
-            Some(why) => Err(format!("the certificate in {} {why}", self.files.chain.display())),
+            Some(why) => {
+                let (variable, file) = (self.variables.chain, self.files.chain.display());
+                Err(format!("{variable}: the certificate in {file} {why}"))
+            }
             None => Ok(Some(certified)),
         }
     }

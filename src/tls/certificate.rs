@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
+use rustls::{CertificateError, Error, RootCertStore};
 use thiserror::Error;
 
 use crate::file::{self, FileError, Links};
@@ -40,16 +40,19 @@ pub enum CertificateFileError {
     /// The file contains no certificate.
     #[error("{} contains no certificate; a chain in PEM is expected, the server's own certificate first", .0.display())]
     NoCertificate(PathBuf),
+    /// The private key is encrypted.
+    #[error("the key in {} is encrypted; decrypt it: openssl pkey -in {} -out …", .0.display(), .0.display())]
+    Encrypted(PathBuf),
     /// The file contains no private key.
     #[error("{} contains no private key; an unencrypted one in PEM is expected (PKCS #8, PKCS #1 or SEC 1)", .0.display())]
     NoKey(PathBuf),
     /// The file is not valid PEM.
-    #[error("{} is not valid PEM: {error}", .path.display())]
+    #[error("{} is not valid PEM: {why}", .path.display())]
     Pem {
         /// The file.
         path: PathBuf,
         /// The cause.
-        error: pem::Error,
+        why: &'static str,
     },
     /// The first certificate cannot be parsed.
     #[error("cannot parse the first certificate in {}: {error}", .path.display())]
@@ -60,21 +63,36 @@ pub enum CertificateFileError {
         error: Error,
     },
     /// The key type is not supported.
-    #[error("the key in {} is not supported: {error}; use RSA with at least 2048 bits, ECDSA P-256 or P-384, or Ed25519", .path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        error: Error,
-    },
+    #[error("the key in {} is not supported; use RSA with 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519", .0.display())]
+    Key(PathBuf),
     /// The key belongs to another certificate.
-    #[error("the key in {} does not match the first certificate in {}", .key.display(), .chain.display())]
+    #[error("the key in {} does not match the first certificate in {}{}", .key.display(), .chain.display(), order(*.position))]
     Mismatch {
         /// The certificate file.
         chain: PathBuf,
         /// The key file.
         key: PathBuf,
+        /// Which certificate of the chain it matches, if any; the first is 1.
+        position: Option<usize>,
     },
+}
+
+fn order(position: Option<usize>) -> String {
+    position.map_or_else(String::new, |position| {
+        format!(", but number {position}; the server's own certificate comes first")
+    })
+}
+
+impl CertificateFileError {
+    /// Whether the file of the key is at fault, or does not fit the other one.
+    pub fn is_of_key(&self, files: &CertificateFiles) -> bool {
+        match self {
+            Self::Read { path, .. } | Self::Pem { path, .. } => *path == files.key && *path != files.chain,
+            Self::Encrypted(_) | Self::NoKey(_) | Self::Key(_) => true,
+            Self::Mismatch { position, .. } => position.is_none(),
+            Self::NoCertificate(_) | Self::Certificate { .. } => false,
+        }
+    }
 }
 
 /// Whether a certificate is valid at some time.
@@ -98,30 +116,61 @@ impl CertificateFiles {
         let (chain, key) = (&self.chain, &self.key);
         let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(chain)?)
             .collect::<Result<_, _>>()
-            .map_err(|error| CertificateFileError::Pem { path: chain.clone(), error })?;
+            .map_err(|error| invalid_pem(chain, &error))?;
         let Some(first) = certificates.first() else {
             return Err(CertificateFileError::NoCertificate(chain.clone()));
         };
         ParsedCertificate::try_from(first)
             .map_err(|error| CertificateFileError::Certificate { path: chain.clone(), error })?;
-        let private_key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
+        let content = read(key)?;
+        let private_key = PrivateKeyDer::from_pem_slice(&content).map_err(|error| match error {
+            _ if is_encrypted(&content) => CertificateFileError::Encrypted(key.clone()),
             pem::Error::NoItemsFound => CertificateFileError::NoKey(key.clone()),
-            error => CertificateFileError::Pem { path: key.clone(), error },
+            error => invalid_pem(key, &error),
         })?;
-        CertifiedKey::from_der(certificates, private_key, &ring::default_provider()).map_err(|error| {
-            match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    CertificateFileError::Mismatch { chain: chain.clone(), key: key.clone() }
-                }
-                error => CertificateFileError::Key { path: key.clone(), error },
-            }
-        })
+        let signer = ring::default_provider()
+            .key_provider
+            .load_private_key(private_key)
+            .map_err(|_| CertificateFileError::Key(key.clone()))?;
+        let fits = |certificate: &CertificateDer<'static>| {
+            CertifiedKey::new(vec![certificate.clone()], signer.clone()).keys_match().is_ok()
+        };
+        match certificates.iter().position(fits) {
+            Some(0) => Ok(CertifiedKey::new(certificates, signer)),
+            other => Err(CertificateFileError::Mismatch {
+                chain: chain.clone(),
+                key: key.clone(),
+                position: other.map(|index| index + 1),
+            }),
+        }
     }
 }
 
+/// Whether a file contains an encrypted key: of PKCS #8, or in the form that OpenSSL used before.
+fn is_encrypted(pem: &[u8]) -> bool {
+    [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| pem.windows(mark.len()).any(|part| part == *mark))
+}
+
+fn invalid_pem(path: &Path, error: &pem::Error) -> CertificateFileError {
+    let why = match error {
+        pem::Error::MissingSectionEnd { .. } => "it ends within a section, before its -----END line",
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line is malformed",
+        pem::Error::Base64Decode(_) => "a section is not Base64",
+        _ => "it cannot be parsed",
+    };
+    CertificateFileError::Pem { path: path.to_owned(), why }
+}
+
+/// Reads a file without the byte order mark that some editors write.
 fn read(path: &Path) -> Result<Vec<u8>, CertificateFileError> {
-    file::read(path, MAX_FILE, Links::Follow)
-        .map_err(|error| CertificateFileError::Read { path: path.to_owned(), error })
+    let mut content = file::read(path, MAX_FILE, Links::Follow)
+        .map_err(|error| CertificateFileError::Read { path: path.to_owned(), error })?;
+    if content.starts_with(b"\xef\xbb\xbf") {
+        content.drain(..3);
+    }
+    Ok(content)
 }
 
 /// Returns the validity of a server's certificate at `now`.

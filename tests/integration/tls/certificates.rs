@@ -1,5 +1,7 @@
 //! Certificates of listeners and of their clients.
 
+use kube_probesim::tls::CertificateFiles;
+
 use super::*;
 
 #[tokio::test]
@@ -46,15 +48,33 @@ fn certificates_that_cannot_be_taken_prevent_the_start_and_say_why() {
     let (good, good_key) = (file("good.crt", &chain), file("good.key", &key));
     let (empty, other) = (file("empty", ""), file("other.key", &other));
     let broken = file("broken", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
+    let cut = file("cut", &chain[..chain.len() / 2]);
+    let wrong_order = file("wrong-order", &(authority.pem(&["localhost"], |_| {}).0 + &chain));
+    let key_of = |kind: &str, head: &str| {
+        format!("-----BEGIN {kind}PRIVATE KEY-----\n{head}AAAA\n-----END {kind}PRIVATE KEY-----\n")
+    };
+    let unsupported = file("unsupported", &key_of("", ""));
+    let encrypted = file("encrypted", &key_of("ENCRYPTED ", ""));
+    let old_head = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n";
+    let encrypted_before = file("encrypted-before", &key_of("RSA ", old_head));
     let folder = authority.path("").to_str().unwrap().to_owned();
     let missing = authority.path("missing").to_str().unwrap().to_owned();
     for (chain, key, error) in [
+        (&good, &other, "TLS_KEY_FILE: the key in "),
         (&good, &other, "does not match the first certificate"),
+        (&wrong_order, &good_key, "TLS_CERT_FILE: the key in "),
+        (&wrong_order, &good_key, "but number 2; the server's own certificate comes first"),
         (&empty, &good_key, "contains no certificate; a chain in PEM is expected"),
         (&good, &empty, "contains no private key"),
         (&good, &good, "contains no private key"),
-        (&broken, &good_key, "is not valid PEM"),
+        (&good, &encrypted, "is encrypted; decrypt it: openssl pkey"),
+        (&good, &encrypted_before, "is encrypted; decrypt it: openssl pkey"),
+        (&good, &unsupported, "is not supported; use RSA with 2048 to 8192 bits, ECDSA"),
+        (&broken, &good_key, "is not valid PEM: a section is not Base64"),
+        (&cut, &good_key, "is not valid PEM: it ends within a section"),
+        (&folder, &good_key, "TLS_CERT_FILE: "),
         (&folder, &good_key, "is a directory"),
+        (&good, &missing, "TLS_KEY_FILE: "),
         (&good, &missing, "is not there"),
     ] {
         let config = crate::support::config(&[("TLS_CERT_FILE", chain), ("TLS_KEY_FILE", key)]);
@@ -62,7 +82,25 @@ fn certificates_that_cannot_be_taken_prevent_the_start_and_say_why() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let bound = runtime.block_on(async { kube_probesim::server::Server::bind(config, kept) });
         let message = bound.unwrap_err().to_string();
-        assert!(message.starts_with("TLS_CERT_FILE: ") && message.contains(error), "{message}");
+        assert!(message.starts_with("TLS_") && message.contains(error), "{message}");
+    }
+}
+
+#[test]
+fn certificates_may_have_text_around_them_and_come_from_editors_of_windows() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let (pem, key_pem) = (std::fs::read_to_string(&chain).unwrap(), std::fs::read_to_string(&key).unwrap());
+    let files = CertificateFiles { chain, key };
+    let windows = |pem: &str| format!("\u{feff}{}", pem.replace('\n', "\r\n"));
+    for (chain, key) in [
+        (windows(&pem), windows(&key_pem)),
+        (format!("\n\nsubject=CN = localhost\n{pem}\nissued to us\n"), format!("{pem}{key_pem}")),
+        (format!("{key_pem}{pem}{pem}"), key_pem.clone()),
+    ] {
+        std::fs::write(&files.chain, &chain).unwrap();
+        std::fs::write(&files.key, &key).unwrap();
+        assert!(files.load().is_ok(), "{chain}{key}: {}", files.load().unwrap_err());
     }
 }
 

@@ -43,7 +43,9 @@ use crate::engine::{Engine, Injection};
 use crate::env::Identity;
 use crate::fault::Target;
 use crate::grpc::{self, Call, Health, Method};
-use crate::listener::{Answering, Conditions, Direct, Handle, PlainAnswer, PlainDecision, Routes};
+use crate::listener::{
+    Answering, Conditions, Direct, Handle, PlainAnswer, PlainDecision, PlainRequest, Routes,
+};
 use crate::rpc::is_grpc;
 use crate::telemetry::metrics::{Metrics, RequestOutcome};
 
@@ -77,6 +79,17 @@ impl App {
     /// Whether the process is shutting down.
     fn is_leaving(&self) -> bool {
         self.health.is_shutting_down()
+    }
+
+    /// Decides on a request whose answer is fixed, and counts it with `status` if no rule acts on it.
+    fn decide_plain(&self, target: Target, request: PlainRequest, status: StatusCode) -> PlainDecision {
+        let injection = self.engine.decide_unseen(target, request.client);
+        if !injection.as_ref().is_some_and(Injection::is_none) {
+            return PlainDecision::Other(injection.map(Box::new));
+        }
+        let outcome = RequestOutcome::Answered(status.as_u16());
+        self.metrics.request(target, request.client, outcome, request.arrived.elapsed());
+        PlainDecision::Answer
     }
 }
 
@@ -162,13 +175,7 @@ fn plain(app: &Arc<App>, target: Target) -> Option<PlainAnswer> {
         if target == Target::Readiness && app.is_leaving() {
             return PlainDecision::Other(None);
         }
-        let injection = app.engine.decide_unseen(target, request.client);
-        if !injection.as_ref().is_some_and(Injection::is_none) {
-            return PlainDecision::Other(injection.map(Box::new));
-        }
-        let outcome = RequestOutcome::Answered(StatusCode::OK.as_u16());
-        app.metrics.request(target, request.client, outcome, request.arrived.elapsed());
-        PlainDecision::Answer
+        app.decide_plain(target, request, StatusCode::OK)
     }))
 }
 
@@ -204,10 +211,9 @@ fn default_answer(app: &App, target: Target, request: &Request) -> Response<Body
     if target == Target::Traffic {
         return answer::identity(&app.identity);
     }
-    let shutdown = target == Target::Readiness && app.is_leaving();
-    let failure = shutdown
+    let status = health::own_status(app, target);
+    let failure = (status != StatusCode::OK)
         .then_some(verbose::FailedCheck { check: "shutdown", reason: "the process is shutting down".into() });
-    let status = if shutdown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if verbose::is_wanted(request.uri()) {
         return answer::text(
             status,

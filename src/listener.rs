@@ -62,7 +62,7 @@ pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unbound};
 pub(crate) use perform::linger_bare;
 pub use places::Fairness;
-pub use plain_answer::{PlainAnswer, PlainDecision};
+pub use plain_answer::{PlainAnswer, PlainDecision, PlainRequest};
 pub use routes::{Answering, Direct, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Script, ScriptEnding, ScriptOutcome, StreamReset, Takeover};

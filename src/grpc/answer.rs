@@ -60,7 +60,12 @@ pub(super) fn trailers(status: GrpcStatus, message: &str) -> HeaderMap {
 }
 
 fn add_status(headers: &mut HeaderMap, status: GrpcStatus, message: &str) {
-    headers.insert(STATUS.clone(), HeaderValue::from(u16::from(status.code())));
+    let code = match status {
+        // Most calls end with it. Other codes are formatted, which allocates.
+        GrpcStatus::OK => HeaderValue::from_static("0"),
+        other => HeaderValue::from(u16::from(other.code())),
+    };
+    headers.insert(STATUS.clone(), code);
     if message.is_empty() {
         return;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hyper::{Method as HttpMethod, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
@@ -69,15 +69,15 @@ pub(crate) fn refusal(request: &Request) -> Option<StatusCode> {
 }
 
 /// Reads the body of a request. An error is the status and message to end the call with.
-pub(crate) async fn read(body: Body) -> Result<BytesMut, (GrpcStatus, String)> {
+pub(crate) async fn read(body: Body) -> Result<Bytes, (GrpcStatus, String)> {
     timeout(READ_TIMEOUT, collect(body)).await.unwrap_or_else(|_| {
         let line = format!("the request was not complete within {} s", READ_TIMEOUT.as_secs());
         Err((GrpcStatus::DEADLINE_EXCEEDED, line))
     })
 }
 
-async fn collect(mut body: Body) -> Result<BytesMut, (GrpcStatus, String)> {
-    let mut read = BytesMut::new();
+async fn collect(mut body: Body) -> Result<Bytes, (GrpcStatus, String)> {
+    let mut read = Bytes::new();
     loop {
         let next = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         let Some(frame) = next else { return Ok(read) };
@@ -90,6 +90,13 @@ async fn collect(mut body: Body) -> Result<BytesMut, (GrpcStatus, String)> {
                 format!("the request is longer than {MAX_REQUEST} bytes"),
             ));
         }
-        read.extend_from_slice(&data);
+        // A request comes in one frame, if its client does not part it on purpose.
+        read = if read.is_empty() {
+            data
+        } else {
+            let mut joined = read.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            joined.extend_from_slice(&data);
+            joined.freeze()
+        };
     }
 }

@@ -6,12 +6,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::{App, answer};
 use crate::fault::{GrpcStatus, Target};
 use crate::grpc::{self, Call, Method};
-use crate::listener::{Answering, client_of};
+use crate::listener::{Answering, ConnectionHandle, PlainDecision, PlainRequest, client_of};
 
 /// Answers a request to a class.
 pub(super) type Serve = Arc<dyn Fn(Target, Request) -> Answering + Send + Sync>;
@@ -50,7 +50,7 @@ impl HealthCalls {
     async fn run(&self, call: Call, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let message = match grpc::read(body).await {
-            Ok(message) => message.freeze(),
+            Ok(message) => message,
             Err((status, why)) => return grpc::trailers_only(status, &why),
         };
         let service = grpc::service(&message);
@@ -61,6 +61,9 @@ impl HealthCalls {
         let target = target.or(self.has_application.then_some(Target::Traffic));
         match (target, service) {
             (Some(target), _) => {
+                if let Some(answer) = self.plain(call, target) {
+                    return answer;
+                }
                 let request = Request::from_parts(head, Body::from(message.clone()));
                 let Ok(response) = (self.serve)(target, request).await;
                 response
@@ -68,6 +71,23 @@ impl HealthCalls {
             (None, Err(wrong)) => grpc::trailers_only(wrong.status(), &wrong.to_string()),
             (None, Ok(_)) if call.method == Method::List => self.app.health.list(client_of(&head.headers)),
             (None, Ok(service)) => self.app.health.unknown(call, service),
+        }
+    }
+
+    /// The answer to a `Check` on which no rule acts, without the layers of its class.
+    fn plain(&self, call: Call, target: Target) -> Option<Response> {
+        if call.method != Method::Check || self.has_application || self.app.request_faults {
+            return None;
+        }
+        let connection = ConnectionHandle::current()?;
+        let request = PlainRequest { client: connection.client(), arrived: Instant::now() };
+        let status = own_status(&self.app, target);
+        match self.app.decide_plain(target, request, status) {
+            PlainDecision::Answer => Some(self.app.health.answer(call, target, request.client, None)),
+            PlainDecision::Other(injection) => {
+                connection.set_injection(injection);
+                None
+            }
         }
     }
 }
@@ -84,10 +104,13 @@ fn no_call(request: &Request) -> Response {
 /// The answer of a class if no rule replaces it.
 pub(super) fn default_answer(app: &App, call: Call, target: Target, request: &Request) -> Response {
     let response = app.health.answer(call, target, client_of(request.headers()), None);
-    if target == Target::Readiness && app.is_leaving() {
-        return counted_as(StatusCode::SERVICE_UNAVAILABLE, response);
-    }
-    response
+    counted_as(own_status(app, target), response)
+}
+
+/// The status of a class on which no rule acts, as over HTTP.
+pub(super) fn own_status(app: &App, target: Target) -> StatusCode {
+    let is_leaving = target == Target::Readiness && app.is_leaving();
+    if is_leaving { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
 /// The status that metrics count for an answer of the health service: the one it would have over HTTP.

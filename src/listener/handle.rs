@@ -61,9 +61,20 @@ impl ConnectionHandle {
         }
     }
 
+    /// Keeps the decision on the current request until it is routed.
+    pub fn set_injection(&self, injection: Option<Box<Injection>>) {
+        match &self.stream {
+            Some(stream) => stream.set_injection(injection),
+            None => self.connection.set_injection(injection),
+        }
+    }
+
     /// The decision on the current request if it was made before routing; `None` if it was taken already.
     pub fn take_injection(&self) -> Option<Box<Injection>> {
-        if self.stream.is_none() { self.connection.take_injection() } else { None }
+        match &self.stream {
+            Some(stream) => stream.take_injection(),
+            None => self.connection.take_injection(),
+        }
     }
 
     /// The address of the client.

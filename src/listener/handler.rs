@@ -129,7 +129,7 @@ pub(super) fn refuse(status: StatusCode) -> Route {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    Route::Refused { answer: Some(response) }
+    Route::ready(response)
 }
 
 pin_project! {

@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::body::Body;
 use httpdate::HttpDate;
+use hyper::Response;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
 use crate::engine::Injection;
@@ -26,13 +29,15 @@ pub enum PlainDecision {
     Other(Option<Box<Injection>>),
 }
 
+/// The type of the text.
+const TEXT: &str = "text/plain; charset=utf-8";
+
 type Decide = Box<dyn Fn(PlainRequest) -> PlainDecision + Send + Sync>;
 
 /// The answer to plain requests to a path.
 pub struct PlainAnswer {
     text: &'static str,
-    /// The fields before the value of `Date`.
-    fields: String,
+    length: HeaderValue,
     pub(super) decide: Decide,
 }
 
@@ -42,16 +47,27 @@ impl PlainAnswer {
         text: &'static str,
         decide: impl Fn(PlainRequest) -> PlainDecision + Send + Sync + 'static,
     ) -> Self {
-        let fields = format!("content-length: {}\r\ndate: ", text.len());
-        Self { text, fields, decide: Box::new(decide) }
+        Self { text, length: text.len().into(), decide: Box::new(decide) }
+    }
+
+    /// The answer for hyper to send.
+    pub(super) fn response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.text));
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+        // hyper would format the length for each answer.
+        fields.insert(CONTENT_LENGTH, self.length.clone());
+        response
     }
 
     /// Appends the bytes that hyper would send.
     pub(super) fn write(&self, answer: &mut Vec<u8>, date: &DateField, closes: bool) {
-        let connection = if closes { "connection: close\r\n" } else { "" };
-        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\n");
-        answer.extend_from_slice(connection.as_bytes());
-        answer.extend_from_slice(self.fields.as_bytes());
+        let connection = if closes { "\r\nconnection: close" } else { "" };
+        for part in ["HTTP/1.1 200 OK\r\ncontent-type: ", TEXT, connection, "\r\ncontent-length: "] {
+            answer.extend_from_slice(part.as_bytes());
+        }
+        answer.extend_from_slice(self.length.as_bytes());
+        answer.extend_from_slice(b"\r\ndate: ");
         date.write(answer);
         answer.extend_from_slice(b"\r\n\r\n");
         answer.extend_from_slice(self.text.as_bytes());

@@ -100,8 +100,14 @@ pin_project! {
     pub(super) enum Route {
         Direct { answering: Answering },
         Routed { #[pin] answering: RouteFuture<Infallible> },
-        // The listener's own answer, until it is taken.
-        Refused { answer: Option<Response<Body>> },
+        // An answer that is there, until it is taken.
+        Ready { answer: Option<Response<Body>> },
+    }
+}
+
+impl Route {
+    pub(super) fn ready(answer: Response<Body>) -> Self {
+        Self::Ready { answer: Some(answer) }
     }
 }
 
@@ -112,7 +118,7 @@ impl Future for Route {
         match self.project() {
             Projected::Direct { answering } => answering.as_mut().poll(cx),
             Projected::Routed { answering } => answering.poll(cx),
-            Projected::Refused { answer } => {
+            Projected::Ready { answer } => {
                 answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
             }
         }

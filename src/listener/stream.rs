@@ -138,6 +138,10 @@ impl AsyncWrite for HyperStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.state.holds_output() {
+            // The connection's task polls again at once.
+            return Poll::Pending;
+        }
         if self.state.take_expects_reset() {
             let _ = SockRef::from(self.socket.tcp()).set_send_buffer_size(FILLING.len());
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::script::StreamReset;
+use crate::engine::Injection;
 use crate::fault::Client;
 
 /// A stream reset this soon after its head counts as a rapid reset.
@@ -26,6 +27,8 @@ pub(super) struct StreamState {
 struct Inner {
     begins: Instant,
     waits_until: Option<Instant>,
+    /// The decision on the request, if it was made before the request was routed.
+    injection: Option<Box<Injection>>,
     /// The reset that the handler requests instead of an answer.
     reset: Option<StreamReset>,
     /// Whether it has ended, or its answer has started.
@@ -43,6 +46,7 @@ impl StreamState {
         let inner = Inner {
             begins: Instant::now(),
             waits_until: None,
+            injection: None,
             reset: None,
             is_answered: false,
             is_patient: false,
@@ -59,6 +63,21 @@ impl StreamState {
     /// The class of the client that sent the request.
     pub(super) fn client(&self) -> Client {
         self.client
+    }
+
+    /// When its head was complete.
+    pub(super) fn begins(&self) -> Instant {
+        self.lock().begins
+    }
+
+    /// Keeps the decision on the request that is about to be routed.
+    pub(super) fn set_injection(&self, injection: Option<Box<Injection>>) {
+        self.lock().injection = injection;
+    }
+
+    /// The decision on the request, once.
+    pub(super) fn take_injection(&self) -> Option<Box<Injection>> {
+        self.lock().injection.take()
     }
 
     pub(super) fn waits_until(&self, instant: Instant) {
@@ -108,8 +127,21 @@ pub(super) struct OpenStreams {
     rapid_resets: u32,
     /// Whether the client sends too many frames that only cause work.
     floods: bool,
+    output: Output,
     /// Requests that wait to be admitted when the cut of their client class ends.
     admissions: Vec<Waker>,
+}
+
+/// What happens to bytes that the connection sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Output {
+    /// They are written at once.
+    #[default]
+    Open,
+    /// They wait, so that the answers to several streams are written together.
+    Held,
+    /// They wait, and there are some.
+    Wanted,
 }
 
 impl OpenStreams {
@@ -131,6 +163,23 @@ impl OpenStreams {
         self.rapid_resets =
             if is_rapid { self.rapid_resets + 1 } else { self.rapid_resets.saturating_sub(1) };
         self.open.is_empty()
+    }
+
+    pub(super) fn hold_output(&mut self) {
+        self.output = Output::Held;
+    }
+
+    /// Lets output go on; true if some was held.
+    pub(super) fn release_output(&mut self) -> bool {
+        std::mem::take(&mut self.output) == Output::Wanted
+    }
+
+    /// Whether output has to wait. It is written after [`release_output`](Self::release_output).
+    pub(super) fn holds_output(&mut self) -> bool {
+        if self.output == Output::Held {
+            self.output = Output::Wanted;
+        }
+        self.output == Output::Wanted
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -135,6 +135,28 @@ async fn requests_share_a_connection_and_are_counted_like_those_of_http_1() {
 }
 
 #[tokio::test]
+async fn answers_to_requests_that_come_together_are_sent_together() {
+    let service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(HELLO).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut bytes = [0; 4096];
+    // SETTINGS, and their acknowledgement.
+    assert!(stream.try_read(&mut bytes).unwrap() > 0);
+    let requests: Vec<u8> =
+        (0..10).flat_map(|number| floods::frame(1, 5, 2 * number + 1, floods::GET)).collect();
+    stream.write_all(&requests).await.unwrap();
+    let count = timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+    let (mut heads, mut rest) = (0, &bytes[..count]);
+    while let [a, b, c, kind, after @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        heads += usize::from(*kind == 1);
+        rest = &after[5 + length..];
+    }
+    assert_eq!(heads, 10);
+}
+
+#[tokio::test]
 async fn each_stream_is_a_numbered_request() {
     let plan = "{faults: [{name: second, target: liveness, mode: status, status: 503, \
                  when: {requests: {after: 1, for: 1}}}]}";

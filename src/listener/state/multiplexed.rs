@@ -44,6 +44,23 @@ impl ConnectionState {
         }
     }
 
+    /// Lets output wait until [`release_output`](Self::release_output).
+    pub(in crate::listener) fn hold_output(&self) {
+        if let Some(streams) = &mut self.lock().streams {
+            streams.hold_output();
+        }
+    }
+
+    /// Lets output go on; true if some was held.
+    pub(in crate::listener) fn release_output(&self) -> bool {
+        self.lock().streams.as_mut().is_some_and(|streams| streams.release_output())
+    }
+
+    /// Whether output has to wait.
+    pub(in crate::listener) fn holds_output(&self) -> bool {
+        self.lock().streams.as_mut().is_some_and(|streams| streams.holds_output())
+    }
+
     /// Records that the client sends too many frames that only cause work.
     pub(in crate::listener) fn is_flooding(&self) {
         if let Some(streams) = &mut self.lock().streams {

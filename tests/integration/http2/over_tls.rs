@@ -31,6 +31,10 @@ async fn service(fields: &str) -> Service {
     Service::start(&[("TLS", "self-signed"), ("FAULTS", &plan)]).await
 }
 
+async fn over_tls(service: &Service) -> Client {
+    Client::over(connect(service.probe, &["h2"]).await, &h2::client::Builder::new()).await
+}
+
 #[tokio::test]
 async fn modes_of_a_stream_leave_the_connection_open() {
     // The reason of RST_STREAM, bytes of the body, and whether it ends.
@@ -42,6 +46,7 @@ async fn modes_of_a_stream_leave_the_connection_open() {
         ("mode: body-reset, body: 5, status: 200", Some(2), 5, false),
         ("mode: body-hang, body: 5, status: 200", None, 5, false),
         ("mode: drip, drip: 50ms, body: 5, status: 200", None, 5, true),
+        ("mode: corrupt, body_text: wrong", None, 5, true),
         ("mode: status, status: 503, body_text: gone", None, 4, true),
     ] {
         let service = service(fields).await;
@@ -56,6 +61,22 @@ async fn modes_of_a_stream_leave_the_connection_open() {
         assert_eq!(ends, is_complete, "{fields}: {frames:?}");
         assert_eq!(service.metric("probesim_faults_injected_total", &["drill"]).await, 1.0, "{fields}");
     }
+}
+
+#[tokio::test]
+async fn throttle_sends_a_body_at_its_speed_and_leaves_other_streams_alone() {
+    let text = "0123456789".repeat(100);
+    let service = service(&format!("mode: throttle, speed: 2000B/s, body_text: '{text}'")).await;
+    let mut client = over_tls(&service).await;
+    let began = tokio::time::Instant::now();
+    let slow = client.head("/healthz").await.unwrap();
+    assert_eq!(slow.status(), StatusCode::OK);
+    assert_eq!(client.get("/readyz").await.unwrap().body, b"ok");
+    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
+    let answer = read(slow).await;
+    assert!(began.elapsed() >= Duration::from_millis(490), "{:?}", began.elapsed());
+    assert!(answer.body == text.as_bytes() && answer.end.unwrap().is_none());
+    assert_eq!(service.metric("probesim_faults_injected_total", &["drill"]).await, 1.0);
 }
 
 #[tokio::test]
@@ -82,7 +103,7 @@ async fn modes_of_the_connection_end_it_below_tls_or_within_it() {
 async fn the_health_service_answers_check_list_and_watch_until_the_drain() {
     let vars = [("TLS", "self-signed"), ("FAULTS", "{faults: [{name: a, target: startup, mode: status}]}")];
     let service = Service::start(&vars).await;
-    let mut client = Client::over(connect(service.probe, &["h2"]).await, &h2::client::Builder::new()).await;
+    let mut client = over_tls(&service).await;
     assert_eq!(client.check("liveness").await.body, health::SERVING);
     assert_eq!(client.check("startup").await.body, health::NOT_SERVING);
     let answer = client.call("List", b"\0\0\0\0\0").await;

@@ -275,7 +275,12 @@ impl Pod {
         let container = &self.containers[position];
         let probed = container.workers[ProbeKind::Readiness as usize]
             .is_none_or(|worker| self.workers[worker].state == WorkerState::Success);
-        let ready = container.runs() && container.started && probed && self.now >= container.started_at;
+        // An ordinary init container is not Ready while it runs.
+        let ready = container.role != ContainerRole::Init
+            && container.runs()
+            && container.started
+            && probed
+            && self.now >= container.started_at;
         if self.containers[position].readiness.set(self.now, ready) {
             self.emit(position, PodEventKind::Ready(ready), observe);
         }

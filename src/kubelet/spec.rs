@@ -222,8 +222,17 @@ impl ContainerSpec {
     }
 
     /// A container that runs this program, and stops when the program stops accepting: nothing is left to drain.
-    pub fn ours(name: &str, program: Program) -> Self {
+    pub fn probesim(name: &str, program: Program) -> Self {
         Self { stops_after: Some(program.shutdown_delay), program: Some(program), ..Self::new(name) }
+    }
+
+    /// Its restart policy in a Pod with this one.
+    pub fn policy(&self, of_pod: RestartPolicy) -> RestartPolicy {
+        let default = if self.role == ContainerRole::Sidecar { RestartPolicy::Always } else { of_pod };
+        match (self.role, self.restart_policy.unwrap_or(default)) {
+            (ContainerRole::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
+            (_, policy) => policy,
+        }
     }
 
     /// The probe of a kind.

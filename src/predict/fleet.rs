@@ -4,8 +4,8 @@
 //! independent of each other, and each runs alone.
 
 mod drain;
+mod event;
 mod job;
-mod news;
 mod roster;
 mod set;
 
@@ -25,7 +25,7 @@ use roster::{Entry, Roster};
 use set::SetController;
 
 use crate::order;
-pub use news::{JobFailure, News};
+pub use event::{ClusterEvent, JobFailure, Occurrence};
 
 /// The most Pods that a prediction creates after the first ones.
 const MAX_LATER: usize = 10_000;
@@ -38,7 +38,7 @@ enum Action {
     /// Deletes or evicts a Pod.
     Delete { pod: usize, evicted: bool },
     /// Reports an event.
-    Tell(News),
+    Report(ClusterEvent),
 }
 
 enum Controller {
@@ -59,6 +59,8 @@ pub(super) struct Fleet<'a> {
     controller: Controller,
     drain: Option<Drain>,
     kubelet_restarts: Vec<Duration>,
+    /// The Pod with an event to which the controllers react at present.
+    cause: Option<usize>,
 }
 
 struct Member {
@@ -98,6 +100,7 @@ impl<'a> Fleet<'a> {
             controller,
             drain: options.drain.map(|at| Drain::new(at, workload, replicas.pods.len())),
             kubelet_restarts,
+            cause: None,
         })
     }
 
@@ -118,12 +121,12 @@ impl<'a> Fleet<'a> {
         self.later
     }
 
-    /// Runs until `until`. Events and news are in the order of time.
+    /// Runs until `until`. Events are in the order of time, and each after its cause.
     pub(super) fn run(
         &mut self,
         until: Duration,
         events: &mut Vec<(PodEvent, usize)>,
-        news: &mut Vec<(Duration, News)>,
+        happened: &mut Vec<Occurrence>,
     ) {
         loop {
             let next_pod = self.next_pod();
@@ -135,10 +138,10 @@ impl<'a> Fleet<'a> {
             if pod_first {
                 let Some((at, pod)) = next_pod.filter(|(at, _)| *at <= until) else { break };
                 self.due.pop();
-                self.run_pod(pod, at, events, news);
+                self.run_pod(pod, at, events, happened);
             } else {
                 let Some(at) = next_action.filter(|at| *at <= until) else { break };
-                self.act(at, events, news);
+                self.act(at, events, happened);
             }
         }
         for member in self.members.iter_mut().filter(|member| member.settled.is_none()) {
@@ -171,7 +174,7 @@ impl<'a> Fleet<'a> {
         pod: usize,
         at: Duration,
         events: &mut Vec<(PodEvent, usize)>,
-        news: &mut Vec<(Duration, News)>,
+        happened: &mut Vec<Occurrence>,
     ) {
         let first = events.len();
         let member = &mut self.members[pod];
@@ -180,9 +183,15 @@ impl<'a> Fleet<'a> {
             events.push((PodEvent { at: event.at + added, ..event }, pod));
         });
         if self.take(pod, &events[first..]) {
-            self.act(at, events, news);
+            self.cause = Some(pod);
+            self.act(at, events, happened);
+            self.cause = None;
         }
         self.schedule(pod);
+    }
+
+    fn occurrence(&self, at: Duration, what: ClusterEvent) -> Occurrence {
+        Occurrence { at, what, cause: self.cause }
     }
 
     /// Applies the events of a Pod. Returns whether a controller may react to them.
@@ -206,9 +215,9 @@ impl<'a> Fleet<'a> {
     }
 
     /// Lets kubelet restarts, the drain and the controller act until none of them has anything to do at this instant.
-    fn act(&mut self, now: Duration, events: &mut Vec<(PodEvent, usize)>, news: &mut Vec<(Duration, News)>) {
+    fn act(&mut self, now: Duration, events: &mut Vec<(PodEvent, usize)>, happened: &mut Vec<Occurrence>) {
         while self.kubelet_restarts.pop_if(|at| *at <= now).is_some() {
-            news.push((now, News::KubeletRestart));
+            happened.push(self.occurrence(now, ClusterEvent::KubeletRestart));
             for pod in 0..self.members.len() {
                 let member = &mut self.members[pod];
                 member.pod.run(now.saturating_sub(member.added), &mut |_| {});
@@ -230,15 +239,15 @@ impl<'a> Fleet<'a> {
             }
             for action in actions {
                 match action {
-                    Action::Create { ordinal, revision } => self.create(ordinal, revision, now, news),
-                    Action::Delete { pod, evicted } => self.delete(pod, evicted, now, events, news),
-                    Action::Tell(what) => news.push((now, what)),
+                    Action::Create { ordinal, revision } => self.create(ordinal, revision, now, happened),
+                    Action::Delete { pod, evicted } => self.delete(pod, evicted, now, events, happened),
+                    Action::Report(what) => happened.push(self.occurrence(now, what)),
                 }
             }
         }
     }
 
-    fn create(&mut self, ordinal: u32, revision: u32, now: Duration, news: &mut Vec<(Duration, News)>) {
+    fn create(&mut self, ordinal: u32, revision: u32, now: Duration, happened: &mut Vec<Occurrence>) {
         let position = self.members.len();
         if self.is_full() {
             return;
@@ -255,7 +264,8 @@ impl<'a> Fleet<'a> {
             if position < self.replicas.pods.len() { "node".to_owned() } else { format!("node-{position}") };
         let pod = Pod::new(spec, Draws::of(self.replicas.seed.for_pod(&replica.name), &label));
         if position >= self.replicas.pods.len() || now > Duration::ZERO {
-            news.push((now, News::Created { pod: position, name: replica.name.clone() }));
+            let name = replica.name.clone();
+            happened.push(self.occurrence(now, ClusterEvent::Created { pod: position, name }));
         }
         self.members.push(Member { pod, added: now, due: None, settled: None });
         self.roster.entries.push(Entry::new(ordinal, revision, self.workload.pod.containers.len()));
@@ -268,10 +278,10 @@ impl<'a> Fleet<'a> {
         evicted: bool,
         now: Duration,
         events: &mut Vec<(PodEvent, usize)>,
-        news: &mut Vec<(Duration, News)>,
+        happened: &mut Vec<Occurrence>,
     ) {
         let name = self.replica(pod).name.clone();
-        news.push((now, News::Deleted { pod, name, evicted }));
+        happened.push(self.occurrence(now, ClusterEvent::Deleted { pod, name, evicted }));
         self.roster.entries[pod].delete(now, evicted);
         let first = events.len();
         let member = &mut self.members[pod];

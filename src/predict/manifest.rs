@@ -5,6 +5,7 @@
 //! server; the API server checks
 //! the others.
 
+mod autoscaler;
 mod command;
 mod container;
 mod disruption;

@@ -106,8 +106,8 @@ fn opening<'a>(
 /// The rules of a workload that make probes fail.
 pub(super) fn faults(workload: &Workload) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for ours in &workload.ours {
-        for (position, rule) in ours.plan.rules().iter().enumerate() {
+    for probesim in &workload.probesim {
+        for (position, rule) in probesim.plan.rules().iter().enumerate() {
             let fails = match rule.action() {
                 Action::Requests { mode, .. } => mode.as_ref().is_some_and(Mode::fails),
                 Action::Listener { .. } => true,
@@ -123,7 +123,7 @@ pub(super) fn faults(workload: &Workload) -> Vec<Fault> {
                 continue;
             }
             let by_requests = rule.trigger().requests.is_some_and(|window| window.after() > 0);
-            faults.push(Fault { container: ours.position, rule: position, by_requests });
+            faults.push(Fault { container: probesim.position, rule: position, by_requests });
         }
     }
     faults

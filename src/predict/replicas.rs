@@ -8,7 +8,7 @@ use super::options::{MAX_PODS, Options};
 use crate::fault::{ActivePlan, Client, ClientFilter, Draws, Rule, Seed, Target};
 use crate::kubelet::{ContainerRole, PodSpec, ProbeEndpoint, ServiceCalls, StartTime};
 use crate::predict::name::names;
-use crate::predict::workload::{Kind, OurContainer, PodName, Profiled, Workload};
+use crate::predict::workload::{Kind, PodName, ProbesimContainer, Profiled, Workload};
 use crate::sources::Instance;
 
 /// The interval of the calls to each Pod.
@@ -22,7 +22,7 @@ pub const CALLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 pub struct Replica {
     /// Its name.
     pub name: String,
-    /// The effective seed of each kube-probesim container, in the order of [`Workload::ours`].
+    /// The effective seed of each kube-probesim container, in the order of [`Workload::probesim`].
     pub seeds: Vec<Seed>,
     /// Its specification, with those seeds in its plans.
     pub pod: PodSpec,
@@ -44,7 +44,7 @@ pub struct Replicas {
 impl Replicas {
     /// The Pods of a workload.
     pub fn new(workload: &Workload, options: &Options) -> Self {
-        let given = workload.ours.iter().find_map(|ours| ours.merged.seed.map(|(seed, _)| seed));
+        let given = workload.probesim.iter().find_map(|probesim| probesim.merged.seed.map(|(seed, _)| seed));
         let seed = Seed(options.seed.or(given).unwrap_or_default());
         let count = options.pods.unwrap_or(workload.replicas).min(MAX_PODS);
         let plans = Plans::of(workload);
@@ -53,7 +53,7 @@ impl Replicas {
             .enumerate()
             .map(|(number, name)| replica(workload, &plans, name, number as u64, seed, options))
             .collect();
-        let seeds_drawn = workload.ours.iter().any(|ours| ours.merged.seed.is_none());
+        let seeds_drawn = workload.probesim.iter().any(|probesim| probesim.merged.seed.is_none());
         Self { pods, seed, sample: workload.kind.draws_names() || seeds_drawn, seeds_drawn }
     }
 }
@@ -77,21 +77,21 @@ pub(super) fn late_replica(
 
 /// The plans of a workload, with seed 0. The plans of its Pods share their rules, which take most of the memory.
 struct Plans {
-    /// In the order of [`Workload::ours`].
-    ours: Vec<ActivePlan>,
+    /// In the order of [`Workload::probesim`].
+    probesim: Vec<ActivePlan>,
     /// In the order of [`Workload::profiled`].
     profiled: Vec<ActivePlan>,
 }
 
 impl Plans {
     fn of(workload: &Workload) -> Self {
-        let ours = workload.ours.iter().map(|ours| {
-            let checks_dependency = ours.config.readiness_checks_dependency;
-            ActivePlan::new(ours.plan.clone(), Seed(0), checks_dependency)
-                .with_upstream(ours.config.upstream.is_some())
+        let probesim = workload.probesim.iter().map(|probesim| {
+            let checks_dependency = probesim.config.readiness_checks_dependency;
+            ActivePlan::new(probesim.plan.clone(), Seed(0), checks_dependency)
+                .with_upstream(probesim.config.upstream.is_some())
         });
         let profiled = workload.profiled.iter().map(|it| ActivePlan::new(it.plan.clone(), Seed(0), false));
-        Self { ours: ours.collect(), profiled: profiled.collect() }
+        Self { probesim: probesim.collect(), profiled: profiled.collect() }
     }
 }
 
@@ -131,35 +131,35 @@ fn replica(
     }
     let answering = answering(workload);
     let mut seeds = Vec::new();
-    for (ours, active) in workload.ours.iter().zip(&plans.ours) {
-        let own_name = match &ours.pod_name {
+    for (probesim, active) in workload.probesim.iter().zip(&plans.probesim) {
+        let own_name = match &probesim.pod_name {
             PodName::Unset => None,
             PodName::OfPod => Some(name.as_str()),
             PodName::Fixed(text) => Some(text.as_str()),
         };
-        let draws = Draws::of(seed, &format!("seed-{}-{number}", ours.position));
+        let draws = Draws::of(seed, &format!("seed-{}-{number}", probesim.position));
         let instance = Instance {
             pod: own_name.map(str::to_owned),
-            scope: ours.config.seed.scope,
+            scope: probesim.config.seed.scope,
             drawn_seed: draws.at(1),
             starts: 1,
             resumed: Duration::ZERO,
         };
-        let (effective, place) = instance.seed_and_replica(&ours.merged, at);
-        let container = pod.containers.get_mut(ours.position);
+        let (effective, place) = instance.seed_and_replica(&probesim.merged, at);
+        let container = pod.containers.get_mut(probesim.position);
         if let Some(program) = container.and_then(|container| container.program.as_mut()) {
             program.plan = active.clone().at(place);
             program.plan.reseed(effective);
-            program.reseeds = ours.merged.seed.is_none().then_some(draws);
-            program.keeps_state = ours.keeps_state;
-            if let Some(facts) = workload.facts.get(ours.position) {
+            program.reseeds = probesim.merged.seed.is_none().then_some(draws);
+            program.keeps_state = probesim.keeps_state;
+            if let Some(facts) = workload.facts.get(probesim.position) {
                 program.memory_limit = facts.memory_limit;
                 program.cpu_limit = facts.cpu_limit.map(|millis| millis as f64 / 1000.0);
                 program.volume_limits.clone_from(&facts.volume_limits);
             }
             program.epoch = at;
             program.calls =
-                called(ours).filter(|_| ours.position == answering).map(|endpoint| ServiceCalls {
+                called(probesim).filter(|_| probesim.position == answering).map(|endpoint| ServiceCalls {
                     endpoint,
                     every: CALL_EVERY,
                     timeout: options.call_timeout,
@@ -173,11 +173,11 @@ fn replica(
 
 /// The endpoint that callers of the Service request, if a rule acts on them: the traffic target. Without paths of that
 /// target, it is the first target of a rule for `client: other`, else the index page.
-pub fn called(ours: &OurContainer) -> Option<ProbeEndpoint> {
-    let rules = || ours.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
+pub fn called(probesim: &ProbesimContainer) -> Option<ProbeEndpoint> {
+    let rules = || probesim.plan.rules().iter().filter(|rule| rule.client().admits(Client::Other));
     // With an application behind it, all other paths are traffic.
-    let has_traffic = ours.config.upstream.is_some()
-        || ours.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
+    let has_traffic = probesim.config.upstream.is_some()
+        || probesim.config.paths.iter().any(|(_, target)| *target == Target::Traffic);
     let asked = if has_traffic {
         Some(Target::Traffic)
     } else {
@@ -199,11 +199,11 @@ pub fn called(ours: &OurContainer) -> Option<ProbeEndpoint> {
 /// The container that receives the calls of a Service first: the one that forwards them to an application, else the
 /// serving one.
 pub fn answering(workload: &Workload) -> usize {
-    let in_front = workload.ours.iter().find(|ours| {
-        let role = workload.pod.containers.get(ours.position).map(|container| container.role);
-        ours.config.upstream.is_some() && role != Some(ContainerRole::Init)
+    let in_front = workload.probesim.iter().find(|probesim| {
+        let role = workload.pod.containers.get(probesim.position).map(|container| container.role);
+        probesim.config.upstream.is_some() && role != Some(ContainerRole::Init)
     });
-    in_front.map_or_else(|| serving(&workload.pod), |ours| ours.position)
+    in_front.map_or_else(|| serving(&workload.pod), |probesim| probesim.position)
 }
 
 /// The container that serves the calls of a Service: the first main container with a readiness probe, else the first one.

@@ -23,7 +23,7 @@ use super::runs::{Range, Runs, runs};
 use super::selection;
 use super::summary::{Spread, Summary};
 use super::timeline::{Short, Timeline};
-use super::workload::{OurContainer, Workload};
+use super::workload::{ProbesimContainer, Workload};
 use assumptions::{assumptions, of_manifest};
 pub use compare::{Pair, compare, pairs};
 use page::Page;
@@ -146,10 +146,10 @@ fn text(
     let mut timeline = Timeline::new(&workload.pod.containers);
     let detail = Detail::Pod(view.shown);
     let prediction = run_in(detail, workload, replicas, options, &mut |observation| match observation {
-        Observation::Pod { pod, event, sight } if pod == view.shown => timeline.see(&event, sight),
+        Observation::Pod { pod, event, flips } if pod == view.shown => timeline.see(&event, flips),
         Observation::Pod { .. } => {}
         Observation::Rollout(milestone) => timeline.milestone(milestone),
-        Observation::News { at, what } => timeline.news(at, &what),
+        Observation::Cluster { at, what } => timeline.cluster_event(at, &what),
     });
     writeln!(out)?;
     out.sentence(&format!(
@@ -203,7 +203,7 @@ fn all_advice(
 }
 
 fn follows_calendar(workload: &Workload) -> bool {
-    workload.ours.iter().any(OurContainer::follows_calendar)
+    workload.probesim.iter().any(ProbesimContainer::follows_calendar)
 }
 
 /// A sentence about what was drawn at random, and from which seed.

@@ -57,7 +57,7 @@ pub fn run_in(
     options: &Options,
     observe: &mut dyn FnMut(Observation),
 ) -> Prediction {
-    let mut crew = Crew::new(workload, replicas, options);
+    let mut pods = Pods::new(workload, replicas, options);
     let mut watch = Watch::new(workload, replicas, options.endpoint_lag);
     let filter = Filter { detail, attempts_matter: watch.faults.iter().any(Fault::is_by_requests) };
     let mut watchers = Watchers::new(replicas.seed);
@@ -66,57 +66,61 @@ pub fn run_in(
     while until < options.horizon {
         let before = until;
         until = until.saturating_add(STEP).min(options.horizon);
-        match &mut crew {
-            Crew::Alone(pods) => step(pods, until, filter, &mut events),
-            Crew::Led(fleet) => {
-                fleet.run(until, &mut events, watch.news());
+        match &mut pods {
+            Pods::Independent(pods) => {
+                step(pods, until, filter, &mut events);
+                // The sort is stable, so that simultaneous events of a Pod keep their order.
+                events.sort_by_key(|(event, pod)| (event.at, *pod));
+            }
+            Pods::Controlled(fleet) => {
+                fleet.run(until, &mut events, watch.happened());
                 events.retain(|(event, pod)| filter.keeps(*pod, event));
+                // Each event stays behind its cause at the same instant.
+                events.sort_by_key(|(event, _)| event.at);
             }
         }
-        // The sort is stable, so that simultaneous events of a Pod keep their order.
-        events.sort_by_key(|(event, pod)| (event.at, *pod));
         let last = until == options.horizon;
-        let replica = |pod: usize| match &crew {
-            Crew::Alone(_) => &replicas.pods[pod],
-            Crew::Led(fleet) => fleet.replica(pod),
+        let replica = |pod: usize| match &pods {
+            Pods::Independent(_) => &replicas.pods[pod],
+            Pods::Controlled(fleet) => fleet.replica(pod),
         };
-        watchers.take(&mut events, until, last, &replica, &mut |event, pod, sight| {
-            watch.see(event, pod, sight, replica(pod), observe);
+        watchers.take(&mut events, until, last, &replica, &mut |event, pod, flips| {
+            watch.see(event, pod, flips, replica(pod), observe);
         });
         if let Some(progress) = &options.progress {
             progress.advance(replicas.pods.len(), until.saturating_sub(before));
         }
     }
     watch.end(until, observe);
-    let stats = match &crew {
-        Crew::Alone(pods) => pods.iter().map(|pod| (Duration::ZERO, pod.stats())).collect(),
-        Crew::Led(fleet) => fleet.stats(),
+    let stats = match &pods {
+        Pods::Independent(pods) => pods.iter().map(|pod| (Duration::ZERO, pod.stats())).collect(),
+        Pods::Controlled(fleet) => fleet.stats(),
     };
-    let later = match crew {
-        Crew::Alone(_) => Vec::new(),
-        Crew::Led(fleet) => fleet.into_later(),
+    let later = match pods {
+        Pods::Independent(_) => Vec::new(),
+        Pods::Controlled(fleet) => fleet.into_later(),
     };
     watch.finish(stats, &later, &watchers, options.horizon)
 }
 
 /// The Pods.
-enum Crew<'a> {
+enum Pods<'a> {
     /// Independent Pods.
-    Alone(Vec<Pod>),
+    Independent(Vec<Pod>),
     /// Pods with a controller, or with options that act on them.
-    Led(Box<Fleet<'a>>),
+    Controlled(Box<Fleet<'a>>),
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Pods<'a> {
     fn new(workload: &'a Workload, replicas: &'a Replicas, options: &'a Options) -> Self {
         if let Some(fleet) = Fleet::new(workload, replicas, options) {
-            return Self::Led(Box::new(fleet));
+            return Self::Controlled(Box::new(fleet));
         }
         let pod = |replica: &Replica| {
             let node = Draws::of(replicas.seed.for_pod(&replica.name), "node");
             Pod::new(replica.pod.clone(), node)
         };
-        Self::Alone(replicas.pods.iter().map(pod).collect())
+        Self::Independent(replicas.pods.iter().map(pod).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::units::{Show, show_timestamp};
 use super::advice::Advice;
 use super::options::Options;
 use super::replicas::Replicas;
-use super::workload::{OurContainer, Workload};
+use super::workload::{ProbesimContainer, Workload};
 
 /// Limit of the Pod names in a line.
 const NAMED: usize = 10;
@@ -31,22 +31,27 @@ pub struct Selection<'a> {
 /// All rules of a workload, in the order of the plans.
 pub fn selections<'a>(workload: &'a Workload, replicas: &Replicas) -> Vec<Selection<'a>> {
     let mut all = Vec::new();
-    for ours in &workload.ours {
-        for (position, (rule, source)) in ours.merged.rules.iter().enumerate() {
+    for probesim in &workload.probesim {
+        for (position, (rule, source)) in probesim.merged.rules.iter().enumerate() {
             let selects = |pod: &usize| {
-                let container = replicas.pods[*pod].pod.containers.get(ours.position);
+                let container = replicas.pods[*pod].pod.containers.get(probesim.position);
                 let program = container.and_then(|container| container.program.as_ref());
                 program.is_some_and(|program| program.plan.is_selected(position))
             };
             let pods = (0..replicas.pods.len()).filter(selects).collect();
-            all.push(Selection { container: container_name(workload, ours), rule, source: *source, pods });
+            all.push(Selection {
+                container: container_name(workload, probesim),
+                rule,
+                source: *source,
+                pods,
+            });
         }
     }
     all
 }
 
-fn container_name<'a>(workload: &'a Workload, ours: &OurContainer) -> &'a str {
-    workload.pod.containers.get(ours.position).map_or("", |container| container.name.as_str())
+fn container_name<'a>(workload: &'a Workload, probesim: &ProbesimContainer) -> &'a str {
+    workload.pod.containers.get(probesim.position).map_or("", |container| container.name.as_str())
 }
 
 /// A line for each rule that is from a file or annotation, selects Pods, or is hidden by another.
@@ -71,9 +76,9 @@ pub fn lines(workload: &Workload, replicas: &Replicas) -> Vec<String> {
         };
         lines.push(format!("{container}: fault {}, from the {}{acts}", rule.name(), source.name()));
     }
-    for ours in &workload.ours {
-        let container = container_name(workload, ours);
-        lines.extend(ours.merged.hidden.iter().map(|hidden| {
+    for probesim in &workload.probesim {
+        let container = container_name(workload, probesim);
+        lines.extend(probesim.merged.hidden.iter().map(|hidden| {
             let (source, by) = (hidden.source.name(), hidden.by.name());
             format!("{container}: fault {}, from the {source}, is hidden by the {by}", hidden.name)
         }));
@@ -105,13 +110,13 @@ pub fn advice(workload: &Workload, replicas: &Replicas, options: &Options) -> Ve
         }
         advice.extend(outside_prediction(&subject, rule, options));
     }
-    for ours in workload.ours.iter().filter(|ours| !ours.keeps_state) {
-        for rule in ours.plan.rules() {
+    for probesim in workload.probesim.iter().filter(|probesim| !probesim.keeps_state) {
+        for rule in probesim.plan.rules() {
             if rule.trigger().starts.is_some_and(|window| !window.is_open(1)) {
                 let text = format!(
                     "{}: fault {} applies to later starts of the container (when.starts), but each start counts as the first while \
                      no state is kept, so it never acts. Set STATE_DIR to a directory on an emptyDir.",
-                    container_name(workload, ours),
+                    container_name(workload, probesim),
                     rule.name(),
                 );
                 advice.push(Advice { code: "starts-without-state", text });

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::kubelet::{ContainerSpec, PodEvent, PodEventKind, ProbeKind, Symptom};
 use crate::units::Show;
 
-use super::fleet::News;
+use super::fleet::ClusterEvent;
 use super::rollout::Milestone;
-use super::watcher::{Flips, Sight};
+use super::watcher::Flips;
 
 /// The number of lines that are kept from the beginning.
 const HEAD: usize = 16;
@@ -27,7 +27,7 @@ struct Attempts {
     error: bool,
 }
 
-/// Whether a line is good or bad news.
+/// Whether an event is good or bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
     /// Neither.
@@ -104,8 +104,8 @@ impl<'a> Timeline<'a> {
     }
 
     /// Adds an event of the Pod. Changes of readiness that no watcher sees are skipped.
-    pub fn see(&mut self, event: &PodEvent, sight: Sight) {
-        if matches!(event.kind, PodEventKind::PodReady(_)) && sight.flips == Flips::None {
+    pub fn see(&mut self, event: &PodEvent, flips: Flips) {
+        if matches!(event.kind, PodEventKind::PodReady(_)) && flips == Flips::None {
             return;
         }
         let (PodEventKind::Unhealthy { probe, symptom, .. } | PodEventKind::Warning { probe, symptom }) =
@@ -144,7 +144,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// Adds an action of a controller, `kubectl` or a node.
-    pub fn news(&mut self, at: Duration, what: &News) {
+    pub fn cluster_event(&mut self, at: Duration, what: &ClusterEvent) {
         self.change(at, Tone::Plain, what.message(), None);
     }
 

@@ -32,17 +32,10 @@ pub enum Flips {
     Twice,
 }
 
-/// The part of an event that watchers see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
-    /// The changes of readiness.
-    pub flips: Flips,
-}
-
-impl Sight {
+impl Flips {
     /// The values that watchers see when the readiness of a Pod becomes `ready`.
     pub fn values(self, ready: bool) -> &'static [bool] {
-        match (self.flips, ready) {
+        match (self, ready) {
             (Flips::None, _) => &[],
             (Flips::Once, true) => &[true],
             (Flips::Once, false) => &[false],
@@ -83,7 +76,7 @@ pub(super) struct Watchers {
     seed: Seed,
     pods: Vec<Watched>,
     /// The queued events, in the order of time.
-    waiting: Vec<(PodEvent, usize, Sight)>,
+    waiting: Vec<(PodEvent, usize, Flips)>,
 }
 
 impl Watchers {
@@ -115,12 +108,12 @@ impl Watchers {
         until: Duration,
         last: bool,
         replica: &impl Fn(usize) -> &'a Replica,
-        settled: &mut dyn FnMut(PodEvent, usize, Sight),
+        settled: &mut dyn FnMut(PodEvent, usize, Flips),
     ) {
         for (event, pod) in events.drain(..) {
             self.meet(pod, replica);
             let position = self.waiting.len();
-            self.waiting.push((event, pod, Sight::default()));
+            self.waiting.push((event, pod, Flips::None));
             match event.kind {
                 PodEventKind::PodReady(ready) => self.flip(position, event.at, pod, ready),
                 PodEventKind::Started { restarts } if restarts > 0 => {
@@ -136,11 +129,11 @@ impl Watchers {
         } else {
             self.waiting.partition_point(|(event, ..)| event.at <= limit)
         };
-        for (event, pod, sight) in self.waiting.drain(..count) {
+        for (event, pod, flips) in self.waiting.drain(..count) {
             if let PodEventKind::PodReady(ready) = event.kind {
-                self.pods[pod].count(event.at, ready, sight);
+                self.pods[pod].count(event.at, ready, flips);
             }
-            settled(event, pod, sight);
+            settled(event, pod, flips);
         }
         for pod in &mut self.pods {
             pod.pending = pod.pending.and_then(|(at, time)| Some((at.checked_sub(count)?, time)));
@@ -149,19 +142,19 @@ impl Watchers {
 
     fn flip(&mut self, position: usize, at: Duration, pod: usize, ready: bool) {
         let watched = &mut self.pods[pod];
-        self.waiting[position].2.flips = Flips::Once;
+        self.waiting[position].2 = Flips::Once;
         let immediate =
             ready && watched.starts_up && watched.unready_at.is_some_and(|since| at < since + IMMEDIATE);
         if immediate {
             watched.drawn += 1;
             if watched.draws.share(watched.drawn) < TWICE {
-                self.waiting[position].2.flips = Flips::Twice;
+                self.waiting[position].2 = Flips::Twice;
             }
             watched.pending = None;
         } else if let Some((before, since)) = watched.pending.filter(|(_, since)| at < *since + COALESCED) {
             debug_assert!(since <= at, "events come in the order of time");
-            self.waiting[before].2.flips = Flips::None;
-            self.waiting[position].2.flips = Flips::None;
+            self.waiting[before].2 = Flips::None;
+            self.waiting[position].2 = Flips::None;
             watched.pending = None;
         } else {
             watched.pending = Some((position, at));
@@ -182,9 +175,9 @@ impl Watchers {
 }
 
 impl Watched {
-    fn count(&mut self, at: Duration, ready: bool, sight: Sight) {
-        self.stats.flips += sight.values(ready).len() as u64;
-        if sight.flips == Flips::None || self.ready == ready {
+    fn count(&mut self, at: Duration, ready: bool, flips: Flips) {
+        self.stats.flips += flips.values(ready).len() as u64;
+        if flips == Flips::None || self.ready == ready {
             return;
         }
         if ready {

@@ -93,8 +93,6 @@ pub enum Update {
     },
     /// All old Pods are deleted first.
     Recreate,
-    /// One after the other by ordinal, each when the one before it is Ready.
-    Ordered,
     /// Only when somebody deletes the old Pod.
     OnDelete,
 }
@@ -147,6 +145,8 @@ pub struct Disruption {
     pub field: String,
     /// How many Pods may be evicted while all are Ready.
     pub allowed: u32,
+    /// If it allows no eviction: the least number of replicas with which it allows one; absent: no number does.
+    pub enough_replicas: Option<u32>,
     /// Whether Pods that are not Ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`).
     pub lets_unready_go: bool,
 }
@@ -168,7 +168,7 @@ pub struct ContainerFacts {
 
 /// A container of the Pod that runs this program.
 #[derive(Clone, Debug)]
-pub struct OurContainer {
+pub struct ProbesimContainer {
     /// Its position in [`PodSpec::containers`].
     pub position: usize,
     /// Its configuration, from the environment.
@@ -183,7 +183,7 @@ pub struct OurContainer {
     pub keeps_state: bool,
 }
 
-impl OurContainer {
+impl ProbesimContainer {
     /// A container with the plans of its environment and files, or all errors of these.
     pub fn new(position: usize, config: Config, pod_name: PodName, layers: &Layers) -> Result<Self, Errors> {
         let merged = layers.merged();
@@ -226,10 +226,10 @@ pub struct Workload {
     pub replicas: u32,
     /// Whether it is a paused Deployment or a suspended Job, which creates no Pods.
     pub suspended: bool,
-    /// The Pod with all containers. The plans of [`ours`](Self::ours) in it have seed 0 until a Pod gets its name.
+    /// The Pod with all containers. The plans of [`probesim`](Self::probesim) in it have seed 0 until a Pod gets its name.
     pub pod: PodSpec,
     /// The containers that run this program.
-    pub ours: Vec<OurContainer>,
+    pub probesim: Vec<ProbesimContainer>,
     /// The containers with a profile.
     pub profiled: Vec<Profiled>,
     /// The text of the annotation `probesim.io/profile` of its Pods.
@@ -246,6 +246,8 @@ pub struct Workload {
     pub rollout: Option<Rollout>,
     /// How its Pods are replaced; absent: nothing replaces them.
     pub update: Option<Update>,
+    /// The Pods of a StatefulSet with a lower ordinal keep their revision (`partition`).
+    pub partition: u32,
     /// Whether its Pods are created in the order of their ordinals (`podManagementPolicy: OrderedReady`).
     pub ordered: bool,
     /// How long a Pod must be Ready to count as available (`minReadySeconds`).
@@ -268,7 +270,7 @@ impl Workload {
             replicas: 1,
             suspended: false,
             pod,
-            ours: Vec::new(),
+            probesim: Vec::new(),
             profiled: Vec::new(),
             profile_annotation: None,
             facts: Vec::new(),
@@ -277,6 +279,7 @@ impl Workload {
             job: None,
             rollout: None,
             update: None,
+            partition: 0,
             ordered: false,
             min_ready: Duration::ZERO,
             disruptions: Vec::new(),
@@ -287,8 +290,12 @@ impl Workload {
 
     /// The rules of the container at this position, if its behaviour is known.
     pub fn plan(&self, position: usize) -> Option<&Plan> {
-        let ours = self.ours.iter().find(|ours| ours.position == position).map(|ours| &ours.plan);
-        ours.or_else(|| self.profiled.iter().find(|it| it.position == position).map(|it| &it.plan))
+        let probesim = self
+            .probesim
+            .iter()
+            .find(|probesim| probesim.position == position)
+            .map(|probesim| &probesim.plan);
+        probesim.or_else(|| self.profiled.iter().find(|it| it.position == position).map(|it| &it.plan))
     }
 
     /// Whether the behaviour of any container is known.

@@ -88,8 +88,8 @@ fn startup(period: u32, failure_threshold: u32) -> Option<ProbeSpec> {
     Some(probe(Target::Startup, period, failure_threshold))
 }
 
-fn ours(rules: Vec<Rule>) -> ContainerSpec {
-    ContainerSpec::ours("app", program(rules))
+fn probesim(rules: Vec<Rule>) -> ContainerSpec {
+    ContainerSpec::probesim("app", program(rules))
 }
 
 /// A node that takes no time, so that a container starts 1 s after its Pod came, and again at once.
@@ -124,7 +124,7 @@ fn probed() -> ContainerSpec {
         startup: startup(1, 3),
         liveness: liveness(1, 3),
         readiness: readiness(1, 3),
-        ..ours(vec![])
+        ..probesim(vec![])
     }
 }
 

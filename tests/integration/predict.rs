@@ -21,7 +21,7 @@ use kube_probesim::kubelet::{
     ContainerSpec, PodSpec, ProbeEndpoint, ProbeHandler, ProbeKind, ProbeSpec, Program,
 };
 use kube_probesim::predict::run::{Observation, Options, Prediction, Replicas, run};
-use kube_probesim::predict::workload::OurContainer;
+use kube_probesim::predict::workload::ProbesimContainer;
 use kube_probesim::predict::{Kind, PodName, Rollout, Workload};
 use kube_probesim::sources::Layers;
 
@@ -39,7 +39,7 @@ fn probe(target: Target, period: u32, failure_threshold: u32) -> ProbeSpec {
 fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
     let config = crate::support::config(env);
     let layers = Layers::elsewhere(&config, false);
-    let ours = OurContainer::new(0, config.clone(), PodName::OfPod, &layers).unwrap();
+    let probesim = ProbesimContainer::new(0, config.clone(), PodName::OfPod, &layers).unwrap();
     let program = Program {
         shutdown_delay: config.process.shutdown_delay,
         ..Program::new(ActivePlan::new(Plan::default(), Seed(0), true))
@@ -47,14 +47,14 @@ fn workload(kind: Kind, replicas: u32, env: &[(&str, &str)]) -> Workload {
     let container = ContainerSpec {
         liveness: Some(probe(Target::Liveness, 10, 3)),
         readiness: Some(probe(Target::Readiness, 10, 3)),
-        ..ContainerSpec::ours("app", program)
+        ..ContainerSpec::probesim("app", program)
     };
     let rollout =
         (kind == Kind::Deployment).then_some(Rollout { min_ready: s(0), progress_deadline: s(600) });
     Workload {
         place: "app.yaml, document 1".to_owned(),
         replicas,
-        ours: vec![ours],
+        probesim: vec![probesim],
         rollout,
         ..Workload::new(kind, "app", PodSpec::new(vec![container]))
     }

@@ -71,14 +71,9 @@ impl ContainerState {
     ) -> Self {
         let grace = ProbeKind::ALL
             .map(|kind| spec.probe(kind).and_then(|probe| probe.grace).map_or(grace, effective_grace));
-        let default = if spec.role == ContainerRole::Sidecar { RestartPolicy::Always } else { policy };
-        let policy = match (spec.role, spec.restart_policy.unwrap_or(default)) {
-            (ContainerRole::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
-            (_, policy) => policy,
-        };
         Self {
             role: spec.role,
-            policy,
+            policy: spec.policy(policy),
             rules: spec.restart_rules,
             stops_after: spec.stops_after.map_or(NEVER, nanos),
             post_start: hook_time(spec.post_start),

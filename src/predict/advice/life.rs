@@ -128,12 +128,12 @@ pub(super) fn disruptions(workload: &Workload) -> Vec<Advice> {
             let hour = Duration::from_secs(3600);
             // All Pods are Ready, so each attempt meets the same budget.
             let refused = hour.as_secs() / RETRY.as_secs();
-            let more = workload.replicas + 1;
+            let replicas = it.enough_replicas.map(|more| format!(", or {more} replicas")).unwrap_or_default();
             Advice {
                 code: "pdb-blocks-drain",
                 text: format!(
                     "PodDisruptionBudget {} ({}) allows no eviction of {} Pods: draining a node never ends. Shown: within {}, all {refused} \
-                     eviction attempts (one every {}) are refused while every Pod is Ready. Set maxUnavailable 1, or {more} replicas.",
+                     eviction attempts (one every {}) are refused while every Pod is Ready. Set maxUnavailable 1{replicas}.",
                     it.name,
                     it.field,
                     workload.replicas,

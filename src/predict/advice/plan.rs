@@ -18,7 +18,7 @@ impl<'a> Subject<'a> {
     }
 
     fn keeps_state(&self, server: usize) -> bool {
-        self.workload.ours.iter().any(|ours| ours.position == server && ours.keeps_state)
+        self.workload.probesim.iter().any(|probesim| probesim.position == server && probesim.keeps_state)
     }
 
     /// The rules that act on the requests of a probe.

@@ -102,10 +102,11 @@ impl Subject<'_> {
             container.role == ContainerRole::Main && ports.contains(&startup.address.port)
         });
         // A probe of a kube-probesim port with an application behind it asks the application.
-        let ours = self.workload.ours.iter().find(|ours| ours.position == self.position);
-        let passes_on =
-            ours.and_then(|ours| ours.config.upstream.as_ref()).is_some_and(|it| it.answers_probes)
-                && matches!(startup.handler, ProbeHandler::Http { server, .. } if server == self.position);
+        let probesim = self.workload.probesim.iter().find(|probesim| probesim.position == self.position);
+        let passes_on = probesim
+            .and_then(|probesim| probesim.config.upstream.as_ref())
+            .is_some_and(|it| it.answers_probes)
+            && matches!(startup.handler, ProbeHandler::Http { server, .. } if server == self.position);
         let (at, _) = if passes_on {
             self.workload
                 .pod

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::formula::Sum;
 use super::{Amount, Budget, Meaning};
-use crate::kubelet::{ContainerSpec, Hook, PodSpec, ProbeKind, ProbeSpec, Transport};
+use crate::kubelet::{ContainerSpec, Hook, PodSpec, ProbeKind, ProbeSpec, RestartPolicy, Transport};
 
 /// The kubelet gives every container at least this grace period, in seconds.
 pub(super) const LEAST_GRACE: u32 = 2;
@@ -234,10 +234,15 @@ impl Subject<'_> {
         let gone = most.clone().plus_field(rest, left);
         let to_term = "from a failure to SIGTERM".to_owned();
         let to_new = "from a failure to the first new container".to_owned();
-        [
-            self.budget("failure-to-sigterm", kind, to_term, Meaning::Time, &[least.clone(), most]),
-            self.budget("failure-to-restart", kind, to_new, Meaning::Time, &[least, gone]),
-        ]
+        let mut restart =
+            self.budget("failure-to-restart", kind, to_new, Meaning::Time, &[least.clone(), gone]);
+        let policy = self.container.policy(self.pod.restart_policy);
+        if policy == RestartPolicy::Never && self.container.restart_rules.is_empty() {
+            (restart.least, restart.most) = (Amount::Never, Amount::Never);
+            let why = "restartPolicy Never: the container stays terminated";
+            restart.formulas = [why.to_owned(), why.to_owned()];
+        }
+        [self.budget("failure-to-sigterm", kind, to_term, Meaning::Time, &[least, most]), restart]
     }
 
     /// The shortest and longest time that preStop takes.

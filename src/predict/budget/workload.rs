@@ -7,17 +7,14 @@ use super::probe::{LEAST_GRACE, longest_start, to_ready};
 use super::{Amount, Budget, Meaning};
 use crate::kubelet::{ContainerRole, ContainerSpec, Hook, PodSpec};
 use crate::predict::workload::{Kind, Update, Workload};
+use crate::units::Show;
 
 /// The budgets of a workload.
 pub(super) fn budgets(workload: &Workload) -> Vec<Budget> {
     let termination = termination(&workload.pod);
-    let mut all = vec![budget(
-        "termination",
-        "termination of a Pod".to_owned(),
-        Meaning::Time,
-        [(Amount::Time(Duration::ZERO), "a program that exits at once".to_owned()), termination.clone()],
-    )];
-    all.extend(rollout(workload, termination.0.time().unwrap_or_default()));
+    let mut all =
+        vec![budget("termination", "termination of a Pod".to_owned(), Meaning::Time, termination.clone())];
+    all.extend(rollout(workload, &termination));
     all.extend(stall(workload));
     all.extend(failing(workload));
     all.extend(drain(workload, termination));
@@ -35,10 +32,11 @@ fn budget(
 
 /// The longest time from a Pod's deletion to the end of its last container.
 pub fn longest_termination(pod: &PodSpec) -> Duration {
-    termination(pod).0.time().unwrap_or_default()
+    termination(pod)[1].0.time().unwrap_or_default()
 }
 
-fn termination(pod: &PodSpec) -> (Amount, String) {
+/// The shortest and the longest termination.
+fn termination(pod: &PodSpec) -> [(Amount, String); 2] {
     let field = "terminationGracePeriodSeconds";
     let grace = Duration::from_secs(u64::from(pod.grace));
     let least = Duration::from_secs(u64::from(LEAST_GRACE));
@@ -60,7 +58,24 @@ fn termination(pod: &PodSpec) -> (Amount, String) {
     } else {
         sum.text()
     };
-    (Amount::Time(longest), text)
+    [shortest_termination(pod, grace), (Amount::Time(longest), text)]
+}
+
+/// The containers' hooks run in parallel, before any SIGTERM.
+fn shortest_termination(pod: &PodSpec, grace: Duration) -> (Amount, String) {
+    let known = long_lived(pod).filter_map(|it| match it.pre_stop {
+        Some(Hook::Takes(time)) if !time.is_zero() => Some((time, &it.name)),
+        _ => None,
+    });
+    let exits = "a program that exits at once".to_owned();
+    match known.max() {
+        None => (Amount::Time(Duration::ZERO), exits),
+        Some((time, name)) => {
+            let within = if time > grace { ", ended by the grace period" } else { "" };
+            let text = format!("preStop of {name} {}{within} + {exits}", Show(time));
+            (Amount::Time(time.min(grace)), text)
+        }
+    }
 }
 
 /// The containers that run in parallel: all except ordinary init containers.
@@ -69,44 +84,67 @@ fn long_lived(pod: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
 }
 
 /// How long a rollout takes.
-fn rollout(workload: &Workload, termination: Duration) -> Option<Budget> {
-    let update = workload.update.filter(|_| !workload.suspended && workload.replicas > 0)?;
-    let (replicas, min_ready) = (workload.replicas, workload.min_ready);
+fn rollout(workload: &Workload, termination: &[(Amount, String); 2]) -> Option<Budget> {
+    let update = workload.update.filter(|_| !workload.suspended && workload.replicas > workload.partition)?;
+    let min_ready = workload.min_ready;
+    let replicas = workload.replicas - workload.partition;
     let (waves, each, ends) = match update {
         Update::OnDelete => return None,
         Update::Recreate => (1, "all Pods at once".to_owned(), true),
-        Update::Ordered => (replicas, format!("{replicas} Pods one after the other"), true),
         Update::Rolling { surge, unavailable } => {
-            let at_once = (surge + unavailable).clamp(1, replicas.max(1));
+            let at_once = (surge + unavailable).clamp(1, replicas);
             let waves = replicas.div_ceil(at_once);
             // A new Pod waits for the end of the old one only without a surge.
             let ends = surge == 0 && workload.kind != Kind::Deployment;
             let nodes = if workload.kind == Kind::DaemonSet { " of each node" } else { "" };
-            (
-                waves,
-                format!("{waves} x {at_once} Pods{nodes} (maxSurge {surge} + maxUnavailable {unavailable})"),
-                ends,
-            )
+            let fields = match (&workload.kind, workload.partition) {
+                (Kind::StatefulSet, 0) => format!("maxUnavailable {unavailable}"),
+                (Kind::StatefulSet, partition) => {
+                    format!("partition {partition}, maxUnavailable {unavailable}")
+                }
+                _ => format!("maxSurge {surge} + maxUnavailable {unavailable}"),
+            };
+            (waves, format!("{waves} x {at_once} Pods{nodes} ({fields})"), ends)
         }
     };
-    let ready: Duration = long_lived(&workload.pod).map(|it| to_ready(it).time).max().unwrap_or_default();
-    let start = long_lived(&workload.pod).map(longest_start).collect::<Option<Vec<_>>>();
-    let start = start.map(|all| all.iter().map(|sum| sum.time).max().unwrap_or_default());
-    let ended = if ends { termination } else { Duration::ZERO };
-    let least = (Amount::Time(min_ready * waves), format!("{each}; minReadySeconds each"));
-    let most = match start {
-        Some(start) => (
-            Amount::Time((ended + start + ready + min_ready) * waves),
-            format!(
-                "{each}; each {}the longest start + back to Ready + minReadySeconds",
-                if ends { "termination + " } else { "" }
-            ),
+    let ended = |(amount, _): &(Amount, String)| amount.time().filter(|_| ends).unwrap_or_default();
+    let ended = termination.each_ref().map(ended);
+    let before = if ends { "termination + " } else { "" };
+    let least =
+        (Amount::Time((ended[0] + min_ready) * waves), format!("{each}; each {before}minReadySeconds"));
+    let most = match longest_until_ready(&workload.pod) {
+        Ok(ready) => (
+            Amount::Time((ended[1] + ready + min_ready) * waves),
+            format!("{each}; each {before}the longest start + back to Ready + minReadySeconds"),
         ),
-        None => {
-            (Amount::NoLimit, "a container's start has no limit: no startup or liveness probe".to_owned())
-        }
+        Err(why) => (Amount::NoLimit, why),
     };
     Some(budget("rollout", "rollout of new Pods".to_owned(), Meaning::Time, [least, most]))
+}
+
+/// The longest time from the creation of a Pod until it is Ready, or why there is no limit. Sidecars start one after the
+/// other, and the containers after them.
+fn longest_until_ready(pod: &PodSpec) -> Result<Duration, String> {
+    if let Some(init) = pod.containers.iter().find(|it| it.role == ContainerRole::Init) {
+        return Err(format!("the init container {} has no time limit", init.name));
+    }
+    let start = |container: &ContainerSpec| {
+        let start = longest_start(container).map(|sum| sum.time);
+        start.ok_or_else(|| {
+            format!("the start of {} has no limit: no startup or liveness probe", container.name)
+        })
+    };
+    let (mut sidecars, mut ready) = (Duration::ZERO, Duration::ZERO);
+    for container in &pod.containers {
+        let started = sidecars + start(container)?;
+        ready = ready.max(started + to_ready(container).time);
+        if container.role == ContainerRole::Sidecar {
+            // Without a startup probe, it has started when it runs and its postStart has ended.
+            let hook = container.post_start.map_or(Duration::ZERO, Hook::time);
+            sidecars = if container.startup.is_some() { started } else { sidecars + hook };
+        }
+    }
+    Ok(ready)
 }
 
 /// How long a rollout may go without progress.
@@ -150,7 +188,7 @@ fn failing(workload: &Workload) -> Vec<Budget> {
 }
 
 /// Whether the drain of a node ends, and how long one Pod takes.
-fn drain(workload: &Workload, termination: (Amount, String)) -> Option<Budget> {
+fn drain(workload: &Workload, termination: [(Amount, String); 2]) -> Option<Budget> {
     let what = "drain of a node, per Pod".to_owned();
     let never = |why: String| Some(((Amount::Never, why.clone()), (Amount::Never, why)));
     let blocked = match workload.kind {
@@ -160,9 +198,6 @@ fn drain(workload: &Workload, termination: (Amount, String)) -> Option<Budget> {
             never(format!("PodDisruptionBudget {} ({}) allows no eviction", it.name, it.field))
         }),
     };
-    let numbers = match blocked {
-        Some((least, most)) => [least, most],
-        None => [(Amount::Time(Duration::ZERO), "a program that exits at once".to_owned()), termination],
-    };
+    let numbers = blocked.map_or(termination, |(least, most)| [least, most]);
     Some(budget("drain", what, Meaning::Time, numbers))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::roster::{Entry, Roster};
-use super::{Action, News};
+use super::{Action, ClusterEvent};
 use crate::predict::workload::{Disruption, Kind, Workload};
 
 /// How often `kubectl drain` retries a refused eviction.
@@ -57,7 +57,7 @@ impl Drain {
         while queue.pop_if(|pod| !roster.entries[*pod].is_alive()).is_some() {}
         let Some(pod) = queue.last().copied() else {
             self.next = None;
-            actions.push(Action::Tell(News::DrainComplete));
+            actions.push(Action::Report(ClusterEvent::DrainComplete));
             return;
         };
         let healthy = roster.entries.iter().filter(|entry| entry.is_alive() && entry.ready.is_some()).count();

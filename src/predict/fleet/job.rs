@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::roster::{Entry, Life, Roster};
-use super::{Action, JobFailure, News};
+use super::{Action, ClusterEvent, JobFailure};
 use crate::kubelet::RestartPolicy;
 use crate::predict::workload::{FailureAction, FailureRule, Job};
 
@@ -61,7 +61,7 @@ impl JobController {
         let failure = self.count(roster).or_else(|| self.failure(roster, now));
         if let Some(why) = failure {
             self.over = true;
-            actions.push(Action::Tell(News::JobFailed(why)));
+            actions.push(Action::Report(ClusterEvent::JobFailed(why)));
             actions.extend(deletions(roster));
             return;
         }
@@ -72,7 +72,7 @@ impl JobController {
         };
         if complete {
             self.over = true;
-            actions.push(Action::Tell(News::JobComplete));
+            actions.push(Action::Report(ClusterEvent::JobComplete));
             actions.extend(deletions(roster));
             return;
         }

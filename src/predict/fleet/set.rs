@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::roster::{Entry, Roster};
-use super::{Action, News};
+use super::{Action, ClusterEvent};
 use crate::predict::options::Options;
 use crate::predict::workload::{Kind, Update, Workload};
 
@@ -22,6 +22,8 @@ pub(super) struct SetController {
     identity: Identity,
     replicas: u32,
     update: Option<Update>,
+    /// Pods with a lower ordinal keep their revision.
+    partition: u32,
     min_ready: Duration,
     in_order: bool,
     revision: u32,
@@ -47,6 +49,7 @@ impl SetController {
             identity,
             replicas: pods as u32,
             update: workload.update,
+            partition: workload.partition,
             min_ready: workload.min_ready,
             in_order: workload.creates_in_order(),
             revision: 0,
@@ -72,7 +75,7 @@ impl SetController {
         self.looked = Some(now);
         if self.rollout.take_if(|at| *at <= now).is_some() {
             self.revision += 1;
-            actions.push(Action::Tell(News::RolloutBegins));
+            actions.push(Action::Report(ClusterEvent::RolloutBegins));
         }
         match self.identity {
             Identity::Alone => self.create_first(roster, now, actions),
@@ -104,7 +107,8 @@ impl SetController {
         for (ordinal, pod) in (0..).zip(&current) {
             match pod {
                 None if self.arrival(ordinal) <= now => {
-                    actions.push(Action::Create { ordinal, revision: self.revision });
+                    let revision = if ordinal < self.partition { 0 } else { self.revision };
+                    actions.push(Action::Create { ordinal, revision });
                     if self.in_order {
                         return;
                     }
@@ -115,12 +119,11 @@ impl SetController {
         }
         let most = match self.update {
             Some(Update::Rolling { unavailable, .. }) => unavailable.max(1),
-            Some(Update::Ordered) => 1,
             Some(Update::Recreate) => self.replicas,
             Some(Update::OnDelete) | None => return,
         };
         let mut unavailable = 0;
-        for pod in current.iter().rev() {
+        for pod in current.iter().skip(self.partition as usize).rev() {
             if unavailable >= most {
                 return;
             }

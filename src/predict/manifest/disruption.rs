@@ -9,6 +9,9 @@ use crate::predict::workload::{Disruption, Kind, Workload};
 /// The kind of the objects.
 pub(super) const KIND: &str = "PodDisruptionBudget";
 
+/// A `minAvailable` of 99 % allows an eviction of 100 Pods.
+const MOST_MORE: u32 = 101;
+
 /// Reads a budget for each workload whose Pods it selects. Returns positions of workloads and budgets. `objects` are the
 /// objects of the workloads.
 pub(super) fn read(
@@ -28,16 +31,15 @@ pub(super) fn read(
             if !selector.as_ref().is_some_and(|selector| selects(selector, &workload.labels)) {
                 continue;
             }
-            let replicas = workload.replicas;
-            let (field, allowed) = if spec.contains("maxUnavailable") {
-                let most = found.take(pods(&spec, "maxUnavailable", replicas, true)).unwrap_or(0);
-                ("maxUnavailable", most.min(replicas))
-            } else if spec.contains("minAvailable") {
-                let least = found.take(pods(&spec, "minAvailable", replicas, true)).unwrap_or(0);
-                ("minAvailable", replicas.saturating_sub(least))
-            } else {
+            let Some(field) = ["maxUnavailable", "minAvailable"].into_iter().find(|it| spec.contains(it))
+            else {
                 continue;
             };
+            let replicas = workload.replicas;
+            found.take(pods(&spec, field, replicas, true));
+            let allowed = allowed(&spec, field, replicas);
+            let mut more = (replicas..replicas.saturating_add(MOST_MORE)).skip(1);
+            let enough_replicas = more.find(|more| allowed == 0 && self::allowed(&spec, field, *more) > 0);
             let value = spec.get(field).map(ToString::to_string).unwrap_or_default();
             let policy = found.take(spec.string("unhealthyPodEvictionPolicy"));
             all.push((
@@ -46,12 +48,19 @@ pub(super) fn read(
                     name: object.name.clone(),
                     field: format!("{field} {}", value.trim_matches('"')),
                     allowed,
+                    enough_replicas,
                     lets_unready_go: policy == Some("AlwaysAllow"),
                 },
             ));
         }
         all
     })
+}
+
+/// How many of `replicas` Pods may be evicted while all are Ready.
+fn allowed(spec: &Mapping, field: &str, replicas: u32) -> u32 {
+    let number = pods(spec, field, replicas, true).value.unwrap_or(0);
+    if field == "minAvailable" { replicas.saturating_sub(number) } else { number.min(replicas) }
 }
 
 /// Whether a label selector selects labels. An empty one selects all.

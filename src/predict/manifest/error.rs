@@ -115,7 +115,7 @@ pub enum Problem {
         found: String,
     },
     /// A number outside its range.
-    #[error("{value} is not a whole number from {least} to {most}")]
+    #[error("{value} is not {}", range(*.least, *.most))]
     Range {
         /// The number.
         value: i64,
@@ -260,6 +260,10 @@ fn unquoted_hint(expected: &str, found: &str) -> &'static str {
     } else {
         ""
     }
+}
+
+fn range(least: i64, most: i64) -> String {
+    if least == most { least.to_string() } else { format!("a whole number from {least} to {most}") }
 }
 
 fn handlers(count: usize) -> String {

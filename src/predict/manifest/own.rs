@@ -12,14 +12,14 @@ use crate::env::{self, Config};
 use crate::fault::{ActivePlan, Mode, ProcessMode, Seed, UpstreamPlace};
 use crate::kubelet::{Application, ContainerRole, ContainerSpec, ProbeEndpoint, Program};
 use crate::predict::PodName;
-use crate::predict::workload::{ContainerFacts, OurContainer};
+use crate::predict::workload::{ContainerFacts, ProbesimContainer};
 
 /// Reads a container that runs this program, and the location of its state. `None` if it has errors.
 pub(super) fn read(
     position: usize,
     container: &Mapping,
     sources: &Sources,
-) -> Reading<Option<(OurContainer, Option<StateLocation>)>> {
+) -> Reading<Option<(ProbesimContainer, Option<StateLocation>)>> {
     Reading::collect(|found| {
         let environment = found.take(Environment::read(container, sources));
         let name = sources.container;
@@ -61,10 +61,10 @@ pub(super) fn read(
                 "container {name}: POD_NAME contains more than the Pod's name; all Pods are assumed to share one value"
             ));
         }
-        match OurContainer::new(position, config, pod_name, &layers) {
-            Ok(ours) => {
-                let ours = OurContainer { keeps_state: location.is_some(), ..ours };
-                (!found.has_errors()).then_some((ours, location))
+        match ProbesimContainer::new(position, config, pod_name, &layers) {
+            Ok(probesim) => {
+                let probesim = ProbesimContainer { keeps_state: location.is_some(), ..probesim };
+                (!found.has_errors()).then_some((probesim, location))
             }
             Err(errors) => {
                 for error in errors.iter().cloned() {
@@ -76,8 +76,8 @@ pub(super) fn read(
     })
 }
 
-pub(super) fn program(ours: &OurContainer) -> Program {
-    let OurContainer { config, plan: rules, .. } = ours;
+pub(super) fn program(probesim: &ProbesimContainer) -> Program {
+    let ProbesimContainer { config, plan: rules, .. } = probesim;
     let plan = ActivePlan::new(rules.clone(), Seed(0), config.readiness_checks_dependency);
     let followed = rules.rules().iter().enumerate().filter_map(|(position, rule)| match rule.mode() {
         Some(Mode::Redirect(location)) => Some((position, on_this_host(config, location)?)),
@@ -86,7 +86,7 @@ pub(super) fn program(ours: &OurContainer) -> Program {
     Program {
         followed: followed.collect(),
         shutdown_delay: config.process.shutdown_delay,
-        keeps_state: ours.keeps_state,
+        keeps_state: probesim.keeps_state,
         ..Program::new(plan)
     }
 }
@@ -94,12 +94,12 @@ pub(super) fn program(ours: &OurContainer) -> Program {
 /// The container to which a kube-probesim container forwards requests: the one that declares the upstream's port, or the
 /// only candidate. Absent if the upstream is outside the Pod, or none of several candidates declares the port.
 pub(super) fn application(
-    ours: &OurContainer,
+    probesim: &ProbesimContainer,
     specs: &[ContainerSpec],
     facts: &[ContainerFacts],
-    all_ours: &[OurContainer],
+    all_ours: &[ProbesimContainer],
 ) -> Option<Application> {
-    let Config { upstream, forwarding, .. } = &ours.config;
+    let Config { upstream, forwarding, .. } = &probesim.config;
     let upstream = upstream.as_ref()?;
     let port = upstream.address.loopback_port();
     if port.is_none() && !matches!(upstream.address.place(), UpstreamPlace::Unix(_)) {
@@ -129,9 +129,9 @@ fn on_this_host(config: &Config, location: &str) -> Option<ProbeEndpoint> {
 }
 
 /// Whether a rule ends the process.
-pub(super) fn ends_by_itself(ours: &OurContainer) -> bool {
+pub(super) fn ends_by_itself(probesim: &ProbesimContainer) -> bool {
     let ends = |mode: &ProcessMode| {
         matches!(mode, ProcessMode::Exit(_) | ProcessMode::Abort | ProcessMode::Memory(_))
     };
-    ours.plan.rules().iter().any(|rule| rule.process().is_some_and(ends))
+    probesim.plan.rules().iter().any(|rule| rule.process().is_some_and(ends))
 }

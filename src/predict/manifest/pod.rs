@@ -19,7 +19,7 @@ use crate::kubelet::{
     ContainerEnd, ContainerRole as PodRole, ContainerSpec, PodSpec, ProbeKind, RestartPolicy,
 };
 use crate::predict::Kind;
-use crate::predict::workload::{ContainerFacts, OurContainer};
+use crate::predict::workload::{ContainerFacts, ProbesimContainer};
 
 /// The name that Knative gives to a container without one.
 const UNNAMED: &str = "user-container";
@@ -29,14 +29,14 @@ struct Member<'a> {
     container: Mapping<'a>,
     name: &'a str,
     role: PodRole,
-    ours: bool,
+    probesim: bool,
 }
 
 /// The containers of a Pod, before their probes are read.
 #[derive(Default)]
 struct Containers<'a> {
     specs: Vec<ContainerSpec>,
-    ours: Vec<OurContainer>,
+    probesim: Vec<ProbesimContainer>,
     facts: Vec<ContainerFacts>,
     ports: Ports,
     /// The location of each container's state, with the container's name.
@@ -58,7 +58,7 @@ pub(super) fn may_run_this_program(spec: &Mapping) -> bool {
 /// A Pod and the facts about its containers.
 pub(super) struct PodReading {
     pub(super) pod: PodSpec,
-    pub(super) ours: Vec<OurContainer>,
+    pub(super) probesim: Vec<ProbesimContainer>,
     pub(super) facts: Vec<ContainerFacts>,
     pub(super) memory_limit: Option<u64>,
 }
@@ -72,9 +72,9 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             let findings = containers.add(member, &Sources { container: member.name, ..*sources });
             found.add(member.place(findings));
         }
-        let Containers { mut specs, ours, facts, ports, .. } = containers;
-        for container in &ours {
-            let application = own::application(container, &specs, &facts, &ours);
+        let Containers { mut specs, probesim, facts, ports, .. } = containers;
+        for container in &probesim {
+            let application = own::application(container, &specs, &facts, &probesim);
             if let Some(program) = specs[container.position].program.as_mut() {
                 program.application = application;
             }
@@ -86,7 +86,7 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             let owner = Owner {
                 container: &member.container,
                 name: member.name,
-                ours: member.ours.then_some(position),
+                probesim: member.probesim.then_some(position),
                 host_network,
                 is_foreign,
             };
@@ -94,7 +94,7 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             found.add(member.place(findings));
             asked |= value;
         }
-        if let Some(first) = members.iter().find(|member| member.ours && member.role != PodRole::Init)
+        if let Some(first) = members.iter().find(|member| member.probesim && member.role != PodRole::Init)
             && !asked
             && !found.has_errors()
         {
@@ -110,7 +110,7 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             deadline: found.take(spec.number("activeDeadlineSeconds", 1, i32::MAX as u32)),
             ..PodSpec::new(specs)
         };
-        PodReading { pod, ours, facts, memory_limit: found.take(facts::pod_memory_limit(spec)) }
+        PodReading { pod, probesim, facts, memory_limit: found.take(facts::pod_memory_limit(spec)) }
     })
 }
 
@@ -118,7 +118,7 @@ impl Member<'_> {
     /// Places findings in the container. Errors of containers that do not run this program become warnings.
     fn place(&self, findings: Findings) -> Findings {
         let findings = findings.in_container(self.name);
-        if self.ours { findings } else { findings.into_warnings() }
+        if self.probesim { findings } else { findings.into_warnings() }
     }
 }
 
@@ -132,9 +132,9 @@ impl<'a> Containers<'a> {
                 // The default without a profile.
                 container.ends = Some(ContainerEnd { after: Duration::ZERO, code: 0, out_of_memory: false });
             }
-            if member.ours {
+            if member.probesim {
                 match found.take(own::read(position, &member.container, sources)) {
-                    Some((ours, place)) => {
+                    Some((probesim, place)) => {
                         let other = self.states.iter().find(|(other, _)| place.as_ref() == Some(other));
                         if let Some((_, other)) = other {
                             found.warn(format!(
@@ -142,15 +142,15 @@ impl<'a> Containers<'a> {
                             ));
                         }
                         self.states.extend(place.map(|place| (place, member.name)));
-                        if member.role == PodRole::Init && !own::ends_by_itself(&ours) {
+                        if member.role == PodRole::Init && !own::ends_by_itself(&probesim) {
                             found.error(member.container.path(), Problem::NeverEnds);
                         }
                         // The ports of an ordinary init container are free before any probe runs.
                         if member.role != PodRole::Init {
-                            found.add(self.ports.add(&ours, &self.specs));
+                            found.add(self.ports.add(&probesim, &self.specs));
                         }
-                        container = ContainerSpec::ours(member.name, own::program(&ours));
-                        self.ours.push(ours);
+                        container = ContainerSpec::probesim(member.name, own::program(&probesim));
+                        self.probesim.push(probesim);
                     }
                     None => self.ports.incomplete = true,
                 }
@@ -216,7 +216,7 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                         }
                     }
                 }
-                members.push(Member { name, role: place, ours: role == Role::Service, container });
+                members.push(Member { name, role: place, probesim: role == Role::Service, container });
                 found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
             }
         }

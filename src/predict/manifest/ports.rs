@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::findings::Findings;
 use crate::fault::Target;
 use crate::kubelet::{ContainerSpec, ProbeEndpoint};
-use crate::predict::workload::OurContainer;
+use crate::predict::workload::ProbesimContainer;
 
 /// A listener of a kube-probesim container.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ pub(super) struct Ports {
 
 impl Ports {
     /// Adds the listeners of a container. `before` are the containers that precede it.
-    pub(super) fn add(&mut self, ours: &OurContainer, before: &[ContainerSpec]) -> Findings {
-        let OurContainer { position: container, config, merged, .. } = ours;
+    pub(super) fn add(&mut self, probesim: &ProbesimContainer, before: &[ContainerSpec]) -> Findings {
+        let ProbesimContainer { position: container, config, merged, .. } = probesim;
         let proxies = merged.proxies.iter().map(|(proxy, _)| (proxy.listen.port(), proxy.name.to_string()));
         self.proxies.extend(proxies);
         Findings::collect(|found| {
@@ -89,13 +89,13 @@ impl Ports {
 
     /// All known ports, for an error.
     pub(super) fn list(&self) -> String {
-        let ours = self.listeners.iter().map(|listener| {
+        let probesim = self.listeners.iter().map(|listener| {
             let variable = if listener.paths.is_some() { "PORT" } else { "ADMIN_ADDRESS" };
             format!("{} ({variable})", listener.port)
         });
         let proxies = self.proxies.iter().map(|(port, name)| format!("{port} (proxy {name})"));
         let others = self.others.iter().map(|port| format!("{port} (another container)"));
-        ours.chain(proxies).chain(others).collect::<Vec<_>>().join(", ")
+        probesim.chain(proxies).chain(others).collect::<Vec<_>>().join(", ")
     }
 }
 

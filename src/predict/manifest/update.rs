@@ -57,10 +57,15 @@ fn of_stateful_set(owner: &Mapping, replicas: u32) -> Reading<Update> {
         let rolling = strategy.and_then(|it| found.take(it.mapping("rollingUpdate")));
         let unavailable =
             rolling.and_then(|rolling| found.take(pods(&rolling, "maxUnavailable", replicas, true)));
-        if found.take(owner.string("podManagementPolicy")) == Some("Parallel") {
-            return Update::Rolling { surge: 0, unavailable: unavailable.unwrap_or(1).max(1) };
-        }
-        Update::Ordered
+        Update::Rolling { surge: 0, unavailable: unavailable.unwrap_or(1).max(1) }
+    })
+}
+
+/// Reads the `partition` of a StatefulSet.
+pub(super) fn partition(owner: &Mapping) -> Reading<u32> {
+    Reading::collect(|found| {
+        let rolling = found.take(owner.descend(&["updateStrategy", "rollingUpdate"]));
+        rolling.and_then(|rolling| found.take(rolling.number("partition", 0, MOST))).unwrap_or(0)
     })
 }
 

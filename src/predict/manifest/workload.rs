@@ -8,7 +8,7 @@ use super::findings::Reading;
 use super::mapping::{self, Mapping};
 use super::object::Object;
 use super::pod::{self, PodReading};
-use super::{references, restart, update};
+use super::{autoscaler, references, restart, update};
 use crate::kubelet::RestartPolicy;
 use crate::predict::profile::ANNOTATION;
 use crate::predict::workload::{Kind, Rollout, Workload};
@@ -23,21 +23,6 @@ pub(super) enum Read<'a> {
 
 /// Reads an object. Errors of workloads that do not run this program become warnings.
 pub(super) fn read<'a>(object: &'a Object, objects: &'a [Object], complete: bool) -> Reading<Read<'a>> {
-    let mut may_be_ours = false;
-    let Reading { value, findings } = read_strictly(object, objects, complete, &mut may_be_ours);
-    if may_be_ours || matches!(value, Read::Other) {
-        findings.with(value)
-    } else {
-        findings.into_warnings().with(value)
-    }
-}
-
-fn read_strictly<'a>(
-    object: &'a Object,
-    objects: &'a [Object],
-    complete: bool,
-    may_be_ours: &mut bool,
-) -> Reading<Read<'a>> {
     Reading::collect(|found| {
         let root = object.root();
         let Some((kind, path)) = template_of(object) else { return Read::Other };
@@ -51,66 +36,105 @@ fn read_strictly<'a>(
             }
             return Read::Other;
         };
-        let images = images(&spec);
-        if mapping::is_template(&images) {
-            found.error(spec.field("containers"), Problem::Template(images));
-        }
-        match found.take(root.mapping("metadata")) {
-            Some(metadata) if metadata.contains("name") || !metadata.contains("generateName") => {
-                found.take(metadata.name("name"));
-            }
-            Some(_) => {}
-            None => found.error("metadata.name", Problem::Missing),
-        }
-        let metadata = template.as_ref().and_then(|template| found.take(template.mapping("metadata")));
-        let labels =
-            metadata.as_ref().map(|metadata| found.take(metadata.string_pairs("labels"))).unwrap_or_default();
-        let sources = Sources {
-            objects,
-            kind: &kind,
-            owner: object,
-            metadata: metadata.as_ref(),
-            spec: &spec,
-            container: "",
-            complete,
-        };
-        let policy = found.take(policy(&kind, &spec));
-        *may_be_ours = pod::may_run_this_program(&spec);
-        let PodReading { pod, ours, facts, memory_limit } = found.take(pod::read(&spec, &sources, policy));
-        found.add(references::check(&spec, &sources));
-        let owner = owner.unwrap_or_else(|| root.clone());
-        let suspended = found.take(is_suspended(&kind, &root, &owner));
-        let asked_for = found.take(replicas(&kind, &owner));
-        let replicas = if suspended { 0 } else { asked_for };
-        let rollout = found.take(rollout(&kind, &owner)).filter(|_| !suspended);
-        let (update, min_ready) = found.take(update::read(&kind, &owner, asked_for));
-        let policy = found.take(owner.string("podManagementPolicy"));
-        let ordered = kind == Kind::StatefulSet && policy != Some("Parallel");
-        let job = (kind == Kind::Job).then(|| found.take(super::job::read(&owner, &pod)));
-        if object.kind == "CronJob" {
-            found.assume("one run of the CronJob is predicted".to_owned());
-        }
-        let workload = Workload {
-            place: object.place.heading(),
-            replicas,
-            suspended,
-            ours,
-            facts,
-            pod_memory_limit: memory_limit,
-            profile_annotation: metadata.as_ref().and_then(|metadata| {
-                let annotations = found.take(metadata.string_pairs("annotations"));
-                annotations.into_iter().find(|(key, _)| *key == ANNOTATION).map(|(_, text)| text.to_owned())
-            }),
-            labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
-            job,
-            rollout,
-            update,
-            ordered,
-            min_ready,
-            ..Workload::new(kind.clone(), &object.name, pod)
-        };
+        let may_run_probesim = pod::may_run_this_program(&spec);
+        let parts = Parts { kind, owner: owner.unwrap_or_else(|| root.clone()), template, spec };
+        let Reading { value: (workload, labels), findings } = parts.read(object, objects, complete);
+        found.add(if may_run_probesim { findings } else { findings.into_warnings() });
         Read::Workload(Box::new(workload), labels)
     })
+}
+
+/// An object that creates Pods.
+struct Parts<'a> {
+    kind: Kind,
+    /// The mapping with `replicas` or `parallelism`.
+    owner: Mapping<'a>,
+    /// The template of its Pods.
+    template: Option<Mapping<'a>>,
+    /// The `spec` of its Pods.
+    spec: Mapping<'a>,
+}
+
+impl<'a> Parts<'a> {
+    /// Reads the workload and the labels of its Pods.
+    fn read(
+        self,
+        object: &'a Object,
+        objects: &'a [Object],
+        complete: bool,
+    ) -> Reading<(Workload, Vec<(&'a str, &'a str)>)> {
+        let Self { kind, owner, template, spec } = self;
+        let root = object.root();
+        Reading::collect(|found| {
+            let images = images(&spec);
+            if mapping::is_template(&images) {
+                found.error(spec.field("containers"), Problem::Template(images));
+            }
+            match found.take(root.mapping("metadata")) {
+                Some(metadata) if metadata.contains("name") || !metadata.contains("generateName") => {
+                    found.take(metadata.name("name"));
+                }
+                Some(_) => {}
+                None => found.error("metadata.name", Problem::Missing),
+            }
+            let metadata = template.as_ref().and_then(|template| found.take(template.mapping("metadata")));
+            let labels = metadata
+                .as_ref()
+                .map(|metadata| found.take(metadata.string_pairs("labels")))
+                .unwrap_or_default();
+            let sources = Sources {
+                objects,
+                kind: &kind,
+                owner: object,
+                metadata: metadata.as_ref(),
+                spec: &spec,
+                container: "",
+                complete,
+            };
+            let policy = found.take(policy(&kind, &spec));
+            let PodReading { pod, probesim, facts, memory_limit } =
+                found.take(pod::read(&spec, &sources, policy));
+            found.add(references::check(&spec, &sources));
+            let suspended = found.take(is_suspended(&kind, &root, &owner));
+            let asked_for = found.take(replicas(&kind, &owner));
+            let asked_for = found.take(autoscaler::replicas(object, objects, asked_for));
+            let replicas = if suspended { 0 } else { asked_for };
+            let rollout = found.take(rollout(&kind, &owner)).filter(|_| !suspended);
+            let (update, min_ready) = found.take(update::read(&kind, &owner, asked_for));
+            let is_numbered = kind == Kind::StatefulSet;
+            let partition = if is_numbered { found.take(update::partition(&owner)) } else { 0 };
+            let policy = found.take(owner.string("podManagementPolicy"));
+            let ordered = is_numbered && policy != Some("Parallel");
+            let job = (kind == Kind::Job).then(|| found.take(super::job::read(&owner, &pod)));
+            if object.kind == "CronJob" {
+                found.assume("one run of the CronJob is predicted".to_owned());
+            }
+            let workload = Workload {
+                place: object.place.heading(),
+                replicas,
+                suspended,
+                probesim,
+                facts,
+                pod_memory_limit: memory_limit,
+                profile_annotation: metadata.as_ref().and_then(|metadata| {
+                    let annotations = found.take(metadata.string_pairs("annotations"));
+                    annotations
+                        .into_iter()
+                        .find(|(key, _)| *key == ANNOTATION)
+                        .map(|(_, text)| text.to_owned())
+                }),
+                labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
+                job,
+                rollout,
+                update,
+                partition,
+                ordered,
+                min_ready,
+                ..Workload::new(kind.clone(), &object.name, pod)
+            };
+            (workload, labels)
+        })
+    }
 }
 
 /// The kind, and the path of the Pod template or of the Pod itself. Kinds of other controllers are not listed: any

@@ -7,7 +7,7 @@ use crate::kubelet::{ContainerRole, ContainerSpec, Hook, PodSpec, ProbeEndpoint,
 use crate::predict::profile::ProfileSource;
 use crate::predict::run::{CALLER, MAX_PODS, Options, Replicas, answering, called};
 use crate::predict::watcher::COALESCED;
-use crate::predict::workload::{Kind, OurContainer, Profiled, Update, Workload};
+use crate::predict::workload::{Kind, ProbesimContainer, Profiled, Update, Workload};
 use crate::units::Show;
 
 /// The assumptions about a workload that is not assessed.
@@ -29,16 +29,16 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
         );
     }
     all.extend(arrivals(workload, replicas, options));
-    for ours in &workload.ours {
-        let name = workload.pod.containers.get(ours.position).map_or("", |it| it.name.as_str());
+    for probesim in &workload.probesim {
+        let name = workload.pod.containers.get(probesim.position).map_or("", |it| it.name.as_str());
         let has = |wanted: fn(&ProcessMode) -> bool| {
-            ours.plan.rules().iter().any(|it| it.process().is_some_and(wanted))
+            probesim.plan.rules().iter().any(|it| it.process().is_some_and(wanted))
         };
         if has(|mode| matches!(mode, ProcessMode::Memory(_))) {
-            all.push(memory(name, ours.position, workload));
+            all.push(memory(name, probesim.position, workload));
         }
         if has(|mode| matches!(mode, ProcessMode::Cpu(_))) {
-            all.push(cpu(name, workload.facts.get(ours.position).and_then(|facts| facts.cpu_limit)));
+            all.push(cpu(name, workload.facts.get(probesim.position).and_then(|facts| facts.cpu_limit)));
         }
         if has(|mode| matches!(mode, ProcessMode::Disk { .. })) {
             all.push(format!(
@@ -48,7 +48,7 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
                 Show(workload.pod.timing.eviction.most),
             ));
         }
-        all.extend(requests(workload, ours, name));
+        all.extend(requests(workload, probesim, name));
     }
     for Profiled { position, source, profile, .. } in &workload.profiled {
         let from = match source {
@@ -76,10 +76,10 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
 }
 
 /// Assumptions about the requests of a kube-probesim container and about its application.
-fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String> {
+fn requests(workload: &Workload, probesim: &ProbesimContainer, name: &str) -> Vec<String> {
     let mut all = Vec::new();
     let names = |wanted: &dyn Fn(&Rule) -> bool| {
-        let chosen = ours.plan.rules().iter().filter(|rule| wanted(rule));
+        let chosen = probesim.plan.rules().iter().filter(|rule| wanted(rule));
         chosen.map(|rule| rule.name().to_string()).collect::<Vec<_>>().join(", ")
     };
     let acts_on_calls = |rule: &Rule| {
@@ -99,8 +99,8 @@ fn requests(workload: &Workload, ours: &OurContainer, name: &str) -> Vec<String>
             "Container {name}: traffic through its named proxies is not modelled. In this prediction, {of_proxies} acts on nothing."
         ));
     }
-    if ours.config.upstream.is_some() {
-        let program = workload.pod.containers.get(ours.position).and_then(|it| it.program.as_ref());
+    if probesim.config.upstream.is_some() {
+        let program = workload.pod.containers.get(probesim.position).and_then(|it| it.program.as_ref());
         let behind = program.and_then(|program| program.application);
         let behind = behind.and_then(|it| workload.pod.containers.get(it.container));
         all.push(match behind {
@@ -269,8 +269,8 @@ fn of_the_node(pod: &PodSpec, options: &Options) -> Vec<String> {
 /// The assumptions about calls.
 fn calls(workload: &Workload, options: &Options) -> String {
     let answering = answering(workload);
-    let ours = workload.ours.iter().find(|ours| ours.position == answering);
-    let asked = match ours.and_then(called) {
+    let probesim = workload.probesim.iter().find(|probesim| probesim.position == answering);
+    let asked = match probesim.and_then(called) {
         Some(ProbeEndpoint::Target(target)) => format!("{} paths", target.name()),
         Some(ProbeEndpoint::Status(_)) => "the index".to_owned(),
         None => {

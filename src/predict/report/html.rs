@@ -25,7 +25,7 @@ figure{margin:1rem 0;overflow-x:auto}figure svg{min-width:640px}table{border-col
 caption{text-align:left;font-weight:600;padding:.4rem 0}th,td{text-align:left;vertical-align:top;border-bottom:1px solid var(--line);padding:.3rem .6rem .3rem 0}\
 td.n,th.n{text-align:right;width:7.5rem;white-space:nowrap;font-variant-numeric:tabular-nums}small{color:var(--soft);font-weight:400}tbody th{font-weight:500}\
 pre{overflow-x:auto;border:1px solid var(--line);padding:.6rem;font-size:13px}code{color:var(--soft)}\
-@media(max-width:600px){td.n,th.n{width:4.5rem;white-space:normal}}@media print{body{max-width:none;margin:0}pre{white-space:pre-wrap}tr,figure{break-inside:avoid}h2,h3,caption{break-after:avoid}}";
+@media(max-width:600px){td.n,th.n{width:4.5rem;white-space:normal}}@media print{:root{--ink:#000;--back:#fff;--line:#999;--soft:#333}body{max-width:none;margin:0}pre{white-space:pre-wrap}tr,figure{break-inside:avoid}h2,h3,caption{break-after:avoid}}";
 
 pub(super) fn begin(out: &mut dyn Write) -> io::Result<()> {
     writeln!(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::advice::Advice;
 use super::super::budget::{self, Amount, Budget, Meaning};
-use super::super::fleet::News;
+use super::super::fleet::ClusterEvent;
 use super::super::rollout::Milestone;
 use super::super::run::{Observation, Options, PodOutcome, Prediction, Replicas, run};
 use super::super::runs::{Runs, runs};
@@ -43,13 +43,13 @@ pub(super) fn lines(
     let prediction = run(workload, replicas, options, &mut |observation| {
         if written.is_ok() {
             written = match observation {
-                Observation::Pod { pod, event, sight } => out.write_all(events.line(pod, &event, sight)),
+                Observation::Pod { pod, event, flips } => out.write_all(events.line(pod, &event, flips)),
                 Observation::Rollout(milestone) => writeln!(out, "{}", rollout(&name, milestone)),
-                Observation::News { at, what } => {
-                    if let (News::Created { pod, .. }, Some((_, of))) = (&what, what.pod()) {
+                Observation::Cluster { at, what } => {
+                    if let (ClusterEvent::Created { pod, .. }, Some((_, of))) = (&what, what.pod()) {
                         events.meet(&name, *pod, of);
                     }
-                    writeln!(out, "{}", news(&name, at, &what))
+                    writeln!(out, "{}", cluster_event(&name, at, &what))
                 }
             };
         }
@@ -130,14 +130,14 @@ fn budgets(workload: &Workload, options: &Options) -> Value {
     budget::budgets(workload, options.endpoint_lag).into_iter().map(line).collect()
 }
 
-fn news(name: &str, at: Duration, what: &News) -> Value {
+fn cluster_event(name: &str, at: Duration, what: &ClusterEvent) -> Value {
     let mut line = json!({ "workload": name, "elapsed_seconds": at.as_secs_f64(), "event": what.name() });
     if let Some((_, pod)) = what.pod() {
         line["pod"] = json!(pod);
     }
     match what {
-        News::Deleted { evicted, .. } => line["evicted"] = json!(evicted),
-        News::JobFailed(why) => line["reason"] = json!(why.reason()),
+        ClusterEvent::Deleted { evicted, .. } => line["evicted"] = json!(evicted),
+        ClusterEvent::JobFailed(why) => line["reason"] = json!(why.reason()),
         _ => {}
     }
     line

@@ -30,16 +30,16 @@ pub(super) fn run<'a>(
     let mut record = Record::new(workload, replicas, view.shown);
     let detail = Detail::Pod(view.shown);
     let prediction = run_in(detail, workload, replicas, options, &mut |observation| match observation {
-        Observation::Pod { pod, event, sight } => {
+        Observation::Pod { pod, event, flips } => {
             record.see(pod, &event);
             if pod == view.shown {
-                timeline.see(&event, sight);
+                timeline.see(&event, flips);
             }
         }
         Observation::Rollout(milestone) => timeline.milestone(milestone),
-        Observation::News { at, what } => {
-            record.news(at, &what);
-            timeline.news(at, &what);
+        Observation::Cluster { at, what } => {
+            record.cluster_event(at, &what);
+            timeline.cluster_event(at, &what);
         }
     });
     record.finish(options.horizon);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::kubelet::{Hook, PodEvent, PodEventKind, Stats};
-use crate::predict::fleet::News;
+use crate::predict::fleet::{ClusterEvent, Occurrence};
 use crate::predict::outcome::{JobOutcome, PodOutcome, Prediction, RolloutOutcome};
 use crate::predict::reaction::{Fault, Onset, faults};
 use crate::predict::replicas::{Replica, Replicas, serving};
 use crate::predict::rollout::{Milestone, Progress};
 use crate::predict::service::Service;
-use crate::predict::watcher::{Flips, Sight, Watchers};
+use crate::predict::watcher::{Flips, Watchers};
 use crate::predict::workload::{Rollout, Workload};
 
 /// An event that a prediction reports, in the order of time.
@@ -22,16 +22,16 @@ pub enum Observation {
         /// The event.
         event: PodEvent,
         /// For [`PodEventKind::PodReady`]: the changes that watchers of the API server see.
-        sight: Sight,
+        flips: Flips,
     },
     /// A milestone of the rollout.
     Rollout(Milestone),
     /// An action of a controller, `kubectl` or a node.
-    News {
+    Cluster {
         /// When.
         at: Duration,
         /// What.
-        what: News,
+        what: ClusterEvent,
     },
 }
 
@@ -48,9 +48,11 @@ pub(super) struct Watch<'a> {
     onsets: Vec<Onset>,
     pub(super) faults: Vec<Fault>,
     rollout: Option<Rollout>,
-    /// News in the order of time, and how many of them have been reported.
-    news: Vec<(Duration, News)>,
+    /// Cluster events in the order of time, and how many of them have been reported.
+    happened: Vec<Occurrence>,
     reported: usize,
+    /// The Pod of the latest event, and its time.
+    latest: Option<(usize, Duration)>,
     job: Option<JobOutcome>,
     drained: Option<Duration>,
     /// The position of the first Pod of the current rollout.
@@ -81,8 +83,9 @@ impl<'a> Watch<'a> {
             onsets: vec![Onset::default(); pods],
             faults: faults(workload),
             rollout: workload.rollout,
-            news: Vec::new(),
+            happened: Vec::new(),
             reported: 0,
+            latest: None,
             job: None,
             drained: None,
             first_of_rollout: 0,
@@ -91,22 +94,23 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The news that are not reported yet.
-    pub(super) fn news(&mut self) -> &mut Vec<(Duration, News)> {
-        self.news.drain(..self.reported);
+    /// The cluster events that are not reported yet.
+    pub(super) fn happened(&mut self) -> &mut Vec<Occurrence> {
+        self.happened.drain(..self.reported);
         self.reported = 0;
-        &mut self.news
+        &mut self.happened
     }
 
     pub(super) fn see(
         &mut self,
         event: PodEvent,
         pod: usize,
-        sight: Sight,
+        flips: Flips,
         replica: &Replica,
         observe: &mut dyn FnMut(Observation),
     ) {
-        self.advance(event.at, observe);
+        self.report_until(event.at, Some(pod), observe);
+        self.latest = Some((pod, event.at));
         if event.container == self.serving {
             match event.kind {
                 PodEventKind::Started { .. } => {
@@ -128,10 +132,10 @@ impl<'a> Watch<'a> {
             self.service.set_fails(event.at, pod, fails);
         }
         self.onsets[pod].see(&event, &self.faults, &replica.pod);
-        observe(Observation::Pod { pod, event, sight });
+        observe(Observation::Pod { pod, event, flips });
         match event.kind {
             // Endpoints and rollouts follow the status in the API server.
-            PodEventKind::PodReady(ready) if sight.flips != Flips::None && !self.deleted[pod] => {
+            PodEventKind::PodReady(ready) if flips != Flips::None && !self.deleted[pod] => {
                 self.set_ready(event.at, pod, ready, observe);
             }
             _ => {}
@@ -145,19 +149,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reports news and milestones before an event of a Pod at `to`.
-    pub(super) fn advance(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
-        self.report_until(to, false, observe);
-    }
-
-    /// Reports the remaining news and milestones.
+    /// Reports the remaining cluster events and milestones.
     pub(super) fn end(&mut self, to: Duration, observe: &mut dyn FnMut(Observation)) {
-        self.report_until(to, true, observe);
+        self.report_until(to, None, observe);
     }
 
-    fn report_until(&mut self, to: Duration, consequences: bool, observe: &mut dyn FnMut(Observation)) {
-        while let Some((at, what)) = self.news.get(self.reported) {
-            if *at > to || (*at == to && what.is_a_consequence() && !consequences) {
+    /// Reports cluster events and milestones before the next event, that of a Pod at `to`.
+    fn report_until(&mut self, to: Duration, next: Option<usize>, observe: &mut dyn FnMut(Observation)) {
+        while let Some(Occurrence { at, what, cause }) = self.happened.get(self.reported) {
+            let is_early = next.is_some_and(|next| {
+                // At the same instant, the events of its cause come first.
+                let causes =
+                    *cause == Some(next) || cause.is_some_and(|cause| self.latest != Some((cause, to)));
+                what.is_a_consequence() || causes
+            });
+            if *at > to || (*at == to && is_early) {
                 break;
             }
             let (at, what) = (*at, what.clone());
@@ -174,9 +180,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn report(&mut self, at: Duration, what: News, observe: &mut dyn FnMut(Observation)) {
+    fn report(&mut self, at: Duration, what: ClusterEvent, observe: &mut dyn FnMut(Observation)) {
         match &what {
-            News::Created { pod, .. } => {
+            ClusterEvent::Created { pod, .. } => {
                 self.came = self.came.max(pod + 1);
                 self.onsets.resize(self.came, Onset::default());
                 self.deleted.resize(self.came, false);
@@ -185,22 +191,22 @@ impl<'a> Watch<'a> {
                     progress.grow(self.came - self.first_of_rollout);
                 }
             }
-            News::Deleted { pod, .. } => {
+            ClusterEvent::Deleted { pod, .. } => {
                 // Its deletion removes it from the endpoints, independently of its probes.
                 self.set_ready(at, *pod, false, observe);
                 self.deleted[*pod] = true;
             }
-            News::RolloutBegins => {
+            ClusterEvent::RolloutBegins => {
                 self.first_of_rollout = self.came;
                 self.progress =
                     self.rollout.map(|rollout| Progress::since(at, rollout, self.replicas.pods.len()));
             }
-            News::DrainComplete => self.drained = Some(at),
-            News::JobComplete => self.job = Some(JobOutcome { at, failure: None }),
-            News::JobFailed(why) => self.job = Some(JobOutcome { at, failure: Some(*why) }),
-            News::KubeletRestart => {}
+            ClusterEvent::DrainComplete => self.drained = Some(at),
+            ClusterEvent::JobComplete => self.job = Some(JobOutcome { at, failure: None }),
+            ClusterEvent::JobFailed(why) => self.job = Some(JobOutcome { at, failure: Some(*why) }),
+            ClusterEvent::KubeletRestart => {}
         }
-        observe(Observation::News { at, what });
+        observe(Observation::Cluster { at, what });
     }
 
     pub(super) fn finish(

@@ -15,7 +15,7 @@ use super::*;
 /// The table's probes: liveness with period 3, timeout 1, threshold 3, and readiness.
 fn table(rules: Vec<Rule>) -> (u64, bool, Vec<String>) {
     let (pod, events) =
-        run(ContainerSpec { liveness: liveness(3, 3), readiness: readiness(3, 3), ..ours(rules) }, s(30));
+        run(ContainerSpec { liveness: liveness(3, 3), readiness: readiness(3, 3), ..probesim(rules) }, s(30));
     let mut texts: Vec<String> = events
         .iter()
         .filter(|event| matches!(event.kind, PodEventKind::Unhealthy { .. } | PodEventKind::Warning { .. }))
@@ -212,7 +212,7 @@ fn redirected(aim: Option<ProbeEndpoint>, trigger: Trigger) -> (bool, Vec<String
     let targets = Targets::NONE.with(Target::Readiness);
     let rules = vec![rule_of("away", targets, trigger, None, Some(Mode::Redirect("/x".into())))];
     let program = Program { followed: aim.map(|aim| (0, aim)).into_iter().collect(), ..program(rules) };
-    let container = ContainerSpec { readiness: readiness(10, 3), ..ContainerSpec::ours("app", program) };
+    let container = ContainerSpec { readiness: readiness(10, 3), ..ContainerSpec::probesim("app", program) };
     let (pod, events) = run(container, s(9));
     let texts = events
         .iter()
@@ -250,7 +250,7 @@ fn a_redirect_leads_to_the_answer_of_the_other_path_unless_it_leaves_the_host() 
 /// Statistics of a readiness probe, a second apart, for which the first `count` requests get `mode`.
 fn first_requests(count: u64, mode: Mode) -> ProbeStats {
     let rules = vec![rule("first", requests(0, Some(count), None), None, Some(mode))];
-    let (pod, _) = run(ContainerSpec { liveness: liveness(1, 3), ..ours(rules) }, s(10));
+    let (pod, _) = run(ContainerSpec { liveness: liveness(1, 3), ..probesim(rules) }, s(10));
     *pod.stats().containers[0].probe(ProbeKind::Liveness)
 }
 
@@ -272,14 +272,14 @@ fn an_error_does_not_reset_consecutive_results() {
         rule("errors", requests(2, Some(3), None), None, Some(Mode::Truncate(partial(200, 16)))),
         always(Mode::Status(500)),
     ];
-    let (_, events) = run(ContainerSpec { liveness: liveness(2, 3), ..ours(rules) }, s(12));
+    let (_, events) = run(ContainerSpec { liveness: liveness(2, 3), ..probesim(rules) }, s(12));
     assert_eq!(kills(&events)[..1], [8.0]);
 }
 
 #[test]
 fn a_pod_that_is_ready_and_then_errors_stays_ready() {
     let rules = vec![rule("later", window(s(20), None), None, Some(Mode::BodyHang(partial(200, 16))))];
-    let (pod, _) = run(ContainerSpec { readiness: readiness(5, 1), ..ours(rules) }, s(300));
+    let (pod, _) = run(ContainerSpec { readiness: readiness(5, 1), ..probesim(rules) }, s(300));
     let stats = pod.stats();
     assert!(pod.is_ready() && stats.outages == 0);
     assert!(stats.containers[0].probe(ProbeKind::Readiness).errors > 10);
@@ -288,7 +288,7 @@ fn a_pod_that_is_ready_and_then_errors_stays_ready() {
 #[test]
 fn a_hanging_body_takes_the_timeout_three_times() {
     let rules = vec![always(Mode::BodyHang(partial(200, 16)))];
-    let (_, events) = run(ContainerSpec { liveness: liveness(10, 3), ..ours(rules) }, s(14));
+    let (_, events) = run(ContainerSpec { liveness: liveness(10, 3), ..probesim(rules) }, s(14));
     let errors = times(&events, |what| matches!(what, PodEventKind::Unhealthy { error: true, .. }));
     assert_eq!(errors, [13.0]);
 }
@@ -298,7 +298,7 @@ fn an_exec_probe_of_this_program_fails_where_an_http_probe_errs() {
     let handler = ProbeHandler::Exec { server: 0, endpoint: ProbeEndpoint::Target(Target::Liveness) };
     let probe = ProbeSpec { period: 2, ..ProbeSpec::new(handler) };
     let rules = vec![always(Mode::Truncate(partial(200, 16)))];
-    let (_, events) = run(ContainerSpec { liveness: Some(probe), ..ours(rules) }, s(7));
+    let (_, events) = run(ContainerSpec { liveness: Some(probe), ..probesim(rules) }, s(7));
     assert_eq!(kills(&events), [6.0]);
 }
 
@@ -337,7 +337,7 @@ fn a_call_of_the_health_service_fails_unless_it_gets_serving_in_time() {
         ),
     ] {
         let probe = ProbeSpec { period: 2, ..ProbeSpec::new(handler) };
-        let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(mode.clone())]) };
+        let container = ContainerSpec { liveness: Some(probe), ..probesim(vec![always(mode.clone())]) };
         let (_, events) = run(container.clone(), s(7));
         let first = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
         let text = first.map(|event| event.message(&container));
@@ -354,7 +354,7 @@ fn a_call_of_the_health_service_fails_unless_it_gets_serving_in_time() {
 fn readiness_fails_with_its_dependency_at_once() {
     let targets = Targets::NONE.with(Target::Dependency);
     let rules = vec![rule_of("db", targets, Trigger::ALWAYS, None, Some(Mode::Hang))];
-    let (pod, events) = run(ContainerSpec { readiness: readiness(5, 1), ..ours(rules) }, s(9));
+    let (pod, events) = run(ContainerSpec { readiness: readiness(5, 1), ..probesim(rules) }, s(9));
     assert!(!pod.is_ready());
     assert_eq!(
         events[1].message(&probed()),
@@ -366,7 +366,7 @@ fn readiness_fails_with_its_dependency_at_once() {
 fn nothing_listens_before_the_listen_delay() {
     // LISTEN_DELAY becomes a partition from the start.
     let rules = vec![cut(Cut::Refuse, window(s(0), Some(s(4))))];
-    let container = ContainerSpec { liveness: liveness(2, 9), ..ours(rules) };
+    let container = ContainerSpec { liveness: liveness(2, 9), ..probesim(rules) };
     let (_, events) = run(container, s(12));
     assert_eq!(failures(&events, ProbeKind::Liveness), [2.0, 4.0]);
     let first = events.iter().find(|event| event.kind.reason() == Some("Unhealthy")).unwrap();

@@ -108,7 +108,7 @@ fn a_volume_beyond_its_limit_ends_in_an_eviction() {
             ..program(vec![process(disk, window(s(30), None))])
         };
         let timing = Timing { eviction: DurationRange::fixed(s(50)), ..exact() };
-        run_with(PodSpec { timing, ..spec(ContainerSpec::ours("app", program)) }, 1, s(200)).1
+        run_with(PodSpec { timing, ..spec(ContainerSpec::probesim("app", program)) }, 1, s(200)).1
     };
     let events = full(65);
     assert_eq!(times(&events, |what| *what == PodEventKind::PodFails(PodFailure::Evicted)), [81.0]);
@@ -119,7 +119,7 @@ fn a_volume_beyond_its_limit_ends_in_an_eviction() {
 /// The first failed attempt's message, of a liveness and a readiness probe.
 fn with_descriptors_gone(length: Option<Duration>) -> (Pod, Vec<PodEvent>) {
     let rules = vec![process(ProcessMode::Fds, window(s(20), length))];
-    let container = ContainerSpec { liveness: liveness(5, 3), readiness: readiness(5, 2), ..ours(rules) };
+    let container = ContainerSpec { liveness: liveness(5, 3), readiness: readiness(5, 2), ..probesim(rules) };
     run(container, s(120))
 }
 
@@ -141,7 +141,7 @@ fn an_answer_waits_for_the_next_period_of_a_throttled_container() {
             cpu_limit: Some(limit),
             ..program(vec![process(ProcessMode::Cpu(2.0), Trigger::ALWAYS)])
         };
-        let container = ContainerSpec { liveness: liveness(1, 3), ..ContainerSpec::ours("app", program) };
+        let container = ContainerSpec { liveness: liveness(1, 3), ..ContainerSpec::probesim("app", program) };
         run(container, s(60)).0.stats().containers[0]
     };
     assert_eq!(timeouts(0.5).probe(ProbeKind::Liveness).failed, 0, "late by less than 100 ms");
@@ -160,7 +160,8 @@ fn a_restart_of_the_kubelet_resets_runs_and_back_off_but_not_ready() {
         None,
         Some(Mode::Status(500)),
     )];
-    let container = ContainerSpec { liveness: liveness(10, 2), readiness: readiness(10, 3), ..ours(rules) };
+    let container =
+        ContainerSpec { liveness: liveness(10, 2), readiness: readiness(10, 3), ..probesim(rules) };
     let after = |restarts_at: Option<u64>| {
         let (mut pod, mut events) = run_with(spec(container.clone()), 1, s(restarts_at.unwrap_or(35)));
         if restarts_at.is_some() {

@@ -14,7 +14,7 @@ fn a_tcp_probe_notices_only_partitions() {
     let tcp = |rules| {
         let probe =
             ProbeSpec { period: 2, failure_threshold: 1, ..ProbeSpec::new(ProbeHandler::Tcp { server: 0 }) };
-        let container = ContainerSpec { liveness: Some(probe), ..ours(rules) };
+        let container = ContainerSpec { liveness: Some(probe), ..probesim(rules) };
         let (_, events) = run(container.clone(), s(4));
         let text = events.iter().find(|event| matches!(event.kind, PodEventKind::Unhealthy { .. }));
         text.map(|event| (event.at, event.message(&container)))
@@ -33,7 +33,7 @@ fn a_tcp_probe_notices_only_partitions() {
 }
 
 fn first_failure(rules: Vec<Rule>) -> Option<(Duration, Symptom)> {
-    let (_, events) = run(ContainerSpec { liveness: liveness(2, 9), ..ours(rules) }, s(4));
+    let (_, events) = run(ContainerSpec { liveness: liveness(2, 9), ..probesim(rules) }, s(4));
     events.iter().find_map(|event| match event.kind {
         PodEventKind::Unhealthy { symptom, .. } => Some((event.at, symptom)),
         _ => None,

@@ -30,7 +30,7 @@ fn crashing() -> ContainerSpec {
 /// Always 500, with a grace period of 1 s.
 fn failing() -> PodSpec {
     let probe = ProbeSpec { grace: Some(1), ..probe(Target::Liveness, 2, 3) };
-    let container = ContainerSpec { liveness: Some(probe), ..ours(vec![always(BROKEN)]) };
+    let container = ContainerSpec { liveness: Some(probe), ..probesim(vec![always(BROKEN)]) };
     PodSpec::new(vec![container])
 }
 
@@ -118,7 +118,7 @@ fn time_in_back_off_is_counted() {
 
 #[test]
 fn failing_readiness_does_not_restart_a_container() {
-    let container = ContainerSpec { readiness: readiness(2, 1), ..ours(vec![always(BROKEN)]) };
+    let container = ContainerSpec { readiness: readiness(2, 1), ..probesim(vec![always(BROKEN)]) };
     let (pod, _) = run(container, s(3600));
     assert_eq!(pod.stats().containers[0].restarts, 0);
     assert_eq!(pod.stats().unready, s(3600));
@@ -129,7 +129,7 @@ fn the_grace_period_is_that_of_the_probe_or_the_pod_and_at_least_2_s() {
     let ignores = |probe_grace, pod_grace| {
         let probe = ProbeSpec { grace: probe_grace, ..probe(Target::Liveness, 2, 1) };
         let container =
-            ContainerSpec { liveness: Some(probe), stops_after: None, ..ours(vec![always(BROKEN)]) };
+            ContainerSpec { liveness: Some(probe), stops_after: None, ..probesim(vec![always(BROKEN)]) };
         let (_, events) = run_with(PodSpec { grace: pod_grace, ..spec(container) }, 1, s(40));
         exits(&events)[0]
     };
@@ -142,7 +142,7 @@ fn the_grace_period_is_that_of_the_probe_or_the_pod_and_at_least_2_s() {
 #[test]
 fn a_program_that_obeys_sigterm_ends_before_the_grace() {
     let program = Program { shutdown_delay: s(5), ..program(vec![always(BROKEN)]) };
-    let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::ours("app", program) };
+    let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::probesim("app", program) };
     let (_, events) = run(container, s(9));
     assert_eq!(exits(&events), [(7.0, 0)]);
     let killing = events.iter().find(|event| event.kind.reason() == Some("Killing")).unwrap();
@@ -161,7 +161,7 @@ fn readiness_is_still_probed_during_the_grace_period() {
     let container = ContainerSpec {
         liveness: liveness(2, 1),
         readiness: readiness(3, 2),
-        ..ContainerSpec::ours("app", program)
+        ..ContainerSpec::probesim("app", program)
     };
     let (_, events) = run(container, s(30));
     assert_eq!(kills(&events), [12.0]);
@@ -185,7 +185,7 @@ fn policy_never_restarts_nothing_and_on_failure_only_what_failed() {
         ends: Some(ContainerEnd { after: s(5), code, out_of_memory: false }),
         ..ContainerSpec::new("app")
     };
-    let killed = || ContainerSpec { liveness: liveness(2, 3), ..ours(vec![always(BROKEN)]) };
+    let killed = || ContainerSpec { liveness: liveness(2, 3), ..probesim(vec![always(BROKEN)]) };
     assert_eq!(starts_of(RestartPolicy::Always, ends(0)), 2);
     assert_eq!(starts_of(RestartPolicy::OnFailure, ends(0)), 1);
     assert_eq!(starts_of(RestartPolicy::OnFailure, ends(3)), 2);
@@ -199,7 +199,8 @@ fn policy_never_restarts_nothing_and_on_failure_only_what_failed() {
 #[test]
 fn under_on_failure_a_kill_that_ends_well_and_is_put_off_is_the_end() {
     let run_to_end = |stops_after| {
-        let container = ContainerSpec { liveness: liveness(2, 3), stops_after, ..ours(vec![always(BROKEN)]) };
+        let container =
+            ContainerSpec { liveness: liveness(2, 3), stops_after, ..probesim(vec![always(BROKEN)]) };
         let pod = PodSpec { restart_policy: RestartPolicy::OnFailure, grace: 2, ..spec(container) };
         let (_, events) = run_with(pod, 1, s(600));
         starts(&events).len()
@@ -215,7 +216,7 @@ fn pod_deletion_stops_liveness_and_startup_probes_but_not_readiness() {
     let container = ContainerSpec {
         liveness: liveness(1, 1),
         readiness: readiness(5, 1),
-        ..ContainerSpec::ours("app", program)
+        ..ContainerSpec::probesim("app", program)
     };
     let (mut pod, _) = run(container, s(58));
     let before = pod.stats().containers[0];
@@ -235,7 +236,7 @@ fn an_attempt_after_the_process_is_gone_is_refused() {
     // The app is healthy; its own liveness probe asks us, and we end by ourselves.
     let us = ContainerSpec {
         ends: Some(ContainerEnd { after: s(3), code: 1, out_of_memory: false }),
-        ..ours(vec![])
+        ..probesim(vec![])
     };
     let app = ContainerSpec { liveness: liveness(1, 99), ..ContainerSpec::new("app") };
     let pod = PodSpec { containers: vec![us, app], ..spec(ContainerSpec::new("none")) };
@@ -255,7 +256,7 @@ fn restarting_a_container_does_not_reset_the_clock_of_another() {
     // Fails for 10 s, once, 20 s into the life of the sidecar's process.
     let rules = vec![rule("once", window(s(20), Some(s(10))), None, Some(BROKEN))];
     let app = ContainerSpec { liveness: liveness(2, 3), ..ContainerSpec::new("app") };
-    let pod = PodSpec { containers: vec![ours(rules), app], ..spec(ContainerSpec::new("none")) };
+    let pod = PodSpec { containers: vec![probesim(rules), app], ..spec(ContainerSpec::new("none")) };
     let (pod, events) = run_with(pod, 1, s(600));
     let restarts: Vec<u64> = pod.stats().containers.iter().map(|container| container.restarts).collect();
     assert_eq!(restarts, [0, 1]);
@@ -278,7 +279,7 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
         role: ContainerRole::Sidecar,
         startup: startup(1, 60),
         readiness: readiness(5, 1),
-        ..ours(rules)
+        ..probesim(rules)
     };
     let pod = PodSpec {
         containers: vec![sidecar, ContainerSpec::new("app")],
@@ -297,7 +298,7 @@ fn a_native_sidecar_gates_the_start_and_counts_for_ready() {
 #[test]
 fn a_container_that_is_not_running_is_not_ready() {
     let rules = vec![liveness_fails_from_10_s()];
-    let container = ContainerSpec { liveness: liveness(2, 1), readiness: readiness(5, 1), ..ours(rules) };
+    let container = ContainerSpec { liveness: liveness(2, 1), readiness: readiness(5, 1), ..probesim(rules) };
     let (_, events) = run(container, s(14));
     assert_eq!(pod_ready(&events), [(1.005, true), (12.0, false), (12.005, true)]);
 }
@@ -308,7 +309,7 @@ fn pair(us: ContainerSpec, app: ContainerSpec) -> PodSpec {
 
 #[test]
 fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
-    let sidecar = ContainerSpec { role: ContainerRole::Sidecar, ..ours(vec![]) };
+    let sidecar = ContainerSpec { role: ContainerRole::Sidecar, ..probesim(vec![]) };
     let app = ContainerSpec { stops_after: Some(s(5)), ..ContainerSpec::new("app") };
     let (mut pod, _) = run_with(pair(sidecar, app), 1, s(10));
     let mut events = Vec::new();
@@ -322,7 +323,7 @@ fn a_deleted_pods_sidecars_stop_after_the_other_containers() {
 fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
     let us = ContainerSpec {
         ends: Some(ContainerEnd { after: s(3), code: 1, out_of_memory: false }),
-        ..ours(vec![always(Mode::Hang)])
+        ..probesim(vec![always(Mode::Hang)])
     };
     let probe = ProbeSpec { timeout: 10, ..probe(Target::Liveness, 2, 99) };
     let app = ContainerSpec { liveness: Some(probe), ..ContainerSpec::new("app") };
@@ -336,7 +337,7 @@ fn an_attempt_under_way_when_the_process_ends_sees_the_end_of_the_connection() {
 
 #[test]
 fn a_pods_containers_are_killed_one_after_the_other() {
-    let us = ContainerSpec { liveness: liveness(10, 1), ..ours(vec![always(BROKEN)]) };
+    let us = ContainerSpec { liveness: liveness(10, 1), ..probesim(vec![always(BROKEN)]) };
     let app =
         ContainerSpec { liveness: liveness(7, 1), stops_after: Some(s(10)), ..ContainerSpec::new("app") };
     let (_, events) = run_with(pair(us, app), 1, s(19));
@@ -351,7 +352,7 @@ fn the_result_of_an_attempt_does_not_outlive_its_container() {
     let probe = ProbeSpec { timeout: 5, ..probe(Target::Liveness, 2, 1) };
     let ends = Some(ContainerEnd { after: s(5), code: 1, out_of_memory: false });
     let app = ContainerSpec { liveness: Some(probe), ends, ..ContainerSpec::new("app") };
-    let (_, events) = run_with(pair(ours(rules), app), 1, s(10));
+    let (_, events) = run_with(pair(probesim(rules), app), 1, s(10));
     assert_eq!(failures(&events, ProbeKind::Liveness), [7.0]);
     assert!(kills(&events).is_empty());
 }
@@ -362,7 +363,7 @@ fn a_program_without_a_seed_of_its_own_draws_another_at_each_start() {
     let times = |reseeds: Option<Draws>| {
         let rules = vec![rule("rate", rate.clone(), None, Some(BROKEN))];
         let program = Program { reseeds, ..program(rules) };
-        let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::ours("app", program) };
+        let container = ContainerSpec { liveness: liveness(2, 1), ..ContainerSpec::probesim("app", program) };
         let (_, events) = run(container, s(3600));
         let (starts, kills) = (starts(&events), kills(&events));
         starts.into_iter().zip(kills).map(|(start, kill)| (kill - start).round() as u64).collect::<Vec<_>>()

@@ -44,7 +44,7 @@ prop_compose! {
             liveness: Some(liveness),
             readiness: Some(ProbeSpec { success_threshold: successes, ..aim(readiness, Target::Readiness) }),
             startup: startup.map(|probe| aim(probe, Target::Startup)),
-            ..ours(vec![rule])
+            ..probesim(vec![rule])
         };
         (PodSpec::new(vec![container]), seed)
     }

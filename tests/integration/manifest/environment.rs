@@ -6,7 +6,7 @@ const CONFIG_MAP: &str = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {nam
 
 /// The names of the rules of our first container.
 fn rules(workload: &Workload) -> Vec<String> {
-    workload.ours[0].config.plan.rules().iter().map(|rule| rule.name().as_str().to_owned()).collect()
+    workload.probesim[0].config.plan.rules().iter().map(|rule| rule.name().as_str().to_owned()).collect()
 }
 
 #[test]
@@ -14,7 +14,7 @@ fn values_make_the_plan_that_the_service_would_run() {
     let web =
         workload(&probed("env:\n- {name: LIVENESS_FAILURE_RATE, value: '20'}\n- {name: SEED, value: '7'}"));
     assert_eq!(rules(&web), ["liveness-rate"]);
-    assert_eq!(web.ours[0].config.seed.seed, Some(7));
+    assert_eq!(web.probesim[0].config.seed.seed, Some(7));
     let program = web.pod.containers[0].program.as_ref().unwrap();
     assert_eq!(program.plan.len(), 1);
 }
@@ -23,20 +23,20 @@ fn values_make_the_plan_that_the_service_would_run() {
 fn the_pods_name_by_the_downward_api_is_left_to_the_prediction() {
     let of_pod = "env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]";
     let web = workload(&probed(of_pod));
-    assert_eq!(web.ours[0].pod_name, PodName::OfPod);
-    assert_eq!(web.ours[0].config.identity.pod, None);
-    assert_eq!(workload(&probed("")).ours[0].pod_name, PodName::Unset);
+    assert_eq!(web.probesim[0].pod_name, PodName::OfPod);
+    assert_eq!(web.probesim[0].config.identity.pod, None);
+    assert_eq!(workload(&probed("")).probesim[0].pod_name, PodName::Unset);
     let fixed = workload(&probed("env: [{name: POD_NAME, value: web-0}]"));
-    assert_eq!(fixed.ours[0].pod_name, PodName::Fixed("web-0".into()));
+    assert_eq!(fixed.probesim[0].pod_name, PodName::Fixed("web-0".into()));
 }
 
 #[test]
 fn the_pods_name_arrives_through_another_variable_too() {
     let text = "env:\n- {name: ME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}\n- {name: POD_NAME, value: $(ME)}";
-    assert_eq!(workload(&probed(text)).ours[0].pod_name, PodName::OfPod);
+    assert_eq!(workload(&probed(text)).probesim[0].pod_name, PodName::OfPod);
     let more = text.replace("$(ME)", "x-$(ME)");
     let web = workload(&probed(&more));
-    assert_eq!(web.ours[0].pod_name, PodName::Fixed("x-web".into()));
+    assert_eq!(web.probesim[0].pod_name, PodName::Fixed("x-web".into()));
     assert!(web.assumptions.iter().any(|text| text.contains("POD_NAME")), "{:?}", web.assumptions);
 }
 
@@ -47,7 +47,7 @@ fn references_to_other_variables_are_replaced() {
         workload(&probed("env:\n- {name: SHARE, value: '20'}\n- {name: FAILURE_RATE, value: $(SHARE)%}"));
     assert_eq!(rules(&web).len(), 4);
     // `$` is printable, so the escape is visible.
-    let paths = workload(&probed(text)).ours[0].config.paths.clone();
+    let paths = workload(&probed(text)).probesim[0].config.paths.clone();
     assert!(paths.iter().any(|(path, _)| path == "/LIVE/$(WHO)"), "{paths:?}");
     let later = "env:\n- {name: FAILURE_RATE, value: $(SHARE)}\n- {name: SHARE, value: '20'}";
     assert!(refusal(&probed(later)).contains("$(SHARE)"), "a variable that comes later is not known yet");
@@ -64,11 +64,11 @@ fn env_from_puts_its_prefix_before_each_key_and_env_wins() {
     let text = "envFrom: [{prefix: LIVENESS_, configMapRef: {name: faults}}]";
     let web = workload(&(probed(text) + CONFIG_MAP));
     assert_eq!(rules(&web), ["liveness-rate"]);
-    assert_eq!(web.ours[0].config.probe_address.port, 8080, "LIVENESS_PORT is nobody's");
+    assert_eq!(web.probesim[0].config.probe_address.port, 8080, "LIVENESS_PORT is nobody's");
     let both = "envFrom: [{configMapRef: {name: faults}}]\nenv: [{name: PORT, value: '8080'}]";
     let web = workload(&(probed(both) + CONFIG_MAP));
     assert_eq!(rules(&web).len(), 4);
-    assert_eq!(web.ours[0].config.probe_address.port, 8080);
+    assert_eq!(web.probesim[0].config.probe_address.port, 8080);
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn a_config_map_of_another_namespace_is_not_found() {
 fn a_secret_for_one_of_our_variables_is_an_assumption_and_for_others_nothing() {
     let secret =
         |name: &str| format!("env: [{{name: {name}, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}]");
-    let ours = workload(&probed(&secret("FAILURE_RATE")));
+    let probesim = workload(&probed(&secret("FAILURE_RATE")));
     assert_eq!(
-        ours.assumptions,
+        probesim.assumptions,
         [
             "container probesim: FAILURE_RATE is treated as unset: Secrets are not read",
             "not in the input, but assumed to exist: Secret s (--complete makes this an error)",
@@ -132,7 +132,7 @@ fn a_secret_for_one_of_our_variables_is_an_assumption_and_for_others_nothing() {
 #[test]
 fn values_without_quotes_are_accepted_with_a_warning() {
     let web = workload(&probed("env:\n- {name: SEED, value: 20}\n- {name: DEBUG, value: true}"));
-    assert_eq!(web.ours[0].config.seed.seed, Some(20));
+    assert_eq!(web.probesim[0].config.seed.seed, Some(20));
     assert_eq!(
         web.warnings,
         [
@@ -162,7 +162,7 @@ fn warnings_of_the_configuration_come_with_their_place() {
 fn annotations_and_labels_of_the_pod_can_hold_values() {
     let reference = "env:\n- {name: SEED, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['seed']\"}}}";
     let text = probed(reference).replace("app: web", "app: web, seed: '11'");
-    assert_eq!(workload(&text).ours[0].config.seed.seed, Some(11));
+    assert_eq!(workload(&text).probesim[0].config.seed.seed, Some(11));
 }
 
 #[test]

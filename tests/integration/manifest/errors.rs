@@ -89,7 +89,7 @@ fn a_kind_in_the_wrong_case_and_a_version_of_another_type_are_one_error_each() {
         refusals(&probed("").replace("apiVersion: v1", "apiVersion: 1")),
         ["pod.yaml, document 1 (line 1), Pod/web, apiVersion: is 1, not a string"]
     );
-    // A kind of another group is not ours to judge.
+    // A kind of another group is not probesim to judge.
     let foreign = "apiVersion: example.com/v1\nkind: pod\nmetadata: {name: web}\n";
     assert_eq!(manifests(&format!("{foreign}---\n{}", probed(""))).others, [("pod".to_owned(), 1)]);
 }

@@ -32,7 +32,7 @@ fn the_manifests_of_this_project_are_read() {
     let [web] = manifests.workloads.as_slice() else { panic!("{:?}", manifests.workloads) };
     assert_eq!((&web.kind, web.name.as_str(), web.replicas), (&Kind::Deployment, "kube-probesim", 2));
     assert_eq!(web.place, "manifests/base/deployment.yaml, document 1");
-    assert_eq!(web.ours[0].pod_name, PodName::OfPod);
+    assert_eq!(web.probesim[0].pod_name, PodName::OfPod);
     assert!(web.assumptions.is_empty() && web.warnings.is_empty(), "{web:?}");
     let container = &web.pod.containers[0];
     let startup = container.startup.as_ref().unwrap();
@@ -58,7 +58,7 @@ fn a_live_pod_is_read_as_kubectl_prints_it() {
     let web = &web.workloads[0];
     assert_eq!((&web.kind, web.name.as_str()), (&Kind::Pod, "kube-probesim-6c9f7d5b8-x2x7q"));
     assert_eq!(web.pod.grace, 30);
-    assert_eq!(web.ours[0].pod_name, PodName::OfPod);
+    assert_eq!(web.probesim[0].pod_name, PodName::OfPod);
     assert_eq!(readiness(web, 0).failure_threshold, 2);
     assert!(web.assumptions.is_empty() && web.warnings.is_empty(), "{web:?}");
 }
@@ -174,7 +174,7 @@ spec:
         ]
     );
     assert_eq!(readiness(&web, 3).handler.server(), Some(2));
-    assert_eq!(web.ours[0].position, 2);
+    assert_eq!(web.probesim[0].position, 2);
 }
 
 #[test]

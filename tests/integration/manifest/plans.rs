@@ -29,7 +29,7 @@ fn plan_map() -> String {
 
 /// Name and source of each rule in force.
 fn rules(workload: &Workload) -> Vec<(String, Source)> {
-    let rules = &workload.ours[0].merged.rules;
+    let rules = &workload.probesim[0].merged.rules;
     let program = workload.pod.containers[0].program.as_ref().unwrap();
     let names: Vec<&str> = program.plan.rules().map(|rule| rule.name().as_str()).collect();
     let merged: Vec<&str> = rules.iter().map(|(rule, _)| rule.name().as_str()).collect();
@@ -271,7 +271,7 @@ fn ordinals_are_for_stateful_sets() {
 fn a_scalar_of_a_plan_that_yaml_1_1_reads_differently_is_a_warning() {
     let map = config_map("data: {plan.yaml: 'seed: 010'}");
     let web = workload(&(with(FILE, MOUNT, "{name: faults, configMap: {name: plans}}") + &map));
-    assert_eq!(web.ours[0].merged.seed.map(|(seed, _)| seed), Some(10));
+    assert_eq!(web.probesim[0].merged.seed.map(|(seed, _)| seed), Some(10));
     let [warning] = web.warnings.as_slice() else { panic!("{:?}", web.warnings) };
     assert!(warning.contains("/etc/faults/plan.yaml: line 1 column 7: 010 is read as YAML 1.2"), "{warning}");
 }

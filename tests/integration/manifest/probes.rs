@@ -197,14 +197,14 @@ spec:
 #[test]
 fn another_containers_probe_of_our_port_is_answered_by_us() {
     let web = workload(SIDECAR);
-    let [app, ours] = web.pod.containers.as_slice() else { panic!("{:?}", web.pod) };
+    let [app, probesim] = web.pod.containers.as_slice() else { panic!("{:?}", web.pod) };
     let aim = ProbeEndpoint::Target(Target::Liveness);
     let handler = ProbeHandler::Http { server: 1, endpoint: aim, client: Client::Kubelet };
     assert_eq!(app.liveness.as_ref().unwrap().handler, handler);
     assert_eq!(app.readiness.as_ref().unwrap().handler, ProbeHandler::Healthy);
-    assert!(app.program.is_none() && ours.program.is_some());
-    assert_eq!(ours.startup.as_ref().unwrap().handler, ProbeHandler::Healthy);
-    assert_eq!(web.ours[0].position, 1);
+    assert!(app.program.is_none() && probesim.program.is_some());
+    assert_eq!(probesim.startup.as_ref().unwrap().handler, ProbeHandler::Healthy);
+    assert_eq!(web.probesim[0].position, 1);
     assert_eq!(
         web.assumptions,
         [
@@ -241,10 +241,10 @@ fn a_named_port_is_that_of_the_same_container() {
 }
 
 /// A Pod with a proxy beside our container, as a mesh's injection leaves it.
-fn beside_a_proxy(ours: &str) -> String {
+fn beside_a_proxy(probesim: &str) -> String {
     let proxy =
         "  - name: proxy\n    image: example/proxy:1\n    ports: [{containerPort: 15090, name: prom}]\n";
-    pod(ours).replace("  containers:\n", &format!("  containers:\n{proxy}"))
+    pod(probesim).replace("  containers:\n", &format!("  containers:\n{proxy}"))
 }
 
 #[test]

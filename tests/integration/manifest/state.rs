@@ -20,7 +20,7 @@ fn a_volume_that_can_be_written_keeps_the_state() {
         ("/state/a/b", "hostPath: {path: /x}", 1),
     ] {
         let web = keeping(dir, MOUNT, &format!("{{name: state, {volume}}}"));
-        assert!(web.ours[0].keeps_state, "{volume}");
+        assert!(web.probesim[0].keeps_state, "{volume}");
         assert!(web.pod.containers[0].program.as_ref().unwrap().keeps_state, "{volume}");
         assert_eq!(
             (web.warnings.len(), web.assumptions.len()),
@@ -42,7 +42,7 @@ fn a_claim_of_the_stateful_set_keeps_it_too() {
     );
     let web = workload(&text);
     assert!(
-        web.ours[0].keeps_state && web.assumptions[0].contains("is assumed to be empty at first"),
+        web.probesim[0].keeps_state && web.assumptions[0].contains("is assumed to be empty at first"),
         "{:?}",
         web.assumptions
     );
@@ -59,7 +59,7 @@ fn a_state_that_is_lost_with_the_container_is_a_warning() {
         ("/state/a/b", MOUNT, "emptyDir: {}", "the parent directory is missing"),
     ] {
         let web = keeping(dir, mount, &format!("{{name: state, {volume}}}"));
-        assert!(!web.ours[0].keeps_state, "{volume}");
+        assert!(!web.probesim[0].keeps_state, "{volume}");
         assert_eq!(web.warnings.len(), 1, "{:?}", web.warnings);
         let warning = &web.warnings[0];
         assert!(
@@ -67,7 +67,7 @@ fn a_state_that_is_lost_with_the_container_is_a_warning() {
             "{warning}"
         );
     }
-    assert!(!workload(&probed("")).ours[0].keeps_state);
+    assert!(!workload(&probed("")).probesim[0].keeps_state);
 }
 
 #[test]

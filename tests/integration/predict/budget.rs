@@ -2,7 +2,9 @@
 //! beyond the second, it happens in every phase.
 
 use kube_probesim::fault::{Action, ClientFilter, Draws, Mode, Rule, RuleName, TimeWindow, Trigger};
-use kube_probesim::kubelet::{DurationRange, Hook, Pod, PodEvent, PodEventKind, Timing};
+use kube_probesim::kubelet::{
+    ContainerRole, DurationRange, Hook, Pod, PodEvent, PodEventKind, RestartPolicy, RestartRule, Timing,
+};
 use kube_probesim::predict::budget::{Amount, budgets, find};
 use kube_probesim::predict::{Disruption, Update};
 use proptest::prelude::*;
@@ -23,7 +25,7 @@ fn failing(target: Target, mode: Mode, after: Duration, length: Option<Duration>
 /// A Pod of one container with a probe of this target and others that are none.
 fn pod(target: Target, probe: &ProbeSpec, rule: Option<Rule>) -> PodSpec {
     let plan = ActivePlan::new(Plan::new(rule.into_iter().collect()).unwrap(), Seed(0), true);
-    let mut container = ContainerSpec::ours("app", Program::new(plan));
+    let mut container = ContainerSpec::probesim("app", Program::new(plan));
     let handler =
         ProbeHandler::Http { server: 0, endpoint: ProbeEndpoint::Target(target), client: Client::Kubelet };
     let probe = Some(ProbeSpec { handler, ..probe.clone() });
@@ -206,19 +208,66 @@ fn of_workload(workload: &Workload, name: &str) -> Vec<(Amount, Amount)> {
 
 #[test]
 fn pre_stop_runs_inside_the_grace_period_and_an_overrun_leaves_two_seconds() {
-    for (pre_stop, grace, longest) in [
-        (None, 30, 30),
-        (Some(Hook::Takes(s(10))), 30, 30),
-        (Some(Hook::Takes(s(29))), 30, 31),
-        (Some(Hook::Takes(s(60))), 30, 32),
-        (Some(Hook::Unknown), 30, 32),
-        (None, 0, 2),
+    for (pre_stop, grace, shortest, longest) in [
+        (None, 30, 0, 30),
+        (Some(Hook::Takes(s(10))), 30, 10, 30),
+        (Some(Hook::Takes(s(29))), 30, 29, 31),
+        (Some(Hook::Takes(s(60))), 30, 30, 32),
+        (Some(Hook::Unknown), 30, 0, 32),
+        (None, 0, 0, 2),
     ] {
         let container = ContainerSpec { pre_stop, ..ContainerSpec::new("app") };
         let pod = PodSpec { grace, ..PodSpec::new(vec![container]) };
         let workload = Workload::new(Kind::Deployment, "app", pod);
-        assert_eq!(of_workload(&workload, "termination"), [(Amount::Time(s(0)), Amount::Time(s(longest)))]);
+        let times = (Amount::Time(s(shortest)), Amount::Time(s(longest)));
+        assert_eq!(of_workload(&workload, "termination"), [times]);
+        assert_eq!(of_workload(&workload, "drain"), [times]);
     }
+}
+
+#[test]
+fn a_pod_ends_no_earlier_than_the_pre_stop_of_its_sidecar() {
+    let role = ContainerRole::Sidecar;
+    let sidecar = ContainerSpec { role, pre_stop: Some(Hook::Takes(s(20))), ..ContainerSpec::new("mesh") };
+    let pod = PodSpec::new(vec![sidecar, ContainerSpec::new("app")]);
+    let workload = Workload::new(Kind::Deployment, "app", pod);
+    let times = (Amount::Time(s(20)), Amount::Time(s(30)));
+    assert_eq!(of_workload(&workload, "termination"), [times]);
+}
+
+#[test]
+fn the_longest_rollout_counts_sidecars_before_the_containers_and_has_no_limit_with_init_containers() {
+    let startup = |failure_threshold| {
+        let probe = ProbeSpec { period: 1, failure_threshold, ..ProbeSpec::new(ProbeHandler::Healthy) };
+        Some(probe)
+    };
+    let sidecar =
+        ContainerSpec { role: ContainerRole::Sidecar, startup: startup(60), ..ContainerSpec::new("mesh") };
+    let app = ContainerSpec { startup: startup(30), ..ContainerSpec::new("app") };
+    let rollout = |containers: Vec<ContainerSpec>| {
+        let mut workload = Workload::new(Kind::Deployment, "app", PodSpec::new(containers));
+        workload.update = Some(Update::Rolling { surge: 1, unavailable: 0 });
+        of_workload(&workload, "rollout")
+    };
+    let both = vec![sidecar, app];
+    assert_eq!(rollout(both.clone()), [(Amount::Time(s(0)), Amount::Time(s(90)))]);
+    let init = ContainerSpec { role: ContainerRole::Init, ..ContainerSpec::new("wait") };
+    let three = [init].into_iter().chain(both).collect();
+    assert_eq!(rollout(three), [(Amount::Time(s(0)), Amount::NoLimit)]);
+}
+
+#[test]
+fn a_container_that_never_restarts_has_no_time_to_a_new_container() {
+    let mut pod = pod(Target::Liveness, &ProbeSpec::new(ProbeHandler::Healthy), None);
+    pod.restart_policy = RestartPolicy::Never;
+    let amounts = |pod: PodSpec| {
+        let all = budgets(&Workload::new(Kind::Pod, "app", pod), s(0));
+        let budget = find(&all, 0, "failure-to-restart").unwrap();
+        (budget.least, budget.most)
+    };
+    assert_eq!(amounts(pod.clone()), (Amount::Never, Amount::Never));
+    pod.containers[0].restart_rules = vec![RestartRule { codes: vec![0], except: true }];
+    assert_eq!(amounts(pod), (Amount::Time(s(20)), Amount::Time(s(61))));
 }
 
 #[test]
@@ -231,6 +280,7 @@ fn a_disruption_budget_without_a_pod_to_spare_blocks_the_drain() {
         name: "all".to_owned(),
         field: "minAvailable 3".to_owned(),
         allowed: 0,
+        enough_replicas: Some(4),
         lets_unready_go: false,
     };
     workload.disruptions = vec![disruption];

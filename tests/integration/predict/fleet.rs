@@ -1,7 +1,8 @@
 //! Pods that are added later, replaced, deleted or evicted.
 
 use kube_probesim::fault::Timestamp;
-use kube_probesim::predict::fleet::News;
+use kube_probesim::kubelet::PodEventKind;
+use kube_probesim::predict::fleet::ClusterEvent;
 use kube_probesim::predict::manifest::{Input, read};
 
 use super::*;
@@ -23,16 +24,16 @@ const FAILS: &str = "faults: [{name: end, target: process, mode: exit, code: 3, 
 const SUCCEEDS: &str = "faults: [{name: end, target: process, mode: exit, code: 0, when: {after: 5s}}]";
 
 /// Events other than those of Pods, as lines with seconds.
-fn news(workload: &Workload, options: &Options) -> Vec<String> {
+fn cluster_events(workload: &Workload, options: &Options) -> Vec<String> {
     let (_, seen) = observed(workload, options);
     let line = |seen: Observation| match seen {
-        Observation::News { at, what } => Some(format!(
+        Observation::Cluster { at, what } => Some(format!(
             "{:.0} {}{}",
             at.as_secs_f64(),
             what.name(),
             match what {
-                News::JobFailed(why) => format!(" {}", why.reason()),
-                News::Created { pod, .. } | News::Deleted { pod, .. } => format!(" {pod}"),
+                ClusterEvent::JobFailed(why) => format!(" {}", why.reason()),
+                ClusterEvent::Created { pod, .. } | ClusterEvent::Deleted { pod, .. } => format!(" {pod}"),
                 _ => String::new(),
             }
         )),
@@ -50,7 +51,7 @@ fn created(lines: &[String]) -> Vec<u64> {
 
 #[test]
 fn a_job_makes_a_new_pod_for_each_failure_and_waits_twice_as_long_each_time() {
-    let lines = news(&job("backoffLimit: 3,", "Never", FAILS), &for_time(s(600)));
+    let lines = cluster_events(&job("backoffLimit: 3,", "Never", FAILS), &for_time(s(600)));
     let times = created(&lines);
     assert_eq!(times.len(), 3, "{lines:#?}");
     // 5 s of work, then 10, 20 and 40 s; a start takes up to a second.
@@ -63,7 +64,7 @@ fn a_job_makes_a_new_pod_for_each_failure_and_waits_twice_as_long_each_time() {
 
 #[test]
 fn under_on_failure_restarts_of_the_containers_count() {
-    let lines = news(&job("backoffLimit: 2,", "OnFailure", FAILS), &for_time(s(600)));
+    let lines = cluster_events(&job("backoffLimit: 2,", "OnFailure", FAILS), &for_time(s(600)));
     // Each start and each kill are in one Pod.
     assert_eq!(created(&lines), [] as [u64; 0]);
     assert!(lines.iter().any(|line| line.ends_with("JobFailed BackoffLimitExceeded")), "{lines:#?}");
@@ -74,7 +75,7 @@ fn under_on_failure_restarts_of_the_containers_count() {
 #[test]
 fn a_job_is_complete_with_its_completions_and_runs_so_many_at_once() {
     let workload = job("completions: 5, parallelism: 2,", "Never", SUCCEEDS);
-    let lines = news(&workload, &for_time(s(100)));
+    let lines = cluster_events(&workload, &for_time(s(100)));
     assert_eq!(created(&lines).len(), 3, "beside the first two: {lines:#?}");
     assert!(lines.last().unwrap().ends_with("JobComplete"), "{lines:#?}");
     let prediction = predicted(&workload, &for_time(s(100)));
@@ -88,11 +89,11 @@ fn the_rules_of_a_job_fail_it_at_once_or_ignore_a_failure() {
         let rule = format!("{{action: {action}, onExitCodes: {{operator: In, values: [3]}}}}");
         job(&format!("backoffLimit: 1, podFailurePolicy: {{rules: [{rule}]}},"), "Never", FAILS)
     };
-    let lines = news(&with("FailJob"), &for_time(s(600)));
+    let lines = cluster_events(&with("FailJob"), &for_time(s(600)));
     assert!(lines[0].ends_with("JobFailed PodFailurePolicy"), "{lines:#?}");
-    let lines = news(&with("Ignore"), &for_time(s(600)));
+    let lines = cluster_events(&with("Ignore"), &for_time(s(600)));
     assert!(created(&lines).len() > 10 && !lines.iter().any(|line| line.contains("JobFailed")), "{lines:#?}");
-    let lines = news(&with("Count"), &for_time(s(600)));
+    let lines = cluster_events(&with("Count"), &for_time(s(600)));
     assert!(lines.last().unwrap().ends_with("JobFailed BackoffLimitExceeded"), "{lines:#?}");
 }
 
@@ -126,7 +127,7 @@ fn set(kind: &str, spec: &str, env: &str) -> Workload {
 #[test]
 fn pods_of_a_stateful_set_come_in_their_order_unless_it_is_parallel() {
     let slow = ", {name: FAULTS, value: 'faults: [{name: slow, target: readiness, mode: status, when: {for: 20s}}]'}";
-    let times = |spec: &str| created(&news(&set("StatefulSet", spec, slow), &for_time(s(200))));
+    let times = |spec: &str| created(&cluster_events(&set("StatefulSet", spec, slow), &for_time(s(200))));
     let ordered = times("replicas: 3,");
     assert_eq!(ordered.len(), 2);
     assert!((20..=26).contains(&ordered[0]) && (40..=52).contains(&ordered[1]), "{ordered:?}");
@@ -140,7 +141,7 @@ fn pods_of_a_stateful_set_come_in_their_order_unless_it_is_parallel() {
 }
 
 fn rollout(workload: &Workload, options: &Options) -> (Vec<String>, Prediction) {
-    (news(workload, options), predicted(workload, options))
+    (cluster_events(workload, options), predicted(workload, options))
 }
 
 #[test]
@@ -217,6 +218,7 @@ fn a_drain_waits_for_disruption_budgets() {
             name: "budget".to_owned(),
             field: "maxUnavailable".to_owned(),
             allowed,
+            enough_replicas: None,
             lets_unready_go: false,
         }];
         workload
@@ -237,7 +239,7 @@ fn a_pod_that_is_evicted_for_a_full_volume_is_replaced() {
         ", {name: FAULTS, value: 'faults: [{name: full, target: process, mode: disk, path: /scratch, size: 100, when: {after: 60s}}]'}",
     );
     workload.facts[0].volume_limits = vec![("/scratch".to_owned(), 64)];
-    let lines = news(&workload, &for_time(s(600)));
+    let lines = cluster_events(&workload, &for_time(s(600)));
     assert!(created(&lines).len() >= 3, "{lines:#?}");
 }
 
@@ -249,4 +251,83 @@ fn pods_come_over_a_time_and_kubelets_restart() {
     assert!(lines.iter().any(|line| line == "300 KubeletRestart"));
     assert_eq!(prediction.pods[3].added, s(75));
     assert_eq!(prediction.pods[3].stats.outages, 0);
+}
+
+#[test]
+fn pods_below_the_partition_of_a_stateful_set_are_not_replaced() {
+    let spec = "replicas: 4, updateStrategy: {rollingUpdate: {partition: 2, maxUnavailable: 2}},";
+    let workload = set("StatefulSet", spec, "");
+    let (lines, _) = rollout(&workload, &Options { rollout: Some(s(60)), ..for_time(s(300)) });
+    let deleted: Vec<&str> =
+        lines.iter().filter(|line| line.contains("PodDeleted")).map(String::as_str).collect();
+    assert_eq!(deleted, ["60 PodDeleted 3", "60 PodDeleted 2"], "both at once: {lines:#?}");
+}
+
+#[test]
+fn a_pod_is_reported_as_created_or_deleted_after_the_event_that_caused_it() {
+    let text = |workload: &Workload| -> Vec<String> {
+        let (_, seen) = observed(workload, &Options { rollout: Some(s(60)), ..for_time(s(120)) });
+        let line = |seen: Observation| match seen {
+            Observation::Cluster { what, .. } => Some(what.name().to_owned()),
+            Observation::Pod { pod, event, .. } => match event.kind {
+                PodEventKind::PodReady(ready) => Some(format!("{pod} ready {ready}")),
+                PodEventKind::PodGone => Some(format!("{pod} gone")),
+                PodEventKind::Killing { .. } => Some(format!("{pod} killed")),
+                _ => None,
+            },
+            Observation::Rollout(_) => None,
+        };
+        seen.into_iter().filter_map(line).collect()
+    };
+    let surge = "replicas: 1, strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}},";
+    let lines = text(&set("Deployment", surge, ""));
+    let ready = lines.iter().position(|line| line == "1 ready true").unwrap();
+    assert_eq!(lines[ready + 1..ready + 3], ["PodDeleted", "0 killed"], "{lines:#?}");
+    let lines = text(&set("Deployment", "replicas: 1, strategy: {type: Recreate},", ""));
+    let gone = lines.iter().position(|line| line == "0 gone").unwrap();
+    assert_eq!(lines[gone + 1], "PodCreated", "{lines:#?}");
+}
+
+#[test]
+fn an_autoscaler_sets_the_least_number_of_pods() {
+    let scaled = |replicas: &str, limits: &str| {
+        workload_of(&format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: app}}, spec: {{{replicas} selector: {{}}, template: {{metadata: \
+             {{labels: {{app: app}}}}, spec: {{containers: [{{name: main, image: app}}]}}}}}}}}
+---
+{{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {{name: all}}, spec: {{minAvailable: 1, selector: {{}}}}}}
+---
+{{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {{name: scale}}, spec: {{scaleTargetRef: {{apiVersion: apps/v1, \
+             kind: Deployment, name: app}}, {limits}}}}}"
+        ))
+    };
+    let of = |replicas, limits| {
+        let workload = scaled(replicas, limits);
+        (workload.replicas, workload.disruptions[0].allowed)
+    };
+    assert_eq!(of("", "minReplicas: 3, maxReplicas: 9"), (3, 2));
+    assert_eq!(of("replicas: 12,", "minReplicas: 3, maxReplicas: 9"), (9, 8));
+    assert_eq!(of("replicas: 0,", "minReplicas: 3, maxReplicas: 9"), (0, 0), "it is switched off");
+    assert_eq!(of("replicas: 1,", "maxReplicas: 9"), (1, 0));
+    let says = scaled("", "minReplicas: 3, maxReplicas: 9").assumptions.join("\n");
+    assert!(says.contains("HorizontalPodAutoscaler scale keeps 3 to 9 Pods; 3 are predicted"), "{says}");
+}
+
+#[test]
+fn the_advice_names_a_number_of_replicas_only_where_that_lets_a_pod_go() {
+    for (field, enough) in [
+        ("minAvailable: 3", Some(4)),
+        ("minAvailable: 90%", Some(10)),
+        ("minAvailable: 100%", None),
+        ("maxUnavailable: 0", None),
+    ] {
+        let workload = workload_of(&format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: app}}, spec: {{replicas: 3, selector: {{}}, template: {{metadata: \
+             {{labels: {{app: app}}}}, spec: {{containers: [{{name: main, image: app}}]}}}}}}}}
+---
+{{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {{name: all}}, spec: {{{field}, selector: {{}}}}}}"
+        ));
+        let disruption = &workload.disruptions[0];
+        assert_eq!((disruption.allowed, disruption.enough_replicas), (0, enough), "{field}");
+    }
 }

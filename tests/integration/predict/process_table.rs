@@ -1,7 +1,7 @@
 //! The table of `docs/process-faults.md`: how Kubernetes reacts to each fault in each place. Each cell is simulated.
 
 use kube_probesim::kubelet::{PodEventKind, PodFailure};
-use kube_probesim::predict::fleet::News;
+use kube_probesim::predict::fleet::ClusterEvent;
 
 use super::fleet::workload_of;
 use super::*;
@@ -47,8 +47,10 @@ fn story(place: &str, policy: &str, rule: &str) -> Vec<String> {
             let container = &workload.pod.containers[event.container];
             Some(format!("{}: {}", container.name, event.message(container)))
         }
-        Observation::News { what: News::JobFailed(why), .. } => Some(format!("Job failed: {}", why.reason())),
-        Observation::News { what, .. } => Some(what.message()),
+        Observation::Cluster { what: ClusterEvent::JobFailed(why), .. } => {
+            Some(format!("Job failed: {}", why.reason()))
+        }
+        Observation::Cluster { what, .. } => Some(what.message()),
         Observation::Rollout(_) => None,
     };
     seen.into_iter().filter_map(line).collect()
@@ -238,7 +240,9 @@ fn a_full_volume_is_what_the_table_says() {
         let evicted = PodEventKind::PodFails(PodFailure::Evicted);
         let is_it = |it: &Observation| matches!(it, Observation::Pod { event, .. } if event.kind == evicted);
         assert!(seen.iter().any(is_it), "{place}");
-        let anew = seen.iter().any(|it| matches!(it, Observation::News { what: News::Created { .. }, .. }));
+        let anew = seen
+            .iter()
+            .any(|it| matches!(it, Observation::Cluster { what: ClusterEvent::Created { .. }, .. }));
         assert_eq!(anew, place == "job", "{place}");
     }
 }

@@ -22,7 +22,7 @@ fn fleet(pods: u32, plan: &str) -> Workload {
 }
 
 fn keeping(mut workload: Workload) -> Workload {
-    workload.ours[0].keeps_state = true;
+    workload.probesim[0].keeps_state = true;
     workload
 }
 
@@ -53,7 +53,7 @@ fn a_share_of_a_thousand_pods_is_hit_and_it_is_those_that_the_service_selects() 
     assert!((250..=350).contains(&some.len()), "{}", some.len());
     assert_eq!(some, selected(&web), "the same each time");
     assert_ne!(some, selected(&of(8)), "others with another seed");
-    let pods = web.ours[0].plan.rules()[0].trigger().pods.clone().unwrap();
+    let pods = web.probesim[0].plan.rules()[0].trigger().pods.clone().unwrap();
     let prediction = predicted(&web, &for_time(s(60)));
     for PodOutcome { name, stats, .. } in &prediction.pods {
         let effective = Seed(7).for_pod(name);
@@ -327,7 +327,7 @@ fn the_reaction_is_to_the_container_whose_fault_began_first() {
             *server = 1;
         }
         web.pod.containers.push(container);
-        web.ours.push(OurContainer { position: 1, ..other.ours[0].clone() });
+        web.probesim.push(ProbesimContainer { position: 1, ..other.probesim[0].clone() });
         let reaction = predicted(&web, &for_time(s(900))).pods[0].reaction.unwrap();
         assert!(reaction > s(19) && reaction < s(31), "{first} {second}: {reaction:?}");
     }

@@ -7,7 +7,7 @@ use kube_probesim::kubelet::{PodEvent, PodEventKind, Symptom};
 use kube_probesim::predict::ContainerFacts;
 use kube_probesim::predict::report::{Output, View, predict};
 use kube_probesim::predict::timeline::Timeline;
-use kube_probesim::predict::watcher::{Flips, Sight};
+use kube_probesim::predict::watcher::Flips;
 use serde_json::Value;
 
 use super::*;
@@ -237,7 +237,7 @@ fn timeline(events: impl IntoIterator<Item = PodEvent>) -> String {
     let containers = &workload(Kind::Pod, 1, &[]).pod.containers;
     let mut timeline = Timeline::new(containers);
     for event in events {
-        timeline.see(&event, Sight { flips: Flips::Once });
+        timeline.see(&event, Flips::Once);
     }
     timeline.to_string().lines().map(|line| line.trim().to_owned() + "\n").collect()
 }

@@ -71,22 +71,22 @@ fn seeds_are_those_of_the_service() {
     let program = replicas.pods[1].pod.containers[0].program.as_ref().unwrap();
     assert_eq!(program.plan.seed(), Seed(42).for_pod("app-1"), "the plan has it");
 
-    set.ours[0].pod_name = PodName::Unset;
+    set.probesim[0].pod_name = PodName::Unset;
     assert_eq!(seeds(&set, &options), [Seed(42), Seed(42)]);
-    set.ours[0].pod_name = PodName::Fixed("twin".into());
+    set.probesim[0].pod_name = PodName::Fixed("twin".into());
     assert_eq!(seeds(&set, &options), [Seed(42).for_pod("twin"); 2]);
     let fleet = workload(Kind::StatefulSet, 2, &[("SEED", "42"), ("SEED_SCOPE", "fleet")]);
     assert_eq!(seeds(&fleet, &options), [Seed(42), Seed(42)]);
 
     let mut drawn = workload(Kind::StatefulSet, 2, &[("SEED", "")]);
-    assert_eq!(drawn.ours[0].config.seed.seed, None);
-    drawn.ours[0].pod_name = PodName::Unset;
+    assert_eq!(drawn.probesim[0].config.seed.seed, None);
+    drawn.probesim[0].pod_name = PodName::Unset;
     let replicas = Replicas::new(&drawn, &options);
     assert!(replicas.sample && replicas.seeds_drawn);
     assert_ne!(replicas.pods[0].seeds, replicas.pods[1].seeds);
     assert_eq!(seeds(&drawn, &options), seeds(&drawn, &options));
     assert_ne!(seeds(&drawn, &options), seeds(&drawn, &Options { seed: Some(9), ..options.clone() }));
-    let choice = drawn.ours[0].config.seed;
+    let choice = drawn.probesim[0].config.seed;
     assert_eq!(effective_seed(choice, None, || 7), Seed(7), "nothing is mixed in");
 }
 

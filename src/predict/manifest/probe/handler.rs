@@ -21,7 +21,7 @@ pub(in crate::predict::manifest) struct Owner<'a> {
     pub(in crate::predict::manifest) container: &'a Mapping<'a>,
     pub(in crate::predict::manifest) name: &'a str,
     /// Its position, if it runs this program.
-    pub(in crate::predict::manifest) ours: Option<usize>,
+    pub(in crate::predict::manifest) probesim: Option<usize>,
     /// Whether the Pod uses the node's network (`hostNetwork`).
     pub(in crate::predict::manifest) host_network: bool,
     /// Whether a controller outside of Kubernetes itself may set missing ports.

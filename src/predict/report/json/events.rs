@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kubelet::{ContainerSpec, PodEvent, PodEventKind, ProbeKind};
 use crate::predict::replicas::Replicas;
-use crate::predict::watcher::Sight;
+use crate::predict::watcher::Flips;
 use crate::predict::workload::Workload;
 
 /// Formats events.
@@ -46,7 +46,7 @@ impl<'a> EventLines<'a> {
     }
 
     /// The line of an event, with the line break.
-    pub(super) fn line(&mut self, pod: usize, event: &PodEvent, sight: Sight) -> &[u8] {
+    pub(super) fn line(&mut self, pod: usize, event: &PodEvent, flips: Flips) -> &[u8] {
         let text = self.text(event);
         let (opening, counts) = &mut self.pods[pod];
         let buffer = &mut self.buffer;
@@ -65,7 +65,7 @@ impl<'a> EventLines<'a> {
             }
             PodEventKind::PodReady(ready) => {
                 buffer.extend_from_slice(b",\"watchers_see\":[");
-                for (number, value) in sight.values(ready).iter().enumerate() {
+                for (number, value) in flips.values(ready).iter().enumerate() {
                     buffer.extend_from_slice(if number > 0 { b"," } else { b"" });
                     buffer.extend_from_slice(if *value { b"true" } else { b"false" });
                 }

@@ -145,15 +145,9 @@ impl Canvas {
         self.y += GAP;
     }
 
-    /// The label of a lane, shortened to the available width.
+    /// The label of a lane.
     fn label(&mut self, text: &str) {
-        const MOST: usize = 25;
-        let length = text.chars().count();
-        let shown: String = if length > MOST {
-            text.chars().take(MOST - 1).chain(['…']).collect()
-        } else {
-            text.to_owned()
-        };
+        let shown = shortened(text);
         let _ = writeln!(
             self.body,
             "<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}<title>{}</title></text>",
@@ -300,5 +294,26 @@ impl Canvas {
             );
         }
         self.y += 30.0;
+    }
+}
+
+/// A label that fits beside its lane. The names of Pods differ at their end, so the middle is left out.
+fn shortened(text: &str) -> String {
+    const PART: usize = 12;
+    let length = text.chars().count();
+    if length <= 2 * PART + 1 {
+        return text.to_owned();
+    }
+    text.chars().take(PART).chain(['…']).chain(text.chars().skip(length - PART)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_label_keeps_the_end_that_tells_pods_apart() {
+        assert_eq!(shortened("a-long-name-of-a-deployment-7d9f-x8k2p"), "a-long-name-…t-7d9f-x8k2p");
+        assert_eq!(shortened("kube-probesim-f6ffc-zxrwl"), "kube-probesim-f6ffc-zxrwl");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fault::{ActivePlan, Rule};
 use crate::kubelet::{PodEvent, PodEventKind, ProbeKind};
-use crate::predict::fleet::News;
+use crate::predict::fleet::ClusterEvent;
 use crate::predict::run::Replicas;
 use crate::predict::workload::Workload;
 
@@ -127,9 +127,9 @@ impl Record {
     }
 
     /// Follows the creation and deletion of Pods.
-    pub(super) fn news(&mut self, at: Duration, what: &News) {
+    pub(super) fn cluster_event(&mut self, at: Duration, what: &ClusterEvent) {
         match what {
-            News::Created { pod, name } => {
+            ClusterEvent::Created { pod, name } => {
                 if *pod >= self.is_ready.len() {
                     self.is_ready.resize(pod + 1, Some(false));
                 }
@@ -137,7 +137,7 @@ impl Record {
                     self.ready.push(lane(name, at));
                 }
             }
-            News::Deleted { pod, .. } => {
+            ClusterEvent::Deleted { pod, .. } => {
                 self.set_ready(*pod, at, false);
                 self.is_ready[*pod] = None;
             }

@@ -90,7 +90,7 @@ fn sources_are_merged_as_in_the_service() {
         rules(&web),
         [named("d", Source::Annotation), named("b", Source::File), named("a", Source::Environment)]
     );
-    let merged = &web.ours[0].merged;
+    let merged = &web.probesim[0].merged;
     assert_eq!(merged.seed, Some((2, Source::File)));
     let hidden: Vec<&str> = merged.hidden.iter().map(|hidden| hidden.name.as_str()).collect();
     assert_eq!(hidden, ["b", "c"]);

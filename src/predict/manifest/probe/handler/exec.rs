@@ -54,7 +54,7 @@ impl HandlerReader<'_> {
         };
         // A target's name means `PORT` in the container's own environment, which other containers do not set.
         let server =
-            self.owner.ours.or_else(|| self.ports.at(DEFAULT_PORT).map(|listener| listener.container));
+            self.owner.probesim.or_else(|| self.ports.at(DEFAULT_PORT).map(|listener| listener.container));
         let Some(server) = server else { return self.another_program() };
         let probed = self.ports.listeners.iter().find(|it| it.container == server && it.paths.is_some());
         let port = probed.map_or(DEFAULT_PORT, |listener| listener.port);

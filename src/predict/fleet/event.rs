@@ -1,8 +1,21 @@
 //! Events outside of Pods: of controllers, `kubectl` and nodes.
 
+use std::time::Duration;
+
+/// A cluster event that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: ClusterEvent,
+    /// The Pod with an event at the same instant that caused it; absent: only the time did.
+    pub cause: Option<usize>,
+}
+
 /// An action of a controller, `kubectl` or a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum ClusterEvent {
     /// A Pod is created after the first ones.
     Created {
         /// Its position.
@@ -31,7 +44,7 @@ pub enum News {
     JobFailed(JobFailure),
 }
 
-impl News {
+impl ClusterEvent {
     /// The event as a line of text.
     pub fn message(&self) -> String {
         match self {

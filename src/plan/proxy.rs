@@ -60,7 +60,9 @@ impl fmt::Display for ProxyUpstream {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}->{}", self.name, self.listen, self.upstream)
+        let is_tls = self.tls.is_some() && matches!(self.upstream, ProxyUpstream::Tcp(_));
+        let scheme = if is_tls { TLS_SCHEME } else { "" };
+        write!(f, "{}={}->{scheme}{}", self.name, self.listen, self.upstream)
     }
 }
 

@@ -91,6 +91,13 @@ fn tls_with_a_tcp_server_is_a_scheme_or_a_field() {
 }
 
 #[test]
+fn a_proxy_is_shown_as_it_can_be_written() {
+    for text in ["e=127.0.0.1:9->tls://pg:1", "d=127.0.0.1:8->pg:5432", "f=127.0.0.1:7->https://a:8443"] {
+        assert_eq!(parse_list(text).unwrap()[0].to_string(), text);
+    }
+}
+
+#[test]
 fn a_written_proxy_reads_back() {
     for proxy in
         parse_list("a=:1->http://b:8080, c=[::1]:7->unix:/run/x, d=:8->pg:5432, e=:9->tls://pg:1").unwrap()

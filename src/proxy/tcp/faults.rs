@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::TcpProxy;
 use super::relay::Relay;
 use crate::engine::{Active, Engine};
-use crate::fault::{Cut, Drawn, ListenerId, Mode, OpenRule, RuleName, Slot, Stream, Streams, WireMode};
+use crate::fault::{Cut, Drawn, ListenerId, Mode, OpenRule, Rule, RuleName, Slot, Stream, Streams, WireMode};
 
 /// The rules on a proxy that are in their windows.
 #[derive(Clone, Debug)]
@@ -75,8 +75,7 @@ impl Faults {
         let of = (slot, number);
         let acting = plan.decide_connection(of, now, &rules.open, &mut self.drawn, |position, fired| {
             let rule = plan.rule(position);
-            let is_delayed = rule.on_connection().after.is_some();
-            let is_certain = !is_delayed && !matches!(rule.mode(), Some(Mode::Truncate(_)));
+            let is_certain = !is_uncertain(rule);
             active.count_connection(position, slot, fired && is_certain);
             if fired && is_certain {
                 proxy.shared.engine.report_connection(active, position, slot, number);
@@ -181,13 +180,21 @@ impl Faults {
             };
             let Some(position) = plan.rules().position(|rule| rule.name() == name) else { continue };
             let rule = plan.rule(position);
-            let is_uncertain = rule.on_connection().after.is_some() || matches!(ending, Ending::Truncate(..));
             let drawn = self.drawn.iter_mut().find(|drawn| drawn.name == *name && !drawn.is_counted);
-            if let Some(drawn) = drawn.filter(|_| has_acted && is_uncertain) {
+            if let Some(drawn) = drawn.filter(|_| has_acted && is_uncertain(rule)) {
                 drawn.is_counted = true;
                 rules.active.confirm_connection(position, self.slot);
                 engine.report_connection(&rules.active, position, self.slot, self.number);
             }
         }
+    }
+}
+
+/// Whether a connection may end before the rule acts on it. The end that `slow-close` delays comes to every connection.
+fn is_uncertain(rule: &Rule) -> bool {
+    match rule.mode() {
+        Some(Mode::Truncate(_)) => true,
+        Some(Mode::Wire(WireMode::SlowClose)) => false,
+        _ => rule.on_connection().after.is_some(),
     }
 }

@@ -12,6 +12,7 @@ mod in_flight;
 mod index;
 pub mod layer;
 mod named;
+mod plain;
 mod replace;
 mod requested;
 mod shared_bodies;

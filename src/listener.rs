@@ -30,6 +30,7 @@ mod perform;
 mod places;
 mod plain;
 mod plain_answer;
+mod plain_forward;
 mod routes;
 mod script;
 mod socket;
@@ -63,6 +64,7 @@ pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unboun
 pub(crate) use perform::linger_bare;
 pub use places::Fairness;
 pub use plain_answer::{PlainAnswer, PlainDecision, PlainRequest};
+pub use plain_forward::{PlainEnd, PlainExchange, PlainForward, PlainHead};
 pub use routes::{Answering, Direct, Handle, Routes};
 pub(crate) use script::FILLING;
 pub use script::{Script, ScriptEnding, ScriptOutcome, StreamReset, Takeover};

@@ -5,6 +5,9 @@
 //! twice as large and does not know which client used a connection. A request that must not be sent twice needs to know:
 //! it gets a new connection, or one that only its own client has used, as it would without a proxy.
 //!
+//! Plain requests are forwarded without hyper, which takes most of the CPU time of a proxied request. hyper continues those
+//! whose answer it has to interpret.
+//!
 //! Requests are forwarded unchanged, except for hop-by-hop fields (`headers`). Each failure is a [`ForwardError`] with an
 //! answer, a log line and a counter.
 
@@ -24,7 +27,7 @@ mod tunnel;
 
 pub(crate) use connect::own_address;
 pub use error::{ForwardError, Refusal};
-pub use forward::Forwarder;
+pub use forward::{Forwarded, Forwarder, PlainForwarding};
 pub use own::OwnListeners;
 pub use tcp::{Buffers, ProxyRules, TcpProxy, TcpShared, TcpUpstream};
 pub use toxiproxy::{Toxiproxy, VERSION as TOXIPROXY_VERSION};

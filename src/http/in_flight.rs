@@ -134,7 +134,7 @@ impl InFlight {
         self.count(outcome);
     }
 
-    fn count(&self, outcome: RequestOutcome) {
+    pub(super) fn count(&self, outcome: RequestOutcome) {
         self.app.metrics.request(self.target, self.client, outcome, self.arrived.elapsed());
     }
 }

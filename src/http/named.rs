@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use tower::{Layer, Service};
 
-use super::App;
 use super::layer::FaultLayer;
+use super::{App, plain};
 use crate::fault::{Slot, TargetId};
 use crate::listener::{Answering, Routes};
 use crate::proxy::Forwarder;
@@ -37,8 +37,13 @@ impl Exchangeable {
 /// Sends every request through the rules of the proxy in `slot`, then to its upstream.
 pub fn proxy_routes(app: &Arc<App>, slot: Slot, upstream: Exchangeable) -> Routes {
     let layer = FaultLayer::new(TargetId::Proxy(slot), app.clone()).before_application();
+    let (app, of_plain) = (app.clone(), upstream.clone());
     let service = layer.layer(Upstream(upstream));
-    Routes::all(Box::new(move |request| -> Answering { service.clone().call(request) }))
+    Routes::all(Box::new(move |request| -> Answering { service.clone().call(request) })).forwarding(Box::new(
+        move |head, connection| {
+            plain::begin(&app, TargetId::Proxy(slot), &of_plain.current(), head, connection)
+        },
+    ))
 }
 
 #[derive(Clone)]

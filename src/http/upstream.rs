@@ -15,10 +15,10 @@ use tracing::warn;
 
 use super::health::{HealthCalls, Serve};
 use super::layer::FaultLayer;
-use super::{App, answer, default_answer};
-use crate::fault::{Client, Target};
+use super::{App, answer, default_answer, plain};
+use crate::fault::{Client, RequestView as _, Target};
 use crate::grpc::Call;
-use crate::listener::{Answering, Routes, client_of};
+use crate::listener::{Answering, PlainForward, Routes, client_of};
 use crate::order;
 use crate::proxy::Forwarder;
 
@@ -38,7 +38,7 @@ pub struct ProbeUpstream {
 
 /// Sends every request through the rules of its class, then to the application.
 pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
-    let classes = Classes::new(&app.paths);
+    let classes = Arc::new(Classes::new(&app.paths));
     let services = Target::ALL.map(|target| {
         let forwards = target == Target::Traffic || upstream.answers_probes;
         let forwarder = forwards.then(|| upstream.forwarder.clone());
@@ -54,14 +54,24 @@ pub(super) fn routes(app: &Arc<App>, upstream: &ProbeUpstream) -> Routes {
         services[target.index()].clone().call(request)
     });
     let calls = HealthCalls::new(app.clone(), serve.clone());
-    Routes::all(Box::new(move |mut request| -> Answering {
+    let plain = plain_traffic(app.clone(), classes.clone(), upstream.forwarder.clone());
+    let routes = Routes::all(Box::new(move |mut request| -> Answering {
         match classes.of(&mut request) {
             // The class of a health service call is in its message, not in its path.
             Ok(Target::Traffic) if Call::of(&request).is_some() => calls.answer(request),
             Ok(target) => serve(target, request),
             Err(named) => Box::pin(std::future::ready(Ok(unknown_class(&named)))),
         }
-    }))
+    }));
+    routes.forwarding(plain)
+}
+
+/// Forwards plain requests that no path and no header makes probes.
+fn plain_traffic(app: Arc<App>, classes: Arc<Classes>, forwarder: Forwarder) -> PlainForward {
+    Box::new(move |head, connection| {
+        let is_traffic = classes.of_path(head.path()) == Target::Traffic;
+        is_traffic.then(|| plain::begin(&app, Target::Traffic.into(), &forwarder, head, connection))?
+    })
 }
 
 /// Warns once about a kubelet probe that counts as traffic, so that rules on probe classes do not apply.
@@ -117,10 +127,13 @@ impl Classes {
             let target = named.to_str().ok().and_then(|name| Target::from_name(&name.to_ascii_lowercase()));
             return target.ok_or(named);
         }
-        let path = request.uri().path();
+        Ok(self.of_path(request.uri().path()))
+    }
+
+    fn of_path(&self, path: &str) -> Target {
         let exact = self.exact.get(path).copied();
         let below = || self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
-        Ok(exact.or_else(|| below().map(|(_, target)| *target)).unwrap_or(Target::Traffic))
+        exact.or_else(|| below().map(|(_, target)| *target)).unwrap_or(Target::Traffic)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A handler's view of the connection and the HTTP/2 stream of its request.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,6 +76,21 @@ impl ConnectionHandle {
             Some(stream) => stream.take_injection(),
             None => self.connection.take_injection(),
         }
+    }
+
+    /// Keeps the decision on a request that hyper is about to receive.
+    pub fn set_injection(&self, injection: Injection) {
+        self.connection.set_injection(Some(Box::new(injection)));
+    }
+
+    /// Keeps what was begun for a request that hyper is about to receive.
+    pub fn set_begun(&self, begun: Box<dyn Any + Send>) {
+        self.connection.set_begun(begun);
+    }
+
+    /// What was begun for the current request, once.
+    pub fn take_begun(&self) -> Option<Box<dyn Any + Send>> {
+        if self.stream.is_none() { self.connection.take_begun() } else { None }
     }
 
     /// The address of the client.

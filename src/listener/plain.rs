@@ -1,5 +1,6 @@
 //! Answers plain requests without hyper: a GET of a known path with no field but the usual ones, received in one read,
-//! on which no rule acts. This is what most probes are. hyper gets everything else, from its first byte.
+//! on which no rule acts. This is what most probes are. Before an upstream, a plain request is a GET that nothing keeps
+//! from being forwarded as it is. hyper gets everything else, from its first byte.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -9,14 +10,17 @@ use bytes::Bytes;
 use httparse::{ParserConfig, Request, Status};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::ListenerService;
 use super::authority::is_host;
 use super::event::DriverEvent;
 use super::plain_answer::{PlainDecision, PlainRequest};
+use super::plain_forward::{
+    LARGEST_FORWARDED_HEAD, MOST_FORWARDED_FIELDS, PlainEnd, PlainExchange, PlainForward, PlainHead,
+};
 use super::stream::{HyperStream, ReceiveProgress};
+use super::{ConnectionHandle, ListenerService, ProcessStage};
 use crate::fault::Client;
 
-/// The largest head that is read here, in bytes: the least that `MAX_HEAD_SIZE` allows.
+/// The largest head of a probe that is read here, in bytes: the least that `MAX_HEAD_SIZE` allows.
 const LARGEST_HEAD: usize = 1024;
 
 /// The most header fields of a plain request.
@@ -25,7 +29,10 @@ const MOST_FIELDS: usize = 8;
 /// A connection whose requests were all plain so far.
 pub(super) struct PlainConnection {
     stream: HyperStream,
-    received: [u8; LARGEST_HEAD],
+    received: Box<[u8]>,
+    /// The length of the request that is being forwarded.
+    count: usize,
+    exchange: Option<Box<dyn PlainExchange>>,
     /// The answer, and how much of it was sent.
     answer: Vec<u8>,
     sent: usize,
@@ -34,12 +41,26 @@ pub(super) struct PlainConnection {
 }
 
 impl PlainConnection {
-    pub(super) fn new(stream: HyperStream) -> Self {
-        Self { stream, received: [0; LARGEST_HEAD], answer: Vec::new(), sent: 0, closes: false }
+    pub(super) fn new(stream: HyperStream, service: &ListenerService) -> Self {
+        let forwards = service.routes.forward().is_some();
+        let largest = if forwards { LARGEST_FORWARDED_HEAD } else { LARGEST_HEAD };
+        Self {
+            stream,
+            received: vec![0; largest.min(service.limits.head_size)].into(),
+            count: 0,
+            exchange: None,
+            answer: Vec::new(),
+            sent: 0,
+            closes: false,
+        }
     }
 
-    /// Whether no answer is being sent.
+    /// Whether no request is being forwarded, and no answer is being sent.
     pub(super) fn is_idle(&self) -> bool {
+        self.exchange.is_none() && self.is_sent()
+    }
+
+    fn is_sent(&self) -> bool {
         self.sent == self.answer.len()
     }
 
@@ -55,6 +76,9 @@ impl PlainConnection {
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, service: &ListenerService) -> Poll<DriverEvent> {
         loop {
+            if self.exchange.is_some() && !ready!(self.poll_exchange(cx, service)) {
+                return Poll::Ready(self.not_plain(self.count));
+            }
             if ready!(self.poll_send(cx)).is_err() || self.closes {
                 return Poll::Ready(DriverEvent::Done { lingers: false });
             }
@@ -64,18 +88,68 @@ impl PlainConnection {
             if read.is_err() || count == 0 {
                 return Poll::Ready(DriverEvent::Done { lingers: false });
             }
-            if self.answer(count, service).is_none() {
-                let received = Bytes::copy_from_slice(&self.received[..count]);
-                return Poll::Ready(DriverEvent::NotPlain(received));
+            let is_plain = match service.routes.forward() {
+                Some(forward) => self.forward(count, service, forward),
+                None => self.answer(count, service),
+            };
+            if is_plain.is_none() {
+                return Poll::Ready(self.not_plain(count));
             }
         }
     }
 
+    fn not_plain(&self, count: usize) -> DriverEvent {
+        DriverEvent::NotPlain(Bytes::copy_from_slice(&self.received[..count]))
+    }
+
+    /// Continues to forward a request. Ready with false if hyper has to continue, which it also does as soon as the client
+    /// sends more, or leaves.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>, service: &ListenerService) -> Poll<bool> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(true) };
+        let closes = self.closes || service.conditions.borrow().stage == ProcessStage::HandingOver;
+        self.answer.clear();
+        self.sent = 0;
+        match exchange.poll(cx, closes, &mut self.answer) {
+            Poll::Ready(PlainEnd::Answered) => {
+                self.closes = closes;
+                self.exchange = None;
+                self.stream.state.request_ends();
+                return Poll::Ready(true);
+            }
+            Poll::Ready(PlainEnd::HandOver) => {}
+            Poll::Pending => ready!(self.stream.socket.poll_readable(cx)),
+        }
+        if let Some(exchange) = self.exchange.take() {
+            exchange.hand_over(&self.handle());
+        }
+        Poll::Ready(false)
+    }
+
+    fn handle(&self) -> ConnectionHandle {
+        ConnectionHandle { connection: self.stream.state.clone(), stream: None }
+    }
+
+    /// Begins to forward the request in the first `count` bytes that were received, if it is plain.
+    fn forward(&mut self, count: usize, service: &ListenerService, forward: &PlainForward) -> Option<()> {
+        let state = &self.stream.state;
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FORWARDED_FIELDS];
+        let head = PlainHead::parse(&self.received[..count], &mut fields)?;
+        if is_partial(service) || state.refuses(head.client) {
+            return None;
+        }
+        self.exchange = Some(forward(&head, &self.handle())?);
+        state.request_begins(head.client, false);
+        state.is_patient();
+        self.closes |= head.closes;
+        self.count = count;
+        Some(())
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if self.is_idle() {
+        if self.is_sent() {
             return Poll::Ready(Ok(()));
         }
-        while !self.is_idle() {
+        while !self.is_sent() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.answer[self.sent..]))? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 count => self.sent += count,
@@ -89,8 +163,7 @@ impl PlainConnection {
         let state = self.stream.state.clone();
         let head = Head::parse(&self.received[..count])?;
         let plain = service.routes.plain(head.path)?;
-        let is_partial = service.faulted.is_some() && service.conditions.borrow().link.partial;
-        if is_partial || state.refuses(head.client) {
+        if is_partial(service) || state.refuses(head.client) {
             return None;
         }
         let arrived = state.head_since()?;
@@ -106,6 +179,11 @@ impl PlainConnection {
         plain.write(&mut self.answer, service.routes.date(), self.closes);
         Some(())
     }
+}
+
+/// Whether a partition cuts off some clients.
+fn is_partial(service: &ListenerService) -> bool {
+    service.faulted.is_some() && service.conditions.borrow().link.partial
 }
 
 /// The head of a plain request.

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tower::Service as _;
 
 use super::plain_answer::{DateField, PlainAnswer};
+use super::plain_forward::PlainForward;
 
 /// An answer in progress.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -30,6 +31,7 @@ pub struct Routes {
     direct: Arc<HashMap<String, Direct>>,
     date: Arc<DateField>,
     rest: Fallback,
+    forward: Option<Arc<PlainForward>>,
 }
 
 /// The handlers of a path that bypass the router.
@@ -50,17 +52,30 @@ enum Fallback {
 impl Routes {
     /// `direct` maps paths to handlers that do the same as the router for any method.
     pub fn new(router: Router, direct: HashMap<String, Direct>) -> Self {
-        Self { direct: Arc::new(direct), date: Arc::default(), rest: Fallback::Router(router) }
+        Self { direct: Arc::new(direct), date: Arc::default(), rest: Fallback::Router(router), forward: None }
     }
 
     /// One handler for all requests, whatever the path.
     pub fn all(handle: Handle) -> Self {
-        Self { direct: Arc::default(), date: Arc::default(), rest: Fallback::Handle(Arc::new(handle)) }
+        let rest = Fallback::Handle(Arc::new(handle));
+        Self { direct: Arc::default(), date: Arc::default(), rest, forward: None }
     }
 
-    /// Whether some paths have an answer for plain requests.
+    /// Forwards plain requests by `forward`.
+    #[must_use]
+    pub fn forwarding(mut self, forward: PlainForward) -> Self {
+        self.forward = Some(Arc::new(forward));
+        self
+    }
+
+    /// Whether some requests need no hyper.
     pub(super) fn has_plain(&self) -> bool {
-        self.direct.values().any(|direct| direct.plain.is_some())
+        self.forward.is_some() || self.direct.values().any(|direct| direct.plain.is_some())
+    }
+
+    /// Forwards plain requests, if there is an upstream.
+    pub(super) fn forward(&self) -> Option<&PlainForward> {
+        self.forward.as_deref()
     }
 
     /// The answer to plain requests to a path.

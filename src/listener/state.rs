@@ -7,6 +7,7 @@ mod memory;
 mod multiplexed;
 mod takeover;
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -64,6 +65,8 @@ struct Inner {
     takeover: Option<Takeover>,
     /// The decision on the current request, if it was made before the request was routed.
     injection: Option<Box<Injection>>,
+    /// What was begun for the current request before it was routed.
+    begun: Option<Box<dyn Any + Send>>,
     /// Whether a takeover was requested: the current request ends with the connection.
     handed_over: bool,
     /// Whether a reset follows what is sent.
@@ -138,6 +141,7 @@ impl ConnectionState {
             waits_until: None,
             takeover: None,
             injection: None,
+            begun: None,
             handed_over: false,
             expects_reset: false,
             flushed: false,
@@ -223,6 +227,16 @@ impl ConnectionState {
         self.lock().injection.take()
     }
 
+    /// Keeps what was begun for the request that is about to be routed.
+    pub(super) fn set_begun(&self, begun: Box<dyn Any + Send>) {
+        self.lock().begun = Some(begun);
+    }
+
+    /// What was begun for the current request, once.
+    pub(super) fn take_begun(&self) -> Option<Box<dyn Any + Send>> {
+        self.lock().begun.take()
+    }
+
     /// Whether it has a decision on a request that is not routed yet.
     pub(super) fn has_injection(&self) -> bool {
         self.lock().injection.is_some()
@@ -260,6 +274,7 @@ impl ConnectionState {
         inner.phase = ClientPhase::Idle(Instant::now());
         inner.waits_until = None;
         inner.injection = None;
+        inner.begun = None;
         if let Some(waker) = inner.end_deferred.take() {
             waker.wake();
         }

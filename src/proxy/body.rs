@@ -12,9 +12,10 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::forward::Driven;
 use super::headers;
 use super::memory::Flow;
-use super::pool::{Pool, Pooled};
+use super::pool::Pool;
 use super::shared::Stream;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
@@ -91,7 +92,7 @@ impl http_body::Body for Upload {
 pub(super) enum Lease {
     /// The whole connection.
     Whole {
-        pooled: Pooled,
+        driven: Driven,
         pool: Pool,
         /// Progress of the request's body, if it has one.
         sent: Option<Arc<Progress>>,
@@ -104,11 +105,10 @@ impl Lease {
     /// Returns the connection and its memory to the pool after the answer has ended. Closes the connection instead if the
     /// request was not sent completely.
     pub(super) fn end(self, memory: Option<Reservation>) {
-        if let Self::Whole { mut pooled, pool, sent } = self
+        if let Self::Whole { driven, pool, sent } = self
             && sent.is_none_or(|sent| sent.ended.load(Ordering::Relaxed))
         {
-            pooled.memory = memory;
-            pool.put(pooled);
+            pool.put(driven.rest(memory));
         }
     }
 }

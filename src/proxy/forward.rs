@@ -3,7 +3,9 @@
 mod http1;
 mod https;
 mod multiplexed;
+mod plain;
 mod repeat;
+mod whole;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -37,7 +39,10 @@ use crate::listener::budget::Reservation;
 use crate::listener::{Answering, ConnectionHandle, PassThrough, Tunnel};
 use crate::telemetry::metrics::UpstreamMetrics;
 use crate::tls::{ClientTls, Negotiated};
+pub(super) use http1::Driven;
 use https::Tls;
+use plain::Begun;
+pub use plain::{Forwarded, PlainForwarding};
 use repeat::is_idempotent;
 
 /// How long to wait for an evicted idle connection to close.
@@ -143,18 +148,20 @@ impl Forwarder {
     ///
     /// Dropping the future also aborts the request at the upstream.
     pub fn answer(&self, mut request: Request<Body>) -> Answering {
-        let forwarder = self.clone();
-        Box::pin(async move {
-            let client = ConnectionHandle::current();
-            Ok(forwarder.forward(&mut request, client.as_ref()).await)
-        })
+        let client = ConnectionHandle::current();
+        let begun = client.as_ref().and_then(ConnectionHandle::take_begun);
+        let begun = begun.and_then(|begun| begun.downcast::<Begun>().ok());
+        // Its connections belong to the forwarder that began.
+        let forwarder = begun.as_ref().map_or_else(|| self.clone(), |begun| begun.forwarder.clone());
+        Box::pin(async move { Ok(forwarder.forward(&mut request, client.as_ref(), begun).await) })
     }
 
-    /// `client` is the connection on which the request arrived.
+    /// `client` is the connection on which the request arrived, and `begun` what was done for it already.
     async fn forward(
         &self,
         request: &mut Request<Body>,
         client: Option<&ConnectionHandle>,
+        begun: Option<Box<Begun>>,
     ) -> Response<Body> {
         let inner = &*self.0;
         let present = SpecialFields::of(request.headers());
@@ -162,11 +169,11 @@ impl Forwarder {
             return Refusal::answer(refusal);
         }
         let mut counted = CountUnanswered(Some(&inner.metrics));
-        let began = Instant::now();
-        match inner.exchange(request, present, client).await {
+        let sent_at = Instant::now();
+        match inner.exchange(request, present, client, begun).await {
             Ok(response) => {
                 counted.0 = None;
-                inner.metrics.answered(response.status().as_u16(), began.elapsed());
+                inner.metrics.answered(response.status().as_u16(), sent_at.elapsed());
                 response
             }
             Err(error) => {
@@ -184,6 +191,7 @@ impl Inner {
         request: &mut Request<Body>,
         present: SpecialFields,
         client: Option<&ConnectionHandle>,
+        begun: Option<Box<Begun>>,
     ) -> Result<Response<Body>, ForwardError> {
         if self.pseudonym.is_loop(request.headers(), present) {
             return Err(ForwardError::Loop);
@@ -200,9 +208,9 @@ impl Inner {
             let (response, stream) = sending.map_err(|error| cause(error, progress.as_deref()))?;
             (response, Lease::Stream { _stream: stream })
         } else {
-            let sending = self.send(request, &options, client, body_ended).await;
-            let (response, pooled) = sending.map_err(|error| cause(error, progress.as_deref()))?;
-            (response, Lease::Whole { pooled, pool: self.pool.clone(), sent: progress })
+            let sending = self.send(request, &options, client, body_ended, begun).await;
+            let (response, driven) = sending.map_err(|error| cause(error, progress.as_deref()))?;
+            (response, Lease::Whole { driven, pool: self.pool.clone(), sent: progress })
         };
         let present = SpecialFields::of(response.headers());
         headers::check_answer(&response, present, options.upgrade).map_err(ForwardError::Invalid)?;

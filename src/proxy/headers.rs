@@ -1,5 +1,6 @@
 //! Hop-by-hop fields, which are not forwarded, and fields that tell the upstream about the client (RFC 9110, section 7.6).
 
+mod plain;
 mod special;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::error::Refusal;
+pub(super) use plain::{AnswerField, answer_field, is_plain, write_plain};
 use special::SpecialField;
 pub(super) use special::SpecialFields;
 

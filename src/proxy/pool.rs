@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::client::conn::http1::SendRequest;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::Source;
+use super::stream::UpstreamStream;
 use crate::listener::ConnectionHandle;
 use crate::listener::budget::Reservation;
 use crate::task;
@@ -26,13 +28,45 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 /// A connection without a request in progress.
 #[derive(Debug)]
 pub(super) struct Pooled {
-    pub(super) sender: SendRequest<Body>,
+    pub(super) link: PooledLink,
     pub(super) source: Source,
     /// The only client that has used it; `None` if several have.
     pub(super) owner: Option<ConnectionHandle>,
     pub(super) created: Instant,
     /// Memory reserved while it is idle.
     pub(super) memory: Option<Reservation>,
+}
+
+/// Who drives a connection.
+#[derive(Debug)]
+pub(super) enum PooledLink {
+    /// hyper, in a task.
+    Hyper(SendRequest<Body>),
+    /// Nobody: it has carried only plain requests. It counts as open while it has its permit.
+    Bare(UpstreamStream, OwnedSemaphorePermit),
+}
+
+impl Pooled {
+    fn is_bare(&self) -> bool {
+        matches!(self.link, PooledLink::Bare(..))
+    }
+
+    /// Whether the upstream has closed it, or sent something that nobody has asked for.
+    fn is_closed(&self) -> bool {
+        match &self.link {
+            PooledLink::Hyper(sender) => sender.is_closed(),
+            PooledLink::Bare(stream, _) => !stream.is_quiet(),
+        }
+    }
+}
+
+/// What was found for a plain request.
+pub(super) enum Taken {
+    /// A connection that nobody drives.
+    Bare(Pooled),
+    /// All idle connections are driven by hyper.
+    OnlyHyper,
+    None,
 }
 
 /// The idle connections to one upstream.
@@ -68,32 +102,32 @@ impl Pool {
         repeatable: bool,
     ) -> Option<Pooled> {
         let mut idle = self.0.lock();
-        let connections = &mut idle.connections;
-        let is_own = |pooled: &Pooled| {
-            pooled.owner.as_ref().zip(client).is_some_and(|(owner, client)| owner.is_same(client))
-        };
-        let own = connections.iter().rposition(|(since, pooled)| {
-            is_own(pooled) && pooled.source == source && (repeatable || since.elapsed() < FRESH)
-        });
-        let any = || connections.iter().rposition(|(_, pooled)| repeatable && pooled.source == source);
-        let position = own.or_else(any)?;
-        let (_, mut pooled) = connections.remove(position);
-        if own.is_none() {
-            pooled.owner = None;
+        // Plain requests need the bare ones.
+        idle.take(source, client, repeatable, |pooled| !pooled.is_bare())
+            .or_else(|| idle.take(source, client, repeatable, Pooled::is_bare))
+    }
+
+    /// Takes a connection that nobody drives for a plain request of `client`.
+    pub(super) fn take_bare(&self, source: Source, client: &ConnectionHandle) -> Taken {
+        let mut idle = self.0.lock();
+        while let Some(pooled) = idle.take(source, Some(client), true, Pooled::is_bare) {
+            if !pooled.is_closed() {
+                return Taken::Bare(pooled);
+            }
         }
-        // The request has its own reservation.
-        pooled.memory = None;
-        Some(pooled)
+        let has_hyper =
+            idle.connections.iter().any(|(_, pooled)| pooled.source == source && !pooled.is_closed());
+        if has_hyper { Taken::OnlyHyper } else { Taken::None }
     }
 
     /// Returns a connection whose request has ended.
     pub(super) fn put(&self, pooled: Pooled) {
-        if pooled.sender.is_closed() || (self.0.limits_age && pooled.created.elapsed() > MAX_AGE) {
+        if pooled.is_closed() || (self.0.limits_age && pooled.created.elapsed() > MAX_AGE) {
             return;
         }
         let mut idle = self.0.lock();
         if idle.connections.len() == idle.connections.capacity() {
-            idle.connections.retain(|(_, pooled)| !pooled.sender.is_closed());
+            idle.connections.retain(|(_, pooled)| !pooled.is_closed());
         }
         idle.connections.push((Instant::now(), pooled));
         if !std::mem::replace(&mut idle.watched, true) {
@@ -117,6 +151,39 @@ impl Pool {
     }
 }
 
+impl Idle {
+    /// Takes the connection for which `suits` that was used last, one of `client` if there is one.
+    fn take(
+        &mut self,
+        source: Source,
+        client: Option<&ConnectionHandle>,
+        repeatable: bool,
+        suits: impl Fn(&Pooled) -> bool,
+    ) -> Option<Pooled> {
+        let connections = &mut self.connections;
+        let is_own = |pooled: &Pooled| {
+            pooled.owner.as_ref().zip(client).is_some_and(|(owner, client)| owner.is_same(client))
+        };
+        let own = connections.iter().rposition(|(since, pooled)| {
+            is_own(pooled)
+                && pooled.source == source
+                && suits(pooled)
+                && (repeatable || since.elapsed() < FRESH)
+        });
+        let any = || {
+            connections.iter().rposition(|(_, pooled)| repeatable && pooled.source == source && suits(pooled))
+        };
+        let position = own.or_else(any)?;
+        let (_, mut pooled) = connections.remove(position);
+        if own.is_none() {
+            pooled.owner = None;
+        }
+        // The request has its own reservation.
+        pooled.memory = None;
+        Some(pooled)
+    }
+}
+
 impl Inner {
     fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -130,7 +197,7 @@ async fn watch(pool: Weak<Inner>) {
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = pool.lock();
             let now = Instant::now();
-            idle.connections.retain(|(since, pooled)| *since + IDLE > now && !pooled.sender.is_closed());
+            idle.connections.retain(|(since, pooled)| *since + IDLE > now && !pooled.is_closed());
             let Some((since, _)) = idle.connections.first() else {
                 *idle = Idle::default();
                 return;
@@ -150,7 +217,16 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
         tokio::spawn(connection);
-        (Pooled { sender, source, owner: None, created: Instant::now(), memory: None }, far)
+        (
+            Pooled {
+                link: PooledLink::Hyper(sender),
+                source,
+                owner: None,
+                created: Instant::now(),
+                memory: None,
+            },
+            far,
+        )
     }
 
     #[tokio::test(start_paused = true)]

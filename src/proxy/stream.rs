@@ -1,13 +1,16 @@
 //! A connection to an upstream: TCP, TLS over TCP, or a Unix socket.
 
+mod begun;
+
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tls::ClientStream;
+pub(super) use begun::BegunStream;
 
 /// A connection to an upstream.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(super) enum UpstreamStream {
     /// Boxed, because it is ten times as large as the others.
     Tls(Box<ClientStream>),
     Unix(UnixStream),
+    /// One on which a request was sent before hyper began to drive it.
+    Begun(Box<BegunStream>),
 }
 
 impl UpstreamStream {
@@ -25,6 +30,17 @@ impl UpstreamStream {
             Self::Tcp(stream) => Some(stream),
             Self::Tls(stream) => Some(stream.tcp()),
             Self::Unix(_) => None,
+            Self::Begun(begun) => begun.stream.tcp(),
+        }
+    }
+
+    /// Whether the upstream has sent nothing, and has not closed the connection, as far as the reactor knows.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(&mut cx).is_pending(),
+            Self::Unix(stream) => stream.poll_read_ready(&mut cx).is_pending(),
+            Self::Tls(_) | Self::Begun(_) => false,
         }
     }
 }
@@ -36,6 +52,7 @@ macro_rules! delegate {
             UpstreamStream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
             UpstreamStream::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             UpstreamStream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            UpstreamStream::Begun(stream) => Pin::new(&mut **stream).$method($($argument),*),
         }
     };
 }

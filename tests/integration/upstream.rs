@@ -6,6 +6,7 @@ mod endurance;
 mod errors;
 mod faults;
 mod named;
+mod plain;
 mod real;
 mod reuse;
 mod smuggling;

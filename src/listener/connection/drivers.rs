@@ -58,7 +58,7 @@ impl Connection {
         Ok(if is_http2 {
             self.http2()
         } else if self.service.routes.has_plain() {
-            Driver::Plain(Box::new(PlainConnection::new(self.http1_stream(Bytes::new()))))
+            Driver::Plain(Box::new(PlainConnection::new(self.http1_stream(Bytes::new()), &self.service)))
         } else {
             self.http1(self.http1_stream(Bytes::new()), false)
         })

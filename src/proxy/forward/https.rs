@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Inner;
+use super::http1::Driven;
 use crate::fault::{UpstreamAddress, UpstreamProtocol};
 use crate::listener::ConnectionHandle;
 use crate::proxy::connect::Source;
@@ -69,7 +70,7 @@ impl Inner {
         if is_http2 {
             drop(self.begin_http2(stream, permit, source).await?);
         } else {
-            self.pool.put(self.begin_http1(stream, permit, source, client).await?);
+            self.pool.put(Driven::begin(stream, permit, source, client.cloned()).await?.rest(None));
         }
         tls.chosen.store(if is_http2 { HTTP2 } else { HTTP1 }, Ordering::Relaxed);
         Ok(is_http2)

@@ -2,6 +2,9 @@
 
 use hyper::header::{HeaderMap, HeaderName};
 
+/// The length of the longest name of them.
+const LONGEST: usize = "transfer-encoding".len();
+
 /// A field that matters to a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) enum SpecialField {
@@ -24,7 +27,20 @@ pub(in crate::proxy) enum SpecialField {
 
 impl SpecialField {
     fn of(name: &HeaderName) -> Option<Self> {
-        Some(match name.as_str() {
+        Self::of_lower(name.as_str())
+    }
+
+    /// The field with a name in any spelling.
+    pub(super) fn of_text(name: &str) -> Option<Self> {
+        let mut lower = [0; LONGEST];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        Self::of_lower(std::str::from_utf8(lower).ok()?)
+    }
+
+    fn of_lower(name: &str) -> Option<Self> {
+        Some(match name {
             "cdn-loop" => Self::CdnLoop,
             "connection" => Self::Connection,
             "content-length" => Self::ContentLength,

@@ -36,7 +36,7 @@ pub(super) fn begin(
     let injection = app.engine.decide_requested_for(target, head.client, head, &[]);
     let forwarding = if injection.is_none() { forwarder.begin_plain(head, connection) } else { None };
     let Some(forwarding) = forwarding else {
-        connection.set_injection(injection);
+        connection.set_injection(Some(Box::new(injection)));
         return None;
     };
     let in_flight = InFlight {
@@ -68,7 +68,7 @@ impl PlainExchange for Unfaulted {
         let Self { forwarding, mut in_flight, injection } = *self;
         // The handler counts it.
         in_flight.ended = true;
-        connection.set_injection(injection);
+        connection.set_injection(Some(Box::new(injection)));
         forwarding.hand_over(connection);
     }
 }

@@ -78,11 +78,6 @@ impl ConnectionHandle {
         }
     }
 
-    /// Keeps the decision on a request that hyper is about to receive.
-    pub fn set_injection(&self, injection: Injection) {
-        self.connection.set_injection(Some(Box::new(injection)));
-    }
-
     /// Keeps what was begun for a request that hyper is about to receive.
     pub fn set_begun(&self, begun: Box<dyn Any + Send>) {
         self.connection.set_begun(begun);

@@ -7,6 +7,8 @@ use prometheus::core::Collector;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::family::Family;
 use super::{Limit, Metrics, process, proxy, upstream};
 use crate::engine::{REQUESTED_RULE, RuleCounters};
@@ -175,7 +177,11 @@ fn state(metrics: &Metrics) -> Vec<MetricFamily> {
         "Memory reserved for what clients make the process hold: connections, heads, bodies, unread answers.",
     );
     memory.add(&[], metrics.client_memory.load(Ordering::Relaxed) as f64);
-    let families = [build, connections, up, limits, memory, reloads];
+    let mut tasks = Family::gauge("probesim_tasks", "Tasks of the asynchronous runtime.");
+    if let Ok(runtime) = Handle::try_current() {
+        tasks.add(&[], runtime.metrics().num_alive_tasks() as f64);
+    }
+    let families = [build, connections, up, limits, memory, reloads, tasks];
     families.into_iter().map(Family::done).collect()
 }
 

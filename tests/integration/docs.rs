@@ -196,6 +196,28 @@ async fn the_table_of_metrics_is_what_a_scrape_has() {
     assert_eq!(written, scraped);
 }
 
+/// Every crate that the program or its tests depend on has its reason in the table.
+#[test]
+fn the_table_of_dependencies_matches_the_package() {
+    let package = page("Cargo.toml");
+    let mut named = BTreeSet::new();
+    let mut is_dependency = false;
+    for line in package.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            is_dependency = section.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| is_dependency) {
+            named.insert(name);
+        }
+    }
+    assert!(named.contains("tokio") && named.contains("flate2") && named.contains("proptest"));
+    let page = page("docs/architecture.md");
+    let table = page.split("<!-- dependencies -->").nth(1).unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let written: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`'))).collect();
+    assert_eq!(written, named);
+}
+
 /// The YAML blocks of the page and the short plans in its tables are read as the service reads them.
 #[test]
 fn the_plans_of_the_page_on_rules_are_accepted() {

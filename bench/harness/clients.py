@@ -9,17 +9,20 @@ import re
 PATIENCE = 1.0
 
 PATHS = {"liveness": "/livez", "readiness": "/readyz", "startup": "/startupz", "dependency": "/dependency",
-         "traffic": "/api/orders"}
+         "traffic": "/api/orders", "stock": "/items/1"}
 # Most faults act on traffic.
 TARGETS = ["traffic"] * 6 + ["readiness"] * 2 + ["startup", "dependency"]
 AGENTS = ["kube-probe/1.36", "curl/8.0"]
+KINDS = ["keeps", "keeps", "asks_once", "asks_once", "leaves", "half_a_head", "idles", "pipelines", "does_not_read"]
 
 
 class Crowd:
     """Clients of one service. They record what they see in a ledger."""
 
-    def __init__(self, port, ledger, seed):
+    def __init__(self, port, ledger, seed, targets=TARGETS, kinds=KINDS, pause=0.02):
         self.port, self.ledger, self.random = port, ledger, random.Random(seed)
+        self.targets, self.kinds, self.pause = targets, [getattr(self, kind) for kind in kinds], pause
+        self.connections = 0
 
     async def run(self, count, until):
         """`count` clients at a time, until the loop's clock says so."""
@@ -27,17 +30,16 @@ class Crowd:
 
     async def client(self, until):
         clock = asyncio.get_running_loop()
-        kinds = [self.keeps, self.keeps, self.asks_once, self.asks_once, self.leaves, self.half_a_head, self.idles,
-                 self.pipelines, self.does_not_read]
         while clock.time() < until:
             # A partition may end a connection at any moment.
             with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await self.random.choice(kinds)()
-            await asyncio.sleep(self.random.uniform(0, 0.02))
+                await self.random.choice(self.kinds)()
+            await asyncio.sleep(self.random.uniform(0, self.pause))
 
     @contextlib.asynccontextmanager
     async def connected(self):
         reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), PATIENCE)
+        self.connections += 1
         try:
             yield reader, writer
         finally:
@@ -53,20 +55,20 @@ class Crowd:
     async def keeps(self):
         async with self.connected() as (reader, writer):
             for _ in range(self.random.randint(1, 50)):
-                target = self.random.choice(TARGETS)
+                target = self.random.choice(self.targets)
                 writer.write(self.request(target))
                 if not await self.answer(reader, target):
                     return
 
     async def asks_once(self):
         async with self.connected() as (reader, writer):
-            target = self.random.choice(TARGETS)
+            target = self.random.choice(self.targets)
             writer.write(self.request(target, close=True))
             await self.answer(reader, target)
 
     async def leaves(self):
         async with self.connected() as (_, writer):
-            target = self.random.choice(TARGETS)
+            target = self.random.choice(self.targets)
             writer.write(self.request(target))
             self.ledger[target].left += 1
             # Long enough for the request to be read: one that is reset earlier is not counted.
@@ -94,6 +96,9 @@ class Crowd:
                     return
 
     async def does_not_read(self):
+        # With an application behind the service, they are traffic.
+        self.ledger["traffic"].left += 5
+        self.ledger["traffic"].unsure += 5
         async with self.connected() as (_, writer):
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: soak\r\n\r\n" * 5)
             await asyncio.sleep(self.random.uniform(0, 0.2))

@@ -23,7 +23,7 @@ def free_port():
 def ask(address, path, timeout=PATIENCE):
     """The status and the body of one GET over its own connection."""
     with socket.create_connection(address, timeout=timeout) as stream:
-        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {address[0]}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while chunk := stream.recv(65536):
             answer += chunk

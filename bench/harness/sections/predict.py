@@ -44,18 +44,26 @@ def run(context):
     for turn in range(context.rounds):
         machine.say(f"predict, round {turn + 1} of {context.rounds}")
         for pods in PODS:
-            data[str(pods)].append(measure(file, pods, context.pace))
+            data[str(pods)].append(attempts(file, pods, context.pace))
     return {pods: {figure: summary([run[figure] for run in runs]) for figure in runs[0]}
             for pods, runs in data.items()}
 
 
-def measure(file, pods, pace):
+def attempts(file, pods, pace):
+    """Attempts per second of CPU time, and the most resident memory."""
     seconds = round(min(MOST_SECONDS, max(LEAST_SECONDS, POD_SECONDS / pods)) * pace)
+    found = measure(file, pods, seconds)
+    return {"attempts_per_second": pods * seconds * PROBES / found["cpu"], "resident": found["resident"],
+            "seconds": found["seconds"]}
+
+
+def measure(file, pods, seconds):
+    """CPU time in seconds, most resident memory in bytes, and time in seconds of one prediction."""
     command = ["taskset", "-c", str(machine.SERVER_CORE), machine.PROGRAM, "predict", file, "--pods", pods,
                "--for", f"{seconds}s", "--output", "json"]
     machine.note(command)
     began = time.monotonic()
-    child = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     resident, done = 0, 0
     while not done:
         # Not ru_maxrss: it includes what this interpreter had resident when it started the child.
@@ -65,10 +73,7 @@ def measure(file, pods, pace):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise RuntimeError(f"predict ends with {child.returncode}")
-    attempts = pods * seconds * PROBES
-    cpu = usage.ru_utime + usage.ru_stime
-    return {"attempts_per_second": attempts / cpu, "resident": resident,
-            "seconds": time.monotonic() - began}
+    return {"cpu": usage.ru_utime + usage.ru_stime, "resident": resident, "seconds": time.monotonic() - began}
 
 
 def most_resident(pid):

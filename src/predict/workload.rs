@@ -242,6 +242,8 @@ pub struct Workload {
     pub labels: Vec<(String, String)>,
     /// The fields of a Job; absent: another kind.
     pub job: Option<Job>,
+    /// Whether a `CronJob` creates the Job.
+    pub is_scheduled: bool,
     /// The rollout timing of a Deployment; absent: another kind.
     pub rollout: Option<Rollout>,
     /// How its Pods are replaced; absent: nothing replaces them.
@@ -277,6 +279,7 @@ impl Workload {
             pod_memory_limit: None,
             labels: Vec::new(),
             job: None,
+            is_scheduled: false,
             rollout: None,
             update: None,
             partition: 0,

@@ -283,4 +283,6 @@ fn latencies_of_the_real_service_are_fetched_and_simulated() {
     let output = predict(&["-", "--profile-from", &url, "--fail-on", "restarts > 0"], SHOP);
     assert!(server.join().unwrap().starts_with("GET /metrics HTTP/1.1\r\n"));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let report = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(report.contains("its answers take 1.562s (p50) and 4.885s (p99)"), "{report}");
 }

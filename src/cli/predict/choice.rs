@@ -24,8 +24,11 @@ pub(super) enum Requirement {
 
 impl Choice {
     pub(super) fn takes(&self, workload: &Workload) -> bool {
-        let kind = workload.kind.name();
-        (self.kinds.is_empty() || self.kinds.iter().any(|it| it.eq_ignore_ascii_case(kind)))
+        let is_kind = |kind: &String| {
+            kind.eq_ignore_ascii_case(workload.kind.name())
+                || (workload.is_scheduled && kind.eq_ignore_ascii_case("CronJob"))
+        };
+        (self.kinds.is_empty() || self.kinds.iter().any(is_kind))
             && (self.names.is_empty() || self.names.contains(&workload.name))
             && self.labels.iter().all(|it| it.holds(&workload.labels))
     }
@@ -73,6 +76,18 @@ pub(super) fn selector(text: &str) -> Option<Vec<Requirement>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubelet::{ContainerSpec, PodSpec};
+    use crate::predict::Kind;
+
+    #[test]
+    fn the_job_of_a_cron_job_is_selected_by_both_kinds() {
+        let pod = PodSpec::new(vec![ContainerSpec::new("work")]);
+        let job = Workload { is_scheduled: true, ..Workload::new(Kind::Job, "nightly", pod) };
+        for (kind, is_taken) in [("cronjob", true), ("Job", true), ("Pod", false)] {
+            let choice = Choice { kinds: vec![kind.to_owned()], ..Choice::default() };
+            assert_eq!(choice.takes(&job), is_taken, "{kind}");
+        }
+    }
 
     #[test]
     fn a_selector_is_written_as_for_kubectl() {

@@ -124,7 +124,9 @@ impl<'a> Subject<'a> {
             None => (liveness, "liveness kills the container"),
         };
         let end = seconds(probe.initial_delay) + run_length(probe);
-        if self.container.startup.is_some() && start <= end || start <= seconds(probe.initial_delay) {
+        // The kubelet counts the initial delay in whole seconds of the clock.
+        let safe = end.saturating_sub(seconds(u32::from(probe.initial_delay > 0)));
+        if start <= safe {
             return None;
         }
         let attempts = start.as_secs_f64() / f64::from(probe.period.max(1));
@@ -134,8 +136,12 @@ impl<'a> Subject<'a> {
         // A clock that continues across restarts ends the start time.
         let goes_on = liveness.handler.server().is_some_and(|server| self.keeps_state(server));
         let again = if goes_on { "until the start time is over" } else { "again and again" };
+        let is_certain = start > seconds(probe.initial_delay) + reaction(probe);
         let follows = match self.restarted {
-            None => format!("the container is restarted before its first success, {again}"),
+            None if is_certain => format!("the container is restarted before its first success, {again}"),
+            None => format!(
+                "depending on when its probe ticks, the container is restarted before its first success, {again}, or not at all"
+            ),
             Some((restarted, pods)) if restarted > 0 && restarted == pods => {
                 format!("the container is restarted before its first success, {again}")
             }
@@ -144,23 +150,12 @@ impl<'a> Subject<'a> {
                  is restarted in {restarted} of {pods} Pods"
             ),
         };
-        let text = if start > end {
-            format!(
-                "{}: the start takes {} ({what}), but {name} after {}: {follows}. Set {better} or more.",
-                self.container.name,
-                Show(start),
-                Show(end),
-            )
-        } else {
-            format!(
-                "{}: the start takes {} ({what}) and there is no startup probe; {name} after {}, {} later. Set {better} \
-                 or more.",
-                self.container.name,
-                Show(start),
-                Show(end),
-                Show(end.saturating_sub(start)),
-            )
-        };
+        let text = format!(
+            "{}: the start takes {} ({what}), but {name} after {}: {follows}. Set {better} or more.",
+            self.container.name,
+            Show(start),
+            Show(end),
+        );
         let has_startup = self.container.startup.is_some();
         let code = if has_startup { "startup-probe-too-short" } else { "no-startup-probe-for-slow-start" };
         Some(Advice { code, text })

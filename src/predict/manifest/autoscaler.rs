@@ -20,7 +20,7 @@ pub(super) fn replicas(of: &Object, objects: &[Object], replicas: u32) -> Readin
         let pods = replicas.clamp(least, most);
         let name = &scaler.name;
         found.assume(format!(
-            "HorizontalPodAutoscaler {name} keeps {least} to {most} Pods; {pods} are predicted (--pods N predicts others)"
+            "HorizontalPodAutoscaler {name} keeps {least} to {most} Pods; the prediction has {pods} (--pods N changes that)"
         ));
         Some(pods)
     });

@@ -30,8 +30,8 @@ pub(super) fn role(container: &Mapping) -> Reading<Role> {
         let image = found.take(container.string("image")).unwrap_or_default();
         let command = found.take(container.strings("command"));
         let arguments = found.take(container.strings("args"));
-        let probesim = command.first().map_or_else(|| is_own_image(image), |first| is_own_binary(first));
-        if !probesim {
+        let is_own = command.first().map_or_else(|| is_own_image(image), |first| is_own_binary(first));
+        if !is_own {
             return Role::Other;
         }
         let words: Vec<&str> = command.into_iter().skip(1).chain(arguments).collect();

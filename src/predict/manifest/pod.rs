@@ -29,7 +29,7 @@ struct Member<'a> {
     container: Mapping<'a>,
     name: &'a str,
     role: PodRole,
-    probesim: bool,
+    runs_probesim: bool,
 }
 
 /// The containers of a Pod, before their probes are read.
@@ -86,7 +86,7 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             let owner = Owner {
                 container: &member.container,
                 name: member.name,
-                probesim: member.probesim.then_some(position),
+                probesim: member.runs_probesim.then_some(position),
                 host_network,
                 is_foreign,
             };
@@ -94,7 +94,8 @@ pub(super) fn read(spec: &Mapping, sources: &Sources, policy: RestartPolicy) -> 
             found.add(member.place(findings));
             asked |= value;
         }
-        if let Some(first) = members.iter().find(|member| member.probesim && member.role != PodRole::Init)
+        if let Some(first) =
+            members.iter().find(|member| member.runs_probesim && member.role != PodRole::Init)
             && !asked
             && !found.has_errors()
         {
@@ -118,7 +119,7 @@ impl Member<'_> {
     /// Places findings in the container. Errors of containers that do not run this program become warnings.
     fn place(&self, findings: Findings) -> Findings {
         let findings = findings.in_container(self.name);
-        if self.probesim { findings } else { findings.into_warnings() }
+        if self.runs_probesim { findings } else { findings.into_warnings() }
     }
 }
 
@@ -132,7 +133,7 @@ impl<'a> Containers<'a> {
                 // The default without a profile.
                 container.ends = Some(ContainerEnd { after: Duration::ZERO, code: 0, out_of_memory: false });
             }
-            if member.probesim {
+            if member.runs_probesim {
                 match found.take(own::read(position, &member.container, sources)) {
                     Some((probesim, place)) => {
                         let other = self.states.iter().find(|(other, _)| place.as_ref() == Some(other));
@@ -216,7 +217,7 @@ fn members<'a>(spec: &Mapping<'a>, kind: &Kind) -> Reading<Vec<Member<'a>>> {
                         }
                     }
                 }
-                members.push(Member { name, role: place, probesim: role == Role::Service, container });
+                members.push(Member { name, role: place, runs_probesim: role == Role::Service, container });
                 found.add(if name.is_empty() { findings } else { findings.in_container(&shown(name)) });
             }
         }

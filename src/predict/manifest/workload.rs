@@ -106,7 +106,8 @@ impl<'a> Parts<'a> {
             let policy = found.take(owner.string("podManagementPolicy"));
             let ordered = is_numbered && policy != Some("Parallel");
             let job = (kind == Kind::Job).then(|| found.take(super::job::read(&owner, &pod)));
-            if object.kind == "CronJob" {
+            let is_scheduled = object.kind == "CronJob";
+            if is_scheduled {
                 found.assume("one run of the CronJob is predicted".to_owned());
             }
             let workload = Workload {
@@ -125,6 +126,7 @@ impl<'a> Parts<'a> {
                 }),
                 labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),
                 job,
+                is_scheduled,
                 rollout,
                 update,
                 partition,

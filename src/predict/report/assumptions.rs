@@ -56,7 +56,14 @@ pub(super) fn assumptions(workload: &Workload, replicas: &Replicas, options: &Op
             ProfileSource::Annotation => "in the annotation of its Pod",
         };
         let name = &workload.pod.containers[*position].name;
-        all.push(format!("Container {name} behaves according to the profile {from}."));
+        let latency = profile.latency.as_ref().map(|latency| {
+            let at = |share| Show(Duration::from_millis(latency.quantile(share).as_millis() as u64));
+            format!(": its answers take {} (p50) and {} (p99)", at(0.5), at(0.99))
+        });
+        all.push(format!(
+            "Container {name} behaves according to the profile {from}{}.",
+            latency.unwrap_or_default()
+        ));
         if !profile.memory.is_empty() {
             all.push(memory(name, *position, workload));
         }

@@ -91,13 +91,14 @@ fn advice_on_a_slow_start_names_the_startup_probe_that_suffices() {
         slow.pod.containers[0].startup = Some(probe(Target::Startup, 10, 3));
         assert!(text(&slow, "startup-probe-too-short").contains("startup probe kills the container"));
     }
-    assert!(
-        !text(&sound(&[("STARTUP_DELAY", "30")]), "no-startup-probe-for-slow-start")
-            .contains("again and again")
-    );
-    let mut waits = sound(&[("STARTUP_DELAY", "30")]);
-    liveness(&mut waits).initial_delay = 30;
-    assert_eq!(codes(&waits), [""; 0]);
+    for (delay, initial_delay, is_slow) in
+        [("50", 0, false), ("51", 0, true), ("79", 30, false), ("80", 30, true)]
+    {
+        let mut starts = sound(&[("STARTUP_DELAY", delay)]);
+        liveness(&mut starts).initial_delay = initial_delay;
+        let expected = ["no-startup-probe-for-slow-start"];
+        assert_eq!(codes(&starts), expected[..usize::from(is_slow)], "{delay} {initial_delay}");
+    }
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn an_autoscaler_sets_the_least_number_of_pods() {
     assert_eq!(of("replicas: 0,", "minReplicas: 3, maxReplicas: 9"), (0, 0), "it is switched off");
     assert_eq!(of("replicas: 1,", "maxReplicas: 9"), (1, 0));
     let says = scaled("", "minReplicas: 3, maxReplicas: 9").assumptions.join("\n");
-    assert!(says.contains("HorizontalPodAutoscaler scale keeps 3 to 9 Pods; 3 are predicted"), "{says}");
+    assert!(says.contains("HorizontalPodAutoscaler scale keeps 3 to 9 Pods; the prediction has 3"), "{says}");
 }
 
 #[test]

@@ -97,7 +97,17 @@ def python_client(upstream):
     print("toxiproxy-python: ok")
 
 
+def build_rust_client():
+    """The path of the trial of toxiproxy_rust. Debian's libssl-dev and pkg-config are needed."""
+    target = HERE.parents[1] / "target/toxiproxy-rust"
+    environment = os.environ | {"CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"}
+    manifest = HERE / "toxiproxy/rust/Cargo.toml"
+    subprocess.run(["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest], env=environment, check=True)
+    return target / "debug/toxiproxy-client-trial"
+
+
 def main():
+    rust = build_rust_client()
     with Server(("127.0.0.1", 0), Echo) as server, tempfile.TemporaryDirectory() as folder:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         upstream = "127.0.0.1:%d" % server.server_address[1]
@@ -112,6 +122,7 @@ def main():
             fails(lambda: urllib.request.urlopen(browser), urllib.error.HTTPError)
             python_client(upstream)
             subprocess.run(["node", HERE / "toxiproxy/client.mjs", API, upstream], check=True)
+            subprocess.run([rust, "127.0.0.1:8474", upstream], check=True)
         finally:
             process.terminate()
             assert process.wait(timeout=30) == 0, process.returncode

@@ -32,7 +32,7 @@ def ask(address, path, timeout=PATIENCE):
 
 
 class Server:
-    """A running server. `goal` is the argument of the load client: ADDRESS/PATH."""
+    """A running server. `goal` is the argument of the load client: ADDRESS/PATH. Without a path it speaks no HTTP."""
 
     def __init__(self, pid, port, path, child=None, host="127.0.0.1"):
         self.pid, self.port, self.path, self.child, self.host = pid, port, path, child, host
@@ -64,12 +64,15 @@ class Server:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with contextlib.suppress(OSError, ValueError, IndexError):
+                if self.path is None:
+                    socket.create_connection((self.host, self.port), timeout=1).close()
+                    return self
                 if ask((self.host, self.port), self.path, 2)[0] < 600:
                     return self
             if self.child and self.child.poll() is not None:
                 raise RuntimeError(f"the server has ended with {self.child.returncode}; its log: {self.child.log}")
             time.sleep(0.02)
-        raise RuntimeError(f"no answer from {self.goal}")
+        raise RuntimeError(f"no answer from {self.host}:{self.port}{self.path or ''}")
 
     def stop(self):
         if self.child and self.child.poll() is None:

@@ -1,16 +1,10 @@
 //! Two servers in a row: what the proxy takes for requests, and what an upstream that reads by the letter does.
 
-use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
 
-use kube_probesim::env;
-use kube_probesim::server::{Server, Signals};
-use kube_probesim::sources::start::EarlierStarts;
-use tokio::signal::unix::{SignalKind, signal};
+use super::service::{Connection, start};
 
 /// Parts what the client sends from what the upstream answers.
 const BETWEEN: &[u8] = b"\n=====\n";
@@ -20,9 +14,6 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// How the proxy signs each request that it forwards. One that it has not seen as a request has no such name.
 const SIGNATURE: &str = "kube-probesim-";
-
-/// Longer than the proxy takes over any input.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The bytes of a client, and after a line of `=====` those of an upstream. What the upstream gets is whole requests,
 /// each signed by the proxy, and perhaps one that breaks off. What the client gets is whole answers, and perhaps one that
@@ -34,7 +25,9 @@ pub fn pair(data: &[u8]) {
     };
     let pair = &*PAIR;
     *pair.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer.map(<[u8]>::to_vec);
-    let got = exchange(pair.proxy, sent);
+    let mut client = Connection::to(pair.proxy);
+    client.send(sent);
+    let got = client.finish();
     let wrong = std::mem::take(&mut *pair.wrong.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(wrong.is_empty(), "{wrong:?} after {:?}", String::from_utf8_lossy(sent));
     // An answer to HEAD has no body, and after 101 there are no answers.
@@ -68,53 +61,9 @@ static PAIR: LazyLock<Pair> = LazyLock::new(|| {
             });
         }
     });
-    Pair { proxy: start(address), answer, wrong }
+    let proxy = start(&[("UPSTREAM", &format!("http://{address}")), ("UPSTREAM_TIMEOUT", "2s")]);
+    Pair { proxy, answer, wrong }
 });
-
-/// Starts the service in front of `upstream`.
-fn start(upstream: SocketAddr) -> SocketAddr {
-    let variables = [
-        ("PORT", "0".to_owned()),
-        ("ADMIN_ADDRESS", "127.0.0.1:0".to_owned()),
-        ("UPSTREAM", format!("http://{upstream}")),
-        ("UPSTREAM_TIMEOUT", "2s".to_owned()),
-    ];
-    let variables = variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let config = env::load(variables.into_iter()).expect("a configuration").config;
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            // libFuzzer's `main` does not ignore SIGPIPE, as that of Rust does.
-            let _pipe = signal(SignalKind::pipe());
-            let kept = EarlierStarts::open(config.files.state.as_deref());
-            let server = Server::bind(config, kept).expect("ports");
-            let _ = tell.send(server.probe_addr().port());
-            let _ = server.run(Signals::once(std::future::pending())).await;
-        });
-    });
-    SocketAddr::from(([127, 0, 0, 1], told.recv().expect("a port")))
-}
-
-/// Sends everything, ends its side and reads to the end.
-fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(to).expect("the proxy listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-    // The proxy may refuse the request before it has come whole.
-    let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(Shutdown::Write);
-    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return got,
-            Ok(count) => got.extend_from_slice(&buffer[..count]),
-            Err(error) => {
-                assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the proxy never ends");
-                return got;
-            }
-        }
-    }
-}
 
 /// Answers each request; the error is what is no request of the proxy's.
 fn serve(mut stream: TcpStream, answer: &Mutex<Option<Vec<u8>>>) -> Result<(), String> {

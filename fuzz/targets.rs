@@ -1,11 +1,28 @@
 //! What is fuzzed, and what must hold whatever comes in. The seeds run through this as ordinary tests, too.
 
+#[path = "answer.rs"]
+mod answer;
+#[path = "health.rs"]
+mod health;
+#[path = "opening.rs"]
+mod opening;
 #[path = "pair.rs"]
 mod pair;
+#[path = "plain.rs"]
+mod plain;
+#[path = "profile.rs"]
+mod profile;
+#[path = "service.rs"]
+mod service;
 #[path = "toxiproxy.rs"]
 mod toxiproxy;
 
+pub use answer::answer;
+pub use health::health;
+pub use opening::opening;
 pub use pair::pair;
+pub use plain::plain;
+pub use profile::profile;
 pub use toxiproxy::toxiproxy;
 
 use std::ffi::OsString;

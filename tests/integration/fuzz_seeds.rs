@@ -53,3 +53,28 @@ fn the_seeds_of_toxiproxy_pass() {
 fn two_servers_in_a_row_agree_on_each_request() {
     seeds("pair", targets::pair);
 }
+
+#[test]
+fn plain_requests_get_the_answers_that_hyper_would_give() {
+    seeds("plain", targets::plain);
+}
+
+#[test]
+fn the_first_bytes_decide_the_protocol() {
+    seeds("opening", targets::opening);
+}
+
+#[test]
+fn each_message_to_the_health_service_gets_its_status() {
+    seeds("health", targets::health);
+}
+
+#[test]
+fn an_answer_in_parts_gets_the_same_verdict() {
+    seeds("answer", targets::answer);
+}
+
+#[test]
+fn the_seeds_of_profile_pass() {
+    seeds("profile", targets::profile);
+}

@@ -61,7 +61,7 @@ fn expected(body: &[u8]) -> &'static str {
         return RESOURCE_EXHAUSTED;
     }
     match body {
-        [1, _, _, _, _, ..] => return UNIMPLEMENTED,
+        [1, _, _, _, _, ..] => UNIMPLEMENTED,
         [0, a, b, c, d, message @ ..] if message.len() == u32::from_be_bytes([*a, *b, *c, *d]) as usize => {
             match name(message) {
                 Some("" | "liveness" | "readiness" | "startup" | "dependency") => OK,

@@ -53,7 +53,9 @@ enum Answer {
 
 fn answer(parts: &[&[u8]]) -> Answer {
     let mut connection = Connection::to(*SERVICE);
-    parts.iter().for_each(|part| connection.send(part));
+    for part in parts {
+        connection.send(part);
+    }
     let got = connection.finish();
     match got.as_slice() {
         [] => Answer::Nothing,
@@ -61,7 +63,8 @@ fn answer(parts: &[&[u8]]) -> Answer {
         [HANDSHAKE, ..] => Answer::Tls { record: HANDSHAKE, alert: None },
         [_, _, _, SETTINGS, 0, 0, 0, 0, 0, ..] => Answer::Http2 { error: last_goaway(&got) },
         _ => {
-            let status = got.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
+            let rest = got.strip_prefix(b"HTTP/1.1 ").or_else(|| got.strip_prefix(b"HTTP/1.0 "));
+            let status = rest.and_then(|rest| rest.get(..3));
             let status = status.unwrap_or_else(|| panic!("{:?}", String::from_utf8_lossy(&got)));
             Answer::Http1 { status: status.to_owned() }
         }

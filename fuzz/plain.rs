@@ -35,7 +35,7 @@ fn after(first: &[u8], data: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(&got);
     // Counters differ.
     let text = text.split_once("# HELP").map_or(&*text, |(head, _)| head);
-    text.split("\r\n").filter(|line| !is_of_time(line)).map(str::to_owned).collect()
+    text.lines().filter(|line| !is_of_time(line)).map(str::to_owned).collect()
 }
 
 fn is_of_time(line: &str) -> bool {

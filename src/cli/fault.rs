@@ -7,12 +7,14 @@ pub(in crate::cli) mod table;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::exit;
 use super::shared::{OutputFormat, print_error, print_help, print_usage_errors};
 use crate::fault::{ActsOn, ModeInfo, PROCESS_MODES};
+use crate::units::{self, Bare, Show};
 use arguments::{FaultCommand, FaultVerb, ProxyVerb};
 use client::{AdminClient, ApiCall, ApiReply, ClientError};
 
@@ -202,7 +204,7 @@ struct FaultSession<'a> {
 impl FaultSession<'_> {
     fn add(&mut self, mut rule: Value) -> Result<(), Failure> {
         let given = rule.get("name").and_then(Value::as_str).map(str::to_owned);
-        let ttl = rule.get("ttl").and_then(Value::as_str).map(str::to_owned);
+        let ttl = rule.get("ttl").and_then(ttl);
         let (name, reply) = if let Some(name) = given {
             let reply = self.put(&name, &rule, None)?;
             (name, reply)
@@ -213,7 +215,7 @@ impl FaultSession<'_> {
             return Ok(writeln!(self.out, "{}", reply.body.trim_end())?);
         }
         let generation = reply.json()["generation"].clone();
-        let until = ttl.map_or("until it is removed".to_owned(), |ttl| format!("for {ttl}"));
+        let until = ttl.map_or("until it is removed".to_owned(), |ttl| format!("for {}", Show(ttl)));
         writeln!(self.out, "{name} is in force {until} (generation {generation})")?;
         writeln!(self.out, "remove it: kube-probesim fault rm {name}")?;
         if reply.json()["stopped"] == true {
@@ -376,6 +378,12 @@ impl FaultSession<'_> {
         let reply = self.client.ask(call)?;
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::Refused(reply)) }
     }
+}
+
+/// The duration that the service has accepted.
+fn ttl(value: &Value) -> Option<Duration> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    units::duration(&text, Bare::Seconds).ok()
 }
 
 fn fault_path(name: &str) -> String {

@@ -117,6 +117,16 @@ pub enum Token {
     File(PathBuf),
 }
 
+impl Token {
+    /// What is wrong with a token: requests cannot contain control characters.
+    pub fn fault(token: &str) -> Option<&'static str> {
+        token
+            .trim()
+            .contains(char::is_control)
+            .then_some("contains a line break or another control character, which no request can send")
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -110,6 +110,9 @@ pub(super) fn admin_token(reader: &mut VariableReader, raw: &mut ServiceVariable
         (Some(text), None) => {
             let value = "a token".to_owned();
             reader.effective.push(super::Setting { name: "ADMIN_TOKEN".to_owned(), value });
+            if let Some(fault) = Token::fault(&text) {
+                reader.fail(ConfigError::new("ADMIN_TOKEN", Reason::File(fault.to_owned())));
+            }
             Some(Token::Text(text.trim().to_owned()))
         }
         (None, file) => file.map(Token::File),

@@ -92,12 +92,20 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
         }
     }
     let letters = letters(upper);
-    ours.iter()
+    let whole = ours
+        .iter()
         // An environment may have thousands of names; comparing letters rules out most of them cheaply.
         .filter(|candidate| foreign(letters, candidate.letters) <= tolerance(upper, candidate.name))
         .filter(|candidate| is_misspelling(upper, candidate.name))
-        .min_by_key(|candidate| strsim::osa_distance(upper, candidate.name))
-        .map(|candidate| candidate.name)
+        .map(|candidate| (strsim::osa_distance(upper, candidate.name), candidate.name));
+    // `FAIL_AFTR` is nearer to the beginning of `FAIL_AFTER_TIME` than to `FAIL_FOR`.
+    let beginnings = ours.iter().flat_map(|candidate| {
+        let ends = candidate.name.match_indices('_').map(|(end, _)| end);
+        ends.map(|end| (&candidate.name[..end], candidate.name))
+            .filter(|(beginning, _)| beginning.contains('_') && is_misspelling(upper, beginning))
+            .map(|(beginning, name)| (strsim::osa_distance(upper, beginning) + 1, name))
+    });
+    beginnings.chain(whole).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// The variable that people mean by a name that resembles none of ours.
@@ -195,6 +203,7 @@ mod tests {
             ("READINESS_FAIL_AFTER", "READINESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER", "LIVENESS_FAIL_AFTER_TIME"),
             ("LIVENESS_FAIL_AFTER_SECONDS", "LIVENESS_FAIL_AFTER_TIME"),
+            ("LIVENESS_FAIL_AFTR", "LIVENESS_FAIL_AFTER_TIME"),
             ("LOGLEVEL", "LOG_LEVEL"),
             ("DISCONECT_AFTER", "DISCONNECT_AFTER"),
             ("MAX_HEAD", "MAX_HEAD_SIZE"),

@@ -19,7 +19,12 @@ pub(super) fn read(reader: &mut FieldReader, value: &Value) -> Option<Delay> {
     let before = reader.errors.len();
     let delay = match value {
         Value::String(_) | Value::Number(_) => short(reader, value),
-        _ => long(reader, value),
+        Value::Object(_) => long(reader, value),
+        _ => {
+            let expected = "a duration such as 50ms, or a mapping such as {fixed: 50ms, jitter: 10ms}";
+            reader.fail_value("delay", value, Reason::Expected(expected));
+            return None;
+        }
     };
     delay.filter(|_| reader.errors.len() == before)
 }

@@ -197,7 +197,7 @@ impl fmt::Display for Errors {
     }
 }
 
-/// The most similar word, if at most a third of its letters differ.
+/// The most similar word, if at most a third of its letters differ, whatever their case.
 pub(crate) fn nearest(word: &str, of: &[&'static str]) -> Option<&'static str> {
     nearest_of(word, of)
 }
@@ -208,8 +208,9 @@ pub(crate) fn nearest_of<'a>(word: &str, of: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
+    let word = word.to_ascii_lowercase();
     of.iter()
-        .map(|known| (strsim::osa_distance(word, known), *known))
+        .map(|known| (strsim::osa_distance(&word, &known.to_ascii_lowercase()), *known))
         .filter(|(distance, known)| *distance <= (word.len().max(known.len()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
@@ -249,6 +250,8 @@ mod tests {
     fn only_a_near_word_is_meant() {
         assert_eq!(nearest("fro", &["after", "for", "every"]), Some("for"));
         assert_eq!(nearest("dealy", &["delay", "mode"]), Some("delay"));
+        assert_eq!(nearest("DELAY", &["delay", "mode"]), Some("delay"));
+        assert_eq!(nearest("HTTPGet", &["httpGet"]), Some("httpGet"));
         assert_eq!(nearest("colour", &["delay", "mode"]), None);
     }
 }

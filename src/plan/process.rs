@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::reader::{FieldReader, Fields};
 use super::value::{decimal, duration};
-use super::{choice, whole};
+use super::{RULE, choice, whole};
 use crate::fault::{
     Action, MAX_SIZE_PERCENT, PROCESS_MODES, ProcessField, ProcessMode, ProcessModeInfo, ProcessParts,
     RuleError, Size,
@@ -31,7 +31,8 @@ pub(super) fn read(reader: &mut FieldReader, fields: &Fields<'_>) -> Option<Acti
         match own {
             Some(own) if info.takes(own) => {}
             Some(_) => reader.fail(field, Reason::NotWith(format!("mode {}", info.name))),
-            None if FIELDS.contains(&field) => {}
+            // Unknown fields are reported already.
+            None if FIELDS.contains(&field) || !RULE.contains(&field) => {}
             None => reader.fail(field, Reason::NotWith("target process".to_owned())),
         }
     }

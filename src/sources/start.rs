@@ -60,8 +60,11 @@ pub fn check_here(config: &Config) -> Result<(), Errors> {
 fn check_token(config: &Config) -> Result<(), Errors> {
     let Some(Token::File(path)) = &config.admin_token else { return Ok(()) };
     let reason = match file::read_text(path, MAX_PLAN) {
-        Ok(text) if !text.trim().is_empty() => return Ok(()),
-        Ok(_) => "contains no token".to_owned(),
+        Ok(text) if text.trim().is_empty() => "contains no token".to_owned(),
+        Ok(text) => match Token::fault(&text) {
+            None => return Ok(()),
+            Some(fault) => fault.to_owned(),
+        },
         Err(FileError::Missing) => "does not exist; mount the Secret, or unset the variable".to_owned(),
         Err(error) => error.to_string(),
     };

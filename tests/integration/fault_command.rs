@@ -173,11 +173,13 @@ fn a_plan_in_a_file_is_added_rule_by_rule_and_the_list_shows_whether_this_pod_is
     let service = Process::start(&[("ADMIN_ADDRESS", ":0"), ("POD_NAME", "web-0")]);
     let mut child =
         fault(&service, "add --file -").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let plan = "faults:\n- {name: a, target: traffic, mode: hang}\n- {name: b, target: liveness, delay: 5ms, ttl: 1m}\n";
+    let plan = "faults:\n- {name: a, target: traffic, mode: hang}\n- {name: b, target: liveness, delay: 5ms, ttl: 60}\n";
     child.stdin.take().unwrap().write_all(plan.as_bytes()).unwrap();
     let (code, out, _) = text(&child.wait_with_output().unwrap());
     assert_eq!(code, 0);
     assert!(out.contains("a is in force for 15m") && out.contains("b is in force for 1m"), "{out}");
+    let (_, seconds, _) = run(&service, "add traffic --name c --for 90");
+    assert!(seconds.contains("c is in force for 1m30s"), "{seconds}");
     let (_, all, _) = run(&service, "add traffic --pods 100%");
     assert!(all.contains("this Pod is selected"), "{all}");
     let (_, none, _) = run(&service, "add traffic --pods 5,6");

@@ -41,6 +41,25 @@ async fn a_head_that_is_too_large_is_refused_and_counted() {
 }
 
 #[tokio::test]
+async fn trailers_above_16_kib_are_refused_even_where_larger_heads_are_allowed() {
+    let service = Service::start(&[("MAX_HEAD_SIZE", "1MiB")]).await;
+    for (lines, status) in [(10, 200), (20, 400)] {
+        let trailers = format!("x: {}\r\n", "y".repeat(1000)).repeat(lines);
+        let head = "PUT /v1/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+        let coding = "transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+        let body = "d\r\n{\"faults\":[]}\r\n0\r\n";
+        let reply = exchange(service.admin, format!("{head}{coding}{body}{trailers}\r\n")).await;
+        assert_eq!(reply.status(), status, "{lines}: {}", reply.text());
+    }
+    // A head may have more.
+    let head = format!(
+        "GET /healthz HTTP/1.1\r\nhost: a\r\nx: {}\r\nconnection: close\r\n\r\n",
+        "y".repeat(500_000)
+    );
+    assert_eq!(exchange(service.probe, head).await.status(), 200);
+}
+
+#[tokio::test]
 async fn what_is_not_http_is_refused() {
     let service = Service::start(&[]).await;
     for bytes in [

@@ -233,6 +233,16 @@ fn a_token_or_certificate_that_is_no_regular_file_ends_the_start() {
 }
 
 #[test]
+fn a_token_that_no_request_can_send_ends_the_start() {
+    let file = directory("two-tokens").join("token");
+    fs::write(&file, "secret\nother\n").unwrap();
+    let output = command(&[("ADMIN_TOKEN_FILE", file.to_str().unwrap())]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("contains a line break or another control character"), "{text}");
+}
+
+#[test]
 fn an_error_about_the_authorities_of_an_upstream_names_the_variable_to_change() {
     let wrong = directory("no-authorities").join("ca.pem");
     fs::write(&wrong, "none").unwrap();

@@ -9,6 +9,7 @@ mod process;
 mod proxy;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
@@ -151,12 +152,11 @@ impl Raw {
             "output" => self.output = shared::output(value)?,
             "file" => self.file = Some(value),
             _ if value == "ever" => self.forever = true,
-            _ => {
-                if let Err(error) = units::duration(&value, Bare::Seconds) {
-                    return Err(FaultUsageError::For(value, error));
-                }
-                self.ttl = Some(value);
-            }
+            _ => match units::duration(&value, Bare::Seconds) {
+                Ok(Duration::ZERO) => return Err(FaultUsageError::NoTime(value)),
+                Ok(_) => self.ttl = Some(value),
+                Err(error) => return Err(FaultUsageError::For(value, error)),
+            },
         }
         Ok(())
     }

@@ -14,6 +14,10 @@ fn a_token_is_told_by_no_message_and_has_one_place() {
         errors(&[("ADMIN_TOKEN", "hunter2"), ("ADMIN_TOKEN_FILE", "/token")]),
         ["ADMIN_TOKEN: does not go with ADMIN_TOKEN_FILE, which is also set; keep one"]
     );
+    assert_eq!(
+        errors(&[("ADMIN_TOKEN", "hunter2\nhunter3")]),
+        ["ADMIN_TOKEN: contains a line break or another control character, which no request can send"]
+    );
 }
 
 #[test]

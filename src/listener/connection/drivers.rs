@@ -33,6 +33,9 @@ const RECORD_MEMORY: usize = 34 << 10;
 /// its tables and buffers, and the kernel's buffers.
 const HTTP2_MEMORY: usize = 64 << 10;
 
+/// hyper's own limit of trailers, in bytes.
+const MAX_TRAILERS: usize = 16 << 10;
+
 impl Connection {
     /// The next driver, once the client sends.
     pub(super) fn begins(&mut self, event: DriverEvent) -> Result<Driver, ConnectionRefusal> {
@@ -99,9 +102,14 @@ impl Connection {
     fn http1(&self, stream: HyperStream, is_single: bool) -> Driver {
         let handler = Http1Handler { service: self.service.clone(), state: self.state.clone() };
         let size = self.service.limits.head_size;
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        // hyper applies this limit to trailers, too, which it keeps in memory outside of the budget. Larger heads are
+        // limited by its buffer.
+        if size <= MAX_TRAILERS {
+            builder.max_header_size(size);
+        }
+        let connection = builder
             .max_buf_size(size.max(MIN_BUFFER))
-            .max_header_size(size)
             // Its timer would continue in a frozen connection, and apply the head limit to idle ones.
             .header_read_timeout(None)
             .preserve_header_case(self.service.transparent)

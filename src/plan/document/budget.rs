@@ -1,9 +1,11 @@
 //! Memory limits for the values of a document.
 
+use serde_json::Value;
+
 use super::error::DocumentProblem;
 
-/// Bytes of the allowed text for each value of the result: 131,072 values for a plan.
-const BYTES_PER_VALUE: usize = 8;
+/// Bytes of the allowed text for each value of the result: 65,536 values for a plan.
+const BYTES_PER_VALUE: usize = 16;
 
 /// Memory for each byte of the allowed text: 8 MiB for a plan, several times that of a thousand long rules.
 const MEMORY_PER_BYTE: usize = 8;
@@ -21,8 +23,10 @@ impl ParseBudget {
     pub(super) const MAPPING: usize = 320;
     /// Memory of a field, without the text of its key and its value's own memory.
     pub(super) const FIELD: usize = 64;
+    /// Memory of a list that is not empty, without its values: what the allocator adds. Lists have no spare places.
+    pub(super) const LIST: usize = 32;
     /// Memory of a value, without what it points to.
-    const VALUE: usize = 48;
+    const VALUE: usize = size_of::<Value>();
 
     /// The budget of a text of at most `limit` bytes.
     pub(super) const fn new(limit: usize) -> Self {

@@ -207,7 +207,11 @@ impl Builder {
     fn end(&mut self, mark: &Marker) -> Result<(), DocumentError> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
-            NodeContent::List(items) => Value::Array(items),
+            NodeContent::List(mut items) => {
+                self.allocate(ParseBudget::LIST, mark)?;
+                items.shrink_to_fit();
+                Value::Array(items)
+            }
             NodeContent::Mapping(mapping) => {
                 self.allocate(ParseBudget::MAPPING, mark)?;
                 Value::Object(mapping.fields)

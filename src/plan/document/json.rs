@@ -118,11 +118,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        self.0.spend(0)?;
+        self.0.spend(ParseBudget::LIST)?;
         let (mut list, inner) = (Vec::new(), self.inner()?);
         while let Some(item) = items.next_element_seed(inner)? {
             list.push(item);
         }
+        list.shrink_to_fit();
         Ok(Value::Array(list))
     }
 
@@ -179,5 +180,16 @@ mod tests {
         // Each takes 0.4 KB.
         let text = format!("[{}{{}}]", "{\"a\":0},".repeat(20_000));
         assert!(error(&text).contains("needs more than"), "{}", error(&text));
+    }
+
+    #[test]
+    fn a_list_takes_no_more_memory_than_its_values() {
+        let value = parse_json(b"[[[0]], [1, 2, 3, 4, 5]]", MAX_PLAN).unwrap();
+        for (place, length) in [("", 2), ("/0", 1), ("/0/0", 1), ("/1", 5)] {
+            let Some(Value::Array(items)) = value.pointer(place) else { panic!("{place}") };
+            assert_eq!((items.len(), items.capacity()), (length, length), "{place}");
+        }
+        let text = format!("[{}0]", "[[0]],".repeat(30_000));
+        assert!(error(&text).contains("more than"), "{}", error(&text));
     }
 }

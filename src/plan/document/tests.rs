@@ -243,7 +243,7 @@ fn aliases_are_copies_until_they_explode() {
         writeln!(laughs, "a{level}: &a{level} [{list}]").unwrap();
     }
     let text = error(&laughs);
-    assert!(text.ends_with("contains more than 131072 values, counting the values of each alias"), "{text}");
+    assert!(text.ends_with("contains more than 65536 values, counting the values of each alias"), "{text}");
 }
 
 #[test]

@@ -97,6 +97,8 @@ fn wrong_process_faults_say_what_would_be_right() {
         ),
         ("mode: exit, from: 10.0.0.0/8", "from: does not go with target process"),
         ("mode: exit, status: 500", "status: does not go with target process"),
+        ("mode: exit, at: 5s", r#"unknown field "at""#),
+        ("mode: exit, cod: 3", r#"unknown field "cod"; did you mean "code"?"#),
         ("mode: exit, allow_node_pressure: true", "allow_node_pressure: does not go with mode exit"),
         (
             "mode: cpu, cores: 2, allow_node_pressure: maybe",

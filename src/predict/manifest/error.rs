@@ -152,8 +152,11 @@ pub enum Problem {
     /// A field that is not allowed here.
     #[error("{0}")]
     NotHere(&'static str),
-    /// A probe without a handler, or with several.
-    #[error("{}", handlers(*.0))]
+    /// A probe without a handler; a field that may be a misspelt one, and the handler.
+    #[error("has no handler{}", meant_handler(.0.as_ref()))]
+    NoHandler(Option<(String, &'static str)>),
+    /// A probe with several handlers.
+    #[error("has {0} handlers instead of one")]
     Handlers(usize),
     /// A variable of a container that runs this program.
     #[error(transparent)]
@@ -266,9 +269,9 @@ fn range(least: i64, most: i64) -> String {
     if least == most { least.to_string() } else { format!("a whole number from {least} to {most}") }
 }
 
-fn handlers(count: usize) -> String {
-    match count {
-        0 => "has no handler; use one of httpGet, tcpSocket, grpc and exec".to_owned(),
-        count => format!("has {count} handlers instead of one"),
+fn meant_handler(misspelt: Option<&(String, &'static str)>) -> String {
+    match misspelt {
+        Some((field, meant)) => format!(", but a field {field}; did you mean {meant}?"),
+        None => "; use one of httpGet, tcpSocket, grpc and exec".to_owned(),
     }
 }

@@ -217,6 +217,8 @@ fn values_of_another_type_are_errors() {
 fn probes_that_the_api_server_refuses_are_errors() {
     for (rest, error) in [
         ("livenessProbe: {tcpSocket: {port: 8080}, httpGet: {port: 8080}}", "has 2 handlers instead of one"),
+        ("livenessProbe: {HTTPGet: {port: 8080}}", "but a field HTTPGet; did you mean httpGet?"),
+        ("livenessProbe: {period: 3}", "has no handler; use one of httpGet"),
         ("startupProbe: {tcpSocket: {port: 8080}, successThreshold: 3}", "successThreshold: 3 is not"),
         (
             "livenessProbe: {tcpSocket: {port: 8080}, terminationGracePeriodSeconds: 0}",
@@ -314,7 +316,7 @@ fn arguments_that_the_service_does_not_take_are_an_error() {
 #[test]
 fn each_problem_has_its_own_variant() {
     let errors = read(&[input("pod.yaml", &probed("livenessProbe: {}"))]).expect_err("it is taken").errors;
-    assert_eq!(errors[0].problem, Problem::Handlers(0));
+    assert_eq!(errors[0].problem, Problem::NoHandler(None));
     assert_eq!(errors[0].place.document, Some((1, 1)));
     assert_eq!(errors[0].place.object.as_deref(), Some("Pod/web"));
 }

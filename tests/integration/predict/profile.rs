@@ -231,8 +231,8 @@ fn a_start_time_may_be_a_distribution_and_bare_numbers_are_seconds() {
     for (text, start) in [
         ("{latency: {p50: 1s, p99: 500ms}}", "latency: `p99` must not be below `p50`"),
         ("{latency: {min: 5s}}", "latency: unknown field \"min\""),
-        ("{latency: true}", "latency=\"true\": is not a mapping with fixed,"),
-        ("{latency: [1]}", "latency: is not a mapping with fixed,"),
+        ("{latency: true}", "latency=\"true\": is not a duration such as 50ms, or a mapping"),
+        ("{latency: [1]}", "latency: is not a duration such as 50ms, or a mapping"),
         ("{latency: 5x}", "latency=\"5x\": is not a duration"),
     ] {
         let error = profile(text).unwrap_err();

@@ -19,6 +19,8 @@ pub(in crate::cli) enum FaultUsageError {
     Option(String, &'static str),
     #[error("--for {0:?} {1}; use ever for no limit")]
     For(String, UnitError),
+    #[error("--for {0:?} must be more than 0; use ever for no limit")]
+    NoTime(String),
     #[error("add needs a target: liveness, readiness, startup, dependency, traffic, listener or process")]
     NoTarget,
     #[error(

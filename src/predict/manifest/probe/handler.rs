@@ -6,11 +6,15 @@ mod exec;
 use crate::fault::{Client, Target};
 use crate::grpc;
 use crate::kubelet::{ProbeAddress, ProbeEndpoint, ProbeHandler, ProbeKind, Transport};
+use crate::plan::error::nearest;
 use crate::predict::manifest::error::Problem;
 use crate::predict::manifest::findings::{Findings, Reading};
-use crate::predict::manifest::mapping::Mapping;
+use crate::predict::manifest::mapping::{Mapping, shown};
 use crate::predict::manifest::ports::{Listener, Ports, Tls};
 use address::{Host, port_address};
+
+/// The fields of a probe that are handlers.
+const HANDLERS: [&str; 4] = ["httpGet", "tcpSocket", "grpc", "exec"];
 
 /// The header that sets the class of a request, independently of its path.
 const TARGET_HEADER: &str = "x-probesim-target";
@@ -87,10 +91,14 @@ impl<'a> HandlerReader<'a> {
     }
 
     fn handler(&mut self, fields: &Mapping) -> Answerer {
-        let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
-        let given: Vec<&str> = kinds.into_iter().filter(|kind| fields.contains(kind)).collect();
+        let given: Vec<&str> = HANDLERS.into_iter().filter(|kind| fields.contains(kind)).collect();
         let [name] = given.as_slice() else {
-            self.found.error(fields.path(), Problem::Handlers(given.len()));
+            let problem = if given.is_empty() {
+                Problem::NoHandler(misspelt_handler(fields))
+            } else {
+                Problem::Handlers(given.len())
+            };
+            self.found.error(fields.path(), problem);
             return Answerer::HEALTHY;
         };
         let Some(handler) = self.found.take(fields.mapping(name)) else { return Answerer::HEALTHY };
@@ -194,4 +202,9 @@ impl<'a> HandlerReader<'a> {
             _ => {}
         }
     }
+}
+
+/// A field that may be a misspelt handler, and the handler.
+fn misspelt_handler(fields: &Mapping) -> Option<(String, &'static str)> {
+    fields.entries().find_map(|(name, _)| Some((shown(name), nearest(name, &HANDLERS)?)))
 }

@@ -135,11 +135,12 @@ pub enum EventKind {
     Injection {
         /// The rule.
         fault: String,
-        /// Target of the request.
+        /// Target of the request or connection.
         target: String,
-        /// Client class of the request.
-        client: &'static str,
-        /// Number of the request within its target and client class.
+        /// Client class of the request; connections have none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<&'static str>,
+        /// Number of the request within its target and client class, or of the connection within its target.
         number: u64,
         /// Injected mode.
         mode: &'static str,

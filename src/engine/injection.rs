@@ -93,8 +93,7 @@ impl Engine {
         self.events().sample(self.elapsed(), || EventKind::Injection {
             fault: rule.name().to_string(),
             target: target.to_owned(),
-            // Connections have no client class; they count as those of other clients.
-            client: Client::Other.name(),
+            client: None,
             number,
             mode: rule.effect(),
             delay_ms: 0.0,

@@ -162,7 +162,7 @@ fn report(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'st
     engine.events().sample(engine.elapsed(), || EventKind::Injection {
         fault: fault.to_string(),
         target: target.to_owned(),
-        client,
+        client: Some(client),
         number: injection.number,
         mode: effect,
         delay_ms,

@@ -196,15 +196,16 @@ pub(in crate::cli) fn event(event: &Value) -> String {
         "partition" => format!("{time} partition ends"),
         "process" => format!("{time} {}: {}", of("fault"), of("what")),
         "omitted" => format!("{time} {} more changes of windows", event["count"]),
-        "injection" => format!(
-            "{time} {} injects {} into {} request {} of {}, delay {} ms",
-            of("fault"),
-            of("mode"),
-            of("target"),
-            of("number"),
-            of("client"),
-            of("delay_ms")
-        ),
+        "injection" => {
+            // Only requests have a client class.
+            let subject = match event["client"].as_str() {
+                Some(client) => {
+                    format!("request {} of {client}, delay {} ms", of("number"), of("delay_ms"))
+                }
+                None => format!("connection {}", of("number")),
+            };
+            format!("{time} {} injects {} into {} {subject}", of("fault"), of("mode"), of("target"))
+        }
         kind => format!("{time} {kind}"),
     }
 }
@@ -289,6 +290,10 @@ mod tests {
             (
                 json!({"time": "T", "kind": "injection", "fault": "a", "mode": "hang", "target": "liveness", "client": "kubelet", "number": 7, "delay_ms": 0.0}),
                 "T a injects hang into liveness request 7 of kubelet, delay 0.0 ms",
+            ),
+            (
+                json!({"time": "T", "kind": "injection", "fault": "a", "mode": "reset", "target": "db", "number": 7, "delay_ms": 0.0}),
+                "T a injects reset into db connection 7",
             ),
             (
                 json!({"time": "T", "kind": "refused", "by": "/faults", "errors": ["x", "y"]}),

@@ -6,6 +6,8 @@ const TOKEN = "probesim-token";
 // The token belongs to this tab, and goes with it.
 export const setToken = (token) => sessionStorage.setItem(TOKEN, token);
 
+export const hasToken = () => Boolean(sessionStorage.getItem(TOKEN));
+
 /** An answer that is no success; `problem` is what the service said of it. */
 export class Refused extends Error {
   constructor(status, problem) {

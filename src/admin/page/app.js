@@ -1,4 +1,4 @@
-// The page: what is broken now, since when, for how long still, and one button that ends it all.
+// The page: what is broken now, since when and for how long, and a button that ends it.
 import { h, render } from "./vendor/preact.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 import { ask } from "./api.js";
@@ -22,7 +22,7 @@ const Link = () => {
 
 const Head = ({ state, act }) => {
   const { identity, stop } = state;
-  const skew = Math.abs(store.skew) > 5000 && `Its clock is ${span(Math.abs(store.skew) / 1000)} ${store.skew > 0 ? "ahead of" : "behind"} this one; times here are by its clock.`;
+  const skew = Math.abs(store.skew) > 5000 && `The clock of the service is ${span(Math.abs(store.skew) / 1000)} ${store.skew > 0 ? "ahead of" : "behind"} that of this browser. The page shows times of the service.`;
   return html`<header class="top"><div><h1>kube-probesim <b>${podName(state)}</b></h1>
       <p class="sub">this Pod only${identity.node && ` · node ${identity.node}`} · seed ${String(state.seed.effective)}${state.seed.source && ` (${state.seed.source})`} · generation ${state.generation} · start ${state.starts}, ${span(seconds(state.uptime))} ago · ${state.version}</p>
       ${skew && html`<p class="sub">${skew}</p>`}</div><span class="fill"></span><${Link} />
@@ -31,14 +31,16 @@ const Head = ({ state, act }) => {
 
 /** What is broken now, in a sentence. */
 const Verdict = ({ state, targets, now }) => {
-  if (state.stop) return html`<p class="verdict stopped" role="status"><b>Stopped</b> by ${state.stop.by} (${state.stop.source}) at ${instant(state.stop.since)}: no rule of any source is in force.${state.stop.source !== "api" && " The stop ends where it was made, not here."}</p>`;
+  if (state.stop) return html`<p class="verdict stopped" role="status"><b>Stopped</b> by ${state.stop.by}${!state.stop.by.startsWith(state.stop.source) && ` (${state.stop.source})`} at ${instant(state.stop.since)}: no rule of any source is in force.${state.stop.source !== "api" && " Resume does not end this stop: change the source that made it."}</p>`;
   const active = state.rules.filter((rule) => rule.active && rule.selected);
   const broken = (targets?.targets || []).filter((target) => !target.up || target.faulted || target.cut !== "none");
   const left = state.next_change && seconds(state.next_change) - (now - state.at) / 1000;
-  if (!active.length) return html`<p class="verdict up" role="status"><b>Nothing is broken now.</b> ${state.rules.length ? `${state.rules.length} ${state.rules.length === 1 ? "rule waits" : "rules wait"}` : "No rule is in force"}${left > 0 ? html`; the next window opens or closes in ${countdown(left)}` : ""}.</p>`;
+  const next = left > 0 ? html` Next change in ${countdown(left)}.` : "";
+  if (!active.length) return html`<p class="verdict up" role="status"><b>Nothing is broken now.</b> ${state.rules.length ? `${state.rules.length} ${state.rules.length === 1 ? "rule is" : "rules are"} waiting` : "No rule is in force"}.${next}</p>`;
   const names = broken.map((target) => target.name);
   const down = broken.filter((target) => !target.up).map((target) => target.name);
-  return html`<p class=${down.length ? "verdict down" : "verdict faulted"} role="status"><b>${active.length} of ${state.rules.length} ${state.rules.length === 1 ? "rule" : "rules"} at work</b>${names.length ? ` on ${names.join(", ")}` : ""}${down.length ? `; wholly down: ${down.join(", ")}` : ""}${left > 0 ? html`; the next window opens or closes in ${countdown(left)}` : ""}.</p>`;
+  const since = active.map((rule) => store.since(rule.name)).filter(Boolean);
+  return html`<p class=${down.length ? "verdict down" : "verdict faulted"} role="status"><b>${active.length} of ${state.rules.length} ${state.rules.length === 1 ? "rule" : "rules"} active</b>${names.length ? ` on ${names.join(", ")}` : ""}${since.length > 0 && `, ${since.length > 1 ? "the first " : ""}since ${instant(Math.min(...since))}`}.${down.length > 0 && html` <b>Down:</b> ${down.join(", ")}.`}${next}</p>`;
 };
 
 const fileName = (state, end) => `probesim-${(state.identity.pod || "drill").replaceAll(/[^a-z0-9.-]/gi, "-")}-${new Date(store.now()).toISOString().slice(0, 19).replaceAll(":", "")}.${end}`;
@@ -54,7 +56,7 @@ const App = () => {
     return () => store.listeners.delete(listener);
   }, []);
   const { state, targets } = store;
-  useEffect(() => { if (state) document.title = `${podName(state)} · ${state.stop ? "stopped" : `${state.rules.filter((rule) => rule.active).length} at work`} · kube-probesim`; });
+  useEffect(() => { if (state) document.title = `${podName(state)} · ${state.stop ? "stopped" : `${state.rules.filter((rule) => rule.active).length} active`} · kube-probesim`; });
   const act = async (what, of) => {
     setError(null);
     try {
@@ -77,12 +79,12 @@ const App = () => {
   const now = store.now();
   const of = { state, close, store };
   return html`<${Head} state=${state} act=${act} />
-    ${["lost", "refused"].includes(store.link) && html`<p class="verdict down" role="alert"><b>${store.trouble}</b> What is shown is of ${instant(state.at)}; the page goes on when the service does.</p>`}
+    ${["lost", "refused"].includes(store.link) && html`<p class="verdict down" role="alert"><b>${store.trouble}</b> This is the state at ${instant(state.at)}. The page continues as soon as the service answers.</p>`}
     ${error && html`<p class="verdict down" role="alert"><b>${error.message}</b></p>`}
-    <main><${Verdict} ...${{ state, targets, now }} />
+    <main class=${store.link === "live" ? "" : "stale"}><${Verdict} ...${{ state, targets, now }} />
       ${state.notes?.length > 0 && html`<div class="warning notes">${state.notes.map((note) => html`<p>${note}</p>`)}</div>`}
       ${targets && html`<${Tiles} targets=${targets.targets} samples=${store.samples} now=${now} />`}
-      <${Rules} ...${{ state, now, act }} /><${Timeline} store=${store} state=${state} /><${EventLog} log=${store.log} proxies=${store.protocols()} act=${act} /></main>
+      <${Rules} ...${{ state, now, since: (name) => store.since(name), act }} /><${Timeline} store=${store} state=${state} /><${EventLog} log=${store.log} act=${act} /></main>
     <footer class="page"><a href="openapi.json">API</a> <a href="metrics">Metrics</a> <a href="page/vendor/licences.txt">Licences of libraries</a></footer>
     ${token}
     ${!token && dialog?.what === "stop" && html`<${Stop} ...${of} />`}

@@ -1,4 +1,4 @@
-// The form of a rule: it offers what goes together, says what the rule will do, and shows every way to write it.
+// The form of a rule: it offers the fields that fit, says what the rule will do, and shows each way to write it.
 import { html } from "./html.js";
 import { useEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
 import { ask } from "./api.js";
@@ -7,7 +7,7 @@ import { Fields, kindOf, label } from "./fields.js";
 import { formats } from "./formats.js";
 import { clock, counted, list, percent, span } from "./words.js";
 
-/** How long a rule lives unless one insists. */
+/** When a rule ends by itself, unless the user chooses otherwise. */
 const TTL = "15m";
 
 const Field = ({ fields, path, text, change, error }) => {
@@ -28,21 +28,21 @@ const Field = ({ fields, path, text, change, error }) => {
 
 /** What the rule will do in the next hour. */
 const Forecast = ({ preview, of, error, now, noun }) => {
-  if (error) return html`<p class="sub">The service refuses this rule as it stands.</p>`;
+  if (error) return html`<p class="sub">The service refuses this rule; the fields show why.</p>`;
   if (!of) return html`<p class="sub">Asking the service…</p>`;
   const { windows, more, open_s: open, share, expected, by_requests: byRequests, ends_s: ends } = of;
   const first = windows[0];
   const words = !of.selected
-    ? "This Pod is not one of the rule's Pods: it does nothing here."
+    ? "The rule does not select this Pod: it has no effect here."
     : windows.length === 0
       ? "No window opens in the next hour."
       : [
-          windows.length === 1 && first[0] <= 0 ? `Begins at once${first[1] === undefined ? " and stays" : `, for ${span(first[1])}`}` : `${windows.length}${more ? " or more" : ""} ${windows.length === 1 ? "window" : "windows"}, ${span(open)} in all, the first at ${clock(now + first[0] * 1000)}`,
-          of.targets.length ? `acts on ${percent(share)} of the ${noun} while it is open${expected < share ? `, ${percent(expected)} of the hour's` : ""}` : share < 100 && `with a chance of ${percent(share)}`,
-          byRequests && `its window in ${noun} limits it further`,
-          ends !== undefined && `gone in ${span(ends)}`,
+          windows.length === 1 && first[0] <= 0 ? `Begins at once${first[1] === undefined ? ", without an end" : `, for ${span(first[1])}`}` : `${windows.length}${more ? " or more" : ""} ${windows.length === 1 ? "window" : "windows"}, ${span(open)} in all, the first at ${clock(now + first[0] * 1000)}`,
+          of.targets.length ? `acts on ${percent(share)} of the ${noun} in a window${expected < share ? `, which is ${percent(expected)} of those of the hour` : ""}` : share < 100 && `with a probability of ${percent(share)}`,
+          byRequests && `also limited by its window in ${noun}`,
+          ends !== undefined && `removed in ${span(ends)}`,
         ].filter(Boolean).join("; ") + ".";
-  return html`<p>${words}</p>${preview.stopped && html`<p class="warning">A stop holds: nothing of this happens until Resume.</p>`}
+  return html`<p>${words}</p>${preview.stopped && html`<p class="warning">Stopped: the rule has no effect until Resume.</p>`}
     <svg class="forecast" viewBox="0 0 600 18" preserveAspectRatio="none" role="img" aria-label="Windows in the next hour">
       <rect class="line" x="0" y="8" width="600" height="2" />${windows.map(([opens, closes = 3600]) => html`<rect class="band" x=${opens / 6} y="2" width=${Math.max(1, (closes - opens) / 6)} height="14" />`)}</svg>
     <p class="sub ends"><span>now</span><span>in 30 min</span><span>in 1 h</span></p>`;
@@ -98,7 +98,7 @@ export const Form = ({ store, state, rule: edited, close }) => {
   const others = refused && { ...refused, message: refused.message, errors: (refused.errors || []).filter((error) => !all.some((path) => error.field === path || error.field.startsWith(`${path}.`))) };
 
   const toggle = (target) => {
-    // Targets that cannot be in one rule replace one another.
+    // Targets that cannot share a rule replace one another.
     const group = (of) => (["listener", "process"].includes(of) ? of : proxies[of] === "tcp" ? "tcp" : "requests");
     const next = targets.includes(target) ? targets.filter((known) => known !== target) : [...targets.filter((known) => group(known) === group(target)), target];
     setTargets(next.length ? next : targets);
@@ -109,16 +109,18 @@ export const Form = ({ store, state, rule: edited, close }) => {
     setBusy(true);
     setFailed(null);
     try {
+      // The preview knows every error, with its field; the address of a rule with a wrong name does not.
+      await ask("POST", "v1/preview", { body: { fault: rule } });
       const { name: of, ...body } = rule;
-      // Somebody else's change in between is not overwritten unseen.
+      // The service refuses the change if somebody else has changed the plan.
       const headers = edited ? { "If-Match": `"${generation}"` } : {};
       await store.act("PUT", `v1/faults/${encodeURIComponent(of)}`, { body, headers });
       close();
     } catch (error) {
       if (error.status === 422) setRefused(error);
-      setFailed(error.status === 412 ? { message: "The plan has changed meanwhile; look at the rules, then edit again." } : error);
+      setFailed(error.status === 412 ? { message: "The plan has changed in the meantime. Look at the rules, then edit again." } : error);
       setBusy(false);
-      document.querySelector('dialog [aria-invalid="true"]')?.focus();
+      setTimeout(() => document.querySelector('dialog [aria-invalid="true"]')?.focus());
     }
   };
   const choices = [...(store.targets?.targets || []).map((target) => target.name), "listener", "process"];
@@ -130,22 +132,22 @@ export const Form = ({ store, state, rule: edited, close }) => {
       <fieldset class="targets"><legend>Target</legend>${choices.map((target) => html`<label class="check" key=${target}><input type="checkbox" name="target" value=${target} checked=${targets.includes(target)} onChange=${() => toggle(target)} /> ${target}${proxies[target] && html` <span class="tag">${proxies[target].toUpperCase()}</span>`}</label>`)}${errors.target && html`<p class="error">${errors.target}</p>`}</fieldset>
       <div class="row"><div class="field"><label for="field-mode">Mode</label><select id="field-mode" value=${chosen} aria-describedby="mode-about" onChange=${(event) => setMode(event.target.value)}>
           ${mayOnlyDelay && html`<option value="">none: a delay alone</option>`}${Object.keys(modes).map((of) => html`<option key=${of}>${of}</option>`)}</select>
-          <span id="mode-about" class=${errors.mode ? "error" : "sub"}>${errors.mode || (modes[chosen] ? `${["tcp", "process"].includes(kind) ? "What happens" : "The client gets"}: ${modes[chosen].description.replaceAll("`", "")}` : kind === "tcp" ? "The bytes come late." : "The answer comes late.")}</span></div>
+          <span id="mode-about" class=${errors.mode ? "error" : "sub"}>${errors.mode || (modes[chosen] ? `${["tcp", "process"].includes(kind) ? "What happens" : "The client gets"}: ${modes[chosen].description.replaceAll("`", "")}` : kind === "tcp" ? "The bytes are late." : "The answer is late.")}</span></div>
         <div class="field"><label for="field-name">Name</label><input id="field-name" value=${name} disabled=${Boolean(edited)} placeholder=${proposed} onInput=${(event) => setName(event.target.value)} aria-invalid=${errors.name ? "true" : undefined} aria-describedby="name-about" autocomplete="off" spellcheck=${false} />
-          <span id="name-about" class=${errors.name ? "error" : "sub"}>${errors.name || (isTaken ? "A rule of this name is in force: it is replaced." : "Lower case, digits and hyphens.")}</span></div>
+          <span id="name-about" class=${errors.name ? "error" : "sub"}>${errors.name || (isTaken ? "Replaces the rule of this name." : "Lower case, digits and hyphens.")}</span></div>
         <div class="field"><label for="field-ttl">Ends by itself after</label><input id="field-ttl" value=${ttl} disabled=${keep} onInput=${(event) => setTtl(event.target.value)} aria-invalid=${errors.ttl ? "true" : undefined} aria-describedby="ttl-about" />
-          <span id="ttl-about" class=${errors.ttl ? "error" : "sub"}>${errors.ttl || "The drill ends even if nobody comes back."}</span>
+          <span id="ttl-about" class=${errors.ttl ? "error" : "sub"}>${errors.ttl || "So that the drill ends even if nobody returns."}</span>
           <label class="check"><input type="checkbox" checked=${keep} onChange=${(event) => setKeep(event.target.checked)} /> Keep until somebody ends it</label></div></div>
       ${fields.groups(kind, chosen, texts).map(([group, paths]) => {
         const isOpen = group === "Of the mode" || group === "How often" || group === "Delay" || paths.some((path) => texts[path] || errors[path]);
-        return html`<details key=${group + kind} open=${isOpen}><summary>${group === "Of the mode" ? `Of ${chosen}` : group}</summary><div class="row">${paths.map((path) => html`<${Field} key=${path} ...${{ fields, path, text: texts[path], change, error: errors[path] }} />`)}</div></details>`;
+        return html`<details key=${group + kind} open=${isOpen}><summary>${group === "Of the mode" ? `Fields of ${chosen}` : group}</summary><div class="row">${paths.map((path) => html`<${Field} key=${path} ...${{ fields, path, text: texts[path], change, error: errors[path] }} />`)}</div></details>`;
       })}
     </div><aside aria-label="Preview">
       <h3>In the next hour</h3><div aria-live="polite"><${Forecast} preview=${preview} of=${preview?.rules[0]} error=${refused} now=${store.now()} noun=${noun} /></div>
       ${others && (others.errors.length > 0 || !refused.errors?.length) && html`<${Trouble} error=${others} />`}
-      <h3>The same rule as</h3><div class="choice" role="group" aria-label="Ways to write it">${ways.map(([way, of]) => html`<button type="button" key=${way} aria-pressed=${way === shown ? "true" : "false"} disabled=${!of} onClick=${() => setShown(way)}>${way}</button>`)}</div>
+      <h3>This rule as</h3><div class="choice" role="group" aria-label="Ways to write it">${ways.map(([way, of]) => html`<button type="button" key=${way} aria-pressed=${way === shown ? "true" : "false"} disabled=${!of} onClick=${() => setShown(way)}>${way}</button>`)}</div>
       <${Copy} text=${text} label=${shown} /><p class="sub">${note}</p>
     </aside></div>
     <${Trouble} error=${failed} />
-    <footer><button type="button" onClick=${close}>Cancel</button><button class="primary" disabled=${busy}>Put in force</button></footer></form></${Dialog}>`;
+    <footer><button type="button" onClick=${close}>Cancel</button><button class="primary" disabled=${busy}>Apply</button></footer></form></${Dialog}>`;
 };

@@ -8,7 +8,7 @@ const KINDS = ["plan", "stop", "window", "partition", "process", "injection", "r
 /** Rows that are shown at once. */
 const ROWS = 100;
 
-export const EventLog = ({ log, proxies, act }) => {
+export const EventLog = ({ log, act }) => {
   const [off, setOff] = useState(new Set());
   const [text, setText] = useState("");
   const [shown, setShown] = useState(ROWS);
@@ -20,7 +20,7 @@ export const EventLog = ({ log, proxies, act }) => {
   for (let at = events.length - 1; at >= 0; at -= 1) {
     const event = events[at];
     if (off.has(event.kind)) continue;
-    if (wanted && !`${event.kind} ${eventText(event, proxies)} ${author(event)}`.toLowerCase().includes(wanted)) continue;
+    if (wanted && !`${event.kind} ${eventText(event)} ${author(event)}`.toLowerCase().includes(wanted)) continue;
     found.push(event);
   }
   const toggle = (kind) => {
@@ -37,7 +37,7 @@ export const EventLog = ({ log, proxies, act }) => {
       <button type="button" onClick=${() => act("report", "html")}>Report (HTML)</button><button type="button" onClick=${() => act("report", "json")}>Report (JSON)</button></div>
     ${found.length === 0 ? html`<p class="empty">${events.length ? "No event matches the filter." : "Nothing has happened yet."}</p>` : html`<div class="scroll" tabindex="0" role="group" aria-label="Events, the newest first"><table class="events">
       <thead class="hide"><tr><th scope="col">Time</th><th scope="col">Kind</th><th scope="col">What</th><th scope="col">By</th></tr></thead>
-      <tbody>${found.slice(0, shown).map((event) => html`<tr key=${event.id}><td class="time">${instant(event.at)}</td><td><span class=${`tag ${event.kind}`}>${event.kind}</span></td><td>${eventText(event, proxies)}</td><td class="sub">${author(event)}</td></tr>`)}</tbody></table>
+      <tbody>${found.slice(0, shown).map((event) => html`<tr key=${event.id}><td class="time">${instant(event.at)}</td><td><span class=${`tag ${event.kind}`}>${event.kind}</span></td><td>${eventText(event)}</td><td class="sub">${author(event)}</td></tr>`)}</tbody></table>
       ${found.length > shown && html`<p><button type="button" onClick=${() => setShown(shown + 400)}>Show more</button></p>`}</div>`}
-    <p class="sub">The service keeps 512 events and reports at most ten injections a second; this page keeps 2,000${log.dropped > 0 && html` and has let ${log.dropped.toLocaleString()} go`}.</p></section>`;
+    <p class="sub">The service keeps 512 events and reports at most ten injections per second. This page keeps 2,000${log.dropped > 0 && html`; ${log.dropped.toLocaleString()} older ones are gone`}.</p></section>`;
 };

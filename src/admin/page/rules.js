@@ -1,7 +1,7 @@
 // The rules in force, and what each did against what it meant to do.
 import { html } from "./html.js";
 import { useState } from "./vendor/hooks.js";
-import { conditions, countdown, effect, list, percent, seconds, selection } from "./words.js";
+import { conditions, countdown, effect, instant, list, percent, seconds, selection } from "./words.js";
 
 /** Rows that are shown at once: a plan may have a thousand. */
 const ROWS = 100;
@@ -25,14 +25,17 @@ export const isOff = (wanted, { eligible, rate }) => {
 
 const phase = (rule, state) => {
   if (state.stop) return ["stopped", "Stopped"];
-  if (!rule.selected) return ["idle", "Other Pods"];
+  if (!rule.selected) return ["idle", "Not this Pod"];
   return rule.active ? ["active", "Active"] : ["idle", "Waiting"];
 };
 
-const Next = ({ rule, state, now }) => {
-  if (!rule.next_change || state.stop) return null;
-  const left = seconds(rule.next_change) - (now - state.at) / 1000;
-  return html`<span class="next">${rule.active ? "closes" : "next"} in <b>${countdown(left)}</b></span>`;
+/** Since when the rule has been acting, and for how long it still will. */
+const Next = ({ rule, state, now, since }) => {
+  if (state.stop) return null;
+  const left = rule.next_change && seconds(rule.next_change) - (now - state.at) / 1000;
+  if (!rule.active) return rule.next_change ? html`<span class="next">opens in <b>${countdown(left)}</b></span>` : null;
+  const end = rule.next_change ? html`closes in <b>${countdown(left)}</b>` : rule.expires_in || rule.rule.until ? "" : "until somebody ends it";
+  return html`<span class="next">${since && `since ${instant(since)}`}${since && end ? ", " : ""}${end}</span>`;
 };
 
 const Ends = ({ rule, state, now }) => {
@@ -41,7 +44,7 @@ const Ends = ({ rule, state, now }) => {
   return html`<span class=${left < 60 ? "ends soon" : "ends"}>ends in <b>${countdown(left)}</b></span>`;
 };
 
-const Row = ({ rule, state, now, at, act }) => {
+const Row = ({ rule, state, now, at, since, act }) => {
   const [kind, word] = phase(rule, state);
   const { eligible, injected, rate } = tally(rule);
   const wanted = asked(rule.rule);
@@ -53,10 +56,10 @@ const Row = ({ rule, state, now, at, act }) => {
       <div class="sub">${list(rule.rule.target).join(", ")} · ${rule.source}</div></th>
     <td><div>${effect(rule.rule)}${chosen && html`<span class="sub">, ${chosen}</span>`}</div>
       <div class="sub">${conditions(rule.rule, rule.counted)}</div>
-      <div class="sub"><${Next} ...${{ rule, state, now }} /> <${Ends} ...${{ rule, state, now }} /></div></td>
+      <div class="sub"><${Next} ...${{ rule, state, now, since }} /> <${Ends} ...${{ rule, state, now }} /></div></td>
     <td class="figure" data-label="eligible">${eligible.toLocaleString()}</td>
     <td class="figure" data-label="injected">${injected.toLocaleString()}</td>
-    <td class=${off ? "figure off" : "figure"} data-label="rate" title=${off ? "Further from the rate asked for than chance explains" : undefined}>
+    <td class=${off ? "figure off" : "figure"} data-label="rate" title=${off ? "Chance does not explain how far this is from the requested rate" : undefined}>
       ${rate === null ? "–" : percent(rate)}<div class="sub">of ${percent(wanted)}${off ? " !" : ""}</div></td>
     <td class="actions">
       <button type="button" onClick=${() => act("edit", rule)} aria-label=${`Edit ${rule.name}`}>Edit</button>
@@ -65,13 +68,13 @@ const Row = ({ rule, state, now, at, act }) => {
     </td></tr>`;
 };
 
-export const Rules = ({ state, now, act }) => {
+export const Rules = ({ state, now, since, act }) => {
   const [wanted, setWanted] = useState("");
   const [shown, setShown] = useState(ROWS);
   const matches = state.rules.map((rule, at) => [rule, at]).filter(([rule]) => !wanted || JSON.stringify(rule).toLowerCase().includes(wanted.toLowerCase()));
   const count = state.rules.length;
   return html`<section aria-labelledby="rules">
-    <div class="bar"><h2 id="rules">Rules in force <span class="count">${count}</span></h2>
+    <div class="bar"><h2 id="rules">${state.stop ? "Stopped rules" : "Rules in force"} <span class="count">${count}</span></h2>
       ${count > 5 && html`<input type="search" placeholder="Filter" aria-label="Filter rules" value=${wanted} onInput=${(event) => setWanted(event.target.value)} />`}
       <span class="fill"></span>
       <button type="button" class="primary" onClick=${() => act("add")}>Add a rule</button>
@@ -81,11 +84,11 @@ export const Rules = ({ state, now, act }) => {
     ${count === 0 && html`<p class="empty">No rule is in force: everything answers as it should.</p>`}
     ${count > 0 && html`<table class="rules"><thead><tr><th scope="col">#</th><th scope="col">Rule</th><th scope="col">What and when</th>
       <th scope="col" class="figure">Eligible</th><th scope="col" class="figure">Injected</th><th scope="col" class="figure">Rate</th><th scope="col"><span class="hide">Actions</span></th></tr></thead>
-      <tbody>${matches.slice(0, shown).map(([rule, at]) => html`<${Row} key=${rule.name} ...${{ rule, state, now, at, act }} />`)}</tbody></table>`}
+      <tbody>${matches.slice(0, shown).map(([rule, at]) => html`<${Row} key=${rule.name} ...${{ rule, state, now, at, since: since(rule.name), act }} />`)}</tbody></table>`}
     ${matches.length > shown && html`<p><button type="button" onClick=${() => setShown(shown + ROWS)}>Show ${Math.min(ROWS, matches.length - shown)} more of ${matches.length - shown}</button></p>`}
     ${wanted && matches.length === 0 && html`<p class="empty">No rule matches the filter.</p>`}
-    ${state.hidden.length > 0 && html`<details class="hidden"><summary>${state.hidden.length} hidden by stronger sources</summary>
-      <ul>${state.hidden.slice(0, 200).map((rule) => html`<li><b>${rule.name}</b> of ${rule.source}, hidden by ${rule.by}${rule.by === "api" ? "; Reset brings it back" : ""}</li>`)}</ul></details>`}
-    ${state.sources.filter((source) => source.errors).map((source) => html`<p class="warning" role="note"><b>${source.source}</b> ${source.path} is broken, its last good plan goes on: ${source.errors.join("; ")}</p>`)}
+    ${state.hidden.length > 0 && html`<details class="hidden"><summary>${state.hidden.length} ${state.hidden.length === 1 ? "rule is" : "rules are"} hidden by stronger sources</summary>
+      <ul>${state.hidden.slice(0, 200).map((rule) => html`<li><b>${rule.name}</b> (${rule.source}), hidden by ${rule.by}${rule.by === "api" ? "; Reset brings it back" : ""}</li>`)}</ul></details>`}
+    ${state.sources.filter((source) => source.errors).map((source) => html`<p class="warning" role="note"><b>${source.source}</b> ${source.path} is broken; its last valid plan stays in force: ${source.errors.join("; ")}</p>`)}
   </section>`;
 };

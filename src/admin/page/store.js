@@ -36,6 +36,16 @@ class Store {
     return Object.fromEntries(proxies.map((target) => [target.name, target.connections ? "tcp" : "http"]));
   }
 
+  /** When the current window of each rule opened, as far as the preview knows. */
+  since(name) {
+    const { preview, previewed } = this;
+    const rule = preview?.rules.find((known) => known.name === name);
+    const elapsed = (this.now() - previewed) / 1000;
+    const window = rule?.windows.find(([opens, closes = Infinity]) => opens <= elapsed && closes > elapsed);
+    // It may have opened before the time that the preview covers.
+    return window && window[0] > 1 - preview.past_s ? previewed + window[0] * 1000 : null;
+  }
+
   changed() {
     for (const listener of this.listeners) listener();
   }

@@ -6,7 +6,7 @@ import { bytes, latency, perSecond } from "./words.js";
 const WIDTH = 240;
 const HEIGHT = 44;
 
-/** Requests per second over ten minutes, errors within them, and a mark below where a rule was at work. */
+/** Requests per second over ten minutes, errors within them, and a mark below while a rule was active. */
 const Chart = ({ samples, now, label }) => {
   const top = Math.max(1, ...samples.map((sample) => sample.requests)) * 1.1;
   const x = (at) => WIDTH * (1 - (now - at) / CHART);
@@ -34,7 +34,7 @@ const stateOf = (target) => {
   if (target.cut !== "none" && target.cut !== "some") return ["down", CUTS[target.cut] || `cut: ${target.cut}`];
   if (!target.up) return ["down", "down by a rule"];
   if (target.cut === "some") return ["faulted", CUTS.some];
-  return target.faulted ? ["faulted", target.faulted === 1 ? "1 rule at work" : `${target.faulted} rules at work`] : ["up", "up"];
+  return target.faulted ? ["faulted", target.faulted === 1 ? "1 rule active" : `${target.faulted} rules active`] : ["up", "up"];
 };
 
 export const Tiles = ({ targets, samples, now }) => html`<section aria-labelledby="now"><h2 id="now">Targets</h2>
@@ -45,15 +45,16 @@ export const Tiles = ({ targets, samples, now }) => html`<section aria-labelledb
     const counts = connections ? connections.ended : target.codes;
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     const noun = connections ? "connection" : "request";
+    const isQuiet = total === 0 && !connections?.open && !target.gone;
     return html`<article key=${target.name} class=${`tile ${kind}`} aria-label=${`${target.name}: ${word}`}>
       <header><h3>${target.name}</h3>${target.proxy && html`<span class="tag">${connections ? "TCP proxy" : "proxy"}</span>`}<span class=${`phase ${kind}`}>${word}</span></header>
-      <dl><div><dt>${connections ? "conn/s" : "req/s"}</dt><dd>${of ? perSecond(of.requests) : "–"}</dd></div>
+      ${isQuiet ? html`<p class="sub">no ${noun} yet</p>` : html`<dl><div><dt>${connections ? "conn/s" : "req/s"}</dt><dd>${of ? perSecond(of.requests) : "–"}</dd></div>
         <div class=${of?.errors > 0 ? "bad" : ""}><dt>errors/s</dt><dd>${of ? perSecond(of.errors) : "–"}</dd></div>
         ${connections
           ? html`<div><dt>open</dt><dd>${connections.open.toLocaleString()}</dd></div><div><dt>bytes/s</dt><dd>${of ? bytes(of.bytes) : "–"}</dd></div>`
           : html`<div><dt>p50</dt><dd>${of ? latency(of.p50) : "–"}</dd></div><div><dt>p99</dt><dd>${of ? latency(of.p99) : "–"}</dd></div>`}</dl>
       <${Chart} samples=${samples.of(target.name)} now=${now} label=${`${connections ? "Connections" : "Requests"} to ${target.name} per second over the last ten minutes; ${total} so far`} />
-      <div class="sub codes">${Object.entries(counts).filter(([, count]) => count).sort().slice(0, 6).map(([code, count]) => html`<span class=${isError(code) ? "bad" : ""}>${code.replace("_", " ")} × ${count.toLocaleString()}</span> `)}
-        ${target.gone > 0 && html`<span class="bad">client left × ${target.gone.toLocaleString()}</span>`}${total === 0 && !connections?.open && `no ${noun} yet`}</div>
+      <div class="sub codes">${Object.entries(counts).filter(([, count]) => count).sort().slice(0, 6).map(([code, count]) => html`<span class=${isError(code) ? "bad" : ""}>${code === "none" ? "no answer" : code.replace("_", " ")} × ${count.toLocaleString()}</span> `)}
+        ${target.gone > 0 && html`<span class="bad">client left × ${target.gone.toLocaleString()}</span>`}</div>`}
     </article>`;
   })}</div></section>`;

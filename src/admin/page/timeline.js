@@ -52,6 +52,18 @@ const bandsOf = (store, from, to) => {
   return bands;
 };
 
+/** When no rule was in force: beginnings and ends of stops. */
+const stopsOf = (events, stop, to) => {
+  const stops = [];
+  for (const event of events) {
+    if (event.kind !== "stop") continue;
+    if (event.stopped && !(stops.at(-1)?.[1] === to)) stops.push([event.at, to]);
+    else if (!event.stopped && stops.at(-1)?.[1] === to) stops.at(-1)[1] = event.at;
+  }
+  if (stop && stops.at(-1)?.[1] !== to) stops.push([Date.parse(stop.since), to]);
+  return stops;
+};
+
 export const Timeline = ({ store, state }) => {
   const [range, setRange] = useState(3600);
   // Where the range begins while one looks back; null while it moves by itself.
@@ -84,10 +96,11 @@ export const Timeline = ({ store, state }) => {
   }
   const order = [...new Set([...state.rules.map((rule) => rule.name), ...bands.keys(), ...marks.keys()])].filter((name) => bands.has(name) || marks.has(name));
   const rows = order.slice(0, ROWS);
+  const stops = stopsOf(store.log.events, state.stop, to);
   const height = TOP + Math.max(1, rows.length) * ROW + 6;
   const step = (STEPS.find((size) => ((width - label) * size) / range >= 70) || 14400) * 1000;
   const ticks = [];
-  for (let at = Math.ceil(from / step) * step; at < to; at += step) ticks.push(at);
+  for (let at = Math.ceil(from / step) * step; at < to; at += step) if (x(at) < width - 18) ticks.push(at);
   const started = state.at - seconds(state.uptime) * 1000;
   const onKey = (event) => {
     const by = { ArrowLeft: -0.1, ArrowRight: 0.1, PageUp: -0.8, PageDown: 0.8 }[event.key];
@@ -105,7 +118,7 @@ export const Timeline = ({ store, state }) => {
     if (drag.current && Math.abs(event.clientX - drag.current.x) > 3) setHeld(clamp(drag.current.from - ((event.clientX - drag.current.x) * range * 1000) / (width - label)));
   };
   const onUp = () => { drag.current = null; };
-  const summary = `${rows.length} rules with windows between ${instant(from)} and ${instant(to)}; ${changes.length} changes. The log below says the same in words.`;
+  const summary = `${rows.length} rules with windows between ${instant(from)} and ${instant(to)}; ${changes.length} changes. The events say the same in words.`;
   return html`<section aria-labelledby="timeline"><div class="bar"><h2 id="timeline">Timeline</h2><span class="fill"></span>
       ${held !== null && html`<span class="phase idle" role="status">paused</span><button type="button" onClick=${() => setHeld(null)}>Now</button>`}
       <button type="button" aria-label="Earlier" onClick=${() => move(-0.5)}>‹</button><button type="button" aria-label="Later" onClick=${() => move(0.5)}>›</button>
@@ -120,11 +133,12 @@ export const Timeline = ({ store, state }) => {
           ${(bands.get(name) || []).flatMap(([opens, closes]) => (opens < now && closes > now ? [[opens, now], [now, closes]] : [[opens, closes]])).map(([opens, closes]) => html`<rect class=${opens >= now ? "band coming" : "band"} x=${x(opens)} y=${y + 3} width=${Math.max(1.5, x(closes) - x(opens))} height=${ROW - 8}><title>${name}: ${clock(opens)} to ${closes >= to ? "…" : clock(closes)}</title></rect>`)}
           ${[...(marks.get(name) || [])].map((px) => html`<line class="mark" x1=${px} x2=${px} y1=${y + 1} y2=${y + ROW - 3} />`)}</g>`;
       })}
+      ${stops.filter(([begins, ends]) => ends > from && begins < to).map(([begins, ends]) => html`<rect class="stopped" x=${Math.max(label, x(begins))} y=${TOP} width=${Math.max(1, x(Math.min(ends, to)) - Math.max(label, x(begins)))} height=${height - TOP - 4}><title>stopped</title></rect>`)}
       ${changes.map((event) => html`<g class=${`change ${event.kind}`}><line x1=${x(event.at)} x2=${x(event.at)} y1="20" y2=${height} /><path d=${`M${x(event.at) - 5} 20h10l-5 7z`}><title>${clock(event.at)} ${eventText(event)}${author(event) ? `, by ${author(event)}` : ""}</title></path></g>`)}
-      ${started > from && started < to && html`<g class="change restart"><line x1=${x(started)} x2=${x(started)} y1="20" y2=${height} /><text class="tick" x=${x(started) + 3} y="30">start ${state.starts}</text></g>`}
+      ${started > from && started < to && html`<g class="change restart"><line x1=${x(started)} x2=${x(started)} y1="20" y2=${height} />${Math.abs(x(now) - x(started)) > 50 && html`<text class="tick" x=${x(started) + 3} y="30">start ${state.starts}</text>`}</g>`}
       ${now > from && now < to && html`<line class="now" x1=${x(now)} x2=${x(now)} y1="16" y2=${height} />`}
-      ${rows.length === 0 && html`<text class="row" x=${label} y=${TOP + 14}>no window in this range</text>`}
+      ${rows.length === 0 && html`<text class="row" x=${label} y=${TOP + 14}>no window in this time</text>`}
     </svg></div>
-    <p class="sub legend"><span class="key band"></span> window <span class="key coming"></span> to come <span class="key mark"></span> injection <span class="key change"></span> change of plan, stop, start
-      ${order.length > ROWS && html` · ${order.length - ROWS} more rules are not drawn`}${store.preview?.rules.some((rule) => rule.more) && html` · not all windows of frequent rules are drawn`}</p></section>`;
+    <p class="sub legend"><span class="key band"></span> window <span class="key coming"></span> to come <span class="key mark"></span> injection <span class="key change"></span> change of plan, stop, start${stops.length > 0 && html` <span class="key stopped"></span> stopped`}
+      ${order.length > ROWS && html` · ${order.length - ROWS} more rules are not shown`}${store.preview?.rules.some((rule) => rule.more) && html` · not all windows of frequent rules are shown`}</p></section>`;
 };

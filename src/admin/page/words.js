@@ -71,20 +71,31 @@ export const counted = (rule, proxies = {}) => {
 };
 
 /** The value of a field; sizes without a unit are in bytes. */
-const amount = (field, value) => (typeof value === "number" && ["body", "size", "piece", "piece_jitter", "speed"].includes(field) ? bytes(value) + (field === "speed" ? "/s" : "") : value);
+const amount = (field, value) => {
+  if (["drip", "pause", "after", "close_after", "delay"].includes(field)) return late(value);
+  return typeof value === "number" && ["body", "size", "piece", "piece_jitter", "speed"].includes(field) ? bytes(value) + (field === "speed" ? "/s" : "") : value;
+};
+
+/** A time of a mode or a delay; without a unit, it is in milliseconds. */
+const late = (value) => span(typeof value === "number" ? value / 1000 : value);
 
 /** What a rule does, in a few words. */
 export const effect = (rule) => {
   const parts = [];
   if (rule.delay !== undefined && rule.mode !== "slow-term") {
     const { delay } = rule;
-    const fields = typeof delay === "object" ? Object.entries(delay).map(([name, value]) => `${name} ${value}`) : [span(typeof delay === "number" ? delay / 1000 : delay)];
-    parts.push(`delay ${fields.join(", ")}${rule.stream && !rule.mode ? ` ${rule.stream}` : ""}`);
+    const fields = typeof delay === "object" ? Object.entries(delay).map(([name, value]) => `${name} ${name === "distribution" ? value : late(value)}`) : [late(delay)];
+    const where = { both: " in both directions", upstream: " to the upstream", downstream: " to the client" }[rule.stream] || "";
+    parts.push(`delay ${fields.join(", ")}${rule.mode ? "" : where}`);
   }
   if (rule.mode) {
     const of = [...OF_MODES, ...(rule.mode === "slow-term" ? ["delay"] : [])].filter((field) => rule[field] !== undefined);
     if (rule.mode === "status" && rule.status === undefined) parts.push("status 500");
-    else parts.push([rule.mode, ...of.map((field) => (["status", "grpc_status", "alert"].includes(field) ? rule[field] : `${field.replace("_", " ")} ${amount(field, rule[field])}`))].join(" "));
+    else {
+      const plain = of.filter((field) => ["status", "grpc_status", "alert"].includes(field)).map((field) => rule[field]);
+      const named = of.filter((field) => !["status", "grpc_status", "alert"].includes(field)).map((field) => `${field.replace("_", " ")} ${amount(field, rule[field])}`);
+      parts.push([rule.mode, ...plain, named.length ? `(${named.join(", ")})` : ""].filter(Boolean).join(" "));
+    }
   }
   if (rule.forward) parts.push("after forwarding");
   if (rule.connection) parts.push("ending the connection");
@@ -127,16 +138,16 @@ export const conditions = (rule, noun = "requests") => {
   if (rule.rate !== undefined) parts.push(`${String(rule.rate).replace(/%?$/, " %")} of the ${noun}`);
   if (rule.burst) parts.push(`in runs of ${rule.burst}`);
   if (rule.ramp) parts.push(`rising over ${span(rule.ramp)}`);
-  if (rule.pods) parts.push(`in ${Array.isArray(rule.pods) ? `Pods ${rule.pods.join(", ")}` : `${rule.pods} of the Pods`}`);
+  if (rule.pods) parts.push(`in ${Array.isArray(rule.pods) ? `Pods ${rule.pods.join(", ")}` : `${String(rule.pods).replace(/ ?%$/, " %")} of the Pods`}`);
   if (rule.stagger) parts.push(`up to ${span(rule.stagger)} later per Pod`);
   return parts.filter(Boolean).join("; ") || "always";
 };
 
-/** An event in words. `proxies` has the protocol of each proxy by its name. */
-export const eventText = (event, proxies) => {
+/** An event in words. */
+export const eventText = (event) => {
   switch (event.kind) {
     case "plan":
-      return `${event.change}; ${plural(event.rules, "rule")} in force, generation ${event.generation}`;
+      return [event.change, event.change !== "stop" && `${plural(event.rules, "rule")} in force`, `generation ${event.generation}`].filter(Boolean).join("; ");
     case "refused":
       return `refused: ${event.errors.join("; ")}`;
     case "stop":
@@ -144,15 +155,17 @@ export const eventText = (event, proxies) => {
     case "window":
       return `${event.fault}: window ${event.open ? "opened" : "closed"} (${event.mode})`;
     case "partition":
-      return event.open ? `listener cut by ${event.fault}` : "listener open again";
+      return event.open ? `the listener is cut by ${event.fault}` : "the listener is open again";
     case "process":
       return `${event.fault}: ${event.what}`;
     case "omitted":
-      return `${plural(event.count, "change")} of windows left out`;
+      return `${plural(event.count, "more change")} of windows, not listed`;
     case "injection": {
-      const noun = counted(event, proxies).slice(0, -1);
-      const whose = noun === "request" ? ` of ${event.client}` : "";
-      return `${event.fault}: ${event.mode} to ${noun} ${event.number}${whose} to ${event.target}${event.delay_ms ? `, after ${span(event.delay_ms / 1000)}` : ""}`;
+      // Only requests have a client class.
+      const noun = event.client ? "request" : "connection";
+      const late = event.delay_ms ? `delayed by ${span(event.delay_ms / 1000)}` : "";
+      const what = [event.mode === "delay" && late ? "" : event.mode, late].filter(Boolean).join(", ");
+      return `${event.fault}: ${noun} ${event.number} to ${event.target}${event.client === "kubelet" ? " from the kubelet" : ""}: ${what}`;
     }
     case "restart":
       return event.text;

@@ -160,12 +160,12 @@ const tests = {
     await page.keyboard.press("Enter");
     await page.getByRole("rowheader", { name: /down/ }).waitFor();
     assert.equal((await fetch(`${service.probe}/readyz`)).status, 503);
-    await page.getByText(/wholly down: readiness/).waitFor();
+    await page.getByText(/Down: readiness/).waitFor();
     await until("the injection is counted", async () => /1\s/.test(await page.locator("td[data-label=injected]").innerText().then((text) => `${text} `)));
     await key("button", "Edit down");
     assert.equal(await page.getByLabel("Status", { exact: true }).inputValue(), "503");
     await page.getByLabel("Status", { exact: true }).fill("429");
-    await key("button", "Put in force");
+    await key("button", "Apply");
     await until("the edit is in force", async () => (await fetch(`${service.probe}/readyz`)).status === 429);
     await page.getByRole("dialog").waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Edit down" }).focus();
@@ -199,7 +199,7 @@ const tests = {
         ways[way] = await page.locator("aside code").innerText();
       }
       await page.getByText(/Begins at once|windows?, .* in all/).waitFor();
-      await page.getByRole("button", { name: "Put in force" }).click();
+      await page.getByRole("button", { name: "Apply" }).click();
       await page.getByRole("dialog").waitFor({ state: "detached" });
       assert.equal(await plan(service), expected, "the form loses nothing");
 
@@ -243,7 +243,7 @@ const tests = {
       seconds: [90, 0.25, 3600, 5, 172800],
       countdowns: ["0:00", "0:00", "0:42", "1:02:05"],
       conditions: ["always", "from 1 min on for 20 s, every 5 min; 20 % of the requests", "after 1 request for 3 requests; for 1 start", "in Pods 0, 2", "for 2 connections; 5 % of the connections"],
-      effects: ["slice piece 100 B pause 5ms", "slow-term delay 90s", "tls-alert access_denied", "delay 30 ms both"],
+      effects: ["slice (piece 100 B, pause 5 ms)", "slow-term (delay 1 min 30 s)", "tls-alert access_denied", "delay 30 ms in both directions"],
       counted: ["connections", "requests", "connections", "starts"],
       quantiles: [2, 4.94, null, 2],
       yaml: 'seed: 18446744073709551615\nfaults:\n  - name: "on"\n    target: [traffic]\n    body_text: "a: b\\n"\n    rate: 20%\n    status: 503\n',
@@ -308,7 +308,7 @@ const tests = {
     assert.deepEqual(await modes(), Object.keys(requests), "a class of requests cannot be cut off alone");
     await page.getByText(/acts on 100 % of the requests/).waitFor();
     await page.getByLabel("Keep until somebody ends it").check();
-    await page.getByText(/Begins at once and stays/).waitFor();
+    await page.getByText(/Begins at once, without an end/).waitFor();
     await close(page);
     await service.stop();
   },
@@ -331,18 +331,18 @@ const tests = {
       await page.getByRole("button", { name: "Add a rule" }).click();
       await choose();
       await page.getByText(/Begins at once/).waitFor();
-      await page.getByRole("button", { name: "Put in force" }).click();
+      await page.getByRole("button", { name: "Apply" }).click();
       await page.getByRole("dialog").waitFor({ state: "detached" });
     };
     await add(async () => {
       await page.getByRole("checkbox", { name: "db TCP" }).check();
       await page.getByLabel("Mode", { exact: true }).selectOption("reset");
     });
-    await tile.getByText(/rule.? at work|down by a rule/).waitFor();
+    await tile.getByText(/rules? active|down by a rule/).waitFor();
     assert.notEqual(await exchange(port), "hello\n");
     await tile.getByText("fault × 1").waitFor();
     await until("the injection is counted", async () => (await page.locator("tr", { hasText: "db-reset" }).locator("td[data-label=injected]").innerText()) === "1");
-    await page.getByRole("cell", { name: /db-reset: reset to connection 2 to db/ }).first().waitFor();
+    await page.getByRole("cell", { name: /db-reset: connection 2 to db: reset/ }).first().waitFor();
     await page.getByRole("button", { name: "End db-reset" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
     await page.getByRole("rowheader", { name: /db-reset/ }).waitFor({ state: "detached" });
@@ -351,7 +351,7 @@ const tests = {
     await page.getByRole("button", { name: "Edit rare" }).click();
     await page.getByLabel("Rate", { exact: true }).fill("100%");
     await page.getByText(/acts on 100 % of the connections/).waitFor();
-    await page.getByRole("button", { name: "Put in force" }).click();
+    await page.getByRole("button", { name: "Apply" }).click();
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.notEqual(await exchange(port), "hello\n");
     await page.getByRole("button", { name: "End rare" }).click();
@@ -386,7 +386,7 @@ const tests = {
     await page.getByRole("button", { name: "Stop", exact: true }).click();
     await page.getByRole("button", { name: "Stop everything" }).click();
     const dialog = page.getByRole("dialog");
-    await dialog.getByText("2 rules were at work; 8 MiB of memory.").waitFor();
+    await dialog.getByText("2 active rules; 8 MiB of memory.").waitFor();
     await dialog.getByText(/^environment, 2 rules/).waitFor();
     assert.match(await dialog.locator("code").innerText(), /READINESS_FAILURE_RATE/);
     await page.getByRole("button", { name: "Done" }).click();
@@ -406,10 +406,10 @@ const tests = {
     await ready(page);
     await page.getByRole("button", { name: /^Switch off/ }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Switch off" }).click();
-    await page.getByText("1 hidden by stronger sources").click();
+    await page.getByText("1 rule is hidden by stronger sources").click();
     assert.equal((await fetch(`${service.probe}/readyz`)).status, 200);
     await page.getByRole("button", { name: "Reset" }).click();
-    await page.getByLabel("Begin all windows anew").check();
+    await page.getByLabel("Restart all windows").check();
     await page.getByRole("dialog").getByRole("button", { name: "Reset" }).click();
     await page.getByRole("button", { name: /^Switch off/ }).waitFor();
     assert.equal((await fetch(`${service.probe}/readyz`)).status, 500);
@@ -429,10 +429,10 @@ const tests = {
     await service.api("POST", "reset");
     await page.getByRole("button", { name: "Import" }).click();
     await page.getByLabel("Plan", { exact: true }).fill("faults: [{name: x, target: nobody, mode: status}]");
-    await page.getByRole("button", { name: "Put in force" }).click();
+    await page.getByRole("button", { name: "Apply" }).click();
     await page.getByRole("alert").getByText(/nobody/).first().waitFor();
     await page.getByLabel("File, YAML or JSON").setInputFiles({ name: "plan.yaml", mimeType: "application/yaml", buffer: readFileSync(path) });
-    await page.getByRole("button", { name: "Put in force" }).click();
+    await page.getByRole("button", { name: "Apply" }).click();
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.deepEqual((await service.api("GET", "faults")).faults, before);
     await close(page);
@@ -447,12 +447,12 @@ const tests = {
     await one.getByRole("button", { name: "Edit shared" }).click();
     await two.getByRole("button", { name: "Edit shared" }).click();
     await two.getByLabel("Status", { exact: true }).fill("418");
-    await two.getByRole("button", { name: "Put in force" }).click();
+    await two.getByRole("button", { name: "Apply" }).click();
     await two.getByRole("cell", { name: /status 418/ }).waitFor();
     await service.api("PUT", "faults/other", { target: "liveness", mode: "hang" });
     await one.getByRole("rowheader", { name: /other/, includeHidden: true }).waitFor();
-    await one.getByRole("button", { name: "Put in force" }).click();
-    await one.getByText(/The plan has changed meanwhile/).waitFor();
+    await one.getByRole("button", { name: "Apply" }).click();
+    await one.getByText(/The plan has changed in the meantime/).waitFor();
     assert.equal((await service.api("GET", "faults/shared")).status, 418);
     await close(one, two);
     await service.stop();
@@ -497,7 +497,7 @@ const tests = {
       const page = await open(url, {}, (of) => of.on("request", (request) => urls.push(request.url())));
       const field = page.getByLabel(/Token of the service/);
       await field.fill("wrong");
-      await page.getByRole("button", { name: "Go on" }).click();
+      await page.getByRole("button", { name: "Continue" }).click();
       await page.getByRole("dialog").getByText("the token is wrong").waitFor();
       await field.fill("se cret");
       await page.keyboard.press("Enter");
@@ -544,7 +544,7 @@ const tests = {
       Date.now = () => now() + 3600e3;
     }));
     await ready(page);
-    await page.getByText(/Its clock is 1 h behind this one/).waitFor();
+    await page.getByText(/The clock of the service is 1 h behind that of this browser/).waitFor();
     const left = await page.locator(".next b").innerText();
     assert.match(left, /^(1:[45]\d|2:00)$/);
     const { x, future } = await page.evaluate(() => ({ x: Number(document.querySelector(".timeline .band").getAttribute("x")), future: Number(document.querySelector(".timeline .now").getAttribute("x1")) }));
@@ -563,7 +563,7 @@ const tests = {
     await ready(page);
     await page.getByRole("button", { name: "Add a rule" }).click();
     await page.getByText(/Begins at once/).waitFor();
-    await page.getByRole("button", { name: "Put in force" }).click();
+    await page.getByRole("button", { name: "Apply" }).click();
     await page.getByRole("rowheader", { name: /readiness-status/ }).waitFor();
     await close(page);
     await service.stop();
@@ -612,7 +612,7 @@ const tests = {
     for (const colorScheme of ["light", "dark"]) {
       const page = await open(service.url, { colorScheme });
       await ready(page);
-      await page.getByText(/at work/).first().waitFor();
+      await page.getByText(/active/).first().waitFor();
       await accessible(page);
       await page.getByRole("button", { name: "Edit complex" }).click();
       await page.getByText(/acts on 20 %/).waitFor();

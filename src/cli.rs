@@ -116,10 +116,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = args.next();
     let args: Vec<OsString> = args.collect();
     let (out, err) = (&mut stdout(), &mut stderr());
-    ExitCode::from(if kubectl::is_plugin(program.as_ref()) {
-        kubectl::run(args, out, err)
-    } else {
-        dispatch(args, out, err)
+    ExitCode::from(match kubectl::PluginCall::of(program.as_ref()) {
+        Some(kubectl::PluginCall::Run) => kubectl::run(args, out, err),
+        Some(kubectl::PluginCall::Complete) => completion::of_plugin(&args, &described(), out),
+        None => dispatch(args, out, err),
     })
 }
 

@@ -1,5 +1,6 @@
 //! `completion` and `man`: shell completion scripts and manual pages, generated from the help of each verb.
 
+mod candidates;
 mod manual;
 mod options;
 mod shells;
@@ -56,6 +57,18 @@ pub(super) fn completion_help() -> String {
 /// The help of `man`.
 pub(super) fn man_help() -> String {
     MAN_HELP.to_owned()
+}
+
+/// Prints what may follow the words of a command line of `kubectl probesim`, for kubectl.
+pub(super) fn of_plugin(args: &[OsString], verbs: &[Described], out: &mut dyn Write) -> u8 {
+    let words: Vec<String> = args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let verb = |name| verbs.iter().find(|verb| verb.name == name);
+    match (verb("kubectl"), verb("fault"), verb("predict")) {
+        (Some(plugin), Some(fault), Some(predict)) => {
+            print_help(&candidates::candidates(&words, plugin, fault, predict), out)
+        }
+        _ => exit::USAGE,
+    }
 }
 
 /// Prints the script for a shell.

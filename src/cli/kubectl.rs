@@ -37,6 +37,9 @@ const IMAGE: &str = concat!("kube-probesim:", env!("CARGO_PKG_VERSION"));
 /// The name under which kubectl finds its plugin.
 const PLUGIN: &str = "kubectl-probesim";
 
+/// The name under which kubectl finds what completes the command lines of its plugin.
+const COMPLETION: &str = "kubectl_complete-probesim";
+
 pub(super) const HELP: &str = "\
 Steer the services of many Pods through kubectl.
 
@@ -64,7 +67,7 @@ OPTIONS
   -c, --container NAME       [default: the container whose image is kube-probesim]
   --executable PATH          path in the container [default: /kube-probesim]
   --dry-run                  print the command for each Pod, and run none
-  -v, --verbose              show all that kubectl complains about
+  -v, --verbose              show all that kubectl complains about; with a level, as in -v 6, kubectl's log, too
   -o, --output text|json     [default: text]; JSON is one object per Pod
   --port PORT                dashboard: the admin port [default: that of what is injected, else 8081]; inject and
                              sidecar add --proxy: the application's port [default: the one that its Services, probes or
@@ -105,11 +108,24 @@ Exit code: 0 done; 1 at least one Pod failed; 64 wrong usage; 66 a file cannot b
 matches.
 ";
 
-/// Whether the program was started under the name of kubectl's plugin.
-pub(super) fn is_plugin(program: Option<&OsString>) -> bool {
-    let stem = program.and_then(|program| Path::new(program).file_stem());
-    // kubectl finds names with hyphens, and completion those with underscores.
-    stem.is_some_and(|stem| stem == PLUGIN || stem == "kubectl_probesim")
+/// How kubectl started the program, if it did.
+pub(super) enum PluginCall {
+    /// As its plugin.
+    Run,
+    /// To complete a command line of its plugin.
+    Complete,
+}
+
+impl PluginCall {
+    /// Reads it from the name under which the program was started.
+    pub(super) fn of(program: Option<&OsString>) -> Option<Self> {
+        let name = Path::new(program?).file_stem()?;
+        match name.to_str()? {
+            PLUGIN => Some(Self::Run),
+            COMPLETION => Some(Self::Complete),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the command with the arguments that follow its name. Returns the exit code.

@@ -72,6 +72,8 @@ def main():
         for name in "kube-probesim", "kubectl-probesim":
             run = subprocess.run([pathlib.Path(one) / "unpacked" / name, "--help"], capture_output=True, text=True, check=True)
             assert name.replace("-", " ", 1).split()[0] in run.stdout, run.stdout[:200]
+        complete = [pathlib.Path(one) / "unpacked/kubectl_complete-probesim", "sid"]
+        assert subprocess.run(complete, capture_output=True, text=True, check=True).stdout == "sidecar\n:4\n"
 
         with helm.Chart.load(out / f"kube-probesim-{VERSION}.tgz") as chart:
             assert any(path.endswith("deployment.yaml") for path in chart.render({}, name="probesim", namespace="drills"))

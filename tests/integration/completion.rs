@@ -42,6 +42,7 @@ fn bash_completes_verbs_options_and_values() {
         ("kube-probesim fault re", &["resume", "reset", "readiness"]),
         ("kube-probesim fault add --mode tr", &["truncate"]),
         ("kube-probesim fault add --mode abo", &["abort"]),
+        ("kube-probesim kubectl sid", &["sidecar"]),
         ("kube-probesim wait --output ", &["text", "json"]),
         ("kube-probesim wait --cond", &["--condition"]),
         ("kube-probesim predict --stops", &["--stops-after"]),
@@ -50,6 +51,40 @@ fn bash_completes_verbs_options_and_values() {
         ("kube-probesim completion ", &["bash", "zsh", "fish"]),
     ] {
         assert_eq!(offered(line), offers, "{line}");
+    }
+}
+
+#[test]
+fn kubectl_completes_command_lines_of_its_plugin() {
+    if !tools::are_there(&["kubectl"]) {
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let program = process::program();
+    for name in ["kubectl-probesim", "kubectl_complete-probesim"] {
+        std::os::unix::fs::symlink(program.get_program(), folder.path().join(name)).unwrap();
+    }
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    for (words, offers, directive) in [
+        (&["s"][..], &["stop", "sidecar"][..], ":4"),
+        (&["add", "read"], &["readiness"], ":4"),
+        (&["add", "readiness", "--mode", "trunc"], &["truncate"], ":4"),
+        (&["-n", "shop", "add", "--sel"], &["--selector"], ":4"),
+        (&["add", "--file", ""], &[], ":0"),
+        (&["sidecar", ""], &["add", "remove"], ":4"),
+        (&["predict", "--stops"], &["--stops-after"], ":4"),
+        (&["top", "--pod", "w"], &[], ":4"),
+    ] {
+        let output = Command::new("kubectl")
+            .args(["__complete", "probesim"])
+            .args(words)
+            .env("PATH", &path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.pop(), lines.as_slice()), (Some(directive), offers), "{words:?}");
     }
 }
 

@@ -146,10 +146,34 @@ fn a_pod_that_fails_has_a_row_and_changes_the_exit_code() {
         [cluster.services[0].status("/readyz"), cluster.services[2].status("/readyz")],
         [Some(503); 2]
     );
+    let top = cluster.run("top --all");
+    assert_eq!((top.code, top.rows()[2][..4].join(" ").as_str()), (1, "web-1 yes 1 FAILED"));
+    assert!(top.out.ends_with("container not found\n"), "{}", top.out);
     let json = cluster.run("list --all -o json");
     let objects: Vec<Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(objects[0]["answers"][0]["rules"][0]["name"], "readiness-status");
     assert!(objects[1]["error"].as_str().unwrap().contains("container not found"));
+}
+
+#[test]
+fn global_options_of_kubectl_are_passed_on_and_a_level_shows_its_log() {
+    let cluster = Cluster::of(1);
+    let script = fs::read_to_string(cluster.path().join("kubectl")).unwrap();
+    let log = "#!/bin/sh\necho 'I1127 15:25:37.948813 1 loader.go:402] Config loaded' >&2";
+    fs::write(cluster.path().join("kubectl"), script.replacen("#!/bin/sh", log, 1)).unwrap();
+    let globals = "--context a --kubeconfig=/x -n shop --as bob --request-timeout 5s --warnings-as-errors";
+    let passed = "--context=a --kubeconfig=/x --namespace=shop --as=bob --request-timeout=5s --warnings-as-errors";
+    let ran = cluster.run(&format!("list --all {globals}"));
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "the log is not shown");
+    assert_eq!(cluster.calls().matches(passed).count(), 2, "{}", cluster.calls());
+    for level in ["-v 6", "-v=6", "-v6", "--v=6", "--v 6"] {
+        let before = cluster.calls().matches("--v=6").count();
+        let ran = cluster.run(&format!("list {level} --all"));
+        assert_eq!(ran.code, 0, "{level}: {}", ran.err);
+        assert!(ran.err.contains("Config loaded"), "{level}: {}", ran.err);
+        assert_eq!(cluster.calls().matches("--v=6").count(), before + 2, "{level}");
+    }
+    assert_eq!(cluster.run("list -v --all").code, 0, "a level may be missing");
 }
 
 #[test]
@@ -188,7 +212,12 @@ fn mistakes_are_reported_before_any_pod_is_contacted() {
         ("add readiness --pod a -l b", "--selector and --pod exclude each other"),
         ("add readiness --all --seed x", "--seed \"x\" is not a whole number"),
         ("dance", "\"dance\" is not one of add, list"),
+        ("add readiness --all --rate 200% --status 99", "200%"),
+        ("add readiness --all --rate 200% --status 99", "status"),
         ("predict", "predict needs an object"),
+        ("predict web", "\"web\" is not KIND/NAME"),
+        ("dashboard web-0 --port 0", "--port 0 is no port"),
+        ("list --all -v=high", "-v \"high\" is not a level"),
         ("dashboard", "dashboard needs the name of a Pod"),
         ("list --all -n", "--namespace needs a value"),
     ] {

@@ -66,8 +66,7 @@ const App = () => {
         if (of === "json") download(fileName(state, "json"), "application/json", `${JSON.stringify(made, null, 2)}\n`);
         else download(fileName(state, "html"), "text/html", reportPage(made));
       } else if (what === "export") {
-        const plan = await ask("GET", "v1/plan");
-        download(fileName(state, "yaml"), "application/yaml", yaml(plan.faults, plan.seed));
+        download(fileName(state, "yaml"), "application/yaml", yaml(await ask("GET", "v1/plan")));
       } else setDialog({ what, rule: of });
     } catch (wrong) {
       setError(wrong);

@@ -25,15 +25,18 @@ const lines = (value, indent) => {
   });
 };
 
-/** A plan of rules as YAML. A ttl belongs to the API alone. */
-export const yaml = (rules, seed) => {
-  const head = seed === undefined ? [] : [`seed: ${seed}`];
-  const body = rules.flatMap((rule) => {
-    const { ttl, ...rest } = pruned(rule);
-    const [first, ...more] = lines(rest, 4);
+const items = (name, objects) => {
+  const body = objects.flatMap((object) => {
+    const [first, ...more] = lines(pruned(object), 4);
     return first ? [`  - ${first.trim()}`, ...more] : [];
   });
-  return [...head, body.length ? "faults:" : "faults: []", ...body, ""].join("\n");
+  return body.length ? [`${name}:`, ...body] : [`${name}: []`];
+};
+
+/** A plan as YAML, by default without proxies and a seed. Only the API knows a ttl. */
+export const yaml = ({ faults, proxies, seed }) => {
+  const rules = faults.map(({ ttl, ...rule }) => rule);
+  return [...(seed === undefined ? [] : [`seed: ${seed}`]), ...(proxies?.length ? items("proxies", proxies) : []), ...items("faults", rules), ""].join("\n");
 };
 
 /** A word of a shell command. */
@@ -90,7 +93,7 @@ export const formats = (rule, identity) => {
   const { name, ...body } = pruned(rule);
   const add = faultAdd(rule);
   return [
-    ["YAML", yaml([rule]), "For a file or an annotation. There, a rule has no ttl."],
+    ["YAML", yaml({ faults: [rule] }), "For a file or an annotation. There, a rule has no ttl."],
     ["fault", add ? `kubectl exec${where} ${pod} -c probesim -- /kube-probesim ${add}` : "", "In the container's own shell, without kubectl exec."],
     ["annotate", `kubectl annotate pod${where} ${pod} --overwrite probesim.io/faults=${quoted(JSON.stringify({ faults: [rest] }))}`, "Replaces the annotation as a whole; the rule stays until the annotation goes."],
     ["curl", `curl -X PUT http://localhost:8081/v1/faults/${name || "NAME"} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`, "After kubectl port-forward; with a token, also -H \"X-Probesim-Token: $TOKEN\"."],

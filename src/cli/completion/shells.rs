@@ -7,7 +7,7 @@ use super::options::{Opt, options, words};
 use crate::fault::{ModeInfo, PROCESS_MODES, Target};
 
 /// Words other than options that may follow a verb.
-fn positions(verb: &Described, help: &str) -> Vec<String> {
+pub(super) fn positions(verb: &Described, help: &str) -> Vec<String> {
     let mut found: Vec<String> = words(verb.name, help).into_iter().map(str::to_owned).collect();
     if matches!(verb.name, "probe" | "fault") {
         found.extend(Target::ALL.map(|target| target.name().to_owned()));
@@ -19,7 +19,7 @@ fn positions(verb: &Described, help: &str) -> Vec<String> {
 }
 
 /// The known values of an option.
-fn values(option: &Opt) -> Vec<String> {
+pub(super) fn values(option: &Opt) -> Vec<String> {
     if option.name == "--mode" {
         let mut modes: Vec<String> = Vec::new();
         let requests = ModeInfo::all_of_requests().chain(ModeInfo::all_of_tcp());

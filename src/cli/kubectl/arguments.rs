@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::UsageError;
 use super::inject::{self, InjectCall};
@@ -12,13 +12,14 @@ use super::options::{Call, CallKind, Options};
 use super::sidecar::{self, SidecarCall};
 use crate::cli::fault;
 use crate::cli::shared::{self, ArgumentError, OutputFormat, unicode};
-use crate::units;
+use crate::{plan, units};
 
 /// Options with a value that kubectl takes with each of its commands.
-const GLOBAL_OPTIONS: [&str; 17] = [
+const GLOBAL_OPTIONS: [&str; 24] = [
     "--as",
     "--as-group",
     "--as-uid",
+    "--as-user-extra",
     "--cache-dir",
     "--certificate-authority",
     "--client-certificate",
@@ -26,18 +27,24 @@ const GLOBAL_OPTIONS: [&str; 17] = [
     "--cluster",
     "--context",
     "--kubeconfig",
+    "--kuberc",
+    "--log-flush-frequency",
     "--namespace",
     "--password",
+    "--profile",
+    "--profile-output",
     "--request-timeout",
     "--server",
     "--tls-server-name",
     "--token",
     "--user",
+    "--username",
+    "--vmodule",
 ];
 
 /// Options without a value that kubectl takes with each of its commands.
-const GLOBAL_FLAGS: [&str; 3] =
-    ["--disable-compression", "--insecure-skip-tls-verify", "--match-server-version"];
+const GLOBAL_FLAGS: [&str; 4] =
+    ["--disable-compression", "--insecure-skip-tls-verify", "--match-server-version", "--warnings-as-errors"];
 
 /// Our own options with a value.
 const OPTIONS: [&str; 9] = [
@@ -53,7 +60,7 @@ const OPTIONS: [&str; 9] = [
 ];
 
 /// Our own options without a value.
-const FLAGS: [&str; 4] = ["--all", "--dry-run", "--help", "--verbose"];
+const FLAGS: [&str; 3] = ["--all", "--dry-run", "--help"];
 
 /// Short options and what they stand for.
 const SHORT: [(&str, &str); 7] = [
@@ -144,7 +151,7 @@ fn option(word: &str) -> Option<(String, Option<String>)> {
 impl Raw {
     fn read(words: Vec<String>, errors: &mut Vec<UsageError>) -> Self {
         let mut raw = Self::default();
-        let mut words = words.into_iter();
+        let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
             if word == "--" {
                 raw.rest.extend(words);
@@ -154,14 +161,21 @@ impl Raw {
                 raw.rest.push(word);
                 continue;
             };
-            if GLOBAL_FLAGS.contains(&name.as_str()) {
+            if matches!(name.as_str(), "--verbose" | "--v") {
+                // kubectl's option has a level; without one, ours shows all that kubectl says against a call.
+                let level = value.or_else(|| words.next_if(|word| word.parse::<u8>().is_ok()));
+                match level.map(|level| level.parse::<u8>().map_err(|_| level)) {
+                    None => raw.options.is_verbose = true,
+                    Some(Ok(level)) => raw.options.globals.push(format!("--v={level}")),
+                    Some(Err(level)) => errors.push(UsageError::Level(level)),
+                }
+            } else if GLOBAL_FLAGS.contains(&name.as_str()) {
                 raw.options.globals.push(word);
             } else if let Some(flag) = FLAGS.into_iter().find(|flag| *flag == name) {
                 match (flag, value) {
                     (_, Some(_)) => errors.push(ArgumentError::Value(name).into()),
                     ("--all", None) => raw.all = true,
                     ("--dry-run", None) => raw.options.is_dry_run = true,
-                    ("--verbose", None) => raw.options.is_verbose = true,
                     _ => raw.help = true,
                 }
             } else if GLOBAL_OPTIONS.contains(&name.as_str()) || OPTIONS.contains(&name.as_str()) {
@@ -219,6 +233,9 @@ impl Raw {
             return Some(Command { verb: Verb::Sidecar(call), options: self.options });
         }
         let port = number("--port", self.port.take(), u64::from(u16::MAX), errors);
+        if port == Some(0) {
+            errors.push(UsageError::NoPort);
+        }
         let verb = match verb.as_str() {
             "predict" => self.predict(errors)?,
             "dashboard" => {
@@ -292,6 +309,7 @@ impl Raw {
             errors.extend(wrong.into_iter().map(UsageError::Fault));
             Vec::new()
         });
+        errors.extend(wrong_rules(&rules).into_iter().map(UsageError::Fault));
         // The file is here and not in the Pods. Each of its rules has its time already.
         let input = file.map(|_| {
             arguments.extend(["--file=-", "--for=ever"].map(str::to_owned));
@@ -310,6 +328,9 @@ impl Raw {
             errors.push(UsageError::Missing("predict", "an object, such as deployment/web"));
             return None;
         };
+        if !object.contains('/') {
+            errors.push(UsageError::Object(object.clone()));
+        }
         let mut options: Vec<OsString> = rest.map(OsString::from).collect();
         options.extend(self.options.seed.map(|seed| format!("--seed={seed}").into()));
         if self.options.output == OutputFormat::Json {
@@ -317,6 +338,16 @@ impl Raw {
         }
         Some(Verb::Predict { object, options })
     }
+}
+
+/// What the Pods would say against these rules, except that a target is no proxy of theirs.
+fn wrong_rules(rules: &[Value]) -> Vec<String> {
+    let mut rules = rules.to_vec();
+    for fields in rules.iter_mut().filter_map(Value::as_object_mut) {
+        // A plan has no `ttl`; it has been read already.
+        fields.remove("ttl");
+    }
+    plan::read_plan(&json!({ "faults": rules }), "").err().map(|wrong| wrong.lines()).unwrap_or_default()
 }
 
 fn number(

@@ -29,6 +29,10 @@ pub(super) enum UsageError {
     NoShare(String),
     #[error("{0} {1:?} is not a whole number from 0 to {2}")]
     Number(&'static str, String, u64),
+    #[error("--port 0 is no port")]
+    NoPort,
+    #[error("-v {0:?} is not a level of kubectl's log, such as 6")]
+    Level(String),
     #[error("{0} is an option of {1} alone")]
     Elsewhere(&'static str, &'static str),
     #[error("{0} needs {1}")]

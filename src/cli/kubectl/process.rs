@@ -18,18 +18,21 @@ pub(super) struct Kubectl {
     globals: Vec<String>,
     /// Whether all that kubectl complains about is shown.
     is_verbose: bool,
+    /// Whether the log of kubectl is passed on to the standard error.
+    has_log: bool,
     /// Whether Ctrl-C leaves the calls alone.
     is_apart: bool,
 }
 
 impl Kubectl {
     pub(super) fn new(globals: Vec<String>, is_verbose: bool) -> Self {
-        Self { globals, is_verbose, is_apart: false }
+        let has_log = globals.iter().any(|option| option.starts_with("--v="));
+        Self { globals, is_verbose, has_log, is_apart: false }
     }
 
     /// The same kubectl, whose calls go on when Ctrl-C is pressed: they are not in the terminal's foreground.
     pub(super) fn apart(&self) -> Self {
-        Self { globals: self.globals.clone(), is_verbose: self.is_verbose, is_apart: true }
+        Self { is_apart: true, ..Self::new(self.globals.clone(), self.is_verbose) }
     }
 
     fn command(&self, arguments: &[String]) -> Command {
@@ -69,7 +72,12 @@ impl Kubectl {
                     let _ = stdin.write_all(input);
                 }
             });
-            child.wait_with_output().map_err(KubectlError::Start)
+            let output = child.wait_with_output().map_err(KubectlError::Start)?;
+            if self.has_log {
+                let log = String::from_utf8_lossy(&output.stderr);
+                log.lines().filter(|line| is_log(line)).for_each(|line| eprintln!("{line}"));
+            }
+            Ok(output)
         })
     }
 

@@ -132,7 +132,7 @@ fn list(answers: &[Answer<'_>]) -> String {
         match state(result).map(|state| table::rows(&state)) {
             Ok(of_pod) if of_pod.is_empty() => rows.push(vec![pod.name.clone(), "no rule".to_owned()]),
             Ok(of_pod) => rows.extend(of_pod.into_iter().map(|row| [vec![pod.name.clone()], row].concat())),
-            Err(reason) => failed.extend([&pod.name, "  FAILED  ", &OneLine(&reason).to_string(), "\n"]),
+            Err(reason) => failed.push_str(&failure(pod, &reason)),
         }
     }
     let head: Vec<&str> = std::iter::once("POD").chain(table::HEAD).collect();
@@ -140,9 +140,14 @@ fn list(answers: &[Answer<'_>]) -> String {
     table + &failed
 }
 
+/// Why a Pod has no answer, as a line.
+fn failure(pod: &Pod, reason: &str) -> String {
+    format!("{}  FAILED  {}\n", pod.name, OneLine(reason))
+}
+
 /// Sums of each Pod, and of all.
 fn top(answers: &[Answer<'_>]) -> String {
-    let (mut rows, mut sums) = (Vec::new(), [0; 4]);
+    let (mut rows, mut sums, mut failed) = (Vec::new(), [0; 4], String::new());
     for Answer { pod, result } in answers {
         let mut row = vec![pod.name.clone(), if pod.is_ready { "yes" } else { "no" }.to_owned()];
         match state(result) {
@@ -155,9 +160,9 @@ fn top(answers: &[Answer<'_>]) -> String {
                 row.extend(numbers.map(|number| number.to_string()));
             }
             Err(reason) => {
-                row.push(pod.restarts.to_string());
+                row.extend([pod.restarts.to_string(), "FAILED".to_owned()]);
                 sums[0] += pod.restarts;
-                row.push(format!("FAILED {}", OneLine(&reason)));
+                failed.push_str(&failure(pod, &reason));
             }
         }
         rows.push(row);
@@ -166,7 +171,7 @@ fn top(answers: &[Answer<'_>]) -> String {
     let mut total = vec![format!("{} Pods", answers.len()), ready.to_string()];
     total.extend(sums.map(|sum| sum.to_string()));
     rows.push(total);
-    table::aligned(&["POD", "READY", "RESTARTS", "RULES", "ELIGIBLE", "INJECTED"], rows)
+    table::aligned(&["POD", "READY", "RESTARTS", "RULES", "ELIGIBLE", "INJECTED"], rows) + &failed
 }
 
 /// Prints the events of all Pods as they happen, until kubectl ends in each.

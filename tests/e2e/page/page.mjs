@@ -233,7 +233,7 @@ const tests = {
         effects: [{ target: "db", mode: "slice", piece: 100, pause: "5ms" }, { target: "process", mode: "slow-term", delay: "90s" }, { target: "listener", mode: "tls-alert", alert: "access_denied" }, { target: "db", delay: "30ms", stream: "both" }].map(words.effect),
         counted: [{ target: "db" }, { target: ["stock"] }, { target: "listener", mode: "tls-hang" }, { target: "process" }].map((rule) => words.counted(rule, { db: "tcp", stock: "http" })),
         quantiles: [0.5, 0.99].map((share) => history.quantile(share, [1, 2, 5], [0, 10, 20, 20])).concat(history.quantile(0.5, [1], [0, 0]), history.quantile(0.99, [1, 2], [0, 0, 4])),
-        yaml: formats.yaml([{ name: "on", target: ["traffic"], body_text: "a: b\n", rate: "20%", status: 503, ttl: "1m" }], "18446744073709551615"),
+        yaml: formats.yaml({ faults: [{ name: "on", target: ["traffic"], body_text: "a: b\n", rate: "20%", status: 503, ttl: "1m" }], seed: "18446744073709551615" }),
         whole: formats.faultAdd({ target: "traffic", delay: { p95: "1s" } }),
         off: [fields.isOff(20, { eligible: 1000, rate: 21 }), fields.isOff(20, { eligible: 1000, rate: 40 }), fields.isOff(100, { eligible: 100, rate: 99 }), fields.isOff(20, { eligible: 5, rate: 100 })],
       };
@@ -437,6 +437,26 @@ const tests = {
     assert.deepEqual((await service.api("GET", "faults")).faults, before);
     await close(page);
     await service.stop();
+  },
+
+  "an exported plan takes its proxies and seed to another service": async () => {
+    const [one, two] = [await start({ ...WITH_PROXIES, SEED: "18446744073709551615" }), await start()];
+    await one.api("PUT", "proxies/cache", { listen: "127.0.0.1:0", upstream: "tls://cache.example:6380", insecure: true });
+    await one.api("PUT", "faults/slow-db", { target: ["db", "cache"], delay: "30ms" });
+    await one.api("PUT", "faults/stock-fails", { target: "stock", mode: "status", status: 503 });
+    const pages = [await open(one.url), await open(two.url)];
+    await Promise.all(pages.map(ready));
+    const [file] = await Promise.all([pages[0].waitForEvent("download"), pages[0].getByRole("button", { name: "Export" }).click()]);
+    await pages[1].getByRole("button", { name: "Import" }).click();
+    await pages[1].getByLabel("File, YAML or JSON").setInputFiles(await file.path());
+    await pages[1].getByRole("button", { name: "Apply" }).click();
+    await pages[1].getByRole("dialog").waitFor({ state: "detached" });
+    const plan = async (of) => (await fetch(`${of.url}v1/plan`)).text();
+    assert.equal(await plan(two), await plan(one));
+    await pages[1].getByRole("article", { name: /^cache: / }).waitFor();
+    await close(...pages);
+    await one.stop();
+    await two.stop();
   },
 
   "two tabs see each other's changes, and do not overwrite them unseen": async () => {

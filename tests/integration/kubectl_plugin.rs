@@ -162,7 +162,8 @@ fn global_options_of_kubectl_are_passed_on_and_a_level_shows_its_log() {
     let log = "#!/bin/sh\necho 'I1127 15:25:37.948813 1 loader.go:402] Config loaded' >&2";
     fs::write(cluster.path().join("kubectl"), script.replacen("#!/bin/sh", log, 1)).unwrap();
     let globals = "--context a --kubeconfig=/x -n shop --as bob --request-timeout 5s --warnings-as-errors";
-    let passed = "--context=a --kubeconfig=/x --namespace=shop --as=bob --request-timeout=5s --warnings-as-errors";
+    let passed =
+        "--context=a --kubeconfig=/x --namespace=shop --as=bob --request-timeout=5s --warnings-as-errors";
     let ran = cluster.run(&format!("list --all {globals}"));
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "the log is not shown");
     assert_eq!(cluster.calls().matches(passed).count(), 2, "{}", cluster.calls());

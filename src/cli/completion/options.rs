@@ -59,7 +59,8 @@ fn option(text: &str) -> Option<Opt> {
 /// The words that follow the verb in the usage lines of its help, such as `add` of `fault`.
 pub(super) fn words<'a>(verb: &str, help: &'a str) -> Vec<&'a str> {
     // kubectl's plugin has a name of its own.
-    let mark = if verb == "kubectl" { "kubectl probesim ".to_owned() } else { format!("kube-probesim {verb} ") };
+    let mark =
+        if verb == "kubectl" { "kubectl probesim ".to_owned() } else { format!("kube-probesim {verb} ") };
     let mut found = Vec::new();
     for line in help.lines().filter(|line| line.starts_with("Usage:") || line.starts_with("       ")) {
         let Some((_, rest)) = line.split_once(&mark) else { continue };

@@ -23,7 +23,7 @@ impl Opt {
     /// Whether its value is the name of a file or folder.
     pub(super) fn takes_file(&self) -> bool {
         let value = self.value.as_deref().unwrap_or_default();
-        value.contains("FILE") || matches!(value, "DIRECTORY" | "PATH") && self.name != "--method"
+        value.contains("FILE") || matches!(value, "DIRECTORY" | "PATH" | "PLAN") && self.name != "--method"
     }
 }
 

@@ -344,8 +344,9 @@ impl Raw {
 fn wrong_rules(rules: &[Value]) -> Vec<String> {
     let mut rules = rules.to_vec();
     for fields in rules.iter_mut().filter_map(Value::as_object_mut) {
-        // A plan has no `ttl`; it has been read already.
+        // A plan has no `ttl`, which has been read already, and needs names, which `fault add` makes.
         fields.remove("ttl");
+        fields.entry("name").or_insert("rule".into());
     }
     plan::read_plan(&json!({ "faults": rules }), "").err().map(|wrong| wrong.lines()).unwrap_or_default()
 }

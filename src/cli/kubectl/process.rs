@@ -75,7 +75,10 @@ impl Kubectl {
             let output = child.wait_with_output().map_err(KubectlError::Start)?;
             if self.has_log {
                 let log = String::from_utf8_lossy(&output.stderr);
-                log.lines().filter(|line| is_log(line)).for_each(|line| eprintln!("{line}"));
+                for line in log.lines().filter(|line| is_log(line)) {
+                    // Nobody may read it.
+                    let _ = writeln!(std::io::stderr(), "{line}");
+                }
             }
             Ok(output)
         })

@@ -106,6 +106,9 @@ PROXIES = compared([
     ("TCP: CPU time of a GB, s", (*TCP, "cpu_per_gb"), "HAProxy", ("tcp", proxy.HAPROXY, "cpu_per_gb")),
     ("TCP: CPU time of a new connection, µs", (*TCP, "connection_us"), "HAProxy", ("tcp", proxy.HAPROXY, "connection_us")),
     ("TCP: time added at the median, µs", (*TCP, "added_us"), "HAProxy", ("tcp", proxy.HAPROXY, "added_us")),
+    ("TCP: memory of an idle connection, bytes", (*TCP, "idle_bytes"), "HAProxy", ("tcp", proxy.HAPROXY, "idle_bytes")),
+    ("TCP: CPU time of a GB, s", (*TCP, "cpu_per_gb"), "noxious", ("tcp", tcp.NOXIOUS, "cpu_per_gb")),
+    ("TCP: time added at the median, µs", (*TCP, "added_us"), "noxious", ("tcp", tcp.NOXIOUS, "added_us")),
 ])
 SECURE = compared([
     ("full handshake, TLS 1.3, µs", (*TLS, "handshake"), "nginx", ("tls", tls.NGINX, "handshake")),

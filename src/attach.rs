@@ -15,9 +15,13 @@ mod target;
 mod user;
 mod watch;
 
+pub use addresses::gateways;
 pub use refusal::Refusal;
 pub use release::{NextConnection, Release};
 pub use running::Running;
 pub use take::{end_connections, take};
 pub use target::Target;
 pub use watch::{Cause, watch};
+
+/// The proxy of a port that is taken over as TCP, and the target of its rules.
+pub const APPLICATION: &str = "application";

@@ -26,8 +26,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use config::{
-    BindAddress, Config, Files, ForwardOptions, Identity, Limits, LogFormat, ProcessSettings, SeedChoice,
-    SeedScope, SourceAddress, Token, UpstreamSettings, effective_seed,
+    AttachedProxy, BindAddress, Config, Files, ForwardOptions, Identity, Limits, LogFormat, ProcessSettings,
+    SeedChoice, SeedScope, SourceAddress, Token, UpstreamSettings, effective_seed,
 };
 use faults::FaultSettings;
 pub use groups::PROCESS_VARIABLES;
@@ -241,6 +241,7 @@ fn read(mut reader: VariableReader, ours: &HashMap<String, String>) -> Result<Lo
         files,
         upstream,
         proxies,
+        attached: None,
         forwarding,
     };
     Ok(Loaded { config, warnings: warnings.into_iter().collect(), effective })

@@ -10,7 +10,7 @@ mod supervisor;
 mod toxiproxy;
 mod windows;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub struct Server {
     leaving: ProcessStage,
     admin: PartitionedListener,
     /// The proxies of the environment; those of files follow with their plans.
-    proxies: Vec<(Proxy, PartitionedListener)>,
+    proxies: Vec<(Proxy, Vec<PartitionedListener>)>,
     certificates: Certificates,
     /// The listener of toxiproxy's API.
     toxiproxy: Option<PartitionedListener>,
@@ -91,7 +91,8 @@ impl Server {
     }
 
     /// Like [`bind`](Self::bind), but the probe listener consists of the sockets that `take` takes from an application, once
-    /// everything else is checked. The caller lets go of them before the service ends.
+    /// everything else is checked; with an attached proxy, it is that proxy that does, and there is no probe listener. The
+    /// caller lets go of the sockets before the service ends.
     ///
     /// # Errors
     ///
@@ -103,7 +104,18 @@ impl Server {
         let certificates = Certificates::load(&config).map_err(StartError::from)?;
         proxies::check_trust(&config).map_err(StartError::from)?;
         let server = Self::bind_others(config, start::EarlierStarts::default(), certificates);
-        Ok(server.map_err(StartError::from)?.with_probes(take()?, ProcessStage::HandingOver))
+        let (mut server, taken) = (server.map_err(StartError::from)?, take()?);
+        let attached = server.config.attached.as_ref().map(|attached| &attached.name);
+        let Some(attached) = attached else {
+            return Ok(server.with_probes(taken, ProcessStage::HandingOver));
+        };
+        taken.iter().for_each(PartitionedListener::enlarge_buffers);
+        let proxy = server.proxies.iter_mut().find(|(proxy, _)| proxy.name == *attached);
+        if let Some((_, listeners)) = proxy {
+            *listeners = taken;
+        }
+        server.leaving = ProcessStage::HandingOver;
+        Ok(server)
     }
 
     fn with_probes(mut self, probes: Vec<PartitionedListener>, leaving: ProcessStage) -> Self {
@@ -120,7 +132,12 @@ impl Server {
         certificates: Certificates,
     ) -> Result<Self, BindError> {
         let admin = PartitionedListener::bind(config.admin_address, true)?;
-        let bound = |proxy: &Proxy| Ok((proxy.clone(), proxies::bind(proxy)?));
+        let attached = config.attached.as_ref().map(|attached| &attached.name);
+        let bound = |proxy: &Proxy| {
+            let is_attached = attached == Some(&proxy.name);
+            let listeners = if is_attached { Vec::new() } else { vec![proxies::bind(proxy)?] };
+            Ok((proxy.clone(), listeners))
+        };
         let proxies = config.proxies.iter().map(bound).collect::<Result<_, BindError>>()?;
         let toxiproxy = config.toxiproxy.as_ref().map(toxiproxy::bind).transpose()?;
         let (probes, leaving) = (Vec::new(), ProcessStage::Leaving);
@@ -146,7 +163,8 @@ impl Server {
     /// signal ends the drain. Returns how it ended.
     pub async fn run(self, signals: Signals) -> Result<ServerEnd, prometheus::Error> {
         let Self { config, kept, probes, leaving, admin, proxies, certificates, toxiproxy } = self;
-        let (probe_addr, admin_addr) = (address_of(&probes), admin.local_addr());
+        let served = if probes.is_empty() { proxies.first().map(|(_, taken)| taken) } else { Some(&probes) };
+        let (probe_addr, admin_addr) = (served.map_or(NOWHERE, |all| address_of(all)), admin.local_addr());
         let start::Started { control, engine, metrics, saver, watcher } =
             start::start(&config, kept, draw_seed())?;
         let conditions = watch::Sender::new(supervisor::conditions(&engine));
@@ -156,7 +174,7 @@ impl Server {
         for listener in probes.iter().chain([&admin]).chain(&toxiproxy) {
             own.add(listener.local_addr());
         }
-        let of_proxies = (config.limits, config.forwarding);
+        let of_proxies = (config.limits, config.forwarding, config.attached);
         let upstream = config
             .upstream
             .map(|upstream| probe_upstream(upstream, config.forwarding, &metrics, own.clone()));
@@ -271,8 +289,11 @@ fn announce(app: &App, probe: SocketAddr, admin: SocketAddr) {
 
 /// The first address of the probe listener.
 fn address_of(probes: &[PartitionedListener]) -> SocketAddr {
-    probes.first().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), PartitionedListener::local_addr)
+    probes.first().map_or(NOWHERE, PartitionedListener::local_addr)
 }
+
+/// The address of no listener.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Serves all sockets of the probe listener.
 async fn serve_all(probes: Vec<PartitionedListener>, service: listener::ListenerService) {

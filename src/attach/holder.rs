@@ -70,8 +70,8 @@ pub(super) fn processes() -> Vec<i32> {
 pub(super) fn of_sockets(inodes: &[u32]) -> Holders {
     let (mut holders, mut unlisted) = (Holders::default(), Vec::new());
     for pid in processes() {
-        match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(_) => holders.found.extend(of_process(pid, inodes)),
+        match of_process(pid, inodes) {
+            Ok(found) => holders.found.extend(found),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unlisted.push(pid),
             // It has ended.
             Err(_) => {}
@@ -115,15 +115,23 @@ fn is_socket(descriptor: &OwnedFd) -> bool {
     rustix::net::getsockname(descriptor).is_ok()
 }
 
-fn of_process(pid: i32, inodes: &[u32]) -> Vec<Holder> {
+fn of_process(pid: i32, inodes: &[u32]) -> io::Result<Vec<Holder>> {
     let folder = format!("/proc/{pid}/fd");
-    let descriptors = names(&folder).filter_map(|name| {
-        let target = fs::read_link(format!("{folder}/{name}")).ok()?;
-        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-        inodes.contains(&inode).then_some(())?;
-        Some(Holder { pid, descriptor: name.parse().ok()?, inode })
-    });
-    descriptors.collect()
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder)?.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let target = match fs::read_link(format!("{folder}/{name}")) {
+            Ok(target) => target,
+            // The same user may list them, and another group may not see what they are.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            // It is closed.
+            Err(_) => continue,
+        };
+        let inode = || target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        let holder = || Some(Holder { pid, descriptor: name.parse().ok()?, inode: inode()? });
+        found.extend(holder().filter(|holder| inodes.contains(&holder.inode)));
+    }
+    Ok(found)
 }
 
 fn names(folder: &str) -> impl Iterator<Item = String> {

@@ -70,7 +70,7 @@ pub enum Refusal {
     #[error("copying a socket of process {0} is forbidden, although this process has SYS_PTRACE")]
     Forbidden(i32),
     /// `pidfd_getfd` is unknown.
-    #[error("this kernel does not know pidfd_getfd")]
+    #[error("this kernel does not know pidfd_getfd, or a seccomp profile says so")]
     Kernel,
     /// A socket of the application's user cannot be made.
     #[error("the application's socket belongs to user {0}, whom this process may not become")]
@@ -111,7 +111,7 @@ impl Refusal {
                 process.uid, process.gid
             ),
             Self::Forbidden(_) => "use a seccomp profile and an AppArmor or SELinux policy that allow pidfd_getfd, which RuntimeDefault does beside SYS_PTRACE".to_owned(),
-            Self::Kernel => "use Linux 5.6 or newer; gVisor and similar sandboxes do not have it".to_owned(),
+            Self::Kernel => "use Linux 5.6 or newer, and give attach the capability SYS_PTRACE, with which the usual profiles allow it; gVisor and similar sandboxes do not have it".to_owned(),
             Self::NoUser(user) => format!("run attach as user {user}, or give it the capability SETUID"),
             Self::Privileged(_) => "give attach the capability NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start".to_owned(),
             Self::InUse(_) => "try again in a minute, when connections in TIME_WAIT have ended, or set SO_REUSEADDR in the application".to_owned(),

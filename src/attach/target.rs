@@ -118,17 +118,23 @@ impl Target {
         match error {
             Errno::NOSYS => Refusal::Kernel,
             Errno::SRCH | Errno::BADF => Refusal::Gone(self.listener()),
-            Errno::PERM | Errno::ACCESS => match (user::ptrace_scope(), user::has(CapabilitySet::SYS_PTRACE))
-            {
-                (scope @ 3.., _) | (scope @ 1.., false) => Refusal::Yama(scope, pid),
-                (_, true) => Refusal::Forbidden(pid),
-                (_, false) => Refusal::NoPtrace {
-                    process: self.process.clone().unwrap_or_default(),
-                    user: geteuid().as_raw(),
-                    group: getegid().as_raw(),
-                },
-            },
+            Errno::PERM | Errno::ACCESS => {
+                self.denied(pid, user::ptrace_scope(), user::has(CapabilitySet::SYS_PTRACE))
+            }
             error => Refusal::System("copy the application's socket", error.into()),
+        }
+    }
+
+    /// Why copying is not permitted, with this `ptrace_scope` of Yama and with or without `SYS_PTRACE`.
+    fn denied(&self, pid: i32, scope: u8, has_ptrace: bool) -> Refusal {
+        match (scope, has_ptrace) {
+            (3.., _) | (1.., false) => Refusal::Yama(scope, pid),
+            (_, true) => Refusal::Forbidden(pid),
+            (_, false) => Refusal::NoPtrace {
+                process: self.process.clone().unwrap_or_default(),
+                user: geteuid().as_raw(),
+                group: getegid().as_raw(),
+            },
         }
     }
 }
@@ -228,6 +234,37 @@ mod tests {
                 refusal,
                 "{locals:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_copied_is_refused_with_what_forbids_it() {
+        let target = Target {
+            port: 80,
+            listeners: vec!["0.0.0.0:80".parse().unwrap()],
+            addresses: Vec::new(),
+            process: None,
+            method: Method::Copy,
+            user: 101,
+            holder: None,
+        };
+        // The scope of Yama, whether this process has SYS_PTRACE, and the remedy.
+        for (scope, has_ptrace, reason, remedy) in [
+            (0, false, "without SYS_PTRACE) may not copy a socket of process 7", "SYS_PTRACE and SETUID"),
+            (1, false, "Yama's ptrace_scope is 1", "give attach the capability SYS_PTRACE"),
+            (2, false, "Yama's ptrace_scope is 2", "give attach the capability SYS_PTRACE"),
+            (3, true, "Yama's ptrace_scope is 3", "restart of the node"),
+            (1, true, "forbidden, although this process has SYS_PTRACE", "seccomp"),
+        ] {
+            let refusal = target.denied(7, scope, has_ptrace);
+            assert!(refusal.to_string().contains(reason), "{refusal}");
+            assert!(refusal.remedy().contains(remedy), "{}", refusal.remedy());
+        }
+        // A kernel before 5.6, and an application that has ended meanwhile.
+        assert!(target.cannot_copy(Errno::NOSYS, 7).to_string().contains("does not know pidfd_getfd"));
+        for error in [Errno::SRCH, Errno::BADF] {
+            let reason = target.cannot_copy(error, 7).to_string();
+            assert_eq!(reason, "the application has closed its listener on 0.0.0.0:80 meanwhile");
         }
     }
 

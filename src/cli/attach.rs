@@ -21,6 +21,7 @@ use super::signals::EndSignals;
 use crate::attach::{Cause, NextConnection, Refusal, Release, Running, Target, end_connections, take, watch};
 use crate::server::{Server, ServerEnd, Signals, StartError};
 use crate::telemetry::log;
+pub(in crate::cli) use arguments::protocol;
 use arguments::{AttachArguments, AttachCommand, Switch};
 use report::Reason;
 
@@ -36,6 +37,7 @@ In a Pod, it runs in an ephemeral container with the application's process names
 
 OPTIONS
   --port N             port on which the application listens
+  --protocol NAME      http or tcp: what rules act on, requests or connections and their bytes [default: http]
   --for DURATION       when it ends by itself [default: 5m]
   --file PATH          rules: a rule or a plan in YAML or JSON; - is standard input
   --existing           end the connections that are open, with one error each; otherwise they stay as they are
@@ -45,6 +47,8 @@ OPTIONS
   --dry-run            check everything, change nothing, and print what was found
   --stop               end the attach that runs in this container, and wait for its end
   -h, --help
+
+With --protocol tcp, the target of rules in a plan and of fault add is application. HTTP/2 and TLS need no --protocol.
 
 One rule for all traffic is made of the options of fault add: --status, --delay, --rate, --path, --method and
 others; see kube-probesim fault --help. Without a rule, requests only pass through, and fault add adds rules
@@ -152,8 +156,8 @@ async fn serve(
         Ok::<_, Failure>(taken.listeners)
     })?;
     let release = Arc::new(Release::new(copies));
-    let gone = watch(target.clone(), release.clone()).map_err(|error| Failure::Other(error.to_string()))?;
-    report::print(out, &report::attached(target, server.admin_addr(), arguments.time));
+    let gone = watch(target, &release).map_err(|error| Failure::Other(error.to_string()))?;
+    report::print(out, &report::attached(target, server.admin_addr(), arguments));
     if arguments.has(Switch::Existing) {
         match end_connections(target) {
             Ok(ended) => {

@@ -80,6 +80,8 @@ OPTIONS of inject
   --for DURATION             when it ends by itself [default: 5m]
   --file PLAN                rules in YAML or JSON, in place of RULE
   -c, --container NAME       the application's container [default: the one that declares the port, else the first]
+  --protocol http|tcp        what rules act on: requests, or connections and their bytes [default: tcp if the port's
+                             name or appProtocol says so, such as redis, else http]
   --existing                 end the connections that are open, with an error each
   --include-probes           rules act on the kubelet, too
   --as-localhost             connect to the application from 127.0.0.1, not from the Pod's address

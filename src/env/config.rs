@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{TlsOptions, ToxiproxyOptions};
-use crate::fault::{Plan, Target, UpstreamAddress};
+use crate::fault::{Plan, ProxyName, Target, UpstreamAddress};
 use crate::plan::Proxy;
 use crate::tls::ClientTls;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// How requests are forwarded, to the application and by named proxies.
     pub forwarding: ForwardOptions,
+    /// The one of `proxies` that serves a port which `attach` has taken over.
+    pub attached: Option<AttachedProxy>,
 }
 
 /// The application behind the probe listener.
@@ -65,6 +67,15 @@ pub struct UpstreamSettings {
     pub is_attached: bool,
     /// `UPSTREAM_CA_FILE`, `UPSTREAM_SERVER_NAME` and `UPSTREAM_INSECURE`: how it is reached where it is `https://`.
     pub tls: ClientTls,
+}
+
+/// The TCP proxy of a port that `attach` has taken over from an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedProxy {
+    /// Its name.
+    pub name: ProxyName,
+    /// Peers that no rule acts on: the node, from which the kubelet probes.
+    pub spared: Vec<IpAddr>,
 }
 
 /// How requests are forwarded.

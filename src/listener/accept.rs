@@ -137,6 +137,9 @@ pub async fn accept(
                         warn!(listener = %accept_control.name, connections = accept_control.files, "no file descriptors are left; waiting");
                     }
                 }
+                // Who has taken the socket from an application has shut it down. What is left would keep its port from one that
+                // does not set SO_REUSEADDR.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => listener.close(),
                 Err(error) => pause(&error, &accept_control.metrics, &mut connections).await,
             }
         }
@@ -208,16 +211,13 @@ fn lacks_memory(socket: &TcpStream, peer: SocketAddr, metrics: &Metrics) {
 
 /// Waits after a failed accept until the next may succeed.
 async fn pause(error: &io::Error, metrics: &Metrics, connections: &mut JoinSet<()>) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     // The client left before it was accepted.
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    // The socket was closed by who has taken it from an application; the drain follows.
-    if error.kind() != InvalidInput {
-        metrics.limit(Limit::Descriptors);
-        warn!(%error, "cannot accept; waiting");
-    }
+    metrics.limit(Limit::Descriptors);
+    warn!(%error, "cannot accept; waiting");
     tokio::select! {
         () = sleep(ACCEPT_PAUSE) => {}
         Some(ended) = connections.join_next() => report(ended),

@@ -128,6 +128,11 @@ impl PartitionedListener {
         }
     }
 
+    /// Closes the socket for good.
+    pub(super) fn close(&mut self) {
+        self.listener = None;
+    }
+
     /// Whether it accepts.
     pub fn is_open(&self) -> bool {
         matches!(self.state, ListenerState::Open)

@@ -10,7 +10,7 @@ mod pipe;
 mod relay;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpStream;
@@ -51,6 +51,8 @@ pub struct TcpShared {
     pub options: ForwardOptions,
     /// The listeners of this program, which must not be upstreams.
     pub own: OwnListeners,
+    /// Peers that no rule acts on.
+    pub spared: Arc<[IpAddr]>,
     /// Limit of connections of one proxy.
     pub connections: usize,
     /// Number of connections at which a proxy stops accepting, so that file descriptors remain for others.

@@ -1,8 +1,11 @@
 //! The listeners of named proxies: bound, served and closed while the service runs.
 
+mod bind;
+mod trust;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -11,27 +14,30 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
-use super::certificates::TlsError;
 use super::services::spare_files;
-use crate::env::{BindAddress, Config, ForwardOptions, Limits};
-use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamPlace, UpstreamProtocol};
+use crate::env::{AttachedProxy, ForwardOptions, Limits};
+use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamPlace};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::MemoryBudget;
-use crate::listener::{
-    self, BindError, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage,
-};
+use crate::listener::{self, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage};
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
 use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared, TcpUpstream};
 use crate::sources::ProxyHost;
 use crate::sources::proxies::cannot_listen;
 use crate::task::Boxed;
-use crate::tls::Connector;
+pub(super) use bind::bind;
+pub(super) use trust::check_trust;
+use trust::trust;
 
 /// Time for requests to end after their proxy was removed.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Minimum time between two checks of the windows of rules on proxies.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why the proxy of a port that is taken over cannot be removed, or get another address.
+const ATTACHED: &str =
+    "has the port of the application: it stays until attach ends (kube-probesim attach --stop)";
 
 /// The listeners of proxies.
 pub(super) struct ProxyListeners {
@@ -40,6 +46,8 @@ pub(super) struct ProxyListeners {
     tls: Option<Encryption>,
     limits: Limits,
     options: ForwardOptions,
+    /// The one whose port is taken over from an application.
+    attached: Option<AttachedProxy>,
     own: OwnListeners,
     /// Read buffers of TCP proxies.
     buffers: Arc<Buffers>,
@@ -50,14 +58,14 @@ pub(super) struct ProxyListeners {
 #[derive(Default)]
 struct ProxyState {
     /// Bound, but not served yet.
-    bound: Vec<(ProxyName, SocketAddr, PartitionedListener)>,
+    bound: Vec<(ProxyName, SocketAddr, Vec<PartitionedListener>)>,
     served: HashMap<ProxyName, Served>,
     /// Removed proxies that drain. Conditions apply to their connections until the last one has ended.
     draining: Vec<Draining>,
 }
 
-/// The task of a removed proxy, and the conditions of its connections.
-type Draining = (JoinHandle<()>, watch::Sender<Conditions>, watch::Sender<Arc<ProxyRules>>);
+/// The tasks of a removed proxy, and the conditions of its connections.
+type Draining = (Vec<JoinHandle<()>>, watch::Sender<Conditions>, watch::Sender<Arc<ProxyRules>>);
 
 /// How a proxy forwards.
 enum Forwards {
@@ -72,7 +80,8 @@ struct Served {
     forwards: Forwards,
     conditions: watch::Sender<Conditions>,
     rules: watch::Sender<Arc<ProxyRules>>,
-    serving: JoinHandle<()>,
+    /// One for each of its sockets.
+    serving: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for ProxyListeners {
@@ -81,45 +90,8 @@ impl fmt::Debug for ProxyListeners {
     }
 }
 
-/// Binds the listener of a proxy.
-pub(super) fn bind(proxy: &Proxy) -> Result<PartitionedListener, BindError> {
-    // All addresses of IPv6 are those of IPv4, too, and those alone where there is no IPv6.
-    let ip = proxy.listen.ip();
-    let address = BindAddress {
-        ip: (ip != IpAddr::V6(Ipv6Addr::UNSPECIFIED)).then_some(ip),
-        port: proxy.listen.port(),
-    };
-    let listener = PartitionedListener::bind(address, true)?;
-    listener.enlarge_buffers();
-    Ok(listener)
-}
-
-/// Checks that the certificate of a proxy's upstream can be verified. `ca` is what errors call the file of its authorities.
-fn trust(proxy: &Proxy, ca: &str) -> Result<(), Box<ConfigError>> {
-    let Some(tls) = &proxy.tls else { return Ok(()) };
-    Connector::new(tls.clone(), proxy.upstream.host()).check().map_err(|error| {
-        let field = if tls.ca.is_some() { ca } else { "upstream" };
-        let error = ConfigError::new(format!("proxy {}", proxy.name), Reason::File(error.to_string()));
-        Box::new(error.field(field))
-    })
-}
-
 fn tcp_upstream(proxy: &Proxy, place: &UpstreamPlace) -> TcpUpstream {
     TcpUpstream::new(place.clone(), proxy.tls.clone())
-}
-
-/// Checks that the certificates of all upstreams of the configuration can be verified.
-pub(super) fn check_trust(config: &Config) -> Result<(), TlsError> {
-    if let Some(upstream) = &config.upstream
-        && upstream.address.protocol() == UpstreamProtocol::Https
-    {
-        let connector = Connector::new(upstream.tls.clone(), upstream.address.host());
-        let has_ca_file = upstream.tls.ca.is_some();
-        connector.check().map_err(|error| TlsError::of_upstream(error, has_ca_file))?;
-    }
-    // Proxies of PROXIES have the file of the variable, and those of FAULTS have their own.
-    let trust = |proxy| trust(proxy, "UPSTREAM_CA_FILE or ca");
-    config.proxies.iter().try_for_each(trust).map_err(TlsError::Proxy)
 }
 
 impl ProxyListeners {
@@ -127,14 +99,15 @@ impl ProxyListeners {
     pub(super) fn new(
         app: Arc<App>,
         (budget, tls): (MemoryBudget, Option<Encryption>),
-        (limits, options): (Limits, ForwardOptions),
+        (limits, options, attached): (Limits, ForwardOptions, Option<AttachedProxy>),
         own: OwnListeners,
-        bound: Vec<(Proxy, PartitionedListener)>,
+        bound: Vec<(Proxy, Vec<PartitionedListener>)>,
     ) -> Self {
-        let bound = bound.into_iter().map(|(proxy, listener)| (proxy.name, proxy.listen, listener)).collect();
+        let bound =
+            bound.into_iter().map(|(proxy, listeners)| (proxy.name, proxy.listen, listeners)).collect();
         let state = Mutex::new(ProxyState { bound, ..ProxyState::default() });
         let (runtime, buffers) = (Handle::current(), Arc::default());
-        Self { app, budget, tls, limits, options, own, buffers, runtime, state }
+        Self { app, budget, tls, limits, options, attached, own, buffers, runtime, state }
     }
 
     /// Updates proxies about their rules, and releases held connections when all rules are stopped. Never returns.
@@ -179,8 +152,12 @@ impl ProxyListeners {
     fn rules(&self, name: &ProxyName) -> Option<(Link, ProxyRules)> {
         let (active, now) = (self.app.engine.active(), self.app.engine.elapsed());
         let slot = active.plan.proxies().slot(name)?;
-        let (link, open) =
+        let (mut link, open) =
             (active.plan.link(ListenerId::Proxy(slot), now), active.plan.open_rules(slot, now));
+        if !self.spared(name).is_empty() {
+            // A cut of the socket would not spare anybody: each connection is cut instead.
+            link.partial |= link.whole.take().is_some();
+        }
         Some((link, ProxyRules { active, open }))
     }
 
@@ -189,15 +166,29 @@ impl ProxyListeners {
         !self.state().served.is_empty()
     }
 
+    /// The peers that no rule on this proxy acts on.
+    fn spared(&self, name: &ProxyName) -> &[IpAddr] {
+        let attached = self.attached.as_ref().filter(|attached| attached.name == *name);
+        attached.map_or(&[], |attached| &attached.spared)
+    }
+
+    /// Informs all proxies that the process ends.
+    pub(super) fn set_stage(&self, stage: ProcessStage) {
+        for served in self.state().served.values() {
+            served.conditions.send_modify(|conditions| conditions.stage = stage);
+        }
+    }
+
     /// Ends all proxies. Requests in progress may continue until `until`.
     pub(super) async fn finish(&self, until: Instant) {
+        self.set_stage(ProcessStage::Draining(until));
         let served: Vec<Served> = self.state().served.drain().map(|(_, served)| served).collect();
-        for served in &served {
-            served.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
-        }
+        // Their connections end when `served` is dropped.
         for served in served {
-            // A panic of the task is already reported.
-            let _ = served.serving.await;
+            for serving in served.serving {
+                // A panic of the task is already reported.
+                let _ = serving.await;
+            }
         }
     }
 
@@ -211,28 +202,34 @@ impl ProxyListeners {
         Forwarder::new(address.clone(), tls, self.options, metrics, self.own.clone())
     }
 
-    fn begin(&self, proxy: &Proxy, listener: PartitionedListener) -> Option<Served> {
+    fn begin(&self, proxy: &Proxy, listeners: Vec<PartitionedListener>) -> Option<Served> {
         let slot = self.app.engine.active().plan.proxies().slot(&proxy.name)?;
-        let local = listener.local_addr();
+        let local = listeners.first()?.local_addr();
         let (link, rules) = self.rules(&proxy.name)?;
         let is_stopped = rules.active.plan.is_stopped();
         let conditions = watch::Sender::new(Conditions { link, is_stopped, ..Conditions::default() });
         let rules = watch::Sender::new(Arc::new(rules));
         info!(proxy = %proxy.name, listen = %local, upstream = %proxy.upstream, "proxy opened");
-        self.own.add(local);
+        for listener in &listeners {
+            self.own.add(listener.local_addr());
+        }
         let (forwards, serving) = match &proxy.upstream {
             ProxyUpstream::Http(address) => {
                 let upstream = Exchangeable::new(self.forwarder(proxy, address));
                 let service = self.http_service(&proxy.name, slot, &upstream, conditions.subscribe());
-                let serving = self.runtime.spawn(Box::pin(listener::serve(listener, service)) as Boxed);
+                let serve =
+                    |socket| self.runtime.spawn(Box::pin(listener::serve(socket, service.clone())) as Boxed);
+                let serving = listeners.into_iter().map(serve).collect();
                 (Forwards::Http(upstream), serving)
             }
             ProxyUpstream::Tcp(place) => {
-                let (shared, conditions) = (self.tcp_shared(), conditions.subscribe());
+                let shared = self.tcp_shared(self.spared(&proxy.name).into());
+                let conditions = conditions.subscribe();
                 let name = (proxy.name.as_str(), slot);
                 let tcp =
                     TcpProxy::new(name, tcp_upstream(proxy, place), shared, conditions, rules.subscribe());
-                let serving = self.runtime.spawn(Box::pin(tcp.clone().serve(listener)) as Boxed);
+                let serve = |socket| self.runtime.spawn(Box::pin(tcp.clone().serve(socket)) as Boxed);
+                let serving = listeners.into_iter().map(serve).collect();
                 (Forwards::Tcp(tcp), serving)
             }
         };
@@ -268,7 +265,7 @@ impl ProxyListeners {
         }
     }
 
-    fn tcp_shared(&self) -> TcpShared {
+    fn tcp_shared(&self, spared: Arc<[IpAddr]>) -> TcpShared {
         TcpShared {
             engine: self.app.engine.clone(),
             timer: self.app.timer.clone(),
@@ -277,6 +274,7 @@ impl ProxyListeners {
             buffers: self.buffers.clone(),
             options: self.options,
             own: self.own.clone(),
+            spared,
             connections: self.limits.connections,
             files: spare_files(true),
         }
@@ -318,6 +316,12 @@ impl ProxyHost for ProxyListeners {
                 || state.bound.iter().any(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen))
         };
         let (mut opened, mut errors) = (Vec::new(), Errors::new());
+        if let Some(AttachedProxy { name, .. }) = &self.attached
+            && !wanted.iter().any(|proxy| proxy.name == *name && has_socket(&state, proxy))
+        {
+            let reason = Reason::File(ATTACHED.to_owned());
+            return Err(ConfigError::new(format!("proxy {name}"), reason).into());
+        }
         for proxy in wanted {
             if let Err(error) = trust(proxy, "ca") {
                 errors.push(*error);
@@ -339,7 +343,7 @@ impl ProxyHost for ProxyListeners {
                 continue;
             }
             match bind(proxy) {
-                Ok(listener) => opened.push((proxy.name.clone(), proxy.listen, listener)),
+                Ok(listener) => opened.push((proxy.name.clone(), proxy.listen, vec![listener])),
                 Err(error) => errors.push(cannot_listen(proxy, &error)),
             }
         }
@@ -354,7 +358,7 @@ impl ProxyHost for ProxyListeners {
         let _runtime = self.runtime.enter();
         let mut state = self.state();
         let ProxyState { bound, served, draining } = &mut *state;
-        draining.retain(|(serving, ..)| !serving.is_finished());
+        draining.retain(|(serving, ..)| !serving.iter().all(JoinHandle::is_finished));
         let is_wanted = |of: &Served| {
             wanted.iter().any(|proxy| proxy.name == of.proxy.name && proxy.listen == of.proxy.listen)
         };
@@ -370,9 +374,9 @@ impl ProxyHost for ProxyListeners {
             }
             let found =
                 bound.iter().position(|(name, listen, _)| (name, listen) == (&proxy.name, &proxy.listen));
-            let Some((_, _, listener)) = found.map(|found| bound.swap_remove(found)) else { continue };
+            let Some((_, _, listeners)) = found.map(|found| bound.swap_remove(found)) else { continue };
             // The plan in force includes each required proxy.
-            if let Some(begun) = self.begin(proxy, listener) {
+            if let Some(begun) = self.begin(proxy, listeners) {
                 served.insert(proxy.name.clone(), begun);
             }
         }

@@ -85,6 +85,9 @@ impl Shutdown {
         let leave = || {
             self.metrics.set_draining();
             self.conditions.send_modify(|conditions| conditions.stage = self.leaving);
+            if self.leaving == ProcessStage::HandingOver {
+                self.proxies.set_stage(self.leaving);
+            }
         };
         if is_termination {
             term::put_off(&self.engine, &self.timer, leave).await;
@@ -101,6 +104,9 @@ impl Shutdown {
         self.conditions.send_modify(|conditions| conditions.stage = ProcessStage::Draining(until));
         // A panic of the task is already reported; the shutdown continues.
         let _ = serving.await;
+        if self.leaving == ProcessStage::HandingOver {
+            self.proxies.finish(until).await;
+        }
         // Callers of proxies may take as long to shut down as this process.
         if is_termination && self.proxies.serve_any() {
             sleep_until(until).await;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::volume;
 use crate::env::Config;
-use crate::fault::{Container, ProcessMode, Rule, Target};
+use crate::fault::{Container, ListenerName, ProcessMode, Protocol, Rule, Target};
 use crate::plan::{ConfigError, Errors, Reason, check_container};
 use crate::telemetry::cgroup;
 
@@ -15,8 +15,8 @@ pub(super) struct ContainerCheck {
     state: Option<PathBuf>,
     /// Whether the probe listener speaks TLS.
     has_tls: bool,
-    /// Whether the service is in front of an application that `attach` took the port from.
-    is_attached: bool,
+    /// The protocol of a port that `attach` has taken over.
+    attached: Option<Protocol>,
     /// Whether it is the container of this process; otherwise its resources are unknown.
     is_here: bool,
 }
@@ -32,7 +32,7 @@ impl ContainerCheck {
         Self {
             state: config.files.state.clone(),
             has_tls: config.tls.certificate.is_some(),
-            is_attached: config.upstream.as_ref().is_some_and(|upstream| upstream.is_attached),
+            attached: attached(config),
             is_here: false,
         }
     }
@@ -56,8 +56,8 @@ impl ContainerCheck {
         if uses_resources {
             errors.extend(rules.clone().into_iter().filter_map(|rule| self.check_volume(rule, place)));
         }
-        if self.is_attached {
-            errors.extend(rules.into_iter().filter_map(|rule| check_attached(rule, place)));
+        if let Some(protocol) = self.attached {
+            errors.extend(rules.into_iter().filter_map(|rule| check_attached(rule, protocol, place)));
         }
         errors
     }
@@ -69,11 +69,23 @@ impl ContainerCheck {
     }
 }
 
+fn attached(config: &Config) -> Option<Protocol> {
+    let is_http = config.upstream.as_ref().is_some_and(|upstream| upstream.is_attached);
+    is_http.then_some(Protocol::Http).or(config.attached.as_ref().map(|_| Protocol::Tcp))
+}
+
 /// Why a rule does not act on an application that `attach` is in front of.
-fn check_attached(rule: &Rule, place: &str) -> Option<ConfigError> {
+fn check_attached(rule: &Rule, protocol: Protocol, place: &str) -> Option<ConfigError> {
     let targets = rule.targets();
+    let of_probe_listener = rule.listener() == Some(&ListenerName::Probe) || rule.handshake().is_some();
     let (value, reason) = if rule.process().is_some() {
         ("process".to_owned(), OF_PROCESS)
+    } else if protocol == Protocol::Tcp {
+        match (of_probe_listener, targets.is_empty() || !targets.proxies().is_empty()) {
+            (true, _) => ("listener".to_owned(), OF_HTTP),
+            (_, true) => return None,
+            _ => (targets.names().collect::<Vec<_>>().join(", "), OF_HTTP),
+        }
     } else if targets.is_empty() || targets.contains(Target::Traffic) || !targets.proxies().is_empty() {
         return None;
     } else {
@@ -83,6 +95,8 @@ fn check_attached(rule: &Rule, place: &str) -> Option<ConfigError> {
 }
 
 const OF_PROCESS: &str = "would act on attach itself, not on the application";
+
+const OF_HTTP: &str = "has no effect in attach with --protocol tcp: use the target application";
 
 const OF_PROBES: &str = "has no effect in attach, where every request is traffic: use the target traffic with the path \
                          of the probe, and client any, since the kubelet is spared otherwise";

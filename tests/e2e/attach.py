@@ -17,192 +17,12 @@ import tempfile
 import threading
 import time
 
-BINARY = str(pathlib.Path(sys.argv[1]).resolve())
+from attach_pod import BINARY, HOST, INSIDE, POD, PORT, Attached, checked, get, golang, haproxy, listens, network, nginx, postgres, python, redis, run, server, until
+
 CYCLES = int(sys.argv[2]) if len(sys.argv) > 2 else 2
-HERE = pathlib.Path(__file__).parent
-# Names and addresses of its own, so that two runs on one machine do not meet.
-OWN = os.getpid()
-SPACE, LINK = f"probesim-{OWN}", f"probesim{OWN}"
-HOST, POD, PORT = f"10.77.{OWN % 256}.1", f"10.77.{OWN % 256}.2", 8080
 # Memory of its own. How many pages of the program are resident beside it depends on the size of the pieces in which the kernel
 # keeps the file: 3 to 5 MiB for the same binary.
 MOST_OWN_KIB = 768
-INSIDE = ["ip", "netns", "exec", SPACE]
-
-# A server that answers with the client's address. With `fork`, SIGHUP ends its child and starts another one after a
-# moment, sooner than a container restarts; what it prints says whether the port was free. Arguments: address, port, options.
-PYTHON = r'''
-import http.server, os, signal, socket, socketserver, sys, time
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = (self.client_address[0] + "\n").encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads, request_queue_size = True, 1024
-    allow_reuse_address = "no-reuse" not in sys.argv
-    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-    def server_bind(self):
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int("v6only" in sys.argv))
-        socketserver.TCPServer.server_bind(self)
-def serve():
-    try:
-        server = Server((sys.argv[1], int(sys.argv[2])), Handler)
-    except OSError as error:
-        print("failed", error, flush=True)
-        os._exit(1)
-    print("listens", flush=True)
-    server.serve_forever()
-def start():
-    child = os.fork()
-    if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-        serve()
-    return child
-if "fork" not in sys.argv:
-    serve()
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
-child = start()
-while signal.sigwait([signal.SIGHUP, signal.SIGTERM]) == signal.SIGHUP:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    time.sleep(0.05)
-    child = start()
-os.kill(child, signal.SIGKILL)
-'''
-
-
-def run(*command, **more):
-    return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, **more).stdout
-
-
-@contextlib.contextmanager
-def network():
-    """A namespace like that of a Pod, behind a pair of interfaces. Any user may bind any port, as in a Pod."""
-    run("ip", "netns", "add", SPACE)
-    try:
-        run("ip", "link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", SPACE)
-        run("ip", "addr", "add", f"{HOST}/24", "dev", LINK)
-        run("ip", "link", "set", LINK, "up")
-        run(*INSIDE, "ip", "addr", "add", f"{POD}/24", "dev", "eth0")
-        run(*INSIDE, "ip", "link", "set", "eth0", "up")
-        run(*INSIDE, "ip", "link", "set", "lo", "up")
-        run(*INSIDE, "sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=0")
-        yield
-    finally:
-        subprocess.run(["ip", "netns", "del", SPACE])
-
-
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "never"
-        time.sleep(0.02)
-
-
-def get(port=PORT, host=POD, headers={}):
-    """Status and body of an answer over a new connection."""
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    connection.request("GET", "/", headers=headers)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
-
-
-def answers(port=PORT):
-    with contextlib.suppress(OSError):
-        return get(port)[0] == 200
-
-
-def listens(port=PORT):
-    return f":{port} " in run(*INSIDE, "ss", "-Hltn")
-
-
-@contextlib.contextmanager
-def server(*command, port=PORT, user=None, ready=answers):
-    """A server within the namespace."""
-    if user:
-        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
-    process = subprocess.Popen([*INSIDE, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        until(lambda: ready(port))
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def python(*arguments, address="0.0.0.0", port=PORT, **more):
-    return server(sys.executable, "-c", PYTHON, address, port, *arguments, port=port, **more)
-
-
-def nginx(folder, options=""):
-    (folder / "nginx.conf").write_text(f"""
-daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 2; user nobody nogroup; events {{}}
-http {{ access_log off; keepalive_requests 1000000; server {{ listen {PORT} {options}; return 200 "$remote_addr\\n"; }} }}""")
-    return server("/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf")
-
-
-def haproxy(folder):
-    (folder / "haproxy.cfg").write_text(f"""
-defaults
-  mode http
-  timeout client 30s
-  timeout http-keep-alive 30s
-frontend web
-  bind :{PORT}
-  http-request return status 200 content-type text/plain lf-string "%ci\\n"
-""")
-    return server("/usr/sbin/haproxy", "-W", "-f", folder / "haproxy.cfg")
-
-
-def golang(folder):
-    go = pathlib.Path(sys.executable).parent / "go"
-    if not (folder / "go-server").exists():
-        settings = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOTELEMETRY": "off"}
-        run(go, "build", "-o", folder / "go-server", ".", cwd=HERE / "go-server", env=os.environ | settings)
-    return server(folder / "go-server", f":{PORT}")
-
-
-class Attached:
-    """A running `attach`, and what it prints."""
-
-    def __init__(self, *options, port=PORT, before=(), env=None):
-        command = [*INSIDE, *before, BINARY, "attach", "--port", str(port), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        self.first = json.loads(self.process.stdout.readline())
-
-    def ended(self):
-        """Its last line, once it has ended by itself."""
-        out, self.errors = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, (self.process.returncode, out, self.errors)
-        return json.loads(out.splitlines()[-1])["released"]
-
-    def stop(self):
-        self.process.terminate()
-        return self.ended()
-
-    def __enter__(self):
-        assert "attached" in self.first, self.first
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-
-
-def checked(*options, port=PORT, before=()):
-    """What a dry run prints, or the refusal."""
-    command = [*INSIDE, *before, BINARY, "attach", "--port", str(port), "--dry-run", *options]
-    done = subprocess.run(command, capture_output=True, text=True)
-    line = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == (78 if "refused" in line else 0), (done.returncode, line, done.stderr)
-    return line
 
 
 class Load(threading.Thread):
@@ -234,9 +54,8 @@ class Load(threading.Thread):
 
 
 @contextlib.contextmanager
-def load():
-    """Eight clients that lose nothing."""
-    clients = [Load(keeps) for keeps in (False, True) * 4]
+def load(clients):
+    """Clients that lose nothing."""
     for client in clients:
         client.start()
     yield clients
@@ -254,7 +73,7 @@ def cycles_lose_no_request(name, serves, method):
         line = checked()
         assert line["checked"]["method"] == method, line
         passed, took = 0, []
-        with load() as clients:
+        with load([Load(keeps) for keeps in (False, True) * 4]) as clients:
             for _ in range(CYCLES):
                 began = time.monotonic()
                 with Attached() as attached:
@@ -270,8 +89,65 @@ def cycles_lose_no_request(name, serves, method):
     print(f"{name}: {CYCLES} cycles, {total} requests, {passed} of them through the proxy, none lost; taken in {max(took) * 1000:.0f} ms")
 
 
-def restarts_find_the_port_free(times):
-    with python("fork") as process:
+class TcpLoad(Load):
+    """Commands to Redis without a pause, each over a connection of its own."""
+
+    def __init__(self, port):
+        super().__init__(False)
+        self.port = port
+
+    def run(self):
+        while not self.over:
+            try:
+                with socket.create_connection((POD, self.port), timeout=10) as connection:
+                    connection.sendall(b"PING\r\n")
+                    answer = connection.recv(16)
+                if answer != b"+PONG\r\n":
+                    self.lost.append(answer)
+            except OSError as error:
+                self.lost.append(repr(error))
+            self.count += 1
+            time.sleep(0.001)
+
+
+def databases_are_taken_as_tcp(folder):
+    port = 6379
+    with redis(port):
+        # A connection from before stays with the application.
+        old = socket.create_connection((POD, port), timeout=10)
+        passed = 0
+        with load([TcpLoad(port) for _ in range(4)]) as clients:
+            for _ in range(CYCLES):
+                with Attached("--protocol", "tcp", "--for", "5m", port=port) as attached:
+                    time.sleep(0.3)
+                    admin = attached.first["attached"]["admin"]
+                    metrics = run(*INSIDE, "curl", "-s", f"http://{admin}/metrics")
+                    ended = [line for line in metrics.splitlines() if line.startswith('probesim_proxy_connections_total{proxy="application"')]
+                    passed += sum(int(line.split()[-1]) for line in ended)
+                    released = attached.stop()
+                assert (released["reason"], released["next_connection"]) == ("stop", "application"), released
+        assert passed > 20 * CYCLES, passed
+        old.sendall(b"PING\r\n")
+        assert old.recv(16) == b"+PONG\r\n"
+        print(f"Redis: {CYCLES} cycles, {sum(client.count for client in clients)} commands, {passed} of them through the proxy, none lost")
+    port = 5432
+    psql = ["psql", "-h", POD, "-p", str(port), "-U", "postgres", "-tAc", "select 40 + 2"]
+    with postgres(folder, port):
+        with Attached("--protocol", "tcp", "--delay", "100ms", "--stream", "upstream", port=port) as attached:
+            began = time.monotonic()
+            assert run(*psql) == "42\n" and time.monotonic() - began >= 0.2
+            admin = attached.first["attached"]["admin"]
+            run(*INSIDE, BINARY, "fault", "add", "application", "--mode", "reset", "--admin", admin)
+            assert subprocess.run(psql, capture_output=True).returncode == 2
+            released = attached.stop()
+            counts = {total["rule"]: total["injected"] for total in released["totals"]}
+            assert counts["application-reset"] >= 1 and counts["application-delay"] >= 1, released
+        assert run(*psql) == "42\n"
+    print("PostgreSQL: delayed, cut, and given back")
+
+
+def restarts_find_the_port_free(times, *options):
+    with python("fork", *options) as process:
         assert process.stdout.readline() == "listens\n"
         for _ in range(times):
             with Attached() as attached:
@@ -283,7 +159,7 @@ def restarts_find_the_port_free(times):
                 assert said == "listens\n", said
                 released = attached.ended()
                 assert (released["reason"], released["next_connection"]) == ("application ended", "application"), released
-    print(f"restarts: {times} without EADDRINUSE")
+    print(f"restarts {' '.join(options)}: {times} without EADDRINUSE")
 
 
 def a_kill_at_any_instant_leaves_the_application_working(times):
@@ -341,6 +217,26 @@ def rules_act_on_whom_they_should():
         assert get() == (200, f"{HOST}\n")
         again = subprocess.run([*INSIDE, BINARY, "attach", "--stop"], capture_output=True, text=True)
         assert (again.returncode, again.stderr) == (1, "kube-probesim attach: no attach runs in this container\n"), again
+
+
+def wildcard_listeners_are_taken_and_their_copies_are_not_kept(folder):
+    ourselves = server("env", f"PORT={PORT}", "ADMIN_ADDRESS=127.0.0.1:8099", BINARY)
+    for name, serves in ("Go, IPv4", golang(folder, "0.0.0.0")), ("Python, dual-stack", python(address="::")), ("ourselves", ourselves):
+        with serves, Attached("--status", "503") as attached:
+            assert get()[0] == 503, name
+            sockets = lambda of: {os.readlink(file) for file in pathlib.Path(f"/proc/{of}/fd").iterdir()}
+            kept = sockets(attached.process.pid) & sockets(attached.first["attached"]["pid"])
+            assert not {file for file in kept if file.startswith("socket:")}, (name, kept)
+            assert attached.stop()["next_connection"] == "application", name
+
+
+def connections_in_time_wait_refuse_the_take_without_so_reuseaddr():
+    port = 8083
+    with python("no-reuse", port=port, ready=listens):
+        assert get(port, headers={"Connection": "close"})[0] == 200
+        refused = Attached(port=port).first["refused"]
+        assert "keep" in refused["reason"] and "SO_REUSEADDR" in refused["remedy"], refused
+        assert get(port)[0] == 200
 
 
 def what_is_open_stays_or_ends():
@@ -431,8 +327,12 @@ def main():
         rules_act_on_whom_they_should()
         reloads_keep_it_attached(folder)
         what_is_open_stays_or_ends()
+        wildcard_listeners_are_taken_and_their_copies_are_not_kept(folder)
+        connections_in_time_wait_refuse_the_take_without_so_reuseaddr()
         rights_are_few_and_their_lack_is_named(folder)
         restarts_find_the_port_free(max(3, CYCLES // 2))
+        restarts_find_the_port_free(max(3, CYCLES // 2), "at-once")
+        databases_are_taken_as_tcp(folder)
         a_kill_at_any_instant_leaves_the_application_working(max(20, CYCLES))
         an_idle_attach_is_small()
 

@@ -52,7 +52,8 @@ fn an_ephemeral_container_takes_the_port_over_and_is_followed_to_its_end() {
             "--delay",
             "200ms",
             "--rate",
-            "10%"
+            "10%",
+            "--name=inject"
         ])
     );
     assert_eq!(
@@ -272,6 +273,50 @@ fn container_and_port_are_found_or_named() {
         assert_eq!(ran.code, 1, "{args}");
         assert!(ran.err.contains(error), "{args}: {}", ran.err);
     }
+}
+
+#[test]
+fn a_port_that_is_named_after_another_protocol_is_taken_over_as_tcp() {
+    let Some(cluster) = Cluster::of(3) else { return };
+    let named = |name: &str| {
+        cluster.change(|state| {
+            for pod in state.pods.values_mut() {
+                pod["spec"]["containers"][1]["ports"][0]["name"] = name.into();
+            }
+        });
+    };
+    named("redis-main");
+    let ran = cluster.run("inject pod/web-0 --port 8080 --delay 200ms --dry-run");
+    let told = "port 8080 is named \"redis-main\": it is taken over as TCP, and rules act on connections";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    assert!(ran.out.contains("\"target\":\"application\""), "{}", ran.out);
+    assert!(ran.out.contains("Connections from the node are spared"), "{}", ran.out);
+    let ran = cluster.run("inject pod/web-0 --port 8080 --status 503 --protocol http --dry-run");
+    assert!(ran.code == 0 && !ran.err.contains("as TCP"), "{}", ran.err);
+
+    // What the Service says of the port counts, too.
+    named("main");
+    cluster.change(|state| {
+        state.services = vec![json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"}, "spec":
+            {"selector": {"app": "web"}, "ports": [{"name": "main", "appProtocol": "postgresql", "port": 5432, "targetPort": 8080}]}})];
+    });
+    let file = cluster.path().join("plan.yaml");
+    fs::write(&file, "{delay: 50ms, stream: upstream}").unwrap();
+    let rules = ["--delay 200ms --include-probes", "--protocol tcp --mode slice --stream upstream"];
+    for (number, rule) in rules.into_iter().enumerate() {
+        let ran = cluster.run(&format!("inject pod/web-{number} --port 8080 {rule} --detach"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let added = cluster.added();
+        let command = added.last().unwrap()["command"].as_array().unwrap();
+        assert_eq!(command[2..5], ["--port=8080", "--for=5m", "--protocol=tcp"], "{rule}");
+    }
+    let ran = cluster.run(&format!("inject pod/web-2 --protocol tcp --file {} --detach", file.display()));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let added = cluster.added();
+    let variables = added.last().unwrap()["env"].as_array().unwrap();
+    let of = |name: &str| variables.iter().find(|variable| variable["name"] == name).unwrap().clone();
+    assert!(of("FAULTS")["value"].as_str().unwrap().contains("\"target\":\"application\""));
+    assert_eq!(of("NODE_IP")["valueFrom"]["fieldRef"]["fieldPath"], "status.hostIP");
 }
 
 #[test]

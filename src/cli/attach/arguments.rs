@@ -7,10 +7,12 @@ use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::attach::APPLICATION;
 use crate::cli::fault::arguments::FaultUsageError;
 use crate::cli::fault::arguments::fields::RuleFields;
 use crate::cli::fault::arguments::file;
 use crate::cli::shared::{self, ArgumentError};
+use crate::fault::Protocol;
 
 /// Time limit without `--for`.
 const DEFAULT_TIME: Duration = Duration::from_secs(300);
@@ -30,6 +32,7 @@ pub(super) enum AttachCommand {
 #[derive(Debug, PartialEq)]
 pub(super) struct AttachArguments {
     pub(super) port: u16,
+    pub(super) protocol: Protocol,
     pub(super) time: Duration,
     pub(super) switches: Vec<Switch>,
     pub(super) admin: String,
@@ -80,6 +83,8 @@ pub(super) enum AttachUsageError {
     NoPort,
     #[error("--port {0:?} is not a port, a number from 1 to 65535")]
     Port(String),
+    #[error("--protocol {0:?} is not http or tcp")]
+    Protocol(String),
     #[error("--stop takes no other options")]
     OnlyStop,
     #[error("{0} cannot be combined with --file, whose rules are complete")]
@@ -90,6 +95,7 @@ pub(super) enum AttachUsageError {
 #[derive(Debug, Default)]
 struct Raw {
     port: Option<String>,
+    protocol: Option<Protocol>,
     time: Option<Duration>,
     admin: Option<String>,
     file: Option<String>,
@@ -145,6 +151,7 @@ pub(super) fn parse(
     }
     Ok(AttachCommand::Attach(Box::new(AttachArguments {
         port,
+        protocol: raw.protocol(),
         time: raw.time.unwrap_or(DEFAULT_TIME),
         switches: raw.switches,
         admin: raw.admin.unwrap_or_else(|| DEFAULT_ADMIN.to_owned()),
@@ -161,6 +168,7 @@ impl Raw {
         }
         let option = match long {
             "port" => "--port",
+            "protocol" => "--protocol",
             "for" => "--for",
             "admin" => "--admin",
             "file" => "--file",
@@ -175,11 +183,16 @@ impl Raw {
         let value = shared::unicode(option, value)?;
         match option {
             "--port" => self.port = Some(value),
+            "--protocol" => self.protocol = Some(protocol(&value).ok_or(AttachUsageError::Protocol(value))?),
             "--for" => self.time = Some(shared::positive_duration(option, value)?),
             "--admin" => self.admin = Some(value),
             _ => self.file = Some(value),
         }
         Ok(())
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or(Protocol::Http)
     }
 
     fn port(&mut self) -> Result<u16, AttachUsageError> {
@@ -189,7 +202,10 @@ impl Raw {
 
     /// The plan, made of the file or of the options.
     fn plan(&mut self) -> Result<Option<(Value, String)>, AttachUsageError> {
-        let includes_probes = self.switches.contains(&Switch::IncludeProbes);
+        let is_http = self.protocol() == Protocol::Http;
+        let target = if is_http { "traffic" } else { APPLICATION };
+        // Of TCP, the kubelet is known by its address alone.
+        let includes_probes = is_http && self.switches.contains(&Switch::IncludeProbes);
         if let Some(path) = self.file.take() {
             if let Some(option) = self.rule.given.first() {
                 return Err(AttachUsageError::WithFile(option.clone()));
@@ -209,14 +225,19 @@ impl Raw {
         self.rule.complete();
         let fields = &mut self.rule.fields;
         let effect = fields.get("mode").and_then(Value::as_str).unwrap_or("delay").to_owned();
-        fields.entry("name").or_insert_with(|| format!("traffic-{effect}").into());
-        fields.insert("target".to_owned(), "traffic".into());
+        fields.entry("name").or_insert_with(|| format!("{target}-{effect}").into());
+        fields.insert("target".to_owned(), target.into());
         let mut rule = Value::from(std::mem::take(fields));
         if includes_probes {
             include_probes(&mut rule);
         }
         Ok(Some((json!({ "faults": [rule] }), "the options of the rule".to_owned())))
     }
+}
+
+/// The protocol of this name.
+pub(in crate::cli) fn protocol(name: &str) -> Option<Protocol> {
+    [Protocol::Http, Protocol::Tcp].into_iter().find(|protocol| protocol.name() == name)
 }
 
 /// Lets a rule act on the kubelet's requests, unless it says on whose it acts.
@@ -245,6 +266,7 @@ mod tests {
     fn without_options_it_passes_everything_through_for_five_minutes() {
         let expected = AttachArguments {
             port: 8080,
+            protocol: Protocol::Http,
             time: Duration::from_secs(300),
             switches: vec![],
             admin: "127.0.0.1:0".to_owned(),
@@ -266,6 +288,10 @@ mod tests {
         );
         assert_eq!(rule("--include-probes --client kubelet --name x")["client"], "kubelet");
         assert_eq!(rule("--name x --mode hang")["name"], "x");
+        assert_eq!(
+            rule("--protocol tcp --mode slice --stream upstream --include-probes"),
+            json!({"mode": "slice", "stream": "upstream", "name": "application-slice", "target": "application"})
+        );
     }
 
     #[test]
@@ -289,6 +315,7 @@ mod tests {
                 "--port 1 --colour=red -x",
                 &["--colour is not an option of attach", "-x is not an option of attach"],
             ),
+            ("--port 1 --protocol udp", &["--protocol \"udp\" is not http or tcp"]),
             ("--port 1 now", &["unexpected argument \"now\""]),
             ("--stop --port 1", &["--stop takes no other options"]),
             ("--port 1 --file /no/such", &["--file \"/no/such\" is not there"]),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::arguments::AttachArguments;
 use super::upstream;
 use crate::attach::{Cause, NextConnection, Refusal, Target};
 use crate::clock::wall_clock;
@@ -50,12 +51,13 @@ pub(super) fn print(out: &mut dyn Write, line: &Value) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-pub(super) fn attached(target: &Target, admin: SocketAddr, time: Duration) -> Value {
+pub(super) fn attached(target: &Target, admin: SocketAddr, arguments: &AttachArguments) -> Value {
     json!({"attached": {
         "admin": admin.to_string(),
         "listen": texts(&target.addresses),
         "upstream": upstream(target.port).to_string(),
-        "until": show_timestamp(Timestamp(Duration::from_secs((wall_clock().0 + time).as_secs()))),
+        "protocol": arguments.protocol.name(),
+        "until": show_timestamp(Timestamp(Duration::from_secs((wall_clock().0 + arguments.time).as_secs()))),
         "pid": target.process.as_ref().map(|process| process.pid),
     }})
 }

@@ -1,15 +1,21 @@
 //! The configuration of the service behind `attach`.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 
 use super::arguments::{AttachArguments, Switch};
 use super::upstream;
-use crate::env::{self, Flag, Loaded};
+use crate::attach::{APPLICATION, gateways};
+use crate::env::{self, AttachedProxy, Flag, Loaded};
+use crate::fault::{Protocol, ProxyName};
 use crate::plan::Errors;
 use crate::sources::start::check_here;
 
 /// Memory for the service where the container has no limit, such as an ephemeral one.
 const MEMORY: u64 = 32 << 20;
+
+/// The variable with the node's address, from which the kubelet probes.
+const NODE_IP: &str = "NODE_IP";
 
 /// Reads the variables of the environment, and sets those that make `serve` the proxy of a port that is taken over.
 ///
@@ -23,15 +29,23 @@ pub(super) fn load(env: Vec<(OsString, OsString)>, arguments: &AttachArguments) 
         variable: variable.to_owned(),
         value: value.to_owned(),
     };
-    let application = format!("http://{}", upstream(arguments.port));
+    let application = upstream(arguments.port);
+    let is_http = arguments.protocol == Protocol::Http;
+    // Either an application behind the probe listener, or a TCP proxy.
+    let (upstream, proxy) = if is_http {
+        (format!("http://{application}"), String::new())
+    } else {
+        (String::new(), format!("{APPLICATION}=0.0.0.0:{}->{application}", arguments.port))
+    };
     let mut flags = vec![
         // The sockets of the port are bound by `attach`.
         flag("--port", "PORT", "0"),
         flag("--port", "BIND_ADDRESS", ""),
-        flag("--port", "UPSTREAM", &application),
+        flag("--port", "UPSTREAM", &upstream),
+        flag("--port", "PROXIES", &proxy),
         flag("--admin", "ADMIN_ADDRESS", &arguments.admin),
-        // Time for answers that end open connections.
-        flag("attach", "SHUTDOWN_DELAY", "1s"),
+        // Time for answers that end open connections; only HTTP has such.
+        flag("attach", "SHUTDOWN_DELAY", if is_http { "1s" } else { "0s" }),
         flag("attach", "STATE_DIR", ""),
     ];
     for (variable, value) in [("FORWARDED_HEADERS", "off"), ("SHUTDOWN_GRACE", "10s")] {
@@ -45,10 +59,16 @@ pub(super) fn load(env: Vec<(OsString, OsString)>, arguments: &AttachArguments) 
     if let Some((plan, written)) = &arguments.plan {
         flags.push(flag(written, "FAULTS", &plan.to_string()));
     }
+    let node = env.iter().find(|(name, _)| name == NODE_IP).and_then(|(_, ip)| ip.to_str()?.parse().ok());
     let mut loaded = env::load_with(env.into_iter(), &flags)?;
     let config = &mut loaded.config;
     if let Some(upstream) = &mut config.upstream {
         upstream.is_attached = true;
+    }
+    if !is_http && let Ok(name) = ProxyName::new(APPLICATION) {
+        let is_spared = !arguments.has(Switch::IncludeProbes);
+        let spared = gateways().into_iter().map(IpAddr::from).chain(node);
+        config.attached = Some(AttachedProxy { name, spared: spared.filter(|_| is_spared).collect() });
     }
     // Every request is traffic: which paths are probes is the application's affair.
     config.paths.clear();

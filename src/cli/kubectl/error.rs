@@ -47,8 +47,10 @@ pub(super) enum UsageError {
     NoTarget,
     #[error("inject needs a rule: --delay, --status, --mode or another option of fault add, or --file PLAN")]
     NoRule,
-    #[error("target {0} is not traffic: inject acts on requests to the port alone")]
-    Target(String),
+    #[error("target {0} is not {1}: inject acts on the port alone")]
+    Target(String, &'static str),
+    #[error("--protocol {0:?} is not http or tcp")]
+    Protocol(String),
     #[error("--run-as {0:?} is not UID or UID:GID, such as 101:101")]
     User(String),
     #[error("--file {0:?} has {1} bytes as JSON, more than {2}: it becomes a part of the Pod")]

@@ -49,6 +49,8 @@ struct Candidate {
     pod: Value,
     place: Place,
     rights: Rights,
+    /// The rules for its protocol.
+    plan: Vec<Value>,
 }
 
 /// Injects into the Pods of the call, or ends what is injected there. Returns the exit code.
@@ -102,6 +104,12 @@ fn begin(
             return Ok(exit::FAILED);
         }
     };
+    if let Some(Place { port, named: Some(named), .. }) = candidates.first().map(|first| &first.place) {
+        writeln!(
+            err,
+            "port {port} is named {named:?}: it is taken over as TCP, and rules act on connections"
+        )?;
+    }
     if options.is_dry_run || candidates.len() > 1 && !injection.is_sure {
         let shown: &mut dyn Write = if options.is_dry_run { out } else { err };
         show(&candidates, ready, injection, shown)?;
@@ -117,10 +125,10 @@ fn begin(
     let kubectl = kubectl.apart();
     let draw = draw_seed();
     let results = each(candidates.len(), &|position| {
-        let Candidate { pod, place, rights } = &candidates[position];
+        let Candidate { pod, place, rights, plan } = &candidates[position];
         let name = ephemeral::name(place.port, draw.wrapping_add(position as u64));
         let executable = options.executable.as_deref();
-        let container = container::container(pod, place, injection, *rights, &name, executable);
+        let container = container::container(pod, place, (injection, plan), *rights, &name, executable);
         (name, admission::add(&kubectl, pod, &container))
     });
     let mut report = report(options, &namespace, &pods, out);
@@ -154,17 +162,22 @@ fn candidates(
 ) -> Result<Checked, KubectlError> {
     let mut refusals = foreign;
     refusals.retain(|(name, _)| pods.iter().any(|pod| target::name(pod) == name));
-    let services = if call.port.is_some() {
-        Value::Null
-    } else {
-        let namespace = format!("--namespace={}", pods.first().map(target::namespace).unwrap_or_default());
-        kubectl.json(&["get", "services", &namespace, "--output=json"].map(str::to_owned))?
-    };
+    let namespace = format!("--namespace={}", pods.first().map(target::namespace).unwrap_or_default());
+    let services = kubectl.json(&["get", "services", &namespace, "--output=json"].map(str::to_owned));
+    // With a port, they only tell the protocol.
+    let services = if call.port.is_some() { services.unwrap_or_default() } else { services? };
     let mut places = Vec::new();
     for pod in pods {
         let (container, port) = (options.container.as_deref(), call.port.as_deref());
-        match place::find(pod, container, port, list(&services["items"])) {
-            Ok(place) => places.push((pod.clone(), place)),
+        let found = place::find(pod, container, (port, injection.protocol), list(&services["items"]));
+        let found = found.and_then(|place| {
+            let plan = injection.plan_for(place.protocol).map_err(|wrong| {
+                InjectError::NoHttp(place.port, place.named.clone().unwrap_or_default(), wrong)
+            })?;
+            Ok((pod.clone(), place, plan))
+        });
+        match found {
+            Ok(found) => places.push(found),
             Err(reason) => refusals.push((target::name(pod).to_owned(), reason)),
         }
     }
@@ -172,13 +185,13 @@ fn candidates(
         return Ok(Err(refusals));
     }
     let admitted = each(places.len(), &|position| {
-        let (pod, place) = &places[position];
+        let (pod, place, _) = &places[position];
         admission::rights(kubectl, pod, place, injection)
     });
     let mut candidates = Vec::new();
-    for ((pod, place), rights) in places.into_iter().zip(admitted) {
+    for ((pod, place, plan), rights) in places.into_iter().zip(admitted) {
         match rights {
-            Ok(rights) => candidates.push(Candidate { pod, place, rights }),
+            Ok(rights) => candidates.push(Candidate { pod, place, rights, plan }),
             Err(reason) => refusals.push((target::name(&pod).to_owned(), reason)),
         }
     }
@@ -192,7 +205,7 @@ fn show(
     injection: &Injection,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
-    let row = |Candidate { pod, place, rights }: &Candidate| {
+    let row = |Candidate { pod, place, rights, .. }: &Candidate| {
         let mut row = vec![target::name(pod).to_owned(), place.container.clone(), place.port.to_string()];
         row.extend(rights.row());
         row
@@ -209,7 +222,7 @@ fn show(
             Show(injection.time)
         )?;
     }
-    for rule in &injection.plan {
+    for rule in candidates.first().map(|first| &first.plan).into_iter().flatten() {
         writeln!(out, "rule {rule}")?;
     }
     let mut notes: Vec<&str> = candidates.iter().filter_map(|candidate| candidate.rights.note()).collect();

@@ -63,6 +63,9 @@ impl Faults {
 
     /// Applies the rules that are in force now: new ones act at once, and removed ones no longer act.
     pub(super) fn decide(&mut self, proxy: &TcpProxy, rules: &ProxyRules, relay: Option<&mut Relay>) {
+        if proxy.shared.spared.contains(&self.peer.to_canonical()) {
+            return;
+        }
         let (active, now) = (&*rules.active, proxy.shared.engine.elapsed());
         let plan = &active.plan;
         let cut = plan.cut(ListenerId::Proxy(self.slot), now, self.peer, None);

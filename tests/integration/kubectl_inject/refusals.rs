@@ -61,7 +61,7 @@ fn what_cannot_be_taken_over_is_refused_before_anything_changes() {
         (
             "/spec/containers/1/ports/0/name",
             json!("redis-main"),
-            "port 8080 is named \"redis-main\", and clients",
+            "port 8080 is named \"redis-main\", so that it is taken over as TCP, and the rule cannot",
         ),
     ] {
         let Some(cluster) = Cluster::of(1) else { return };
@@ -106,6 +106,8 @@ fn mistakes_are_reported_before_the_cluster_is_asked() {
         ("inject pod/web-0 --status 503 --for ever", "--for \"ever\" is not a duration"),
         ("inject pod/web-0 --status 503 --port 0", "--port \"0\""),
         ("inject pod/web-0 --status 503 --run-as nobody", "--run-as \"nobody\" is not UID or UID:GID"),
+        ("inject pod/web-0 --protocol udp --delay 1s", "--protocol \"udp\" is not http or tcp"),
+        ("inject pod/web-0 --protocol tcp --status 503", "inject: "),
         ("inject --all --status 503", "--all is an option of verbs of fault alone"),
         ("inject --stop pod/web-0 --status 503", "--status and --stop exclude each other"),
         ("inject --stop", "into which Pods?"),

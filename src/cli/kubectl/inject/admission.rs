@@ -29,7 +29,8 @@ pub(super) fn rights(
     let mut refusals: Vec<String> = Vec::new();
     for rights in &candidates {
         let name = ephemeral::name(place.port, 0);
-        let container = container::container(pod, place, injection, *rights, &name, None);
+        let of = (injection, injection.plan.as_slice());
+        let container = container::container(pod, place, of, *rights, &name, None);
         match put(kubectl, pod, container, "?dryRun=All") {
             Ok(()) => return Ok(*rights),
             // A webhook that cannot be asked without a change is asked with it.

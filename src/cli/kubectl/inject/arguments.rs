@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::attach::APPLICATION;
+use crate::cli::attach::protocol;
 use crate::cli::fault;
 use crate::cli::kubectl::error::UsageError;
 use crate::cli::kubectl::options::Options;
 use crate::cli::shared::{self, ArgumentError};
+use crate::fault::{Protocol, ProxyName};
 use crate::plan;
 
 /// How long an injection lasts unless `--for` says otherwise.
@@ -39,6 +42,8 @@ pub(in crate::cli::kubectl) struct InjectCall {
 #[derive(Debug, Default)]
 pub(in crate::cli::kubectl) struct Injection {
     pub(super) time: Duration,
+    /// As it was given; without it, what names of ports say.
+    pub(super) protocol: Option<Protocol>,
     /// Flags of `attach`.
     pub(super) flags: Vec<String>,
     /// The rule, as arguments of `attach`; none where it is a plan's.
@@ -56,6 +61,28 @@ pub(in crate::cli::kubectl) struct Injection {
 }
 
 impl Injection {
+    /// The rules for a port of this protocol, which may be another one than the one they were written for.
+    ///
+    /// # Errors
+    ///
+    /// They cannot act on TCP.
+    pub(super) fn plan_for(&self, protocol: Protocol) -> Result<Vec<Value>, String> {
+        let mut plan = self.plan.clone();
+        if protocol == self.protocol.unwrap_or(Protocol::Http) {
+            return Ok(plan);
+        }
+        for fields in plan.iter_mut().filter_map(Value::as_object_mut) {
+            fields.insert("target".to_owned(), APPLICATION.into());
+            if self.acts_on_kubelet() {
+                fields.remove("client");
+            }
+        }
+        match wrong_rules(&plan, Protocol::Tcp, "").into_iter().next() {
+            Some(wrong) => Err(wrong),
+            None => Ok(plan),
+        }
+    }
+
     /// Whether the rules act on the kubelet, too.
     pub(super) fn acts_on_kubelet(&self) -> bool {
         self.flags.iter().any(|flag| flag == INCLUDE_PROBES)
@@ -138,7 +165,7 @@ impl Raw {
                 "--yes" | "-y" => self.injection.is_sure = true,
                 "--detach" => self.injection.detaches = true,
                 flag if ATTACH_FLAGS.contains(&flag) => self.injection.flags.push(word),
-                "--for" | "--image" | "--run-as" | "--yes-namespace" => {
+                "--for" | "--protocol" | "--image" | "--run-as" | "--yes-namespace" => {
                     match value.or_else(|| words.next()) {
                         Some(value) => self.take(&name, value, errors),
                         None => errors.push(ArgumentError::NoValue(name).into()),
@@ -160,6 +187,10 @@ impl Raw {
                 Ok(time) => self.injection.time = time,
                 Err(error) => errors.push(error.into()),
             },
+            "--protocol" => match protocol(&value) {
+                Some(protocol) => self.injection.protocol = Some(protocol),
+                None => errors.push(UsageError::Protocol(value)),
+            },
             "--image" => self.injection.image = Some(value),
             "--run-as" => match user(&value) {
                 Some(user) => self.injection.run_as = Some(user),
@@ -176,10 +207,11 @@ impl Raw {
             errors.push(UsageError::NoRule);
             return;
         }
+        let protocol = injection.protocol.unwrap_or(Protocol::Http);
         let mut words = vec!["add".to_owned(), "--for=ever".to_owned()];
         match &file {
             Some(file) => words.push(format!("--file={file}")),
-            None => words.push("traffic".to_owned()),
+            None => words.push(target_of(protocol).to_owned()),
         }
         words.extend(injection.rule.iter().cloned());
         match fault::rules_to_add(words.into_iter().map(OsString::from)) {
@@ -188,12 +220,11 @@ impl Raw {
         }
         let acts_on_kubelet = injection.acts_on_kubelet();
         for (position, rule) in injection.plan.iter_mut().enumerate() {
-            complete(position, rule, acts_on_kubelet, errors);
+            complete(position, rule, protocol, acts_on_kubelet, errors);
         }
+        let wrong = wrong_rules(&injection.plan, protocol, file.as_deref().unwrap_or_default());
+        errors.extend(wrong.into_iter().map(UsageError::Fault));
         let plan = json!({ "faults": injection.plan });
-        if let Err(wrong) = plan::read_plan(&plan, file.as_deref().unwrap_or_default()) {
-            errors.extend(wrong.lines().into_iter().map(UsageError::Fault));
-        }
         let length = plan.to_string().len();
         if let Some(file) = file
             && length > MAX_PLAN
@@ -203,17 +234,43 @@ impl Raw {
     }
 }
 
+/// The target of rules on a port of this protocol.
+fn target_of(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "traffic",
+        Protocol::Tcp => APPLICATION,
+    }
+}
+
+/// What is wrong with rules on a port of this protocol, one line each. `place` is what they are called there.
+fn wrong_rules(rules: &[Value], protocol: Protocol, place: &str) -> Vec<String> {
+    let plan = match plan::read_plan(&json!({ "faults": rules }), place) {
+        Ok(plan) => plan,
+        Err(wrong) => return wrong.lines(),
+    };
+    let name = ProxyName::new(APPLICATION).ok().filter(|_| protocol == Protocol::Tcp);
+    let names: Vec<_> = name.iter().map(|name| (name, Protocol::Tcp)).collect();
+    let rules = plan.rules.iter().map(|rule| (rule, rule.name().to_string()));
+    plan::check_targets(rules, &names).lines()
+}
+
 /// Gives a rule what it lacks of name, target and client. A rule of another target is an error.
-fn complete(position: usize, rule: &mut Value, acts_on_kubelet: bool, errors: &mut Vec<UsageError>) {
+fn complete(
+    position: usize,
+    rule: &mut Value,
+    protocol: Protocol,
+    acts_on_kubelet: bool,
+    errors: &mut Vec<UsageError>,
+) {
     let Some(fields) = rule.as_object_mut() else { return };
     let name = if position == 0 { "inject".to_owned() } else { format!("inject-{}", position + 1) };
     fields.entry("name").or_insert(name.into());
-    let target = fields.entry("target").or_insert("traffic".into());
-    let is_traffic = *target == "traffic" || *target == json!(["traffic"]);
-    if !is_traffic {
-        errors.push(UsageError::Target(target.to_string()));
+    let right = target_of(protocol);
+    let target = fields.entry("target").or_insert(right.into());
+    if *target != right && *target != json!([right]) {
+        errors.push(UsageError::Target(target.to_string(), right));
     }
-    if acts_on_kubelet {
+    if acts_on_kubelet && protocol == Protocol::Http {
         fields.entry("client").or_insert("any".into());
     }
 }

@@ -6,6 +6,7 @@ use super::arguments::{Injection, User};
 use super::place::Place;
 use crate::cli::kubectl::fields::list;
 use crate::cli::kubectl::{EXECUTABLE, IMAGE};
+use crate::fault::Protocol;
 use crate::units::Show;
 
 /// What the container may do. In the order in which they are tried: the first works on most nodes, and needs a namespace that
@@ -104,7 +105,7 @@ pub(super) fn user(pod: &Value, container: &str) -> Option<User> {
 pub(super) fn container(
     pod: &Value,
     place: &Place,
-    injection: &Injection,
+    (injection, plan): (&Injection, &[Value]),
     rights: Rights,
     name: &str,
     executable: Option<&str>,
@@ -114,20 +115,31 @@ pub(super) fn container(
         "attach".to_owned(),
         format!("--port={}", place.port),
     ];
+    let protocol = place.protocol;
     command.push(format!("--for={}", Show(injection.time)));
+    if protocol == Protocol::Tcp {
+        command.push("--protocol=tcp".to_owned());
+    }
     command.extend(injection.flags.iter().chain(&injection.rule).map(|word| literal(word)));
+    let is_named = |word: &String| word == "--name" || word.starts_with("--name=");
+    if !injection.rule.is_empty() && !injection.rule.iter().any(is_named) {
+        // As the dry run shows it.
+        command.push("--name=inject".to_owned());
+    }
     let variables = [
         ("POD_NAME", "metadata.name"),
         ("POD_NAMESPACE", "metadata.namespace"),
         ("POD_IP", "status.podIP"),
         ("NODE_NAME", "spec.nodeName"),
+        // The kubelet probes from there.
+        ("NODE_IP", "status.hostIP"),
     ];
     let variable =
         |(name, path): (&str, &str)| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let mut variables: Vec<Value> = variables.into_iter().map(variable).collect();
     if injection.rule.is_empty() {
         // The file is here and not in the Pod.
-        let plan = json!({ "faults": injection.plan }).to_string();
+        let plan = json!({ "faults": plan }).to_string();
         variables.push(json!({"name": "FAULTS", "value": literal(&plan)}));
     }
     json!({

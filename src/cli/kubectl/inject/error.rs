@@ -49,10 +49,10 @@ pub(in crate::cli::kubectl) enum InjectError {
     #[error("port {0} is declared as {1}: only TCP can be taken over")]
     Protocol(u16, String),
     #[error(
-        "port {0} is named {1:?}, and clients of other protocols than HTTP would get errors: put a TCP proxy (PROXIES) \
-         into the manifest"
+        "port {0} is named {1:?}, so that it is taken over as TCP, and the rule cannot act on TCP ({2}): use another rule, \
+         or insist with --protocol http"
     )]
-    NoHttp(u16, String),
+    NoHttp(u16, String, String),
     #[error(
         "port {0} is taken over already, by its container {1}: end that first, with kubectl probesim inject --stop"
     )]

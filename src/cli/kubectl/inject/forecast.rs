@@ -10,6 +10,7 @@ use super::target;
 use crate::cli::exit;
 use crate::cli::kubectl::fields::{list, text};
 use crate::cli::predict::{self, Terminal};
+use crate::fault::Protocol;
 use crate::units::Show;
 
 /// When the rules begin in the simulation: the application runs and is Ready then.
@@ -27,6 +28,14 @@ const FIELDS: [&str; 6] = ["match", "client", "from", "pods", "stagger", "ttl"];
 
 /// A line about the Pod.
 pub(super) fn forecast(pod: &Value, place: &Place, injection: &Injection) -> String {
+    if place.protocol == Protocol::Tcp {
+        return if injection.acts_on_kubelet() {
+            "Not predicted: rules on connections act on probes, too."
+        } else {
+            "Connections from the node are spared, the kubelet's among them: nothing restarts because of it."
+        }
+        .to_owned();
+    }
     if !injection.acts_on_kubelet() {
         return "The kubelet is spared: nothing restarts, and no Pod leaves its Services because of it."
             .to_owned();
@@ -140,7 +149,7 @@ mod tests {
             "livenessProbe": {"httpGet": {"path": "/live", "port": "http"}, "periodSeconds": 30},
             "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}},
         }]}});
-        let place = Place { container: "web".to_owned(), port: 8080 };
+        let place = Place { container: "web".to_owned(), port: 8080, protocol: Protocol::Http, named: None };
         let rule = |path: &str| json!({"name": "inject", "target": "traffic", "mode": "status", "status": 503, "match": {"path": path}});
         let of = |rule: Value, flags: &[&str]| forecast(&pod, &place, &injection(rule, flags));
         let probes = ["--include-probes"];

@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::ephemeral::current;
 use super::error::InjectError;
 use crate::cli::kubectl::fields::{list, text};
+use crate::cli::kubectl::selector::selects;
 use crate::cli::kubectl::sidecar::error::SidecarError;
-use crate::cli::kubectl::sidecar::patch::application_port;
+use crate::cli::kubectl::sidecar::patch::{application_port, number, target as service_target};
+use crate::fault::Protocol;
 
 /// What is taken over in a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,9 @@ pub(super) struct Place {
     /// The application's container.
     pub(super) container: String,
     pub(super) port: u16,
+    pub(super) protocol: Protocol,
+    /// The name of the port that says so, if its protocol was not given.
+    pub(super) named: Option<String>,
 }
 
 /// The container that declares the port, else the default one of the Pod.
@@ -24,7 +29,7 @@ pub(super) struct Place {
 pub(super) fn find(
     pod: &Value,
     container: Option<&str>,
-    port: Option<&str>,
+    (port, protocol): (Option<&str>, Option<Protocol>),
     services: &[Value],
 ) -> Result<Place, InjectError> {
     check(pod)?;
@@ -64,9 +69,16 @@ pub(super) fn find(
     if let Some(first) = protocols.first().filter(|_| !protocols.contains(&"TCP")) {
         return Err(InjectError::Protocol(port, (*first).to_owned()));
     }
-    if let Some(named) = entries().filter_map(|each| each["name"].as_str()).find(|named| is_no_http(named)) {
-        return Err(InjectError::NoHttp(port, named.to_owned()));
-    }
+    let of_services = services.iter().filter(|service| selects(service, pod));
+    let of_services = of_services
+        .flat_map(|service| list(&service["spec"]["ports"]))
+        .filter(|entry| number(service_target(entry), found) == Some(port));
+    let words = entries().map(|each| each["name"].as_str());
+    let words =
+        words.chain(of_services.flat_map(|entry| ["appProtocol", "name"].map(|field| entry[field].as_str())));
+    let other = words.flatten().find(|word| is_no_http(word)).map(str::to_owned);
+    let other = other.filter(|_| protocol.is_none());
+    let protocol = protocol.unwrap_or(if other.is_some() { Protocol::Tcp } else { Protocol::Http });
     let statuses = list(&pod["status"]["containerStatuses"]);
     let state = statuses.iter().find(|status| status["name"] == name.as_str()).map(|status| &status["state"]);
     if let Some(state) = state.filter(|state| state.get("running").is_none()) {
@@ -76,7 +88,7 @@ pub(super) fn find(
     if let Some((by, _)) = current(pod).into_iter().find(|(_, taken)| *taken == port) {
         return Err(InjectError::Taken(port, by));
     }
-    Ok(Place { container: name, port })
+    Ok(Place { container: name, port, protocol, named: other })
 }
 
 /// What forbids it for the whole Pod.
@@ -103,8 +115,8 @@ fn check(pod: &Value) -> Result<(), InjectError> {
     Ok(())
 }
 
-/// Protocols that the proxy of a port does not speak, as ports are named after them.
-const NO_HTTP: [&str; 14] = [
+/// Other protocols than HTTP, as ports are named after them.
+const NO_HTTP: [&str; 15] = [
     "amqp",
     "ftp",
     "kafka",
@@ -119,6 +131,7 @@ const NO_HTTP: [&str; 14] = [
     "postgresql",
     "redis",
     "smtp",
+    "tcp",
 ];
 
 /// Whether a port's name, such as `redis` or `redis-main`, says that it is not of HTTP.

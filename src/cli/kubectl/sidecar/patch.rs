@@ -370,12 +370,12 @@ fn retarget(index: usize, from: &Value, to: &Value) -> [Value; 2] {
 }
 
 /// Where a Service's port leads to.
-fn target(port: &Value) -> &Value {
+pub(in crate::cli::kubectl) fn target(port: &Value) -> &Value {
     port.get("targetPort").unwrap_or(&port["port"])
 }
 
 /// A port by its number, or by its name in a container.
-fn number(port: &Value, container: &Value) -> Option<u16> {
+pub(in crate::cli::kubectl) fn number(port: &Value, container: &Value) -> Option<u16> {
     let by_name = || {
         let named =
             list(&container["ports"]).iter().find(|each| each["name"] == *port && port.is_string())?;

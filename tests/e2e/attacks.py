@@ -68,6 +68,18 @@ WATCHES = opening(True) + b"".join(
     for i in range(1, 200, 2)
 )
 
+# Small lists inside one another: 17 bytes of text for eight lists.
+NESTED = b'{"faults":[' + b"[[[[[[[[0]]]]]]]]," * 5800 + b"0]}"
+CHUNKED = b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+TOXIPROXY = {"TOXIPROXY_ADDRESS": "127.0.0.1:{proxy}"}
+BY_QUERY = [{"name": f"by-query-{i}", "target": "traffic", "mode": "hang", "match": {"query": {f"a{i}": "x"}}} for i in range(996)]
+
+
+def put(path, body):
+    head = b"PUT " + path + b" HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
 ATTACKS = {
     "fields": Attack(900, get(b"/readyz", MANY_FIELDS), rules=SLOW),
     "heads": Attack(330, HALF_HEAD),
@@ -109,6 +121,12 @@ ATTACKS = {
     "http-unread": Attack(300, get(b"/x"), unread=True, variables=PROXIED, upstream="endless"),
     "http-upload": Attack(300, post(b"/x", 0), b"z" * 65536, variables=PROXIED, upstream="silent"),
     "http-h2-upload": Attack(50, streams(100, b"/x", data=b"z" * 16000, method=b"POST"), variables=PROXIED, upstream="silent"),
+    "query": Attack(900, get(b"/x?" + b"&".join(b"a%d=1" % i for i in range(4000))), rules=BY_QUERY, variables={"TRAFFIC_PATHS": "/*"}),
+    "chunk-extensions": Attack(300, CHUNKED, b"1;" + b"e" * 4000 + b"\r\nz\r\n", variables=PROXIED, upstream="silent"),
+    "upgrades": Attack(500, get(b"/x", b"connection: upgrade\r\nupgrade: websocket\r\n"), b"z" * 65536, unread=True, variables=PROXIED, upstream="endless"),
+    "requested": Attack(300, get(b"/x?probesim-fault=mode%3Ddrip%3Bbody%3D1MiB"), unread=True, variables={"REQUEST_FAULTS": "true", "TRAFFIC_PATHS": "/*"}),
+    "nested-lists": Attack(64, put(b"/v1/plan", NESTED), listener=1, unread=True),
+    "toxiproxy-bodies": Attack(200, HALF_BODY.replace(b"PUT /v1/plan", b"POST /populate"), listener=2, variables=TOXIPROXY),
     "http-h2-unread": Attack(50, streams(100, b"/x", large_windows=True), unread=True, variables=PROXIED, upstream="endless"),
 }
 
@@ -122,6 +140,6 @@ if __name__ == "__main__":
         variables["PROXIES"] = f"db=127.0.0.1:{port + 2}->127.0.0.1:{port + 3}"
     elif attack.upstream:
         variables["UPSTREAM"] = f"http://127.0.0.1:{port + 3}"
-    variables |= attack.variables
+    variables |= {name: value.replace("{proxy}", str(port + 2)) for name, value in attack.variables.items()}
     (directory / "faults.json").write_text(json.dumps({"faults": list(attack.rules)}))
     (directory / "environment").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))

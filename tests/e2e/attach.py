@@ -331,7 +331,6 @@ def main():
         connections_in_time_wait_refuse_the_take_without_so_reuseaddr()
         rights_are_few_and_their_lack_is_named(folder)
         restarts_find_the_port_free(max(3, CYCLES // 2))
-        restarts_find_the_port_free(max(3, CYCLES // 2), "at-once")
         databases_are_taken_as_tcp(folder)
         a_kill_at_any_instant_leaves_the_application_working(max(20, CYCLES))
         an_idle_attach_is_small()

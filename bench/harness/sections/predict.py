@@ -32,8 +32,8 @@ spec:
         - name: probesim
           image: kube-probesim:0.1.0
           env: [{name: FAILURE_RATE, value: "20"}, {name: LATENCY, value: "5"}]
-          livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 1000000}
-          readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1000000}
+          livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 1000}
+          readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1000}
 """
 
 

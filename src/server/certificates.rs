@@ -241,6 +241,7 @@ fn invalid(certified: &CertifiedKey) -> Option<String> {
     match validity(certified, UnixTime::now()) {
         Validity::Valid => None,
         Validity::Expired(end) => Some(format!("expired at {}", shown(end))),
+        Validity::Never => Some("is never valid: its end is before its start".to_owned()),
         Validity::NotYetValid(begin) => Some(format!("is not valid before {}", shown(begin))),
     }
 }

@@ -104,6 +104,8 @@ pub enum Validity {
     Expired(u64),
     /// Valid from this time on, in seconds since 1970.
     NotYetValid(u64),
+    /// Never: its end is before its start.
+    Never,
 }
 
 impl CertificateFiles {
@@ -188,6 +190,8 @@ pub fn validity(certified: &CertifiedKey, now: UnixTime) -> Validity {
         Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
             Validity::NotYetValid(not_before.as_secs())
         }
+        // Without the dates: they contradict each other.
+        Err(Error::InvalidCertificate(CertificateError::Expired)) => Validity::Never,
         _ => Validity::Valid,
     }
 }

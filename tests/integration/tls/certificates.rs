@@ -1,6 +1,7 @@
 //! Certificates of listeners and of their clients.
 
-use kube_probesim::tls::CertificateFiles;
+use kube_probesim::tls::{CertificateFiles, Validity, validity};
+use rustls::pki_types::UnixTime;
 
 use super::*;
 
@@ -102,6 +103,27 @@ fn certificates_may_have_text_around_them_and_come_from_editors_of_windows() {
         std::fs::write(&files.key, &key).unwrap();
         assert!(files.load().is_ok(), "{chain}{key}: {}", files.load().unwrap_err());
     }
+}
+
+#[test]
+fn the_validity_of_a_certificate_is_judged_by_both_dates() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let files = CertificateFiles { chain, key };
+    let dates = |from: i32, until: i32| {
+        let (chain, key) = authority.pem(&["localhost"], |params| {
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        });
+        std::fs::write(&files.chain, chain).unwrap();
+        std::fs::write(&files.key, key).unwrap();
+        let now = Duration::from_secs(1_800_000_000);
+        validity(&files.load().unwrap(), UnixTime::since_unix_epoch(now))
+    };
+    assert_eq!(dates(2020, 2040), Validity::Valid);
+    assert_eq!(dates(2020, 2021), Validity::Expired(1_609_459_200));
+    assert_eq!(dates(2039, 2040), Validity::NotYetValid(2_177_452_800));
+    assert_eq!(dates(2040, 2020), Validity::Never);
 }
 
 #[tokio::test]

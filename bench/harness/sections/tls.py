@@ -1,4 +1,4 @@
-"""What TLS, HTTP/2 and gRPC cost: beside nginx, HAProxy, grpc-go, and HTTP/1.1 without TLS."""
+"""What TLS, HTTP/2 and gRPC cost: beside nginx, HAProxy, grpc-go, the libraries alone, and HTTP/1.1 without TLS."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from ..table import markdown
 
 TITLE = "TLS, HTTP/2 and gRPC"
 
-NGINX, HAPROXY, GRPC_GO = "nginx", "HAProxy", "grpc-go"
+NGINX, HAPROXY, GRPC_GO, BARE = "nginx", "HAProxy", "grpc-go", "bare hyper"
 NO_TLS, SELF_SIGNED = f"{OURS}, no TLS", f"{OURS}, self-signed"
 CONNECTIONS, STREAMS = 16, 10
 GRPC_PROGRAM = machine.WORK / "grpc-go"
@@ -38,6 +38,7 @@ def run(context):
             servers[NGINX] = stack.enter_context(nginx(chain, key))
         if machine.tool("haproxy"):
             servers[HAPROXY] = stack.enter_context(haproxy(both))
+        servers[BARE] = stack.enter_context(bare(chain, key))
         calls = {OURS: ours}
         if grpc_go_is_built():
             calls[GRPC_GO] = stack.enter_context(grpc_go())
@@ -45,7 +46,7 @@ def run(context):
         for name in context.interleaved(servers):
             running, secure = servers[name]
             machine.say(f"TLS, {name}")
-            if name != HAPROXY:
+            if name not in (HAPROXY, BARE):
                 samples.add(name, handshake=handshake(running, secure, seconds))
                 samples.add(name, kept=kept(running, f"https://127.0.0.1:{secure}/healthz", seconds))
                 samples.add(name, plain=kept(running, f"http://127.0.0.1:{running.port}/healthz", seconds))
@@ -86,6 +87,14 @@ def haproxy(both):
     port, secure = server.free_port(), server.free_port()
     file = rendered("tls-haproxy.cfg", port, SECURE=secure, BOTH=both)
     with server.running([machine.tool("haproxy"), "-db", "-f", file], port) as running:
+        yield running, secure
+
+
+@contextlib.contextmanager
+def bare(chain, key):
+    """HTTP/2 over TLS by the same libraries, and nothing else."""
+    port, secure = server.free_port(), server.free_port()
+    with server.running([machine.BASELINES / "http2-server", port, secure, chain, key], port) as running:
         yield running, secure
 
 
@@ -175,5 +184,5 @@ def report(data):
 
 Handshakes are full ones of TLS 1.3 with a certificate of ECDSA P-256. Requests and calls: CPU time of the server for each, with
 {CONNECTIONS} kept connections, over HTTP/2 with {STREAMS} streams each. `self-signed`: memory after a request over TLS; the time from exec to
-the first answer, which is over plain HTTP.
+the first answer, which is over plain HTTP. bare hyper is a server of nothing but the libraries that kube-probesim uses.
 """

@@ -114,6 +114,7 @@ SECURE = compared([
     ("full handshake, TLS 1.3, µs", (*TLS, "handshake"), "nginx", ("tls", tls.NGINX, "handshake")),
     ("request over HTTP/1.1 and TLS, µs", (*TLS, "kept"), "without TLS", (*TLS, "plain")),
     ("request over HTTP/2 and TLS, µs", (*TLS, "http2"), "HAProxy", ("tls", tls.HAPROXY, "http2")),
+    ("the same, compared with its libraries alone", (*TLS, "http2"), tls.BARE, ("tls", tls.BARE, "http2")),
     ("gRPC `Check`, µs", (*TLS, "call"), "grpc-go", ("tls", tls.GRPC_GO, "call")),
     ("start with `TLS=self-signed`, ms", ("tls", tls.SELF_SIGNED, "start"), "without TLS", ("tls", tls.NO_TLS, "start")),
     ("resident after a request over TLS, KiB", ("tls", tls.SELF_SIGNED, "idle"), "without TLS", ("tls", tls.NO_TLS, "idle")),

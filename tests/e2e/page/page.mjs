@@ -594,9 +594,15 @@ const tests = {
     const page = await open(service.url);
     await ready(page);
     const session = await page.context().newCDPSession(page);
+    // The least of five readings: the browser compiles and drops code in between.
     const heap = async () => {
-      await session.send("HeapProfiler.collectGarbage");
-      return (await session.send("Runtime.getHeapUsage")).usedSize;
+      const sizes = [];
+      for (let reading = 0; reading < 5; reading += 1) {
+        await session.send("HeapProfiler.collectGarbage");
+        sizes.push((await session.send("Runtime.getHeapUsage")).usedSize);
+        await page.waitForTimeout(300);
+      }
+      return Math.min(...sizes);
     };
     // Ten injections per second for this many hours, with samples and states.
     const live = (hours, from) => page.evaluate(async ([count, first]) => {

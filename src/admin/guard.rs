@@ -15,18 +15,24 @@ use crate::sources::watch::{self, PollResult};
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-probesim-token");
 
 /// Headers that reverse proxies add. A name that ends in a hyphen is a prefix.
-const PROXY_HEADERS: [&str; 12] = [
-    "cf-connecting-ip",
+const PROXY_HEADERS: [&str; 18] = [
+    "cdn-loop",
+    "cf-",
+    "client-ip",
+    "fastly-",
+    "fly-",
     "forwarded",
     "l5d-",
     "true-client-ip",
     "via",
+    "x-amzn-",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-",
     "x-forwarded",
     "x-forwarded-",
-    "x-original-forwarded-for",
+    "x-original-",
+    "x-proxyuser-ip",
     "x-real-ip",
 ];
 

@@ -49,6 +49,14 @@ fn a_request_through_a_proxy_needs_a_token() {
         "X-Original-Forwarded-For",
         "X-Client-IP",
         "X-Cluster-Client-IP",
+        "X-ProxyUser-Ip",
+        "X-Original-Host",
+        "X-Original-URL",
+        "X-Amzn-Trace-Id",
+        "Client-IP",
+        "Fly-Client-IP",
+        "Fastly-Client-IP",
+        "CDN-Loop",
         "True-Client-IP",
         "CF-Connecting-IP",
         "L5d-Client-Id",
@@ -59,7 +67,8 @@ fn a_request_through_a_proxy_needs_a_token() {
         assert_eq!(status(&open, "127.0.0.1:5", LOCAL, &request), 403, "{sign}");
         assert_eq!(status(&closed, "127.0.0.1:5", LOCAL, &request), 200, "{sign}");
     }
-    for harmless in ["X-Real-IPs", "Viable", "X-Envoy", "X-Request-Id"] {
+    for harmless in ["X-Real-IPs", "Client-IPs", "Flying", "X-Original", "Viable", "X-Envoy", "X-Request-Id"]
+    {
         let headers = [("host", "localhost"), (harmless, "1")];
         let request = request(Version::HTTP_11, "/v1/state", &headers);
         assert_eq!(status(&open, "127.0.0.1:5", LOCAL, &request), 200, "{harmless}");

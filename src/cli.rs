@@ -5,6 +5,7 @@ mod completion;
 pub mod exit;
 pub mod fault;
 pub mod kubectl;
+mod output;
 pub mod predict;
 pub mod probe;
 pub mod serve;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use std::io::{Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
+use self::output::Output;
 use crate::plan::error::nearest;
 
 /// A verb of the command line.
@@ -30,7 +32,7 @@ struct Verb {
     /// What its `--help` prints.
     help: fn() -> String,
     /// Runs it with the arguments that follow its name; returns the exit code.
-    run: fn(Vec<OsString>) -> u8,
+    run: fn(Vec<OsString>, &mut dyn Write, &mut dyn Write) -> u8,
 }
 
 /// All verbs. The first is the default.
@@ -40,51 +42,51 @@ const VERBS: &[Verb] = &[
         arguments: "[OPTIONS]",
         about: "serve probes, with the faults that the environment configures",
         help: serve::help,
-        run: |args| serve::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| serve::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "probe",
         arguments: "...",
         about: "probe like the kubelet",
         help: || probe::HELP.to_owned(),
-        run: |args| probe::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| probe::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "wait",
         arguments: "...",
         about: "block until Kubernetes resources, URLs or ports are ready",
         help: || wait::HELP.to_owned(),
-        run: |args| wait::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| wait::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "fault",
         arguments: "...",
         about: "change the faults of a running service",
         help: fault::help,
-        run: |args| fault::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| fault::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "attach",
         arguments: "--port N ...",
         about: "put the proxy in front of a running application, for a while",
         help: || attach::HELP.to_owned(),
-        run: |args| attach::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| attach::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "toxiproxy",
         arguments: "[OPTIONS]",
         about: "serve toxiproxy's API, for its clients as they are",
         help: || toxiproxy::HELP.to_owned(),
-        run: |args| toxiproxy::run(args, std::env::vars_os(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| toxiproxy::run(args, std::env::vars_os(), out, err),
     },
     Verb {
         name: "predict",
         arguments: "...",
         about: "predict what the kubelet will do with a manifest",
         help: || predict::HELP.to_owned(),
-        run: |args| {
+        run: |args, out, err| {
             let terminal = predict::Terminal::of_process(std::env::vars_os());
-            predict::run(args, &mut stdin(), &terminal, &mut stdout(), &mut stderr())
+            predict::run(args, &mut stdin(), &terminal, out, err)
         },
     },
     Verb {
@@ -92,21 +94,21 @@ const VERBS: &[Verb] = &[
         arguments: "...",
         about: "steer the services of many Pods, as the plugin kubectl-probesim",
         help: || kubectl::HELP.to_owned(),
-        run: |args| kubectl::run(args, &mut stdout(), &mut stderr()),
+        run: |args, out, err| kubectl::run(args, out, err),
     },
     Verb {
         name: "completion",
         arguments: "SHELL",
         about: "print a script that completes commands in bash, zsh or fish",
         help: completion::completion_help,
-        run: |args| completion::complete(&args, &described(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| completion::complete(&args, &described(), out, err),
     },
     Verb {
         name: "man",
         arguments: "[VERB]",
         about: "print a page of the manual",
         help: completion::man_help,
-        run: |args| completion::manual(&args, &described(), &help(), &mut stdout(), &mut stderr()),
+        run: |args, out, err| completion::manual(&args, &described(), &help(), out, err),
     },
 ];
 
@@ -115,15 +117,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let program = args.next();
     let args: Vec<OsString> = args.collect();
-    let (out, err) = (&mut stdout(), &mut stderr());
-    ExitCode::from(match kubectl::PluginCall::of(program.as_ref()) {
-        Some(kubectl::PluginCall::Run) => kubectl::run(args, out, err),
-        Some(kubectl::PluginCall::Complete) => completion::of_plugin(&args, &described(), out),
-        None => dispatch(args, out, err),
-    })
+    let (mut out, err) = (Output::new(stdout()), &mut stderr());
+    let code = match kubectl::PluginCall::of(program.as_ref()) {
+        Some(kubectl::PluginCall::Run) => kubectl::run(args, &mut out, err),
+        Some(kubectl::PluginCall::Complete) => completion::of_plugin(&args, &described(), &mut out),
+        None => dispatch(args, &mut out, err),
+    };
+    ExitCode::from(out.finish(code, err))
 }
 
-/// Write errors are ignored here and in the verbs: the reader closed the pipe, but the exit code must still be right.
+/// Write errors are ignored here and in the verbs: [`Output`] remembers them.
 fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let first = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
     match first.as_str() {
@@ -135,11 +138,11 @@ fn dispatch(mut args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -
             let _ = writeln!(out, "kube-probesim {} ({})", crate::VERSION, crate::REVISION);
             exit::OK
         }
-        name if name.is_empty() && args.is_empty() || name.starts_with('-') => (VERBS[0].run)(args),
+        name if name.is_empty() && args.is_empty() || name.starts_with('-') => (VERBS[0].run)(args, out, err),
         name => {
             if let Some(verb) = VERBS.iter().find(|verb| verb.name == name) {
                 args.remove(0);
-                return (verb.run)(args);
+                return (verb.run)(args, out, err);
             }
             let names: Vec<&'static str> = VERBS.iter().map(|verb| verb.name).collect();
             let meant = nearest(name, &names).map(|nearest| format!("; did you mean {nearest}?"));

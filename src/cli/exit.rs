@@ -18,6 +18,8 @@ pub const NO_INPUT: u8 = 66;
 pub const UNAVAILABLE: u8 = 69;
 /// The system refuses a resource, such as a port (`EX_OSERR`).
 pub const OS: u8 = 71;
+/// Standard output cannot be written, for example because the disk is full (`EX_IOERR`).
+pub const IO: u8 = 74;
 /// The service denies this caller (`EX_NOPERM`).
 pub const PERMISSION: u8 = 77;
 /// The configuration is wrong (`EX_CONFIG`).

@@ -61,7 +61,7 @@ fn full_device() -> OwnedFd {
 }
 
 #[test]
-fn a_closed_standard_error_or_output_changes_no_exit_code() {
+fn a_full_disk_is_an_error_of_what_succeeded_and_a_closed_pipe_changes_no_exit_code() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/base/deployment.yaml");
     for (args, vars, code) in [
         (&["--help"][..], &[][..], 0),
@@ -82,8 +82,11 @@ fn a_closed_standard_error_or_output_changes_no_exit_code() {
         (&["predict", "/no/such"], &[], 66),
         (&["predict", manifest], &[], 0),
         (&["predict", "--output", "json", manifest], &[], 0),
+        (&["completion", "bash"], &[], 0),
+        (&["man"], &[], 0),
     ] {
-        for closed in [closed_pipe, full_device] {
+        let if_full = if code == 0 { 74 } else { code };
+        for (closed, code) in [(closed_pipe as fn() -> OwnedFd, code), (full_device, if_full)] {
             let mut both = command(vars);
             both.args(args).stdin(Stdio::null()).stdout(closed()).stderr(closed());
             assert_eq!(both.status().unwrap().code(), Some(code), "{args:?} {vars:?}");

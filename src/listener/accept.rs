@@ -194,7 +194,7 @@ fn reserve(
     let idle = service.budget.try_reserve(IDLE_MEMORY, state.share());
     // The client may be the kubelet; only its request shows that.
     state.set_only_kubelet(idle.is_none());
-    let idle = idle.or_else(|| service.budget.try_reserve(IDLE_MEMORY, BudgetShare::Reserved))?;
+    let idle = idle.or_else(|| service.budget.try_reserve(IDLE_MEMORY, BudgetShare::Unknown))?;
     Some((state, idle))
 }
 

@@ -26,6 +26,9 @@ pub enum BudgetShare {
     Bulk,
     /// Connections and their ordinary requests, and what is large of the operator from loopback: at most nine tenths.
     Ordinary,
+    /// Connections that may be the kubelet's, until their request shows whose they are: all but one twentieth, so that
+    /// they cannot lock out the operator.
+    Unknown,
     /// Requests of the kubelet, and of the operator from loopback: all of it.
     Reserved,
 }
@@ -88,6 +91,7 @@ impl MemoryBudget {
         match share {
             BudgetShare::Bulk => limit - limit / 4,
             BudgetShare::Ordinary => limit - limit / 10,
+            BudgetShare::Unknown => limit - limit / 20,
             BudgetShare::Reserved => limit,
         }
     }
@@ -192,6 +196,8 @@ mod tests {
         assert!(budget.reserve(1024, BudgetShare::Bulk).is_none());
         let _connections = budget.reserve(limit / 8, BudgetShare::Ordinary).unwrap();
         assert!(budget.reserve(limit / 20, BudgetShare::Ordinary).is_none());
+        let _unknown = budget.reserve(limit / 16, BudgetShare::Unknown).unwrap();
+        assert!(budget.reserve(limit / 60, BudgetShare::Unknown).is_none(), "the operator gets in");
         assert!(budget.reserve(limit / 20, BudgetShare::Reserved).is_some());
     }
 

@@ -252,7 +252,7 @@ impl Connection {
         self.request = budget.try_reserve(bytes, self.state.share());
         self.state.set_only_kubelet(self.request.is_none());
         if self.request.is_none() {
-            self.request = budget.reserve(bytes, BudgetShare::Reserved);
+            self.request = budget.reserve(bytes, BudgetShare::Unknown);
         }
         self.request.is_some()
     }

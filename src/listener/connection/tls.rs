@@ -71,7 +71,7 @@ impl Connection {
         let reserve = |bytes| {
             budget
                 .try_reserve(bytes, self.state.share())
-                .or_else(|| budget.reserve(bytes, BudgetShare::Reserved))
+                .or_else(|| budget.reserve(bytes, BudgetShare::Unknown))
         };
         let (tls, handshake) = (reserve(TLS_MEMORY), reserve(HANDSHAKE_MEMORY));
         let refusal = || ConnectionRefusal::Handshake(AlertDescription::InternalError);

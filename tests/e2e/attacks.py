@@ -21,6 +21,7 @@ SLOW = [
 ]
 RULES = [{"name": f"rule-{i}", "target": "dependency", "mode": "status", "rate": "1%"} for i in range(996)]
 FLAPPING = [{"name": "flapping", "target": "readiness", "mode": "status", "when": {"for": "20ms", "every": "40ms"}}]
+LONG = [{"name": "long", "target": "startup", "mode": "drip", "body": "16MiB", "drip": "1ms"}]
 SLOW_PROXY = [{"name": "slow-proxy", "target": "db", "delay": "30s", "stream": "both"}]
 
 
@@ -35,6 +36,8 @@ class Attack:
     listener: int = 0
     # Whether clients read nothing.
     unread: bool = False
+    # Whether clients send one byte of `request` a second.
+    trickle: bool = False
     rules: tuple = ()
     variables: dict = dataclasses.field(default_factory=dict)
     # The application behind it: `silent` never answers, `endless` never stops.
@@ -85,6 +88,8 @@ ATTACKS = {
     "heads": Attack(330, HALF_HEAD),
     "kept-heads": Attack(900, get(b"/healthz") + HALF_HEAD[:200]),
     "admin-heads": Attack(64, HALF_HEAD, listener=1),
+    "pipelined": Attack(300, b"", get(b"/healthz") * 200, unread=True),
+    "long-answers": Attack(300, b"", get(b"/startupz"), rules=LONG),
     "bodies": Attack(64, HALF_BODY, listener=1),
     "previews": Attack(64, PREVIEW, listener=1),
     "states": Attack(60, get(b"/v1/state"), listener=1, unread=True, rules=RULES),
@@ -123,6 +128,7 @@ ATTACKS = {
     "http-h2-upload": Attack(50, streams(100, b"/x", data=b"z" * 16000, method=b"POST"), variables=PROXIED, upstream="silent"),
     "query": Attack(900, get(b"/x?" + b"&".join(b"a%d=1" % i for i in range(4000))), rules=BY_QUERY, variables={"TRAFFIC_PATHS": "/*"}),
     "chunk-extensions": Attack(300, CHUNKED, b"1;" + b"e" * 4000 + b"\r\nz\r\n", variables=PROXIED, upstream="silent"),
+    "endless-trailers": Attack(300, CHUNKED + b"0\r\n", b"x: " + b"z" * 1000 + b"\r\n", variables=PROXIED, upstream="silent"),
     "upgrades": Attack(500, get(b"/x", b"connection: upgrade\r\nupgrade: websocket\r\n"), b"z" * 65536, unread=True, variables=PROXIED, upstream="endless"),
     "requested": Attack(300, get(b"/x?probesim-fault=mode%3Ddrip%3Bbody%3D1MiB"), unread=True, variables={"REQUEST_FAULTS": "true", "TRAFFIC_PATHS": "/*"}),
     "nested-lists": Attack(64, put(b"/v1/plan", NESTED), listener=1, unread=True),

@@ -59,7 +59,9 @@ class Crowd:
 
     def send(self, one):
         left = self.rest[one]
-        left = left[one.send(left[:65536]):]
+        left = left[one.send(left[: 1 if attack.trickle else 65536]):]
+        if attack.trickle:
+            self.selector.modify(one, selectors.EVENT_READ)
         if not left and not attack.flood:
             if attack.unread:
                 self.selector.unregister(one)
@@ -70,8 +72,13 @@ class Crowd:
     def hold(self, until):
         for _ in range(attack.connections):
             self.come()
+        resumed = time.monotonic()
         while time.monotonic() < until:
-            if attack.flood:
+            if attack.trickle and time.monotonic() > resumed + 1:
+                resumed += 1
+                for one in self.rest:
+                    self.selector.modify(one, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            if attack.flood or attack.trickle:
                 for _ in range(attack.connections - len(self.rest)):
                     self.come()
             for key, events in self.selector.select(0.2):

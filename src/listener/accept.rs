@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::budget::{BudgetShare, Reservation};
+use super::connection::REQUEST_MEMORY;
 use super::counted::CountedConnection;
 use super::partitioned::{PartitionedListener, reset_on_close};
 use super::places::{Places, SOME, is_loopback};
@@ -78,8 +79,9 @@ pub async fn serve(listener: PartitionedListener, service: ListenerService) {
         } else if let Some((state, idle)) = reserve(&socket, peer, &service) {
             let counted = CountedConnection::new(service.listener_metrics.clone());
             let serving = connection::serve(socket, state.clone(), service.clone(), idle, counted);
-            if state.refuses(Client::Other) && service.fairness.is_none() {
-                // Others shall find more memory than what is kept for the kubelet.
+            let lacks = || service.budget.try_reserve(REQUEST_MEMORY, BudgetShare::Ordinary).is_none();
+            if service.fairness.is_none() && (state.refuses(Client::Other) || lacks()) {
+                // Its request, and others, shall find more memory than what is kept for the kubelet.
                 has_ended_one |= places.make_room(Claim::Silent, SOME, &service.metrics);
             }
             places.add(state, connections.spawn(serving));

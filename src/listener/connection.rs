@@ -22,6 +22,7 @@ use super::state::ConnectionState;
 use super::{ConnectionHandle, ListenerFaults, ListenerService, ProcessStage};
 use crate::fault::Cut;
 use crate::telemetry::metrics::{HandshakeResult, Limit};
+pub(super) use drivers::REQUEST_MEMORY;
 use refusal::ConnectionRefusal;
 
 /// Idle time after which hyper and its buffers are dropped. The next request creates new ones.

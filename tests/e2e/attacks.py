@@ -88,6 +88,7 @@ ATTACKS = {
     "heads": Attack(330, HALF_HEAD),
     "kept-heads": Attack(900, get(b"/healthz") + HALF_HEAD[:200]),
     "admin-heads": Attack(64, HALF_HEAD, listener=1),
+    "trickle": Attack(900, HALF_HEAD, trickle=True),
     "pipelined": Attack(300, b"", get(b"/healthz") * 200, unread=True),
     "long-answers": Attack(300, b"", get(b"/startupz"), rules=LONG),
     "bodies": Attack(64, HALF_BODY, listener=1),

@@ -24,7 +24,7 @@ use crate::tls::session::Negotiated;
 
 /// Memory of an ordinary request in progress, in addition to that of an idle connection, in bytes: hyper with its
 /// buffers, the request, its answer, and the kernel's buffers.
-const REQUEST_MEMORY: usize = 26 << 10;
+pub(in crate::listener) const REQUEST_MEMORY: usize = 26 << 10;
 
 /// Memory of TLS records while a request is in progress, in bytes: one per direction, encrypted and in plain text.
 const RECORD_MEMORY: usize = 34 << 10;

@@ -78,7 +78,7 @@ class Crowd:
                 resumed += 1
                 for one in self.rest:
                     self.selector.modify(one, selectors.EVENT_READ | selectors.EVENT_WRITE)
-            if attack.flood or attack.trickle:
+            if attack.flood:
                 for _ in range(attack.connections - len(self.rest)):
                     self.come()
             for key, events in self.selector.select(0.2):

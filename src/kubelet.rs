@@ -31,7 +31,7 @@
 //! let endpoint = ProbeEndpoint::Target(Target::Readiness);
 //! let handler = ProbeHandler::Http { server: 0, endpoint, client: Client::Kubelet };
 //! let container =
-//!     ContainerSpec { readiness: Some(ProbeSpec::new(handler)), ..ContainerSpec::ours("app", program) };
+//!     ContainerSpec { readiness: Some(ProbeSpec::new(handler)), ..ContainerSpec::probesim("app", program) };
 //! let mut pod = Pod::new(PodSpec::new(vec![container]), Draws::of(Seed(1), "kubelet"));
 //! pod.run(Duration::from_secs(60), &mut |event| println!("{:?} {:?}", event.at, event.kind));
 //! assert!(pod.is_ready());

@@ -243,7 +243,7 @@ mod tests {
             port: 80,
             listeners: vec!["0.0.0.0:80".parse().unwrap()],
             addresses: Vec::new(),
-            process: None,
+            process: Some(Process { pid: 7, ..Process::default() }),
             method: Method::Copy,
             user: 101,
             holder: None,

@@ -331,7 +331,7 @@ async fn prometheus_accepts_the_metrics() {
         service.get(path).await;
     }
     let metrics = service.metrics().await;
-    assert_eq!(metrics.lines().filter(|line| line.starts_with("# TYPE probesim_")).count(), 22, "{metrics}");
+    assert_eq!(metrics.lines().filter(|line| line.starts_with("# TYPE probesim_")).count(), 23, "{metrics}");
     let mut promtool = tokio::process::Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())

@@ -9,7 +9,7 @@ binary=$1
 image=localhost/kube-probesim:test
 name=probesim-test
 port=18080 admin=18081
-MOST_BYTES=7400000
+MOST_BYTES=7450000
 MOST_RESIDENT_KIB=3840
 
 say() { printf -- '--- %s\n' "$*"; }

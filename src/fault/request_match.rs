@@ -1,7 +1,7 @@
 //! Matching requests of a target.
 
 use super::error::MatchError;
-use super::limits::{MAX_MATCH_TEXT, MAX_MATCHES};
+use super::limits::{MAX_MATCH_TEXT, MAX_MATCHES, MAX_QUERY_PARAMETERS};
 
 /// The parts of a request that a match may use.
 pub trait RequestView {
@@ -237,10 +237,10 @@ fn is_host(given: Option<&str>, pattern: &str) -> bool {
     given.eq_ignore_ascii_case(pattern)
 }
 
-/// Whether a query has the parameter; any of its repeated values may match.
+/// Whether a query has the parameter among its first ones; any of its repeated values may match.
 fn has_parameter(query: Option<&str>, name: &str, value: &ValuePattern) -> bool {
     query.is_some_and(|query| {
-        query.split('&').any(|pair| {
+        query.split('&').take(MAX_QUERY_PARAMETERS).any(|pair| {
             let (given, of_it) = pair.split_once('=').unwrap_or((pair, ""));
             decoded(given).eq(name.bytes()) && value.admits(decoded(of_it))
         })

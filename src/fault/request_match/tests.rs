@@ -177,6 +177,14 @@ fn values_that_no_request_can_have_are_rejected() {
     assert_eq!(wanted.add_header("one-more", "*"), Err(MatchError::TooMany));
 }
 
+#[test]
+fn only_the_first_200_parameters_of_a_query_are_compared() {
+    for (before, admits) in [(199, true), (200, false)] {
+        let target = format!("/?{}debug=1", "a=b&".repeat(before));
+        assert_eq!(query("debug", "1").admits(&test_request(&target)), admits, "{before} before it");
+    }
+}
+
 proptest! {
     #[test]
     fn any_encoded_parameter_is_found(name in "\\PC{1,8}", value in "\\PC{0,8}") {

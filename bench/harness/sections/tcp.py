@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import resource
 import socket
@@ -17,7 +16,7 @@ from ..context import Samples
 from ..services import OURS, rendered
 from ..stats import ratio, spread, summary
 from ..table import markdown
-from .proxy import HAPROXY, Silent, latency, per_gigabyte, upstream
+from .proxy import HAPROXY, Silent, latency, per_gigabyte, real_time, upstream
 
 TITLE = "TCP proxies"
 
@@ -93,19 +92,6 @@ def per_connection(running, pace):
     before = running.cpu_seconds()
     requests = re.search(r"(\d+) requests in", machine.output(*command))
     return (running.cpu_seconds() - before) / int(requests[1]) * 1e6
-
-
-@contextlib.contextmanager
-def real_time():
-    """This process and those that it starts go before others, where that is allowed: others are no part of the error."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
-    except PermissionError:
-        machine.say("without real-time priority, others on the machine count as errors of the delay")
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def added(proxy):

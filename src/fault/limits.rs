@@ -42,7 +42,7 @@ pub const MAX_MATCHES: usize = 16;
 pub const MAX_MATCH_TEXT: usize = 1024;
 
 /// Parameters of a query at which matches look. Each rule reads them again, so a client could make that expensive.
-pub const MAX_QUERY_PARAMETERS: usize = 200;
+pub(super) const MAX_QUERY_PARAMETERS: usize = 200;
 
 /// Limit of the share of the container's memory limit in mode `memory`, in percent: enough to exceed it.
 pub const MAX_SIZE_PERCENT: f64 = 200.0;

@@ -7,10 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use httparse::{ParserConfig, Request, Status};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::authority::is_host;
 use super::event::DriverEvent;
 use super::plain_answer::{PlainDecision, PlainRequest};
 use super::plain_forward::{
@@ -18,7 +16,6 @@ use super::plain_forward::{
 };
 use super::stream::{HyperStream, ReceiveProgress};
 use super::{ConnectionHandle, ListenerService, ProcessStage};
-use crate::fault::Client;
 
 /// The largest head of a probe that is read here, in bytes: the least that `MAX_HEAD_SIZE` allows.
 const LARGEST_HEAD: usize = 1024;
@@ -161,8 +158,9 @@ impl PlainConnection {
     /// Answers the request in the first `count` bytes that were received, if it is plain.
     fn answer(&mut self, count: usize, service: &ListenerService) -> Option<()> {
         let state = self.stream.state.clone();
-        let head = Head::parse(&self.received[..count])?;
-        let plain = service.routes.plain(head.path)?;
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let head = PlainHead::parse(&self.received[..count], &mut fields).filter(has_usual_fields)?;
+        let plain = service.routes.plain(head.target)?;
         if is_partial(service) || state.refuses(head.client) {
             return None;
         }
@@ -186,68 +184,33 @@ fn is_partial(service: &ListenerService) -> bool {
     service.faulted.is_some() && service.conditions.borrow().link.partial
 }
 
-/// The head of a plain request.
-#[derive(Debug, PartialEq)]
-struct Head<'a> {
-    path: &'a str,
-    client: Client,
-    /// Whether the client asks to close the connection.
-    closes: bool,
-}
-
-impl<'a> Head<'a> {
-    /// `None` if the bytes are anything but one plain request.
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-        let mut request = Request::new(&mut []);
-        let parsed =
-            ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields);
-        let is_whole = matches!(parsed, Ok(Status::Complete(length)) if length == bytes.len());
-        if !is_whole || request.method != Some("GET") || request.version != Some(1) {
-            return None;
-        }
-        // The fields that kubelets and common clients send, none of which changes the answer.
-        let (mut has_host, mut client, mut closes) = (false, None, false);
-        for field in &*request.headers {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            if is("host") {
-                if has_host || !is_host(field.value) {
-                    return None;
-                }
-                has_host = true;
-            } else if is("user-agent") {
-                client.get_or_insert(Client::from_user_agent(field.value));
-            } else if is("connection") {
-                if !field.value.eq_ignore_ascii_case(b"close") {
-                    return None;
-                }
-                closes = true;
-            } else if !(is("accept") || is("accept-encoding")) {
-                return None;
-            }
-        }
-        let client = client.unwrap_or(Client::from_user_agent(b""));
-        request.path.filter(|_| has_host).map(|path| Self { path, client, closes })
-    }
+/// Whether all fields are those that kubelets and common clients send, none of which changes the answer.
+fn has_usual_fields(head: &PlainHead<'_>) -> bool {
+    head.fields.iter().all(|field| {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        ["host", "user-agent", "accept", "accept-encoding"].into_iter().any(is)
+            || is("connection") && field.value.eq_ignore_ascii_case(b"close")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Client;
 
-    fn parse(head: &str) -> Option<Head<'_>> {
-        Head::parse(head.as_bytes())
+    /// The path of a plain request, its client, and whether it asks to close the connection.
+    fn parse(head: &str) -> Option<(String, Client, bool)> {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let head = PlainHead::parse(head.as_bytes(), &mut fields).filter(has_usual_fields)?;
+        Some((head.target.to_owned(), head.client, head.closes))
     }
 
     #[test]
     fn requests_of_probes_are_plain() {
         let kubelet = "GET /healthz HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nUser-Agent: kube-probe/1.36\r\n\
                        Accept: */*\r\nConnection: close\r\n\r\n";
-        assert_eq!(parse(kubelet), Some(Head { path: "/healthz", client: Client::Kubelet, closes: true }));
-        assert_eq!(
-            parse("GET / HTTP/1.1\r\nhost:\r\n\r\n"),
-            Some(Head { path: "/", client: Client::Other, closes: false })
-        );
+        assert_eq!(parse(kubelet), Some(("/healthz".to_owned(), Client::Kubelet, true)));
+        assert_eq!(parse("GET / HTTP/1.1\r\nhost:\r\n\r\n"), Some(("/".to_owned(), Client::Other, false)));
     }
 
     #[test]

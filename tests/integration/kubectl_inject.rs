@@ -1,5 +1,6 @@
 //! `kubectl probesim inject`, through the real kubectl.
 
+mod admission;
 mod cluster;
 mod refusals;
 
@@ -9,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use serde_json::{Value, json};
 
 use crate::support::process::signal;
+use admission::Level;
 use cluster::{Behaviour, Cluster};
 
 /// Ended by its time limit soon after it has begun.
@@ -208,34 +210,42 @@ fn a_plan_file_becomes_a_variable_of_the_container() {
 }
 
 #[test]
-fn the_rights_are_the_first_that_the_api_server_admits() {
+fn the_rights_are_the_first_that_the_level_of_pod_security_admits() {
     let Some(cluster) = Cluster::of(1) else { return };
-    let baseline =
-        || ("SYS_PTRACE", "pods \"web-0\" is forbidden: violates PodSecurity \"baseline:latest\"".to_owned());
-    cluster.change(|state| state.denials = vec![baseline()]);
+    let level = |level| cluster.change(|state| state.level = level);
+    let pod = |change: fn(&mut Value)| cluster.change(|state| change(state.pods.get_mut("web-0").unwrap()));
+    level(Level::Baseline);
     let ran = cluster.run("inject pod/web-0 --status 503");
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("violates PodSecurity \"baseline:latest\""), "{}", ran.err);
+    assert!(ran.err.contains("must not include \"SYS_PTRACE\" in securityContext"), "{}", ran.err);
     assert!(ran.err.contains("--run-as UID:GID names it"), "{}", ran.err);
 
     let ran = cluster.run("inject pod/web-0 --status 503 --run-as 101:102 --dry-run");
     assert!(ran.out.contains("101:102  none\n"), "{}", ran.out);
     assert!(ran.out.contains("note: without SYS_PTRACE"), "{}", ran.out);
 
-    // What the kubelet saw counts more than what the Pod asks for.
-    cluster.change(|state| {
-        let pod = state.pods.get_mut("web-0").unwrap();
+    pod(|pod| {
         pod["spec"]["securityContext"] = json!({"runAsUser": 7, "runAsGroup": 8, "runAsNonRoot": true});
     });
     assert_eq!(cluster.run("inject pod/web-0 --status 503 --detach").code, 0);
-    cluster.change(|state| {
-        let pod = state.pods.get_mut("web-0").unwrap();
+
+    // A Pod that the level does not admit itself.
+    level(Level::Restricted);
+    pod(|pod| {
         pod["status"]["ephemeralContainerStatuses"][0]["state"] = json!({"terminated": {"exitCode": 0}});
+        // What the kubelet saw counts more than what the Pod asks for.
         pod["status"]["containerStatuses"][1]["user"] = json!({"linux": {"uid": 101, "gid": 101}});
-        state.denials.push((
-            "\"drop\":[\"ALL\"]},\"runAsUser\":101,\"runAsGroup\":101,\"runAsNonRoot\":true}",
-            "violates PodSecurity \"restricted:latest\"".to_owned(),
-        ));
+        pod["spec"]["ephemeralContainers"] = json!([]);
+    });
+    let ran = cluster.run("inject pod/web-0 --status 503 --detach");
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("unrestricted capabilities (container \"web\")"), "{}", ran.err);
+
+    pod(|pod| {
+        for container in pod["spec"]["containers"].as_array_mut().unwrap() {
+            container["securityContext"] = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"}});
+        }
     });
     let ran = cluster.run("inject pod/web-0 --status 503 --detach");
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -349,7 +359,9 @@ fn containers_that_fail_have_a_line_each_and_change_the_exit_code() {
 #[test]
 fn a_pod_that_changes_meanwhile_is_read_again() {
     let Some(cluster) = Cluster::of(1) else { return };
-    cluster.change(|state| state.conflicts = 2);
+    // Two meet the dry run, the third meets the change.
+    cluster.change(|state| state.conflicts = 3);
     let ran = cluster.run("inject pod/web-0 --port 8080 --status 503 --detach");
     assert_eq!((ran.code, cluster.added().len()), (0, 1), "{}{}", ran.out, ran.err);
+    assert_eq!(cluster.change(|state| state.conflicts), 0);
 }

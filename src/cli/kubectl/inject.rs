@@ -129,7 +129,7 @@ fn begin(
         let name = ephemeral::name(place.port, draw.wrapping_add(position as u64));
         let executable = options.executable.as_deref();
         let container = container::container(pod, place, (injection, plan), *rights, &name, executable);
-        (name, admission::add(&kubectl, pod, &container))
+        (name, admission::add(&kubectl, pod, place, &container))
     });
     let mut report = report(options, &namespace, &pods, out);
     let mut runs = Vec::new();

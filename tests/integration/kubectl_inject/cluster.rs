@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::admission::{self, Level, list};
 use crate::api_server::{Answer, ApiServer, Request};
 use crate::support::kubectl::{PluginFolder, Ran};
 use crate::support::manifests::KUBECTL;
@@ -57,8 +58,14 @@ pub(super) struct State {
     pub(super) behaviours: BTreeMap<String, Behaviour>,
     /// A request whose body has this text is refused with that message.
     pub(super) denials: Vec<(&'static str, String)>,
-    /// How many changes meet a Pod that has changed meanwhile.
+    /// The level of Pod Security of the namespace.
+    pub(super) level: Level,
+    /// How many requests, with a change or without, meet a Pod that has changed meanwhile.
     pub(super) conflicts: usize,
+    /// What else happens to the Pod then.
+    pub(super) meanwhile: Option<fn(&mut Value)>,
+    /// It knows no ephemeral containers, as before Kubernetes 1.23.
+    pub(super) is_old: bool,
     /// Bodies of the requests that would change a Pod and of those that did.
     pub(super) dry: Vec<Value>,
     pub(super) added: Vec<Value>,
@@ -137,7 +144,7 @@ fn pod(number: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": format!("web-{number}"), "namespace": "shop", "resourceVersion": "1",
+            "name": format!("web-{number}"), "namespace": "shop", "resourceVersion": "1", "uid": format!("u{number}"),
             "labels": {"app": "web", "pod-template-hash": "abc"},
             "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "uid": "r", "controller": true}],
         },
@@ -215,31 +222,45 @@ impl State {
         }
     }
 
-    /// As the API server does: only the ephemeral containers change, and those that are there stay as they are.
+    /// In the order of the API server: permission, conflict, validation, admission. Only the ephemeral containers change.
     fn put(&mut self, name: &str, body: &str, is_dry: bool) -> Answer {
+        if self.is_old {
+            return failure(404, "NotFound", "the server could not find the requested resource");
+        }
         let sent: Value = serde_json::from_str(body).unwrap();
         if let Some((_, message)) = self.denials.iter().find(|(text, _)| body.contains(text)) {
             return failure(403, "Forbidden", message);
         }
-        if is_dry {
-            self.dry.push(sent.clone());
-            return Answer::Json(200, sent);
-        }
-        let version =
-            self.pods[name]["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap();
+        let pod = self.pods.get_mut(name).unwrap();
+        let version = pod["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap();
         if self.conflicts > 0 {
             self.conflicts -= 1;
-            self.pods.get_mut(name).unwrap()["metadata"]["resourceVersion"] =
-                (version + 1).to_string().into();
+            pod["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+            if let Some(change) = self.meanwhile {
+                change(pod);
+            }
         }
-        if sent["metadata"]["resourceVersion"] != self.pods[name]["metadata"]["resourceVersion"] {
-            let message =
-                format!("Operation cannot be fulfilled on pods \"{name}\": the object has been modified");
+        if ["resourceVersion", "uid"].iter().any(|field| sent["metadata"][*field] != pod["metadata"][*field])
+        {
+            let message = format!(
+                "Operation cannot be fulfilled on pods \"{name}\": the object has been modified; please apply your changes \
+                 to the latest version and try again"
+            );
             return failure(409, "Conflict", &message);
         }
-        let list = |pod: &Value| pod["spec"]["ephemeralContainers"].as_array().cloned().unwrap_or_default();
-        let (before, after) = (list(&self.pods[name]), list(&sent));
-        assert_eq!((before.len() + 1, before.as_slice()), (after.len(), &after[..before.len()]));
+        if let Some(reason) = admission::invalid(pod, &sent) {
+            return failure(422, "Invalid", &format!("Pod \"{name}\" is invalid: {reason}"));
+        }
+        let after = list(&sent, "ephemeralContainers").to_vec();
+        let mut changed = pod.clone();
+        changed["spec"]["ephemeralContainers"] = after.clone().into();
+        if let Some(violations) = admission::violations(self.level, &changed) {
+            return failure(403, "Forbidden", &format!("pods \"{name}\" is forbidden: {violations}"));
+        }
+        if is_dry {
+            self.dry.push(sent);
+            return Answer::Json(200, changed);
+        }
         self.added.push(sent);
         let container = after.last().unwrap()["name"].clone();
         let state = match self.behaviours.get(name).cloned().unwrap_or_default() {

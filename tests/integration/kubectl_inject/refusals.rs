@@ -1,6 +1,6 @@
 //! What `kubectl probesim inject` refuses before anything is changed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 
@@ -38,6 +38,36 @@ fn missing_permission_names_the_role_that_gives_it() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("User \"jane\" cannot update resource"), "{}", ran.err);
     assert!(ran.err.contains("manifests/inject has the Role"), "{}", ran.err);
+}
+
+#[test]
+fn a_pod_that_is_replaced_or_taken_over_meanwhile_is_left_alone() {
+    for (meanwhile, error) in [
+        ((|pod| pod["metadata"]["uid"] = "other".into()) as fn(&mut Value), "another Pod has its name now"),
+        (
+            |pod| pod["spec"]["ephemeralContainers"] = json!([{"name": "probesim-8080-abcde"}]),
+            "port 8080 is taken over already, by its container probesim-8080-abcde",
+        ),
+    ] {
+        let Some(cluster) = Cluster::of(1) else { return };
+        cluster.change(|state| (state.conflicts, state.meanwhile) = (1, Some(meanwhile)));
+        let ran = cluster.run("inject pod/web-0 --status 503");
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains(error) && cluster.added().is_empty(), "{}", ran.err);
+    }
+}
+
+#[test]
+fn an_api_server_without_ephemeral_containers_is_named() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    cluster.change(|state| state.is_old = true);
+    let ran = cluster.run("inject pod/web-0 --status 503");
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("takes no ephemeral containers, which Kubernetes has since 1.23"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ const TRIES: usize = 5;
 ///
 /// # Errors
 ///
-/// None is admitted, or this caller may not ask.
+/// None is admitted, this caller may not ask, or the API server knows no ephemeral containers.
 pub(super) fn rights(
     kubectl: &Kubectl,
     pod: &Value,
@@ -31,14 +31,17 @@ pub(super) fn rights(
         let name = ephemeral::name(place.port, 0);
         let of = (injection, injection.plan.as_slice());
         let container = container::container(pod, place, of, *rights, &name, None);
-        match put(kubectl, pod, container, "?dryRun=All") {
+        match send(kubectl, pod, place, &container, "?dryRun=All") {
             Ok(()) => return Ok(*rights),
             // A webhook that cannot be asked without a change is asked with it.
-            Err(refusal) if refusal.contains("does not support dry run") => return Ok(*rights),
-            Err(refusal) if refusal.contains("cannot update resource") => {
+            Err(InjectError::Refused(refusal)) if refusal.contains("does not support dry run") => {
+                return Ok(*rights);
+            }
+            Err(InjectError::Refused(refusal)) if refusal.contains("cannot update resource") => {
                 return Err(InjectError::Rights(refusal));
             }
-            Err(refusal) => refusals.push(refusal),
+            Err(InjectError::Refused(refusal)) => refusals.push(refusal),
+            Err(other) => return Err(other),
         }
     }
     let first = refusals.first().cloned().unwrap_or_default();
@@ -52,26 +55,49 @@ pub(super) fn rights(
 ///
 /// # Errors
 ///
-/// The API server refuses it.
-pub(super) fn add(kubectl: &Kubectl, pod: &Value, container: &Value) -> Result<(), InjectError> {
-    let mut pod = pod.clone();
+/// The API server refuses it, or the Pod is meanwhile another one or taken over.
+pub(super) fn add(
+    kubectl: &Kubectl,
+    pod: &Value,
+    place: &Place,
+    container: &Value,
+) -> Result<(), InjectError> {
+    send(kubectl, pod, place, container, "")
+}
+
+/// Sends the Pod with the container, and reads it again while somebody else changes it, as the kubelet does whenever its state
+/// changes.
+fn send(
+    kubectl: &Kubectl,
+    pod: &Value,
+    place: &Place,
+    container: &Value,
+    query: &str,
+) -> Result<(), InjectError> {
+    let (name, namespace) = (target::name(pod), target::namespace(pod));
+    let read = ["get", "pod", name, &format!("--namespace={namespace}"), "--output=json"].map(str::to_owned);
+    let mut current = pod.clone();
     let mut tries = 0;
     loop {
-        match put(kubectl, &pod, container.clone(), "") {
+        let refusal = match put(kubectl, &current, container.clone(), query) {
             Ok(()) => return Ok(()),
-            // Somebody else has changed the Pod meanwhile, as the kubelet does whenever its state changes.
-            Err(refusal) if refusal.contains("Conflict") && tries < TRIES => {
-                tries += 1;
-                let arguments = [
-                    "get".to_owned(),
-                    "pod".to_owned(),
-                    target::name(&pod).to_owned(),
-                    format!("--namespace={}", target::namespace(&pod)),
-                    "--output=json".to_owned(),
-                ];
-                pod = kubectl.json(&arguments).map_err(|error| InjectError::Refused(error.to_string()))?;
-            }
-            Err(refusal) => return Err(InjectError::Refused(refusal)),
+            Err(refusal) => refusal,
+        };
+        if refusal.contains("could not find the requested resource") {
+            return Err(InjectError::OldServer);
+        }
+        if !refusal.contains("(Conflict)") || tries == TRIES {
+            return Err(InjectError::Refused(refusal));
+        }
+        tries += 1;
+        current = kubectl.json(&read).map_err(|error| InjectError::Refused(error.to_string()))?;
+        if current["metadata"]["uid"] != pod["metadata"]["uid"] {
+            return Err(InjectError::Replaced);
+        }
+        if let Some((by, port)) =
+            ephemeral::current(&current).into_iter().find(|(_, port)| *port == place.port)
+        {
+            return Err(InjectError::Taken(port, by));
         }
     }
 }

@@ -65,6 +65,12 @@ pub(in crate::cli::kubectl) enum InjectError {
     #[error("{}", OneLine(.0))]
     Refused(String),
     #[error(
+        "this API server takes no ephemeral containers, which Kubernetes has since 1.23: put the proxy into the manifest"
+    )]
+    OldServer,
+    #[error("another Pod has its name now: begin again")]
+    Replaced,
+    #[error(
         "the API server takes no container with the rights that are needed, and the user of the application is not \
          known: --run-as UID:GID names it ({})", OneLine(.0)
     )]

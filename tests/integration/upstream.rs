@@ -1,6 +1,7 @@
 //! An application behind the probe listener.
 
 mod backend;
+mod both_paths;
 mod cut_off;
 mod endurance;
 mod errors;

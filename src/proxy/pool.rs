@@ -18,6 +18,9 @@ use crate::task;
 /// connection is cheap.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
+/// How often idle connections are checked. One that the upstream has closed holds its descriptor and memory until then.
+const CHECK: Duration = Duration::from_secs(1);
+
 /// Limit of the idle time of a connection for a request that must not be sent twice. The upstream is unlikely to close
 /// such a connection at that moment.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -84,7 +87,7 @@ struct Inner {
 struct Idle {
     /// The most recently used one is last.
     connections: Vec<(Instant, Pooled)>,
-    /// Whether a task is running that closes connections which have been idle too long.
+    /// Whether a task is running that closes connections.
     watched: bool,
 }
 
@@ -190,7 +193,7 @@ impl Inner {
     }
 }
 
-/// Closes connections that have been idle too long. Returns when none is left.
+/// Closes connections that have been idle too long or that the upstream has closed. Returns when none is left.
 async fn watch(pool: Weak<Inner>) {
     loop {
         let next = {
@@ -202,7 +205,7 @@ async fn watch(pool: Weak<Inner>) {
                 *idle = Idle::default();
                 return;
             };
-            *since + IDLE
+            (*since + IDLE).min(now + CHECK)
         };
         sleep_until(next).await;
     }
@@ -251,6 +254,18 @@ mod tests {
         assert_eq!(pool.len(), 1);
         tokio::time::sleep(IDLE).await;
         assert_eq!((pool.len(), pool.0.lock().watched), (0, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_the_upstream_has_closed_are_soon_removed() {
+        let pool = Pool::new(false);
+        let (one, far) = pooled(None).await;
+        let (two, _other) = pooled(None).await;
+        pool.put(one);
+        pool.put(two);
+        drop(far);
+        tokio::time::sleep(CHECK + Duration::from_millis(1)).await;
+        assert_eq!(pool.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -263,6 +263,51 @@ def rules_strike_calls_to_a_grpc_service():
         assert metric("probesim_faults_injected_total") == 2
 
 
+def each_mode_strikes_calls_to_a_grpc_service():
+    """What a unary call sees, and one whose answer is a stream."""
+    # After the head, grpcio may report the end of the stream instead of the status.
+    answered = {"UNAVAILABLE", "UNKNOWN"}
+    expected = {
+        "status": (answered, {"status": 503}),
+        "redirect": ({"UNKNOWN"}, {}),
+        "hang": ({"DEADLINE_EXCEEDED"}, {}),
+        "close": ({"CANCELLED"}, {}),
+        "reset": ({"INTERNAL"}, {}),
+        "garbage": ({"UNAVAILABLE", "UNKNOWN", "INTERNAL"}, {}),
+        "truncate": ({"UNKNOWN"}, {}),
+        "body-hang": ({"DEADLINE_EXCEEDED"}, {}),
+        "body-reset": ({"INTERNAL"}, {}),
+        "malformed": ({"UNAVAILABLE"}, {}),
+        "drip": ({"OK"}, {"drip": "200ms"}),
+        "throttle": ({"OK"}, {"speed": "10MiB"}),
+        "corrupt": ({"OK"}, {"share": "0.001%"}),
+        "grpc": ({"ABORTED"}, {"grpc_status": "ABORTED"}),
+        "delay": ({"OK"}, {"delay": "100ms"}),
+    }
+    rules = []
+    for mode, (_, fields) in expected.items():
+        fields |= {} if mode == "delay" else {"mode": mode}
+        rules.append({"name": mode, "target": "traffic", "match": {"headers": {"x-mode": mode}}, **fields})
+
+    def call(kind, mode):
+        # Not the connection of an earlier call, which is about to end.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel("127.0.0.1:18930", own) as channel:
+            options = {"metadata": (("x-mode", mode),), "timeout": 1 if "hang" in mode else 10}
+            if kind == "stream":
+                return code_of(lambda: list(channel.unary_stream("/t.Test/Down")(b"y" * 100, **options)))
+            return code_of(lambda: channel.unary_unary("/t.Test/Unary")(b"x" * 1000, **options))
+
+    with application() as (_, upstream), service(UPSTREAM=upstream, FAULTS=json.dumps({"faults": rules})):
+        for mode, (sees, _) in expected.items():
+            for kind in ("unary", "stream"):
+                code, details = call(kind, mode)
+                assert code in sees, f"{mode}, {kind}: {code}, {details}"
+            injected = metric("probesim_faults_injected_total", f'fault="{mode}"')
+            assert injected == 2, f"{mode}: {injected}"
+            assert call("stream", "none")[0] == "OK", mode
+
+
 def a_grpc_service_that_is_gone_is_unavailable():
     with service(UPSTREAM="h2c://127.0.0.1:9"), grpc.insecure_channel("127.0.0.1:18930") as channel:
         call = channel.unary_unary("/t.Test/Unary")
@@ -278,6 +323,7 @@ for check in (
     watch_of_grpcio_follows_the_windows,
     a_grpc_service_stands_behind_it,
     rules_strike_calls_to_a_grpc_service,
+    each_mode_strikes_calls_to_a_grpc_service,
     a_grpc_service_that_is_gone_is_unavailable,
 ):
     check()

@@ -107,7 +107,8 @@ impl Forwarder {
     ) -> Self {
         let authority = HeaderValue::from_str(&address.authority())
             .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
-        let is_name = matches!(address.place(), UpstreamPlace::Tcp(UpstreamHost::Name(_), _));
+        // Another server may appear under a name or a path.
+        let may_move = !matches!(address.place(), UpstreamPlace::Tcp(UpstreamHost::Ip(_), _));
         Self(Arc::new(Inner {
             authority,
             tls: Tls::new(&address, tls),
@@ -115,8 +116,8 @@ impl Forwarder {
             metrics,
             own,
             pseudonym: Pseudonym::new(RandomState::new().hash_one(0)),
-            pool: Pool::new(is_name),
-            shared: Shared::new(is_name),
+            pool: Pool::new(may_move),
+            shared: Shared::new(may_move),
             permits: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
             created: Instant::now(),
             log_limit: RateLimit::new(MAX_LINES),

@@ -25,7 +25,7 @@ const CHECK: Duration = Duration::from_secs(1);
 /// such a connection at that moment.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// Maximum age of a connection to a host name, so that a change of its address takes effect.
+/// Maximum age of a connection to a host name or a Unix socket, so that a change of its address takes effect.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A connection without a request in progress.

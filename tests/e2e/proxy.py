@@ -37,7 +37,16 @@ daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}
 http {{
   access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
   types {{ text/html html; text/javascript js; image/svg+xml svg; }} gzip on; keepalive_requests 1000000;
-  server {{ listen {HOST}:{NGINX_PORT}; root {folder}; }}
+  server {{
+    listen {HOST}:{NGINX_PORT}; root {folder}; client_max_body_size 0; large_client_header_buffers 4 64k;
+    location /ws {{
+      proxy_pass http://{HOST}:{WEB_SOCKET_PORT}; proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+    }}
+    location ~ ^/(events|upload)$ {{
+      proxy_pass http://{HOST}:{EVENTS_PORT}; proxy_buffering off; proxy_request_buffering off;
+    }}
+  }}
 }}""")
     process = subprocess.Popen(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL)
     try:

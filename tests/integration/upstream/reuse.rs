@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::backend::{Backend, OK};
 use super::{count, in_front_of};
-use crate::support::{eventually, exchange};
+use crate::support::{Service, eventually, exchange};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
@@ -144,4 +144,43 @@ fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback())
+}
+
+/// An application at a Unix socket that answers with its name.
+fn at_socket(path: &std::path::Path, name: &'static str) -> tokio::task::JoinHandle<()> {
+    let listener = tokio::net::UnixListener::bind(path).unwrap();
+    tokio::spawn(async move {
+        let mut serving = tokio::task::JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            serving.spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                    let head = "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\n\r\n";
+                    stream.write_all(format!("{head}{name}").as_bytes()).await.unwrap();
+                }
+            });
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_socket_that_is_replaced_is_the_upstream_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let service = Service::start(&[("UPSTREAM", &format!("unix:{}", path.display()))]).await;
+    let old = at_socket(&path, "old");
+    let post = "POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for _ in 0..2 {
+        assert_eq!(service.get("/").await.body(), "old");
+        assert_eq!(exchange(service.probe, post).await.body(), "old");
+    }
+    old.abort();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(service.get("/").await.status(), 502);
+    let _new = at_socket(&path, "new");
+    for _ in 0..2 {
+        assert_eq!(exchange(service.probe, post).await.body(), "new");
+        assert_eq!(service.get("/").await.body(), "new");
+    }
+    assert_eq!(count(&service, "probesim_upstream_errors_total", &[]).await, 1);
 }

@@ -1,6 +1,7 @@
-"""The proxy between real software: nginx and Python servers behind it; wrk, a browser, WebSocket and event streams as clients.
+"""The proxy between real software: nginx and Python servers behind it, whose address changes; wrk, a browser,
+WebSocket and event streams as clients.
 
-Usage: proxy.py BINARY [MIB]    MIB is the size of the large body, 1024 unless given
+Usage: proxy.py BINARY [MIB]    MIB is the size of the large bodies, 512 unless given
 """
 
 import contextlib
@@ -19,8 +20,8 @@ import websockets.sync.server
 from running import PROBE, metric, service
 
 HOST = "127.0.0.1"
-NGINX_PORT = 18942
-LARGE_MIB = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
+NGINX_PORT, EVENTS_PORT, WEB_SOCKET_PORT = 18942, 18943, 18944
+LARGE_MIB = int(sys.argv[2]) if len(sys.argv) > 2 else 512
 
 
 @contextlib.contextmanager
@@ -29,6 +30,13 @@ def nginx(folder):
     page = '<!doctype html><title>whole</title><script src="/a.js"></script><img src="/a.svg">'
     (folder / "index.html").write_text(page + "<p id=p></p>" + "x" * 100_000)
     (folder / "a.js").write_text("addEventListener('load', () => { document.title = 'loaded ' + document.images[0].naturalWidth; })")
+    (folder / "live.html").write_text("""<!doctype html><title>waiting</title><img src="/slow.svg"><script>
+      const seen = new Set(), done = (what) => { if (seen.add(what).size == 2) document.title = 'live'; };
+      const socket = new WebSocket(`ws://${location.host}/ws`), events = new EventSource('/events');
+      socket.onopen = () => socket.send('ping');
+      socket.onmessage = (message) => { if (message.data == 'ping') done('socket'); };
+      events.onmessage = (message) => { if (message.data == '5') { events.close(); done('events'); } };
+    </script>""")
     (folder / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"></svg>')
     with open(folder / "large", "wb") as large:
         large.truncate(LARGE_MIB << 20)
@@ -43,7 +51,7 @@ http {{
       proxy_pass http://{HOST}:{WEB_SOCKET_PORT}; proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
     }}
-    location ~ ^/(events|upload)$ {{
+    location ~ ^/(events|upload|slow.svg)$ {{
       proxy_pass http://{HOST}:{EVENTS_PORT}; proxy_buffering off; proxy_request_buffering off;
     }}
   }}
@@ -68,14 +76,25 @@ def wrk_gets_nothing_but_200():
     assert metric("probesim_upstream_errors_total") == 0
 
 
-def a_browser_shows_the_page():
+def dom(path):
+    """A page as Chromium shows it."""
     with tempfile.TemporaryDirectory() as profile:
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=4000"]
-        said = subprocess.run([*command, "--dump-dom", PROBE + "/"], capture_output=True, text=True, timeout=60).stdout
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+        return subprocess.run([*command, "--dump-dom", PROBE + path], capture_output=True, text=True, timeout=60).stdout
+
+
+def a_browser_shows_the_page():
+    said = dom("/")
     assert "<title>loaded 7</title>" in said, said[:300]
 
 
-def a_large_body_leaves_memory_flat():
+def a_browser_uses_web_sockets_and_events():
+    with applications():
+        said = dom("/live.html")
+    assert "<title>live</title>" in said, said[:300]
+
+
+def leaves_memory_flat(transfer):
     before = metric("process_resident_memory_bytes")
     peak = []
     done = threading.Event()
@@ -86,72 +105,147 @@ def a_large_body_leaves_memory_flat():
 
     watching = threading.Thread(target=watch)
     watching.start()
-    connection = http.client.HTTPConnection(HOST, 18930, timeout=60)
-    connection.request("GET", "/large")
-    answer, size = connection.getresponse(), 0
-    while piece := answer.read(1 << 20):
-        size += len(piece)
-    done.set()
-    watching.join()
+    try:
+        size = transfer(http.client.HTTPConnection(HOST, 18930, timeout=60))
+    finally:
+        done.set()
+        watching.join()
     assert size == LARGE_MIB << 20, size
     grown = max(peak, default=before) - before
     assert grown < 2 << 20, f"{grown} bytes more"
     return f"{grown / 1024:.0f} KiB more for {LARGE_MIB} MiB"
 
 
-class Events(http.server.BaseHTTPRequestHandler):
-    """Events, one after another."""
+def a_large_download_leaves_memory_flat():
+    def download(connection):
+        connection.request("GET", "/large")
+        answer, size = connection.getresponse(), 0
+        while piece := answer.read(1 << 20):
+            size += len(piece)
+        return size
+
+    return leaves_memory_flat(download)
+
+
+def a_large_upload_leaves_memory_flat():
+    def upload(connection):
+        piece = b"x" * (1 << 20)
+        connection.request("POST", "/upload", body=(piece for _ in range(LARGE_MIB)), headers={"Content-Length": str(LARGE_MIB << 20)})
+        return int(connection.getresponse().read())
+
+    with applications():
+        return leaves_memory_flat(upload)
+
+
+class Application(http.server.BaseHTTPRequestHandler):
+    """Events, one after another, and the length of what is uploaded."""
 
     def do_GET(self):
+        if self.path == "/slow.svg":
+            time.sleep(2)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        for number in range(20):
-            self.wfile.write(f"data: {number}\n\n".encode())
-            self.wfile.flush()
-            time.sleep(0.1)
+        # A browser leaves as soon as it has seen enough.
+        with contextlib.suppress(BrokenPipeError):
+            for number in range(0 if self.path == "/slow.svg" else 20):
+                self.wfile.write(f"data: {number}\n\n".encode())
+                self.wfile.flush()
+                time.sleep(0.1)
+
+    def do_POST(self):
+        left = length = int(self.headers["content-length"])
+        while left and (piece := self.rfile.read(min(left, 1 << 20))):
+            left -= len(piece)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(length - left).encode())
 
     def log_message(self, *_):
         pass
 
 
+@contextlib.contextmanager
+def applications(host=HOST):
+    """Servers of events and WebSockets."""
+
+    def echo(socket):
+        for message in socket:
+            socket.send(message)
+
+    events = http.server.ThreadingHTTPServer((host, EVENTS_PORT), Application)
+    with websockets.sync.server.serve(echo, host, WEB_SOCKET_PORT) as sockets:
+        for server in (events, sockets):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            events.shutdown()
+            events.server_close()
+            sockets.shutdown()
+
+
 def events_come_at_once():
-    server = http.server.ThreadingHTTPServer((HOST, 0), Events)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with service(UPSTREAM=f"http://{HOST}:{server.server_port}", IDLE_TIMEOUT="1s"):
+    with applications(), service(UPSTREAM=f"http://{HOST}:{EVENTS_PORT}", IDLE_TIMEOUT="1s"):
         connection = http.client.HTTPConnection(HOST, 18930, timeout=10)
-        connection.request("GET", "/")
+        connection.request("GET", "/events")
         answer, began, late = connection.getresponse(), time.monotonic(), 0.0
         for number in range(20):
             assert answer.readline() == b"data: %d\n" % number and answer.readline() == b"\n"
             late = max(late, time.monotonic() - began - number * 0.1)
         assert late < 1, late
-    server.shutdown()
 
 
 def web_sockets_go_through():
-    def echo(socket):
-        for message in socket:
-            socket.send(message)
+    with applications(), service(UPSTREAM=f"http://{HOST}:{WEB_SOCKET_PORT}", IDLE_TIMEOUT="1s"):
+        with websockets.sync.client.connect("ws://127.0.0.1:18930/ws") as socket:
+            for size in (0, 1, 125, 126, 70_000, 900_000):
+                socket.send(b"x" * size)
+                assert socket.recv() == b"x" * size
+            # Longer than other connections may be idle.
+            time.sleep(1.5)
+            socket.send("late")
+            assert socket.recv() == "late"
 
-    with websockets.sync.server.serve(echo, HOST, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        port = server.socket.getsockname()[1]
-        with service(UPSTREAM=f"http://{HOST}:{port}", IDLE_TIMEOUT="1s"):
-            with websockets.sync.client.connect("ws://127.0.0.1:18930/ws") as socket:
-                for size in (0, 1, 125, 126, 70_000, 900_000):
-                    socket.send(b"x" * size)
-                    assert socket.recv() == b"x" * size
-                # Longer than other connections may be idle.
-                time.sleep(1.5)
-                socket.send("late")
-                assert socket.recv() == "late"
-        server.shutdown()
+
+def an_address_that_changes_is_followed():
+    """The service has a hosts file of its own, which takes the place of a DNS server."""
+    def answer():
+        connection = http.client.HTTPConnection(HOST, 18930, timeout=10)
+        connection.request("POST", "/upload", body=b"x")
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("x-probesim-upstream-error"), answer.read()
+
+    with tempfile.NamedTemporaryFile("w") as hosts:
+        def point_to(line):
+            hosts.seek(0)
+            hosts.truncate()
+            hosts.write(line)
+            hosts.flush()
+
+        mounted = ["unshare", "--mount", "sh", "-c", f"mount --bind {hosts.name} /etc/hosts && exec {sys.argv[1]}"]
+        point_to("127.0.0.2 shop\n")
+        with service(mounted, UPSTREAM=f"http://shop:{EVENTS_PORT}"):
+            with applications("127.0.0.2"):
+                assert answer() == (200, None, b"1")
+            assert answer()[:2] == (502, "refused")
+            point_to("\n")
+            assert answer()[:2] == (502, "dns")
+            point_to("127.0.0.3 shop\n")
+            with applications("127.0.0.3"):
+                assert answer() == (200, None, b"1")
+            assert metric("probesim_upstream_errors_total") == 2
 
 
 with tempfile.TemporaryDirectory() as folder, nginx(pathlib.Path(folder)) as upstream, service(UPSTREAM=upstream):
     os.chmod(folder, 0o755)
-    for check in (wrk_gets_nothing_but_200, a_browser_shows_the_page, a_large_body_leaves_memory_flat):
+    for check in (
+        wrk_gets_nothing_but_200,
+        a_browser_shows_the_page,
+        a_browser_uses_web_sockets_and_events,
+        a_large_download_leaves_memory_flat,
+        a_large_upload_leaves_memory_flat,
+    ):
         print(f"{check.__name__}: {check() or 'ok'}")
-for check in (events_come_at_once, web_sockets_go_through):
+for check in (events_come_at_once, web_sockets_go_through, an_address_that_changes_is_followed):
     print(f"{check.__name__}: {check() or 'ok'}")

@@ -23,10 +23,10 @@ def until_it_answers(url):
 
 
 @contextlib.contextmanager
-def service(**variables):
-    """A running service on fixed ports."""
+def service(command=(BINARY,), /, **variables):
+    """A running service on fixed ports, started by a command."""
     environment = {"PATH": os.environ["PATH"], "PORT": "18930", "ADMIN_ADDRESS": "127.0.0.1:18931", "SEED": "42"}
-    process = subprocess.Popen([BINARY], env=environment | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until_it_answers(ADMIN + "/healthz")
         yield

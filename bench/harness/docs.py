@@ -8,7 +8,7 @@ import re
 
 from . import goals, machine, results
 from .goals import value
-from .sections import crates, growth, proxy, tcp, tls
+from .sections import attach, crates, growth, proxy, tcp, tls
 from .services import AXUM, GO, OURS, OURS_TEN
 from .stats import number
 from .table import markdown
@@ -157,6 +157,7 @@ TABLES = {
     "instructions": instructions,
     "proxies": PROXIES,
     "tls": SECURE,
+    "attach": of_section("attach", attach.table),
     "growth": of_section("growth", lambda data: PLOTS + growth.tables(data)),
     "capabilities": of_section("crates", crates.capabilities),
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .sections import proxy, tcp, tls
+from .sections import attach, proxy, tcp, tls
 from .services import AXUM, GO, OURS, OURS_TEN
 from .stats import number
 from .table import markdown
@@ -24,6 +24,7 @@ class Goal:
 
 KEEP, EACH = ("cost", "keep-alive"), ("cost", "one connection per request")
 PROXY, TLS = ("proxy", OURS), ("tls", OURS)
+ATTACH, ORDINARY = ("attach", attach.ATTACH), ("attach", attach.PROXY)
 
 GOALS = [
     Goal("binary", 6.0, ("footprint", OURS, "binary"), unit="MB", scale=1e-6),
@@ -56,6 +57,9 @@ GOALS = [
     Goal("proxy, resident, idle", 2.5, (*PROXY, "idle"), unit="MiB", scale=1 / 1024),
     Goal("proxied request that waits, resident", 25.0, (*PROXY, "waiting"), unit="KiB"),
     Goal("proxied request, 50 ms", 0.3, ("proxy", proxy.LATE, "error_us"), unit="ms", scale=1e-3),
+    Goal("attach, request, CPU, to the proxy", 1.1, (*ATTACH, "cpu_us"), (*ORDINARY, "cpu_us")),
+    Goal("attach, request, time added", 0.4, (*ATTACH, "added_us"), unit="ms", scale=1e-3),
+    Goal("attach, resident, idle", 3.0, (*ATTACH, "idle"), unit="MiB", scale=1 / 1024),
     Goal("TCP proxy, CPU per GB, to HAProxy", 1.2, ("tcp", OURS, "cpu_per_gb"), ("tcp", proxy.HAPROXY, "cpu_per_gb")),
     Goal("TCP proxy, CPU per connection, to HAProxy", 1.3, ("tcp", OURS, "connection_us"),
          ("tcp", proxy.HAPROXY, "connection_us")),

@@ -40,7 +40,7 @@ def note(command, environment=None):
     """Records a command for the report, without the parts that differ from run to run."""
     text = " ".join([*(f"{key}='{value}'" for key, value in (environment or {}).items()), *map(str, command)])
     text = re.sub(rf"{WORK}/(\w+)-\d+", r"target/bench/\1", text).replace(f"{ROOT}/", "")
-    text = re.sub(r"(127\.0\.0\.1:|PORT='|(?:-server|handler) )\d{4,5}", r"\1PORT", text)
+    text = re.sub(r"((?:127\.0|10\.78)\.0\.\d:|PORT='|(?:-server|handler|--port) )\d{4,5}", r"\1PORT", text)
     if text not in commands:
         commands.append(text)
 

@@ -91,7 +91,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE):
+def running(command, port, environment=None, path="/healthz", core=machine.SERVER_CORE, host="127.0.0.1"):
     """Starts a server on a core, yields it once it answers, and stops it."""
     log = machine.WORK / f"server-{port}.log"
     pinned = ["taskset", "--cpu-list", str(core), *map(str, command)]
@@ -100,7 +100,7 @@ def running(command, port, environment=None, path="/healthz", core=machine.SERVE
         child = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                  env={**os.environ, **(environment or {})})
     child.log = log
-    server = Server(child.pid, port, path, child)
+    server = Server(child.pid, port, path, child, host)
     try:
         yield server.wait_until_up()
     finally:

@@ -1,6 +1,6 @@
 """What bench/run measures. A section has a TITLE, `run(context)` for raw figures and `report(data)` for Markdown."""
 
-from . import cost, crates, delay, engine, footprint, growth, instructions, predict, proxy, tcp, tls
+from . import attach, cost, crates, delay, engine, footprint, growth, instructions, predict, proxy, tcp, tls
 
 ALL = {
     "cost": cost,
@@ -10,6 +10,7 @@ ALL = {
     "proxy": proxy,
     "tcp": tcp,
     "tls": tls,
+    "attach": attach,
     "growth": growth,
     "engine": engine,
     "predict": predict,

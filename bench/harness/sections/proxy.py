@@ -31,15 +31,15 @@ LATE_RULE = f"{{faults: [{{name: late, target: traffic, delay: {DELAY_MS}ms}}]}}
 
 
 @contextlib.contextmanager
-def upstream():
-    """nginx, on the core of the clients."""
+def upstream(before=(), address="127.0.0.1", host="127.0.0.1"):
+    """nginx, on the core of the clients, and within a network namespace if that is what the words `before` do."""
     port = server.free_port()
-    file = rendered("upstream.conf", port)
+    file = rendered("upstream.conf", port, ADDRESS=address)
     (file.parent / "small").write_text("hello\n")
     with open(file.parent / "large", "wb") as large:
         large.truncate(LARGE_BYTES)
-    command = [machine.tool("nginx"), "-c", file, "-p", file.parent, "-e", "stderr"]
-    with server.running(command, port, core=machine.CLIENT_CORE) as running:
+    command = [*before, machine.tool("nginx"), "-c", file, "-p", file.parent, "-e", "stderr"]
+    with server.running(command, port, core=machine.CLIENT_CORE, host=host) as running:
         yield running
 
 
@@ -86,7 +86,7 @@ def run(context):
 def per_request(running, pace):
     """CPU time of the proxy per request, in microseconds; connections are kept on both sides."""
     command = ["taskset", "--cpu-list", str(machine.CLIENT_CORE), machine.tool("wrk"), "-t1", f"-c{CONNECTIONS}",
-               f"-d{max(1, round(2 * pace))}s", f"http://127.0.0.1:{running.port}/small"]
+               f"-d{max(1, round(2 * pace))}s", f"http://{running.host}:{running.port}/small"]
     machine.note(command)
     before = running.cpu_seconds()
     requests = re.search(r"(\d+) requests in", machine.output(*command))
@@ -106,7 +106,7 @@ def per_gigabyte(running):
 
 def latency(running, path, requests=1_000, pause=0.0):
     """The median time of a request of one client that pauses before each, in microseconds."""
-    connection, times = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60), []
+    connection, times = http.client.HTTPConnection(running.host, running.port, timeout=60), []
     for _ in range(requests):
         time.sleep(pause)
         began = time.perf_counter()

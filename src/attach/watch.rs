@@ -1,7 +1,7 @@
 //! Watches the application: it must find its port free when it starts again.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ pub enum Cause {
 ///
 /// A supervisor may start the application again within a millisecond, so threads of their own do it, which wait for nothing
 /// else. On a busy machine one thread may get no processor for milliseconds. Several, on processors of their own, seldom all do.
+/// Returns when all of them watch.
 ///
 /// # Errors
 ///
@@ -47,20 +48,21 @@ pub fn watch(target: &Target, release: &Arc<Release>) -> io::Result<oneshot::Rec
     let (gone, cause) = oneshot::channel();
     let gone = Arc::new(Mutex::new(Some(gone)));
     let processors = processors();
-    for number in 0..processors.len().clamp(1, MOST_THREADS) {
-        let watcher = Watcher {
+    let open = || target.holder.and_then(|holder| holder::open(holder.pid).ok());
+    let count = if open().is_some() { processors.len().clamp(1, MOST_THREADS) } else { 1 };
+    let begin = Arc::new(Barrier::new(count + 1));
+    for number in 0..count {
+        let mut watcher = Watcher {
             target: target.clone(),
             release: release.clone(),
             gone: gone.clone(),
             diagnosis: Diagnosis::open()?,
-            process: target.holder.and_then(|holder| holder::open(holder.pid).ok()),
+            process: open(),
             is_first: number == 0,
         };
-        if !watcher.is_first && watcher.process.is_none() {
-            break;
-        }
         // With more processors than threads, one of those that are idle is found at once.
         let own = processors.get(number).copied().filter(|_| processors.len() <= MOST_THREADS);
+        let begin = begin.clone();
         let run = move || {
             if let Some(own) = own {
                 let mut only = CpuSet::new();
@@ -68,10 +70,14 @@ pub fn watch(target: &Target, release: &Arc<Release>) -> io::Result<oneshot::Rec
                 // On failure, the thread only waits longer on a busy machine.
                 let _ = sched_setaffinity(None, &only);
             }
+            // No memory has to be found when it is urgent. If the kernel cannot be asked now, it can later.
+            let _ = watcher.diagnosis.listener(watcher.target.listener());
+            begin.wait();
             watcher.run();
         };
         thread::Builder::new().name("watch".to_owned()).stack_size(64 << 10).spawn(run)?;
     }
+    begin.wait();
     Ok(cause)
 }
 
@@ -97,8 +103,7 @@ impl Watcher {
     fn run(mut self) {
         let mut has_ended = false;
         loop {
-            // Asked before the first wait, too, so that no memory has to be found when it is urgent. If the kernel cannot be
-            // asked now, it can later.
+            // Asked before the first wait, too: it may have ended already.
             if matches!(self.diagnosis.listener(self.target.listener()), Ok(None)) {
                 self.release.close();
                 let has_ended =

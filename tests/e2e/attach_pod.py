@@ -20,8 +20,8 @@ SPACE, LINK = f"probesim-{OWN}", f"probesim{OWN}"
 HOST, POD, PORT = f"10.77.{OWN % 256}.1", f"10.77.{OWN % 256}.2", 8080
 INSIDE = ["ip", "netns", "exec", SPACE]
 
-# A server that answers with the client's address. With `fork`, SIGHUP ends its child and starts another one after a
-# moment, sooner than a container restarts, or with `at-once` without a pause; what it prints says whether the port was free.
+# A server that answers with the client's address. With `fork`, SIGHUP ends its child and starts another one after so many
+# seconds as the last argument says; what it prints says whether the port was free.
 # Arguments: address, port, options.
 PYTHON = r'''
 import http.server, os, signal, socket, socketserver, sys, time
@@ -63,7 +63,7 @@ child = start()
 while signal.sigwait([signal.SIGHUP, signal.SIGTERM]) == signal.SIGHUP:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    time.sleep(0 if "at-once" in sys.argv else 0.05)
+    time.sleep(float(sys.argv[-1]))
     child = start()
 os.kill(child, signal.SIGKILL)
 '''

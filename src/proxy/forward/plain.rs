@@ -115,9 +115,7 @@ impl Forwarder {
             Taken::Bare(_) | Taken::OnlyHyper => return None,
             Taken::None => (Link::Opening(self.opening(source)), Some(client.clone())),
         };
-        let mut request = Vec::with_capacity(1024);
         let tells = inner.options.tells_client.then(|| (client.peer().ip(), client.is_within_tls()));
-        headers::write_plain(&mut request, head, tells, &inner.pseudonym);
         Some(PlainForwarding {
             forwarder: self.clone(),
             link,
@@ -125,7 +123,7 @@ impl Forwarder {
             owner,
             client: Some(client.clone()),
             memory: Some(memory),
-            request,
+            request: headers::write_plain(head, tells, &inner.pseudonym),
             sent: 0,
             received: Vec::new(),
             began: Instant::now(),

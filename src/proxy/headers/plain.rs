@@ -52,14 +52,18 @@ pub(in crate::proxy) fn answer_field(name: &str) -> AnswerField {
     }
 }
 
-/// Writes a request as the upstream gets it, whose fields are all [plain](is_plain). `client` is told to the upstream: its
-/// address, and whether it uses TLS.
+/// The usual length of the line and the fields that are added to a request, in bytes.
+const ADDED: usize = 192;
+
+/// A request as the upstream gets it, whose fields are all [plain](is_plain). `client` is told to the upstream: its address,
+/// and whether it uses TLS.
 pub(in crate::proxy) fn write_plain(
-    request: &mut Vec<u8>,
     head: &PlainHead<'_>,
     client: Option<(IpAddr, bool)>,
     pseudonym: &Pseudonym,
-) {
+) -> Vec<u8> {
+    let fields: usize = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
+    let mut request = Vec::with_capacity(head.target.len() + fields + ADDED);
     let mut write = |parts: [&[u8]; 4]| parts.iter().for_each(|part| request.extend_from_slice(part));
     write([b"GET ", head.target.as_bytes(), b" HTTP/1.1", b"\r\n"]);
     let mut field = |name: &str, value: &[u8]| write([name.as_bytes(), b": ", value, b"\r\n"]);
@@ -75,4 +79,5 @@ pub(in crate::proxy) fn write_plain(
     }
     field(CDN_LOOP.as_str(), pseudonym.0.as_bytes());
     request.extend_from_slice(b"\r\n");
+    request
 }

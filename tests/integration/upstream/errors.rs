@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::backend::{Backend, OK};
 use super::{count, in_front_of};
-use crate::support::{End, Reply, Service, eventually};
+use crate::support::{End, Reply, Service, eventually, exchange, get, read_until_silent};
 
 /// Asserts the status, the reason and the log line of a failed request.
 async fn fails(service: &Service, status: u16, reason: &str, says: &str) {
@@ -193,4 +195,49 @@ async fn more_connections_than_allowed_are_503() {
     slow.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     eventually("it waits", || async { backend.count() == 5 }).await;
     fails(&service, 503, "connections", "has 1 connections in use, the limit of UPSTREAM_CONNECTIONS").await;
+}
+
+#[tokio::test]
+async fn more_than_the_memory_holds_is_503() {
+    let backend = Backend::serving(|mut stream, notes, _| async move {
+        notes.read_request(&mut stream).await;
+        sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    let mut config = crate::support::config(&[("UPSTREAM", &backend.url())]);
+    // No more than the least that clients get.
+    config.process.memory = Some(1);
+    let service = Service::start_with(config).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        waiting.spawn(async move {
+            let reply = read_until_silent(&mut stream, Duration::from_millis(500)).await;
+            (stream, reply)
+        });
+    }
+    let (streams, replies): (Vec<TcpStream>, Vec<Reply>) = waiting.join_all().await.into_iter().unzip();
+    let (waiting, refused): (Vec<Reply>, Vec<Reply>) =
+        replies.into_iter().partition(|reply| reply.bytes.is_empty());
+    assert!(waiting.iter().all(|reply| reply.end == End::Silence), "{waiting:?}");
+    for reply in &refused {
+        assert!(reply.status() == 503 && reply.body().contains("memory"), "{}", reply.text());
+        assert_eq!(reply.header("retry-after").as_deref(), Some("1"), "{}", reply.text());
+    }
+    assert!(waiting.len() > 3 && refused.len() > 10, "{} wait", waiting.len());
+    assert_eq!(backend.count(), waiting.len());
+    for stream in streams {
+        // A reset: after a FIN, a client may still wait for its answer.
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    eventually("memory is given back", || async {
+        get(service.admin, "/metrics").await.ok_status() == Some(200)
+    })
+    .await;
+    let hit = count(&service, "probesim_limits_hit_total", &["limit=\"memory\""]).await;
+    assert!(hit >= refused.len() as u64, "{hit} of {}", refused.len());
+    let held =
+        || async { exchange(service.probe, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.bytes.is_empty() };
+    eventually("requests are forwarded again", held).await;
 }

@@ -13,11 +13,13 @@ use crate::support::{Service, eventually, exchange};
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 
-/// Sends a request on an open connection and reads its answer, which is `OK`.
+/// Sends a request on an open connection and reads its answer, which is `OK` or an error of the proxy.
 async fn ask(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\napp") && !bytes.windows(4).any(|part| part == b" 502") {
+    // The text of an error ends with a line feed alone.
+    let is_error = |bytes: &[u8]| bytes.ends_with(b"\n") && !bytes.ends_with(b"\r\n");
+    while !bytes.ends_with(b"\r\n\r\napp") && !is_error(&bytes) {
         bytes.push(stream.read_u8().await.unwrap());
     }
     String::from_utf8(bytes).unwrap()
@@ -144,6 +146,48 @@ fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_at_any_moment_loses_no_get_and_sees_no_request_twice() {
+    // It closes up to 3 ms after one to four answers, while clients send requests every 0 to 3 ms.
+    let backend = Backend::serving(|mut stream, notes, number| async move {
+        for _ in 0..=number % 4 {
+            if notes.read_request(&mut stream).await.is_none() {
+                return;
+            }
+            let dated = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\n\r\napp";
+            stream.write_all(dated).await.unwrap();
+        }
+        sleep(Duration::from_micros(number as u64 * 700 % 3_100)).await;
+    })
+    .await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..8 {
+        let mut stream = TcpStream::connect(service.probe).await.unwrap();
+        clients.spawn(async move {
+            let mut lost = 0;
+            for number in 0..150_u64 {
+                let is_post = client % 2 == 0 && number % 3 == 0;
+                let method = if is_post { "POST" } else { "GET" };
+                let length = if is_post { "content-length: 0\r\n" } else { "" };
+                let request = format!("{method} /{client}-{number} HTTP/1.1\r\nhost: a\r\n{length}\r\n");
+                let answer = ask(&mut stream, &request).await;
+                // Without a proxy, such a client would lose it as well.
+                lost += usize::from(is_post && answer.contains(" 502"));
+                assert!(answer.contains("200 OK") || is_post, "{request}: {answer}");
+                sleep(Duration::from_micros(number * 900 % 3_000)).await;
+            }
+            lost
+        });
+    }
+    let lost: usize = clients.join_all().await.into_iter().sum();
+    let mut answered = std::collections::BTreeSet::new();
+    let posts = backend.messages().into_iter().filter(|message| message.starts_with("POST"));
+    assert!({ posts }.all(|message| answered.insert(message)), "a POST was sent twice");
+    assert_eq!(answered.len() + lost, 4 * 50);
+    assert_eq!(count(&service, "probesim_upstream_errors_total", &["reason=\"closed\""]).await, lost as u64);
 }
 
 /// An application at a Unix socket that answers with its name.

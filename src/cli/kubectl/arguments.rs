@@ -192,7 +192,12 @@ impl Raw {
 
     fn take(&mut self, name: &str, value: String, errors: &mut Vec<UsageError>) {
         match name {
-            "--selector" => self.options.selector = Some(value),
+            "--selector" => {
+                if value.trim().is_empty() {
+                    errors.push(UsageError::Selector);
+                }
+                self.options.selector = Some(value);
+            }
             "--pod" => self.options.pods.push(value),
             "--pods" => self.share = Some(value),
             "--seed" => self.seed = Some(value),

@@ -51,6 +51,12 @@ pub(super) enum UsageError {
     Target(String, &'static str),
     #[error("--protocol {0:?} is not http or tcp")]
     Protocol(String),
+    #[error("--port {0:?} is neither a number from 1 to 65535 nor the name of a port")]
+    Port(String),
+    #[error("--image {0:?} is not the name of an image")]
+    Image(String),
+    #[error("--selector is empty: it would select every Pod")]
+    Selector,
     #[error("--run-as {0:?} is not UID or UID:GID, such as 101:101")]
     User(String),
     #[error("--file {0:?} has {1} bytes as JSON, more than {2}: it becomes a part of the Pod")]

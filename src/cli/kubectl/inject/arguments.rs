@@ -27,6 +27,12 @@ const RULE_FLAGS: [&str; 3] = ["--forward", "--connection", "--allow-node-pressu
 const ATTACH_FLAGS: [&str; 3] = ["--existing", INCLUDE_PROBES, "--as-localhost"];
 const INCLUDE_PROBES: &str = "--include-probes";
 
+/// Options of the plugin itself that take no value.
+const FLAGS: [&str; 4] = ["--stop", "--yes", "-y", "--detach"];
+
+/// Options of `fault add` that say how a service is reached; here the plugin knows that.
+const PLACES: [&str; 3] = ["--admin", "--admin-ca", "--admin-insecure"];
+
 /// A checked call.
 #[derive(Debug)]
 pub(in crate::cli::kubectl) struct InjectCall {
@@ -116,8 +122,11 @@ pub(in crate::cli::kubectl) fn parse(
 ) -> InjectCall {
     let mut raw = Raw { injection: Injection { time: TIME, ..Injection::default() }, ..Raw::default() };
     raw.read(words, errors);
-    if port.as_deref().is_some_and(|port| port.is_empty() || port == "0") {
-        errors.push(UsageError::Number("--port", port.clone().unwrap_or_default(), u64::from(u16::MAX)));
+    let is_port = |port: &str| {
+        port.parse::<u16>().is_ok_and(|number| number > 0) || port.contains(|c: char| c.is_ascii_alphabetic())
+    };
+    if let Some(port) = port.as_ref().filter(|port| !is_port(port)) {
+        errors.push(UsageError::Port(port.clone()));
     }
     let is_selected = options.selector.is_some() || !options.pods.is_empty();
     match raw.objects.as_slice() {
@@ -156,6 +165,15 @@ impl Raw {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (word.clone(), None),
             };
+            let takes_none = FLAGS.contains(&name.as_str()) || ATTACH_FLAGS.contains(&name.as_str());
+            if takes_none && value.is_some() {
+                errors.push(ArgumentError::Value(name).into());
+                continue;
+            }
+            if let Some(place) = PLACES.into_iter().find(|place| *place == name) {
+                errors.push(UsageError::Elsewhere(place, "verbs of fault"));
+                continue;
+            }
             if name == "--stop" {
                 self.stops = true;
                 continue;
@@ -191,6 +209,9 @@ impl Raw {
                 Some(protocol) => self.injection.protocol = Some(protocol),
                 None => errors.push(UsageError::Protocol(value)),
             },
+            "--image" if value.is_empty() || value.contains(char::is_whitespace) => {
+                errors.push(UsageError::Image(value));
+            }
             "--image" => self.injection.image = Some(value),
             "--run-as" => match user(&value) {
                 Some(user) => self.injection.run_as = Some(user),

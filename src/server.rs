@@ -211,7 +211,7 @@ impl Server {
         admin_service.tls = certificates.admin.clone();
         certificates.show(&metrics);
         let _certificates = certificates
-            .watch()
+            .watch(metrics.clone())
             .inspect_err(|error| error!(%error, "changes of certificates will not be noticed"));
         let serving = task::spawn(serve_all(probes, probe_service));
         let toxiproxy = toxiproxy::serve(toxiproxy, config.toxiproxy, &admin_service, &control).await;

@@ -192,7 +192,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     one("TLS_CERT_FILE", "path", "", "their certificate chain (PEM), watched"),
     one("TLS_KEY_FILE", "path", "", "its private key (PEM), watched"),
-    one("TLS_CLIENT_CA_FILE", "path", "", "authorities (PEM); TLS clients need a certificate of one of them"),
+    one(
+        "TLS_CLIENT_CA_FILE",
+        "path",
+        "",
+        "authorities (PEM), watched; TLS clients need a certificate of one of them",
+    ),
     one("TLS_ONLY", "bool", "false", "whether clients without TLS are refused"),
     one(
         "TLS_NAMES",

@@ -1,14 +1,17 @@
 //! Certificates of the listeners: read at the start, and again when their files change.
 
+mod reload;
+
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use rustls::pki_types::UnixTime;
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::services::{ADMIN, PROBE};
 use crate::env::{CertificateSource, Config, TlsOptions};
@@ -21,6 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{
     CertificateFileError, CertificateFiles, IssueError, ServerTls, Trust, TrustError, Validity, validity,
 };
+use reload::WatchedFiles;
 
 /// ALPN protocols, in order of preference.
 const PROBE_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
@@ -29,9 +33,6 @@ const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
 /// The variables of a certificate and its key.
 const PROBE_VARIABLES: Variables = Variables { chain: "TLS_CERT_FILE", key: "TLS_KEY_FILE" };
 const ADMIN_VARIABLES: Variables = Variables { chain: "ADMIN_TLS_CERT_FILE", key: "ADMIN_TLS_KEY_FILE" };
-
-/// How long a certificate and its key may mismatch while they are replaced one after the other.
-const EXCHANGE: Duration = Duration::from_secs(1);
 
 /// TLS cannot be configured.
 #[derive(Debug, Error)]
@@ -75,7 +76,7 @@ pub(super) struct Certificates {
     pub(super) probe: Option<Encryption>,
     /// The admin listener's.
     pub(super) admin: Option<Encryption>,
-    watched: Vec<WatchedCertificate>,
+    watched: Vec<WatchedFiles>,
 }
 
 /// The variables with the files of a certificate and its key.
@@ -93,15 +94,6 @@ impl Variables {
             error,
         })
     }
-}
-
-/// A certificate in files.
-#[derive(Debug)]
-struct WatchedCertificate {
-    files: CertificateFiles,
-    variables: Variables,
-    tls: ServerTls,
-    present: Arc<[u8]>,
 }
 
 impl TlsError {
@@ -129,11 +121,7 @@ impl Certificates {
         if certificate.is_none() && admin.is_none() {
             return Ok(certificates);
         }
-        let client_roots =
-            match client_ca.as_deref().map(Trust::of_file).transpose().map_err(TlsError::ClientCa)? {
-                Some(Trust::Roots(roots)) => Some(roots),
-                _ => None,
-            };
+        let client_roots = client_ca.as_deref().map(client_roots).transpose()?.map(Arc::new);
         let names = names(config);
         let probe = match certificate {
             Some(CertificateSource::SelfSigned) => {
@@ -142,14 +130,17 @@ impl Certificates {
             Some(CertificateSource::Files(files)) => {
                 let make =
                     |certified| ServerTls::new(certified, client_roots, PROBE_PROTOCOLS, names.clone());
-                Some(certificates.watched(files, PROBE_VARIABLES, make)?)
+                Some(certificates.watched(PROBE, files, PROBE_VARIABLES, make)?)
             }
             None => None,
         };
+        if let (Some(tls), Some(file)) = (&probe, client_ca) {
+            certificates.watched.push(WatchedFiles::client_authorities(PROBE, file.clone(), tls.clone()));
+        }
         certificates.probe = probe.map(|tls| Encryption { tls, is_required: *is_required });
         if let Some(files) = admin {
             let make = |certified| ServerTls::new(certified, None, ADMIN_PROTOCOLS, names);
-            let tls = certificates.watched(files, ADMIN_VARIABLES, make)?;
+            let tls = certificates.watched(ADMIN, files, ADMIN_VARIABLES, make)?;
             certificates.admin = Some(Encryption { tls, is_required: true });
         }
         Ok(certificates)
@@ -157,6 +148,7 @@ impl Certificates {
 
     fn watched(
         &mut self,
+        listener: &'static str,
         files: &CertificateFiles,
         variables: Variables,
         make: impl FnOnce(CertifiedKey) -> Result<ServerTls, rustls::Error>,
@@ -165,9 +157,9 @@ impl Certificates {
         if let Some(why) = invalid(&certified) {
             warn!(variable = variables.chain, file = %files.chain.display(), "the certificate {why}; clients that verify it will reject it");
         }
-        let present = first(&certified);
+        let chain = certified.cert.clone();
         let tls = make(certified)?;
-        self.watched.push(WatchedCertificate { files: files.clone(), variables, tls: tls.clone(), present });
+        self.watched.push(WatchedFiles::certificate(listener, files, variables, chain, tls.clone()));
         Ok(tls)
     }
 
@@ -180,59 +172,23 @@ impl Certificates {
         }
     }
 
-    /// Applies changes of the files until the handle is dropped.
-    pub(super) fn watch(self) -> io::Result<Watcher> {
+    /// Applies changes of the files until the handle is dropped. `metrics` counts them.
+    pub(super) fn watch(self, metrics: Arc<Metrics>) -> io::Result<Watcher> {
         let mut watched = self.watched;
-        let paths: Vec<PathBuf> =
-            watched.iter().flat_map(|one| [one.files.chain.clone(), one.files.key.clone()]).collect();
+        let (owners, paths): (Vec<usize>, Vec<PathBuf>) = watched
+            .iter()
+            .enumerate()
+            .flat_map(|(owner, files)| files.paths().into_iter().map(move |path| (owner, path)))
+            .unzip();
         // The first poll reports each file, so that no change since the start is missed.
         let paths = paths.into_iter().map(|path| (path, PollResult::Missing)).collect();
-        watch::spawn(paths, move |index, _| watched[index / 2].reload())
+        watch::spawn(paths, move |index, _| watched[owners[index]].reload(&metrics))
     }
 }
 
-impl WatchedCertificate {
-    fn reload(&mut self) {
-        let mut loaded = self.load();
-        if loaded.is_err() {
-            std::thread::sleep(EXCHANGE);
-            loaded = self.load();
-        }
-        let (variable, file) = (self.variables.chain, self.files.chain.display());
-        match loaded {
-            Ok(None) => {}
-            Ok(Some(certified)) => {
-                self.present = first(&certified);
-                match self.tls.replace(certified) {
-                    Ok(()) => info!(variable, %file, "new connections use the changed certificate"),
-                    Err(error) => {
-                        error!(variable, %file, %error, "the changed certificate cannot be used; the old one stays");
-                    }
-                }
-            }
-            Err(error) => error!("{error}; the old certificate stays"),
-        }
-    }
-
-    /// The certificate, if it has changed and is valid.
-    fn load(&self) -> Result<Option<CertifiedKey>, String> {
-        let certified = self.variables.load(&self.files).map_err(|error| error.to_string())?;
-        if first(&certified) == self.present {
-            return Ok(None);
-        }
-        match invalid(&certified) {
-            Some(why) => {
-                let (variable, file) = (self.variables.chain, self.files.chain.display());
-                Err(format!("{variable}: the certificate in {file} {why}"))
-            }
-            None => Ok(Some(certified)),
-        }
-    }
-}
-
-/// The server's own certificate.
-fn first(certified: &CertifiedKey) -> Arc<[u8]> {
-    certified.cert.first().map_or_else(Arc::default, |first| first.as_ref().into())
+/// Reads the authorities for client certificates.
+fn client_roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    Trust::roots_of_file(file).map_err(TlsError::ClientCa)
 }
 
 /// Why a certificate is not valid now, if it is not.

@@ -186,7 +186,10 @@ fn as_read(content: &PollResult) -> Result<Option<&str>, &str> {
 
 fn watch(control: &Control, sources: Vec<Source>, files: Vec<(PathBuf, PollResult)>) -> Option<Watcher> {
     let control = control.clone();
-    let report = move |position: usize, content| control.read(sources[position], as_read(&content));
+    let report = move |position: usize, content| {
+        control.read(sources[position], as_read(&content));
+        false
+    };
     watch::spawn(files, report)
         .inspect_err(|error| error!(%error, "changes of files will not be noticed"))
         .ok()

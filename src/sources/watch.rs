@@ -49,6 +49,8 @@ pub fn read(path: &Path) -> PollResult {
 /// Watches `paths` until the handle is dropped. A thread calls `report(index, content)` for each difference from what
 /// [`read`] returned at the start (the second part of each pair) or from the last report.
 ///
+/// If `report` returns true, the next poll reports that file again, changed or not.
+///
 /// Content that is not text is reported only when two polls in a row find it, so that a file being replaced (removed
 /// and written again, or cut in the middle of a character) is not reported. Without paths, there is no thread.
 ///
@@ -57,7 +59,7 @@ pub fn read(path: &Path) -> PollResult {
 /// The thread cannot be started.
 pub fn spawn(
     paths: Vec<(PathBuf, PollResult)>,
-    mut report: impl FnMut(usize, PollResult) + Send + 'static,
+    mut report: impl FnMut(usize, PollResult) -> bool + Send + 'static,
 ) -> io::Result<Watcher> {
     if paths.is_empty() {
         return Ok(Watcher { refresh: None });
@@ -67,8 +69,10 @@ pub fn spawn(
     let watch = move || {
         loop {
             for (index, file) in files.iter_mut().enumerate() {
-                if let Some(content) = file.poll(Instant::now()) {
-                    report(index, content);
+                if let Some(content) = file.poll(Instant::now())
+                    && report(index, content)
+                {
+                    file.refresh();
                 }
             }
             match refreshes.recv_timeout(POLL_INTERVAL) {

@@ -1,10 +1,10 @@
 //! TLS of servers: the certificate, which can be replaced at run time, and faulty certificates.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -21,8 +21,6 @@ pub struct ServerTls(Arc<Shared>);
 
 struct Shared {
     provider: Arc<CryptoProvider>,
-    /// Authorities for client certificates; `None` if clients need none.
-    client_roots: Option<Arc<RootCertStore>>,
     alpn: Vec<Vec<u8>>,
     /// Host names and IP addresses of the server.
     names: Vec<String>,
@@ -34,6 +32,8 @@ struct Shared {
 /// A certificate in use.
 struct Certificate {
     config: Arc<ServerConfig>,
+    /// Authorities for client certificates; `None` if clients need none.
+    client_roots: Option<Arc<RootCertStore>>,
     /// Its DNS names.
     names: Vec<String>,
     /// When it expires, in seconds since 1970.
@@ -63,9 +63,9 @@ impl ServerTls {
     ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(ring::default_provider());
         let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let current = RwLock::new(certificate(&provider, client_roots.as_ref(), &alpn, certified)?);
+        let current = RwLock::new(certificate(&provider, client_roots, &alpn, certified)?);
         let authority = OnceLock::new();
-        Ok(Self(Arc::new(Shared { provider, client_roots, alpn, names, authority, current })))
+        Ok(Self(Arc::new(Shared { provider, alpn, names, authority, current })))
     }
 
     /// Creates a server with a generated certificate for `names`.
@@ -100,10 +100,32 @@ impl ServerTls {
     ///
     /// As [`new`](Self::new).
     pub fn replace(&self, certified: CertifiedKey) -> Result<(), rustls::Error> {
-        let Shared { provider, client_roots, alpn, .. } = &*self.0;
-        let next = certificate(provider, client_roots.as_ref(), alpn, certified)?;
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        let Shared { provider, alpn, .. } = &*self.0;
+        let client_roots = self.current().client_roots.clone();
+        let next = certificate(provider, client_roots, alpn, certified)?;
+        *self.current_mut() = next;
         Ok(())
+    }
+
+    /// Replaces the authorities for client certificates of new connections. Returns false if they are the same as before.
+    ///
+    /// # Errors
+    ///
+    /// `roots` is empty.
+    pub fn replace_client_roots(&self, roots: &Arc<RootCertStore>) -> Result<bool, rustls::Error> {
+        let Shared { provider, alpn, .. } = &*self.0;
+        let resolver = {
+            let current = self.current();
+            if current.client_roots.as_ref().is_some_and(|known| known.roots == roots.roots) {
+                return Ok(false);
+            }
+            current.config.cert_resolver.clone()
+        };
+        let config = settings(provider, Some(roots), alpn, resolver)?;
+        let mut current = self.current_mut();
+        (current.config, current.client_roots) = (config, Some(roots.clone()));
+        current.flawed = Default::default();
+        Ok(true)
     }
 
     /// Returns the configuration for a connection with a faulty certificate. Except for the flaw, the certificate is valid
@@ -115,24 +137,32 @@ impl ServerTls {
     /// The system has no randomness.
     pub fn flawed(&self, flaw: Flaw) -> Result<Arc<ServerConfig>, IssueError> {
         let mut names = self.0.names.clone();
-        {
+        let (flawless, client_roots) = {
             let current = self.current();
             if let Some(config) = &current.flawed[flaw as usize] {
                 return Ok(config.clone());
             }
             names.extend(current.names.iter().cloned());
-        }
+            (current.config.clone(), current.client_roots.clone())
+        };
         order::sort(&mut names);
         names.dedup();
         let certified = match flaw {
             Flaw::Untrusted => Authority::new("kube-probesim unknown CA")?.issue(&names, None)?,
             flaw => self.authority()?.issue(&names, Some(flaw))?,
         };
-        let Shared { provider, client_roots, alpn, .. } = &*self.0;
-        let config = certificate(provider, client_roots.as_ref(), alpn, certified)?.config;
-        self.0.current.write().unwrap_or_else(PoisonError::into_inner).flawed[flaw as usize] =
-            Some(config.clone());
+        let Shared { provider, alpn, .. } = &*self.0;
+        let config = certificate(provider, client_roots, alpn, certified)?.config;
+        let mut current = self.current_mut();
+        // Unless the certificate has been replaced meanwhile.
+        if Arc::ptr_eq(&current.config, &flawless) {
+            current.flawed[flaw as usize] = Some(config.clone());
+        }
         Ok(config)
+    }
+
+    fn current_mut(&self) -> RwLockWriteGuard<'_, Certificate> {
+        self.0.current.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Certificate> {
@@ -150,10 +180,22 @@ impl ServerTls {
 
 fn certificate(
     provider: &Arc<CryptoProvider>,
-    client_roots: Option<&Arc<RootCertStore>>,
+    client_roots: Option<Arc<RootCertStore>>,
     alpn: &[Vec<u8>],
     certified: CertifiedKey,
 ) -> Result<Certificate, rustls::Error> {
+    let (names, not_after) = (names(&certified), not_after(&certified));
+    let resolver = Arc::new(SingleCertAndKey::from(certified));
+    let config = settings(provider, client_roots.as_ref(), alpn, resolver)?;
+    Ok(Certificate { config, client_roots, names, not_after, flawed: Default::default() })
+}
+
+fn settings(
+    provider: &Arc<CryptoProvider>,
+    client_roots: Option<&Arc<RootCertStore>>,
+    alpn: &[Vec<u8>],
+    resolver: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match client_roots {
@@ -166,11 +208,10 @@ fn certificate(
             )
         }
     };
-    let (names, not_after) = (names(&certified), not_after(&certified));
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = alpn.to_vec();
     // No resumption: a resumed connection shows no certificate, so a faulty one would go unnoticed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Certificate { config: Arc::new(config), names, not_after, flawed: Default::default() })
+    Ok(Arc::new(config))
 }

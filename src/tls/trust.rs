@@ -64,7 +64,21 @@ pub enum TrustError {
 impl Trust {
     /// Trusts the authorities of a PEM file. Invalid certificates in it are ignored, as by Go.
     pub fn of_file(path: &Path) -> Result<Self, TrustError> {
-        Ok(Self::Roots(Arc::new(roots(path)?)))
+        Ok(Self::Roots(Arc::new(Self::roots_of_file(path)?)))
+    }
+
+    /// The authorities of a PEM file. Invalid certificates in it are ignored, as by Go.
+    pub fn roots_of_file(path: &Path) -> Result<RootCertStore, TrustError> {
+        let pem = file::read(path, MAX_FILE, Links::Follow).map_err(|error| match error {
+            FileError::TooLarge(_) => TrustError::TooLarge(path.to_owned()),
+            error => TrustError::Read { path: path.to_owned(), error },
+        })?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+        if roots.is_empty() {
+            return Err(TrustError::Empty(path.to_owned()));
+        }
+        Ok(roots)
     }
 
     /// Trusts the system's authorities: those of `file` (the value of `SSL_CERT_FILE`), or else of the first bundle in the
@@ -73,19 +87,6 @@ impl Trust {
         let usual = || BUNDLES.into_iter().map(Path::new).find(|path| path.is_file());
         Self::of_file(file.or_else(usual).ok_or(TrustError::NoBundle)?)
     }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
-    let pem = file::read(path, MAX_FILE, Links::Follow).map_err(|error| match error {
-        FileError::TooLarge(_) => TrustError::TooLarge(path.to_owned()),
-        error => TrustError::Read { path: path.to_owned(), error },
-    })?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-    if roots.is_empty() {
-        return Err(TrustError::Empty(path.to_owned()));
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]
@@ -107,7 +108,7 @@ mod tests {
     fn a_bundle_may_have_text_and_broken_certificates_beside_good_ones() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let (_folder, path) = file(&format!("# ours\n{}{broken}{}", certificate(), certificate()));
-        assert_eq!(roots(&path).unwrap().len(), 2);
+        assert_eq!(Trust::roots_of_file(&path).unwrap().len(), 2);
     }
 
     #[test]

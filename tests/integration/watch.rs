@@ -41,6 +41,7 @@ impl Watched {
         let tell = move |index, content| {
             assert_eq!(index, 0);
             let _ = sender.send(content);
+            false
         };
         Self { watcher: watch::spawn(vec![(path.to_owned(), first)], tell).unwrap(), told }
     }
@@ -165,7 +166,11 @@ fn several_files_are_reported_separately() {
     let files = [path.join("a"), path.join("b")];
     let (sender, told) = mpsc::channel();
     let paths = files.iter().map(|file| (file.clone(), watch::read(file))).collect();
-    let watcher = watch::spawn(paths, move |index, content| sender.send((index, content)).unwrap()).unwrap();
+    let watcher = watch::spawn(paths, move |index, content| {
+        sender.send((index, content)).unwrap();
+        false
+    })
+    .unwrap();
     fs::write(&files[1], "of b").unwrap();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (1, text("of b")));
     fs::write(&files[0], "of a").unwrap();

@@ -1,7 +1,7 @@
 //! Metrics of TLS on listeners.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::proto::MetricFamily;
 
@@ -46,7 +46,16 @@ impl HandshakeResult {
 #[derive(Debug, Default)]
 pub struct TlsMetrics {
     handshakes: [AtomicU64; HandshakeResult::ALL.len()],
-    listeners: Mutex<Vec<(&'static str, ServerTls)>>,
+    listeners: Mutex<Vec<ShownListener>>,
+}
+
+/// A listener that speaks TLS.
+#[derive(Debug)]
+struct ShownListener {
+    name: &'static str,
+    tls: ServerTls,
+    /// Changed files that were taken, and those that were refused.
+    reloads: [u64; 2],
 }
 
 impl TlsMetrics {
@@ -57,12 +66,23 @@ impl TlsMetrics {
 
     /// Shows the certificate of a listener from now on.
     pub fn show(&self, listener: &'static str, tls: ServerTls) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push((listener, tls));
+        self.listeners().push(ShownListener { name: listener, tls, reloads: [0; 2] });
+    }
+
+    /// Counts changed files of a listener, which are used if `is_ok`.
+    pub fn reloaded(&self, listener: &'static str, is_ok: bool) {
+        for shown in self.listeners().iter_mut().filter(|shown| shown.name == listener) {
+            shown.reloads[usize::from(!is_ok)] += 1;
+        }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<ShownListener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing where no listener speaks TLS.
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = self.listeners();
         if listeners.is_empty() {
             return Vec::new();
         }
@@ -78,9 +98,16 @@ impl TlsMetrics {
             "probesim_tls_certificate_expiry_timestamp_seconds",
             "When the certificate of a listener expires, in seconds since 1970.",
         );
-        for (listener, tls) in &*listeners {
-            expiry.add(&[("listener", listener)], tls.not_after() as f64);
+        let mut reloads = Family::counter(
+            "probesim_tls_certificate_reloads_total",
+            "Changes of the files of certificates and client authorities, by listener and result.",
+        );
+        for ShownListener { name, tls, reloads: counts } in &*listeners {
+            expiry.add(&[("listener", name)], tls.not_after() as f64);
+            for (result, count) in ["ok", "error"].into_iter().zip(counts) {
+                reloads.add(&[("listener", name), ("result", result)], *count as f64);
+            }
         }
-        vec![handshakes.done(), expiry.done()]
+        vec![handshakes.done(), expiry.done(), reloads.done()]
     }
 }

@@ -75,13 +75,20 @@ impl Authority {
 
     /// A client with a certificate for these names, which verifies no server.
     pub(crate) fn client_config(&self, names: &[&str]) -> Arc<ClientConfig> {
-        let (certificate, key) = self.issue(names, |_| {});
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(ring::default_provider());
-        let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).unwrap();
         let mut config = (*client_config(&Trust::Anyone, &[])).clone();
-        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(self.certified(names, |_| {})));
         Arc::new(config)
+    }
+
+    /// A certificate for these names, with its key.
+    pub(crate) fn certified(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertifiedKey {
+        let (certificate, key) = self.issue(names, change);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        CertifiedKey::from_der(vec![certificate.der().clone()], key, &ring::default_provider()).unwrap()
     }
 
     /// A place for a file beside its own.

@@ -1,39 +1,172 @@
 //! Certificates of listeners and of their clients.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
 use kube_probesim::tls::{CertificateFiles, Validity, validity};
-use rustls::pki_types::UnixTime;
+use rcgen::CertificateParams;
+use rustls::SupportedProtocolVersion;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::*;
 
+/// A mounted Secret, which the kubelet updates by replacing the link `..data`.
+struct Secret {
+    folder: tempfile::TempDir,
+    updates: u32,
+}
+
+impl Secret {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let mut secret = Self { folder: tempfile::tempdir().unwrap(), updates: 0 };
+        secret.update(files);
+        for (name, _) in files {
+            symlink(Path::new("..data").join(name), secret.path(name)).unwrap();
+        }
+        secret
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn update(&mut self, files: &[(&str, &str)]) {
+        self.updates += 1;
+        let version = format!("..2026_11_27_12_00_00.{:09}", self.updates);
+        std::fs::create_dir(self.path(&version)).unwrap();
+        for (name, content) in files {
+            std::fs::write(self.path(&version).join(name), content).unwrap();
+        }
+        symlink(&version, self.path("..data_tmp")).unwrap();
+        std::fs::rename(self.path("..data_tmp"), self.path("..data")).unwrap();
+    }
+}
+
+async fn reloads(service: &Service, result: &str) -> f64 {
+    service.metric("probesim_tls_certificate_reloads_total", &["\"probe\"", result]).await
+}
+
+/// The certificates that the probe listener shows.
+async fn shown(service: &Service) -> Vec<CertificateDer<'static>> {
+    let stream = connect(service.probe, &[]).await;
+    stream.get_ref().1.peer_certificates().unwrap().to_vec()
+}
+
 #[tokio::test]
-async fn a_certificate_is_read_again_when_its_files_change_and_a_bad_one_is_not_taken() {
+async fn the_certificate_of_a_secret_is_replaced_and_a_bad_one_is_not_taken() {
     let authority = Authority::new();
-    let (chain, key) = (authority.path("tls.crt"), authority.path("tls.key"));
-    let write = |pem: &(String, String)| {
-        std::fs::write(&chain, &pem.0).unwrap();
-        std::fs::write(&key, &pem.1).unwrap();
-    };
-    let good = authority.pem(&["localhost"], |_| {});
-    write(&good);
+    let issue = |change: fn(&mut CertificateParams)| authority.pem(&["localhost"], change);
+    let (good, other) = (issue(|_| {}), issue(|_| {}));
+    let expired = issue(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let early = issue(|params| params.not_before = rcgen::date_time_ymd(2040, 1, 1));
+    let never = issue(|params| {
+        params.not_before = rcgen::date_time_ymd(2040, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let both = |chain: &str, key: &str| [("tls.crt", chain.to_owned()), ("tls.key", key.to_owned())];
+    let mut secret = Secret::new(&[("tls.crt", &good.0), ("tls.key", &good.1)]);
+    let (chain, key) = (secret.path("tls.crt"), secret.path("tls.key"));
     let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
     let service = Service::start(&files).await;
-    let shown = || async {
-        let stream =
-            connect_with(service.probe, client_config(&Trust::of_file(&authority.file()).unwrap(), &[]))
-                .await
-                .unwrap();
-        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
-    };
-    let first = shown().await;
-    // A key that does not match, an expired certificate, nothing.
-    let expired = authority.pem(&["localhost"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    for bad in [(good.0.clone(), expired.1.clone()), expired, (String::new(), String::new())] {
-        write(&bad);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(shown().await, first);
+    let first = shown(&service).await;
+    let halves = [good.0.len() / 2, good.1.len() / 2];
+    for (refused, [(_, chain), (_, key)]) in [
+        both(&good.0, &other.1),
+        both(&expired.0, &expired.1),
+        both(&early.0, &early.1),
+        both(&never.0, &never.1),
+        both("", ""),
+        both(&other.0[..halves[0]], &other.1),
+        both(&other.0, &other.1[..halves[1]]),
+        both(&other.1, &other.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        secret.update(&[("tls.crt", &chain), ("tls.key", &key)]);
+        eventually("the certificate is refused", || async {
+            reloads(&service, "error").await > refused as f64
+        })
+        .await;
+        assert_eq!(shown(&service).await, first, "{chain}{key}");
     }
-    write(&authority.pem(&["localhost"], |_| {}));
-    eventually("the new certificate is shown", || async { shown().await != first }).await;
+    // The files are removed; then directories are in their place.
+    secret.update(&[]);
+    eventually("missing files are refused", || async { reloads(&service, "error").await >= 9.0 }).await;
+    for path in [&chain, &key] {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }
+    eventually("directories are refused", || async { reloads(&service, "error").await >= 10.0 }).await;
+    assert_eq!((shown(&service).await, reloads(&service, "ok").await), (first.clone(), 0.0));
+    for path in [&chain, &key] {
+        std::fs::remove_dir(path).unwrap();
+        symlink(Path::new("..data").join(path.file_name().unwrap()), path).unwrap();
+    }
+    secret.update(&[("tls.crt", &other.0), ("tls.key", &other.1)]);
+    eventually("the good certificate is shown", || async { shown(&service).await != first }).await;
+    assert_eq!(reloads(&service, "ok").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_certificate_and_its_key_may_be_written_one_after_the_other() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
+    let service = Service::start(&files).await;
+    let first = shown(&service).await;
+    let (next, next_key) = authority.pem(&["localhost"], |_| {});
+    for part in 1..=10 {
+        std::fs::write(&chain, &next[..next.len() * part / 10]).unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    std::fs::write(&key, next_key).unwrap();
+    eventually("the new certificate is shown", || async { shown(&service).await != first }).await;
+    // Of the same certificate, its chain alone may change.
+    let before = shown(&service).await;
+    std::fs::write(&chain, next + &std::fs::read_to_string(authority.file()).unwrap()).unwrap();
+    eventually("the longer chain is shown", || async { shown(&service).await.len() == 2 }).await;
+    assert_eq!(shown(&service).await[0], before[0]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_is_used_once_it_is() {
+    let authority = Authority::new();
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
+    let service = Service::start(&files).await;
+    let first = shown(&service).await;
+    let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(6);
+    let (next, next_key) = authority.pem(&["localhost"], |params| params.not_before = soon);
+    std::fs::write(&chain, next).unwrap();
+    std::fs::write(&key, next_key).unwrap();
+    eventually("it is refused at first", || async { reloads(&service, "error").await >= 1.0 }).await;
+    let refused = reloads(&service, "error").await;
+    assert_eq!(shown(&service).await, first);
+    eventually("it is shown later", || async { shown(&service).await != first }).await;
+    assert!(time::OffsetDateTime::now_utc() >= soon - Duration::from_secs(1), "before its time");
+    assert_eq!(reloads(&service, "error").await, refused, "counted once");
+}
+
+#[tokio::test]
+async fn the_authorities_of_clients_are_read_again() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let file = old.file();
+    let service = self_signed(&[("TLS_CLIENT_CA_FILE", file.to_str().unwrap())]).await;
+    assert!(is_accepted(&service, old.client_config(&["client"])).await);
+    assert!(!is_accepted(&service, new.client_config(&["client"])).await);
+    std::fs::write(&file, "no certificate").unwrap();
+    eventually("nothing is refused", || async { reloads(&service, "error").await == 1.0 }).await;
+    assert!(is_accepted(&service, old.client_config(&["client"])).await);
+    std::fs::copy(new.file(), &file).unwrap();
+    eventually("the new authority is used", || async {
+        is_accepted(&service, new.client_config(&["client"])).await
+    })
+    .await;
+    assert!(!is_accepted(&service, old.client_config(&["client"])).await);
+    assert_eq!(reloads(&service, "ok").await, 1.0);
 }
 
 #[test]
@@ -126,24 +259,74 @@ fn the_validity_of_a_certificate_is_judged_by_both_dates() {
     assert_eq!(dates(2040, 2020), Validity::Never);
 }
 
+/// Whether a client with this certificate gets an answer.
+async fn is_accepted(service: &Service, config: Arc<ClientConfig>) -> bool {
+    get_with(service, config).await.is_ok()
+}
+
+/// The answer to a client, or how it was refused. In TLS 1.3, it is done with the handshake before it is refused.
+async fn get_with(service: &Service, config: Arc<ClientConfig>) -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    let mut stream = connect_with(service.probe, config).await.map_err(text)?;
+    let _ = stream.write_all(request("/healthz").as_bytes()).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.map_err(text)?;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    Ok(())
+}
+
+/// A client of these versions that trusts `authority`.
+fn client_of(
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+    certified: Option<CertifiedKey>,
+) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(Trust::roots_of_file(&authority.file()).unwrap())
+        .with_no_client_auth();
+    if let Some(certified) = certified {
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    }
+    Arc::new(config)
+}
+
 #[tokio::test]
-async fn clients_need_a_certificate_where_their_authority_is_given() {
-    let authority = Authority::new();
-    let service = self_signed(&[("TLS_CLIENT_CA_FILE", authority.file().to_str().unwrap())]).await;
-    // In TLS 1.3 the client is done before it is refused.
-    let mut stream = connect(service.probe, &[]).await;
-    let _ = stream.write_all(request("/healthz").as_bytes()).await;
-    let mut bytes = Vec::new();
-    let error = stream.read_to_end(&mut bytes).await.unwrap_err().to_string();
-    assert!(error.contains("CertificateRequired"), "{error}");
-    let config = authority.client_config(&["client"]);
-    let mut stream = connect_with(service.probe, config).await.unwrap();
-    stream.write_all(request("/healthz").as_bytes()).await.unwrap();
-    assert!(read(&mut stream).await.0.starts_with("HTTP/1.1 200"));
-    // One of another authority.
-    let mut stream = connect_with(service.probe, Authority::new().client_config(&["client"])).await.unwrap();
-    let _ = stream.write_all(request("/healthz").as_bytes()).await;
-    stream.read_to_end(&mut bytes).await.unwrap_err();
+async fn clients_need_a_valid_certificate_where_their_authority_is_given() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let service = Service::start(&[
+        ("TLS_CERT_FILE", chain.to_str().unwrap()),
+        ("TLS_KEY_FILE", key.to_str().unwrap()),
+        ("TLS_CLIENT_CA_FILE", authority.file().to_str().unwrap()),
+    ])
+    .await;
+    let issue = |change: fn(&mut CertificateParams)| Some(authority.certified(&["client"], change));
+    let expired = issue(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let early = issue(|params| params.not_before = rcgen::date_time_ymd(2040, 1, 1));
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (certified, refused) in [
+            (issue(|_| {}), None),
+            (expired.clone(), Some("CertificateExpired")),
+            (early.clone(), Some("CertificateExpired")),
+            // Of an authority of the same name, with another key.
+            (Some(stranger.certified(&["client"], |_| {})), Some("DecryptError")),
+            (None, Some("CertificateRequired")),
+        ] {
+            let failed = service.metric("probesim_tls_handshakes_total", &["failed"]).await;
+            let answered = get_with(&service, client_of(&authority, &[version], certified)).await;
+            match (refused, &answered) {
+                (None, Ok(())) => continue,
+                (Some(alert), Err(error)) => assert!(error.contains(alert), "{version:?}: {error}"),
+                _ => panic!("{version:?}, {refused:?}: {answered:?}"),
+            }
+            eventually("it is counted", || async {
+                service.metric("probesim_tls_handshakes_total", &["failed"]).await == failed + 1.0
+            })
+            .await;
+        }
+    }
     assert_eq!(service.get("/healthz").await.status(), 200, "plain HTTP goes on");
 }
 

@@ -8,6 +8,7 @@ mod server;
 pub(crate) mod session;
 mod trust;
 mod unverified;
+mod verified;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use server::ServerTls;
 pub use session::Negotiated;
 pub use trust::{Trust, TrustError};
 use unverified::Unverified;
+use verified::Verified;
 
 /// Returns the configuration of a client with this trust. It offers the protocols of `alpn`, the preferred one first.
 /// Sessions are not resumed.
@@ -43,6 +45,9 @@ fn with_trust(provider: Arc<CryptoProvider>, trust: &Trust) -> ConfigBuilder<Cli
         Trust::Anyone => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(provider)))
         }
-        Trust::Roots(roots) => builder.with_root_certificates(Arc::clone(roots)),
+        Trust::Roots(roots) => match Verified::new(provider, roots) {
+            Ok(verified) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verified)),
+            Err(_) => builder.with_root_certificates(Arc::clone(roots)),
+        },
     }
 }

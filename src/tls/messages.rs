@@ -7,6 +7,8 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::verified::is_of_authority;
+
 /// Returns the server name for the handshake and for verification; `None` if no certificate can have it.
 pub fn server_name(host: &str) -> Option<ServerName<'static>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -54,6 +56,9 @@ fn certificate_text(reason: &CertificateError, host: &str) -> String {
         C::NotValidForNameContext { presented, .. } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
             format!("certificate is valid for {}, not {host}", names.join(", "))
+        }
+        other if is_of_authority(other) => {
+            "certificate is that of an authority, which is not trusted itself".to_owned()
         }
         other => other.to_string(),
     }

@@ -239,6 +239,41 @@ fn with_an_authority_given_its_certificates_alone_will_do() {
 }
 
 #[test]
+fn a_self_signed_certificate_is_trusted_where_it_is_given_itself() {
+    // As `openssl req -x509` makes it: that of an authority.
+    let issue = |until: i32| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.crt");
+    let given = |until: i32, trusted: Option<&rcgen::Certificate>, host: &str| {
+        let (certificate, key) = issue(until);
+        let config = config_with(certificate.der().clone(), &key, rustls::DEFAULT_VERSIONS);
+        let server = Server::new(config, &[(OK, TlsEnd::CloseNotify)]);
+        std::fs::write(&file, trusted.unwrap_or(&certificate).pem()).unwrap();
+        let url = format!("https://{host}:{}/p", server.address.port());
+        verified(&url, Trust::of_file(&file).unwrap())
+    };
+    check(&given(2040, None, "localhost"), Success, Phase::Complete, Some(200), "");
+    let other = issue(2040).0;
+    for (outcome, reason) in [
+        (
+            given(2040, Some(&other), "localhost"),
+            "certificate is that of an authority, which is not trusted itself",
+        ),
+        (given(2001, None, "localhost"), "certificate has expired or is not yet valid"),
+        (given(2040, None, "127.0.0.1"), "certificate is valid for localhost, not 127.0.0.1"),
+    ] {
+        assert_eq!((outcome.result, outcome.phase), (Failure, Phase::Handshake));
+        assert!(outcome.message.contains(reason), "{}", outcome.message);
+    }
+}
+
+#[test]
 fn grpcs_needs_a_server_that_agrees_to_http_2() {
     let server = Server::new(Authority::new().config(&["localhost"], |_| {}), &[(OK, TlsEnd::CloseNotify)]);
     let outcome = attempt(&format!("grpcs://{}", server.address), &[], SHORT);

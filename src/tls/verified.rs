@@ -1,0 +1,84 @@
+//! Verifies certificates against trusted ones.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use webpki::anchor_from_trusted_cert;
+
+/// Accepts servers with a certificate of a trusted authority, and, as Go does, those that show the trusted certificate
+/// itself. A self-signed certificate of `openssl req -x509` is that of an authority, which webpki rejects as a server's.
+#[derive(Debug)]
+pub(super) struct Verified {
+    by_authority: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Verified {
+    pub(super) fn new(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
+        let by_authority = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
+        let by_authority = by_authority.map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { by_authority, roots: roots.clone() })
+    }
+
+    fn is_trusted_itself(&self, certificate: &CertificateDer<'_>) -> bool {
+        anchor_from_trusted_cert(certificate)
+            .is_ok_and(|anchor| self.roots.roots.contains(&anchor.to_owned()))
+    }
+}
+
+/// Whether a certificate is rejected since it is an authority's. Its dates have been checked before.
+pub(super) fn is_of_authority(error: &CertificateError) -> bool {
+    let CertificateError::Other(other) = error else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+impl ServerCertVerifier for Verified {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified =
+            self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(Error::InvalidCertificate(error))
+                if is_of_authority(&error) && self.is_trusted_itself(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authority.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authority.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authority.supported_verify_schemes()
+    }
+}

@@ -7,6 +7,7 @@ use hyper::Uri;
 use thiserror::Error;
 
 use crate::file::{self, FileError};
+use crate::tls::{Trust, TrustError};
 
 /// Where Kubernetes mounts token, CA and namespace of the service account.
 pub const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -32,6 +33,8 @@ pub struct Access {
     pub(super) token: Option<PathBuf>,
     /// File of the trusted authorities; the default is those of the system. It is read for each connection.
     pub(super) ca: Option<PathBuf>,
+    /// Whether it is the Pod's service account.
+    is_of_pod: bool,
     /// The default namespace.
     pub namespace: String,
 }
@@ -74,6 +77,7 @@ impl Access {
             base: String::new(),
             token: Some(mount.join("token")),
             ca: Some(mount.join("ca.crt")),
+            is_of_pod: true,
             namespace: namespace(mount),
         })
     }
@@ -102,6 +106,7 @@ impl Access {
             base: uri.path().trim_end_matches('/').to_owned(),
             token,
             ca,
+            is_of_pod: false,
             namespace: namespace(Path::new(MOUNT)),
         })
     }
@@ -116,9 +121,20 @@ impl Access {
         let Some(path) = &self.token else { return Ok(None) };
         match file::read_text(path, MAX_FILE) {
             Ok(token) => Ok(Some(token.trim().to_owned()).filter(|token| !token.is_empty())),
-            Err(FileError::Missing) => Ok(None),
             Err(error) => Err(format!("the token file {} {error}", path.display())),
         }
+    }
+
+    /// Reads the authorities for the server's certificate. An error says why they cannot be used.
+    pub(super) fn trust(&self) -> Result<Trust, String> {
+        let Some(path) = &self.ca else { return Trust::of_system(None).map_err(|error| error.to_string()) };
+        Trust::of_file(path).map_err(|error| match &error {
+            TrustError::Read { error: FileError::Missing, .. } if self.is_of_pod => format!(
+                "{error}: the Pod has no token of its service account; set automountServiceAccountToken: true, or use \
+                 the component `wait`"
+            ),
+            _ => error.to_string(),
+        })
     }
 }
 
@@ -146,7 +162,9 @@ mod tests {
         let variables = env(&[("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "6443")]);
         let access = Access::of_pod(&variables, mount.path()).unwrap();
         assert_eq!((access.url().as_str(), access.host.as_str()), ("https://[fd00::1]:6443", "fd00::1"));
-        assert_eq!((access.namespace.as_str(), access.current_token()), ("default", Ok(None)));
+        assert_eq!(access.namespace, "default");
+        assert!(access.current_token().unwrap_err().ends_with("/token is not there"));
+        assert!(access.trust().unwrap_err().contains("/ca.crt is not there: the Pod has no token"));
         fs::write(mount.path().join("namespace"), "app").unwrap();
         fs::write(mount.path().join("token"), "one\n").unwrap();
         let access = Access::of_pod(&variables, mount.path()).unwrap();

@@ -23,7 +23,7 @@ use super::access::Access;
 use super::error::ApiError;
 use crate::task;
 use crate::text::prefix;
-use crate::tls::{Trust, TrustError, client_config, server_name};
+use crate::tls::{TrustError, client_config, reason, server_name};
 
 /// Time limit for connecting, with the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,17 +144,21 @@ impl Client {
             if !self.access.tls {
                 return start_http(socket).await;
             }
-            let trust = match &self.access.ca {
-                Some(ca) => Trust::of_file(ca),
-                None => Trust::of_system(None),
-            };
-            let trust = trust.map_err(io::Error::other)?;
+            let trust = self.access.trust().map_err(io::Error::other)?;
             let connector = TlsConnector::from(client_config(&trust, &["http/1.1"]));
-            start_http(connector.connect(self.server_name()?, socket).await?).await
+            let connected = connector.connect(self.server_name()?, socket).await;
+            start_http(connected.map_err(|error| self.handshake_error(error))?).await
         });
         match connected.await {
             Ok(connected) => connected.map_err(|error| self.unreachable(&error.to_string())),
             Err(_) => Err(self.unreachable("no connection within 10 s")),
+        }
+    }
+
+    fn handshake_error(&self, error: io::Error) -> io::Error {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(error) => io::Error::other(reason(error, &self.access.host)),
+            None => error,
         }
     }
 

@@ -40,6 +40,16 @@ fn account(message: &str) -> Option<(&str, &str)> {
     rest.split_once('"')?.0.split_once(':')
 }
 
+/// Returns a name in YAML, in quotes where it would be a number, a boolean or null.
+fn scalar(name: &str) -> String {
+    const WORDS: [&str; 9] = ["y", "yes", "n", "no", "on", "off", "true", "false", "null"];
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && !WORDS.contains(&name) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    }
+}
+
 /// Returns the Roles with exactly these permissions, bound to the service account in `message`, as YAML.
 pub fn role(grants: &BTreeSet<Grant>, message: &str) -> String {
     let mut by_namespace: BTreeMap<&Option<String>, Rules> = BTreeMap::new();
@@ -50,7 +60,7 @@ pub fn role(grants: &BTreeSet<Grant>, message: &str) -> String {
     let mut text = String::new();
     for (namespace, rules) in by_namespace {
         let (prefix, place) = match namespace {
-            Some(namespace) => ("", format!(", namespace: {namespace}")),
+            Some(namespace) => ("", format!(", namespace: {}", scalar(namespace))),
             None => ("Cluster", String::new()),
         };
         let metadata = format!("metadata: {{name: kube-probesim-wait{place}}}\n");
@@ -63,7 +73,7 @@ pub fn role(grants: &BTreeSet<Grant>, message: &str) -> String {
             let names = if names.contains(&None) {
                 String::new()
             } else {
-                let names: Vec<&str> = names.into_iter().flatten().collect();
+                let names: Vec<String> = names.into_iter().flatten().map(scalar).collect();
                 format!(", resourceNames: [{}]", names.join(", "))
             };
             let _ = writeln!(
@@ -71,7 +81,8 @@ pub fn role(grants: &BTreeSet<Grant>, message: &str) -> String {
                 "  - {{apiGroups: [{group}], resources: [{resource}]{names}, verbs: [get, list, watch]}}"
             );
         }
-        let Some((account_namespace, account)) = account(message) else { continue };
+        let Some(account) = account(message) else { continue };
+        let (account_namespace, account) = (scalar(account.0), scalar(account.1));
         let _ = write!(
             text,
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}RoleBinding\n{metadata}\
@@ -96,7 +107,7 @@ mod tests {
             Grant::of(&deployments, "app", &name("web")),
             Grant::of(&deployments, "app", &name("db")),
             Grant::of(&pods, "app", &Which::Selector("a=b".to_owned())),
-            Grant::of(&nodes, "app", &name("n1")),
+            Grant::of(&nodes, "app", &name("1")),
         ]);
         let message =
             "deployments.apps \"db\" is forbidden: User \"system:serviceaccount:app:shop\" cannot list";
@@ -107,7 +118,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: kube-probesim-wait}
 rules:
-  - {apiGroups: [\"\"], resources: [nodes], resourceNames: [n1], verbs: [get, list, watch]}
+  - {apiGroups: [\"\"], resources: [nodes], resourceNames: [\"1\"], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -39,6 +39,12 @@ pub(crate) enum Answer {
     WatchThenEnd(Vec<Value>),
     /// Events of a watch, the last after a pause; then silence.
     WatchLater(Duration, Value),
+    /// An event of a watch, which breaks off after this many bytes. The answer ends with it, or the connection alone.
+    WatchCut {
+        event: Value,
+        bytes: usize,
+        ends: bool,
+    },
     /// The end of the connection, without an answer.
     Close,
     /// This text as a body of status 200.
@@ -76,12 +82,12 @@ impl ApiServer {
             stopped: Arc::default(),
             connections: Arc::default(),
         };
-        server.accept(listener);
+        server.accept(listener, server.tls.clone());
         server
     }
 
-    fn accept(&self, listener: TcpListener) {
-        let (tls, handler) = (self.tls.clone(), Arc::clone(&self.handler));
+    fn accept(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+        let handler = Arc::clone(&self.handler);
         let (requests, count) = (Arc::clone(&self.requests), Arc::clone(&self.count));
         let (stopped, connections) = (Arc::clone(&self.stopped), Arc::clone(&self.connections));
         thread::spawn(move || {
@@ -120,6 +126,11 @@ impl ApiServer {
 
     /// Listens again on the same port.
     pub(crate) fn start_again(&self) {
+        self.start_again_with(self.tls.clone());
+    }
+
+    /// The same, with another certificate.
+    pub(crate) fn start_again_with(&self, tls: Option<Arc<ServerConfig>>) {
         let listener = loop {
             match TcpListener::bind(self.address) {
                 Ok(listener) => break listener,
@@ -127,7 +138,7 @@ impl ApiServer {
             }
         };
         self.stopped.store(false, SeqCst);
-        self.accept(listener);
+        self.accept(listener, tls);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -232,6 +243,16 @@ fn answer(stream: &mut (impl Read + Write), answer: Answer) -> io::Result<()> {
             write!(stream, "{}", events(vec![event]))?;
             stream.flush()?;
             hang(stream)
+        }
+        Answer::WatchCut { event, bytes, ends } => {
+            let line = event.to_string();
+            write!(stream, "{begin}{bytes:x}\r\n{}\r\n", &line[..bytes])?;
+            if ends {
+                write!(stream, "0\r\n\r\n")?;
+                return stream.flush();
+            }
+            stream.flush()?;
+            Err(io::Error::other("as the test wants"))
         }
         Answer::Close => Err(io::Error::other("as the test wants")),
     }

@@ -1,6 +1,6 @@
-"""TLS with real software: curl, openssl, grpcio, nginx, HAProxy and a browser, as clients and as servers.
+"""TLS with real software: curl, openssl, Go, grpcio, nginx, HAProxy and a browser, as clients and as servers.
 
-Usage: tls.py BINARY
+Usage: tls.py BINARY [GO]
 """
 
 import concurrent.futures
@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -23,6 +24,8 @@ HOST, PORT = "127.0.0.1", 18930
 SECURE = f"https://localhost:{PORT}"
 FRONT = 18943
 STALLED = 2_000
+PROXY_PORT = 18932
+HERE = pathlib.Path(__file__).parent
 
 
 def run(*command, text="", timeout=30):
@@ -82,23 +85,61 @@ def curl_gets_either_protocol_in_either_version(authority, pair):
         assert curl("--insecure")[0] == 35, "a handshake where TLS is off"
 
 
-def openssl_sees_each_fault_of_the_handshake(authority):
+def build_go_client(folder):
+    """Builds the client on Go's net/http, which only needs the standard library."""
+    go = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "target/venv/bin/go").absolute()
+    program = pathlib.Path(folder) / "go-client"
+    settings = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOTELEMETRY": "off"}
+    subprocess.run([go, "build", "-o", program, "."], cwd=HERE / "go-client", check=True, env=os.environ | settings)
+    return program
+
+
+def go_keeps_connections_of_either_protocol(authority, pair, go):
+    plain = nginx_conf(authority.folder, "return 200 ok;", *pair)
+    conf = authority.folder / "nginx.conf"
+    conf.write_text(conf.read_text().replace("ssl http2;", ";"))
+    with front(plain), service(**files(*pair), PROXIES=f"app=:{PROXY_PORT}->http://{HOST}:{FRONT}"):
+        for port in (PORT, PROXY_PORT):
+            for only, protocol in (("", "HTTP/2.0"), ("1.1", "HTTP/1.1"), ("1.2", "HTTP/2.0")):
+                seen = json.loads(run(go, authority.ca, 5, f"https://localhost:{port}/healthz", only)[1])
+                assert seen["connections"] == 1 and not seen["error"], (port, only, seen)
+                assert all(answer.startswith(f"{protocol} 200") for answer in seen["answers"]), (port, only, seen)
+
+
+def each_client_sees_each_fault_of_the_handshake(authority, go):
     client = ["openssl", "s_client", "-connect", f"{HOST}:{PORT}", "-servername", "localhost"]
-    for mode, sees in {
-        "tls-close": "unexpected eof while reading",
-        "tls-alert": "alert handshake failure",
-        "tls-expired": "certificate has expired",
-        "tls-wrong-name": "wrong-name.invalid",
-        "tls-untrusted": "unknown CA",
+    for mode, (of_openssl, of_curl, of_go) in {
+        "tls-hang": (None, 28, "TLS handshake"),
+        "tls-close": ("unexpected eof while reading", 35, "EOF"),
+        "tls-alert": ("alert handshake failure", 35, "remote error: tls: handshake failure"),
+        "tls-expired": ("certificate has expired", 60, "certificate has expired or is not yet valid"),
+        "tls-wrong-name": ("wrong-name.invalid", 60, "certificate is valid for wrong-name.invalid, not localhost"),
+        "tls-untrusted": ("unknown CA", 60, "certificate signed by unknown authority"),
     }.items():
         faults = json.dumps({"faults": [{"name": "drill", "target": "listener", "mode": mode}]})
         with service(TLS="self-signed", FAULTS=faults):
-            said = run(*client, "-showcerts")[1]
+            if of_openssl:
+                said = run(*client, "-showcerts")[1]
+            else:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    raise AssertionError(run(*client, timeout=1))
             if mode == "tls-wrong-name":
                 leaf = said[said.index("-----BEGIN") :]
                 said = run("openssl", "x509", "-noout", "-ext", "subjectAltName", text=leaf)[1]
-            assert sees in said, f"{mode}: {said}"
+            assert not of_openssl or of_openssl in said, f"{mode}: {said}"
+            code, said = curl("--cacert", authority.ca, "--max-time", "1")
+            assert code == of_curl, (mode, code, said)
+            assert metric("probesim_faults_injected_total", f'mode="{mode}"') == 2
+        # With a certificate of an authority that the client trusts, it does not get as far as the flaw alone.
+        with service(TLS="self-signed", FAULTS=faults.replace('"mode"', '"when": {"after": "1s"}, "mode"')):
+            trusted = self_signed_authority(authority)
+            assert json.loads(run(go, trusted, 1, f"https://localhost:{PORT}/healthz")[1])["error"] == ""
+            time.sleep(1)
+            seen = json.loads(run(go, trusted, 1, f"https://localhost:{PORT}/healthz")[1])
+            assert of_go in seen["error"], (mode, seen)
             assert metric("probesim_faults_injected_total", f'mode="{mode}"') == 1
+            # Plain requests are not affected, and those to the admin listener neither.
+            assert curl(url=PROBE + "/healthz") == (0, "ok")
     with service(TLS="self-signed"):
         said = run(*client, "-tls1_2", text="R\n")[1]
         assert "Secure Renegotiation IS" in said and "no renegotiation" in said.lower(), said
@@ -107,16 +148,26 @@ def openssl_sees_each_fault_of_the_handshake(authority):
             assert ("Cipher is (NONE)" not in said) == agreed, said
 
 
+def self_signed_authority(authority):
+    """The file of the authority that a service with a generated certificate sends."""
+    said = run("openssl", "s_client", "-connect", f"{HOST}:{PORT}", "-showcerts")[1]
+    path = authority.folder / "generated.crt"
+    path.write_text(said[said.rindex("-----BEGIN CERTIFICATE") : said.rindex("-----END CERTIFICATE-----")] + "-----END CERTIFICATE-----\n")
+    return path
+
+
 def clients_show_a_certificate(authority, pair):
     stranger = tempfile.mkdtemp(dir=authority.folder)
     other = Authority(stranger).issue("stranger")
     own = authority.issue("client")
+    expired = authority.issue("expired", "-days", "-1")
     with service(**files(*pair), TLS_CLIENT_CA_FILE=str(authority.ca)):
-        trusting = ["--cacert", authority.ca]
-        assert curl(*trusting, "--cert", own[0], "--key", own[1]) == (0, "ok")
-        for wrong in ([], ["--cert", other[0], "--key", other[1]]):
-            code, said = curl(*trusting, *wrong)
-            assert code == 56 and "alert" in said, said
+        for version in (["--tls-max", "1.2"], ["--tlsv1.3"]):
+            trusting = [*version, "--cacert", authority.ca]
+            assert curl(*trusting, "--cert", own[0], "--key", own[1]) == (0, "ok")
+            for wrong in (None, other, expired):
+                code, said = curl(*trusting, *(("--cert", wrong[0], "--key", wrong[1]) if wrong else ()))
+                assert code in (35, 56) and "alert" in said, (version, wrong, code, said)
 
 
 def certificates_are_read_again(authority):
@@ -135,19 +186,24 @@ def certificates_are_read_again(authority):
             shutil.copy(new, staged)
             os.replace(staged, old)
 
+    def refused(count):
+        until = time.monotonic() + 10
+        while metric("probesim_tls_certificate_reloads_total", 'result="error"') < count:
+            assert time.monotonic() < until, f"{count} refused certificates are not counted"
+            time.sleep(0.1)
+        assert shown() == "first", count
+
     with service(**files(chain, key)):
         assert shown() == "first"
         empty = authority.folder / "empty"
         empty.touch()
-        for bad in ((second[0], other[1]), expired, (empty, empty)):
+        for number, bad in enumerate(((second[0], other[1]), expired, (empty, empty))):
             exchange(*bad)
-            time.sleep(0.3)
-            assert shown() == "first", bad
+            refused(number + 1)
         # A directory in place of the file.
         chain.unlink()
         chain.mkdir()
-        time.sleep(0.3)
-        assert shown() == "first"
+        refused(4)
         chain.rmdir()
         # Written in parts, the key after the certificate.
         with open(chain, "w") as slow:
@@ -160,6 +216,7 @@ def certificates_are_read_again(authority):
         while shown() != "second":
             assert time.monotonic() < until, "the new certificate is not shown"
             time.sleep(0.2)
+        assert metric("probesim_tls_certificate_reloads_total", 'result="ok"') == 1
 
 
 def stalled_handshakes_leave_others_alone():
@@ -322,9 +379,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(folder)
         pair = authority.issue("server")
+        go = build_go_client(folder)
         for step, arguments in (
             (curl_gets_either_protocol_in_either_version, (authority, pair)),
-            (openssl_sees_each_fault_of_the_handshake, (authority,)),
+            (go_keeps_connections_of_either_protocol, (authority, pair, go)),
+            (each_client_sees_each_fault_of_the_handshake, (authority, go)),
             (clients_show_a_certificate, (authority, pair)),
             (certificates_are_read_again, (authority,)),
             (stalled_handshakes_leave_others_alone, ()),

@@ -1,0 +1,3 @@
+module probesim/go-client
+
+go 1.26

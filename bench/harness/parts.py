@@ -263,6 +263,8 @@ class Toxiproxy:
             await self.call("DELETE", f"/proxies/{name}/toxics/{toxic['type']}_downstream", None, 204)
         await clients.run(until)
         await self.call("DELETE", f"/proxies/{name}", None, 204)
+        # A partition has ended its connections first.
+        self.changes += 1
         return clients
 
     async def call(self, method, path, body, expected):

@@ -15,9 +15,12 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How the proxy signs each request that it forwards. One that it has not seen as a request has no such name.
 const SIGNATURE: &str = "kube-probesim-";
 
+/// A request that can be forwarded without hyper, after whose answer the connection ends.
+const PLAIN: &[u8] = b"GET /plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
 /// The bytes of a client, and after a line of `=====` those of an upstream. What the upstream gets is whole requests,
 /// each signed by the proxy, and perhaps one that breaks off. What the client gets is whole answers, and perhaps one that
-/// breaks off.
+/// breaks off. Both hold with hyper and without it, and the upstream's answer to a plain request comes back the same.
 pub fn pair(data: &[u8]) {
     let (sent, answer) = match data.windows(BETWEEN.len()).position(|bytes| bytes == BETWEEN) {
         Some(at) => (&data[..at], Some(&data[at + BETWEEN.len()..])),
@@ -25,22 +28,45 @@ pub fn pair(data: &[u8]) {
     };
     let pair = &*PAIR;
     *pair.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer.map(<[u8]>::to_vec);
-    let mut client = Connection::to(pair.proxy);
-    client.send(sent);
-    let got = client.finish();
-    let wrong = std::mem::take(&mut *pair.wrong.lock().unwrap_or_else(PoisonError::into_inner));
-    assert!(wrong.is_empty(), "{wrong:?} after {:?}", String::from_utf8_lossy(sent));
-    // An answer to HEAD has no body, and after 101 there are no answers.
-    let is_plain = !sent.windows(4).any(|bytes| bytes == b"HEAD") && !sent.starts_with(b"PRI ");
-    if is_plain && let Err(wrong) = answers(&got) {
-        let (got, sent) = (String::from_utf8_lossy(&got), String::from_utf8_lossy(data));
-        panic!("{wrong}: {got:?} for {sent:?}");
+    for proxy in [pair.hyper, pair.plain] {
+        let mut client = Connection::to(proxy);
+        client.send(sent);
+        let got = client.finish();
+        let wrong = std::mem::take(&mut *pair.wrong.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(wrong.is_empty(), "{wrong:?} after {:?}", String::from_utf8_lossy(sent));
+        // An answer to HEAD has no body, and after 101 there are no answers.
+        let is_plain = !sent.windows(4).any(|bytes| bytes == b"HEAD") && !sent.starts_with(b"PRI ");
+        if is_plain && let Err(wrong) = answers(&got) {
+            let (got, sent) = (String::from_utf8_lossy(&got), String::from_utf8_lossy(data));
+            panic!("{wrong}: {got:?} for {sent:?}");
+        }
+    }
+    if let Some(answer) = answer {
+        let heads = [pair.hyper, pair.plain].map(|proxy| {
+            let mut client = Connection::to(proxy);
+            client.send(PLAIN);
+            comparable(&client.read_to_end())
+        });
+        // The head is lost if the connection ends with the answer that breaks off.
+        if heads.iter().all(|head| !head.is_empty()) {
+            assert_eq!(heads[0], heads[1], "{:?}", String::from_utf8_lossy(answer));
+        }
     }
 }
 
-/// The service, and an upstream behind it.
+/// The head of an answer without what depends on time, with its fields by name: hyper does not keep their order.
+fn comparable(answer: &[u8]) -> Vec<String> {
+    let Ok(Some((line, mut fields, _))) = head(answer) else { return Vec::new() };
+    fields.retain(|(name, _)| name != "date");
+    fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let fields = fields.into_iter().map(|(name, value)| format!("{name}: {value}"));
+    std::iter::once(line).chain(fields).collect()
+}
+
+/// The service with hyper and without it, and an upstream behind both.
 struct Pair {
-    proxy: SocketAddr,
+    hyper: SocketAddr,
+    plain: SocketAddr,
     answer: Arc<Mutex<Option<Vec<u8>>>>,
     /// What the upstream has got that it must not.
     wrong: Arc<Mutex<Vec<String>>>,
@@ -61,8 +87,11 @@ static PAIR: LazyLock<Pair> = LazyLock::new(|| {
             });
         }
     });
-    let proxy = start(&[("UPSTREAM", &format!("http://{address}")), ("UPSTREAM_TIMEOUT", "2s")]);
-    Pair { proxy, answer, wrong }
+    let url = format!("http://{address}");
+    let plain = start(&[("UPSTREAM", &url)]);
+    // A timeout leaves all requests to hyper.
+    let hyper = start(&[("UPSTREAM", &url), ("UPSTREAM_TIMEOUT", "2s")]);
+    Pair { hyper, plain, answer, wrong }
 });
 
 /// Answers each request; the error is what is no request of the proxy's.

@@ -61,8 +61,13 @@ impl Connection {
     }
 
     /// Ends the own side, and reads to the end.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(self) -> Vec<u8> {
         let _ = self.0.shutdown(Shutdown::Write);
+        self.read_to_end()
+    }
+
+    /// Reads to the end.
+    pub(super) fn read_to_end(mut self) -> Vec<u8> {
         let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
             match self.0.read(&mut buffer) {

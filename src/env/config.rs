@@ -91,6 +91,8 @@ pub struct ForwardOptions {
     pub connections: usize,
     /// `FORWARDED_HEADERS`: whether requests carry the client's address to the upstream.
     pub tells_client: bool,
+    /// Whether requests carry the proxy's name in `CDN-Loop`, by which it finds those that come back. No variable.
+    pub finds_loops: bool,
 }
 
 /// The source address of a connection to an upstream.

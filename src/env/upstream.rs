@@ -127,6 +127,7 @@ pub(super) fn options(reader: &mut VariableReader, raw: &mut ServiceVariables) -
             4096,
             up_to(MAX_CONNECTIONS),
         ),
+        finds_loops: true,
         tells_client: reader.read_or(
             "FORWARDED_HEADERS",
             raw.forwarded_headers.take(),

@@ -115,7 +115,11 @@ impl Forwarder {
             options,
             metrics,
             own,
-            pseudonym: Pseudonym::new(RandomState::new().hash_one(0)),
+            pseudonym: if options.finds_loops {
+                Pseudonym::new(RandomState::new().hash_one(0))
+            } else {
+                Pseudonym::none()
+            },
             pool: Pool::new(may_move),
             shared: Shared::new(may_move),
             permits: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),

@@ -51,14 +51,19 @@ fn is_option(name: &[u8]) -> bool {
     ["keep-alive", "close", "upgrade"].iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// The name by which a forwarder recognizes requests that it has forwarded before.
+/// The name by which a forwarder recognizes requests that it has forwarded before. Without one, it leaves no name.
 #[derive(Clone, Debug)]
-pub(super) struct Pseudonym(HeaderValue);
+pub(super) struct Pseudonym(Option<HeaderValue>);
 
 impl Pseudonym {
     pub(super) fn new(id: u64) -> Self {
         let name = HeaderValue::from_str(&format!("{LOOP_PREFIX}{id:016x}"));
-        Self(name.unwrap_or_else(|_| HeaderValue::from_static("kube-probesim")))
+        Self(Some(name.unwrap_or_else(|_| HeaderValue::from_static("kube-probesim"))))
+    }
+
+    /// No name, for a forwarder whose requests cannot come back.
+    pub(super) const fn none() -> Self {
+        Self(None)
     }
 
     /// Whether a request has been here before, or has passed too many proxies of this program.
@@ -68,15 +73,16 @@ impl Pseudonym {
             && headers.get_all(&CDN_LOOP).iter().flat_map(list).any(|entry| {
                 let name = entry.split(|byte| *byte == b';').next().unwrap_or(entry).trim_ascii();
                 ours += usize::from(name.starts_with(LOOP_PREFIX.as_bytes()));
-                name == self.0.as_bytes() || ours > MAX_HOPS
+                self.0.as_ref().is_some_and(|own| name == own.as_bytes()) || ours > MAX_HOPS
             })
     }
 
     fn sign(&self, headers: &mut HeaderMap, present: SpecialFields) {
+        let Some(name) = &self.0 else { return };
         if present.contain(SpecialField::CdnLoop) {
-            append(headers, &CDN_LOOP, self.0.as_bytes());
+            append(headers, &CDN_LOOP, name.as_bytes());
         } else {
-            headers.insert(CDN_LOOP.clone(), self.0.clone());
+            headers.insert(CDN_LOOP.clone(), name.clone());
         }
     }
 }

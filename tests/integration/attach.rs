@@ -152,6 +152,30 @@ fn probes_are_included_on_request_and_the_time_limit_is_kept() {
 }
 
 #[test]
+fn the_application_gets_the_fields_that_the_client_sent_and_no_others() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let Some(attached) = Attached::start(listener.local_addr().unwrap().port(), "") else { return };
+    // With a body, it is forwarded by other code.
+    for body in ["", "content-length: 2\r\n\r\nhi"] {
+        let head =
+            "/orders?a=%20 HTTP/1.1\r\nHost: Shop.example\r\nX-Odd: v\r\nX-Odd: w\r\nuser-agent: x\r\n";
+        let request = if body.is_empty() { format!("GET {head}\r\n") } else { format!("POST {head}{body}") };
+        let mut client = TcpStream::connect(attached.address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let (mut application, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), attached.address.ip());
+        application.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut received = vec![0; request.len()];
+        application.read_exact(&mut received).unwrap();
+        assert_eq!(String::from_utf8(received).unwrap(), request);
+        application.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+}
+
+#[test]
 fn open_connections_stay_with_the_application_unless_they_are_to_end() {
     let application = application(0);
     let port = application.probe.port();

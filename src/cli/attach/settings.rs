@@ -70,6 +70,8 @@ pub(super) fn load(env: Vec<(OsString, OsString)>, arguments: &AttachArguments) 
         let spared = gateways().into_iter().map(IpAddr::from).chain(node);
         config.attached = Some(AttachedProxy { name, spared: spared.filter(|_| is_spared).collect() });
     }
+    // Nothing that it forwards to loopback comes back, and the application sees what it always saw.
+    config.forwarding.finds_loops = false;
     // Every request is traffic: which paths are probes is the application's affair.
     config.paths.clear();
     config.process.memory = Some(MEMORY);

@@ -77,7 +77,9 @@ pub(in crate::proxy) fn write_plain(
         field(X_FORWARDED_PROTO.as_str(), if is_tls { b"https" } else { b"http" });
         field(X_FORWARDED_HOST.as_str(), head.host().unwrap_or_default().as_bytes());
     }
-    field(CDN_LOOP.as_str(), pseudonym.0.as_bytes());
+    if let Some(name) = &pseudonym.0 {
+        field(CDN_LOOP.as_str(), name.as_bytes());
+    }
     request.extend_from_slice(b"\r\n");
     request
 }

@@ -4,6 +4,7 @@
 //! the connection drops them at once, and each knows its stream.
 
 mod handler;
+mod spare;
 mod tasks;
 
 use std::error::Error as _;
@@ -21,6 +22,7 @@ use super::ListenerService;
 use super::state::ConnectionState;
 use super::stream::HyperStream;
 use handler::StreamHandler;
+pub use spare::SparePages;
 use tasks::{StreamExecutor, StreamTask};
 
 /// Limit of concurrent requests per connection.
@@ -60,6 +62,7 @@ impl Http2 {
         service: &Arc<ListenerService>,
         state: &Arc<ConnectionState>,
     ) -> Self {
+        service.spare_pages.keep();
         let executor = StreamExecutor::default();
         let handler =
             StreamHandler { service: service.clone(), state: state.clone(), executor: executor.clone() };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cluster::Cluster;
+use super::cluster::{Behaviour, Cluster};
 
 #[test]
 fn a_namespace_has_to_allow_it() {
@@ -58,6 +58,23 @@ fn a_pod_that_is_replaced_or_taken_over_meanwhile_is_left_alone() {
 }
 
 #[test]
+fn a_container_of_ours_that_cannot_start_keeps_the_port() {
+    let Some(cluster) = Cluster::of(1) else { return };
+    let waits = Behaviour::Waits("ErrImageNeverPull");
+    cluster.change(|state| state.behaviours.insert("web-0".to_owned(), waits));
+    let ran = cluster.run("inject pod/web-0 --status 503 --image shop:none");
+    assert!(
+        ran.code == 1 && ran.out.contains("its container does not start (ErrImageNeverPull"),
+        "{}",
+        ran.out
+    );
+    let ran = cluster.run("inject pod/web-0 --status 503");
+    assert_eq!(ran.code, 1);
+    let told = "does not start (ErrImageNeverPull: no such image), and takes port 8080 over as soon as it can: delete the Pod";
+    assert!(ran.err.contains(told), "{}", ran.err);
+}
+
+#[test]
 fn an_api_server_without_ephemeral_containers_is_named() {
     let Some(cluster) = Cluster::of(1) else { return };
     cluster.change(|state| state.is_old = true);
@@ -75,6 +92,7 @@ fn what_cannot_be_taken_over_is_refused_before_anything_changes() {
     for (pointer, value, error) in [
         ("/spec/hostNetwork", json!(true), "it uses the network of its node"),
         ("/spec/os", json!({"name": "windows"}), "it runs Windows"),
+        ("/spec/nodeSelector", json!({"kubernetes.io/os": "windows"}), "it runs Windows"),
         ("/status/phase", json!("Pending"), "it does not run (Pending)"),
         ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), "it does not run (Terminating)"),
         (

@@ -6,7 +6,7 @@ use super::arguments::Injection;
 use super::container::{self, Rights};
 use super::ephemeral;
 use super::error::InjectError;
-use super::place::Place;
+use super::place::{Place, check_free};
 use super::target;
 use crate::cli::kubectl::process::Kubectl;
 
@@ -94,11 +94,7 @@ fn send(
         if current["metadata"]["uid"] != pod["metadata"]["uid"] {
             return Err(InjectError::Replaced);
         }
-        if let Some((by, port)) =
-            ephemeral::current(&current).into_iter().find(|(_, port)| *port == place.port)
-        {
-            return Err(InjectError::Taken(port, by));
-        }
+        check_free(&current, place.port)?;
     }
 }
 

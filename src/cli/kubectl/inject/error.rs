@@ -58,6 +58,11 @@ pub(in crate::cli::kubectl) enum InjectError {
     )]
     Taken(u16, String),
     #[error(
+        "its container {1} does not start ({reason}), and takes port {0} over as soon as it can: delete the Pod, whose \
+         ephemeral containers cannot be removed", reason = OneLine(.2)
+    )]
+    Waiting(u16, String, String),
+    #[error(
         "you may not add ephemeral containers: {message}; manifests/inject has the Role that is needed",
         message = OneLine(.0)
     )]

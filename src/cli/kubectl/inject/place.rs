@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::ephemeral::current;
 use super::error::InjectError;
+use super::stage::{self, Stage};
 use crate::cli::kubectl::fields::{list, text};
 use crate::cli::kubectl::selector::selects;
 use crate::cli::kubectl::sidecar::error::SidecarError;
@@ -85,10 +86,21 @@ pub(super) fn find(
         let reason = ["waiting", "terminated"].iter().find_map(|field| state[*field]["reason"].as_str());
         return Err(InjectError::ContainerNotRunning(name, reason.unwrap_or("no state").to_owned()));
     }
-    if let Some((by, _)) = current(pod).into_iter().find(|(_, taken)| *taken == port) {
-        return Err(InjectError::Taken(port, by));
-    }
+    check_free(pod, port)?;
     Ok(Place { container: name, port, protocol, named: other })
+}
+
+/// Checks that no container of ours has the port, or may still take it.
+///
+/// # Errors
+///
+/// There is one.
+pub(super) fn check_free(pod: &Value, port: u16) -> Result<(), InjectError> {
+    let Some((by, _)) = current(pod).into_iter().find(|(_, taken)| *taken == port) else { return Ok(()) };
+    Err(match stage::of(pod, &by) {
+        Stage::Waiting { reason, is_hopeless: true } => InjectError::Waiting(port, by, reason),
+        _ => InjectError::Taken(port, by),
+    })
 }
 
 /// What forbids it for the whole Pod.
@@ -102,7 +114,7 @@ fn check(pod: &Value) -> Result<(), InjectError> {
     if spec["hostNetwork"] == true {
         return Err(InjectError::HostNetwork);
     }
-    if spec["os"]["name"] == "windows" {
+    if spec["os"]["name"] == "windows" || spec["nodeSelector"]["kubernetes.io/os"] == "windows" {
         return Err(InjectError::Windows);
     }
     let phase = text(&pod["status"]["phase"]);

@@ -100,10 +100,9 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
         .map(|candidate| (strsim::osa_distance(upper, candidate.name), candidate.name));
     // `FAIL_AFTR` is nearer to the beginning of `FAIL_AFTER_TIME` than to `FAIL_FOR`.
     let beginnings = ours.iter().flat_map(|candidate| {
-        let ends = candidate.name.match_indices('_').map(|(end, _)| end);
-        ends.map(|end| (&candidate.name[..end], candidate.name))
-            .filter(|(beginning, _)| beginning.contains('_') && is_misspelling(upper, beginning))
-            .map(|(beginning, name)| (strsim::osa_distance(upper, beginning) + 1, name))
+        beginnings(candidate.name)
+            .filter(|beginning| is_misspelling(upper, beginning))
+            .map(|beginning| (strsim::osa_distance(upper, beginning) + 1, candidate.name))
     });
     beginnings.chain(whole).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
@@ -122,6 +121,12 @@ fn other_name(upper: &str) -> Option<String> {
     })
 }
 
+/// The first words of a name, two at least.
+fn beginnings(name: &str) -> impl Iterator<Item = &str> {
+    let ends = name.bytes().enumerate().filter(|(_, byte)| *byte == b'_').map(|(end, _)| end);
+    ends.skip(1).map(|end| &name[..end])
+}
+
 /// Whether a name of several words is a prefix of a longer one, like `FAIL_AFTER` of `FAIL_AFTER_TIME`.
 fn is_beginning(name: &str, longer: &str) -> bool {
     name.contains('_') && longer.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
@@ -129,7 +134,9 @@ fn is_beginning(name: &str, longer: &str) -> bool {
 
 fn is_misspelling(name: &str, of: &str) -> bool {
     let tolerance = tolerance(name, of);
+    // Each bound rules out most of what the cheaper one before it let through.
     name.len().abs_diff(of.len()) <= tolerance
+        && foreign(letters(name), letters(of)) <= tolerance
         && further_letters(name, of) <= tolerance
         && strsim::osa_distance(name, of) <= tolerance
         && !name

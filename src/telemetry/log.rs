@@ -3,6 +3,8 @@
 //! A thread writes the lines from a queue, so that a blocked reader of the pipe cannot stop the service. The thread
 //! ends when it is idle: in a process with one thread, memory allocation takes no locks, which makes requests faster.
 
+mod spanless;
+
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::set_global_default;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::env::LogFormat;
+use spanless::Spanless;
 
 /// Limit of queued lines: about a megabyte.
 const QUEUE: usize = 4096;
@@ -48,18 +53,21 @@ pub struct Style {
 /// Installs the log for events of this level and above. A second call has no effect.
 pub fn init(level: tracing::Level, style: Style) -> Log {
     let queue = Arc::new(LogQueue { is_on_stderr: style.is_on_stderr, ..LogQueue::default() });
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(level))
+    let layer = tracing_subscriber::fmt::layer()
         .with_target(false)
         // Internal errors would go to standard error, which may be closed.
         .log_internal_errors(false)
         .with_writer(Lines(queue.clone()));
+    let level = LevelFilter::from_level(level);
     // Fails only if a subscriber is already set, as in tests.
     let _ = match style.format {
-        LogFormat::Json => tracing::subscriber::set_global_default(
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
-        ),
-        LogFormat::Text => tracing::subscriber::set_global_default(builder.with_ansi(style.colour).finish()),
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            set_global_default(layer.and_then(level).with_subscriber(Spanless))
+        }
+        LogFormat::Text => {
+            set_global_default(layer.with_ansi(style.colour).and_then(level).with_subscriber(Spanless))
+        }
     };
     Log(queue)
 }

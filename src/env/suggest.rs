@@ -35,15 +35,33 @@ const SYSTEM: &str = "SSL_CERT_FILE";
 /// Longer names are not compared: none of ours is as long, and the cost grows with the product of the lengths.
 const MAX_LENGTH: usize = 64;
 
-/// One of our names and the set of its letters.
+/// The largest edit distance of a misspelling.
+const MAX_TOLERANCE: usize = 3;
+
+/// What a misspelt name is compared with: one of our names, or its first words.
 pub(super) struct Candidate<'a> {
-    name: &'a str,
+    text: &'a str,
     letters: u64,
+    name: &'a str,
 }
 
-/// Our names, prepared for [`diagnose`].
+impl Candidate<'_> {
+    fn is_beginning(&self) -> bool {
+        self.text.len() < self.name.len()
+    }
+}
+
+/// Our names and their beginnings, prepared for [`diagnose`].
 pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
-    names.iter().map(|name| Candidate { name, letters: letters(name) }).collect()
+    let whole = names.iter().map(|name| (name.as_str(), name.as_str()));
+    let begun = names.iter().flat_map(|name| beginnings(name).map(move |beginning| (beginning, name.as_str())));
+    whole.chain(begun).map(|(text, name)| Candidate { text, letters: letters(text), name }).collect()
+}
+
+/// The first words of a name, two at least: `FAIL_AFTER` of `FAIL_AFTER_TIME`.
+fn beginnings(name: &str) -> impl Iterator<Item = &str> {
+    let ends = name.bytes().enumerate().filter(|(_, byte)| *byte == b'_').map(|(end, _)| end);
+    ends.skip(1).map(|end| &name[..end])
 }
 
 /// The probable mistake in a name that is not one of ours; `None` if it resembles none of them.
@@ -78,33 +96,24 @@ fn prefixed(upper: &str, is_meant: impl Fn(&str, &str) -> bool) -> Option<Warnin
 }
 
 fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
-    let other = other_name(upper);
-    if let Some(candidate) = ours.iter().find(|candidate| Some(candidate.name) == other.as_deref()) {
-        return Some(candidate.name);
-    }
+    let exact = |name: &str| ours.iter().find(|candidate| candidate.text == name);
     let stem = upper.rsplit_once('_').filter(|(_, tail)| TAILS.contains(tail)).map(|(stem, _)| stem);
-    for name in [Some(upper), stem].into_iter().flatten() {
-        let exact = ours.iter().find(|candidate| candidate.name == name);
-        if let Some(found) =
-            exact.or_else(|| ours.iter().find(|candidate| is_beginning(name, candidate.name)))
-        {
-            return Some(found.name);
-        }
+    let other = other_name(upper);
+    if let Some(found) = [other.as_deref(), Some(upper), stem].into_iter().flatten().find_map(exact) {
+        return Some(found.name);
     }
     let letters = letters(upper);
-    let whole = ours
-        .iter()
-        // An environment may have thousands of names; comparing letters rules out most of them cheaply.
-        .filter(|candidate| foreign(letters, candidate.letters) <= tolerance(upper, candidate.name))
-        .filter(|candidate| is_misspelling(upper, candidate.name))
-        .map(|candidate| (strsim::osa_distance(upper, candidate.name), candidate.name));
-    // `FAIL_AFTR` is nearer to the beginning of `FAIL_AFTER_TIME` than to `FAIL_FOR`.
-    let beginnings = ours.iter().flat_map(|candidate| {
-        beginnings(candidate.name)
-            .filter(|beginning| is_misspelling(upper, beginning))
-            .map(|beginning| (strsim::osa_distance(upper, beginning) + 1, candidate.name))
-    });
-    beginnings.chain(whole).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+    ours.iter()
+        // An environment may have thousands of names: lengths and sets of letters rule out most of them.
+        .filter(|candidate| candidate.text.len().abs_diff(upper.len()) <= MAX_TOLERANCE)
+        .filter(|candidate| foreign(letters, candidate.letters) <= MAX_TOLERANCE)
+        .filter(|candidate| is_misspelling(upper, candidate.text))
+        // `FAIL_AFTR` is nearer to the beginning of `FAIL_AFTER_TIME` than to `FAIL_FOR`.
+        .min_by_key(|candidate| {
+            let missing = usize::from(candidate.is_beginning());
+            (strsim::osa_distance(upper, candidate.text) + missing, !candidate.is_beginning())
+        })
+        .map(|candidate| candidate.name)
 }
 
 /// The variable that people mean by a name that resembles none of ours.
@@ -121,22 +130,9 @@ fn other_name(upper: &str) -> Option<String> {
     })
 }
 
-/// The first words of a name, two at least.
-fn beginnings(name: &str) -> impl Iterator<Item = &str> {
-    let ends = name.bytes().enumerate().filter(|(_, byte)| *byte == b'_').map(|(end, _)| end);
-    ends.skip(1).map(|end| &name[..end])
-}
-
-/// Whether a name of several words is a prefix of a longer one, like `FAIL_AFTER` of `FAIL_AFTER_TIME`.
-fn is_beginning(name: &str, longer: &str) -> bool {
-    name.contains('_') && longer.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
-}
-
 fn is_misspelling(name: &str, of: &str) -> bool {
     let tolerance = tolerance(name, of);
-    // Each bound rules out most of what the cheaper one before it let through.
     name.len().abs_diff(of.len()) <= tolerance
-        && foreign(letters(name), letters(of)) <= tolerance
         && further_letters(name, of) <= tolerance
         && strsim::osa_distance(name, of) <= tolerance
         && !name
@@ -147,7 +143,7 @@ fn is_misspelling(name: &str, of: &str) -> bool {
 
 /// The edit distance up to which a name is a misspelling.
 fn tolerance(a: &str, b: &str) -> usize {
-    (a.len().max(b.len()) / 4).clamp(1, 3)
+    (a.len().max(b.len()) / 4).clamp(1, MAX_TOLERANCE)
 }
 
 /// The set of letters, one bit each.

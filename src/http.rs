@@ -33,6 +33,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{any, any_service, get};
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
@@ -42,16 +43,19 @@ pub use self::upstream::ProbeUpstream;
 use crate::clock::Timer;
 use crate::engine::{Engine, Injection};
 use crate::env::Identity;
-use crate::fault::Target;
+use crate::fault::{Mode, Target, Verdict};
 use crate::grpc::{self, Call, Health, Method};
 use crate::listener::{
-    Answering, Conditions, Direct, Handle, PlainAnswer, PlainDecision, PlainRequest, Routes,
+    Answering, Conditions, Direct, Handle, PlainAnswer, PlainDecision, PlainFailure, PlainRequest, Routes,
 };
 use crate::rpc::is_grpc;
 use crate::telemetry::metrics::{Metrics, RequestOutcome};
 
 /// The answer of a class that is healthy.
 const HEALTHY: &str = "ok";
+
+/// The status of readiness while a rule makes the dependency fail.
+const DEPENDENCY_FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// State shared by all handlers.
 #[derive(Debug)]
@@ -82,15 +86,60 @@ impl App {
         self.health.is_shutting_down()
     }
 
-    /// Decides on a request whose answer is fixed, and counts it with `status` if no rule acts on it.
-    fn decide_plain(&self, target: Target, request: PlainRequest, status: StatusCode) -> PlainDecision {
-        let injection = self.engine.decide_unseen(target, request.client);
-        if !injection.as_ref().is_some_and(Injection::is_none) {
-            return PlainDecision::Other(injection.map(Box::new));
+    /// Decides on a request whose answer is fixed, and counts it with `status` if no rule acts on it. Otherwise, returns
+    /// the decision, unless a rule has to see the request first.
+    fn decide_unfaulted(
+        &self,
+        target: Target,
+        request: PlainRequest,
+        status: StatusCode,
+    ) -> Result<(), Option<Injection>> {
+        match self.engine.decide_unseen(target, request.client) {
+            Some(injection) if injection.is_none() => {
+                self.count_answer(target, request, status);
+                Ok(())
+            }
+            other => Err(other),
         }
+    }
+
+    fn count_answer(&self, target: Target, request: PlainRequest, status: StatusCode) {
         let outcome = RequestOutcome::Answered(status.as_u16());
         self.metrics.request(target, request.client, outcome, request.arrived.elapsed());
-        PlainDecision::Answer
+    }
+
+    /// The answer to a plain request that a rule fails by a status and nothing else. It is counted and reported.
+    fn plain_failure(
+        &self,
+        target: Target,
+        request: PlainRequest,
+        injection: &Injection,
+    ) -> Option<PlainFailure> {
+        if !injection.decision.delay.is_zero() || !injection.is_confirmed() {
+            return None;
+        }
+        let rule = |position| injection.active.plan.rule(position);
+        let (rule, code, text) = match injection.decision.verdict {
+            Verdict::Inject(position) => {
+                let Some(Mode::Status(code)) = rule(position).mode() else { return None };
+                (rule(position), *code, answer::line(rule(position)))
+            }
+            Verdict::DependencyFailed(position) => (
+                rule(position),
+                DEPENDENCY_FAILED.as_u16(),
+                verbose::dependency_failed(rule(position)).to_string(),
+            ),
+            Verdict::Pass => return None,
+        };
+        let status = answer::status(code);
+        // A status below 200 or of a redirection may frame its body differently.
+        if !rule.answer().is_plain() || code < 400 || status.canonical_reason().is_none() {
+            return None;
+        }
+        let fault = HeaderValue::from_str(rule.name().as_str()).ok()?;
+        in_flight::report(&self.engine, injection, rule);
+        self.count_answer(target, request, status);
+        Some(PlainFailure { status, fault, text })
     }
 }
 
@@ -166,7 +215,7 @@ async fn not_found(request: Request) -> Response<Body> {
     answer::text(StatusCode::NOT_FOUND, "not found")
 }
 
-/// Answers plain requests to a target, but for those that a rule acts on.
+/// Answers plain requests to a target, but for those whose fault is more than a status.
 fn plain(app: &Arc<App>, target: Target) -> Option<PlainAnswer> {
     if target == Target::Traffic {
         return None;
@@ -176,7 +225,14 @@ fn plain(app: &Arc<App>, target: Target) -> Option<PlainAnswer> {
         if target == Target::Readiness && app.is_leaving() {
             return PlainDecision::Other(None);
         }
-        app.decide_plain(target, request, StatusCode::OK)
+        match app.decide_unfaulted(target, request, StatusCode::OK) {
+            Ok(()) => PlainDecision::Answer,
+            Err(None) => PlainDecision::Other(None),
+            Err(Some(injection)) => match app.plain_failure(target, request, &injection) {
+                Some(failure) => PlainDecision::Failure(failure),
+                None => PlainDecision::Other(Some(Box::new(injection))),
+            },
+        }
     }))
 }
 

@@ -64,7 +64,7 @@ pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unbound};
 pub(crate) use perform::linger_bare;
 pub use places::Fairness;
-pub use plain_answer::{PlainAnswer, PlainDecision, PlainRequest};
+pub use plain_answer::{FAULT_HEADER, PlainAnswer, PlainDecision, PlainFailure, PlainRequest};
 pub use plain_forward::{PlainEnd, PlainExchange, PlainForward, PlainHead};
 pub use routes::{Answering, Direct, Handle, Routes};
 pub(crate) use script::FILLING;

@@ -54,7 +54,8 @@ impl Candidate<'_> {
 /// Our names and their beginnings, prepared for [`diagnose`].
 pub(super) fn candidates(names: &[String]) -> Vec<Candidate<'_>> {
     let whole = names.iter().map(|name| (name.as_str(), name.as_str()));
-    let begun = names.iter().flat_map(|name| beginnings(name).map(move |beginning| (beginning, name.as_str())));
+    let begun =
+        names.iter().flat_map(|name| beginnings(name).map(move |beginning| (beginning, name.as_str())));
     whole.chain(begun).map(|(text, name)| Candidate { text, letters: letters(text), name }).collect()
 }
 

@@ -15,10 +15,7 @@ use super::filling::Filling;
 use crate::env::Identity;
 use crate::fault::{GrpcStatus, Mode, Partial, Rule};
 use crate::grpc;
-use crate::listener::{Script, ScriptEnding};
-
-/// Carries the name of the rule that produced the answer.
-pub(super) static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
+use crate::listener::{FAULT_HEADER, Script, ScriptEnding};
 
 /// A truncated answer announces this many bytes more than it sends.
 pub(super) const MISSING_BYTES: u64 = 1024;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{App, answer};
 use crate::fault::{GrpcStatus, Target};
 use crate::grpc::{self, Call, Method};
-use crate::listener::{Answering, ConnectionHandle, PlainDecision, PlainRequest, client_of};
+use crate::listener::{Answering, ConnectionHandle, PlainRequest, client_of};
 
 /// Answers a request to a class.
 pub(super) type Serve = Arc<dyn Fn(Target, Request) -> Answering + Send + Sync>;
@@ -82,10 +82,10 @@ impl HealthCalls {
         let connection = ConnectionHandle::current()?;
         let request = PlainRequest { client: connection.client(), arrived: Instant::now() };
         let status = own_status(&self.app, target);
-        match self.app.decide_plain(target, request, status) {
-            PlainDecision::Answer => Some(self.app.health.answer(call, target, request.client, None)),
-            PlainDecision::Other(injection) => {
-                connection.set_injection(injection);
+        match self.app.decide_unfaulted(target, request, status) {
+            Ok(()) => Some(self.app.health.answer(call, target, request.client, None)),
+            Err(injection) => {
+                connection.set_injection(injection.map(Box::new));
                 None
             }
         }

@@ -103,7 +103,7 @@ impl InFlight {
 
     /// Reports an injection that is already counted.
     pub(super) fn report(&self, injection: &Injection, rule: &Rule) {
-        report(&self.app.engine, injection, rule.name(), rule.effect());
+        report(&self.app.engine, injection, rule);
     }
 
     /// Counts and reports an injection that was uncertain until now.
@@ -151,11 +151,16 @@ impl Drop for InFlight {
 fn confirm(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
     if !injection.is_confirmed() {
         engine.confirm(injection);
-        report(engine, injection, fault, effect);
+        report_effect(engine, injection, fault, effect);
     }
 }
 
-fn report(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
+/// Reports an injection that is already counted.
+pub(super) fn report(engine: &Engine, injection: &Injection, rule: &Rule) {
+    report_effect(engine, injection, rule.name(), rule.effect());
+}
+
+fn report_effect(engine: &Engine, injection: &Injection, fault: &RuleName, effect: &'static str) {
     let target = injection.active.plan.proxies().target_name(injection.target);
     let client = injection.client.name();
     let delay_ms = injection.decision.delay.as_secs_f64() * 1e3;

@@ -16,7 +16,7 @@ use super::forward::Forwarding;
 use super::in_flight::{InFlight, WaitEnd};
 use super::replace::{self, InnerService, RequestLine};
 use super::view::RequestHead;
-use super::{App, answer, requested, verbose};
+use super::{App, DEPENDENCY_FAILED, answer, requested, verbose};
 use crate::engine::Injection;
 use crate::fault::{Rule, TargetId, Verdict};
 use crate::grpc::Call;
@@ -165,10 +165,11 @@ where
             }
             WaitEnd::Elapsed => {
                 in_flight.confirm(&injection, rule);
-                let failure =
-                    verbose::FailedCheck { check: "dependency", reason: format!("fault {}", rule.name()) };
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                (in_flight.failure(status, &failure, failure.to_string(), request.uri()), Some(rule))
+                let failure = verbose::dependency_failed(rule);
+                (
+                    in_flight.failure(DEPENDENCY_FAILED, &failure, failure.to_string(), request.uri()),
+                    Some(rule),
+                )
             }
         },
     };

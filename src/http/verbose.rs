@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use hyper::Uri;
 
 use super::App;
-use crate::fault::{Target, TargetId};
+use crate::fault::{Rule, Target, TargetId};
 
 /// The check that failed.
 pub(super) struct FailedCheck<'a> {
@@ -17,6 +17,11 @@ impl fmt::Display for FailedCheck<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.check, self.reason)
     }
+}
+
+/// The check of readiness that fails because `rule` makes the dependency fail.
+pub(super) fn dependency_failed(rule: &Rule) -> FailedCheck<'static> {
+    FailedCheck { check: "dependency", reason: format!("fault {}", rule.name()) }
 }
 
 /// Whether the query has the bare parameter `verbose`, as for the API server.

@@ -1,5 +1,5 @@
 //! Answers plain requests without hyper: a GET of a known path with no field but the usual ones, received in one read,
-//! on which no rule acts. This is what most probes are. Before an upstream, a plain request is a GET that nothing keeps
+//! on which no rule acts, or one that fails it at once by a status. This is what most probes are. Before an upstream, a plain request is a GET that nothing keeps
 //! from being forwarded as it is. hyper gets everything else, from its first byte.
 
 use std::mem::MaybeUninit;
@@ -165,8 +165,8 @@ impl PlainConnection {
             return None;
         }
         let arrived = state.head_since()?;
-        if let PlainDecision::Other(injection) = (plain.decide)(PlainRequest { client: head.client, arrived })
-        {
+        let decision = (plain.decide)(PlainRequest { client: head.client, arrived });
+        if let PlainDecision::Other(injection) = decision {
             state.set_injection(injection);
             return None;
         }
@@ -174,7 +174,11 @@ impl PlainConnection {
         self.closes |= head.closes;
         self.sent = 0;
         self.answer.clear();
-        plain.write(&mut self.answer, service.routes.date(), self.closes);
+        let (answer, date) = (&mut self.answer, service.routes.date());
+        match decision {
+            PlainDecision::Failure(failure) => failure.write(answer, date, self.closes),
+            _ => plain.write(answer, date, self.closes),
+        }
         Some(())
     }
 }

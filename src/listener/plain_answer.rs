@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use httpdate::HttpDate;
-use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::engine::Injection;
@@ -25,9 +25,25 @@ pub struct PlainRequest {
 pub enum PlainDecision {
     /// It gets the fixed answer, and is counted.
     Answer,
+    /// A rule fails it at once, and it is counted.
+    Failure(PlainFailure),
     /// A rule acts on it, or its answer is another one. hyper answers it, by the decision if one was made already.
     Other(Option<Box<Injection>>),
 }
+
+/// The answer to a request that a rule fails by a status code and nothing else.
+#[derive(Debug)]
+pub struct PlainFailure {
+    /// The status, which has a body and a canonical reason.
+    pub status: StatusCode,
+    /// The name of the rule, for [`FAULT_HEADER`].
+    pub fault: HeaderValue,
+    /// What it says.
+    pub text: String,
+}
+
+/// Carries the name of the rule that produced the answer.
+pub static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault");
 
 /// The type of the text.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -62,15 +78,42 @@ impl PlainAnswer {
 
     /// Appends the bytes that hyper would send.
     pub(super) fn write(&self, answer: &mut Vec<u8>, date: &DateField, closes: bool) {
-        let connection = if closes { "\r\nconnection: close" } else { "" };
-        for part in ["HTTP/1.1 200 OK\r\ncontent-type: ", TEXT, connection, "\r\ncontent-length: "] {
-            answer.extend_from_slice(part.as_bytes());
-        }
-        answer.extend_from_slice(self.length.as_bytes());
-        answer.extend_from_slice(b"\r\ndate: ");
-        date.write(answer);
-        answer.extend_from_slice(b"\r\n\r\n");
-        answer.extend_from_slice(self.text.as_bytes());
+        append(answer, &[b"HTTP/1.1 200 OK\r\ncontent-type: ", TEXT.as_bytes()]);
+        finish(answer, self.length.as_bytes(), self.text, date, closes);
+    }
+}
+
+impl PlainFailure {
+    /// The answer for hyper to send.
+    pub(super) fn response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.text));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+        response.headers_mut().insert(FAULT_HEADER.clone(), self.fault);
+        response
+    }
+
+    /// Appends the bytes that hyper would send.
+    pub(super) fn write(&self, answer: &mut Vec<u8>, date: &DateField, closes: bool) {
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        append(answer, &[b"HTTP/1.1 ", self.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
+        append(answer, &[b"\r\ncontent-type: ", TEXT.as_bytes(), b"\r\n", FAULT_HEADER.as_str().as_bytes()]);
+        append(answer, &[b": ", self.fault.as_bytes()]);
+        finish(answer, self.text.len().to_string().as_bytes(), &self.text, date, closes);
+    }
+}
+
+/// Appends the rest of an answer after the value of a header field.
+fn finish(answer: &mut Vec<u8>, length: &[u8], text: &str, date: &DateField, closes: bool) {
+    let connection = if closes { "\r\nconnection: close" } else { "" };
+    append(answer, &[connection.as_bytes(), b"\r\ncontent-length: ", length, b"\r\ndate: "]);
+    date.write(answer);
+    append(answer, &[b"\r\n\r\n", text.as_bytes()]);
+}
+
+fn append(answer: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        answer.extend_from_slice(part);
     }
 }
 

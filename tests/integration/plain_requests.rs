@@ -57,6 +57,41 @@ async fn a_plain_request_gets_the_bytes_that_hyper_would_send() {
 }
 
 #[tokio::test]
+async fn a_plain_request_that_fails_gets_the_bytes_that_hyper_would_send() {
+    for (mode, target, path, status) in [
+        ("mode: status", "liveness", "/healthz", 500),
+        ("mode: status, status: 429", "liveness", "/healthz", 429),
+        ("mode: status, status: 599", "liveness", "/healthz", 599),
+        ("mode: status, status: 204", "liveness", "/healthz", 204),
+        ("mode: status, status: 304", "liveness", "/healthz", 304),
+        ("mode: status, status: 503, body_text: gone", "liveness", "/healthz", 503),
+        ("mode: status, status: 503, headers: {retry-after: '1'}", "liveness", "/healthz", 503),
+        ("mode: status, delay: 1ms", "liveness", "/healthz", 500),
+        ("mode: grpc, grpc_status: UNAVAILABLE", "liveness", "/healthz", 200),
+        ("mode: status", "dependency", "/dependency", 500),
+        ("mode: status, status: 503", "dependency", "/readyz", 500),
+        ("mode: truncate", "dependency", "/readyz", 500),
+    ] {
+        let plan = format!("{{faults: [{{name: down, target: {target}, {mode}}}]}}");
+        let service = Service::start(&[("FAULTS", plan.as_str())]).await;
+        for fields in ["", "connection: close\r\n"] {
+            let get = |fields: &str| get(fields).replace("/healthz", path);
+            let plain = exchange_in_parts(&service, &[&get(fields)]).await;
+            let other = exchange_in_parts(&service, &[&get(&format!("{fields}{FURTHER}"))]).await;
+            assert_eq!(without_date(&plain), without_date(&other), "{plan}");
+            assert_eq!((plain.status(), plain.end), (status, other.end), "{plan}");
+        }
+        assert_eq!(
+            service.metric("probesim_faults_injected_total", &["fault=\"down\""]).await,
+            4.0,
+            "{plan}"
+        );
+        let code = format!("code=\"{status}\"");
+        assert_eq!(service.metric("probesim_requests_total", &[&code]).await, 4.0, "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn requests_on_one_connection_may_be_plain_or_not_whole_or_in_parts() {
     let service = Service::start(&[]).await;
     let (plain, other) = (get(""), get(FURTHER));

@@ -78,6 +78,7 @@ impl StreamHandler {
         }
         match (plain.decide)(PlainRequest { client: stream.client(), arrived: stream.begins() }) {
             PlainDecision::Answer => Some(plain.response()),
+            PlainDecision::Failure(failure) => Some(failure.response()),
             PlainDecision::Other(injection) => {
                 stream.set_injection(injection);
                 None

@@ -35,9 +35,6 @@ const SYSTEM: &str = "SSL_CERT_FILE";
 /// Longer names are not compared: none of ours is as long, and the cost grows with the product of the lengths.
 const MAX_LENGTH: usize = 64;
 
-/// The largest edit distance of a misspelling.
-const MAX_TOLERANCE: usize = 3;
-
 /// What a misspelt name is compared with: one of our names, or its first words.
 pub(super) struct Candidate<'a> {
     text: &'a str,
@@ -106,8 +103,11 @@ fn nearest<'a>(upper: &str, ours: &[Candidate<'a>]) -> Option<&'a str> {
     let letters = letters(upper);
     ours.iter()
         // An environment may have thousands of names: lengths and sets of letters rule out most of them.
-        .filter(|candidate| candidate.text.len().abs_diff(upper.len()) <= MAX_TOLERANCE)
-        .filter(|candidate| foreign(letters, candidate.letters) <= MAX_TOLERANCE)
+        .filter(|candidate| {
+            let tolerance = tolerance(upper, candidate.text);
+            candidate.text.len().abs_diff(upper.len()) <= tolerance
+                && foreign(letters, candidate.letters) <= tolerance
+        })
         .filter(|candidate| is_misspelling(upper, candidate.text))
         // `FAIL_AFTR` is nearer to the beginning of `FAIL_AFTER_TIME` than to `FAIL_FOR`.
         .min_by_key(|candidate| {
@@ -144,7 +144,7 @@ fn is_misspelling(name: &str, of: &str) -> bool {
 
 /// The edit distance up to which a name is a misspelling.
 fn tolerance(a: &str, b: &str) -> usize {
-    (a.len().max(b.len()) / 4).clamp(1, MAX_TOLERANCE)
+    (a.len().max(b.len()) / 4).clamp(1, 3)
 }
 
 /// The set of letters, one bit each.
@@ -160,9 +160,10 @@ fn foreign(a: u64, b: u64) -> usize {
 /// The same by how often each letter occurs. Unlike the distance itself, it needs no memory, which the start of the process
 /// would have to map for each comparison.
 fn further_letters(a: &str, b: &str) -> usize {
-    let mut counts = [0_i8; 128];
-    a.bytes().for_each(|byte| counts[usize::from(byte % 128)] += 1);
-    b.bytes().for_each(|byte| counts[usize::from(byte % 128)] -= 1);
+    // Upper-case letters differ in these bits.
+    let mut counts = [0_i8; 32];
+    a.bytes().for_each(|byte| counts[usize::from(byte % 32)] += 1);
+    b.bytes().for_each(|byte| counts[usize::from(byte % 32)] -= 1);
     let sum = |sign: i8| counts.iter().map(|count| usize::from((count * sign).max(0).unsigned_abs())).sum();
     usize::max(sum(1), sum(-1))
 }

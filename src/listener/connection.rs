@@ -4,8 +4,10 @@ mod drivers;
 mod refusal;
 mod tls;
 
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -98,6 +100,8 @@ impl Connection {
         let mut driver = Driver::New { seen: 0 };
         let mut timer =
             pin!(sleep(IDLE_TIME.min(self.service.limits.idle_time).min(self.service.first_request)));
+        // Boxed, and only made while it is frozen: every open connection would hold its place.
+        let mut client_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
             if is_stopped && self.endless {
@@ -112,6 +116,12 @@ impl Connection {
                 timer.as_mut().reset(self.next_check(&driver));
             }
             let frozen = self.frozen.is_some();
+            if !frozen {
+                client_end = None;
+            } else if client_end.is_none() {
+                let socket = self.socket.clone();
+                client_end = Some(Box::pin(async move { peer_closed(socket.tcp()).await }));
+            }
             tokio::select! {
                 biased;
                 changed = conditions.changed() => {
@@ -160,7 +170,9 @@ impl Connection {
                         return if lingers { self.lingers().await } else { Disposition::Closes };
                     }
                 },
-                () = peer_closed(self.socket.tcp()), if frozen => return Disposition::Closes,
+                Some(()) = poll_fn(|cx| client_end.as_mut().map_or(Poll::Ready(None), |end| end.as_mut().poll(cx).map(Some))) => {
+                    return Disposition::Closes;
+                }
                 () = &mut timer => {
                     let now = Instant::now();
                     if self.is_over(now, stage) {

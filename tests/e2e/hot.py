@@ -1,4 +1,4 @@
-"""The functions that a start and probes run lie together: .cargo/hot.ld lists them.
+"""The functions that a start and probes run lie together, and so do those of TLS and of proxies: .cargo/hot.ld lists them.
 
     hot.py check LINK_MAP     nearly every pattern of the script places something (a map as lld's -Map writes it)
     hot.py update BINARY      writes the script anew; BINARY has symbols, and valgrind is installed
@@ -9,8 +9,10 @@ A build with symbols, whose names have the same hashes as those of the release:
 
 import bisect
 import collections
+import contextlib
 import fnmatch
 import http.client
+import http.server
 import os
 import pathlib
 import re
@@ -18,14 +20,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 SCRIPT = pathlib.Path(__file__).parents[2] / ".cargo" / "hot.ld"
 
 HEAD = """\
 /* The kernel maps code in pieces of 64 KiB or more. So the functions that a start and probes run lie together, and the rest
-   does not become resident. First single functions by the hash in their names, then groups by name, for builds with other
-   hashes. Written by `tests/e2e/hot.py update`; its `check` fails if many groups match nothing. cargo does not look at this
+   does not become resident: what a start and probes run, then what TLS, gRPC, proxies and rules run besides, each by the
+   hash in its name; last, groups of functions by name, which a start and probes run in builds with other hashes. Written by `tests/e2e/hot.py update`; its `check` fails if many groups match nothing. cargo does not look at this
    file: touch src/main.rs after a change. */
 
 SECTIONS
@@ -40,6 +43,18 @@ TAIL = """\
 INSERT AFTER .text;
 """
 
+WARM_SECTION = """\
+  }
+  .text.warm :
+  {
+"""
+
+GROUPS_SECTION = """\
+  }
+  .text.groups :
+  {
+"""
+
 # The bytes of unused code that a separate pattern must save.
 WORTH = 100
 
@@ -51,37 +66,103 @@ HASH = re.compile(r"(17h[0-9a-f]{16}E)")
 
 PATHS = ["/healthz", "/readyz", "/startupz", "/dependency", "/metrics", "/"]
 PORT = 27180
+APPLICATION = PORT + 2
+
+RULES = """
+faults:
+  - {name: status, target: liveness, mode: status, rate: 50%}
+  - {name: late, target: readiness, delay: {fixed: 1ms, jitter: 1ms}}
+  - {name: matched, target: traffic, mode: status, match: {path: /fails, headers: {x-team: a}}}
+  - {name: later, target: dependency, mode: hang, when: {after: 1h}}
+"""
 
 
-def executed(binary):
-    """The addresses of instructions that a start, a probe of each kind and two scrapes run."""
+def probes(binary):
+    """A probe of each kind and two scrapes."""
+    ask(PORT, PATHS)
+    ask(PORT + 1, ["/healthz", "/metrics"])
+
+
+def tls_and_grpc(binary):
+    for probe in ["https://127.0.0.1:{}/healthz", "grpcs://127.0.0.1:{}", "grpc://127.0.0.1:{}", "http://127.0.0.1:{}/healthz"]:
+        for _ in range(2):
+            subprocess.run([binary, "probe", probe.format(PORT)], stdout=subprocess.DEVNULL)
+
+
+def proxied(binary):
+    ask(PORT, [*PATHS, "/orders", "/fails"])
+    ask(PORT, ["/orders"], "POST", b"two boots")
+    ask(PORT + 3, ["/orders"])
+
+
+# What a run has set beside ports, and what it is asked.
+HOT = ({}, probes)
+WARM = [
+    ({"UPSTREAM": f"http://127.0.0.1:{APPLICATION}", "PROXIES": f"orders=127.0.0.1:{PORT + 3}->127.0.0.1:{APPLICATION}", "FAULTS": RULES}, proxied),
+    ({"TLS": "self-signed"}, tls_and_grpc),
+]
+
+
+def executed(binary, environment, asks):
+    """The addresses of instructions that a start and these requests run."""
     with tempfile.NamedTemporaryFile() as out:
         tool = ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", f"--callgrind-out-file={out.name}"]
-        environment = {"PORT": str(PORT), "ADMIN_ADDRESS": f"127.0.0.1:{PORT + 1}"}
-        service = subprocess.Popen([*tool, binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        own = {"PORT": str(PORT), "ADMIN_ADDRESS": f"127.0.0.1:{PORT + 1}", **environment}
+        service = subprocess.Popen([*tool, binary], env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            ask(PORT, PATHS)
-            ask(PORT + 1, ["/healthz", "/metrics"])
+            connect(PORT).close()
+            asks(binary)
             time.sleep(2)
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait()
         lines = pathlib.Path(out.name).read_text(errors="replace").splitlines()
-    return {int(line.split(" ", 1)[0], 16) for line in lines if line.startswith("0x")}
+    return sorted(int(line.split(" ", 1)[0], 16) for line in lines if line.startswith("0x"))
 
 
-def ask(port, paths):
+def connect(port):
     for _ in range(100):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             connection.connect()
-            break
+            return connection
         except OSError:
             time.sleep(0.1)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def ask(port, paths, method="GET", body=None):
+    connection = connect(port)
     for path in paths:
-        connection.request("GET", path, headers={"User-Agent": "kube-probe/1.36"})
+        connection.request(method, path, body, headers={"User-Agent": "kube-probe/1.36"})
         connection.getresponse().read()
     connection.close()
+
+
+@contextlib.contextmanager
+def application():
+    """An HTTP server for the proxies."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", APPLICATION), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 def functions(binary):
@@ -126,11 +207,21 @@ def chosen(node, prefix=""):
 
 def update(binary):
     known = sorted(functions(binary))
-    hot, run = set(), sorted(executed(binary))
-    for address, size, _ in known:
-        index = bisect.bisect_left(run, address)
-        if index < len(run) and run[index] < address + size:
-            hot.add(address)
+
+    def run_by(environment, asks):
+        run = executed(binary, environment, asks)
+
+        def is_run(address, size):
+            index = bisect.bisect_left(run, address)
+            return index < len(run) and run[index] < address + size
+
+        return {address for address, size, _ in known if is_run(address, size)}
+
+    hot = run_by(*HOT)
+    with application():
+        by_proxies, by_tls = [run_by(*run) - hot for run in WARM]
+    # What both run lies between what one of them runs.
+    warm = [by_proxies - by_tls, by_proxies & by_tls, by_tls - by_proxies]
     root = Node()
     names = collections.Counter(address for address, _, _ in known)
     for address, size, name in known:
@@ -140,14 +231,19 @@ def update(binary):
             node.all += share
             node.hot += share if address in hot else 0
     _, patterns = chosen(root)
-    hashes = {found[1] for address, _, name in known if address in hot and (found := HASH.search(name))}
-    exact = [f"    *(.text.*{name})\n" for name in sorted(hashes)]
-    # Names with a hash come last: what they match was placed by its hash, and the rest was not executed.
-    patterns = sorted(set(patterns), key=lambda pattern: (pattern.startswith("_ZN"), pattern))
+
+    def by_hash(addresses):
+        hashes = {found[1] for address, _, name in known if address in addresses and (found := HASH.search(name))}
+        return [f"    *(.text.*{name})\n" for name in sorted(hashes)]
+
+    exact, others = by_hash(hot), [line for addresses in warm for line in by_hash(addresses)]
     # A function that is marked as cold is in `.text.unlikely.NAME`.
-    lines = [f"    *(.text.{f'*{p}*' if p.startswith('_') else p})\n" for p in patterns]
-    SCRIPT.write_text(HEAD + "".join([*exact, *lines]) + TAIL)
-    print(f"{len(exact)} functions, {len(lines)} patterns")
+    lines = [f"    *(.text.{f'*{p}*' if p.startswith('_') else p})\n" for p in sorted(set(patterns))]
+    # Names without a hash are those of C and of the standard library.
+    groups = [line for line in lines if "_ZN" in line]
+    exact += [line for line in lines if line not in groups]
+    SCRIPT.write_text("".join([HEAD, *exact, WARM_SECTION, *others, GROUPS_SECTION, *groups, TAIL]))
+    print(f"{len(exact)} functions, {len(groups)} groups; {len(others)} functions of TLS and proxies")
 
 
 def patterns():
@@ -172,7 +268,7 @@ def check(path):
     sections, found = placed(path), patterns()
     if not found or not sections[".text"]:
         sys.exit("the script or the map cannot be read")
-    idle = [pattern for pattern in found if not fnmatch.filter(sections[".text.hot"], pattern)]
+    idle = [pattern for pattern in found if not fnmatch.filter(sections[".text.hot"] + sections[".text.groups"], pattern)]
     if len(idle) > LEEWAY * len(found):
         sys.exit(f"{len(idle)} of {len(found)} patterns match nothing; hot.py update BINARY:\n  " + "\n  ".join(idle))
     print(f"{len(found) - len(idle)} of {len(found)} patterns place something")

@@ -121,7 +121,7 @@ def capabilities(data):
     lines.append(["libraries that several need", "", most])
     lines.append(["smaller libraries", "", number(sum(size for _, size in shared if size < 10_000) / 1000)])
     rest = {"tables of unwinding": (".eh_frame", ".eh_frame_hdr", ".gcc_except_table"), "constants": (".rodata", ".data.rel.ro"),
-            "all code": (".text", ".text.hot")}
+            "all code": (".text", ".text.hot", ".text.warm", ".text.groups")}
     for name, outputs in rest.items():
         lines.append([name, number(sum(data["outputs"].get(output, 0) for output in outputs) / 1000), ""])
     return markdown(["capability, kB", "own code", "libraries that only it needs"], lines)

@@ -100,7 +100,8 @@ impl Connection {
         let mut driver = Driver::New { seen: 0 };
         let mut timer =
             pin!(sleep(IDLE_TIME.min(self.service.limits.idle_time).min(self.service.first_request)));
-        // Boxed, and only made while it is frozen: every open connection would hold its place.
+        // Boxed, and only made while it is frozen, as the endings are boxed below: every open connection would hold their
+        // places.
         let mut client_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
@@ -137,7 +138,7 @@ impl Connection {
                     event @ (DriverEvent::Http1 | DriverEvent::Http2 | DriverEvent::Tls | DriverEvent::Handshake(_)) => {
                         match self.begins(event) {
                             Ok(begun) => driver = begun,
-                            Err(refusal) => return self.refuses(refusal).await,
+                            Err(refusal) => return Box::pin(self.refuses(refusal)).await,
                         }
                         let next = self.next_check(&driver);
                         if next < timer.deadline() {
@@ -150,7 +151,7 @@ impl Connection {
                     DriverEvent::OutOfMemory => {
                         let is_http2 = matches!(driver, Driver::Http2(_));
                         drop(driver);
-                        return self.refuses(ConnectionRefusal::Memory { is_http2 }).await;
+                        return Box::pin(self.refuses(ConnectionRefusal::Memory { is_http2 })).await;
                     }
                     DriverEvent::ClientGone => return Disposition::Closes,
                     DriverEvent::Head => timer.as_mut().reset(self.next_check(&driver)),
@@ -167,7 +168,7 @@ impl Connection {
                             driver = tunnelled;
                             continue;
                         }
-                        return if lingers { self.lingers().await } else { Disposition::Closes };
+                        return if lingers { Box::pin(self.lingers()).await } else { Disposition::Closes };
                     }
                 },
                 Some(()) = poll_fn(|cx| client_end.as_mut().map_or(Poll::Ready(None), |end| end.as_mut().poll(cx).map(Some))) => {
@@ -181,7 +182,7 @@ impl Connection {
                     match self.state.deadline(&self.service.limits, self.service.first_request) {
                         Some((deadline, limit)) if deadline <= now && !frozen => {
                             if !self.survives(&mut driver, limit, now) {
-                                return self.times_out(driver, limit).await;
+                                return Box::pin(self.times_out(driver, limit)).await;
                             }
                         }
                         // After a half-close, only probing can show that the client has vanished.

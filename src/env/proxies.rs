@@ -26,8 +26,22 @@ pub(super) fn proxies(
     }
     let place = if proxies.is_empty() { "FAULTS: proxies" } else { "PROXIES and FAULTS together: proxies" };
     proxies.extend(of_plan.unwrap_or_default());
-    reader.errors.append(check_proxies(&proxies, |i| format!("{place}[{i}]")));
-    for proxy in &proxies {
+    if !proxies.is_empty() {
+        check_together(reader, &proxies, place, own);
+    }
+    proxies
+}
+
+/// Not inlined: most services have no proxies.
+#[inline(never)]
+fn check_together(
+    reader: &mut VariableReader,
+    proxies: &[Proxy],
+    place: &str,
+    own: [(BindAddress, &'static str); 2],
+) {
+    reader.errors.append(check_proxies(proxies, |i| format!("{place}[{i}]")));
+    for proxy in proxies {
         for (address, name) in own {
             let overlaps = address.ip.is_none_or(|ip| {
                 ip == proxy.listen.ip() || ip.is_unspecified() || proxy.listen.ip().is_unspecified()
@@ -39,7 +53,6 @@ pub(super) fn proxies(
             }
         }
     }
-    proxies
 }
 
 /// Reports rules on unknown proxies, unless a file could still define them.

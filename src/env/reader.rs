@@ -87,16 +87,20 @@ impl VariableReader {
         parse: impl FnOnce(&str) -> ParseResult<T>,
     ) -> Option<Parsed<T>> {
         let text = text.filter(|text| !text.trim().is_empty())?;
+        Some(self.parse(name, text, parse))
+    }
+
+    /// Not inlined: most variables are unset, and their parsers would lie among the code that each start runs.
+    #[inline(never)]
+    fn parse<T>(
+        &mut self,
+        name: &str,
+        text: String,
+        parse: impl FnOnce(&str) -> ParseResult<T>,
+    ) -> Parsed<T> {
         let state = match parse(text.trim()) {
             Ok((value, shown)) => {
-                let default = || match VARIABLES.iter().find(|variable| variable.name == name) {
-                    Some(variable) if !variable.default.is_empty() => {
-                        format!("{} (default)", variable.default)
-                    }
-                    _ => OFF.to_owned(),
-                };
-                let value_shown = if value.is_some() { shown } else { default() };
-                self.effective.push(Setting { name: name.to_owned(), value: value_shown });
+                self.keep_effective(name, value.is_some().then_some(shown));
                 value.map_or(VariableState::Off, VariableState::On)
             }
             Err(reason) => {
@@ -104,7 +108,16 @@ impl VariableReader {
                 VariableState::Bad
             }
         };
-        Some(Parsed { name: name.to_owned(), text, state })
+        Parsed { name: name.to_owned(), text, state }
+    }
+
+    /// Keeps the effective value of a variable, which is its default if `shown` is `None`.
+    fn keep_effective(&mut self, name: &str, shown: Option<String>) {
+        let default = || match VARIABLES.iter().find(|variable| variable.name == name) {
+            Some(variable) if !variable.default.is_empty() => format!("{} (default)", variable.default),
+            _ => OFF.to_owned(),
+        };
+        self.effective.push(Setting { name: name.to_owned(), value: shown.unwrap_or_else(default) });
     }
 
     /// The value of a variable, or its default.

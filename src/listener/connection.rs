@@ -4,10 +4,9 @@ mod drivers;
 mod refusal;
 mod tls;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -72,6 +71,9 @@ pub(super) async fn serve(
     }
 }
 
+/// The wait for a client to close its connection.
+type ClientEnd = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 struct Connection {
     socket: Arc<Socket>,
     state: Arc<ConnectionState>,
@@ -102,7 +104,7 @@ impl Connection {
             pin!(sleep(IDLE_TIME.min(self.service.limits.idle_time).min(self.service.first_request)));
         // Boxed, and only made while it is frozen, as the endings are boxed below: every open connection would hold their
         // places.
-        let mut client_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut client_end = None;
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
             if is_stopped && self.endless {
@@ -117,12 +119,7 @@ impl Connection {
                 timer.as_mut().reset(self.next_check(&driver));
             }
             let frozen = self.frozen.is_some();
-            if !frozen {
-                client_end = None;
-            } else if client_end.is_none() {
-                let socket = self.socket.clone();
-                client_end = Some(Box::pin(async move { peer_closed(socket.tcp()).await }));
-            }
+            client_end = if frozen { client_end.or_else(|| Some(self.client_end())) } else { None };
             tokio::select! {
                 biased;
                 changed = conditions.changed() => {
@@ -171,9 +168,7 @@ impl Connection {
                         return if lingers { Box::pin(self.lingers()).await } else { Disposition::Closes };
                     }
                 },
-                Some(()) = poll_fn(|cx| client_end.as_mut().map_or(Poll::Ready(None), |end| end.as_mut().poll(cx).map(Some))) => {
-                    return Disposition::Closes;
-                }
+                Some(()) = ended(&mut client_end) => return Disposition::Closes,
                 () = &mut timer => {
                     let now = Instant::now();
                     if self.is_over(now, stage) {
@@ -199,6 +194,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Waits until the client of a frozen connection has closed it.
+    fn client_end(&self) -> ClientEnd {
+        let socket = self.socket.clone();
+        Box::pin(async move { peer_closed(socket.tcp()).await })
     }
 
     /// When to check the client's time limit next. Only the start of a head notifies the timer; other phase changes
@@ -343,4 +344,10 @@ impl Connection {
             _ => Disposition::Closes,
         }
     }
+}
+
+/// `None` while there is nothing to wait for.
+async fn ended(client_end: &mut Option<ClientEnd>) -> Option<()> {
+    client_end.as_mut()?.await;
+    Some(())
 }

@@ -72,22 +72,22 @@ async fn a_plain_request_that_fails_gets_the_bytes_that_hyper_would_send() {
         ("mode: status, status: 503", "dependency", "/readyz", 500),
         ("mode: truncate", "dependency", "/readyz", 500),
     ] {
-        let plan = format!("{{faults: [{{name: down, target: {target}, {mode}}}]}}");
-        let service = Service::start(&[("FAULTS", plan.as_str())]).await;
+        let faults = format!("{{faults: [{{name: down, target: {target}, {mode}}}]}}");
+        let service = Service::start(&[("FAULTS", faults.as_str())]).await;
         for fields in ["", "connection: close\r\n"] {
             let get = |fields: &str| get(fields).replace("/healthz", path);
             let plain = exchange_in_parts(&service, &[&get(fields)]).await;
             let other = exchange_in_parts(&service, &[&get(&format!("{fields}{FURTHER}"))]).await;
-            assert_eq!(without_date(&plain), without_date(&other), "{plan}");
-            assert_eq!((plain.status(), plain.end), (status, other.end), "{plan}");
+            assert_eq!(without_date(&plain), without_date(&other), "{faults}");
+            assert_eq!((plain.status(), plain.end), (status, other.end), "{faults}");
         }
         assert_eq!(
             service.metric("probesim_faults_injected_total", &["fault=\"down\""]).await,
             4.0,
-            "{plan}"
+            "{faults}"
         );
         let code = format!("code=\"{status}\"");
-        assert_eq!(service.metric("probesim_requests_total", &[&code]).await, 4.0, "{plan}");
+        assert_eq!(service.metric("probesim_requests_total", &[&code]).await, 4.0, "{faults}");
     }
 }
 

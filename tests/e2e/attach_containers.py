@@ -19,6 +19,7 @@ PODMAN = ["podman", "--runtime", shutil.which("runc") or "/usr/sbin/runc", "run"
 PODMAN += ["--network", f"ns:/run/netns/{SPACE}", "--read-only", "--cap-drop=ALL"]
 SYSTEM = [word for folder in ("/usr", "/etc", "/lib", "/lib64") for word in ("-v", f"{folder}:{folder}:ro")]
 ROOT = ["--user", "0:0", "--cap-add", "SYS_PTRACE", "--cap-add", "SETUID"]
+BESIDE = ["--pid", f"container:{NAME}"]
 APPLICATION = "1000:1000"
 
 
@@ -70,12 +71,16 @@ http {{
     return application("--user", APPLICATION, *SYSTEM, *conf, IMAGE, "-c", "/conf/nginx.conf")
 
 
+def started(*options):
+    """A container of `attach`, and its first line."""
+    command = [*PODMAN, "--rm", *options, IMAGE, "attach", "--port", "8080", "--status", "503", "--for", "5m"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return process, json.loads(process.stdout.readline())
+
+
 def attach(*options, shares=True):
     """Attaches for a moment; the reason if it is refused."""
-    beside = ["--pid", f"container:{NAME}"] if shares else []
-    command = [*PODMAN, "--rm", *beside, *options, IMAGE, "attach", "--port", "8080", "--status", "503", "--for", "5m"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    first = json.loads(process.stdout.readline())
+    process, first = started(*BESIDE if shares else (), *options)
     if "refused" in first:
         process.wait()
         return first["refused"]["reason"]
@@ -89,6 +94,36 @@ def attach(*options, shares=True):
     finally:
         process.kill()
     return "taken"
+
+
+def process_1_of_the_namespace_takes_attach_with_it():
+    with ourselves():
+        process, first = started(*BESIDE, *ROOT)
+        assert first["attached"]["pid"] == 1 and get()[0] == 503, first
+        run("podman", "restart", "--time", "0", NAME)
+        until(answers)
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (137, ""), (process.returncode, out)
+    print("process 1 restarts: attach ends with it, and the port is free")
+
+
+def a_container_restarts_in_a_shared_process_namespace(times):
+    # Process 1 is another container's, as with shareProcessNamespace.
+    holder = f"{NAME}-holder"
+    run(*PODMAN, "--detach", "--name", holder, "--env", "PORT=8079", "--env", "ADMIN_ADDRESS=127.0.0.1:8098", IMAGE)
+    beside = ["--pid", f"container:{holder}"]
+    try:
+        with application(*beside, "--user", APPLICATION, "--env", "PORT=8080", "--env", "ADMIN_ADDRESS=127.0.0.1:8099", IMAGE):
+            for _ in range(times):
+                process, first = started(*beside, *ROOT)
+                assert first["attached"]["pid"] > 1 and get()[0] == 503, first
+                run("podman", "restart", "--time", "0", NAME)
+                until(answers)
+                released = json.loads(process.communicate(timeout=30)[0].splitlines()[-1])["released"]
+                assert (released["reason"], released["next_connection"]) == ("application ended", "application"), released
+    finally:
+        run("podman", "rm", "--force", "--time", "0", holder)
+    print(f"a container restarts in a shared process namespace: {times} without EADDRINUSE")
 
 
 def main():
@@ -117,6 +152,8 @@ def main():
                 found = attach(*ROOT, shares=False) if options is None else attach(*options)
             assert expected in found, (rights, found)
             print(f"{serves[0].__name__} {' '.join(serves[1][1:])}: {rights}: {found}")
+        process_1_of_the_namespace_takes_attach_with_it()
+        a_container_restarts_in_a_shared_process_namespace(5)
 
 
 if __name__ == "__main__":

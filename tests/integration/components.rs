@@ -8,7 +8,7 @@ use std::fs;
 use kube_probesim::env::{VARIABLES, Variable};
 use serde_json::{Value, json};
 
-use crate::support::manifests::{KUBECTL, composed, name, objects, rendered, scenarios};
+use crate::support::manifests::{KUBECTL, composed, name, objects, relative_to, rendered, scenarios};
 use crate::support::{predict, repository, tools};
 
 /// One workload of each kind, with different types of probes.
@@ -337,6 +337,36 @@ fn the_container_that_waits_has_the_least_permissions() {
                 .into();
         assert_eq!(paths, ["token", "ca.crt", "namespace"], "{kind}");
     }
+}
+
+/// As documented, for Pods with a service account of their own.
+#[test]
+fn the_documented_kustomization_binds_the_role_to_the_pods_service_account() {
+    if !tools::are_there(&[KUBECTL]) {
+        return;
+    }
+    let page = fs::read_to_string(repository("docs/wait.md")).unwrap();
+    let (_, block) = page.split_once("```\nnamespace: app\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let component = relative_to(folder.path())("manifests/components/wait");
+    let kustomization =
+        format!("namespace: app\n{block}").replace("../manifests/components/wait", &component);
+    fs::write(folder.path().join("kustomization.yaml"), kustomization).unwrap();
+    let application = r"{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {}, template: {spec:
+        {serviceAccountName: web, containers: [{name: web, image: web}]}}}}";
+    fs::write(folder.path().join("application.yaml"), application).unwrap();
+    let objects = objects(&rendered(folder.path()));
+    let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+    let workload = of_kind("Deployment");
+    let subject = &of_kind("RoleBinding")["subjects"][0];
+    assert_eq!(subject["name"], workload["spec"]["template"]["spec"]["serviceAccountName"]);
+    for object in [of_kind("Role"), of_kind("RoleBinding"), workload] {
+        assert_eq!(object["metadata"]["namespace"], subject["namespace"], "{object}");
+    }
+    let waiting = &workload["spec"]["template"]["spec"]["initContainers"][0];
+    assert_eq!(waiting["args"], json!(["wait", "--timeout=10m", "deployment/cache", "service/api"]));
+    assert_eq!(of_kind("Role")["rules"][0]["resourceNames"], json!(["cache"]));
 }
 
 /// The Role grants access to what the arguments name.

@@ -26,7 +26,7 @@ pub fn objects(text: &str) -> Vec<Value> {
 }
 
 /// Makes paths of the repository relative to a folder, as kustomize requires.
-fn relative_to(folder: &Path) -> impl Fn(&str) -> String {
+pub fn relative_to(folder: &Path) -> impl Fn(&str) -> String {
     let up = "../".repeat(folder.canonicalize().unwrap().components().count());
     move |path| format!("{up}{}", repository(path).strip_prefix("/").unwrap().display())
 }

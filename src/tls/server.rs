@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::authority::{Authority, Flaw, IssueError};
 use super::certificate::{names, not_after};
+use super::verified::VerifiedClient;
 use crate::order;
 
 /// Name of the authority that issues the server's certificate.
@@ -201,11 +202,7 @@ fn settings(
     let builder = match client_roots {
         None => builder.with_no_client_auth(),
         Some(roots) => {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
-            builder.with_client_cert_verifier(
-                verifier.map_err(|error| rustls::Error::General(error.to_string()))?,
-            )
+            builder.with_client_cert_verifier(Arc::new(VerifiedClient::new(provider.clone(), roots)?))
         }
     };
     let mut config = builder.with_cert_resolver(resolver);

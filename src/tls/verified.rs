@@ -7,12 +7,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 use webpki::anchor_from_trusted_cert;
 
 /// Accepts servers with a certificate of a trusted authority, and, as Go does, those that show the trusted certificate
-/// itself. A self-signed certificate of `openssl req -x509` is that of an authority, which webpki rejects as a server's.
+/// itself. A self-signed certificate of `openssl req -x509` is that of an authority, which webpki rejects otherwise.
 #[derive(Debug)]
 pub(super) struct Verified {
     by_authority: Arc<WebPkiServerVerifier>,
@@ -25,11 +28,27 @@ impl Verified {
         let by_authority = by_authority.map_err(|error| Error::General(error.to_string()))?;
         Ok(Self { by_authority, roots: roots.clone() })
     }
+}
 
-    fn is_trusted_itself(&self, certificate: &CertificateDer<'_>) -> bool {
-        anchor_from_trusted_cert(certificate)
-            .is_ok_and(|anchor| self.roots.roots.contains(&anchor.to_owned()))
+/// The same for clients.
+#[derive(Debug)]
+pub(super) struct VerifiedClient {
+    by_authority: Arc<dyn ClientCertVerifier>,
+    roots: Arc<RootCertStore>,
+}
+
+impl VerifiedClient {
+    pub(super) fn new(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
+        let by_authority = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build();
+        let by_authority = by_authority.map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { by_authority, roots: roots.clone() })
     }
+}
+
+/// Whether an error is only that the certificate is an authority's, and this authority is trusted.
+fn is_trusted_itself(error: &Error, certificate: &CertificateDer<'_>, roots: &RootCertStore) -> bool {
+    matches!(error, Error::InvalidCertificate(error) if is_of_authority(error))
+        && anchor_from_trusted_cert(certificate).is_ok_and(|anchor| roots.roots.contains(&anchor.to_owned()))
 }
 
 /// Whether a certificate is rejected since it is an authority's. Its dates have been checked before.
@@ -50,11 +69,51 @@ impl ServerCertVerifier for Verified {
         let verified =
             self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            Err(Error::InvalidCertificate(error))
-                if is_of_authority(&error) && self.is_trusted_itself(end_entity) =>
-            {
+            Err(error) if is_trusted_itself(&error, end_entity, &self.roots) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authority.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authority.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authority.supported_verify_schemes()
+    }
+}
+
+impl ClientCertVerifier for VerifiedClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.by_authority.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.by_authority.verify_client_cert(end_entity, intermediates, now) {
+            Err(error) if is_trusted_itself(&error, end_entity, &self.roots) => {
+                Ok(ClientCertVerified::assertion())
             }
             verified => verified,
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 mod certificates;
+mod clients;
 mod handshake;
 
 use std::io;

@@ -1,14 +1,11 @@
-//! Certificates of listeners and of their clients.
+//! Certificates of listeners.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use kube_probesim::tls::{CertificateFiles, Validity, validity};
 use rcgen::CertificateParams;
-use rustls::SupportedProtocolVersion;
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::*;
 
@@ -44,7 +41,7 @@ impl Secret {
     }
 }
 
-async fn reloads(service: &Service, result: &str) -> f64 {
+pub(super) async fn reloads(service: &Service, result: &str) -> f64 {
     service.metric("probesim_tls_certificate_reloads_total", &["\"probe\"", result]).await
 }
 
@@ -150,25 +147,6 @@ async fn a_certificate_that_is_not_valid_yet_is_used_once_it_is() {
     assert_eq!(reloads(&service, "error").await, refused, "counted once");
 }
 
-#[tokio::test]
-async fn the_authorities_of_clients_are_read_again() {
-    let (old, new) = (Authority::new(), Authority::new());
-    let file = old.file();
-    let service = self_signed(&[("TLS_CLIENT_CA_FILE", file.to_str().unwrap())]).await;
-    assert!(is_accepted(&service, old.client_config(&["client"])).await);
-    assert!(!is_accepted(&service, new.client_config(&["client"])).await);
-    std::fs::write(&file, "no certificate").unwrap();
-    eventually("nothing is refused", || async { reloads(&service, "error").await == 1.0 }).await;
-    assert!(is_accepted(&service, old.client_config(&["client"])).await);
-    std::fs::copy(new.file(), &file).unwrap();
-    eventually("the new authority is used", || async {
-        is_accepted(&service, new.client_config(&["client"])).await
-    })
-    .await;
-    assert!(!is_accepted(&service, old.client_config(&["client"])).await);
-    assert_eq!(reloads(&service, "ok").await, 1.0);
-}
-
 #[test]
 fn certificates_that_cannot_be_taken_prevent_the_start_and_say_why() {
     let authority = Authority::new();
@@ -257,77 +235,6 @@ fn the_validity_of_a_certificate_is_judged_by_both_dates() {
     assert_eq!(dates(2020, 2021), Validity::Expired(1_609_459_200));
     assert_eq!(dates(2039, 2040), Validity::NotYetValid(2_177_452_800));
     assert_eq!(dates(2040, 2020), Validity::Never);
-}
-
-/// Whether a client with this certificate gets an answer.
-async fn is_accepted(service: &Service, config: Arc<ClientConfig>) -> bool {
-    get_with(service, config).await.is_ok()
-}
-
-/// The answer to a client, or how it was refused. In TLS 1.3, it is done with the handshake before it is refused.
-async fn get_with(service: &Service, config: Arc<ClientConfig>) -> Result<(), String> {
-    let text = |error: io::Error| error.to_string();
-    let mut stream = connect_with(service.probe, config).await.map_err(text)?;
-    let _ = stream.write_all(request("/healthz").as_bytes()).await;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.map_err(text)?;
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
-    Ok(())
-}
-
-/// A client of these versions that trusts `authority`.
-fn client_of(
-    authority: &Authority,
-    versions: &[&'static SupportedProtocolVersion],
-    certified: Option<CertifiedKey>,
-) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(Trust::roots_of_file(&authority.file()).unwrap())
-        .with_no_client_auth();
-    if let Some(certified) = certified {
-        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
-    }
-    Arc::new(config)
-}
-
-#[tokio::test]
-async fn clients_need_a_valid_certificate_where_their_authority_is_given() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
-    let (chain, key) = authority.pem_files(&["localhost"]);
-    let service = Service::start(&[
-        ("TLS_CERT_FILE", chain.to_str().unwrap()),
-        ("TLS_KEY_FILE", key.to_str().unwrap()),
-        ("TLS_CLIENT_CA_FILE", authority.file().to_str().unwrap()),
-    ])
-    .await;
-    let issue = |change: fn(&mut CertificateParams)| Some(authority.certified(&["client"], change));
-    let expired = issue(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    let early = issue(|params| params.not_before = rcgen::date_time_ymd(2040, 1, 1));
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        for (certified, refused) in [
-            (issue(|_| {}), None),
-            (expired.clone(), Some("CertificateExpired")),
-            (early.clone(), Some("CertificateExpired")),
-            // Of an authority of the same name, with another key.
-            (Some(stranger.certified(&["client"], |_| {})), Some("DecryptError")),
-            (None, Some("CertificateRequired")),
-        ] {
-            let failed = service.metric("probesim_tls_handshakes_total", &["failed"]).await;
-            let answered = get_with(&service, client_of(&authority, &[version], certified)).await;
-            match (refused, &answered) {
-                (None, Ok(())) => continue,
-                (Some(alert), Err(error)) => assert!(error.contains(alert), "{version:?}: {error}"),
-                _ => panic!("{version:?}, {refused:?}: {answered:?}"),
-            }
-            eventually("it is counted", || async {
-                service.metric("probesim_tls_handshakes_total", &["failed"]).await == failed + 1.0
-            })
-            .await;
-        }
-    }
-    assert_eq!(service.get("/healthz").await.status(), 200, "plain HTTP goes on");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::h2c::Application;
 use super::*;
+use crate::support::read_until_silent;
 
 /// Requests of one plan.
 const REQUESTS: usize = 2_000;
@@ -135,7 +136,9 @@ async fn over_http1(service: &Service, number: usize) -> Saw {
     let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
     let head = format!("{method} {target} HTTP/1.1\r\nhost: a\r\nx-user: {user}\r\n{length}");
     let began = Instant::now();
-    let reply = exchange(service.probe, format!("{head}connection: close\r\n\r\n")).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let reply = read_until_silent(&mut stream, PATIENCE).await;
     let took = began.elapsed();
     let field = |name: &str| reply.header(name).unwrap_or_default();
     match (reply.ok_status(), reply.end) {

@@ -10,6 +10,7 @@ mod whole;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -67,6 +68,8 @@ struct Inner {
     pseudonym: Pseudonym,
     /// Idle HTTP/1.1 connections.
     pool: Pool,
+    /// Whether the latest answer to a plain request was passed on without hyper.
+    answers_plainly: AtomicBool,
     /// HTTP/2 connections.
     shared: Shared,
     /// Limits the number of open connections.
@@ -121,6 +124,7 @@ impl Forwarder {
                 Pseudonym::none()
             },
             pool: Pool::new(may_move),
+            answers_plainly: AtomicBool::new(false),
             shared: Shared::new(may_move),
             permits: Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS))),
             created: Instant::now(),

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::Forwarder;
 use super::whole::{Received, pass_on};
+use super::{Forwarder, Inner};
 use crate::fault::UpstreamProtocol;
 use crate::listener::budget::Reservation;
 use crate::listener::{ConnectionHandle, PlainHead};
@@ -101,8 +102,8 @@ impl Forwarder {
             && head.fields.iter().all(|field| headers::is_plain(field.name))
     }
 
-    /// Begins to forward a request that it [takes](Self::takes_plain). `None` if no memory is left for it, or an idle
-    /// connection is there with which only hyper can go on.
+    /// Begins to forward a request that it [takes](Self::takes_plain). `None` if no memory is left for it, or if hyper
+    /// drives all idle connections and another one is not worth it.
     pub fn begin_plain(&self, head: &PlainHead<'_>, client: &ConnectionHandle) -> Option<PlainForwarding> {
         let inner = &*self.0;
         let reached: Option<IpAddr> = client.local().map(|local| local.ip());
@@ -112,8 +113,10 @@ impl Forwarder {
             Taken::Bare(Pooled { link: PooledLink::Bare(stream, permit), owner, created, .. }) => {
                 (Link::Open { bare: Bare { stream, permit, created }, is_reused: true }, owner)
             }
-            Taken::Bare(_) | Taken::OnlyHyper => return None,
-            Taken::None => (Link::Opening(self.opening(source)), Some(client.clone())),
+            Taken::Bare(_) => return None,
+            Taken::OnlyHyper if !inner.may_open_another() => return None,
+            // Otherwise, such a connection would be used forever, for a few requests of many.
+            Taken::OnlyHyper | Taken::None => (Link::Opening(self.opening(source)), Some(client.clone())),
         };
         let tells = inner.options.tells_client.then(|| (client.peer().ip(), client.is_within_tls()));
         Some(PlainForwarding {
@@ -140,6 +143,13 @@ impl Forwarder {
     }
 }
 
+impl Inner {
+    /// Whether another connection is worth it for a plain request, although idle ones are there that hyper drives.
+    fn may_open_another(&self) -> bool {
+        self.answers_plainly.load(Ordering::Relaxed) && self.permits.available_permits() > 0
+    }
+}
+
 impl PlainForwarding {
     /// Continues. Writes the bytes for the client to `answer`, which is empty; `closes` if its connection ends with them.
     pub fn poll(&mut self, cx: &mut Context<'_>, closes: bool, answer: &mut Vec<u8>) -> Poll<Forwarded> {
@@ -157,7 +167,10 @@ impl PlainForwarding {
                         return Poll::Ready(Forwarded::Answered(status));
                     }
                     Received::Partly => {}
-                    Received::Other => return Poll::Ready(Forwarded::HandOver),
+                    Received::Other => {
+                        self.forwarder.0.answers_plainly.store(false, Ordering::Relaxed);
+                        return Poll::Ready(Forwarded::HandOver);
+                    }
                 },
                 Link::Failed(_) | Link::Gone => return Poll::Ready(Forwarded::HandOver),
             }
@@ -217,6 +230,7 @@ impl PlainForwarding {
     fn answered(&mut self, status: u16) {
         self.ended = true;
         let inner = &self.forwarder.0;
+        inner.answers_plainly.store(true, Ordering::Relaxed);
         inner.metrics.answered(status, self.began.elapsed());
         if let Link::Open { bare, .. } = std::mem::replace(&mut self.link, Link::Gone) {
             let Bare { stream, permit, created } = bare;

@@ -222,7 +222,8 @@ fn field(line: &str) -> String {
             let mark = value.find("kube-probesim-").map_or(value.len(), |at| at + "kube-probesim-".len());
             format!("{name}: {}", &value[..mark])
         }
-        _ => line.to_owned(),
+        // The space before an empty value is no part of it.
+        _ => line.trim_end_matches(' ').to_owned(),
     }
 }
 
@@ -273,7 +274,7 @@ async fn requests_reach_the_application_alike() {
             );
         }
     }
-    assert!(differ > 0, "hyper has forwarded all of them");
+    assert!(differ > 3, "hyper has forwarded all of them");
 }
 
 #[tokio::test]

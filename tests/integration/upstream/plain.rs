@@ -218,3 +218,28 @@ async fn a_plain_and_another_request_of_a_client_share_a_connection_of_the_only_
     ask(&mut third, POST, b"app").await;
     assert_eq!(backend.connections(), 2);
 }
+
+#[tokio::test]
+async fn an_idle_connection_of_hyper_does_not_keep_plain_requests_with_hyper() {
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    let backend = Backend::answering(DATED).await;
+    let service = in_front_of(&backend, &[]).await;
+    let mut stream = TcpStream::connect(service.probe).await.unwrap();
+    ask(&mut stream, GET, b"app").await;
+    // It takes the only connection, which is hyper's from then on.
+    ask(&mut stream, POST, b"app").await;
+    assert_eq!(backend.connections(), 1);
+    let ordered = b"GET / HTTP/1.1\r\nX-b: 1\r\nhost: a\r\nx-A: 2\r\nX-b: 3\r\n\r\n";
+    let mut other = TcpStream::connect(service.probe).await.unwrap();
+    for _ in 0..3 {
+        ask(&mut other, ordered, b"app").await;
+        assert!(
+            backend.last().contains("x-A: 2\r\nX-b: 3\r\n"),
+            "hyper has forwarded it: {}",
+            backend.last()
+        );
+    }
+    // Both connections are used from then on.
+    ask(&mut stream, POST, b"app").await;
+    assert_eq!(backend.connections(), 2);
+}

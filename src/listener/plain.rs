@@ -26,6 +26,7 @@ const MOST_FIELDS: usize = 8;
 /// A connection whose requests were all plain so far.
 pub(super) struct PlainConnection {
     stream: HyperStream,
+    /// What was received, if requests are forwarded.
     received: Box<[u8]>,
     /// The length of the request that is being forwarded.
     count: usize,
@@ -40,10 +41,10 @@ pub(super) struct PlainConnection {
 impl PlainConnection {
     pub(super) fn new(stream: HyperStream, service: &ListenerService) -> Self {
         let forwards = service.routes.forward().is_some();
-        let largest = if forwards { LARGEST_FORWARDED_HEAD } else { LARGEST_HEAD };
+        let largest = if forwards { LARGEST_FORWARDED_HEAD.min(service.limits.head_size) } else { 0 };
         Self {
             stream,
-            received: vec![0; largest.min(service.limits.head_size)].into(),
+            received: vec![0; largest].into(),
             count: 0,
             exchange: None,
             answer: Vec::new(),
@@ -74,29 +75,36 @@ impl PlainConnection {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, service: &ListenerService) -> Poll<DriverEvent> {
         loop {
             if self.exchange.is_some() && !ready!(self.poll_exchange(cx, service)) {
-                return Poll::Ready(self.not_plain(self.count));
+                return Poll::Ready(DriverEvent::NotPlain(self.unread(self.count)));
             }
             if ready!(self.poll_send(cx)).is_err() || self.closes {
                 return Poll::Ready(DriverEvent::Done { lingers: false });
             }
-            let mut received = ReadBuf::new(&mut self.received);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut received));
-            let count = received.filled().len();
-            if read.is_err() || count == 0 {
-                return Poll::Ready(DriverEvent::Done { lingers: false });
-            }
-            let is_plain = match service.routes.forward() {
-                Some(forward) => self.forward(count, service, forward),
-                None => self.answer(count, service),
+            let unread = if let Some(forward) = service.routes.forward() {
+                let count = ready!(poll_receive(&mut self.stream, cx, &mut ReadBuf::new(&mut self.received)));
+                if count == 0 {
+                    return Poll::Ready(DriverEvent::Done { lingers: false });
+                }
+                self.forward(count, service, forward).is_none().then(|| self.unread(count))
+            } else {
+                // On the stack: a request that is answered at once needs no buffer of its own.
+                let mut space = [const { MaybeUninit::uninit() }; LARGEST_HEAD];
+                let mut received = ReadBuf::uninit(&mut space);
+                if ready!(poll_receive(&mut self.stream, cx, &mut received)) == 0 {
+                    return Poll::Ready(DriverEvent::Done { lingers: false });
+                }
+                let received = received.filled();
+                self.answer(received, service).is_none().then(|| Bytes::copy_from_slice(received))
             };
-            if is_plain.is_none() {
-                return Poll::Ready(self.not_plain(count));
+            if let Some(unread) = unread {
+                return Poll::Ready(DriverEvent::NotPlain(unread));
             }
         }
     }
 
-    fn not_plain(&self, count: usize) -> DriverEvent {
-        DriverEvent::NotPlain(Bytes::copy_from_slice(&self.received[..count]))
+    /// What was received, for hyper to read.
+    fn unread(&self, count: usize) -> Bytes {
+        Bytes::copy_from_slice(&self.received[..count])
     }
 
     /// Continues to forward a request. Ready with false if hyper has to continue, which it also does as soon as the client
@@ -155,11 +163,11 @@ impl PlainConnection {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Answers the request in the first `count` bytes that were received, if it is plain.
-    fn answer(&mut self, count: usize, service: &ListenerService) -> Option<()> {
+    /// Answers the request that was received, if it is plain.
+    fn answer(&mut self, received: &[u8], service: &ListenerService) -> Option<()> {
         let state = self.stream.state.clone();
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-        let head = PlainHead::parse(&self.received[..count], &mut fields).filter(has_usual_fields)?;
+        let head = PlainHead::parse(received, &mut fields).filter(has_usual_fields)?;
         let plain = service.routes.plain(head.target)?;
         if is_partial(service) || state.refuses(head.client) {
             return None;
@@ -181,6 +189,12 @@ impl PlainConnection {
         }
         Some(())
     }
+}
+
+/// Reads once. Ready with 0 if nothing will follow.
+fn poll_receive(stream: &mut HyperStream, cx: &mut Context<'_>, received: &mut ReadBuf<'_>) -> Poll<usize> {
+    let read = ready!(Pin::new(stream).poll_read(cx, received));
+    Poll::Ready(if read.is_err() { 0 } else { received.filled().len() })
 }
 
 /// Whether a partition cuts off some clients.

@@ -48,6 +48,9 @@ pub static FAULT_HEADER: HeaderName = HeaderName::from_static("x-probesim-fault"
 /// The type of the text.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// The length of most answers, in bytes: more needs a second allocation.
+const USUAL_LENGTH: usize = 256;
+
 type Decide = Box<dyn Fn(PlainRequest) -> PlainDecision + Send + Sync>;
 
 /// The answer to plain requests to a path.
@@ -78,6 +81,7 @@ impl PlainAnswer {
 
     /// Appends the bytes that hyper would send.
     pub(super) fn write(&self, answer: &mut Vec<u8>, date: &DateField, closes: bool) {
+        answer.reserve(USUAL_LENGTH);
         append(answer, &[b"HTTP/1.1 200 OK\r\ncontent-type: ", TEXT.as_bytes()]);
         finish(answer, self.length.as_bytes(), self.text, date, closes);
     }
@@ -95,6 +99,7 @@ impl PlainFailure {
 
     /// Appends the bytes that hyper would send.
     pub(super) fn write(&self, answer: &mut Vec<u8>, date: &DateField, closes: bool) {
+        answer.reserve(USUAL_LENGTH + self.text.len());
         let reason = self.status.canonical_reason().unwrap_or_default();
         append(answer, &[b"HTTP/1.1 ", self.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
         append(answer, &[b"\r\ncontent-type: ", TEXT.as_bytes(), b"\r\n", FAULT_HEADER.as_str().as_bytes()]);

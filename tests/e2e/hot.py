@@ -1,4 +1,4 @@
-"""The functions that a start and probes run lie together, and so do those of TLS and of proxies: .cargo/hot.ld lists them.
+"""The functions that a start and probes run lie together, and so do those of attach, of proxies and of TLS: .cargo/hot.ld lists them.
 
     hot.py check LINK_MAP     nearly every pattern of the script places something (a map as lld's -Map writes it)
     hot.py update BINARY      writes the script anew; BINARY has symbols, and valgrind is installed
@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,10 @@ SCRIPT = pathlib.Path(__file__).parents[2] / ".cargo" / "hot.ld"
 
 HEAD = """\
 /* The kernel maps code in pieces of 64 KiB or more. So the functions that a start and probes run lie together, and the rest
-   does not become resident: what a start and probes run, then what TLS, gRPC, proxies and rules run besides, each by the
-   hash in its name; last, groups of functions by name, which a start and probes run in builds with other hashes. Written by `tests/e2e/hot.py update`; its `check` fails if many groups match nothing. cargo does not look at this
-   file: touch src/main.rs after a change. */
+   does not become resident: what a start and probes run, then what attach, TLS, gRPC, proxies and rules run besides, each by
+   the hash in its name; last, groups of functions by name, which a start and probes run in builds with other hashes. Written by
+   `tests/e2e/hot.py update`; its `check` fails if many groups match nothing. cargo does not look at this file: touch src/main.rs
+   after a change. */
 
 SECTIONS
 {
@@ -95,20 +97,31 @@ def proxied(binary):
     ask(PORT + 3, ["/orders"])
 
 
-# What a run has set beside ports, and what it is asked.
+def taken_over(binary):
+    """A request through `attach`."""
+    connect(PORT + 1).close()
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: it only has an address that is not of loopback.
+        probe.connect(("192.0.2.1", 9))
+        ask(PORT, ["/orders"], host=probe.getsockname()[0])
+
+
+# What a run has set beside ports, what it is asked, and its arguments.
 HOT = ({}, probes)
+# The application shares its port itself: valgrind cannot copy the sockets of other processes.
+ATTACHED = ({}, taken_over, "attach", f"--port={PORT}", f"--admin=127.0.0.1:{PORT + 1}")
 WARM = [
     ({"UPSTREAM": f"http://127.0.0.1:{APPLICATION}", "PROXIES": f"orders=127.0.0.1:{PORT + 3}->127.0.0.1:{APPLICATION}", "FAULTS": RULES}, proxied),
     ({"TLS": "self-signed"}, tls_and_grpc),
 ]
 
 
-def executed(binary, environment, asks):
+def executed(binary, environment, asks, *arguments):
     """The addresses of instructions that a start and these requests run."""
     with tempfile.NamedTemporaryFile() as out:
         tool = ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", f"--callgrind-out-file={out.name}"]
         own = {"PORT": str(PORT), "ADMIN_ADDRESS": f"127.0.0.1:{PORT + 1}", **environment}
-        service = subprocess.Popen([*tool, binary], env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        service = subprocess.Popen([*tool, binary, *arguments], env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             connect(PORT).close()
             asks(binary)
@@ -120,10 +133,10 @@ def executed(binary, environment, asks):
     return sorted(int(line.split(" ", 1)[0], 16) for line in lines if line.startswith("0x"))
 
 
-def connect(port):
+def connect(port, host="127.0.0.1"):
     for _ in range(100):
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection(host, port, timeout=10)
             connection.connect()
             return connection
         except OSError:
@@ -131,8 +144,8 @@ def connect(port):
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def ask(port, paths, method="GET", body=None):
-    connection = connect(port)
+def ask(port, paths, method="GET", body=None, host="127.0.0.1"):
+    connection = connect(port, host)
     for path in paths:
         connection.request(method, path, body, headers={"User-Agent": "kube-probe/1.36"})
         connection.getresponse().read()
@@ -140,8 +153,8 @@ def ask(port, paths, method="GET", body=None):
 
 
 @contextlib.contextmanager
-def application():
-    """An HTTP server for the proxies."""
+def application(address):
+    """An HTTP server behind proxies."""
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -157,12 +170,16 @@ def application():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", APPLICATION), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        allow_reuse_port = True
+
+    server = Server(address, Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def functions(binary):
@@ -208,8 +225,8 @@ def chosen(node, prefix=""):
 def update(binary):
     known = sorted(functions(binary))
 
-    def run_by(environment, asks):
-        run = executed(binary, environment, asks)
+    def run_by(*how):
+        run = executed(binary, *how)
 
         def is_run(address, size):
             index = bisect.bisect_left(run, address)
@@ -218,10 +235,12 @@ def update(binary):
         return {address for address, size, _ in known if is_run(address, size)}
 
     hot = run_by(*HOT)
-    with application():
+    with application(("127.0.0.1", APPLICATION)):
         by_proxies, by_tls = [run_by(*run) - hot for run in WARM]
-    # What both run lies between what one of them runs.
-    warm = [by_proxies - by_tls, by_proxies & by_tls, by_tls - by_proxies]
+    with application(("0.0.0.0", PORT)):
+        by_attach = run_by(*ATTACHED) - hot - by_proxies - by_tls
+    # What both run lies between what one of them runs. attach is a proxy, too.
+    warm = [by_attach, by_proxies - by_tls, by_proxies & by_tls, by_tls - by_proxies]
     root = Node()
     names = collections.Counter(address for address, _, _ in known)
     for address, size, name in known:
@@ -243,7 +262,7 @@ def update(binary):
     groups = [line for line in lines if "_ZN" in line]
     exact += [line for line in lines if line not in groups]
     SCRIPT.write_text("".join([HEAD, *exact, WARM_SECTION, *others, GROUPS_SECTION, *groups, TAIL]))
-    print(f"{len(exact)} functions, {len(groups)} groups; {len(others)} functions of TLS and proxies")
+    print(f"{len(exact)} functions, {len(groups)} groups; {len(others)} functions of attach, TLS and proxies")
 
 
 def patterns():

@@ -163,7 +163,9 @@ def restarts_find_the_port_free(times, pause):
             ended.append(attached)
         for attached in ended:
             released = attached.ended()
-            assert (released["reason"], released["next_connection"]) == ("application ended", "application"), released
+            assert released["reason"] == "application ended", released
+        # Others may have looked while the application restarted once more.
+        assert released["next_connection"] == "application", released
     print(f"restarts after {pause * 1000:g} ms: {times} without EADDRINUSE")
 
 
@@ -239,6 +241,7 @@ def connections_in_time_wait_refuse_the_take_without_so_reuseaddr():
     port = 8083
     with python("no-reuse", port=port, ready=listens):
         assert get(port, headers={"Connection": "close"})[0] == 200
+        until(lambda: run(*INSIDE, "ss", "-Htn", "state", "time-wait", "sport", f":{port}"))
         refused = Attached(port=port).first["refused"]
         assert "keep" in refused["reason"] and "SO_REUSEADDR" in refused["remedy"], refused
         assert get(port)[0] == 200

@@ -22,7 +22,7 @@ use super::ListenerService;
 use super::state::ConnectionState;
 use super::stream::HyperStream;
 use handler::StreamHandler;
-pub use spare::SparePages;
+pub use spare::SpareHeads;
 use tasks::{StreamExecutor, StreamTask};
 
 /// Limit of concurrent requests per connection.
@@ -62,7 +62,6 @@ impl Http2 {
         service: &Arc<ListenerService>,
         state: &Arc<ConnectionState>,
     ) -> Self {
-        service.spare_pages.keep();
         let executor = StreamExecutor::default();
         let handler =
             StreamHandler { service: service.clone(), state: state.clone(), executor: executor.clone() };

@@ -19,9 +19,7 @@ use crate::env::{AttachedProxy, ForwardOptions, Limits};
 use crate::fault::{Link, ListenerId, ProxyName, Slot, UpstreamAddress, UpstreamPlace};
 use crate::http::{App, Exchangeable, proxy_routes};
 use crate::listener::budget::MemoryBudget;
-use crate::listener::{
-    self, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage, SparePages,
-};
+use crate::listener::{self, Conditions, Encryption, ListenerFaults, PartitionedListener, ProcessStage};
 use crate::plan::{ConfigError, Errors, Proxy, ProxyUpstream, Reason};
 use crate::proxy::{Buffers, Forwarder, OwnListeners, ProxyRules, TcpProxy, TcpShared, TcpUpstream};
 use crate::sources::ProxyHost;
@@ -261,7 +259,7 @@ impl ProxyListeners {
                 listener: ListenerId::Proxy(slot),
             }),
             speaks_http2: true,
-            spare_pages: SparePages::default(),
+            spare_heads: Arc::default(),
             tls: self.tls.clone(),
             pass_through: None,
             conditions,

@@ -11,7 +11,7 @@ use crate::env::{ForwardOptions, Limits, UpstreamSettings};
 use crate::fault::ListenerId;
 use crate::http::{self, App, ProbeUpstream};
 use crate::listener::budget::MemoryBudget;
-use crate::listener::{Conditions, Encryption, Fairness, ListenerFaults, ListenerService, SparePages};
+use crate::listener::{Conditions, Encryption, Fairness, ListenerFaults, ListenerService};
 use crate::proxy::{Forwarder, OwnListeners};
 use crate::telemetry::cgroup;
 use crate::telemetry::metrics::{self, Metrics};
@@ -62,7 +62,7 @@ pub(super) fn probe_service(
         metrics: app.metrics.clone(),
         faulted: Some(ListenerFaults { engine: app.engine.clone(), listener: ListenerId::Probe }),
         speaks_http2: true,
-        spare_pages: SparePages::default(),
+        spare_heads: Arc::default(),
         tls,
         pass_through: upstream
             .filter(|upstream| upstream.takes_tls)
@@ -96,7 +96,7 @@ pub(super) fn admin_service(
         metrics: app.metrics.clone(),
         faulted: None,
         speaks_http2: false,
-        spare_pages: SparePages::default(),
+        spare_heads: Arc::default(),
         tls: None,
         pass_through: None,
         conditions,

@@ -99,6 +99,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
             .announce(ConnectionHandle { connection: self.state.clone(), stream: Some(stream.clone()) });
         let (reservation, route) = match self.admit(&request, client) {
             Ok(reservation) => {
+                self.service.spare_heads.see(request.headers());
                 let plain = self.plain(&request, &stream).map(Route::ready);
                 (Some(reservation), plain.unwrap_or_else(|| route(&self.service, request)))
             }

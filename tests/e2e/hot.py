@@ -37,12 +37,14 @@ SECTIONS
 {
   .text.hot :
   {
+    *crt1.o(.text)
+    *libc.a:*(.text)
 """
 
 TAIL = """\
   }
 }
-INSERT AFTER .text;
+INSERT BEFORE .text;
 """
 
 WARM_SECTION = """\
@@ -85,13 +87,17 @@ def probes(binary):
     ask(PORT + 1, ["/healthz", "/metrics"])
 
 
-def tls_and_grpc(binary):
+def encrypted(binary):
     for probe in ["https://127.0.0.1:{}/healthz", "grpcs://127.0.0.1:{}", "grpc://127.0.0.1:{}", "http://127.0.0.1:{}/healthz"]:
         for _ in range(2):
             subprocess.run([binary, "probe", probe.format(PORT)], stdout=subprocess.DEVNULL)
 
 
-def proxied(binary):
+def forwarded(binary):
+    ask(PORT, [*PATHS, "/orders"])
+
+
+def faulted(binary):
     ask(PORT, [*PATHS, "/orders", "/fails"])
     ask(PORT, ["/orders"], "POST", b"two boots")
     ask(PORT + 3, ["/orders"])
@@ -108,12 +114,13 @@ def taken_over(binary):
 
 # What a run has set beside ports, what it is asked, and its arguments.
 HOT = ({}, probes)
+UPSTREAM = {"UPSTREAM": f"http://127.0.0.1:{APPLICATION}"}
+FORWARDED = (UPSTREAM, forwarded)
+ENCRYPTED = ({"TLS": "self-signed"}, encrypted)
+TCP = f"orders=127.0.0.1:{PORT + 3}->127.0.0.1:{APPLICATION}"
+FAULTED = ({**UPSTREAM, "PROXIES": TCP, "FAULTS": RULES}, faulted)
 # The application shares its port itself: valgrind cannot copy the sockets of other processes.
 ATTACHED = ({}, taken_over, "attach", f"--port={PORT}", f"--admin=127.0.0.1:{PORT + 1}")
-WARM = [
-    ({"UPSTREAM": f"http://127.0.0.1:{APPLICATION}", "PROXIES": f"orders=127.0.0.1:{PORT + 3}->127.0.0.1:{APPLICATION}", "FAULTS": RULES}, proxied),
-    ({"TLS": "self-signed"}, tls_and_grpc),
-]
 
 
 def executed(binary, environment, asks, *arguments):
@@ -236,11 +243,13 @@ def update(binary):
 
     hot = run_by(*HOT)
     with application(("127.0.0.1", APPLICATION)):
-        by_proxies, by_tls = [run_by(*run) - hot for run in WARM]
+        by_proxy, by_tls, by_rules = [run_by(*run) - hot for run in [FORWARDED, ENCRYPTED, FAULTED]]
     with application(("0.0.0.0", PORT)):
-        by_attach = run_by(*ATTACHED) - hot - by_proxies - by_tls
-    # What both run lies between what one of them runs. attach is a proxy, too.
-    warm = [by_attach, by_proxies - by_tls, by_proxies & by_tls, by_tls - by_proxies]
+        by_attach = run_by(*ATTACHED) - hot
+    # What runs with an upstream lies together, and what runs with TLS.
+    warm = [by_proxy - by_tls, by_proxy & by_tls, by_tls - by_proxy]
+    warm.append(by_rules - by_proxy - by_tls)
+    warm.append(by_attach - by_rules - by_proxy - by_tls)
     root = Node()
     names = collections.Counter(address for address, _, _ in known)
     for address, size, name in known:
@@ -253,7 +262,8 @@ def update(binary):
 
     def by_hash(addresses):
         hashes = {found[1] for address, _, name in known if address in addresses and (found := HASH.search(name))}
-        return [f"    *(.text.*{name})\n" for name in sorted(hashes)]
+        # A copy of a function has a number after its name.
+        return [f"    *(.text.*{name}*)\n" for name in sorted(hashes)]
 
     exact, others = by_hash(hot), [line for addresses in warm for line in by_hash(addresses)]
     # A function that is marked as cold is in `.text.unlikely.NAME`.

@@ -45,8 +45,9 @@ fn with_trust(provider: Arc<CryptoProvider>, trust: &Trust) -> ConfigBuilder<Cli
         Trust::Anyone => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(provider)))
         }
-        Trust::Roots(roots) => match Verified::new(provider, roots) {
+        Trust::Roots(roots) => match Verified::server(provider, roots) {
             Ok(verified) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verified)),
+            // Only without any authority, which then trusts nobody.
             Err(_) => builder.with_root_certificates(Arc::clone(roots)),
         },
     }

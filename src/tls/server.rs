@@ -10,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::authority::{Authority, Flaw, IssueError};
 use super::certificate::{names, not_after};
-use super::verified::VerifiedClient;
+use super::verified::Verified;
 use crate::order;
 
 /// Name of the authority that issues the server's certificate.
@@ -202,7 +202,7 @@ fn settings(
     let builder = match client_roots {
         None => builder.with_no_client_auth(),
         Some(roots) => {
-            builder.with_client_cert_verifier(Arc::new(VerifiedClient::new(provider.clone(), roots)?))
+            builder.with_client_cert_verifier(Arc::new(Verified::client(provider.clone(), roots)?))
         }
     };
     let mut config = builder.with_cert_resolver(resolver);

@@ -14,41 +14,37 @@ use rustls::{
 };
 use webpki::anchor_from_trusted_cert;
 
-/// Accepts servers with a certificate of a trusted authority, and, as Go does, those that show the trusted certificate
-/// itself. A self-signed certificate of `openssl req -x509` is that of an authority, which webpki rejects otherwise.
+/// Accepts peers with a certificate of a trusted authority, and peers that show a certificate with the subject and key of
+/// that authority. `openssl req -x509` makes such a certificate, and webpki rejects it. Its extended key usage is not
+/// checked.
 #[derive(Debug)]
-pub(super) struct Verified {
-    by_authority: Arc<WebPkiServerVerifier>,
+pub(super) struct Verified<V: ?Sized> {
+    by_authority: Arc<V>,
     roots: Arc<RootCertStore>,
 }
 
-impl Verified {
-    pub(super) fn new(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
+impl Verified<WebPkiServerVerifier> {
+    pub(super) fn server(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
         let by_authority = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
         let by_authority = by_authority.map_err(|error| Error::General(error.to_string()))?;
         Ok(Self { by_authority, roots: roots.clone() })
     }
 }
 
-/// The same for clients.
-#[derive(Debug)]
-pub(super) struct VerifiedClient {
-    by_authority: Arc<dyn ClientCertVerifier>,
-    roots: Arc<RootCertStore>,
-}
-
-impl VerifiedClient {
-    pub(super) fn new(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
+impl Verified<dyn ClientCertVerifier> {
+    pub(super) fn client(provider: Arc<CryptoProvider>, roots: &Arc<RootCertStore>) -> Result<Self, Error> {
         let by_authority = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build();
         let by_authority = by_authority.map_err(|error| Error::General(error.to_string()))?;
         Ok(Self { by_authority, roots: roots.clone() })
     }
 }
 
-/// Whether an error is only that the certificate is an authority's, and this authority is trusted.
+/// Whether an error is only that the certificate is an authority's, and an authority with its subject and key is trusted.
+/// Not one with name constraints: they would not be applied to the names of the certificate itself.
 fn is_trusted_itself(error: &Error, certificate: &CertificateDer<'_>, roots: &RootCertStore) -> bool {
     matches!(error, Error::InvalidCertificate(error) if is_of_authority(error))
-        && anchor_from_trusted_cert(certificate).is_ok_and(|anchor| roots.roots.contains(&anchor.to_owned()))
+        && anchor_from_trusted_cert(certificate)
+            .is_ok_and(|anchor| anchor.name_constraints.is_none() && roots.roots.contains(&anchor.to_owned()))
 }
 
 /// Whether a certificate is rejected since it is an authority's. Its dates have been checked before.
@@ -57,7 +53,7 @@ pub(super) fn is_of_authority(error: &CertificateError) -> bool {
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-impl ServerCertVerifier for Verified {
+impl ServerCertVerifier for Verified<WebPkiServerVerifier> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -100,7 +96,7 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-impl ClientCertVerifier for VerifiedClient {
+impl ClientCertVerifier for Verified<dyn ClientCertVerifier> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.by_authority.root_hint_subjects()
     }

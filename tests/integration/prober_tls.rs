@@ -274,6 +274,25 @@ fn a_self_signed_certificate_is_trusted_where_it_is_given_itself() {
 }
 
 #[test]
+fn a_self_signed_certificate_with_name_constraints_is_not_trusted_for_names_of_its_own() {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.name_constraints = Some(rcgen::NameConstraints {
+        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("example.com".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), certificate.pem()).unwrap();
+    let config = config_with(certificate.der().clone(), &key, rustls::DEFAULT_VERSIONS);
+    let server = Server::new(config, &[(OK, TlsEnd::CloseNotify)]);
+    let url = format!("https://localhost:{}/p", server.address.port());
+    let outcome = verified(&url, Trust::of_file(file.path()).unwrap());
+    assert_eq!((outcome.result, outcome.phase), (Failure, Phase::Handshake));
+}
+
+#[test]
 fn grpcs_needs_a_server_that_agrees_to_http_2() {
     let server = Server::new(Authority::new().config(&["localhost"], |_| {}), &[(OK, TlsEnd::CloseNotify)]);
     let outcome = attempt(&format!("grpcs://{}", server.address), &[], SHORT);

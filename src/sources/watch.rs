@@ -177,7 +177,11 @@ impl WatchedFile {
                 }
                 since
             }
-            _ => now,
+            _ => {
+                // Content that is not text is not kept: only the metadata shows that it has changed.
+                self.due |= self.stamp.is_some() && matches!(self.reported, PollResult::Unreadable(_));
+                now
+            }
         };
         self.stamp = stamp.map(|stamp| (stamp, since));
         let content = read(&self.path);

@@ -279,3 +279,16 @@ fn the_deepest_document_needs_at_most_half_the_stack() {
     let thread = thread::Builder::new().stack_size(STACK / 2).spawn(read).unwrap();
     assert!(thread.join().unwrap());
 }
+
+#[test]
+fn a_change_of_content_that_is_not_text_is_reported() {
+    let directory = Directory::new();
+    fs::write(directory.file(), [0xff; 10]).unwrap();
+    let mut polls = Polls::at(&directory.file());
+    let unreadable = Some(read(&directory.file()));
+    assert_eq!([polls.poll(), polls.poll(), polls.poll()], [const { None }; 3]);
+    for size in [20, 30] {
+        fs::write(directory.file(), vec![0xff; size]).unwrap();
+        assert_eq!([polls.poll(), polls.poll(), polls.poll()], [None, unreadable.clone(), None]);
+    }
+}

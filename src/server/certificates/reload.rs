@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -16,6 +16,9 @@ use crate::tls::{CertificateFiles, ServerTls, Validity, validity};
 /// How long a certificate and its key may mismatch while they are replaced one after the other.
 const EXCHANGE: Duration = Duration::from_secs(1);
 
+/// Interval of attempts to use a certificate that is not valid yet.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Files of a listener, which are read again when they change.
 #[derive(Debug)]
 pub(super) struct WatchedFiles {
@@ -24,6 +27,8 @@ pub(super) struct WatchedFiles {
     content: WatchedContent,
     /// The last error, which is logged and counted once.
     error: Option<String>,
+    /// When to read a certificate again that was not valid yet.
+    retry_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -46,6 +51,12 @@ enum ReloadError {
     Early { variable: &'static str, file: PathBuf, why: String },
 }
 
+impl ReloadError {
+    const fn is_early(&self) -> bool {
+        matches!(self, Self::Early { .. })
+    }
+}
+
 impl WatchedFiles {
     pub(super) fn certificate(
         listener: &'static str,
@@ -55,11 +66,11 @@ impl WatchedFiles {
         tls: ServerTls,
     ) -> Self {
         let content = WatchedContent::Certificate { files: files.clone(), variables, chain };
-        Self { listener, tls, content, error: None }
+        Self { listener, tls, content, error: None, retry_at: None }
     }
 
     pub(super) fn client_authorities(listener: &'static str, file: PathBuf, tls: ServerTls) -> Self {
-        Self { listener, tls, content: WatchedContent::ClientAuthorities(file), error: None }
+        Self { listener, tls, content: WatchedContent::ClientAuthorities(file), error: None, retry_at: None }
     }
 
     pub(super) fn paths(&self) -> Vec<PathBuf> {
@@ -72,11 +83,15 @@ impl WatchedFiles {
     /// Reads the files, and uses their content for new connections if it is valid. Returns whether to try again without
     /// another change.
     pub(super) fn reload(&mut self, metrics: &Metrics) -> bool {
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return true;
+        }
         let mut applied = self.apply();
-        if applied.is_err() {
+        if applied.as_ref().is_err_and(|error| !error.is_early()) {
             std::thread::sleep(EXCHANGE);
             applied = self.apply();
         }
+        self.retry_at = None;
         let error = match applied {
             Ok(is_new) => {
                 self.error = None;
@@ -92,10 +107,12 @@ impl WatchedFiles {
         let text = error.to_string();
         if self.error.as_ref() != Some(&text) {
             metrics.tls().reloaded(self.listener, false);
-            error!("{text}; the old {} in use", self.content.remaining());
+            let (what, _) = self.content.described();
+            error!("{text}; new connections still use the old {what}");
             self.error = Some(text);
         }
-        matches!(error, ReloadError::Early { .. })
+        self.retry_at = error.is_early().then(|| Instant::now() + RETRY_INTERVAL);
+        error.is_early()
     }
 
     /// Returns whether the content is new.
@@ -125,14 +142,6 @@ impl WatchedContent {
         match self {
             Self::Certificate { files, .. } => ("certificate", files.chain.display().to_string()),
             Self::ClientAuthorities(file) => ("client authorities", file.display().to_string()),
-        }
-    }
-
-    /// What goes on without the change.
-    fn remaining(&self) -> &'static str {
-        match self {
-            Self::Certificate { .. } => "certificate stays",
-            Self::ClientAuthorities(_) => "client authorities stay",
         }
     }
 }

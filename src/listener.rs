@@ -59,7 +59,7 @@ pub use accept::{AcceptControl, Taken, accept, serve};
 pub use body::{BodyError, ReadBody};
 pub use handle::ConnectionHandle;
 pub use handler::client_of;
-pub use http2::SpareHeads;
+pub use http2::SpareMaps;
 pub use partitioned::{BindError, PartitionedListener};
 pub(crate) use partitioned::{LARGE_KERNEL_BUFFER, listen, reset_on_close, unbound};
 pub(crate) use perform::linger_bare;
@@ -129,8 +129,8 @@ pub struct ListenerService {
     pub faulted: Option<ListenerFaults>,
     /// Whether clients may speak HTTP/2 with prior knowledge.
     pub speaks_http2: bool,
-    /// Room beside the heads of HTTP/2.
-    pub spare_heads: Arc<SpareHeads>,
+    /// Header maps that keep memory for those of HTTP/2.
+    pub spare_maps: Arc<SpareMaps>,
     /// TLS, if enabled.
     pub tls: Option<Encryption>,
     /// Where TLS is not enabled: what clients of TLS reach instead. Absent: they are not understood.

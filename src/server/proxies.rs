@@ -259,7 +259,7 @@ impl ProxyListeners {
                 listener: ListenerId::Proxy(slot),
             }),
             speaks_http2: true,
-            spare_heads: Arc::default(),
+            spare_maps: Arc::default(),
             tls: self.tls.clone(),
             pass_through: None,
             conditions,

@@ -62,7 +62,7 @@ pub(super) fn probe_service(
         metrics: app.metrics.clone(),
         faulted: Some(ListenerFaults { engine: app.engine.clone(), listener: ListenerId::Probe }),
         speaks_http2: true,
-        spare_heads: Arc::default(),
+        spare_maps: Arc::default(),
         tls,
         pass_through: upstream
             .filter(|upstream| upstream.takes_tls)
@@ -96,7 +96,7 @@ pub(super) fn admin_service(
         metrics: app.metrics.clone(),
         faulted: None,
         speaks_http2: false,
-        spare_heads: Arc::default(),
+        spare_maps: Arc::default(),
         tls: None,
         pass_through: None,
         conditions,

@@ -65,8 +65,8 @@ impl StreamHandler {
         self.state.budget().reserve(memory, share).ok_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The answer to a plain request, without the layers of the routes: a GET of a known path with no field but the
-    /// usual ones, on which no rule acts.
+    /// The answer to a plain request, without the layers of the routes: a GET of a known path with no field but the usual
+    /// ones, on which no rule acts, or which a rule fails by a status.
     fn plain(&self, request: &Request<Incoming>, stream: &StreamState) -> Option<Response<Body>> {
         let plain = self.service.routes.plain(request.uri().path_and_query()?.as_str())?;
         let is_usual = |name| [USER_AGENT, ACCEPT, ACCEPT_ENCODING, HOST].contains(name);
@@ -99,7 +99,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
             .announce(ConnectionHandle { connection: self.state.clone(), stream: Some(stream.clone()) });
         let (reservation, route) = match self.admit(&request, client) {
             Ok(reservation) => {
-                self.service.spare_heads.see(request.headers());
+                self.service.spare_maps.sample(request.headers(), self.state.budget());
                 let plain = self.plain(&request, &stream).map(Route::ready);
                 (Some(reservation), plain.unwrap_or_else(|| route(&self.service, request)))
             }

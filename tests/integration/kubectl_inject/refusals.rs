@@ -43,7 +43,10 @@ fn missing_permission_names_the_role_that_gives_it() {
 #[test]
 fn a_pod_that_is_replaced_or_taken_over_meanwhile_is_left_alone() {
     for (meanwhile, error) in [
-        ((|pod| pod["metadata"]["uid"] = "other".into()) as fn(&mut Value), "another Pod has its name now"),
+        (
+            (|pod| pod["metadata"]["uid"] = "other".into()) as fn(&mut Value),
+            "the Pod was replaced by another one of the same name",
+        ),
         (
             |pod| pod["spec"]["ephemeralContainers"] = json!([{"name": "probesim-8080-abcde"}]),
             "port 8080 is taken over already, by its container probesim-8080-abcde",
@@ -70,7 +73,7 @@ fn a_container_of_ours_that_cannot_start_keeps_the_port() {
     );
     let ran = cluster.run("inject pod/web-0 --status 503");
     assert_eq!(ran.code, 1);
-    let told = "does not start (ErrImageNeverPull: no such image), and takes port 8080 over as soon as it can: delete the Pod";
+    let told = "does not start (ErrImageNeverPull: no such image), but would take over port 8080 if it did; ephemeral";
     assert!(ran.err.contains(told), "{}", ran.err);
 }
 
@@ -81,7 +84,7 @@ fn an_api_server_without_ephemeral_containers_is_named() {
     let ran = cluster.run("inject pod/web-0 --status 503");
     assert_eq!(ran.code, 1);
     assert!(
-        ran.err.contains("takes no ephemeral containers, which Kubernetes has since 1.23"),
+        ran.err.contains("does not support ephemeral containers (Kubernetes 1.23 or later does)"),
         "{}",
         ran.err
     );
@@ -160,6 +163,7 @@ fn mistakes_are_reported_before_the_cluster_is_asked() {
         ("inject pod/web-0 --status 503 --detach=1", "--detach takes no value"),
         ("inject pod/web-0 --status 503 --as-localhost=x", "--as-localhost takes no value"),
         ("inject pod/web-0 --status 503 --admin 0.0.0.0:1", "--admin is an option of verbs of fault alone"),
+        ("inject --status 503 --admin http://10.0.0.1:9090", "into which Pods?"),
         ("inject --selector= --status 503", "--selector is empty: it would select every Pod"),
         ("inject pod/web-0 --status 503 --run-as nobody", "--run-as \"nobody\" is not UID or UID:GID"),
         ("inject pod/web-0 --protocol udp --delay 1s", "--protocol \"udp\" is not http or tcp"),

@@ -172,6 +172,10 @@ impl Raw {
             }
             if let Some(place) = PLACES.into_iter().find(|place| *place == name) {
                 errors.push(UsageError::Elsewhere(place, "verbs of fault"));
+                // Its value is no object.
+                if value.is_none() && place != "--admin-insecure" {
+                    words.next();
+                }
                 continue;
             }
             if name == "--stop" {

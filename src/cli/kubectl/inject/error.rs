@@ -58,8 +58,8 @@ pub(in crate::cli::kubectl) enum InjectError {
     )]
     Taken(u16, String),
     #[error(
-        "its container {1} does not start ({reason}), and takes port {0} over as soon as it can: delete the Pod, whose \
-         ephemeral containers cannot be removed", reason = OneLine(.2)
+        "its container {1} does not start ({reason}), but would take over port {0} if it did; ephemeral containers cannot \
+         be removed, so delete the Pod", reason = OneLine(.2)
     )]
     Waiting(u16, String, String),
     #[error(
@@ -70,10 +70,11 @@ pub(in crate::cli::kubectl) enum InjectError {
     #[error("{}", OneLine(.0))]
     Refused(String),
     #[error(
-        "this API server takes no ephemeral containers, which Kubernetes has since 1.23: put the proxy into the manifest"
+        "this API server does not support ephemeral containers (Kubernetes 1.23 or later does): add the proxy to the manifest \
+         instead"
     )]
     OldServer,
-    #[error("another Pod has its name now: begin again")]
+    #[error("the Pod was replaced by another one of the same name: run the command again")]
     Replaced,
     #[error(
         "the API server takes no container with the rights that are needed, and the user of the application is not \

@@ -94,7 +94,7 @@ pub(super) fn find(
 ///
 /// # Errors
 ///
-/// There is one.
+/// The port is taken, or a container of ours waits to take it.
 pub(super) fn check_free(pod: &Value, port: u16) -> Result<(), InjectError> {
     let Some((by, _)) = current(pod).into_iter().find(|(_, taken)| *taken == port) else { return Ok(()) };
     Err(match stage::of(pod, &by) {

@@ -1,7 +1,7 @@
 //! Watches the application: it must find its port free when it starts again.
 
 use std::io;
-use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub fn watch(target: &Target, release: &Arc<Release>) -> io::Result<oneshot::Rec
     let processors = processors();
     let open = || target.holder.and_then(|holder| holder::open(holder.pid).ok());
     let count = if open().is_some() { processors.len().clamp(1, MOST_THREADS) } else { 1 };
-    let begin = Arc::new(Barrier::new(count + 1));
+    let (ready, begun) = mpsc::channel::<()>();
     for number in 0..count {
         let mut watcher = Watcher {
             target: target.clone(),
@@ -62,7 +62,7 @@ pub fn watch(target: &Target, release: &Arc<Release>) -> io::Result<oneshot::Rec
         };
         // With more processors than threads, one of those that are idle is found at once.
         let own = processors.get(number).copied().filter(|_| processors.len() <= MOST_THREADS);
-        let begin = begin.clone();
+        let ready = ready.clone();
         let run = move || {
             if let Some(own) = own {
                 let mut only = CpuSet::new();
@@ -70,14 +70,16 @@ pub fn watch(target: &Target, release: &Arc<Release>) -> io::Result<oneshot::Rec
                 // On failure, the thread only waits longer on a busy machine.
                 let _ = sched_setaffinity(None, &only);
             }
-            // No memory has to be found when it is urgent. If the kernel cannot be asked now, it can later.
+            // Allocates now what a later look needs. If the kernel cannot be asked now, it can be later.
             let _ = watcher.diagnosis.listener(watcher.target.listener());
-            begin.wait();
+            drop(ready);
             watcher.run();
         };
         thread::Builder::new().name("watch".to_owned()).stack_size(64 << 10).spawn(run)?;
     }
-    begin.wait();
+    drop(ready);
+    // Ends when each thread has dropped its sender.
+    let _ = begun.recv();
     Ok(cause)
 }
 

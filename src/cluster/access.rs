@@ -116,7 +116,8 @@ impl Access {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base)
     }
 
-    /// Reads the current token; `None` without a file or if the file is empty. An error says why it cannot be read.
+    /// Reads the current token; `None` if no file is configured, or if it is empty. An error says why it cannot be read, also
+    /// if it is missing.
     pub(super) fn current_token(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.token else { return Ok(None) };
         match file::read_text(path, MAX_FILE) {

@@ -102,8 +102,8 @@ impl Connection {
         let mut driver = Driver::New { seen: 0 };
         let mut timer =
             pin!(sleep(IDLE_TIME.min(self.service.limits.idle_time).min(self.service.first_request)));
-        // Boxed, and only made while it is frozen, as the endings are boxed below: every open connection would hold their
-        // places.
+        // Boxed, and made only while it is frozen; the endings below are boxed, too. Otherwise each open connection would
+        // reserve space for them.
         let mut client_end = None;
         loop {
             let Conditions { stage, is_stopped, .. } = *conditions.borrow_and_update();
@@ -346,7 +346,7 @@ impl Connection {
     }
 }
 
-/// `None` while there is nothing to wait for.
+/// Waits for the client to close. `None` at once if nobody waits for that, which disables the branch of `select!`.
 async fn ended(client_end: &mut Option<ClientEnd>) -> Option<()> {
     client_end.as_mut()?.await;
     Some(())

@@ -22,7 +22,7 @@ use super::ListenerService;
 use super::state::ConnectionState;
 use super::stream::HyperStream;
 use handler::StreamHandler;
-pub use spare::SpareHeads;
+pub use spare::SpareMaps;
 use tasks::{StreamExecutor, StreamTask};
 
 /// Limit of concurrent requests per connection.

@@ -1,6 +1,6 @@
-//! Answers plain requests without hyper: a GET of a known path with no field but the usual ones, received in one read,
-//! on which no rule acts, or one that fails it at once by a status. This is what most probes are. Before an upstream, a plain request is a GET that nothing keeps
-//! from being forwarded as it is. hyper gets everything else, from its first byte.
+//! Answers plain requests without hyper. A plain request is a GET of a known path, received in one read, with no field but
+//! the usual ones; no rule acts on it, or a rule fails it at once by a status. Most probes are plain. Before an upstream, a
+//! plain request is a GET that can be forwarded as it is. hyper gets everything else, from its first byte.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;

@@ -27,7 +27,8 @@ pub enum PlainDecision {
     Answer,
     /// A rule fails it at once, and it is counted.
     Failure(PlainFailure),
-    /// A rule acts on it, or its answer is another one. hyper answers it, by the decision if one was made already.
+    /// hyper has to answer it: its fault is more than a status, or its answer is not the fixed one. Holds the decision, if one
+    /// was made.
     Other(Option<Box<Injection>>),
 }
 
@@ -38,7 +39,7 @@ pub struct PlainFailure {
     pub status: StatusCode,
     /// The name of the rule, for [`FAULT_HEADER`].
     pub fault: HeaderValue,
-    /// What it says.
+    /// The body.
     pub text: String,
 }
 

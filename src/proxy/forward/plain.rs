@@ -115,7 +115,7 @@ impl Forwarder {
             }
             Taken::Bare(_) => return None,
             Taken::OnlyHyper if !inner.may_open_another() => return None,
-            // Otherwise, such a connection would be used forever, for a few requests of many.
+            // If hyper's connections were always preferred, a few requests that need hyper would slow down all later ones.
             Taken::OnlyHyper | Taken::None => (Link::Opening(self.opening(source)), Some(client.clone())),
         };
         let tells = inner.options.tells_client.then(|| (client.peer().ip(), client.is_within_tls()));

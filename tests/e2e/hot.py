@@ -112,8 +112,12 @@ def taken_over(binary):
         ask(PORT, ["/orders"], host=probe.getsockname()[0])
 
 
+# Of each kind of value one or two, so that their parsers run.
+USUAL = {"LOG_LEVEL": "info", "SEED": "42", "BIND_ADDRESS": "127.0.0.1", "IDLE_TIMEOUT": "2m", "MAX_CONNECTIONS": "1000",
+         "POD_NAME": "web-0", "FAILURE_RATE": "0", "LATENCY": "0"}
+
 # What a run has set beside ports, what it is asked, and its arguments.
-HOT = ({}, probes)
+HOT = (USUAL, probes)
 UPSTREAM = {"UPSTREAM": f"http://127.0.0.1:{APPLICATION}"}
 FORWARDED = (UPSTREAM, forwarded)
 ENCRYPTED = ({"TLS": "self-signed"}, encrypted)

@@ -99,7 +99,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamHandler {
             .announce(ConnectionHandle { connection: self.state.clone(), stream: Some(stream.clone()) });
         let (reservation, route) = match self.admit(&request, client) {
             Ok(reservation) => {
-                self.service.spare_maps.sample(request.headers(), self.state.budget());
+                self.service.spare_maps.keep_like(request.headers(), self.state.budget());
                 let plain = self.plain(&request, &stream).map(Route::ready);
                 (Some(reservation), plain.unwrap_or_else(|| route(&self.service, request)))
             }

@@ -107,12 +107,17 @@ async fn the_certificate_of_a_secret_is_replaced_and_a_bad_one_is_not_taken() {
     assert_eq!(reloads(&service, "ok").await, 1.0);
 }
 
+/// A service that shows a certificate of this authority, and the files of the certificate and of its key.
+async fn served(authority: &Authority) -> (Service, PathBuf, PathBuf) {
+    let (chain, key) = authority.pem_files(&["localhost"]);
+    let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
+    (Service::start(&files).await, chain, key)
+}
+
 #[tokio::test]
 async fn a_certificate_and_its_key_may_be_written_one_after_the_other() {
     let authority = Authority::new();
-    let (chain, key) = authority.pem_files(&["localhost"]);
-    let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
-    let service = Service::start(&files).await;
+    let (service, chain, key) = served(&authority).await;
     let first = shown(&service).await;
     let (next, next_key) = authority.pem(&["localhost"], |_| {});
     for part in 1..=10 {
@@ -131,9 +136,7 @@ async fn a_certificate_and_its_key_may_be_written_one_after_the_other() {
 #[tokio::test]
 async fn a_certificate_that_is_not_valid_yet_is_used_once_it_is() {
     let authority = Authority::new();
-    let (chain, key) = authority.pem_files(&["localhost"]);
-    let files = [("TLS_CERT_FILE", chain.to_str().unwrap()), ("TLS_KEY_FILE", key.to_str().unwrap())];
-    let service = Service::start(&files).await;
+    let (service, chain, key) = served(&authority).await;
     let first = shown(&service).await;
     let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(6);
     let (next, next_key) = authority.pem(&["localhost"], |params| params.not_before = soon);
